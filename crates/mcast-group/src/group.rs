@@ -1,0 +1,105 @@
+//! A group: an IP address known to be multicast.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::str::FromStr;
+
+use crate::ParseError;
+
+/// An IPv4 or IPv6 multicast address: 224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291 section 2.7).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group(IpAddr);
+
+impl Group {
+    /// The group of this address.
+    ///
+    /// # Errors
+    /// [`NotMulticast`] when the address is a unicast or broadcast address.
+    pub const fn new(address: IpAddr) -> Result<Self, NotMulticast> {
+        if address.is_multicast() { Ok(Self(address)) } else { Err(NotMulticast(address)) }
+    }
+
+    /// The address of the group.
+    #[must_use]
+    pub const fn addr(self) -> IpAddr {
+        self.0
+    }
+
+    /// The address family of the group.
+    #[must_use]
+    pub const fn family(self) -> Family {
+        match self.0 {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+}
+
+impl TryFrom<IpAddr> for Group {
+    type Error = NotMulticast;
+
+    fn try_from(address: IpAddr) -> Result<Self, NotMulticast> {
+        Self::new(address)
+    }
+}
+
+impl From<Group> for IpAddr {
+    fn from(group: Group) -> Self {
+        group.0
+    }
+}
+
+impl FromStr for Group {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let address: IpAddr = text.parse().map_err(|_| ParseError::new(text, "is not an IP address"))?;
+        Self::new(address).map_err(|_| ParseError::new(text, "is not a multicast address"))
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An address that is no multicast address where one is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)")]
+pub struct NotMulticast(pub IpAddr);
+
+/// IPv4 or IPv6, as a value, so that code for both is written once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4, with IGMP.
+    V4,
+    /// IPv6, with MLD.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
