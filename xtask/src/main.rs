@@ -1,2 +1,48 @@
-//! Being built.
-fn main() {}
+//! What a maintainer runs: `cargo verify`, `cargo soak`, `cargo xtask registry`, `cargo xtask docs`.
+
+mod command;
+mod report;
+mod soak;
+mod step;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every check that must hold at every landing
+    Verify(verify::Arguments),
+    /// The same at length: many runs, more cases, fuzzing
+    Soak(soak::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Verify(arguments) => verify::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The top of the checkout, wherever the task was called from.
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}

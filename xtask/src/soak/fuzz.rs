@@ -1,0 +1,60 @@
+//! The fuzz targets of `fuzz/`, each for a while.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command::{finish, program, succeeds, words};
+use crate::step::{Manner, Outcome, Step};
+
+/// A step for each fuzz target; one skipped step where they can't be run.
+pub(super) fn steps(seconds: u64, seed: u32) -> Result<Vec<Step>> {
+    if !crate::root().join("fuzz").is_dir() {
+        return Ok(vec![unavailable("there is no folder fuzz/ with targets")]);
+    }
+    if !succeeds(cargo_fuzz(&["--version"])) {
+        return Ok(vec![unavailable(
+            "cargo-fuzz and a nightly toolchain are needed (`cargo install --locked cargo-fuzz`, `rustup toolchain install nightly`)",
+        )]);
+    }
+    let listed = finish(cargo_fuzz(&["list"]), false)?;
+    if !listed.success {
+        return Ok(vec![Step::new("fuzz", "lists its targets", move |_| {
+            Ok(Outcome::failed(listed.status.clone(), listed.output.clone()))
+        })]);
+    }
+    Ok(listed.output.lines().map(|target| step(target.trim(), seconds, seed)).collect())
+}
+
+fn step(target: &str, seconds: u64, seed: u32) -> Step {
+    let name = target.to_owned();
+    Step::new(format!("fuzz:{target}"), format!("{seconds} s of hostile bytes, seed {seed}"), move |manner| {
+        fuzz(&name, seconds, seed, manner)
+    })
+}
+
+fn fuzz(target: &str, seconds: u64, seed: u32, manner: &Manner) -> Result<Outcome> {
+    let (time, seed) = (format!("-max_total_time={seconds}"), format!("-seed={seed}"));
+    let command = cargo_fuzz(&["run", target, "--", &time, &seed, "-rss_limit_mb=2048", "-timeout=10"]);
+    let called = words(&command);
+    let finished = finish(command, manner.verbose)?;
+    Ok(match finished.success {
+        true => Outcome::passed(last_figures(&finished.output)),
+        false => Outcome::failed(format!("`{called}`, {}", finished.status), finished.output),
+    })
+}
+
+/// libFuzzer's own last line: `Done 123456 runs in 61 second(s)`.
+fn last_figures(output: &str) -> String {
+    output.lines().rev().find(|line| line.starts_with("Done ")).unwrap_or_default().to_owned()
+}
+
+/// rustup chooses the toolchain: the cargo that runs this task is the stable one.
+fn cargo_fuzz(arguments: &[&str]) -> Command {
+    let head = ["run", "nightly", "cargo", "fuzz"].iter();
+    program("rustup", head.chain(arguments))
+}
+
+fn unavailable(why: &'static str) -> Step {
+    Step::new("fuzz", "hostile bytes for every parser", move |_| Ok(Outcome::skipped(why)))
+}

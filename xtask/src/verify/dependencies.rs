@@ -1,0 +1,36 @@
+//! What the dependencies may be: their licences, where they come from, which are banned.
+
+use anyhow::Result;
+
+use super::sources::check;
+use crate::command::{cargo, succeeds};
+use crate::step::{Manner, Outcome, Step};
+
+pub(super) fn steps() -> Vec<Step> {
+    vec![Step::new("deny", "licences, sources and bans of all dependencies", deny)]
+}
+
+/// Advisories are left to `cargo soak`: their database lives on the network, and a landing must not
+/// fail because of what was published about a dependency overnight.
+fn deny(manner: &Manner) -> Result<Outcome> {
+    if !succeeds(cargo(["deny", "--version"])) {
+        return Ok(Outcome::skipped("cargo-deny is not installed (`cargo install --locked cargo-deny`)"));
+    }
+    let mut outcome = check(
+        cargo([
+            "deny",
+            "--offline",
+            "--all-features",
+            "check",
+            "--hide-inclusion-graph",
+            "bans",
+            "licenses",
+            "sources",
+        ]),
+        manner,
+    )?;
+    if outcome.note.is_empty() {
+        outcome.note = "advisories are checked by cargo soak, which may use the network".to_owned();
+    }
+    Ok(outcome)
+}

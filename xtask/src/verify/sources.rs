@@ -1,0 +1,47 @@
+//! What holds for the sources as text: layout, lints, documentation.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command::{cargo, finish, words};
+use crate::step::{Manner, Outcome, Step};
+
+pub(super) fn steps() -> Vec<Step> {
+    vec![
+        Step::new("format", "cargo fmt changes nothing", |manner| {
+            check(cargo(["fmt", "--all", "--check"]), manner)
+        }),
+        Step::new("clippy", "no warning in any target of any crate, all features on", |manner| {
+            check(clippy(&["--workspace", "--all-targets", "--all-features"]), manner)
+        }),
+        Step::new("clippy-plain", "no warning in the library with its features off", |manner| {
+            check(clippy(&["--package", "mcast", "--all-targets", "--no-default-features"]), manner)
+        }),
+        Step::new("doc", "the documentation builds without a warning", |manner| {
+            check(documentation(), manner)
+        }),
+    ]
+}
+
+/// Clippy with every warning an error; `what` says on which packages and targets.
+pub(super) fn clippy(what: &[&str]) -> Command {
+    let head = ["clippy", "--quiet"].iter();
+    cargo(head.chain(what).chain(&["--", "--deny", "warnings"]))
+}
+
+/// Runs `command`; its status is the verdict, its output the evidence.
+pub(super) fn check(command: Command, manner: &Manner) -> Result<Outcome> {
+    let called = words(&command);
+    let finished = finish(command, manner.verbose)?;
+    Ok(match finished.success {
+        true => Outcome::passed(""),
+        false => Outcome::failed(format!("`{called}`, {}", finished.status), finished.output),
+    })
+}
+
+fn documentation() -> Command {
+    let mut command = cargo(["doc", "--quiet", "--workspace", "--no-deps", "--all-features"]);
+    command.env("RUSTDOCFLAGS", "--deny warnings");
+    command
+}

@@ -1,0 +1,72 @@
+//! The other systems: everything compiles for them, and lints clean.
+
+use anyhow::Result;
+
+use super::sources::{check, clippy};
+use crate::command::{cargo, finish, program, succeeds};
+use crate::step::{Outcome, Step};
+
+/// Systems that the whole workspace is built for.
+const SYSTEMS: [&str; 7] = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    "x86_64-unknown-linux-musl",
+    "x86_64-pc-windows-gnu",
+    "aarch64-apple-darwin",
+    "x86_64-unknown-freebsd",
+    "aarch64-linux-android",
+];
+
+/// A target without an operating system, for the crates that need none.
+const BARE_METAL: &str = "thumbv7em-none-eabi";
+const NO_STD_CRATES: [&str; 2] = ["mcast-group", "mcast-packet"];
+
+pub(super) fn steps() -> Vec<Step> {
+    // The host is left out: the step `clippy` has checked more of it than this would.
+    let systems = SYSTEMS.into_iter().filter(|system| *system != host());
+    let whole = systems.map(|target| {
+        let packages = ["--workspace", "--exclude", "xtask", "--lib", "--bins", "--all-features"];
+        step(target, "all crates compile, and lint clean", packages.to_vec())
+    });
+    let packages = NO_STD_CRATES.iter().flat_map(|package| ["--package", package]);
+    let bare = step(
+        BARE_METAL,
+        "the no_std crates compile without an operating system",
+        packages.chain(["--lib"]).collect(),
+    );
+    whole.chain([bare]).collect()
+}
+
+fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step {
+    Step::new(format!("cross:{target}"), about, move |manner| {
+        if let Some(skipped) = missing(target)? {
+            return Ok(skipped);
+        }
+        // Clippy does all that `cargo check` does, and then its lints.
+        check(clippy(&[&["--target", target], packages.as_slice()].concat()), manner)
+    })
+}
+
+/// Why `target` can't be built for, after rustup was asked to add it.
+fn missing(target: &str) -> Result<Option<Outcome>> {
+    if standard_library_is_there(target)? {
+        return Ok(None);
+    }
+    if succeeds(program("rustup", ["target", "add", target])) && standard_library_is_there(target)? {
+        return Ok(None);
+    }
+    Ok(Some(Outcome::skipped(format!("rustup has not, and could not add, the target {target}"))))
+}
+
+/// Asks the compiler, not rustup: a toolchain from a distribution has no rustup.
+fn standard_library_is_there(target: &str) -> Result<bool> {
+    let finished = finish(program("rustc", ["--print", "target-libdir", "--target", target]), false)?;
+    let folder = std::path::Path::new(finished.output.trim());
+    Ok(finished.success && folder.is_dir())
+}
+
+fn host() -> String {
+    let version = finish(cargo(["--version", "--verbose"]), false).map(|finished| finished.output);
+    let version = version.unwrap_or_default();
+    version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,200 @@
+//! Running the tests, and reading from their output how many there were and which skipped.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::sources::check;
+use crate::command::{Finished, cargo, finish, succeeds, words};
+use crate::step::{Count, Manner, Outcome, Step, Verdict};
+
+/// Tests that read this variable fail where they would otherwise skip.
+const REQUIRE_ALL: &str = "MCAST_REQUIRE_ALL";
+
+pub(super) fn steps() -> Vec<Step> {
+    vec![
+        Step::new("tests", "unit, property and lab tests", |manner| run(Suite::All, &[], manner)),
+        Step::new("doc-tests", "the examples in the documentation", doc_tests),
+        Step::new("demo", "the demonstration shows what it should", demo),
+    ]
+}
+
+/// Which tests of all crates to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Suite {
+    /// All but the ignored ones, which are for `cargo soak`.
+    All,
+    /// Those beside the code.
+    Unit,
+    /// Those that stand in `tests/`, the ignored ones too.
+    Integration,
+}
+
+/// Runs `suite` by nextest where it is installed, with `environment` added.
+pub(crate) fn run(suite: Suite, environment: &[(&str, String)], manner: &Manner) -> Result<Outcome> {
+    let nextest = succeeds(cargo(["nextest", "--version"]));
+    let mut command = if nextest { with_nextest(suite) } else { with_libtest(suite) };
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    outcome(command, if nextest { "nextest" } else { "cargo test" }, manner)
+}
+
+fn with_nextest(suite: Suite) -> Command {
+    // The output of tests that passed comes last: it holds what they say they skipped.
+    let manner = ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
+    let which: &[&str] = match suite {
+        Suite::All => &[],
+        Suite::Unit => &["--lib", "--bins"],
+        Suite::Integration => &["--test", "*", "--run-ignored", "all"],
+    };
+    let head = ["nextest", "run", "--workspace", "--all-features"].iter();
+    cargo(head.chain(&manner).chain(which))
+}
+
+fn with_libtest(suite: Suite) -> Command {
+    let (which, ignored): (&[&str], &[&str]) = match suite {
+        Suite::All => (&["--lib", "--bins", "--tests"], &[]),
+        Suite::Unit => (&["--lib", "--bins"], &[]),
+        Suite::Integration => (&["--test", "*"], &["--include-ignored"]),
+    };
+    let head = ["test", "--quiet", "--workspace", "--all-features", "--no-fail-fast"].iter();
+    cargo(head.chain(which).chain(&["--", "--show-output"]).chain(ignored))
+}
+
+fn doc_tests(manner: &Manner) -> Result<Outcome> {
+    let command = cargo(["test", "--quiet", "--doc", "--workspace", "--all-features", "--no-fail-fast"]);
+    outcome(command, "", manner)
+}
+
+fn demo(manner: &Manner) -> Result<Outcome> {
+    let mut command = cargo(["run", "--quiet", "--package", "mcast-cli", "--bin", "mcast", "--", "demo"]);
+    demand(&mut command, manner);
+    check(command, manner)
+}
+
+fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
+    demand(&mut command, manner);
+    let called = words(&command);
+    let finished = finish(command, manner.verbose)?;
+    let reasons = reasons_to_skip(&finished.output);
+    let count = count(&finished, reasons.len());
+    let by = if runner.is_empty() { String::new() } else { format!(" by {runner}") };
+    let note = match finished.success {
+        true => format!("{} tests{by}", count.passed),
+        false => format!("`{called}`, {}", finished.status),
+    };
+    let verdict = if finished.success { Verdict::Passed } else { Verdict::Failed };
+    Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence: evidence(&finished) })
+}
+
+fn demand(command: &mut Command, manner: &Manner) {
+    if manner.require_all {
+        command.env(REQUIRE_ALL, "1");
+    }
+}
+
+/// What tests say of why they did nothing: a line each.
+fn reasons_to_skip(output: &str) -> Vec<&str> {
+    output.lines().filter_map(|line| line.split_once("SKIPPED: ")).map(|(_, why)| why.trim()).collect()
+}
+
+/// Each reason once, with the number of tests that gave it.
+fn tallied(reasons: Vec<&str>) -> Vec<String> {
+    let mut tally = BTreeMap::new();
+    for reason in reasons {
+        *tally.entry(reason).or_insert(0) += 1;
+    }
+    tally.into_iter().map(|(reason, tests)| format!("{reason} ({tests} tests)")).collect()
+}
+
+/// Adds up the lines in which the runners sum up. A run that failed without failing a test (it did
+/// not compile, say) is one failure.
+fn count(finished: &Finished, skipped: usize) -> Count {
+    let mut count = Count { skipped, ..Count::default() };
+    for line in finished.output.lines().filter(|line| is_summary(line)) {
+        count.passed += number_before(line, "passed");
+        count.failed += ["failed", "timed out", "exec failed"]
+            .iter()
+            .map(|word| number_before(line, word))
+            .sum::<usize>();
+    }
+    if !finished.success && count.failed == 0 {
+        count.failed = 1;
+    }
+    count.passed = count.passed.saturating_sub(skipped);
+    count
+}
+
+fn is_summary(line: &str) -> bool {
+    let nextest = line.trim_start().starts_with("Summary [") && line.contains(" run: ");
+    // An indented line is the libtest within a test that nextest ran, already counted.
+    nextest || line.starts_with("test result: ")
+}
+
+/// The number that stands before `word`, as in `12 passed`; 0 where there is none.
+fn number_before(line: &str, word: &str) -> usize {
+    let parts = line.split([',', ';', '.', ':']).map(str::trim);
+    let number = |part: &str| part.split_once(word)?.0.trim().parse().ok();
+    parts.filter_map(number).next().unwrap_or(0)
+}
+
+/// Of nextest's output what comes up to its summary: after it stands what the tests that passed printed.
+fn evidence(finished: &Finished) -> String {
+    let lines: Vec<_> = finished.output.lines().collect();
+    let end = lines.iter().position(|line| line.trim_start().starts_with("Summary ["));
+    lines[..end.map_or(lines.len(), |end| end + 1)].join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    fn finished(success: bool, output: &str) -> Finished {
+        Finished { success, status: String::new(), output: output.to_owned() }
+    }
+
+    #[test]
+    fn nextest_is_counted_by_its_summary_alone() {
+        let output = "    test result: ok. 1 passed; 0 failed; 0 ignored\n\
+                      ────\n     Summary [   0.115s] 9 tests run: 5 passed (1 slow), 3 failed, 1 timed out, 1 skipped\n";
+
+        let count = count(&finished(false, output), 0);
+
+        assert_eq!(count, Count { passed: 5, failed: 4, skipped: 0 });
+    }
+
+    #[test]
+    fn libtest_is_counted_over_all_its_binaries() {
+        let output = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.07s\n\
+                      test result: FAILED. 10 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s\n";
+
+        let count = count(&finished(false, output), 0);
+
+        assert_eq!(count, Count { passed: 12, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn a_run_that_did_not_compile_is_one_failure() {
+        assert_eq!(count(&finished(false, "error: no such crate\n"), 0).failed, 1);
+    }
+
+    #[test]
+    fn reasons_to_skip_are_found_wherever_they_stand_and_told_once() {
+        let output =
+            "    SKIPPED: socat is not installed\nok\nSKIPPED: socat is not installed\nSKIPPED: no lab\n";
+
+        let told = tallied(reasons_to_skip(output));
+
+        assert_eq!(told, ["no lab (1 tests)", "socat is not installed (2 tests)"]);
+    }
+
+    #[test]
+    fn the_evidence_ends_with_the_summary() {
+        let output = "FAIL one\n  Summary [ 1s] 2 tests run: 1 passed, 1 failed\nPASS two\n";
+
+        assert_eq!(
+            evidence(&finished(false, output)),
+            "FAIL one\n  Summary [ 1s] 2 tests run: 1 passed, 1 failed\n"
+        );
+    }
+}
