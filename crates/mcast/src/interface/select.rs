@@ -1,0 +1,186 @@
+//! Which interfaces a selector means.
+
+use std::net::IpAddr;
+
+use mcast_group::{Group, InterfaceIndex, InterfaceSelector};
+
+use super::{Interface, interfaces};
+use crate::error::{Error, ErrorKind, Operation, Result};
+
+/// The one interface that a selector names: by name, index or any of its addresses.
+///
+/// In text form, `all`, `default` and plain numbers are never names: an interface that is really
+/// called so is found by its index, or with [`InterfaceSelector::Name`].
+///
+/// # Errors
+/// [`ErrorKind::NoSuchInterface`] when there is none, with a list of those that there are, or
+/// when several have the address (as link-local addresses may be);
+/// [`ErrorKind::Mismatch`] for [`InterfaceSelector::Default`] and [`InterfaceSelector::All`],
+/// which name no single interface without a group (see
+/// [`default_interface`](crate::default_interface)).
+pub fn find(selector: &InterfaceSelector) -> Result<Interface> {
+    find_in(&interfaces()?, selector).cloned()
+}
+
+/// The interfaces that a selector means for a group, out of a listing.
+///
+/// `route` is asked only for [`InterfaceSelector::Default`].
+pub(crate) fn select<'a>(
+    selector: &InterfaceSelector,
+    group: Group,
+    interfaces: &'a [Interface],
+    route: impl FnOnce(Group) -> Result<Option<InterfaceIndex>>,
+) -> Result<Vec<&'a Interface>> {
+    match selector {
+        InterfaceSelector::Default => {
+            let index = route(group)?.ok_or_else(|| Error::new(Operation::Route, ErrorKind::NoRoute))?;
+            find_in(interfaces, &InterfaceSelector::Index(index)).map(|interface| vec![interface])
+        }
+        InterfaceSelector::All => {
+            let all: Vec<_> = interfaces.iter().filter(|interface| interface.is_joined_by_default()).collect();
+            if all.is_empty() {
+                return Err(Error::new(Operation::Interfaces, ErrorKind::NoUsableInterface)
+                    .detail(existing(interfaces)));
+            }
+            Ok(all)
+        }
+        named => find_in(interfaces, named).map(|interface| vec![interface]),
+    }
+}
+
+fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Result<&'a Interface> {
+    let refused = |kind, detail: String| {
+        Err(Error::new(Operation::Interfaces, kind).on_interface(selector).detail(detail))
+    };
+    let found: Vec<_> = match selector {
+        InterfaceSelector::Default | InterfaceSelector::All => {
+            return refused(ErrorKind::Mismatch, format!("\"{selector}\" names no single interface"));
+        }
+        InterfaceSelector::Name(name) => interfaces.iter().filter(|each| each.name == *name).collect(),
+        InterfaceSelector::Index(index) => interfaces.iter().filter(|each| each.has_index(*index)).collect(),
+        InterfaceSelector::Address(address) => {
+            interfaces.iter().filter(|each| each.has_address(*address)).collect()
+        }
+    };
+    match found.as_slice() {
+        [interface] => Ok(interface),
+        [] => refused(ErrorKind::NoSuchInterface, existing(interfaces)),
+        several => {
+            let names: Vec<_> = several.iter().map(|interface| interface.name.as_str()).collect();
+            refused(ErrorKind::NoSuchInterface, format!("several have this address, name one: {}", names.join(", ")))
+        }
+    }
+}
+
+impl Interface {
+    fn has_index(&self, index: InterfaceIndex) -> bool {
+        self.index == index || self.ipv6_index == Some(index)
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|entry| entry.address == address.to_canonical())
+    }
+}
+
+/// A short list of what there is instead, for an error's detail.
+fn existing(interfaces: &[Interface]) -> String {
+    const SHOWN: usize = 10;
+
+    if interfaces.is_empty() {
+        return "this machine has no interfaces".into();
+    }
+    let mut names: Vec<_> = interfaces
+        .iter()
+        .take(SHOWN)
+        .map(|interface| {
+            let state = if interface.up { "" } else { ", down" };
+            format!("{} (index {}{state})", interface.name, interface.index)
+        })
+        .collect();
+    if interfaces.len() > SHOWN {
+        names.push(format!("and {} more", interfaces.len() - SHOWN));
+    }
+    format!("there is {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{address, interface, loopback};
+    use super::*;
+
+    fn machine() -> Vec<Interface> {
+        let mut eth0 = interface(2, "eth0");
+        eth0.addresses = vec![address("10.0.0.1", 24), address("fe80::1", 64)];
+        let mut eth1 = interface(3, "eth1");
+        eth1.addresses = vec![address("10.1.0.1", 24), address("fe80::1", 64)];
+        let down = Interface { up: false, running: false, ..interface(4, "eth2") };
+        let port = Interface { port_of: InterfaceIndex::new(6), ..interface(5, "port") };
+        vec![loopback(), eth0, eth1, down, port, interface(6, "br0")]
+    }
+
+    fn group() -> Group {
+        "239.1.2.3".parse().unwrap()
+    }
+
+    fn names(selector: &str, route: Option<u32>) -> Result<Vec<String>> {
+        let machine = machine();
+        let found =
+            select(&selector.parse().unwrap(), group(), &machine, |_| Ok(route.and_then(InterfaceIndex::new)))?;
+        Ok(found.iter().map(|interface| interface.name.clone()).collect())
+    }
+
+    #[test]
+    fn an_interface_is_found_by_name_index_and_address() {
+        assert_eq!(names("eth1", None).unwrap(), ["eth1"]);
+        assert_eq!(names("3", None).unwrap(), ["eth1"]);
+        assert_eq!(names("10.1.0.1", None).unwrap(), ["eth1"]);
+        assert_eq!(names("::1", None).unwrap(), ["lo"]);
+        assert_eq!(names("::ffff:10.0.0.1", None).unwrap(), ["eth0"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_what_is() {
+        let error = names("eth7", None).unwrap_err();
+        assert_eq!((error.kind(), error.interface()), (ErrorKind::NoSuchInterface, Some("eth7")));
+        assert!(error.to_string().contains("eth1 (index 3), eth2 (index 4, down)"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_several_have_is_refused_with_their_names() {
+        let error = names("fe80::1", None).unwrap_err();
+        assert!(error.to_string().contains("eth0, eth1"), "{error}");
+    }
+
+    #[test]
+    fn all_leaves_out_loopback_ports_and_what_is_down() {
+        assert_eq!(names("all", None).unwrap(), ["eth0", "eth1", "br0"]);
+    }
+
+    #[test]
+    fn all_of_nothing_is_an_error() {
+        let only_loopback = [loopback()];
+        let error = select(&InterfaceSelector::All, group(), &only_loopback, |_| Ok(None)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoUsableInterface);
+    }
+
+    #[test]
+    fn default_is_what_the_route_says() {
+        assert_eq!(names("default", Some(2)).unwrap(), ["eth0"]);
+        assert_eq!(names("default", None).unwrap_err().kind(), ErrorKind::NoRoute);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_word_or_number_is_found_as_a_name() {
+        let machine = [interface(2, "all"), interface(3, "2")];
+        let found = find_in(&machine, &InterfaceSelector::Name("all".into())).unwrap();
+        assert_eq!(found.index.number(), 2);
+        let found = find_in(&machine, &InterfaceSelector::Name("2".into())).unwrap();
+        assert_eq!(found.index.number(), 3);
+    }
+
+    #[test]
+    fn a_long_list_is_cut_short() {
+        let many: Vec<_> = (1..=30).map(|index| interface(index, &format!("eth{index}"))).collect();
+        assert!(existing(&many).ends_with("eth10 (index 10), and 20 more"));
+    }
+}

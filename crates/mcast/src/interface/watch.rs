@@ -1,0 +1,130 @@
+//! Watching the interfaces of this machine.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mcast_group::{Group, InterfaceIndex};
+
+use super::change::changes;
+use super::{Interface, InterfaceChange, Notice};
+use crate::error::{Error, Operation, Result};
+use crate::sys::watch::Watch;
+
+/// Changes come in bursts (a cable is plugged in, then addresses appear): one is over when
+/// nothing was heard for so long,
+const QUIET: Duration = Duration::from_millis(50);
+/// or when it has lasted so long.
+const LONGEST_BURST: Duration = Duration::from_millis(500);
+
+/// Tells when interfaces appear, vanish or change.
+///
+/// It watches the network namespace (Linux) of the thread that made it, whichever thread waits.
+/// On Unix it is pollable: readable when [`InterfaceWatcher::wait`] would have work to do. On
+/// Windows it offers a socket for the same.
+///
+/// ```no_run
+/// # fn main() -> mcast::Result<()> {
+/// let watcher = mcast::InterfaceWatcher::new()?;
+/// while let Some(changes) = watcher.wait(None)? {
+///     for change in changes {
+///         println!("{change:?}");
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+pub struct InterfaceWatcher {
+    watch: Watch,
+    known: Mutex<Vec<Interface>>,
+}
+
+impl InterfaceWatcher {
+    /// Begins to watch: from now on every change is told, or shows in the first listing.
+    ///
+    /// # Errors
+    /// When the system cannot watch interfaces, or refuses to list them.
+    pub fn new() -> Result<Self> {
+        // In this order: what happens between the two is then told once too often, not missed.
+        let watch = Watch::open().map_err(failed)?;
+        let known = Mutex::new(watch.list().map_err(failed)?);
+        Ok(Self { watch, known })
+    }
+
+    /// Waits for changes, and tells all of a burst at once: what is different from
+    /// [`InterfaceWatcher::known`]. `None` when the time is over; without a timeout it waits for
+    /// ever. A burst that began in time is heard to its end, which takes half a second at most.
+    ///
+    /// Several threads may wait; each change is told to one of them.
+    ///
+    /// # Errors
+    /// When the system refuses to list the interfaces.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<Vec<InterfaceChange>>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let Some(notice) = self.watch.wait(left).map_err(failed)? else { return Ok(None) };
+            let changes = self.update(&self.whole_burst(notice)?)?;
+            if !changes.is_empty() {
+                return Ok(Some(changes));
+            }
+        }
+    }
+
+    /// The interfaces as they were when they were last listed: at the start, or when changes
+    /// were last told.
+    #[must_use]
+    pub fn known(&self) -> Vec<Interface> {
+        self.lock().clone()
+    }
+
+    /// What the routing table says now, in the namespace that is watched.
+    pub(crate) fn interface_towards(&self, group: Group) -> Result<Option<InterfaceIndex>> {
+        self.watch.interface_towards(group.addr()).map_err(|error| Error::os(Operation::Route, error))
+    }
+
+    fn whole_burst(&self, mut notice: Notice) -> Result<Notice> {
+        let started = Instant::now();
+        while let Some(left) = LONGEST_BURST.checked_sub(started.elapsed()) {
+            match self.watch.wait(Some(left.min(QUIET))).map_err(failed)? {
+                Some(more) => notice.merge(more),
+                None => break,
+            }
+        }
+        Ok(notice)
+    }
+
+    fn update(&self, notice: &Notice) -> Result<Vec<InterfaceChange>> {
+        let mut known = self.lock();
+        let now = self.watch.list().map_err(failed)?;
+        let changes = changes(&known, &now, notice);
+        *known = now;
+        Ok(changes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Interface>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::os(Operation::Interfaces, error)
+}
+
+impl std::fmt::Debug for InterfaceWatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InterfaceWatcher").field("known", &self.known()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for InterfaceWatcher {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for InterfaceWatcher {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.watch.as_socket()
+    }
+}

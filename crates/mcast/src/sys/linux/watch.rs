@@ -1,0 +1,75 @@
+//! Tells that interfaces have changed, from rtnetlink's notifications.
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mcast_group::InterfaceIndex;
+use socket2::Socket;
+
+use super::netlink::{Netlink, listen, messages};
+use super::{interface, route};
+use crate::interface::{Interface, Notice};
+use crate::sys::readable::readable;
+
+const GROUPS: libc::c_int = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+
+/// Watches the network namespace that it was opened in, whichever thread asks.
+pub(crate) struct Watch {
+    notices: Socket,
+    questions: Mutex<Netlink>,
+}
+
+impl Watch {
+    pub(crate) fn open() -> io::Result<Self> {
+        Ok(Self { notices: listen(GROUPS)?, questions: Mutex::new(Netlink::open()?) })
+    }
+
+    /// Waits until something may have changed; `None` when the time is over.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Notice>> {
+        if !readable(self.as_fd(), timeout)? {
+            return Ok(None);
+        }
+        self.read_all().map(Some)
+    }
+
+    pub(crate) fn list(&self) -> io::Result<Vec<Interface>> {
+        interface::list_through(&mut self.questions())
+    }
+
+    pub(crate) fn interface_towards(&self, address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
+        route::interface_towards_through(&mut self.questions(), address)
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Netlink> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_all(&self) -> io::Result<Notice> {
+        let mut notice = Notice::default();
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            match (&self.notices).read(&mut buffer) {
+                Ok(length) => read_into(&mut notice, &buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(notice),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The kernel threw notices away; what they said must be found out by listing.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => notice.overrun = true,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.notices.as_fd()
+    }
+}
+
+fn read_into(notice: &mut Notice, bytes: &[u8]) {
+    let deletions = messages(bytes).filter(|message| message.kind == libc::RTM_DELLINK);
+    notice.deleted.extend(deletions.filter_map(|message| interface::deleted(message.payload)));
+}

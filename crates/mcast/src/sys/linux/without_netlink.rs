@@ -1,0 +1,16 @@
+//! What to do where netlink is refused: on Linux there is no other way that tells the truth.
+
+use std::io;
+use std::net::IpAddr;
+
+use mcast_group::InterfaceIndex;
+
+use crate::interface::Interface;
+
+pub(crate) fn list(refusal: io::Error) -> io::Result<Vec<Interface>> {
+    Err(refusal)
+}
+
+pub(crate) fn interface_towards(_address: IpAddr, refusal: io::Error) -> io::Result<Option<InterfaceIndex>> {
+    Err(refusal)
+}
