@@ -1,4 +1,4 @@
-//! What holds for the sources as text: layout, lints, documentation.
+//! What holds for the sources as text: lock file, layout, lints, documentation.
 
 use std::process::Command;
 
@@ -9,6 +9,9 @@ use crate::step::{Manner, Outcome, Step};
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
+        Step::new("lock", "Cargo.lock is what the manifests ask for", |manner| {
+            check(cargo(["tree", "--locked", "--workspace", "--depth", "0"]), manner)
+        }),
         Step::new("format", "cargo fmt changes nothing", |manner| {
             check(cargo(["fmt", "--all", "--check"]), manner)
         }),
