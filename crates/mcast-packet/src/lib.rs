@@ -1,1 +1,46 @@
-//! Being built.
+//! Bytes to packets and back: Ethernet, VLAN tags, IPv4, IPv6, UDP, IGMP and MLD.
+//!
+//! No sockets, no allocation, and no panic on any input. A [`Packet`] is a layered view over the
+//! bytes of one frame; what could not be decoded is said in [`Packet::malformed`] and what could
+//! is still there. IGMP and MLD say the same things with addresses of different widths, so one
+//! [`gmp::Message`] serves both, built as well as parsed.
+//!
+//! ```
+//! let frame = [
+//!     0x01, 0x00, 0x5e, 0x01, 0x01, 0x05, 0x08, 0x00, 0x27, 0xa1, 0x33, 0xb4, 0x08, 0x00, 0x45, 0x00,
+//!     0x00, 0x29, 0x0d, 0xc7, 0x40, 0x00, 0x01, 0x11, 0x91, 0xe7, 0xc0, 0xa8, 0x38, 0x67, 0xe0, 0x01,
+//!     0x01, 0x05, 0xcd, 0x66, 0xc3, 0x51, 0x00, 0x15, 0x53, 0xc9, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x2c,
+//!     0x20, 0x57, 0x6f, 0x72, 0x6c, 0x64, 0x21, 0x00, 0x00, 0x00, 0x00, 0x00,
+//! ];
+//! assert_eq!(
+//!     mcast_packet::summary(&frame).to_string(),
+//!     "Ether / IP / UDP 192.168.56.103:52582 > 224.1.1.5:50001 / Raw / Padding",
+//! );
+//! ```
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod bytes;
+mod checksum;
+mod compose;
+pub mod gmp;
+mod hexdump;
+mod ip;
+mod link;
+mod packet;
+mod segment;
+mod summary;
+mod udp;
+
+pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
+pub use compose::{ControlFrame, EmitError, UdpFrame};
+pub use gmp::{igmp, mld};
+pub use hexdump::{Hexdump, hexdump};
+pub use ip::{Fragment, Ip, protocol};
+pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
+pub use packet::{Arp, Control, Layer, Malformed, Network, Packet, Reason, Transport};
+pub use segment::Segments;
+pub use summary::summary;
+pub use udp::Udp;

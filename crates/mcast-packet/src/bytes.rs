@@ -1,0 +1,68 @@
+//! Reading and writing big-endian fields without ever running past the end.
+
+use crate::EmitError;
+
+pub(crate) fn u8_at(bytes: &[u8], offset: usize) -> Option<u8> {
+    bytes.get(offset).copied()
+}
+
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    array_at(bytes, offset).map(u16::from_be_bytes)
+}
+
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+/// Writes fields one after the other; a buffer that is too short is an error, never a panic.
+pub(crate) struct Writer<'a> {
+    buffer: &'a mut [u8],
+    position: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) const fn new(buffer: &'a mut [u8]) -> Self {
+        Self { buffer, position: 0 }
+    }
+
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), EmitError> {
+        let end = self.position.saturating_add(bytes.len());
+        let place = self.buffer.get_mut(self.position..end).ok_or(EmitError::BufferTooShort)?;
+        place.copy_from_slice(bytes);
+        self.position = end;
+        Ok(())
+    }
+
+    pub(crate) fn put_u8(&mut self, value: u8) -> Result<(), EmitError> {
+        self.put(&[value])
+    }
+
+    pub(crate) fn put_u16(&mut self, value: u16) -> Result<(), EmitError> {
+        self.put(&value.to_be_bytes())
+    }
+
+    /// Overwrites what was written before.
+    pub(crate) fn patch_u16(&mut self, offset: usize, value: u16) -> Result<(), EmitError> {
+        let place = self.buffer.get_mut(offset..offset + 2).ok_or(EmitError::BufferTooShort)?;
+        place.copy_from_slice(&value.to_be_bytes());
+        Ok(())
+    }
+
+    pub(crate) const fn position(&self) -> usize {
+        self.position
+    }
+
+    /// What was written from `start` on.
+    pub(crate) fn written(&self, start: usize) -> &[u8] {
+        self.buffer.get(start..self.position).unwrap_or_default()
+    }
+
+    /// The room that is left, to be filled by somebody else and then skipped with [`Self::skip`].
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.position..).unwrap_or_default()
+    }
+
+    pub(crate) const fn skip(&mut self, length: usize) {
+        self.position += length;
+    }
+}

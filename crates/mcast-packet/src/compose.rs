@@ -1,0 +1,196 @@
+//! Frames made from nothing: UDP datagrams, IGMP and MLD messages.
+
+use core::net::IpAddr;
+
+use mcast_group::Group;
+
+use crate::bytes::Writer;
+use crate::checksum::InternetChecksum;
+use crate::gmp::{Address, Message};
+use crate::ip::protocol;
+use crate::link::{MacAddress, ether_type};
+use crate::udp::Udp;
+
+/// Why a packet could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The packet needs more room than the buffer has.
+    #[error("the buffer is too short for the packet")]
+    BufferTooShort,
+    /// A length or a count does not fit into its field of 16 bits.
+    #[error("more bytes or items than 16 bits can count")]
+    TooMany,
+    /// The protocol has no such message.
+    #[error("the protocol has no such message")]
+    NoSuchMessage,
+    /// Source and destination are of two families.
+    #[error("source and destination must both be IPv4 or both IPv6")]
+    MixedFamilies,
+}
+
+/// A UDP datagram in an Ethernet frame, to be written with [`Self::emit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpFrame<'a> {
+    /// The Ethernet address of the sender.
+    pub mac: MacAddress,
+    /// The sender.
+    pub source: IpAddr,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The group.
+    pub group: Group,
+    /// The group's port.
+    pub destination_port: u16,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl UdpFrame<'_> {
+    /// Writes the frame to the start of the buffer, and says how long it is.
+    ///
+    /// # Errors
+    /// [`EmitError`], and the buffer's content is then unspecified.
+    pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
+        let destination = self.group.addr();
+        let length = Udp::HEADER_LENGTH + self.payload.len();
+        let header = IpHeader {
+            source: self.source,
+            destination,
+            hop_limit: self.hop_limit,
+            dscp: 0,
+            router_alert: false,
+        };
+        let mut writer = Writer::new(buffer);
+        put_ethernet(&mut writer, self.mac, self.group)?;
+        header.put(&mut writer, protocol::UDP, length)?;
+        let start = writer.position();
+        writer.put_u16(self.source_port)?;
+        writer.put_u16(self.destination_port)?;
+        writer.put_u16(u16::try_from(length).map_err(|_| EmitError::TooMany)?)?;
+        writer.put_u16(0)?;
+        writer.put(self.payload)?;
+        let checksum = Udp::checksum_of(self.source, destination, writer.written(start))
+            .ok_or(EmitError::MixedFamilies)?;
+        writer.patch_u16(start + 6, checksum)?;
+        Ok(writer.position())
+    }
+}
+
+/// An IGMP or MLD message in an Ethernet frame: hop limit 1, router alert, sent where its RFC says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlFrame<'a, A: Address> {
+    /// The Ethernet address of the sender.
+    pub mac: MacAddress,
+    /// The sender; for MLD it must be a link-local address, or receivers drop the message.
+    pub source: A,
+    /// The message.
+    pub message: Message<'a, A>,
+}
+
+impl<A: Address> ControlFrame<'_, A> {
+    /// Writes the frame to the start of the buffer, and says how long it is.
+    ///
+    /// # Errors
+    /// [`EmitError`], and the buffer's content is then unspecified.
+    pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
+        let destination = self.message.destination();
+        let group = Group::new(destination.into()).map_err(|_| EmitError::NoSuchMessage)?;
+        let header = IpHeader {
+            source: self.source.into(),
+            destination: destination.into(),
+            hop_limit: 1,
+            dscp: A::DSCP,
+            router_alert: true,
+        };
+        let mut writer = Writer::new(buffer);
+        put_ethernet(&mut writer, self.mac, group)?;
+        header.put(&mut writer, A::PROTOCOL, self.message.length())?;
+        let length = self.message.emit(writer.rest(), self.source, destination)?;
+        writer.skip(length);
+        Ok(writer.position())
+    }
+}
+
+fn put_ethernet(writer: &mut Writer<'_>, source: MacAddress, group: Group) -> Result<(), EmitError> {
+    writer.put(&MacAddress::of_group(group).0)?;
+    writer.put(&source.0)?;
+    writer.put_u16(if group.addr().is_ipv4() { ether_type::IPV4 } else { ether_type::IPV6 })
+}
+
+/// An IPv4 or IPv6 header to be written, with the router alert option or without.
+struct IpHeader {
+    source: IpAddr,
+    destination: IpAddr,
+    hop_limit: u8,
+    dscp: u8,
+    router_alert: bool,
+}
+
+impl IpHeader {
+    fn put(&self, writer: &mut Writer<'_>, protocol: u8, payload_length: usize) -> Result<(), EmitError> {
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.put_v4(writer, protocol, payload_length, source.octets(), destination.octets())
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                self.put_v6(writer, protocol, payload_length, source.octets(), destination.octets())
+            }
+            _ => Err(EmitError::MixedFamilies),
+        }
+    }
+
+    fn put_v4(
+        &self,
+        writer: &mut Writer<'_>,
+        protocol: u8,
+        payload_length: usize,
+        source: [u8; 4],
+        destination: [u8; 4],
+    ) -> Result<(), EmitError> {
+        const DONT_FRAGMENT: u16 = 0x4000;
+        const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
+        let option: &[u8] = if self.router_alert { &ROUTER_ALERT } else { &[] };
+        let header_length = 20 + option.len();
+        let total = u16::try_from(header_length + payload_length).map_err(|_| EmitError::TooMany)?;
+        let start = writer.position();
+        writer.put(&[0x40 | (header_length / 4) as u8, self.dscp << 2])?;
+        writer.put_u16(total)?;
+        writer.put_u16(0)?;
+        writer.put_u16(DONT_FRAGMENT)?;
+        writer.put(&[self.hop_limit, protocol, 0, 0])?;
+        writer.put(&source)?;
+        writer.put(&destination)?;
+        writer.put(option)?;
+        let checksum = InternetChecksum::new().bytes(writer.written(start)).finish();
+        writer.patch_u16(start + 10, checksum)
+    }
+
+    fn put_v6(
+        &self,
+        writer: &mut Writer<'_>,
+        protocol: u8,
+        payload_length: usize,
+        source: [u8; 16],
+        destination: [u8; 16],
+    ) -> Result<(), EmitError> {
+        const HOP_BY_HOP: u8 = 0;
+        // Router alert with the value 0, which is MLD, and two bytes of padding (RFC 2711).
+        const OPTIONS: [u8; 6] = [5, 2, 0, 0, 1, 0];
+        let extension = if self.router_alert { 8 } else { 0 };
+        let length = u16::try_from(extension + payload_length).map_err(|_| EmitError::TooMany)?;
+        let next_header = if self.router_alert { HOP_BY_HOP } else { protocol };
+        writer.put(&[0x60 | self.dscp >> 2, self.dscp << 6, 0, 0])?;
+        writer.put_u16(length)?;
+        writer.put(&[next_header, self.hop_limit])?;
+        writer.put(&source)?;
+        writer.put(&destination)?;
+        if self.router_alert {
+            writer.put(&[protocol, 0])?;
+            writer.put(&OPTIONS)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What differs between IGMP and MLD: the width of addresses, numbers, and where fields lie.
+
+use core::fmt;
+use core::hash::Hash;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::time;
+use crate::bytes::array_at;
+use crate::ip::protocol;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for core::net::Ipv4Addr {}
+    impl Sealed for core::net::Ipv6Addr {}
+}
+
+/// The address of a family, and with it its protocol: IGMP for IPv4, MLD for IPv6.
+pub trait Address:
+    sealed::Sealed + Copy + Ord + Hash + fmt::Display + fmt::Debug + Into<IpAddr> + 'static
+{
+    /// The length of an address in bytes.
+    const LENGTH: usize;
+    /// The address that stands for "any".
+    const UNSPECIFIED: Self;
+    /// All nodes of a network, where general queries go.
+    const ALL_NODES: Self;
+    /// All routers of a network, where hosts say that they leave.
+    const ALL_ROUTERS: Self;
+    /// All routers that understand source lists, where IGMPv3 and MLDv2 reports go.
+    const ALL_REPORT_ROUTERS: Self;
+
+    /// The protocol's name.
+    const NAME: &'static str;
+    /// The version whose messages carry source lists: 3 for IGMP, 2 for MLD.
+    const SOURCE_VERSION: u8;
+    /// What a message that ends a membership is called: "leave" or "done".
+    const LEAVE_NAME: &'static str;
+    /// The protocol number in the IP header.
+    const PROTOCOL: u8;
+    /// The DSCP that messages are sent with: CS6, "internetwork control", in IGMP (RFC 3376 section
+    /// 4); MLD's RFCs ask for none.
+    const DSCP: u8;
+    /// The type of a query.
+    const QUERY: u8;
+    /// The type of an IGMPv1 report, which MLD has no like of.
+    const FIRST_REPORT: Option<u8>;
+    /// The type of an IGMPv2 or MLDv1 report.
+    const REPORT: u8;
+    /// The type of an IGMPv2 leave or MLDv1 done.
+    const LEAVE: u8;
+    /// The type of an IGMPv3 or MLDv2 report.
+    const SOURCE_REPORT: u8;
+    /// Where the group lies in a query, report or leave.
+    const GROUP_OFFSET: usize;
+    /// Whether the checksum covers a pseudo-header with the addresses.
+    const PSEUDO_HEADER: bool;
+
+    /// The address at the start of the bytes.
+    fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// The bytes of the address, handed to `use_bytes`.
+    fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R;
+
+    /// The response time in a message's header; `floating` in the version with source lists.
+    fn read_response_time(message: &[u8], floating: bool) -> Option<Duration>;
+
+    /// The two header fields that hold the response time: the byte behind the type, and the 16 bits
+    /// behind the checksum, which IGMP does not have.
+    fn response_time_fields(time: Duration, floating: bool) -> (u8, Option<u16>);
+}
+
+impl Address for Ipv4Addr {
+    const LENGTH: usize = 4;
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+    const ALL_NODES: Self = Self::new(224, 0, 0, 1);
+    const ALL_ROUTERS: Self = Self::new(224, 0, 0, 2);
+    const ALL_REPORT_ROUTERS: Self = Self::new(224, 0, 0, 22);
+
+    const NAME: &'static str = "IGMP";
+    const SOURCE_VERSION: u8 = 3;
+    const LEAVE_NAME: &'static str = "leave";
+    const PROTOCOL: u8 = protocol::IGMP;
+    const DSCP: u8 = 0x30;
+    const QUERY: u8 = 0x11;
+    const FIRST_REPORT: Option<u8> = Some(0x12);
+    const REPORT: u8 = 0x16;
+    const LEAVE: u8 = 0x17;
+    const SOURCE_REPORT: u8 = 0x22;
+    const GROUP_OFFSET: usize = 4;
+    const PSEUDO_HEADER: bool = false;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        array_at::<4>(bytes, 0).map(Self::from)
+    }
+
+    fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
+        use_bytes(&self.octets())
+    }
+
+    fn read_response_time(message: &[u8], floating: bool) -> Option<Duration> {
+        let code = *message.get(1)?;
+        let tenths = if floating { time::decode_8(code) } else { u16::from(code) };
+        Some(Duration::from_millis(u64::from(tenths) * 100))
+    }
+
+    fn response_time_fields(time: Duration, floating: bool) -> (u8, Option<u16>) {
+        let tenths = time.as_millis() / 100;
+        let code = if floating { time::encode_8(tenths) } else { tenths.min(0xff) as u8 };
+        (code, None)
+    }
+}
+
+impl Address for Ipv6Addr {
+    const LENGTH: usize = 16;
+    const UNSPECIFIED: Self = Self::UNSPECIFIED;
+    const ALL_NODES: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    const ALL_ROUTERS: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    const ALL_REPORT_ROUTERS: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+
+    const NAME: &'static str = "MLD";
+    const SOURCE_VERSION: u8 = 2;
+    const LEAVE_NAME: &'static str = "done";
+    const PROTOCOL: u8 = protocol::ICMPV6;
+    const DSCP: u8 = 0;
+    const QUERY: u8 = 130;
+    const FIRST_REPORT: Option<u8> = None;
+    const REPORT: u8 = 131;
+    const LEAVE: u8 = 132;
+    const SOURCE_REPORT: u8 = 143;
+    const GROUP_OFFSET: usize = 8;
+    const PSEUDO_HEADER: bool = true;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        array_at::<16>(bytes, 0).map(Self::from)
+    }
+
+    fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
+        use_bytes(&self.octets())
+    }
+
+    fn read_response_time(message: &[u8], floating: bool) -> Option<Duration> {
+        let code = u16::from_be_bytes(array_at(message, 4)?);
+        let milliseconds = if floating { time::decode_16(code) } else { u32::from(code) };
+        Some(Duration::from_millis(u64::from(milliseconds)))
+    }
+
+    fn response_time_fields(time: Duration, floating: bool) -> (u8, Option<u16>) {
+        let milliseconds = time.as_millis();
+        let code = if floating { time::encode_16(milliseconds) } else { milliseconds.min(0xffff) as u16 };
+        (0, Some(code))
+    }
+}

@@ -1,0 +1,63 @@
+//! IGMP and MLD: how hosts tell routers and switches which groups they want.
+//!
+//! The two protocols say the same in the same words; IPv6 made the addresses wider and counts
+//! times in milliseconds. So there is one [`Message`], generic over the address: with
+//! [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC 2236, RFC 3376), with
+//! [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710, RFC 3810).
+//!
+//! A message is a value over borrowed memory, parsed from bytes or made of slices:
+//!
+//! ```
+//! use mcast_packet::gmp::{Record, RecordKind};
+//! use mcast_packet::igmp::Message;
+//!
+//! let (host, group) = ("10.0.0.5".parse()?, "232.1.2.3".parse()?);
+//! let sources = ["10.0.0.7".parse()?];
+//! let records = [Record { kind: RecordKind::AllowNewSources, group, sources: (&sources).into() }];
+//! let report = Message::SourceReport((&records).into());
+//!
+//! let mut buffer = [0; 64];
+//! let length = report.emit(&mut buffer, host, report.destination())?;
+//! assert_eq!(Message::parse(&buffer[..length])?, report);
+//! assert_eq!(report.to_string(), "IGMPv3 report: allow 10.0.0.7 to 232.1.2.3");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod address;
+mod describe;
+mod emit;
+mod message;
+mod parse;
+mod record;
+mod sources;
+mod time;
+
+pub use address::Address;
+pub use message::{Message, Query, SourceQuery};
+pub use parse::ParseError;
+pub use record::{Record, RecordIter, RecordKind, Records};
+pub use sources::{SourceIter, Sources};
+
+/// IGMP, the protocol of IPv4.
+pub mod igmp {
+    use core::net::Ipv4Addr;
+
+    /// An IGMP message.
+    pub type Message<'a> = super::Message<'a, Ipv4Addr>;
+    /// An IGMP query.
+    pub type Query<'a> = super::Query<'a, Ipv4Addr>;
+    /// A record of an IGMPv3 report.
+    pub type Record<'a> = super::Record<'a, Ipv4Addr>;
+}
+
+/// MLD, the protocol of IPv6.
+pub mod mld {
+    use core::net::Ipv6Addr;
+
+    /// An MLD message.
+    pub type Message<'a> = super::Message<'a, Ipv6Addr>;
+    /// An MLD query.
+    pub type Query<'a> = super::Query<'a, Ipv6Addr>;
+    /// A record of an MLDv2 report.
+    pub type Record<'a> = super::Record<'a, Ipv6Addr>;
+}

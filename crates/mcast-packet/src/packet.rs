@@ -1,0 +1,291 @@
+//! A frame, decoded layer by layer.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::ArpPacketSlice;
+
+use crate::checksum::{ChecksumStatus, Checksums};
+use crate::gmp::{self, Address, Message};
+use crate::ip::{Ip, protocol};
+use crate::link::{Ethernet, LinkType, MacAddress, ether_type};
+use crate::udp::Udp;
+
+/// The layers of one frame. Decoding stops at what is malformed and keeps what came before.
+///
+/// [`fmt::Display`] gives the one-line summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// The Ethernet header, where there is one.
+    pub ethernet: Option<Ethernet>,
+    /// The network layer; `None` when the bytes end before it.
+    pub network: Option<Network<'a>>,
+    /// What an IP packet carries; `None` for anything else than IP.
+    pub transport: Option<Transport<'a>>,
+    /// Bytes behind the packet, with which Ethernet fills its frames up to 60 bytes.
+    pub padding: &'a [u8],
+    /// Where decoding stopped, and why.
+    pub malformed: Option<Malformed>,
+}
+
+/// What an Ethernet frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Network<'a> {
+    /// IPv4 or IPv6.
+    Ip(Ip<'a>),
+    /// ARP.
+    Arp(Arp),
+    /// Something else.
+    Other {
+        /// Its number: [`ether_type`].
+        ether_type: u16,
+        /// Its bytes, padding and all.
+        payload: &'a [u8],
+    },
+}
+
+/// An ARP packet for IPv4 over Ethernet (RFC 826).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Arp {
+    /// 1 asks, 2 answers.
+    pub operation: u16,
+    /// Who speaks.
+    pub sender: Ipv4Addr,
+    /// The speaker's Ethernet address.
+    pub sender_mac: MacAddress,
+    /// Whose address is asked for, or who is answered.
+    pub target: Ipv4Addr,
+}
+
+/// What an IP packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport<'a> {
+    /// UDP.
+    Udp(Udp<'a>),
+    /// IGMP.
+    Igmp(Control<'a, Ipv4Addr>),
+    /// MLD.
+    Mld(Control<'a, Ipv6Addr>),
+    /// A later piece of a datagram, without its header: [`Ip::fragment`] says which.
+    Fragment(&'a [u8]),
+    /// Something else: [`Ip::protocol`] says what.
+    Other(&'a [u8]),
+}
+
+/// An IGMP or MLD message, and whether its checksum agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control<'a, A: Address> {
+    /// The message.
+    pub message: Message<'a, A>,
+    /// Whether the checksum agrees.
+    pub checksum: ChecksumStatus,
+}
+
+/// What is wrong with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// In which layer.
+    pub layer: Layer,
+    /// What, as the end of a sentence that starts with the layer.
+    pub reason: Reason,
+}
+
+/// A layer of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layer {
+    /// Ethernet with VLAN tags.
+    Ethernet,
+    /// ARP.
+    Arp,
+    /// IPv4 or IPv6.
+    Ip,
+    /// UDP.
+    Udp,
+    /// IGMP.
+    Igmp,
+    /// MLD.
+    Mld,
+}
+
+/// Why a layer could not be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// In words.
+    Text(&'static str),
+    /// A fault in IGMP or MLD.
+    Control(gmp::ParseError),
+}
+
+impl<'a> Packet<'a> {
+    /// Decodes an Ethernet frame without its check sequence.
+    #[must_use]
+    pub fn ethernet(bytes: &'a [u8]) -> Self {
+        Self::decode(bytes, LinkType::Ethernet, Checksums::Computed)
+    }
+
+    /// Decodes an IPv4 or IPv6 packet without a link layer.
+    #[must_use]
+    pub fn ip(bytes: &'a [u8]) -> Self {
+        Self::decode(bytes, LinkType::Ip, Checksums::Computed)
+    }
+
+    /// Decodes captured bytes.
+    #[must_use]
+    pub fn decode(bytes: &'a [u8], link_type: LinkType, checksums: Checksums) -> Self {
+        let mut packet =
+            Self { ethernet: None, network: None, transport: None, padding: &[], malformed: None };
+        match link_type {
+            LinkType::Ethernet => packet.decode_ethernet(bytes, checksums),
+            LinkType::Ip => packet.decode_ip(bytes, checksums),
+        }
+        packet
+    }
+
+    /// The IP layer, if there is one.
+    #[must_use]
+    pub const fn ip_layer(&self) -> Option<&Ip<'a>> {
+        match &self.network {
+            Some(Network::Ip(ip)) => Some(ip),
+            _ => None,
+        }
+    }
+
+    /// The UDP layer, if there is one.
+    #[must_use]
+    pub const fn udp(&self) -> Option<&Udp<'a>> {
+        match &self.transport {
+            Some(Transport::Udp(udp)) => Some(udp),
+            _ => None,
+        }
+    }
+
+    fn decode_ethernet(&mut self, bytes: &'a [u8], checksums: Checksums) {
+        let Some(ethernet) = Ethernet::decode(bytes) else {
+            return self.stop(Layer::Ethernet, Reason::Text("is shorter than its header"));
+        };
+        self.ethernet = Some(ethernet);
+        let payload = bytes.get(ethernet.length()..).unwrap_or_default();
+        match ethernet.ether_type {
+            ether_type::IPV4 | ether_type::IPV6 => self.decode_ip(payload, checksums),
+            ether_type::ARP => self.decode_arp(payload),
+            ether_type => self.network = Some(Network::Other { ether_type, payload }),
+        }
+    }
+
+    fn decode_arp(&mut self, bytes: &'a [u8]) {
+        let packet = ArpPacketSlice::from_slice(bytes).ok();
+        let Some(arp) = packet.and_then(|slice| slice.to_packet().try_eth_ipv4().ok()) else {
+            return self.stop(Layer::Arp, Reason::Text("is not that of IPv4 over Ethernet"));
+        };
+        self.network = Some(Network::Arp(Arp {
+            operation: arp.operation.0,
+            sender: arp.sender_ipv4.into(),
+            sender_mac: MacAddress(arp.sender_mac),
+            target: arp.target_ipv4.into(),
+        }));
+        self.padding = bytes.get(Arp::LENGTH..).unwrap_or_default();
+    }
+
+    fn decode_ip(&mut self, bytes: &'a [u8], checksums: Checksums) {
+        let (ip, fault) = match Ip::decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(reason) => return self.stop(Layer::Ip, Reason::Text(reason)),
+        };
+        self.network = Some(Network::Ip(ip));
+        self.padding = bytes.get(ip.length()..).unwrap_or_default();
+        match fault {
+            Some(reason) => self.stop(Layer::Ip, Reason::Text(reason)),
+            None => self.decode_transport(&ip, checksums),
+        }
+    }
+
+    fn decode_transport(&mut self, ip: &Ip<'a>, checksums: Checksums) {
+        if ip.fragment.is_some_and(|fragment| fragment.offset > 0) {
+            self.transport = Some(Transport::Fragment(ip.payload));
+            return;
+        }
+        self.transport = match (ip.protocol, ip.source, ip.destination) {
+            (protocol::UDP, _, _) => match Udp::decode(ip, checksums) {
+                Ok(udp) => Some(Transport::Udp(udp)),
+                Err(reason) => return self.stop(Layer::Udp, Reason::Text(reason)),
+            },
+            (protocol::IGMP, IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.decode_control(ip, source, destination, Layer::Igmp, checksums).map(Transport::Igmp)
+            }
+            (protocol::ICMPV6, IpAddr::V6(source), IpAddr::V6(destination)) if is_mld(ip.payload) => {
+                self.decode_control(ip, source, destination, Layer::Mld, checksums).map(Transport::Mld)
+            }
+            _ => Some(Transport::Other(ip.payload)),
+        };
+    }
+
+    fn decode_control<A: Address>(
+        &mut self,
+        ip: &Ip<'a>,
+        source: A,
+        destination: A,
+        layer: Layer,
+        checksums: Checksums,
+    ) -> Option<Control<'a, A>> {
+        let message = match Message::parse(ip.payload) {
+            Ok(message) => message,
+            Err(fault) => {
+                self.stop(layer, Reason::Control(fault));
+                return None;
+            }
+        };
+        let checksum = match checksums {
+            Checksums::LeftToDevice => ChecksumStatus::NotComputed,
+            Checksums::Computed if ip.truncated || ip.fragment.is_some() => ChecksumStatus::NotComputable,
+            Checksums::Computed => Message::checksum(ip.payload, source, destination),
+        };
+        Some(Control { message, checksum })
+    }
+
+    const fn stop(&mut self, layer: Layer, reason: Reason) {
+        self.malformed = Some(Malformed { layer, reason });
+    }
+}
+
+impl Arp {
+    const LENGTH: usize = 28;
+}
+
+/// ICMPv6 has much else to say.
+fn is_mld(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|kind| {
+        [Ipv6Addr::QUERY, Ipv6Addr::REPORT, Ipv6Addr::LEAVE, Ipv6Addr::SOURCE_REPORT].contains(kind)
+    })
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.layer, self.reason)
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ethernet => "Ethernet",
+            Self::Arp => "ARP",
+            Self::Ip => "IP",
+            Self::Udp => "UDP",
+            Self::Igmp => "IGMP",
+            Self::Mld => "MLD",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Control(fault) => fault.fmt(f),
+        }
+    }
+}

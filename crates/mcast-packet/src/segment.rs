@@ -1,0 +1,112 @@
+//! The datagrams that one large packet stands for.
+//!
+//! A kernel may carry many UDP datagrams of equal length in one packet, under one header, and leave
+//! it to the device to cut them (GSO), or have merged them as they came in (GRO). No such packet is
+//! ever on a wire; these are.
+
+use crate::EmitError;
+use crate::bytes::{Writer, u16_at};
+use crate::checksum::{ChecksumStatus, Checksums, InternetChecksum};
+use crate::ip::Ip;
+use crate::link::{Ethernet, LinkType};
+use crate::packet::Packet;
+use crate::udp::Udp;
+
+/// A packet that stands for several UDP datagrams.
+#[derive(Clone, Copy, Debug)]
+pub struct Segments<'a> {
+    /// All headers, up to and with UDP's.
+    headers: &'a [u8],
+    payload: &'a [u8],
+    ip: Ip<'a>,
+    ip_offset: usize,
+    udp_offset: usize,
+    size: usize,
+    without_checksum: bool,
+}
+
+impl<'a> Segments<'a> {
+    /// The datagrams of `size` bytes of payload each, the last perhaps of less. `None` when the
+    /// bytes are no whole UDP packet, or `size` is 0: there is nothing to cut then.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], link_type: LinkType, checksums: Checksums, size: u16) -> Option<Self> {
+        let packet = Packet::decode(bytes, link_type, checksums);
+        let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
+        let ip_offset = packet.ethernet.as_ref().map_or(0, Ethernet::length);
+        let udp_offset = ip_offset + ip.header.len();
+        if size == 0 || ip.fragment.is_some() {
+            return None;
+        }
+        Some(Self {
+            headers: bytes.get(..udp_offset + Udp::HEADER_LENGTH)?,
+            payload: ip.payload.get(Udp::HEADER_LENGTH..)?,
+            ip: *ip,
+            ip_offset,
+            udp_offset,
+            size: usize::from(size),
+            without_checksum: udp.checksum == ChecksumStatus::Absent,
+        })
+    }
+
+    /// How many datagrams there are; at least one.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        if self.payload.is_empty() { 1 } else { self.payload.len().div_ceil(self.size) }
+    }
+
+    /// Never: an empty datagram is one too.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes the frame of the datagram with this number, counted from 0, with its own lengths,
+    /// identification and checksums, to the start of the buffer, and says how long it is.
+    ///
+    /// # Errors
+    /// [`EmitError::BufferTooShort`]; [`EmitError::TooMany`] when there is no datagram of this
+    /// number.
+    pub fn emit(&self, number: usize, buffer: &mut [u8]) -> Result<usize, EmitError> {
+        if number >= self.len() {
+            return Err(EmitError::TooMany);
+        }
+        let start = number * self.size;
+        let end = self.payload.len().min(start + self.size);
+        let payload = self.payload.get(start..end).ok_or(EmitError::TooMany)?;
+        let mut writer = Writer::new(buffer);
+        writer.put(self.headers)?;
+        writer.put(payload)?;
+        self.patch_ip(&mut writer, number, payload.len())?;
+        self.patch_udp(&mut writer, payload.len())?;
+        Ok(writer.position())
+    }
+
+    fn patch_ip(&self, writer: &mut Writer<'_>, number: usize, payload: usize) -> Result<(), EmitError> {
+        let length = self.ip.header.len() + Udp::HEADER_LENGTH + payload;
+        if self.ip.source.is_ipv6() {
+            return writer.patch_u16(self.ip_offset + 4, length_field(length.saturating_sub(40))?);
+        }
+        let identification = u16_at(self.ip.header, 4).unwrap_or(0).wrapping_add(number as u16);
+        writer.patch_u16(self.ip_offset + 2, length_field(length)?)?;
+        writer.patch_u16(self.ip_offset + 4, identification)?;
+        writer.patch_u16(self.ip_offset + 10, 0)?;
+        let header = writer.written(self.ip_offset).get(..self.ip.header.len()).unwrap_or_default();
+        let checksum = InternetChecksum::new().bytes(header).finish();
+        writer.patch_u16(self.ip_offset + 10, checksum)
+    }
+
+    fn patch_udp(&self, writer: &mut Writer<'_>, payload: usize) -> Result<(), EmitError> {
+        writer.patch_u16(self.udp_offset + 4, length_field(Udp::HEADER_LENGTH + payload)?)?;
+        if self.without_checksum {
+            return Ok(());
+        }
+        let datagram = writer.written(self.udp_offset);
+        let checksum = Udp::checksum_of(self.ip.source, self.ip.destination, datagram)
+            .ok_or(EmitError::MixedFamilies)?;
+        writer.patch_u16(self.udp_offset + 6, checksum)
+    }
+}
+
+fn length_field(length: usize) -> Result<u16, EmitError> {
+    u16::try_from(length).map_err(|_| EmitError::TooMany)
+}

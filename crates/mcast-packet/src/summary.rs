@@ -1,0 +1,131 @@
+//! A packet in one line, layer by layer.
+
+use core::fmt;
+use core::net::SocketAddr;
+
+use crate::checksum::ChecksumStatus;
+use crate::gmp::Address;
+use crate::ip::{Ip, protocol};
+use crate::packet::{Arp, Control, Network, Packet, Transport};
+use crate::udp::Udp;
+
+/// One line about an Ethernet frame: `Ether / IP / UDP 10.0.0.1:5000 > 239.1.2.3:5000 / Raw`.
+#[must_use]
+pub fn summary(frame: &[u8]) -> impl fmt::Display + '_ {
+    Packet::ethernet(frame)
+}
+
+impl fmt::Display for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Line { f, empty: true };
+        if let Some(ethernet) = &self.ethernet {
+            line.layer(format_args!("Ether"))?;
+            for vlan in ethernet.vlans() {
+                line.layer(format_args!("802.1Q {}", vlan.id))?;
+            }
+        }
+        match &self.network {
+            Some(Network::Ip(ip)) => line.ip(ip, self.transport.as_ref())?,
+            Some(Network::Arp(arp)) => line.layer(format_args!("{arp}"))?,
+            Some(Network::Other { ether_type, .. }) => line.layer(format_args!("type {ether_type:#06x}"))?,
+            None => {}
+        }
+        if let Some(malformed) = &self.malformed {
+            line.layer(format_args!("malformed: {malformed}"))?;
+        }
+        if !self.padding.is_empty() {
+            line.layer(format_args!("Padding"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Arp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.operation {
+            1 => write!(f, "ARP {} asks for {}", self.sender, self.target),
+            2 => write!(f, "ARP {} is at {}", self.sender, self.sender_mac),
+            other => write!(f, "ARP {} operation {other}", self.sender),
+        }
+    }
+}
+
+/// The line so far.
+struct Line<'f, 'o> {
+    f: &'f mut fmt::Formatter<'o>,
+    empty: bool,
+}
+
+impl Line<'_, '_> {
+    fn layer(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        if !self.empty {
+            self.f.write_str(" / ")?;
+        }
+        self.empty = false;
+        self.f.write_fmt(text)
+    }
+
+    fn ip(&mut self, ip: &Ip<'_>, transport: Option<&Transport<'_>>) -> fmt::Result {
+        let name = if ip.source.is_ipv4() { "IP" } else { "IPv6" };
+        self.layer(format_args!("{name}{}", Checksum(ip.header_checksum)))?;
+        match transport {
+            Some(Transport::Udp(udp)) => self.udp(ip, udp),
+            Some(Transport::Igmp(control)) => self.control(ip, control),
+            Some(Transport::Mld(control)) => self.control(ip, control),
+            Some(Transport::Fragment(piece)) => self.fragment(ip, piece),
+            Some(Transport::Other(_)) => {
+                self.layer(format_args!("{} {} > {}", Protocol(ip.protocol), ip.source, ip.destination))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn udp(&mut self, ip: &Ip<'_>, udp: &Udp<'_>) -> fmt::Result {
+        let source = SocketAddr::new(ip.source, udp.source_port);
+        let destination = SocketAddr::new(ip.destination, udp.destination_port);
+        self.layer(format_args!("UDP {source} > {destination}{}", Checksum(udp.checksum)))?;
+        if ip.fragment.is_some() {
+            self.f.write_str(" (first fragment)")?;
+        }
+        if udp.payload.is_empty() { Ok(()) } else { self.layer(format_args!("Raw")) }
+    }
+
+    fn control<A: Address>(&mut self, ip: &Ip<'_>, control: &Control<'_, A>) -> fmt::Result {
+        let Control { message, checksum } = control;
+        let (title, content) = (message.title(), message.content());
+        self.layer(format_args!("{title} {}: {content}{}", ip.source, Checksum(*checksum)))
+    }
+
+    fn fragment(&mut self, ip: &Ip<'_>, piece: &[u8]) -> fmt::Result {
+        let (source, destination, name) = (ip.source, ip.destination, Protocol(ip.protocol));
+        let first = ip.fragment.map_or(0, |fragment| fragment.offset);
+        let end = first + piece.len();
+        self.layer(format_args!("{name} {source} > {destination} (fragment, bytes {first} to {end})"))?;
+        self.layer(format_args!("Raw"))
+    }
+}
+
+/// Says only what is wrong.
+struct Checksum(ChecksumStatus);
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ChecksumStatus::Invalid { found, expected } => {
+                write!(f, " (bad checksum {found:#06x}, should be {expected:#06x})")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Protocol(u8);
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match protocol::name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "protocol {}", self.0),
+        }
+    }
+}

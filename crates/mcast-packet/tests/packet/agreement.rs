@@ -1,0 +1,104 @@
+//! Our decoder and etherparse's agree wherever both have an opinion.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use etherparse::{IgmpSlice, Ipv4Header, PacketBuilder, SlicedPacket, TransportSlice, UdpHeader};
+use mcast_packet::gmp::{Message, RecordKind, Records};
+use mcast_packet::{ChecksumStatus, Packet, igmp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+
+/// Compares what both say about the bytes; both must be able to say something.
+fn assert_agree(ours: &igmp::Message<'_>, theirs: &IgmpSlice<'_>) {
+    match (ours, theirs) {
+        (Message::Query(query), IgmpSlice::MembershipQuery(slice)) => {
+            assert!(query.source_query.is_none());
+            assert_eq!(query.group.unwrap_or(Ipv4Addr::UNSPECIFIED).octets(), slice.group_address().octets);
+            assert_eq!(query.max_response_time.as_millis(), u128::from(slice.max_response_time()) * 100);
+        }
+        (Message::Query(query), IgmpSlice::MembershipQueryWithSources(slice)) => {
+            let extension = query.source_query.unwrap();
+            assert_eq!(query.group.unwrap_or(Ipv4Addr::UNSPECIFIED).octets(), slice.group_address().octets);
+            let tenths = u128::from(slice.max_response_code().as_10th_secs());
+            assert_eq!(query.max_response_time.as_millis(), tenths * 100);
+            assert_eq!((extension.suppress, extension.robustness), (slice.s_flag(), slice.qrv().value()));
+            assert!(extension.sources.iter().map(|source| source.octets()).eq(slice.source_addresses()));
+        }
+        (Message::FirstReport { group }, IgmpSlice::MembershipReportV1(slice)) => {
+            assert_eq!(group.octets(), slice.group_address().octets);
+        }
+        (Message::Report { group }, IgmpSlice::MembershipReportV2(slice)) => {
+            assert_eq!(group.octets(), slice.group_address().octets);
+        }
+        (Message::Leave { group }, IgmpSlice::LeaveGroup(slice)) => {
+            assert_eq!(group.octets(), slice.group_address().octets);
+        }
+        (Message::SourceReport(records), IgmpSlice::MembershipReportV3(slice)) => {
+            assert_records_agree(*records, slice);
+        }
+        other => panic!("of two kinds: {other:?}"),
+    }
+}
+
+fn assert_records_agree(ours: Records<'_, Ipv4Addr>, theirs: &etherparse::igmp::MembershipReportV3Slice<'_>) {
+    assert_eq!(ours.len(), usize::from(theirs.num_of_records()));
+    for (ours, theirs) in ours.iter().zip(theirs.group_records()) {
+        let theirs = theirs.unwrap();
+        assert_eq!(ours.kind, RecordKind::from(theirs.record_type().0));
+        assert_eq!(ours.group.octets(), theirs.multicast_address());
+        assert!(ours.sources.iter().map(|source| source.octets()).eq(theirs.source_addresses()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn about_every_igmp_message(message in crate::support::message(crate::support::v4())) {
+        message.with(Duration::from_millis(100), |message| {
+            let mut buffer = vec![0; 4096];
+            let length = message.emit(&mut buffer, HOST, message.destination()).unwrap();
+            let theirs = IgmpSlice::from_slice(&buffer[..length]).unwrap();
+            assert_agree(&message, &theirs);
+            assert!(theirs.is_checksum_valid());
+        });
+    }
+
+    #[test]
+    fn about_bytes_that_both_accept(bytes in vec(any::<u8>(), 8..64), kind: prop::sample::Index) {
+        let mut bytes = bytes;
+        bytes[0] = *kind.get(&[0x11, 0x12, 0x16, 0x17, 0x22]);
+        if let (Ok(ours), Ok(theirs)) = (igmp::Message::parse(&bytes), IgmpSlice::from_slice(&bytes)) {
+            assert_agree(&ours, &theirs);
+            let valid = Message::checksum(&bytes, HOST, HOST) == ChecksumStatus::Valid;
+            prop_assert_eq!(valid, theirs.is_checksum_valid());
+        }
+    }
+
+    #[test]
+    fn about_udp_checksums(payload in vec(any::<u8>(), 0..200), source: [u8; 4], destination: [u8; 4], wrong: bool) {
+        let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(source, destination, 1).udp(1, 2);
+        let mut frame = vec![0; builder.size(payload.len())];
+        let length = builder.write_to_slice(&mut frame, &payload).unwrap();
+        let frame = &mut frame[..length];
+        if wrong {
+            frame[40] ^= 0x11;
+        }
+        let packet = Packet::ethernet(frame);
+        let sliced = SlicedPacket::from_ethernet(frame).unwrap();
+        let Some(TransportSlice::Udp(udp)) = sliced.transport else { panic!() };
+        let header: UdpHeader = udp.to_header();
+        let ip = Ipv4Header::new(0, 1, etherparse::IpNumber::UDP, source, destination).unwrap();
+        let expected = header.calc_checksum_ipv4(&ip, udp.payload()).unwrap();
+        prop_assert_eq!(packet.udp().unwrap().payload, udp.payload());
+        match packet.udp().unwrap().checksum {
+            ChecksumStatus::Valid => prop_assert_eq!(header.checksum, expected),
+            ChecksumStatus::Invalid { expected: ours, .. } => {
+                prop_assert!(wrong);
+                prop_assert_eq!(if ours == 0 { 0xffff } else { ours }, expected);
+            }
+            other => prop_assert!(wrong && header.checksum == 0, "{:?}", other),
+        }
+    }
+}

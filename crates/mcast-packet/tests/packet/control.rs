@@ -1,0 +1,323 @@
+//! IGMP and MLD: what is built is what is parsed, and what is damaged is noticed.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use mcast_packet::gmp::{Address, Message, ParseError, Query, Record, RecordKind, SourceQuery, Sources};
+use mcast_packet::{ChecksumStatus, ControlFrame, EmitError, MacAddress, Packet, Transport, igmp, mld};
+use proptest::prelude::*;
+
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 56, 105);
+const GROUP: Ipv4Addr = Ipv4Addr::new(234, 3, 2, 1);
+const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
+const HOST_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 5);
+const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 1);
+const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 5]);
+
+fn emitted<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
+    let mut buffer = vec![0xaa; 8192];
+    let length = message.emit(&mut buffer, source, message.destination()).unwrap();
+    assert_eq!(length, message.length());
+    buffer.truncate(length);
+    buffer
+}
+
+fn framed<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
+    let mut buffer = vec![0; 8192];
+    let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+fn summary<A: Address>(message: Message<'_, A>, source: A) -> String {
+    mcast_packet::summary(&framed(message, source)).to_string()
+}
+
+fn general_query<A: Address>(seconds: u64) -> Query<'static, A> {
+    Query { group: None, max_response_time: Duration::from_secs(seconds), source_query: None }
+}
+
+#[test]
+fn igmp_messages_have_the_bytes_of_their_rfcs() {
+    assert_eq!(emitted(igmp::Message::Report { group: GROUP }, HOST), [0x16, 0, 0xfd, 0xfa, 234, 3, 2, 1],);
+    assert_eq!(emitted(igmp::Message::FirstReport { group: GROUP }, HOST)[0], 0x12);
+    assert_eq!(emitted(igmp::Message::Leave { group: GROUP }, HOST)[0], 0x17);
+    assert_eq!(emitted(igmp::Message::Query(general_query(10)), HOST), [0x11, 100, 0xee, 0x9b, 0, 0, 0, 0],);
+}
+
+/// Captured from a Linux 6.18 host that joined 234.3.2.1 and, for one source, 232.1.2.3.
+const LINUX_IGMP: [u8; 66] = [
+    0x01, 0x00, 0x5e, 0x00, 0x00, 0x16, 0x02, 0x00, 0x00, 0x00, 0x01, 0x05, 0x08, 0x00, 0x46, 0xc0, 0x00,
+    0x34, 0x00, 0x00, 0x40, 0x00, 0x01, 0x02, 0x0a, 0xdc, 0xc0, 0xa8, 0x38, 0x69, 0xe0, 0x00, 0x00, 0x16,
+    0x94, 0x04, 0x00, 0x00, 0x22, 0x00, 0xf4, 0xeb, 0x00, 0x00, 0x00, 0x02, 0x05, 0x00, 0x00, 0x01, 0xe8,
+    0x01, 0x02, 0x03, 0x0a, 0x00, 0x00, 0x07, 0x04, 0x00, 0x00, 0x00, 0xea, 0x03, 0x02, 0x01,
+];
+
+/// The same host when it joined ff15::1.
+const LINUX_MLD: [u8; 90] = [
+    0x33, 0x33, 0x00, 0x00, 0x00, 0x16, 0x02, 0x00, 0x00, 0x00, 0x01, 0x05, 0x86, 0xdd, 0x60, 0x00, 0x00,
+    0x00, 0x00, 0x24, 0x00, 0x01, 0xfe, 0x80, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff,
+    0xfe, 0x00, 0x01, 0x05, 0xff, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x16, 0x3a, 0x00, 0x05, 0x02, 0x00, 0x00, 0x01, 0x00, 0x8f, 0x00, 0x6f, 0xf2, 0x00, 0x00,
+    0x00, 0x01, 0x04, 0x00, 0x00, 0x00, 0xff, 0x15, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x01,
+];
+
+#[test]
+fn a_linux_hosts_reports_parse_to_what_it_did() {
+    let packet = Packet::ethernet(&LINUX_IGMP);
+    let ip = packet.ip_layer().unwrap();
+    assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0x30));
+    let sources = [SOURCE];
+    let records = [
+        Record {
+            kind: RecordKind::AllowNewSources,
+            group: Ipv4Addr::new(232, 1, 2, 3),
+            sources: (&sources).into(),
+        },
+        Record { kind: RecordKind::ChangeToExclude, group: GROUP, sources: Sources::none() },
+    ];
+    let Some(Transport::Igmp(control)) = packet.transport else { panic!() };
+    assert_eq!(control.message, Message::SourceReport((&records).into()));
+    assert_eq!(control.checksum, ChecksumStatus::Valid);
+    assert_eq!(
+        packet.to_string(),
+        "Ether / IP / IGMPv3 report 192.168.56.105: allow 10.0.0.7 to 232.1.2.3; \
+         join 234.3.2.1 (exclude nobody)"
+    );
+
+    let packet = Packet::ethernet(&LINUX_MLD);
+    let Some(Transport::Mld(control)) = packet.transport else { panic!() };
+    assert_eq!(control.checksum, ChecksumStatus::Valid);
+    assert_eq!(packet.ip_layer().unwrap().router_alert, Some(0));
+    assert_eq!(
+        packet.to_string(),
+        "Ether / IPv6 / MLDv2 report fe80::ff:fe00:105: join ff15::1 (exclude nobody)"
+    );
+}
+
+#[test]
+fn what_we_build_is_byte_for_byte_what_linux_sends() {
+    let records = [Record { kind: RecordKind::ChangeToExclude, group: GROUP_6, sources: Sources::none() }];
+    let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 0x105);
+    let mac = MacAddress([2, 0, 0, 0, 1, 5]);
+    let message = mld::Message::SourceReport((&records).into());
+    let mut buffer = [0; 128];
+    let length = ControlFrame { mac, source, message }.emit(&mut buffer).unwrap();
+    assert_eq!(buffer[..length], LINUX_MLD);
+}
+
+#[test]
+fn the_version_of_a_query_is_told_by_its_length_and_response_time() {
+    let version = |bytes: &[u8]| match igmp::Message::parse(bytes) {
+        Ok(Message::Query(query)) => query.version(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(version(&[0x11, 0, 0, 0, 0, 0, 0, 0]), 1);
+    assert_eq!(version(&[0x11, 100, 0, 0, 0, 0, 0, 0]), 2);
+    assert_eq!(version(&[0x11, 0, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0]), 3);
+    for length in 9..12 {
+        let bytes = [0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(igmp::Message::parse(&bytes[..length]), Err(ParseError::QueryLength(length)));
+    }
+}
+
+#[test]
+fn long_times_are_read_as_floating_point() {
+    let bytes = [0x11, 0x9f, 0, 0, 0, 0, 0, 0, 2, 0x8f, 0, 0];
+    let Ok(Message::Query(query)) = igmp::Message::parse(&bytes) else { panic!() };
+    assert_eq!(query.max_response_time, Duration::from_millis((0x1f << 4) * 100));
+    assert_eq!(query.source_query.unwrap().interval, Duration::from_secs(0x1f << 3));
+    let old = [0x11, 0x9f, 0, 0, 0, 0, 0, 0];
+    let Ok(Message::Query(query)) = igmp::Message::parse(&old) else { panic!() };
+    assert_eq!(query.max_response_time, Duration::from_millis(0x9f * 100));
+}
+
+#[test]
+fn a_record_is_skipped_with_its_auxiliary_data() {
+    let bytes = [
+        0x22, 0, 0, 0, 0, 0, 0, 2, 9, 1, 0, 0, 224, 1, 1, 1, 0xde, 0xad, 0xbe, 0xef, 6, 0, 0, 1, 234, 3, 2,
+        1, 10, 0, 0, 7,
+    ];
+    let message = igmp::Message::parse(&bytes).unwrap();
+    let sources = [SOURCE];
+    let records = [
+        Record { kind: RecordKind::Unknown(9), group: Ipv4Addr::new(224, 1, 1, 1), sources: Sources::none() },
+        Record { kind: RecordKind::BlockOldSources, group: GROUP, sources: (&sources).into() },
+    ];
+    assert_eq!(message, Message::SourceReport((&records).into()));
+}
+
+#[test]
+fn lists_that_run_past_the_end_are_refused_with_their_place() {
+    let two_records_but_one = [0x22, 0, 0, 0, 0, 0, 0, 2, 4, 0, 0, 0, 234, 3, 2, 1];
+    assert_eq!(igmp::Message::parse(&two_records_but_one), Err(ParseError::Records { count: 2, cut_off: 2 }));
+    let source_missing = [0x11, 0, 0, 0, 234, 3, 2, 1, 2, 125, 0, 1];
+    assert_eq!(igmp::Message::parse(&source_missing), Err(ParseError::Sources(1)));
+    assert_eq!(igmp::Message::parse(&[0x16, 0, 0, 0, 1]), Err(ParseError::TooShort(5)));
+    assert_eq!(igmp::Message::parse(&[0x14, 0, 0, 0, 1]), Err(ParseError::UnknownType(0x14)));
+    assert_eq!(igmp::Message::parse(&[]), Err(ParseError::TooShort(0)));
+}
+
+#[test]
+fn what_cannot_be_sent_is_an_error() {
+    let mut buffer = [0; 64];
+    let first = mld::Message::FirstReport { group: GROUP_6 };
+    assert_eq!(first.emit(&mut buffer, HOST_6, GROUP_6), Err(EmitError::NoSuchMessage));
+    let report = igmp::Message::Report { group: GROUP };
+    assert_eq!(report.emit(&mut buffer[..7], HOST, GROUP), Err(EmitError::BufferTooShort));
+    let many = vec![SOURCE; 65_536];
+    let records =
+        [Record { kind: RecordKind::AllowNewSources, group: GROUP, sources: many.as_slice().into() }];
+    let mut large = vec![0; 300_000];
+    let report = igmp::Message::SourceReport((&records).into());
+    assert_eq!(report.emit(&mut large, HOST, GROUP), Err(EmitError::TooMany));
+}
+
+#[test]
+fn summaries_read_as_sentences() {
+    let exclude = [Record { kind: RecordKind::ChangeToExclude, group: GROUP, sources: Sources::none() }];
+    assert_eq!(
+        summary(igmp::Message::SourceReport((&exclude).into()), HOST),
+        "Ether / IP / IGMPv3 report 192.168.56.105: join 234.3.2.1 (exclude nobody)"
+    );
+    let sources = [SOURCE, HOST];
+    let several = [
+        Record { kind: RecordKind::ChangeToInclude, group: GROUP, sources: Sources::none() },
+        Record { kind: RecordKind::ModeIsInclude, group: GROUP, sources: (&sources).into() },
+    ];
+    assert_eq!(
+        summary(igmp::Message::SourceReport((&several).into()), HOST),
+        "Ether / IP / IGMPv3 report 192.168.56.105: leave 234.3.2.1 (include nobody); \
+         member of 234.3.2.1 (include 10.0.0.7, 192.168.56.105)"
+    );
+    assert_eq!(
+        summary(igmp::Message::Query(general_query(10)), HOST),
+        "Ether / IP / IGMPv2 general query 192.168.56.105: members of any group, answer within 10 s"
+    );
+    assert_eq!(
+        summary(igmp::Message::Query(general_query(0)), HOST),
+        "Ether / IP / IGMPv1 general query 192.168.56.105: members of any group, answer within 10 s"
+    );
+    assert_eq!(
+        summary(mld::Message::Leave { group: GROUP_6 }, HOST_6),
+        "Ether / IPv6 / MLDv1 done fe80::5: leave ff15::1"
+    );
+    let one = [SOURCE];
+    let source_query = Some(SourceQuery {
+        suppress: false,
+        robustness: 2,
+        interval: Duration::from_secs(125),
+        sources: (&one).into(),
+    });
+    let query = Query { group: Some(GROUP), max_response_time: Duration::from_millis(1500), source_query };
+    assert_eq!(
+        summary(igmp::Message::Query(query), HOST),
+        "Ether / IP / IGMPv3 query 192.168.56.105: members of 234.3.2.1 from 10.0.0.7, answer within 1.5 s"
+    );
+}
+
+#[test]
+fn frames_carry_what_the_rfcs_demand_of_them() {
+    let frame = framed(mld::Message::Report { group: GROUP_6 }, HOST_6);
+    let packet = Packet::ethernet(&frame);
+    let ip = packet.ip_layer().unwrap();
+    assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0));
+    assert_eq!(ip.destination, IpAddr::from(GROUP_6));
+    assert_eq!(packet.ethernet.unwrap().destination, MacAddress([0x33, 0x33, 0, 0, 0, 1]));
+    assert_eq!((packet.malformed, packet.padding), (None, &[][..]));
+
+    let frame = framed(igmp::Message::Leave { group: GROUP }, HOST);
+    let packet = Packet::ethernet(&frame);
+    let ip = packet.ip_layer().unwrap();
+    assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0x30));
+    assert_eq!((ip.destination, ip.header_checksum), (IpAddr::from([224, 0, 0, 2]), ChecksumStatus::Valid));
+}
+
+#[test]
+fn a_damaged_message_is_told_with_what_its_checksum_should_be() {
+    let mut frame = framed(igmp::Message::Report { group: GROUP }, HOST);
+    *frame.last_mut().unwrap() ^= 3;
+    let text = mcast_packet::summary(&frame).to_string();
+    assert_eq!(
+        text,
+        "Ether / IP / IGMPv2 report 192.168.56.105: member of 234.3.2.2 (bad checksum 0xfdfa, should be 0xfdf9)"
+    );
+}
+
+proptest! {
+    #[test]
+    fn igmp_survives_building_and_parsing(message in crate::support::message(crate::support::v4())) {
+        let step = Duration::from_millis(100);
+        message.with(step, |message| {
+            let bytes = emitted(message, HOST);
+            prop_assert_eq!(Message::parse(&bytes), Ok(message));
+            prop_assert_eq!(Message::checksum(&bytes, HOST, HOST), ChecksumStatus::Valid);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn mld_survives_building_and_parsing(message in crate::support::message(crate::support::v6())) {
+        let step = Duration::from_millis(1);
+        message.with(step, |message| {
+            if matches!(message, Message::FirstReport { .. }) {
+                return Ok(());
+            }
+            let bytes = emitted(message, HOST_6);
+            prop_assert_eq!(Message::parse(&bytes), Ok(message));
+            let destination = message.destination();
+            prop_assert_eq!(Message::checksum(&bytes, HOST_6, destination), ChecksumStatus::Valid);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn one_wrong_bit_is_always_noticed(message in crate::support::message(crate::support::v6()), place: usize, bit in 0..8u8) {
+        message.with(Duration::from_millis(1), |message| {
+            if matches!(message, Message::FirstReport { .. }) {
+                return Ok(());
+            }
+            let mut bytes = emitted(message, HOST_6);
+            let place = place % bytes.len();
+            bytes[place] ^= 1 << bit;
+            prop_assert!(Message::checksum(&bytes, HOST_6, message.destination()).is_invalid());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn frames_of_messages_decode_to_the_message(message in crate::support::message(crate::support::v4())) {
+        message.with(Duration::from_millis(100), |message| {
+            // A frame goes to a group, and these reports go to the group that they tell of.
+            if !message.destination().is_multicast() {
+                return Ok(());
+            }
+            let frame = framed(message, HOST);
+            match Packet::ethernet(&frame).transport {
+                Some(Transport::Igmp(control)) => {
+                    prop_assert_eq!(control.message, message);
+                    prop_assert_eq!(control.checksum, ChecksumStatus::Valid);
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_bytes_make_the_parsers_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind: prop::sample::Index) {
+        let mut bytes = bytes;
+        if let Some(first) = bytes.first_mut() {
+            *first = *kind.get(&[0x11, 0x12, 0x16, 0x17, 0x22, 130, 131, 132, 143, *first]);
+        }
+        if let Ok(message) = igmp::Message::parse(&bytes) {
+            let _ = message.to_string();
+            prop_assert!(message.length() <= bytes.len());
+        }
+        if let Ok(message) = mld::Message::parse(&bytes) {
+            let _ = message.to_string();
+            prop_assert!(message.length() <= bytes.len());
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Packets of every kind: decoded, built, cut, described, and damaged.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod agreement;
+mod control;
+mod frames;
+mod segments;
+mod support;
