@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::str::FromStr;
 
-use crate::membership::{parse_parts, write_parts};
+use crate::text::{parse_target, split_sources, write_target};
 use crate::{Group, InterfaceSelector, ParseError};
 
 /// A group and a UDP port. Text form: `239.1.2.3:5000`, `[ff15::1]:5000`.
@@ -37,7 +37,9 @@ impl FromStr for GroupAddr {
         let destination: Destination = text.parse()?;
         match destination.interface {
             None => Ok(destination.address),
-            Some(_) => Err(ParseError::new(text, "names an interface where only GROUP:PORT is expected")),
+            Some(_) => {
+                Err(ParseError::new(text, "names an interface where none belongs").write("GROUP:PORT"))
+            }
         }
     }
 }
@@ -73,13 +75,17 @@ impl FromStr for Destination {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let (group, interface, port) = parse_parts(text, text)?;
+        if let (Some(_), _) = split_sources(text) {
+            let error = ParseError::new(text, "names sources, which only a receiver chooses");
+            return Err(error.write("GROUP[%INTERFACE]:PORT"));
+        }
+        let (group, interface, port) = parse_target(text).map_err(|error| error.within(text))?;
         Ok(Self { address: GroupAddr::new(group, port), interface })
     }
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_parts(f, self.address.group, self.interface.as_ref(), self.address.port)
+        write_target(f, self.address.group, self.interface.as_ref(), self.address.port)
     }
 }

@@ -8,7 +8,7 @@ use crate::ParseError;
 
 /// An IPv4 or IPv6 multicast address: 224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291 section 2.7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Group(IpAddr);
+pub struct Group(pub(crate) IpAddr);
 
 impl Group {
     /// The group of this address.
@@ -54,7 +54,10 @@ impl FromStr for Group {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let address: IpAddr = text.parse().map_err(|_| ParseError::new(text, "is not an IP address"))?;
-        Self::new(address).map_err(|_| ParseError::new(text, "is not a multicast address"))
+        Self::new(address).map_err(|_| {
+            ParseError::new(text, "is not a multicast address")
+                .write("one from 224.0.0.0 to 239.255.255.255, or one that begins with ff")
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! Naming an interface without knowing the system it is on.
 
 use alloc::string::String;
-use core::fmt;
+use core::fmt::{self, Write};
 use core::net::IpAddr;
 use core::num::NonZeroU32;
 use core::str::FromStr;
 
 use crate::ParseError;
+use crate::text::quoted_length;
 
 /// The system's number for an interface. Never zero: zero means "any" to a kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +45,8 @@ impl fmt::Debug for InterfaceIndex {
 /// Which interface is meant: by name, index or address, the one the routing table takes, or all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InterfaceSelector {
-    /// The interface of this name (`eth0`; on Windows the friendly name).
+    /// The interface of this name (`eth0`; on Windows the friendly name). Text form: the name, in
+    /// double quotes where it could be taken for something else (`"all"`, `"7"`, `"a:b"`).
     Name(String),
     /// The interface with this index.
     Index(InterfaceIndex),
@@ -60,30 +62,62 @@ pub enum InterfaceSelector {
 impl FromStr for InterfaceSelector {
     type Err = ParseError;
 
+    /// A name, an index, an address, `default` or `all`. Between double quotes everything is a
+    /// name, with `\"` and `\\` for a quote and a backslash.
     fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.starts_with('"') {
+            return quoted_name(text);
+        }
         if text.is_empty() {
-            return Err(ParseError::new(text, "names no interface"));
+            return Err(ParseError::new(text, "names no interface").write("a name, an index or an address"));
         }
-        if text == "default" {
-            return Ok(Self::Default);
+        if is_number(text) {
+            let index = text.parse().ok().and_then(InterfaceIndex::new);
+            let wrong =
+                || ParseError::new(text, "is no interface index").write("a number from 1 to 4294967295");
+            return index.map(Self::Index).ok_or_else(wrong);
         }
-        if text == "all" {
-            return Ok(Self::All);
-        }
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Address(address));
-        }
-        match text.parse().map(InterfaceIndex::new) {
-            Ok(Some(index)) => Ok(Self::Index(index)),
-            Ok(None) => Err(ParseError::new(text, "is no interface index: indexes start at 1")),
-            Err(_) => Ok(Self::Name(text.into())),
+        match text {
+            "default" => Ok(Self::Default),
+            "all" => Ok(Self::All),
+            _ => Ok(text.parse().map_or_else(|_| Self::Name(text.into()), Self::Address)),
         }
     }
+}
+
+fn quoted_name(text: &str) -> Result<InterfaceSelector, ParseError> {
+    if quoted_length(text) != Some(text.len()) {
+        return Err(ParseError::new(text, "is no quoted interface name").write("\"NAME\""));
+    }
+    let mut name = String::new();
+    let mut characters = text[1..text.len() - 1].chars();
+    while let Some(character) = characters.next() {
+        // The length was found with every backslash followed by a character.
+        name.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    if name.is_empty() {
+        return Err(ParseError::new(text, "names no interface").write("a name between the quotes"));
+    }
+    Ok(InterfaceSelector::Name(name))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the name, written as it is, could be taken for something else.
+fn needs_quotes(name: &str) -> bool {
+    is_number(name)
+        || matches!(name, "default" | "all")
+        || name.parse::<IpAddr>().is_ok()
+        || name.contains(['"', '\\', '[', ']', ':', '%', '@', ',', '?', '/'])
+        || name.trim() != name
 }
 
 impl fmt::Display for InterfaceSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Name(name) if needs_quotes(name) => write_quoted(f, name),
             Self::Name(name) => f.write_str(name),
             Self::Index(index) => index.fmt(f),
             Self::Address(address) => address.fmt(f),
@@ -91,4 +125,15 @@ impl fmt::Display for InterfaceSelector {
             Self::All => f.write_str("all"),
         }
     }
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for character in name.chars() {
+        if matches!(character, '"' | '\\') {
+            f.write_char('\\')?;
+        }
+        f.write_char(character)?;
+    }
+    f.write_char('"')
 }

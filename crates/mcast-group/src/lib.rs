@@ -7,13 +7,30 @@
 extern crate alloc;
 
 mod destination;
+mod ethernet;
 mod filter;
+mod flags;
 mod group;
 mod interface;
+mod kind;
 mod membership;
+mod parse_error;
+mod reference;
+mod registry;
+mod scope;
+mod text;
 
 pub use destination::{Destination, GroupAddr};
+pub use ethernet::EthernetAddress;
 pub use filter::SourceFilter;
+pub use flags::Flags;
 pub use group::{Family, Group, NotMulticast};
 pub use interface::{InterfaceIndex, InterfaceSelector};
-pub use membership::{Membership, ParseError};
+pub use kind::{AdHocBlock, AdministrativeRange, Kind, Malformation, Prefix, SourceSpecificRange};
+pub use membership::Membership;
+pub use parse_error::ParseError;
+pub use reference::{Cited, Reference};
+pub use registry::{
+    Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Relative, Standing, WellKnown,
+};
+pub use scope::Scope;

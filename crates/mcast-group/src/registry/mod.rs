@@ -1,0 +1,310 @@
+//! Who has a group: what IANA registered, and what is in use without being registered.
+//!
+//! The tables are made from the files in `registry/` by `cargo xtask registry`; do not edit them.
+
+mod table_de_facto;
+mod table_names;
+mod table_v4;
+mod table_v6;
+mod well_known;
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::{Group, Reference};
+
+pub use well_known::WellKnown;
+
+/// A name that a group has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Who or what has the group, in the words of the registry.
+    pub name: &'static str,
+    /// The addresses that the name covers, the group among them.
+    pub addresses: GroupRange,
+    /// Whether IANA registered it.
+    pub standing: Standing,
+    /// The documents that the registry names; for a de-facto name, what describes its use.
+    pub references: &'static [Reference],
+    /// The UDP ports that go with it, where they are known.
+    pub ports: &'static [u16],
+}
+
+impl fmt::Display for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.name, self.standing)
+    }
+}
+
+/// Whether a name is registered or merely in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Registered with IANA.
+    Registered {
+        /// The date of the registration as the registry gives it, such as `2007-02-02` or `1998-03`.
+        since: Option<&'static str>,
+    },
+    /// Registered with IANA as an offset from the top of every administrative scope (RFC 2365
+    /// section 9).
+    Relative {
+        /// How far below the last address of the scope.
+        offset: u8,
+        /// The date of the registration as the registry gives it.
+        since: Option<&'static str>,
+    },
+    /// Not registered, but used by something widespread.
+    DeFacto,
+}
+
+impl Standing {
+    /// Whether IANA registered it, absolutely or as an offset.
+    #[must_use]
+    pub const fn is_registered(self) -> bool {
+        !matches!(self, Self::DeFacto)
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registered { since: None } => f.write_str("registered"),
+            Self::Registered { since: Some(date) } => write!(f, "registered {date}"),
+            Self::Relative { offset, .. } => write!(f, "registered at offset {offset} of every scope"),
+            Self::DeFacto => f.write_str("in use but not registered"),
+        }
+    }
+}
+
+/// Groups that follow one another. `Display` writes one address, or the first and the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupRange {
+    /// The first group.
+    pub first: Group,
+    /// The last group, which still belongs to the range.
+    pub last: Group,
+}
+
+impl GroupRange {
+    /// Whether the group lies in the range.
+    #[must_use]
+    pub fn contains(self, group: Group) -> bool {
+        self.first <= group && group <= self.last
+    }
+
+    /// How many groups there are in it.
+    #[must_use]
+    pub fn count(self) -> u128 {
+        bits(self.last).saturating_sub(bits(self.first)).saturating_add(1)
+    }
+}
+
+impl fmt::Display for GroupRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            return self.first.fmt(f);
+        }
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// An offset from the top of an administrative scope, which means the same in every scope
+/// (RFC 2365 section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Relative {
+    /// The last address of the scope, from which the offset counts down.
+    pub top: Group,
+    /// How far below it the group lies.
+    pub offset: u8,
+}
+
+impl fmt::Display for Relative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "offset {} below {}", self.offset, self.top)
+    }
+}
+
+impl Group {
+    /// Every name of the group: first what IANA registered, then what is in use unregistered.
+    ///
+    /// ```
+    /// let group: mcast_group::Group = "224.0.1.129".parse()?;
+    /// let names: Vec<_> = group.assignments().map(|assignment| assignment.name).collect();
+    /// assert_eq!(names, ["PTP-primary"]);
+    /// # Ok::<(), mcast_group::ParseError>(())
+    /// ```
+    pub fn assignments(self) -> impl Iterator<Item = Assignment> {
+        let registered = match self.addr() {
+            IpAddr::V4(address) => [registered_v4(address), self.relative_assignment()],
+            IpAddr::V6(address) => registered_v6(address),
+        };
+        registered.into_iter().flatten().chain(self.de_facto())
+    }
+
+    /// The name that IANA gave the group, or else the one under which it is in use.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        self.assignments().next().map(|assignment| assignment.name)
+    }
+
+    /// The offset that the group is in its scope, when it lies in the top 256 addresses of the
+    /// local scope or the organization-local scope (RFC 2365 section 9).
+    #[must_use]
+    pub fn relative(self) -> Option<Relative> {
+        let IpAddr::V4(address) = self.addr() else { return None };
+        let [239, scope @ (255 | 195), 255, last] = address.octets() else { return None };
+        let top = Self(IpAddr::V4(Ipv4Addr::new(239, scope, 255, 255)));
+        Some(Relative { top, offset: 255 - last })
+    }
+
+    fn relative_assignment(self) -> Option<Assignment> {
+        let Relative { offset, .. } = self.relative()?;
+        let row = find(table_v4::RELATIVE, offset)?;
+        let standing = Standing::Relative { offset, since: row.since() };
+        Some(row.assignment(GroupRange { first: self, last: self }, standing))
+    }
+
+    fn de_facto(self) -> impl Iterator<Item = Assignment> {
+        let any_scope = matches!(self.addr(), IpAddr::V6(_)).then(|| without_scope(bits(self)));
+        let fixed = table_de_facto::FIXED.iter().filter(move |row| row.holds(self));
+        let variable = table_de_facto::ANY_SCOPE
+            .iter()
+            .filter(move |row| any_scope.is_some_and(|bits| row.first <= bits && bits <= row.last));
+        fixed.map(|row| row.assignment()).chain(variable.map(move |row| row.in_scope_of(self)))
+    }
+}
+
+/// When the IPv4 registry was as the tables have it: a date such as `2024-02-02`.
+pub const IPV4_REGISTRY_DATE: &str = table_v4::AS_OF;
+/// When the IPv6 registry was as the tables have it: a date such as `2015-10`.
+pub const IPV6_REGISTRY_DATE: &str = table_v6::AS_OF;
+
+/// A row of a table of registered names, sorted by the first address; rows do not overlap.
+struct Row<T> {
+    first: T,
+    last: T,
+    name: &'static str,
+    references: &'static [Reference],
+    since: &'static str,
+}
+
+const fn row<T: Copy>(
+    first: T,
+    last: T,
+    name: &'static str,
+    references: &'static [Reference],
+    since: &'static str,
+) -> Row<T> {
+    Row { first, last, name, references, since }
+}
+
+const fn rfc(number: u16) -> Reference {
+    Reference::rfc(number)
+}
+
+impl<T> Row<T> {
+    const fn since(&self) -> Option<&'static str> {
+        if self.since.is_empty() { None } else { Some(self.since) }
+    }
+
+    fn assignment(&self, addresses: GroupRange, standing: Standing) -> Assignment {
+        let ports = well_known::ports(addresses);
+        Assignment { name: self.name, addresses, standing, references: self.references, ports }
+    }
+}
+
+/// A row of the de-facto names: addresses of both families, in any order, overlapping.
+struct DeFactoRow<T> {
+    first: T,
+    last: T,
+    name: &'static str,
+    ports: &'static [u16],
+    reference: &'static [Reference],
+}
+
+impl DeFactoRow<Group> {
+    fn holds(&self, group: Group) -> bool {
+        GroupRange { first: self.first, last: self.last }.contains(group)
+    }
+
+    const fn assignment(&self) -> Assignment {
+        Assignment {
+            name: self.name,
+            addresses: GroupRange { first: self.first, last: self.last },
+            standing: Standing::DeFacto,
+            references: self.reference,
+            ports: self.ports,
+        }
+    }
+}
+
+impl DeFactoRow<u128> {
+    fn in_scope_of(&self, group: Group) -> Assignment {
+        Assignment {
+            name: self.name,
+            addresses: range_in_scope_of(self.first, self.last, group),
+            standing: Standing::DeFacto,
+            references: self.reference,
+            ports: self.ports,
+        }
+    }
+}
+
+const fn v4(bits: u32) -> Group {
+    Group(IpAddr::V4(Ipv4Addr::from_bits(bits)))
+}
+
+const fn v6(bits: u128) -> Group {
+    Group(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+}
+
+fn bits(group: Group) -> u128 {
+    match group.addr() {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// Where the scope stands in an IPv6 group.
+const SCOPE: u128 = 0xf << 112;
+
+const fn without_scope(bits: u128) -> u128 {
+    bits & !SCOPE
+}
+
+fn range_in_scope_of(first: u128, last: u128, group: Group) -> GroupRange {
+    let scope = bits(group) & SCOPE;
+    GroupRange { first: v6(first | scope), last: v6(last | scope) }
+}
+
+fn find<T: Ord + Copy>(table: &[Row<T>], key: T) -> Option<&Row<T>> {
+    let after = table.partition_point(|row| row.first <= key);
+    table[..after].last().filter(|row| key <= row.last)
+}
+
+fn registered_v4(address: Ipv4Addr) -> Option<Assignment> {
+    let row = find(table_v4::ADDRESSES, address.to_bits())?;
+    let range = GroupRange { first: v4(row.first), last: v4(row.last) };
+    Some(row.assignment(range, Standing::Registered { since: row.since() }))
+}
+
+/// What is registered for just this scope comes first; what is registered for every scope follows
+/// unless it is the same name again.
+fn registered_v6(address: Ipv6Addr) -> [Option<Assignment>; 2] {
+    let bits = address.to_bits();
+    let fixed = find(table_v6::FIXED, bits);
+    let any_scope = find(table_v6::ANY_SCOPE, without_scope(bits))
+        .filter(|variable| fixed.is_none_or(|fixed| fixed.name != variable.name));
+    [
+        fixed.map(|row| {
+            let range = GroupRange { first: v6(row.first), last: v6(row.last) };
+            row.assignment(range, Standing::Registered { since: row.since() })
+        }),
+        any_scope.map(|row| {
+            let range = range_in_scope_of(row.first, row.last, v6(bits));
+            row.assignment(range, Standing::Registered { since: row.since() })
+        }),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

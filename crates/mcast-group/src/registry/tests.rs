@@ -1,0 +1,138 @@
+use super::*;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+fn group(text: &str) -> Group {
+    text.parse().unwrap()
+}
+
+fn names(text: &str) -> Vec<&'static str> {
+    group(text).assignments().map(|assignment| assignment.name).collect()
+}
+
+#[test]
+fn exact_ranges_relative_and_de_facto_names_are_found() {
+    for (text, expected) in [
+        ("224.0.0.251", &["mDNS"][..]),
+        ("224.0.0.37", &["zeroconfaddr (renew 12/02)"]),
+        ("224.0.0.68", &["zeroconfaddr (renew 12/02)"]),
+        ("224.0.0.3", &[]),
+        ("224.0.27.3", &["CME Market Data"]),
+        ("239.255.255.250", &["SSDP", "WS-Discovery"]),
+        ("239.195.255.254", &["MADCAP Protocol"]),
+        ("239.255.254.250", &[]),
+        ("239.255.0.1", &["DDS discovery (RTPS)", "Streaming ACN (universe in the last two octets)"]),
+        ("239.1.2.3", &[]),
+        ("225.0.0.1", &[]),
+        ("232.1.2.3", &[]),
+        ("ff02::1", &["All Nodes Address"]),
+        ("ff05::fb", &["mDNSv6"]),
+        ("ff0e::fb", &["mDNSv6"]),
+        ("ff02::1:ff00:7", &["Solicited-Node Address"]),
+        ("ff05::1:ff00:7", &[]),
+        ("ff08::1:13ff", &["Service Location, Version 2"]),
+        ("ff08::1:1400", &[]),
+        ("ff15::fb", &[]),
+        ("ff02::c", &["SSDP", "WS-Discovery"]),
+        ("ff3e::4321:1234", &["ssmping"]),
+        ("ff0e::db8:0:1", &["Documentation Addresses"]),
+    ] {
+        assert_eq!(names(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn registered_and_de_facto_are_told_apart() {
+    let standings: Vec<Standing> =
+        group("239.255.255.250").assignments().map(|found| found.standing).collect();
+    assert_eq!(standings, [Standing::Relative { offset: 5, since: Some("2006-06-27") }, Standing::DeFacto]);
+    assert!(group("224.0.0.251").assignments().all(|found| found.standing.is_registered()));
+}
+
+#[test]
+fn assignments_carry_ranges_references_and_ports() {
+    let found = group("ff05::2:9").assignments().next().unwrap();
+    assert_eq!(found.addresses.to_string(), "ff05::2:0-ff05::2:7ffd");
+    assert_eq!(found.addresses.count(), 0x7ffe);
+    let found = group("224.0.1.129").assignments().next().unwrap();
+    assert_eq!(
+        (found.ports, found.standing),
+        (&[319, 320][..], Standing::Registered { since: Some("2007-02-02") })
+    );
+    let found = group("ff0e::101").assignments().next().unwrap();
+    assert_eq!(found.references, [Reference::rfc(1119), Reference::rfc(5905)]);
+}
+
+#[test]
+fn relative_offsets_count_down_from_the_top_of_the_scope() {
+    assert_eq!(
+        group("239.255.255.255").relative(),
+        Some(Relative { top: group("239.255.255.255"), offset: 0 })
+    );
+    assert_eq!(
+        group("239.195.255.0").relative(),
+        Some(Relative { top: group("239.195.255.255"), offset: 255 })
+    );
+    assert_eq!(group("239.255.254.255").relative(), None);
+    assert_eq!(group("239.192.255.255").relative(), None);
+}
+
+#[test]
+fn tables_are_sorted_and_without_overlaps() {
+    fn check<T: Ord + Copy + core::fmt::Debug>(table: &[Row<T>]) {
+        assert!(table.iter().all(|row| row.first <= row.last));
+        assert!(table.is_sorted_by(|a, b| a.last < b.first));
+    }
+    check(table_v4::ADDRESSES);
+    check(table_v4::RELATIVE);
+    check(table_v6::FIXED);
+    check(table_v6::ANY_SCOPE);
+    assert!(table_v6::ANY_SCOPE.iter().all(|row| row.first & SCOPE == 0));
+}
+
+#[test]
+fn every_row_is_found_by_its_first_and_last_address() {
+    for row in table_v4::ADDRESSES {
+        for bits in [row.first, row.last] {
+            assert_eq!(v4(bits).name(), Some(row.name));
+        }
+    }
+    for row in table_v6::FIXED {
+        assert_eq!(v6(row.last).name(), Some(row.name));
+    }
+    for row in table_v6::ANY_SCOPE {
+        let in_site_scope = v6(row.last | 5 << 112);
+        assert!(in_site_scope.assignments().any(|found| found.name == row.name), "{}", row.name);
+    }
+}
+
+#[test]
+fn short_names_lead_to_groups_and_ports() {
+    let mdns = WellKnown::named("mDNS");
+    assert_eq!(
+        mdns.iter().map(|known| known.group).collect::<Vec<_>>(),
+        [group("224.0.0.251"), group("ff02::fb")]
+    );
+    assert_eq!(mdns[0].ports, [5353]);
+    assert!(WellKnown::named("mdn").is_empty());
+    assert!(WellKnown::named("").is_empty());
+    let ripng = WellKnown::find("ripng", None).unwrap();
+    assert_eq!((ripng.group, ripng.ports), (group("ff02::9"), &[521][..]));
+    assert_eq!(WellKnown::find("ripng", Some(crate::Family::V4)), None);
+}
+
+#[test]
+fn short_names_are_sorted_and_each_denotes_a_multicast_group() {
+    assert!(WellKnown::all().is_sorted_by_key(|known| (known.name, known.group)));
+    for known in WellKnown::all() {
+        assert!(known.group.addr().is_multicast(), "{}", known.name);
+        assert_eq!(WellKnown::find(known.name, Some(known.group.family())), Some(known));
+    }
+}
+
+#[test]
+fn every_short_name_without_a_registration_is_a_de_facto_one() {
+    for known in WellKnown::all() {
+        assert!(known.group.name().is_some(), "{} ({}) is in no table", known.name, known.group);
+    }
+}

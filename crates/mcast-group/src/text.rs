@@ -1,0 +1,225 @@
+//! The pieces that memberships and destinations are written with:
+//! `[SOURCES@]HOST[%INTERFACE][:PORT]`, where an IPv6 host stands in brackets.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::{Group, InterfaceSelector, ParseError, SourceFilter};
+
+/// Parts the sources from the rest. An `@` after a `%` belongs to an interface name.
+pub(crate) fn split_sources(text: &str) -> (Option<&str>, &str) {
+    let before_interface = text.find(['%', '"']).unwrap_or(text.len());
+    match text[..before_interface].split_once('@') {
+        Some((sources, _)) => (Some(sources), &text[sources.len() + 1..]),
+        None => (None, text),
+    }
+}
+
+/// `SOURCE[,SOURCE…]`, with a `!` before them to exclude them.
+pub(crate) fn parse_sources(list: &str) -> Result<SourceFilter, ParseError> {
+    let (exclude, list) = match list.strip_prefix('!') {
+        Some(list) => (true, list),
+        None => (false, list),
+    };
+    if list.is_empty() {
+        let error = ParseError::new(list, "names no source before the @");
+        return Err(error.write("SOURCE@GROUP:PORT, or GROUP:PORT to admit every source"));
+    }
+    let sources = list.split(',').map(parse_source).collect::<Result<BTreeSet<IpAddr>, _>>()?;
+    Ok(if exclude { SourceFilter::Exclude(sources) } else { SourceFilter::Include(sources) })
+}
+
+fn parse_source(text: &str) -> Result<IpAddr, ParseError> {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let source: IpAddr = bracketed
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| ParseError::new(text, "is no source: it is not an IP address"))?;
+    if let IpAddr::V6(address) = source
+        && let Some(mapped) = address.to_ipv4_mapped()
+    {
+        let error = ParseError::new(text, "is an IPv4 address in IPv6 clothes");
+        return Err(error.write(format!("{mapped}")));
+    }
+    if source.is_multicast() || source.is_unspecified() {
+        return Err(ParseError::new(text, "is no source: it is not a unicast address"));
+    }
+    Ok(source)
+}
+
+/// Fails when a source is not of the group's family.
+pub(crate) fn check_families(sources: &SourceFilter, group: Group) -> Result<(), ParseError> {
+    match sources.sources().find(|source| source.is_ipv4() != group.addr().is_ipv4()) {
+        None => Ok(()),
+        Some(source) => {
+            let error = ParseError::new(&format!("{source}"), "is not of the group's family");
+            Err(error.write("sources and group both as IPv4 or both as IPv6"))
+        }
+    }
+}
+
+/// What stands behind the sources, taken apart but not yet understood.
+#[derive(Debug)]
+pub(crate) struct Endpoint<'a> {
+    /// A group, a range of groups, or a name, without brackets.
+    pub(crate) host: &'a str,
+    /// What follows the closing bracket of the host, such as `+10`; empty without brackets.
+    pub(crate) tail: &'a str,
+    pub(crate) bracketed: bool,
+    pub(crate) interface: Option<InterfaceSelector>,
+    pub(crate) port: Option<&'a str>,
+}
+
+impl<'a> Endpoint<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, ParseError> {
+        match text.strip_prefix('[') {
+            Some(inside) => Self::parse_bracketed(inside),
+            None => Self::parse_bare(text),
+        }
+        .map_err(|error| error.within(text))
+    }
+
+    /// `HOST[%INTERFACE][:PORT]`.
+    fn parse_bare(text: &'a str) -> Result<Self, ParseError> {
+        let percent = text.find('%');
+        let (host, port) = split_port(&text[..percent.unwrap_or(text.len())]);
+        if host.contains(':') {
+            let error = ParseError::new(text, "has an IPv6 group without brackets");
+            return Err(error.write("[GROUP]:PORT"));
+        }
+        let bare = Self { host, tail: "", bracketed: false, interface: None, port };
+        match (percent, port) {
+            (None, _) => Ok(bare),
+            (Some(percent), None) => bare.with_interface(&text[percent + 1..]),
+            (Some(_), Some(_)) => {
+                let error = ParseError::new(text, "has the interface behind the port");
+                Err(error.write("GROUP%INTERFACE:PORT"))
+            }
+        }
+    }
+
+    /// `HOST[%INTERFACE]][TAIL][:PORT]`, or `HOST][TAIL][%INTERFACE][:PORT]`.
+    fn parse_bracketed(inside: &'a str) -> Result<Self, ParseError> {
+        let unclosed = || ParseError::new(inside, "has a bracket that is not closed").write("[GROUP]:PORT");
+        let bracket = inside.find(']').ok_or_else(unclosed)?;
+        let empty = Self { host: "", tail: "", bracketed: true, interface: None, port: None };
+        match inside.find('%').filter(|&percent| percent < bracket) {
+            None => {
+                let outside = &inside[bracket + 1..];
+                let percent = outside.find('%').unwrap_or(outside.len());
+                let (tail, port) = split_port(&outside[..percent]);
+                let bare = Self { host: &inside[..bracket], tail, port, ..empty };
+                match outside.get(percent + 1..) {
+                    None => Ok(bare),
+                    Some(interface) => bare.with_interface(interface),
+                }
+            }
+            Some(percent) => {
+                let (interface, outside) =
+                    interface_in_brackets(&inside[percent + 1..]).ok_or_else(unclosed)?;
+                let (tail, port) = split_port(outside);
+                Ok(Self {
+                    host: &inside[..percent],
+                    tail,
+                    interface: Some(interface.parse()?),
+                    port,
+                    ..empty
+                })
+            }
+        }
+    }
+
+    /// The same with `INTERFACE[:PORT]`.
+    fn with_interface(self, text: &'a str) -> Result<Self, ParseError> {
+        let (interface, port) = match quoted_length(text) {
+            Some(length) => match &text[length..] {
+                "" => (text, None),
+                rest => (&text[..length], Some(rest.strip_prefix(':').ok_or_else(|| after_quote(text))?)),
+            },
+            None => split_port(text),
+        };
+        Ok(Self { interface: Some(interface.parse()?), port, ..self })
+    }
+}
+
+fn after_quote(text: &str) -> ParseError {
+    ParseError::new(text, "has text after a quoted interface name").write("\"NAME\":PORT")
+}
+
+fn split_port(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((before, port)) => (before, Some(port)),
+        None => (text, None),
+    }
+}
+
+/// `INTERFACE]REST` parted; an unquoted name may itself hold a bracket, so the last one counts.
+fn interface_in_brackets(text: &str) -> Option<(&str, &str)> {
+    match quoted_length(text) {
+        Some(length) => Some((&text[..length], text[length..].strip_prefix(']')?)),
+        None => text.rsplit_once(']'),
+    }
+}
+
+/// How long the quoted name is that the text begins with, quotes included; `None` without one.
+pub(crate) fn quoted_length(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix('"')?;
+    let mut escaped = false;
+    for (position, character) in inside.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(position + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A port from 1 to 65535.
+pub(crate) fn parse_port(text: &str) -> Result<u16, ParseError> {
+    // Rust's own parser would let "+80" pass.
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    match number {
+        Some(0) => Err(ParseError::new(text, "is port 0, which cannot be joined or sent to")),
+        Some(port) => Ok(port),
+        None => Err(ParseError::new(text, "is no port").write("a number from 1 to 65535")),
+    }
+}
+
+/// `GROUP[%INTERFACE]:PORT`, the part that memberships and destinations share.
+pub(crate) fn parse_target(text: &str) -> Result<(Group, Option<InterfaceSelector>, u16), ParseError> {
+    let endpoint = Endpoint::parse(text)?;
+    if !endpoint.tail.is_empty() {
+        return Err(
+            ParseError::new(endpoint.tail, "stands between the group and the port").write("[GROUP]:PORT")
+        );
+    }
+    let group: Group = endpoint.host.parse()?;
+    let port = endpoint.port.ok_or_else(|| ParseError::new(text, "has no port").write("GROUP:PORT"))?;
+    check_brackets(&endpoint, group)?;
+    Ok((group, endpoint.interface, parse_port(port)?))
+}
+
+/// Brackets are for IPv6, as everywhere.
+fn check_brackets(endpoint: &Endpoint<'_>, group: Group) -> Result<(), ParseError> {
+    if endpoint.bracketed && group.addr().is_ipv4() {
+        return Err(ParseError::new(endpoint.host, "is an IPv4 group in brackets").write("GROUP:PORT"));
+    }
+    Ok(())
+}
+
+pub(crate) fn write_target(
+    f: &mut fmt::Formatter<'_>,
+    group: Group,
+    interface: Option<&InterfaceSelector>,
+    port: u16,
+) -> fmt::Result {
+    let (open, close) = if group.addr().is_ipv6() { ("[", "]") } else { ("", "") };
+    match interface {
+        None => write!(f, "{open}{group}{close}:{port}"),
+        Some(interface) => write!(f, "{open}{group}%{interface}{close}:{port}"),
+    }
+}
