@@ -1,6 +1,7 @@
 //! What a maintainer runs: `cargo verify`, `cargo soak`, `cargo xtask registry`, `cargo xtask docs`.
 
 mod command;
+mod registry;
 mod report;
 mod soak;
 mod step;
@@ -24,12 +25,18 @@ enum Task {
     Verify(verify::Arguments),
     /// The same at length: many runs, more cases, fuzzing
     Soak(soak::Arguments),
+    /// Make the tables of registered groups from newer files of IANA's, or again from those kept here
+    Registry {
+        /// IANA's CSV files, `multicast-addresses` and `ipv6-multicast-addresses`, any of their tables
+        files: Vec<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Registry { files } => registry::refresh(&files).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

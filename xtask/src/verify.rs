@@ -5,6 +5,7 @@ mod environment;
 mod sources;
 mod targets;
 pub(crate) mod tests;
+mod wine;
 
 use anyhow::{Result, bail};
 
@@ -54,6 +55,7 @@ fn steps() -> Vec<Step> {
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
     steps.extend(targets::steps());
+    steps.push(wine::step());
     steps
 }
 

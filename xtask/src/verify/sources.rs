@@ -21,6 +21,14 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("clippy-plain", "no warning in the library with its features off", |manner| {
             check(clippy(&["--package", "mcast", "--all-targets", "--no-default-features"]), manner)
         }),
+        Step::new("registry", "the tables of registered groups are made from the files kept here", |_| {
+            Ok(match crate::registry::check() {
+                Ok(()) => Outcome::passed(""),
+                Err(error) => {
+                    Outcome::failed("`cargo xtask registry` makes them anew", format!("{error:#}\n"))
+                }
+            })
+        }),
         Step::new("doc", "the documentation builds without a warning", |manner| {
             check(documentation(), manner)
         }),

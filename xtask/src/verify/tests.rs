@@ -63,7 +63,7 @@ fn with_libtest(suite: Suite) -> Command {
 
 fn doc_tests(manner: &Manner) -> Result<Outcome> {
     let command = cargo(["test", "--quiet", "--doc", "--workspace", "--all-features", "--no-fail-fast"]);
-    outcome(command, "", manner)
+    outcome(command, "rustdoc", manner)
 }
 
 fn demo(manner: &Manner) -> Result<Outcome> {
@@ -72,17 +72,20 @@ fn demo(manner: &Manner) -> Result<Outcome> {
     check(command, manner)
 }
 
-fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
+/// Runs the tests that `command` runs, and reads from its output what became of them.
+pub(super) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
     demand(&mut command, manner);
     let called = words(&command);
     let finished = finish(command, manner.verbose)?;
     let reasons = reasons_to_skip(&finished.output);
     let count = count(&finished, reasons.len());
-    let by = if runner.is_empty() { String::new() } else { format!(" by {runner}") };
     let note = match finished.success {
-        true => format!("{} tests{by}", count.passed),
+        true => format!("{} tests by {runner}", count.passed),
         false => format!("`{called}`, {}", finished.status),
     };
+    if finished.success && count == Count::default() {
+        return Ok(Outcome::failed(format!("`{called}` found no tests"), finished.output));
+    }
     let verdict = if finished.success { Verdict::Passed } else { Verdict::Failed };
     Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence: evidence(&finished) })
 }

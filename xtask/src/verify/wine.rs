@@ -1,0 +1,66 @@
+//! The libraries' tests as Windows programs, run by Wine in a network namespace of their own.
+//!
+//! Wine is not Windows: it has no source-specific joins and no segmentation offload, and lets groups
+//! through that other sockets joined. What it does have shows that the Windows backend works at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::tests;
+use crate::command::{cargo, finish, program, succeeds};
+use crate::step::{Manner, Outcome, Step};
+
+const TARGET: &str = "x86_64-pc-windows-gnu";
+const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+const PACKAGES: [&str; 3] = ["mcast-group", "mcast-packet", "mcast"];
+
+/// Where Wine's loader may be: Debian keeps the 64-bit one off the search path.
+const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
+
+pub(super) fn step() -> Step {
+    Step::new("wine", "the libraries' tests pass as Windows programs, under Wine", run)
+}
+
+fn run(manner: &Manner) -> Result<Outcome> {
+    let Some(loader) = LOADERS.into_iter().find(|loader| succeeds(program(loader, ["--version"]))) else {
+        return Ok(Outcome::skipped("Wine is not installed (Debian's wine64)"));
+    };
+    if !succeeds(program(COMPILER, ["--version"])) {
+        return Ok(Outcome::skipped("no linker for Windows is installed (Debian's gcc-mingw-w64-x86-64)"));
+    }
+    let home = crate::root().join("target/wine");
+    if let Some(failed) = build_shim(&home)? {
+        return Ok(failed);
+    }
+    tests::outcome(windows_tests(loader, &home), "cargo test", manner)
+}
+
+/// The DLL that this Wine lacks; an outcome only where it can't be built.
+fn build_shim(home: &Path) -> Result<Option<Outcome>> {
+    fs::create_dir_all(home).with_context(|| format!("making {}", home.display()))?;
+    let library: PathBuf = home.join("bcryptprimitives.dll");
+    let mut compiler = program(COMPILER, ["-shared", "-o"]);
+    compiler.arg(&library).arg(folder().join("bcryptprimitives.c")).arg("-ladvapi32");
+    let finished = finish(compiler, false)?;
+    Ok((!finished.success).then(|| Outcome::failed("the missing DLL could not be built", finished.output)))
+}
+
+fn windows_tests(loader: &str, home: &Path) -> Command {
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let head =
+        ["test", "--quiet", "--target", TARGET, "--all-features", "--no-fail-fast", "--lib", "--tests"];
+    let tail = ["--", "--show-output"];
+    let mut command = cargo(head.into_iter().chain(packages).chain(tail));
+    command
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", folder().join("run"))
+        .env("MCAST_WINE", home)
+        .env("MCAST_WINE_PROGRAM", loader);
+    command
+}
+
+fn folder() -> PathBuf {
+    crate::root().join("xtask/wine")
+}
