@@ -21,7 +21,7 @@ const IPV6_STEM: &str = "iana-ipv6-multicast-";
 /// Takes over newer registry files and makes the tables again; without files, only the latter.
 ///
 /// All parts of a registry must be given together: a refresh that loses a tenth of the rows is refused.
-pub fn refresh(from: &[PathBuf]) -> Result<()> {
+pub(crate) fn refresh(from: &[PathBuf]) -> Result<()> {
     let home = Home::find()?;
     if !from.is_empty() {
         home.take_over(from)?;
@@ -34,7 +34,7 @@ pub fn refresh(from: &[PathBuf]) -> Result<()> {
 }
 
 /// Fails unless the committed tables are what the committed registry files make.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let stale: Vec<String> = Home::find()?
         .tables()?
         .into_iter()
