@@ -63,7 +63,9 @@ impl InterfaceChange {
     #[must_use]
     pub fn before(&self) -> Option<&Interface> {
         match self {
-            Self::Vanished(before) | Self::Changed { before, .. } | Self::Recreated { before, .. } => Some(before),
+            Self::Vanished(before) | Self::Changed { before, .. } | Self::Recreated { before, .. } => {
+                Some(before)
+            }
             Self::Appeared(_) | Self::Overrun => None,
         }
     }
@@ -72,7 +74,9 @@ impl InterfaceChange {
     #[must_use]
     pub fn after(&self) -> Option<&Interface> {
         match self {
-            Self::Appeared(after) | Self::Changed { after, .. } | Self::Recreated { after, .. } => Some(after),
+            Self::Appeared(after) | Self::Changed { after, .. } | Self::Recreated { after, .. } => {
+                Some(after)
+            }
             Self::Vanished(_) | Self::Overrun => None,
         }
     }
@@ -80,9 +84,8 @@ impl InterfaceChange {
 
 /// The changes that lead from one listing to the next, the vanished first.
 pub(crate) fn changes(before: &[Interface], after: &[Interface], notice: &Notice) -> Vec<InterfaceChange> {
-    let is_same = |old: &Interface, new: &Interface| {
-        old.index == new.index && !notice.deleted.contains(&old.index)
-    };
+    let is_same =
+        |old: &Interface, new: &Interface| old.index == new.index && !notice.deleted.contains(&old.index);
     let gone = before.iter().filter(|old| !after.iter().any(|new| is_same(old, new)));
     let mut fresh: Vec<_> =
         after.iter().filter(|new| !before.iter().any(|old| is_same(old, new))).cloned().collect();

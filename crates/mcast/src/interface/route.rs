@@ -41,8 +41,7 @@ pub fn default_interface_of(family: Family) -> Result<Option<Interface>> {
 }
 
 fn interface_towards(address: IpAddr) -> Result<Option<Interface>> {
-    let index =
-        sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
+    let index = sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
     let Some(index) = index else { return Ok(None) };
     let family = Family::of(address);
     Ok(interfaces()?.into_iter().find(|interface| interface.index_for(family) == index))

@@ -37,7 +37,8 @@ pub(crate) fn select<'a>(
             find_in(interfaces, &InterfaceSelector::Index(index)).map(|interface| vec![interface])
         }
         InterfaceSelector::All => {
-            let all: Vec<_> = interfaces.iter().filter(|interface| interface.is_joined_by_default()).collect();
+            let all: Vec<_> =
+                interfaces.iter().filter(|interface| interface.is_joined_by_default()).collect();
             if all.is_empty() {
                 return Err(Error::new(Operation::Interfaces, ErrorKind::NoUsableInterface)
                     .detail(existing(interfaces)));
@@ -67,7 +68,10 @@ fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Res
         [] => refused(ErrorKind::NoSuchInterface, existing(interfaces)),
         several => {
             let names: Vec<_> = several.iter().map(|interface| interface.name.as_str()).collect();
-            refused(ErrorKind::NoSuchInterface, format!("several have this address, name one: {}", names.join(", ")))
+            refused(
+                ErrorKind::NoSuchInterface,
+                format!("several have this address, name one: {}", names.join(", ")),
+            )
         }
     }
 }
@@ -124,8 +128,9 @@ mod tests {
 
     fn names(selector: &str, route: Option<u32>) -> Result<Vec<String>> {
         let machine = machine();
-        let found =
-            select(&selector.parse().unwrap(), group(), &machine, |_| Ok(route.and_then(InterfaceIndex::new)))?;
+        let found = select(&selector.parse().unwrap(), group(), &machine, |_| {
+            Ok(route.and_then(InterfaceIndex::new))
+        })?;
         Ok(found.iter().map(|interface| interface.name.clone()).collect())
     }
 

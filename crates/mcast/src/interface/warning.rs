@@ -58,7 +58,8 @@ impl Interface {
             // What it lacks in addresses, its bridge or bond has.
             return warnings;
         }
-        let missing = [Family::V4, Family::V6].into_iter().filter(|family| self.addresses_of(*family).next().is_none());
+        let missing =
+            [Family::V4, Family::V6].into_iter().filter(|family| self.addresses_of(*family).next().is_none());
         warnings.extend(missing.map(Warning::NoAddress));
         warnings.extend(self.addresses.iter().filter_map(|entry| match entry.state {
             AddressState::Ready => None,
@@ -87,8 +88,8 @@ impl fmt::Display for Warning {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{address, interface, loopback};
     use super::super::InterfaceAddress;
+    use super::super::examples::{address, interface, loopback};
     use super::*;
 
     fn ordinary() -> Interface {

@@ -59,7 +59,9 @@ impl Netlink {
         let (mut answers, mut interrupted) = (Vec::new(), false);
         loop {
             let length = (&self.socket).read(&mut self.buffer)?;
-            for message in messages(&self.buffer[..length]).filter(|message| message.sequence == self.sequence) {
+            for message in
+                messages(&self.buffer[..length]).filter(|message| message.sequence == self.sequence)
+            {
                 interrupted |= message.flags & libc::NLM_F_DUMP_INTR != 0;
                 match i32::from(message.kind) {
                     libc::NLMSG_DONE | libc::NLMSG_ERROR => {
@@ -74,13 +76,13 @@ impl Netlink {
 
 /// A socket on which the kernel tells of changes in these groups (`RTMGRP_…`) of the namespace
 /// it was opened in; it never blocks.
-pub(crate) fn listen(groups: libc::c_int) -> io::Result<Socket> {
+pub(crate) fn listen(groups: u32) -> io::Result<Socket> {
     let socket = open_socket()?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_nl` is plain data that begins with its family, as every address does.
     let address = unsafe { storage.view_as::<libc::sockaddr_nl>() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-    address.nl_groups = groups.cast_unsigned();
+    address.nl_groups = groups;
     // SAFETY: the storage holds a `sockaddr_nl` of that size.
     let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_nl>() as libc::socklen_t) };
     socket.bind(&address)?;

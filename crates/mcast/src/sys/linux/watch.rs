@@ -14,7 +14,8 @@ use super::{interface, route};
 use crate::interface::{Interface, Notice};
 use crate::sys::readable::readable;
 
-const GROUPS: libc::c_int = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR` (`linux/rtnetlink.h`).
+const GROUPS: u32 = 0x001 | 0x010 | 0x100;
 
 /// Watches the network namespace that it was opened in, whichever thread asks.
 pub(crate) struct Watch {

@@ -1,0 +1,75 @@
+//! Tells that interfaces have changed, from a routing socket (route(4)).
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use mcast_group::InterfaceIndex;
+use socket2::Socket;
+
+use super::{interface, os, route};
+use crate::interface::{Interface, Notice};
+use crate::sys::readable::readable;
+
+/// Watches this machine (FreeBSD: this jail's network stack).
+pub(crate) struct Watch {
+    notices: Socket,
+}
+
+impl Watch {
+    pub(crate) fn open() -> io::Result<Self> {
+        route::open_socket().map(|notices| Self { notices })
+    }
+
+    /// Waits until something may have changed; `None` when the time is over. Routing sockets also
+    /// tell of routes, which does not end the wait.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Notice>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if !readable(self.as_fd(), left)? {
+                return Ok(None);
+            }
+            if let Some(notice) = self.read_all()? {
+                return Ok(Some(notice));
+            }
+        }
+    }
+
+    pub(crate) fn list(&self) -> io::Result<Vec<Interface>> {
+        interface::list()
+    }
+
+    pub(crate) fn interface_towards(&self, address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
+        route::interface_towards(address)
+    }
+
+    fn read_all(&self) -> io::Result<Option<Notice>> {
+        let mut told: Option<Notice> = None;
+        let mut buffer = [0; 2048];
+        loop {
+            match (&self.notices).read(&mut buffer) {
+                Ok(length) => {
+                    let message = buffer.get(..length).unwrap_or_default();
+                    if message.get(3).is_some_and(|kind| os::is_change((*kind).into())) {
+                        told.get_or_insert_default().deleted.extend(os::deleted(message));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(told),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The kernel threw notices away; what they said must be found out by listing.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    told.get_or_insert_default().overrun = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.notices.as_fd()
+    }
+}

@@ -1,0 +1,119 @@
+//! The list of `getifaddrs(3)`, as safe values.
+
+use std::ffi::CStr;
+use std::io;
+use std::marker::PhantomData;
+use std::net::{IpAddr, Ipv6Addr};
+use std::ptr;
+
+use super::platform::sockaddr_length;
+
+/// The whole list; freed when dropped.
+pub(crate) struct Entries {
+    first: *mut libc::ifaddrs,
+}
+
+/// One address (of any family) of one interface.
+pub(crate) struct Entry<'a> {
+    raw: libc::ifaddrs,
+    list: PhantomData<&'a Entries>,
+}
+
+impl Entries {
+    pub(crate) fn read() -> io::Result<Self> {
+        let mut first = ptr::null_mut();
+        // SAFETY: `first` is a valid place for the pointer that getifaddrs hands out.
+        match unsafe { libc::getifaddrs(&raw mut first) } {
+            0 => Ok(Self { first }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut next = self.first;
+        std::iter::from_fn(move || {
+            // SAFETY: the list's pointers are null or point at entries that live as long as `self`.
+            let raw = unsafe { next.as_ref() }?;
+            next = raw.ifa_next;
+            Some(Entry { raw: *raw, list: PhantomData })
+        })
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        // SAFETY: `first` came from getifaddrs, and no entry outlives the list.
+        unsafe { libc::freeifaddrs(self.first) };
+    }
+}
+
+impl<'a> Entry<'a> {
+    pub(crate) fn name(&self) -> &'a CStr {
+        // SAFETY: every entry has a name that ends in NUL and lives as long as the list.
+        unsafe { CStr::from_ptr(self.raw.ifa_name) }
+    }
+
+    pub(crate) fn has_flag(&self, bit: libc::c_int) -> bool {
+        self.raw.ifa_flags.cast_signed() & bit != 0
+    }
+
+    /// The IP address of this entry, if it has one.
+    ///
+    /// BSD kernels keep the number of the interface in the third and fourth byte of a link-local
+    /// address, which are zero outside (RFC 4291 section 2.5.6).
+    pub(crate) fn ip_address(&self) -> Option<IpAddr> {
+        let bytes = self.address()?;
+        match self.family()? {
+            libc::AF_INET => Some(IpAddr::from(*bytes.get(4..)?.first_chunk::<4>()?)),
+            libc::AF_INET6 => {
+                let mut octets = *bytes.get(8..)?.first_chunk::<16>()?;
+                if Ipv6Addr::from(octets).is_unicast_link_local() {
+                    octets[2..4].fill(0);
+                }
+                Some(IpAddr::from(octets))
+            }
+            _ => None,
+        }
+    }
+
+    /// The length of the prefix. BSD kernels leave out the zero bytes at the end of a mask.
+    pub(crate) fn prefix(&self) -> u8 {
+        let mask = match self.family() {
+            Some(libc::AF_INET) => 4..8,
+            Some(libc::AF_INET6) => 8..24,
+            _ => return 0,
+        };
+        let bytes = bytes_of(self.raw.ifa_netmask).unwrap_or_default();
+        let end = mask.end.min(bytes.len());
+        bytes.get(mask.start..end).unwrap_or_default().iter().map(|byte| byte.count_ones() as u8).sum()
+    }
+
+    pub(crate) fn family(&self) -> Option<libc::c_int> {
+        // SAFETY: an entry's address is null or a whole sockaddr that lives as long as the list.
+        unsafe { self.raw.ifa_addr.as_ref() }.map(|address| address.sa_family.into())
+    }
+
+    /// The bytes of this entry's `sockaddr`.
+    pub(crate) fn address(&self) -> Option<&'a [u8]> {
+        bytes_of(self.raw.ifa_addr)
+    }
+
+    /// What the system says about the link, beside its link-level address.
+    ///
+    /// # Safety
+    /// `T` must be plain data, and what this system puts beside addresses of this family.
+    #[cfg(not(target_os = "android"))]
+    pub(crate) unsafe fn data<T: Copy>(&self) -> Option<T> {
+        let data = self.raw.ifa_data.cast::<T>();
+        // SAFETY: not null, and the caller says that it is a `T`; it need not be aligned.
+        (!data.is_null()).then(|| unsafe { data.read_unaligned() })
+    }
+}
+
+fn bytes_of<'a>(address: *const libc::sockaddr) -> Option<&'a [u8]> {
+    // SAFETY: the addresses in the list are null or whole, and live as long as it does, to which
+    // the public functions above bind what they return.
+    let length = sockaddr_length(unsafe { address.as_ref() }?);
+    // SAFETY: as above, and it is that long.
+    Some(unsafe { std::slice::from_raw_parts(address.cast(), length) })
+}

@@ -1,0 +1,10 @@
+//! The routing table is not asked here.
+
+use std::io;
+use std::net::IpAddr;
+
+use mcast_group::InterfaceIndex;
+
+pub(crate) fn interface_towards(_address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
+    super::unsupported()
+}

@@ -1,0 +1,164 @@
+//! All interfaces, from `GetAdaptersAddresses`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use mcast_group::InterfaceIndex;
+use windows_sys::Win32::Foundation::{ERROR_BUFFER_OVERFLOW, ERROR_NO_DATA, ERROR_SUCCESS};
+use windows_sys::Win32::NetworkManagement::IpHelper::{
+    GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER, GAA_FLAG_SKIP_MULTICAST, GetAdaptersAddresses,
+    IF_TYPE_PPP, IF_TYPE_SOFTWARE_LOOPBACK, IF_TYPE_TUNNEL, IP_ADAPTER_ADDRESSES_LH, IP_ADAPTER_NO_MULTICAST,
+    IP_ADAPTER_UNICAST_ADDRESS_LH,
+};
+use windows_sys::Win32::NetworkManagement::Ndis::IfOperStatusUp;
+use windows_sys::Win32::Networking::WinSock::{
+    AF_INET, AF_INET6, AF_UNSPEC, IpDadStateDuplicate, IpDadStateInvalid, IpDadStateTentative, SOCKADDR_IN,
+    SOCKADDR_IN6, SOCKET_ADDRESS,
+};
+
+use crate::interface::{AddressState, HardwareAddress, Interface, InterfaceAddress};
+
+/// What Windows advises to begin with; it asks for more where that is too little.
+const FIRST_BUFFER: usize = 16 * 1024;
+/// The list can grow between two calls; it is asked for again so often.
+const ATTEMPTS: u32 = 10;
+
+/// All interfaces, by index. Those that are disabled are not among them, and one without a
+/// carrier counts as down: Windows refuses to join there.
+pub(crate) fn list() -> io::Result<Vec<Interface>> {
+    let memory = adapters()?;
+    let mut interfaces = BTreeMap::new();
+    let mut next: *const IP_ADAPTER_ADDRESSES_LH = memory.as_ptr().cast();
+    if memory.is_empty() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the memory holds the list that GetAdaptersAddresses wrote, whose pointers are null
+    // or point into the same memory, which is alive.
+    while let Some(adapter) = unsafe { next.as_ref() } {
+        // SAFETY: as above.
+        if let Some(interface) = unsafe { interface(adapter) } {
+            interfaces.insert(interface.index, interface);
+        }
+        next = adapter.Next;
+    }
+    Ok(interfaces.into_values().collect())
+}
+
+/// The list as Windows writes it; empty when there are no adapters. Words of eight bytes, so that
+/// it is aligned.
+fn adapters() -> io::Result<Vec<u64>> {
+    const WANTED: u32 = GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_MULTICAST | GAA_FLAG_SKIP_DNS_SERVER;
+
+    let mut memory = vec![0_u64; FIRST_BUFFER / size_of::<u64>()];
+    for _ in 0..ATTEMPTS {
+        let mut size = u32::try_from(memory.len() * size_of::<u64>()).unwrap_or(u32::MAX);
+        // SAFETY: the memory is writable and of that size, and aligned for the structure.
+        let result = unsafe {
+            GetAdaptersAddresses(
+                AF_UNSPEC.into(),
+                WANTED,
+                std::ptr::null(),
+                memory.as_mut_ptr().cast(),
+                &raw mut size,
+            )
+        };
+        match result {
+            ERROR_SUCCESS => return Ok(memory),
+            ERROR_NO_DATA => return Ok(Vec::new()),
+            ERROR_BUFFER_OVERFLOW => memory = vec![0; (size as usize).div_ceil(size_of::<u64>()) + 128],
+            error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "the adapters kept changing while they were read"))
+}
+
+/// # Safety
+/// The adapter must be part of a list that GetAdaptersAddresses wrote and that is still alive.
+unsafe fn interface(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Option<Interface> {
+    // SAFETY: each of these unions is always written through these members.
+    let (index, flags) = unsafe { (adapter.Anonymous1.Anonymous.IfIndex, adapter.Anonymous2.Flags) };
+    let ipv6_index = InterfaceIndex::new(adapter.Ipv6IfIndex);
+    // The first is zero where IPv4 is off, the second where IPv6 is.
+    let index = InterfaceIndex::new(index).or(ipv6_index)?;
+    let hardware = &adapter.PhysicalAddress;
+    let hardware = hardware.get(..adapter.PhysicalAddressLength as usize).unwrap_or_default();
+    let running = adapter.OperStatus == IfOperStatusUp;
+    Some(Interface {
+        index,
+        ipv6_index: ipv6_index.filter(|other| *other != index),
+        // SAFETY: a string that ends in zero, or null.
+        name: unsafe { text(adapter.FriendlyName) },
+        up: running,
+        running,
+        multicast: flags & IP_ADAPTER_NO_MULTICAST == 0,
+        loopback: adapter.IfType == IF_TYPE_SOFTWARE_LOOPBACK,
+        point_to_point: matches!(adapter.IfType, IF_TYPE_PPP | IF_TYPE_TUNNEL),
+        mtu: adapter.Mtu,
+        hardware_address: HardwareAddress::from_slice(hardware),
+        // SAFETY: as the caller guarantees.
+        addresses: unsafe { addresses(adapter.FirstUnicastAddress) },
+        port_of: None,
+    })
+}
+
+/// # Safety
+/// `next` must be null or in a list that GetAdaptersAddresses wrote and that is still alive.
+unsafe fn addresses(mut next: *const IP_ADAPTER_UNICAST_ADDRESS_LH) -> Vec<InterfaceAddress> {
+    let mut addresses = Vec::new();
+    // SAFETY: as the caller guarantees.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        // SAFETY: as the caller guarantees; the entry's address is whole.
+        if let Some(address) = unsafe { ip_address(&entry.Address) } {
+            let state = match entry.DadState {
+                state if state == IpDadStateTentative => AddressState::Tentative,
+                state if state == IpDadStateDuplicate || state == IpDadStateInvalid => {
+                    AddressState::Duplicate
+                }
+                _ => AddressState::Ready,
+            };
+            addresses.push(InterfaceAddress { address, prefix: entry.OnLinkPrefixLength, state });
+        }
+        next = entry.Next;
+    }
+    addresses
+}
+
+/// # Safety
+/// The address must point at a socket address of the length it says.
+unsafe fn ip_address(address: &SOCKET_ADDRESS) -> Option<IpAddr> {
+    let length = usize::try_from(address.iSockaddrLength).ok()?;
+    // SAFETY: null, or a socket address as the caller guarantees.
+    let family = unsafe { address.lpSockaddr.as_ref() }?.sa_family;
+    match family {
+        AF_INET if length >= size_of::<SOCKADDR_IN>() => {
+            // SAFETY: the family and the length say that it is one.
+            let address = unsafe { address.lpSockaddr.cast::<SOCKADDR_IN>().read_unaligned() };
+            // SAFETY: every member of this union is the same four bytes.
+            Some(Ipv4Addr::from(unsafe { address.sin_addr.S_un.S_addr }.to_ne_bytes()).into())
+        }
+        AF_INET6 if length >= size_of::<SOCKADDR_IN6>() => {
+            // SAFETY: the family and the length say that it is one.
+            let address = unsafe { address.lpSockaddr.cast::<SOCKADDR_IN6>().read_unaligned() };
+            // SAFETY: every member of this union is the same sixteen bytes.
+            Some(Ipv6Addr::from(unsafe { address.sin6_addr.u.Byte }).into())
+        }
+        _ => None,
+    }
+}
+
+/// # Safety
+/// `string` must be null, or point at UTF-16 that ends in zero.
+unsafe fn text(string: *const u16) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    let mut length = 0;
+    // SAFETY: no further than the zero that ends it.
+    while unsafe { *string.add(length) } != 0 {
+        length += 1;
+    }
+    // SAFETY: so many characters have just been read.
+    String::from_utf16_lossy(unsafe { std::slice::from_raw_parts(string, length) })
+}
