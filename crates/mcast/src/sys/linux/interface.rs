@@ -51,7 +51,8 @@ pub(crate) fn list_through(netlink: &mut Netlink) -> io::Result<Vec<Interface>> 
     let mut interfaces: BTreeMap<_, _> =
         links.iter().filter_map(link).map(|interface| (interface.index, interface)).collect();
 
-    for (index, address) in netlink.dump(libc::RTM_GETADDR, &[0; ADDRESS_HEADER])?.iter().filter_map(address) {
+    for (index, address) in netlink.dump(libc::RTM_GETADDR, &[0; ADDRESS_HEADER])?.iter().filter_map(address)
+    {
         // An interface that came between the two dumps is left for the next listing.
         if let Some(interface) = interfaces.get_mut(&index) {
             interface.addresses.push(address);

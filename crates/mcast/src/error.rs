@@ -1,0 +1,285 @@
+//! One error type: what was tried, on which group and interface, why it failed, and what to do.
+
+use std::fmt;
+use std::io;
+
+use mcast_group::GroupAddr;
+
+/// The result of this library's operations.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What failed, on which group and interface, why, and what to do about it.
+///
+/// One pointer wide, so that a `Result` stays small on the hot path.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    operation: Operation,
+    kind: ErrorKind,
+    group: Option<GroupAddr>,
+    interface: Option<String>,
+    detail: Option<String>,
+    os: Option<io::Error>,
+}
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Listing, finding or watching interfaces.
+    Interfaces,
+    /// Asking the routing table for a group's interface.
+    Route,
+    /// Opening or binding a socket, or setting its options.
+    Open,
+    /// Joining a group.
+    Join,
+    /// Leaving a group, or changing its source list.
+    Leave,
+    /// Sending.
+    Send,
+    /// Receiving.
+    Receive,
+    /// Reading who on this machine has joined what.
+    Inspect,
+}
+
+/// Why it failed, as far as programs can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No interface has this name, index or address.
+    NoSuchInterface,
+    /// No interface could be used: none is up and can multicast.
+    NoUsableInterface,
+    /// The interface is down.
+    InterfaceDown,
+    /// The routing table has no route to the group, and no interface was named.
+    NoRoute,
+    /// The interface has no address of the group's family to send from.
+    NoAddress,
+    /// IPv6 (or IPv4) is switched off on this machine or interface.
+    FamilyUnavailable,
+    /// A source-specific group was joined without a source (RFC 4607 section 4.3).
+    SourceNeeded,
+    /// What was joined is joined already, or what was left was not joined.
+    NotJoined,
+    /// The values do not fit together, such as an IPv6 source for an IPv4 group.
+    Mismatch,
+    /// The port or address is in use by a socket that does not share it.
+    AddressInUse,
+    /// The address to send from or bind to is not one of this machine's.
+    AddressNotAvailable,
+    /// A limit of the system was reached: memberships, sources, memory or descriptors.
+    LimitReached,
+    /// The datagram is larger than UDP, or the path with don't-fragment, can carry.
+    TooLarge,
+    /// The system's queue to the interface is full; the datagram was not sent.
+    QueueFull,
+    /// The system refused for want of a right.
+    Permission,
+    /// This system or its version cannot do it.
+    Unsupported,
+    /// A [`Waker`](crate::Waker) ended the wait.
+    Woken,
+    /// Anything else; [`Error::os_error`] has the system's own word.
+    Other,
+}
+
+impl Error {
+    pub(crate) fn new(operation: Operation, kind: ErrorKind) -> Self {
+        Self(Box::new(Inner { operation, kind, group: None, interface: None, detail: None, os: None }))
+    }
+
+    /// From the system's error, whose number decides the kind.
+    pub(crate) fn os(operation: Operation, os: io::Error) -> Self {
+        let kind = crate::sys::error_kind(operation, &os);
+        Self(Box::new(Inner { operation, kind, group: None, interface: None, detail: None, os: Some(os) }))
+    }
+
+    pub(crate) fn on_group(mut self, group: GroupAddr) -> Self {
+        self.0.group = Some(group);
+        self
+    }
+
+    pub(crate) fn on_interface(mut self, interface: impl fmt::Display) -> Self {
+        self.0.interface = Some(interface.to_string());
+        self
+    }
+
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// The same for another reason: where the caller knows more than the error number says.
+    pub(crate) fn because(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// The same error once more, for one that is told in two places.
+    pub(crate) fn again(&self) -> Self {
+        let Inner { operation, kind, group, interface, detail, os } = &*self.0;
+        let os = os
+            .as_ref()
+            .map(|os| os.raw_os_error().map_or_else(|| os.kind().into(), io::Error::from_raw_os_error));
+        Self(Box::new(Inner {
+            operation: *operation,
+            kind: *kind,
+            group: *group,
+            interface: interface.clone(),
+            detail: detail.clone(),
+            os,
+        }))
+    }
+
+    /// What was being done.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// Why it failed.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The group and port it was about, if about one.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupAddr> {
+        self.0.group
+    }
+
+    /// The interface it was about, if about one, as it was named.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        self.0.interface.as_deref()
+    }
+
+    /// The system's own error, if there was one.
+    #[must_use]
+    pub fn os_error(&self) -> Option<&io::Error> {
+        self.0.os.as_ref()
+    }
+
+    /// What to do about it, in a sentence; `None` where nothing general can be said.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let interface = self.0.interface.as_deref().unwrap_or("INTERFACE");
+        let text = match self.0.kind {
+            ErrorKind::NoSuchInterface => "`mcast interfaces` lists the interfaces of this machine".into(),
+            ErrorKind::NoUsableInterface => {
+                "bring an interface up (`ip link set INTERFACE up`), or name one, such as the loopback interface"
+                    .into()
+            }
+            ErrorKind::InterfaceDown => format!("bring it up: `ip link set {interface} up`"),
+            ErrorKind::NoRoute => {
+                "name the interface to leave by (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)".into()
+            }
+            ErrorKind::NoAddress => format!("give the interface an address: `ip address add ADDRESS/PREFIX dev {interface}`"),
+            ErrorKind::FamilyUnavailable => {
+                format!("switch it on: `sysctl -w net.ipv6.conf.all.disable_ipv6=0`, also for {interface}")
+            }
+            ErrorKind::SourceNeeded => {
+                "name the source: SOURCE@GROUP:PORT, or allow any source explicitly (RFC 4607 reserves 232.0.0.0/8 and ff3x::/96 for source-specific multicast)".into()
+            }
+            ErrorKind::NotJoined => "memberships are left as they were joined: the same group, port and interface".into(),
+            ErrorKind::AddressInUse => {
+                "another program holds the port without sharing it (SO_REUSEADDR): stop it or have it share".into()
+            }
+            ErrorKind::AddressNotAvailable => "use one of this machine's addresses: `mcast interfaces` lists them".into(),
+            ErrorKind::LimitReached => crate::sys::LIMIT_REMEDY.into(),
+            ErrorKind::TooLarge => {
+                "send less at once: UDP carries 65,507 bytes over IPv4 and 65,527 over IPv6, and with don't-fragment no more than the interface's MTU less 28 or 48".into()
+            }
+            ErrorKind::QueueFull => "send more slowly (pace the sender), or lengthen the interface's queue".into(),
+            _ => return None,
+        };
+        Some(text)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        match inner.operation {
+            Operation::Interfaces => f.write_str("cannot read the interfaces")?,
+            Operation::Route => f.write_str("cannot find the route")?,
+            Operation::Open => f.write_str("cannot open a socket")?,
+            Operation::Join => f.write_str("cannot join")?,
+            Operation::Leave => f.write_str("cannot leave")?,
+            Operation::Send => f.write_str("cannot send")?,
+            Operation::Receive => f.write_str("cannot receive")?,
+            Operation::Inspect => f.write_str("cannot read the memberships of this machine")?,
+        }
+        if let Some(group) = inner.group {
+            match inner.operation {
+                Operation::Join | Operation::Leave => write!(f, " {group}")?,
+                Operation::Send | Operation::Route => write!(f, " to {group}")?,
+                _ => write!(f, " for {group}")?,
+            }
+        }
+        if let Some(interface) = &inner.interface {
+            write!(f, " on {interface}")?;
+        }
+        write!(f, ": {}", inner.kind)?;
+        if let Some(detail) = &inner.detail {
+            write!(f, ": {detail}")?;
+        }
+        if let Some(os) = &inner.os {
+            write!(f, " ({os})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchInterface => "there is no such interface",
+            Self::NoUsableInterface => "no interface is up and can multicast",
+            Self::InterfaceDown => "the interface is down",
+            Self::NoRoute => "there is no route to the group, and no interface was named",
+            Self::NoAddress => "the interface has no address of this family to send from",
+            Self::FamilyUnavailable => "this address family is switched off here",
+            Self::SourceNeeded => "the group is source-specific, and no source was named",
+            Self::NotJoined => "it is not joined",
+            Self::Mismatch => "the values do not fit together",
+            Self::AddressInUse => "the address is in use",
+            Self::AddressNotAvailable => "the address is not one of this machine's",
+            Self::LimitReached => "a limit of the system was reached",
+            Self::TooLarge => "the datagram is too large",
+            Self::QueueFull => "the queue of the interface is full",
+            Self::Permission => "permission denied",
+            Self::Unsupported => "this system cannot do it",
+            Self::Woken => "the wait was ended",
+            Self::Other => "the system refused",
+        })
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}: {self}", self.0.operation, self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.os.as_ref().map(|os| os as _)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match (&error.0.kind, &error.0.os) {
+            (_, Some(os)) => os.kind(),
+            (ErrorKind::Unsupported, None) => io::ErrorKind::Unsupported,
+            (ErrorKind::Woken, None) => io::ErrorKind::Interrupted,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,101 @@
+//! Settings of a receiver.
+
+use mcast_group::Membership;
+
+use super::Receiver;
+use super::control::Control;
+use super::sockets::{SocketOptions, Sockets};
+use crate::error::Result;
+
+/// The receive buffer that is asked for unless another is.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Settings for a [`Receiver`], begun with [`Receiver::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ReceiverBuilder {
+    memberships: Vec<Membership>,
+    receive_buffer: usize,
+    loopback: Option<bool>,
+    follow: bool,
+    any_source_allowed: bool,
+}
+
+impl ReceiverBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            memberships: Vec::new(),
+            receive_buffer: RECEIVE_BUFFER,
+            loopback: None,
+            follow: false,
+            any_source_allowed: false,
+        }
+    }
+
+    /// Joins this, too.
+    ///
+    /// Without an interface it is joined on all that are up, can multicast, are not loopback and
+    /// are no port of a bridge or bond.
+    pub fn join(mut self, membership: Membership) -> Self {
+        self.memberships.push(membership);
+        self
+    }
+
+    /// Joins these, too.
+    pub fn join_all(mut self, memberships: impl IntoIterator<Item = Membership>) -> Self {
+        self.memberships.extend(memberships);
+        self
+    }
+
+    /// Bytes of receive buffer to ask for, for each socket. Default: 4 MiB.
+    ///
+    /// The system may grant less: [`Receiver::receive_buffer`] says how much.
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.receive_buffer = bytes;
+        self
+    }
+
+    /// Whether datagrams sent by this host are received. Default: yes.
+    ///
+    /// On Windows this is the receiver's choice, on Unix the sender's
+    /// ([`SenderBuilder::loopback`](crate::SenderBuilder::loopback)): set it on both.
+    pub fn loopback(mut self, on: bool) -> Self {
+        self.loopback = Some(on);
+        self
+    }
+
+    /// Whether memberships outlive interfaces that appear, vanish, flap or change address.
+    /// Default: no.
+    ///
+    /// Interfaces are then looked up again by name (or address, or "all") whenever something
+    /// changes, and one that doesn't exist yet is waited for instead of being an error. The
+    /// changes are seen by the calls that receive.
+    pub fn follow(mut self, on: bool) -> Self {
+        self.follow = on;
+        self
+    }
+
+    /// Whether groups of the source-specific ranges may be joined without a source. Default: no,
+    /// as RFC 4607 section 4.3 demands.
+    pub fn allow_any_source(mut self, on: bool) -> Self {
+        self.any_source_allowed = on;
+        self
+    }
+
+    /// Opens the sockets and joins.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) and the like when a
+    ///   membership's interface cannot be joined on; one on all interfaces fails only if it can
+    ///   be joined on none;
+    /// - [`ErrorKind::SourceNeeded`](crate::ErrorKind::SourceNeeded) for a source-specific group
+    ///   without a source;
+    /// - [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) when another program holds
+    ///   the port and does not share it;
+    /// - [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for what this system cannot do.
+    pub fn build(self) -> Result<Receiver> {
+        let control = Control::new(self.follow, self.any_source_allowed)?;
+        let options = SocketOptions { receive_buffer: self.receive_buffer, loopback: self.loopback };
+        Receiver::new(self.memberships, control, Sockets::new(options))
+    }
+}

@@ -1,0 +1,171 @@
+//! Sockets that only hold memberships, so that the kernel's limits per socket
+//! (`igmp_max_memberships`, `igmp_max_msf`) are no limits of a receiver's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+
+use crate::error::{ErrorKind, Operation};
+use crate::sys;
+use crate::sys::socket::Socket;
+
+/// Sockets that receive nothing and keep groups joined.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    sockets: Vec<Holder>,
+    /// Which holders keep which group: more than one where the sources exceed one's limit.
+    held: BTreeMap<(Group, InterfaceIndex), Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    socket: Socket,
+    family: Family,
+    /// How many memberships it keeps.
+    count: usize,
+    /// It refused one more since the last was given up.
+    full: bool,
+}
+
+impl Holders {
+    /// Keeps a group joined for the sources of this filter, in place of what was held of it.
+    pub(crate) fn hold(
+        &mut self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> io::Result<()> {
+        // What is held already stays until the new is there, so that nothing is missed between.
+        let before = self.held.remove(&(group, interface)).unwrap_or_default();
+        let result = self.join(group, interface, filter, &before);
+        match result {
+            Ok(holders) => {
+                self.held.insert((group, interface), holders);
+                self.give_up(group, interface, &before);
+                Ok(())
+            }
+            Err(error) => {
+                if !before.is_empty() {
+                    self.held.insert((group, interface), before);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Leaves a group; the system's error where it had forgotten it (a vanished interface).
+    pub(crate) fn release(&mut self, group: Group, interface: InterfaceIndex) {
+        let holders = self.held.remove(&(group, interface)).unwrap_or_default();
+        self.give_up(group, interface, &holders);
+    }
+
+    /// How many sockets there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    fn join(
+        &mut self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+        avoid: &[usize],
+    ) -> io::Result<Vec<usize>> {
+        match filter {
+            SourceFilter::Exclude(_) => {
+                let mut holders = Vec::new();
+                let joined = self.join_once(group, interface, filter, avoid, &mut holders);
+                if !joined.as_ref().is_err_and(is_limit) {
+                    return joined.map(|()| holders);
+                }
+                // More are excluded than a socket can: have all, the table of memberships refuses.
+                self.join_once(group, interface, &SourceFilter::ANY, avoid, &mut holders).map(|()| holders)
+            }
+            SourceFilter::Include(sources) => {
+                let mut holders = Vec::new();
+                let result = self.join_sources(group, interface, sources, avoid, &mut holders);
+                if let Err(error) = result {
+                    self.give_up(group, interface, &holders);
+                    return Err(error);
+                }
+                Ok(holders)
+            }
+        }
+    }
+
+    /// Joins for all these sources, splitting the list where one socket takes no more.
+    fn join_sources(
+        &mut self,
+        group: Group,
+        interface: InterfaceIndex,
+        sources: &BTreeSet<std::net::IpAddr>,
+        avoid: &[usize],
+        holders: &mut Vec<usize>,
+    ) -> io::Result<()> {
+        let avoided: Vec<usize> = avoid.iter().chain(holders.iter()).copied().collect();
+        let result =
+            self.join_once(group, interface, &SourceFilter::Include(sources.clone()), &avoided, holders);
+        if sources.len() < 2 || !result.as_ref().is_err_and(is_limit) {
+            return result;
+        }
+        let middle = sources.iter().nth(sources.len() / 2).copied();
+        let (mut left, mut right) = (sources.clone(), BTreeSet::new());
+        if let Some(middle) = middle {
+            right = left.split_off(&middle);
+        }
+        self.join_sources(group, interface, &left, avoid, holders)?;
+        self.join_sources(group, interface, &right, avoid, holders)
+    }
+
+    /// Joins on the first holder that has room, or on a fresh one.
+    fn join_once(
+        &mut self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+        avoid: &[usize],
+        holders: &mut Vec<usize>,
+    ) -> io::Result<()> {
+        let family = group.family();
+        let candidate =
+            self.sockets.iter().enumerate().rposition(|(index, holder)| {
+                holder.family == family && !holder.full && !avoid.contains(&index)
+            });
+        if let Some(index) = candidate {
+            match self.sockets[index].socket.join(group, interface, filter) {
+                Ok(()) => {
+                    self.sockets[index].count += 1;
+                    holders.push(index);
+                    return Ok(());
+                }
+                Err(error) if is_limit(&error) => self.sockets[index].full = self.sockets[index].count > 0,
+                Err(error) => return Err(error),
+            }
+        }
+        let socket = open(family)?;
+        socket.join(group, interface, filter)?;
+        self.sockets.push(Holder { socket, family, count: 1, full: false });
+        holders.push(self.sockets.len() - 1);
+        Ok(())
+    }
+
+    fn give_up(&mut self, group: Group, interface: InterfaceIndex, holders: &[usize]) {
+        for index in holders {
+            let holder = &mut self.sockets[*index];
+            // An interface that vanished took the membership along: then there is nothing to leave.
+            let _ = holder.socket.leave(group, interface);
+            holder.count = holder.count.saturating_sub(1);
+            holder.full = false;
+        }
+    }
+}
+
+fn open(family: Family) -> io::Result<Socket> {
+    super::sockets::with_more_descriptors(|| Socket::holder(family))
+}
+
+/// Whether a limit of the socket was met, so that another socket may do.
+pub(crate) fn is_limit(error: &io::Error) -> bool {
+    sys::error_kind(Operation::Join, error) == ErrorKind::LimitReached
+}

@@ -1,0 +1,76 @@
+//! A plain loop over datagrams that costs no more than batches.
+
+use std::time::{Duration, Instant};
+
+use super::Receiver;
+use crate::batch::{Batch, Position};
+use crate::datagram::Datagram;
+use crate::error::{ErrorKind, Result};
+
+/// Buffers of a reader's batch: enough to make the system call cheap.
+const BUFFERS: usize = 32;
+/// Bytes of each: whatever UDP carries, and whatever the kernel merges.
+const BYTES: usize = 65_536;
+
+/// Reads a receiver's datagrams one after the other, from a batch of its own.
+///
+/// It takes what is there and waits only when nothing is. Up to a batch of datagrams waits
+/// inside it, so one reader, or direct calls, but not both, see them in order.
+#[derive(Debug)]
+pub struct Reader<'r> {
+    receiver: &'r Receiver,
+    batch: Batch,
+    position: Position,
+}
+
+impl<'r> Reader<'r> {
+    pub(crate) fn new(receiver: &'r Receiver) -> Self {
+        Self::with_batch(receiver, Batch::new(BUFFERS, BYTES))
+    }
+
+    /// A reader that uses this batch, for other sizes.
+    #[must_use]
+    pub fn with_batch(receiver: &'r Receiver, mut batch: Batch) -> Self {
+        batch.clear();
+        Self { receiver, batch, position: Position::default() }
+    }
+
+    /// The next datagram; waits for it. `None` when a [`Waker`](crate::Waker) ended the wait.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a datagram borrows from the reader, which no iterator can say"
+    )]
+    pub fn next(&mut self) -> Result<Option<Datagram<'_>>> {
+        self.next_until(None)
+    }
+
+    /// The same, for no longer than this; `None` also when the time is over.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Datagram<'_>>> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Datagram<'_>>> {
+        if self.batch.datagram_at(self.position).is_none() {
+            self.position = Position::default();
+            match self.receiver.recv_batch_until(&mut self.batch, deadline) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Woken => {
+                    self.batch.clear();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((datagram, next)) = self.batch.datagram_at(self.position) else {
+            return Ok(None);
+        };
+        self.position = next;
+        Ok(Some(datagram))
+    }
+}

@@ -1,0 +1,418 @@
+//! How a receiver's groups are spread over sockets, and which datagram is one of its own.
+//!
+//! A group has a socket of its own, bound to it, up to `held_above` groups on a port; more share
+//! one wildcard socket, their memberships kept by [`Holders`]. Where the system cannot bind to a
+//! group (Windows), one wildcard socket a port has all. Whichever it is, a table of
+//! (group, interface) and sources has the last word, since no kernel filters exactly in every
+//! case: an IPv6 socket on Linux hears a group on each interface on which anybody joined it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
+
+use super::claims::Key;
+use super::holders::{Holders, is_limit};
+use crate::datagram::Arrival;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::sys::layout::{BINDS_TO_GROUP, FILTERS_BY_INTERFACE_V6, held_above};
+use crate::sys::poller::Poller;
+use crate::sys::socket::Socket;
+use crate::sys::{self, Received};
+
+/// What each socket of a receiver is set to.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketOptions {
+    pub(crate) receive_buffer: usize,
+    pub(crate) loopback: Option<bool>,
+}
+
+/// All sockets of a receiver.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    options: SocketOptions,
+    /// By token; `None` where one was closed.
+    data: Vec<Option<DataSocket>>,
+    holders: Holders,
+    /// Which socket receives a group.
+    tokens: HashMap<GroupAddr, usize>,
+    /// How many groups of a family there are or will be on a port.
+    expected: BTreeMap<(Family, u16), usize>,
+    /// Drops of sockets that are closed by now.
+    retired_drops: u64,
+}
+
+/// A socket that receives.
+#[derive(Debug)]
+pub(crate) struct DataSocket {
+    pub(crate) socket: Socket,
+    port: u16,
+    family: Family,
+    /// The group it is bound to; `None` for a wildcard socket.
+    group: Option<Group>,
+    /// Its memberships are kept by holders.
+    held: bool,
+    /// Bytes of receive buffer that the system granted.
+    granted: usize,
+    /// What is admitted of each group, by interface: few, so that a list serves best.
+    admitted: HashMap<Group, Vec<(InterfaceIndex, SourceFilter)>>,
+    /// The kernel's running total of drops, as of the last datagram.
+    overflow: AtomicU32,
+}
+
+impl Sockets {
+    pub(crate) fn new(options: SocketOptions) -> Self {
+        Self {
+            options,
+            data: Vec::new(),
+            holders: Holders::default(),
+            tokens: HashMap::new(),
+            expected: BTreeMap::new(),
+            retired_drops: 0,
+        }
+    }
+
+    /// The socket of this token.
+    pub(crate) fn get(&self, token: usize) -> Option<&DataSocket> {
+        self.data.get(token)?.as_ref()
+    }
+
+    /// The only socket, if there is but one.
+    pub(crate) fn only(&self) -> Option<&DataSocket> {
+        match &self.data[..] {
+            [only] => only.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// All sockets that receive.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &DataSocket> + '_ {
+        self.data.iter().flatten()
+    }
+
+    /// How many descriptors the receiver takes, those that only hold memberships included.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.iter().count() + self.holders.len()
+    }
+
+    /// Joins, leaves or changes the sources of a group on an interface: `filter` is what shall be
+    /// admitted from now on. After an error, nothing of the group is joined there.
+    pub(crate) fn set(&mut self, poller: &Poller, key: Key, filter: Option<&SourceFilter>) -> Result<()> {
+        match filter {
+            None => self.leave(poller, key),
+            Some(filter) => {
+                let result = self.join(poller, key, filter);
+                if result.is_err() {
+                    // What was left half done goes; its own failure would say nothing new.
+                    let _ = self.leave(poller, key);
+                }
+                result
+            }
+        }
+    }
+
+    /// Forgets a membership that the system dropped by itself, when its interface vanished.
+    pub(crate) fn forget(&mut self, poller: &Poller, key: Key) {
+        let _ = self.leave(poller, key);
+    }
+
+    /// Makes ready for these groups: how many there will be on a port decides how they are
+    /// spread over sockets. A group that has its socket keeps it.
+    pub(crate) fn expect_groups(&mut self, groups: impl Iterator<Item = GroupAddr>) {
+        let fresh: BTreeSet<GroupAddr> = groups.collect();
+        self.expected.clear();
+        for address in
+            self.tokens.keys().chain(fresh.iter().filter(|address| !self.tokens.contains_key(address)))
+        {
+            *self.expected.entry((address.group.family(), address.port)).or_default() += 1;
+        }
+    }
+
+    /// Drops of all sockets, closed ones included; `None` where the system doesn't count.
+    pub(crate) fn drops(&self) -> Option<u64> {
+        let mut total = self.retired_drops;
+        for data in self.iter() {
+            total += u64::from(data.socket.drops().ok()??);
+        }
+        Some(total)
+    }
+
+    /// Whether a socket may hear, and so overflow by, what this receiver did not join.
+    pub(crate) fn hears_others(&self) -> bool {
+        self.iter().any(|data| {
+            data.held || data.group.is_none() || data.family == Family::V6 && !FILTERS_BY_INTERFACE_V6
+        })
+    }
+
+    fn join(&mut self, poller: &Poller, (address, interface): Key, filter: &SourceFilter) -> Result<()> {
+        let failed = |operation, error| Error::os(operation, error).on_group(address).on_interface(interface);
+        let token = self.socket_for(poller, address).map_err(|error| failed(Operation::Open, error))?;
+        match self.data[token].as_mut() {
+            Some(data) => data
+                .admit(&mut self.holders, address.group, interface, filter)
+                .map_err(|error| failed(Operation::Join, error)),
+            None => Err(Error::new(Operation::Join, ErrorKind::Other).on_group(address)),
+        }
+    }
+
+    fn leave(&mut self, poller: &Poller, (address, interface): Key) -> Result<()> {
+        let Some(&token) = self.tokens.get(&address) else {
+            return Ok(());
+        };
+        let Some(data) = self.data[token].as_mut() else {
+            return Ok(());
+        };
+        let result = data.dismiss(&mut self.holders, address.group, interface);
+        if !data.admitted.contains_key(&address.group) {
+            self.tokens.remove(&address);
+        }
+        if data.admitted.is_empty() {
+            self.close(poller, token);
+        }
+        result.map_err(|error| Error::os(Operation::Leave, error).on_group(address).on_interface(interface))
+    }
+
+    fn close(&mut self, poller: &Poller, token: usize) {
+        if let Some(data) = self.data[token].take() {
+            self.retired_drops += data.socket.drops().ok().flatten().map_or(0, u64::from);
+            // Closing takes it out of the poller in any case.
+            let _ = poller.remove(&data.socket);
+        }
+        while self.data.last().is_some_and(Option::is_none) {
+            self.data.pop();
+        }
+    }
+
+    fn socket_for(&mut self, poller: &Poller, address: GroupAddr) -> io::Result<usize> {
+        if let Some(token) = self.tokens.get(&address) {
+            return Ok(*token);
+        }
+        let family = address.group.family();
+        let groups = self.expected.get(&(family, address.port)).copied().unwrap_or(1);
+        let wildcard = !BINDS_TO_GROUP || groups > held_above(family);
+        let shared =
+            |data: &DataSocket| data.port == address.port && data.family == family && data.group.is_none();
+        let token = match self.data.iter().position(|data| data.as_ref().is_some_and(shared)) {
+            Some(token) if wildcard => token,
+            _ => self.open(poller, address, wildcard)?,
+        };
+        self.tokens.insert(address, token);
+        Ok(token)
+    }
+
+    fn open(&mut self, poller: &Poller, address: GroupAddr, wildcard: bool) -> io::Result<usize> {
+        let data = self.options.open(address, wildcard)?;
+        let token = self.data.iter().position(Option::is_none).unwrap_or(self.data.len());
+        poller.add(&data.socket, token)?;
+        if token == self.data.len() {
+            self.data.push(Some(data));
+        } else {
+            self.data[token] = Some(data);
+        }
+        Ok(token)
+    }
+}
+
+impl SocketOptions {
+    fn open(&self, address: GroupAddr, wildcard: bool) -> io::Result<DataSocket> {
+        let (group, port, family) = (address.group, address.port, address.group.family());
+        let socket = with_more_descriptors(|| {
+            if wildcard { Socket::wildcard(family, port) } else { Socket::bound_to_group(group, port) }
+        })?;
+        if let Some(loopback) = self.loopback {
+            socket.set_receive_loopback(loopback)?;
+        }
+        Ok(DataSocket {
+            granted: socket.set_receive_buffer(self.receive_buffer)?,
+            socket,
+            port,
+            family,
+            group: (!wildcard).then_some(group),
+            held: wildcard && BINDS_TO_GROUP,
+            admitted: HashMap::new(),
+            overflow: AtomicU32::new(0),
+        })
+    }
+}
+
+impl DataSocket {
+    /// The port it is bound to.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The family of its datagrams.
+    pub(crate) fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Whether this group is received here.
+    pub(crate) fn has_group(&self, group: Group) -> bool {
+        self.admitted.contains_key(&group)
+    }
+
+    /// Bytes of receive buffer that the system granted.
+    pub(crate) fn granted(&self) -> usize {
+        self.granted
+    }
+
+    /// How a datagram came, if it is one of this receiver's: sent to a group that was joined, on
+    /// the interface on which it arrived, for this source.
+    pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
+        let group = Group::new(received.destination?).ok()?;
+        let interface = received.interface?;
+        let (_, filter) = self.admitted.get(&group)?.iter().find(|(joined, _)| *joined == interface)?;
+        if !filter.admits(received.source.ip()) {
+            return None;
+        }
+        Some(Arrival {
+            hop_limit: received.hop_limit,
+            traffic_class: received.traffic_class,
+            time: received.time,
+            lost: self.lost_before(received),
+            length: received.full_length,
+            truncated: received.truncated,
+            ..Arrival::new(GroupAddr::new(group, self.port), interface, received.source)
+        })
+    }
+
+    /// What was dropped since the datagram before. The kernel tells a running total, and none
+    /// before the first drop.
+    fn lost_before(&self, received: &Received) -> Option<u64> {
+        if !sys::layout::COUNTS_DROPS {
+            return None;
+        }
+        let Some(total) = received.overflow else {
+            return Some(0);
+        };
+        let before = self.overflow.swap(total, Ordering::Relaxed);
+        Some(u64::from(total.wrapping_sub(before)))
+    }
+
+    fn admit(
+        &mut self,
+        holders: &mut Holders,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> io::Result<()> {
+        // The table first: what the join lets in must be known by then.
+        let before = self.put(group, interface, filter);
+        if before.as_ref() == Some(filter) {
+            return Ok(());
+        }
+        if !self.held && !self.kernel_can_filter(group) {
+            self.hand_over(holders)?;
+        }
+        if self.held {
+            return holders.hold(group, interface, filter);
+        }
+        let result = match before {
+            Some(_) => self.socket.change_filter(group, interface, filter),
+            None => self.join_afresh(group, interface, filter),
+        };
+        match result {
+            Err(error) if BINDS_TO_GROUP && is_limit(&error) => self.hand_over(holders),
+            result => result,
+        }
+    }
+
+    /// Joins; a membership that the kernel still remembers of a vanished interface is left first.
+    fn join_afresh(&self, group: Group, interface: InterfaceIndex, filter: &SourceFilter) -> io::Result<()> {
+        match self.socket.join(group, interface, filter) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let _ = self.socket.leave(group, interface);
+                self.socket.join(group, interface, filter)
+            }
+            result => result,
+        }
+    }
+
+    /// Linux applies the filter of whichever interface it finds first to an IPv6 group that was
+    /// joined on several, so filters that differ are left to the table.
+    fn kernel_can_filter(&self, group: Group) -> bool {
+        if FILTERS_BY_INTERFACE_V6 || self.family == Family::V4 {
+            return true;
+        }
+        let filters = self.admitted.get(&group).map_or(&[][..], Vec::as_slice);
+        filters.iter().all(|(_, filter)| *filter == filters[0].1)
+    }
+
+    /// Has holders keep all memberships of this socket, which goes on receiving.
+    fn hand_over(&mut self, holders: &mut Holders) -> io::Result<()> {
+        for (group, interface, filter) in self.memberships() {
+            holders.hold(group, interface, filter)?;
+        }
+        self.socket.only_own_memberships(false)?;
+        for (group, interface, _) in self.memberships() {
+            // One of them is the one that could not be joined here.
+            let _ = self.socket.leave(group, interface);
+        }
+        self.held = true;
+        Ok(())
+    }
+
+    fn dismiss(&mut self, holders: &mut Holders, group: Group, interface: InterfaceIndex) -> io::Result<()> {
+        if !self.take(group, interface) {
+            return Ok(());
+        }
+        if self.held {
+            holders.release(group, interface);
+            return Ok(());
+        }
+        match self.socket.leave(group, interface) {
+            // The interface vanished and took the membership along.
+            Err(error) if sys::is_gone(&error) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl DataSocket {
+    fn memberships(&self) -> impl Iterator<Item = (Group, InterfaceIndex, &SourceFilter)> + '_ {
+        self.admitted
+            .iter()
+            .flat_map(|(group, on)| on.iter().map(|(interface, filter)| (*group, *interface, filter)))
+    }
+
+    /// Puts a filter into the table; returns the one it replaces.
+    fn put(
+        &mut self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> Option<SourceFilter> {
+        let on = self.admitted.entry(group).or_default();
+        match on.iter_mut().find(|(joined, _)| *joined == interface) {
+            Some((_, before)) => Some(std::mem::replace(before, filter.clone())),
+            None => {
+                on.push((interface, filter.clone()));
+                None
+            }
+        }
+    }
+
+    /// Takes a filter out of the table; says whether there was one.
+    fn take(&mut self, group: Group, interface: InterfaceIndex) -> bool {
+        let Some(on) = self.admitted.get_mut(&group) else {
+            return false;
+        };
+        let before = on.len();
+        on.retain(|(joined, _)| *joined != interface);
+        let taken = on.len() < before;
+        if on.is_empty() {
+            self.admitted.remove(&group);
+        }
+        taken
+    }
+}
+
+/// Opens a socket; where the process has no descriptors left, raises its own soft limit to the
+/// hard one, once, and tries again.
+pub(crate) fn with_more_descriptors(open: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
+    match open() {
+        Err(error) if sys::descriptors_exhausted(&error) && sys::raise_descriptor_limit() => open(),
+        result => result,
+    }
+}

@@ -1,0 +1,170 @@
+//! By which interfaces a sender sends, and whether they have an address to send from.
+
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
+
+use mcast_group::{Family, GroupAddr, InterfaceIndex, InterfaceSelector};
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::interface::{Interface, interfaces, select};
+use crate::sys;
+
+/// The interfaces to leave by. None: by the route to the group.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    selectors: Vec<InterfaceSelector>,
+    indexes: RwLock<Vec<InterfaceIndex>>,
+    follow: bool,
+}
+
+impl Egress {
+    /// The interfaces that these selectors mean. With `follow`, one that is not there yet is
+    /// looked for again when something is sent.
+    pub(crate) fn resolve(
+        selectors: &[InterfaceSelector],
+        to: Option<GroupAddr>,
+        follow: bool,
+    ) -> Result<Self> {
+        let selectors: Vec<_> =
+            selectors.iter().filter(|selector| **selector != InterfaceSelector::Default).cloned().collect();
+        let indexes = match look_up(&selectors, to) {
+            Err(_) if follow => Vec::new(),
+            result => result?,
+        };
+        Ok(Self { selectors, indexes: RwLock::new(indexes), follow })
+    }
+
+    /// The one interface to leave by, or the route; `None` if there are several, or none yet.
+    pub(crate) fn single(&self) -> Option<Option<InterfaceIndex>> {
+        if self.selectors.is_empty() {
+            return Some(None);
+        }
+        match self.indexes.read().unwrap_or_else(PoisonError::into_inner)[..] {
+            [index] => Some(Some(index)),
+            _ => None,
+        }
+    }
+
+    /// Does something for each interface, or once for the route.
+    pub(crate) fn each(&self, mut send: impl FnMut(Option<InterfaceIndex>) -> Result<()>) -> Result<()> {
+        if self.selectors.is_empty() {
+            return send(None);
+        }
+        let indexes = self.indexes.read().unwrap_or_else(PoisonError::into_inner);
+        if indexes.is_empty() {
+            return Err(
+                Error::new(Operation::Send, ErrorKind::NoSuchInterface).on_interface(&self.selectors[0])
+            );
+        }
+        indexes.iter().try_for_each(|index| send(Some(*index)))
+    }
+
+    /// Looks the interfaces up again, if they are followed; says whether something changed.
+    pub(crate) fn look_again(&self, to: Option<GroupAddr>) -> Result<bool> {
+        if !self.follow || self.selectors.is_empty() {
+            return Ok(false);
+        }
+        let Ok(fresh) = look_up(&self.selectors, to) else {
+            return Ok(false);
+        };
+        let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = *indexes != fresh;
+        *indexes = fresh;
+        Ok(changed)
+    }
+}
+
+fn look_up(selectors: &[InterfaceSelector], to: Option<GroupAddr>) -> Result<Vec<InterfaceIndex>> {
+    if selectors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = interfaces()?;
+    let mut indexes = Vec::new();
+    for selector in selectors {
+        let found = find(selector, to, &list)?;
+        for index in found {
+            if !indexes.contains(&index) {
+                indexes.push(index);
+            }
+        }
+    }
+    Ok(indexes)
+}
+
+fn find(
+    selector: &InterfaceSelector,
+    to: Option<GroupAddr>,
+    list: &[Interface],
+) -> Result<Vec<InterfaceIndex>> {
+    let family = to.map_or(Family::V4, |to| to.group.family());
+    let group = match to {
+        Some(to) => to.group,
+        // Only a default needs the group, and those were left to the route.
+        None => mcast_group::Group::new(std::net::Ipv4Addr::new(224, 0, 0, 1).into())
+            .map_err(|_| Error::new(Operation::Route, ErrorKind::Other))?,
+    };
+    let found = select(selector, group, list, |_| Ok(None)).map_err(|error| match to {
+        Some(to) => error.on_group(to),
+        None => error,
+    })?;
+    // Sending by all means by all that can be sent from.
+    let all = *selector == InterfaceSelector::All;
+    let usable =
+        found.into_iter().filter(|interface| !all || interface.addresses_of(family).next().is_some());
+    Ok(usable.map(|interface| interface.index_for(family)).collect())
+}
+
+/// Interfaces that have been seen to have an address to send from.
+#[derive(Debug, Default)]
+pub(crate) struct Addressed {
+    known: RwLock<HashSet<(Family, InterfaceIndex)>>,
+}
+
+impl Addressed {
+    /// Whether the interface is known to have one.
+    pub(crate) fn knows(&self, family: Family, index: InterfaceIndex) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&(family, index))
+    }
+
+    /// Looks whether the interface has one.
+    pub(crate) fn check(&self, to: GroupAddr, index: InterfaceIndex) -> Result<()> {
+        let family = to.group.family();
+        let list = interfaces()?;
+        let Some(interface) = list.iter().find(|interface| interface.index_for(family) == index) else {
+            return Err(Error::new(Operation::Send, ErrorKind::NoSuchInterface)
+                .on_group(to)
+                .on_interface(index));
+        };
+        if interface.addresses_of(family).next().is_none() {
+            let error =
+                Error::new(Operation::Send, ErrorKind::NoAddress).on_group(to).on_interface(&interface.name);
+            return Err(error.detail(format!("{family} cannot be sent from here")));
+        }
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert((family, index));
+        Ok(())
+    }
+}
+
+/// The name of an interface for a message, or its number where it has none any more.
+pub(crate) fn name_of(index: InterfaceIndex) -> String {
+    let list = interfaces().unwrap_or_default();
+    list.into_iter()
+        .find(|interface| interface.index == index)
+        .map_or_else(|| index.to_string(), |interface| interface.name)
+}
+
+/// Why a group is unreachable although the interface was named.
+pub(crate) fn why_unreachable(error: Error, to: GroupAddr, index: Option<InterfaceIndex>) -> Error {
+    let list = interfaces().unwrap_or_default();
+    let Some(interface) = list.iter().find(|interface| Some(interface.index_for(to.group.family())) == index)
+    else {
+        return error.because(ErrorKind::NoSuchInterface);
+    };
+    if !interface.up {
+        return error.because(ErrorKind::InterfaceDown);
+    }
+    if to.group.family() == Family::V6 {
+        return error.because(ErrorKind::FamilyUnavailable).detail(sys::IPV6_UNREACHABLE);
+    }
+    error
+}

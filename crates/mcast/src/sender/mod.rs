@@ -1,0 +1,296 @@
+//! Sending: by the interface that is meant, with the hop limit that is meant, and told if not.
+
+mod answer;
+mod builder;
+mod egress;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use mcast_group::{Destination, Family, GroupAddr, InterfaceIndex};
+
+pub use answer::Answer;
+pub use builder::SenderBuilder;
+
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::outgoing::Outgoing;
+use crate::sys::Transmit;
+use crate::sys::poller::wait_writable;
+use crate::sys::socket::Socket;
+use builder::Settings;
+use egress::Egress;
+
+/// Sends datagrams to groups.
+///
+/// It is `Send + Sync` and takes `&self`: threads may share it. Hop limit 1 unless told
+/// otherwise: what is sent stays in the local network.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sender = mcast::Sender::to("239.1.2.3%eth1:7000".parse()?)?;
+/// sender.send(b"hello")?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Sender {
+    settings: Settings,
+    destinations: Vec<(GroupAddr, Egress)>,
+    /// Where datagrams go out whose destination says nothing else.
+    egress: Egress,
+    v4: OnceLock<Socket>,
+    v6: OnceLock<Socket>,
+}
+
+impl Sender {
+    /// A sender to this group, with default settings.
+    ///
+    /// # Errors
+    /// As [`SenderBuilder::build`].
+    pub fn to(destination: Destination) -> Result<Self> {
+        Self::builder().to(destination).build()
+    }
+
+    /// Settings for a sender.
+    #[must_use]
+    pub fn builder() -> SenderBuilder {
+        SenderBuilder::new()
+    }
+
+    pub(crate) fn new(settings: Settings, destinations: Vec<Destination>) -> Result<Self> {
+        let egress = Egress::resolve(&settings.interfaces, None, settings.follow)?;
+        let resolved = destinations.into_iter().map(|destination| {
+            let interfaces: Vec<_> = destination.interface.into_iter().collect();
+            let egress = match interfaces.is_empty() {
+                true => Egress::resolve(&settings.interfaces, Some(destination.address), settings.follow)?,
+                false => Egress::resolve(&interfaces, Some(destination.address), settings.follow)?,
+            };
+            Ok((destination.address, egress))
+        });
+        let destinations: Vec<(GroupAddr, Egress)> = resolved.collect::<Result<_>>()?;
+        let sender = Self { settings, destinations, egress, v4: OnceLock::new(), v6: OnceLock::new() };
+        for (address, _) in &sender.destinations {
+            sender.socket(address.group.family())?;
+        }
+        Ok(sender)
+    }
+
+    /// Sends a datagram to every destination of the sender, by every interface that is meant.
+    ///
+    /// # Errors
+    /// When the system cannot send it. [`ErrorKind::QueueFull`] when the interface's own queue
+    /// dropped it, which Linux tells.
+    pub fn send(&self, payload: &[u8]) -> Result<()> {
+        self.send_one(&Outgoing::new(payload))
+    }
+
+    /// Sends a datagram to this group.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_to(&self, payload: &[u8], to: GroupAddr) -> Result<()> {
+        self.send_one(&Outgoing::new(payload).to(to))
+    }
+
+    /// Sends a datagram with settings of its own.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_one(&self, outgoing: &Outgoing<'_>) -> Result<()> {
+        match outgoing.to {
+            Some(to) => {
+                let own = self.destinations.iter().find(|(address, _)| *address == to);
+                self.transmit(outgoing, to, own.map_or(&self.egress, |(_, egress)| egress))
+            }
+            None if self.destinations.is_empty() => Err(Error::new(Operation::Send, ErrorKind::Mismatch)
+                .detail("the sender has no destination and the datagram names none")),
+            None => {
+                self.destinations.iter().try_for_each(|(to, egress)| self.transmit(outgoing, *to, egress))
+            }
+        }
+    }
+
+    /// Sends datagrams in order, each with its own group, interface and hop limit, with as few
+    /// system calls as there can be; says how many of them went.
+    ///
+    /// Fewer than all went when the system refused one after the first: sending the rest again
+    /// tells why. The system's queue being full is waited for.
+    ///
+    /// # Errors
+    /// When the first cannot be sent.
+    pub fn send_batch(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
+        let mut sent = 0;
+        while sent < outgoing.len() {
+            match self.send_run(&outgoing[sent..]) {
+                Ok(count) => sent += count,
+                Err(_) if sent > 0 => return Ok(sent),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// The address that datagrams of this family are sent from, as far as it is fixed: with an
+    /// unspecified address where the system chooses one for each.
+    ///
+    /// # Errors
+    /// When the family's socket cannot be opened.
+    pub fn local_address(&self, family: Family) -> Result<SocketAddr> {
+        self.socket(family)?.local_address().map_err(|error| Error::os(Operation::Open, error))
+    }
+
+    /// Sends the run at the start of `outgoing` that one system call can take.
+    fn send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
+        let Some((first, interface)) = self.simple(&outgoing[0]) else {
+            // To several places at once: one after the other.
+            return self.send_one(&outgoing[0]).map(|()| 1);
+        };
+        let family = first.group.family();
+        let socket = self.socket(family)?;
+        self.check_source(first, interface)?;
+        let run = outgoing.iter().take(Socket::sends_at_once()).map_while(|each| {
+            let (to, interface) = self.simple(each)?;
+            let fits = to.group.family() == family && self.source_is_known(to.group.family(), interface);
+            fits.then(|| transmit(each, to, interface))
+        });
+        loop {
+            match socket.send_many(&mut run.clone()) {
+                Ok(count) => return Ok(count),
+                Err(error) if is_busy(&error) => {
+                    wait(socket).map_err(|error| Error::os(Operation::Send, error))?
+                }
+                Err(error) => return Err(self.failed(error, &outgoing[0], first, interface)),
+            }
+        }
+    }
+
+    /// The one place to which a datagram goes, if it is one.
+    fn simple(&self, outgoing: &Outgoing<'_>) -> Option<(GroupAddr, Option<InterfaceIndex>)> {
+        let (to, egress) = match outgoing.to {
+            Some(to) => {
+                let own = self.destinations.iter().find(|(address, _)| *address == to);
+                (to, own.map_or(&self.egress, |(_, egress)| egress))
+            }
+            None => match &self.destinations[..] {
+                [(to, egress)] => (*to, egress),
+                _ => return None,
+            },
+        };
+        match outgoing.interface {
+            Some(interface) => Some((to, Some(interface))),
+            None => Some((to, egress.single()?)),
+        }
+    }
+
+    fn transmit(&self, outgoing: &Outgoing<'_>, to: GroupAddr, egress: &Egress) -> Result<()> {
+        if let Some(interface) = outgoing.interface {
+            return self.transmit_by(outgoing, to, Some(interface));
+        }
+        match self.transmit_all(outgoing, to, egress) {
+            // The interface may have been made again under another index.
+            Err(error) if is_stale(&error) && egress.look_again(Some(to))? => {
+                self.transmit_all(outgoing, to, egress)
+            }
+            result => result,
+        }
+    }
+
+    fn transmit_all(&self, outgoing: &Outgoing<'_>, to: GroupAddr, egress: &Egress) -> Result<()> {
+        egress.each(|interface| self.transmit_by(outgoing, to, interface))
+    }
+
+    fn transmit_by(
+        &self,
+        outgoing: &Outgoing<'_>,
+        to: GroupAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Result<()> {
+        self.check_source(to, interface)?;
+        let socket = self.socket(to.group.family())?;
+        let transmit = transmit(outgoing, to, interface);
+        send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))
+    }
+
+    /// Sending by an interface needs an address to send from; without one the kernel would take
+    /// another interface's, or none.
+    fn check_source(&self, to: GroupAddr, interface: Option<InterfaceIndex>) -> Result<()> {
+        let Some(index) = interface else { return Ok(()) };
+        if self.source_is_known(to.group.family(), interface) {
+            return Ok(());
+        }
+        self.settings.addressed.check(to, index)
+    }
+
+    fn source_is_known(&self, family: Family, interface: Option<InterfaceIndex>) -> bool {
+        interface.is_none_or(|index| {
+            self.settings.source_address.is_some() || self.settings.addressed.knows(family, index)
+        })
+    }
+
+    fn failed(
+        &self,
+        error: io::Error,
+        outgoing: &Outgoing<'_>,
+        to: GroupAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Error {
+        let error = Error::os(Operation::Send, error).on_group(to);
+        let error = match interface {
+            Some(index) => error.on_interface(egress::name_of(index)),
+            None => error,
+        };
+        match error.kind() {
+            ErrorKind::TooLarge => error.detail(format!("{} bytes", outgoing.payload.len())),
+            ErrorKind::NoRoute if interface.is_some() => egress::why_unreachable(error, to, interface),
+            _ => error,
+        }
+    }
+
+    fn socket(&self, family: Family) -> Result<&Socket> {
+        let cell = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        if let Some(socket) = cell.get() {
+            return Ok(socket);
+        }
+        let socket = self.settings.open(family)?;
+        // Another thread may have been first; then its socket serves.
+        Ok(cell.get_or_init(|| socket))
+    }
+}
+
+fn transmit<'a>(outgoing: &Outgoing<'a>, to: GroupAddr, interface: Option<InterfaceIndex>) -> Transmit<'a> {
+    Transmit {
+        payload: outgoing.payload,
+        to: to.into(),
+        interface,
+        hop_limit: outgoing.hop_limit,
+        traffic_class: outgoing.traffic_class,
+    }
+}
+
+/// Sends, waiting while the socket's own buffer is full.
+pub(crate) fn send_patiently(socket: &Socket, transmit: &Transmit<'_>) -> io::Result<()> {
+    loop {
+        match socket.send(transmit) {
+            Err(error) if is_busy(&error) => wait(socket)?,
+            result => return result,
+        }
+    }
+}
+
+fn wait(socket: &Socket) -> io::Result<()> {
+    match wait_writable(socket, None) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn is_stale(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::NoRoute)
+}

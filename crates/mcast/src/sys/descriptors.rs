@@ -1,0 +1,18 @@
+//! The process's own limit of descriptors.
+
+/// Raises the soft limit to the hard one; says whether that gave more.
+///
+/// A receiver of many IPv6 groups takes a descriptor a group, and the soft limit is 1,024 on many
+/// systems for the sake of `select(2)`, which this library does not use.
+pub(crate) fn raise_descriptor_limit() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == -1
+        || limit.rlim_cur >= limit.rlim_max
+    {
+        return false;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is live for the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
+}

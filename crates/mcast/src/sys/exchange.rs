@@ -1,0 +1,38 @@
+//! What goes into and comes out of a socket, the same on every platform.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use mcast_group::InterfaceIndex;
+
+/// One receive: a datagram, or several of equal size that the kernel merged (UDP GRO).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// The bytes that are in the buffer.
+    pub(crate) length: usize,
+    /// The bytes that there were; more than `length` if the buffer was too small.
+    pub(crate) full_length: usize,
+    /// More came than fit the buffer.
+    pub(crate) truncated: bool,
+    /// The size of each merged datagram (the last may be shorter); `None` for a single one.
+    pub(crate) segment: Option<usize>,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: Option<IpAddr>,
+    pub(crate) interface: Option<InterfaceIndex>,
+    pub(crate) hop_limit: Option<u8>,
+    pub(crate) traffic_class: Option<u8>,
+    pub(crate) time: Option<SystemTime>,
+    /// The socket's running total of drops when this was queued (wraps), where there is one.
+    pub(crate) overflow: Option<u32>,
+}
+
+/// One datagram to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transmit<'a> {
+    pub(crate) payload: &'a [u8],
+    pub(crate) to: SocketAddr,
+    /// The interface to leave by; `None`: by the socket's default or the route.
+    pub(crate) interface: Option<InterfaceIndex>,
+    pub(crate) hop_limit: Option<u8>,
+    pub(crate) traffic_class: Option<u8>,
+}

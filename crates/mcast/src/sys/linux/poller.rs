@@ -1,0 +1,186 @@
+//! Waiting for many sockets, or to be woken, behind one descriptor (epoll).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::socket::Socket;
+
+/// The token by which a wake-up is told from a socket.
+const WAKE: u64 = u64::MAX;
+/// The token of the interface watch.
+const WATCH: u64 = u64::MAX - 1;
+
+/// Sockets that one look at a [`Poller`] can find.
+pub(crate) const READY_AT_ONCE: usize = 64;
+
+/// What one look at a [`Poller`] found.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    tokens: [usize; READY_AT_ONCE],
+    count: usize,
+    /// [`Poller::wake`] was called.
+    pub(crate) woken: bool,
+    /// The interfaces have changed.
+    pub(crate) interfaces_changed: bool,
+}
+
+impl Ready {
+    /// Nothing found yet.
+    pub(crate) const fn new() -> Self {
+        Self { tokens: [0; READY_AT_ONCE], count: 0, woken: false, interfaces_changed: false }
+    }
+
+    /// Tokens of the sockets that have something.
+    pub(crate) fn sockets(&self) -> &[usize] {
+        &self.tokens[..self.count]
+    }
+}
+
+/// Waits for sockets, a wake-up, and changes of the interfaces.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    wake: OwnedFd,
+}
+
+impl Poller {
+    /// A poller without sockets.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: these calls take no pointers; their results are checked.
+        let (epoll, wake) = unsafe {
+            let epoll = owned(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
+            (epoll, owned(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?)
+        };
+        let poller = Self { epoll, wake };
+        poller.control(libc::EPOLL_CTL_ADD, poller.wake.as_fd(), WAKE)?;
+        Ok(poller)
+    }
+
+    /// Watches a socket under this token.
+    pub(crate) fn add(&self, socket: &Socket, token: usize) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, socket.as_fd(), token as u64)
+    }
+
+    /// Watches no longer.
+    pub(crate) fn remove(&self, socket: &Socket) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, socket.as_fd(), 0)
+    }
+
+    /// Watches the descriptor that tells of changed interfaces.
+    pub(crate) fn add_watch(&self, watch: &impl AsFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, watch.as_fd(), WATCH)
+    }
+
+    /// Waits until something is ready or the time is over; says which.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        wait_for(self.epoll.as_fd(), libc::POLLIN, timeout)
+    }
+
+    /// Looks, without waiting, at no more than `limit` sockets that are ready. The kernel takes
+    /// turns among them from call to call.
+    pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
+        found.count = 0;
+        (found.woken, found.interfaces_changed) = (false, false);
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; READY_AT_ONCE];
+        // SAFETY: `events` is live and as long as is said.
+        let count = unsafe {
+            libc::epoll_wait(
+                self.epoll.as_raw_fd(),
+                events.as_mut_ptr(),
+                limit.clamp(1, READY_AT_ONCE) as libc::c_int,
+                0,
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for event in &events[..count] {
+            match event.u64 {
+                WAKE => found.woken = self.take_wake(),
+                WATCH => found.interfaces_changed = true,
+                token => {
+                    found.tokens[found.count] = token as usize;
+                    found.count += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a wait, now or the next one.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        let one = 1_u64;
+        // SAFETY: eight bytes are read from `one`.
+        match unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) } {
+            -1 => match io::Error::last_os_error() {
+                // The counter is full: the wake-up is there already.
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                error => Err(error),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the wake-up; of several threads one gets it.
+    fn take_wake(&self) -> bool {
+        let mut count = 0_u64;
+        // SAFETY: eight bytes are written to `count`.
+        unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) == 8 }
+    }
+
+    fn control(&self, operation: libc::c_int, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        // SAFETY: both descriptors are open and `event` is live.
+        match unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), operation, descriptor.as_raw_fd(), &raw mut event)
+        } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+/// Waits until the socket takes another datagram.
+pub(crate) fn wait_writable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(socket.as_fd(), libc::POLLOUT, timeout)
+}
+
+/// Waits until the socket has a datagram.
+pub(crate) fn wait_readable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(socket.as_fd(), libc::POLLIN, timeout)
+}
+
+fn wait_for(
+    descriptor: BorrowedFd<'_>,
+    events: libc::c_short,
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 };
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _,
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `poll` is one live entry, `limit` null or live.
+    match unsafe { libc::ppoll(&raw mut poll, 1, limit, std::ptr::null()) } {
+        -1 => Err(io::Error::last_os_error()),
+        count => Ok(count > 0),
+    }
+}
+
+/// Takes ownership of a descriptor that a system call gave.
+///
+/// # Safety
+/// `descriptor` must be -1 or a fresh descriptor that nothing else owns.
+unsafe fn owned(descriptor: libc::c_int) -> io::Result<OwnedFd> {
+    if descriptor == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the caller guarantees that it is fresh.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}

@@ -1,0 +1,55 @@
+//! Everything that differs per operating system, and all of this crate's `unsafe`.
+//!
+//! Each platform folder offers the same items:
+//!
+//! | item | contract |
+//! |---|---|
+//! | `socket::Socket` | a UDP socket that never blocks: open, bind, options, memberships, receive, send |
+//! | `socket::ReceiveSlots` | the memory of a batched receive, reused from call to call |
+//! | `poller::Poller` | waits for many sockets or a wake-up, behind one descriptor where there is one |
+//! | `layout::{BINDS_TO_GROUP, HELD_ABOVE}` | how groups are spread over sockets (see `receiver::layout`) |
+//! | `error_kind`, `LIMIT_REMEDY` | what the system's error numbers mean |
+//! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
+//! | `route::interface_towards` | the interface that the routing table takes towards an address |
+//! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
+//! | `joined` | who on this machine has joined what |
+//!
+//! What a system cannot do is an error of kind `io::ErrorKind::Unsupported`, never silence.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "linux/mod.rs"]
+mod platform;
+
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+#[path = "bsd/mod.rs"]
+mod platform;
+
+#[cfg(windows)]
+#[path = "windows/mod.rs"]
+mod platform;
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    windows
+)))]
+#[path = "unsupported/mod.rs"]
+mod platform;
+
+#[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
+mod errno;
+
+mod exchange;
+
+#[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
+mod getifaddrs;
+
+#[cfg(unix)]
+mod readable;
+
+pub(crate) use exchange::{Received, Transmit};
+pub(crate) use platform::*;
