@@ -1,0 +1,329 @@
+//! Programs that run in a host.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::Path,
+    process::{self, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, namespace::Alive, sys::process as sys,
+    worker::Worker,
+};
+
+/// A program to be started in a host; used like [`std::process::Command`].
+///
+/// What it starts is killed when the lab is dropped or its process ends, however that ends.
+#[derive(Debug)]
+pub struct Command {
+    command: process::Command,
+    children: Arc<Children>,
+    own_group: bool,
+    /// The namespace must be there until the program has entered it.
+    _namespace: Arc<Alive>,
+}
+
+/// A program that runs in a host; used like [`std::process::Child`].
+///
+/// Dropping it lets the program run on until the lab is dropped.
+#[derive(Debug)]
+pub struct Child {
+    /// The program's standard input, if it was [piped](Stdio::piped).
+    pub stdin: Option<ChildStdin>,
+    /// The program's standard output, if it was [piped](Stdio::piped).
+    pub stdout: Option<ChildStdout>,
+    /// The program's standard error, if it was [piped](Stdio::piped).
+    pub stderr: Option<ChildStderr>,
+    running: Arc<Running>,
+}
+
+/// A started program. Its process is reaped under the lock only, so that its id stays its own before.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    id: u32,
+    own_group: bool,
+    ended: OwnedFd,
+    child: Mutex<process::Child>,
+}
+
+/// The programs of a lab.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    /// The thread that starts them: they die with it, so it lives as long as the lab.
+    starter: OnceLock<Worker>,
+    running: Mutex<Vec<Arc<Running>>>,
+}
+
+impl Command {
+    pub(crate) fn new(
+        program: &OsStr,
+        namespace: Arc<Alive>,
+        children: Arc<Children>,
+    ) -> Result<Self, LabError> {
+        let mut command = process::Command::new(program);
+        let user = namespace.birthplace().user_namespace().map(AsRawFd::as_raw_fd);
+        sys::enter_before_exec(&mut command, user, namespace.descriptor().as_raw_fd());
+        Ok(Self { command, children, own_group: false, _namespace: namespace })
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Self {
+        self.command.env_remove(key);
+        self
+    }
+
+    /// Sets the directory that the program starts in.
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Self {
+        self.command.current_dir(directory);
+        self
+    }
+
+    /// Sets the program's standard input; it is inherited unless told otherwise.
+    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
+        self.command.stdin(stdin);
+        self
+    }
+
+    /// Sets the program's standard output; it is inherited unless told otherwise.
+    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Self {
+        self.command.stdout(stdout);
+        self
+    }
+
+    /// Sets the program's standard error; it is inherited unless told otherwise.
+    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Self {
+        self.command.stderr(stderr);
+        self
+    }
+
+    /// Gives the program a process group of its own: Ctrl-C does not reach it, signals go to all that it
+    /// starts, and all of it is killed when the program itself ends.
+    pub fn own_group(&mut self) -> &mut Self {
+        self.own_group = true;
+        self.command.process_group(0);
+        self
+    }
+
+    /// Starts the program.
+    ///
+    /// # Errors
+    ///
+    /// The system's error, as when there is no such program.
+    pub fn spawn(&mut self) -> Result<Child, LabError> {
+        let name = self.command.get_program().to_string_lossy().into_owned();
+        self.children.start(&mut self.command, name, self.own_group)
+    }
+
+    /// Starts the program and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    pub fn status(&mut self) -> Result<ExitStatus, LabError> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts the program and collects its output until it has ended. Its standard input is empty.
+    ///
+    /// # Errors
+    ///
+    /// As for [`spawn`](Self::spawn).
+    pub fn output(&mut self) -> Result<Output, LabError> {
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.spawn()?.wait_with_output()
+    }
+}
+
+impl Child {
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id
+    }
+
+    /// Closes its standard input and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn wait(&mut self) -> Result<ExitStatus, LabError> {
+        self.stdin.take();
+        self.running.wait(None)?.ok_or_else(|| self.running.late(Duration::MAX))
+    }
+
+    /// Waits until it has ended, or for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// [`LabErrorKind::TimedOut`] when it runs on.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus, LabError> {
+        self.running.wait(Some(timeout))?.ok_or_else(|| self.running.late(timeout))
+    }
+
+    /// Its exit status if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, LabError> {
+        self.running.wait(Some(Duration::ZERO))
+    }
+
+    /// Collects what it writes until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn wait_with_output(mut self) -> Result<Output, LabError> {
+        self.stdin.take();
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        let reading = || format!("read what '{}' writes", self.running.name);
+        let read = std::thread::scope(|scope| {
+            let stderr = scope.spawn(|| read_all(stderr));
+            let stdout = read_all(stdout);
+            (stdout, stderr.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked"))))
+        });
+        let (stdout, stderr) = (read.0.doing(reading)?, read.1.doing(reading)?);
+        Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+
+    /// Sends it a signal, such as `libc::SIGINT`; to its whole group, if it has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// The system's error. A program that has ended already is no error.
+    pub fn signal(&self, signal: i32) -> Result<(), LabError> {
+        self.running.signal(signal).doing(|| format!("send signal {signal} to '{}'", self.running.name))
+    }
+
+    /// Kills it, with its whole group if it has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// The system's error. A program that has ended already is no error.
+    pub fn kill(&self) -> Result<(), LabError> {
+        self.signal(libc::SIGKILL)
+    }
+}
+
+fn read_all(pipe: Option<impl io::Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes))?;
+    Ok(bytes)
+}
+
+impl Running {
+    /// Its status once it has ended; `None` when the time is over before.
+    fn wait(&self, timeout: Option<Duration>) -> Result<Option<ExitStatus>, LabError> {
+        let operation = || format!("wait for '{}'", self.name);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if sys::wait_readable(&self.ended, left).doing(operation)? {
+                return self.reap().doing(operation);
+            }
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes the status of a process that has ended. What is left of its group dies first: later its id could
+    /// be another group's.
+    fn reap(&self) -> io::Result<Option<ExitStatus>> {
+        let mut child = self.lock();
+        if self.own_group {
+            let _ = sys::signal_group(self.id, libc::SIGKILL);
+        }
+        child.try_wait()
+    }
+
+    fn signal(&self, signal: i32) -> io::Result<()> {
+        let _unreaped = self.lock();
+        if sys::wait_readable(&self.ended, Some(Duration::ZERO))? {
+            return Ok(());
+        }
+        if self.own_group { sys::signal_group(self.id, signal) } else { sys::signal(self.id, signal) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, process::Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn late(&self, timeout: Duration) -> LabError {
+        let late = LabErrorKind::TimedOut(format!("it still runs after {timeout:?}"));
+        LabError::new(format!("wait for '{}'", self.name), late)
+    }
+}
+
+impl Children {
+    fn start(
+        &self,
+        command: &mut process::Command,
+        name: String,
+        own_group: bool,
+    ) -> Result<Child, LabError> {
+        let starting = || format!("start '{name}'");
+        let starter = self.starter().doing(starting)?;
+        let gone = || LabError::new(starting(), LabErrorKind::Gone);
+        let mut child = starter.call(|| command.spawn()).ok_or_else(gone)?.doing(starting)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let id = child.id();
+        let ended = sys::descriptor_of(id).doing(starting)?;
+        let running = Arc::new(Running { name, id, own_group, ended, child: Mutex::new(child) });
+        self.remember(Arc::clone(&running));
+        Ok(Child { stdin, stdout, stderr, running })
+    }
+
+    fn starter(&self) -> io::Result<&Worker> {
+        if let Some(starter) = self.starter.get() {
+            return Ok(starter);
+        }
+        let starter = Worker::start(Birthplace::Here, "mcast-lab starter")?;
+        // Another thread may have been quicker; then this one ends.
+        Ok(self.starter.get_or_init(|| starter))
+    }
+
+    fn remember(&self, running: Arc<Running>) {
+        let mut all = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|running| running.lock().try_wait().is_ok_and(|status| status.is_none()));
+        all.push(running);
+    }
+
+    /// Kills all that still run, and waits until they have ended.
+    pub(crate) fn end(&self) {
+        let all = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for running in &all {
+            let _ = running.signal(libc::SIGKILL);
+        }
+        for running in &all {
+            let _ = running.wait(Some(Duration::from_secs(5)));
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! A virtual Ethernet switch.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netlink_packet_route::link::InfoBridge;
+
+use crate::{
+    Host, InterfaceAddress, LabError, LabErrorKind,
+    host::Node,
+    netlink::{Bridge, VethEnd},
+    port,
+};
+
+const PAUSE: Duration = Duration::from_micros(500);
+/// The kernel counts the timers of bridges in hundredths of a second.
+const TICKS_PER_SECOND: u128 = 100;
+
+/// A switch of a [`Lab`](crate::Lab): a kernel bridge in a namespace of its own. Clones are the same switch.
+#[derive(Clone)]
+pub struct Switch {
+    pub(crate) node: Arc<Node>,
+    ports: Arc<Mutex<Ports>>,
+    bridge: u32,
+}
+
+/// How a switch treats multicast. The default knows nothing of it and floods, as unmanaged switches do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchOptions {
+    snooping: bool,
+    querier: bool,
+    igmp_version: u8,
+    mld_version: u8,
+    hash_max: u32,
+    query_interval: Duration,
+    query_response_interval: Duration,
+    membership_interval: Duration,
+    querier_address: Option<InterfaceAddress>,
+}
+
+/// A port of a switch that wants a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The group.
+    pub group: IpAddr,
+    /// The host behind the port.
+    pub host: String,
+    /// The interface of that host.
+    pub interface: String,
+}
+
+/// A socket of a switch.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) name: String,
+    pub(crate) index: u32,
+}
+
+/// The sockets of a switch, and what is plugged into them.
+#[derive(Debug, Default)]
+struct Ports {
+    made: u32,
+    behind: HashMap<u32, (String, String)>,
+}
+
+impl Default for SwitchOptions {
+    fn default() -> Self {
+        Self {
+            snooping: false,
+            querier: false,
+            igmp_version: 3,
+            mld_version: 2,
+            hash_max: 1 << 16,
+            query_interval: Duration::from_secs(125),
+            query_response_interval: Duration::from_secs(10),
+            membership_interval: Duration::from_secs(260),
+            querier_address: None,
+        }
+    }
+}
+
+impl SwitchOptions {
+    /// A managed switch: snooping and querier on.
+    #[must_use]
+    pub fn managed() -> Self {
+        Self::default().snooping(true).querier(true)
+    }
+
+    /// Whether groups go only to the ports that want them (RFC 4541). Needs a querier on the LAN: without one
+    /// a Linux bridge floods, as it cannot tell who wants what.
+    #[must_use]
+    pub fn snooping(mut self, snooping: bool) -> Self {
+        self.snooping = snooping;
+        self
+    }
+
+    /// Whether the switch asks hosts for their groups. It limits groups to their members from the first
+    /// moment, where a kernel bridge floods for [`query_response_interval`](Self::query_response_interval).
+    #[must_use]
+    pub fn querier(mut self, querier: bool) -> Self {
+        self.querier = querier;
+        self
+    }
+
+    /// The IGMP version of the querier, 2 or 3 (the default).
+    #[must_use]
+    pub fn igmp_version(mut self, version: u8) -> Self {
+        self.igmp_version = version;
+        self
+    }
+
+    /// The MLD version of the querier, 1 or 2 (the default).
+    #[must_use]
+    pub fn mld_version(mut self, version: u8) -> Self {
+        self.mld_version = version;
+        self
+    }
+
+    /// How many groups the switch can know, 65,536 unless told otherwise (the kernel's own default is 4,096).
+    /// A full table turns snooping off, as the kernel does.
+    #[must_use]
+    pub fn hash_max(mut self, groups: u32) -> Self {
+        self.hash_max = groups;
+        self
+    }
+
+    /// The time between general queries, 125 s unless told otherwise (RFC 9776, 8.2).
+    #[must_use]
+    pub fn query_interval(mut self, interval: Duration) -> Self {
+        self.query_interval = interval;
+        self
+    }
+
+    /// The time that hosts have to answer a query, 10 s unless told otherwise (RFC 9776, 8.3).
+    #[must_use]
+    pub fn query_response_interval(mut self, interval: Duration) -> Self {
+        self.query_response_interval = interval;
+        self
+    }
+
+    /// How long a membership lasts without being reported again, 260 s unless told otherwise (RFC 9776, 8.4).
+    #[must_use]
+    pub fn membership_interval(mut self, interval: Duration) -> Self {
+        self.membership_interval = interval;
+        self
+    }
+
+    /// The source address of the querier's IGMP queries; without one they come from 0.0.0.0.
+    #[must_use]
+    pub fn querier_address(mut self, address: InterfaceAddress) -> Self {
+        self.querier_address = Some(address);
+        self
+    }
+
+    /// The options for the making. The response interval is zero until the querier is on: a bridge that
+    /// becomes querier floods for one such interval.
+    fn at_first(&self) -> Vec<InfoBridge> {
+        vec![
+            InfoBridge::MulticastSnooping(self.snooping),
+            InfoBridge::MulticastIgmpVersion(self.igmp_version),
+            InfoBridge::MulticastMldVersion(self.mld_version),
+            InfoBridge::MulticastHashMax(self.hash_max),
+            InfoBridge::MulticastQueryInterval(ticks(self.query_interval)),
+            InfoBridge::MulticastStartupQueryInterval(ticks(self.query_interval / 4)),
+            InfoBridge::MulticastMembershipInterval(ticks(self.membership_interval)),
+            InfoBridge::MulticastQueryResponseInterval(0),
+            InfoBridge::MulticastQueryUseIfaddr(self.querier_address.is_some()),
+        ]
+    }
+
+    fn at_last(&self) -> Vec<InfoBridge> {
+        vec![
+            InfoBridge::MulticastQuerier(self.querier),
+            InfoBridge::MulticastQueryResponseInterval(ticks(self.query_response_interval)),
+        ]
+    }
+}
+
+fn ticks(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis() * TICKS_PER_SECOND / 1000).unwrap_or(u64::MAX)
+}
+
+impl Switch {
+    pub(crate) fn new(node: Arc<Node>, options: &SwitchOptions) -> Result<Self, LabError> {
+        let name = node.namespace.name().to_owned();
+        let bridge = node.add_bridge(BRIDGE, options.at_first())?;
+        // The MLD querier needs an address from the start: without one it gives up until the next interval,
+        // and the bridge floods IPv6 so long.
+        let address = port::link_local(node.hardware_address(BRIDGE)).into();
+        let link_local = InterfaceAddress { address, prefix_length: 64 };
+        node.namespace.netlink(
+            |netlink| {
+                netlink.set_link_up(bridge, true)?;
+                netlink.add_address(bridge, &link_local)?;
+                options
+                    .querier_address
+                    .iter()
+                    .try_for_each(|address| netlink.add_address(bridge, address))?;
+                netlink.set_bridge(bridge, options.at_last())
+            },
+            || format!("set up the switch '{name}'"),
+        )?;
+        Ok(Self { node, ports: Arc::default(), bridge })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.node.namespace.name()
+    }
+
+    /// The switch as a host, to run something inside it: capture on a port, read its tables. The bridge is `br0`.
+    #[must_use]
+    pub fn inside(&self) -> Host {
+        Host { node: Arc::clone(&self.node) }
+    }
+
+    /// Turns the querier on or off while the switch runs.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn set_querier(&self, querier: bool) -> Result<(), LabError> {
+        self.set(InfoBridge::MulticastQuerier(querier), "set the querier")
+    }
+
+    /// Turns snooping on or off while the switch runs.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn set_snooping(&self, snooping: bool) -> Result<(), LabError> {
+        self.set(InfoBridge::MulticastSnooping(snooping), "set snooping")
+    }
+
+    /// The groups that the switch has learnt by snooping, with the ports that want them.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn members(&self) -> Result<Vec<Member>, LabError> {
+        let operation = || format!("list the groups of the switch '{}'", self.name());
+        let entries = self.node.namespace.netlink(|netlink| netlink.groups(), operation)?;
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let member = |port: u32, group| {
+            let (host, interface) = ports.behind.get(&port)?.clone();
+            Some(Member { group, host, interface })
+        };
+        Ok(entries.into_iter().filter_map(|entry| member(entry.port, entry.group)).collect())
+    }
+
+    /// Waits until the switch knows that an interface of a host wants a group. Reports take about 10 ms.
+    ///
+    /// # Errors
+    ///
+    /// [`LabErrorKind::TimedOut`] when it does not learn it within `timeout`.
+    pub fn wait_for_member(
+        &self,
+        host: &Host,
+        interface: &str,
+        group: IpAddr,
+        timeout: Duration,
+    ) -> Result<(), LabError> {
+        let wanted = Member { group, host: host.name().to_owned(), interface: interface.to_owned() };
+        self.wait_until(&wanted, true, timeout)
+    }
+
+    /// Waits until the switch no longer counts an interface of a host as wanting a group.
+    ///
+    /// # Errors
+    ///
+    /// [`LabErrorKind::TimedOut`] when it still does after `timeout`.
+    pub fn wait_for_leave(
+        &self,
+        host: &Host,
+        interface: &str,
+        group: IpAddr,
+        timeout: Duration,
+    ) -> Result<(), LabError> {
+        let unwanted = Member { group, host: host.name().to_owned(), interface: interface.to_owned() };
+        self.wait_until(&unwanted, false, timeout)
+    }
+
+    fn wait_until(&self, member: &Member, present: bool, timeout: Duration) -> Result<(), LabError> {
+        let deadline = Instant::now() + timeout;
+        while self.members()?.contains(member) != present {
+            if Instant::now() > deadline {
+                let Member { group, host, interface } = member;
+                let late = if present { "has not learnt of it" } else { "has not forgotten it" };
+                let late = LabErrorKind::TimedOut(format!("the switch {late} within {timeout:?}"));
+                let operation = format!("watch {interface} of '{host}' and {group} on '{}'", self.name());
+                return Err(LabError::new(operation, late));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn set(&self, option: InfoBridge, what: &str) -> Result<(), LabError> {
+        let operation = || format!("{what} of the switch '{}'", self.name());
+        self.node.namespace.netlink(|netlink| netlink.set_bridge(self.bridge, vec![option]), operation)
+    }
+
+    /// Makes a cable between a new socket of this switch and a new interface of a host.
+    pub(crate) fn add_port(&self, host: &Host, interface: &str) -> Result<Socket, LabError> {
+        let socket = self.next_socket();
+        let (here, there) = (self.node.namespace.alive()?, host.node.namespace.alive()?);
+        let end = VethEnd {
+            name: &socket,
+            hardware_address: self.node.hardware_address(&socket),
+            namespace: here.descriptor(),
+        };
+        let peer = VethEnd {
+            name: interface,
+            hardware_address: host.node.hardware_address(interface),
+            namespace: there.descriptor(),
+        };
+        let operation =
+            || format!("connect {interface} of '{}' to the switch '{}'", host.name(), self.name());
+        self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, Some(self.bridge)), operation)?;
+        let index = self.node.interface_index(&socket)?;
+        let behind = (host.name().to_owned(), interface.to_owned());
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).behind.insert(index, behind);
+        Ok(Socket { name: socket, index })
+    }
+
+    /// Waits until a socket passes frames on. Its host may notice the carrier before the bridge does.
+    pub(crate) fn wait_forwarding(&self, socket: &Socket) -> Result<(), LabError> {
+        self.node.wait_for_link(&socket.name, |netlink| Ok(netlink.link(&socket.name)?.forwarding))
+    }
+
+    /// Marks a socket as leading to a multicast router: it gets every group.
+    pub(crate) fn lead_to_router(&self, socket: u32) -> Result<(), LabError> {
+        let operation = || format!("mark a router's port of the switch '{}'", self.name());
+        self.node.namespace.netlink(|netlink| netlink.set_router_port(socket), operation)
+    }
+
+    fn next_socket(&self) -> String {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.made += 1;
+        format!("p{}", ports.made)
+    }
+}
+
+/// The name of the bridge inside a switch.
+const BRIDGE: &str = "br0";
+
+impl fmt::Debug for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Switch").field(&self.name()).finish()
+    }
+}
+
+impl Node {
+    /// Makes a bridge, down, and returns its index.
+    pub(crate) fn add_bridge(&self, name: &str, options: Vec<InfoBridge>) -> Result<u32, LabError> {
+        let bridge = Bridge { name, hardware_address: self.hardware_address(name), options };
+        let operation = || format!("make the bridge {name} in '{}'", self.namespace.name());
+        self.namespace.netlink(|netlink| netlink.add_bridge(bridge), operation)?;
+        self.interface_index(name)
+    }
+}

@@ -1,0 +1,77 @@
+//! Starting and ending programs.
+
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::process::CommandExt,
+    },
+    process,
+    time::Duration,
+};
+
+use super::check;
+
+/// Makes `command` enter the namespaces between fork and exec, and die with the thread that forked it.
+///
+/// The descriptors must stay open until the command has been spawned.
+pub(crate) fn enter_before_exec(command: &mut process::Command, user: Option<RawFd>, network: RawFd) {
+    let enter = move || {
+        if let Some(user) = user {
+            set_namespace(user, libc::CLONE_NEWUSER)?;
+        }
+        set_namespace(network, libc::CLONE_NEWNET)?;
+        // After the user namespace: changing credentials clears it.
+        die_with_parent()
+    };
+    // SAFETY: between fork and exec only system calls are made: no allocation, no locks.
+    unsafe { command.pre_exec(enter) };
+}
+
+fn set_namespace(descriptor: RawFd, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::setns(descriptor, kind) }).map(drop)
+}
+
+/// The calling process is killed when the thread that made it ends.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+}
+
+/// A descriptor that becomes readable when process `id`, which must not have been waited for yet, ends.
+pub(crate) fn descriptor_of(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the result is checked.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, id as libc::pid_t, 0) };
+    let descriptor = check(descriptor as libc::c_int)?;
+    // SAFETY: the kernel has just made this descriptor, for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Waits until the descriptor is readable; false when the time is over first.
+pub(crate) fn wait_readable(descriptor: &OwnedFd, timeout: Option<Duration>) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let timeout = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one pollfd, and a timeout that is null or outlives the call.
+    match check(unsafe { libc::ppoll(&mut poll, 1, timeout, std::ptr::null()) }) {
+        Ok(ready) => Ok(ready > 0),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a signal to a process that has not been waited for yet.
+pub(crate) fn signal(id: u32, signal: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(id as libc::pid_t, signal) }).map(drop)
+}
+
+/// Sends a signal to a whole process group.
+pub(crate) fn signal_group(id: u32, signal: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(-(id as libc::pid_t), signal) }).map(drop)
+}

@@ -1,0 +1,226 @@
+//! Hosts on switches and cables: datagrams really cross, and hosts are what they seem.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use mcast_lab::{Host, Lab, LabErrorKind, Port};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+
+fn receiver_v4(host: &Host, port: &Port, group: Ipv4Addr) -> UdpSocket {
+    let socket = host.run(|| UdpSocket::bind((group, 5000)).unwrap()).unwrap();
+    socket.join_multicast_v4(&group, &port.ipv4().unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn sender_v4(host: &Host, port: &Port) -> UdpSocket {
+    let socket = host.run(|| UdpSocket::bind((port.ipv4().unwrap(), 0)).unwrap()).unwrap();
+    host.add_route("224.0.0.0/4", &port.name).unwrap();
+    socket
+}
+
+fn hear(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    (buffer[..length].to_vec(), from)
+}
+
+#[test]
+fn multicast_crosses_a_switch() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    let a0 = a.connect("eth0", &lan, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+    let b0 = b.connect("eth0", &lan, &["10.0.0.2/24", "fd00::2/64"]).unwrap();
+
+    let receiver = receiver_v4(&b, &b0, GROUP);
+    sender_v4(&a, &a0).send_to(b"hello", (GROUP, 5000)).unwrap();
+
+    let (payload, from) = hear(&receiver);
+    assert_eq!((payload.as_slice(), from.ip()), (b"hello".as_slice(), a0.addresses[0].address));
+}
+
+#[test]
+fn ipv6_multicast_crosses_a_switch() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    let a0 = a.connect("eth0", &lan, &["fd00::1/64"]).unwrap();
+    let b0 = b.connect("eth0", &lan, &["fd00::2/64"]).unwrap();
+    let group: Ipv6Addr = "ff15::1234".parse().unwrap();
+
+    let receiver = b.run(|| UdpSocket::bind((group, 5000)).unwrap()).unwrap();
+    receiver.join_multicast_v6(&group, b0.index).unwrap();
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let sender = a.run(|| UdpSocket::bind((a0.ipv6().unwrap(), 0)).unwrap()).unwrap();
+    let destination = std::net::SocketAddrV6::new(group, 5000, 0, a0.index);
+    sender.send_to(b"six", destination).unwrap();
+
+    let (payload, from) = hear(&receiver);
+    assert_eq!((payload.as_slice(), from.ip()), (b"six".as_slice(), a0.addresses[0].address));
+}
+
+#[test]
+fn link_local_addresses_are_usable_at_once_and_predictable() {
+    let lab = Lab::new().unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    let (a0, b0) = lab.link(&a, "eth0", &[], &b, "eth0", &[]).unwrap();
+
+    let receiver = b.run(|| UdpSocket::bind("[::]:5000").unwrap()).unwrap();
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let sender = a.run(|| UdpSocket::bind("[::]:0").unwrap()).unwrap();
+    sender.send_to(b"x", std::net::SocketAddrV6::new(b0.link_local(), 5000, 0, a0.index)).unwrap();
+
+    assert_eq!(hear(&receiver).1.ip(), a0.link_local());
+}
+
+#[test]
+fn closures_borrow_and_return_and_run_at_once() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let mut numbers = vec![1, 2, 3];
+    let sum: i32 = host
+        .run(|| {
+            numbers.push(4);
+            host.run(|| numbers.iter().sum()).unwrap()
+        })
+        .unwrap();
+    assert_eq!((sum, numbers.len()), (10, 4));
+}
+
+#[test]
+fn a_panic_in_a_host_goes_on_in_the_caller() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.run(|| panic!("over there"))));
+    assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"over there"));
+    assert_eq!(host.run(|| 1).unwrap(), 1);
+}
+
+#[test]
+fn spawned_closures_run_beside_each_other() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let socket = host.run(|| UdpSocket::bind("127.0.0.1:5000").unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let waiting = host.spawn(move || hear(&socket).0).unwrap();
+    host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"go", "127.0.0.1:5000").unwrap()).unwrap();
+    assert_eq!(waiting.join().unwrap(), b"go");
+}
+
+#[test]
+fn interfaces_change_while_hosts_live() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let host = lab.host("a").unwrap();
+    let first = host.connect("eth0", &lan, &["10.0.0.1/24"]).unwrap();
+    assert_eq!(host.interface_index("eth0").unwrap(), first.index);
+
+    host.add_address("eth0", "10.0.0.9/24").unwrap();
+    host.remove_address("eth0", "10.0.0.1/24").unwrap();
+    let addresses: Vec<_> = host.addresses("eth0").unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.0.9/24".to_owned(), format!("{}/64", first.link_local())]);
+
+    host.set_mtu("eth0", 9000).unwrap();
+    host.set_down("eth0").unwrap();
+    host.set_up("eth0").unwrap();
+    host.rename_interface("eth0", "wan0").unwrap();
+    host.delete_interface("wan0").unwrap();
+    assert!(matches!(host.interface_index("wan0").unwrap_err().kind(), LabErrorKind::Missing(_)));
+
+    let again = host.reconnect("eth0", &lan, &["10.0.0.1/24"]).unwrap();
+    let last = host.reconnect("eth0", &lan, &["10.0.0.1/24"]).unwrap();
+    assert_ne!(again.index, last.index);
+    assert_eq!(first.hardware_address, last.hardware_address);
+}
+
+#[test]
+fn macvlans_and_bridges_live_in_hosts() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    a.connect("eth0", &lan, &[]).unwrap();
+    let a0 = a.macvlan("mv0", "eth0", &["10.0.0.1/24"]).unwrap();
+    b.connect("eth0", &lan, &[]).unwrap();
+    let b0 = b.bridge("br0", &["eth0"], &["10.0.0.2/24"]).unwrap();
+
+    let receiver = receiver_v4(&b, &b0, GROUP);
+    sender_v4(&a, &a0).send_to(b"stacked", (GROUP, 5000)).unwrap();
+    assert_eq!(hear(&receiver).0, b"stacked");
+}
+
+#[test]
+fn sysctls_and_tables_are_the_hosts_own() {
+    let lab = Lab::new().unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    lab.link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"]).unwrap();
+    a.sysctl("net/ipv4/conf/all/rp_filter", "1").unwrap();
+    assert_eq!(a.read_sysctl("net/ipv4/conf/all/rp_filter").unwrap(), "1");
+    assert_eq!(b.read_sysctl("net/ipv4/conf/all/rp_filter").unwrap(), "0");
+
+    let socket = a.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
+    socket.join_multicast_v4(&GROUP, &Ipv4Addr::new(10, 0, 0, 1)).unwrap();
+    assert!(a.read_proc_net("igmp").unwrap().contains("030201EF"));
+    assert!(!b.read_proc_net("igmp").unwrap().contains("030201EF"));
+}
+
+#[test]
+fn names_are_taken_once() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let host = lab.host("a").unwrap();
+    assert!(matches!(lab.host("a").unwrap_err().kind(), LabErrorKind::Taken(_)));
+    assert!(matches!(lab.host("lan").unwrap_err().kind(), LabErrorKind::Taken(_)));
+    host.connect("eth0", &lan, &[]).unwrap();
+    host.connect("eth0", &lan, &[]).unwrap_err();
+}
+
+#[test]
+fn what_outlives_its_lab_says_so() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    drop(lab);
+    assert_eq!(*host.run(|| ()).unwrap_err().kind(), LabErrorKind::Gone);
+    assert_eq!(*host.interface_index("lo").unwrap_err().kind(), LabErrorKind::Gone);
+}
+
+#[test]
+fn twenty_labs_stand_side_by_side() {
+    std::thread::scope(|scope| {
+        let one = || {
+            let lab = Lab::new().unwrap();
+            let lan = lab.switch("lan").unwrap();
+            let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+            let a0 = a.connect("eth0", &lan, &["10.0.0.1/24"]).unwrap();
+            let b0 = b.connect("eth0", &lan, &["10.0.0.2/24"]).unwrap();
+            let receiver = receiver_v4(&b, &b0, GROUP);
+            let sender = sender_v4(&a, &a0);
+            let number = format!("{:?}", std::thread::current().id());
+            sender.send_to(number.as_bytes(), (GROUP, 5000)).unwrap();
+            assert_eq!(hear(&receiver).0, number.as_bytes());
+            receiver.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            receiver.recv_from(&mut [0; 16]).unwrap_err();
+        };
+        let labs: Vec<_> = (0..20).map(|_| scope.spawn(one)).collect();
+        labs.into_iter().for_each(|lab| lab.join().unwrap());
+    });
+}
+
+#[test]
+fn four_hosts_stand_quickly() {
+    Lab::new().unwrap();
+    let start = Instant::now();
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch_with("lan", mcast_lab::SwitchOptions::managed()).unwrap();
+    for number in 1..=4 {
+        let host = lab.host(&format!("h{number}")).unwrap();
+        host.connect("eth0", &lan, &[&format!("10.0.0.{number}/24"), &format!("fd00::{number}/64")]).unwrap();
+    }
+    println!("four hosts on a managed switch: {:?}", start.elapsed());
+}
