@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod environment;
+mod ordinary_user;
 mod sources;
 mod targets;
 pub(crate) mod tests;
@@ -54,6 +55,7 @@ fn steps() -> Vec<Step> {
     steps.extend(sources::steps());
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
+    steps.extend(ordinary_user::steps());
     steps.extend(targets::steps());
     steps.push(wine::step());
     steps

@@ -65,7 +65,8 @@ fn standard_library_is_there(target: &str) -> Result<bool> {
     Ok(finished.success && folder.is_dir())
 }
 
-fn host() -> String {
+/// The target that the compiler builds for by itself.
+pub(super) fn host() -> String {
     let version = finish(cargo(["--version", "--verbose"]), false).map(|finished| finished.output);
     let version = version.unwrap_or_default();
     version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()

@@ -67,14 +67,23 @@ fn doc_tests(manner: &Manner) -> Result<Outcome> {
 }
 
 fn demo(manner: &Manner) -> Result<Outcome> {
-    let mut command = cargo(["run", "--quiet", "--package", "mcast-cli", "--bin", "mcast", "--", "demo"]);
-    demand(&mut command, manner);
+    run_demo(demo_command(), manner)
+}
+
+/// `mcast demo`, through cargo.
+pub(super) fn demo_command() -> Command {
+    cargo(["run", "--quiet", "--package", "mcast-cli", "--bin", "mcast", "--", "demo"])
+}
+
+/// Runs what shows the demonstration; its status says whether what happened is what should.
+pub(super) fn run_demo(mut command: Command, manner: &Manner) -> Result<Outcome> {
+    demand_all(&mut command, manner);
     check(command, manner)
 }
 
 /// Runs the tests that `command` runs, and reads from its output what became of them.
 pub(super) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
-    demand(&mut command, manner);
+    demand_all(&mut command, manner);
     let called = words(&command);
     let finished = finish(command, manner.verbose)?;
     let reasons = reasons_to_skip(&finished.output);
@@ -90,7 +99,7 @@ pub(super) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Re
     Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence: evidence(&finished) })
 }
 
-fn demand(command: &mut Command, manner: &Manner) {
+fn demand_all(command: &mut Command, manner: &Manner) {
     if manner.require_all {
         command.env(REQUIRE_ALL, "1");
     }

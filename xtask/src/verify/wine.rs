@@ -55,12 +55,12 @@ fn windows_tests(loader: &str, home: &Path) -> Command {
     let tail = ["--", "--show-output"];
     let mut command = cargo(head.into_iter().chain(packages).chain(tail));
     command
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", folder().join("run"))
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", folder().join("wine"))
         .env("MCAST_WINE", home)
         .env("MCAST_WINE_PROGRAM", loader);
     command
 }
 
 fn folder() -> PathBuf {
-    crate::root().join("xtask/wine")
+    crate::root().join("xtask/runners")
 }
