@@ -2,10 +2,11 @@
 
 use core::net::IpAddr;
 
-use etherparse::{Ipv6ExtensionSlice, LaxIpPayloadSlice, LaxIpSlice, LaxIpv4Slice, LaxIpv6Slice, LenSource};
+use etherparse::{LaxIpPayloadSlice, LaxIpSlice, LaxIpv4Slice, LaxIpv6Slice, LenSource};
 
 use crate::bytes::{u8_at, u16_at};
 use crate::checksum::{ChecksumStatus, InternetChecksum};
+use crate::extension::Extensions;
 
 /// Protocol numbers above IP (IANA, Protocol Numbers).
 pub mod protocol {
@@ -126,19 +127,9 @@ impl<'a> Ip<'a> {
             ecn: header.ecn().value(),
             ..Self::from_payload(bytes, 40 + usize::from(header.payload_length()), slice.payload())
         };
-        for extension in slice.extensions().clone() {
-            match extension {
-                Ipv6ExtensionSlice::HopByHop(options) => ip.router_alert = v6_router_alert(options.payload()),
-                Ipv6ExtensionSlice::Fragment(piece) if piece.is_fragmenting_payload() => {
-                    ip.fragment = Some(Fragment {
-                        identification: piece.identification(),
-                        offset: usize::from(piece.fragment_offset().value()) * 8,
-                        more: piece.more_fragments(),
-                    });
-                }
-                _ => {}
-            }
-        }
+        let extensions = ip.header.get(40..).unwrap_or_default();
+        let Extensions { router_alert, fragment } = Extensions::decode(header.next_header().0, extensions);
+        (ip.router_alert, ip.fragment) = (router_alert, fragment);
         ip
     }
 
@@ -205,21 +196,6 @@ fn v4_router_alert(options: &[u8]) -> Option<u16> {
     }
 }
 
-/// RFC 2711: option 5, two bytes of value.
-fn v6_router_alert(options: &[u8]) -> Option<u16> {
-    const PAD_ONE: u8 = 0;
-    const ROUTER_ALERT: u8 = 5;
-    let mut rest = options;
-    loop {
-        match *rest {
-            [] | [_] => return None,
-            [PAD_ONE, ..] => rest = rest.get(1..)?,
-            [ROUTER_ALERT, 2, ..] => return u16_at(rest, 2),
-            [_, length, ..] => rest = rest.get(usize::from(length) + 2..)?,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,8 +206,5 @@ mod tests {
         assert_eq!(v4_router_alert(&[1, 7, 3, 0, 148, 4, 0, 9]), Some(9));
         assert_eq!(v4_router_alert(&[7, 3, 0, 0]), None);
         assert_eq!(v4_router_alert(&[7, 0, 148, 4]), None);
-        assert_eq!(v6_router_alert(&[0, 5, 2, 0, 0, 1]), Some(0));
-        assert_eq!(v6_router_alert(&[1, 0, 5, 2, 0, 7]), Some(7));
-        assert_eq!(v6_router_alert(&[1, 200]), None);
     }
 }

@@ -25,6 +25,7 @@ extern crate std;
 mod bytes;
 mod checksum;
 mod compose;
+mod extension;
 pub mod gmp;
 mod hexdump;
 mod ip;

@@ -158,6 +158,16 @@ fn what_is_broken_is_named_and_the_rest_kept() {
     assert_eq!(summary(&frame).to_string(), "Ether / malformed: IP is of version neither 4 nor 6");
 }
 
+/// etherparse 0.21 reads out of bounds when asked to go through these headers.
+#[test]
+fn a_chain_of_extension_headers_that_is_cut_off_is_told() {
+    let mut bytes = vec![0; 48];
+    bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 0, 1]);
+    let packet = Packet::ip(&bytes);
+    assert_eq!(packet.to_string(), "IPv6 / malformed: IP has a malformed extension header");
+    assert_eq!(packet.ip_layer().unwrap().header.len(), 48);
+}
+
 #[test]
 fn other_protocols_are_named() {
     let mut arp = vec![0xff; 12];

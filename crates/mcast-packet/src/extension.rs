@@ -1,0 +1,101 @@
+//! IPv6 extension headers (RFC 8200 section 4).
+//!
+//! etherparse 0.21 finds where they end; going through them is done here, because its own iterator
+//! reads out of bounds when the last header of the chain is cut off.
+
+use crate::bytes::{array_at, u8_at, u16_at};
+use crate::ip::Fragment;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// What the extension headers say that multicast cares about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extensions {
+    pub(crate) router_alert: Option<u16>,
+    pub(crate) fragment: Option<Fragment>,
+}
+
+impl Extensions {
+    /// Goes through the headers, the first of which is of type `first`, as far as they are whole.
+    pub(crate) fn decode(first: u8, bytes: &[u8]) -> Self {
+        let mut extensions = Self::default();
+        let (mut kind, mut rest) = (first, bytes);
+        while let Some((header, behind)) = split(kind, rest) {
+            match kind {
+                HOP_BY_HOP => extensions.router_alert = router_alert(header.get(2..).unwrap_or_default()),
+                FRAGMENT => extensions.fragment = fragment(header),
+                _ => {}
+            }
+            (kind, rest) = (u8_at(header, 0).unwrap_or_default(), behind);
+        }
+        extensions
+    }
+}
+
+/// The header at the start of the bytes, and what follows it.
+fn split(kind: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let field = usize::from(u8_at(bytes, 1)?);
+    let length = match kind {
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (field + 1) * 8,
+        FRAGMENT => 8,
+        AUTHENTICATION => (field + 2) * 4,
+        _ => return None,
+    };
+    bytes.split_at_checked(length)
+}
+
+/// `None` for an atomic fragment, which is a whole datagram (RFC 6946).
+fn fragment(header: &[u8]) -> Option<Fragment> {
+    let field = u16_at(header, 2)?;
+    let piece = Fragment {
+        identification: u32::from_be_bytes(array_at(header, 4)?),
+        offset: usize::from(field & 0xfff8),
+        more: field & 1 == 1,
+    };
+    (piece.offset > 0 || piece.more).then_some(piece)
+}
+
+/// RFC 2711: option 5, two bytes of value.
+fn router_alert(options: &[u8]) -> Option<u16> {
+    const PAD_ONE: u8 = 0;
+    const ROUTER_ALERT: u8 = 5;
+    let mut rest = options;
+    loop {
+        match *rest {
+            [] | [_] => return None,
+            [PAD_ONE, ..] => rest = rest.get(1..)?,
+            [ROUTER_ALERT, 2, ..] => return u16_at(rest, 2),
+            [_, length, ..] => rest = rest.get(usize::from(length) + 2..)?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn router_alert_is_found_behind_other_options() {
+        assert_eq!(router_alert(&[0, 5, 2, 0, 0, 1]), Some(0));
+        assert_eq!(router_alert(&[1, 0, 5, 2, 0, 7]), Some(7));
+        assert_eq!(router_alert(&[1, 200]), None);
+    }
+
+    #[test]
+    fn a_fragment_header_is_found_behind_options() {
+        let bytes = [FRAGMENT, 0, 5, 2, 0, 0, 1, 0, 17, 0, 0x05, 0xc9, 0, 0, 0, 7];
+        let extensions = Extensions::decode(HOP_BY_HOP, &bytes);
+        assert_eq!(extensions.router_alert, Some(0));
+        assert_eq!(extensions.fragment, Some(Fragment { identification: 7, offset: 1480, more: true }));
+    }
+
+    #[test]
+    fn an_atomic_fragment_is_a_whole_datagram() {
+        let bytes = [17, 0, 0, 0, 0, 0, 0, 7];
+        assert_eq!(Extensions::decode(FRAGMENT, &bytes), Extensions::default());
+    }
+}
