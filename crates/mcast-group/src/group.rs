@@ -1,7 +1,7 @@
 //! A group: an IP address known to be multicast.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use crate::ParseError;
@@ -32,6 +32,28 @@ impl Group {
             IpAddr::V4(_) => Family::V4,
             IpAddr::V6(_) => Family::V6,
         }
+    }
+
+    /// The address as a number.
+    pub(crate) fn bits(self) -> u128 {
+        match self.0 {
+            IpAddr::V4(address) => address.to_bits().into(),
+            IpAddr::V6(address) => address.to_bits(),
+        }
+    }
+
+    /// The group of this number; `None` when it is no multicast address of the family.
+    pub(crate) fn from_bits(family: Family, bits: u128) -> Option<Self> {
+        let address = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+        };
+        Self::new(address).ok()
+    }
+
+    /// The group so many addresses further; `None` beyond the last one of the family.
+    pub(crate) fn plus(self, offset: u128) -> Option<Self> {
+        Self::from_bits(self.family(), self.bits().checked_add(offset)?)
     }
 }
 

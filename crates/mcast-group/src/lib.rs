@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod destination;
 mod ethernet;
+mod expand;
 mod filter;
 mod flags;
 mod group;
@@ -22,6 +23,7 @@ mod text;
 
 pub use destination::{Destination, GroupAddr};
 pub use ethernet::EthernetAddress;
+pub use expand::{Expand, Expansion, Hints};
 pub use filter::SourceFilter;
 pub use flags::Flags;
 pub use group::{Family, Group, NotMulticast};

@@ -18,11 +18,6 @@ impl ParseError {
         Self { text: text.into(), part: None, problem, remedy: None }
     }
 
-    /// The same about this part of the text.
-    pub(crate) fn at(self, part: &str) -> Self {
-        Self { part: Some(part.into()), ..self }
-    }
-
     /// The same with what to write instead.
     pub(crate) fn write(self, remedy: impl Into<Cow<'static, str>>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }

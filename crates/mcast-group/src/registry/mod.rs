@@ -94,7 +94,7 @@ impl GroupRange {
     /// How many groups there are in it.
     #[must_use]
     pub fn count(self) -> u128 {
-        bits(self.last).saturating_sub(bits(self.first)).saturating_add(1)
+        self.last.bits().saturating_sub(self.first.bits()).saturating_add(1)
     }
 }
 
@@ -164,7 +164,7 @@ impl Group {
     }
 
     fn de_facto(self) -> impl Iterator<Item = Assignment> {
-        let any_scope = matches!(self.addr(), IpAddr::V6(_)).then(|| without_scope(bits(self)));
+        let any_scope = matches!(self.addr(), IpAddr::V6(_)).then(|| without_scope(self.bits()));
         let fixed = table_de_facto::FIXED.iter().filter(move |row| row.holds(self));
         let variable = table_de_facto::ANY_SCOPE
             .iter()
@@ -257,13 +257,6 @@ const fn v6(bits: u128) -> Group {
     Group(IpAddr::V6(Ipv6Addr::from_bits(bits)))
 }
 
-fn bits(group: Group) -> u128 {
-    match group.addr() {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
 /// Where the scope stands in an IPv6 group.
 const SCOPE: u128 = 0xf << 112;
 
@@ -272,7 +265,7 @@ const fn without_scope(bits: u128) -> u128 {
 }
 
 fn range_in_scope_of(first: u128, last: u128, group: Group) -> GroupRange {
-    let scope = bits(group) & SCOPE;
+    let scope = group.bits() & SCOPE;
     GroupRange { first: v6(first | scope), last: v6(last | scope) }
 }
 
