@@ -1,1 +1,40 @@
-//! Being built.
+//! The command `mcast`, as a library: the thin binary calls [`main`], and the man pages and
+//! completions are generated from [`command`].
+//!
+//! A subcommand is a file in `commands`: its arguments, what it does, and what it prints. What
+//! they share lies in `arguments` (what is typed), `output` (what is shown), `exit` (the exit
+//! statuses) and `errors` (how a failure is told).
+
+mod arguments;
+mod cli;
+mod commands;
+mod console;
+mod documents;
+mod errors;
+mod exit;
+mod interrupt;
+mod output;
+#[allow(unsafe_code)]
+mod sys;
+
+use std::process::ExitCode;
+
+pub use cli::command;
+pub use documents::write_documents;
+
+/// Runs the command with the arguments of this process; what it returns is the exit status.
+///
+/// To be called first in `main`, before any thread is started: a lab may have to enter a user
+/// namespace, which only a process with a single thread can do.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(error) => return errors::tell_usage(&error),
+    };
+    let console = console::Console::new(cli.quiet, cli.verbose);
+    match commands::run(&cli.command, &console) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => errors::tell(&error, &console),
+    }
+}

@@ -1,0 +1,18 @@
+//! Writes the man pages and shell completions of `mcast` into a folder: `generate-docs FOLDER`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args_os().nth(1) else {
+        eprintln!("usage: generate-docs FOLDER");
+        return ExitCode::from(2);
+    };
+    match mcast_cli::write_documents(Path::new(&folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot write to {}: {error}", Path::new(&folder).display());
+            ExitCode::FAILURE
+        }
+    }
+}

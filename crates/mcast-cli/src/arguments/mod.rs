@@ -1,0 +1,1 @@
+//! What is typed: the types that several subcommands take.

@@ -1,0 +1,53 @@
+//! The subcommands, a file each.
+
+mod ask;
+mod demo;
+mod explain;
+mod groups;
+mod interfaces;
+mod lab;
+mod pick;
+mod recv;
+mod send;
+
+use clap::Subcommand;
+
+use crate::console::Console;
+use crate::exit::Outcome;
+
+/// Which subcommand, with its arguments. The first line of each file's `Arguments` is its summary.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::Arguments),
+    Interfaces(interfaces::Arguments),
+    Groups(groups::Arguments),
+    Explain(explain::Arguments),
+    Pick(pick::Arguments),
+    Send(send::Arguments),
+    Recv(recv::Arguments),
+    Ask(ask::Arguments),
+    Lab(lab::Arguments),
+}
+
+/// How `mcast --help` groups them.
+pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
+    ("Begin here", &["demo"]),
+    ("Look", &["interfaces", "groups", "explain", "pick"]),
+    ("Send and receive", &["send", "recv", "ask"]),
+    ("Try", &["lab"]),
+];
+
+/// Runs it. Nothing before has started a thread.
+pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, console),
+        Command::Interfaces(arguments) => interfaces::run(arguments, console),
+        Command::Groups(arguments) => groups::run(arguments, console),
+        Command::Explain(arguments) => explain::run(arguments, console),
+        Command::Pick(arguments) => pick::run(arguments, console),
+        Command::Send(arguments) => send::run(arguments, console),
+        Command::Recv(arguments) => recv::run(arguments, console),
+        Command::Ask(arguments) => ask::run(arguments, console),
+        Command::Lab(arguments) => lab::run(arguments, console),
+    }
+}

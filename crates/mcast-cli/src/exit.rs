@@ -1,0 +1,119 @@
+//! Exit statuses: what they are, and how what failed maps to them.
+
+use std::io;
+use std::process::ExitCode;
+
+use mcast::ErrorKind;
+
+/// It ran, and the answer is no.
+const NO: u8 = 1;
+/// What was typed makes no sense.
+pub(crate) const USAGE: u8 = 2;
+/// A right is missing.
+const PERMISSION: u8 = 3;
+/// What is needed is not there: an interface, a kernel feature, a file.
+const ENVIRONMENT: u8 = 4;
+
+/// How a subcommand that ran to its end ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// What was asked for happened.
+    Yes,
+    /// It ran, and the answer is no: fewer than asked for, too much lost, a fault found.
+    No,
+    /// A signal ended it, with the exit status that belongs to it: 130 after Ctrl-C.
+    Interrupted(u8),
+}
+
+impl Outcome {
+    /// `Yes` or `No`.
+    pub(crate) fn of(answer: bool) -> Self {
+        if answer { Self::Yes } else { Self::No }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Yes => Self::SUCCESS,
+            Outcome::No => NO.into(),
+            Outcome::Interrupted(status) => status.into(),
+        }
+    }
+}
+
+/// A failure that the command itself finds, with its exit status and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    status: u8,
+    message: String,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    /// What was typed makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { status: USAGE, message: message.into(), remedy: None }
+    }
+
+    /// What is needed is not there.
+    pub(crate) fn environment(message: impl Into<String>) -> Self {
+        Self { status: ENVIRONMENT, message: message.into(), remedy: None }
+    }
+
+    /// A right is missing.
+    #[allow(dead_code, reason = "for the subcommands that need rights")]
+    pub(crate) fn permission(message: impl Into<String>) -> Self {
+        Self { status: PERMISSION, message: message.into(), remedy: None }
+    }
+
+    /// The same with what to do about it.
+    pub(crate) fn remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+}
+
+/// The exit status for a failure; `None` for a broken pipe, which is none: whoever read has had
+/// enough.
+pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return Some(failure.status);
+        }
+        if let Some(error) = cause.downcast_ref::<mcast::Error>() {
+            return Some(of_kind(error.kind()));
+        }
+        if cause.is::<mcast::ParseError>() {
+            return Some(USAGE);
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return of_system(error.kind());
+        }
+    }
+    Some(ENVIRONMENT)
+}
+
+/// What to do about a failure, where that can be said.
+pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let own = cause.downcast_ref::<Failure>().and_then(|failure| failure.remedy.clone());
+        own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(mcast::Error::remedy))
+    })
+}
+
+fn of_kind(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::SourceNeeded | ErrorKind::Mismatch | ErrorKind::TooLarge => USAGE,
+        ErrorKind::Permission => PERMISSION,
+        _ => ENVIRONMENT,
+    }
+}
+
+fn of_system(kind: io::ErrorKind) -> Option<u8> {
+    match kind {
+        io::ErrorKind::BrokenPipe => None,
+        io::ErrorKind::PermissionDenied => Some(PERMISSION),
+        _ => Some(ENVIRONMENT),
+    }
+}

@@ -1,0 +1,62 @@
+//! One meaning per colour.
+
+use anstyle::{AnsiColor, Style};
+
+/// A style for each kind of thing that is shown. All plain where colours are not wanted, so that
+/// text is written the same way everywhere: `{style}text{style:#}`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Palette {
+    coloured: bool,
+    /// Titles of columns and sections.
+    pub(crate) heading: Style,
+    /// Groups and ports.
+    pub(crate) group: Style,
+    /// Sources and other addresses of hosts.
+    pub(crate) address: Style,
+    /// Interfaces.
+    pub(crate) interface: Style,
+    /// What matters less.
+    pub(crate) dim: Style,
+    /// What is as it should be.
+    pub(crate) good: Style,
+    /// What surprises.
+    pub(crate) warning: Style,
+    /// What fails or is lost.
+    pub(crate) bad: Style,
+}
+
+impl Palette {
+    pub(crate) fn new(coloured: bool) -> Self {
+        let style = |style: Style| if coloured { style } else { Style::new() };
+        let colour = |colour: AnsiColor| style(colour.on_default());
+        Self {
+            coloured,
+            heading: style(Style::new().bold()),
+            group: colour(AnsiColor::Cyan),
+            address: colour(AnsiColor::Green),
+            interface: colour(AnsiColor::Blue),
+            dim: style(Style::new().dimmed()),
+            good: style(AnsiColor::Green.on_default().bold()),
+            warning: style(AnsiColor::Yellow.on_default().bold()),
+            bad: style(AnsiColor::Red.on_default().bold()),
+        }
+    }
+
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.coloured
+    }
+
+    /// A colour for the n-th of several hosts, programs or feeds.
+    #[allow(dead_code, reason = "for labs")]
+    pub(crate) fn of_number(&self, number: usize) -> Style {
+        const COLOURS: [AnsiColor; 6] = [
+            AnsiColor::Cyan,
+            AnsiColor::Green,
+            AnsiColor::Magenta,
+            AnsiColor::Yellow,
+            AnsiColor::Blue,
+            AnsiColor::Red,
+        ];
+        if self.coloured { COLOURS[number % COLOURS.len()].on_default() } else { Style::new() }
+    }
+}

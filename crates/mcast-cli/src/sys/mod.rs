@@ -1,0 +1,18 @@
+//! What each platform family does its own way. All `unsafe` of the crate is here.
+//!
+//! Each module offers:
+//! - `catch_interrupts(then)`: from now on Ctrl-C and a request to terminate call `then` with
+//!   the exit status that belongs to them, on some thread, instead of ending the process. After
+//!   the first the process ends at once.
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod platform;
+#[cfg(not(any(unix, windows)))]
+#[path = "unsupported.rs"]
+mod platform;
+
+pub(crate) use platform::catch_interrupts;

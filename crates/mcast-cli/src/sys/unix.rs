@@ -1,0 +1,29 @@
+//! Unix: signals.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level::pipe};
+
+pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+    let (mut told, tells) = UnixStream::pair()?;
+    let last = Arc::new(AtomicUsize::new(0));
+    let came = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let status = 128 + signal;
+        // In this order: the second signal finds what the first one has set.
+        flag::register_conditional_shutdown(signal, status, Arc::clone(&came))?;
+        flag::register(signal, Arc::clone(&came))?;
+        flag::register_usize(signal, Arc::clone(&last), status as usize)?;
+        pipe::register(signal, tells.try_clone()?)?;
+    }
+    let wait = move || {
+        while told.read_exact(&mut [0]).is_ok() {
+            then(u8::try_from(last.load(Ordering::Acquire)).unwrap_or(u8::MAX));
+        }
+    };
+    std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
+}

@@ -1,0 +1,40 @@
+//! Windows: console control events.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use windows_sys::Win32::Foundation::{FALSE, TRUE};
+use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
+use windows_sys::core::BOOL;
+
+/// As after SIGINT elsewhere.
+const STATUS: u8 = 130;
+
+static THEN: Mutex<Option<Box<dyn Fn(u8) + Send>>> = Mutex::new(None);
+static CAME: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+    if let Ok(mut slot) = THEN.lock() {
+        *slot = Some(Box::new(then));
+    }
+    // SAFETY: the handler is a function of the process and stays valid; it may run on any thread.
+    match unsafe { SetConsoleCtrlHandler(Some(handle), TRUE) } {
+        FALSE => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Runs on a thread that the system makes for it.
+unsafe extern "system" fn handle(event: u32) -> BOOL {
+    if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) || CAME.swap(true, Ordering::AcqRel) {
+        // Not ours, or the second one: what the system does by itself.
+        return FALSE;
+    }
+    if let Ok(slot) = THEN.lock()
+        && let Some(then) = slot.as_ref()
+    {
+        then(STATUS);
+    }
+    TRUE
+}
