@@ -16,6 +16,7 @@ mod interface;
 mod kind;
 mod membership;
 mod parse_error;
+mod pick;
 mod reference;
 mod registry;
 mod scope;
@@ -31,6 +32,7 @@ pub use interface::{InterfaceIndex, InterfaceSelector};
 pub use kind::{AdHocBlock, AdministrativeRange, Kind, Malformation, Prefix, SourceSpecificRange};
 pub use membership::Membership;
 pub use parse_error::ParseError;
+pub use pick::{PickError, PickOptions, pick};
 pub use reference::{Cited, Reference};
 pub use registry::{
     Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Relative, Standing, WellKnown,

@@ -21,7 +21,7 @@ fn exact_ranges_relative_and_de_facto_names_are_found() {
         ("239.255.255.250", &["SSDP", "WS-Discovery"]),
         ("239.195.255.254", &["MADCAP Protocol"]),
         ("239.255.254.250", &[]),
-        ("239.255.0.1", &["DDS discovery (RTPS)", "Streaming ACN (universe in the last two octets)"]),
+        ("239.255.0.1", &["DDS discovery (RTPS)", "Streaming ACN (universes 1 to 256)"]),
         ("239.1.2.3", &[]),
         ("225.0.0.1", &[]),
         ("232.1.2.3", &[]),
