@@ -1,6 +1,7 @@
 //! What a maintainer runs: `cargo verify`, `cargo soak`, `cargo xtask registry`, `cargo xtask docs`.
 
 mod command;
+mod docs;
 mod registry;
 mod report;
 mod soak;
@@ -30,12 +31,15 @@ enum Task {
         /// IANA's CSV files, `multicast-addresses` and `ipv6-multicast-addresses`, any of their tables
         files: Vec<PathBuf>,
     },
+    /// Write the man pages and shell completions anew
+    Docs,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Docs => docs::write(),
         Task::Registry { files } => registry::refresh(&files).map(|()| true),
     };
     match outcome {

@@ -10,8 +10,8 @@ mod wine;
 
 use anyhow::{Result, bail};
 
-use crate::report;
 use crate::step::{Manner, Step};
+use crate::{docs, report};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -56,6 +56,7 @@ fn steps() -> Vec<Step> {
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
     steps.extend(ordinary_user::steps());
+    steps.push(docs::step());
     steps.extend(targets::steps());
     steps.push(wine::step());
     steps

@@ -4,8 +4,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::command::{cargo, finish, words};
+use crate::command::{cargo, finish, program, succeeds, words};
 use crate::step::{Manner, Outcome, Step};
+
+/// The fuzz targets are a workspace of their own.
+const FUZZ: &str = "fuzz/Cargo.toml";
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
@@ -15,12 +18,16 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("format", "cargo fmt changes nothing", |manner| {
             check(cargo(["fmt", "--all", "--check"]), manner)
         }),
+        Step::new("fuzz-format", "cargo fmt changes nothing in the fuzz targets", |manner| {
+            check(cargo(["fmt", "--manifest-path", FUZZ, "--check"]), manner)
+        }),
         Step::new("clippy", "no warning in any target of any crate, all features on", |manner| {
             check(clippy(&["--workspace", "--all-targets", "--all-features"]), manner)
         }),
         Step::new("clippy-plain", "no warning in the library with its features off", |manner| {
             check(clippy(&["--package", "mcast", "--all-targets", "--no-default-features"]), manner)
         }),
+        Step::new("fuzz-clippy", "no warning in the fuzz targets", fuzz_targets),
         Step::new("registry", "the tables of registered groups are made from the files kept here", |_| {
             Ok(match crate::registry::check() {
                 Ok(()) => Outcome::passed(""),
@@ -39,6 +46,13 @@ pub(super) fn steps() -> Vec<Step> {
 pub(super) fn clippy(what: &[&str]) -> Command {
     let head = ["clippy", "--quiet"].iter();
     cargo(head.chain(what).chain(&["--", "--deny", "warnings"]))
+}
+
+fn fuzz_targets(manner: &Manner) -> Result<Outcome> {
+    if !succeeds(program("c++", ["--version"])) {
+        return Ok(Outcome::skipped("no C++ compiler is installed, and libFuzzer is C++"));
+    }
+    check(clippy(&["--manifest-path", FUZZ, "--target-dir", "target/fuzz"]), manner)
 }
 
 /// Runs `command`; its status is the verdict, its output the evidence.

@@ -1,0 +1,102 @@
+//! The man pages and shell completions: written from the command's own definitions, and committed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{cargo, finish};
+use crate::step::{Manner, Outcome, Step};
+
+/// The folders under `docs/` that hold nothing but what is generated.
+const GENERATED: [&str; 2] = ["man", "completions"];
+
+/// Writes them anew under `docs/`; a page whose command is gone goes too.
+pub(crate) fn write() -> Result<bool> {
+    let docs = crate::root().join("docs");
+    generate(&docs)?;
+    anstream::println!(
+        "written: {}",
+        GENERATED.map(|folder| docs.join(folder).display().to_string()).join(", ")
+    );
+    Ok(true)
+}
+
+/// A step that fails where what is committed is not what would be written.
+pub(crate) fn step() -> Step {
+    Step::new("docs", "man pages and completions say what the command says", check)
+}
+
+fn check(_: &Manner) -> Result<Outcome> {
+    let fresh = crate::root().join("target/generated-docs");
+    generate(&fresh)?;
+    let stale = differences(&files(&crate::root().join("docs"))?, &files(&fresh)?);
+    Ok(match stale.is_empty() {
+        true => Outcome::passed(""),
+        false => Outcome::failed(
+            "`cargo xtask docs` writes them anew",
+            format!("not what the command says now, under docs/:\n{}\n", stale.join("\n")),
+        ),
+    })
+}
+
+fn generate(into: &Path) -> Result<()> {
+    for folder in GENERATED.map(|folder| into.join(folder)) {
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
+        }
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let mut command = cargo(["run", "--quiet", "--package", "mcast-cli", "--example", "generate-docs", "--"]);
+    command.arg(into);
+    let finished = finish(command, false)?;
+    if !finished.success {
+        bail!("the command could not write its documentation ({}):\n{}", finished.status, finished.output);
+    }
+    Ok(())
+}
+
+/// What stands in the generated folders under `top`, by path from there.
+fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for folder in GENERATED.iter().filter(|folder| top.join(folder).is_dir()) {
+        for entry in fs::read_dir(top.join(folder)).with_context(|| format!("listing {folder}"))? {
+            let path = entry?.path();
+            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            found.insert(path.strip_prefix(top)?.to_path_buf(), bytes);
+        }
+    }
+    Ok(found)
+}
+
+fn differences(committed: &BTreeMap<PathBuf, Vec<u8>>, fresh: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<String> {
+    let changed = fresh.iter().filter_map(|(path, bytes)| match committed.get(path) {
+        None => Some(format!("  missing  {}", path.display())),
+        Some(old) if old != bytes => Some(format!("  changed  {}", path.display())),
+        Some(_) => None,
+    });
+    let gone = committed.keys().filter(|path| !fresh.contains_key(*path));
+    changed.chain(gone.map(|path| format!("  too many {}", path.display()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_changed_or_too_many_is_named() {
+        let tree = |files: &[(&str, &str)]| {
+            files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect()
+        };
+        let committed = tree(&[("man/mcast.1", "a"), ("man/mcast-recv.1", "b"), ("man/mcast-old.1", "c")]);
+        let fresh = tree(&[("man/mcast.1", "a"), ("man/mcast-recv.1", "B"), ("man/mcast-new.1", "d")]);
+
+        let stale = differences(&committed, &fresh);
+
+        assert_eq!(
+            stale,
+            ["  missing  man/mcast-new.1", "  changed  man/mcast-recv.1", "  too many man/mcast-old.1"]
+        );
+    }
+}
