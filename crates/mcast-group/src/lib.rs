@@ -6,9 +6,11 @@
 
 extern crate alloc;
 
+mod advice;
 mod destination;
 mod ethernet;
 mod expand;
+mod explain;
 mod filter;
 mod flags;
 mod group;
@@ -22,9 +24,11 @@ mod registry;
 mod scope;
 mod text;
 
+pub use advice::{Advice, Severity, Statement};
 pub use destination::{Destination, GroupAddr};
 pub use ethernet::EthernetAddress;
 pub use expand::{Expand, Expansion, Hints};
+pub use explain::Explanation;
 pub use filter::SourceFilter;
 pub use flags::Flags;
 pub use group::{Family, Group, NotMulticast};

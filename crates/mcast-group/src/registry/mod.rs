@@ -169,7 +169,7 @@ impl Group {
         let variable = table_de_facto::ANY_SCOPE
             .iter()
             .filter(move |row| any_scope.is_some_and(|bits| row.first <= bits && bits <= row.last));
-        fixed.map(|row| row.assignment()).chain(variable.map(move |row| row.in_scope_of(self)))
+        fixed.map(DeFactoRow::assignment).chain(variable.map(move |row| row.in_scope_of(self)))
     }
 }
 
