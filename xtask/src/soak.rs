@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn properties(cases: u32, seed: u32) -> Step {
     Step::new("properties", format!("each property holds for {cases} cases"), move |manner| {
         let environment = [("PROPTEST_CASES", cases.to_string()), ("PROPTEST_RNG_SEED", seed.to_string())];
-        tests::run(Suite::Unit, &environment, manner)
+        tests::run(Suite::All, &environment, manner)
     })
 }
 

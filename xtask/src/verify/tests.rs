@@ -25,8 +25,6 @@ pub(super) fn steps() -> Vec<Step> {
 pub(crate) enum Suite {
     /// All but the ignored ones, which are for `cargo soak`.
     All,
-    /// Those beside the code.
-    Unit,
     /// Those that stand in `tests/`, the ignored ones too.
     Integration,
 }
@@ -44,7 +42,6 @@ fn with_nextest(suite: Suite) -> Command {
     let manner = ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
     let which: &[&str] = match suite {
         Suite::All => &[],
-        Suite::Unit => &["--lib", "--bins"],
         Suite::Integration => &["--test", "*", "--run-ignored", "all"],
     };
     let head = ["nextest", "run", "--workspace", "--all-features"].iter();
@@ -54,7 +51,6 @@ fn with_nextest(suite: Suite) -> Command {
 fn with_libtest(suite: Suite) -> Command {
     let (which, ignored): (&[&str], &[&str]) = match suite {
         Suite::All => (&["--lib", "--bins", "--tests"], &[]),
-        Suite::Unit => (&["--lib", "--bins"], &[]),
         Suite::Integration => (&["--test", "*"], &["--include-ignored"]),
     };
     let head = ["test", "--quiet", "--workspace", "--all-features", "--no-fail-fast"].iter();
