@@ -94,7 +94,6 @@ impl Receiver {
     }
 
     /// Settings for a receiver.
-    #[must_use]
     pub fn builder() -> ReceiverBuilder {
         ReceiverBuilder::new()
     }
@@ -214,6 +213,7 @@ impl Receiver {
             payload,
             to: to.source,
             interface: Some(to.interface),
+            source: None,
             hop_limit: None,
             traffic_class: None,
         };
@@ -326,10 +326,10 @@ impl Receiver {
     /// Receives one datagram that is this receiver's, if there is one.
     fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
         self.check_woken()?;
-        if let Some(only) = self.sockets().only() {
-            if let Some(arrived) = self.take(only, buffer)? {
-                return Ok(Some(arrived));
-            }
+        if let Some(only) = self.sockets().only()
+            && let Some(arrived) = self.take(only, buffer)?
+        {
+            return Ok(Some(arrived));
         }
         let mut ready = Ready::new();
         loop {

@@ -52,7 +52,6 @@ impl Sender {
     }
 
     /// Settings for a sender.
-    #[must_use]
     pub fn builder() -> SenderBuilder {
         SenderBuilder::new()
     }
@@ -69,8 +68,11 @@ impl Sender {
         });
         let destinations: Vec<(GroupAddr, Egress)> = resolved.collect::<Result<_>>()?;
         let sender = Self { settings, destinations, egress, v4: OnceLock::new(), v6: OnceLock::new() };
-        for (address, _) in &sender.destinations {
+        for (address, egress) in &sender.destinations {
             sender.socket(address.group.family())?;
+            if !sender.settings.follow {
+                egress.each(|interface| sender.check_source(*address, interface))?;
+            }
         }
         Ok(sender)
     }
@@ -151,13 +153,13 @@ impl Sender {
         let run = outgoing.iter().take(Socket::sends_at_once()).map_while(|each| {
             let (to, interface) = self.simple(each)?;
             let fits = to.group.family() == family && self.source_is_known(to.group.family(), interface);
-            fits.then(|| transmit(each, to, interface))
+            fits.then(|| self.transmit_of(each, to, interface))
         });
         loop {
             match socket.send_many(&mut run.clone()) {
                 Ok(count) => return Ok(count),
                 Err(error) if is_busy(&error) => {
-                    wait(socket).map_err(|error| Error::os(Operation::Send, error))?
+                    wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
                 }
                 Err(error) => return Err(self.failed(error, &outgoing[0], first, interface)),
             }
@@ -179,6 +181,22 @@ impl Sender {
         match outgoing.interface {
             Some(interface) => Some((to, Some(interface))),
             None => Some((to, egress.single()?)),
+        }
+    }
+
+    fn transmit_of<'a>(
+        &self,
+        outgoing: &Outgoing<'a>,
+        to: GroupAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Transmit<'a> {
+        Transmit {
+            payload: outgoing.payload,
+            to: to.into(),
+            interface,
+            source: self.settings.source_address.filter(|source| Family::of(*source) == to.group.family()),
+            hop_limit: outgoing.hop_limit,
+            traffic_class: outgoing.traffic_class,
         }
     }
 
@@ -207,7 +225,7 @@ impl Sender {
     ) -> Result<()> {
         self.check_source(to, interface)?;
         let socket = self.socket(to.group.family())?;
-        let transmit = transmit(outgoing, to, interface);
+        let transmit = self.transmit_of(outgoing, to, interface);
         send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))
     }
 
@@ -257,16 +275,6 @@ impl Sender {
         let socket = self.settings.open(family)?;
         // Another thread may have been first; then its socket serves.
         Ok(cell.get_or_init(|| socket))
-    }
-}
-
-fn transmit<'a>(outgoing: &Outgoing<'a>, to: GroupAddr, interface: Option<InterfaceIndex>) -> Transmit<'a> {
-    Transmit {
-        payload: outgoing.payload,
-        to: to.into(),
-        interface,
-        hop_limit: outgoing.hop_limit,
-        traffic_class: outgoing.traffic_class,
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Transmit<'a> {
     pub(crate) to: SocketAddr,
     /// The interface to leave by; `None`: by the socket's default or the route.
     pub(crate) interface: Option<InterfaceIndex>,
+    /// The address to send from; `None`: the socket's own, or one of the interface's.
+    pub(crate) source: Option<IpAddr>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
 }

@@ -82,7 +82,7 @@ fn apply(level: libc::c_int, kind: libc::c_int, value: Value, received: &mut Rec
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
             if let Some(info) = value.get::<libc::in6_pktinfo>() {
                 received.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
-                received.interface = InterfaceIndex::new(info.ipi6_ifindex as u32);
+                received.interface = InterfaceIndex::new(info.ipi6_ifindex.into());
             }
         }
         (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {

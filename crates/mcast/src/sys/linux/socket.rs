@@ -559,10 +559,15 @@ impl Message {
 }
 
 fn push_control_v4(control: &mut Writer<'_>, transmit: &Transmit<'_>) {
+    // Packet info overrides the address that the socket is bound to, so it says both.
+    let source = match transmit.source {
+        Some(IpAddr::V4(source)) => u32::from_ne_bytes(source.octets()),
+        _ => 0,
+    };
     if let Some(interface) = transmit.interface {
         let info = libc::in_pktinfo {
             ipi_ifindex: interface.number().cast_signed(),
-            ipi_spec_dst: libc::in_addr { s_addr: 0 },
+            ipi_spec_dst: libc::in_addr { s_addr: source },
             ipi_addr: libc::in_addr { s_addr: 0 },
         };
         control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
@@ -576,9 +581,13 @@ fn push_control_v4(control: &mut Writer<'_>, transmit: &Transmit<'_>) {
 }
 
 fn push_control_v6(control: &mut Writer<'_>, transmit: &Transmit<'_>) {
+    let source = match transmit.source {
+        Some(IpAddr::V6(source)) => source.octets(),
+        _ => [0; 16],
+    };
     if let Some(interface) = transmit.interface {
         let info = libc::in6_pktinfo {
-            ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
+            ipi6_addr: libc::in6_addr { s6_addr: source },
             ipi6_ifindex: interface.number() as _,
         };
         control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);

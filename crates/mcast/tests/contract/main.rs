@@ -1,0 +1,18 @@
+//! The contract, line by line, against real kernels: every test makes its own hosts and networks.
+//!
+//! That something does not arrive is shown by what arrives after it: each test sends a last
+//! datagram that must come, and looks at all that came before.
+#![cfg(target_os = "linux")]
+
+mod net;
+
+mod alive;
+mod by_index;
+mod exact;
+mod explained;
+mod fast;
+mod honest;
+mod many;
+mod polite;
+mod reply;
+mod takes_nothing;
