@@ -40,7 +40,7 @@ fn fuzz(target: &str, seconds: u64, seed: u32, manner: &Manner) -> Result<Outcom
     let finished = finish(command, manner.verbose)?;
     Ok(match finished.success {
         true => Outcome::passed(last_figures(&finished.output)),
-        false => Outcome::failed(format!("`{called}`, {}", finished.status), finished.output),
+        false => Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output)),
     })
 }
 

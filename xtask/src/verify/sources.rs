@@ -44,7 +44,7 @@ pub(super) fn steps() -> Vec<Step> {
 
 /// Clippy with every warning an error; `what` says on which packages and targets.
 pub(super) fn clippy(what: &[&str]) -> Command {
-    let head = ["clippy", "--quiet"].iter();
+    let head = ["clippy", "--quiet", "--keep-going"].iter();
     cargo(head.chain(what).chain(&["--", "--deny", "warnings"]))
 }
 
@@ -61,7 +61,7 @@ pub(super) fn check(command: Command, manner: &Manner) -> Result<Outcome> {
     let finished = finish(command, manner.verbose)?;
     Ok(match finished.success {
         true => Outcome::passed(""),
-        false => Outcome::failed(format!("`{called}`, {}", finished.status), finished.output),
+        false => Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output)),
     })
 }
 

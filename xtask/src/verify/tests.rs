@@ -84,15 +84,16 @@ pub(super) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Re
     let finished = finish(command, manner.verbose)?;
     let reasons = reasons_to_skip(&finished.output);
     let count = count(&finished, reasons.len());
+    let evidence = format!("`{called}`:\n{}", evidence(&finished));
+    if finished.success && count == Count::default() {
+        return Ok(Outcome::failed("found no tests", evidence));
+    }
     let note = match finished.success {
         true => format!("{} tests by {runner}", count.passed),
-        false => format!("`{called}`, {}", finished.status),
+        false => format!("{} of {} tests by {runner}", count.failed, count.failed + count.passed),
     };
-    if finished.success && count == Count::default() {
-        return Ok(Outcome::failed(format!("`{called}` found no tests"), finished.output));
-    }
     let verdict = if finished.success { Verdict::Passed } else { Verdict::Failed };
-    Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence: evidence(&finished) })
+    Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence })
 }
 
 fn demand_all(command: &mut Command, manner: &Manner) {
