@@ -264,6 +264,29 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_to_avoid_a_group_is_enough() {
+        let avoided = Avoided::new(&[group("239.192.7.7")]);
+        for (text, reason) in [
+            ("239.192.7.7", "in use"),
+            ("232.64.7.7", "shares an Ethernet address with one in use"),
+            ("232.128.0.5", "looks like a control group"),
+            ("ff15::ff00:9", "looks like a solicited-node group"),
+            ("239.255.255.9", "in the top of the local scope"),
+            ("239.193.255.9", "in the top of what may be a scope"),
+            ("224.0.27.3", "registered, in a wide range"),
+            ("239.255.77.77", "in use de facto"),
+            ("239.192.0.16", "in use de facto, in a narrow range"),
+            ("232.0.23.12", "looks like KNXnet/IP"),
+            ("239.192.152.143", "in use de facto"),
+        ] {
+            assert!(avoided.contains(group(text)), "{text}: {reason}");
+        }
+        for text in ["239.192.7.8", "239.255.100.100", "232.9.9.9", "ff15::8000:1"] {
+            assert!(!avoided.contains(group(text)), "{text}");
+        }
+    }
+
+    #[test]
     fn groups_in_use_and_their_aliases_are_passed_over() {
         let mut options = options(Family::V4, false);
         let mut picked = BTreeSet::new();

@@ -43,6 +43,7 @@ fn every_form_stands_for_what_it_says() {
         ("239.1.2.3%\"a:b\":5000", &["239.1.2.3%\"a:b\":5000"]),
         ("mdns%\"a:b\"", &["224.0.0.251%\"a:b\":5353"]),
         ("[ff15::1%\"a]b\"]:5000", &["[ff15::1%\"a]b\"]:5000"]),
+        ("[ff15::1%a]b]:5000", &["[ff15::1%\"a]b\"]:5000"]),
         ("[ff15::1]%\"all\":5000", &["[ff15::1%\"all\"]:5000"]),
         ("239.1.2.3%Local Area Connection* 1:5000", &["239.1.2.3%Local Area Connection* 1:5000"]),
         ("udp://@239.1.2.3:5000", &["239.1.2.3:5000"]),
@@ -51,6 +52,7 @@ fn every_form_stands_for_what_it_says() {
         ("udp://@[ff15::1%25eth1]:5000", &["[ff15::1%eth1]:5000"]),
         ("udp://@[ff15::1%eth1]:5000", &["[ff15::1%eth1]:5000"]),
         ("udp://@[ff15::1%25]:5000", &["[ff15::1%25]:5000"]),
+        ("udp://239.1.2.3%a%25b:5000", &["239.1.2.3%\"a%25b\":5000"]),
         ("udp://239.1.2.3:5000?localaddr=10.0.0.1", &["239.1.2.3%10.0.0.1:5000"]),
         ("udp://239.1.2.3:5000?iface=Ethernet%202&", &["239.1.2.3%Ethernet 2:5000"]),
         ("udp://232.1.2.3:5000?sources=10.0.0.7,10.0.0.8", &["10.0.0.7,10.0.0.8@232.1.2.3:5000"]),
@@ -158,5 +160,6 @@ fn the_limit_counts_groups_times_ports() {
     let expand = Expand { limit: 8, ..Expand::default() };
     assert_eq!(expand.memberships("239.1.2.0/30:5000-5001").unwrap().items.len(), 8);
     assert!(expand.memberships("239.1.2.0/30:5000-5002").is_err());
+    assert!(expand.memberships("239.1.2.0+9:5000").is_err());
     assert_eq!(Expand::default().memberships("239.1.0.0/16:5000").unwrap().items.len(), 65_536);
 }
