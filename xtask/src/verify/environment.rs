@@ -16,18 +16,25 @@ pub(super) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
-/// Asks the kernel the way the lab does: as root, else in a user namespace.
+/// What labs, and Wine's network, are made of.
+pub(super) const NO_NAMESPACES: &str =
+    "this machine refuses network namespaces (run as root, or allow user namespaces)";
+
+/// Whether labs can be had, asked of the kernel as they ask it: as root, else in a user namespace.
+pub(super) fn has_namespaces() -> bool {
+    is_allowed(&["--net"]) || is_allowed(&["--user", "--map-root-user", "--net"])
+}
+
+fn is_allowed(namespaces: &[&str]) -> bool {
+    succeeds(program("unshare", namespaces.iter().chain(&["true"])))
+}
+
 fn namespaces() -> Outcome {
-    let unshare = |arguments: &[&str]| succeeds(program("unshare", arguments));
-    if unshare(&["--net", "true"]) {
-        return Outcome::passed("as root");
+    match has_namespaces() {
+        true if is_allowed(&["--net"]) => Outcome::passed("as root"),
+        true => Outcome::passed("as an ordinary user, in a user namespace"),
+        false => Outcome::skipped(NO_NAMESPACES),
     }
-    if unshare(&["--user", "--map-root-user", "--net", "true"]) {
-        return Outcome::passed("as an ordinary user, in a user namespace");
-    }
-    Outcome::skipped(
-        "this machine refuses network namespaces (run as root, or allow user namespaces), so no lab test can run",
-    )
 }
 
 fn interop(name: &'static str, serves: &'static str) -> Step {

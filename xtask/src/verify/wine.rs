@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::tests;
+use super::{environment, tests};
 use crate::command::{cargo, finish, program, succeeds};
 use crate::step::{Manner, Outcome, Step};
 
@@ -32,6 +32,9 @@ fn run(manner: &Manner) -> Result<Outcome> {
         return Ok(Outcome::skipped("no linker for Windows is installed (Debian's gcc-mingw-w64-x86-64)"));
     }
     let home = crate::root().join("target/wine");
+    if !environment::has_namespaces() {
+        return Ok(Outcome::skipped(environment::NO_NAMESPACES));
+    }
     if let Some(failed) = build_shim(&home)? {
         return Ok(failed);
     }
