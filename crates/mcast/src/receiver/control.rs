@@ -247,7 +247,7 @@ impl Control {
 
     /// Brings the sockets to what the claims at these keys come to; says for each what failed.
     fn settle(&self, plant: &mut Plant<'_>, keys: Vec<Key>) -> Outcome {
-        plant.sockets.expect_groups(keys.iter().map(|(address, _)| *address));
+        plant.sockets.expect(keys.iter().copied());
         let mut settle = |key| {
             let filter = self.claims.effective(key);
             let failure = plant.sockets.set(plant.poller, key, filter.as_ref()).err();

@@ -206,7 +206,7 @@ impl Receiver {
         let serving = |data: &&DataSocket| data.port() == to.group.port && data.family() == family;
         let data = sockets
             .iter()
-            .find(|data| serving(data) && data.has_group(to.group.group))
+            .find(|data| serving(data) && data.has(to.group.group, to.interface))
             .or_else(|| sockets.iter().find(serving))
             .ok_or_else(|| failed(Error::new(Operation::Send, ErrorKind::NotJoined)))?;
         let transmit = Transmit {

@@ -36,11 +36,19 @@ pub(crate) struct Sockets {
     data: Vec<Option<DataSocket>>,
     holders: Holders,
     /// Which socket receives a group.
-    tokens: HashMap<GroupAddr, usize>,
+    tokens: HashMap<Place, usize>,
     /// How many groups of a family there are or will be on a port.
     expected: BTreeMap<(Family, u16), usize>,
     /// Drops of sockets that are closed by now.
     retired_drops: u64,
+}
+
+/// What a socket can be bound to: a group and port, and for groups that only mean something on
+/// an interface (link-local ones), that interface.
+type Place = (GroupAddr, Option<InterfaceIndex>);
+
+fn place((address, interface): Key) -> Place {
+    (address, sys::layout::is_scoped(address.group).then_some(interface))
 }
 
 /// A socket that receives.
@@ -119,12 +127,11 @@ impl Sockets {
 
     /// Makes ready for these groups: how many there will be on a port decides how they are
     /// spread over sockets. A group that has its socket keeps it.
-    pub(crate) fn expect_groups(&mut self, groups: impl Iterator<Item = GroupAddr>) {
-        let fresh: BTreeSet<GroupAddr> = groups.collect();
+    pub(crate) fn expect(&mut self, keys: impl Iterator<Item = Key>) {
+        let fresh: BTreeSet<Place> = keys.map(place).collect();
+        let fresh = fresh.iter().filter(|place| !self.tokens.contains_key(place));
         self.expected.clear();
-        for address in
-            self.tokens.keys().chain(fresh.iter().filter(|address| !self.tokens.contains_key(address)))
-        {
+        for (address, _) in self.tokens.keys().chain(fresh) {
             *self.expected.entry((address.group.family(), address.port)).or_default() += 1;
         }
     }
@@ -147,7 +154,8 @@ impl Sockets {
 
     fn join(&mut self, poller: &Poller, (address, interface): Key, filter: &SourceFilter) -> Result<()> {
         let failed = |operation, error| Error::os(operation, error).on_group(address).on_interface(interface);
-        let token = self.socket_for(poller, address).map_err(|error| failed(Operation::Open, error))?;
+        let token =
+            self.socket_for(poller, (address, interface)).map_err(|error| failed(Operation::Open, error))?;
         match self.data[token].as_mut() {
             Some(data) => data
                 .admit(&mut self.holders, address.group, interface, filter)
@@ -157,7 +165,7 @@ impl Sockets {
     }
 
     fn leave(&mut self, poller: &Poller, (address, interface): Key) -> Result<()> {
-        let Some(&token) = self.tokens.get(&address) else {
+        let Some(&token) = self.tokens.get(&place((address, interface))) else {
             return Ok(());
         };
         let Some(data) = self.data[token].as_mut() else {
@@ -165,7 +173,7 @@ impl Sockets {
         };
         let result = data.dismiss(&mut self.holders, address.group, interface);
         if !data.admitted.contains_key(&address.group) {
-            self.tokens.remove(&address);
+            self.tokens.remove(&place((address, interface)));
         }
         if data.admitted.is_empty() {
             self.close(poller, token);
@@ -184,25 +192,26 @@ impl Sockets {
         }
     }
 
-    fn socket_for(&mut self, poller: &Poller, address: GroupAddr) -> io::Result<usize> {
-        if let Some(token) = self.tokens.get(&address) {
+    fn socket_for(&mut self, poller: &Poller, key: Key) -> io::Result<usize> {
+        let place = place(key);
+        if let Some(token) = self.tokens.get(&place) {
             return Ok(*token);
         }
-        let family = address.group.family();
+        let (address, family) = (place.0, place.0.group.family());
         let groups = self.expected.get(&(family, address.port)).copied().unwrap_or(1);
         let wildcard = !BINDS_TO_GROUP || groups > held_above(family);
         let shared =
             |data: &DataSocket| data.port == address.port && data.family == family && data.group.is_none();
         let token = match self.data.iter().position(|data| data.as_ref().is_some_and(shared)) {
             Some(token) if wildcard => token,
-            _ => self.open(poller, address, wildcard)?,
+            _ => self.open(poller, place, wildcard)?,
         };
-        self.tokens.insert(address, token);
+        self.tokens.insert(place, token);
         Ok(token)
     }
 
-    fn open(&mut self, poller: &Poller, address: GroupAddr, wildcard: bool) -> io::Result<usize> {
-        let data = self.options.open(address, wildcard)?;
+    fn open(&mut self, poller: &Poller, place: Place, wildcard: bool) -> io::Result<usize> {
+        let data = self.options.open(place, wildcard)?;
         let token = self.data.iter().position(Option::is_none).unwrap_or(self.data.len());
         poller.add(&data.socket, token)?;
         if token == self.data.len() {
@@ -215,10 +224,14 @@ impl Sockets {
 }
 
 impl SocketOptions {
-    fn open(&self, address: GroupAddr, wildcard: bool) -> io::Result<DataSocket> {
+    fn open(&self, (address, interface): Place, wildcard: bool) -> io::Result<DataSocket> {
         let (group, port, family) = (address.group, address.port, address.group.family());
         let socket = with_more_descriptors(|| {
-            if wildcard { Socket::wildcard(family, port) } else { Socket::bound_to_group(group, port) }
+            if wildcard {
+                Socket::wildcard(family, port)
+            } else {
+                Socket::bound_to_group(group, port, interface)
+            }
         })?;
         if let Some(loopback) = self.loopback {
             socket.set_receive_loopback(loopback)?;
@@ -247,9 +260,9 @@ impl DataSocket {
         self.family
     }
 
-    /// Whether this group is received here.
-    pub(crate) fn has_group(&self, group: Group) -> bool {
-        self.admitted.contains_key(&group)
+    /// Whether this group is received here on this interface.
+    pub(crate) fn has(&self, group: Group, interface: InterfaceIndex) -> bool {
+        self.admitted.get(&group).is_some_and(|on| on.iter().any(|(joined, _)| *joined == interface))
     }
 
     /// Bytes of receive buffer that the system granted.

@@ -1,1 +1,63 @@
-//! Being written.
+//! Line 5: another program's unicast on the same port still reaches it, and its groups stay its own.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use mcast::{Family, Membership, Receiver};
+
+use crate::net::{Net, PATIENCE, PORT, both_families, texts_until};
+
+both_families!(anothers_unicast_on_the_port_still_reaches_it, leaving_leaves_others_their_membership,);
+
+fn anothers_unicast_on_the_port_still_reaches_it(net: &Net) {
+    for groups in [1, 3, 100] {
+        let memberships: Vec<Membership> =
+            (0..groups).map(|number| net.on("eth0", net.group(number))).collect();
+        let before = program(net);
+        let receiver = net.joined(&memberships);
+        assert_unicast_reaches(net, &before, &format!("{groups} groups, joined after"));
+        drop(before);
+        let after = program(net);
+        assert_unicast_reaches(net, &after, &format!("{groups} groups, joined before"));
+        still_receives(net, &receiver);
+    }
+}
+
+fn leaving_leaves_others_their_membership(net: &Net) {
+    let membership = net.on("eth0", net.group(1));
+    let (one, two) = (net.joined(&[membership.clone()]), net.joined(&[membership.clone()]));
+    net.receiver.run(|| one.leave(&membership)).unwrap().unwrap();
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&two, "end"), ["end"]);
+}
+
+fn still_receives(net: &Net, receiver: &Receiver) {
+    net.send("eth0", net.group(0), b"end");
+    assert_eq!(texts_until(receiver, "end"), ["end"]);
+}
+
+/// A program that waits for unicast on the port, and shares it.
+fn program(net: &Net) -> UdpSocket {
+    let any: IpAddr = match net.family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    net.receiver
+        .run(|| {
+            let domain = socket2::Domain::for_address(SocketAddr::new(any, PORT));
+            let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&SocketAddr::new(any, PORT).into()).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.into()
+        })
+        .unwrap()
+}
+
+fn assert_unicast_reaches(net: &Net, program: &UdpSocket, when: &str) {
+    let to = SocketAddr::new(net.address(0, 2), PORT);
+    let from = SocketAddr::new(net.address(0, 1), 0);
+    net.sender.run(|| UdpSocket::bind(from).unwrap().send_to(b"unicast", to).unwrap()).unwrap();
+    let mut buffer = [0; 64];
+    let length = program.recv(&mut buffer).unwrap_or_else(|error| panic!("{when}: {error}"));
+    assert_eq!(&buffer[..length], b"unicast", "{when}");
+}

@@ -1,6 +1,8 @@
 //! How groups are spread over sockets on Linux. Measured: see ARCHITECTURE.md, "Many groups".
 
-use mcast_group::Family;
+use std::net::IpAddr;
+
+use mcast_group::{Family, Group};
 
 /// A socket bound to a group receives that group alone, and takes nobody's unicast.
 pub(crate) const BINDS_TO_GROUP: bool = true;
@@ -21,3 +23,12 @@ pub(crate) const FILTERS_BY_INTERFACE_V6: bool = false;
 
 /// The kernel counts what it drops on a socket (`SO_RXQ_OVFL`, `SO_MEMINFO`).
 pub(crate) const COUNTS_DROPS: bool = true;
+
+/// Whether a socket is bound to the group with an interface, and so hears that one only: IPv6
+/// groups of interface-local and link-local scope (`__ipv6_addr_needs_scope_id`).
+pub(crate) fn is_scoped(group: Group) -> bool {
+    match group.addr() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => matches!(address.octets()[1] & 0x0f, 1 | 2),
+    }
+}

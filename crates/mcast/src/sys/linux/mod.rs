@@ -13,6 +13,8 @@ mod without_netlink;
 
 pub(crate) use super::descriptors::raise_descriptor_limit;
 pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
+#[cfg(target_os = "android")]
+pub(crate) use without_netlink::sockaddr_length;
 
 /// What to do when a limit was reached.
 pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met: descriptors (`ulimit -n`), or the kernel's memory for socket options (`sysctl net.core.optmem_max`)";

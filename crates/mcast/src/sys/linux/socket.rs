@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
-use super::control::{self, RECEIVE_SPACE, SEND_SPACE, Space, Writer};
+use super::control::{self, RECEIVE_SPACE, SEND_SPACE};
 use crate::batch::Buffer;
+use crate::sys::cmsg::{Space, Writer};
 use crate::sys::{Received, Transmit};
 
 /// Messages that one `sendmmsg` takes here: enough that the call itself costs nothing beside
@@ -40,13 +41,23 @@ impl Socket {
         Ok(Self { socket, family, mapped: false })
     }
 
-    /// A receiving socket bound to this group and port: it takes nothing but the group's.
-    pub(crate) fn bound_to_group(group: Group, port: u16) -> io::Result<Self> {
+    /// A receiving socket bound to this group and port: it takes nothing but the group's. Scoped
+    /// groups are bound with their interface.
+    pub(crate) fn bound_to_group(
+        group: Group,
+        port: u16,
+        interface: Option<InterfaceIndex>,
+    ) -> io::Result<Self> {
         let socket = Self::open(group.family())?;
         socket.socket.set_reuse_address(true)?;
         socket.receive_details()?;
         socket.only_own_memberships(true)?;
-        socket.bind(SocketAddr::new(group.addr(), port))?;
+        socket.bind(match group.addr() {
+            IpAddr::V4(group) => SocketAddrV4::new(group, port).into(),
+            IpAddr::V6(group) => {
+                SocketAddrV6::new(group, port, 0, interface.map_or(0, InterfaceIndex::number)).into()
+            }
+        })?;
         Ok(socket)
     }
 
@@ -290,7 +301,9 @@ impl Socket {
     /// misses what was dropped after the last of them.
     pub(crate) fn drops(&self) -> io::Result<Option<u32>> {
         const DROPS: usize = 8;
-        let info: [u32; 9] = self.get(libc::SOL_SOCKET, libc::SO_MEMINFO)?;
+        // Not named by `libc` for Android; MIPS and others that number it apart have no drop count.
+        const SO_MEMINFO: libc::c_int = 55;
+        let info: [u32; 9] = self.get(libc::SOL_SOCKET, SO_MEMINFO)?;
         Ok(Some(info[DROPS]))
     }
 
@@ -558,7 +571,7 @@ impl Message {
     }
 }
 
-fn push_control_v4(control: &mut Writer<'_>, transmit: &Transmit<'_>) {
+fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
     // Packet info overrides the address that the socket is bound to, so it says both.
     let source = match transmit.source {
         Some(IpAddr::V4(source)) => u32::from_ne_bytes(source.octets()),
@@ -580,7 +593,7 @@ fn push_control_v4(control: &mut Writer<'_>, transmit: &Transmit<'_>) {
     }
 }
 
-fn push_control_v6(control: &mut Writer<'_>, transmit: &Transmit<'_>) {
+fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
     let source = match transmit.source {
         Some(IpAddr::V6(source)) => source.octets(),
         _ => [0; 16],
