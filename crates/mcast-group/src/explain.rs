@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::{
-    Advice, Assignment, Cited, EthernetAddress, Family, Flags, Group, Kind, Reference, Relative, Scope,
-    WellKnown,
+    Advice, Assignment, Cited, EthernetAddress, Family, Flags, Group, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE,
+    Kind, Reference, Relative, Scope, WellKnown,
 };
 
 /// All that can be said about a group, each statement with the document that it rests on.
@@ -31,6 +31,8 @@ pub struct Explanation {
     pub control_alias: Option<Cited<Group>>,
     /// Its names, registered ones first.
     pub assignments: Vec<Assignment>,
+    /// When the IANA registry was as the names have it: a date such as `2024-02-02`.
+    pub registry_date: &'static str,
     /// Its short names, with ports.
     pub well_known: Vec<&'static WellKnown>,
     /// What to mind, the weightiest first.
@@ -61,9 +63,17 @@ impl Group {
             ethernet_aliases: self.ethernet_aliases().collect(),
             control_alias: self.control_alias().map(|alias| Cited::new(alias, Reference::rfc(4541))),
             assignments: self.assignments().collect(),
+            registry_date: registry_date(self.family()),
             well_known: self.well_known().collect(),
             advice: self.advice(),
         }
+    }
+}
+
+const fn registry_date(family: Family) -> &'static str {
+    match family {
+        Family::V4 => IPV4_REGISTRY_DATE,
+        Family::V6 => IPV6_REGISTRY_DATE,
     }
 }
 

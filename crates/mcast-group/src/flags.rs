@@ -33,7 +33,7 @@ impl Flags {
         self.0
     }
 
-    /// X: kept for later use; whoever reads an address looks past it (RFC 7371 section 4.1).
+    /// X: kept for later use; whoever reads an address looks past it (RFC 7371).
     #[must_use]
     pub const fn reserved(self) -> bool {
         self.0 & 8 != 0

@@ -1,7 +1,31 @@
 //! Multicast groups: what an address means, which one to pick, and what it is to be a member.
 //!
-//! No sockets and no operating system here: addresses, scopes, the IANA registries, and
-//! [`Membership`], the one value (with one text form) that says what is joined.
+//! No sockets and no operating system here (`no_std` with `alloc`): addresses, scopes, the IANA
+//! registries, and [`Membership`], the one value (with one text form) that says what is joined.
+//!
+//! | to | take |
+//! |---|---|
+//! | know that an address is multicast | [`Group`] |
+//! | learn how far it reaches, of what sort it is, whose it is | [`Group::scope`], [`Group::kind`], [`Group::assignments`] |
+//! | learn its Ethernet address and who shares it | [`Group::ethernet_address`], [`Group::ethernet_aliases`] |
+//! | learn whether to use it | [`Group::advice`], and [`Group::explain`] for all of this at once |
+//! | get a group of one's own | [`pick`] |
+//! | say what to join, and where to send | [`Membership`], [`Destination`] |
+//! | understand what a person typed | [`Expand`] |
+//!
+//! ```
+//! use mcast_group::{Group, Membership, Scope};
+//!
+//! let group: Group = "239.255.255.250".parse()?;
+//! assert_eq!(group.scope(), Scope::Local);
+//! assert_eq!(group.name(), Some("SSDP"));
+//!
+//! let membership: Membership = "10.0.0.7@232.1.2.3%eth1:5000".parse()?;
+//! assert!(membership.address.group.is_source_specific());
+//! assert!(membership.sources.admits("10.0.0.7".parse().unwrap()));
+//! assert_eq!(membership.to_string(), "10.0.0.7@232.1.2.3%eth1:5000");
+//! # Ok::<(), mcast_group::ParseError>(())
+//! ```
 #![no_std]
 
 extern crate alloc;

@@ -161,7 +161,7 @@ fn advise_on_reach(group: Group, advice: &mut Vec<Advice>) {
     };
     add(advice, Severity::Note, Statement::NeedsHopLimit, default);
     if scope == Scope::Global && !group.is_source_specific() && !group.is_documentation() {
-        add(advice, Severity::Note, Statement::AnySourceBetweenDomains, Reference::section(8815, "3"));
+        add(advice, Severity::Note, Statement::AnySourceBetweenDomains, Reference::section(8815, "4.1"));
     }
 }
 

@@ -33,7 +33,7 @@ fn each_statement_is_made_where_it_holds() {
         ),
         ("232.1.2.3", "caution: receivers join it together with a source"),
         ("232.0.0.0", "avoid: this part of the source-specific range is reserved"),
-        ("233.8.9.1", "caution: only the holder of AS 2057 may assign it (RFC 3180 section 2)"),
+        ("233.8.9.1", "caution: only the holder of AS 2057 may assign it (RFC 3180 section 3)"),
         ("233.8.9.1", "note: any-source multicast between domains is deprecated"),
         ("233.251.240.1", "avoid: for documents and examples"),
         ("233.252.0.1", "avoid: for documents and examples; never to be sent to (RFC 6676)"),

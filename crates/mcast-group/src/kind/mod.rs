@@ -47,7 +47,7 @@ pub enum Kind {
         /// The last 24 bits of the address that is sought.
         low_bits: u32,
     },
-    /// `ff02::2:ff00:0/104`: node information queries (RFC 4620 section 5).
+    /// `ff02::2:ff00:0/104`: node information queries (RFC 4620).
     NodeInformation {
         /// 24 bits of the hash of the name that is sought.
         name_hash: u32,

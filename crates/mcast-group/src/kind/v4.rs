@@ -18,13 +18,13 @@ pub(super) fn kind(address: Ipv4Addr) -> Cited<Kind> {
         [232, rest @ ..] => source_specific(rest),
         [233, high @ 0..=251, low, _] => {
             let autonomous_system = u16::from_be_bytes([high, low]);
-            Cited::new(Kind::Glop { autonomous_system }, Reference::section(3180, "2"))
+            Cited::new(Kind::Glop { autonomous_system }, Reference::section(3180, "3"))
         }
-        [233, 252, 0, _] => Cited::new(Kind::Documentation, Reference::section(6676, "2")),
+        [233, 252, 0, _] => Cited::new(Kind::Documentation, Reference::rfc(6676)),
         [233, _, _, _] => ad_hoc(AdHocBlock::III),
         [234, a, b, c] => {
             let network = Ipv4Addr::new(a, b, c, 0);
-            Cited::new(Kind::UnicastPrefixV4 { network }, Reference::section(6034, "2"))
+            Cited::new(Kind::UnicastPrefixV4 { network }, Reference::rfc(6034))
         }
         [239, second, _, _] => administrative(second),
         _ => Cited::new(Kind::Reserved, Reference::section(5771, "3")),
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn glop_holds_the_autonomous_system_as_in_rfc_3180() {
-        // RFC 3180 section 2 works the example of AS 5662, which gets 233.22.30.0/24.
+        // RFC 3180 section 3.1 works the example of AS 5662, which gets 233.22.30.0/24.
         assert_eq!(kind_of("233.22.30.200"), Kind::Glop { autonomous_system: 5662 });
         assert_eq!(kind_of("233.251.255.255"), Kind::Glop { autonomous_system: 64511 });
     }

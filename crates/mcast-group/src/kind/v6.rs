@@ -31,12 +31,12 @@ pub(super) fn kind(address: Ipv6Addr) -> Cited<Kind> {
 fn permanent(address: Ipv6Addr) -> Cited<Kind> {
     let low_bits = group_id(address) & 0x00ff_ffff;
     match address.segments() {
-        [_, 0, 0, 0, 0, 0xdb8, _, _] => Cited::new(Kind::Documentation, Reference::section(6676, "3")),
+        [_, 0, 0, 0, 0, 0xdb8, _, _] => Cited::new(Kind::Documentation, Reference::rfc(6676)),
         [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _] => {
             Cited::new(Kind::SolicitedNode { low_bits }, Reference::section(4291, "2.7.1"))
         }
         [0xff02, 0, 0, 0, 0, 2, 0xff00..=0xffff, _] => {
-            Cited::new(Kind::NodeInformation { name_hash: low_bits }, Reference::section(4620, "5"))
+            Cited::new(Kind::NodeInformation { name_hash: low_bits }, Reference::rfc(4620))
         }
         _ => Cited::new(Kind::Permanent, Reference::section(4291, "2.7")),
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn embedded_rendezvous_points_are_those_of_rfc_3956() {
-        // The networks of the examples in RFC 3956 section 4.2, with y = 5 and y = 1.
+        // The networks of the examples in RFC 3956, with interface numbers 5, 1 and 15.
         for (group, expected) in [
             ("ff7e:520:2001:db8::1234:5678", "2001:db8::5"),
             ("ff7e:530:2001:db8:beef::1", "2001:db8:beef::5"),
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn prefix_based_groups_name_their_prefix() {
-        // RFC 3306 section 6: a group of 3ffe:ffff:1::/48 is ff3x:30:3ffe:ffff:1::/96.
+        // The example of RFC 3306: the groups of 3ffe:ffff:1::/48 are in ff3x:30:3ffe:ffff:1::/96.
         let expected = "3ffe:ffff:1::/48";
         let Kind::UnicastPrefixV6 { prefix, group_id } = kind_of("ff3e:30:3ffe:ffff:1:0:8000:1") else {
             panic!()

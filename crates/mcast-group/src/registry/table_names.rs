@@ -65,7 +65,7 @@ pub(super) const NAMES: &[WellKnown] = &[
     WellKnown { name: "ptp-pdelay", group: v4(0xe000006b), ports: &[319, 320], hop_limit: Some(1), reference: Reference::Document("IEEE 1588-2019 Annex C") },
     WellKnown { name: "ptp-pdelay", group: v6(0xff02000000000000000000000000006b), ports: &[319, 320], hop_limit: Some(1), reference: Reference::Document("IEEE 1588-2019 Annex D") },
     WellKnown { name: "rip", group: v4(0xe0000009), ports: &[520], hop_limit: None, reference: Reference::rfc(2453) },
-    WellKnown { name: "ripng", group: v6(0xff020000000000000000000000000009), ports: &[521], hop_limit: Some(255), reference: Reference::section(2080, "2.5.2") },
+    WellKnown { name: "ripng", group: v6(0xff020000000000000000000000000009), ports: &[521], hop_limit: Some(255), reference: Reference::section(2080, "2.4.2") },
     WellKnown { name: "roon", group: v4(0xefff5a5a), ports: &[9003], hop_limit: None, reference: Reference::Document("Roon SOOD protocol notes") },
     WellKnown { name: "rpcbind", group: v4(0xe0000202), ports: &[111], hop_limit: None, reference: Reference::rfc(1833) },
     WellKnown { name: "sacn", group: v4(0xefff0001), ports: &[5568], hop_limit: None, reference: Reference::Document("ANSI E1.31") },
