@@ -1,5 +1,17 @@
 //! What subcommands share in what they show.
 
+mod json;
+mod names;
+mod number;
 mod palette;
+mod table;
+mod text;
+mod time;
 
+pub(crate) use json::{Payload, write_json};
+pub(crate) use names::InterfaceNames;
+pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
 pub(crate) use palette::Palette;
+pub(crate) use table::{Cell, Table};
+pub(crate) use text::{SafeText, is_safe};
+pub(crate) use time::{clock_time, rfc3339};

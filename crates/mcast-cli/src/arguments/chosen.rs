@@ -1,0 +1,170 @@
+//! Which groups, on which interfaces, from which sources: what `recv`, `send` and `ask` share.
+
+use mcast::group::{Expand, Expansion, Hints};
+use mcast::{Destination, Family, InterfaceSelector, Membership};
+
+use crate::console::Console;
+use crate::exit::Failure;
+
+/// `-4` and `-6`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Families {
+    /// Take the IPv4 group of a name; refuse IPv6 groups
+    #[arg(short = '4', long = "ipv4", conflicts_with = "v6")]
+    v4: bool,
+
+    /// Take the IPv6 group of a name; refuse IPv4 groups
+    #[arg(short = '6', long = "ipv6")]
+    v6: bool,
+}
+
+impl Families {
+    pub(crate) fn only(self) -> Option<Family> {
+        match (self.v4, self.v6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        }
+    }
+
+    fn check(self, text: &str, family: Family) -> Result<(), Failure> {
+        match self.only() {
+            Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is no {only} group"))
+                .remedy(format!("leave the option away, or name an {only} group"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What was chosen, and what else the texts said.
+#[derive(Debug)]
+pub(crate) struct Chosen<T> {
+    pub(crate) items: Vec<T>,
+    /// The hop limit that a URL or the protocol of a name asks for; the highest.
+    pub(crate) hop_limit: Option<u8>,
+}
+
+/// The memberships that are meant by these texts, on these interfaces where they name none, from
+/// these sources where they name none.
+pub(crate) fn chosen_memberships(
+    texts: &[String],
+    interfaces: &[InterfaceSelector],
+    sources: &[String],
+    families: Families,
+    console: &Console,
+) -> anyhow::Result<Chosen<Membership>> {
+    let expand = Expand { family: families.only(), ..Expand::default() };
+    let sources = join_sources(sources)?;
+    let mut chosen = Chosen { items: Vec::new(), hop_limit: None };
+    for text in texts {
+        let expansion = expand.memberships(text)?;
+        for membership in chosen.take(text, expansion, console) {
+            families.check(text, membership.address.group.family())?;
+            let membership = match &sources {
+                Some(sources) if membership.sources.is_any() => format!("{sources}@{membership}").parse()?,
+                _ => membership,
+            };
+            chosen.items.extend(on_each(membership, interfaces));
+        }
+    }
+    Ok(chosen)
+}
+
+/// The destinations that are meant by these texts.
+pub(crate) fn chosen_destinations(
+    texts: &[String],
+    families: Families,
+    console: &Console,
+) -> anyhow::Result<Chosen<Destination>> {
+    let expand = Expand { family: families.only(), ..Expand::default() };
+    let mut chosen = Chosen { items: Vec::new(), hop_limit: None };
+    for text in texts {
+        let expansion = expand.destinations(text)?;
+        for destination in chosen.take(text, expansion, console) {
+            families.check(text, destination.address.group.family())?;
+            chosen.items.push(destination);
+        }
+    }
+    Ok(chosen)
+}
+
+impl<T> Chosen<T> {
+    fn take(&mut self, text: &str, expansion: Expansion<T>, console: &Console) -> Vec<T> {
+        let Hints { hop_limit, ignored, .. } = expansion.hints;
+        self.hop_limit = self.hop_limit.max(hop_limit);
+        if !ignored.is_empty() {
+            console.note(format_args!("{text}: {} means nothing here and is ignored", ignored.join(", ")));
+        }
+        expansion.items
+    }
+}
+
+/// One membership an interface, where it names none itself.
+fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) -> Vec<Membership> {
+    if membership.interface.is_some() || interfaces.is_empty() {
+        return vec![membership];
+    }
+    interfaces.iter().map(|interface| membership.clone().on(interface.clone())).collect()
+}
+
+/// `-s A -s B` as the `A,B` of a membership; `-s '!A'` excludes.
+fn join_sources(sources: &[String]) -> Result<Option<String>, Failure> {
+    let excluded = sources.iter().filter(|source| source.starts_with('!')).count();
+    match (sources.len(), excluded) {
+        (0, _) => Ok(None),
+        (_, 0) => Ok(Some(sources.join(","))),
+        (all, excluded) if all == excluded => {
+            let names: Vec<&str> = sources.iter().map(|source| source.trim_start_matches('!')).collect();
+            Ok(Some(format!("!{}", names.join(","))))
+        }
+        _ => Err(Failure::usage("--source names sources to admit and sources to exclude")
+            .remedy("name either sources to admit, or (each with a `!` before it) sources to exclude")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: Families = Families { v4: false, v6: false };
+
+    fn memberships(texts: &[&str], interfaces: &[&str], sources: &[&str]) -> anyhow::Result<Vec<String>> {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let interfaces: Vec<_> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
+        let console = Console::new(true, false);
+        let chosen = chosen_memberships(&owned(texts), &interfaces, &owned(sources), BOTH, &console)?;
+        Ok(chosen.items.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn each_interface_is_a_membership() {
+        assert_eq!(
+            memberships(&["239.1.2.3:5000", "239.1.2.4%lo:5000"], &["eth0", "eth1"], &[]).unwrap(),
+            ["239.1.2.3%eth0:5000", "239.1.2.3%eth1:5000", "239.1.2.4%lo:5000"]
+        );
+    }
+
+    #[test]
+    fn sources_are_admitted_or_excluded() {
+        let one = |sources| memberships(&["232.1.2.3:5000"], &[], sources).map(|all| all[0].clone());
+        assert_eq!(one(&["10.0.0.1", "10.0.0.2"]).unwrap(), "10.0.0.1,10.0.0.2@232.1.2.3:5000");
+        assert_eq!(one(&["!10.0.0.1", "!10.0.0.2"]).unwrap(), "!10.0.0.1,10.0.0.2@232.1.2.3:5000");
+        one(&["!10.0.0.1", "10.0.0.2"]).unwrap_err();
+        one(&["fe80::1"]).unwrap_err();
+        one(&["239.1.1.1"]).unwrap_err();
+    }
+
+    #[test]
+    fn a_membership_keeps_its_own_sources() {
+        let both = memberships(&["10.0.0.9@232.1.2.3:5000", "232.1.2.4:5000"], &[], &["10.0.0.1"]).unwrap();
+        assert_eq!(both, ["10.0.0.9@232.1.2.3:5000", "10.0.0.1@232.1.2.4:5000"]);
+    }
+
+    #[test]
+    fn the_other_family_is_refused() {
+        let console = Console::new(true, false);
+        let only = Families { v4: true, v6: false };
+        let refused = chosen_destinations(&["[ff15::1]:5000".into()], only, &console).unwrap_err();
+        assert_eq!(refused.to_string(), "\"[ff15::1]:5000\" is no IPv4 group");
+    }
+}

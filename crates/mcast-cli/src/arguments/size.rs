@@ -1,0 +1,46 @@
+//! Sizes in bytes and shares in percent.
+
+/// Bytes: `1400`, `64k`, `4M`, `1G`, where k is 1,024.
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let refused = || "write a number of bytes such as 1400, 64k (65,536) or 4M".to_owned();
+    let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit {
+        "" | "B" => 0,
+        "k" | "K" | "KiB" => 10,
+        "m" | "M" | "MiB" => 20,
+        "g" | "G" | "GiB" => 30,
+        _ => return Err(refused()),
+    };
+    let number: usize = number.parse().map_err(|_| refused())?;
+    number.checked_mul(1 << shift).ok_or_else(refused)
+}
+
+/// A share: `0.5%` or `0.5`, from 0 to 100.
+pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number
+        .filter(|share| (0.0..=100.0).contains(share))
+        .ok_or_else(|| "write a share such as 0.5% (from 0 to 100)".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(["1400", "64k", "4M", "0"].map(parse_size), [Ok(1400), Ok(65_536), Ok(4 << 20), Ok(0)]);
+        for text in ["", "k", "-1", "1.5k", "1T", "99999999999999999999", "18446744073709551615k"] {
+            parse_size(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn shares_are_percent() {
+        assert_eq!((parse_percent("0.5%"), parse_percent("3")), (Ok(0.5), Ok(3.0)));
+        for text in ["", "%", "101", "-1", "nan"] {
+            parse_percent(text).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The names of interfaces by their indexes.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use mcast::{Family, InterfaceIndex};
+
+/// A name that is known is looked up again after so long: it may have changed, and so may whose
+/// the index is.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Interface names, listed anew when an unknown index shows, and otherwise once a second at most.
+#[derive(Debug)]
+pub(crate) struct InterfaceNames {
+    names: HashMap<InterfaceIndex, Rc<str>>,
+    listed: Option<Instant>,
+}
+
+impl InterfaceNames {
+    pub(crate) fn new() -> Self {
+        Self { names: HashMap::new(), listed: None }
+    }
+
+    /// The name of this interface; its number where it has none any more.
+    pub(crate) fn of(&mut self, index: InterfaceIndex) -> Rc<str> {
+        let is_fresh = self.listed.is_some_and(|listed| listed.elapsed() < FRESH);
+        if !is_fresh || !self.names.contains_key(&index) {
+            self.list();
+        }
+        // What is gone keeps its number until the next listing, so that it is not looked for at
+        // every datagram.
+        Rc::clone(self.names.entry(index).or_insert_with(|| index.to_string().into()))
+    }
+
+    fn list(&mut self) {
+        self.listed = Some(Instant::now());
+        // Where interfaces cannot be listed, the old names are the best there are.
+        let Ok(interfaces) = mcast::interfaces() else { return };
+        self.names.clear();
+        for interface in interfaces {
+            let name: Rc<str> = interface.name.as_str().into();
+            for family in [Family::V4, Family::V6] {
+                self.names.insert(interface.index_for(family), Rc::clone(&name));
+            }
+        }
+    }
+}

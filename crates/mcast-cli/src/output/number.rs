@@ -1,0 +1,89 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// `12,345`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (position, digit) in digits.char_indices() {
+        if position > 0 && (digits.len() - position) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 datagram`, `12,345 datagrams`.
+pub(crate) fn count_of(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{} {thing}s", count(number)),
+    }
+}
+
+/// `1 byte`, `12,345 bytes`.
+pub(crate) fn bytes(number: u64) -> String {
+    count_of(number, "byte")
+}
+
+/// `0.532 s`, `12.4 s`, `230 µs`.
+pub(crate) fn seconds(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        _ if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
+        _ if seconds < 0.1 => format!("{:.2} ms", seconds * 1e3),
+        _ if seconds < 10.0 => format!("{seconds:.3} s"),
+        _ => format!("{seconds:.1} s"),
+    }
+}
+
+/// `1,999 datagrams/s`; `None` where no time went by.
+pub(crate) fn datagrams_per_second(number: u64, time: Duration) -> Option<String> {
+    let rate = per_second(number as f64, time)?;
+    Some(if rate < 100.0 { format!("{rate:.1} datagrams/s") } else { format!("{} datagrams/s", count(rate as u64)) })
+}
+
+/// `12.3 Mbit/s` of this many bytes; `None` where no time went by.
+pub(crate) fn bits_per_second(bytes: u64, time: Duration) -> Option<String> {
+    let rate = per_second(bytes as f64 * 8.0, time)?;
+    Some(match rate {
+        _ if rate < 1e3 => format!("{rate:.0} bit/s"),
+        _ if rate < 1e6 => format!("{:.1} kbit/s", rate / 1e3),
+        _ if rate < 1e9 => format!("{:.1} Mbit/s", rate / 1e6),
+        _ => format!("{:.2} Gbit/s", rate / 1e9),
+    })
+}
+
+fn per_second(number: f64, time: Duration) -> Option<f64> {
+    (!time.is_zero()).then(|| number / time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_parted() {
+        let texts: Vec<String> = [0, 7, 999, 1_000, 65_536, 1_234_567].into_iter().map(count).collect();
+        assert_eq!(texts, ["0", "7", "999", "1,000", "65,536", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!((count_of(1, "datagram"), count_of(0, "datagram")), ("1 datagram".into(), "0 datagrams".into()));
+    }
+
+    #[test]
+    fn times_and_rates_take_their_unit() {
+        assert_eq!(seconds(Duration::from_micros(230)), "230 µs");
+        assert_eq!(seconds(Duration::from_millis(5)), "5.00 ms");
+        assert_eq!(seconds(Duration::from_millis(532)), "0.532 s");
+        assert_eq!(seconds(Duration::from_millis(12_432)), "12.4 s");
+        let second = Duration::from_secs(1);
+        assert_eq!(datagrams_per_second(1_999, second).unwrap(), "1,999 datagrams/s");
+        assert_eq!(bits_per_second(1_250_000, second).unwrap(), "10.0 Mbit/s");
+        assert_eq!(bits_per_second(5, Duration::ZERO), None);
+    }
+}
