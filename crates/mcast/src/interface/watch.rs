@@ -3,8 +3,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_group::{Group, InterfaceIndex};
-
 use super::change::changes;
 use super::{Interface, InterfaceChange, Notice};
 use crate::error::{Error, Operation, Result};
@@ -74,11 +72,6 @@ impl InterfaceWatcher {
     #[must_use]
     pub fn known(&self) -> Vec<Interface> {
         self.lock().clone()
-    }
-
-    /// What the routing table says now, in the namespace that is watched.
-    pub(crate) fn interface_towards(&self, group: Group) -> Result<Option<InterfaceIndex>> {
-        self.watch.interface_towards(group.addr()).map_err(|error| Error::os(Operation::Route, error))
     }
 
     fn whole_burst(&self, mut notice: Notice) -> Result<Notice> {

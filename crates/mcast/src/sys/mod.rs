@@ -39,11 +39,15 @@ mod platform;
 mod platform;
 
 #[cfg(unix)]
+mod cmsg;
+#[cfg(unix)]
 mod descriptors;
 #[cfg(unix)]
 mod errno;
 
 mod exchange;
+#[cfg(all(unix, feature = "tokio"))]
+pub(crate) mod registration;
 
 #[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod getifaddrs;

@@ -1,4 +1,4 @@
-//! Waiting for one descriptor to become readable.
+//! Waiting for one descriptor.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -7,9 +7,18 @@ use std::time::{Duration, Instant};
 /// Whether the descriptor became readable (or failed, which a read then tells) in time. Without
 /// a timeout it waits for ever.
 pub(crate) fn readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(descriptor, libc::POLLIN, timeout)
+}
+
+/// Whether one of these events (`POLL…`) happened in time.
+pub(crate) fn wait_for(
+    descriptor: BorrowedFd<'_>,
+    events: libc::c_short,
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
-        let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 };
         // SAFETY: `poll` is one valid `pollfd`, and the descriptor is borrowed for the call.
         match unsafe { libc::poll(&raw mut poll, 1, milliseconds_until(deadline)) } {
             0 if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}

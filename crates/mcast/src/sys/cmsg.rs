@@ -1,0 +1,100 @@
+//! Control messages as Unix lays them out in memory, read and written.
+
+use std::mem::{MaybeUninit, size_of};
+
+/// Memory for control messages, aligned as `cmsghdr` needs.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(crate) struct Space<const BYTES: usize>(MaybeUninit<[u8; BYTES]>);
+
+impl<const BYTES: usize> Space<BYTES> {
+    pub(crate) const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut libc::c_void {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Shows each control message of a received header: its level, its type and its value.
+///
+/// # Safety
+/// `header` must be as `recvmsg` or `recvmmsg` left it, its control buffer still alive.
+pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_int, libc::c_int, Value)) {
+    // SAFETY: the caller guarantees a header whose control buffer is valid for `msg_controllen`.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !message.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole header inside the buffer.
+        let (level, kind, data) =
+            unsafe { ((*message).cmsg_level, (*message).cmsg_type, libc::CMSG_DATA(message)) };
+        // SAFETY: as above; the header says how long it is with its data.
+        let length = unsafe { (*message).cmsg_len } as usize;
+        show(level, kind, Value { data, length: length.saturating_sub(HEADER) });
+        // SAFETY: `message` is a header of this control buffer.
+        message = unsafe { libc::CMSG_NXTHDR(header, message) };
+    }
+}
+
+/// `CMSG_LEN(0)`: the bytes before a message's data.
+// SAFETY: CMSG_LEN only computes.
+const HEADER: usize = unsafe { libc::CMSG_LEN(0) } as usize;
+
+/// The value of a control message, while it is shown.
+pub(crate) struct Value {
+    data: *const u8,
+    length: usize,
+}
+
+impl Value {
+    /// The value, if the message is long enough to hold one.
+    pub(crate) fn get<T: Copy>(&self) -> Option<T> {
+        if self.length < size_of::<T>() {
+            return None;
+        }
+        // SAFETY: `data` points at `length` bytes written by the kernel, enough for a `T`, which
+        // is plain data in every use here; it need not be aligned.
+        Some(unsafe { self.data.cast::<T>().read_unaligned() })
+    }
+}
+
+/// Writes control messages into a buffer, one after the other.
+pub(crate) struct Writer<'a, const BYTES: usize> {
+    space: &'a mut Space<BYTES>,
+    used: usize,
+}
+
+impl<'a, const BYTES: usize> Writer<'a, BYTES> {
+    pub(crate) fn new(space: &'a mut Space<BYTES>) -> Self {
+        Self { space, used: 0 }
+    }
+
+    /// Appends a message. All that are ever written together fit `BYTES`.
+    pub(crate) fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
+        let size = size_of::<T>() as libc::c_uint;
+        // SAFETY: these two only compute.
+        let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size) as usize) };
+        debug_assert!(self.used + space <= BYTES, "control messages outgrew their space");
+        if self.used + space > BYTES {
+            return;
+        }
+        // SAFETY: `used` is a multiple of the alignment of `cmsghdr` (CMSG_SPACE rounds up) and
+        // `space` bytes from there on lie inside the buffer, which is aligned to 8.
+        unsafe {
+            let message = self.space.as_mut_ptr().cast::<u8>().add(self.used).cast::<libc::cmsghdr>();
+            std::ptr::write_bytes(message.cast::<u8>(), 0, space);
+            (*message).cmsg_level = level;
+            (*message).cmsg_type = kind;
+            (*message).cmsg_len = length as _;
+            libc::CMSG_DATA(message).cast::<T>().write_unaligned(value);
+        }
+        self.used += space;
+    }
+
+    pub(crate) fn finish(self, header: &mut libc::msghdr) {
+        if self.used > 0 {
+            header.msg_control = self.space.as_mut_ptr();
+            header.msg_controllen = self.used as _;
+        }
+    }
+}
