@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::Path,
@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, namespace::Alive, sys::process as sys,
-    worker::Worker,
+    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, namespace::Alive, sys::poll,
+    sys::process as sys, worker::Worker,
 };
 
 /// A program to be started in a host; used like [`std::process::Command`].
@@ -245,7 +245,7 @@ impl Running {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if sys::wait_readable(&self.ended, left).doing(operation)? {
+            if poll::wait_readable(&[self.ended.as_fd()], left).doing(operation)? {
                 return self.reap().doing(operation);
             }
             if left == Some(Duration::ZERO) {
@@ -266,7 +266,7 @@ impl Running {
 
     fn signal(&self, signal: i32) -> io::Result<()> {
         let _unreaped = self.lock();
-        if sys::wait_readable(&self.ended, Some(Duration::ZERO))? {
+        if poll::wait_readable(&[self.ended.as_fd()], Some(Duration::ZERO))? {
             return Ok(());
         }
         if self.own_group { sys::signal_group(self.id, signal) } else { sys::signal(self.id, signal) }

@@ -5,7 +5,10 @@ use std::{
     ffi::OsStr,
     fmt,
     panic::resume_unwind,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -33,6 +36,7 @@ pub(crate) struct Node {
     /// Ports of switches that lead to it are marked as leading to a multicast router.
     pub(crate) routes_multicast: bool,
     interfaces: Mutex<HashMap<String, u16>>,
+    names: AtomicU32,
 }
 
 impl Host {
@@ -127,7 +131,14 @@ impl Node {
         number: u16,
         routes_multicast: bool,
     ) -> Self {
-        Self { namespace, children, number, routes_multicast, interfaces: Mutex::default() }
+        Self {
+            namespace,
+            children,
+            number,
+            routes_multicast,
+            interfaces: Mutex::default(),
+            names: AtomicU32::new(0),
+        }
     }
 
     /// The hardware address for an interface of this name: locally administered (`02`), then `m`, the node's
@@ -138,5 +149,10 @@ impl Node {
         let interface = *interfaces.entry(interface.to_owned()).or_insert(next);
         let ([a, b], [c, d]) = (self.number.to_be_bytes(), interface.to_be_bytes());
         [0x02, 0x6d, a, b, c, d]
+    }
+
+    /// A name for an interface that nobody else asks for.
+    pub(crate) fn next_name(&self) -> String {
+        format!("w{}", self.names.fetch_add(1, Relaxed))
     }
 }

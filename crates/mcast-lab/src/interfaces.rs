@@ -28,9 +28,6 @@ impl Host {
     pub fn connect(&self, name: &str, switch: &Switch, addresses: &[&str]) -> Result<Port, LabError> {
         let addresses = InterfaceAddress::parse_all(addresses)?;
         let socket = switch.add_port(self, name)?;
-        if self.node.routes_multicast {
-            switch.lead_to_router(socket.index)?;
-        }
         let port = self.node.settle_port(name, addresses)?;
         switch.wait_forwarding(&socket)?;
         Ok(port)

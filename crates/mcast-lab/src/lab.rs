@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    Host, InterfaceAddress, LabError, LabErrorKind, Port, Switch, SwitchOptions, birthplace::Birthplace,
-    command::Children, host::Node, namespace::Namespace, netlink::VethEnd,
+    BadLink, Host, Impairment, InterfaceAddress, LabError, LabErrorKind, Port, Router, Switch, SwitchOptions,
+    birthplace::Birthplace, command::Children, host::Node, namespace::Namespace, netlink::VethEnd,
+    router::Routing,
 };
 
 /// What every host starts with, whatever the machine has set for itself: some kernels hand the machine's
@@ -27,6 +28,24 @@ const HOST_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv6/conf/default/router_solicitations", "0"),
 ];
 
+/// What a router starts with. Forwarding must come first: it resets what else is set for IPv4.
+const ROUTER_SYSCTLS: &[(&str, &str)] = &[
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv4/conf/all/promote_secondaries", "1"),
+    ("net/ipv4/conf/default/promote_secondaries", "1"),
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+];
+
+/// The inner ends of bad links must not say anything themselves.
+const BACKSTAGE_SYSCTLS: &[(&str, &str)] =
+    &[("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1")];
+
 /// A switch's sockets have no addresses; only its bridge has one, to query from.
 const SWITCH_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv6/conf/all/accept_dad", "0"),
@@ -44,6 +63,10 @@ pub struct Lab {
     birthplace: Birthplace,
     children: Arc<Children>,
     nodes: Mutex<HashMap<String, Arc<Node>>>,
+    /// Where bad links have their inner ends; made with the first of them.
+    backstage: Mutex<Option<Arc<Node>>>,
+    bad_links: Mutex<Vec<BadLink>>,
+    routing: Mutex<Vec<Arc<Routing>>>,
 }
 
 impl Lab {
@@ -53,7 +76,14 @@ impl Lab {
     ///
     /// [`LabErrorKind::Refused`] where this user may not make network namespaces.
     pub fn new() -> Result<Self, LabError> {
-        Ok(Self { birthplace: Birthplace::find()?, children: Arc::default(), nodes: Mutex::default() })
+        Ok(Self {
+            birthplace: Birthplace::find()?,
+            children: Arc::default(),
+            nodes: Mutex::default(),
+            backstage: Mutex::default(),
+            bad_links: Mutex::default(),
+            routing: Mutex::default(),
+        })
     }
 
     /// Adds a host, with the loopback interface up and nothing else.
@@ -81,6 +111,17 @@ impl Lab {
     /// As for [`host`](Self::host).
     pub fn switch_with(&self, name: &str, options: SwitchOptions) -> Result<Switch, LabError> {
         Switch::new(self.node(name, SWITCH_SYSCTLS, false)?, &options)
+    }
+
+    /// Adds a router, without interfaces.
+    ///
+    /// # Errors
+    ///
+    /// As for [`host`](Self::host); a kernel without multicast routing (`CONFIG_IP_MROUTE`, `CONFIG_IPV6_MROUTE`).
+    pub fn router(&self, name: &str) -> Result<Router, LabError> {
+        let router = Router::new(self.node(name, ROUTER_SYSCTLS, true)?)?;
+        lock(&self.routing).push(router.routing());
+        Ok(router)
     }
 
     /// Connects two hosts, or one to itself, by a cable, and waits until it carries traffic.
@@ -118,13 +159,68 @@ impl Lab {
         Ok((a_port, b_port))
     }
 
+    /// Connects two hosts by a bad cable. Its interfaces leave no work to their devices (see [`Offload`]).
+    ///
+    /// # Errors
+    ///
+    /// As for [`link`](Self::link); an impossible impairment.
+    ///
+    /// [`Offload`]: crate::Offload
+    #[expect(clippy::too_many_arguments, reason = "two ends, as in `link`, and how bad it is")]
+    pub fn bad_link(
+        &self,
+        a: &Host,
+        a_interface: &str,
+        a_addresses: &[&str],
+        b: &Host,
+        b_interface: &str,
+        b_addresses: &[&str],
+        impairment: Impairment,
+    ) -> Result<BadLink, LabError> {
+        let a = (a, a_interface, a_addresses);
+        let b = (b, b_interface, b_addresses);
+        let (link, _, _) = BadLink::between(self.backstage()?, a, b, impairment)?;
+        lock(&self.bad_links).push(link.clone());
+        Ok(link)
+    }
+
+    /// Connects a host to a switch by a bad cable; [`Direction::Forth`](crate::Direction::Forth) is towards the
+    /// switch.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Host::connect`]; an impossible impairment.
+    pub fn connect_badly(
+        &self,
+        host: &Host,
+        interface: &str,
+        switch: &Switch,
+        addresses: &[&str],
+        impairment: Impairment,
+    ) -> Result<(Port, BadLink), LabError> {
+        let host = (host, interface, addresses);
+        let (link, port) = BadLink::to_switch(self.backstage()?, host, switch, impairment)?;
+        lock(&self.bad_links).push(link.clone());
+        Ok((port, link))
+    }
+
+    fn backstage(&self) -> Result<Arc<Node>, LabError> {
+        let mut backstage = lock(&self.backstage);
+        if let Some(node) = &*backstage {
+            return Ok(Arc::clone(node));
+        }
+        let namespace = Namespace::new(self.birthplace, "the inside of bad links", BACKSTAGE_SYSCTLS)?;
+        let node = Arc::new(Node::new(namespace, Arc::clone(&self.children), 0, false));
+        Ok(Arc::clone(backstage.insert(node)))
+    }
+
     fn node(
         &self,
         name: &str,
         sysctls: &[(&str, &str)],
         routes_multicast: bool,
     ) -> Result<Arc<Node>, LabError> {
-        let mut nodes = self.nodes();
+        let mut nodes = lock(&self.nodes);
         let operation = || format!("add '{name}' to the lab");
         if nodes.contains_key(name) {
             return Err(LabError::new(operation(), LabErrorKind::Taken("the name is taken".to_owned())));
@@ -137,15 +233,18 @@ impl Lab {
         nodes.insert(name.to_owned(), Arc::clone(&node));
         Ok(node)
     }
-
-    fn nodes(&self) -> MutexGuard<'_, HashMap<String, Arc<Node>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
         self.children.end();
-        self.nodes().values().for_each(|node| node.namespace.end());
+        lock(&self.routing).iter().for_each(|routing| routing.end());
+        lock(&self.bad_links).iter().for_each(BadLink::end);
+        let nodes = lock(&self.nodes);
+        nodes.values().chain(&*lock(&self.backstage)).for_each(|node| node.namespace.end());
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

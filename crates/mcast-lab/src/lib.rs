@@ -37,27 +37,39 @@
 #![cfg(target_os = "linux")]
 
 mod address;
+mod bad_link;
 mod birthplace;
 mod command;
 mod error;
+mod frame;
 mod host;
+mod impairment;
 mod interfaces;
 mod lab;
+mod lane;
 mod namespace;
 mod netlink;
+mod offload;
 mod port;
+mod pump;
+mod router;
+mod routing_table;
 mod switch;
 #[allow(unsafe_code)]
 mod sys;
 mod worker;
 
 pub use address::{AddressError, InterfaceAddress};
+pub use bad_link::{BadLink, LinkStatistics};
 pub use birthplace::enter;
 pub use command::{Child, Command};
 pub use error::{LabError, LabErrorKind};
 pub use host::Host;
+pub use impairment::{Direction, Fate, Impairment, Scope};
 pub use lab::Lab;
+pub use offload::Offload;
 pub use port::Port;
+pub use router::{RouteGroup, Router};
 pub use switch::{Member, Switch, SwitchOptions};
 
 /// The result of everything that can fail in a lab.

@@ -325,9 +325,20 @@ impl Switch {
             || format!("connect {interface} of '{}' to the switch '{}'", host.name(), self.name());
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, Some(self.bridge)), operation)?;
         let index = self.node.interface_index(&socket)?;
+        let socket = Socket { name: socket, index };
+        self.plugged(&socket, host, interface)?;
+        Ok(socket)
+    }
+
+    /// Notes what is behind a socket, and marks it if that is a router, which then gets every group.
+    pub(crate) fn plugged(&self, socket: &Socket, host: &Host, interface: &str) -> Result<(), LabError> {
         let behind = (host.name().to_owned(), interface.to_owned());
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner).behind.insert(index, behind);
-        Ok(Socket { name: socket, index })
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).behind.insert(socket.index, behind);
+        if !host.node.routes_multicast {
+            return Ok(());
+        }
+        let operation = || format!("mark a router's port of the switch '{}'", self.name());
+        self.node.namespace.netlink(|netlink| netlink.set_router_port(socket.index), operation)
     }
 
     /// Waits until a socket passes frames on. Its host may notice the carrier before the bridge does.
@@ -335,13 +346,13 @@ impl Switch {
         self.node.wait_for_link(&socket.name, |netlink| Ok(netlink.link(&socket.name)?.forwarding))
     }
 
-    /// Marks a socket as leading to a multicast router: it gets every group.
-    pub(crate) fn lead_to_router(&self, socket: u32) -> Result<(), LabError> {
-        let operation = || format!("mark a router's port of the switch '{}'", self.name());
-        self.node.namespace.netlink(|netlink| netlink.set_router_port(socket), operation)
+    /// The index of the bridge.
+    pub(crate) fn bridge(&self) -> u32 {
+        self.bridge
     }
 
-    fn next_socket(&self) -> String {
+    /// A name for another socket.
+    pub(crate) fn next_socket(&self) -> String {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.made += 1;
         format!("p{}", ports.made)

@@ -1,8 +1,13 @@
 //! Everything unsafe: thin, safe doors to system calls that neither std nor the netlink crates offer.
 
+pub(crate) mod ethernet;
+pub(crate) mod multicast_routing;
 pub(crate) mod namespace;
+pub(crate) mod offload;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod scoped;
+mod socket_option;
 pub(crate) mod warden;
 
 use std::io;

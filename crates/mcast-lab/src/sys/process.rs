@@ -3,11 +3,10 @@
 use std::{
     io,
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        fd::{FromRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process,
-    time::Duration,
 };
 
 use super::check;
@@ -46,22 +45,6 @@ pub(crate) fn descriptor_of(id: u32) -> io::Result<OwnedFd> {
     let descriptor = check(descriptor as libc::c_int)?;
     // SAFETY: the kernel has just made this descriptor, for nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-/// Waits until the descriptor is readable; false when the time is over first.
-pub(crate) fn wait_readable(descriptor: &OwnedFd, timeout: Option<Duration>) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let timeout = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
-    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: one pollfd, and a timeout that is null or outlives the call.
-    match check(unsafe { libc::ppoll(&mut poll, 1, timeout, std::ptr::null()) }) {
-        Ok(ready) => Ok(ready > 0),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Sends a signal to a process that has not been waited for yet.

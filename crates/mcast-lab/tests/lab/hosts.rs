@@ -1,35 +1,13 @@
 //! Hosts on switches and cables: datagrams really cross, and hosts are what they seem.
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    time::{Duration, Instant},
+    net::{Ipv4Addr, SocketAddrV6, UdpSocket},
+    time::Instant,
 };
 
-use mcast_lab::{Host, Lab, LabErrorKind, Port};
+use mcast_lab::{Lab, LabErrorKind, SwitchOptions};
 
-const PATIENCE: Duration = Duration::from_secs(5);
-const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
-
-fn receiver_v4(host: &Host, port: &Port, group: Ipv4Addr) -> UdpSocket {
-    let socket = host.run(|| UdpSocket::bind((group, 5000)).unwrap()).unwrap();
-    socket.join_multicast_v4(&group, &port.ipv4().unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
-fn sender_v4(host: &Host, port: &Port) -> UdpSocket {
-    let socket = host.run(|| UdpSocket::bind((port.ipv4().unwrap(), 0)).unwrap()).unwrap();
-    host.add_route("224.0.0.0/4", &port.name).unwrap();
-    socket
-}
-
-fn hear(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = [0; 2048];
-    let (length, from) = socket.recv_from(&mut buffer).unwrap();
-    (buffer[..length].to_vec(), from)
-}
+use super::sockets::{GROUP, PATIENCE, assert_silent, hear, receiver, sender};
 
 #[test]
 fn multicast_crosses_a_switch() {
@@ -39,8 +17,8 @@ fn multicast_crosses_a_switch() {
     let a0 = a.connect("eth0", &lan, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
     let b0 = b.connect("eth0", &lan, &["10.0.0.2/24", "fd00::2/64"]).unwrap();
 
-    let receiver = receiver_v4(&b, &b0, GROUP);
-    sender_v4(&a, &a0).send_to(b"hello", (GROUP, 5000)).unwrap();
+    let receiver = receiver(&b, &b0, GROUP);
+    sender(&a, &a0).send(GROUP, b"hello");
 
     let (payload, from) = hear(&receiver);
     assert_eq!((payload.as_slice(), from.ip()), (b"hello".as_slice(), a0.addresses[0].address));
@@ -53,14 +31,10 @@ fn ipv6_multicast_crosses_a_switch() {
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     let a0 = a.connect("eth0", &lan, &["fd00::1/64"]).unwrap();
     let b0 = b.connect("eth0", &lan, &["fd00::2/64"]).unwrap();
-    let group: Ipv6Addr = "ff15::1234".parse().unwrap();
+    let group = "ff15::1234".parse().unwrap();
 
-    let receiver = b.run(|| UdpSocket::bind((group, 5000)).unwrap()).unwrap();
-    receiver.join_multicast_v6(&group, b0.index).unwrap();
-    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
-    let sender = a.run(|| UdpSocket::bind((a0.ipv6().unwrap(), 0)).unwrap()).unwrap();
-    let destination = std::net::SocketAddrV6::new(group, 5000, 0, a0.index);
-    sender.send_to(b"six", destination).unwrap();
+    let receiver = receiver(&b, &b0, group);
+    sender(&a, &a0).send(group, b"six");
 
     let (payload, from) = hear(&receiver);
     assert_eq!((payload.as_slice(), from.ip()), (b"six".as_slice(), a0.addresses[0].address));
@@ -75,7 +49,7 @@ fn link_local_addresses_are_usable_at_once_and_predictable() {
     let receiver = b.run(|| UdpSocket::bind("[::]:5000").unwrap()).unwrap();
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let sender = a.run(|| UdpSocket::bind("[::]:0").unwrap()).unwrap();
-    sender.send_to(b"x", std::net::SocketAddrV6::new(b0.link_local(), 5000, 0, a0.index)).unwrap();
+    sender.send_to(b"x", SocketAddrV6::new(b0.link_local(), 5000, 0, a0.index)).unwrap();
 
     assert_eq!(hear(&receiver).1.ip(), a0.link_local());
 }
@@ -150,8 +124,8 @@ fn macvlans_and_bridges_live_in_hosts() {
     b.connect("eth0", &lan, &[]).unwrap();
     let b0 = b.bridge("br0", &["eth0"], &["10.0.0.2/24"]).unwrap();
 
-    let receiver = receiver_v4(&b, &b0, GROUP);
-    sender_v4(&a, &a0).send_to(b"stacked", (GROUP, 5000)).unwrap();
+    let receiver = receiver(&b, &b0, GROUP);
+    sender(&a, &a0).send(GROUP, b"stacked");
     assert_eq!(hear(&receiver).0, b"stacked");
 }
 
@@ -165,7 +139,7 @@ fn sysctls_and_tables_are_the_hosts_own() {
     assert_eq!(b.read_sysctl("net/ipv4/conf/all/rp_filter").unwrap(), "0");
 
     let socket = a.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
-    socket.join_multicast_v4(&GROUP, &Ipv4Addr::new(10, 0, 0, 1)).unwrap();
+    socket.join_multicast_v4(&Ipv4Addr::new(239, 1, 2, 3), &Ipv4Addr::new(10, 0, 0, 1)).unwrap();
     assert!(a.read_proc_net("igmp").unwrap().contains("030201EF"));
     assert!(!b.read_proc_net("igmp").unwrap().contains("030201EF"));
 }
@@ -192,6 +166,7 @@ fn what_outlives_its_lab_says_so() {
 
 #[test]
 fn twenty_labs_stand_side_by_side() {
+    let all_have_heard = std::sync::Barrier::new(20);
     std::thread::scope(|scope| {
         let one = || {
             let lab = Lab::new().unwrap();
@@ -199,13 +174,12 @@ fn twenty_labs_stand_side_by_side() {
             let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
             let a0 = a.connect("eth0", &lan, &["10.0.0.1/24"]).unwrap();
             let b0 = b.connect("eth0", &lan, &["10.0.0.2/24"]).unwrap();
-            let receiver = receiver_v4(&b, &b0, GROUP);
-            let sender = sender_v4(&a, &a0);
+            let receiver = receiver(&b, &b0, GROUP);
             let number = format!("{:?}", std::thread::current().id());
-            sender.send_to(number.as_bytes(), (GROUP, 5000)).unwrap();
+            sender(&a, &a0).send(GROUP, number.as_bytes());
             assert_eq!(hear(&receiver).0, number.as_bytes());
-            receiver.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            receiver.recv_from(&mut [0; 16]).unwrap_err();
+            all_have_heard.wait();
+            assert_silent(&receiver);
         };
         let labs: Vec<_> = (0..20).map(|_| scope.spawn(one)).collect();
         labs.into_iter().for_each(|lab| lab.join().unwrap());
@@ -217,7 +191,7 @@ fn four_hosts_stand_quickly() {
     Lab::new().unwrap();
     let start = Instant::now();
     let lab = Lab::new().unwrap();
-    let lan = lab.switch_with("lan", mcast_lab::SwitchOptions::managed()).unwrap();
+    let lan = lab.switch_with("lan", SwitchOptions::managed()).unwrap();
     for number in 1..=4 {
         let host = lab.host(&format!("h{number}")).unwrap();
         host.connect("eth0", &lan, &[&format!("10.0.0.{number}/24"), &format!("fd00::{number}/64")]).unwrap();

@@ -1,0 +1,173 @@
+//! Frames on an interface: a packet socket that receives into a ring shared with the kernel (TPACKET_V2).
+//!
+//! The ring's size does not depend on `net.core.rmem_max`, which an ordinary user cannot pass.
+
+use std::{
+    io, mem,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    ptr,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{check, socket_option};
+
+/// Room for a frame of 1,514 bytes behind the kernel's own header.
+const SLOT: usize = 2048;
+const SLOTS: usize = 4096;
+const BLOCK: usize = 1 << 16;
+
+/// All the frames that arrive at an interface, and a way to send others.
+#[derive(Debug)]
+pub(crate) struct FrameSocket {
+    socket: OwnedFd,
+    ring: Ring,
+    next: usize,
+}
+
+/// A frame in the ring; its place goes back to the kernel when this is dropped.
+pub(crate) struct Frame<'a> {
+    bytes: &'a [u8],
+    /// The length on the wire; more than there are bytes if the frame did not fit.
+    pub(crate) length: usize,
+    status: &'a AtomicU32,
+}
+
+#[derive(Debug)]
+struct Ring(*mut u8);
+
+// SAFETY: the mapping belongs to the ring alone, and is reached by `&mut FrameSocket` only.
+unsafe impl Send for Ring {}
+
+impl FrameSocket {
+    /// Opens a socket on the interface of this index in the calling thread's namespace.
+    pub(crate) fn open(index: u32) -> io::Result<Self> {
+        let index = index.try_into().map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+        // Protocol 0: nothing is received before the bind.
+        let socket = socket_option::open(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+        let set = |name, value| socket_option::set(socket.as_fd(), libc::SOL_PACKET, name, &value);
+        set(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
+        // What is sent here must not come back as received.
+        set(libc::PACKET_IGNORE_OUTGOING, 1)?;
+        set(libc::PACKET_QDISC_BYPASS, 1)?;
+        let ring = Ring::new(&socket)?;
+        listen_to_all(&socket, index)?;
+        Ok(Self { socket, ring, next: 0 })
+    }
+
+    /// The next frame, if one has arrived.
+    pub(crate) fn next(&mut self) -> Option<Frame<'_>> {
+        let frame = self.ring.frame(self.next)?;
+        self.next = (self.next + 1) % SLOTS;
+        Some(frame)
+    }
+
+    /// Sends a whole Ethernet frame.
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // SAFETY: the pointer and the length are those of a slice.
+        let sent = unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// How many frames the ring had no room for since the last call.
+    pub(crate) fn overruns(&self) -> io::Result<u64> {
+        let statistics: libc::tpacket_stats =
+            socket_option::read(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+        Ok(statistics.tp_drops.into())
+    }
+
+    /// Takes the socket's pending error, such as that its interface went down, so that waiting works again.
+    pub(crate) fn clear_error(&self) {
+        let _: io::Result<libc::c_int> =
+            socket_option::read(self.socket.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR);
+    }
+}
+
+impl AsFd for FrameSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Ring {
+    fn new(socket: &OwnedFd) -> io::Result<Self> {
+        let request = libc::tpacket_req {
+            tp_block_size: BLOCK as u32,
+            tp_block_nr: (SLOT * SLOTS / BLOCK) as u32,
+            tp_frame_size: SLOT as u32,
+            tp_frame_nr: SLOTS as u32,
+        };
+        socket_option::set(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping of the ring that has just been made, as long as the ring.
+        let start = unsafe {
+            libc::mmap(ptr::null_mut(), SLOT * SLOTS, protection, libc::MAP_SHARED, socket.as_raw_fd(), 0)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(start.cast()))
+    }
+
+    /// The frame in a slot, if the kernel has given it to us.
+    fn frame(&mut self, slot: usize) -> Option<Frame<'_>> {
+        let start = self.0.wrapping_add(slot * SLOT);
+        let header: *const libc::tpacket2_hdr = start.cast_const().cast();
+        // SAFETY: the slot begins with a header, aligned to 16 bytes; its first word is shared with the kernel
+        // and only reached atomically.
+        let status = unsafe { AtomicU32::from_ptr(start.cast()) };
+        if status.load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
+            return None;
+        }
+        // SAFETY: the kernel has finished writing the slot (acquired above) and leaves it alone until it is given
+        // back. The fields after the status are read one by one, without a reference to the whole header.
+        let (length, kept, offset) = unsafe {
+            let length = ptr::addr_of!((*header).tp_len).read() as usize;
+            let kept = ptr::addr_of!((*header).tp_snaplen).read() as usize;
+            (length, kept, usize::from(ptr::addr_of!((*header).tp_mac).read()))
+        };
+        let kept = kept.min(SLOT.saturating_sub(offset));
+        // SAFETY: as above; offset and length lie within the slot.
+        let bytes = unsafe { std::slice::from_raw_parts(start.wrapping_add(offset.min(SLOT)), kept) };
+        Some(Frame { bytes, length, status })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, and no frame borrows from it any more.
+        unsafe { libc::munmap(self.0.cast(), SLOT * SLOTS) };
+    }
+}
+
+impl std::ops::Deref for Frame<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        self.status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
+    }
+}
+
+/// Makes the socket receive every frame of an interface, whomever it is for.
+fn listen_to_all(socket: &OwnedFd, index: libc::c_int) -> io::Result<()> {
+    let promiscuous = libc::packet_mreq {
+        mr_ifindex: index,
+        mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    socket_option::set(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &promiscuous)?;
+    // SAFETY: all zeroes is a value of it.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::c_ushort;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = index;
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address and its length; both outlive the call.
+    check(unsafe { libc::bind(socket.as_raw_fd(), ptr::from_ref(&address).cast(), length) }).map(drop)
+}

@@ -1,0 +1,246 @@
+//! The kernel's multicast routing: `linux/mroute.h` and `linux/mroute6.h`, which libc does not have.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use super::socket_option::{self, Plain};
+
+const INIT: libc::c_int = 200;
+const ADD_INTERFACE: libc::c_int = 202;
+const ADD_ENTRY: libc::c_int = 204;
+const DELETE_ENTRY: libc::c_int = 205;
+
+/// The kernel can route between this many interfaces (`MAXVIFS`, `MAXMIFS`).
+pub(crate) const MOST_INTERFACES: u16 = 32;
+
+const VIFF_USE_IFINDEX: u8 = 8;
+/// The message type of both families for a datagram that no entry matches (`IGMPMSG_NOCACHE`, `MRT6MSG_NOCACHE`).
+const NO_ENTRY: u8 = 1;
+/// `ICMP6_FILTER`, and the filter that blocks all 256 types.
+const ICMP6_FILTER: libc::c_int = 1;
+const BLOCK_ALL: Icmp6Filter = Icmp6Filter([u32::MAX; 8]);
+
+/// An IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// Who may tell the kernel of a namespace how to route groups of one family: one socket at a time.
+#[derive(Debug)]
+pub(crate) struct RoutingSocket {
+    socket: OwnedFd,
+    family: Family,
+}
+
+/// A datagram for which the kernel has no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Miss {
+    pub(crate) source: IpAddr,
+    pub(crate) group: IpAddr,
+    /// The number of the interface it came in by.
+    pub(crate) arrived: u16,
+}
+
+/// Where the kernel sends what a source sends to a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) source: IpAddr,
+    pub(crate) group: IpAddr,
+    pub(crate) from: u16,
+    /// Numbers of interfaces, each with the hop limit that a datagram must exceed.
+    pub(crate) to: Vec<(u16, u8)>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Vifctl {
+    number: u16,
+    flags: u8,
+    threshold: u8,
+    rate_limit: u32,
+    index: libc::c_int,
+    remote: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Mfcctl {
+    origin: [u8; 4],
+    group: [u8; 4],
+    parent: u16,
+    thresholds: [u8; MOST_INTERFACES as usize],
+    counters: [libc::c_uint; 3],
+    expire: libc::c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Mif6ctl {
+    number: u16,
+    flags: u8,
+    threshold: u8,
+    index: u16,
+    rate_limit: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Mf6cctl {
+    origin: libc::sockaddr_in6,
+    group: libc::sockaddr_in6,
+    parent: u16,
+    set: [u32; 8],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Icmp6Filter([u32; 8]);
+
+// SAFETY: integers only.
+unsafe impl Plain for Vifctl {}
+// SAFETY: integers and arrays of them only.
+unsafe impl Plain for Mfcctl {}
+// SAFETY: integers only.
+unsafe impl Plain for Mif6ctl {}
+// SAFETY: integers, arrays and structs of them only.
+unsafe impl Plain for Mf6cctl {}
+// SAFETY: integers only.
+unsafe impl Plain for Icmp6Filter {}
+
+impl RoutingSocket {
+    /// Opens the socket in the calling thread's namespace and takes over the routing there.
+    pub(crate) fn open(family: Family) -> io::Result<Self> {
+        let (domain, protocol) = match family {
+            Family::V4 => (libc::AF_INET, libc::IPPROTO_IGMP),
+            Family::V6 => (libc::AF_INET6, libc::IPPROTO_ICMPV6),
+        };
+        let socket = socket_option::open(domain, libc::SOCK_RAW | libc::SOCK_NONBLOCK, protocol)?;
+        if family == Family::V6 {
+            // The kernel's messages pass the filter; ICMPv6 from the network is none of ours.
+            socket_option::set(socket.as_fd(), libc::IPPROTO_ICMPV6, ICMP6_FILTER, &BLOCK_ALL)?;
+        }
+        let routing = Self { socket, family };
+        routing.set(INIT, &1)?;
+        Ok(routing)
+    }
+
+    /// Gives an interface its number among those that groups are routed between.
+    pub(crate) fn add_interface(&self, number: u16, index: u32) -> io::Result<()> {
+        let invalid = |_| io::Error::from_raw_os_error(libc::EINVAL);
+        match self.family {
+            Family::V4 => {
+                let index = index.try_into().map_err(invalid)?;
+                let flags = VIFF_USE_IFINDEX;
+                let vif = Vifctl { number, flags, threshold: 1, rate_limit: 0, index, remote: 0 };
+                self.set(ADD_INTERFACE, &vif)
+            }
+            Family::V6 => {
+                let index = index.try_into().map_err(invalid)?;
+                self.set(ADD_INTERFACE, &Mif6ctl { number, flags: 0, threshold: 1, index, rate_limit: 0 })
+            }
+        }
+    }
+
+    /// Adds an entry, or replaces the one for the same source and group.
+    pub(crate) fn add_entry(&self, entry: &Entry) -> io::Result<()> {
+        self.change_entry(ADD_ENTRY, entry)
+    }
+
+    pub(crate) fn delete_entry(&self, entry: &Entry) -> io::Result<()> {
+        self.change_entry(DELETE_ENTRY, entry)
+    }
+
+    /// The next datagram that the kernel does not know how to route; `None` when there is none now.
+    pub(crate) fn next_miss(&self) -> io::Result<Option<Miss>> {
+        let mut buffer = [0_u8; 2048];
+        loop {
+            // SAFETY: the kernel writes at most as many bytes as the buffer has.
+            let length =
+                unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+            let Ok(length) = usize::try_from(length) else {
+                let error = io::Error::last_os_error();
+                return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+            };
+            // IGMP from the network comes by the same socket.
+            if let Some(miss) = self.parse(&buffer[..length]) {
+                return Ok(Some(miss));
+            }
+        }
+    }
+
+    fn change_entry(&self, option: libc::c_int, entry: &Entry) -> io::Result<()> {
+        match (entry.source, entry.group) {
+            (IpAddr::V4(source), IpAddr::V4(group)) => self.set(option, &v4_entry(source, group, entry)),
+            (IpAddr::V6(source), IpAddr::V6(group)) => self.set(option, &v6_entry(source, group, entry)),
+            _ => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
+        }
+    }
+
+    /// `struct igmpmsg` has a zero where an IPv4 header has its protocol; `struct mrt6msg` begins with a zero,
+    /// which is no type of ICMPv6.
+    fn parse(&self, bytes: &[u8]) -> Option<Miss> {
+        match self.family {
+            Family::V4 => {
+                let (kind, zero) = (*bytes.get(8)?, *bytes.get(9)?);
+                let arrived = u16::from_le_bytes([*bytes.get(10)?, *bytes.get(11)?]);
+                let source = Ipv4Addr::from(*bytes.get(12..)?.first_chunk::<4>()?).into();
+                let group = Ipv4Addr::from(*bytes.get(16..)?.first_chunk::<4>()?).into();
+                (kind == NO_ENTRY && zero == 0).then_some(Miss { source, group, arrived })
+            }
+            Family::V6 => {
+                let (zero, kind) = (*bytes.first()?, *bytes.get(1)?);
+                let arrived = u16::from_ne_bytes([*bytes.get(2)?, *bytes.get(3)?]);
+                let source = Ipv6Addr::from(*bytes.get(8..)?.first_chunk::<16>()?).into();
+                let group = Ipv6Addr::from(*bytes.get(24..)?.first_chunk::<16>()?).into();
+                (kind == NO_ENTRY && zero == 0).then_some(Miss { source, group, arrived })
+            }
+        }
+    }
+
+    fn set<T: Plain>(&self, option: libc::c_int, value: &T) -> io::Result<()> {
+        let level = match self.family {
+            Family::V4 => libc::IPPROTO_IP,
+            Family::V6 => libc::IPPROTO_IPV6,
+        };
+        socket_option::set(self.socket.as_fd(), level, option, value)
+    }
+}
+
+impl AsFd for RoutingSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn v4_entry(source: Ipv4Addr, group: Ipv4Addr, entry: &Entry) -> Mfcctl {
+    let mut thresholds = [0; MOST_INTERFACES as usize];
+    for &(number, threshold) in &entry.to {
+        thresholds[usize::from(number)] = threshold;
+    }
+    let (origin, group) = (source.octets(), group.octets());
+    Mfcctl { origin, group, parent: entry.from, thresholds, counters: [0; 3], expire: 0 }
+}
+
+/// An IPv6 entry knows no thresholds: the hop limit must exceed 1.
+fn v6_entry(source: Ipv6Addr, group: Ipv6Addr, entry: &Entry) -> Mf6cctl {
+    let mut set = [0; 8];
+    for &(number, _) in &entry.to {
+        set[usize::from(number) / 32] |= 1 << (number % 32);
+    }
+    Mf6cctl { origin: socket_address(source), group: socket_address(group), parent: entry.from, set }
+}
+
+fn socket_address(address: Ipv6Addr) -> libc::sockaddr_in6 {
+    libc::sockaddr_in6 {
+        sin6_family: libc::AF_INET6 as libc::sa_family_t,
+        sin6_port: 0,
+        sin6_flowinfo: 0,
+        sin6_addr: libc::in6_addr { s6_addr: address.octets() },
+        sin6_scope_id: 0,
+    }
+}

@@ -1,0 +1,62 @@
+//! Socket options.
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use super::check;
+
+/// A type that the kernel may read as bytes and write any bytes into.
+///
+/// # Safety
+///
+/// It is plain old data: no pointers, and every pattern of bits is a value.
+pub(crate) unsafe trait Plain: Copy {}
+
+// SAFETY: an integer.
+unsafe impl Plain for libc::c_int {}
+// SAFETY: integers only.
+unsafe impl Plain for libc::tpacket_req {}
+// SAFETY: integers only.
+unsafe impl Plain for libc::tpacket_stats {}
+// SAFETY: integers and an array of bytes.
+unsafe impl Plain for libc::packet_mreq {}
+
+pub(crate) fn set<T: Plain>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of a value that outlives the call.
+    check(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length)
+    })
+    .map(drop)
+}
+
+pub(crate) fn read<T: Plain>(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
+    // SAFETY: all zeroes is a value of a `Plain` type.
+    let mut value: T = unsafe { mem::zeroed() };
+    let mut length = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into a value that is that long.
+    check(unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, name, std::ptr::from_mut(&mut value).cast(), &mut length)
+    })?;
+    Ok(value)
+}
+
+/// Opens a socket that other programs do not inherit.
+pub(crate) fn open(
+    domain: libc::c_int,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: no pointers.
+    let socket = check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the kernel has just made this descriptor, for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(socket) })
+}

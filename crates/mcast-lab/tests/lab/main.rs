@@ -1,0 +1,11 @@
+//! Labs against the real kernel.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod bad_links;
+mod commands;
+mod hosts;
+mod ordinary_user;
+mod routers;
+mod sockets;
+mod switches;

@@ -1,0 +1,69 @@
+//! Sockets for the tests.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    time::Duration,
+};
+
+use mcast_lab::{Host, Port};
+
+/// How long something may take that does happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PORT: u16 = 5000;
+pub(crate) const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3));
+
+/// A socket bound to a group that it has joined on an interface of a host.
+pub(crate) fn receiver(host: &Host, port: &Port, group: IpAddr) -> UdpSocket {
+    let socket = host.run(|| UdpSocket::bind((group, PORT)).unwrap()).unwrap();
+    match group {
+        IpAddr::V4(group) => socket.join_multicast_v4(&group, &port.ipv4().unwrap()).unwrap(),
+        IpAddr::V6(group) => socket.join_multicast_v6(&group, port.index).unwrap(),
+    }
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// A socket that sends from an interface of a host.
+pub(crate) struct Sender {
+    socket: UdpSocket,
+    scope: u32,
+}
+
+pub(crate) fn sender(host: &Host, port: &Port) -> Sender {
+    if port.ipv4().is_some() {
+        host.add_route("224.0.0.0/4", &port.name).unwrap();
+    }
+    let address = if port.ipv4().is_some() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = host.run(|| UdpSocket::bind(address).unwrap()).unwrap();
+    Sender { socket, scope: port.index }
+}
+
+impl Sender {
+    pub(crate) fn send(&self, group: IpAddr, payload: &[u8]) {
+        match group {
+            IpAddr::V4(group) => self.socket.send_to(payload, (group, PORT)).unwrap(),
+            IpAddr::V6(group) => {
+                self.socket.send_to(payload, SocketAddrV6::new(group, PORT, 0, self.scope)).unwrap()
+            }
+        };
+    }
+
+    pub(crate) fn set_hop_limit(&self, hop_limit: u32) {
+        // std has no IPv6 hop limit; the tests that need one are about IPv4.
+        self.socket.set_multicast_ttl_v4(hop_limit).unwrap();
+    }
+}
+
+pub(crate) fn hear(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    (buffer[..length].to_vec(), from)
+}
+
+/// Nothing has arrived at this socket. Call it when what should have arrived elsewhere, later, has.
+pub(crate) fn assert_silent(socket: &UdpSocket) {
+    socket.set_nonblocking(true).unwrap();
+    let heard = socket.recv_from(&mut [0; 2048]);
+    socket.set_nonblocking(false).unwrap();
+    assert_eq!(heard.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
