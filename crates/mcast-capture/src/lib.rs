@@ -1,1 +1,50 @@
-//! Being built.
+//! Live capture: the frames of an interface, as they are on the wire.
+//!
+//! A [`Capture`] sees what arrives at an interface and what leaves it, whether anybody on this
+//! machine has joined the group or not. What the kernel does for speed is undone: datagrams that it
+//! carries as one packet (GSO, GRO) come out one by one, VLAN tags that it has taken off are put
+//! back, and a checksum that it has left to the device is said to be so instead of taken for bad.
+//!
+//! ```no_run
+//! use mcast_capture::{Capture, CaptureOptions, Filter};
+//!
+//! let mut capture = Capture::open(CaptureOptions::on_name("eth0").filter(Filter::UdpPort(50001)))?;
+//! while let Some(frame) = capture.next(None)? {
+//!     println!("{}", frame.packet());
+//! }
+//! # Ok::<(), mcast_capture::Error>(())
+//! ```
+//!
+//! # Hearing is not joining
+//!
+//! A capture joins no group: no IGMP or MLD leaves the machine because of it. So a switch that
+//! forwards groups only to members (snooping) may hold back what would have been seen, and the
+//! interface itself may discard the groups that its hardware filter does not know, which
+//! [`CaptureOptions::all_multicast`] or [`CaptureOptions::group`] change.
+//!
+//! # Platforms
+//!
+//! | system | |
+//! |---|---|
+//! | Linux | `AF_PACKET`; needs `CAP_NET_RAW` in the network namespace |
+//! | macOS, FreeBSD | [`ErrorKind::Unsupported`] for now: the BPF devices have yet to be written |
+//! | Windows | [`ErrorKind::Unsupported`]: the system has no such thing without a driver |
+//! | Android and others | [`ErrorKind::Unsupported`] |
+
+mod batch;
+mod capture;
+mod error;
+mod filter;
+mod frame;
+mod options;
+#[allow(unsafe_code)]
+mod sys;
+
+pub use capture::{Capture, Statistics};
+pub use error::{Error, ErrorKind};
+pub use filter::Filter;
+pub use frame::{Direction, Frame};
+pub use options::CaptureOptions;
+
+/// What capturing gives or why it failed.
+pub type Result<T> = std::result::Result<T, Error>;

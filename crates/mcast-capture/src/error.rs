@@ -1,0 +1,125 @@
+//! What failed, on which interface, why, and what to do.
+
+use std::fmt;
+use std::io;
+
+/// What failed, on which interface, why, and what to do about it.
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    operation: &'static str,
+    interface: String,
+    kind: ErrorKind,
+    os: Option<io::Error>,
+}
+
+/// Why it failed, as far as programs can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The right to capture is missing; on Linux it is called `CAP_NET_RAW`.
+    Permission,
+    /// There is no interface of this name or index.
+    NoSuchInterface,
+    /// The interface is down, or went down, or was deleted.
+    InterfaceDown,
+    /// The interface carries neither Ethernet nor plain IP; the number is Linux' `ARPHRD_*`.
+    LinkType(u16),
+    /// This system cannot capture, or not with this option. The text says what it would need.
+    Unsupported(&'static str),
+    /// The system refused for a reason of its own: [`std::error::Error::source`].
+    System,
+}
+
+impl Error {
+    pub(crate) fn new(operation: &'static str, interface: impl fmt::Display, kind: ErrorKind) -> Self {
+        Self(Box::new(Inner { operation, interface: interface.to_string(), kind, os: None }))
+    }
+
+    pub(crate) fn from_os(operation: &'static str, interface: impl fmt::Display, os: io::Error) -> Self {
+        let kind = match os.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            io::ErrorKind::NetworkDown => ErrorKind::InterfaceDown,
+            _ => crate::sys::error_kind(&os),
+        };
+        Self(Box::new(Inner { operation, interface: interface.to_string(), kind, os: Some(os) }))
+    }
+
+    /// Why it failed.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The interface, as the caller named it.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.0.interface
+    }
+
+    /// What helps, where something does.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self.0.kind {
+            ErrorKind::Permission => {
+                "run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM"
+            }
+            ErrorKind::NoSuchInterface => "`mcast interfaces` lists the interfaces there are",
+            ErrorKind::InterfaceDown => "bring the interface up; the capture goes on by itself when it is",
+            ErrorKind::LinkType(_) => "capture on the Ethernet interface below it",
+            ErrorKind::Unsupported(_) | ErrorKind::System => return None,
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { operation, interface, kind, os } = &*self.0;
+        write!(f, "cannot {operation} on {interface}: ")?;
+        match (kind, os) {
+            (ErrorKind::Permission, _) => f.write_str("it needs the right to capture (CAP_NET_RAW)")?,
+            (ErrorKind::NoSuchInterface, _) => f.write_str("there is no such interface")?,
+            (ErrorKind::InterfaceDown, _) => f.write_str("the interface is down")?,
+            (ErrorKind::LinkType(number), _) => {
+                write!(f, "the interface carries neither Ethernet nor plain IP (link type {number})")?;
+            }
+            (ErrorKind::Unsupported(need), _) => f.write_str(need)?,
+            (ErrorKind::System, Some(os)) => os.fmt(f)?,
+            (ErrorKind::System, None) => f.write_str("the system refused")?,
+        }
+        match self.remedy() {
+            Some(remedy) => write!(f, " ({remedy})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.os.as_ref().map(|os| os as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_named_with_the_command_that_grants_it() {
+        let os = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Error::from_os("capture", "eth0", os);
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(
+            error.to_string(),
+            "cannot capture on eth0: it needs the right to capture (CAP_NET_RAW) \
+             (run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM)"
+        );
+    }
+}

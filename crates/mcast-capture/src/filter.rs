@@ -1,0 +1,41 @@
+//! Which frames are wanted.
+
+use mcast_packet::{Checksums, LinkType, Network, Packet, Transport};
+
+/// Which frames are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Filter {
+    /// Every frame.
+    #[default]
+    All,
+    /// IPv4 and IPv6 packets to a group, whatever they carry.
+    Multicast,
+    /// UDP from or to this port. The later fragments of a datagram have no port and are left out.
+    UdpPort(u16),
+    /// IGMP and MLD.
+    Control,
+}
+
+impl Filter {
+    /// Whether the filter admits a frame. Every frame is asked about here, because a filter in the
+    /// kernel sees neither through a second VLAN tag nor through IPv6 extension headers.
+    pub(crate) fn admits(self, bytes: &[u8], link_type: LinkType) -> bool {
+        if self == Self::All {
+            return true;
+        }
+        // Nobody looks at the checksums here, so they need not be computed.
+        let packet = Packet::decode(bytes, link_type, Checksums::LeftToDevice);
+        match (self, packet.network, packet.transport) {
+            (Self::Multicast, Some(Network::Ip(ip)), _) => ip.destination.is_multicast(),
+            (Self::UdpPort(port), _, Some(Transport::Udp(udp))) => {
+                udp.source_port == port || udp.destination_port == port
+            }
+            (Self::Control, Some(Network::Ip(ip)), transport) => {
+                let igmp = ip.source.is_ipv4() && ip.protocol == mcast_packet::protocol::IGMP;
+                igmp || matches!(transport, Some(Transport::Mld(_)))
+            }
+            _ => false,
+        }
+    }
+}

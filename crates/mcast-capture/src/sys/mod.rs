@@ -1,0 +1,26 @@
+//! What captures, one module per platform family, each with the same items:
+//!
+//! - `Socket::open(InterfaceIndex, &CaptureOptions) -> io::Result<Socket>`: from when it returns, the
+//!   system keeps the frames that the options admit, or more;
+//! - `Socket::link_type() -> io::Result<Result<LinkType, u16>>`: the inner error is a type that
+//!   cannot be decoded;
+//! - `Socket::receive(&mut Batch) -> io::Result<()>`: fills the batch without waiting;
+//!   `WouldBlock` when there is nothing;
+//! - `Socket::wait(Option<Duration>) -> io::Result<bool>`: waits until `receive` has something;
+//! - `Socket::take_dropped() -> io::Result<u32>`: packets dropped since the last call;
+//! - `Socket::buffer_size() -> io::Result<usize>`;
+//! - on Unix, `Socket: AsFd`;
+//! - `interface_index(&str) -> io::Result<InterfaceIndex>`;
+//! - `error_kind(&io::Error) -> ErrorKind`, for errors that `io::ErrorKind` does not tell apart;
+//! - `is_unreadable(&io::Error) -> bool`: one packet is lost, the capture goes on;
+//! - `BATCH_BYTES`, the memory that a batch needs, and `LONGEST_FRAME`, the room for one frame.
+
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
+mod platform;
+
+#[cfg(not(target_os = "linux"))]
+#[path = "unsupported.rs"]
+mod platform;
+
+pub(crate) use platform::{BATCH_BYTES, LONGEST_FRAME, Socket, error_kind, interface_index, is_unreadable};

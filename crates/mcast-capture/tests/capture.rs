@@ -1,0 +1,415 @@
+//! Captures in labs: what crosses a wire is seen as it is on the wire, and nothing else.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame};
+use mcast_group::InterfaceIndex;
+use mcast_lab::{Host, Lab, Port};
+use mcast_packet::{ChecksumStatus, MacAddress, UdpFrame};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x123);
+
+/// What a test keeps of a frame.
+#[derive(Debug)]
+struct Seen {
+    text: String,
+    payload: Vec<u8>,
+    checksum: Option<ChecksumStatus>,
+    direction: Direction,
+    cut: bool,
+    length: usize,
+    original_length: usize,
+    time: SystemTime,
+}
+
+impl Seen {
+    fn of(frame: &Frame<'_>) -> Self {
+        let packet = frame.packet();
+        Self {
+            text: packet.to_string(),
+            payload: packet.udp().map(|udp| udp.payload.to_vec()).unwrap_or_default(),
+            checksum: packet.udp().map(|udp| udp.checksum),
+            direction: frame.direction,
+            cut: frame.cut,
+            length: frame.bytes.len(),
+            original_length: frame.original_length,
+            time: frame.time,
+        }
+    }
+}
+
+/// Two hosts with a cable between them.
+struct Cable {
+    /// The hosts live as long as this.
+    _lab: Lab,
+    a: Host,
+    b: Host,
+    a0: Port,
+    b0: Port,
+}
+
+impl Cable {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let ends = (["10.0.0.1/24", "fd00::1/64"], ["10.0.0.2/24", "fd00::2/64"]);
+        let (a0, b0) = lab.link(&a, "eth0", &ends.0, &b, "eth0", &ends.1).unwrap();
+        Self { _lab: lab, a, b, a0, b0 }
+    }
+
+    /// A socket of host a that sends by its only cable.
+    fn sender(&self) -> UdpSocket {
+        self.a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap()
+    }
+}
+
+fn open(host: &Host, port: &Port, filter: Filter) -> Capture {
+    open_with(host, options(port).filter(filter))
+}
+
+fn open_with(host: &Host, options: CaptureOptions) -> Capture {
+    host.run(move || Capture::open(options).unwrap()).unwrap()
+}
+
+fn options(port: &Port) -> CaptureOptions {
+    CaptureOptions::on(InterfaceIndex::new(port.index).unwrap())
+}
+
+fn next(capture: &mut Capture) -> Seen {
+    match capture.next(Some(PATIENCE)).unwrap() {
+        Some(frame) => Seen::of(&frame),
+        None => panic!("no frame within {PATIENCE:?}"),
+    }
+}
+
+/// The next frame whose summary has this in it; others are passed over.
+fn next_with(capture: &mut Capture, text: &str) -> Seen {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let seen = next(capture);
+        if seen.text.contains(text) {
+            return seen;
+        }
+    }
+    panic!("no frame with {text:?} within {PATIENCE:?}");
+}
+
+fn frame(source: IpAddr, group: IpAddr, payload: &[u8]) -> Vec<u8> {
+    let mac = MacAddress([2, 0, 0, 0, 0, 9]);
+    let group = group.try_into().unwrap();
+    let datagram =
+        UdpFrame { mac, source, source_port: 4000, group, destination_port: 5000, hop_limit: 1, payload };
+    let mut buffer = vec![0; 2000];
+    let length = datagram.emit(&mut buffer).unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+/// Puts frames onto host a's cable as they are.
+fn inject(cable: &Cable, frames: &[Vec<u8>]) {
+    const PROGRAM: &str = "import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('eth0', 0))
+for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))";
+    let hexadecimal = |frame: &Vec<u8>| frame.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut python = cable.a.command("python3").unwrap();
+    python.args(["-c", PROGRAM]).args(frames.iter().map(hexadecimal));
+    assert!(python.status().unwrap().success());
+}
+
+#[test]
+fn a_datagram_that_nobody_joined_is_seen_as_it_crosses_the_switch() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    a.connect("eth0", &lan, &["192.168.56.103/24"]).unwrap();
+    let b0 = b.connect("eth0", &lan, &["192.168.56.105/24"]).unwrap();
+    let mut capture = open(&b, &b0, Filter::UdpPort(50001));
+
+    let before = SystemTime::now();
+    let sender = a.run(|| UdpSocket::bind("192.168.56.103:52582").unwrap()).unwrap();
+    sender.send_to(b"Hello, World!", ("224.1.1.5", 50001)).unwrap();
+
+    let seen = next(&mut capture);
+    assert_eq!(seen.text, "Ether / IP / UDP 192.168.56.103:52582 > 224.1.1.5:50001 / Raw");
+    assert_eq!(seen.payload, b"Hello, World!");
+    assert_eq!((seen.direction, seen.cut), (Direction::Multicast, false));
+    assert_eq!((seen.length, seen.original_length), (55, 55));
+    assert!(before <= seen.time && seen.time <= SystemTime::now());
+    assert!(capture.next(Some(Duration::ZERO)).unwrap().is_none());
+    assert_eq!(capture.statistics().unwrap().frames, 1);
+}
+
+#[test]
+fn a_checksum_left_to_the_device_is_not_called_bad() {
+    let cable = Cable::new();
+    let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+    cable.sender().send_to(b"x", (GROUP, 5000)).unwrap();
+    assert_eq!(next(&mut capture).checksum, Some(ChecksumStatus::NotComputed));
+
+    let good = frame([10, 0, 0, 1].into(), GROUP.into(), b"x");
+    let mut bad = good.clone();
+    bad[40] ^= 0xff;
+    inject(&cable, &[good, bad]);
+    assert_eq!(next(&mut capture).checksum, Some(ChecksumStatus::Valid));
+    assert!(next(&mut capture).checksum.unwrap().is_invalid());
+}
+
+#[test]
+fn joins_and_leaves_of_both_families_are_seen_by_both_ends() {
+    let cable = Cable::new();
+    let mut sending = open(&cable.a, &cable.a0, Filter::Control);
+    let mut receiving = open(&cable.b, &cable.b0, Filter::Control);
+    let socket = cable.a.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    let socket_6 = cable.a.run(|| UdpSocket::bind("[::]:0").unwrap()).unwrap();
+
+    socket.join_multicast_v4(&GROUP, &cable.a0.ipv4().unwrap()).unwrap();
+    let join = "Ether / IP / IGMPv3 report 10.0.0.1: join 239.1.2.3 (exclude nobody)";
+    assert_eq!(next_with(&mut sending, join).direction, Direction::Outgoing);
+    assert_eq!(next_with(&mut receiving, join).direction, Direction::Multicast);
+
+    socket.leave_multicast_v4(&GROUP, &cable.a0.ipv4().unwrap()).unwrap();
+    next_with(&mut receiving, "IGMPv3 report 10.0.0.1: leave 239.1.2.3 (include nobody)");
+
+    socket_6.join_multicast_v6(&GROUP_6, cable.a0.index).unwrap();
+    let join = format!("MLDv2 report {}: join ff15::123 (exclude nobody)", cable.a0.link_local());
+    assert_eq!(next_with(&mut sending, &join).direction, Direction::Outgoing);
+    assert_eq!(next_with(&mut receiving, &join).direction, Direction::Multicast);
+}
+
+#[test]
+fn what_the_kernel_carries_as_one_packet_comes_out_as_the_datagrams_of_the_wire() {
+    const PROGRAM: &str = "import socket, sys
+UDP_SEGMENT = 103
+family, group = (socket.AF_INET, '239.1.2.3') if sys.argv[1] == '4' else (socket.AF_INET6, 'ff15::123')
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.bind(('10.0.0.1' if sys.argv[1] == '4' else 'fd00::1', 0))
+if sys.argv[1] == '6': s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex('eth0'))
+s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+s.sendto(bytes(i // 100 for i in range(550)), (group, 5000))
+s.sendto(b'alone', (group, 5000))";
+    let cable = Cable::new();
+    for family in ["4", "6"] {
+        let mut sending = open(&cable.a, &cable.a0, Filter::UdpPort(5000));
+        let mut receiving = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+        let mut python = cable.a.command("python3").unwrap();
+        assert!(python.args(["-c", PROGRAM, family]).status().unwrap().success());
+
+        for (capture, direction) in
+            [(&mut sending, Direction::Outgoing), (&mut receiving, Direction::Multicast)]
+        {
+            for number in 0..6u8 {
+                let seen = next(capture);
+                let length = if number == 5 { 50 } else { 100 };
+                assert_eq!(seen.payload, vec![number; length], "{}", seen.text);
+                assert_eq!((seen.cut, seen.direction), (true, direction));
+                assert!(!seen.text.contains("bad"), "{}", seen.text);
+                assert_eq!(seen.length, seen.original_length);
+            }
+            let seen = next(capture);
+            assert_eq!((seen.payload.as_slice(), seen.cut), (&b"alone"[..], false));
+            let statistics = capture.statistics().unwrap();
+            assert_eq!((statistics.frames, statistics.dropped, statistics.unreadable), (7, 0, 0));
+        }
+    }
+}
+
+#[test]
+fn vlan_tags_are_put_back_where_they_were() {
+    let cable = Cable::new();
+    let plain = frame([10, 0, 0, 1].into(), GROUP.into(), b"tagged");
+    let tagged = |tags: &[u8]| {
+        let mut frame = plain.clone();
+        frame.splice(12..12, tags.iter().copied());
+        frame
+    };
+    let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+    let one = tagged(&[0x81, 0, 0, 42]);
+    inject(&cable, &[one.clone(), tagged(&[0x88, 0xa8, 0, 7, 0x81, 0, 0, 42])]);
+
+    let first = capture.next(Some(PATIENCE)).unwrap().unwrap();
+    assert_eq!((first.bytes, first.original_length), (&one[..], one.len()));
+    let second = next(&mut capture);
+    assert_eq!(second.text, "Ether / 802.1Q 7 / 802.1Q 42 / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
+}
+
+#[test]
+fn a_filter_admits_what_it_names_and_nothing_else() {
+    let cable = Cable::new();
+    let v4 = |port: u16, group: [u8; 4], text: &str| {
+        let mut frame = frame([10, 0, 0, 1].into(), IpAddr::from([239, 0, 0, 1]), text.as_bytes());
+        frame[30..34].copy_from_slice(&group);
+        frame[36..38].copy_from_slice(&port.to_be_bytes());
+        frame
+    };
+    let v6 = frame(Ipv6Addr::LOCALHOST.into(), GROUP_6.into(), b"six");
+    let mut behind_options = v6.clone();
+    behind_options[20] = 60;
+    behind_options.splice(54..54, [17, 0, 1, 4, 0, 0, 0, 0]);
+    let length = u16::from_be_bytes([v6[18], v6[19]]) + 8;
+    behind_options[18..20].copy_from_slice(&length.to_be_bytes());
+    let mut behind_hop_by_hop = behind_options.clone();
+    behind_hop_by_hop[20] = 0;
+    let mut other_port = v6.clone();
+    other_port[56..58].copy_from_slice(&5001u16.to_be_bytes());
+    let frames = [
+        v4(5001, [239, 1, 2, 3], "other port"),
+        v4(5000, [10, 0, 0, 2], "unicast"),
+        v4(5000, [239, 1, 2, 3], "four"),
+        other_port,
+        behind_options,
+        behind_hop_by_hop,
+        v6,
+    ];
+
+    let mut port = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+    let mut multicast = open(&cable.b, &cable.b0, Filter::Multicast);
+    let mut control = open(&cable.b, &cable.b0, Filter::Control);
+    inject(&cable, &frames);
+
+    let mut payloads = Vec::new();
+    for _ in 0..5 {
+        payloads.push(String::from_utf8(next(&mut port).payload).unwrap());
+    }
+    assert_eq!(payloads, ["unicast", "four", "six", "six", "six"]);
+    assert!(port.next(Some(Duration::ZERO)).unwrap().is_none());
+
+    let mut groups = Vec::new();
+    while groups.len() < 6 {
+        let seen = next(&mut multicast);
+        if seen.text.contains("UDP") {
+            groups.push(String::from_utf8(seen.payload).unwrap());
+        }
+    }
+    assert_eq!(groups, ["other port", "four", "six", "six", "six", "six"]);
+    while let Some(frame) = control.next(Some(Duration::ZERO)).unwrap() {
+        assert!(Seen::of(&frame).text.contains("MLD"), "{}", frame.packet());
+    }
+    assert_eq!(port.statistics().unwrap().dropped, 0, "what a filter refuses is no loss");
+}
+
+#[test]
+fn what_does_not_fit_into_the_buffer_is_counted() {
+    const SENT: u64 = 3000;
+    let cable = Cable::new();
+    // Where they go out: between here and the other end the kernel has a queue of its own.
+    let small = options(&cable.a0).filter(Filter::UdpPort(5000)).buffer_size(50_000);
+    let mut capture = open_with(&cable.a, small);
+    assert!(capture.buffer_size().unwrap() < 200_000);
+    let sender = cable.sender();
+    for _ in 0..SENT {
+        sender.send_to(&[7; 1000], (GROUP, 5000)).unwrap();
+    }
+    while capture.next(Some(Duration::ZERO)).unwrap().is_some() {}
+    let statistics = capture.statistics().unwrap();
+    assert!(statistics.dropped > 0);
+    assert_eq!(statistics.frames + statistics.dropped, SENT);
+    assert_eq!(capture.statistics().unwrap(), statistics, "asking again changes nothing");
+}
+
+#[test]
+fn outgoing_frames_can_be_left_out() {
+    let cable = Cable::new();
+    let mut both = open(&cable.a, &cable.a0, Filter::UdpPort(5000));
+    let mut incoming = open_with(&cable.a, options(&cable.a0).filter(Filter::UdpPort(5000)).outgoing(false));
+    cable.sender().send_to(b"x", (GROUP, 5000)).unwrap();
+    assert!(next(&mut both).direction.is_outgoing());
+    assert!(incoming.next(Some(Duration::ZERO)).unwrap().is_none());
+}
+
+#[test]
+fn an_interface_that_goes_down_is_told_once_and_then_waited_for() {
+    let cable = Cable::new();
+    let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+    cable.b.set_down("eth0").unwrap();
+    let error = loop {
+        match capture.next(Some(PATIENCE)) {
+            Ok(frame) => assert!(frame.is_some(), "the end of the interface was not told"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::InterfaceDown);
+    cable.b.set_up("eth0").unwrap();
+    let sender = cable.sender();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "nothing came after the interface was up again");
+        sender.send_to(b"again", (GROUP, 5000)).unwrap();
+        if capture.next(Some(Duration::from_millis(20))).unwrap().is_some() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_interface_takes_in_what_the_options_ask_for_while_the_capture_lives() {
+    let cable = Cable::new();
+    let wanted: Ipv4Addr = [239, 9, 9, 9].into();
+    let hardware = MacAddress::of_group(IpAddr::from(wanted).try_into().unwrap());
+    let listed = || {
+        let table = cable.b.read_proc_net("dev_mcast").unwrap();
+        table.contains(&hardware.to_string().replace(':', ""))
+    };
+    let joined = || cable.b.read_proc_net("igmp").unwrap().contains("090909EF");
+    assert!(!listed());
+    let group = IpAddr::from(wanted).try_into().unwrap();
+    let all = options(&cable.b0).group(group).all_multicast(true).promiscuous(true);
+    let capture = open_with(&cable.b, all);
+    assert!(listed() && !joined());
+    drop(capture);
+    assert!(!listed());
+}
+
+#[test]
+fn on_loopback_a_frame_is_seen_going_out_and_coming_in() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let mut capture = open_with(&host, CaptureOptions::on_name("lo").filter(Filter::UdpPort(5000)));
+    let sender = host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    sender.send_to(b"x", ("127.0.0.1", 5000)).unwrap();
+    assert_eq!(next(&mut capture).direction, Direction::Outgoing);
+    assert_eq!(next(&mut capture).direction, Direction::ToUs);
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    let error = host.run(|| Capture::open(CaptureOptions::on_name("eth7")).unwrap_err()).unwrap();
+    assert_eq!((error.kind(), error.interface()), (ErrorKind::NoSuchInterface, "eth7"));
+    let index = InterfaceIndex::new(4711).unwrap();
+    let error = host.run(|| Capture::open(CaptureOptions::on(index)).unwrap_err()).unwrap();
+    assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
+    assert!(error.to_string().starts_with("cannot capture on interface 4711: there is no such interface"));
+}
+
+/// Runs this test binary again as an ordinary user, who may not capture on the machine itself.
+#[test]
+fn without_the_right_the_error_says_how_to_get_it() {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "opens_nothing_as_an_ordinary_user", "--ignored", "--nocapture"]);
+    let is_root =
+        std::fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data)).unwrap() == 0;
+    if is_root {
+        again.uid(NOBODY).gid(NOBODY);
+    }
+    let output = again.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "run as an ordinary user by the test above"]
+fn opens_nothing_as_an_ordinary_user() {
+    let error = Capture::open(CaptureOptions::on_name("lo")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permission);
+    assert!(error.to_string().contains("CAP_NET_RAW"));
+    assert!(error.remedy().unwrap().contains("setcap cap_net_raw+ep"));
+}
