@@ -109,7 +109,7 @@ impl Expand {
     }
 
     fn read(&self, text: &str) -> Result<Request, ParseError> {
-        let request = match text.split_once("://") {
+        let request = match url::split_scheme(text) {
             Some((scheme, rest)) => url::read(scheme, rest, self)?,
             None => self.read_plain(text)?,
         };

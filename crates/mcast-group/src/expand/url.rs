@@ -8,6 +8,11 @@ use super::{Expand, Request};
 use crate::text::parse_sources;
 use crate::{InterfaceSelector, ParseError, SourceFilter};
 
+/// `SCHEME://REST` parted. Only letters and digits make a scheme: an interface name may hold `://` too.
+pub(super) fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    text.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
 /// What stands behind `scheme://`.
 pub(super) fn read(scheme: &str, rest: &str, expand: &Expand) -> Result<Request, ParseError> {
     let rtp = match scheme.to_ascii_lowercase().as_str() {
