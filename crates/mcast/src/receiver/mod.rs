@@ -283,6 +283,12 @@ impl Receiver {
         Waker { poller: Arc::clone(&self.poller), woken: Arc::clone(&self.woken) }
     }
 
+    /// What waits for all sockets.
+    #[cfg(all(feature = "tokio", not(unix)))]
+    pub(crate) fn poller(&self) -> Arc<Poller> {
+        Arc::clone(&self.poller)
+    }
+
     fn recv_until<'b>(
         &self,
         buffer: &'b mut [u8],
@@ -324,7 +330,7 @@ impl Receiver {
     }
 
     /// Receives one datagram that is this receiver's, if there is one.
-    fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
+    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
         self.check_woken()?;
         if let Some(only) = self.sockets().only()
             && let Some(arrived) = self.take(only, buffer)?

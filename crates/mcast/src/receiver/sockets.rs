@@ -59,6 +59,8 @@ pub(crate) struct DataSocket {
     family: Family,
     /// The group it is bound to; `None` for a wildcard socket.
     group: Option<Group>,
+    /// It is bound to an interface, too.
+    scoped: bool,
     /// Its memberships are kept by holders.
     held: bool,
     /// Bytes of receive buffer that the system granted.
@@ -147,9 +149,8 @@ impl Sockets {
 
     /// Whether a socket may hear, and so overflow by, what this receiver did not join.
     pub(crate) fn hears_others(&self) -> bool {
-        self.iter().any(|data| {
-            data.held || data.group.is_none() || data.family == Family::V6 && !FILTERS_BY_INTERFACE_V6
-        })
+        let exact = |data: &DataSocket| data.family == Family::V4 || FILTERS_BY_INTERFACE_V6 || data.scoped;
+        self.iter().any(|data| data.held || data.group.is_none() || !exact(data))
     }
 
     fn join(&mut self, poller: &Poller, (address, interface): Key, filter: &SourceFilter) -> Result<()> {
@@ -242,6 +243,7 @@ impl SocketOptions {
             port,
             family,
             group: (!wildcard).then_some(group),
+            scoped: !wildcard && interface.is_some(),
             held: wildcard && BINDS_TO_GROUP,
             admitted: HashMap::new(),
             overflow: AtomicU32::new(0),

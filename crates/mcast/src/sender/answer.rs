@@ -8,6 +8,7 @@ use mcast_group::{Family, InterfaceIndex};
 
 use super::Sender;
 use crate::error::{Error, Operation, Result};
+use crate::sys::Received;
 use crate::sys::poller::wait_readable;
 
 /// A unicast datagram that came to a sender's port: an answer to what it sent, as
@@ -41,37 +42,53 @@ impl Sender {
         buffer: &'b mut [u8],
         timeout: Duration,
     ) -> Result<Option<Answer<'b>>> {
-        let failed = |error| Error::os(Operation::Receive, error);
-        let socket = self.socket(family)?;
         let deadline = Instant::now().checked_add(timeout);
         loop {
-            match socket.receive(buffer) {
-                Ok(received) => {
-                    // What was sent to a group is no answer.
-                    if received.destination.is_some_and(|destination| destination.is_multicast()) {
-                        continue;
-                    }
-                    return Ok(Some(Answer {
-                        payload: &buffer[..received.length],
-                        source: received.source,
-                        interface: received.interface,
-                        hop_limit: received.hop_limit,
-                        time: received.time,
-                        truncated: received.truncated,
-                    }));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(error)),
+            if let Some((received, length)) = self.try_answer(family, buffer)? {
+                return Ok(Some(Answer::new(&buffer[..length], &received)));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
-            match wait_readable(socket, left) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(failed(error)),
-                _ => {}
+            self.wait_readable(family, left)?;
+        }
+    }
+
+    /// Receives an answer if one is there.
+    pub(crate) fn try_answer(&self, family: Family, buffer: &mut [u8]) -> Result<Option<(Received, usize)>> {
+        let socket = self.socket(family)?;
+        loop {
+            match socket.receive(buffer) {
+                // What was sent to a group is no answer.
+                Ok(received)
+                    if received.destination.is_some_and(|destination| destination.is_multicast()) => {}
+                Ok(received) => return Ok(Some((received, received.length))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::os(Operation::Receive, error)),
             }
+        }
+    }
+
+    /// Waits until the family's socket has a datagram; says whether it has.
+    pub(crate) fn wait_readable(&self, family: Family, timeout: Option<Duration>) -> Result<bool> {
+        match wait_readable(self.socket(family)?, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            result => result.map_err(|error| Error::os(Operation::Receive, error)),
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    pub(crate) fn new(payload: &'a [u8], received: &Received) -> Self {
+        Self {
+            payload,
+            source: received.source,
+            interface: received.interface,
+            hop_limit: received.hop_limit,
+            time: received.time,
+            truncated: received.truncated,
         }
     }
 }

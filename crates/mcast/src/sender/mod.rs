@@ -100,12 +100,8 @@ impl Sender {
     /// As [`send`](Self::send).
     pub fn send_one(&self, outgoing: &Outgoing<'_>) -> Result<()> {
         match outgoing.to {
-            Some(to) => {
-                let own = self.destinations.iter().find(|(address, _)| *address == to);
-                self.transmit(outgoing, to, own.map_or(&self.egress, |(_, egress)| egress))
-            }
-            None if self.destinations.is_empty() => Err(Error::new(Operation::Send, ErrorKind::Mismatch)
-                .detail("the sender has no destination and the datagram names none")),
+            Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
+            None if self.destinations.is_empty() => Err(no_destination()),
             None => {
                 self.destinations.iter().try_for_each(|(to, egress)| self.transmit(outgoing, *to, egress))
             }
@@ -141,6 +137,61 @@ impl Sender {
         self.socket(family)?.local_address().map_err(|error| Error::os(Operation::Open, error))
     }
 
+    /// Every single place that a datagram goes to: a datagram for each.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn places<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
+        let mut places = Vec::new();
+        let mut add = |to: GroupAddr, egress: &Egress| match outgoing.interface {
+            Some(_) => {
+                places.push(outgoing.to(to));
+                Ok(())
+            }
+            None => egress.each(|interface| {
+                places.push(Outgoing { interface, ..outgoing.to(to) });
+                Ok(())
+            }),
+        };
+        match outgoing.to {
+            Some(to) => add(to, self.egress_to(to))?,
+            None => self.destinations.iter().try_for_each(|(to, egress)| add(*to, egress))?,
+        }
+        Ok(places)
+    }
+
+    /// Sends a datagram to its one place, unless the socket's buffer is full: then `false`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_send_one(&self, outgoing: &Outgoing<'_>) -> Result<bool> {
+        let to = outgoing.to.ok_or_else(no_destination)?;
+        self.check_source(to, outgoing.interface)?;
+        match self.socket(to.group.family())?.send(&self.transmit_of(outgoing, to, outgoing.interface)) {
+            Ok(()) => Ok(true),
+            Err(error) if is_busy(&error) => Ok(false),
+            Err(error) => Err(self.failed(error, outgoing, to, outgoing.interface)),
+        }
+    }
+
+    /// The descriptor of the family's socket, to wait for.
+    #[cfg(all(feature = "tokio", unix))]
+    pub(crate) fn descriptor(&self, family: Family) -> Result<std::os::fd::BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        Ok(self.socket(family)?.as_fd())
+    }
+
+    /// Waits until the family's socket takes another datagram; says whether it does.
+    #[cfg(all(feature = "tokio", not(unix)))]
+    pub(crate) fn wait_writable(&self, family: Family, timeout: Option<std::time::Duration>) -> Result<bool> {
+        match wait_writable(self.socket(family)?, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            result => result.map_err(|error| Error::os(Operation::Send, error)),
+        }
+    }
+
+    /// By which interfaces datagrams go to this group.
+    fn egress_to(&self, to: GroupAddr) -> &Egress {
+        let own = self.destinations.iter().find(|(address, _)| *address == to);
+        own.map_or(&self.egress, |(_, egress)| egress)
+    }
+
     /// Sends the run at the start of `outgoing` that one system call can take.
     fn send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
         let Some((first, interface)) = self.simple(&outgoing[0]) else {
@@ -169,10 +220,7 @@ impl Sender {
     /// The one place to which a datagram goes, if it is one.
     fn simple(&self, outgoing: &Outgoing<'_>) -> Option<(GroupAddr, Option<InterfaceIndex>)> {
         let (to, egress) = match outgoing.to {
-            Some(to) => {
-                let own = self.destinations.iter().find(|(address, _)| *address == to);
-                (to, own.map_or(&self.egress, |(_, egress)| egress))
-            }
+            Some(to) => (to, self.egress_to(to)),
             None => match &self.destinations[..] {
                 [(to, egress)] => (*to, egress),
                 _ => return None,
@@ -276,6 +324,11 @@ impl Sender {
         // Another thread may have been first; then its socket serves.
         Ok(cell.get_or_init(|| socket))
     }
+}
+
+fn no_destination() -> Error {
+    Error::new(Operation::Send, ErrorKind::Mismatch)
+        .detail("the sender has no destination and the datagram names none")
 }
 
 /// Sends, waiting while the socket's own buffer is full.

@@ -16,3 +16,5 @@ mod many;
 mod polite;
 mod reply;
 mod takes_nothing;
+#[cfg(feature = "tokio")]
+mod tokio;

@@ -1,0 +1,71 @@
+//! Readiness by a waiting thread, for systems whose sockets a foreign poller cannot wait for.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcast_group::Family;
+use tokio::task::spawn_blocking;
+
+use crate::error::{Error, Operation, Result};
+use crate::sys::poller::Poller;
+
+/// How long a thread waits before it looks whether anybody still wants to know.
+const SLICE: Duration = Duration::from_millis(250);
+
+/// Waits for a receiver's sockets.
+#[derive(Debug)]
+pub(super) struct Readable {
+    poller: Arc<Poller>,
+}
+
+impl Readable {
+    pub(super) fn new(receiver: &crate::Receiver) -> Result<Self> {
+        Ok(Self { poller: receiver.poller() })
+    }
+
+    /// Tries until there is something.
+    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        loop {
+            if let Some(result) = attempt()? {
+                return Ok(result);
+            }
+            let poller = Arc::clone(&self.poller);
+            let waited = spawn_blocking(move || poller.wait(Some(SLICE))).await;
+            joined(waited)?;
+        }
+    }
+}
+
+/// A sender's sockets.
+#[derive(Debug, Default)]
+pub(super) struct Sockets;
+
+impl Sockets {
+    /// Waits until the family's socket takes another datagram.
+    pub(super) async fn writable(&self, sender: &Arc<crate::Sender>, family: Family) -> Result<()> {
+        let sender = Arc::clone(sender);
+        let waited = spawn_blocking(move || sender.wait_writable(family, Some(SLICE))).await;
+        waited.map_err(|error| failed(io::Error::other(error)))?.map(|_| ())
+    }
+
+    /// Waits until the family's socket has a datagram.
+    pub(super) async fn readable(&self, sender: &Arc<crate::Sender>, family: Family) -> Result<()> {
+        let sender = Arc::clone(sender);
+        let waited = spawn_blocking(move || sender.wait_readable(family, Some(SLICE))).await;
+        waited.map_err(|error| failed(io::Error::other(error)))?.map(|_| ())
+    }
+}
+
+fn joined(waited: std::result::Result<io::Result<bool>, tokio::task::JoinError>) -> Result<()> {
+    match waited {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(error) => Err(failed(io::Error::other(error))),
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::os(Operation::Receive, error)
+}

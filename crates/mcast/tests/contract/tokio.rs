@@ -1,0 +1,131 @@
+//! The same on tokio: cancelled waits take nothing, and senders wait without blocking.
+
+use std::time::Duration;
+
+use mcast::{Family, InterfaceSelector, Outgoing};
+use tokio::time::timeout;
+
+use crate::net::{Net, PATIENCE, both_families};
+
+both_families!(
+    a_cancelled_wait_takes_nothing,
+    several_tasks_share_a_receiver,
+    sends_and_hears_answers,
+    joins_while_a_task_waits,
+);
+
+/// A runtime whose threads are the calling one: what it opens is opened there.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn a_cancelled_wait_takes_nothing(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth0", net.group(2))]);
+    block_on(async {
+        let receiver = mcast::tokio::Receiver::new(receiver).unwrap();
+        let mut buffer = [0; 64];
+        for round in 0..200_u32 {
+            assert!(
+                timeout(Duration::from_micros(u64::from(round % 7)), receiver.recv(&mut buffer))
+                    .await
+                    .is_err()
+            );
+            net.send("eth0", net.group(1 + round as u16 % 2), &round.to_be_bytes());
+            // Cancelled when the datagram is there already: either taken and told, or still there.
+            let came = match timeout(Duration::ZERO, receiver.recv(&mut buffer)).await {
+                Ok(datagram) => datagram.unwrap().payload().to_vec(),
+                Err(_) => {
+                    timeout(PATIENCE, receiver.recv(&mut buffer)).await.unwrap().unwrap().payload().to_vec()
+                }
+            };
+            assert_eq!(came, round.to_be_bytes());
+        }
+        assert_eq!(receiver.statistics().received, 200);
+    });
+}
+
+fn several_tasks_share_a_receiver(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let seen = block_on(async {
+        let receiver = std::sync::Arc::new(mcast::tokio::Receiver::new(receiver).unwrap());
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let receiver = receiver.clone();
+                tokio::spawn(async move {
+                    let mut batch = mcast::Batch::new(2, 64);
+                    let mut seen = Vec::new();
+                    while let Ok(received) =
+                        timeout(Duration::from_millis(200), receiver.recv_batch(&mut batch)).await
+                    {
+                        received.unwrap();
+                        seen.extend(batch.iter().map(|datagram| datagram.payload()[0]));
+                    }
+                    seen
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for number in 0..100 {
+            net.send("eth0", net.group(1), &[number]);
+            tokio::task::yield_now().await;
+        }
+        let mut seen = Vec::new();
+        for task in tasks {
+            seen.extend(task.await.unwrap());
+        }
+        seen
+    });
+    let mut seen = seen;
+    seen.sort_unstable();
+    assert_eq!(seen, (0..100).collect::<Vec<u8>>());
+}
+
+fn sends_and_hears_answers(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(1))]);
+    let group = net.group(1);
+    let family: Family = net.family;
+    net.sender
+        .run(|| {
+            block_on(async {
+                let sender = mcast::Sender::builder()
+                    .to(group.into())
+                    .interface(InterfaceSelector::Name("eth0".into()))
+                    .interface(InterfaceSelector::Name("eth1".into()))
+                    .build()
+                    .unwrap();
+                let sender = mcast::tokio::Sender::new(sender);
+                sender.send(b"who?").await.unwrap();
+                sender.send_one(&Outgoing::new(b"more").hop_limit(3)).await.unwrap();
+                let mut buffer = [0; 64];
+                for _ in 0..4 {
+                    let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+                    let answer = [b"re: ", datagram.payload()].concat();
+                    receiver.reply(&datagram, &answer).unwrap();
+                }
+                let mut answers = Vec::new();
+                for _ in 0..4 {
+                    let answer =
+                        timeout(PATIENCE, sender.recv_answer(family, &mut buffer)).await.unwrap().unwrap();
+                    answers.push(String::from_utf8(answer.payload.to_vec()).unwrap());
+                }
+                answers.sort();
+                assert_eq!(answers, ["re: more", "re: more", "re: who?", "re: who?"]);
+            });
+        })
+        .unwrap();
+}
+
+fn joins_while_a_task_waits(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    block_on(async {
+        let receiver = std::sync::Arc::new(mcast::tokio::Receiver::new(receiver).unwrap());
+        let waiting = tokio::spawn({
+            let receiver = receiver.clone();
+            async move { receiver.recv(&mut [0; 64]).await.map(|datagram| datagram.arrival().group).unwrap() }
+        });
+        tokio::task::yield_now().await;
+        net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
+        net.send("eth1", net.group(2), b"x");
+        assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap(), net.group(2));
+    });
+}
