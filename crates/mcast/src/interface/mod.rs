@@ -97,6 +97,11 @@ impl Interface {
         self.addresses.iter().map(|entry| entry.address).filter(move |address| Family::of(*address) == family)
     }
 
+    /// Its addresses that can be sent from.
+    pub fn usable_addresses(&self) -> impl Iterator<Item = &InterfaceAddress> + '_ {
+        self.addresses.iter().filter(|entry| entry.state == AddressState::Ready)
+    }
+
     /// The system's number for it in this family. Only Windows may number the families apart.
     #[must_use]
     pub fn index_for(&self, family: Family) -> InterfaceIndex {
@@ -111,6 +116,19 @@ impl Interface {
     #[must_use]
     pub fn is_joined_by_default(&self) -> bool {
         self.up && self.multicast && !self.loopback && self.port_of.is_none()
+    }
+}
+
+impl InterfaceAddress {
+    /// Whether another address is in the same network.
+    #[must_use]
+    pub fn contains(&self, other: IpAddr) -> bool {
+        let common_bits = match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        common_bits >= u32::from(self.prefix)
     }
 }
 
@@ -176,5 +194,21 @@ pub(crate) mod examples {
 
     pub(crate) fn address(address: &str, prefix: u8) -> InterfaceAddress {
         InterfaceAddress { address: address.parse().unwrap(), prefix, state: AddressState::Ready }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::examples::address;
+
+    #[test]
+    fn a_network_contains_what_shares_its_prefix() {
+        let own = address("10.0.1.200", 23);
+        assert!(own.contains("10.0.0.7".parse().unwrap()));
+        assert!(!own.contains("10.0.2.7".parse().unwrap()));
+        assert!(!own.contains("fe80::1".parse().unwrap()));
+        assert!(address("fe80::1", 64).contains("fe80::ffff".parse().unwrap()));
+        assert!(address("0.0.0.0", 0).contains("203.0.113.1".parse().unwrap()));
+        assert!(!address("10.0.0.1", 32).contains("10.0.0.2".parse().unwrap()));
     }
 }

@@ -16,7 +16,7 @@ use super::claims::Key;
 use super::holders::{Holders, is_limit};
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::sys::layout::{BINDS_TO_GROUP, FILTERS_BY_INTERFACE_V6, held_above};
+use crate::sys::layout::{BINDS_TO_GROUP, FILTERS_BY_INTERFACE_V6, HOLDS_APART, held_above};
 use crate::sys::poller::Poller;
 use crate::sys::socket::Socket;
 use crate::sys::{self, Received};
@@ -244,7 +244,7 @@ impl SocketOptions {
             family,
             group: (!wildcard).then_some(group),
             scoped: !wildcard && interface.is_some(),
-            held: wildcard && BINDS_TO_GROUP,
+            held: wildcard && HOLDS_APART,
             admitted: HashMap::new(),
             overflow: AtomicU32::new(0),
         })
@@ -328,7 +328,7 @@ impl DataSocket {
             None => self.join_afresh(group, interface, filter),
         };
         match result {
-            Err(error) if BINDS_TO_GROUP && is_limit(&error) => self.hand_over(holders),
+            Err(error) if HOLDS_APART && is_limit(&error) => self.hand_over(holders),
             result => result,
         }
     }

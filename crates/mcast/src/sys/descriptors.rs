@@ -1,5 +1,7 @@
 //! The process's own limit of descriptors.
 
+use super::platform::layout::most_descriptors;
+
 /// Raises the soft limit to the hard one; says whether that gave more.
 ///
 /// A receiver of many IPv6 groups takes a descriptor a group, and the soft limit is 1,024 on many
@@ -7,12 +9,12 @@
 pub(crate) fn raise_descriptor_limit() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is live for the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == -1
-        || limit.rlim_cur >= limit.rlim_max
-    {
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    let most = most_descriptors(limit.rlim_max);
+    if !known || limit.rlim_cur >= most {
         return false;
     }
-    limit.rlim_cur = limit.rlim_max;
+    limit.rlim_cur = most;
     // SAFETY: `limit` is live for the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0 }
 }

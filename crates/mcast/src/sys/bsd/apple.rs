@@ -1,11 +1,17 @@
 //! What is particular to Apple's systems.
 
 use std::ffi::CStr;
+use std::io;
 use std::mem::{offset_of, size_of};
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 
-use mcast_group::InterfaceIndex;
+use mcast_group::{Family, InterfaceIndex};
 use socket2::Socket;
+
+use crate::sys::Received;
+use crate::sys::cmsg::Value;
 
 /// Bytes of `struct rt_msghdr`, and what addresses after it are padded to.
 pub(crate) const ROUTE_HEADER: usize = size_of::<libc::rt_msghdr>();
@@ -66,4 +72,40 @@ pub(crate) fn deleted(_message: &[u8]) -> Option<InterfaceIndex> {
 /// Whether a routing message says that interfaces or addresses have changed.
 pub(crate) fn is_change(kind: libc::c_int) -> bool {
     matches!(kind, libc::RTM_IFINFO | libc::RTM_NEWADDR | libc::RTM_DELADDR)
+}
+
+/// Options that make the kernel tell how an IPv4 datagram came, at `IPPROTO_IP`.
+pub(crate) const DETAILS_V4: [libc::c_int; 3] = [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS];
+
+/// Options that make the kernel tell when a datagram came, at `SOL_SOCKET`, in microseconds.
+pub(crate) const TIMES: [(libc::c_int, libc::c_int); 1] = [(libc::SO_TIMESTAMP, 1)];
+
+/// What `IP_TOS` is in a control message that is sent.
+pub(crate) type TrafficClassV4 = libc::c_int;
+
+/// How many descriptors a process can have under this hard limit: `setrlimit` refuses more than
+/// `OPEN_MAX` (`sys/syslimits.h`) although the hard limit is infinite.
+pub(crate) fn most_descriptors(hard_limit: libc::rlim_t) -> libc::rlim_t {
+    const OPEN_MAX: libc::rlim_t = 10_240;
+
+    hard_limit.min(OPEN_MAX)
+}
+
+/// Control messages that only Apple has.
+pub(crate) fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Received) {
+    if (level, kind) == (libc::IPPROTO_IP, libc::IP_PKTINFO)
+        && let Some(info) = value.get::<libc::in_pktinfo>()
+    {
+        received.destination = Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into());
+        received.interface = InterfaceIndex::new(info.ipi_ifindex);
+    }
+}
+
+/// Has all that a socket sends leave by this interface (`IP_BOUND_IF`, `IPV6_BOUND_IF`).
+pub(crate) fn leave_by(socket: &Socket, family: Family, interface: InterfaceIndex) -> io::Result<()> {
+    let index = NonZeroU32::new(interface.number());
+    match family {
+        Family::V4 => socket.bind_device_by_index_v4(index),
+        Family::V6 => socket.bind_device_by_index_v6(index),
+    }
 }

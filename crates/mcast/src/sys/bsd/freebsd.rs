@@ -1,10 +1,16 @@
 //! What is particular to FreeBSD.
 
 use std::ffi::CStr;
+use std::io;
 use std::mem::{offset_of, size_of};
+use std::net::Ipv4Addr;
 
-use mcast_group::InterfaceIndex;
+use mcast_group::{Family, InterfaceIndex};
 use socket2::Socket;
+
+use super::control::system_time;
+use crate::sys::Received;
+use crate::sys::cmsg::Value;
 
 /// Bytes of `struct rt_msghdr` (`net/route.h`): 32 up to `rtm_inits`, which is a long, and
 /// `struct rt_metrics`, which is fourteen; and what addresses after it are padded to.
@@ -34,4 +40,56 @@ pub(crate) fn deleted(message: &[u8]) -> Option<InterfaceIndex> {
 /// Whether a routing message says that interfaces or addresses have changed.
 pub(crate) fn is_change(kind: libc::c_int) -> bool {
     matches!(kind, libc::RTM_IFINFO | libc::RTM_NEWADDR | libc::RTM_DELADDR | libc::RTM_IFANNOUNCE)
+}
+
+/// Options that make the kernel tell how an IPv4 datagram came, at `IPPROTO_IP`.
+pub(crate) const DETAILS_V4: [libc::c_int; 4] =
+    [libc::IP_RECVDSTADDR, libc::IP_RECVIF, libc::IP_RECVTTL, libc::IP_RECVTOS];
+
+/// Options that make the kernel tell when a datagram came, at `SOL_SOCKET`, in nanoseconds.
+pub(crate) const TIMES: [(libc::c_int, libc::c_int); 2] =
+    [(libc::SO_TIMESTAMP, 1), (libc::SO_TS_CLOCK, libc::SO_TS_REALTIME)];
+
+/// What `IP_TOS` is in a control message that is sent.
+pub(crate) type TrafficClassV4 = u8;
+
+/// How many descriptors a process can have under this hard limit.
+pub(crate) fn most_descriptors(hard_limit: libc::rlim_t) -> libc::rlim_t {
+    hard_limit
+}
+
+/// The start of `struct sockaddr_dl`, whose end is cut off in control messages.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct LinkAddress {
+    length: u8,
+    family: u8,
+    index: u16,
+}
+
+const _: () = assert!(offset_of!(libc::sockaddr_dl, sdl_index) == offset_of!(LinkAddress, index));
+
+/// Control messages that only FreeBSD has.
+pub(crate) fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Received) {
+    match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_RECVDSTADDR) => {
+            let octets = value.get::<libc::in_addr>().map(|address| address.s_addr.to_ne_bytes());
+            received.destination = octets.map(|octets| Ipv4Addr::from(octets).into());
+        }
+        (libc::IPPROTO_IP, libc::IP_RECVIF) => {
+            let link = value.get::<LinkAddress>();
+            received.interface = link.and_then(|link| InterfaceIndex::new(link.index.into()));
+        }
+        (libc::SOL_SOCKET, libc::SCM_REALTIME) => {
+            received.time = value
+                .get::<libc::timespec>()
+                .and_then(|time| system_time(time.tv_sec, u32::try_from(time.tv_nsec).ok()?));
+        }
+        _ => {}
+    }
+}
+
+/// FreeBSD has no option for that: what a socket sends to one host leaves by the route there.
+pub(crate) fn leave_by(_socket: &Socket, _family: Family, _interface: InterfaceIndex) -> io::Result<()> {
+    Ok(())
 }

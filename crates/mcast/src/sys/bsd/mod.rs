@@ -1,16 +1,25 @@
 //! macOS and Apple's other systems, and FreeBSD.
 
+pub(crate) mod control;
 pub(crate) mod interface;
+pub(crate) mod joined;
+pub(crate) mod layout;
 #[cfg_attr(target_vendor = "apple", path = "apple.rs")]
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
 mod os;
+pub(crate) mod poller;
 pub(crate) mod route;
+pub(crate) mod socket;
 pub(crate) mod watch;
 
-pub(crate) use super::errno::error_kind;
+pub(crate) use super::descriptors::raise_descriptor_limit;
+pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
 
 /// What to do when a limit was reached.
 pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met: descriptors (`ulimit -n`), or socket memory (`sysctl kern.ipc.maxsockbuf`)";
+
+/// Why IPv6 multicast may be unreachable although the interface was named.
+pub(crate) const IPV6_UNREACHABLE: &str = "IPv6 is off there, or the interface has no link-local address yet";
 
 /// The bytes of an address, which says so itself.
 pub(crate) fn sockaddr_length(address: &libc::sockaddr) -> usize {

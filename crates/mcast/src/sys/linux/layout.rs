@@ -7,6 +7,14 @@ use mcast_group::{Family, Group};
 /// A socket bound to a group receives that group alone, and takes nobody's unicast.
 pub(crate) const BINDS_TO_GROUP: bool = true;
 
+/// Memberships may be kept by other sockets than the one that receives.
+pub(crate) const HOLDS_APART: bool = true;
+
+/// How many descriptors a process can have under this hard limit.
+pub(crate) fn most_descriptors(hard_limit: libc::rlim_t) -> libc::rlim_t {
+    hard_limit
+}
+
 /// Above so many groups on one port, memberships are held by other sockets and one wildcard
 /// socket receives. IPv6 has no wildcard socket that leaves other programs their unicast, so
 /// there every group keeps its own.
