@@ -2,12 +2,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame};
 use mcast_group::InterfaceIndex;
-use mcast_lab::{Host, Lab, Port};
+use mcast_lab::{Host, Lab, Offload, Port};
 use mcast_packet::{ChecksumStatus, MacAddress, UdpFrame};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -182,9 +184,8 @@ fn joins_and_leaves_of_both_families_are_seen_by_both_ends() {
     assert_eq!(next_with(&mut receiving, &join).direction, Direction::Multicast);
 }
 
-#[test]
-fn what_the_kernel_carries_as_one_packet_comes_out_as_the_datagrams_of_the_wire() {
-    const PROGRAM: &str = "import socket, sys
+/// Sends 550 bytes as one packet that stands for six datagrams, then a plain one.
+const SEND_LARGE: &str = "import socket, sys
 UDP_SEGMENT = 103
 family, group = (socket.AF_INET, '239.1.2.3') if sys.argv[1] == '4' else (socket.AF_INET6, 'ff15::123')
 s = socket.socket(family, socket.SOCK_DGRAM)
@@ -193,30 +194,80 @@ if sys.argv[1] == '6': s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_I
 s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
 s.sendto(bytes(i // 100 for i in range(550)), (group, 5000))
 s.sendto(b'alone', (group, 5000))";
+
+/// Joins as a program does that takes merged datagrams, and stays until its input ends.
+const RECEIVE_MERGED: &str = "import socket, sys
+UDP_GRO = 104
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+s.bind(('239.1.2.3', 5000))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.3') + socket.inet_aton('10.0.0.2'))
+print('ready', flush=True)
+sys.stdin.read()";
+
+fn send_large(cable: &Cable, family: &str) {
+    let mut python = cable.a.command("python3").unwrap();
+    assert!(python.args(["-c", SEND_LARGE, family]).status().unwrap().success());
+}
+
+/// The six datagrams and the plain one; says how many of the six the kernel had in larger packets.
+fn next_large(capture: &mut Capture, direction: Direction) -> usize {
+    let mut cut = 0;
+    for number in 0..6u8 {
+        let seen = next(capture);
+        let length = if number == 5 { 50 } else { 100 };
+        assert_eq!(seen.payload, vec![number; length], "{}", seen.text);
+        assert_eq!(seen.direction, direction);
+        assert!(!seen.text.contains("bad"), "{}", seen.text);
+        assert_eq!(seen.length, seen.original_length);
+        cut += usize::from(seen.cut);
+    }
+    let seen = next(capture);
+    assert_eq!((seen.payload.as_slice(), seen.cut), (&b"alone"[..], false));
+    cut
+}
+
+#[test]
+fn what_the_kernel_carries_as_one_packet_comes_out_as_the_datagrams_of_the_wire() {
     let cable = Cable::new();
     for family in ["4", "6"] {
         let mut sending = open(&cable.a, &cable.a0, Filter::UdpPort(5000));
         let mut receiving = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
-        let mut python = cable.a.command("python3").unwrap();
-        assert!(python.args(["-c", PROGRAM, family]).status().unwrap().success());
-
+        send_large(&cable, family);
         for (capture, direction) in
             [(&mut sending, Direction::Outgoing), (&mut receiving, Direction::Multicast)]
         {
-            for number in 0..6u8 {
-                let seen = next(capture);
-                let length = if number == 5 { 50 } else { 100 };
-                assert_eq!(seen.payload, vec![number; length], "{}", seen.text);
-                assert_eq!((seen.cut, seen.direction), (true, direction));
-                assert!(!seen.text.contains("bad"), "{}", seen.text);
-                assert_eq!(seen.length, seen.original_length);
-            }
-            let seen = next(capture);
-            assert_eq!((seen.payload.as_slice(), seen.cut), (&b"alone"[..], false));
+            assert_eq!(next_large(capture, direction), 6);
             let statistics = capture.statistics().unwrap();
             assert_eq!((statistics.frames, statistics.dropped, statistics.unreadable), (7, 0, 0));
         }
     }
+}
+
+#[test]
+fn what_the_kernel_merges_on_arrival_comes_out_as_it_arrived() {
+    let cable = Cable::new();
+    cable.a.offload("eth0", Offload::none()).unwrap();
+    cable.b.offload("eth0", Offload { gro: true, ..Offload::none() }).unwrap();
+    let mut receiver = cable.b.command("python3").unwrap();
+    receiver.args(["-c", RECEIVE_MERGED]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut receiver = receiver.spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(receiver.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert_eq!(ready, "ready\n");
+
+    // Whether the kernel merges depends on how quickly the frames follow each other.
+    let deadline = Instant::now() + PATIENCE;
+    let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+    loop {
+        send_large(&cable, "4");
+        if next_large(&mut capture, Direction::Multicast) > 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the kernel has merged nothing");
+    }
+    drop(receiver.stdin.take());
+    assert!(receiver.wait().unwrap().success());
 }
 
 #[test]
