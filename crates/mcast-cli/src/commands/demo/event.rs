@@ -1,0 +1,145 @@
+//! What can happen in the demonstration, in words and for machines.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::{Arrival, GroupAddr};
+use serde::{Serialize, Serializer};
+
+/// Something that happened at a host. Two are equal when they are the same fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event {
+    /// A receiver joined; by which interfaces.
+    Joined {
+        #[serde(flatten)]
+        group: Endpoint,
+        interfaces: Vec<String>,
+    },
+    /// A receiver joined and left the choice of the interface to the kernel.
+    JoinedAnywhere {
+        #[serde(flatten)]
+        group: Endpoint,
+    },
+    /// A sender sent.
+    Sent {
+        #[serde(flatten)]
+        group: Endpoint,
+        interface: String,
+        text: String,
+    },
+    /// A receiver was given a datagram.
+    Received {
+        #[serde(flatten)]
+        group: Endpoint,
+        interface: String,
+        source: IpAddr,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<u8>,
+        text: String,
+    },
+    /// A receiver was given nothing, or nothing more, and still waits.
+    ReceivedNothing {
+        #[serde(flatten)]
+        group: Endpoint,
+    },
+    /// A capture saw a packet. Its bytes are there if they are to be shown.
+    Captured {
+        interface: String,
+        summary: String,
+        #[serde(rename = "hex", serialize_with = "as_hexadecimal", skip_serializing_if = "Vec::is_empty")]
+        bytes: Vec<u8>,
+    },
+    /// A capture saw no such frame.
+    CapturedNothing { interface: String, what: String },
+    /// A captured frame was laid beside the tutorial's; what differs.
+    Compared { differences: Vec<&'static str> },
+    /// A switch knows which hosts want a group.
+    Learned { group: IpAddr, hosts: Vec<String> },
+}
+
+impl Event {
+    /// What a receiver was given.
+    pub(super) fn received(arrival: &Arrival, payload: &[u8], interface: String) -> Self {
+        Self::Received {
+            group: arrival.group.into(),
+            interface,
+            source: arrival.source.ip(),
+            ttl: arrival.hop_limit,
+            text: String::from_utf8_lossy(payload).into_owned(),
+        }
+    }
+
+    /// The verb of the sentence whose subject is the host.
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Self::Joined { .. } | Self::JoinedAnywhere { .. } => "joined",
+            Self::Sent { .. } => "sent",
+            Self::Received { .. } | Self::ReceivedNothing { .. } => "received",
+            Self::Captured { .. } | Self::CapturedNothing { .. } => "captured",
+            Self::Compared { .. } => "compared",
+            Self::Learned { .. } => "learned",
+        }
+    }
+
+    /// The frame to be shown under the sentence; empty where there is none to show.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Captured { bytes, .. } => bytes,
+            _ => &[],
+        }
+    }
+}
+
+/// The rest of the sentence.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined { group, interfaces } if interfaces.is_empty() => write!(f, "{group} nowhere"),
+            Self::Joined { group, interfaces } => write!(f, "{group} on {}", interfaces.join(" and ")),
+            Self::JoinedAnywhere { group } => write!(f, "{group} on INADDR_ANY"),
+            Self::Sent { group, interface, text } => write!(f, "{text:?} to {group} by {interface}"),
+            Self::Received { group, interface, source, text, .. } => {
+                write!(f, "{text:?} for {} from {source} by {interface}", group.group)
+            }
+            Self::ReceivedNothing { group } => write!(f, "nothing; still waits for {group}"),
+            Self::Captured { interface, summary, bytes } if bytes.is_empty() => {
+                write!(f, "on {interface} {summary}")
+            }
+            Self::Captured { summary, .. } => f.write_str(summary),
+            Self::CapturedNothing { interface, what } => write!(f, "on {interface} no {what}"),
+            Self::Compared { differences } if differences.is_empty() => {
+                f.write_str("with the tutorial's frame: the same to the last byte")
+            }
+            Self::Compared { differences } => {
+                write!(f, "with the tutorial's frame: the same but for {}", differences.join(", "))
+            }
+            Self::Learned { group, hosts } if hosts.is_empty() => write!(f, "nobody wants {group}"),
+            Self::Learned { group, hosts } => write!(f, "{group} is wanted by {}", hosts.join(" and ")),
+        }
+    }
+}
+
+/// A group and a port, as they are written in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Endpoint {
+    group: IpAddr,
+    port: u16,
+}
+
+impl From<GroupAddr> for Endpoint {
+    fn from(address: GroupAddr) -> Self {
+        Self { group: address.group.addr(), port: address.port }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.group, self.port).fmt(f)
+    }
+}
+
+fn as_hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    serializer.serialize_str(&text)
+}

@@ -1,0 +1,26 @@
+//! Where there are no network namespaces, there is no stage.
+
+use std::convert::Infallible;
+
+use super::Refusal;
+use super::narrator::Narrator;
+use crate::console::Console;
+use crate::exit::Outcome;
+
+pub(super) const CAST: &[&str] = &[];
+
+/// The stage that cannot be.
+pub(super) struct Stage(Infallible);
+
+pub(super) fn open() -> anyhow::Result<Result<Stage, Refusal>> {
+    Ok(Err(Refusal {
+        why: "they are made of Linux network namespaces".to_owned(),
+        remedy: "run it on Linux, in a virtual machine or in a privileged container".to_owned(),
+    }))
+}
+
+impl Stage {
+    pub(super) fn play(self, _narrator: Narrator, _console: &Console) -> anyhow::Result<Outcome> {
+        match self.0 {}
+    }
+}

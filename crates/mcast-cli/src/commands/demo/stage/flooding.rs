@@ -1,0 +1,134 @@
+//! Act one: a switch that floods. Everybody's card sees the datagram, and those who joined are given it.
+
+use std::time::Instant;
+
+use mcast::{GroupAddr, Receiver};
+use mcast_lab::SwitchOptions;
+
+use super::super::event::Event;
+use super::super::hearing::{PATIENCE, SILENCE, joined, left};
+use super::super::narrator::Narrator;
+use super::network::{Network, SOURCE_PORT, Station};
+use super::tutorial::{DIFFERENCES, PORT, TEXT, differences, first_group, second_group};
+
+const PICTURE: &str = "
+    eastny            midwood           flatbush          bushwick
+    192.168.56.101    192.168.56.103    192.168.56.104    192.168.56.105
+    receives          sends to          receives          receives 234.3.2.1
+    224.1.1.5         224.1.1.5         224.1.1.5         and captures
+        │                 │                 │                 │
+    ────┴─────────────────┴─────────────────┴─────────────────┴────  one switch
+";
+
+const ADDRESSES: &str = "The tutorial that this follows ends the addresses in 1, 3, 4 and 5 in its table, and in 101, 103, 104 \
+     and 105 in its commands and in the packet that it captured. These are the latter.";
+
+const WHY: &str = "Why: this switch knows nothing of groups and copies every frame to all. So bushwick's capture, which \
+     shows what its card sees, has it. Its receiver joined another group, and a receiver is given only \
+     what was sent to its own. When that is sent to, it hears:";
+
+/// A host with a receiver.
+pub(super) struct Listener<'a> {
+    pub(super) station: &'a Station,
+    pub(super) receiver: Receiver,
+    pub(super) group: GroupAddr,
+}
+
+pub(super) fn play(narrator: &mut Narrator) -> anyhow::Result<()> {
+    let network = Network::new(SwitchOptions::default())?;
+    let (first, second) = (first_group()?, second_group()?);
+    narrator.draw(PICTURE)?;
+    narrator.explain(ADDRESSES)?;
+    narrator.act("flooding", "1  A switch that floods")?;
+
+    let mut wire = network.bushwick.capture(PORT)?;
+    let [eastny, flatbush, bushwick] = &listeners(&network, narrator)?;
+    send(&network.midwood, TEXT, first, narrator)?;
+    eastny.is_given(TEXT, &network.midwood, narrator)?;
+    flatbush.is_given(TEXT, &network.midwood, narrator)?;
+    bushwick.is_given_nothing(Instant::now() + SILENCE, narrator)?;
+    let captured = wire.frame(PATIENCE)?;
+    narrator.fact("bushwick", &captured, &expected_frame(&network, first, &captured))?;
+    compare(&captured, narrator)?;
+    narrator.explain(WHY)?;
+
+    send(&network.midwood, "Hello, bushwick!", second, narrator)?;
+    bushwick.is_given("Hello, bushwick!", &network.midwood, narrator)?;
+    let quiet_until = Instant::now() + SILENCE;
+    eastny.is_given_nothing(quiet_until, narrator)?;
+    flatbush.is_given_nothing(quiet_until, narrator)
+}
+
+/// Joins on the three hosts that receive, and tells so.
+pub(super) fn listeners<'a>(
+    network: &'a Network,
+    narrator: &mut Narrator,
+) -> anyhow::Result<[Listener<'a>; 3]> {
+    let (first, second) = (first_group()?, second_group()?);
+    let mut listen = |station, group| Listener::new(station, group, narrator);
+    Ok([
+        listen(&network.eastny, first)?,
+        listen(&network.flatbush, first)?,
+        listen(&network.bushwick, second)?,
+    ])
+}
+
+/// Sends, and tells so.
+pub(super) fn send(
+    station: &Station,
+    text: &str,
+    to: GroupAddr,
+    narrator: &mut Narrator,
+) -> anyhow::Result<()> {
+    station.send(text, to)?;
+    let sent = Event::Sent { group: to.into(), interface: station.interface(), text: text.to_owned() };
+    narrator.tell(station.host.name(), &sent)?;
+    Ok(())
+}
+
+/// What the capture should have seen. The bytes are judged by [`compare`].
+fn expected_frame(network: &Network, to: GroupAddr, captured: &Event) -> Event {
+    let source = network.midwood.address();
+    Event::Captured {
+        interface: network.bushwick.interface(),
+        summary: format!("Ether / IP / UDP {source}:{SOURCE_PORT} > {to} / Raw"),
+        bytes: captured.bytes().to_vec(),
+    }
+}
+
+fn compare(captured: &Event, narrator: &mut Narrator) -> anyhow::Result<()> {
+    let observed = Event::Compared { differences: differences(captured.bytes()) };
+    narrator.fact("bushwick", &observed, &Event::Compared { differences: DIFFERENCES.to_vec() })?;
+    Ok(())
+}
+
+impl<'a> Listener<'a> {
+    fn new(station: &'a Station, group: GroupAddr, narrator: &mut Narrator) -> anyhow::Result<Self> {
+        let receiver = station.receiver(group.into())?;
+        let expected = Event::Joined { group: group.into(), interfaces: vec![station.interface()] };
+        narrator.fact(station.host.name(), &joined(&receiver, group), &expected)?;
+        Ok(Self { station, receiver, group })
+    }
+
+    /// Tells what it is given beside what it should be: this text from that host.
+    pub(super) fn is_given(&self, text: &str, from: &Station, narrator: &mut Narrator) -> anyhow::Result<()> {
+        let expected = Event::Received {
+            group: self.group.into(),
+            interface: self.station.interface(),
+            source: from.address(),
+            ttl: Some(1),
+            text: text.to_owned(),
+        };
+        let observed = self.station.hear(&self.receiver, self.group, PATIENCE)?;
+        narrator.fact(self.station.host.name(), &observed, &expected)?;
+        Ok(())
+    }
+
+    /// Tells what it is given although it should be given nothing.
+    pub(super) fn is_given_nothing(&self, until: Instant, narrator: &mut Narrator) -> anyhow::Result<()> {
+        let observed = self.station.hear(&self.receiver, self.group, left(until))?;
+        let expected = Event::ReceivedNothing { group: self.group.into() };
+        narrator.fact(self.station.host.name(), &observed, &expected)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What a capture on a host's interface sees.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mcast::InterfaceIndex;
+use mcast_capture::{Capture, CaptureOptions, Filter, Frame};
+use mcast_lab::{Host, Port};
+use mcast_packet::gmp::{Record, RecordKind};
+use mcast_packet::igmp::Message;
+use mcast_packet::{Control, Packet, Transport};
+
+use super::super::event::Event;
+use super::super::hearing::left;
+use crate::exit::Failure;
+
+/// A capture on an interface of a host.
+#[derive(Debug)]
+pub(super) struct Wire {
+    capture: Capture,
+    interface: String,
+}
+
+impl Wire {
+    pub(super) fn tap(host: &Host, port: &Port, filter: Filter) -> anyhow::Result<Self> {
+        let index = InterfaceIndex::new(port.index)
+            .ok_or_else(|| Failure::environment(format!("{} has no index", port.name)))?;
+        let capture = host.run(|| Capture::open(CaptureOptions::on(index).filter(filter)))??;
+        Ok(Self { capture, interface: port.name.clone() })
+    }
+
+    /// The next frame with all of its bytes.
+    pub(super) fn frame(&mut self, patience: Duration) -> anyhow::Result<Event> {
+        self.find(DATAGRAM, patience, |frame| Some((frame.packet().to_string(), frame.bytes.to_vec())))
+    }
+
+    /// The next datagram in a few words.
+    pub(super) fn datagram(&mut self, patience: Duration) -> anyhow::Result<Event> {
+        self.find(DATAGRAM, patience, |frame| Some((datagram(&frame.packet())?, Vec::new())))
+    }
+
+    /// The next IGMP report that joins this group.
+    pub(super) fn join_report(&mut self, group: Ipv4Addr, patience: Duration) -> anyhow::Result<Event> {
+        let what = report_for(group);
+        self.find(&what, patience, |frame| Some((join_report(&frame.packet(), group)?, Vec::new())))
+    }
+
+    /// The next frame of which `describe` makes a summary and the bytes to be shown; `what` it is that may
+    /// not come.
+    fn find(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        describe: impl Fn(&Frame<'_>) -> Option<(String, Vec<u8>)>,
+    ) -> anyhow::Result<Event> {
+        let (until, interface) = (Instant::now() + patience, self.interface.clone());
+        loop {
+            let left = left(until);
+            match self.capture.next(Some(left))?.map(|frame| describe(&frame)) {
+                Some(Some((summary, bytes))) => return Ok(Event::Captured { interface, summary, bytes }),
+                None if left.is_zero() => {
+                    return Ok(Event::CapturedNothing { interface, what: what.to_owned() });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What is missing where no datagram was seen.
+pub(super) const DATAGRAM: &str = "datagram";
+
+/// What is missing where no report for this group was seen.
+pub(super) fn report_for(group: Ipv4Addr) -> String {
+    format!("report for {group}")
+}
+
+fn datagram(packet: &Packet<'_>) -> Option<String> {
+    let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
+    let from = SocketAddr::new(ip.source, udp.source_port);
+    Some(format!("UDP {from} > {}", SocketAddr::new(ip.destination, udp.destination_port)))
+}
+
+/// The message, if it says that from now on its sender wants this group from every source.
+fn join_report(packet: &Packet<'_>, wanted: Ipv4Addr) -> Option<String> {
+    let Some(Transport::Igmp(Control { message, .. })) = packet.transport else { return None };
+    let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == wanted;
+    let wants = match message {
+        Message::SourceReport(records) => records.iter().any(joins),
+        Message::Report { group } | Message::FirstReport { group } => group == wanted,
+        _ => false,
+    };
+    wants.then(|| message.to_string())
+}
