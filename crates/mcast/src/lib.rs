@@ -30,11 +30,14 @@ mod datagram;
 mod error;
 mod exchange;
 pub mod interface;
+pub mod joined;
 mod outgoing;
 mod receiver;
 mod sender;
 #[allow(unsafe_code)]
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use batch::Batch;
 pub use datagram::{Arrival, Datagram, KeptDatagram};

@@ -12,7 +12,8 @@
 //! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
 //! | `route::interface_towards` | the interface that the routing table takes towards an address |
 //! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
-//! | `joined` | who on this machine has joined what |
+//! | `joined::survey` | who on this machine has joined what, and which processes could be looked into |
+//! | `joined::Notices` | `open`, `wait` for a notice that someone joined or left, or for a time |
 //!
 //! What a system cannot do is an error of kind `io::ErrorKind::Unsupported`, never silence.
 
@@ -51,6 +52,9 @@ pub(crate) mod registration;
 
 #[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod getifaddrs;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod pause;
 
 #[cfg(unix)]
 mod readable;

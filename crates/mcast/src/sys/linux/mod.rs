@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod interface;
+pub(crate) mod joined;
 pub(crate) mod layout;
 mod netlink;
 pub(crate) mod poller;

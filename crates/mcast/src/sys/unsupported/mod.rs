@@ -1,6 +1,7 @@
 //! Systems that nobody has brought this library to yet: everything is refused, with a reason.
 
 pub(crate) mod interface;
+pub(crate) mod joined;
 pub(crate) mod route;
 pub(crate) mod watch;
 

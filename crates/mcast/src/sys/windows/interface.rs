@@ -28,55 +28,61 @@ const ATTEMPTS: u32 = 10;
 /// All interfaces, by index. Those that are disabled are not among them, and one without a
 /// carrier counts as down: Windows refuses to join there.
 pub(crate) fn list() -> io::Result<Vec<Interface>> {
-    let memory = adapters()?;
-    let mut interfaces = BTreeMap::new();
-    let mut next: *const IP_ADAPTER_ADDRESSES_LH = memory.as_ptr().cast();
-    if memory.is_empty() {
-        return Ok(Vec::new());
-    }
-    // SAFETY: the memory holds the list that GetAdaptersAddresses wrote, whose pointers are null
-    // or point into the same memory, which is alive.
-    while let Some(adapter) = unsafe { next.as_ref() } {
-        // SAFETY: as above.
-        if let Some(interface) = unsafe { interface(adapter) } {
-            interfaces.insert(interface.index, interface);
-        }
-        next = adapter.Next;
-    }
+    const WITHOUT: u32 = GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_MULTICAST | GAA_FLAG_SKIP_DNS_SERVER;
+
+    let adapters = Adapters::read(WITHOUT)?;
+    // SAFETY: the adapters are of a list that is alive.
+    let interfaces = adapters.iter().filter_map(|adapter| unsafe { interface(adapter) });
+    let interfaces: BTreeMap<_, _> = interfaces.map(|interface| (interface.index, interface)).collect();
     Ok(interfaces.into_values().collect())
 }
 
 /// The list as Windows writes it; empty when there are no adapters. Words of eight bytes, so that
 /// it is aligned.
-fn adapters() -> io::Result<Vec<u64>> {
-    const WANTED: u32 = GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_MULTICAST | GAA_FLAG_SKIP_DNS_SERVER;
+pub(super) struct Adapters(Vec<u64>);
 
-    let mut memory = vec![0_u64; FIRST_BUFFER / size_of::<u64>()];
-    for _ in 0..ATTEMPTS {
-        let mut size = u32::try_from(memory.len() * size_of::<u64>()).unwrap_or(u32::MAX);
-        // SAFETY: the memory is writable and of that size, and aligned for the structure.
-        let result = unsafe {
-            GetAdaptersAddresses(
-                AF_UNSPEC.into(),
-                WANTED,
-                std::ptr::null(),
-                memory.as_mut_ptr().cast(),
-                &raw mut size,
-            )
-        };
-        match result {
-            ERROR_SUCCESS => return Ok(memory),
-            ERROR_NO_DATA => return Ok(Vec::new()),
-            ERROR_BUFFER_OVERFLOW => memory = vec![0; (size as usize).div_ceil(size_of::<u64>()) + 128],
-            error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
+impl Adapters {
+    /// All of it but what these flags (`GAA_FLAG_SKIP_…`) leave out.
+    pub(super) fn read(without: u32) -> io::Result<Self> {
+        let mut memory = vec![0_u64; FIRST_BUFFER / size_of::<u64>()];
+        for _ in 0..ATTEMPTS {
+            let mut size = u32::try_from(memory.len() * size_of::<u64>()).unwrap_or(u32::MAX);
+            // SAFETY: the memory is writable and of that size, and aligned for the structure.
+            let result = unsafe {
+                GetAdaptersAddresses(
+                    AF_UNSPEC.into(),
+                    without,
+                    std::ptr::null(),
+                    memory.as_mut_ptr().cast(),
+                    &raw mut size,
+                )
+            };
+            match result {
+                ERROR_SUCCESS => return Ok(Self(memory)),
+                ERROR_NO_DATA => return Ok(Self(Vec::new())),
+                ERROR_BUFFER_OVERFLOW => memory = vec![0; (size as usize).div_ceil(size_of::<u64>()) + 128],
+                error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
+            }
         }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the adapters kept changing while they were read"))
     }
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, "the adapters kept changing while they were read"))
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &IP_ADAPTER_ADDRESSES_LH> {
+        let mut next: *const IP_ADAPTER_ADDRESSES_LH =
+            if self.0.is_empty() { std::ptr::null() } else { self.0.as_ptr().cast() };
+        std::iter::from_fn(move || {
+            // SAFETY: the memory holds the list that GetAdaptersAddresses wrote, whose pointers are
+            // null or point into the same memory, which lives as long as what is returned.
+            let adapter = unsafe { next.as_ref() }?;
+            next = adapter.Next;
+            Some(adapter)
+        })
+    }
 }
 
 /// # Safety
 /// The adapter must be part of a list that GetAdaptersAddresses wrote and that is still alive.
-unsafe fn interface(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Option<Interface> {
+pub(super) unsafe fn interface(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Option<Interface> {
     // SAFETY: each of these unions is always written through these members.
     let (index, flags) = unsafe { (adapter.Anonymous1.Anonymous.IfIndex, adapter.Anonymous2.Flags) };
     let ipv6_index = InterfaceIndex::new(adapter.Ipv6IfIndex);
@@ -127,7 +133,7 @@ unsafe fn addresses(mut next: *const IP_ADAPTER_UNICAST_ADDRESS_LH) -> Vec<Inter
 
 /// # Safety
 /// The address must point at a socket address of the length it says.
-unsafe fn ip_address(address: &SOCKET_ADDRESS) -> Option<IpAddr> {
+pub(super) unsafe fn ip_address(address: &SOCKET_ADDRESS) -> Option<IpAddr> {
     let length = usize::try_from(address.iSockaddrLength).ok()?;
     // SAFETY: null, or a socket address as the caller guarantees.
     let family = unsafe { address.lpSockaddr.as_ref() }?.sa_family;

@@ -1,6 +1,7 @@
 //! Windows.
 
 pub(crate) mod interface;
+pub(crate) mod joined;
 mod readable;
 pub(crate) mod route;
 mod signal;

@@ -1,0 +1,75 @@
+//! The kernel's notices that a group was joined or left on an interface.
+
+use std::io::{self, Read};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use socket2::Socket;
+
+use super::super::netlink::listen;
+use crate::sys::readable::readable;
+
+/// Groups of rtnetlink since Linux 6.15 (`linux/rtnetlink.h`).
+const RTNLGRP_IPV4_MCADDR: u32 = 37;
+const RTNLGRP_IPV6_MCADDR: u32 = 38;
+
+/// Hears the notices of the namespace it was opened in, if the kernel gives any.
+#[derive(Debug)]
+pub(crate) struct Notices(Option<Socket>);
+
+impl Notices {
+    pub(crate) fn open() -> io::Result<Self> {
+        let socket = listen(0)?;
+        for group in [RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR] {
+            match subscribe(&socket, group) {
+                // What an older kernel answers: it has no such group.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(Self(None)),
+                result => result?,
+            }
+        }
+        Ok(Self(Some(socket)))
+    }
+
+    /// Waits for so long at most; whether something was heard.
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        let Some(socket) = &self.0 else {
+            std::thread::sleep(timeout);
+            return Ok(false);
+        };
+        let heard = readable(socket.as_fd(), Some(timeout))?;
+        if heard {
+            forget_all(socket)?;
+        }
+        Ok(heard)
+    }
+}
+
+fn subscribe(socket: &Socket, group: u32) -> io::Result<()> {
+    // SAFETY: the option takes a number of this size, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_ADD_MEMBERSHIP,
+            (&raw const group).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What the notices say is found out by looking.
+fn forget_all(mut socket: &Socket) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match socket.read(&mut buffer) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            // The kernel threw notices away, which does not matter here.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
