@@ -1,12 +1,289 @@
-//! `mcast interfaces`.
+//! `mcast interfaces`: what there is, and where multicast can work.
 
-use crate::console::Console;
-use crate::exit::{Failure, Outcome};
+use std::io::Write;
+use std::sync::mpsc;
+use std::time::SystemTime;
+
+use mcast::interface::AddressState;
+use mcast::{Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
+use serde::Serialize;
+
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{Cell, Palette, Table, clock_time, rfc3339, write_json};
 
 /// List the network interfaces, and where multicast can work
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Print one JSON object an interface
+    #[arg(long)]
+    json: bool,
 
-pub(crate) fn run(_arguments: &Arguments, _console: &Console) -> anyhow::Result<Outcome> {
-    Err(Failure::environment("`mcast interfaces` is being built").into())
+    /// Go on, and tell when interfaces appear, vanish or change
+    #[arg(long)]
+    watch: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mcast interfaces                    all of them, and which one multicast takes by default
+  mcast interfaces --json             the same for programs
+  mcast interfaces --watch            tell what changes, until Ctrl-C";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let mut out = console.output();
+    if arguments.watch {
+        return watch(arguments, console, &mut out);
+    }
+    let interfaces = mcast::interfaces()?;
+    if arguments.json {
+        let defaults = Defaults::now()?;
+        interfaces.iter().try_for_each(|each| write_json(&mut out, &Described::new(each, defaults)))?;
+    } else {
+        table(&interfaces, Defaults::now()?, console.palette()).write(&mut out)?;
+    }
+    out.flush()?;
+    Ok(Outcome::Yes)
+}
+
+/// What ends a wait for changes.
+enum Event {
+    Changes(mcast::Result<Vec<InterfaceChange>>),
+    Interrupted,
+}
+
+fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::Result<Outcome> {
+    let (tells, told) = mpsc::channel();
+    let interrupted = tells.clone();
+    let watcher = InterfaceWatcher::new()?;
+    let known = watcher.known();
+    let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
+    std::thread::spawn(move || {
+        while let Some(changes) = watcher.wait(None).transpose() {
+            if tells.send(Event::Changes(changes)).is_err() {
+                return;
+            }
+        }
+    });
+    show_first(arguments, console, out, &known)?;
+    loop {
+        out.flush()?;
+        match told.recv() {
+            Ok(Event::Changes(changes)) => show_changes(arguments, console, out, &changes?)?,
+            Ok(Event::Interrupted) | Err(mpsc::RecvError) => {
+                return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
+            }
+        }
+    }
+}
+
+fn show_first(
+    arguments: &Arguments,
+    console: &Console,
+    out: &mut Output,
+    interfaces: &[Interface],
+) -> anyhow::Result<()> {
+    let defaults = Defaults::now()?;
+    if arguments.json {
+        let now = SystemTime::now();
+        for interface in interfaces {
+            write_json(out, &Noticed::new(now, "present", interface, defaults))?;
+        }
+    } else {
+        table(interfaces, defaults, console.palette()).write(out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn show_changes(
+    arguments: &Arguments,
+    console: &Console,
+    out: &mut Output,
+    changes: &[InterfaceChange],
+) -> anyhow::Result<()> {
+    let now = SystemTime::now();
+    let defaults = Defaults::now()?;
+    for change in changes {
+        let Some((event, interface)) = event_of(change) else {
+            console.warn("the system had more changes than it could tell: some may be missing here");
+            continue;
+        };
+        if arguments.json {
+            write_json(out, &Noticed::new(now, event, interface, defaults))?;
+            continue;
+        }
+        let Palette { interface: name_style, dim, .. } = console.palette();
+        let (time, name) = (clock_time(now), &interface.name);
+        let details = differences(change).join(", ");
+        writeln!(out, "{dim}{time}{dim:#} {name_style}{name}{name_style:#} {event}{details}")?;
+    }
+    Ok(())
+}
+
+/// What happened, and the interface as it is now (or was last); `None` where that is not known.
+fn event_of(change: &InterfaceChange) -> Option<(&'static str, &Interface)> {
+    match change {
+        InterfaceChange::Appeared(interface) => Some(("appeared", interface)),
+        InterfaceChange::Vanished(interface) => Some(("vanished", interface)),
+        InterfaceChange::Changed { after, .. } => Some(("changed", after)),
+        InterfaceChange::Recreated { after, .. } => Some(("recreated", after)),
+        _ => None,
+    }
+}
+
+/// What is different, in words.
+fn differences(change: &InterfaceChange) -> Vec<String> {
+    let mut told = Vec::new();
+    let after = change.after();
+    match (change.before(), after) {
+        (None, Some(after)) => told.push(format!(": index {}, {}", after.index, state(after))),
+        (Some(before), Some(after)) => {
+            let mut tell = |what: &str, old: String, new: String| {
+                if old != new {
+                    told.push(format!("{what} {old} -> {new}"));
+                }
+            };
+            tell("name", before.name.clone(), after.name.clone());
+            tell("index", before.index.to_string(), after.index.to_string());
+            tell("state", state(before).into(), state(after).into());
+            tell("multicast", yes(before.multicast).into(), yes(after.multicast).into());
+            tell("mtu", before.mtu.to_string(), after.mtu.to_string());
+            tell("hardware address", hardware_address(before), hardware_address(after));
+            tell("addresses", addresses(before).join(" "), addresses(after).join(" "));
+            if let Some(first) = told.first_mut() {
+                first.insert_str(0, ": ");
+            }
+        }
+        _ => {}
+    }
+    told
+}
+
+/// Which interfaces multicast takes by default.
+#[derive(Clone, Copy)]
+struct Defaults {
+    v4: Option<InterfaceIndex>,
+    v6: Option<InterfaceIndex>,
+}
+
+impl Defaults {
+    fn now() -> mcast::Result<Self> {
+        let of = |family| Ok(mcast::default_interface_of(family)?.map(|interface| interface.index));
+        Ok(Self { v4: of(Family::V4)?, v6: of(Family::V6)? })
+    }
+
+    fn families(self, interface: &Interface) -> String {
+        let mark = |default, family: Family| (default == Some(interface.index)).then(|| family.to_string());
+        let families: Vec<String> =
+            [mark(self.v4, Family::V4), mark(self.v6, Family::V6)].into_iter().flatten().collect();
+        families.join(" ")
+    }
+}
+
+fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Table {
+    let titles =
+        ["name", "index", "state", "multicast", "default", "mtu", "hardware address", "addresses", "note"];
+    let mut table = Table::new(&titles, palette.heading);
+    for interface in interfaces {
+        let state_style = if interface.running { palette.good } else { palette.dim };
+        let warnings = interface.warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+        table.row([
+            Cell::new(&interface.name).style(palette.interface),
+            Cell::new(interface.index.to_string()).right(),
+            Cell::new(state(interface)).style(state_style),
+            Cell::new(yes(interface.multicast)),
+            Cell::new(defaults.families(interface)).style(palette.good),
+            Cell::new(interface.mtu.to_string()).right(),
+            Cell::new(hardware_address(interface)).style(palette.dim),
+            Cell::of_lines(addresses(interface)).style(palette.address),
+            Cell::of_lines(warnings).style(palette.warning),
+        ]);
+    }
+    table
+}
+
+fn state(interface: &Interface) -> &'static str {
+    match (interface.up, interface.running) {
+        (false, _) => "down",
+        (true, false) => "no carrier",
+        (true, true) => "up",
+    }
+}
+
+fn yes(answer: bool) -> &'static str {
+    if answer { "yes" } else { "no" }
+}
+
+fn hardware_address(interface: &Interface) -> String {
+    interface.hardware_address.map(|address| address.to_string()).unwrap_or_default()
+}
+
+fn addresses(interface: &Interface) -> Vec<String> {
+    let shown = interface.addresses.iter().map(|entry| match entry.state {
+        AddressState::Ready => entry.to_string(),
+        AddressState::Tentative => format!("{entry} (tentative)"),
+        _ => format!("{entry} (duplicate)"),
+    });
+    shown.collect()
+}
+
+/// An interface as JSON: `schemas/interface.json`.
+#[derive(Serialize)]
+struct Described<'a> {
+    name: &'a str,
+    index: u32,
+    up: bool,
+    running: bool,
+    multicast: bool,
+    loopback: bool,
+    mtu: u32,
+    mac: Option<String>,
+    addresses: Vec<Address>,
+    default_v4: bool,
+    default_v6: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Address {
+    address: std::net::IpAddr,
+    prefix: u8,
+}
+
+impl<'a> Described<'a> {
+    fn new(interface: &'a Interface, defaults: Defaults) -> Self {
+        let addresses = interface.addresses.iter();
+        Self {
+            name: &interface.name,
+            index: interface.index.number(),
+            up: interface.up,
+            running: interface.running,
+            multicast: interface.multicast,
+            loopback: interface.loopback,
+            mtu: interface.mtu,
+            mac: interface.hardware_address.map(|address| address.to_string()),
+            addresses: addresses.map(|each| Address { address: each.address, prefix: each.prefix }).collect(),
+            default_v4: defaults.v4 == Some(interface.index),
+            default_v6: defaults.v6 == Some(interface.index),
+            warnings: interface.warnings().iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The same with what happened to it: what `--watch --json` prints.
+#[derive(Serialize)]
+struct Noticed<'a> {
+    time: String,
+    event: &'static str,
+    #[serde(flatten)]
+    interface: Described<'a>,
+}
+
+impl<'a> Noticed<'a> {
+    fn new(time: SystemTime, event: &'static str, interface: &'a Interface, defaults: Defaults) -> Self {
+        Self { time: rfc3339(time), event, interface: Described::new(interface, defaults) }
+    }
 }

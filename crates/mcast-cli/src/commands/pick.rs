@@ -1,12 +1,92 @@
-//! `mcast pick`.
+//! `mcast pick`: a good group for a name.
+
+use std::io::Write;
+
+use mcast::group::{PickOptions, Scope, pick};
+use mcast::{Family, Group};
+use serde::Serialize;
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::output::write_json;
 
 /// Choose a good group for a name
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+#[command(after_help = EXAMPLES, long_about = ABOUT)]
+pub(crate) struct Arguments {
+    /// What the group is for; the same name gives the same group everywhere
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
 
-pub(crate) fn run(_arguments: &Arguments, _console: &Console) -> anyhow::Result<Outcome> {
-    Err(Failure::environment("`mcast pick` is being built").into())
+    /// How far it may reach: local, organization or global; for IPv6 also interface, link, realm,
+    /// admin or site
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<Scope>,
+
+    /// Choose an IPv6 group
+    #[arg(long, short = '6')]
+    v6: bool,
+
+    /// Choose a source-specific group, which receivers join with a source
+    #[arg(long)]
+    ssm: bool,
+
+    /// A group that is in use already: neither it nor what shares its Ethernet address is chosen
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    in_use: Vec<Group>,
+
+    /// Print one JSON object a name
+    #[arg(long)]
+    json: bool,
+}
+
+const ABOUT: &str = "\
+Choose a good group for a name
+
+The choice is a hash of the name: the same on every machine and in every version. It keeps clear of \
+what is registered or in common use, of control groups, and of the groups that share an Ethernet \
+address with those. Several names get groups that keep clear of each other, too.";
+
+const EXAMPLES: &str = "\
+Examples:
+  mcast pick weather                         a group of the IPv4 local scope, 239.255.0.0/16
+  mcast pick weather --scope organization    one of 239.192.0.0/14
+  mcast pick weather --v6 --scope site       an IPv6 group
+  mcast pick weather --ssm                   a source-specific group
+  mcast pick weather --in-use 239.255.1.2    another one, if that is taken
+  mcast explain $(mcast pick weather)        say what is known about it";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let family = if arguments.v6 { Family::V6 } else { Family::V4 };
+    let mut options =
+        PickOptions { family, source_specific: arguments.ssm, in_use: arguments.in_use.clone() };
+    let scope = arguments.scope.unwrap_or_else(|| options.default_scope());
+    if arguments.scope.is_none() {
+        console.note(format_args!("scope {scope} (--scope chooses another)"));
+    }
+    let mut out = console.output();
+    for name in &arguments.names {
+        let group = pick(name, scope, &options).map_err(|error| Failure::usage(error.to_string()))?;
+        options.in_use.push(group);
+        if arguments.json {
+            write_json(&mut out, &Picked { name, group, scope, source_specific: arguments.ssm })?;
+        } else if arguments.names.len() > 1 {
+            writeln!(out, "{group} {name}")?;
+        } else {
+            writeln!(out, "{group}")?;
+        }
+    }
+    out.flush()?;
+    Ok(Outcome::Yes)
+}
+
+/// A choice as JSON: `schemas/pick.json`.
+#[derive(Serialize)]
+struct Picked<'a> {
+    name: &'a str,
+    #[serde(serialize_with = "crate::output::as_text")]
+    group: Group,
+    #[serde(serialize_with = "crate::output::as_text")]
+    scope: Scope,
+    source_specific: bool,
 }

@@ -1,10 +1,11 @@
 //! JSON Lines: one object a line. The objects are described by the files in `schemas/`.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Writes an object and ends its line.
 pub(crate) fn write_json(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
@@ -28,6 +29,11 @@ impl<'a> Payload<'a> {
             Err(_) => Self { text: None, base64: Some(STANDARD.encode(bytes)) },
         }
     }
+}
+
+/// For fields that have a text form of their own.
+pub(crate) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod table;
 mod text;
 mod time;
 
-pub(crate) use json::{Payload, write_json};
+pub(crate) use json::{Payload, as_text, write_json};
 pub(crate) use names::InterfaceNames;
 pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
 pub(crate) use palette::Palette;

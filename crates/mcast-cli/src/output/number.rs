@@ -42,7 +42,11 @@ pub(crate) fn seconds(time: Duration) -> String {
 /// `1,999 datagrams/s`; `None` where no time went by.
 pub(crate) fn datagrams_per_second(number: u64, time: Duration) -> Option<String> {
     let rate = per_second(number as f64, time)?;
-    Some(if rate < 100.0 { format!("{rate:.1} datagrams/s") } else { format!("{} datagrams/s", count(rate as u64)) })
+    Some(if rate < 100.0 {
+        format!("{rate:.1} datagrams/s")
+    } else {
+        format!("{} datagrams/s", count(rate as u64))
+    })
 }
 
 /// `12.3 Mbit/s` of this many bytes; `None` where no time went by.
@@ -72,7 +76,10 @@ mod tests {
 
     #[test]
     fn one_is_singular() {
-        assert_eq!((count_of(1, "datagram"), count_of(0, "datagram")), ("1 datagram".into(), "0 datagrams".into()));
+        assert_eq!(
+            (count_of(1, "datagram"), count_of(0, "datagram")),
+            ("1 datagram".into(), "0 datagrams".into())
+        );
     }
 
     #[test]
