@@ -94,6 +94,15 @@ mod tests {
     }
 
     #[test]
+    fn an_authentication_header_counts_its_length_in_words_of_four_bytes() {
+        let mut bytes = [0; 24];
+        bytes[..2].copy_from_slice(&[FRAGMENT, 2]);
+        bytes[16..].copy_from_slice(&[17, 0, 0, 1, 0, 0, 0, 9]);
+        let fragment = Extensions::decode(AUTHENTICATION, &bytes).fragment;
+        assert_eq!(fragment, Some(Fragment { identification: 9, offset: 0, more: true }));
+    }
+
+    #[test]
     fn an_atomic_fragment_is_a_whole_datagram() {
         let bytes = [17, 0, 0, 0, 0, 0, 0, 7];
         assert_eq!(Extensions::decode(FRAGMENT, &bytes), Extensions::default());

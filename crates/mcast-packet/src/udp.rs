@@ -80,3 +80,17 @@ fn sum_without_field(source: IpAddr, destination: IpAddr, datagram: &[u8]) -> Op
     let pseudo = InternetChecksum::pseudo_header(source, destination, protocol::UDP, length)?;
     Some(pseudo.bytes(datagram.get(..Udp::CHECKSUM_OFFSET)?).bytes(datagram.get(Udp::HEADER_LENGTH..)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_of_zero_is_sent_as_all_ones() {
+        let (source, destination) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([239, 1, 2, 3]));
+        let mut datagram = [0, 1, 0, 2, 0, 10, 0, 0, 0, 0];
+        let sum = Udp::checksum_of(source, destination, &datagram).unwrap();
+        datagram[8..].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(Udp::checksum_of(source, destination, &datagram), Some(0xffff));
+    }
+}
