@@ -4,6 +4,7 @@
 //! - `catch_interrupts(then)`: from now on Ctrl-C and a request to terminate call `then` with
 //!   the exit status that belongs to them, on some thread, instead of ending the process. After
 //!   the first the process ends at once.
+//! - `shell(text)`: a process that runs the text as the system's shell understands it.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -15,4 +16,4 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
-pub(crate) use platform::catch_interrupts;
+pub(crate) use platform::{catch_interrupts, shell};

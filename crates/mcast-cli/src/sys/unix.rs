@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -26,4 +27,10 @@ pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result
         }
     };
     std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
+}
+
+pub(crate) fn shell(text: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", text]);
+    command
 }

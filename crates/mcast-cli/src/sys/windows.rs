@@ -1,6 +1,8 @@
 //! Windows: console control events.
 
 use std::io;
+use std::os::windows::process::CommandExt;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,4 +39,11 @@ unsafe extern "system" fn handle(event: u32) -> BOOL {
         then(STATUS);
     }
     TRUE
+}
+
+pub(crate) fn shell(text: &str) -> Command {
+    let mut command = Command::new("cmd");
+    // As it is: cmd has rules of its own for quotes.
+    command.arg("/C").raw_arg(text);
+    command
 }

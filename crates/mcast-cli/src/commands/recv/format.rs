@@ -1,0 +1,212 @@
+//! How a datagram is printed.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use mcast::{Arrival, Datagram, Group};
+use serde::Serialize;
+
+use super::Show;
+use crate::console::{Console, is_terminal};
+use crate::output::{InterfaceNames, Palette, Payload, SafeText, as_text, clock_time, rfc3339, write_json};
+
+/// Text beyond so many bytes is cut off in a line.
+const LINE_TEXT: usize = 400;
+
+/// What `--format` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// One tidy line a datagram
+    Line,
+    /// The payload alone, a line each
+    Text,
+    /// A line, and the payload in hexadecimal
+    Hex,
+    /// The payload's bytes and nothing else
+    Raw,
+    /// One JSON object a datagram
+    Json,
+}
+
+/// Prints datagrams.
+#[derive(Debug)]
+pub(super) struct Printer {
+    manner: Manner,
+    palette: Palette,
+    widths: Widths,
+    is_terminal: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    As(Format),
+    /// An asterisk for every `size` bytes; `bytes` wait for the next one.
+    Meter {
+        size: usize,
+        bytes: usize,
+    },
+    Nothing,
+}
+
+impl Printer {
+    pub(super) fn new(show: &Show, console: &Console) -> Self {
+        let manner = match (show.format, show.meter) {
+            (Some(format), _) => Manner::As(format),
+            (None, Some(size)) => Manner::Meter { size, bytes: 0 },
+            (None, None) if show.discard => Manner::Nothing,
+            (None, None) if show.json => Manner::As(Format::Json),
+            // What the command prints is what is wanted then.
+            (None, None) if show.exec.is_some() => Manner::Nothing,
+            (None, None) => Manner::As(Format::Line),
+        };
+        Self { manner, palette: *console.palette(), widths: Widths::default(), is_terminal: is_terminal() }
+    }
+
+    pub(super) fn print(
+        &mut self,
+        out: &mut impl Write,
+        datagram: &Datagram<'_>,
+        names: &mut InterfaceNames,
+    ) -> io::Result<()> {
+        let payload = datagram.payload();
+        match &mut self.manner {
+            Manner::Nothing => Ok(()),
+            Manner::Meter { size, bytes } => {
+                *bytes += payload.len();
+                let stars = *bytes / *size;
+                *bytes %= *size;
+                (0..stars).try_for_each(|_| out.write_all(b"*"))
+            }
+            Manner::As(Format::Raw) => out.write_all(payload),
+            Manner::As(Format::Text) => self.text(out, payload),
+            Manner::As(Format::Json) => {
+                write_json(out, &Record::new(datagram, &names.of(datagram.interface())))
+            }
+            Manner::As(Format::Line) => {
+                self.facts(out, datagram, &names.of(datagram.interface()))?;
+                writeln!(out, "  {}", SafeText::new(payload).at_most(LINE_TEXT))
+            }
+            Manner::As(Format::Hex) => {
+                self.facts(out, datagram, &names.of(datagram.interface()))?;
+                writeln!(out)?;
+                match payload {
+                    [] => Ok(()),
+                    _ => writeln!(out, "{}", mcast_packet::hexdump(payload)),
+                }
+            }
+        }
+    }
+
+    /// After the last one.
+    pub(super) fn end(&self, out: &mut impl Write) -> io::Result<()> {
+        match self.manner {
+            Manner::Meter { .. } if self.is_terminal => writeln!(out),
+            _ => Ok(()),
+        }
+    }
+
+    /// The payload with one line end behind it. On a terminal what could command it is shown
+    /// instead of done.
+    fn text(&self, out: &mut impl Write, payload: &[u8]) -> io::Result<()> {
+        let body = payload.strip_suffix(b"\n").unwrap_or(payload);
+        if !self.is_terminal {
+            out.write_all(body)?;
+            return out.write_all(b"\n");
+        }
+        body.split(|byte| *byte == b'\n').try_for_each(|line| writeln!(out, "{}", SafeText::new(line)))
+    }
+
+    /// Everything but the payload, in columns that grow as they must.
+    fn facts(&mut self, out: &mut impl Write, arrival: &Arrival, interface: &str) -> io::Result<()> {
+        let Palette { dim, address, group, interface: by, bad, warning, .. } = self.palette;
+        let (source, to) = (arrival.source.to_string(), arrival.group.to_string());
+        let Widths { source: source_width, group: to_width, interface: by_width } =
+            self.widths.grow(&source, &to, interface);
+        write!(
+            out,
+            "{dim}{}{dim:#} {address}{source:source_width$}{address:#} {dim}>{dim:#} {group}{to:to_width$}{group:#} \
+             {by}{interface:by_width$}{by:#}",
+            clock_time(time_of(arrival)),
+        )?;
+        match arrival.hop_limit {
+            Some(hops) => write!(out, " {dim}ttl{dim:#} {hops:<3}")?,
+            None => write!(out, " {dim}ttl{dim:#} ?  ")?,
+        }
+        write!(out, " {dim}len{dim:#} {:<4}", arrival.length)?;
+        if let Some(lost) = arrival.lost.filter(|lost| *lost > 0) {
+            write!(out, " {bad}lost {lost}{bad:#}")?;
+        }
+        if arrival.truncated {
+            write!(out, " {warning}cut off{warning:#}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How wide the columns of lines have become.
+#[derive(Clone, Copy, Debug, Default)]
+struct Widths {
+    source: usize,
+    group: usize,
+    interface: usize,
+}
+
+impl Widths {
+    fn grow(&mut self, source: &str, group: &str, interface: &str) -> Self {
+        self.source = self.source.max(source.len());
+        self.group = self.group.max(group.len());
+        self.interface = self.interface.max(interface.chars().count());
+        *self
+    }
+}
+
+/// When it came: the kernel's time, or now where the system tells none.
+pub(super) fn time_of(arrival: &Arrival) -> SystemTime {
+    arrival.time.unwrap_or_else(SystemTime::now)
+}
+
+/// A datagram as JSON: `schemas/datagram.json`.
+#[derive(Debug, Serialize)]
+struct Record<'a> {
+    time: String,
+    #[serde(serialize_with = "as_text")]
+    group: Group,
+    port: u16,
+    interface: &'a str,
+    source: IpAddr,
+    source_port: u16,
+    ttl: Option<u8>,
+    dscp: Option<u8>,
+    length: usize,
+    lost: Option<u64>,
+    truncated: bool,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+impl<'a> Record<'a> {
+    fn new(datagram: &Datagram<'a>, interface: &'a str) -> Self {
+        let arrival = datagram.arrival();
+        let (source, source_port) = without_scope(arrival.source);
+        Self {
+            time: rfc3339(time_of(arrival)),
+            group: arrival.group.group,
+            port: arrival.group.port,
+            interface,
+            source,
+            source_port,
+            ttl: arrival.hop_limit,
+            dscp: arrival.dscp(),
+            length: arrival.length,
+            lost: arrival.lost,
+            truncated: arrival.truncated,
+            payload: Payload::new(datagram.payload()),
+        }
+    }
+}
+
+/// The interface stands in a field of its own.
+fn without_scope(address: SocketAddr) -> (IpAddr, u16) {
+    (address.ip(), address.port())
+}

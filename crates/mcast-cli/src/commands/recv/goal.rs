@@ -1,0 +1,118 @@
+//! When to end, and whether what came is what was asked for.
+
+use std::time::{Duration, Instant};
+
+use mcast::Drops;
+
+use super::Limits;
+
+/// Watches the clock and the count.
+#[derive(Debug)]
+pub(super) struct Goal<'a> {
+    limits: &'a Limits,
+    deadline: Option<Instant>,
+    silent_since: Instant,
+}
+
+impl<'a> Goal<'a> {
+    pub(super) fn new(limits: &'a Limits, start: Instant) -> Self {
+        let deadline = limits.timeout.and_then(|timeout| start.checked_add(timeout));
+        Self { limits, deadline, silent_since: start }
+    }
+
+    /// Something came.
+    pub(super) fn heard(&mut self) {
+        if self.limits.idle.is_some() {
+            self.silent_since = Instant::now();
+        }
+    }
+
+    /// Whether so many are enough.
+    pub(super) fn is_reached(&self, datagrams: u64) -> bool {
+        self.limits.count.is_some_and(|count| datagrams >= count)
+    }
+
+    /// How long to wait for the next one: `None` for ever, zero when the time is over.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let idle = self.limits.idle.and_then(|idle| self.silent_since.checked_add(idle));
+        let end = [self.deadline, idle].into_iter().flatten().min()?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
+
+    /// When everything ends.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What is wrong with what came, in words; nothing if it is what was asked for.
+    pub(super) fn misses(&self, datagrams: u64, dropped: Drops) -> Vec<String> {
+        let mut misses = Vec::new();
+        let wanted = self.wanted();
+        if datagrams < wanted {
+            misses.push(format!("{datagrams} came where {wanted} were expected"));
+        }
+        if let Some(most) = self.limits.max_loss {
+            let share = share(dropped.count().unwrap_or(0), datagrams);
+            if share > most {
+                misses.push(format!("{share:.3}% was dropped where at most {most}% was allowed"));
+            }
+        }
+        misses
+    }
+
+    /// How many must come at least. Who sets a time waits for something.
+    fn wanted(&self) -> u64 {
+        let has_end = self.limits.timeout.is_some() || self.limits.idle.is_some();
+        self.limits.expect.or(self.limits.count).unwrap_or(u64::from(has_end))
+    }
+}
+
+/// The percentage of what was dropped in all that reached this machine's sockets.
+fn share(dropped: u64, received: u64) -> f64 {
+    match dropped.saturating_add(received) {
+        0 => 0.0,
+        all => dropped as f64 * 100.0 / all as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Limits = Limits { count: None, timeout: None, idle: None, expect: None, max_loss: None };
+
+    fn misses(limits: &Limits, datagrams: u64, dropped: u64) -> usize {
+        Goal::new(limits, Instant::now()).misses(datagrams, Drops::Exactly(dropped)).len()
+    }
+
+    #[test]
+    fn nothing_is_enough_only_where_nothing_was_asked_for() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(misses(&NONE, 0, 0), 0);
+        assert_eq!(misses(&Limits { timeout: second, ..NONE }, 0, 0), 1);
+        assert_eq!(misses(&Limits { idle: second, ..NONE }, 0, 0), 1);
+        assert_eq!(misses(&Limits { timeout: second, ..NONE }, 1, 0), 0);
+        assert_eq!(misses(&Limits { timeout: second, expect: Some(0), ..NONE }, 0, 0), 0);
+        assert_eq!(misses(&Limits { count: Some(5), timeout: second, ..NONE }, 4, 0), 1);
+        assert_eq!(misses(&Limits { count: Some(5), expect: Some(3), timeout: second, ..NONE }, 4, 0), 0);
+    }
+
+    #[test]
+    fn loss_is_measured_against_all_that_was_sent_here() {
+        let one_percent = Limits { max_loss: Some(1.0), ..NONE };
+        assert_eq!(misses(&one_percent, 99, 1), 0);
+        assert_eq!(misses(&one_percent, 98, 2), 1);
+        assert_eq!(misses(&one_percent, 0, 0), 0);
+    }
+
+    #[test]
+    fn silence_and_deadline_both_end_a_wait() {
+        let limits =
+            Limits { timeout: Some(Duration::from_secs(60)), idle: Some(Duration::from_secs(1)), ..NONE };
+        let goal = Goal::new(&limits, Instant::now());
+        assert!(goal.time_left().unwrap() <= Duration::from_secs(1));
+        let no_idle = Limits { idle: None, ..limits };
+        assert!(Goal::new(&no_idle, Instant::now()).time_left().unwrap() > Duration::from_secs(50));
+        assert_eq!(Goal::new(&NONE, Instant::now()).time_left(), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! The loop: takes what is there, prints it, and flushes whenever it would wait.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mcast::{Batch, Datagram, Drops, ErrorKind, Receiver};
+
+use super::Arguments;
+use super::execute::Executor;
+use super::format::Printer;
+use super::goal::Goal;
+use super::tally::Tally;
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{InterfaceNames, write_json};
+
+/// Buffers of a batch, each as large as a datagram can be.
+const BUFFERS: usize = 32;
+const BUFFER: usize = 65_536;
+
+/// Everything that a run of `mcast recv` holds.
+pub(super) struct Listener<'a> {
+    arguments: &'a Arguments,
+    console: &'a Console,
+    receiver: Arc<Receiver>,
+    interrupt: Interrupt,
+    start: Instant,
+    goal: Goal<'a>,
+    tally: Tally,
+    names: InterfaceNames,
+    printer: Printer,
+    executor: Option<Executor>,
+    out: Output,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Enough,
+    TimeOver,
+    Interrupted,
+}
+
+impl<'a> Listener<'a> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        receiver: Receiver,
+        interrupt: Interrupt,
+        console: &'a Console,
+    ) -> Self {
+        let receiver = Arc::new(receiver);
+        let start = Instant::now();
+        let show = &arguments.show;
+        let executor = show.exec.as_ref().map(|command| {
+            Executor::new(command, show.exec_limit, show.reply.then(|| Arc::clone(&receiver)))
+        });
+        Self {
+            goal: Goal::new(&arguments.limits, start),
+            printer: Printer::new(show, console),
+            out: console.output(),
+            names: InterfaceNames::new(),
+            tally: Tally::default(),
+            arguments,
+            console,
+            receiver,
+            interrupt,
+            start,
+            executor,
+        }
+    }
+
+    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        let end = self.listen();
+        let time = self.start.elapsed();
+        // Also when it failed: what came before is printed.
+        let printed = self.printer.end(&mut self.out).and_then(|()| self.out.flush());
+        if let Some(executor) = &self.executor {
+            executor.finish();
+        }
+        let end = end?;
+        printed?;
+        self.summarize(time)?;
+        if end == End::Interrupted {
+            return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
+        }
+        Ok(self.judge())
+    }
+
+    fn listen(&mut self) -> anyhow::Result<End> {
+        let mut batch = Batch::new(BUFFERS, BUFFER);
+        loop {
+            if self.interrupt.has_come() {
+                return Ok(End::Interrupted);
+            }
+            match self.fill(&mut batch) {
+                Err(error) if is_woken(&error) => continue,
+                Err(error) => return Err(error),
+                Ok(0) => return Ok(End::TimeOver),
+                Ok(_) => self.goal.heard(),
+            }
+            let mut datagrams = batch.iter();
+            while let Some(datagram) = datagrams.next() {
+                if !self.handle(&datagram)? {
+                    // What is left of the batch came, too, and no command will see it.
+                    self.leave(1 + datagrams.count());
+                    break;
+                }
+                if self.goal.is_reached(self.tally.datagrams()) {
+                    return Ok(End::Enough);
+                }
+            }
+        }
+    }
+
+    /// Receives what is there, or waits for something; 0 when the time is over.
+    fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
+        let left = self.goal.time_left();
+        if left == Some(Duration::ZERO) {
+            return Ok(0);
+        }
+        let there = self.receiver.try_recv_batch(batch)?;
+        if there > 0 {
+            return Ok(there);
+        }
+        self.out.flush()?;
+        Ok(match left {
+            None => self.receiver.recv_batch(batch)?,
+            Some(left) => self.receiver.recv_batch_timeout(batch, left)?,
+        })
+    }
+
+    /// `false` when a command was due for it and none could be run in time.
+    fn handle(&mut self, datagram: &Datagram<'_>) -> anyhow::Result<bool> {
+        self.tally.add(datagram.arrival());
+        self.printer.print(&mut self.out, datagram, &mut self.names)?;
+        let Some(executor) = &self.executor else {
+            return Ok(true);
+        };
+        // The command may print, too, and would else be ahead of what was printed before.
+        self.out.flush()?;
+        let interface = self.names.of(datagram.interface());
+        Ok(executor.run(datagram, &interface, self.goal.deadline(), &self.interrupt))
+    }
+
+    fn leave(&self, datagrams: usize) {
+        if let Some(executor) = &self.executor {
+            executor.leave(datagrams);
+        }
+    }
+
+    fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
+        let statistics = self.receiver.statistics();
+        if self.arguments.show.discard && self.arguments.show.json {
+            write_json(&mut self.out, &self.tally.summary(&statistics, time, &mut self.names))?;
+            self.out.flush()?;
+        }
+        self.tally.tell(&statistics, time, &mut self.names, self.console);
+        if let Some(executor) = &self.executor {
+            executor.tell(self.console);
+        }
+        if self.arguments.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
+            self.console.warn("this system does not count what it drops: --max-loss cannot be judged");
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> Outcome {
+        let misses = self.goal.misses(self.tally.datagrams(), self.receiver.statistics().dropped);
+        misses.iter().for_each(|miss| self.console.note(miss));
+        Outcome::of(misses.is_empty())
+    }
+}
+
+fn is_woken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<mcast::Error>().is_some_and(|error| error.kind() == ErrorKind::Woken)
+}

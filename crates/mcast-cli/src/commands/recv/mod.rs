@@ -1,0 +1,190 @@
+//! `mcast recv`: the datagrams of groups, and how they came.
+
+mod execute;
+mod format;
+mod goal;
+mod listen;
+mod tally;
+
+use std::time::Duration;
+
+use mcast::{InterfaceSelector, Receiver};
+
+use crate::arguments::{Families, chosen_memberships, parse_duration, parse_percent, parse_size};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use format::Format;
+use listen::Listener;
+
+/// Receive the datagrams of groups
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
+    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), or a URL
+    /// (`udp://@GROUP:PORT`)
+    #[arg(required = true, value_name = "MEMBERSHIP")]
+    memberships: Vec<String>,
+
+    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Admit only this source, or with a `!` before it every other; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
+    #[arg(long)]
+    any_source: bool,
+
+    /// Let memberships outlive interfaces that vanish, appear or change; wait for missing ones
+    #[arg(long)]
+    follow: bool,
+
+    /// Ask for this much receive buffer a socket [default: 4M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    buffer: Option<usize>,
+
+    #[command(flatten)]
+    limits: Limits,
+
+    #[command(flatten)]
+    show: Show,
+}
+
+/// When to end, and what is success.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "When to end")]
+struct Limits {
+    /// End after so many datagrams
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// End after so long in all; status 1 if fewer came than --count or --expect ask for, or none
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// End after so long a silence; status 1 as with --timeout
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
+
+    /// Status 1 if fewer datagrams came; 0: none need come
+    #[arg(long, value_name = "N")]
+    expect: Option<u64>,
+
+    /// Status 1 if this machine dropped a larger share, such as 0.1%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    max_loss: Option<f64>,
+}
+
+/// What becomes of the datagrams.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to do with them")]
+struct Show {
+    /// How to print them
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "meter", "discard"])]
+    format: Option<Format>,
+
+    /// Print one JSON object a datagram; with --discard one with the summary
+    #[arg(long, conflicts_with = "meter")]
+    json: bool,
+
+    /// Print an asterisk for every so many bytes of payload
+    #[arg(long, value_name = "SIZE", value_parser = parse_meter, conflicts_with = "discard")]
+    meter: Option<usize>,
+
+    /// Print nothing: hold the memberships, read and count
+    #[arg(long)]
+    discard: bool,
+
+    /// Run this shell command for each: the payload is its standard input, MCAST_GROUP,
+    /// MCAST_SOURCE and more are in its environment
+    #[arg(long, value_name = "COMMAND", conflicts_with = "discard")]
+    exec: Option<String>,
+
+    /// Send what the command prints back to the datagram's source
+    #[arg(long, requires = "exec")]
+    reply: bool,
+
+    /// Run at most so many commands at once; then wait
+    #[arg(long, value_name = "N", default_value = "16", requires = "exec", value_parser = clap::value_parser!(u16).range(1..))]
+    exec_limit: u16,
+}
+
+const EXAMPLES: &str = "\
+Formats:
+  line   time (UTC), source, group, interface, TTL, length, text made safe   [default]
+  text   the payload alone, a line each        raw    the payload's bytes, nothing else
+  hex    a line, and the payload in hexadecimal
+  json   the same as --json: time, group, port, interface, source, source_port, ttl, dscp,
+         length, lost (since the line before), truncated, and text or base64
+
+The environment of --exec: MCAST_GROUP, MCAST_PORT, MCAST_INTERFACE, MCAST_SOURCE,
+MCAST_SOURCE_PORT, MCAST_TTL, MCAST_DSCP, MCAST_TIME, MCAST_LENGTH, MCAST_LOST, MCAST_TRUNCATED.
+
+Examples:
+  mcast recv 239.255.1.2:5000                        on all interfaces, until Ctrl-C
+  mcast recv 239.255.1.2:5000 -i lo -c 1 -W 5        one datagram within five seconds, or status 1
+  mcast recv 192.0.2.7@232.1.2.3:5000                from one source only (SSM)
+  mcast recv mdns ssdp                               what services announce here
+  mcast recv 239.255.1.2:5000 --json                 for programs
+  mcast recv 239.255.1.2:5000 --exec hostname --reply    answer `mcast ask`";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let receiver = open(arguments, console)?;
+    let waker = receiver.waker();
+    let interrupt = Interrupt::catch(move || {
+        // Without a waker the wait ends with the next datagram.
+        let _ = waker.wake();
+    })?;
+    tell_start(arguments, &receiver, console);
+    Listener::new(arguments, receiver, interrupt, console).run()
+}
+
+fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
+    let Arguments { memberships, interfaces, sources, families, .. } = arguments;
+    let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+    let builder = Receiver::builder()
+        .join_all(chosen.items)
+        .follow(arguments.follow)
+        .allow_any_source(arguments.any_source);
+    let builder = match arguments.buffer {
+        Some(bytes) => builder.receive_buffer(bytes),
+        None => builder,
+    };
+    Ok(builder.build()?)
+}
+
+/// Says once what was joined where, and what was not granted.
+fn tell_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
+    const TOLD_SINGLY: usize = 8;
+
+    let statuses = receiver.memberships();
+    if statuses.len() <= TOLD_SINGLY || console.is_verbose() {
+        statuses.iter().for_each(|status| console.note(status));
+    } else {
+        let joined = statuses.iter().filter(|status| status.is_joined()).count();
+        console.note(format_args!("joined {joined} of {} memberships (-v names them)", statuses.len()));
+        statuses.iter().filter(|status| !status.is_joined()).for_each(|status| console.warn(status));
+    }
+    let granted = receiver.receive_buffer();
+    match arguments.buffer {
+        Some(asked) if granted < asked => console.warn(format_args!(
+            "the system granted {granted} of the {asked} bytes of receive buffer (Linux: raise net.core.rmem_max)"
+        )),
+        _ => console.detail(format_args!("receive buffer: {granted} bytes a socket")),
+    }
+}
+
+fn parse_meter(text: &str) -> Result<usize, String> {
+    match parse_size(text)? {
+        0 => Err("an asterisk for nothing would never end: write 1 or more".into()),
+        size => Ok(size),
+    }
+}

@@ -1,0 +1,223 @@
+//! What came, by group, interface and source.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mcast::{Arrival, GroupAddr, InterfaceIndex, Statistics};
+use serde::Serialize;
+
+use crate::console::Console;
+use crate::output::{
+    Cell, InterfaceNames, Palette, Table, as_text, bits_per_second, bytes, count, count_of,
+    datagrams_per_second, seconds,
+};
+
+/// Flows beyond so many are counted as one: sources can be forged, and memory is finite.
+const MOST_FLOWS: usize = 10_000;
+/// Flows shown in a summary without `-v`.
+const SHOWN: usize = 20;
+
+/// By what something came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Flow {
+    group: GroupAddr,
+    interface: InterfaceIndex,
+    source: IpAddr,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Volume {
+    datagrams: u64,
+    bytes: u64,
+}
+
+impl Volume {
+    fn add(&mut self, length: usize) {
+        self.datagrams += 1;
+        self.bytes += length as u64;
+    }
+}
+
+/// Counts what is handed on.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    total: Volume,
+    truncated: u64,
+    flows: HashMap<Flow, Volume>,
+    /// What came by flows beyond the most.
+    others: Volume,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, arrival: &Arrival) {
+        self.total.add(arrival.length);
+        self.truncated += u64::from(arrival.truncated);
+        let flow = Flow { group: arrival.group, interface: arrival.interface, source: arrival.source.ip() };
+        let has_room = self.flows.len() < MOST_FLOWS;
+        match self.flows.get_mut(&flow) {
+            Some(volume) => volume.add(arrival.length),
+            None if has_room => self.flows.entry(flow).or_default().add(arrival.length),
+            None => self.others.add(arrival.length),
+        }
+    }
+
+    pub(super) fn datagrams(&self) -> u64 {
+        self.total.datagrams
+    }
+
+    /// Tells it on standard error.
+    pub(super) fn tell(
+        &self,
+        statistics: &Statistics,
+        time: Duration,
+        names: &mut InterfaceNames,
+        console: &Console,
+    ) {
+        if console.is_quiet() {
+            return;
+        }
+        let Volume { datagrams, bytes: volume } = self.total;
+        let rates = [datagrams_per_second(datagrams, time), bits_per_second(volume, time)];
+        let rates = match datagrams {
+            0 => String::new(),
+            _ => format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+        };
+        console.note(format_args!(
+            "received {}, {} in {}{rates}; {}",
+            count_of(datagrams, "datagram"),
+            bytes(volume),
+            seconds(time),
+            self.losses(statistics)
+        ));
+        if !self.flows.is_empty() {
+            console.note(self.table(names, console));
+        }
+    }
+
+    /// What was lost, refused and cut off.
+    fn losses(&self, statistics: &Statistics) -> String {
+        let mut text = format!("dropped by this machine: {}", statistics.dropped);
+        if statistics.refused > 0 {
+            text += &format!("; others' and refused: {}", count(statistics.refused));
+        }
+        if self.truncated > 0 {
+            text += &format!("; cut off: {}", count(self.truncated));
+        }
+        text
+    }
+
+    fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
+        let Palette { heading, group, interface, address, .. } = *console.palette_for_notes();
+        let mut table = Table::new(&["  group", "interface", "source", "datagrams", "bytes"], heading);
+        let flows = self.sorted();
+        let shown = if console.is_verbose() { flows.len() } else { SHOWN };
+        for (flow, volume) in flows.iter().take(shown) {
+            table.row([
+                Cell::new(format!("  {}", flow.group)).style(group),
+                Cell::new(&*names.of(flow.interface)).style(interface),
+                Cell::new(flow.source.to_string()).style(address),
+                Cell::new(count(volume.datagrams)).right(),
+                Cell::new(count(volume.bytes)).right(),
+            ]);
+        }
+        let mut text = Vec::new();
+        // Writing to memory does not fail.
+        let _ = table.write(&mut text);
+        let mut text = String::from_utf8_lossy(&text).trim_end().to_owned();
+        if flows.len() > shown {
+            text += &format!("\n  and {} more (-v shows them)", count((flows.len() - shown) as u64));
+        }
+        if self.others.datagrams > 0 {
+            text += &format!("\n  and {} of further sources", count_of(self.others.datagrams, "datagram"));
+        }
+        text
+    }
+
+    /// The busiest first.
+    fn sorted(&self) -> Vec<(Flow, Volume)> {
+        let mut flows: Vec<_> = self.flows.iter().map(|(flow, volume)| (*flow, *volume)).collect();
+        flows.sort_by_key(|(flow, volume)| (std::cmp::Reverse(volume.datagrams), *flow));
+        flows
+    }
+
+    /// The same as an object.
+    pub(super) fn summary(
+        &self,
+        statistics: &Statistics,
+        time: Duration,
+        names: &mut InterfaceNames,
+    ) -> Summary {
+        let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
+            group: flow.group.group,
+            port: flow.group.port,
+            interface: names.of(flow.interface).to_string(),
+            source: flow.source,
+            datagrams: volume.datagrams,
+            bytes: volume.bytes,
+        });
+        Summary {
+            datagrams: self.total.datagrams,
+            bytes: self.total.bytes,
+            seconds: time.as_secs_f64(),
+            dropped: statistics.dropped.count(),
+            refused: statistics.refused,
+            truncated: self.truncated,
+            flows: flows.collect(),
+            other_datagrams: self.others.datagrams,
+        }
+    }
+}
+
+/// A summary as JSON: `schemas/recv-summary.json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    datagrams: u64,
+    bytes: u64,
+    seconds: f64,
+    dropped: Option<u64>,
+    refused: u64,
+    truncated: u64,
+    flows: Vec<FlowSummary>,
+    other_datagrams: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct FlowSummary {
+    #[serde(serialize_with = "as_text")]
+    group: mcast::Group,
+    port: u16,
+    interface: String,
+    source: IpAddr,
+    datagrams: u64,
+    bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(source: u32) -> Arrival {
+        let source = std::net::SocketAddr::from((std::net::Ipv4Addr::from(source), 5000));
+        let mut arrival =
+            Arrival::new("239.1.2.3:5000".parse().unwrap(), InterfaceIndex::new(1).unwrap(), source);
+        arrival.length = 10;
+        arrival
+    }
+
+    #[test]
+    fn flows_are_counted_apart_and_the_busiest_comes_first() {
+        let mut tally = Tally::default();
+        [1, 2, 2].map(|source| tally.add(&arrival(source)));
+        let volumes: Vec<_> = tally.sorted().iter().map(|(_, volume)| *volume).collect();
+        assert_eq!(volumes, [Volume { datagrams: 2, bytes: 20 }, Volume { datagrams: 1, bytes: 10 }]);
+    }
+
+    #[test]
+    fn forged_sources_take_no_more_memory_than_there_is() {
+        let mut tally = Tally::default();
+        (0..MOST_FLOWS as u32 + 5).for_each(|source| tally.add(&arrival(source)));
+        assert_eq!((tally.flows.len(), tally.others.datagrams), (MOST_FLOWS, 5));
+        assert_eq!(tally.datagrams(), MOST_FLOWS as u64 + 5);
+    }
+}
