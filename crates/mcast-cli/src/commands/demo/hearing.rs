@@ -21,9 +21,10 @@ pub(super) fn hear(
 ) -> Result<Event> {
     let mut buffer = [0; 2048];
     let datagram = receiver.recv_timeout(&mut buffer, patience)?;
-    Ok(datagram.map_or(Event::ReceivedNothing { group: group.into() }, |datagram| {
-        Event::received(datagram.arrival(), datagram.payload(), name(datagram.interface()))
-    }))
+    Ok(match datagram {
+        Some(datagram) => Event::received(datagram.arrival(), datagram.payload(), name(datagram.interface())),
+        None => Event::ReceivedNothing { group: group.into() },
+    })
 }
 
 /// Where the receiver's only membership was joined.

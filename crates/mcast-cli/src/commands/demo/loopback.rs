@@ -73,7 +73,7 @@ impl Trio {
         }
         let to = |address| Destination { address, interface: Some(selector.clone()) };
         // Otherwise the system may choose an address of another interface to send from.
-        let own = interface.addresses_of(Family::V4).next().unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let own = interface.addresses_of(Family::V4).next().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let carol = Sender::builder().to(to(first)).to(to(second)).source_address(own).build()?;
         Ok(Self { interface, own, alice, bob, carol })
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::event::Event;
 use crate::console::{Console, Output};
-use crate::output::Palette;
+use crate::output::{Palette, write_json};
 
 /// The widest line of text.
 const WIDTH: usize = 84;
@@ -133,8 +133,7 @@ impl Narrator {
         let (facts, wrong) = (self.facts, self.wrong);
         self.apart = true;
         if self.form == Form::Json {
-            let verdict = serde_json::to_string(&Verdict { event: "verdict", place, facts, wrong })?;
-            writeln!(self.output, "{verdict}")?;
+            write_json(&mut self.output, &Verdict { event: "verdict", place, facts, wrong })?;
         } else if wrong == 0 {
             let good = self.palette.good;
             self.line(&format!("{good}All {facts} facts are as they should be.{good:#} {advice}"))?;
@@ -149,8 +148,7 @@ impl Narrator {
 
     fn object(&mut self, host: &str, event: &Event, expected: Option<&Event>) -> io::Result<()> {
         let line = Line { act: self.act, host, event, as_expected: expected.is_none(), expected };
-        let line = serde_json::to_string(&line)?;
-        writeln!(self.output, "{line}")?;
+        write_json(&mut self.output, &line)?;
         self.output.flush()
     }
 
