@@ -1,23 +1,34 @@
-//! Waiting for one socket to become readable.
+//! Waiting for one socket.
 
 use std::io;
 use std::os::windows::io::{AsRawSocket, BorrowedSocket};
 use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, SOCKET, WSAPOLLFD, WSAPoll};
+use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, SOCKET, WSAPOLL_EVENT_FLAGS, WSAPOLLFD, WSAPoll};
+
+use super::errors::last_socket_error;
 
 /// Whether the socket became readable (or failed, which a read then tells) in time. Without a
 /// timeout it waits for ever.
 pub(crate) fn readable(socket: BorrowedSocket<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(socket, POLLRDNORM, timeout)
+}
+
+/// Whether one of these events (`POLL…`) happened in time.
+pub(crate) fn wait_for(
+    socket: BorrowedSocket<'_>,
+    events: WSAPOLL_EVENT_FLAGS,
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
-        let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events: POLLRDNORM, revents: 0 };
+        let mut poll = WSAPOLLFD { fd: socket.as_raw_socket() as SOCKET, events, revents: 0 };
         // SAFETY: `poll` is one valid entry, and the socket is borrowed for the call.
         match unsafe { WSAPoll(&raw mut poll, 1, milliseconds_until(deadline)) } {
             0 if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
             0 => return Ok(false),
             count if count > 0 => return Ok(true),
-            _ => return Err(super::last_socket_error()),
+            _ => return Err(last_socket_error()),
         }
     }
 }

@@ -34,10 +34,12 @@ impl Signal {
         }
     }
 
-    /// Lowers it.
-    pub(crate) fn lower(&self) {
+    /// Lowers it; says whether it was raised. Of several threads one gets it.
+    pub(crate) fn take(&self) -> bool {
         let mut byte = [0];
+        let raised = self.raised.recv(&mut byte).is_ok();
         while self.raised.recv(&mut byte).is_ok() {}
+        raised
     }
 
     /// Whether it is raised, or was in time.

@@ -57,7 +57,7 @@ impl Watch {
             return Ok(None);
         }
         // Lowered first: what is heard from here on raises it again.
-        self.heard.signal.lower();
+        self.heard.signal.take();
         let mut notice = self.heard.notice.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(std::mem::take(&mut *notice)))
     }

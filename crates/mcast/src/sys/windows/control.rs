@@ -1,0 +1,200 @@
+//! Control messages: what Windows says about a datagram, and what it is told.
+
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use mcast_group::InterfaceIndex;
+use windows_sys::Win32::Networking::WinSock::{
+    CMSGHDR, IP_HOPLIMIT, IP_PKTINFO, IP_RECVTOS, IP_TOS, IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_HOPLIMIT,
+    IPV6_PKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS,
+};
+
+use crate::sys::{Received, Transmit};
+
+/// Bytes of control messages that one datagram can carry, received or sent.
+const SPACE: usize = 256;
+
+/// Where a message's data begin (`WSA_CMSG_DATA`): the header's size is a multiple of what data
+/// are aligned to.
+const HEADER: usize = size_of::<CMSGHDR>();
+/// What messages are aligned to (`WSA_CMSGHDR_ALIGN`).
+const ALIGNMENT: usize = align_of::<CMSGHDR>();
+
+/// Memory for control messages.
+#[repr(C, align(8))]
+pub(crate) struct Space([u8; SPACE]);
+
+impl Space {
+    pub(crate) const fn new() -> Self {
+        Self([0; SPACE])
+    }
+
+    pub(crate) const fn len() -> u32 {
+        SPACE as u32
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+
+    /// The messages in the first bytes of the memory.
+    pub(crate) fn read(&self, length: usize, received: &mut Received) {
+        for (level, kind, value) in messages(self.0.get(..length).unwrap_or_default()) {
+            apply(level, kind, value, received);
+        }
+    }
+
+    /// Writes what a datagram that is sent must be accompanied by; returns its length.
+    pub(crate) fn write(&mut self, transmit: &Transmit<'_>) -> u32 {
+        let Some(interface) = transmit.interface else { return 0 };
+        let index = interface.number().to_ne_bytes();
+        match (transmit.to.ip(), transmit.source) {
+            (IpAddr::V4(_), source) => {
+                let source = match source {
+                    Some(IpAddr::V4(source)) => source,
+                    _ => Ipv4Addr::UNSPECIFIED,
+                };
+                self.put(IPPROTO_IP, IP_PKTINFO, &[&source.octets(), &index])
+            }
+            (IpAddr::V6(_), source) => {
+                let source = match source {
+                    Some(IpAddr::V6(source)) => source,
+                    _ => Ipv6Addr::UNSPECIFIED,
+                };
+                self.put(IPPROTO_IPV6, IPV6_PKTINFO, &[&source.octets(), &index])
+            }
+        }
+    }
+
+    /// Writes the one message that there is.
+    fn put(&mut self, level: i32, kind: i32, parts: &[&[u8]]) -> u32 {
+        let length = HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
+        let header = [&length.to_ne_bytes()[..], &level.to_ne_bytes(), &kind.to_ne_bytes()];
+        let bytes = header.iter().chain(parts).flat_map(|part| part.iter());
+        for (place, byte) in self.0.iter_mut().zip(bytes) {
+            *place = *byte;
+        }
+        length.next_multiple_of(ALIGNMENT) as u32
+    }
+}
+
+/// Level, type and value of each message, up to the first that is not whole.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from_ne_bytes(*bytes.first_chunk()?);
+        let level = number(bytes.get(size_of::<usize>()..)?)?;
+        let kind = number(bytes.get(size_of::<usize>() + 4..)?)?;
+        let value = bytes.get(HEADER..length)?;
+        bytes = bytes.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+        Some((level, kind, value))
+    })
+}
+
+/// The hop limit of IPv4 comes under the name by which it was asked for, in Wine as `IP_TTL`; so
+/// does the traffic class.
+fn apply(level: i32, kind: i32, value: &[u8], received: &mut Received) {
+    match (level, kind) {
+        (IPPROTO_IP, IP_PKTINFO) => {
+            received.destination = value.first_chunk::<4>().map(|octets| IpAddr::from(*octets));
+            received.interface = value.get(4..).and_then(index);
+        }
+        (IPPROTO_IPV6, IPV6_PKTINFO) => {
+            received.destination = value.first_chunk::<16>().map(|octets| IpAddr::from(*octets));
+            received.interface = value.get(16..).and_then(index);
+        }
+        (IPPROTO_IP, IP_HOPLIMIT | IP_TTL) | (IPPROTO_IPV6, IPV6_HOPLIMIT) => {
+            received.hop_limit = number(value).and_then(|hops| u8::try_from(hops).ok());
+        }
+        (IPPROTO_IP, IP_TOS | IP_RECVTOS) | (IPPROTO_IPV6, IPV6_TCLASS | IPV6_RECVTCLASS) => {
+            received.traffic_class = number(value).and_then(|class| u8::try_from(class).ok());
+        }
+        _ => {}
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<i32> {
+    bytes.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
+}
+
+fn index(bytes: &[u8]) -> Option<InterfaceIndex> {
+    InterfaceIndex::new(number(bytes)?.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received() -> Received {
+        Received {
+            length: 0,
+            full_length: 0,
+            truncated: false,
+            segment: None,
+            source: "10.0.0.1:1".parse().unwrap(),
+            destination: None,
+            interface: None,
+            hop_limit: None,
+            traffic_class: None,
+            time: None,
+            overflow: None,
+        }
+    }
+
+    fn message(level: i32, kind: i32, value: &[u8]) -> Vec<u8> {
+        let mut space = Space::new();
+        let length = space.put(level, kind, &[value]);
+        space.0[..length as usize].to_vec()
+    }
+
+    fn read(bytes: &[u8]) -> Received {
+        let mut space = Space::new();
+        space.0[..bytes.len()].copy_from_slice(bytes);
+        let mut received = received();
+        space.read(bytes.len(), &mut received);
+        received
+    }
+
+    #[test]
+    fn what_accompanies_a_datagram_is_read() {
+        let bytes = [
+            message(IPPROTO_IP, IP_PKTINFO, &[239, 1, 2, 3, 7, 0, 0, 0]),
+            message(IPPROTO_IP, IP_TTL, &4_i32.to_ne_bytes()),
+            message(IPPROTO_IP, IP_TOS, &0xb8_i32.to_ne_bytes()),
+        ]
+        .concat();
+        let received = read(&bytes);
+        assert_eq!(received.destination, Some("239.1.2.3".parse().unwrap()));
+        assert_eq!(received.interface, InterfaceIndex::new(7));
+        assert_eq!((received.hop_limit, received.traffic_class), (Some(4), Some(0xb8)));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_passed_over() {
+        let whole = message(IPPROTO_IP, IP_PKTINFO, &[239, 1, 2, 3, 7, 0, 0, 0]);
+        for length in 0..whole.len() {
+            assert_eq!(read(&whole[..length]).destination, None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_interface_to_leave_by_is_written() {
+        for (to, source) in [("239.1.2.3:5", None), ("[ff15::1]:5", Some("fe80::1".parse().unwrap()))] {
+            let transmit = Transmit {
+                payload: b"",
+                to: to.parse().unwrap(),
+                interface: InterfaceIndex::new(9),
+                source,
+                hop_limit: None,
+                traffic_class: None,
+            };
+            let mut space = Space::new();
+            let length = space.write(&transmit) as usize;
+            let mut received = received();
+            space.read(length, &mut received);
+            assert_eq!(received.interface, InterfaceIndex::new(9));
+            assert!(
+                received.destination.is_some_and(|address| source.is_none_or(|source| source == address))
+            );
+        }
+    }
+}

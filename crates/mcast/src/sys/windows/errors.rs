@@ -1,0 +1,70 @@
+//! What Windows' error numbers mean for multicast.
+
+use std::io;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_CALL_NOT_IMPLEMENTED, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_SUPPORTED,
+};
+use windows_sys::Win32::Networking::WinSock::{
+    WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT, WSAEHOSTUNREACH, WSAEINVAL, WSAEMFILE,
+    WSAEMSGSIZE, WSAENETDOWN, WSAENETUNREACH, WSAENOBUFS, WSAENOPROTOOPT, WSAEOPNOTSUPP, WSAEPFNOSUPPORT,
+    WSAEPROTONOSUPPORT, WSAGetLastError,
+};
+
+use crate::error::{ErrorKind, Operation};
+
+pub(crate) fn error_kind(operation: Operation, error: &io::Error) -> ErrorKind {
+    let Some(number) = error.raw_os_error() else {
+        return match error.kind() {
+            io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            _ => ErrorKind::Other,
+        };
+    };
+    match number {
+        WSAENETUNREACH | WSAEHOSTUNREACH => ErrorKind::NoRoute,
+        WSAENETDOWN => ErrorKind::InterfaceDown,
+        WSAEADDRNOTAVAIL => match operation {
+            Operation::Leave => ErrorKind::NotJoined,
+            Operation::Join => ErrorKind::NoSuchInterface,
+            Operation::Send => ErrorKind::NoAddress,
+            _ => ErrorKind::AddressNotAvailable,
+        },
+        // Binding to a port that another program holds for itself alone is denied.
+        WSAEACCES if operation == Operation::Open => ErrorKind::AddressInUse,
+        WSAEADDRINUSE => ErrorKind::AddressInUse,
+        WSAENOBUFS if operation == Operation::Send => ErrorKind::QueueFull,
+        WSAENOBUFS | WSAEMFILE => ErrorKind::LimitReached,
+        WSAEMSGSIZE => ErrorKind::TooLarge,
+        WSAEACCES => ErrorKind::Permission,
+        WSAEAFNOSUPPORT | WSAEPROTONOSUPPORT | WSAEPFNOSUPPORT => ErrorKind::FamilyUnavailable,
+        WSAENOPROTOOPT | WSAEOPNOTSUPP => ErrorKind::Unsupported,
+        _ => match number.cast_unsigned() {
+            ERROR_ACCESS_DENIED => ErrorKind::Permission,
+            ERROR_NOT_ENOUGH_MEMORY => ErrorKind::LimitReached,
+            ERROR_NOT_SUPPORTED | ERROR_CALL_NOT_IMPLEMENTED => ErrorKind::Unsupported,
+            _ => ErrorKind::Other,
+        },
+    }
+}
+
+/// Whether a membership could not be left because its interface is gone, and with it the
+/// membership.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAEADDRNOTAVAIL | WSAEINVAL))
+}
+
+/// Whether the process has no sockets left.
+pub(crate) fn descriptors_exhausted(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(WSAEMFILE)
+}
+
+/// There is no limit of sockets that a process could raise.
+pub(crate) fn raise_descriptor_limit() -> bool {
+    false
+}
+
+/// What the last call of this thread failed for.
+pub(super) fn last_socket_error() -> io::Error {
+    // SAFETY: it only reads this thread's last error.
+    io::Error::from_raw_os_error(unsafe { WSAGetLastError() })
+}

@@ -1,0 +1,180 @@
+//! Waiting for many sockets, or to be woken (`WSAPoll`).
+
+use std::io;
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, SOCKET, WSAPOLLFD, WSAPoll};
+
+use super::errors::last_socket_error;
+use super::readable::{milliseconds_until, wait_for};
+use super::signal::Signal;
+use super::socket::Socket;
+
+/// The token of the interface watch.
+const WATCH: usize = usize::MAX;
+
+/// Sockets that one look at a [`Poller`] can find.
+pub(crate) const READY_AT_ONCE: usize = 64;
+
+/// A wait is begun again this often, with what is watched by then: a thread that waits does not
+/// always learn at once that another has added a socket.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// What one look at a [`Poller`] found.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    tokens: [usize; READY_AT_ONCE],
+    count: usize,
+    /// [`Poller::wake`] was called.
+    pub(crate) woken: bool,
+    /// The interfaces have changed.
+    pub(crate) interfaces_changed: bool,
+}
+
+impl Ready {
+    /// Nothing found yet.
+    pub(crate) const fn new() -> Self {
+        Self { tokens: [0; READY_AT_ONCE], count: 0, woken: false, interfaces_changed: false }
+    }
+
+    /// Tokens of the sockets that have something.
+    pub(crate) fn sockets(&self) -> &[usize] {
+        &self.tokens[..self.count]
+    }
+}
+
+/// Waits for sockets, a wake-up, and changes of the interfaces.
+pub(crate) struct Poller {
+    watched: Mutex<Vec<Watched>>,
+    signal: Signal,
+    /// Where the next look begins, so that all sockets have their turn.
+    turn: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+struct Watched {
+    socket: SOCKET,
+    token: usize,
+}
+
+impl Poller {
+    /// A poller without sockets.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { watched: Mutex::default(), signal: Signal::new()?, turn: AtomicUsize::new(0) })
+    }
+
+    /// Watches a socket under this token.
+    pub(crate) fn add(&self, socket: &Socket, token: usize) -> io::Result<()> {
+        self.add_socket(socket.as_socket(), token)
+    }
+
+    /// Watches no longer.
+    pub(crate) fn remove(&self, socket: &Socket) -> io::Result<()> {
+        let socket = raw(socket.as_socket());
+        self.watched().retain(|watched| watched.socket != socket);
+        self.signal.raise()
+    }
+
+    /// Watches the socket that tells of changed interfaces.
+    pub(crate) fn add_watch(&self, watch: &impl AsSocket) -> io::Result<()> {
+        self.add_socket(watch.as_socket(), WATCH)
+    }
+
+    /// Waits until something is ready or the time is over; says which.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let slice = Instant::now() + LONGEST_WAIT;
+            let until = deadline.map_or(slice, |deadline| deadline.min(slice));
+            if self.poll(&self.watched().clone(), milliseconds_until(Some(until)))?.0 > 0 {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Looks, without waiting, at no more than `limit` sockets that are ready, taking turns among
+    /// them from call to call.
+    pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
+        found.count = 0;
+        (found.woken, found.interfaces_changed) = (false, false);
+        let watched = self.watched().clone();
+        let (count, polled) = self.poll(&watched, 0)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let Some((signal, sockets)) = polled.split_last() else { return Ok(()) };
+        if signal.revents != 0 {
+            found.woken = self.signal.take();
+        }
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % watched.len().max(1);
+        let in_turn = watched.iter().zip(sockets).cycle().skip(first).take(watched.len());
+        for (watched, _) in in_turn.filter(|(_, polled)| polled.revents != 0) {
+            match watched.token {
+                WATCH => found.interfaces_changed = true,
+                token if found.count < limit.clamp(1, READY_AT_ONCE) => {
+                    found.tokens[found.count] = token;
+                    found.count += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a wait, now or the next one.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        self.signal.raise()
+    }
+
+    fn add_socket(&self, socket: BorrowedSocket<'_>, token: usize) -> io::Result<()> {
+        self.watched().push(Watched { socket: raw(socket), token });
+        // Who waits now waits without it.
+        self.signal.raise()
+    }
+
+    /// Polls these sockets, and the signal behind them; how many have something, and which.
+    fn poll(&self, watched: &[Watched], milliseconds: i32) -> io::Result<(usize, Vec<WSAPOLLFD>)> {
+        let sockets = watched.iter().map(|watched| watched.socket);
+        let mut polled: Vec<_> = sockets
+            .chain([raw(self.signal.as_socket())])
+            .map(|fd| WSAPOLLFD { fd, events: POLLRDNORM, revents: 0 })
+            .collect();
+        // SAFETY: the list is live and as long as is said. A socket in it that another thread has
+        // closed meanwhile is reported as such, which ends the wait.
+        let count = unsafe { WSAPoll(polled.as_mut_ptr(), polled.len() as u32, milliseconds) };
+        match usize::try_from(count) {
+            Ok(count) => Ok((count, polled)),
+            Err(_) => Err(last_socket_error()),
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Vec<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Poller").field("sockets", &self.watched().len()).finish_non_exhaustive()
+    }
+}
+
+/// Waits until the socket takes another datagram.
+pub(crate) fn wait_writable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(socket.as_socket(), POLLWRNORM, timeout)
+}
+
+/// Waits until the socket has a datagram.
+pub(crate) fn wait_readable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(socket.as_socket(), POLLRDNORM, timeout)
+}
+
+fn raw(socket: BorrowedSocket<'_>) -> SOCKET {
+    socket.as_raw_socket() as SOCKET
+}
