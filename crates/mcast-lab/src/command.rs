@@ -213,6 +213,12 @@ impl Child {
         Ok(Output { status: self.wait()?, stdout, stderr })
     }
 
+    /// Waits for it on behalf of somebody else.
+    pub(crate) fn waiter(&self) -> impl FnOnce() -> Result<ExitStatus, LabError> + Send + use<> {
+        let running = Arc::clone(&self.running);
+        move || running.wait(None)?.ok_or_else(|| running.late(Duration::MAX))
+    }
+
     /// Sends it a signal, such as `libc::SIGINT`; to its whole group, if it has one of its own.
     ///
     /// # Errors

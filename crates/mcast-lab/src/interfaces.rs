@@ -88,11 +88,7 @@ impl Host {
     ///
     /// [`LabErrorKind::Missing`] when there is no such interface.
     pub fn addresses(&self, interface: &str) -> Result<Vec<InterfaceAddress>, LabError> {
-        self.node.change(
-            interface,
-            |netlink, index| netlink.addresses(index),
-            || format!("list the addresses of {interface}"),
-        )
+        self.node.change(interface, Netlink::addresses, || format!("list the addresses of {interface}"))
     }
 
     /// Brings an interface up.

@@ -175,12 +175,15 @@ mod tests {
         u16::from_be_bytes([frame[50], frame[51]])
     }
 
+    /// What a lane does in a moment.
+    type Act<'a> = dyn FnMut(&mut Moment<'_, &mut dyn FnMut(&[u8])>) + 'a;
+
     /// Sends numbered datagrams, one each `gap`, and returns what arrives with the time it took since the start.
     fn cross(impairment: &Impairment, count: u16, gap: Duration) -> (Vec<(Duration, u16)>, Counters) {
         let (mut lane, counters) = (Lane::new(Direction::Forth), Counters::default());
         let start = Instant::now();
         let mut arrived = Vec::new();
-        let mut at = |now: Instant, act: &mut dyn FnMut(&mut Moment<'_, &mut dyn FnMut(&[u8])>)| {
+        let mut at = |now: Instant, act: &mut Act<'_>| {
             let mut send = |frame: &[u8]| arrived.push((now - start, number(frame)));
             act(&mut Moment { now, impairment, counters: &counters, send: &mut send });
         };

@@ -57,6 +57,7 @@ mod routing_table;
 mod switch;
 #[allow(unsafe_code)]
 mod sys;
+pub mod topology;
 mod worker;
 
 pub use address::{AddressError, InterfaceAddress};
@@ -71,6 +72,7 @@ pub use offload::Offload;
 pub use port::Port;
 pub use router::{RouteGroup, Router};
 pub use switch::{Member, Switch, SwitchOptions};
+pub use topology::{Network, Program, Topology};
 
 /// The result of everything that can fail in a lab.
 pub type Result<T, E = LabError> = std::result::Result<T, E>;

@@ -14,7 +14,7 @@ use netlink_packet_route::link::InfoBridge;
 use crate::{
     Host, InterfaceAddress, LabError, LabErrorKind,
     host::Node,
-    netlink::{Bridge, VethEnd},
+    netlink::{Bridge, Netlink, VethEnd},
     port,
 };
 
@@ -158,6 +158,10 @@ impl SwitchOptions {
         self
     }
 
+    pub(crate) fn is_snooping(&self) -> bool {
+        self.snooping
+    }
+
     /// The options for the making. The response interval is zero until the querier is on: a bridge that
     /// becomes querier floods for one such interval.
     fn at_first(&self) -> Vec<InfoBridge> {
@@ -246,7 +250,7 @@ impl Switch {
     /// The system's error.
     pub fn members(&self) -> Result<Vec<Member>, LabError> {
         let operation = || format!("list the groups of the switch '{}'", self.name());
-        let entries = self.node.namespace.netlink(|netlink| netlink.groups(), operation)?;
+        let entries = self.node.namespace.netlink(Netlink::groups, operation)?;
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let member = |port: u32, group| {
             let (host, interface) = ports.behind.get(&port)?.clone();
@@ -344,6 +348,12 @@ impl Switch {
     /// Waits until a socket passes frames on. Its host may notice the carrier before the bridge does.
     pub(crate) fn wait_forwarding(&self, socket: &Socket) -> Result<(), LabError> {
         self.node.wait_for_link(&socket.name, |netlink| Ok(netlink.link(&socket.name)?.forwarding))
+    }
+
+    /// Whether an interface of a host is connected here.
+    pub(crate) fn has_port(&self, host: &str, interface: &str) -> bool {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.behind.values().any(|(a_host, an_interface)| a_host == host && an_interface == interface)
     }
 
     /// The index of the bridge.

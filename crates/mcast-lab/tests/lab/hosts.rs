@@ -187,8 +187,15 @@ fn twenty_labs_stand_side_by_side() {
 }
 
 #[test]
-fn four_hosts_stand_quickly() {
+fn four_hosts_stand_in_a_fraction_of_a_second() {
     Lab::new().unwrap();
+    let mut times = std::array::from_fn::<_, 5, _>(|_| four_hosts());
+    times.sort_unstable();
+    println!("four hosts on a managed switch stood in {times:?}");
+    assert!(times[0] < std::time::Duration::from_millis(250), "{times:?}");
+}
+
+fn four_hosts() -> std::time::Duration {
     let start = Instant::now();
     let lab = Lab::new().unwrap();
     let lan = lab.switch_with("lan", SwitchOptions::managed()).unwrap();
@@ -196,5 +203,5 @@ fn four_hosts_stand_quickly() {
         let host = lab.host(&format!("h{number}")).unwrap();
         host.connect("eth0", &lan, &[&format!("10.0.0.{number}/24"), &format!("fd00::{number}/64")]).unwrap();
     }
-    println!("four hosts on a managed switch: {:?}", start.elapsed());
+    start.elapsed()
 }

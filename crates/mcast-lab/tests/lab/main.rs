@@ -1,6 +1,6 @@
 //! Labs against the real kernel.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_links;
 mod commands;
@@ -9,3 +9,4 @@ mod ordinary_user;
 mod routers;
 mod sockets;
 mod switches;
+mod topologies;

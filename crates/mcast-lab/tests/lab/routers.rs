@@ -48,8 +48,8 @@ fn unicast_is_routed() {
 fn a_group_is_forwarded_from_the_first_datagram_when_its_hop_limit_allows() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
     router.route_group(route(GROUP)).unwrap();
-    let receiver = receiver(&b, &b0, GROUP);
-    let sender = sender(&a, &a0);
+    let receiver = receiver(b, b0, GROUP);
+    let sender = sender(a, a0);
     sender.set_hop_limit(1);
     sender.send(GROUP, b"one");
     sender.set_hop_limit(2);
@@ -63,8 +63,8 @@ fn a_group_is_forwarded_from_the_first_datagram_when_its_hop_limit_allows() {
 fn a_threshold_must_be_exceeded() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
     router.route_group(RouteGroup { ttl_threshold: 3, ..route(GROUP) }).unwrap();
-    let receiver = receiver(&b, &b0, GROUP);
-    let sender = sender(&a, &a0);
+    let receiver = receiver(b, b0, GROUP);
+    let sender = sender(a, a0);
     for hop_limit in [3, 4] {
         sender.set_hop_limit(hop_limit);
         sender.send(GROUP, &[hop_limit as u8]);
@@ -77,7 +77,7 @@ fn ipv6_groups_are_forwarded() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
     let group = "ff15::1234".parse().unwrap();
     router.route_group(route(group)).unwrap();
-    let receiver = receiver(&b, &b0, group);
+    let receiver = receiver(b, b0, group);
     let IpAddr::V6(address) = group else { panic!() };
     // std cannot set the hop limit, so the default of the whole host is raised.
     let socket = a.run(|| UdpSocket::bind("[fd01::1]:0").unwrap()).unwrap();
@@ -107,10 +107,10 @@ fn other_groups_and_sources_are_not_forwarded() {
     let nobody = Some("10.1.0.99".parse().unwrap());
     router.route_group(RouteGroup { source: nobody, ..route(refused) }).unwrap();
     router.route_group(RouteGroup { source: Some("10.1.0.1".parse().unwrap()), ..route(GROUP) }).unwrap();
-    let sender = sender(&a, &a0);
+    let sender = sender(a, a0);
     sender.set_hop_limit(8);
     let receivers = [refused, unrouted, GROUP].map(|group| {
-        let receiver = receiver(&b, &b0, group);
+        let receiver = receiver(b, b0, group);
         sender.send(group, b"x");
         receiver
     });
@@ -123,9 +123,9 @@ fn other_groups_and_sources_are_not_forwarded() {
 fn a_rule_that_comes_late_still_counts_and_goes_when_told() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
     let other = "239.1.2.4".parse().unwrap();
-    let (first, second) = (receiver(&b, &b0, GROUP), receiver(&b, &b0, other));
+    let (first, second) = (receiver(b, b0, GROUP), receiver(b, b0, other));
     router.route_group(route(other)).unwrap();
-    let sender = sender(&a, &a0);
+    let sender = sender(a, a0);
     sender.set_hop_limit(8);
     // The kernel has been told to drop this one when the other has arrived.
     sender.send(GROUP, b"early");

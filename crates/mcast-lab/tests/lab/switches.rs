@@ -68,12 +68,12 @@ impl Tap {
 #[test]
 fn an_unmanaged_switch_floods() {
     let Three { hosts: [(h1, p1), (h2, p2), (h3, _)], .. } = &three_hosts(SwitchOptions::default());
-    let receiver = receiver(&h2, &p2, GROUP);
-    let seen = frames_seen(&h3, GROUP, || {
-        sender(&h1, &p1).send(GROUP, b"all");
+    let receiver = receiver(h2, p2, GROUP);
+    let seen = frames_seen(h3, GROUP, || {
+        sender(h1, p1).send(GROUP, b"all");
         hear(&receiver);
         // In the order of its ports: h2 before h3, so ask h3 only after another round.
-        sender_again(&h1);
+        sender_again(h1);
         hear(&receiver);
     });
     assert!(seen >= 1);
@@ -88,11 +88,11 @@ fn sender_again(host: &Host) {
 fn snooping_sends_a_group_to_its_members_only() {
     let Three { lan, hosts: [(h1, p1), (h2, p2), (h3, p3)], .. } = &three_hosts(SwitchOptions::managed());
     for group in ["239.1.2.3", "ff15::1234"].map(|group| group.parse().unwrap()) {
-        let member = receiver(&h2, &p2, group);
+        let member = receiver(h2, p2, group);
         let other_group = OTHER[usize::from(group.is_ipv6())].parse().unwrap();
-        let other = receiver(&h3, &p3, other_group);
-        lan.wait_for_member(&h2, "eth0", group, PATIENCE).unwrap();
-        lan.wait_for_member(&h3, "eth0", other_group, PATIENCE).unwrap();
+        let other = receiver(h3, p3, other_group);
+        lan.wait_for_member(h2, "eth0", group, PATIENCE).unwrap();
+        lan.wait_for_member(h3, "eth0", other_group, PATIENCE).unwrap();
 
         let address = if group.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let sender = h1.run(|| std::net::UdpSocket::bind(address).unwrap()).unwrap();
@@ -105,7 +105,7 @@ fn snooping_sends_a_group_to_its_members_only() {
                 sender.send_to(b"x", std::net::SocketAddrV6::new(group, 5000, 0, p1.index)).unwrap()
             }
         };
-        let seen = frames_seen(&h3, group, || {
+        let seen = frames_seen(h3, group, || {
             send(group);
             hear(&member);
             // What is sent later to h3's own group arrives later, so what was sent before would be here.
@@ -120,11 +120,11 @@ fn snooping_sends_a_group_to_its_members_only() {
 fn a_group_that_nobody_wants_goes_nowhere_from_the_first_moment() {
     let Three { hosts: [(h1, p1), (h2, p2), (h3, _)], lan, .. } = &three_hosts(SwitchOptions::managed());
     let unwanted = "239.9.9.9".parse().unwrap();
-    let sender = sender(&h1, &p1);
-    let member = receiver(&h2, &p2, GROUP);
-    let seen = frames_seen(&h3, unwanted, || {
+    let sender = sender(h1, p1);
+    let member = receiver(h2, p2, GROUP);
+    let seen = frames_seen(h3, unwanted, || {
         sender.send(unwanted, b"x");
-        lan.wait_for_member(&h2, "eth0", GROUP, PATIENCE).unwrap();
+        lan.wait_for_member(h2, "eth0", GROUP, PATIENCE).unwrap();
         sender.send(GROUP, b"x");
         hear(&member);
     });
@@ -135,10 +135,10 @@ fn a_group_that_nobody_wants_goes_nowhere_from_the_first_moment() {
 fn the_switch_forgets_who_leaves() {
     let Three { lan, hosts: [_, (h2, p2), _], .. } =
         &three_hosts(SwitchOptions::managed().query_response_interval(std::time::Duration::from_millis(500)));
-    let member = receiver(&h2, &p2, GROUP);
-    lan.wait_for_member(&h2, "eth0", GROUP, PATIENCE).unwrap();
+    let member = receiver(h2, p2, GROUP);
+    lan.wait_for_member(h2, "eth0", GROUP, PATIENCE).unwrap();
     drop(member);
-    lan.wait_for_leave(&h2, "eth0", GROUP, PATIENCE).unwrap();
+    lan.wait_for_leave(h2, "eth0", GROUP, PATIENCE).unwrap();
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn the_querier_asks_both_families() {
 #[test]
 fn a_querier_of_version_2_makes_hosts_speak_version_2() {
     let Three { hosts: [(h1, p1), ..], .. } = &three_hosts(SwitchOptions::managed().igmp_version(2));
-    let _member = receiver(&h1, &p1, GROUP);
+    let _member = receiver(h1, p1, GROUP);
     let deadline = std::time::Instant::now() + PATIENCE;
     while !h1.read_proc_net("igmp").unwrap().contains("V2") {
         assert!(std::time::Instant::now() < deadline, "{}", h1.read_proc_net("igmp").unwrap());
@@ -180,7 +180,7 @@ fn a_switch_holds_many_groups() {
     let socket = h2.run(|| std::net::UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
     let groups: Vec<_> = (0..2000_u32).map(|n| std::net::Ipv4Addr::from_bits(0xef01_0000 + n)).collect();
     groups.iter().for_each(|group| socket.join_multicast_v4(group, &p2.ipv4().unwrap()).unwrap());
-    lan.wait_for_member(&h2, "eth0", groups[1999].into(), PATIENCE).unwrap();
+    lan.wait_for_member(h2, "eth0", groups[1999].into(), PATIENCE).unwrap();
     let known = lan.members().unwrap().iter().filter(|member| member.group.is_ipv4()).count();
     assert!(known >= 2000, "{known}");
 }
@@ -188,8 +188,8 @@ fn a_switch_holds_many_groups() {
 #[test]
 fn groups_of_the_wrong_interface_do_not_arrive() {
     let Three { hosts: [(h1, p1), (h2, p2), (h3, p3)], .. } = &three_hosts(SwitchOptions::default());
-    let (wanted, unwanted) = (receiver(&h2, &p2, GROUP), receiver(&h3, &p3, "239.9.9.9".parse().unwrap()));
-    let sender = sender(&h1, &p1);
+    let (wanted, unwanted) = (receiver(h2, p2, GROUP), receiver(h3, p3, "239.9.9.9".parse().unwrap()));
+    let sender = sender(h1, p1);
     sender.send(GROUP, b"x");
     hear(&wanted);
     assert_silent(&unwanted);

@@ -1,0 +1,249 @@
+//! From a file to a topology that makes sense: names that exist, addresses that parse, orders that can be kept.
+
+use std::{collections::HashSet, net::IpAddr, ops::Range, str::FromStr};
+
+use toml::Spanned;
+
+use super::{
+    Kind, PlannedEnd, PlannedGroup, PlannedHost, PlannedInterface, PlannedLink, PlannedRoute, RouteBy,
+    Topology,
+    file::{
+        EndTable, File, GroupTable, HostTable, ImpairmentTable, InterfaceTable, LinkTable, Named, RouteTable,
+        RouterTable, ScopeName, SwitchTable, Text,
+    },
+    order,
+};
+use crate::{Impairment, LabError, LabErrorKind, Scope, SwitchOptions};
+
+type Result<T> = std::result::Result<T, LabError>;
+
+pub(super) fn topology(text: &str) -> Result<Topology> {
+    let checker = Checker { text };
+    let file: File = toml::from_str(text)
+        .map_err(|error| checker.problem(error.span().unwrap_or_default(), error.message()))?;
+    checker.file(file)
+}
+
+/// Knows the text, to tell the line of what is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checker<'a> {
+    text: &'a str,
+}
+
+impl Checker<'_> {
+    pub(super) fn problem(&self, span: Range<usize>, problem: impl Into<String>) -> LabError {
+        let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        LabError::new("read a topology", LabErrorKind::Topology { line, problem: problem.into() })
+    }
+
+    fn file(self, file: File) -> Result<Topology> {
+        let switches = in_order(file.switches);
+        let hosts = merge(file.hosts, file.routers);
+        self.names_differ(switches.iter().map(|(name, _)| name).chain(hosts.iter().map(|host| &host.name)))?;
+        let switch_names: HashSet<_> = switches.iter().map(|(name, _)| name.get_ref().clone()).collect();
+        let host_names: HashSet<_> = hosts.iter().map(|host| host.name.get_ref().clone()).collect();
+        let listed = hosts.iter().map(|host| (host.name.get_ref().as_str(), host.table.run.as_slice()));
+        let programs = order::programs(self, listed)?;
+        let switches = switches.into_iter().map(|(name, table)| Ok((name.into_inner(), self.switch(table)?)));
+        let hosts = hosts.into_iter().map(|host| self.host(host, &switch_names));
+        let links = file.links.into_iter().map(|link| self.link(link, &host_names));
+        Ok(Topology {
+            description: file.description,
+            time_limit: file.time_limit.map(|limit| limit.0),
+            switches: switches.collect::<Result<_>>()?,
+            hosts: hosts.collect::<Result<_>>()?,
+            links: links.collect::<Result<_>>()?,
+            programs,
+        })
+    }
+
+    fn names_differ<'b>(self, names: impl Iterator<Item = &'b Text>) -> Result<()> {
+        let mut seen = HashSet::new();
+        for name in names {
+            if !seen.insert(name.get_ref()) {
+                return Err(self.problem(name.span(), format!("the name '{}' is taken", name.get_ref())));
+            }
+        }
+        Ok(())
+    }
+
+    fn switch(self, table: SwitchTable) -> Result<SwitchOptions> {
+        let mut options = SwitchOptions::default().snooping(table.snooping).querier(table.querier);
+        if let Some(version) = table.igmp_version {
+            options = options.igmp_version(self.version(&version, 2..=3, "IGMP")?);
+        }
+        if let Some(version) = table.mld_version {
+            options = options.mld_version(self.version(&version, 1..=2, "MLD")?);
+        }
+        if let Some(groups) = table.hash_max {
+            options = options.hash_max(groups);
+        }
+        if let Some(interval) = table.query_interval {
+            options = options.query_interval(interval.0);
+        }
+        if let Some(interval) = table.query_response_interval {
+            options = options.query_response_interval(interval.0);
+        }
+        if let Some(interval) = table.membership_interval {
+            options = options.membership_interval(interval.0);
+        }
+        match table.querier_address {
+            Some(address) => Ok(options.querier_address(self.parse(&address)?)),
+            None => Ok(options),
+        }
+    }
+
+    fn version(
+        self,
+        version: &Spanned<u8>,
+        known: std::ops::RangeInclusive<u8>,
+        protocol: &str,
+    ) -> Result<u8> {
+        let number = *version.get_ref();
+        if known.contains(&number) {
+            return Ok(number);
+        }
+        let problem = format!("a querier speaks {protocol} version {} or {}", known.start(), known.end());
+        Err(self.problem(version.span(), problem))
+    }
+
+    fn host(self, host: AnyHost, switches: &HashSet<String>) -> Result<PlannedHost> {
+        let AnyHost { name, table, groups } = host;
+        let interfaces = in_order(table.interfaces).into_iter();
+        let interfaces = interfaces.map(|(name, table)| self.interface(name, table, switches));
+        let routes = table.routes.into_iter().map(|route| self.route(route));
+        let kind = match groups {
+            None => Kind::Host,
+            Some(groups) => {
+                let groups = groups.into_iter().map(|group| self.group(group));
+                Kind::Router { groups: groups.collect::<Result<_>>()? }
+            }
+        };
+        let mut sysctls: Vec<_> = table.sysctls.into_iter().collect();
+        sysctls.sort_by_key(|(path, _)| path.span().start);
+        Ok(PlannedHost {
+            name: name.into_inner(),
+            kind,
+            interfaces: interfaces.collect::<Result<_>>()?,
+            routes: routes.collect::<Result<_>>()?,
+            sysctls: sysctls.into_iter().map(|(path, value)| (path.into_inner(), value.0)).collect(),
+        })
+    }
+
+    fn interface(
+        self,
+        name: Text,
+        table: InterfaceTable,
+        switches: &HashSet<String>,
+    ) -> Result<PlannedInterface> {
+        if !switches.contains(table.switch.get_ref()) {
+            let problem = format!("there is no switch '{}'", table.switch.get_ref());
+            return Err(self.problem(table.switch.span(), problem));
+        }
+        Ok(PlannedInterface {
+            name: name.into_inner(),
+            switch: table.switch.into_inner(),
+            addresses: self.parse_all(&table.addresses)?,
+            mtu: table.mtu,
+            impairment: table.impairment.map(|table| self.impairment(&table)).transpose()?,
+        })
+    }
+
+    fn route(self, route: RouteTable) -> Result<PlannedRoute> {
+        let by = match (route.interface, route.via) {
+            (Some(interface), None) => RouteBy::Interface(interface.into_inner()),
+            (None, Some(gateway)) => RouteBy::Gateway(self.parse(&gateway)?),
+            _ => return Err(self.problem(route.to.span(), "a route needs either `interface` or `via`")),
+        };
+        Ok(PlannedRoute { to: self.parse(&route.to)?, by })
+    }
+
+    fn group(self, table: GroupTable) -> Result<PlannedGroup> {
+        let group: IpAddr = self.parse(&table.group)?;
+        if !group.is_multicast() {
+            return Err(self.problem(table.group.span(), format!("{group} is no group")));
+        }
+        Ok(PlannedGroup {
+            group,
+            source: table.source.map(|source| self.parse(&source)).transpose()?,
+            from: table.from.into_inner(),
+            to: table.to.into_iter().map(Spanned::into_inner).collect(),
+            ttl_threshold: table.ttl_threshold.unwrap_or(1),
+        })
+    }
+
+    fn link(self, link: LinkTable, hosts: &HashSet<String>) -> Result<PlannedLink> {
+        let [a, b] = link.ends;
+        Ok(PlannedLink {
+            ends: [self.end(a, hosts)?, self.end(b, hosts)?],
+            impairment: link.impairment.map(|table| self.impairment(&table)).transpose()?,
+        })
+    }
+
+    fn end(self, end: EndTable, hosts: &HashSet<String>) -> Result<PlannedEnd> {
+        if !hosts.contains(end.host.get_ref()) {
+            return Err(self.problem(end.host.span(), format!("there is no host '{}'", end.host.get_ref())));
+        }
+        Ok(PlannedEnd {
+            host: end.host.into_inner(),
+            interface: end.interface.into_inner(),
+            addresses: self.parse_all(&end.addresses)?,
+        })
+    }
+
+    fn impairment(self, table: &Spanned<ImpairmentTable>) -> Result<Impairment> {
+        let (span, table) = (table.span(), table.get_ref());
+        let perfect = Impairment::default();
+        let impairment = Impairment {
+            loss: table.loss.unwrap_or(perfect.loss),
+            duplicate: table.duplicate.unwrap_or(perfect.duplicate),
+            reorder: table.reorder.unwrap_or(perfect.reorder),
+            delay: table.delay.map_or(perfect.delay, |time| time.0),
+            jitter: table.jitter.map_or(perfect.jitter, |time| time.0),
+            rate: table.rate.map(|rate| rate.0),
+            queue: table.queue.unwrap_or(perfect.queue),
+            seed: table.seed.unwrap_or(perfect.seed),
+            scope: match table.scope {
+                Some(ScopeName::All) => Scope::All,
+                Some(ScopeName::Udp) | None => Scope::Udp,
+            },
+        };
+        impairment.checked().map_err(|error| self.problem(span, error.kind().to_string()))
+    }
+
+    pub(super) fn parse<T: FromStr<Err: ToString>>(self, text: &Text) -> Result<T> {
+        let wrong =
+            |error: T::Err| self.problem(text.span(), format!("'{}': {}", text.get_ref(), error.to_string()));
+        text.get_ref().parse().map_err(wrong)
+    }
+
+    fn parse_all<T: FromStr<Err: ToString>>(self, texts: &[Text]) -> Result<Vec<T>> {
+        texts.iter().map(|text| self.parse(text)).collect()
+    }
+}
+
+/// A host, or a router with its groups.
+struct AnyHost {
+    name: Text,
+    table: HostTable,
+    groups: Option<Vec<GroupTable>>,
+}
+
+/// Hosts and routers, in the order of the file.
+fn merge(hosts: Named<HostTable>, routers: Named<RouterTable>) -> Vec<AnyHost> {
+    let hosts = hosts.into_iter().map(|(name, table)| AnyHost { name, table, groups: None });
+    let routers = routers.into_iter().map(|(name, router)| {
+        let RouterTable { interfaces, routes, sysctls, run, groups } = router;
+        AnyHost { name, table: HostTable { interfaces, routes, sysctls, run }, groups: Some(groups) }
+    });
+    let mut all: Vec<_> = hosts.chain(routers).collect();
+    all.sort_by_key(|host| host.name.span().start);
+    all
+}
+
+fn in_order<T>(named: Named<T>) -> Vec<(Text, T)> {
+    let mut all: Vec<_> = named.into_iter().collect();
+    all.sort_by_key(|(name, _)| name.span().start);
+    all
+}
