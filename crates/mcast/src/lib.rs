@@ -24,6 +24,17 @@
 //! Linux, Android, macOS, FreeBSD and Windows. Elsewhere everything compiles and returns
 //! [`ErrorKind::Unsupported`]. What a platform cannot do is that error, too, never silence.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Where nothing is supported, much of what serves the platforms has nobody to serve.
+#![cfg_attr(
+    not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        windows
+    )),
+    allow(dead_code, unused_imports)
+)]
 
 mod batch;
 mod datagram;
@@ -55,4 +66,4 @@ pub use outgoing::Outgoing;
 pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, Receiver, ReceiverBuilder, Statistics, Waker,
 };
-pub use sender::{Answer, Sender, SenderBuilder};
+pub use sender::{Answer, SendStatistics, Sender, SenderBuilder};

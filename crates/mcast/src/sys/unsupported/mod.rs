@@ -2,7 +2,10 @@
 
 pub(crate) mod interface;
 pub(crate) mod joined;
+pub(crate) mod layout;
+pub(crate) mod poller;
 pub(crate) mod route;
+pub(crate) mod socket;
 pub(crate) mod watch;
 
 use std::io;
@@ -12,11 +15,26 @@ use crate::error::{ErrorKind, Operation};
 /// What to do when a limit was reached.
 pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met";
 
+/// Why IPv6 multicast may be unreachable although the interface was named.
+pub(crate) const IPV6_UNREACHABLE: &str = "IPv6 is off there";
+
 pub(crate) fn error_kind(_operation: Operation, error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::Other,
     }
+}
+
+pub(crate) fn is_gone(_error: &io::Error) -> bool {
+    false
+}
+
+pub(crate) fn descriptors_exhausted(_error: &io::Error) -> bool {
+    false
+}
+
+pub(crate) fn raise_descriptor_limit() -> bool {
+    false
 }
 
 /// The one answer.

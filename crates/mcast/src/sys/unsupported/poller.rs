@@ -1,0 +1,74 @@
+//! Nothing is waited for here.
+
+use std::io;
+use std::time::Duration;
+
+use super::socket::Socket;
+
+pub(crate) const READY_AT_ONCE: usize = 1;
+
+/// What one look at a [`Poller`] found: nothing, as there is none.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) woken: bool,
+    pub(crate) interfaces_changed: bool,
+}
+
+impl Ready {
+    pub(crate) const fn new() -> Self {
+        Self { woken: false, interfaces_changed: false }
+    }
+
+    pub(crate) fn sockets(&self) -> &[usize] {
+        &[]
+    }
+}
+
+/// There is none: making it is refused.
+#[derive(Debug)]
+pub(crate) enum Poller {}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        super::unsupported()
+    }
+
+    pub(crate) fn add(&self, _socket: &Socket, _token: usize) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn remove(&self, _socket: &Socket) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn add_watch<T>(&self, _watch: &T) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn wait(&self, _timeout: Option<Duration>) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn ready(&self, _limit: usize, _found: &mut Ready) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Poller {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+pub(crate) fn wait_writable(socket: &Socket, _timeout: Option<Duration>) -> io::Result<bool> {
+    match *socket {}
+}
+
+pub(crate) fn wait_readable(socket: &Socket, _timeout: Option<Duration>) -> io::Result<bool> {
+    match *socket {}
+}

@@ -1,0 +1,158 @@
+//! No sockets are opened here.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+
+use crate::batch::Buffer;
+use crate::sys::{Received, Transmit};
+
+/// There is none: opening it is refused.
+#[derive(Debug)]
+pub(crate) enum Socket {}
+
+impl Socket {
+    pub(crate) fn open(_family: Family) -> io::Result<Self> {
+        super::unsupported()
+    }
+
+    pub(crate) fn bound_to_group(
+        _group: Group,
+        _port: u16,
+        _interface: Option<InterfaceIndex>,
+    ) -> io::Result<Self> {
+        super::unsupported()
+    }
+
+    pub(crate) fn wildcard(_family: Family, _port: u16) -> io::Result<Self> {
+        super::unsupported()
+    }
+
+    pub(crate) fn holder(_family: Family) -> io::Result<Self> {
+        super::unsupported()
+    }
+
+    pub(crate) fn bind(&self, _address: SocketAddr) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn share_port(&self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        match *self {}
+    }
+
+    pub(crate) fn receive_details(&self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn only_own_memberships(&self, _only: bool) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn join(
+        &self,
+        _group: Group,
+        _interface: InterfaceIndex,
+        _filter: &SourceFilter,
+    ) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn change_filter(
+        &self,
+        _group: Group,
+        _interface: InterfaceIndex,
+        _filter: &SourceFilter,
+    ) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn leave(&self, _group: Group, _interface: InterfaceIndex) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn set_hop_limit(&self, _hops: u8) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn set_traffic_class(&self, _class: u8) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn set_send_loopback(&self, _on: bool) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn set_dont_fragment(&self, _on: bool) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn tell_queue_drops(&self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn set_receive_buffer(&self, _bytes: usize) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn set_send_buffer(&self, _bytes: usize) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn drops(&self) -> io::Result<Option<u32>> {
+        match *self {}
+    }
+
+    pub(crate) fn receive(&self, _buffer: &mut [u8]) -> io::Result<Received> {
+        match *self {}
+    }
+
+    pub(crate) fn receive_many(
+        &self,
+        _slots: &mut ReceiveSlots,
+        _buffers: &mut [Buffer],
+    ) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn send(&self, _transmit: &Transmit<'_>) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn send_many(&self, _transmits: &mut dyn Iterator<Item = Transmit<'_>>) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) const fn sends_at_once() -> usize {
+        1
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+/// Memory for what nobody receives.
+#[derive(Debug)]
+pub(crate) struct ReceiveSlots(());
+
+impl ReceiveSlots {
+    pub(crate) fn new(_count: usize) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn received(&self, _index: usize) -> io::Result<Received> {
+        super::unsupported()
+    }
+}
