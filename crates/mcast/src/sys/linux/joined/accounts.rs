@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use mcast_group::Family;
 
 use super::mld;
-use super::socket::{Answer, BorrowedSocket, Namespace};
+use super::namespace::Namespace;
+use super::socket::{Answer, BorrowedSocket};
 use super::tables::Entry;
 use crate::joined::{Holder, Holding, KernelShare, SocketHolder};
 

@@ -2,7 +2,9 @@
 
 mod accounts;
 mod borrow;
+mod filter;
 mod mld;
+mod namespace;
 mod notices;
 mod processes;
 mod socket;

@@ -41,18 +41,24 @@ fn name_of_live_process(status: &str) -> Option<String> {
 impl Found {
     /// Its descriptors of sockets, in order, each with the socket's inode.
     pub(super) fn sockets(&self) -> io::Result<Vec<(i32, u64)>> {
-        let directory = format!("/proc/{}/fd", self.pid);
-        let entries = fs::read_dir(&directory)?;
-        let mut sockets: Vec<_> = entries.filter_map(|entry| socket(&entry.ok()?.path())).collect();
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.pid))?;
+        let sockets = entries.filter_map(|entry| entry.and_then(|entry| socket(&entry.path())).transpose());
+        let mut sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         sockets.sort_unstable();
         Ok(sockets)
     }
 }
 
-fn socket(entry: &Path) -> Option<(i32, u64)> {
-    let descriptor = entry.file_name()?.to_str()?.parse().ok()?;
-    let inode = socket_inode(fs::read_link(entry).ok()?.to_str()?)?;
-    Some((descriptor, inode))
+/// The descriptor and inode, if it is a socket's. To list descriptors can be allowed where to see
+/// what they are is not.
+fn socket(entry: &Path) -> io::Result<Option<(i32, u64)>> {
+    let target = match fs::read_link(entry) {
+        // Closed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        target => target?,
+    };
+    let descriptor = entry.file_name().and_then(|name| name.to_str()?.parse().ok());
+    Ok(descriptor.zip(target.to_str().and_then(socket_inode)))
 }
 
 /// What a descriptor of a socket links to: `socket:[INODE]`.

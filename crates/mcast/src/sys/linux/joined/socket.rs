@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::mem::{offset_of, size_of, size_of_val};
+use std::mem::size_of_val;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -12,22 +12,18 @@ use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::borrow::Lender;
+use super::filter;
 use crate::joined::{JoinedSocket, Process, SocketHolder, SocketKind};
 
-/// `asm-generic/socket.h`, since Linux 5.14.
-const SO_NETNS_COOKIE: libc::c_int = 71;
 /// `asm-generic/socket.h`, since Linux 5.0.
 const SO_BINDTOIFINDEX: libc::c_int = 62;
 
 /// `asm-generic/socket.h`, since Linux 4.12; `libc` lacks it for Android.
 const SO_MEMINFO: libc::c_int = 55;
 
-/// What most memberships have room for, and all with the kernel's default limits.
-const USUAL_SOURCES: usize = 64;
-
 /// Another's socket, ours as long as this lives.
 pub(super) struct BorrowedSocket {
-    descriptor: OwnedFd,
+    pub(super) descriptor: OwnedFd,
     inode: u64,
     domain: Domain,
     kind: Type,
@@ -84,15 +80,7 @@ impl BorrowedSocket {
 
     /// The sources it asked for, if it has joined the group on that interface.
     pub(super) fn filter(&self, group: Group, interface: InterfaceIndex) -> Option<SourceFilter> {
-        let mut request = FilterRequest::new(group, interface, USUAL_SOURCES);
-        loop {
-            // Not joined is EADDRNOTAVAIL; what cannot be asked cannot have joined.
-            request.ask(&self.descriptor).ok()?;
-            match request.filter() {
-                Ok(filter) => return filter,
-                Err(sources) => request = FilterRequest::new(group, interface, sources),
-            }
-        }
+        filter::of(&self.descriptor, group, interface)
     }
 
     /// With the options that matter for a membership of this family.
@@ -136,52 +124,6 @@ impl BorrowedSocket {
     }
 }
 
-/// A network namespace, by which sockets are told apart.
-#[derive(Default)]
-pub(super) struct Namespace {
-    cookie: Option<u64>,
-    inode: Option<u64>,
-}
-
-impl Namespace {
-    pub(super) fn of_this_thread() -> Self {
-        let socket = socket2::Socket::new(Domain::IPV4, Type::DGRAM, None).map(OwnedFd::from);
-        let cookie = socket.and_then(|socket| cookie_of(&socket)).ok();
-        let namespace = std::fs::metadata("/proc/thread-self/ns/net");
-        Self { cookie, inode: namespace.ok().map(|namespace| namespace.ino()) }
-    }
-
-    /// Whether the socket lives in it, whatever its process does. By its cookie; before Linux
-    /// 5.14 by its namespace, for which the kernel wants `CAP_NET_ADMIN`. A socket that cannot be
-    /// told is taken to live here, as nearly all do.
-    pub(super) fn has(&self, socket: &BorrowedSocket) -> bool {
-        match (self.cookie, cookie_of(&socket.descriptor)) {
-            (Some(own), Ok(other)) => own == other,
-            _ => self.has_by_inode(&socket.descriptor).unwrap_or(true),
-        }
-    }
-
-    fn has_by_inode(&self, socket: &OwnedFd) -> Option<bool> {
-        let other = namespace_of(socket).and_then(|namespace| namespace.metadata()).ok()?;
-        self.inode.map(|own| own == other.ino())
-    }
-}
-
-fn cookie_of(socket: &OwnedFd) -> io::Result<u64> {
-    option_of(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE)
-}
-
-/// The namespace that a socket lives in.
-fn namespace_of(socket: &OwnedFd) -> io::Result<File> {
-    // SAFETY: this request takes no argument and makes a new descriptor.
-    let descriptor = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGSKNS as _) };
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made it for us alone.
-    Ok(unsafe { File::from_raw_fd(descriptor) })
-}
-
 fn kind(kind: Type, protocol: Option<Protocol>) -> SocketKind {
     match (kind, protocol) {
         (Type::DGRAM, Some(Protocol::UDP)) => SocketKind::Udp,
@@ -210,7 +152,11 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn option_of<T: Copy + Default>(socket: &OwnedFd, level: libc::c_int, option: libc::c_int) -> io::Result<T> {
+pub(super) fn option_of<T: Copy + Default>(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<T> {
     let mut value = T::default();
     let mut length = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the pointer and length are those of `value`, plain data in every use here.
@@ -220,97 +166,23 @@ fn option_of<T: Copy + Default>(socket: &OwnedFd, level: libc::c_int, option: li
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-/// `struct group_filter` of RFC 3678 section 5.1.2, without its list.
-#[repr(C)]
-struct Head {
-    interface: u32,
-    group: libc::sockaddr_storage,
-    mode: u32,
-    count: u32,
-}
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
 
-/// The question for a membership, and its answer: a head and as many addresses as there is room for.
-struct FilterRequest {
-    level: libc::c_int,
-    family: Family,
-    capacity: usize,
-    bytes: Vec<u8>,
-}
-
-impl FilterRequest {
-    fn new(group: Group, interface: InterfaceIndex, capacity: usize) -> Self {
-        let mut bytes = vec![0; size_of::<Head>() + capacity * size_of::<libc::sockaddr_storage>()];
-        let mut put = |position: usize, value: &[u8]| {
-            bytes[position..position + value.len()].copy_from_slice(value);
-        };
-        put(offset_of!(Head, interface), &interface.number().to_ne_bytes());
-        put(offset_of!(Head, count), &(capacity as u32).to_ne_bytes());
-        let address = offset_of!(Head, group);
-        let (level, place) = layout(group.family());
-        put(address, &family_number(group.family()).to_ne_bytes());
-        match group.addr() {
-            IpAddr::V4(group) => put(address + place, &group.octets()),
-            IpAddr::V6(group) => put(address + place, &group.octets()),
-        }
-        Self { level, family: group.family(), capacity, bytes }
+    pub(crate) fn borrowed() -> (std::net::UdpSocket, BorrowedSocket) {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let inode = File::from(OwnedFd::from(socket.try_clone().unwrap())).metadata().unwrap().ino();
+        let lender = Lender::open(std::process::id()).unwrap();
+        let borrowed = BorrowedSocket::of(&lender, socket.as_raw_fd(), inode).unwrap().unwrap();
+        (socket, borrowed)
     }
 
-    fn ask(&mut self, socket: &OwnedFd) -> io::Result<()> {
-        let mut length = self.bytes.len() as libc::socklen_t;
-        // SAFETY: the pointer and length are those of `bytes`, which the kernel reads and writes.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                self.level,
-                libc::MCAST_MSFILTER,
-                self.bytes.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    /// The answer; how many sources there are, if they are more than there was room for.
-    fn filter(&self) -> Result<Option<SourceFilter>, usize> {
-        let number = |position: usize| {
-            self.bytes.get(position..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
-        };
-        let (Some(mode), Some(count)) = (number(offset_of!(Head, mode)), number(offset_of!(Head, count)))
-        else {
-            return Ok(None);
-        };
-        if count as usize > self.capacity {
-            return Err(count as usize);
-        }
-        let list = self.bytes[size_of::<Head>()..].chunks(size_of::<libc::sockaddr_storage>());
-        let sources = list.take(count as usize).filter_map(|address| self.source(address)).collect();
-        Ok(Some(match mode.cast_signed() {
-            libc::MCAST_INCLUDE => SourceFilter::Include(sources),
-            _ => SourceFilter::Exclude(sources),
-        }))
-    }
-
-    fn source(&self, address: &[u8]) -> Option<IpAddr> {
-        let (_, place) = layout(self.family);
-        let address = address.get(place..)?;
-        Some(match self.family {
-            Family::V4 => IpAddr::from(*address.first_chunk::<4>()?),
-            Family::V6 => IpAddr::from(*address.first_chunk::<16>()?),
-        })
-    }
-}
-
-/// The level of a family's options, and where in its socket addresses the IP address lies.
-const fn layout(family: Family) -> (libc::c_int, usize) {
-    match family {
-        Family::V4 => (libc::IPPROTO_IP, offset_of!(libc::sockaddr_in, sin_addr)),
-        Family::V6 => (libc::IPPROTO_IPV6, offset_of!(libc::sockaddr_in6, sin6_addr)),
-    }
-}
-
-const fn family_number(family: Family) -> libc::sa_family_t {
-    match family {
-        Family::V4 => libc::AF_INET as libc::sa_family_t,
-        Family::V6 => libc::AF_INET6 as libc::sa_family_t,
+    #[test]
+    fn a_descriptor_that_is_another_socket_by_now_is_not_taken_for_the_old_one() {
+        let (socket, borrowed) = borrowed();
+        let lender = Lender::open(std::process::id()).unwrap();
+        let other = BorrowedSocket::of(&lender, socket.as_raw_fd(), borrowed.inode + 1).unwrap();
+        assert!(other.is_none());
     }
 }

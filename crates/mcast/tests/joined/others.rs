@@ -1,0 +1,181 @@
+//! Memberships of other processes.
+
+use std::collections::BTreeSet;
+
+use mcast::Family;
+use mcast::joined::{self, Holder, SocketKind, Visibility};
+
+use crate::host::{Program, eventually, holdings_of, host_on_two_lans, joined_by_sockets, look, sockets_of};
+use crate::rights;
+
+#[test]
+fn another_programs_memberships_are_reported() {
+    let (_lab, host) = host_on_two_lans();
+    let Some(program) = Program::start(
+        &host,
+        "a = udp(V4, 7001)
+join(a, 'eth0', '239.1.2.3')
+join(a, 'eth1', '239.1.2.3')
+join(a, 'eth0', '232.1.2.3', '10.0.0.7')
+join(a, 'eth0', '232.1.2.3', '10.0.0.8')
+a.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+b = udp(V6, 7002)
+join(b, 'eth1', 'ff15::1')
+block(b, 'eth1', 'ff15::1', 'fd00::9')
+join(b, 'eth0', '239.9.9.9')",
+    ) else {
+        return;
+    };
+
+    let snapshot = look(&host);
+
+    let expected = [
+        "239.1.2.3 eth0 7001 all but []",
+        "239.1.2.3 eth1 7001 all but []",
+        "232.1.2.3 eth0 7001 only [10.0.0.7 10.0.0.8]",
+        "ff15::1 eth1 7002 all but [fd00::9]",
+        // An IPv6 socket that has joined a group of IPv4.
+        "239.9.9.9 eth0 7002 all but []",
+    ];
+    assert_eq!(joined_by_sockets(&snapshot), expected.map(String::from).into());
+    assert_eq!(snapshot.unseen(), Some(0));
+
+    let held = sockets_of(&snapshot, "232.1.2.3")[0];
+    let process = &held.socket.processes[0];
+    assert_eq!((process.pid, process.name.as_str()), (program.id(), "python3"));
+    // As programs have it that ask for nothing else, but for the loop switched off above.
+    assert_eq!((held.multicast_all, held.loopback), (Some(true), Some(false)));
+    let mapped = sockets_of(&snapshot, "239.9.9.9")[0];
+    assert_eq!((mapped.socket.family, mapped.loopback), (Family::V6, Some(true)));
+}
+
+#[test]
+fn more_sources_than_usual_are_all_reported() {
+    const SOURCES: usize = 150;
+
+    let (_lab, host) = host_on_two_lans();
+    host.sysctl("net/ipv4/igmp_max_msf", "200").unwrap();
+    let script = format!(
+        "a = udp(V4, 7001)\nfor n in range({SOURCES}): join(a, 'eth0', '232.1.2.3', '10.0.1.%d' % n)"
+    );
+    let Some(_program) = Program::start(&host, &script) else { return };
+
+    let snapshot = look(&host);
+
+    let held = sockets_of(&snapshot, "232.1.2.3")[0];
+    let addresses: BTreeSet<String> = held.filter.sources().map(|source| source.to_string()).collect();
+    assert_eq!(addresses, (0..SOURCES).map(|number| format!("10.0.1.{number}")).collect());
+}
+
+#[test]
+fn raw_connected_bound_and_unbound_sockets_are_told_apart() {
+    let (_lab, host) = host_on_two_lans();
+    let Some(_program) = Program::start(
+        &host,
+        "raw = socket.socket(V4, socket.SOCK_RAW, 2)
+join(raw, 'eth0', '239.0.0.1')
+connected = udp(V4, 7001)
+connected.connect(('10.0.0.77', 9))
+join(connected, 'eth0', '239.0.0.2')
+bound = udp(V6, 7002)
+bound.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth1')
+join(bound, 'eth1', 'ff15::3')
+holder = socket.socket(V4, socket.SOCK_DGRAM)
+join(holder, 'eth0', '239.0.0.4')",
+    ) else {
+        return;
+    };
+
+    let snapshot = look(&host);
+
+    let socket_of = |group| sockets_of(&snapshot, group)[0].socket.clone();
+    let raw = socket_of("239.0.0.1");
+    assert_eq!((raw.kind, raw.local, raw.port()), (SocketKind::Raw { protocol: 2 }, None, None));
+    assert_eq!(socket_of("239.0.0.2").peer, Some("10.0.0.77:9".parse().unwrap()));
+    let bound = socket_of("ff15::3").bound_interface;
+    assert_eq!(bound.map(mcast::InterfaceIndex::number), host.interface_index("eth1").ok());
+    assert_eq!((socket_of("239.0.0.4").local, socket_of("239.0.0.4").port()), (None, None));
+}
+
+#[test]
+fn a_socket_in_two_processes_is_one_socket_of_both() {
+    let (_lab, host) = host_on_two_lans();
+    let Some(mut program) = Program::start(
+        &host,
+        "a = udp(V4, 7001)
+join(a, 'eth0', '239.1.2.3')
+again = os.dup(a.fileno())
+held, hold = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(hold)
+    os.read(held, 1)
+    os._exit(0)",
+    ) else {
+        return;
+    };
+
+    let snapshot = look(&host);
+
+    let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+    let pids: Vec<u32> = held.socket.processes.iter().map(|process| process.pid).collect();
+    assert_eq!(pids.len(), 2);
+    assert!(pids.contains(&program.id()));
+    assert_eq!(snapshot.unseen(), Some(0));
+
+    program.run("os.close(hold); os.waitpid(child, 0)");
+    eventually(&host, "one process is left", |snapshot| {
+        sockets_of(snapshot, "239.1.2.3")[0].socket.processes.len() == 1
+    });
+}
+
+#[test]
+fn what_is_left_is_reported_no_more() {
+    let (_lab, host) = host_on_two_lans();
+    let Some(mut program) = Program::start(&host, "a = udp(V4, 7001)\njoin(a, 'eth0', '239.1.2.3')") else {
+        return;
+    };
+    assert_eq!(holdings_of(&look(&host), "239.1.2.3").len(), 1);
+
+    program.run("leave(a, 'eth0', '239.1.2.3')");
+
+    eventually(&host, "the group is gone", |snapshot| holdings_of(snapshot, "239.1.2.3").is_empty());
+}
+
+#[test]
+fn what_may_not_be_looked_into_is_counted_and_said() {
+    let (_lab, host) = host_on_two_lans();
+    let Some(program) = Program::start(
+        &host,
+        "a, b = udp(V4, 7001), udp(V4, 7001)
+join(a, 'eth0', '239.1.2.3')
+join(b, 'eth0', '239.1.2.3')
+join(a, 'eth0', '224.0.0.1')
+c = udp(V6, 7002)
+join(c, 'eth1', 'ff15::1')",
+    ) else {
+        return;
+    };
+    let _own = crate::host::join(&host, ["239.1.2.3%eth0:7001"]);
+
+    let snapshot = host
+        .run(|| {
+            rights::give_up();
+            joined::memberships()
+        })
+        .unwrap()
+        .unwrap();
+
+    let Visibility::Partial { closed } = &snapshot.visibility else { panic!("{:?}", snapshot.visibility) };
+    assert!(closed.contains(&program.id()), "{closed:?}");
+    // This process is its own, whatever rights it has.
+    assert_eq!(joined_by_sockets(&snapshot), ["239.1.2.3 eth0 7001 all but []".into()].into());
+    let unseen = |group| -> Vec<Holder> {
+        let holders = holdings_of(&snapshot, group).into_iter().map(|holding| holding.holder.clone());
+        holders.filter(|holder| !matches!(holder, Holder::Socket(_))).collect()
+    };
+    assert_eq!(unseen("239.1.2.3"), [Holder::Unseen { sockets: Some(2) }]);
+    assert_eq!(unseen("ff15::1"), [Holder::Unseen { sockets: Some(1) }]);
+    assert!(unseen("224.0.0.1").contains(&Holder::Unseen { sockets: Some(1) }));
+    assert_eq!(snapshot.unseen(), Some(4));
+}

@@ -1,0 +1,56 @@
+//! Which version of IGMP and MLD is in force.
+
+use std::time::Duration;
+
+use mcast::joined::{Snapshot, Version};
+use mcast_lab::{Lab, SwitchOptions};
+
+use crate::host::{eventually, host_on_two_lans, look};
+
+fn version(snapshot: &Snapshot, group: &str, interface: &str) -> Option<Version> {
+    let group = group.parse().unwrap();
+    let mut holdings = snapshot.holdings.iter();
+    let found = holdings.find(|each| each.group == group && each.interface_name == interface);
+    found.unwrap_or_else(|| panic!("{group} is not joined on {interface}")).version
+}
+
+#[test]
+fn where_no_querier_speaks_it_is_the_latest() {
+    let (_lab, host) = host_on_two_lans();
+    let snapshot = look(&host);
+    assert_eq!(version(&snapshot, "224.0.0.1", "eth0"), Some(Version::Igmp3));
+    assert_eq!(version(&snapshot, "ff02::1", "eth0"), Some(Version::Mld2));
+}
+
+#[test]
+fn a_version_that_is_forced_is_told_for_its_interface() {
+    let (_lab, host) = host_on_two_lans();
+    host.sysctl("net/ipv4/conf/eth0/force_igmp_version", "2").unwrap();
+    host.sysctl("net/ipv6/conf/eth0/force_mld_version", "1").unwrap();
+
+    let snapshot = look(&host);
+
+    assert_eq!(version(&snapshot, "224.0.0.1", "eth0"), Some(Version::Igmp2));
+    assert_eq!(version(&snapshot, "ff02::1", "eth0"), Some(Version::Mld1));
+    assert_eq!(version(&snapshot, "224.0.0.1", "eth1"), Some(Version::Igmp3));
+    assert_eq!(version(&snapshot, "ff02::1", "eth1"), Some(Version::Mld2));
+
+    host.sysctl("net/ipv4/conf/all/force_igmp_version", "1").unwrap();
+    assert_eq!(version(&look(&host), "224.0.0.1", "eth1"), Some(Version::Igmp1));
+}
+
+/// The kernel keeps to itself which version of MLD a query had.
+#[test]
+fn an_old_querier_shows_in_igmp_and_makes_mld_unknown() {
+    let lab = Lab::new().unwrap();
+    let options = SwitchOptions::managed()
+        .igmp_version(2)
+        .query_interval(Duration::from_secs(1))
+        .query_response_interval(Duration::from_millis(500));
+    let lan = lab.switch_with("lan", options).unwrap();
+    let host = lab.host("host").unwrap();
+    host.connect("eth0", &lan, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+
+    eventually(&host, "IGMPv2", |snapshot| version(snapshot, "224.0.0.1", "eth0") == Some(Version::Igmp2));
+    eventually(&host, "MLD unknown", |snapshot| version(snapshot, "ff02::1", "eth0").is_none());
+}

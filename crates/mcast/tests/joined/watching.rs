@@ -1,0 +1,125 @@
+//! Watching joins and leaves.
+
+use std::time::{Duration, Instant};
+
+use mcast::joined::{Change, Watcher};
+use mcast::{Membership, Sender, SourceFilter};
+use mcast_lab::Host;
+
+use crate::host::{PATIENCE, host_on_two_lans, join, socket, sources};
+
+/// Watches on the host, where something happens once watching has begun, until a change is what
+/// is looked for.
+fn watch_for(host: &Host, happens: impl FnOnce() + Send, wanted: impl Fn(&Change) -> bool + Sync) -> Change {
+    let watch = || {
+        let mut watcher = Watcher::new().unwrap();
+        happens();
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while let Some(changes) =
+            watcher.wait(Some(deadline.saturating_duration_since(Instant::now()))).unwrap()
+        {
+            if let Some(found) = changes.iter().find(|change| wanted(change)) {
+                return found.clone();
+            }
+            seen.extend(changes);
+        }
+        panic!("the change was not told; these were: {seen:#?}");
+    };
+    host.run(watch).unwrap()
+}
+
+fn group_of(change: &Change) -> String {
+    match change {
+        Change::Joined(holding) | Change::Left(holding) | Change::Changed { now: holding, .. } => {
+            holding.group.to_string()
+        }
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn joins_and_leaves_are_told() {
+    let (_lab, host) = host_on_two_lans();
+    let receiver = join(&host, ["239.0.0.1%eth0:7000"]);
+    for group in ["239.1.2.3%eth0:7000", "[ff15::1%eth0]:7000"] {
+        let membership: Membership = group.parse().unwrap();
+        let is_it = |change: &Change| group_of(change) == membership.address.group.to_string();
+
+        let change = watch_for(&host, || receiver.join(membership.clone()).unwrap(), is_it);
+        assert!(
+            matches!(&change, Change::Joined(holding) if socket(&holding.holder).is_some()),
+            "{change:?}"
+        );
+
+        let change = watch_for(&host, || receiver.leave(&membership).unwrap(), is_it);
+        assert!(matches!(change, Change::Left(_)), "{change:?}");
+    }
+}
+
+/// No notice tells of it: the interface's own membership stays as it is.
+#[test]
+fn a_second_socket_for_the_same_group_is_told() {
+    let (_lab, host) = host_on_two_lans();
+    let _first = join(&host, ["239.1.2.3%eth0:7000"]);
+    let mut second = None;
+    let change = watch_for(
+        &host,
+        || second = Some(join(&host, ["239.1.2.3%eth0:7001"])),
+        |change| group_of(change) == "239.1.2.3",
+    );
+    let Change::Joined(holding) = change else { panic!("{change:?}") };
+    assert_eq!(socket(&holding.holder).unwrap().socket.port(), Some(7001));
+}
+
+#[test]
+fn changed_sources_are_told_as_they_were_and_are() {
+    let (_lab, host) = host_on_two_lans();
+    let membership: Membership = "10.0.0.7@232.1.2.3%eth0:7000".parse().unwrap();
+    let receiver = join(&host, ["10.0.0.7@232.1.2.3%eth0:7000"]);
+    let more = SourceFilter::Include(sources(["10.0.0.7", "10.0.0.8"]));
+
+    let change = watch_for(
+        &host,
+        || receiver.set_sources(&membership, more.clone()).unwrap(),
+        |change| group_of(change) == "232.1.2.3",
+    );
+
+    let Change::Changed { before, now } = change else { panic!("{change:?}") };
+    let filter = |holder| socket(holder).unwrap().filter.clone();
+    assert_eq!(filter(&before.holder), SourceFilter::Include(sources(["10.0.0.7"])));
+    assert_eq!(filter(&now.holder), more);
+}
+
+#[test]
+fn drops_are_told_as_they_grow() {
+    let (_lab, host) = host_on_two_lans();
+    let receiver = host
+        .run(|| {
+            let membership = "239.1.2.3%eth0:7000".parse().unwrap();
+            mcast::Receiver::builder().join(membership).receive_buffer(4096).build().unwrap()
+        })
+        .unwrap();
+    let sender = host.run(|| Sender::to("239.1.2.3%eth0:7000".parse().unwrap()).unwrap()).unwrap();
+    let change = watch_for(
+        &host,
+        || (0..200).for_each(|_| sender.send(&[0; 1000]).unwrap()),
+        |change| matches!(change, Change::Changed { now, .. } if socket(&now.holder).is_some_and(|held| held.socket.drops > Some(0))),
+    );
+    assert_eq!(group_of(&change), "239.1.2.3");
+    drop(receiver);
+}
+
+#[test]
+fn nothing_is_told_where_nothing_happens() {
+    let (_lab, host) = host_on_two_lans();
+    let told = host
+        .run(|| {
+            let mut watcher = Watcher::new().unwrap();
+            // What the interfaces do on their own account once they are up settles first.
+            while watcher.wait(Some(Duration::from_millis(1500))).unwrap().is_some() {}
+            watcher.wait(Some(Duration::from_millis(100))).unwrap()
+        })
+        .unwrap();
+    assert_eq!(told, None);
+}
