@@ -16,7 +16,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err("write a time such as 500ms, 2s, 1.5 (seconds), 5m or 1h".into()),
     };
     let number: f64 = number.parse().map_err(|_| "write a time such as 500ms, 2s or 1.5 (seconds)")?;
-    Duration::try_from_secs_f64(number * seconds_of_unit).map_err(|_| "this is longer than any clock runs".into())
+    Duration::try_from_secs_f64(number * seconds_of_unit)
+        .map_err(|_| "this is longer than any clock runs".into())
 }
 
 #[cfg(test)]
@@ -26,7 +27,10 @@ mod tests {
     #[test]
     fn units_are_understood() {
         let millis = |text| parse_duration(text).unwrap().as_secs_f64() * 1e3;
-        assert_eq!(["500ms", "2s", "1.5", "0.25", "2m", "1h"].map(millis), [500.0, 2e3, 1.5e3, 250.0, 120e3, 3.6e6]);
+        assert_eq!(
+            ["500ms", "2s", "1.5", "0.25", "2m", "1h"].map(millis),
+            [500.0, 2e3, 1.5e3, 250.0, 120e3, 3.6e6]
+        );
         assert_eq!(parse_duration("100us").unwrap(), Duration::from_micros(100));
         assert_eq!(parse_duration("0").unwrap(), Duration::ZERO);
     }

@@ -1,11 +1,13 @@
 //! What is typed: the types that several subcommands take.
 
 mod chosen;
+mod dscp;
 mod duration;
 mod rate;
 mod size;
 
-pub(crate) use chosen::{Chosen, Families, chosen_destinations, chosen_memberships};
+pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
+pub(crate) use dscp::parse_dscp;
 pub(crate) use duration::parse_duration;
 pub(crate) use rate::Rate;
 pub(crate) use size::{parse_percent, parse_size};

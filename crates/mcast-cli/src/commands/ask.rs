@@ -1,12 +1,255 @@
-//! `mcast ask`.
+//! `mcast ask`: one datagram to a group, and who answers.
 
-use crate::console::Console;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast::{Answer, Family, InterfaceIndex, InterfaceSelector, Sender};
+use serde::Serialize;
+
+use crate::arguments::{Families, chosen_destinations, parse_duration};
+use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{InterfaceNames, Palette, Payload, SafeText, count_of, rfc3339, seconds, write_json};
 
 /// Send one datagram and collect the answers
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Whom to ask: `GROUP[%INTERFACE]:PORT`, or a name
+    #[arg(value_name = "GROUP:PORT")]
+    group: String,
 
-pub(crate) fn run(_arguments: &Arguments, _console: &Console) -> anyhow::Result<Outcome> {
-    Err(Failure::environment("`mcast ask` is being built").into())
+    /// What to ask
+    #[arg(value_name = "MESSAGE")]
+    message: String,
+
+    /// How long to wait for answers in all
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
+    timeout: Duration,
+
+    /// End after so many answers
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Status 1 if fewer answer [default: 1]
+    #[arg(long, value_name = "N")]
+    expect: Option<u64>,
+
+    /// Ask by this interface: a name, index or address, or `all`; repeatable
+    /// [default: the route to the group]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// How many networks to cross [default: 1, this network; 0 is this host]
+    #[arg(short, long, value_name = "HOPS")]
+    ttl: Option<u8>,
+
+    /// Ask from this port
+    #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true)]
+    source_port: u16,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Print one JSON object an answer
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+A row an answer: who, by which interface, after how long, what. Status 1 if nobody answers.
+
+Examples:
+  mcast ask 239.255.1.2:5000 'who is there?'           whoever answers within a second
+  mcast ask 239.255.1.2:5000 ping -W 200ms -c 1        the first one
+  mcast ask 239.255.1.2:5000 roll-call --expect 3      status 1 if fewer than three answer
+  mcast recv 239.255.1.2:5000 --exec hostname --reply  somebody who answers";
+
+/// The longest datagram there is.
+const LONGEST: usize = 65_536;
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let chosen = chosen_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
+    let [destination] = chosen.items.as_slice() else {
+        return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
+            .remedy("ask one after the other")
+            .into());
+    };
+    let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let mut builder =
+        Sender::builder().to(destination.clone()).hop_limit(hop_limit).source_port(arguments.source_port);
+    for interface in &arguments.interfaces {
+        builder = builder.interface(interface.clone());
+    }
+    let sender = Arc::new(builder.build()?);
+    let (tells, told) = mpsc::channel();
+    let interrupted = tells.clone();
+    let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
+    let start = Start { instant: Instant::now(), time: SystemTime::now() };
+    sender.send(arguments.message.as_bytes())?;
+    console.note(format_args!(
+        "asked {destination}, hop limit {hop_limit}; waiting {} for answers",
+        seconds(arguments.timeout)
+    ));
+    let family = destination.address.group.family();
+    let timeout = arguments.timeout;
+    thread::Builder::new()
+        .name("answers".into())
+        .spawn(move || listen(&sender, family, start, timeout, |event| tells.send(event).is_ok()))?;
+    let answers = Collector::new(arguments, console).collect(&told)?;
+    console.note(format_args!("{} in {}", count_of(answers, "answer"), seconds(start.instant.elapsed())));
+    let outcome = Outcome::of(answers >= arguments.expect.unwrap_or(1));
+    Ok(interrupt.outcome().unwrap_or(outcome))
+}
+
+/// When the question was sent.
+#[derive(Clone, Copy)]
+struct Start {
+    instant: Instant,
+    time: SystemTime,
+}
+
+/// What whoever waits is told.
+enum Event {
+    Answer(Heard),
+    Failed(mcast::Error),
+    TimeOver,
+    Interrupted,
+}
+
+/// An answer, and how long it took.
+struct Heard {
+    payload: Vec<u8>,
+    source: SocketAddr,
+    interface: Option<InterfaceIndex>,
+    time: SystemTime,
+    after: Duration,
+    truncated: bool,
+}
+
+impl Heard {
+    fn new(answer: &Answer<'_>, start: Start) -> Self {
+        // The kernel's time is that of the arrival, unless the clock was set meanwhile.
+        let by_kernel = answer.time.and_then(|time| time.duration_since(start.time).ok());
+        let by_us = start.instant.elapsed();
+        Self {
+            payload: answer.payload.to_vec(),
+            source: answer.source,
+            interface: answer.interface,
+            time: answer.time.unwrap_or_else(SystemTime::now),
+            after: by_kernel.filter(|after| *after <= by_us).unwrap_or(by_us),
+            truncated: answer.truncated,
+        }
+    }
+}
+
+/// Tells every answer until the time is over or nobody listens.
+fn listen(sender: &Sender, family: Family, start: Start, timeout: Duration, tell: impl Fn(Event) -> bool) {
+    let mut buffer = vec![0; LONGEST];
+    loop {
+        let left = timeout.saturating_sub(start.instant.elapsed());
+        let event = match sender.recv_answer(family, &mut buffer, left) {
+            Ok(Some(answer)) => Event::Answer(Heard::new(&answer, start)),
+            Ok(None) => Event::TimeOver,
+            Err(error) => Event::Failed(error),
+        };
+        let is_last = !matches!(event, Event::Answer(_));
+        if !tell(event) || is_last {
+            return;
+        }
+    }
+}
+
+/// Prints the answers.
+struct Collector<'a> {
+    arguments: &'a Arguments,
+    palette: Palette,
+    names: InterfaceNames,
+    out: Output,
+    source_width: usize,
+    interface_width: usize,
+}
+
+impl<'a> Collector<'a> {
+    fn new(arguments: &'a Arguments, console: &Console) -> Self {
+        Self {
+            arguments,
+            palette: *console.palette(),
+            names: InterfaceNames::new(),
+            out: console.output(),
+            source_width: 0,
+            interface_width: 0,
+        }
+    }
+
+    /// Prints each as it comes; says how many came.
+    fn collect(&mut self, told: &Receiver<Event>) -> anyhow::Result<u64> {
+        let mut answers = 0;
+        while self.arguments.count.is_none_or(|count| answers < count) {
+            match told.recv() {
+                Ok(Event::Answer(heard)) => {
+                    answers += 1;
+                    self.print(&heard)?;
+                    self.out.flush()?;
+                }
+                Ok(Event::Failed(error)) => return Err(error.into()),
+                Ok(Event::TimeOver | Event::Interrupted) | Err(mpsc::RecvError) => break,
+            }
+        }
+        Ok(answers)
+    }
+
+    fn print(&mut self, heard: &Heard) -> io::Result<()> {
+        let interface = heard.interface.map(|index| self.names.of(index));
+        if self.arguments.json {
+            return write_json(&mut self.out, &Record::new(heard, interface.as_deref()));
+        }
+        let Palette { address, interface: by, dim, warning, .. } = self.palette;
+        let source = heard.source.to_string();
+        let interface = interface.as_deref().unwrap_or("?");
+        self.source_width = self.source_width.max(source.len());
+        self.interface_width = self.interface_width.max(interface.chars().count());
+        let (source_width, interface_width) = (self.source_width, self.interface_width);
+        let cut = if heard.truncated { format!(" {warning}cut off{warning:#}") } else { String::new() };
+        writeln!(
+            self.out,
+            "{address}{source:source_width$}{address:#}  {by}{interface:interface_width$}{by:#}  {dim}{:>9}{dim:#}{cut}  {}",
+            seconds(heard.after),
+            SafeText::new(heard.payload.trim_ascii_end())
+        )
+    }
+}
+
+/// An answer as JSON: `schemas/answer.json`.
+#[derive(Serialize)]
+struct Record<'a> {
+    time: String,
+    source: IpAddr,
+    source_port: u16,
+    interface: Option<&'a str>,
+    seconds: f64,
+    length: usize,
+    truncated: bool,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+impl<'a> Record<'a> {
+    fn new(heard: &'a Heard, interface: Option<&'a str>) -> Self {
+        Self {
+            time: rfc3339(heard.time),
+            source: heard.source.ip(),
+            source_port: heard.source.port(),
+            interface,
+            seconds: heard.after.as_secs_f64(),
+            length: heard.payload.len(),
+            truncated: heard.truncated,
+            payload: Payload::new(&heard.payload),
+        }
+    }
 }

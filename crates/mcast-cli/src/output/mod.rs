@@ -13,5 +13,5 @@ pub(crate) use names::InterfaceNames;
 pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
 pub(crate) use palette::Palette;
 pub(crate) use table::{Cell, Table};
-pub(crate) use text::{SafeText, is_safe};
+pub(crate) use text::SafeText;
 pub(crate) use time::{clock_time, rfc3339};

@@ -58,7 +58,7 @@ fn write_safe(f: &mut fmt::Formatter<'_>, character: char) -> fmt::Result {
 
 /// Whether a terminal shows the character as itself: no control character (C0, C1), no line or
 /// paragraph separator, nothing that is invisible or reorders text.
-pub(crate) fn is_safe(character: char) -> bool {
+fn is_safe(character: char) -> bool {
     !character.is_control()
         && !matches!(
             character,

@@ -63,7 +63,7 @@ impl<'a> Goal<'a> {
     /// How many must come at least. Who sets a time waits for something.
     fn wanted(&self) -> u64 {
         let has_end = self.limits.timeout.is_some() || self.limits.idle.is_some();
-        self.limits.expect.or(self.limits.count).unwrap_or(u64::from(has_end))
+        self.limits.expect.or(self.limits.count).unwrap_or_else(|| u64::from(has_end))
     }
 }
 

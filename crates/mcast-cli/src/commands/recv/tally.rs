@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn flows_are_counted_apart_and_the_busiest_comes_first() {
         let mut tally = Tally::default();
-        [1, 2, 2].map(|source| tally.add(&arrival(source)));
+        [1, 2, 2].into_iter().for_each(|source| tally.add(&arrival(source)));
         let volumes: Vec<_> = tally.sorted().iter().map(|(_, volume)| *volume).collect();
         assert_eq!(volumes, [Volume { datagrams: 2, bytes: 20 }, Volume { datagrams: 1, bytes: 10 }]);
     }

@@ -1,0 +1,286 @@
+//! The loop: paced one by one, or as fast as it goes in batches; and what became of it.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{ErrorKind, Outgoing, Sender};
+use serde::Serialize;
+
+use super::pace::Pace;
+use super::payloads::Payloads;
+use super::targets::Target;
+use super::{Arguments, Tempo};
+use crate::arguments::Rate;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_json};
+
+/// Datagrams handed to the system at once where nothing paces them.
+const BATCH: usize = 64;
+/// Payloads that wait between whoever reads them and whoever sends them.
+const WAITING: usize = 64;
+
+/// Everything that a run of `mcast send` holds.
+pub(super) struct Delivery<'a> {
+    arguments: &'a Arguments,
+    sender: &'a Sender,
+    targets: &'a [Target],
+    console: &'a Console,
+    count: Count,
+    warned: Vec<ErrorKind>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    sent: u64,
+    bytes: u64,
+    refused: u64,
+}
+
+/// What comes from whoever reads the payloads.
+enum Event {
+    Payload(Vec<u8>),
+    End,
+    Failed(anyhow::Error),
+    Interrupted,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        sender: &'a Sender,
+        targets: &'a [Target],
+        console: &'a Console,
+    ) -> Self {
+        Self { arguments, sender, targets, console, count: Count::default(), warned: Vec::new() }
+    }
+
+    pub(super) fn run(mut self, payloads: Payloads) -> anyhow::Result<Outcome> {
+        if payloads.is_typed() {
+            self.console.note("each line that is typed is a datagram; Ctrl-D ends");
+        }
+        let start = Instant::now();
+        let interrupt = match payloads.may_wait() {
+            true => self.send_stream(payloads, start)?,
+            false => {
+                let interrupt = Interrupt::catch(|| {})?;
+                self.send_supply(payloads, start, &interrupt)?;
+                interrupt
+            }
+        };
+        self.tell(start.elapsed())?;
+        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(self.count.refused == 0)))
+    }
+
+    /// What is there at once, again and again.
+    fn send_supply(
+        &mut self,
+        mut payloads: Payloads,
+        start: Instant,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<()> {
+        let mut pace = Pace::new(self.arguments.tempo.chosen(), start);
+        let mut round: Vec<Vec<u8>> = vec![Vec::new(); BATCH];
+        let mut left = self.arguments.tempo.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let mut filled = 0;
+            while filled < at_once(&pace, left) && payloads.next(&mut round[filled])? {
+                filled += 1;
+            }
+            if filled == 0 || !self.send_in_time(&round[..filled], &mut pace, start, interrupt)? {
+                break;
+            }
+            left -= filled as u64;
+        }
+        Ok(())
+    }
+
+    /// What is read as it comes. Reading is another thread's: it cannot be woken.
+    fn send_stream(&mut self, payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
+        let (tells, told) = sync_channel(WAITING);
+        let interrupted = tells.clone();
+        // Where the channel is full nobody waits for it, and the flag is seen soon.
+        let interrupt = Interrupt::catch(move || drop(interrupted.try_send(Event::Interrupted)))?;
+        thread::Builder::new().name("input".into()).spawn(move || read(payloads, &tells))?;
+        let mut input = Input { told, pending: None };
+        let mut pace = Pace::new(self.arguments.tempo.chosen(), start);
+        let mut left = self.arguments.tempo.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let round = input.round(self.deadline(start), at_once(&pace, left))?;
+            if round.is_empty() || !self.send_in_time(&round, &mut pace, start, &interrupt)? {
+                break;
+            }
+            left -= round.len() as u64;
+        }
+        Ok(interrupt)
+    }
+
+    /// Sends a round when it is due; `false` when the time is over or an interrupt came. A rate
+    /// is that of the datagrams, whichever group they go to; `--every` lets one go to each.
+    fn send_in_time(
+        &mut self,
+        round: &[Vec<u8>],
+        pace: &mut Pace,
+        start: Instant,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<bool> {
+        let deadline = self.deadline(start);
+        let targets = self.targets;
+        if self.arguments.tempo.rate.is_none() {
+            let is_due = pace.wait(0, deadline, interrupt);
+            if is_due {
+                self.send(round, targets)?;
+            }
+            return Ok(is_due);
+        }
+        for payload in round {
+            for target in targets.chunks(1) {
+                if !pace.wait(payload.len(), deadline, interrupt) {
+                    return Ok(false);
+                }
+                self.send(std::slice::from_ref(payload), target)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn deadline(&self, start: Instant) -> Option<Instant> {
+        self.arguments.tempo.timeout.and_then(|timeout| start.checked_add(timeout))
+    }
+
+    fn send(&mut self, round: &[Vec<u8>], targets: &[Target]) -> anyhow::Result<()> {
+        let outgoing: Vec<Outgoing<'_>> =
+            round.iter().flat_map(|payload| targets.iter().map(|target| target.outgoing(payload))).collect();
+        let mut rest = &outgoing[..];
+        while !rest.is_empty() {
+            match self.sender.send_batch(rest) {
+                Ok(went) => {
+                    self.count.sent += went as u64;
+                    self.count.bytes +=
+                        rest[..went].iter().map(|each| each.payload().len() as u64).sum::<u64>();
+                    rest = &rest[went..];
+                }
+                Err(error) => {
+                    self.refuse(error)?;
+                    rest = &rest[1..];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A refusal ends everything as long as nothing was sent. Later it is counted, and told the
+    /// first time that it is for this reason: an interface may come back, a queue empties.
+    fn refuse(&mut self, error: mcast::Error) -> anyhow::Result<()> {
+        if self.count.sent == 0 && error.kind() != ErrorKind::QueueFull {
+            return Err(error.into());
+        }
+        self.count.refused += 1;
+        if !self.warned.contains(&error.kind()) {
+            self.warned.push(error.kind());
+            self.console.warn(&error);
+            if let Some(remedy) = error.remedy() {
+                self.console.warn(format_args!("remedy: {remedy}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, time: Duration) -> anyhow::Result<()> {
+        let Count { sent, bytes: volume, refused } = self.count;
+        if self.arguments.json {
+            let mut out = self.console.output();
+            write_json(&mut out, &Summary { sent, bytes: volume, seconds: time.as_secs_f64(), refused })?;
+            out.flush()?;
+        }
+        // The rate of one datagram says nothing.
+        let rates = match sent {
+            0 | 1 => String::new(),
+            _ => {
+                let rates = [datagrams_per_second(sent, time), bits_per_second(volume, time)];
+                format!(" ({})", rates.into_iter().flatten().collect::<Vec<_>>().join(", "))
+            }
+        };
+        self.console.note(format_args!(
+            "sent {}, {} in {}{rates}; refused by the kernel: {}",
+            count_of(sent, "datagram"),
+            bytes(volume),
+            seconds(time),
+            count(refused)
+        ));
+        Ok(())
+    }
+}
+
+impl Tempo {
+    fn chosen(&self) -> Option<Rate> {
+        self.rate.or_else(|| self.every.map(Rate::every))
+    }
+}
+
+/// How many payloads to send in a round: where times are kept, each has its own.
+fn at_once(pace: &Pace, left: u64) -> usize {
+    if pace.is_kept() { 1 } else { usize::try_from(left).map_or(BATCH, |left| left.min(BATCH)) }
+}
+
+fn read(mut payloads: Payloads, tells: &SyncSender<Event>) {
+    loop {
+        let mut payload = Vec::new();
+        let event = match payloads.next(&mut payload) {
+            Ok(true) => Event::Payload(payload),
+            Ok(false) => Event::End,
+            Err(error) => Event::Failed(error),
+        };
+        let is_last = !matches!(event, Event::Payload(_));
+        if tells.send(event).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// The payloads that another thread reads.
+struct Input {
+    told: Receiver<Event>,
+    /// What came behind the payloads of the last round.
+    pending: Option<Event>,
+}
+
+impl Input {
+    /// Waits for a payload and takes what else is there; nothing at the end, whichever.
+    fn round(&mut self, deadline: Option<Instant>, most: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut round = Vec::new();
+        let mut next = self.pending.take().or_else(|| self.wait(deadline));
+        while let Some(event) = next {
+            match event {
+                Event::Payload(payload) => round.push(payload),
+                event if !round.is_empty() => {
+                    self.pending = Some(event);
+                    break;
+                }
+                Event::Failed(error) => return Err(error),
+                Event::End | Event::Interrupted => break,
+            }
+            next = if round.len() < most { self.told.try_recv().ok() } else { None };
+        }
+        Ok(round)
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
+        match deadline {
+            Some(deadline) => self.told.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
+            None => self.told.recv().ok(),
+        }
+    }
+}
+
+/// A summary as JSON: `schemas/send-summary.json`.
+#[derive(Serialize)]
+struct Summary {
+    sent: u64,
+    bytes: u64,
+    seconds: f64,
+    refused: u64,
+}

@@ -1,0 +1,162 @@
+//! `mcast send`: datagrams to groups.
+
+mod deliver;
+mod pace;
+mod payloads;
+mod targets;
+mod words;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcast::{InterfaceSelector, Sender};
+
+use crate::arguments::{Families, Rate, chosen_destinations, parse_dscp, parse_duration, parse_size};
+use crate::console::Console;
+use crate::exit::Outcome;
+use deliver::Delivery;
+use payloads::Payloads;
+
+/// Send datagrams to groups
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
+pub(crate) struct Arguments {
+    /// Where to: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL (`udp://GROUP:PORT`),
+    /// and after the groups the messages, a datagram each. Without messages standard input is sent
+    #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
+    words: Vec<String>,
+
+    /// Messages, after `--`: then every word before is a group
+    #[arg(last = true, value_name = "MESSAGE", hide = true)]
+    messages: Vec<String>,
+
+    /// Leave by this interface: a name, index or address, or `all`; repeatable
+    /// [default: the route to the group]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// How many networks to cross [default: 1, this network; 0 is this host]
+    #[arg(short, long, value_name = "HOPS")]
+    ttl: Option<u8>,
+
+    /// Keep it from receivers on this host
+    #[arg(long)]
+    no_loopback: bool,
+
+    /// Send from this port
+    #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true)]
+    source_port: u16,
+
+    /// Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5
+    #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
+    dscp: Option<u8>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Print the summary as a JSON object on standard output
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    content: Content,
+
+    #[command(flatten)]
+    tempo: Tempo,
+}
+
+/// What to send.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to send")]
+struct Content {
+    /// Send this file: whole, or as --lines or --chunk say
+    #[arg(long, value_name = "FILE", conflicts_with = "random")]
+    file: Option<PathBuf>,
+
+    /// Send datagrams of so many random bytes
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "hex")]
+    random: Option<usize>,
+
+    /// Messages (or lines) are hexadecimal: 48656c6c6f, or "48 65 6c 6c 6f"
+    #[arg(long)]
+    hex: bool,
+
+    #[command(flatten)]
+    division: Division,
+}
+
+/// How standard input or a file becomes datagrams.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Division {
+    /// A datagram a line, without its line end [default for standard input]
+    #[arg(long)]
+    lines: bool,
+
+    /// One datagram with all of it [default for a file]
+    #[arg(long)]
+    whole: bool,
+
+    /// A datagram for every so many bytes
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    chunk: Option<usize>,
+}
+
+/// How often and how fast.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How often and how fast")]
+struct Tempo {
+    /// End after so many datagrams to each group; messages are repeated until then
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// End after so long in all
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// One each so often; without --count until Ctrl-C
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "rate")]
+    every: Option<Duration>,
+
+    /// So many a second, evenly: 200kpps, or 10Mbit of payload; without --count until Ctrl-C
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+}
+
+const USAGE: &str = "mcast send [OPTIONS] GROUP:PORT... [MESSAGE...]\n       mcast send [OPTIONS] GROUP:PORT... -- MESSAGE...";
+
+const EXAMPLES: &str = "\
+Words are groups as long as they are addresses (a name such as mdns only as the first one); the rest
+are messages. After -- everything is a message. Status 1 if the kernel refused some.
+
+Examples:
+  mcast send 239.255.1.2:5000 hello                     one datagram
+  mcast send 239.255.1.2:5000 -i lo hello               to this machine only
+  mcast send 239.255.1.2:5000 tick --every 1s           until Ctrl-C
+  ls | mcast send 239.255.1.2:5000                      a datagram a line
+  mcast send 239.255.1.2:5000 --file Cargo.toml --chunk 1400
+  mcast send 239.255.1.2:5000 --random 1316 --rate 10Mbit -W 5 -i lo
+  mcast send '[ff15::1%lo]:5000' --hex 48656c6c6f       IPv6, bytes in hexadecimal";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let words = words::sort(&arguments.words, &arguments.messages, arguments.families.only())?;
+    let chosen = chosen_destinations(&words.groups, arguments.families, console)?;
+    let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
+    let sender = open(arguments, hop_limit)?;
+    targets::tell(&targets, hop_limit, arguments.ttl.is_none(), console);
+    let payloads = Payloads::choose(&words.messages, &arguments.content, &arguments.tempo)?;
+    Delivery::new(arguments, &sender, &targets, console).run(payloads)
+}
+
+fn open(arguments: &Arguments, hop_limit: u8) -> mcast::Result<Sender> {
+    let builder = Sender::builder()
+        .hop_limit(hop_limit)
+        .loopback(!arguments.no_loopback)
+        .source_port(arguments.source_port);
+    match arguments.dscp {
+        Some(dscp) => builder.traffic_class(dscp << 2),
+        None => builder,
+    }
+    .build()
+}

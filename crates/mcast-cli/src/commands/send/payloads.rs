@@ -1,0 +1,321 @@
+//! What is sent: messages, lines, chunks, files, random bytes.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::{Content, Tempo};
+use crate::exit::Failure;
+
+/// No datagram is longer (IPv6: 65,527). What is longer is not even read in.
+const LONGEST: usize = 65_527;
+
+/// A supply of payloads.
+pub(super) enum Payloads {
+    /// These, so many times: `None` until the end is told.
+    Messages { messages: Vec<Vec<u8>>, next: usize, rounds: Option<usize> },
+    /// Random bytes, so many times.
+    Random { size: usize, generator: Generator, left: Option<u64> },
+    /// From a file or standard input, until its end.
+    Stream(Stream),
+}
+
+/// Bytes that are read, and how they are parted.
+pub(super) struct Stream {
+    input: Box<dyn BufRead + Send>,
+    name: String,
+    division: Division,
+    hex: bool,
+    is_at_end: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Division {
+    Lines,
+    Whole,
+    Chunks(usize),
+}
+
+impl Payloads {
+    /// What the arguments ask for.
+    pub(super) fn choose(messages: &[String], content: &Content, tempo: &Tempo) -> anyhow::Result<Self> {
+        let is_parted = content.division.lines || content.division.chunk.is_some() || content.division.whole;
+        if !messages.is_empty() {
+            if is_parted || content.file.is_some() || content.random.is_some() {
+                return Err(Failure::usage("there are messages and another thing to send")
+                    .remedy("leave the messages or the other option away")
+                    .into());
+            }
+            return Self::of_messages(messages, content.hex, tempo);
+        }
+        match (&content.file, content.random) {
+            (_, Some(_)) if is_parted => {
+                Err(Failure::usage("--lines, --whole and --chunk part a file or standard input").into())
+            }
+            (_, Some(size)) => {
+                Ok(Self::Random { size, generator: Generator::new(), left: (!tempo.repeats()).then_some(1) })
+            }
+            (Some(path), _) => Self::of_file(path, content, tempo),
+            (None, None) => Ok(Self::Stream(Stream::standard_input(content))),
+        }
+    }
+
+    fn of_messages(messages: &[String], hex: bool, tempo: &Tempo) -> anyhow::Result<Self> {
+        let bytes = |message: &String| match hex {
+            true => parse_hex(message.as_bytes()).map_err(anyhow::Error::from),
+            false => Ok(message.clone().into_bytes()),
+        };
+        let messages = messages.iter().map(bytes).collect::<anyhow::Result<_>>()?;
+        Ok(Self::repeated(messages, tempo))
+    }
+
+    /// A file that is sent whole is a message; otherwise it is read as it is sent.
+    fn of_file(path: &Path, content: &Content, tempo: &Tempo) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let division = content.division.chosen(Division::Whole);
+        let name = path.display().to_string();
+        let input = Box::new(BufReader::new(file));
+        let mut stream = Stream { input, name, division, hex: content.hex, is_at_end: false };
+        match division {
+            Division::Whole => {
+                let mut bytes = Vec::new();
+                stream.next(&mut bytes)?;
+                Ok(Self::repeated(vec![bytes], tempo))
+            }
+            _ => Ok(Self::Stream(stream)),
+        }
+    }
+
+    fn repeated(messages: Vec<Vec<u8>>, tempo: &Tempo) -> Self {
+        Self::Messages { messages, next: 0, rounds: (!tempo.repeats()).then_some(1) }
+    }
+
+    /// The next payload, put into the buffer; `false` at the end.
+    pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> anyhow::Result<bool> {
+        match self {
+            Self::Messages { messages, next, rounds } => {
+                if rounds.is_some_and(|rounds| *next >= rounds * messages.len()) {
+                    return Ok(false);
+                }
+                payload.clone_from(&messages[*next % messages.len()]);
+                *next += 1;
+                Ok(true)
+            }
+            Self::Random { size, generator, left } => {
+                if *left == Some(0) {
+                    return Ok(false);
+                }
+                *left = left.map(|left| left - 1);
+                generator.fill(payload, *size);
+                Ok(true)
+            }
+            Self::Stream(stream) => stream.next(payload),
+        }
+    }
+
+    /// Whether the next one may take its time to come.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Whether a person at a terminal is to type it.
+    pub(super) fn is_typed(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.name == STANDARD_INPUT) && io::stdin().is_terminal()
+    }
+}
+
+impl Tempo {
+    /// Whether messages are sent again and again.
+    fn repeats(&self) -> bool {
+        self.count.is_some() || self.every.is_some() || self.rate.is_some()
+    }
+}
+
+impl super::Division {
+    fn chosen(&self, default: Division) -> Division {
+        match (self.lines, self.whole, self.chunk) {
+            (true, ..) => Division::Lines,
+            (_, true, _) => Division::Whole,
+            (.., Some(size)) => Division::Chunks(size),
+            _ => default,
+        }
+    }
+}
+
+const STANDARD_INPUT: &str = "standard input";
+
+impl Stream {
+    fn standard_input(content: &Content) -> Self {
+        Self {
+            input: Box::new(BufReader::new(io::stdin())),
+            name: STANDARD_INPUT.into(),
+            division: content.division.chosen(Division::Lines),
+            hex: content.hex,
+            is_at_end: false,
+        }
+    }
+
+    fn next(&mut self, payload: &mut Vec<u8>) -> anyhow::Result<bool> {
+        payload.clear();
+        if self.is_at_end || !self.read(payload).with_context(|| format!("cannot read {}", self.name))? {
+            return Ok(false);
+        }
+        if payload.len() > LONGEST {
+            return Err(self.too_long());
+        }
+        if self.hex {
+            *payload = parse_hex(payload)?;
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, payload: &mut Vec<u8>) -> io::Result<bool> {
+        // One byte beyond the longest shows that it is too long.
+        let mut limited = (&mut self.input).take(LONGEST as u64 + 2);
+        match self.division {
+            Division::Lines => {
+                let length = limited.read_until(b'\n', payload)?;
+                if payload.pop_if(|last| *last == b'\n').is_some() {
+                    payload.pop_if(|last| *last == b'\r');
+                }
+                Ok(length > 0)
+            }
+            Division::Whole => {
+                self.is_at_end = true;
+                limited.read_to_end(payload)?;
+                Ok(true)
+            }
+            Division::Chunks(size) => Ok(limited.take(size as u64).read_to_end(payload)? > 0),
+        }
+    }
+
+    fn too_long(&self) -> anyhow::Error {
+        let what = match self.division {
+            Division::Lines => "a line",
+            Division::Whole => "what it holds",
+            Division::Chunks(_) => "a chunk",
+        };
+        Failure::usage(format!("{}: {what} is longer than a datagram can be", self.name))
+            .remedy(
+                "part it: --chunk 1400 sends a datagram for every 1,400 bytes (UDP carries 65,507 over IPv4)",
+            )
+            .into()
+    }
+}
+
+/// Bytes in hexadecimal, with spaces, colons or `0x` where one likes.
+fn parse_hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
+    let refused = || {
+        Failure::usage(format!("\"{}\" is not hexadecimal", crate::output::SafeText::new(text).at_most(60)))
+            .remedy("write two digits a byte: 48656c6c6f or \"48 65 6c 6c 6f\"")
+    };
+    let mut digits = Vec::with_capacity(text.len());
+    for word in text.split(|byte| matches!(byte, b' ' | b'\t' | b':' | b',')) {
+        let word = word.strip_prefix(b"0x").unwrap_or(word);
+        if word.len() % 2 != 0 {
+            return Err(refused());
+        }
+        for byte in word {
+            digits.push(char::from(*byte).to_digit(16).ok_or_else(refused)? as u8);
+        }
+    }
+    Ok(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
+/// Random bytes that nobody needs to trust: SplitMix64.
+#[derive(Debug)]
+pub(super) struct Generator(u64);
+
+impl Generator {
+    /// Begins elsewhere each time.
+    fn new() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+
+    fn fill(&mut self, bytes: &mut Vec<u8>, size: usize) {
+        bytes.clear();
+        while bytes.len() < size {
+            let word = self.next().to_le_bytes();
+            bytes.extend_from_slice(&word[..word.len().min(size - bytes.len())]);
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parted(bytes: &'static [u8], division: Division) -> Vec<Vec<u8>> {
+        let mut stream =
+            Stream { input: Box::new(bytes), name: "x".into(), division, hex: false, is_at_end: false };
+        let mut all = Vec::new();
+        let mut payload = Vec::new();
+        while stream.next(&mut payload).unwrap() {
+            all.push(payload.clone());
+        }
+        all
+    }
+
+    #[test]
+    fn streams_are_parted_without_losing_a_byte() {
+        assert_eq!(parted(b"a\n\nb\r\nc", Division::Lines), [&b"a"[..], b"", b"b", b"c"]);
+        assert_eq!(parted(b"a\nb", Division::Whole), [b"a\nb"]);
+        assert_eq!(parted(b"", Division::Whole), [b""]);
+        assert_eq!(parted(b"", Division::Lines), [b""; 0]);
+        assert_eq!(parted(b"abcde", Division::Chunks(2)), [&b"ab"[..], b"cd", b"e"]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_before_it_fills_memory() {
+        for division in [Division::Lines, Division::Whole, Division::Chunks(1 << 40)] {
+            let input: Box<dyn BufRead + Send> = Box::new(BufReader::new(io::repeat(b'x')));
+            let mut stream = Stream { input, name: "x".into(), division, hex: false, is_at_end: false };
+            let error = stream.next(&mut Vec::new()).unwrap_err();
+            assert!(error.to_string().contains("longer than a datagram"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_longest_line_passes() {
+        let mut line = vec![b'x'; LONGEST];
+        line.push(b'\n');
+        let input = Box::new(io::Cursor::new(line));
+        let mut stream =
+            Stream { input, name: "x".into(), division: Division::Lines, hex: false, is_at_end: false };
+        let mut payload = Vec::new();
+        assert!(stream.next(&mut payload).unwrap());
+        assert_eq!(payload.len(), LONGEST);
+        assert!(!stream.next(&mut payload).unwrap());
+    }
+
+    #[test]
+    fn hexadecimal_is_read_as_people_write_it() {
+        for text in ["48656c6c6f", "48 65 6C 6c 6f", "0x48,0x65,0x6c6c6f", "48:65:6c:6c:6f"] {
+            assert_eq!(parse_hex(text.as_bytes()).unwrap(), b"Hello");
+        }
+        assert_eq!(parse_hex(b"").unwrap(), b"");
+        for text in ["4", "4 8", "xy", "0x0x48"] {
+            parse_hex(text.as_bytes()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn random_bytes_differ_and_fill_every_size() {
+        let mut generator = Generator::new();
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        generator.fill(&mut one, 1_001);
+        generator.fill(&mut other, 1_001);
+        assert_eq!((one.len(), other.len()), (1_001, 1_001));
+        assert_ne!(one, other);
+    }
+}

@@ -1,0 +1,105 @@
+//! To which group and by which interface each datagram goes.
+
+use mcast::{
+    Destination, Family, GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Outgoing, default_interface,
+};
+
+use crate::console::Console;
+use crate::exit::Failure;
+
+/// A group, and the interface to leave by: `None` takes the route.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    address: GroupAddr,
+    by: Option<(InterfaceIndex, String)>,
+}
+
+impl Target {
+    pub(super) fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
+        let outgoing = Outgoing::new(payload).to(self.address);
+        match self.by {
+            Some((index, _)) => outgoing.by(index),
+            None => outgoing,
+        }
+    }
+}
+
+/// A target for each destination and each of its interfaces.
+pub(super) fn resolve(
+    destinations: &[Destination],
+    interfaces: &[InterfaceSelector],
+) -> anyhow::Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for destination in destinations {
+        let own = destination.interface.as_slice();
+        let chosen = if own.is_empty() { interfaces } else { own };
+        let address = destination.address;
+        if chosen.is_empty() {
+            targets.push(Target { address, by: None });
+        }
+        for selector in chosen {
+            targets.extend(targets_by(address, selector)?);
+        }
+    }
+    Ok(targets)
+}
+
+fn targets_by(address: GroupAddr, selector: &InterfaceSelector) -> anyhow::Result<Vec<Target>> {
+    let family = address.group.family();
+    let by = |interface: &Interface| Target {
+        address,
+        by: Some((interface.index_for(family), interface.name.clone())),
+    };
+    Ok(match selector {
+        InterfaceSelector::Default => vec![Target { address, by: None }],
+        InterfaceSelector::All => all_for(family)?.iter().map(by).collect(),
+        named => vec![by(&mcast::find(named)?)],
+    })
+}
+
+/// All that a datagram of this family can leave by.
+fn all_for(family: Family) -> anyhow::Result<Vec<Interface>> {
+    let usable = |interface: &Interface| {
+        interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()
+    };
+    let interfaces: Vec<_> = mcast::interfaces()?.into_iter().filter(usable).collect();
+    if interfaces.is_empty() {
+        return Err(Failure::environment(format!(
+            "no interface is up, can multicast and has an {family} address"
+        ))
+        .remedy("`mcast interfaces` shows what each one lacks")
+        .into());
+    }
+    Ok(interfaces)
+}
+
+/// Says once where it goes.
+pub(super) fn tell(targets: &[Target], hop_limit: u8, is_default: bool, console: &Console) {
+    const TOLD: usize = 8;
+
+    if console.is_quiet() {
+        return;
+    }
+    let reach = match (hop_limit, is_default) {
+        (0, _) => "hop limit 0: stays on this host".to_owned(),
+        (1, true) => "hop limit 1: stays in this network (-t for more)".to_owned(),
+        (hops, _) => format!("hop limit {hops}"),
+    };
+    for target in targets.iter().take(TOLD) {
+        console.note(format_args!("to {} {}, {reach}", target.address, way(target)));
+    }
+    if targets.len() > TOLD {
+        console.note(format_args!("and {} more", targets.len() - TOLD));
+    }
+}
+
+fn way(target: &Target) -> String {
+    match &target.by {
+        Some((_, name)) => format!("by {name}"),
+        None => match default_interface(target.address.group) {
+            Ok(Some(interface)) => format!("by {} (the route to the group)", interface.name),
+            // Sending will say why.
+            Ok(None) | Err(_) => "by the route to the group".into(),
+        },
+    }
+}

@@ -1,0 +1,87 @@
+//! Which words are groups, and which are messages.
+
+use mcast::group::Expand;
+use mcast::{Family, Group, Membership};
+
+use crate::exit::Failure;
+
+/// The words, sorted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) groups: Vec<String>,
+    pub(super) messages: Vec<String>,
+}
+
+/// The first word is a group, and so are those after it as long as they are addresses; the rest
+/// are messages. With messages behind a `--`, all words are groups.
+pub(super) fn sort(words: &[String], after: &[String], family: Option<Family>) -> Result<Words, Failure> {
+    if !after.is_empty() {
+        return Ok(Words { groups: words.to_vec(), messages: after.to_vec() });
+    }
+    let expand = Expand { family, ..Expand::default() };
+    let is_group = |word: &String| is_address(word) && expand.destinations(word).is_ok();
+    let groups = 1 + words.iter().skip(1).take_while(|word| is_group(word)).count();
+    let (groups, messages) = words.split_at(groups.min(words.len()));
+    if let Some(word) = messages.first()
+        && let Some(problem) = mistaken(word, &expand)
+    {
+        return Err(Failure::usage(problem).remedy(format!("to send it as a message, write: -- \"{word}\"")));
+    }
+    Ok(Words { groups: groups.to_vec(), messages: messages.to_vec() })
+}
+
+/// Whether the word begins as an address or a URL does.
+fn is_address(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_digit() || first == '[') || word.contains("://")
+}
+
+/// Why the first message looks like a group that was mistyped, if it does.
+fn mistaken(word: &str, expand: &Expand) -> Option<String> {
+    let address = word.trim_start_matches('[').split(['%', ']', '/', '+']).next()?;
+    let is_group = |text: &str| text.parse::<Group>().is_ok();
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    if !is_group(address) && !is_group(host) && word.parse::<Membership>().is_err() {
+        return None;
+    }
+    expand.destinations(word).err().map(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(words: &[&str], after: &[&str]) -> Result<(usize, Vec<String>), Failure> {
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        sort(&owned(words), &owned(after), None).map(|words| (words.groups.len(), words.messages))
+    }
+
+    #[test]
+    fn groups_come_first() {
+        assert_eq!(sorted(&["239.1.2.3:5000"], &[]).unwrap(), (1, vec![]));
+        assert_eq!(sorted(&["239.1.2.3:5000", "hello", "239.1.2.3:5"], &[]).unwrap().0, 1);
+        assert_eq!(sorted(&["239.1.2.3:5000", "[ff15::1]:5000", "hi"], &[]).unwrap(), (2, vec!["hi".into()]));
+        assert_eq!(sorted(&["mdns", "ssdp"], &[]).unwrap(), (1, vec!["ssdp".into()]));
+        assert_eq!(sorted(&["239.1.2.3:5000", "udp://239.1.2.4:1", "12:30"], &[]).unwrap().0, 2);
+    }
+
+    #[test]
+    fn behind_two_dashes_everything_is_a_message() {
+        assert_eq!(sorted(&["mdns", "ssdp"], &["239.1.2.3:1"]).unwrap(), (2, vec!["239.1.2.3:1".into()]));
+    }
+
+    #[test]
+    fn a_mistyped_group_is_not_sent_as_a_message() {
+        for word in [
+            "239.1.2.4",
+            "239.1.2.4:",
+            "239.1.2.4:99999",
+            "239.1.2.4%eth0",
+            "[ff15::1]",
+            "10.0.0.1@232.1.1.1:5",
+        ] {
+            let error = sorted(&["239.1.2.3:5000", word, "hello"], &[]).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("\"{word}\"")), "{error}");
+        }
+        sorted(&["239.1.2.3:5000", "10.0.0.1"], &[]).unwrap();
+    }
+}
