@@ -66,6 +66,12 @@ impl Batch {
         self.buffers.len()
     }
 
+    /// Bytes of each buffer.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffers[0].0.len()
+    }
+
     /// Forgets the datagrams. The memory stays.
     pub fn clear(&mut self) {
         self.messages.clear();
@@ -120,6 +126,7 @@ impl Batch {
     }
 
     /// The datagram behind this position, and the position of the one after it.
+    #[inline]
     pub(crate) fn datagram_at(&self, position: Position) -> Option<(Datagram<'_>, Position)> {
         let message = self.messages.get(position.message)?;
         let next = if position.index + 1 < message.count() {
@@ -145,10 +152,12 @@ pub(crate) struct Position {
 }
 
 impl Message {
+    #[inline]
     fn count(&self) -> usize {
         if self.length == 0 { 1 } else { self.length.div_ceil(self.segment) }
     }
 
+    #[inline]
     fn datagram<'a>(&self, index: usize, buffers: &'a [Buffer]) -> Datagram<'a> {
         let start = index * self.segment;
         let end = if self.length == 0 { 0 } else { self.length.min(start + self.segment) };

@@ -4,13 +4,14 @@ mod builder;
 mod claims;
 mod control;
 mod holders;
+mod merging;
 mod reader;
 mod sockets;
 mod statistics;
 mod status;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::sys::Transmit;
 use crate::sys::poller::{Poller, READY_AT_ONCE, Ready};
 use control::{Control, Plant};
+use merging::{Merging, Phase};
 use sockets::{DataSocket, Sockets};
 use statistics::Counters;
 
@@ -61,6 +63,10 @@ pub struct Receiver {
     sockets: RwLock<Sockets>,
     control: Mutex<Control>,
     counters: Counters,
+    merging: Merging,
+    /// Interfaces are followed: a receiver that is never idle must look for changes, too.
+    follows: bool,
+    busy: AtomicU32,
 }
 
 /// Ends a receiver's wait from another thread.
@@ -98,7 +104,12 @@ impl Receiver {
         ReceiverBuilder::new()
     }
 
-    pub(crate) fn new(memberships: Vec<Membership>, control: Control, sockets: Sockets) -> Result<Self> {
+    pub(crate) fn new(
+        memberships: Vec<Membership>,
+        control: Control,
+        sockets: Sockets,
+        merging: bool,
+    ) -> Result<Self> {
         let poller = Arc::new(Poller::new().map_err(|error| Error::os(Operation::Open, error))?);
         if let Some(watch) = control.watch() {
             poller.add_watch(watch).map_err(|error| Error::os(Operation::Open, error))?;
@@ -106,9 +117,12 @@ impl Receiver {
         let receiver = Self {
             poller,
             woken: Arc::new(AtomicBool::new(false)),
+            follows: control.watch().is_some(),
             sockets: RwLock::new(sockets),
             control: Mutex::new(control),
             counters: Counters::default(),
+            merging: Merging::new(merging),
+            busy: AtomicU32::new(0),
         };
         receiver.steer(|control, plant| control.join(plant, memberships))?;
         Ok(receiver)
@@ -168,14 +182,20 @@ impl Receiver {
     /// As [`recv`](Self::recv).
     pub fn try_recv_batch(&self, batch: &mut Batch) -> Result<usize> {
         batch.clear();
-        let mut ready = Ready::new();
-        self.look(&mut ready, READY_AT_ONCE)?;
-        let sockets = self.sockets();
-        for data in ready.sockets().iter().filter_map(|token| sockets.get(*token)) {
-            if !self.fill(batch, data)? {
-                break;
+        self.check_woken()?;
+        self.fit(batch.buffer_bytes())?;
+        if self.merging.phase() == Phase::Leaving || self.merging.has_merged() && self.has_leftover() {
+            return self.receive_leftovers(batch);
+        }
+        if !self.must_look()
+            && let Some(only) = self.sockets().only()
+        {
+            self.fill(batch, only)?;
+            if !batch.is_empty() {
+                return Ok(batch.len());
             }
         }
+        self.receive_ready(batch)?;
         Ok(batch.len())
     }
 
@@ -260,7 +280,7 @@ impl Receiver {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let sockets = self.sockets();
-        self.counters.statistics(sockets.drops(), sockets.hears_others())
+        self.counters.statistics(sockets.drops(), sockets.hears_others(), self.merging.has_merged())
     }
 
     /// The smallest receive buffer that the system granted to one of the sockets, in bytes.
@@ -332,7 +352,13 @@ impl Receiver {
     /// Receives one datagram that is this receiver's, if there is one.
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
         self.check_woken()?;
-        if let Some(only) = self.sockets().only()
+        // One datagram is what is asked for, so that no buffer is large enough for several.
+        self.fit(0)?;
+        if self.merging.phase() == Phase::Leaving {
+            return self.receive_leftover(buffer);
+        }
+        if !self.must_look()
+            && let Some(only) = self.sockets().only()
             && let Some(arrived) = self.take(only, buffer)?
         {
             return Ok(Some(arrived));
@@ -344,12 +370,89 @@ impl Receiver {
             let Some(token) = ready.sockets().first() else {
                 return Ok(None);
             };
-            if let Some(arrived) =
-                sockets.get(*token).map(|data| self.take(data, buffer)).transpose()?.flatten()
-            {
-                return Ok(Some(arrived));
+            let taken = sockets.get(*token).map(|data| self.take(data, buffer)).transpose()?.flatten();
+            if taken.is_some() {
+                return Ok(taken);
             }
         }
+    }
+
+    /// Receives into a batch from all sockets that have something.
+    fn receive_ready(&self, batch: &mut Batch) -> Result<()> {
+        let mut ready = Ready::new();
+        self.look(&mut ready, READY_AT_ONCE)?;
+        let sockets = self.sockets();
+        for data in ready.sockets().iter().filter_map(|token| sockets.get(*token)) {
+            if !self.fill(batch, data)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes into or out of merging, as buffers of so many bytes need it.
+    #[inline]
+    fn fit(&self, bytes: usize) -> Result<()> {
+        match self.merging.change_for(bytes) {
+            None => Ok(()),
+            Some(phase) => self.change_merging(phase),
+        }
+    }
+
+    #[cold]
+    fn change_merging(&self, phase: Phase) -> Result<()> {
+        let mut sockets = self.sockets_mut();
+        let can = sockets
+            .set_merging(phase == Phase::Merging)
+            .map_err(|error| Error::os(Operation::Receive, error))?;
+        match can {
+            true => self.merging.enter(phase),
+            false => self.merging.forbid(),
+        }
+        Ok(())
+    }
+
+    /// Receives one datagram while merged buffers may still come.
+    fn receive_leftover(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
+        let mut leftover = self.merging.leftover();
+        if !leftover.is_some() {
+            self.receive_ready(leftover.refill())?;
+        }
+        let arrived = leftover.next(buffer);
+        self.after_leftover(leftover.is_some(), arrived.is_some())?;
+        Ok(arrived)
+    }
+
+    /// The same for a batch.
+    fn receive_leftovers(&self, batch: &mut Batch) -> Result<usize> {
+        let mut leftover = self.merging.leftover();
+        if !leftover.is_some() {
+            self.receive_ready(leftover.refill())?;
+        }
+        leftover.move_to(batch);
+        self.after_leftover(leftover.is_some(), !batch.is_empty())?;
+        Ok(batch.len())
+    }
+
+    fn after_leftover(&self, more: bool, arrived: bool) -> Result<()> {
+        if more {
+            // What is held here must show in the descriptor.
+            return self.poller.wake().map_err(|error| Error::os(Operation::Receive, error));
+        }
+        if !arrived {
+            self.merging.has_left();
+        }
+        Ok(())
+    }
+
+    fn has_leftover(&self) -> bool {
+        self.merging.leftover().is_some()
+    }
+
+    /// Whether it is time to look for changed interfaces although datagrams keep coming.
+    fn must_look(&self) -> bool {
+        const EVERY: u32 = 256;
+        self.follows && self.busy.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1
     }
 
     /// Takes datagrams from a socket until one is admitted or none is left.
@@ -360,6 +463,7 @@ impl Receiver {
                 Err(error) if is_nothing(&error) => return Ok(None),
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
             };
+            self.counters.called();
             if let Some(arrival) = data.arrival(&received) {
                 self.counters.received(1, arrival.truncated);
                 return Ok(Some((arrival, received.length)));
@@ -379,13 +483,14 @@ impl Receiver {
             Err(error) if is_nothing(&error) => return Ok(true),
             Err(error) => return Err(Error::os(Operation::Receive, error)),
         };
+        self.counters.called();
         for slot in 0..count {
             let received = batch.received(slot).map_err(|error| Error::os(Operation::Receive, error))?;
             match data.arrival(&received) {
                 Some(arrival) => {
                     let segment = received.segment.unwrap_or(received.length).max(1);
-                    self.counters
-                        .received(received.length.div_ceil(segment).max(1) as u64, arrival.truncated);
+                    let count = received.length.div_ceil(segment).max(1) as u64;
+                    self.counters.received(count, arrival.truncated);
                     batch.hold(first + slot, received.length, segment, arrival);
                 }
                 None => self.counters.refused(),

@@ -26,6 +26,8 @@ use crate::sys::{self, Received};
 pub(crate) struct SocketOptions {
     pub(crate) receive_buffer: usize,
     pub(crate) loopback: Option<bool>,
+    /// Runs of equal datagrams come as one buffer.
+    pub(crate) merging: bool,
 }
 
 /// All sockets of a receiver.
@@ -138,6 +140,16 @@ impl Sockets {
         }
     }
 
+    /// Has all sockets merge, or none; says whether they can.
+    pub(crate) fn set_merging(&mut self, on: bool) -> io::Result<bool> {
+        let mut can = true;
+        for data in self.iter() {
+            can &= data.socket.set_merging(on)?;
+        }
+        self.options.merging = on && can;
+        Ok(can)
+    }
+
     /// Drops of all sockets, closed ones included; `None` where the system doesn't count.
     pub(crate) fn drops(&self) -> Option<u64> {
         let mut total = self.retired_drops;
@@ -236,6 +248,9 @@ impl SocketOptions {
         })?;
         if let Some(loopback) = self.loopback {
             socket.set_receive_loopback(loopback)?;
+        }
+        if self.merging {
+            socket.set_merging(true)?;
         }
         Ok(DataSocket {
             granted: socket.set_receive_buffer(self.receive_buffer)?,

@@ -16,6 +16,10 @@ pub struct Statistics {
     pub refused: u64,
     /// Datagrams that the system dropped for want of receive buffer.
     pub dropped: Drops,
+    /// System calls that received something.
+    pub calls: u64,
+    /// Buffers that held more than one datagram.
+    pub merged: u64,
 }
 
 /// How many datagrams the system dropped for want of receive buffer.
@@ -25,9 +29,14 @@ pub enum Drops {
     Unknown,
     /// So many.
     Exactly(u64),
+    /// So many or more: the system counts buffers, and some of them held several datagrams that
+    /// it had merged (see [`ReceiverBuilder::merging`](crate::ReceiverBuilder::merging)).
+    AtLeast(u64),
     /// So many or fewer: the socket also hears what others have joined, and the system counts
     /// that, too. So it is with more groups, or more sources, than a socket can join.
     AtMost(u64),
+    /// About so many: both of these hold.
+    About(u64),
 }
 
 impl Drops {
@@ -36,7 +45,9 @@ impl Drops {
     pub const fn count(self) -> Option<u64> {
         match self {
             Self::Unknown => None,
-            Self::Exactly(count) | Self::AtMost(count) => Some(count),
+            Self::Exactly(count) | Self::AtLeast(count) | Self::AtMost(count) | Self::About(count) => {
+                Some(count)
+            }
         }
     }
 }
@@ -46,8 +57,10 @@ impl fmt::Display for Drops {
         match self {
             Self::Unknown => f.write_str("unknown"),
             Self::Exactly(count) => count.fmt(f),
-            Self::AtMost(0) => f.write_str("0"),
+            Self::AtLeast(0) | Self::AtMost(0) | Self::About(0) => f.write_str("0"),
+            Self::AtLeast(count) => write!(f, "at least {count}"),
             Self::AtMost(count) => write!(f, "at most {count}"),
+            Self::About(count) => write!(f, "about {count}"),
         }
     }
 }
@@ -58,11 +71,22 @@ pub(crate) struct Counters {
     received: AtomicU64,
     truncated: AtomicU64,
     refused: AtomicU64,
+    calls: AtomicU64,
+    merged: AtomicU64,
 }
 
 impl Counters {
+    /// A call received something.
+    pub(crate) fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A buffer held so many datagrams.
     pub(crate) fn received(&self, count: u64, truncated: bool) {
         self.received.fetch_add(count, Ordering::Relaxed);
+        if count > 1 {
+            self.merged.fetch_add(1, Ordering::Relaxed);
+        }
         if truncated {
             self.truncated.fetch_add(1, Ordering::Relaxed);
         }
@@ -72,16 +96,20 @@ impl Counters {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn statistics(&self, drops: Option<u64>, hears_others: bool) -> Statistics {
+    pub(crate) fn statistics(&self, drops: Option<u64>, hears_others: bool, merged: bool) -> Statistics {
         Statistics {
             received: self.received.load(Ordering::Relaxed),
             truncated: self.truncated.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
-            dropped: match drops {
-                None => Drops::Unknown,
-                Some(count) if hears_others => Drops::AtMost(count),
-                Some(count) => Drops::Exactly(count),
+            dropped: match (drops, hears_others, merged) {
+                (None, _, _) => Drops::Unknown,
+                (Some(count), true, true) => Drops::About(count),
+                (Some(count), true, false) => Drops::AtMost(count),
+                (Some(count), false, true) => Drops::AtLeast(count),
+                (Some(count), false, false) => Drops::Exactly(count),
             },
+            calls: self.calls.load(Ordering::Relaxed),
+            merged: self.merged.load(Ordering::Relaxed),
         }
     }
 }

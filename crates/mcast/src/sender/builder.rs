@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     source_port: u16,
     send_buffer: Option<usize>,
     dont_fragment: bool,
+    segmentation: bool,
 }
 
 impl SenderBuilder {
@@ -47,6 +48,7 @@ impl SenderBuilder {
                 source_port: 0,
                 send_buffer: None,
                 dont_fragment: false,
+                segmentation: true,
             },
         }
     }
@@ -113,6 +115,14 @@ impl SenderBuilder {
         self
     }
 
+    /// Whether [`Sender::send_batch`] sends runs of equal datagrams to one place as one, to be
+    /// cut apart by the system or the device. Default: yes, where the system can (Linux 4.18,
+    /// `UDP_SEGMENT`); what a device refuses is sent singly.
+    pub fn segmentation(mut self, on: bool) -> Self {
+        self.settings.segmentation = on;
+        self
+    }
+
     /// Whether an interface that vanished, and one that isn't there yet, is looked up again when
     /// something is sent. Default: no.
     pub fn follow(mut self, on: bool) -> Self {
@@ -159,6 +169,7 @@ impl Settings {
             socket.set_send_buffer(bytes)?;
         }
         socket.set_dont_fragment(self.dont_fragment)?;
+        socket.set_segmentation(self.segmentation);
         socket.tell_queue_drops()?;
         if self.source_port != 0 {
             socket.share_port()?;

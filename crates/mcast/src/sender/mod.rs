@@ -3,6 +3,7 @@
 mod answer;
 mod builder;
 mod egress;
+mod statistics;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,14 +13,19 @@ use mcast_group::{Destination, Family, GroupAddr, InterfaceIndex};
 
 pub use answer::Answer;
 pub use builder::SenderBuilder;
+pub use statistics::SendStatistics;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::outgoing::Outgoing;
-use crate::sys::Transmit;
 use crate::sys::poller::wait_writable;
 use crate::sys::socket::Socket;
+use crate::sys::{Sent, Transmit};
 use builder::Settings;
 use egress::Egress;
+use statistics::Counters;
+
+/// A single datagram, for the counters.
+const ONE: Sent = Sent { datagrams: 1, trains: 0 };
 
 /// Sends datagrams to groups.
 ///
@@ -40,6 +46,7 @@ pub struct Sender {
     egress: Egress,
     v4: OnceLock<Socket>,
     v6: OnceLock<Socket>,
+    counters: Counters,
 }
 
 impl Sender {
@@ -67,7 +74,14 @@ impl Sender {
             Ok((destination.address, egress))
         });
         let destinations: Vec<(GroupAddr, Egress)> = resolved.collect::<Result<_>>()?;
-        let sender = Self { settings, destinations, egress, v4: OnceLock::new(), v6: OnceLock::new() };
+        let sender = Self {
+            settings,
+            destinations,
+            egress,
+            v4: OnceLock::new(),
+            v6: OnceLock::new(),
+            counters: Counters::default(),
+        };
         for (address, egress) in &sender.destinations {
             sender.socket(address.group.family())?;
             if !sender.settings.follow {
@@ -128,6 +142,21 @@ impl Sender {
         Ok(sent)
     }
 
+    /// What was sent so far, and in how many calls.
+    #[must_use]
+    pub fn statistics(&self) -> SendStatistics {
+        self.counters.statistics()
+    }
+
+    /// How many equal datagrams of this family may leave as one (Linux: UDP segmentation
+    /// offload); 1 where there is no such thing, or it was found not to work.
+    ///
+    /// # Errors
+    /// When the family's socket cannot be opened.
+    pub fn segments_at_once(&self, family: Family) -> Result<usize> {
+        Ok(self.socket(family)?.segments_at_once())
+    }
+
     /// The address that datagrams of this family are sent from, as far as it is fixed: with an
     /// unspecified address where the system chooses one for each.
     ///
@@ -164,7 +193,10 @@ impl Sender {
         let to = outgoing.to.ok_or_else(no_destination)?;
         self.check_source(to, outgoing.interface)?;
         match self.socket(to.group.family())?.send(&self.transmit_of(outgoing, to, outgoing.interface)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.counters.sent(ONE);
+                Ok(true)
+            }
             Err(error) if is_busy(&error) => Ok(false),
             Err(error) => Err(self.failed(error, outgoing, to, outgoing.interface)),
         }
@@ -193,7 +225,7 @@ impl Sender {
     }
 
     /// Sends the run at the start of `outgoing` that one system call can take.
-    fn send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
+    fn send_run<'a>(&self, outgoing: &[Outgoing<'a>]) -> Result<usize> {
         let Some((first, interface)) = self.simple(&outgoing[0]) else {
             // To several places at once: one after the other.
             return self.send_one(&outgoing[0]).map(|()| 1);
@@ -201,14 +233,17 @@ impl Sender {
         let family = first.group.family();
         let socket = self.socket(family)?;
         self.check_source(first, interface)?;
-        let run = outgoing.iter().take(Socket::sends_at_once()).map_while(|each| {
+        let transmit = |each: &Outgoing<'a>| {
             let (to, interface) = self.simple(each)?;
-            let fits = to.group.family() == family && self.source_is_known(to.group.family(), interface);
+            let fits = to.group.family() == family && self.source_is_known(family, interface);
             fits.then(|| self.transmit_of(each, to, interface))
-        });
+        };
         loop {
-            match socket.send_many(&mut run.clone()) {
-                Ok(count) => return Ok(count),
+            match socket.send_run(outgoing, &transmit) {
+                Ok(sent) => {
+                    self.counters.sent(sent);
+                    return Ok(sent.datagrams);
+                }
                 Err(error) if is_busy(&error) => {
                     wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
                 }
@@ -274,7 +309,9 @@ impl Sender {
         self.check_source(to, interface)?;
         let socket = self.socket(to.group.family())?;
         let transmit = self.transmit_of(outgoing, to, interface);
-        send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))
+        send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))?;
+        self.counters.sent(ONE);
+        Ok(())
     }
 
     /// Sending by an interface needs an address to send from; without one the kernel would take

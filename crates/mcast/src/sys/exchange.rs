@@ -38,3 +38,11 @@ pub(crate) struct Transmit<'a> {
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
 }
+
+/// What one call has sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) datagrams: usize,
+    /// Runs of more than one that left as one.
+    pub(crate) trains: usize,
+}

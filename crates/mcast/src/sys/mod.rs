@@ -47,6 +47,8 @@ mod descriptors;
 mod errno;
 
 mod exchange;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod plain;
 #[cfg(all(unix, feature = "tokio"))]
 pub(crate) mod registration;
 
@@ -59,5 +61,5 @@ mod pause;
 #[cfg(unix)]
 mod readable;
 
-pub(crate) use exchange::{Received, Transmit};
+pub(crate) use exchange::{Received, Sent, Transmit};
 pub(crate) use platform::*;

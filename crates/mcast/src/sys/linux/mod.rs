@@ -1,12 +1,17 @@
 //! Linux and Android.
 
+mod address;
 pub(crate) mod control;
 pub(crate) mod interface;
 pub(crate) mod joined;
 pub(crate) mod layout;
+mod membership;
 mod netlink;
+mod offload;
 pub(crate) mod poller;
+mod receive;
 pub(crate) mod route;
+mod send;
 pub(crate) mod socket;
 pub(crate) mod watch;
 #[cfg_attr(target_os = "android", path = "without_netlink_android.rs")]

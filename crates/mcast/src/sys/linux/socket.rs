@@ -1,30 +1,28 @@
 //! A UDP socket for multicast on Linux.
 
 use std::io;
-use std::mem::{MaybeUninit, size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use mcast_group::{Family, Group, InterfaceIndex};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
-use super::control::{self, RECEIVE_SPACE, SEND_SPACE};
-use crate::batch::Buffer;
-use crate::sys::cmsg::{Space, Writer};
-use crate::sys::{Received, Transmit};
+use super::address::outward;
+use super::offload::Offload;
 
-/// Messages that one `sendmmsg` takes here: enough that the call itself costs nothing beside
-/// the walk through the stack, few enough to live on the thread's stack.
-const SEND_AT_ONCE: usize = 32;
+pub(crate) use super::receive::ReceiveSlots;
 
 /// A UDP socket that never blocks.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    socket: socket2::Socket,
+    pub(super) socket: socket2::Socket,
     /// The family of the datagrams, which for a mapped socket is not the socket's own.
-    family: Family,
+    pub(super) family: Family,
     /// An IPv6 socket that carries IPv4 by mapped addresses.
-    mapped: bool,
+    pub(super) mapped: bool,
+    /// What is known of sending trains.
+    pub(super) offload: Offload,
 }
 
 impl Socket {
@@ -38,7 +36,7 @@ impl Socket {
         if family == Family::V6 {
             socket.set_only_v6(true)?;
         }
-        Ok(Self { socket, family, mapped: false })
+        Ok(Self { socket, family, mapped: false, offload: Offload::default() })
     }
 
     /// A receiving socket bound to this group and port: it takes nothing but the group's. Scoped
@@ -53,7 +51,7 @@ impl Socket {
         socket.receive_details()?;
         socket.only_own_memberships(true)?;
         socket.bind(match group.addr() {
-            IpAddr::V4(group) => SocketAddrV4::new(group, port).into(),
+            IpAddr::V4(_) => SocketAddr::new(group.addr(), port),
             IpAddr::V6(group) => {
                 SocketAddrV6::new(group, port, 0, interface.map_or(0, InterfaceIndex::number)).into()
             }
@@ -89,7 +87,7 @@ impl Socket {
     fn mapped() -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.set_only_v6(false)?;
-        Ok(Self { socket, family: Family::V4, mapped: true })
+        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::default() })
     }
 
     /// Binds to this address; port 0 lets the system choose.
@@ -137,87 +135,6 @@ impl Socket {
                 result => result,
             },
         }
-    }
-
-    /// Joins a group on an interface for the sources of this filter.
-    ///
-    /// After an error nothing is joined.
-    pub(crate) fn join(
-        &self,
-        group: Group,
-        interface: InterfaceIndex,
-        filter: &SourceFilter,
-    ) -> io::Result<()> {
-        let result = match filter {
-            SourceFilter::Include(sources) => sources.iter().try_for_each(|source| {
-                self.source_request(libc::MCAST_JOIN_SOURCE_GROUP, group, interface, *source)
-            }),
-            SourceFilter::Exclude(sources) => {
-                self.group_request(libc::MCAST_JOIN_GROUP, group, interface)?;
-                sources.iter().try_for_each(|source| {
-                    self.source_request(libc::MCAST_BLOCK_SOURCE, group, interface, *source)
-                })
-            }
-        };
-        if result.is_err() {
-            // Nothing may be joined yet, which is what is wanted.
-            let _ = self.leave(group, interface);
-        }
-        result
-    }
-
-    /// Replaces the filter of a group that is joined, at once.
-    pub(crate) fn change_filter(
-        &self,
-        group: Group,
-        interface: InterfaceIndex,
-        filter: &SourceFilter,
-    ) -> io::Result<()> {
-        let (mode, sources) = match filter {
-            SourceFilter::Include(sources) => (libc::MCAST_INCLUDE as u32, sources),
-            SourceFilter::Exclude(sources) => (libc::MCAST_EXCLUDE as u32, sources),
-        };
-        // `struct group_filter` of RFC 3678 section 5.1.2: a head, then a list of addresses.
-        let head = GroupFilterHead {
-            interface: interface.number(),
-            group: storage(SocketAddr::new(group.addr(), 0)).0,
-            mode,
-            count: sources.len() as u32,
-        };
-        let list: Vec<libc::sockaddr_storage> =
-            sources.iter().map(|source| storage(SocketAddr::new(*source, 0)).0).collect();
-        let mut bytes = Vec::with_capacity(size_of::<GroupFilterHead>() + size_of_val(&list[..]));
-        bytes.extend_from_slice(as_bytes(std::slice::from_ref(&head)));
-        bytes.extend_from_slice(as_bytes(&list));
-        self.set_bytes(level(group.family()), libc::MCAST_MSFILTER, &bytes)
-    }
-
-    /// Leaves a group on an interface, for all sources.
-    pub(crate) fn leave(&self, group: Group, interface: InterfaceIndex) -> io::Result<()> {
-        self.group_request(libc::MCAST_LEAVE_GROUP, group, interface)
-    }
-
-    fn group_request(&self, option: libc::c_int, group: Group, interface: InterfaceIndex) -> io::Result<()> {
-        // SAFETY: `group_req` is plain data, for which zeroes are a value.
-        let mut request: libc::group_req = unsafe { zeroed() };
-        request.gr_interface = interface.number();
-        request.gr_group = storage(SocketAddr::new(group.addr(), 0)).0;
-        self.set(level(group.family()), option, request)
-    }
-
-    fn source_request(
-        &self,
-        option: libc::c_int,
-        group: Group,
-        interface: InterfaceIndex,
-        source: IpAddr,
-    ) -> io::Result<()> {
-        // SAFETY: `group_source_req` is plain data, for which zeroes are a value.
-        let mut request: libc::group_source_req = unsafe { zeroed() };
-        request.gsr_interface = interface.number();
-        request.gsr_group = storage(SocketAddr::new(group.addr(), 0)).0;
-        request.gsr_source = storage(SocketAddr::new(source, 0)).0;
-        self.set(level(group.family()), option, request)
     }
 
     /// The hop limit of multicast that is sent.
@@ -307,88 +224,16 @@ impl Socket {
         Ok(Some(info[DROPS]))
     }
 
-    /// Receives one datagram.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let mut name = MaybeUninit::<libc::sockaddr_storage>::uninit();
-        let mut space = Space::<RECEIVE_SPACE>::new();
-        let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        let mut header = receive_header(name.as_mut_ptr(), &raw mut vector, &raw mut space);
-        // SAFETY: every pointer of the header is to memory that outlives the call.
-        let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_TRUNC) };
-        let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: `recvmsg` succeeded on this header, whose buffers are alive.
-        unsafe { finish(&header, length, buffer.len()) }
-    }
-
-    /// Receives into as many of `buffers` as there are datagrams for, and returns how many.
-    ///
-    /// What came is read with [`ReceiveSlots::received`].
-    pub(crate) fn receive_many(&self, slots: &mut ReceiveSlots, buffers: &mut [Buffer]) -> io::Result<usize> {
-        let count = buffers.len().min(slots.headers.len());
-        slots.prepare(&mut buffers[..count]);
-        // SAFETY: `prepare` pointed the first `count` headers at `slots` own memory and at
-        // `buffers`, which both outlive the call.
-        let received = unsafe {
-            libc::recvmmsg(
-                self.socket.as_raw_fd(),
-                slots.headers.as_mut_ptr(),
-                count as libc::c_uint,
-                libc::MSG_TRUNC as _,
-                std::ptr::null_mut(),
-            )
-        };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// Sends one datagram.
-    pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let mut message = Message::new();
-        // SAFETY: an all-zero `msghdr` is a value.
-        let mut header: libc::msghdr = unsafe { zeroed() };
-        message.fill(&mut header, transmit, self.mapped);
-        // SAFETY: `fill` pointed the header at `message` and the payload, which outlive the call.
-        match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends datagrams in order and returns how many the kernel took; an error is that of the first.
-    pub(crate) fn send_many(&self, transmits: &mut dyn Iterator<Item = Transmit<'_>>) -> io::Result<usize> {
-        let mut messages = [const { Message::new() }; SEND_AT_ONCE];
-        // SAFETY: an all-zero `mmsghdr` is a value.
-        let mut headers: [libc::mmsghdr; SEND_AT_ONCE] = unsafe { zeroed() };
-        let mut count = 0;
-        for ((message, header), transmit) in messages.iter_mut().zip(&mut headers).zip(transmits) {
-            message.fill(&mut header.msg_hdr, &transmit, self.mapped);
-            count += 1;
-        }
-        if count == 0 {
-            return Ok(0);
-        }
-        // SAFETY: the first `count` headers point into `messages` and the payloads, which outlive
-        // the call.
-        let sent = unsafe {
-            libc::sendmmsg(self.socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, 0)
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// How many datagrams one [`send_many`](Self::send_many) takes.
-    pub(crate) const fn sends_at_once() -> usize {
-        SEND_AT_ONCE
-    }
-
     /// The address as this socket's calls want it.
     fn outward(&self, address: SocketAddr) -> SocketAddr {
         outward(address, self.mapped)
     }
 
-    fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, value: T) -> io::Result<()> {
+    pub(super) fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, value: T) -> io::Result<()> {
         self.set_bytes(level, option, as_bytes(std::slice::from_ref(&value)))
     }
 
-    fn set_bytes(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
+    pub(super) fn set_bytes(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
         // SAFETY: the pointer and length are those of a live slice.
         let result = unsafe {
             libc::setsockopt(
@@ -402,7 +247,7 @@ impl Socket {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    fn get<T: Copy + Default>(&self, level: libc::c_int, option: libc::c_int) -> io::Result<T> {
+    pub(super) fn get<T: Copy + Default>(&self, level: libc::c_int, option: libc::c_int) -> io::Result<T> {
         let mut value = T::default();
         let mut length = size_of::<T>() as libc::socklen_t;
         // SAFETY: the pointer and length are those of `value`, plain data in every use here.
@@ -419,217 +264,6 @@ impl AsFd for Socket {
     }
 }
 
-/// The memory of a batched receive: headers, names and control messages, made once.
-pub(crate) struct ReceiveSlots {
-    headers: Vec<libc::mmsghdr>,
-    vectors: Vec<libc::iovec>,
-    names: Vec<libc::sockaddr_storage>,
-    spaces: Vec<Space<RECEIVE_SPACE>>,
-}
-
-// SAFETY: the pointers inside are set and used within one `receive_many`, and read afterwards
-// only for the control messages, which the same value owns.
-unsafe impl Send for ReceiveSlots {}
-// SAFETY: as above; a shared reference only reads.
-unsafe impl Sync for ReceiveSlots {}
-
-impl ReceiveSlots {
-    /// Slots for so many datagrams at once.
-    pub(crate) fn new(count: usize) -> Self {
-        // SAFETY: all-zero headers, vectors and names are values.
-        let (header, vector, name) = unsafe { (zeroed(), zeroed(), zeroed()) };
-        Self {
-            headers: vec![header; count],
-            vectors: vec![vector; count],
-            names: vec![name; count],
-            spaces: vec![Space::new(); count],
-        }
-    }
-
-    fn prepare(&mut self, buffers: &mut [Buffer]) {
-        for (index, buffer) in buffers.iter_mut().enumerate() {
-            let bytes = buffer.bytes_mut();
-            self.vectors[index] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-            self.headers[index].msg_hdr = receive_header(
-                &raw mut self.names[index],
-                &raw mut self.vectors[index],
-                &raw mut self.spaces[index],
-            );
-        }
-    }
-
-    /// What the last `receive_many` put into its buffer of this index.
-    pub(crate) fn received(&self, index: usize) -> io::Result<Received> {
-        let header = &self.headers[index];
-        // SAFETY: `recvmmsg` filled this header; its name and control memory are `self`'s.
-        unsafe { finish(&header.msg_hdr, header.msg_len as usize, self.vectors[index].iov_len) }
-    }
-}
-
-impl std::fmt::Debug for ReceiveSlots {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReceiveSlots").field("count", &self.headers.len()).finish()
-    }
-}
-
-fn receive_header(
-    name: *mut libc::sockaddr_storage,
-    vector: *mut libc::iovec,
-    space: *mut Space<RECEIVE_SPACE>,
-) -> libc::msghdr {
-    // SAFETY: an all-zero `msghdr` is a value (musl's has private padding, so no literal).
-    let mut header: libc::msghdr = unsafe { zeroed() };
-    header.msg_name = name.cast();
-    header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    header.msg_iov = vector;
-    header.msg_iovlen = 1;
-    header.msg_control = space.cast();
-    header.msg_controllen = RECEIVE_SPACE as _;
-    header
-}
-
-/// What a filled header says.
-///
-/// # Safety
-/// The header must be as `recvmsg` or `recvmmsg` left it on success, its memory still alive.
-unsafe fn finish(header: &libc::msghdr, full_length: usize, capacity: usize) -> io::Result<Received> {
-    // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family.
-    let source = unsafe { read_address(header.msg_name.cast()) }.ok_or(io::ErrorKind::InvalidData)?;
-    let mut received = Received {
-        length: full_length.min(capacity),
-        full_length,
-        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        segment: None,
-        source,
-        destination: None,
-        interface: None,
-        hop_limit: None,
-        traffic_class: None,
-        time: None,
-        overflow: None,
-    };
-    // SAFETY: passed on to the caller.
-    unsafe { control::read(header, &mut received) };
-    Ok(received)
-}
-
-/// An address as the kernel wrote it, mapped IPv4 turned back into IPv4.
-///
-/// # Safety
-/// `name` must point at a socket address that the kernel wrote.
-unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option<SocketAddr> {
-    // SAFETY: every socket address starts with its family.
-    match libc::c_int::from(unsafe { (*name).ss_family }) {
-        libc::AF_INET => {
-            // SAFETY: the family says that it is a `sockaddr_in`.
-            let address = unsafe { &*name.cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(address.sin_addr.s_addr.to_ne_bytes());
-            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(address.sin_port))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: the family says that it is a `sockaddr_in6`.
-            let address = unsafe { &*name.cast::<libc::sockaddr_in6>() };
-            let (ip, port) = (Ipv6Addr::from(address.sin6_addr.s6_addr), u16::from_be(address.sin6_port));
-            Some(match ip.to_ipv4_mapped() {
-                Some(ip) => SocketAddr::V4(SocketAddrV4::new(ip, port)),
-                None => {
-                    SocketAddr::V6(SocketAddrV6::new(ip, port, address.sin6_flowinfo, address.sin6_scope_id))
-                }
-            })
-        }
-        _ => None,
-    }
-}
-
-/// One message to send, in the memory that its header points at.
-struct Message {
-    name: MaybeUninit<libc::sockaddr_storage>,
-    vector: MaybeUninit<libc::iovec>,
-    space: Space<SEND_SPACE>,
-}
-
-impl Message {
-    const fn new() -> Self {
-        Self { name: MaybeUninit::uninit(), vector: MaybeUninit::uninit(), space: Space::new() }
-    }
-
-    fn fill(&mut self, header: &mut libc::msghdr, transmit: &Transmit<'_>, mapped: bool) {
-        let (name, length) = storage(outward(transmit.to, mapped));
-        header.msg_name = self.name.write(name) as *mut libc::sockaddr_storage as *mut libc::c_void;
-        header.msg_namelen = length;
-        header.msg_iov = self.vector.write(libc::iovec {
-            iov_base: transmit.payload.as_ptr().cast_mut().cast(),
-            iov_len: transmit.payload.len(),
-        });
-        header.msg_iovlen = 1;
-        let mut control = Writer::new(&mut self.space);
-        match transmit.to {
-            SocketAddr::V4(_) => push_control_v4(&mut control, transmit),
-            SocketAddr::V6(_) => push_control_v6(&mut control, transmit),
-        }
-        control.finish(header);
-    }
-}
-
-fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
-    // Packet info overrides the address that the socket is bound to, so it says both.
-    let source = match transmit.source {
-        Some(IpAddr::V4(source)) => u32::from_ne_bytes(source.octets()),
-        _ => 0,
-    };
-    if let Some(interface) = transmit.interface {
-        let info = libc::in_pktinfo {
-            ipi_ifindex: interface.number().cast_signed(),
-            ipi_spec_dst: libc::in_addr { s_addr: source },
-            ipi_addr: libc::in_addr { s_addr: 0 },
-        };
-        control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
-    }
-    if let Some(hops) = transmit.hop_limit {
-        control.push(libc::IPPROTO_IP, libc::IP_TTL, libc::c_int::from(hops));
-    }
-    if let Some(class) = transmit.traffic_class {
-        control.push(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class));
-    }
-}
-
-fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
-    let source = match transmit.source {
-        Some(IpAddr::V6(source)) => source.octets(),
-        _ => [0; 16],
-    };
-    if let Some(interface) = transmit.interface {
-        let info = libc::in6_pktinfo {
-            ipi6_addr: libc::in6_addr { s6_addr: source },
-            ipi6_ifindex: interface.number() as _,
-        };
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
-    }
-    if let Some(hops) = transmit.hop_limit {
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::c_int::from(hops));
-    }
-    if let Some(class) = transmit.traffic_class {
-        control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class));
-    }
-}
-
-/// The fixed part of `struct group_filter`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct GroupFilterHead {
-    interface: u32,
-    group: libc::sockaddr_storage,
-    mode: u32,
-    count: u32,
-}
-
-fn level(family: Family) -> libc::c_int {
-    match family {
-        Family::V4 => libc::IPPROTO_IP,
-        Family::V6 => libc::IPPROTO_IPV6,
-    }
-}
-
 fn unspecified(family: Family) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -637,31 +271,8 @@ fn unspecified(family: Family) -> IpAddr {
     }
 }
 
-/// The address as the calls of a socket want it: mapped into IPv6 if the socket is mapped.
-fn outward(address: SocketAddr, mapped: bool) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if mapped => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-        _ => address,
-    }
-}
-
-fn storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    let address = SockAddr::from(address);
-    // SAFETY: an all-zero `sockaddr_storage` is a value.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    // SAFETY: `SockAddr` holds `len` bytes, never more than a `sockaddr_storage`.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            address.as_ptr().cast::<u8>(),
-            (&raw mut storage).cast::<u8>(),
-            address.len() as usize,
-        );
-    }
-    (storage, address.len())
-}
-
 /// The bytes of plain data, for the kernel to read.
-fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
+pub(super) fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
     // SAFETY: the slice is live and as long as said. Padding bytes may be indeterminate; the
     // kernel copies them and looks at none.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }

@@ -1,0 +1,42 @@
+//! What a sender has sent, and in how many calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sys::Sent;
+
+/// What a sender has sent so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SendStatistics {
+    /// Datagrams that the system took.
+    pub datagrams: u64,
+    /// System calls that took them.
+    pub calls: u64,
+    /// Runs of more than one that left as one, to be cut apart by the system or the device
+    /// (Linux: UDP segmentation offload).
+    pub trains: u64,
+}
+
+/// The counting side of [`SendStatistics`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    datagrams: AtomicU64,
+    calls: AtomicU64,
+    trains: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn sent(&self, sent: Sent) {
+        self.datagrams.fetch_add(sent.datagrams as u64, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.trains.fetch_add(sent.trains as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn statistics(&self) -> SendStatistics {
+        SendStatistics {
+            datagrams: self.datagrams.load(Ordering::Relaxed),
+            calls: self.calls.load(Ordering::Relaxed),
+            trains: self.trains.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Socket addresses as the kernel has them.
+
+use std::mem::zeroed;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use socket2::SockAddr;
+
+/// The address as the calls of a socket want it: mapped into IPv6 if the socket is mapped.
+pub(super) fn outward(address: SocketAddr, mapped: bool) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if mapped => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+        _ => address,
+    }
+}
+
+pub(super) fn storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    let address = SockAddr::from(address);
+    // SAFETY: an all-zero `sockaddr_storage` is a value.
+    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
+    // SAFETY: `SockAddr` holds `len` bytes, never more than a `sockaddr_storage`.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            address.as_ptr().cast::<u8>(),
+            (&raw mut storage).cast::<u8>(),
+            address.len() as usize,
+        );
+    }
+    (storage, address.len())
+}
+
+/// An address as the kernel wrote it, mapped IPv4 turned back into IPv4.
+///
+/// # Safety
+/// `name` must point at a socket address that the kernel wrote.
+pub(super) unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option<SocketAddr> {
+    // SAFETY: every socket address starts with its family.
+    match libc::c_int::from(unsafe { (*name).ss_family }) {
+        libc::AF_INET => {
+            // SAFETY: the family says that it is a `sockaddr_in`.
+            let address = unsafe { &*name.cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(address.sin_addr.s_addr.to_ne_bytes());
+            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(address.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that it is a `sockaddr_in6`.
+            let address = unsafe { &*name.cast::<libc::sockaddr_in6>() };
+            let (ip, port) = (Ipv6Addr::from(address.sin6_addr.s6_addr), u16::from_be(address.sin6_port));
+            Some(match ip.to_ipv4_mapped() {
+                Some(ip) => SocketAddr::V4(SocketAddrV4::new(ip, port)),
+                None => {
+                    SocketAddr::V6(SocketAddrV6::new(ip, port, address.sin6_flowinfo, address.sin6_scope_id))
+                }
+            })
+        }
+        _ => None,
+    }
+}

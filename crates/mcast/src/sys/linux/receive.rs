@@ -1,0 +1,150 @@
+//! Receiving, one datagram or many at once.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::os::fd::AsRawFd;
+
+use super::address::read_address;
+use super::control::{self, RECEIVE_SPACE};
+use super::socket::Socket;
+use crate::batch::Buffer;
+use crate::sys::Received;
+use crate::sys::cmsg::Space;
+
+impl Socket {
+    /// Has the kernel merge runs of equal datagrams into one buffer (`UDP_GRO`, Linux 5.0); says
+    /// whether it can.
+    pub(crate) fn set_merging(&self, on: bool) -> io::Result<bool> {
+        match self.set(libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(on)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Receives one datagram.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut name = MaybeUninit::<libc::sockaddr_storage>::uninit();
+        let mut space = Space::<RECEIVE_SPACE>::new();
+        let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let mut header = receive_header(name.as_mut_ptr(), &raw mut vector, &raw mut space);
+        // SAFETY: every pointer of the header is to memory that outlives the call.
+        let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_TRUNC) };
+        let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: `recvmsg` succeeded on this header, whose buffers are alive.
+        unsafe { finish(&header, length, buffer.len()) }
+    }
+
+    /// Receives into as many of `buffers` as there are datagrams for, and returns how many.
+    ///
+    /// What came is read with [`ReceiveSlots::received`].
+    pub(crate) fn receive_many(&self, slots: &mut ReceiveSlots, buffers: &mut [Buffer]) -> io::Result<usize> {
+        let count = buffers.len().min(slots.headers.len());
+        slots.prepare(&mut buffers[..count]);
+        // SAFETY: `prepare` pointed the first `count` headers at `slots` own memory and at
+        // `buffers`, which both outlive the call.
+        let received = unsafe {
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                slots.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_TRUNC as _,
+                std::ptr::null_mut(),
+            )
+        };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// The memory of a batched receive: headers, names and control messages, made once.
+pub(crate) struct ReceiveSlots {
+    headers: Vec<libc::mmsghdr>,
+    vectors: Vec<libc::iovec>,
+    names: Vec<libc::sockaddr_storage>,
+    spaces: Vec<Space<RECEIVE_SPACE>>,
+}
+
+// SAFETY: the pointers inside are set and used within one `receive_many`, and read afterwards
+// only for the control messages, which the same value owns.
+unsafe impl Send for ReceiveSlots {}
+// SAFETY: as above; a shared reference only reads.
+unsafe impl Sync for ReceiveSlots {}
+
+impl ReceiveSlots {
+    /// Slots for so many datagrams at once.
+    pub(crate) fn new(count: usize) -> Self {
+        // SAFETY: all-zero headers, vectors and names are values.
+        let (header, vector, name) = unsafe { (zeroed(), zeroed(), zeroed()) };
+        Self {
+            headers: vec![header; count],
+            vectors: vec![vector; count],
+            names: vec![name; count],
+            spaces: vec![Space::new(); count],
+        }
+    }
+
+    fn prepare(&mut self, buffers: &mut [Buffer]) {
+        for (index, buffer) in buffers.iter_mut().enumerate() {
+            let bytes = buffer.bytes_mut();
+            self.vectors[index] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+            self.headers[index].msg_hdr = receive_header(
+                &raw mut self.names[index],
+                &raw mut self.vectors[index],
+                &raw mut self.spaces[index],
+            );
+        }
+    }
+
+    /// What the last `receive_many` put into its buffer of this index.
+    pub(crate) fn received(&self, index: usize) -> io::Result<Received> {
+        let header = &self.headers[index];
+        // SAFETY: `recvmmsg` filled this header; its name and control memory are `self`'s.
+        unsafe { finish(&header.msg_hdr, header.msg_len as usize, self.vectors[index].iov_len) }
+    }
+}
+
+impl std::fmt::Debug for ReceiveSlots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReceiveSlots").field("count", &self.headers.len()).finish()
+    }
+}
+
+fn receive_header(
+    name: *mut libc::sockaddr_storage,
+    vector: *mut libc::iovec,
+    space: *mut Space<RECEIVE_SPACE>,
+) -> libc::msghdr {
+    // SAFETY: an all-zero `msghdr` is a value (musl's has private padding, so no literal).
+    let mut header: libc::msghdr = unsafe { zeroed() };
+    header.msg_name = name.cast();
+    header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    header.msg_iov = vector;
+    header.msg_iovlen = 1;
+    header.msg_control = space.cast();
+    header.msg_controllen = RECEIVE_SPACE as _;
+    header
+}
+
+/// What a filled header says.
+///
+/// # Safety
+/// The header must be as `recvmsg` or `recvmmsg` left it on success, its memory still alive.
+unsafe fn finish(header: &libc::msghdr, full_length: usize, capacity: usize) -> io::Result<Received> {
+    // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family.
+    let source = unsafe { read_address(header.msg_name.cast()) }.ok_or(io::ErrorKind::InvalidData)?;
+    let mut received = Received {
+        length: full_length.min(capacity),
+        full_length,
+        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+        segment: None,
+        source,
+        destination: None,
+        interface: None,
+        hop_limit: None,
+        traffic_class: None,
+        time: None,
+        overflow: None,
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { control::read(header, &mut received) };
+    Ok(received)
+}

@@ -1,0 +1,314 @@
+//! Sending, one datagram or many at once, in trains where the kernel takes them.
+
+use std::io;
+use std::mem::{MaybeUninit, zeroed};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use super::address::{outward, storage};
+use super::control::SEND_SPACE;
+use super::offload::Refused;
+use super::socket::Socket;
+use crate::outgoing::Outgoing;
+use crate::sys::cmsg::{Space, Writer};
+use crate::sys::{Sent, Transmit};
+
+/// Messages that one `sendmmsg` takes here: enough that the call itself costs nothing beside
+/// the walk through the stack, few enough to live on the thread's stack.
+const MESSAGES: usize = 64;
+/// Payloads of all these messages together (`UIO_MAXIOV` would allow as many in one).
+const PAYLOADS: usize = 1024;
+/// Bytes of a train: what an IPv4 packet can carry, although it never becomes one.
+const TRAIN_BYTES: usize = 65_507;
+
+impl Socket {
+    /// Whether runs of equal datagrams are sent in trains.
+    pub(crate) fn set_segmentation(&self, on: bool) {
+        self.offload.allow(on);
+    }
+
+    /// How many datagrams may leave in one train; 1 where there are no trains.
+    pub(crate) fn segments_at_once(&self) -> usize {
+        self.offload.most()
+    }
+
+    /// Sends one datagram.
+    pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let mut message = Message::new();
+        let mut vector = vector_of(transmit.payload);
+        // SAFETY: an all-zero `msghdr` is a value.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        message.fill(&mut header, transmit, None, self.mapped);
+        (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
+        // SAFETY: the header points at `message`, `vector` and the payload, which outlive the call.
+        match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the datagrams at the start of `outgoing`, in order, with one system call.
+    ///
+    /// `transmit` says where a datagram goes, or `None` if it is not this call's to send; it is
+    /// asked once for a run that goes to one place. An error is that of the first datagram.
+    pub(crate) fn send_run<'a>(
+        &self,
+        outgoing: &[Outgoing<'a>],
+        mut transmit: impl FnMut(&Outgoing<'a>) -> Option<Transmit<'a>>,
+    ) -> io::Result<Sent> {
+        loop {
+            let mut batch = SendBatch::new();
+            let first = batch.load(self, outgoing, &mut transmit);
+            match batch.send(self) {
+                Err(error) if first.is_some_and(|first| self.offload.learn(&error, first)) => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// What one `sendmmsg` takes, on the stack.
+struct SendBatch {
+    messages: [Message; MESSAGES],
+    headers: [MaybeUninit<libc::mmsghdr>; MESSAGES],
+    /// Datagrams of each message.
+    counts: [u16; MESSAGES],
+    vectors: [MaybeUninit<libc::iovec>; PAYLOADS],
+    used: usize,
+}
+
+impl SendBatch {
+    const fn new() -> Self {
+        Self {
+            messages: [const { Message::new() }; MESSAGES],
+            headers: [const { MaybeUninit::uninit() }; MESSAGES],
+            counts: [0; MESSAGES],
+            vectors: [const { MaybeUninit::uninit() }; PAYLOADS],
+            used: 0,
+        }
+    }
+
+    /// Loads as much of `outgoing` as fits; tells what the first message is.
+    #[inline]
+    fn load<'a>(
+        &mut self,
+        socket: &Socket,
+        outgoing: &[Outgoing<'a>],
+        transmit: &mut impl FnMut(&Outgoing<'a>) -> Option<Transmit<'a>>,
+    ) -> Option<Refused> {
+        let (mut rest, mut vectors) = (outgoing, 0);
+        let mut first = None;
+        while let Some(leader) = rest.first() {
+            if self.used == MESSAGES || vectors == PAYLOADS {
+                break;
+            }
+            let Some(to) = transmit(leader) else { break };
+            let most = socket.offload.most_of(to.interface, leader.payload.len()).min(PAYLOADS - vectors);
+            let count = train_length(rest, most);
+            let start = vectors;
+            for each in &rest[..count] {
+                vectors = self.add_payload(each.payload, start, vectors);
+            }
+            let size = leader.payload.len();
+            self.add_message(&to, (count > 1).then_some(size as u16), start, vectors, socket.mapped);
+            self.counts[self.used - 1] = count as u16;
+            first = first.or(Some(Refused { interface: to.interface, size, segments: count }));
+            rest = &rest[count..];
+        }
+        first
+    }
+
+    /// Adds a payload to the message whose first is at `start`; returns the end of the list.
+    #[inline]
+    fn add_payload(&mut self, payload: &[u8], start: usize, end: usize) -> usize {
+        if end > start {
+            // SAFETY: all entries before `end` were written.
+            let last = unsafe { self.vectors[end - 1].assume_init_mut() };
+            // Payloads that lie one after the other in memory are one to the kernel.
+            if last.iov_base.cast::<u8>().cast_const().wrapping_add(last.iov_len) == payload.as_ptr() {
+                last.iov_len += payload.len();
+                return end;
+            }
+        }
+        self.vectors[end].write(vector_of(payload));
+        end + 1
+    }
+
+    fn add_message(
+        &mut self,
+        to: &Transmit<'_>,
+        segment: Option<u16>,
+        start: usize,
+        end: usize,
+        mapped: bool,
+    ) {
+        // SAFETY: an all-zero `mmsghdr` is a value.
+        let header = self.headers[self.used].write(unsafe { zeroed() });
+        self.messages[self.used].fill(&mut header.msg_hdr, to, segment, mapped);
+        header.msg_hdr.msg_iov = self.vectors[start].as_mut_ptr();
+        header.msg_hdr.msg_iovlen = (end - start) as _;
+        self.used += 1;
+    }
+
+    fn send(&mut self, socket: &Socket) -> io::Result<Sent> {
+        if self.used == 0 {
+            return Ok(Sent::default());
+        }
+        // SAFETY: the first `used` headers were written and point into `self` and the payloads,
+        // which outlive the call.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.socket.as_raw_fd(),
+                self.headers.as_mut_ptr().cast(),
+                self.used as libc::c_uint,
+                0,
+            )
+        };
+        let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+        let counts = &self.counts[..sent];
+        Ok(Sent {
+            datagrams: counts.iter().map(|count| usize::from(*count)).sum(),
+            trains: counts.iter().filter(|count| **count > 1).count(),
+        })
+    }
+}
+
+/// How many datagrams at the start make a train: all to one place, all of one size but the last,
+/// which may be shorter.
+#[inline]
+fn train_length(outgoing: &[Outgoing<'_>], most: usize) -> usize {
+    let Some(leader) = outgoing.first() else { return 0 };
+    let size = leader.payload.len();
+    if size == 0 {
+        return 1;
+    }
+    let most = most.min(TRAIN_BYTES / size).min(outgoing.len());
+    let mut count = 1;
+    while count < most {
+        let next = &outgoing[count];
+        // An empty datagram would vanish at the end of a train.
+        if next.payload.is_empty() || next.payload.len() > size || !next.goes_with(leader) {
+            break;
+        }
+        count += 1;
+        if next.payload.len() < size {
+            break;
+        }
+    }
+    count
+}
+
+/// One message to send, in the memory that its header points at.
+struct Message {
+    name: MaybeUninit<libc::sockaddr_storage>,
+    space: Space<SEND_SPACE>,
+}
+
+impl Message {
+    const fn new() -> Self {
+        Self { name: MaybeUninit::uninit(), space: Space::new() }
+    }
+
+    /// Points a zeroed header at this message's destination and control messages.
+    fn fill(&mut self, header: &mut libc::msghdr, to: &Transmit<'_>, segment: Option<u16>, mapped: bool) {
+        let (name, length) = storage(outward(to.to, mapped));
+        header.msg_name = std::ptr::from_mut(self.name.write(name)).cast();
+        header.msg_namelen = length;
+        let mut control = Writer::new(&mut self.space);
+        match to.to {
+            SocketAddr::V4(_) => push_control_v4(&mut control, to),
+            SocketAddr::V6(_) => push_control_v6(&mut control, to),
+        }
+        if let Some(size) = segment {
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, size);
+        }
+        control.finish(header);
+    }
+}
+
+fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
+    // Packet info overrides the address that the socket is bound to, so it says both.
+    let source = match transmit.source {
+        Some(IpAddr::V4(source)) => u32::from_ne_bytes(source.octets()),
+        _ => 0,
+    };
+    if let Some(interface) = transmit.interface {
+        let info = libc::in_pktinfo {
+            ipi_ifindex: interface.number().cast_signed(),
+            ipi_spec_dst: libc::in_addr { s_addr: source },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        };
+        control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+    }
+    if let Some(hops) = transmit.hop_limit {
+        control.push(libc::IPPROTO_IP, libc::IP_TTL, libc::c_int::from(hops));
+    }
+    if let Some(class) = transmit.traffic_class {
+        control.push(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class));
+    }
+}
+
+fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
+    let source = match transmit.source {
+        Some(IpAddr::V6(source)) => source.octets(),
+        _ => [0; 16],
+    };
+    if let Some(interface) = transmit.interface {
+        let info = libc::in6_pktinfo {
+            ipi6_addr: libc::in6_addr { s6_addr: source },
+            ipi6_ifindex: interface.number() as _,
+        };
+        control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+    }
+    if let Some(hops) = transmit.hop_limit {
+        control.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::c_int::from(hops));
+    }
+    if let Some(class) = transmit.traffic_class {
+        control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class));
+    }
+}
+
+fn vector_of(payload: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(payloads: &[&[u8]], most: usize) -> Vec<usize> {
+        let outgoing: Vec<_> = payloads.iter().map(|payload| Outgoing::new(payload)).collect();
+        let (mut rest, mut lengths) = (&outgoing[..], Vec::new());
+        while !rest.is_empty() {
+            lengths.push(train_length(rest, most));
+            rest = &rest[lengths[lengths.len() - 1]..];
+        }
+        lengths
+    }
+
+    #[test]
+    fn a_train_has_equal_datagrams_and_may_end_with_a_shorter_one() {
+        assert_eq!(lengths(&[b"aaa", b"bbb", b"cc", b"dd", b"eee", b"fff"], 128), [3, 1, 2]);
+    }
+
+    #[test]
+    fn empty_datagrams_go_alone() {
+        assert_eq!(lengths(&[b"", b"", b"a", b"", b"b"], 128), [1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_train_is_no_longer_than_is_allowed() {
+        assert_eq!(lengths(&[b"a"; 10], 4), [4, 4, 2]);
+        assert_eq!(lengths(&[b"a"; 3], 1), [1, 1, 1]);
+        assert_eq!(lengths(&[&[0; 40_000]; 2], 128), [1, 1]);
+    }
+
+    #[test]
+    fn a_train_goes_to_one_place() {
+        let to = "239.1.2.3:7000".parse().unwrap();
+        let outgoing =
+            [Outgoing::new(b"a"), Outgoing::new(b"b").to(to), Outgoing::new(b"c").to(to).hop_limit(4)];
+        assert_eq!(train_length(&outgoing, 128), 1);
+        assert_eq!(train_length(&outgoing[1..], 128), 1);
+    }
+}
