@@ -44,9 +44,12 @@ impl Space {
         }
     }
 
-    /// Writes what a datagram that is sent must be accompanied by; returns its length.
+    /// Writes what a datagram to one host must be accompanied by; returns its length. For
+    /// multicast the socket says by which interface it leaves.
     pub(crate) fn write(&mut self, transmit: &Transmit<'_>) -> u32 {
-        let Some(interface) = transmit.interface else { return 0 };
+        let Some(interface) = transmit.interface.filter(|_| !transmit.to.ip().is_multicast()) else {
+            return 0;
+        };
         let index = interface.number().to_ne_bytes();
         match (transmit.to.ip(), transmit.source) {
             (IpAddr::V4(_), source) => {
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_interface_to_leave_by_is_written() {
-        for (to, source) in [("239.1.2.3:5", None), ("[ff15::1]:5", Some("fe80::1".parse().unwrap()))] {
+        for (to, source) in [("10.1.2.3:5", None), ("[fe80::2]:5", Some("fe80::1".parse().unwrap()))] {
             let transmit = Transmit {
                 payload: b"",
                 to: to.parse().unwrap(),

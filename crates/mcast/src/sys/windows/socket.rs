@@ -1,8 +1,8 @@
 //! A UDP socket for multicast on Windows.
 //!
 //! Windows delivers a group's datagrams only to sockets that joined it on the interface of
-//! arrival. It binds no socket to a group, and has no way to send with a hop limit of its own
-//! datagram by datagram: that takes an option of the whole socket, set under a lock.
+//! arrival. It binds no socket to a group. The interface and the hop limit of what is sent are
+//! options of the whole socket, set under a lock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
@@ -17,13 +17,13 @@ use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use windows_sys::Win32::Networking::WinSock::{
     GROUP_REQ, GROUP_SOURCE_REQ, IN_ADDR, IN_ADDR_0, IN6_ADDR, IN6_ADDR_0, IP_ADD_MEMBERSHIP,
-    IP_DONTFRAGMENT, IP_DROP_MEMBERSHIP, IP_MREQ, IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_PKTINFO,
-    IP_RECVTOS, IP_RECVTTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, IPV6_DONTFRAG,
-    IPV6_DROP_MEMBERSHIP, IPV6_HOPLIMIT, IPV6_MREQ, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_PKTINFO,
-    IPV6_RECVTCLASS, MCAST_BLOCK_SOURCE, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_GROUP,
-    MCAST_LEAVE_SOURCE_GROUP, MCAST_UNBLOCK_SOURCE, MSG_TRUNC, SIO_UDP_CONNRESET, SIO_UDP_NETRESET,
-    SOCKADDR_STORAGE, SOCKET, WSABUF, WSAECONNRESET, WSAEINVAL, WSAEMSGSIZE, WSAENETRESET, WSAENETUNREACH,
-    WSAENOPROTOOPT, WSAIoctl, WSAMSG, WSASendMsg, setsockopt,
+    IP_DONTFRAGMENT, IP_DROP_MEMBERSHIP, IP_MREQ, IP_MULTICAST_IF, IP_MULTICAST_LOOP, IP_MULTICAST_TTL,
+    IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, IPV6_DONTFRAG,
+    IPV6_DROP_MEMBERSHIP, IPV6_HOPLIMIT, IPV6_MREQ, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_IF,
+    IPV6_MULTICAST_LOOP, IPV6_PKTINFO, IPV6_RECVTCLASS, MCAST_BLOCK_SOURCE, MCAST_JOIN_GROUP,
+    MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP, MCAST_UNBLOCK_SOURCE, MSG_TRUNC,
+    SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SOCKADDR_STORAGE, SOCKET, WSABUF, WSAECONNRESET, WSAEINVAL,
+    WSAEMSGSIZE, WSAENETRESET, WSAENETUNREACH, WSAENOPROTOOPT, WSAIoctl, WSAMSG, WSASendMsg, setsockopt,
 };
 
 use super::control::Space;
@@ -41,20 +41,22 @@ const SEND_AT_ONCE: usize = 32;
 pub(crate) struct Socket {
     socket: socket2::Socket,
     family: Family,
-    hop_limit: Mutex<HopLimit>,
+    outgoing: Mutex<Outgoing>,
     /// What is joined: a filter is changed by its difference from the one before.
     joined: Mutex<HashMap<(Group, InterfaceIndex), SourceFilter>>,
     /// Keeps groups joined on the loopback interface, without which nothing can be sent there.
     listener: Mutex<Option<Box<Self>>>,
 }
 
-/// The hop limit of multicast that is sent.
+/// What the socket's options say about multicast that is sent.
 #[derive(Debug)]
-struct HopLimit {
-    /// What the socket is to have.
-    wanted: u8,
-    /// What is set now.
-    set: u8,
+struct Outgoing {
+    /// The hop limit that the socket is to have.
+    hop_limit: u8,
+    /// The hop limit that is set now.
+    hop_limit_set: u8,
+    /// The interface that is set now; `None` for the route's.
+    interface_set: Option<InterfaceIndex>,
 }
 
 impl Socket {
@@ -72,7 +74,7 @@ impl Socket {
         let socket = Self {
             socket,
             family,
-            hop_limit: Mutex::new(HopLimit { wanted: 1, set: 1 }),
+            outgoing: Mutex::new(Outgoing { hop_limit: 1, hop_limit_set: 1, interface_set: None }),
             joined: Mutex::default(),
             listener: Mutex::default(),
         };
@@ -278,9 +280,9 @@ impl Socket {
 
     /// The hop limit of multicast that is sent.
     pub(crate) fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
-        let mut hop_limit = self.hop_limit();
-        hop_limit.wanted = hops;
-        self.use_hop_limit(&mut hop_limit, hops)
+        let mut outgoing = self.outgoing();
+        outgoing.hop_limit = hops;
+        self.use_hop_limit(&mut outgoing, hops)
     }
 
     /// The traffic class of what is sent. Windows takes the option and ignores it, so any but 0
@@ -420,9 +422,10 @@ impl Socket {
         let Ok(group) = Group::new(transmit.to.ip()) else {
             return self.send_message(transmit);
         };
-        let mut hop_limit = self.hop_limit();
-        let hops = transmit.hop_limit.unwrap_or(hop_limit.wanted);
-        self.use_hop_limit(&mut hop_limit, hops)?;
+        let mut outgoing = self.outgoing();
+        self.use_interface(&mut outgoing, transmit.interface)?;
+        let hops = transmit.hop_limit.unwrap_or(outgoing.hop_limit);
+        self.use_hop_limit(&mut outgoing, hops)?;
         match self.send_message(transmit) {
             Err(error) if error.raw_os_error() == Some(WSAENETUNREACH) => match transmit.interface {
                 Some(interface) if self.listen_on_loopback(group, interface)? => self.send_message(transmit),
@@ -500,20 +503,42 @@ impl Socket {
         Ok(true)
     }
 
-    fn use_hop_limit(&self, hop_limit: &mut HopLimit, hops: u8) -> io::Result<()> {
-        if hop_limit.set == hops {
+    /// Sets the interface that multicast leaves by, unless it is set. Packet info would name it
+    /// for each datagram, but Wine ignores that silently.
+    fn use_interface(&self, outgoing: &mut Outgoing, interface: Option<InterfaceIndex>) -> io::Result<()> {
+        if outgoing.interface_set == interface {
+            return Ok(());
+        }
+        // Zero gives it back to the route.
+        let index = interface.map_or(0, InterfaceIndex::number);
+        match self.family {
+            // The index in network order stands for the interface; Wine knows addresses only.
+            Family::V4 => match (self.set(IPPROTO_IP, IP_MULTICAST_IF, index.to_be()), interface) {
+                (Err(error), Some(interface)) if error.raw_os_error() == Some(WSAEINVAL) => {
+                    self.set(IPPROTO_IP, IP_MULTICAST_IF, in_addr(address_of(interface)?))?;
+                }
+                (result, _) => result?,
+            },
+            Family::V6 => self.set(IPPROTO_IPV6, IPV6_MULTICAST_IF, index)?,
+        }
+        outgoing.interface_set = interface;
+        Ok(())
+    }
+
+    fn use_hop_limit(&self, outgoing: &mut Outgoing, hops: u8) -> io::Result<()> {
+        if outgoing.hop_limit_set == hops {
             return Ok(());
         }
         match self.family {
             Family::V4 => self.set(IPPROTO_IP, IP_MULTICAST_TTL, u32::from(hops))?,
             Family::V6 => self.set(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, u32::from(hops))?,
         }
-        hop_limit.set = hops;
+        outgoing.hop_limit_set = hops;
         Ok(())
     }
 
-    fn hop_limit(&self) -> MutexGuard<'_, HopLimit> {
-        self.hop_limit.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn joined(&self) -> MutexGuard<'_, HashMap<(Group, InterfaceIndex), SourceFilter>> {
