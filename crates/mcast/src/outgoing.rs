@@ -59,10 +59,4 @@ impl<'a> Outgoing<'a> {
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
-
-    /// Whether both go to the same place in the same way.
-    pub(crate) fn goes_with(&self, other: &Self) -> bool {
-        (self.to, self.interface, self.hop_limit, self.traffic_class)
-            == (other.to, other.interface, other.hop_limit, other.traffic_class)
-    }
 }

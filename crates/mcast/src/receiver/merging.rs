@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     Single = 0,
     /// A buffer may hold several.
     Merging = 1,
-    /// No longer, but what was merged before may still be there.
+    /// No longer wanted, but what was merged before may still be there.
     Leaving = 2,
 }
 
@@ -64,13 +64,6 @@ impl Merging {
             self.ever.store(true, Ordering::Relaxed);
         }
         self.phase.store(phase as u8, Ordering::Release);
-    }
-
-    /// What was merged is all handed out.
-    pub(crate) fn has_left(&self) {
-        let (leaving, single) = (Phase::Leaving as u8, Phase::Single as u8);
-        // Another thread may have gone into merging again.
-        let _ = self.phase.compare_exchange(leaving, single, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The phase that a receive into buffers of so many bytes needs to go into first, if another.

@@ -402,12 +402,31 @@ impl Receiver {
     #[cold]
     fn change_merging(&self, phase: Phase) -> Result<()> {
         let mut sockets = self.sockets_mut();
-        let can = sockets
-            .set_merging(phase == Phase::Merging)
-            .map_err(|error| Error::os(Operation::Receive, error))?;
+        // The size of merged datagrams is told only while merging is on, so that it must stay on
+        // for what is merged already.
+        let can = phase == Phase::Leaving
+            || sockets.set_merging(true).map_err(|error| Error::os(Operation::Receive, error))?;
         match can {
             true => self.merging.enter(phase),
             false => self.merging.forbid(),
+        }
+        Ok(())
+    }
+
+    /// Ends merging, now that nothing seems to be there, unless something has come meanwhile.
+    #[cold]
+    fn end_merging(&self) -> Result<()> {
+        let failed = |error| Error::os(Operation::Receive, error);
+        let mut sockets = self.sockets_mut();
+        if self.merging.phase() != Phase::Leaving {
+            return Ok(());
+        }
+        sockets.set_merging(false).map_err(failed)?;
+        let mut ready = Ready::new();
+        self.poller.ready(READY_AT_ONCE, &mut ready).map_err(failed)?;
+        match ready.sockets().is_empty() {
+            true => self.merging.enter(Phase::Single),
+            false => _ = sockets.set_merging(true).map_err(failed)?,
         }
         Ok(())
     }
@@ -439,10 +458,7 @@ impl Receiver {
             // What is held here must show in the descriptor.
             return self.poller.wake().map_err(|error| Error::os(Operation::Receive, error));
         }
-        if !arrived {
-            self.merging.has_left();
-        }
-        Ok(())
+        if arrived { Ok(()) } else { self.end_merging() }
     }
 
     fn has_leftover(&self) -> bool {

@@ -14,6 +14,12 @@ both_families!(
     a_kept_datagram_survives,
     threads_share_a_receiver_and_each_datagram_goes_to_one,
     sources_and_sinks_are_objects,
+    trains_arrive_as_the_datagrams_they_hold,
+    merged_and_single_receives_may_be_mixed,
+    datagrams_over_the_mtu_go_alone,
+    mixed_sizes_groups_and_interfaces_go_in_one_batch,
+    without_merging_and_segmentation_the_same_comes,
+    a_small_batch_never_cuts_a_merged_buffer,
 );
 
 fn payloads(count: u16) -> Vec<Vec<u8>> {
@@ -137,4 +143,142 @@ fn sources_and_sinks_are_objects(net: &Net) {
     }
     assert_eq!(came, [b"x", b"y"]);
     assert!(!source.is_at_end());
+}
+
+/// Equal datagrams, numbered, so that they make trains.
+fn equal(count: u32, size: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|number| [&number.to_be_bytes()[..], &vec![7; size - 4]].concat()).collect()
+}
+
+fn receive(receiver: &mcast::Receiver, batch: &mut Batch, count: usize) -> Vec<Vec<u8>> {
+    let mut came = Vec::new();
+    while came.len() < count {
+        assert!(receiver.recv_batch_timeout(batch, PATIENCE).unwrap() > 0, "{} of {count} came", came.len());
+        came.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
+    }
+    came
+}
+
+fn trains_arrive_as_the_datagrams_they_hold(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let mut batch = Batch::new(32, 65_536);
+    // Merging begins with the first receive that can have it.
+    assert_eq!(receiver.try_recv_batch(&mut batch).unwrap(), 0);
+    let mut sent = equal(1000, 100);
+    sent.push(vec![1; 50]);
+    send_all(net, &sent);
+    assert!(receive(&receiver, &mut batch, sent.len()) == sent);
+
+    let statistics = receiver.statistics();
+    assert_eq!(statistics.received, 1001);
+    assert!(statistics.merged >= 8 && statistics.calls < 100, "{statistics:?}");
+    assert!(
+        matches!(statistics.dropped, mcast::Drops::AtLeast(0) | mcast::Drops::About(0)),
+        "{statistics:?}"
+    );
+    let last = batch.iter().last().unwrap();
+    assert_eq!((last.length, last.truncated, last.arrival().group), (50, false, net.group(1)));
+}
+
+fn merged_and_single_receives_may_be_mixed(net: &Net) {
+    let memberships = [net.on("eth0", net.group(1)), net.on("eth0", net.group(2))];
+    for memberships in [&memberships[..1], &memberships[..]] {
+        let receiver = net.joined(memberships);
+        let (mut large, mut small) = (Batch::new(4, 65_536), Batch::new(3, 200));
+        let mut buffer = [0; 200];
+        assert_eq!(receiver.try_recv_batch(&mut large).unwrap(), 0);
+        let sent = equal(3000, 100);
+        send_all(net, &sent);
+
+        let mut came = Vec::new();
+        for round in 0_u32.. {
+            if came.len() == sent.len() {
+                break;
+            }
+            match round % 5 {
+                0 if round % 50 == 0 => {
+                    receiver.recv_batch_timeout(&mut large, PATIENCE).unwrap();
+                    came.extend(large.iter().map(|datagram| datagram.payload().to_vec()));
+                }
+                1 => {
+                    receiver.recv_batch_timeout(&mut small, PATIENCE).unwrap();
+                    came.extend(small.iter().map(|datagram| datagram.payload().to_vec()));
+                }
+                _ => {
+                    let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+                    assert_eq!((datagram.length, datagram.truncated), (100, false));
+                    came.push(datagram.payload().to_vec());
+                }
+            }
+        }
+        assert!(came == sent);
+        assert!(receiver.try_recv(&mut buffer).unwrap().is_none());
+    }
+}
+
+fn datagrams_over_the_mtu_go_alone(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let mut batch = Batch::new(32, 65_536);
+    let sent = equal(20, 4000);
+    send_all(net, &sent);
+    assert!(receive(&receiver, &mut batch, 20) == sent);
+}
+
+fn mixed_sizes_groups_and_interfaces_go_in_one_batch(net: &Net) {
+    let memberships = [1, 2].map(|number| mcast::Membership::new(net.group(number)));
+    let receiver = net.joined(&memberships);
+    let (eth0, eth1) = (net.index(&net.sender, "eth0"), net.index(&net.sender, "eth1"));
+    let payloads: Vec<_> =
+        (0..600_u32).map(|n| [&n.to_be_bytes()[..], &vec![1; (n / 50 * 100) as usize]].concat()).collect();
+    let outgoing: Vec<_> = payloads
+        .iter()
+        .enumerate()
+        .map(|(n, payload)| {
+            Outgoing::new(payload).to(net.group(1 + n as u16 / 7 % 2)).by(if n / 20 % 2 == 0 {
+                eth0
+            } else {
+                eth1
+            })
+        })
+        .collect();
+    net.send_with(|builder| builder, |sender| assert_eq!(sender.send_batch(&outgoing).unwrap(), 600));
+
+    let mut came = receive(&receiver, &mut Batch::new(64, 65_536), 600);
+    came.sort();
+    assert!(came == payloads);
+}
+
+fn without_merging_and_segmentation_the_same_comes(net: &Net) {
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).merging(false));
+    let mut batch = Batch::new(32, 65_536);
+    assert_eq!(receiver.try_recv_batch(&mut batch).unwrap(), 0);
+    let sent = equal(500, 100);
+    let statistics = net.send_with(
+        |builder| {
+            builder
+                .interface(InterfaceSelector::Name("eth0".into()))
+                .to(net.group(1).into())
+                .segmentation(false)
+        },
+        |sender| {
+            let outgoing: Vec<_> = sent.iter().map(|payload| Outgoing::new(payload)).collect();
+            assert_eq!(sender.send_batch(&outgoing).unwrap(), 500);
+            assert_eq!(sender.segments_at_once(net.family).unwrap(), 1);
+            sender.statistics()
+        },
+    );
+    assert_eq!((statistics.datagrams, statistics.trains), (500, 0));
+    assert!(receive(&receiver, &mut batch, 500) == sent);
+    assert_eq!(receiver.statistics().merged, 0);
+}
+
+fn a_small_batch_never_cuts_a_merged_buffer(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let mut small = Batch::new(8, 128);
+    assert_eq!(receiver.try_recv_batch(&mut small).unwrap(), 0);
+    let sent = equal(300, 100);
+    send_all(net, &sent);
+    assert!(receive(&receiver, &mut small, 300) == sent);
+    assert_eq!(receiver.statistics().truncated, 0);
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
-use crate::batch::Buffer;
+pub(crate) use crate::sys::plain::ReceiveSlots;
 use crate::sys::{Received, Transmit};
 
 /// There is none: opening it is refused.
@@ -115,24 +115,8 @@ impl Socket {
         match *self {}
     }
 
-    pub(crate) fn receive_many(
-        &self,
-        _slots: &mut ReceiveSlots,
-        _buffers: &mut [Buffer],
-    ) -> io::Result<usize> {
-        match *self {}
-    }
-
     pub(crate) fn send(&self, _transmit: &Transmit<'_>) -> io::Result<()> {
         match *self {}
-    }
-
-    pub(crate) fn send_many(&self, _transmits: &mut dyn Iterator<Item = Transmit<'_>>) -> io::Result<usize> {
-        match *self {}
-    }
-
-    pub(crate) const fn sends_at_once() -> usize {
-        1
     }
 }
 
@@ -140,19 +124,5 @@ impl Socket {
 impl std::os::fd::AsFd for Socket {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         match *self {}
-    }
-}
-
-/// Memory for what nobody receives.
-#[derive(Debug)]
-pub(crate) struct ReceiveSlots(());
-
-impl ReceiveSlots {
-    pub(crate) fn new(_count: usize) -> Self {
-        Self(())
-    }
-
-    pub(crate) fn received(&self, _index: usize) -> io::Result<Received> {
-        super::unsupported()
     }
 }

@@ -1,0 +1,139 @@
+//! Sending.
+
+use std::io;
+use std::mem::zeroed;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
+
+use mcast_group::{Family, Group, InterfaceIndex};
+use socket2::SockAddr;
+
+use super::control::SEND_SPACE;
+use super::layout::is_scoped;
+use super::os;
+use super::socket::Socket;
+use crate::interface::Interface;
+use crate::sys::Transmit;
+use crate::sys::cmsg::{Space, Writer};
+
+impl Socket {
+    /// Sends one datagram.
+    pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if !transmit.to.ip().is_multicast() {
+            return self.send_to_one(transmit);
+        }
+        match self.family {
+            Family::V4 => {
+                let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+                self.use_interface(&mut outgoing, transmit.interface)?;
+                let hop_limit = transmit.hop_limit.unwrap_or(outgoing.hop_limit);
+                self.use_hop_limit(&mut outgoing, hop_limit)?;
+                self.send_message(transmit)
+            }
+            Family::V6 => self.send_message(transmit),
+        }
+    }
+
+    /// Sends to a single host.
+    ///
+    /// A socket that is bound to a group would send from the group's address, so another sends in
+    /// its place: bound to the interface's address and the same port, and connected, so that
+    /// nothing of what others send to that port goes astray.
+    fn send_to_one(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let Some(interface) = transmit.interface.filter(|_| self.bound_to_group) else {
+            return self.send_message(transmit);
+        };
+        let source = match transmit.source {
+            Some(source) => source,
+            None => source_towards(transmit.to.ip(), interface)?,
+        };
+        let substitute = Self::open(self.family)?;
+        substitute.share_port()?;
+        let port = self.local_address()?.port();
+        substitute.bind(scoped(SocketAddr::new(source, port), Some(interface)))?;
+        os::leave_by(&substitute.socket, self.family, interface)?;
+        substitute.socket.connect(&SockAddr::from(scoped(transmit.to, Some(interface))))?;
+        substitute.socket.send(transmit.payload).map(|_| ())
+    }
+
+    fn send_message(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let to = SockAddr::from(scoped(transmit.to, transmit.interface));
+        let mut vector = libc::iovec {
+            iov_base: transmit.payload.as_ptr().cast_mut().cast(),
+            iov_len: transmit.payload.len(),
+        };
+        // SAFETY: `msghdr` is plain data, for which zeroes are a value.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_namelen = to.len();
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        let mut space = Space::<SEND_SPACE>::new();
+        let mut control = Writer::new(&mut space);
+        match self.family {
+            Family::V4 => push_control_v4(&mut control, transmit),
+            Family::V6 => push_control_v6(&mut control, transmit),
+        }
+        control.finish(&mut header);
+        // SAFETY: every pointer of the header is to memory that outlives the call.
+        match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Interface and hop limit are the socket's: see [`Socket::send`].
+fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
+    if let Some(class) = transmit.traffic_class {
+        control.push(libc::IPPROTO_IP, libc::IP_TOS, os::TrafficClassV4::from(class));
+    }
+}
+
+fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
+    let source = match transmit.source {
+        Some(IpAddr::V6(source)) => source.octets(),
+        _ => [0; 16],
+    };
+    if let Some(interface) = transmit.interface {
+        let info = libc::in6_pktinfo {
+            ipi6_addr: libc::in6_addr { s6_addr: source },
+            ipi6_ifindex: interface.number(),
+        };
+        control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+    }
+    if let Some(hops) = transmit.hop_limit {
+        control.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, libc::c_int::from(hops));
+    }
+    if let Some(class) = transmit.traffic_class {
+        control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class));
+    }
+}
+
+/// The address of an interface that a datagram to this host is best sent from: one of its
+/// network, or else the first that is ready.
+fn source_towards(to: IpAddr, interface: InterfaceIndex) -> io::Result<IpAddr> {
+    let interfaces = super::interface::list()?;
+    let addresses = interfaces.iter().find(|each| each.index == interface).map(Interface::usable_addresses);
+    let mut candidates =
+        addresses.into_iter().flatten().filter(|each| each.address.is_ipv4() == to.is_ipv4());
+    let first = candidates.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let best = std::iter::once(first).chain(candidates).find(|each| each.contains(to)).unwrap_or(first);
+    Ok(best.address)
+}
+
+/// The address with its interface, where it has a meaning on one link only.
+fn scoped(address: SocketAddr, interface: Option<InterfaceIndex>) -> SocketAddr {
+    match (address, interface) {
+        (SocketAddr::V6(address), Some(interface))
+            if address.scope_id() == 0 && needs_scope(*address.ip()) =>
+        {
+            SocketAddrV6::new(*address.ip(), address.port(), address.flowinfo(), interface.number()).into()
+        }
+        _ => address,
+    }
+}
+
+fn needs_scope(address: Ipv6Addr) -> bool {
+    address.is_unicast_link_local() || Group::new(address.into()).is_ok_and(is_scoped)
+}
