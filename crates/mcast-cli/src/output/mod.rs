@@ -7,6 +7,7 @@ mod palette;
 mod table;
 mod text;
 mod time;
+mod wrap;
 
 pub(crate) use json::{Payload, as_text, write_json};
 pub(crate) use names::InterfaceNames;
@@ -15,3 +16,4 @@ pub(crate) use palette::Palette;
 pub(crate) use table::{Cell, Table};
 pub(crate) use text::SafeText;
 pub(crate) use time::{clock_time, rfc3339};
+pub(crate) use wrap::wrap;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::event::Event;
 use crate::console::{Console, Output};
-use crate::output::{Palette, write_json};
+use crate::output::{Palette, wrap, write_json};
 
 /// The widest line of text.
 const WIDTH: usize = 84;
@@ -208,22 +208,6 @@ impl Form {
     }
 }
 
-/// Breaks a text at spaces into lines of at most so many characters.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 /// The text with lines drawn in ASCII.
 fn ascii(text: &str) -> String {
     let plain = |character| match character {
@@ -244,13 +228,6 @@ fn seconds(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_broken_at_spaces() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("incomprehensibilities", 7), ["incomprehensibilities"]);
-        assert_eq!(wrap("", 7), [""]);
-    }
 
     #[test]
     fn pictures_can_be_had_in_ascii() {

@@ -1,0 +1,53 @@
+//! The networks that come with mcast.
+
+use std::io::Write;
+
+use mcast_lab::Topology;
+use mcast_lab::topology::SHIPPED;
+use serde::Serialize;
+
+use super::failure::failed;
+use super::source::{names, shipped};
+use super::{List, Show};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::output::{wrap, write_json};
+
+/// The widest line of a description.
+const WIDTH: usize = 84;
+
+/// A network for machines.
+#[derive(Serialize)]
+struct Described<'a> {
+    name: &'a str,
+    description: &'a str,
+    hosts: Vec<&'a str>,
+}
+
+pub(in super::super) fn list(list: &List, console: &Console) -> anyhow::Result<Outcome> {
+    let mut output = console.output();
+    let (heading, dim) = (console.palette().heading, console.palette().dim);
+    for (name, text) in SHIPPED {
+        let topology = Topology::parse(text).map_err(failed)?;
+        let (description, hosts) = (topology.description(), topology.hosts().collect::<Vec<_>>());
+        if list.json {
+            write_json(&mut output, &Described { name, description, hosts })?;
+            continue;
+        }
+        writeln!(output, "{heading}{name}{heading:#}  {dim}{}{dim:#}", hosts.join(", "))?;
+        wrap(description, WIDTH).iter().try_for_each(|line| writeln!(output, "  {line}"))?;
+    }
+    output.flush()?;
+    Ok(Outcome::Yes)
+}
+
+pub(in super::super) fn show(show: &Show, console: &Console) -> anyhow::Result<Outcome> {
+    let Some(text) = shipped(&show.name) else {
+        let unknown = Failure::usage(format!("no network called '{}' comes with mcast", show.name));
+        return Err(unknown.remedy(format!("they are called {}", names())).into());
+    };
+    let mut output = console.output();
+    output.write_all(text.as_bytes())?;
+    output.flush()?;
+    Ok(Outcome::Yes)
+}

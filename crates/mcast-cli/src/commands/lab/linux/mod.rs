@@ -1,0 +1,29 @@
+//! Labs, where there are any.
+
+mod failure;
+mod list;
+mod printer;
+mod run;
+mod shell;
+mod source;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::{List, Run, Shell, Show};
+
+pub(super) use list::{list, show};
+pub(super) use run::run;
+pub(super) use shell::shell;
+
+/// `PATH` for programs in a lab: there `mcast` is this very program.
+fn path() -> anyhow::Result<OsString> {
+    let program = env::current_exe().context("cannot tell where this program lies")?;
+    let own = program.parent().map(PathBuf::from).into_iter();
+    let others = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(own.chain(env::split_paths(&others)))
+        .context("the directory that this program lies in cannot be named in PATH")
+}

@@ -1,0 +1,264 @@
+//! What the programs of a network write, each line with its host's name before it, and how they end.
+
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant, SystemTime};
+
+use anstyle::Style;
+use mcast_lab::topology::{Event, Stream};
+use mcast_lab::{BadLink, Program, Topology};
+use serde::Serialize;
+
+use crate::console::{Console, Output};
+use crate::output::{Palette, Payload, count_of, rfc3339, seconds, write_json};
+
+/// Prints what happens in a network.
+pub(super) struct Printer<'a> {
+    console: &'a Console,
+    output: Output,
+    programs: &'a [Program],
+    description: &'a str,
+    /// The hosts in their order, which gives them their colours.
+    hosts: Vec<&'a str>,
+    width: usize,
+    json: bool,
+    begun: Instant,
+    /// Whether everything has been asked to end.
+    stopping: bool,
+    ends: Vec<End>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// It has not ended yet.
+    Open,
+    Ended {
+        status: ExitStatus,
+        as_expected: bool,
+        after: Duration,
+    },
+    Stopped {
+        after: Duration,
+    },
+    Skipped,
+}
+
+/// An event for machines.
+#[derive(Serialize)]
+struct Object<'a> {
+    time: String,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<&'a str>,
+    #[serde(flatten)]
+    detail: Detail<'a>,
+}
+
+/// What an event has besides.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Detail<'a> {
+    Nothing {},
+    Command {
+        command: &'a str,
+    },
+    Line {
+        stream: &'static str,
+        #[serde(flatten)]
+        payload: Payload<'a>,
+    },
+    Ended {
+        status: Option<i32>,
+        signal: Option<i32>,
+        as_expected: bool,
+    },
+}
+
+impl<'a> Printer<'a> {
+    pub(super) fn new(topology: &'a Topology, json: bool, console: &'a Console) -> Self {
+        let hosts: Vec<&str> = topology.hosts().collect();
+        Self {
+            console,
+            output: console.output(),
+            programs: topology.programs(),
+            description: topology.description(),
+            width: hosts.iter().map(|host| host.chars().count()).max().unwrap_or(0),
+            hosts,
+            json,
+            begun: Instant::now(),
+            stopping: false,
+            ends: vec![End::Open; topology.programs().len()],
+        }
+    }
+
+    /// Says what is run.
+    pub(super) fn begin(&mut self, name: &str) -> io::Result<()> {
+        let heading = self.console.palette_for_notes().heading;
+        self.console.note(format_args!("{heading}{name}{heading:#}  {}", self.description));
+        Ok(())
+    }
+
+    /// Everything has been asked to end: that it does is nobody's fault from now on.
+    pub(super) fn stopping(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Tells an event.
+    pub(super) fn tell(&mut self, event: &Event) -> io::Result<()> {
+        self.remember(event);
+        if self.json { self.tell_machines(event) } else { self.tell_people(event) }
+    }
+
+    fn remember(&mut self, event: &Event) {
+        let (program, end) = match event {
+            Event::Ended { program, status, as_expected } => {
+                let (after, as_expected) = (self.begun.elapsed(), *as_expected);
+                match self.stopping && !as_expected {
+                    true => (*program, End::Stopped { after }),
+                    false => (*program, End::Ended { status: *status, as_expected, after }),
+                }
+            }
+            Event::Skipped { program } => (*program, End::Skipped),
+            _ => return,
+        };
+        self.ends[program] = end;
+    }
+
+    fn tell_people(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Started { program } => {
+                let palette = self.console.palette_for_notes();
+                let (prefix, dim) = (self.prefix(*program, palette), palette.dim);
+                self.console.note(format_args!("{prefix}{dim}$ {}{dim:#}", self.programs[*program].command));
+            }
+            Event::Line { program, stream: Stream::Output, line } => {
+                let prefix = self.prefix(*program, self.console.palette());
+                self.output.write_all(prefix.as_bytes())?;
+                self.output.write_all(line)?;
+                self.output.write_all(b"\n")?;
+                self.output.flush()?;
+            }
+            Event::Line { program, stream: Stream::Error, line } => {
+                let prefix = self.prefix(*program, self.console.palette_for_notes());
+                // In one piece, so that nobody else's line comes in between.
+                let line = [prefix.as_bytes(), line, b"\n"].concat();
+                io::stderr().lock().write_all(&line)?;
+            }
+            Event::TimeLimit => self.console.warn("the time is over; what still runs is stopped"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn tell_machines(&mut self, event: &Event) -> io::Result<()> {
+        let (name, program, detail) = match event {
+            Event::Started { program } => {
+                let command = &self.programs[*program].command;
+                ("started", Some(*program), Detail::Command { command })
+            }
+            Event::Ready { program } => ("ready", Some(*program), Detail::Nothing {}),
+            Event::Line { program, stream, line } => {
+                let stream = if *stream == Stream::Output { "output" } else { "error" };
+                ("line", Some(*program), Detail::Line { stream, payload: Payload::new(line) })
+            }
+            Event::Ended { program, status, as_expected } => {
+                let (status, signal) = (status.code(), status.signal());
+                ("ended", Some(*program), Detail::Ended { status, signal, as_expected: *as_expected })
+            }
+            Event::Skipped { program } => ("skipped", Some(*program), Detail::Nothing {}),
+            Event::TimeLimit => ("time_limit", None, Detail::Nothing {}),
+            _ => return Ok(()),
+        };
+        let program = program.map(|program| &self.programs[program]);
+        let object = Object {
+            time: rfc3339(SystemTime::now()),
+            event: name,
+            host: program.map(|program| program.host.as_str()),
+            program: program.map(|program| program.name.as_str()),
+            detail,
+        };
+        write_json(&mut self.output, &object)?;
+        self.output.flush()
+    }
+
+    /// Reports how the programs ended, and what the bad links did.
+    pub(super) fn end(&mut self, links: &[BadLink]) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let palette = self.console.palette_for_notes();
+        for (number, end) in self.ends.iter().enumerate() {
+            let (style, mark, what) = end.in_words(&self.programs[number], palette);
+            let (prefix, dim) = (self.prefix(number, palette), palette.dim);
+            let command = &self.programs[number].command;
+            self.console.note(format_args!("{prefix}{style}{mark} {what}{style:#}  {dim}{command}{dim:#}"));
+        }
+        for link in links {
+            let seen = link.statistics();
+            self.console.note(format_args!(
+                "bad link: {}, {} lost, {} duplicated, {} reordered",
+                count_of(seen.datagrams, "datagram"),
+                seen.lost,
+                seen.duplicated,
+                seen.reordered,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the bad links lost nothing but what they were told to lose; says so if not.
+    pub(super) fn links_kept_up(&self, links: &[BadLink]) -> bool {
+        let overruns: u64 = links.iter().map(|link| link.statistics().overruns).sum();
+        if overruns > 0 {
+            let frames = count_of(overruns, "frame");
+            self.console
+                .warn(format_args!("a bad link could not keep up and lost {frames} of its own accord"));
+            self.console.help("send less, or send more slowly (`mcast send --rate`)");
+        }
+        overruns == 0
+    }
+
+    /// The name of a program's host, to begin a line with.
+    fn prefix(&self, program: usize, palette: &Palette) -> String {
+        let host = self.programs[program].host.as_str();
+        let number = self.hosts.iter().position(|name| *name == host).unwrap_or(0);
+        let (colour, dim, width) = (palette.of_number(number), palette.dim, self.width);
+        format!("{colour}{host:width$}{colour:#} {dim}|{dim:#} ")
+    }
+}
+
+impl End {
+    /// A mark, and how it ended.
+    fn in_words(self, program: &Program, palette: &Palette) -> (Style, &'static str, String) {
+        let (good, bad) = ((palette.good, "✓"), (palette.bad, "✗"));
+        let ((style, mark), words) = match self {
+            Self::Stopped { after } => ((palette.warning, "-"), format!("stopped after {}", seconds(after))),
+            Self::Open => (bad, "did not end".to_owned()),
+            Self::Skipped => (bad, "not started: what it waits for did not happen".to_owned()),
+            Self::Ended { status, as_expected, after } => {
+                let after = seconds(after);
+                let expected = status.code() == Some(program.expect);
+                match (as_expected, expected, program.expect) {
+                    (true, true, 0) => (good, format!("exit 0 after {after}")),
+                    (true, true, status) => (good, format!("exit {status}, as expected, after {after}")),
+                    (true, false, _) => (good, format!("stopped after {after}")),
+                    (false, ..) => (bad, format!("{} after {after}", unexpected(status, program.expect))),
+                }
+            }
+        };
+        (style, mark, words)
+    }
+}
+
+fn unexpected(status: ExitStatus, expect: i32) -> String {
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("{how} where {expect} was expected,")
+}

@@ -1,0 +1,84 @@
+//! A shell, or a command, on one host of a network.
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use mcast_lab::{Command, Host, Topology};
+use signal_hook::consts::{SIGINT, SIGQUIT};
+
+use super::failure::failed;
+use super::{Shell, path, source};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+
+pub(in super::super) fn shell(shell: &Shell, console: &Console) -> anyhow::Result<Outcome> {
+    let topology = source::topology(&shell.topology)?;
+    check_host(&topology, shell)?;
+    let network = topology.build().map_err(failed)?;
+    let host = network.host(&shell.host).with_context(|| format!("'{}' was not made", shell.host))?;
+    let mut command = command(host, shell, console)?;
+    command.env("PATH", path()?).env("MCAST_LAB_HOST", &shell.host);
+    leave_interrupts_to_the_command()?;
+    if shell.command.is_empty() {
+        greet(&topology, host, console)?;
+    }
+    let status = command.status().map_err(failed)?;
+    Ok(Outcome::Handed(status_byte(status)))
+}
+
+fn check_host(topology: &Topology, shell: &Shell) -> anyhow::Result<()> {
+    let hosts: Vec<&str> = topology.hosts().collect();
+    if hosts.contains(&shell.host.as_str()) {
+        return Ok(());
+    }
+    let unknown = Failure::usage(format!("{} has no host called '{}'", shell.topology, shell.host));
+    Err(unknown.remedy(format!("its hosts are {}", hosts.join(", "))).into())
+}
+
+fn command(host: &Host, shell: &Shell, console: &Console) -> anyhow::Result<Command> {
+    if let Some((program, arguments)) = shell.command.split_first() {
+        let mut command = host.command(program).map_err(failed)?;
+        command.args(arguments);
+        return Ok(command);
+    }
+    let program = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let mut command = host.command(program).map_err(failed)?;
+    let name = &shell.host;
+    // Plain shells take the prompt from the environment; bash overwrites it in its start files, but runs this
+    // once they are through.
+    command.env("PS1", format!("({name}) $ "));
+    command.env("PROMPT_COMMAND", format!("PS1=\"({name}) ${{PS1-}}\"; unset PROMPT_COMMAND"));
+    console.detail(format_args!("the shell is {}", env::var("SHELL").unwrap_or_default()));
+    Ok(command)
+}
+
+/// Ctrl-C and Ctrl-\ are for what runs on the host, which stands in this process's group; this process waits
+/// for it. They are caught and not ignored, because programs inherit what is ignored.
+fn leave_interrupts_to_the_command() -> anyhow::Result<()> {
+    for signal in [SIGINT, SIGQUIT] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
+            .context("cannot leave Ctrl-C to the shell")?;
+    }
+    Ok(())
+}
+
+fn greet(topology: &Topology, host: &Host, console: &Console) -> anyhow::Result<()> {
+    let heading = console.palette_for_notes().heading;
+    let others: Vec<&str> = topology.hosts().filter(|name| *name != host.name()).collect();
+    console
+        .note(format_args!("You are on {heading}{}{heading:#}; `exit` takes the network down.", host.name()));
+    if !others.is_empty() {
+        console.note(format_args!("The other hosts are {}.", others.join(", ")));
+    }
+    Ok(())
+}
+
+/// The status as shells give it: 128 and the number of the signal that killed.
+fn status_byte(status: ExitStatus) -> u8 {
+    let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,120 @@
+//! `mcast lab`: networks of virtual hosts, described in a file, to try anything in.
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+
+use std::time::Duration;
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as platform;
+#[cfg(target_os = "linux")]
+use linux as platform;
+
+use crate::arguments::parse_duration;
+use crate::console::Console;
+use crate::exit::Outcome;
+
+/// Run networks of virtual hosts, to try anything on real kernels
+///
+/// A lab is made of Linux network namespaces inside this process: hosts, switches, routers and bad
+/// links. Nothing leaves this machine, and nothing is left behind. No root is needed where ordinary
+/// users may make user namespaces.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mcast lab list                      the networks that come with mcast
+  mcast lab run four-hosts            run one of them
+  mcast lab show four-hosts > my.toml
+  mcast lab run my.toml               run your own
+  mcast lab shell four-hosts eastny   look around on a host";
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Run(Run),
+    Shell(Shell),
+    Show(Show),
+    List(List),
+}
+
+/// Stand a network up and run the programs that its file gives its hosts
+///
+/// Each line that they write is shown with the name of its host before it. The exit status is 0 if
+/// all of them ended as the file expects (with status 0, unless it says otherwise), and 1 if not.
+/// `mcast` in a command is this very program. Ctrl-C stops all of them and takes the network down.
+#[derive(Debug, clap::Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// A topology file, or the name of a network that comes with mcast
+    #[arg(value_name = "FILE|NAME")]
+    topology: String,
+
+    /// Stop everything after so long (as `time_limit` in the file): 500ms, 10s, 2m
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Print JSON: an object for each line that a program writes, and for each that starts or ends
+    #[arg(long)]
+    json: bool,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  mcast lab run four-hosts
+  mcast lab run two-lans --timeout 10s
+  mcast lab run lossy-link --json";
+
+/// Stand a network up and open a shell on one of its hosts
+///
+/// The programs of the file are not run. The network lasts as long as the shell, and so does all that
+/// was started in it. `mcast` is this very program there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SHELL_EXAMPLES)]
+pub(crate) struct Shell {
+    /// A topology file, or the name of a network that comes with mcast
+    #[arg(value_name = "FILE|NAME")]
+    topology: String,
+
+    /// The host to be on
+    host: String,
+
+    /// A command to run instead of a shell; its exit status is handed on
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+const SHELL_EXAMPLES: &str = "\
+Examples:
+  mcast lab shell four-hosts eastny
+  mcast lab shell four-hosts eastny -- mcast interfaces";
+
+/// Print the file of a network that comes with mcast, to start one's own from
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// The name of the network
+    name: String,
+}
+
+/// List the networks that come with mcast
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Print one JSON object a network
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    match &arguments.action {
+        Action::Run(run) => platform::run(run, console),
+        Action::Shell(shell) => platform::shell(shell, console),
+        Action::Show(show) => platform::show(show, console),
+        Action::List(list) => platform::list(list, console),
+    }
+}
