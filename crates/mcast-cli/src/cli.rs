@@ -32,7 +32,7 @@ const STYLES: Styles = Styles::styled()
 pub fn command() -> clap::Command {
     let command = Cli::command();
     let overview = overview(&command);
-    command.help_template("{about}\n\n{usage-heading} {usage}\n\n{after-help}{options}").after_help(overview)
+    command.help_template("{about}\n\n{usage-heading} {usage}{after-help}\n{options}").after_help(overview)
 }
 
 /// What was typed.
@@ -54,7 +54,8 @@ fn overview(command: &clap::Command) -> String {
         }
         text += "\n";
     }
-    text
+    text += "`mcast COMMAND --help` says more about each, with examples.\n\n";
+    text + &format!("{header}Options:{header:#}")
 }
 
 #[cfg(test)]

@@ -1,12 +1,276 @@
-//! `mcast explain`.
+//! `mcast explain`: all that is known about a group.
 
-use crate::console::Console;
-use crate::exit::{Failure, Outcome};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use mcast::Group;
+use mcast::group::{Advice, Assignment, Expand, Explanation, Reference, Severity, WellKnown};
+use serde::Serialize;
+
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::output::{Palette, as_text, write_json};
 
 /// Say all that is known about multicast addresses
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// A group, a name (mdns), or whatever `mcast recv` takes
+    #[arg(required = true, value_name = "ADDRESS")]
+    addresses: Vec<String>,
 
-pub(crate) fn run(_arguments: &Arguments, _console: &Console) -> anyhow::Result<Outcome> {
-    Err(Failure::environment("`mcast explain` is being built").into())
+    /// Print one JSON object a group
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Scope, kind, Ethernet address and who shares it, names, ports, and what to mind, each with the document
+that says so. With -v all groups that share the Ethernet address.
+
+Examples:
+  mcast explain 239.255.255.250               a group
+  mcast explain ff02::fb 224.0.0.251          two
+  mcast explain mdns                          a name: its IPv4 and its IPv6 group
+  mcast explain 233.8.9.1                     whose it is, by its autonomous system
+  mcast explain ff7e:140:2001:db8:beef:feed::1    with its rendezvous point
+  mcast explain 239.128.0.5 --json            for programs";
+
+/// Ethernet aliases that are shown without `-v`.
+const ALIASES_SHOWN: usize = 3;
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let mut groups = Vec::new();
+    for text in &arguments.addresses {
+        groups.extend(groups_of(text)?);
+    }
+    let mut out = console.output();
+    for (number, group) in groups.into_iter().enumerate() {
+        let explanation = group.explain();
+        if arguments.json {
+            write_json(&mut out, &Explained::new(&explanation))?;
+            continue;
+        }
+        if number > 0 {
+            writeln!(out)?;
+        }
+        Page { out: &mut out, palette: console.palette(), is_verbose: console.is_verbose() }
+            .write(&explanation)?;
+    }
+    out.flush()?;
+    Ok(Outcome::Yes)
+}
+
+/// The groups that a text means.
+fn groups_of(text: &str) -> anyhow::Result<Vec<Group>> {
+    let named = WellKnown::named(text);
+    if !named.is_empty() {
+        return Ok(named.iter().map(|known| known.group).collect());
+    }
+    let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match address.parse::<Group>() {
+        Ok(group) => Ok(vec![group]),
+        // With a port it may be a membership; without one the plain complaint is the better.
+        Err(error) => match Expand::default().memberships(text) {
+            Ok(expansion) => {
+                let groups: BTreeSet<Group> = expansion.items.iter().map(|each| each.address.group).collect();
+                Ok(groups.into_iter().collect())
+            }
+            Err(_) if address.parse::<std::net::IpAddr>().is_ok() => Err(error.into()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// An explanation on its way to a person.
+struct Page<'a> {
+    out: &'a mut Output,
+    palette: &'a Palette,
+    is_verbose: bool,
+}
+
+impl Page<'_> {
+    fn write(mut self, explanation: &Explanation) -> io::Result<()> {
+        let style = self.palette.group;
+        writeln!(self.out, "{style}{}{style:#}", explanation.group)?;
+        self.fact("kind", explanation.kind.value, &[explanation.kind.reference])?;
+        self.fact("scope", explanation.scope.value, &[explanation.scope.reference])?;
+        if let Some(flags) = explanation.flags {
+            self.fact("flags", flags.value, &[flags.reference])?;
+        }
+        if let Some(relative) = explanation.relative {
+            self.fact("relative", relative.value, &[relative.reference])?;
+        }
+        self.ethernet(explanation)?;
+        explanation.assignments.iter().try_for_each(|assignment| self.name(assignment))?;
+        explanation.well_known.iter().try_for_each(|known| self.short_name(known))?;
+        explanation.advice.iter().try_for_each(|advice| self.advice(advice))
+    }
+
+    fn fact(
+        &mut self,
+        title: &str,
+        text: impl std::fmt::Display,
+        references: &[Reference],
+    ) -> io::Result<()> {
+        let Palette { heading, dim, .. } = self.palette;
+        write!(self.out, "  {heading}{title:<9}{heading:#} {text}")?;
+        if !references.is_empty() {
+            let references: Vec<String> = references.iter().map(ToString::to_string).collect();
+            write!(self.out, "  {dim}[{}]{dim:#}", references.join(", "))?;
+        }
+        writeln!(self.out)
+    }
+
+    fn ethernet(&mut self, explanation: &Explanation) -> io::Result<()> {
+        let aliases = &explanation.ethernet_aliases;
+        let shared = match aliases.len() {
+            0 => "shared with every group that ends in the same 32 bits".to_owned(),
+            others => {
+                let shown = if self.is_verbose { others } else { ALIASES_SHOWN.min(others) };
+                let names: Vec<String> = aliases[..shown].iter().map(ToString::to_string).collect();
+                let more = if shown < others { ", …" } else { "" };
+                format!("shared with {others} other groups: {}{more}", names.join(", "))
+            }
+        };
+        let ethernet = explanation.ethernet;
+        self.fact("Ethernet", format_args!("{}, {shared}", ethernet.value), &[ethernet.reference])?;
+        if let Some(alias) = explanation.control_alias {
+            let text = format_args!("the control group {} among them", alias.value);
+            self.fact("", text, &[alias.reference])?;
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, assignment: &Assignment) -> io::Result<()> {
+        let Assignment { name, standing, addresses, ports, references } = assignment;
+        let range = if addresses.count() > 1 { format!(" ({addresses})") } else { String::new() };
+        self.fact("name", format_args!("{name}{range}, {standing}{}", told_ports(ports)), references)
+    }
+
+    fn short_name(&mut self, known: &WellKnown) -> io::Result<()> {
+        let hops = known.hop_limit.map(|hops| format!(", hop limit {hops}")).unwrap_or_default();
+        let text = format_args!("{}{}{hops}", known.name, told_ports(known.ports));
+        self.fact("short", text, &[known.reference])
+    }
+
+    fn advice(&mut self, advice: &Advice) -> io::Result<()> {
+        let style = match advice.severity {
+            Severity::Avoid => self.palette.bad,
+            Severity::Caution => self.palette.warning,
+            _ => self.palette.heading,
+        };
+        let dim = self.palette.dim;
+        let Advice { severity, statement, reference } = advice;
+        let title = severity.to_string();
+        writeln!(self.out, "  {style}{title:<9}{style:#} {statement}  {dim}[{reference}]{dim:#}")
+    }
+}
+
+fn told_ports(ports: &[u16]) -> String {
+    let numbers: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    match ports.len() {
+        0 => String::new(),
+        1 => format!(", port {}", numbers[0]),
+        _ => format!(", ports {}", numbers.join(", ")),
+    }
+}
+
+/// An explanation as JSON: `schemas/explanation.json`.
+#[derive(Serialize)]
+struct Explained<'a> {
+    #[serde(serialize_with = "as_text")]
+    group: Group,
+    family: &'static str,
+    scope: Stated,
+    kind: Stated,
+    flags: Option<Stated>,
+    relative: Option<Stated>,
+    ethernet: Stated,
+    ethernet_aliases: Vec<String>,
+    control_alias: Option<Stated>,
+    names: Vec<Name<'a>>,
+    short_names: Vec<ShortName<'a>>,
+    registry_date: &'static str,
+    advice: Vec<Told>,
+}
+
+/// A statement and what it rests on.
+#[derive(Serialize)]
+struct Stated {
+    value: String,
+    reference: String,
+}
+
+#[derive(Serialize)]
+struct Name<'a> {
+    name: &'a str,
+    registered: bool,
+    standing: String,
+    addresses: String,
+    ports: &'a [u16],
+    references: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ShortName<'a> {
+    name: &'a str,
+    ports: &'a [u16],
+    hop_limit: Option<u8>,
+    reference: String,
+}
+
+#[derive(Serialize)]
+struct Told {
+    severity: String,
+    text: String,
+    reference: String,
+}
+
+impl Stated {
+    fn new<T: ToString>(cited: mcast::group::Cited<T>) -> Self {
+        Self { value: cited.value.to_string(), reference: cited.reference.to_string() }
+    }
+}
+
+impl<'a> Explained<'a> {
+    fn new(explanation: &'a Explanation) -> Self {
+        let names = explanation.assignments.iter().map(|assignment| Name {
+            name: assignment.name,
+            registered: assignment.standing.is_registered(),
+            standing: assignment.standing.to_string(),
+            addresses: assignment.addresses.to_string(),
+            ports: assignment.ports,
+            references: assignment.references.iter().map(ToString::to_string).collect(),
+        });
+        let short_names = explanation.well_known.iter().map(|known| ShortName {
+            name: known.name,
+            ports: known.ports,
+            hop_limit: known.hop_limit,
+            reference: known.reference.to_string(),
+        });
+        let advice = explanation.advice.iter().map(|advice| Told {
+            severity: advice.severity.to_string(),
+            text: advice.statement.to_string(),
+            reference: advice.reference.to_string(),
+        });
+        Self {
+            group: explanation.group,
+            family: match explanation.group.family() {
+                mcast::Family::V4 => "IPv4",
+                mcast::Family::V6 => "IPv6",
+            },
+            scope: Stated::new(explanation.scope),
+            kind: Stated::new(explanation.kind),
+            flags: explanation.flags.map(Stated::new),
+            relative: explanation.relative.map(Stated::new),
+            ethernet: Stated::new(explanation.ethernet),
+            ethernet_aliases: explanation.ethernet_aliases.iter().map(ToString::to_string).collect(),
+            control_alias: explanation.control_alias.map(Stated::new),
+            names: names.collect(),
+            short_names: short_names.collect(),
+            registry_date: explanation.registry_date,
+            advice: advice.collect(),
+        }
+    }
 }

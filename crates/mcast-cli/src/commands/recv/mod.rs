@@ -87,8 +87,8 @@ struct Limits {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
 struct Show {
-    /// How to print them
-    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "meter", "discard"])]
+    /// How to print them: line, text, hex, raw or json, see below
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, conflicts_with_all = ["json", "meter", "discard"])]
     format: Option<Format>,
 
     /// Print one JSON object a datagram; with --discard one with the summary

@@ -136,7 +136,7 @@ Examples:
   ls | mcast send 239.255.1.2:5000                      a datagram a line
   mcast send 239.255.1.2:5000 --file Cargo.toml --chunk 1400
   mcast send 239.255.1.2:5000 --random 1316 --rate 10Mbit -W 5 -i lo
-  mcast send '[ff15::1%lo]:5000' --hex 48656c6c6f       IPv6, bytes in hexadecimal";
+  mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let words = words::sort(&arguments.words, &arguments.messages, arguments.families.only())?;
