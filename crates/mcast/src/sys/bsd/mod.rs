@@ -4,11 +4,14 @@ pub(crate) mod control;
 pub(crate) mod interface;
 pub(crate) mod joined;
 pub(crate) mod layout;
+mod membership;
 #[cfg_attr(target_vendor = "apple", path = "apple.rs")]
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
 mod os;
 pub(crate) mod poller;
+mod receive;
 pub(crate) mod route;
+mod send;
 pub(crate) mod socket;
 pub(crate) mod watch;
 

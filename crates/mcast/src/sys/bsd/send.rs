@@ -4,6 +4,7 @@ use std::io;
 use std::mem::zeroed;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
+use std::sync::PoisonError;
 
 use mcast_group::{Family, Group, InterfaceIndex};
 use socket2::SockAddr;
@@ -11,7 +12,7 @@ use socket2::SockAddr;
 use super::control::SEND_SPACE;
 use super::layout::is_scoped;
 use super::os;
-use super::socket::Socket;
+use super::socket::{MulticastV4, Socket};
 use crate::interface::Interface;
 use crate::sys::Transmit;
 use crate::sys::cmsg::{Space, Writer};
@@ -24,10 +25,10 @@ impl Socket {
         }
         match self.family {
             Family::V4 => {
-                let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-                self.use_interface(&mut outgoing, transmit.interface)?;
-                let hop_limit = transmit.hop_limit.unwrap_or(outgoing.hop_limit);
-                self.use_hop_limit(&mut outgoing, hop_limit)?;
+                let mut options = self.multicast_v4.lock().unwrap_or_else(PoisonError::into_inner);
+                self.use_interface(&mut options, transmit.interface)?;
+                let hop_limit = transmit.hop_limit.unwrap_or(options.hop_limit);
+                self.use_hop_limit(&mut options, hop_limit)?;
                 self.send_message(transmit)
             }
             Family::V6 => self.send_message(transmit),
@@ -80,6 +81,32 @@ impl Socket {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
+    }
+
+    /// Sets the interface that IPv4 multicast leaves by, unless it is set.
+    fn use_interface(&self, options: &mut MulticastV4, interface: Option<InterfaceIndex>) -> io::Result<()> {
+        if options.interface_set == interface {
+            return Ok(());
+        }
+        let request = libc::ip_mreqn {
+            imr_multiaddr: libc::in_addr { s_addr: 0 },
+            imr_address: libc::in_addr { s_addr: 0 },
+            // Zero gives it back to the route.
+            imr_ifindex: interface.map_or(0, InterfaceIndex::number).cast_signed(),
+        };
+        self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request)?;
+        options.interface_set = interface;
+        Ok(())
+    }
+
+    /// Sets the hop limit of IPv4 multicast, unless it is set.
+    pub(super) fn use_hop_limit(&self, options: &mut MulticastV4, hops: u8) -> io::Result<()> {
+        if options.hop_limit_set == hops {
+            return Ok(());
+        }
+        self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, hops)?;
+        options.hop_limit_set = hops;
+        Ok(())
     }
 }
 

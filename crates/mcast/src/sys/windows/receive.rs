@@ -1,0 +1,77 @@
+//! Receiving.
+
+use std::io;
+use std::ptr;
+
+use socket2::SockAddr;
+use windows_sys::Win32::Networking::WinSock::{
+    MSG_TRUNC, WSABUF, WSAECONNRESET, WSAEMSGSIZE, WSAENETRESET, WSAMSG,
+};
+
+use super::control::Space;
+use super::extension::receive_message;
+use super::socket::Socket;
+use crate::sys::Received;
+
+impl Socket {
+    /// Receives one datagram.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        loop {
+            match self.try_receive(buffer) {
+                Err(error) if is_echo_of_sending(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut space = Space::new();
+        let mut data =
+            WSABUF { len: u32::try_from(buffer.len()).unwrap_or(u32::MAX), buf: buffer.as_mut_ptr() };
+        let mut message = WSAMSG {
+            name: ptr::null_mut(),
+            namelen: 0,
+            lpBuffers: &raw mut data,
+            dwBufferCount: 1,
+            Control: WSABUF { len: Space::len(), buf: space.as_mut_ptr() },
+            dwFlags: 0,
+        };
+        // SAFETY: the closure has Windows write an address into the storage, and its length; every
+        // pointer of the message is to memory that outlives the call.
+        let ((length, truncated), source) = unsafe {
+            SockAddr::try_init(|name, name_length| {
+                message.name = name.cast();
+                message.namelen = *name_length;
+                let result = receive_message(self.raw(), &mut message);
+                *name_length = message.namelen;
+                match result {
+                    Ok(length) => Ok((length, message.dwFlags & MSG_TRUNC != 0)),
+                    // What fits is there all the same.
+                    Err(error) if error.raw_os_error() == Some(WSAEMSGSIZE) => Ok((buffer.len(), true)),
+                    Err(error) => Err(error),
+                }
+            })
+        }?;
+        let mut received = Received {
+            length: length.min(buffer.len()),
+            // How much was cut off is not told.
+            full_length: length.min(buffer.len()),
+            truncated,
+            segment: None,
+            source: source.as_socket().ok_or(io::ErrorKind::InvalidData)?,
+            destination: None,
+            interface: None,
+            hop_limit: None,
+            traffic_class: None,
+            time: None,
+            overflow: None,
+        };
+        space.read(message.Control.len as usize, &mut received);
+        Ok(received)
+    }
+}
+
+/// An ICMP error about something that was sent, reported to a receive.
+fn is_echo_of_sending(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAECONNRESET | WSAENETRESET))
+}

@@ -1,0 +1,132 @@
+//! Sending.
+
+use std::io;
+use std::ptr;
+use std::sync::{MutexGuard, PoisonError};
+
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use socket2::SockAddr;
+use windows_sys::Win32::Networking::WinSock::{
+    IP_MULTICAST_IF, IP_MULTICAST_TTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_IF,
+    WSABUF, WSAEINVAL, WSAEMSGSIZE, WSAENETUNREACH, WSAMSG, WSASendMsg,
+};
+
+use super::control::Space;
+use super::errors::last_socket_error;
+use super::interface;
+use super::membership::{address_of, in_addr};
+use super::socket::{MulticastOptions, Socket};
+use crate::sys::Transmit;
+
+impl Socket {
+    /// Sends one datagram.
+    pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.set_traffic_class(transmit.traffic_class.unwrap_or(0))?;
+        let Ok(group) = Group::new(transmit.to.ip()) else {
+            return self.send_message(transmit);
+        };
+        let mut options = self.multicast();
+        self.use_interface(&mut options, transmit.interface)?;
+        let hops = transmit.hop_limit.unwrap_or(options.hop_limit);
+        self.use_hop_limit(&mut options, hops)?;
+        match self.send_message(transmit) {
+            Err(error) if error.raw_os_error() == Some(WSAENETUNREACH) => match transmit.interface {
+                Some(interface) if self.listen_on_loopback(group, interface)? => self.send_message(transmit),
+                _ => Err(error),
+            },
+            result => result,
+        }
+    }
+
+    fn send_message(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let to = SockAddr::from(transmit.to);
+        let mut data = WSABUF {
+            len: u32::try_from(transmit.payload.len())
+                .map_err(|_| io::Error::from_raw_os_error(WSAEMSGSIZE))?,
+            buf: transmit.payload.as_ptr().cast_mut(),
+        };
+        let mut space = Space::new();
+        let length = space.write(transmit);
+        let message = WSAMSG {
+            name: to.as_ptr().cast_mut().cast(),
+            namelen: to.len(),
+            lpBuffers: &raw mut data,
+            dwBufferCount: 1,
+            Control: match length {
+                0 => WSABUF { len: 0, buf: ptr::null_mut() },
+                length => WSABUF { len: length, buf: space.as_mut_ptr() },
+            },
+            dwFlags: 0,
+        };
+        let mut sent = 0;
+        // SAFETY: every pointer of the message is to memory that outlives the call, which is done
+        // when it returns; the payload and the address are only read.
+        match unsafe { WSASendMsg(self.raw(), &raw const message, 0, &raw mut sent, ptr::null_mut(), None) } {
+            0 => Ok(()),
+            _ => Err(last_socket_error()),
+        }
+    }
+
+    /// Sending by the loopback interface is refused (10051) until somebody has joined the group
+    /// there. Somebody is a socket of our own then; whether that was possible.
+    fn listen_on_loopback(&self, group: Group, interface: InterfaceIndex) -> io::Result<bool> {
+        let is_loopback = interface::list()?
+            .iter()
+            .any(|each| each.loopback && each.index_for(group.family()) == interface);
+        if !is_loopback {
+            return Ok(false);
+        }
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = match &mut *listener {
+            Some(listener) => listener,
+            none => none.insert(Box::new(Self::holder(self.family)?)),
+        };
+        if listener.joined().contains_key(&(group, interface)) {
+            return Ok(false);
+        }
+        listener.join(group, interface, &SourceFilter::ANY)?;
+        Ok(true)
+    }
+
+    /// Sets the interface that multicast leaves by, unless it is set. Packet info would name it
+    /// for each datagram, but Wine ignores that silently.
+    fn use_interface(
+        &self,
+        options: &mut MulticastOptions,
+        interface: Option<InterfaceIndex>,
+    ) -> io::Result<()> {
+        if options.interface_set == interface {
+            return Ok(());
+        }
+        // Zero gives it back to the route.
+        let index = interface.map_or(0, InterfaceIndex::number);
+        match self.family {
+            // The index in network order stands for the interface; Wine knows addresses only.
+            Family::V4 => match (self.set(IPPROTO_IP, IP_MULTICAST_IF, index.to_be()), interface) {
+                (Err(error), Some(interface)) if error.raw_os_error() == Some(WSAEINVAL) => {
+                    self.set(IPPROTO_IP, IP_MULTICAST_IF, in_addr(address_of(interface)?))?;
+                }
+                (result, _) => result?,
+            },
+            Family::V6 => self.set(IPPROTO_IPV6, IPV6_MULTICAST_IF, index)?,
+        }
+        options.interface_set = interface;
+        Ok(())
+    }
+
+    pub(super) fn use_hop_limit(&self, options: &mut MulticastOptions, hops: u8) -> io::Result<()> {
+        if options.hop_limit_set == hops {
+            return Ok(());
+        }
+        match self.family {
+            Family::V4 => self.set(IPPROTO_IP, IP_MULTICAST_TTL, u32::from(hops))?,
+            Family::V6 => self.set(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, u32::from(hops))?,
+        }
+        options.hop_limit_set = hops;
+        Ok(())
+    }
+
+    pub(super) fn multicast(&self) -> MutexGuard<'_, MulticastOptions> {
+        self.multicast.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
