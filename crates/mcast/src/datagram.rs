@@ -79,11 +79,13 @@ impl<'a> Datagram<'a> {
         Self { payload, arrival, origin: None }
     }
 
+    #[inline]
     pub(crate) fn in_buffer(buffer: &'a Arc<[u8]>, range: Range<usize>, arrival: Arrival) -> Self {
         Self { payload: &buffer[range.clone()], arrival, origin: Some((buffer, range.start)) }
     }
 
     /// The bytes.
+    #[inline]
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload

@@ -43,34 +43,42 @@ impl<'r> Reader<'r> {
         clippy::should_implement_trait,
         reason = "a datagram borrows from the reader, which no iterator can say"
     )]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Datagram<'_>>> {
-        self.next_until(None)
+        self.next_or(|| None)
     }
 
     /// The same, for no longer than this; `None` also when the time is over.
     ///
     /// # Errors
     /// What the system says.
+    #[inline]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Datagram<'_>>> {
-        self.next_until(Instant::now().checked_add(timeout))
+        self.next_or(|| Instant::now().checked_add(timeout))
     }
 
-    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Datagram<'_>>> {
+    /// The next of the batch, or of the next one. The clock is read only to wait.
+    #[inline]
+    fn next_or(&mut self, deadline: impl FnOnce() -> Option<Instant>) -> Result<Option<Datagram<'_>>> {
         if self.batch.datagram_at(self.position).is_none() {
-            self.position = Position::default();
-            match self.receiver.recv_batch_until(&mut self.batch, deadline) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Woken => {
-                    self.batch.clear();
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
+            self.refill(deadline())?;
         }
         let Some((datagram, next)) = self.batch.datagram_at(self.position) else {
             return Ok(None);
         };
         self.position = next;
         Ok(Some(datagram))
+    }
+
+    /// Waits for the next batch; leaves it empty when the time is over or a waker ended it.
+    fn refill(&mut self, deadline: Option<Instant>) -> Result<()> {
+        self.position = Position::default();
+        match self.receiver.recv_batch_until(&mut self.batch, deadline) {
+            Err(error) if error.kind() == ErrorKind::Woken => {
+                self.batch.clear();
+                Ok(())
+            }
+            result => result.map(|_| ()),
+        }
     }
 }

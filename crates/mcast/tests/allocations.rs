@@ -1,0 +1,95 @@
+//! The hot path allocates nothing: shown by counting.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use mcast::{Batch, Outgoing, Receiver, Sender};
+use mcast_lab::Lab;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is ending has no counter any more.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often this thread allocates while something is done.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+/// What is done once may allocate; what is done again may not.
+fn assert_none_once_warm(what: &str, mut work: impl FnMut()) {
+    assert!(allocations(|| drop(vec![0_u8; 16])) > 0, "the counter counts");
+    work();
+    assert_eq!(allocations(|| (0..20).for_each(|_| work())), 0, "{what}");
+}
+
+#[test]
+fn sending_and_receiving_allocate_nothing() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("alone").unwrap();
+    host.run(|| {
+        let single: Vec<_> = ["239.1.2.3%lo:7000"].map(|text| text.parse().unwrap()).into();
+        let many: Vec<_> =
+            (0..100).map(|number| format!("239.1.3.{number}%lo:7001").parse().unwrap()).collect();
+        for (memberships, to) in [(single, "239.1.2.3%lo:7000"), (many, "239.1.3.7%lo:7001")] {
+            let receiver = Receiver::builder().join_all(memberships).build().unwrap();
+            let sender = Sender::to(to.parse().unwrap()).unwrap();
+            exchange(&receiver, &sender);
+        }
+    })
+    .unwrap();
+}
+
+fn exchange(receiver: &Receiver, sender: &Sender) {
+    let payload = [7; 100];
+    let outgoing = [Outgoing::new(&payload); 200];
+    let mut buffer = [0; 2048];
+    let mut batch = Batch::new(32, 65_536);
+    let patience = Duration::from_secs(5);
+
+    assert_none_once_warm("one at a time", || {
+        sender.send(&payload).unwrap();
+        assert!(receiver.recv_timeout(&mut buffer, patience).unwrap().is_some());
+    });
+    assert_none_once_warm("in batches", || {
+        assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
+        let mut count = 0;
+        while count < outgoing.len() {
+            count += receiver.recv_batch_timeout(&mut batch, patience).unwrap();
+            assert!(batch.iter().all(|datagram| datagram.payload() == payload));
+        }
+    });
+    let mut reader = receiver.reader();
+    assert_none_once_warm("by a reader", || {
+        assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
+        for _ in 0..outgoing.len() {
+            assert_eq!(reader.next_timeout(patience).unwrap().unwrap().payload(), payload);
+        }
+    });
+}
