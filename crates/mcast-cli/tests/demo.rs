@@ -1,6 +1,6 @@
 //! `mcast demo`: it plays the same every time, for everybody, and its exit status is the truth.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,0 +1,362 @@
+//! `mcast lab`: what hosts hear, how their programs end, and that nothing is left behind.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use mcast_lab::Lab;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
+const NOBODY: u32 = 65534;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn lab(arguments: &[&str]) -> Output {
+    Command::new(MCAST).arg("lab").args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn assert_status(output: &Output, status: i32) {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{out}\n{err}");
+}
+
+/// A topology file that lasts as long as this.
+struct File {
+    _directory: TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(topology: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("net.toml");
+        fs::write(&path, topology).unwrap();
+        Self { _directory: directory, path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+/// What hosts wrote to standard output: host and line, sorted.
+fn lines(output: &Output) -> Vec<(&str, &str)> {
+    let parted = |line| -> (&str, &str) {
+        let (host, line) = str::split_once(line, '|').unwrap();
+        (host.trim(), line.trim())
+    };
+    let mut lines: Vec<_> = text(&output.stdout).lines().map(parted).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn two_of_four_hosts_hear_what_a_third_sends() {
+    let output = lab(&["run", "four-hosts"]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    let hosts: Vec<_> = lines.iter().map(|(host, _)| *host).collect();
+    assert_eq!(hosts, ["eastny", "flatbush"], "{}", text(&output.stdout));
+    for (_, line) in lines {
+        assert!(line.contains("192.168.56.103") && line.ends_with("Hello from midwood"), "{line}");
+    }
+    let report = text(&output.stderr);
+    for host in ["eastny  ", "midwood ", "flatbush"] {
+        assert!(report.contains(&format!("{host} | ✓ exit 0 after ")), "{report}");
+    }
+    assert!(report.contains("bushwick | ✓ stopped after "), "{report}");
+}
+
+#[test]
+fn a_router_lets_through_what_has_hops_left() {
+    let output = lab(&["run", "two-lans"]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 1, "{}", text(&output.stdout));
+    assert!(lines[0].0 == "screen" && lines[0].1.ends_with("two hops"), "{lines:?}");
+}
+
+#[test]
+fn a_lossy_link_loses_the_same_datagrams_each_time() {
+    let received = || {
+        let output = lab(&["run", "lossy-link", "--json"]);
+        assert_status(&output, 0);
+        let lines = objects(&output).into_iter().filter(|object| object["program"] == "receive");
+        let summary = lines.filter_map(|object| object["text"].as_str().map(ToOwned::to_owned));
+        let received = summary
+            .into_iter()
+            .find_map(|line| line.strip_prefix("received ")?.split(' ').next()?.parse::<u32>().ok());
+        received.unwrap()
+    };
+    let first = received();
+    assert!((900..1000).contains(&first), "{first} of 1000");
+    assert_eq!(received(), first);
+}
+
+#[test]
+fn nobody_may_run_one_too() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = directory.path().join("mcast");
+    fs::copy(MCAST, &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command.args(["lab", "run", "four-hosts"]).current_dir("/");
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().unwrap();
+    assert_status(&output, 0);
+    assert_eq!(lines(&output).len(), 2);
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_command_that_fails_gives_1_and_is_named() {
+    let file = File::new(
+        r#"
+        [hosts.a]
+        run = ["exit 3", { command = "exit 4", expect = 4 }, { command = "echo late", wait_for = ["never"] }]
+        [hosts.b]
+        run = [{ name = "never", command = "kill -9 $$", ready = "this text" }]
+        "#,
+    );
+    let output = lab(&["run", file.path()]);
+    assert_status(&output, 1);
+    let report = text(&output.stderr);
+    assert!(report.contains("a | ✗ exit 3 where 0 was expected"), "{report}");
+    assert!(report.contains("a | ✓ exit 4, as expected"), "{report}");
+    assert!(report.contains("a | ✗ not started: what it waits for did not happen"), "{report}");
+    assert!(report.contains("b | ✗ killed by signal 9 where 0 was expected"), "{report}");
+
+    let json = lab(&["run", file.path(), "--json"]);
+    assert_status(&json, 1);
+    let objects = objects(&json);
+    let ended = |status: i32| objects.iter().find(|object| object["status"] == status).unwrap();
+    assert_eq!((&ended(3)["as_expected"], &ended(4)["as_expected"]), (&false.into(), &true.into()));
+    let killed = objects.iter().find(|object| object["signal"] == 9).unwrap();
+    assert_eq!((&killed["host"], &killed["program"]), (&"b".into(), &"never".into()));
+    assert_eq!(objects.iter().filter(|object| object["event"] == "skipped").count(), 1);
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_with_its_line() {
+    let file = File::new("[switches.lan]\n[hosts.a]\ninterfaces.eth0 = { swich = \"lan\" }\n");
+    let output = lab(&["run", file.path()]);
+    assert_status(&output, 2);
+    let told = text(&output.stderr);
+    assert!(told.contains(&format!("error: {}:3: unknown field `swich`", file.path())), "{told}");
+    assert!(told.contains("    3 | interfaces.eth0 = { swich = \"lan\" }"), "{told}");
+    assert!(told.contains("remedy: "), "{told}");
+
+    let file = File::new("[hosts.a]\ninterfaces.eth0 = { switch = \"lan\" }\n");
+    let output = lab(&["shell", file.path(), "a"]);
+    assert_status(&output, 2);
+    assert!(
+        text(&output.stderr).contains("net.toml:2: there is no switch 'lan'"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_not_there_is_told_with_what_is() {
+    let output = lab(&["run", "/nowhere/net.toml"]);
+    assert_status(&output, 4);
+    assert!(text(&output.stderr).contains("four-hosts, two-lans, lossy-link"), "{}", text(&output.stderr));
+    let output = lab(&["shell", "four-hosts", "harlem"]);
+    assert_status(&output, 2);
+    assert!(text(&output.stderr).contains("eastny, midwood, flatbush, bushwick"), "{}", text(&output.stderr));
+    assert_status(&lab(&["show", "five-hosts"]), 2);
+}
+
+#[test]
+fn networks_are_listed_and_shown() {
+    let listed = lab(&["list", "--json"]);
+    assert_status(&listed, 0);
+    let names: Vec<_> = objects(&listed).into_iter().map(|object| object["name"].clone()).collect();
+    assert_eq!(names, ["four-hosts", "two-lans", "lossy-link"]);
+    let shown = lab(&["show", "two-lans"]);
+    let file = File::new(text(&shown.stdout));
+    assert_status(&lab(&["run", file.path()]), 0);
+}
+
+#[test]
+fn mcast_in_a_command_is_this_very_program() {
+    let file = File::new("[hosts.a]\nrun = [\"command -v mcast\"]");
+    let output = lab(&["run", file.path()]);
+    assert_eq!(lines(&output), [("a", MCAST)]);
+}
+
+#[test]
+fn lines_stay_whole() {
+    let script =
+        "i=0; while [ $i -lt 300 ]; do printf '%s.' xxxxxxxxxx yyyyyyyyyy; echo end; i=$((i+1)); done";
+    let hosts = ["a", "b", "c"].map(|host| format!("[hosts.{host}]\nrun = [\"{script}\", \"{script}\"]\n"));
+    let file = File::new(&hosts.concat());
+    let output = lab(&["run", file.path()]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 3 * 2 * 300);
+    assert!(lines.iter().all(|(_, line)| *line == "xxxxxxxxxx.yyyyyyyyyy.end"));
+    assert_eq!(lines.iter().filter(|(host, _)| *host == "b").count(), 600);
+}
+
+#[test]
+fn a_time_limit_stops_everything() {
+    let file = File::new("[hosts.a]\nrun = [\"sleep 1000\"]");
+    let begun = Instant::now();
+    let output = lab(&["run", file.path(), "--timeout", "100ms"]);
+    assert_status(&output, 1);
+    assert!(begun.elapsed() < PATIENCE);
+    let report = text(&output.stderr);
+    assert!(report.contains("warning: the time is over") && report.contains("- stopped after"), "{report}");
+}
+
+/// A network whose programs never end, and say how they can be found among all processes.
+struct Endless {
+    mcast: Child,
+    file: File,
+    /// An argument of theirs that no other process has.
+    mark: String,
+}
+
+impl Endless {
+    /// Starts it, and waits until its programs run.
+    fn start(mark: &str, program: &str) -> Self {
+        let mark = format!("86400.{}{mark}", std::process::id());
+        let program = program.replace("MARK", &mark);
+        let file =
+            File::new(&format!("[hosts.a]\nrun = [\"{program}\"]\n[hosts.b]\nrun = [\"{program}\"]\n"));
+        let mut command = Command::new(MCAST);
+        command.args(["lab", "run", file.path()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut mcast = command.spawn().unwrap();
+        let output = BufReader::new(mcast.stdout.as_mut().unwrap());
+        assert_eq!(
+            output.lines().take(2).filter(|line| line.as_ref().unwrap().contains("running")).count(),
+            2
+        );
+        Self { mcast, file, mark }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.mcast.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    fn wait_for_processes(&self, expected: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.processes() != expected {
+            assert!(Instant::now() < deadline, "{} processes where {expected} should be", self.processes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn processes(&self) -> usize {
+        let argument = |path: PathBuf| fs::read(path.join("cmdline")).unwrap_or_default();
+        let ours = |bytes: &Vec<u8>| bytes.split(|byte| *byte == 0).any(|word| word == self.mark.as_bytes());
+        fs::read_dir("/proc").unwrap().map(|entry| argument(entry.unwrap().path())).filter(ours).count()
+    }
+
+    fn end(mut self) -> (std::process::ExitStatus, String) {
+        let status = self.mcast.wait().unwrap();
+        self.wait_for_processes(0);
+        let mut report = String::new();
+        self.mcast.stderr.take().unwrap().read_to_string(&mut report).unwrap();
+        drop(self.file);
+        (status, report)
+    }
+}
+
+#[test]
+fn ctrl_c_stops_all_and_reports() {
+    let endless = Endless::start("1", "echo running; sleep MARK & sleep MARK");
+    endless.wait_for_processes(4);
+    endless.signal("-INT");
+    let (status, report) = endless.end();
+    assert_eq!(status.code(), Some(130), "{report}");
+    assert_eq!(report.matches("- stopped after").count(), 2, "{report}");
+}
+
+#[test]
+fn a_kill_leaves_nothing_behind() {
+    let endless = Endless::start("2", "echo running; exec sleep MARK");
+    endless.wait_for_processes(2);
+    endless.signal("-KILL");
+    endless.end();
+}
+
+#[test]
+fn a_reader_that_has_had_enough_ends_it() {
+    let mark = format!("86400.{}3", std::process::id());
+    let file = File::new(&format!("[hosts.a]\nrun = [\"yes {mark}\"]"));
+    let mut command = Command::new(MCAST);
+    command.args(["lab", "run", file.path()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut mcast = command.spawn().unwrap();
+    mcast.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
+    let status = mcast.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let endless = Endless { mcast, file, mark };
+    endless.wait_for_processes(0);
+}
+
+#[test]
+fn a_command_runs_on_one_host_and_hands_its_status_on() {
+    let output = lab(&["shell", "four-hosts", "flatbush", "--", "sh", "-c", "echo $MCAST_LAB_HOST; exit 7"]);
+    assert_status(&output, 7);
+    assert_eq!(text(&output.stdout), "flatbush\n");
+    let output = lab(&["shell", "four-hosts", "flatbush", "--", "mcast", "interfaces", "--json"]);
+    assert_status(&output, 0);
+    let eth0 = objects(&output).into_iter().find(|interface| interface["name"] == "eth0").unwrap();
+    assert_eq!(eth0["addresses"][0]["address"], "192.168.56.104");
+}
+
+#[test]
+fn a_shell_opens_on_a_host_and_says_so() {
+    let mut command = Command::new("script");
+    let shell = format!("{MCAST} lab shell four-hosts eastny");
+    command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+    command.env("SHELL", "/bin/bash").env("TERM", "dumb").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = match command.spawn() {
+        Ok(script) => script,
+        Err(error) if std::env::var_os("MCAST_REQUIRE_ALL").is_none() => {
+            eprintln!("SKIPPED: a shell on a terminal: cannot run script(1): {error}");
+            return;
+        }
+        Err(error) => panic!("cannot run script(1): {error}"),
+    };
+    let typed = b"mcast interfaces --json | grep -c '192.168.56.101'\nexit 5\n";
+    script.stdin.as_mut().unwrap().write_all(typed).unwrap();
+    let output = script.wait_with_output().unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{seen}");
+    assert!(seen.contains("You are on ") && seen.contains("(eastny) "), "{seen}");
+    assert!(seen.lines().any(|line| line.trim() == "1"), "{seen}");
+}
+
+#[test]
+fn where_namespaces_are_refused_it_says_why_and_what_helps() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("a").unwrap();
+    // Within this user namespace there can be no more of either kind.
+    let refuse = "echo 0 > /proc/sys/user/max_user_namespaces && echo 0 > /proc/sys/user/max_net_namespaces";
+    let script = format!("{refuse} && exec {MCAST} lab run four-hosts");
+    let mut command = host.command("unshare").unwrap();
+    let output = command.args(["--user", "--map-root-user", "sh", "-c", &script]).output().unwrap();
+    assert_status(&output, 3);
+    let told = text(&output.stderr);
+    assert!(told.contains("error: make a lab: ") && told.contains("remedy: "), "{told}");
+}
