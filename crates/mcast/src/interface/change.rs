@@ -116,11 +116,17 @@ pub(crate) fn changes(before: &[Interface], after: &[Interface], notice: &Notice
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::slice;
 
     use proptest::prelude::*;
 
     use super::super::examples::interface;
     use super::*;
+
+    /// What is seen of one interface that was so and is so now.
+    fn seen_of(before: &Interface, after: &Interface, notice: &Notice) -> Vec<InterfaceChange> {
+        changes(slice::from_ref(before), slice::from_ref(after), notice)
+    }
 
     fn deleted(index: u32) -> Notice {
         Notice { deleted: InterfaceIndex::new(index).into_iter().collect(), overrun: false }
@@ -136,7 +142,7 @@ mod tests {
     fn an_interface_appears_and_vanishes() {
         let (lo, eth0) = (interface(1, "lo"), interface(2, "eth0"));
         let both = [lo.clone(), eth0.clone()];
-        let appeared = changes(&[lo.clone()], &both, &Notice::default());
+        let appeared = changes(slice::from_ref(&lo), &both, &Notice::default());
         assert_eq!(appeared, [InterfaceChange::Appeared(eth0.clone())]);
         assert_eq!(changes(&both, &[lo], &Notice::default()), [InterfaceChange::Vanished(eth0)]);
     }
@@ -144,28 +150,28 @@ mod tests {
     #[test]
     fn a_renamed_interface_is_changed_not_recreated() {
         let (before, after) = (interface(2, "eth0"), interface(2, "wan"));
-        let seen = changes(&[before.clone()], &[after.clone()], &Notice::default());
+        let seen = seen_of(&before, &after, &Notice::default());
         assert_eq!(seen, [InterfaceChange::Changed { before, after }]);
     }
 
     #[test]
     fn an_interface_made_again_with_another_index_is_recreated() {
         let (before, after) = (interface(2, "eth0"), interface(9, "eth0"));
-        let seen = changes(&[before.clone()], &[after.clone()], &deleted(2));
+        let seen = seen_of(&before, &after, &deleted(2));
         assert_eq!(seen, [InterfaceChange::Recreated { before, after }]);
     }
 
     #[test]
     fn an_interface_made_again_that_looks_the_same_is_recreated() {
         let same = interface(2, "eth0");
-        let seen = changes(&[same.clone()], &[same.clone()], &deleted(2));
+        let seen = seen_of(&same, &same, &deleted(2));
         assert_eq!(seen, [InterfaceChange::Recreated { before: same.clone(), after: same }]);
     }
 
     #[test]
     fn an_index_used_again_by_another_interface_is_no_change_of_the_first() {
         let (before, after) = (interface(2, "eth0"), interface(2, "tun0"));
-        let seen = changes(&[before.clone()], &[after.clone()], &deleted(2));
+        let seen = seen_of(&before, &after, &deleted(2));
         assert_eq!(seen, [InterfaceChange::Vanished(before), InterfaceChange::Appeared(after)]);
     }
 

@@ -162,7 +162,7 @@ impl Holders {
 }
 
 fn open(family: Family) -> io::Result<Socket> {
-    super::sockets::with_more_descriptors(|| Socket::holder(family))
+    super::descriptors::with_more_descriptors(|| Socket::holder(family))
 }
 
 /// Whether a limit of the socket was met, so that another socket may do.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
 use super::claims::Key;
+use super::descriptors::with_more_descriptors;
 use super::holders::{Holders, is_limit};
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -435,14 +436,5 @@ impl DataSocket {
             self.admitted.remove(&group);
         }
         taken
-    }
-}
-
-/// Opens a socket; where the process has no descriptors left, raises its own soft limit to the
-/// hard one, once, and tries again.
-pub(crate) fn with_more_descriptors(open: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
-    match open() {
-        Err(error) if sys::descriptors_exhausted(&error) && sys::raise_descriptor_limit() => open(),
-        result => result,
     }
 }
