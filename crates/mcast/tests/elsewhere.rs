@@ -143,7 +143,8 @@ fn unicast_to_the_port_is_not_yielded() {
 #[test]
 fn several_groups_on_a_port_are_told_apart() {
     let (interface, port) = (arena(), port());
-    let groups: Vec<_> = (1..=25).map(|n| on(&interface, &format!("239.9.0.{n}"), port)).collect();
+    // Wine inherits Linux's limit of 20 a socket.
+    let groups: Vec<_> = (1..=20).map(|n| on(&interface, &format!("239.9.0.{n}"), port)).collect();
     let receiver = Receiver::builder().join_all(groups.clone()).build().unwrap();
     for group in &groups {
         sender(group).send(group.address.group.to_string().as_bytes()).unwrap();
