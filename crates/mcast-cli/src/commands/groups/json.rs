@@ -1,0 +1,131 @@
+//! Memberships for programs: `schemas/membership.json`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use mcast::SourceFilter;
+use mcast::joined::{Holder, Holding, SocketHolder, SocketKind};
+use serde::Serialize;
+
+use super::words::name;
+use crate::output::rfc3339;
+
+/// A membership and who holds it.
+#[derive(Serialize)]
+pub(super) struct Described<'a> {
+    group: IpAddr,
+    name: Option<&'static str>,
+    interface: &'a str,
+    index: u32,
+    version: Option<String>,
+    /// `socket`, `kernel` or `unseen`.
+    holder: &'static str,
+    /// How many sockets hold it; `null` where the system does not count.
+    sockets: Option<u32>,
+    #[serde(flatten)]
+    held: Held<'a>,
+}
+
+/// What is known of the socket: all `null` or empty where no socket was seen.
+#[derive(Default, Serialize)]
+struct Held<'a> {
+    mode: Option<&'static str>,
+    sources: Vec<IpAddr>,
+    pid: Option<u32>,
+    process: Option<&'a str>,
+    port: Option<u16>,
+    drops: Option<u32>,
+    buffer: Option<usize>,
+    kind: Option<&'static str>,
+    protocol: Option<u8>,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    bound_index: Option<u32>,
+    multicast_all: Option<bool>,
+    loopback: Option<bool>,
+    inode: Option<u64>,
+    processes: Vec<OpenIn<'a>>,
+}
+
+/// A process that has the socket open.
+#[derive(Serialize)]
+struct OpenIn<'a> {
+    pid: u32,
+    process: &'a str,
+    descriptor: i32,
+}
+
+impl<'a> Described<'a> {
+    pub(super) fn new(holding: &'a Holding) -> Self {
+        let (holder, sockets, held) = match &holding.holder {
+            Holder::Socket(held) => ("socket", Some(1), Held::new(held)),
+            Holder::Kernel => ("kernel", Some(0), Held::default()),
+            Holder::Unseen { sockets } => ("unseen", *sockets, Held::default()),
+            _ => ("unseen", None, Held::default()),
+        };
+        Self {
+            group: holding.group.addr(),
+            name: name(holding.group),
+            interface: &holding.interface_name,
+            index: holding.interface.number(),
+            version: holding.version.map(|version| version.to_string()),
+            holder,
+            sockets,
+            held,
+        }
+    }
+}
+
+impl<'a> Held<'a> {
+    fn new(held: &'a SocketHolder) -> Self {
+        let socket = &held.socket;
+        let first = socket.processes.first();
+        let (kind, protocol) = match socket.kind {
+            SocketKind::Udp => ("udp", None),
+            SocketKind::Raw { protocol } => ("raw", Some(protocol)),
+            _ => ("other", None),
+        };
+        let processes = socket.processes.iter().map(|process| OpenIn {
+            pid: process.pid,
+            process: &process.name,
+            descriptor: process.descriptor,
+        });
+        Self {
+            mode: Some(match held.filter {
+                SourceFilter::Include(_) => "include",
+                SourceFilter::Exclude(_) => "exclude",
+            }),
+            sources: held.filter.sources().collect(),
+            pid: first.map(|process| process.pid),
+            process: first.map(|process| process.name.as_str()),
+            port: socket.port(),
+            drops: socket.drops,
+            buffer: Some(socket.receive_buffer),
+            kind: Some(kind),
+            protocol,
+            local: socket.local,
+            peer: socket.peer,
+            bound_index: socket.bound_interface.map(mcast::InterfaceIndex::number),
+            multicast_all: held.multicast_all,
+            loopback: held.loopback,
+            inode: Some(socket.inode),
+            processes: processes.collect(),
+        }
+    }
+}
+
+/// The same with what happened to it: `schemas/membership-event.json`.
+#[derive(Serialize)]
+pub(super) struct Noticed<'a> {
+    time: String,
+    /// `present`, `joined`, `left` or `changed`.
+    event: &'static str,
+    #[serde(flatten)]
+    holding: Described<'a>,
+}
+
+impl<'a> Noticed<'a> {
+    pub(super) fn new(time: SystemTime, event: &'static str, holding: &'a Holding) -> Self {
+        Self { time: rfc3339(time), event, holding: Described::new(holding) }
+    }
+}

@@ -1,0 +1,166 @@
+//! `mcast groups`: who on this machine has joined what.
+
+mod json;
+mod pattern;
+mod table;
+mod watch;
+mod words;
+
+use std::io::Write;
+
+use mcast::InterfaceSelector;
+use mcast::joined::{self, Holder, Holding, Snapshot, Visibility};
+
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::output::{count_of, write_json};
+use json::Described;
+use pattern::Pattern;
+
+/// Show who on this machine has joined what
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Only these groups: an address, a range (`239.1.2.0/24`) or a name (`mdns`); status 1 unless
+    /// all of them are joined
+    #[arg(value_name = "GROUP")]
+    groups: Vec<Pattern>,
+
+    /// Only on this interface: a name, index or address; repeatable
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Also what the kernel joins by itself: all hosts, all nodes, solicited nodes
+    #[arg(short, long)]
+    all: bool,
+
+    /// Print one JSON object a membership
+    #[arg(long)]
+    json: bool,
+
+    /// Go on, and tell who joins and leaves
+    #[arg(long)]
+    watch: bool,
+}
+
+const EXAMPLES: &str = "\
+Another user's processes can only be looked into as root (CAP_SYS_PTRACE); what could not be seen
+is counted and said.
+
+Examples:
+  mcast groups                        which process has joined which group on which interface
+  mcast groups mdns                   who listens to multicast DNS
+  mcast groups 239.0.0.0/8 -i eth0    who has joined such groups there
+  mcast groups --json -a              everything, for programs
+  mcast groups --watch                tell who joins and leaves, until Ctrl-C";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let selection = Selection::new(arguments)?;
+    if arguments.watch {
+        return watch::run(arguments.json, selection, console);
+    }
+    let snapshot = joined::memberships()?;
+    let holdings: Vec<_> = selection.of(&snapshot).collect();
+    let mut out = console.output();
+    if arguments.json {
+        holdings.iter().try_for_each(|holding| write_json(&mut out, &Described::new(holding)))?;
+    } else if !holdings.is_empty() {
+        table::table(&holdings, console).write(&mut out)?;
+    }
+    out.flush()?;
+    tell(&snapshot, &selection, console);
+    Ok(Outcome::of(selection.all_are_joined(&holdings)))
+}
+
+/// What is to be shown.
+struct Selection {
+    groups: Vec<Pattern>,
+    /// The names of the interfaces; empty: all.
+    interfaces: Vec<String>,
+    all: bool,
+}
+
+impl Selection {
+    fn new(arguments: &Arguments) -> mcast::Result<Self> {
+        let name = |selector| mcast::find(selector).map(|interface| interface.name);
+        let interfaces = arguments.interfaces.iter().map(name).collect::<mcast::Result<_>>()?;
+        Ok(Self { groups: arguments.groups.clone(), interfaces, all: arguments.all })
+    }
+
+    fn of<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Holding> {
+        snapshot.holdings.iter().filter(|holding| self.admits(holding))
+    }
+
+    fn admits(&self, holding: &Holding) -> bool {
+        self.is_meant(holding) && (self.shows_kernel() || holding.holder != Holder::Kernel)
+    }
+
+    /// Whether it is one of the groups and interfaces that were named.
+    fn is_meant(&self, holding: &Holding) -> bool {
+        let of_groups = || self.groups.iter().any(|pattern| pattern.contains(holding.group));
+        (self.groups.is_empty() || of_groups())
+            && (self.interfaces.is_empty() || self.interfaces.contains(&holding.interface_name))
+    }
+
+    /// Who asks for a group wants to know of the kernel's membership, too.
+    fn shows_kernel(&self) -> bool {
+        self.all || !self.groups.is_empty()
+    }
+
+    fn all_are_joined(&self, holdings: &[&Holding]) -> bool {
+        let is_joined = |pattern: &Pattern| holdings.iter().any(|holding| pattern.contains(holding.group));
+        self.groups.iter().all(is_joined)
+    }
+}
+
+/// Says what is not shown, and what could not be seen.
+fn tell(snapshot: &Snapshot, selection: &Selection, console: &Console) {
+    let shown: Vec<_> = selection.of(snapshot).collect();
+    for pattern in &selection.groups {
+        if !shown.iter().any(|holding| pattern.contains(holding.group)) {
+            console.note(format_args!("{pattern} is not joined"));
+        }
+    }
+    if shown.is_empty() && selection.groups.is_empty() {
+        console.note("no process has joined a group");
+    }
+    let meant = snapshot.holdings.iter().filter(|holding| selection.is_meant(holding));
+    let hidden = meant.count() - shown.len();
+    if hidden > 0 {
+        let memberships = count_of(hidden as u64, "membership");
+        console.note(format_args!("{memberships} of the kernel's own not shown (`-a` shows them)"));
+    }
+    tell_unseen(&shown, &snapshot.visibility, console);
+}
+
+fn tell_unseen(shown: &[&Holding], visibility: &Visibility, console: &Console) {
+    let sockets = shown.iter().map(|holding| match holding.holder {
+        Holder::Unseen { sockets } => u64::from(sockets.unwrap_or(1)),
+        _ => 0,
+    });
+    let unseen: u64 = sockets.sum();
+    if unseen == 0 {
+        return;
+    }
+    let unseen = count_of(unseen, "membership");
+    match visibility {
+        Visibility::Partial { closed } => {
+            let processes = match closed.len() {
+                1 => "1 process".to_owned(),
+                number => format!("{number} processes"),
+            };
+            console.warn(format_args!(
+                "who holds {unseen} could not be seen: {processes} may not be looked into by this user"
+            ));
+            console.help("run it as root, or with the capability CAP_SYS_PTRACE");
+            let ids: Vec<_> = closed.iter().map(ToString::to_string).collect();
+            console.detail(format_args!("not looked into: {}", ids.join(" ")));
+        }
+        Visibility::NoProcesses { why } => {
+            console.warn(format_args!("who holds {unseen} could not be seen: {why}"));
+        }
+        _ => console.note(format_args!(
+            "{unseen} held by no process listed here: the kernel, for a tunnel say, or a process of another container"
+        )),
+    }
+}

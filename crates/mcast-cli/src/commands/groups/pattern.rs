@@ -1,0 +1,132 @@
+//! Which groups are meant: an address, a range or a name.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use mcast::Group;
+use mcast::group::WellKnown;
+
+/// One or several groups, as they were typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    text: String,
+    ranges: Vec<Range>,
+}
+
+/// All addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    first: IpAddr,
+    length: u32,
+}
+
+impl Pattern {
+    pub(super) fn contains(&self, group: Group) -> bool {
+        self.ranges.iter().any(|range| range.contains(group.addr()))
+    }
+}
+
+impl Range {
+    fn of(address: IpAddr) -> Self {
+        Self { first: address, length: width(address) }
+    }
+
+    fn contains(self, address: IpAddr) -> bool {
+        let (own, other) = (bits(self.first), bits(address));
+        let differing = width(self.first) - self.length;
+        width(self.first) == width(address) && (own ^ other).checked_shr(differing).unwrap_or(0) == 0
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn width(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = WellKnown::named(text);
+        let ranges = match text.split_once('/') {
+            _ if !named.is_empty() => named.iter().map(|known| Range::of(known.group.addr())).collect(),
+            Some((first, length)) => vec![range(first, length)?],
+            None => vec![Range::of(group(text)?)],
+        };
+        Ok(Self { text: text.to_owned(), ranges })
+    }
+}
+
+fn group(text: &str) -> Result<IpAddr, String> {
+    let Ok(address) = text.parse() else {
+        return Err(
+            "neither an address, nor a range such as 239.1.2.0/24, nor a name such as mdns".to_owned()
+        );
+    };
+    Group::new(address).map(Group::addr).map_err(|error| error.to_string())
+}
+
+fn range(first: &str, length: &str) -> Result<Range, String> {
+    let first = group(first)?;
+    let width = width(first);
+    match length.parse() {
+        Ok(length) if length <= width => Ok(Range { first, length }),
+        _ => Err(format!("the length of the prefix is a number from 0 to {width}")),
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(pattern: &str, group: &str) -> bool {
+        pattern.parse::<Pattern>().unwrap().contains(group.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_is_one_group() {
+        assert!(contains("239.1.2.3", "239.1.2.3"));
+        assert!(!contains("239.1.2.3", "239.1.2.4"));
+        assert!(contains("ff15::1", "ff15:0::1"));
+    }
+
+    #[test]
+    fn a_range_holds_what_begins_with_its_bits() {
+        assert!(contains("239.1.2.0/23", "239.1.3.255"));
+        assert!(!contains("239.1.2.0/23", "239.1.4.0"));
+        assert!(contains("ff02::/16", "ff02::1:ff00:1"));
+        assert!(!contains("ff02::/16", "ff05::1"));
+        // Of length zero: its whole family.
+        assert!(contains("224.0.0.0/0", "239.1.2.3") && !contains("224.0.0.0/0", "ff02::1"));
+        assert!(contains("ff00::/0", "ffff::1") && !contains("ff00::/0", "239.1.2.3"));
+    }
+
+    #[test]
+    fn a_name_is_its_groups_of_both_families() {
+        assert!(contains("mdns", "224.0.0.251") && contains("mDNS", "ff02::fb"));
+        assert!(!contains("mdns", "224.0.0.252"));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_what_is_meant() {
+        for wrong in ["10.0.0.1", "239.1.2.0/33", "ff02::/129", "239.1.2.0/", "eth0", "", "239.1.2.3:5000"] {
+            assert!(!wrong.parse::<Pattern>().unwrap_err().is_empty(), "{wrong}");
+        }
+    }
+}

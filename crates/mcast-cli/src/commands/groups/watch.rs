@@ -1,0 +1,170 @@
+//! `mcast groups --watch`: who joins and leaves.
+
+use std::io::{self, Write};
+use std::sync::mpsc;
+use std::time::SystemTime;
+
+use mcast::joined::{Change, Holder, Holding, Snapshot, Watcher};
+
+use super::json::Noticed;
+use super::words::{other_holder, processes, remarks, sources};
+use super::{Selection, table, tell};
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{Palette, clock_time, write_json};
+
+/// What ends a wait.
+enum Event {
+    Begun(Snapshot),
+    Changes(Vec<Change>),
+    Failed(mcast::Error),
+    Interrupted,
+}
+
+pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow::Result<Outcome> {
+    let (tells, told) = mpsc::channel();
+    let interrupted = tells.clone();
+    let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
+    // A watcher stays on its thread, which begins in the network namespace of this one.
+    std::thread::spawn(move || {
+        if let Err(error) = watch(&tells) {
+            drop(tells.send(Event::Failed(error)));
+        }
+    });
+    let mut show = Show { json, selection, console, out: console.output() };
+    loop {
+        match told.recv() {
+            Ok(Event::Begun(snapshot)) => show.snapshot(&snapshot)?,
+            Ok(Event::Changes(changes)) => show.changes(&changes)?,
+            Ok(Event::Failed(error)) => return Err(error.into()),
+            Ok(Event::Interrupted) | Err(mpsc::RecvError) => {
+                return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
+            }
+        }
+        show.out.flush()?;
+    }
+}
+
+/// Tells what changes until nobody listens any more.
+fn watch(tells: &mpsc::Sender<Event>) -> mcast::Result<()> {
+    let mut watcher = Watcher::new()?;
+    let mut heard = tells.send(Event::Begun(watcher.known().clone())).is_ok();
+    while heard {
+        let Some(changes) = watcher.wait(None)? else { break };
+        heard = tells.send(Event::Changes(changes)).is_ok();
+    }
+    Ok(())
+}
+
+/// Shows what is told.
+struct Show<'a> {
+    json: bool,
+    selection: Selection,
+    console: &'a Console,
+    out: Output,
+}
+
+impl Show<'_> {
+    fn snapshot(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        let holdings: Vec<_> = self.selection.of(snapshot).collect();
+        if self.json {
+            let now = SystemTime::now();
+            for holding in &holdings {
+                write_json(&mut self.out, &Noticed::new(now, "present", holding))?;
+            }
+        } else if !holdings.is_empty() {
+            table::table(&holdings, self.console).write(&mut self.out)?;
+            writeln!(self.out)?;
+        }
+        self.out.flush()?;
+        tell(snapshot, &self.selection, self.console);
+        Ok(())
+    }
+
+    fn changes(&mut self, changes: &[Change]) -> io::Result<()> {
+        let now = SystemTime::now();
+        for change in changes {
+            let (event, holding) = match change {
+                Change::Joined(holding) => ("joined", holding),
+                Change::Left(holding) => ("left", holding),
+                Change::Changed { now, .. } => ("changed", now),
+                _ => continue,
+            };
+            if !self.selection.admits(holding) {
+                continue;
+            }
+            if self.json {
+                write_json(&mut self.out, &Noticed::new(now, event, holding))?;
+            } else {
+                self.line(now, event, holding, change)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, time: SystemTime, event: &str, holding: &Holding, change: &Change) -> io::Result<()> {
+        let Palette { dim, group, interface, .. } = self.console.palette();
+        let details = match change {
+            Change::Changed { before, now } => differences(before, now).join(", "),
+            _ => details(holding).join(", "),
+        };
+        writeln!(
+            self.out,
+            "{dim}{}{dim:#} {event:7} {group}{}{group:#} on {interface}{}{interface:#}: {}: {details}",
+            clock_time(time),
+            holding.group,
+            holding.interface_name,
+            holder(&holding.holder),
+        )
+    }
+}
+
+fn holder(holder: &Holder) -> String {
+    match holder {
+        Holder::Socket(held) => processes(&held.socket).join(" "),
+        other => other_holder(other),
+    }
+}
+
+fn details(holding: &Holding) -> Vec<String> {
+    let mut details: Vec<_> = holding.version.map(|version| version.to_string()).into_iter().collect();
+    if let Holder::Socket(held) = &holding.holder {
+        details.extend(held.socket.port().map(|port| format!("port {port}")));
+        details.push(format!("sources {}", sources(&held.filter).join(" ")));
+        details.extend(remarks(holding, held, false));
+    }
+    details
+}
+
+/// What is different, in words.
+fn differences(before: &Holding, now: &Holding) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut tell = |what: &str, old: String, new: String| {
+        if old != new {
+            told.push(format!("{what} {old} -> {new}"));
+        }
+    };
+    let version = |holding: &Holding| holding.version.map_or_else(unknown, |version| version.to_string());
+    tell("version", version(before), version(now));
+    match (&before.holder, &now.holder) {
+        (Holder::Socket(old), Holder::Socket(new)) => {
+            tell("sources", sources(&old.filter).join(" "), sources(&new.filter).join(" "));
+            tell("port", number(old.socket.port()), number(new.socket.port()));
+            tell("drops", number(old.socket.drops), number(new.socket.drops));
+            tell("processes", processes(&old.socket).join(" "), processes(&new.socket).join(" "));
+            tell("buffer", old.socket.receive_buffer.to_string(), new.socket.receive_buffer.to_string());
+            tell("remarks", remarks(before, old, true).join("; "), remarks(now, new, true).join("; "));
+        }
+        (old, new) => tell("held by", other_holder(old), other_holder(new)),
+    }
+    told
+}
+
+fn number(number: Option<impl ToString>) -> String {
+    number.map_or_else(unknown, |number| number.to_string())
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}

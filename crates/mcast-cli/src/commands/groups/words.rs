@@ -1,0 +1,89 @@
+//! How holders, sources and sockets are put into words.
+
+use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
+use mcast::{Group, SourceFilter};
+
+use crate::output::{InterfaceNames, SafeText};
+
+/// The name of a group: the short one if it has one, else the registry's.
+pub(super) fn name(group: Group) -> Option<&'static str> {
+    group.well_known().map(|known| known.name).next().or_else(|| group.name())
+}
+
+/// The sources that are admitted, a line each.
+pub(super) fn sources(filter: &SourceFilter) -> Vec<String> {
+    let listed = filter.sources().map(|source| source.to_string());
+    match filter {
+        SourceFilter::Exclude(sources) if sources.is_empty() => vec!["any".into()],
+        SourceFilter::Exclude(_) => listed.map(|source| format!("not {source}")).collect(),
+        SourceFilter::Include(_) => listed.collect(),
+    }
+}
+
+/// The processes that have a socket open, a line each. Their names are their own choice.
+pub(super) fn processes(socket: &JoinedSocket) -> Vec<String> {
+    socket.processes.iter().map(process).collect()
+}
+
+fn process(process: &Process) -> String {
+    format!("{} ({})", SafeText::new(process.name.as_bytes()), process.pid)
+}
+
+/// Who holds it, where that is no socket.
+pub(super) fn other_holder(holder: &Holder) -> String {
+    match holder {
+        Holder::Unseen { sockets: Some(1) } => "not seen".into(),
+        Holder::Unseen { sockets: Some(number) } => format!("{number} not seen"),
+        Holder::Kernel => "kernel".into(),
+        _ => "not told".into(),
+    }
+}
+
+/// What about a socket is surprising: why it may not receive what it has joined. With `more`, also
+/// what is merely of interest.
+pub(super) fn remarks(holding: &Holding, held: &SocketHolder, more: bool) -> Vec<String> {
+    let socket = &held.socket;
+    let mut remarks = Vec::new();
+    remarks.extend(binding(holding, socket));
+    remarks.extend(socket.peer.map(|peer| format!("connected: hears {peer} only")));
+    remarks.extend(bound_interface(holding, socket, more));
+    let filtered = !held.filter.is_any();
+    remarks.extend(
+        holding
+            .version
+            .filter(|version| filtered && !version.has_sources())
+            .map(|version| format!("{version} cannot ask the network for sources")),
+    );
+    if more {
+        remarks.push(options(held));
+    } else if held.loopback == Some(false) {
+        remarks.push("what it sends is not looped back".into());
+    }
+    remarks
+}
+
+/// The options that decide whose datagrams it gets, and who gets its own.
+fn options(held: &SocketHolder) -> String {
+    let shown =
+        |name, option: Option<bool>| option.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
+    let options = [shown("MULTICAST_LOOP", held.loopback), shown("MULTICAST_ALL", held.multicast_all)];
+    options.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What a socket is bound to decides what it can hear at all.
+fn binding(holding: &Holding, socket: &JoinedSocket) -> Option<String> {
+    match (socket.kind, socket.local) {
+        (SocketKind::Raw { protocol }, _) => Some(format!("raw, IP protocol {protocol}")),
+        (SocketKind::Udp, None) => Some("not bound: receives nothing, only keeps it joined".into()),
+        (_, Some(local)) if local.ip().is_unspecified() || local.ip() == holding.group.addr() => None,
+        (_, Some(local)) => Some(format!("bound to {}: cannot receive this group", local.ip())),
+        (_, None) => None,
+    }
+}
+
+fn bound_interface(holding: &Holding, socket: &JoinedSocket, more: bool) -> Option<String> {
+    match socket.bound_interface? {
+        own if own == holding.interface => more.then(|| "bound to this interface".into()),
+        other => Some(format!("bound to {}: hears nothing here", InterfaceNames::new().of(other))),
+    }
+}
