@@ -1,8 +1,8 @@
-//! What a receiver is given, or that it is given nothing.
+//! How long is waited for what should come and for what should not, and where a receiver listens.
 
 use std::time::{Duration, Instant};
 
-use mcast::{GroupAddr, InterfaceIndex, Receiver, Result};
+use mcast::{GroupAddr, Receiver};
 
 use super::event::Event;
 
@@ -11,21 +11,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long nothing must come before it is called silence.
 pub(super) const SILENCE: Duration = Duration::from_millis(150);
-
-/// What the receiver is given next, within so long.
-pub(super) fn hear(
-    receiver: &Receiver,
-    group: GroupAddr,
-    patience: Duration,
-    name: impl Fn(InterfaceIndex) -> String,
-) -> Result<Event> {
-    let mut buffer = [0; 2048];
-    let datagram = receiver.recv_timeout(&mut buffer, patience)?;
-    Ok(match datagram {
-        Some(datagram) => Event::received(datagram.arrival(), datagram.payload(), name(datagram.interface())),
-        None => Event::ReceivedNothing { group: group.into() },
-    })
-}
 
 /// Where the receiver's only membership was joined.
 pub(super) fn joined(receiver: &Receiver, group: GroupAddr) -> Event {

@@ -1,6 +1,7 @@
 //! The whole demonstration: three acts on virtual hosts.
 
 mod flooding;
+mod hear;
 mod network;
 mod snooping;
 mod tutorial;

@@ -8,7 +8,7 @@ use mcast_capture::Filter;
 use mcast_lab::{Host, Lab, Offload, Port, Switch, SwitchOptions};
 
 use super::super::event::Event;
-use super::super::hearing::hear;
+use super::hear::hear;
 use super::wire::Wire;
 
 /// The port that midwood sends from: that of the tutorial's captured packet.

@@ -8,9 +8,10 @@ use mcast_capture::Filter;
 use mcast_lab::{Host, Lab, Port};
 
 use super::super::event::Event;
-use super::super::hearing::{PATIENCE, SILENCE, hear, joined};
+use super::super::hearing::{PATIENCE, SILENCE, joined};
 use super::super::narrator::Narrator;
 use super::flooding::send;
+use super::hear::hear;
 use super::network::{Station, connect};
 use super::tutorial::{PORT, TEXT, first_group};
 use super::wire::{Wire, report_for};
