@@ -1,0 +1,22 @@
+//! What a receiver is given, or that it is given nothing.
+
+use std::time::Duration;
+
+use mcast::{GroupAddr, InterfaceIndex, Receiver, Result};
+
+use super::super::event::Event;
+
+/// What the receiver is given next, within so long.
+pub(super) fn hear(
+    receiver: &Receiver,
+    group: GroupAddr,
+    patience: Duration,
+    name: impl Fn(InterfaceIndex) -> String,
+) -> Result<Event> {
+    let mut buffer = [0; 2048];
+    let datagram = receiver.recv_timeout(&mut buffer, patience)?;
+    Ok(match datagram {
+        Some(datagram) => Event::received(datagram.arrival(), datagram.payload(), name(datagram.interface())),
+        None => Event::ReceivedNothing { group: group.into() },
+    })
+}
