@@ -39,7 +39,7 @@ impl Readable {
 
 /// A sender's sockets.
 #[derive(Debug, Default)]
-pub(super) struct Sockets;
+pub(super) struct Sockets(());
 
 impl Sockets {
     /// Waits until the family's socket takes another datagram.
