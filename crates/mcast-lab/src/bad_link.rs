@@ -61,7 +61,8 @@ pub struct LinkStatistics {
     /// Frames that the link could not take in time. They were lost by no seed: an experiment with overruns has
     /// failed, and needs less traffic or a faster machine.
     pub overruns: u64,
-    /// Frames that could not be handed on, because an interface was down or they were too long.
+    /// Frames that could not be handed on: an interface was down, or they were too long or had no checksum, as
+    /// when an interface was given its offloads back.
     pub unsent: u64,
 }
 
@@ -239,8 +240,8 @@ impl Outer<'_> {
     fn plug_into(&self, backstage: &Node, inner: &str) -> Result<FrameSocket, LabError> {
         let operation = || format!("make a bad link to {}", self.describe());
         let (here, there) = (self.node.namespace.alive()?, backstage.namespace.alive()?);
-        let end = veth_end(self.node, self.interface, here.descriptor());
-        let peer = veth_end(backstage, inner, there.descriptor());
+        let end = veth_end(self.node, self.interface, here.descriptor())?;
+        let peer = veth_end(backstage, inner, there.descriptor())?;
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, self.bridge), operation)?;
         // Before anything is sent: what leaves while the device is trusted with checksums arrives without.
         self.node.set_offload(self.interface, Offload::none())?;
@@ -250,6 +251,6 @@ impl Outer<'_> {
     }
 }
 
-fn veth_end<'a>(node: &Node, name: &'a str, namespace: BorrowedFd<'a>) -> VethEnd<'a> {
-    VethEnd { name, hardware_address: node.hardware_address(name), namespace }
+fn veth_end<'a>(node: &Node, name: &'a str, namespace: BorrowedFd<'a>) -> Result<VethEnd<'a>, LabError> {
+    Ok(VethEnd { name, hardware_address: node.new_interface(name)?, namespace })
 }

@@ -146,12 +146,11 @@ fn become_root_inside() -> Result<(), Obstacle> {
 ///
 /// [`LabErrorKind::Refused`] where namespaces cannot be had, or when other threads are alive already.
 pub fn enter() -> Result<(), LabError> {
-    let attempt = thread::Builder::new().spawn(sys::namespace::unshare_network);
-    let attempt = attempt.map_err(|error| Obstacle::at("start a thread")(error).refusal())?;
-    match attempt.join() {
-        Ok(Ok(())) => Ok(()),
-        _ => become_root_inside().map_err(Obstacle::refusal),
+    let is_administrator = sys::namespace::is_administrator().map_err(Obstacle::at("read its capabilities"));
+    if is_administrator.map_err(Obstacle::refusal)? {
+        return Ok(());
     }
+    become_root_inside().map_err(Obstacle::refusal)
 }
 
 impl Obstacle {
@@ -181,12 +180,6 @@ fn culprit(error: Option<i32>) -> (&'static str, &'static str) {
             "use a kernel with CONFIG_NET_NS and CONFIG_USER_NS, and call enter() first in main",
         );
     }
-    if error == Some(libc::ENOSPC) {
-        return (
-            ": the limit of namespaces is reached",
-            "raise it: sysctl user.max_user_namespaces=10000 user.max_net_namespaces=10000",
-        );
-    }
     if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
         return (
             ": kernel.unprivileged_userns_clone is 0",
@@ -201,6 +194,12 @@ fn culprit(error: Option<i32>) -> (&'static str, &'static str) {
     }
     if is("/proc/sys/user/max_user_namespaces", "0") {
         return (": user.max_user_namespaces is 0", "run as root, or: sysctl user.max_user_namespaces=10000");
+    }
+    if error == Some(libc::ENOSPC) {
+        return (
+            ": the limit of namespaces is reached",
+            "raise it: sysctl user.max_user_namespaces=10000 user.max_net_namespaces=10000",
+        );
     }
     (
         ": a container's or a service's sandbox seems to forbid it",

@@ -18,6 +18,9 @@ use crate::{
     sys::process as sys, worker::Worker,
 };
 
+/// How long a killed process may take to end; more can only be a kernel in trouble.
+const LONGEST_DEATH: Duration = Duration::from_secs(5);
+
 /// A program to be started in a host; used like [`std::process::Command`].
 ///
 /// What it starts is killed when the lab is dropped or its process ends, however that ends.
@@ -55,11 +58,12 @@ struct Running {
 }
 
 /// The programs of a lab.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Children {
     /// The thread that starts them: they die with it, so it lives as long as the lab.
     starter: OnceLock<Worker>,
-    running: Mutex<Vec<Arc<Running>>>,
+    /// `None` when the lab has been dropped, after which nothing is started.
+    running: Mutex<Option<Vec<Arc<Running>>>>,
 }
 
 impl Command {
@@ -70,7 +74,8 @@ impl Command {
     ) -> Result<Self, LabError> {
         let mut command = process::Command::new(program);
         let user = namespace.birthplace().user_namespace().map(AsRawFd::as_raw_fd);
-        sys::enter_before_exec(&mut command, user, namespace.descriptor().as_raw_fd());
+        let host = namespace.host_name();
+        sys::enter_before_exec(&mut command, user, namespace.descriptor().as_raw_fd(), host);
         Ok(Self { command, children, own_group: false, _namespace: namespace })
     }
 
@@ -260,6 +265,10 @@ impl Running {
         }
     }
 
+    fn is_running(&self) -> bool {
+        matches!(self.wait(Some(Duration::ZERO)), Ok(None))
+    }
+
     /// Takes the status of a process that has ended. What is left of its group dies first: later its id could
     /// be another group's.
     fn reap(&self) -> io::Result<Option<ExitStatus>> {
@@ -289,6 +298,10 @@ impl Running {
 }
 
 impl Children {
+    pub(crate) fn new() -> Self {
+        Self { starter: OnceLock::new(), running: Mutex::new(Some(Vec::new())) }
+    }
+
     fn start(
         &self,
         command: &mut process::Command,
@@ -296,14 +309,18 @@ impl Children {
         own_group: bool,
     ) -> Result<Child, LabError> {
         let starting = || format!("start '{name}'");
-        let starter = self.starter().doing(starting)?;
         let gone = || LabError::new(starting(), LabErrorKind::Gone);
+        // Held until the program is in the list, so that the lab cannot end in between.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = running.as_mut().ok_or_else(gone)?;
+        let starter = self.starter().doing(starting)?;
         let mut child = starter.call(|| command.spawn()).ok_or_else(gone)?.doing(starting)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let id = child.id();
         let ended = sys::descriptor_of(id).doing(starting)?;
         let running = Arc::new(Running { name, id, own_group, ended, child: Mutex::new(child) });
-        self.remember(Arc::clone(&running));
+        all.retain(|running| running.is_running());
+        all.push(Arc::clone(&running));
         Ok(Child { stdin, stdout, stderr, running })
     }
 
@@ -312,24 +329,17 @@ impl Children {
             return Ok(starter);
         }
         let starter = Worker::start(Birthplace::Here, "mcast-lab starter")?;
-        // Another thread may have been quicker; then this one ends.
         Ok(self.starter.get_or_init(|| starter))
-    }
-
-    fn remember(&self, running: Arc<Running>) {
-        let mut all = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|running| running.lock().try_wait().is_ok_and(|status| status.is_none()));
-        all.push(running);
     }
 
     /// Kills all that still run, and waits until they have ended.
     pub(crate) fn end(&self) {
-        let all = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = self.running.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
         for running in &all {
             let _ = running.signal(libc::SIGKILL);
         }
         for running in &all {
-            let _ = running.wait(Some(Duration::from_secs(5)));
+            let _ = running.wait(Some(LONGEST_DEATH));
         }
     }
 }

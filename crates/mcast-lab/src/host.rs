@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    Command, LabError, LabErrorKind, command::Children, error::Doing, namespace::Namespace, sys::scoped,
+    Command, LabError, LabErrorKind, command::Children, error::Doing, name, namespace::Namespace, sys::scoped,
 };
 
 /// A virtual host of a [`Lab`](crate::Lab). Clones are the same host.
@@ -93,7 +93,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The system's error: no such sysctl, or one that is not a namespace's own (as `net/core/rmem_max`).
+    /// [`LabErrorKind::Invalid`] for what is not below `net`, which would be the whole machine's. The system's error: no such sysctl, or one that is not a namespace's own (as `net/core/rmem_max`).
     pub fn sysctl(&self, path: &str, value: &str) -> Result<(), LabError> {
         self.node.namespace.set_sysctl(path, value)
     }
@@ -139,6 +139,16 @@ impl Node {
             interfaces: Mutex::default(),
             names: AtomicU32::new(0),
         }
+    }
+
+    /// The hardware address for an interface that is about to be made.
+    pub(crate) fn new_interface(&self, name: &str) -> Result<[u8; 6], LabError> {
+        if name::is_interface_name(name) {
+            return Ok(self.hardware_address(name));
+        }
+        let operation = format!("make an interface '{name}' on '{}'", self.namespace.name());
+        let problem = "an interface's name has 1 to 15 letters, no space, '/' or ':' among them".to_owned();
+        Err(LabError::new(operation, LabErrorKind::Invalid(problem)))
     }
 
     /// The hardware address for an interface of this name: locally administered (`02`), then `m`, the node's

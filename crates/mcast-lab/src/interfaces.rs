@@ -172,7 +172,7 @@ impl Host {
     /// A kernel without macvlan, a missing parent, a name that is taken, an address that does not parse.
     pub fn macvlan(&self, name: &str, parent: &str, addresses: &[&str]) -> Result<Port, LabError> {
         let addresses = InterfaceAddress::parse_all(addresses)?;
-        let hardware_address = self.node.hardware_address(name);
+        let hardware_address = self.node.new_interface(name)?;
         self.node.change(
             parent,
             |netlink, index| netlink.add_macvlan(name, index, hardware_address),

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     BadLink, Host, Impairment, InterfaceAddress, LabError, LabErrorKind, Port, Router, Switch, SwitchOptions,
-    birthplace::Birthplace, command::Children, host::Node, namespace::Namespace, netlink::VethEnd,
+    birthplace::Birthplace, command::Children, host::Node, name, namespace::Namespace, netlink::VethEnd,
     router::Routing,
 };
 
@@ -78,7 +78,7 @@ impl Lab {
     pub fn new() -> Result<Self, LabError> {
         Ok(Self {
             birthplace: Birthplace::find()?,
-            children: Arc::default(),
+            children: Arc::new(Children::new()),
             nodes: Mutex::default(),
             backstage: Mutex::default(),
             bad_links: Mutex::default(),
@@ -143,12 +143,12 @@ impl Lab {
         let (here, there) = (a.node.namespace.alive()?, b.node.namespace.alive()?);
         let end = VethEnd {
             name: a_interface,
-            hardware_address: a.node.hardware_address(a_interface),
+            hardware_address: a.node.new_interface(a_interface)?,
             namespace: here.descriptor(),
         };
         let peer = VethEnd {
             name: b_interface,
-            hardware_address: b.node.hardware_address(b_interface),
+            hardware_address: b.node.new_interface(b_interface)?,
             namespace: there.descriptor(),
         };
         let operation = || format!("link {a_interface} of '{}' to {b_interface} of '{}'", a.name(), b.name());
@@ -222,6 +222,10 @@ impl Lab {
     ) -> Result<Arc<Node>, LabError> {
         let mut nodes = lock(&self.nodes);
         let operation = || format!("add '{name}' to the lab");
+        if !name::is_host_name(name) {
+            let problem = "a name has 1 to 63 letters, digits, '-', '_' and '.'".to_owned();
+            return Err(LabError::new(operation(), LabErrorKind::Invalid(problem)));
+        }
         if nodes.contains_key(name) {
             return Err(LabError::new(operation(), LabErrorKind::Taken("the name is taken".to_owned())));
         }

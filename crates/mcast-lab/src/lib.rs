@@ -32,7 +32,7 @@
 //!
 //! # Platforms
 //!
-//! Linux only. On other systems this crate is empty.
+//! Linux 5.4 or newer. On other systems this crate is empty.
 
 #![cfg(target_os = "linux")]
 
@@ -47,6 +47,7 @@ mod impairment;
 mod interfaces;
 mod lab;
 mod lane;
+mod name;
 mod namespace;
 mod netlink;
 mod offload;

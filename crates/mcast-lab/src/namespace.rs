@@ -21,6 +21,7 @@ pub(crate) struct Namespace {
 #[derive(Debug)]
 pub(crate) struct Alive {
     keeper: Worker,
+    name: String,
     descriptor: OwnedFd,
     netlink: Mutex<Netlink>,
     birthplace: Birthplace,
@@ -34,9 +35,10 @@ impl Namespace {
         sysctls: &[(&str, &str)],
     ) -> Result<Self, LabError> {
         let keeper = Worker::start(birthplace, name).doing(|| format!("start the thread of '{name}'"))?;
-        let settled = keeper.call(|| settle(sysctls)).ok_or_else(|| gone(name))?;
+        let settled = keeper.call(|| settle(name, sysctls)).ok_or_else(|| gone(name))?;
         let (descriptor, netlink) = settled?;
-        let alive = Alive { keeper, descriptor, netlink: Mutex::new(netlink), birthplace };
+        let alive =
+            Alive { keeper, name: name.to_owned(), descriptor, netlink: Mutex::new(netlink), birthplace };
         Ok(Self { name: name.to_owned(), alive: Mutex::new(Some(Arc::new(alive))) })
     }
 
@@ -74,6 +76,10 @@ impl Namespace {
     /// Sets one of this namespace's sysctls, by its path below `/proc/sys`.
     pub(crate) fn set_sysctl(&self, path: &str, value: &str) -> Result<(), LabError> {
         let operation = || format!("set {path} to {value} on '{}'", self.name);
+        if !path.starts_with("net/") || path.split('/').any(|part| part == "..") {
+            let problem = "only sysctls below net/ can be a host's own".to_owned();
+            return Err(LabError::new(operation(), LabErrorKind::Invalid(problem)));
+        }
         self.call(|| fs::write(format!("/proc/sys/{path}"), value))?.doing(operation)
     }
 
@@ -88,14 +94,20 @@ impl Alive {
         self.descriptor.as_fd()
     }
 
+    /// What programs in it are told that the host is called.
+    pub(crate) fn host_name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn birthplace(&self) -> Birthplace {
         self.birthplace
     }
 }
 
 /// Moves the calling thread into a namespace of its own and makes that usable.
-fn settle(sysctls: &[(&str, &str)]) -> Result<(OwnedFd, Netlink), LabError> {
+fn settle(name: &str, sysctls: &[(&str, &str)]) -> Result<(OwnedFd, Netlink), LabError> {
     sys::namespace::unshare_network().doing(|| "make a network namespace")?;
+    sys::namespace::set_host_name(name).doing(|| "set a host name")?;
     let descriptor = sys::namespace::network().doing(|| "open a network namespace")?;
     for (path, value) in sysctls {
         preset(path, value)?;

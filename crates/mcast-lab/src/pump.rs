@@ -121,8 +121,7 @@ impl Carrier {
         let mut moment = Moment { now: Instant::now(), impairment, counters, send };
         for taken in 0..TURN {
             let Some(frame) = from.next() else { return taken > 0 };
-            if frame.length > frame.len() {
-                // It did not fit into the ring, as after the MTU was raised.
+            if !frame.is_complete {
                 counters.unsent.fetch_add(1, Relaxed);
                 continue;
             }

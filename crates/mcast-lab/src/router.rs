@@ -23,7 +23,8 @@ use crate::{
 ///
 /// It routes unicast by its addresses and routes, and groups by the rules given with
 /// [`route_group`](Self::route_group), through the kernel's multicast routing. Ports of switches that lead to it
-/// are marked as leading to a multicast router, as a querier or PIM would have them marked.
+/// are marked as leading to a multicast router, as a querier or PIM would have them marked. The first datagram of
+/// a source waits in the kernel until the router has been asked; the second may overtake it.
 #[derive(Clone)]
 pub struct Router {
     host: Host,

@@ -322,7 +322,7 @@ impl Switch {
         };
         let peer = VethEnd {
             name: interface,
-            hardware_address: host.node.hardware_address(interface),
+            hardware_address: host.node.new_interface(interface)?,
             namespace: there.descriptor(),
         };
         let operation =
@@ -381,7 +381,7 @@ impl fmt::Debug for Switch {
 impl Node {
     /// Makes a bridge, down, and returns its index.
     pub(crate) fn add_bridge(&self, name: &str, options: Vec<InfoBridge>) -> Result<u32, LabError> {
-        let bridge = Bridge { name, hardware_address: self.hardware_address(name), options };
+        let bridge = Bridge { name, hardware_address: self.new_interface(name)?, options };
         let operation = || format!("make the bridge {name} in '{}'", self.namespace.name());
         self.namespace.netlink(|netlink| netlink.add_bridge(bridge), operation)?;
         self.interface_index(name)

@@ -27,8 +27,8 @@ pub(crate) struct FrameSocket {
 /// A frame in the ring; its place goes back to the kernel when this is dropped.
 pub(crate) struct Frame<'a> {
     bytes: &'a [u8],
-    /// The length on the wire; more than there are bytes if the frame did not fit.
-    pub(crate) length: usize,
+    /// It is all here: it fitted into the ring, and its checksum was not left to a device.
+    pub(crate) is_complete: bool,
     status: &'a AtomicU32,
 }
 
@@ -115,7 +115,8 @@ impl Ring {
         // SAFETY: the slot begins with a header, aligned to 16 bytes; its first word is shared with the kernel
         // and only reached atomically.
         let status = unsafe { AtomicU32::from_ptr(start.cast()) };
-        if status.load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
+        let flags = status.load(Ordering::Acquire);
+        if flags & libc::TP_STATUS_USER == 0 {
             return None;
         }
         // SAFETY: the kernel has finished writing the slot (acquired above) and leaves it alone until it is given
@@ -128,7 +129,8 @@ impl Ring {
         let kept = kept.min(SLOT.saturating_sub(offset));
         // SAFETY: as above; offset and length lie within the slot.
         let bytes = unsafe { std::slice::from_raw_parts(start.wrapping_add(offset.min(SLOT)), kept) };
-        Some(Frame { bytes, length, status })
+        let is_complete = kept == length && flags & libc::TP_STATUS_CSUMNOTREADY == 0;
+        Some(Frame { bytes, is_complete, status })
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Dura
 
 fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
-        tv_sec: duration.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
+        // Sixty-eight years are enough, and fit the narrowest type that this field has.
+        tv_sec: i32::try_from(duration.as_secs()).unwrap_or(i32::MAX).into(),
+        tv_nsec: duration.subsec_nanos().cast_signed().into(),
     }
 }

@@ -9,17 +9,24 @@ use std::{
     process,
 };
 
-use super::check;
+use super::{check, namespace::set_host_name};
 
-/// Makes `command` enter the namespaces between fork and exec, and die with the thread that forked it.
+/// Makes `command` enter the namespaces between fork and exec, be told a host name of its own, and die with the thread that forked it.
 ///
 /// The descriptors must stay open until the command has been spawned.
-pub(crate) fn enter_before_exec(command: &mut process::Command, user: Option<RawFd>, network: RawFd) {
+pub(crate) fn enter_before_exec(
+    command: &mut process::Command,
+    user: Option<RawFd>,
+    network: RawFd,
+    host_name: &str,
+) {
+    let host_name = host_name.to_owned();
     let enter = move || {
         if let Some(user) = user {
             set_namespace(user, libc::CLONE_NEWUSER)?;
         }
         set_namespace(network, libc::CLONE_NEWNET)?;
+        set_host_name(&host_name)?;
         // After the user namespace: changing credentials clears it.
         die_with_parent()
     };

@@ -31,6 +31,13 @@ fn a_program_in_a_host_may_change_it() {
 }
 
 #[test]
+fn a_program_sees_its_hosts_name() {
+    let lab = Lab::new().unwrap();
+    let output = lab.host("eastny").unwrap().command("uname").unwrap().arg("-n").output().unwrap();
+    assert_eq!(output.stdout, b"eastny\n");
+}
+
+#[test]
 fn exit_codes_and_missing_programs_are_told() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();

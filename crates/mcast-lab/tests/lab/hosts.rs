@@ -156,10 +156,39 @@ fn names_are_taken_once() {
 }
 
 #[test]
+fn impossible_names_and_sysctls_are_refused() {
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let host = lab.host("a").unwrap();
+    let refused = [
+        lab.host("").unwrap_err(),
+        lab.host("a\0b").unwrap_err(),
+        host.connect("far too long a name", &lan, &[]).unwrap_err(),
+        host.connect("a/b", &lan, &[]).unwrap_err(),
+        host.connect("eth0", &lan, &["10.0.0.1"]).unwrap_err(),
+        host.sysctl("kernel/hostname", "x").unwrap_err(),
+        host.sysctl("net/../kernel/hostname", "x").unwrap_err(),
+    ];
+    for error in refused {
+        assert!(matches!(error.kind(), LabErrorKind::Invalid(_)), "{error}");
+    }
+}
+
+#[test]
+fn closures_see_the_hosts_name() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("eastny").unwrap();
+    let name = host.run(|| std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap()).unwrap();
+    assert_eq!(name.trim(), "eastny");
+}
+
+#[test]
 fn what_outlives_its_lab_says_so() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
+    let mut command = host.command("true").unwrap();
     drop(lab);
+    assert_eq!(*command.spawn().unwrap_err().kind(), LabErrorKind::Gone);
     assert_eq!(*host.run(|| ()).unwrap_err().kind(), LabErrorKind::Gone);
     assert_eq!(*host.interface_index("lo").unwrap_err().kind(), LabErrorKind::Gone);
 }
