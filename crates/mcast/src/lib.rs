@@ -66,4 +66,4 @@ pub use outgoing::Outgoing;
 pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, Receiver, ReceiverBuilder, Statistics, Waker,
 };
-pub use sender::{Answer, SendStatistics, Sender, SenderBuilder};
+pub use sender::{Allowance, Answer, Pacer, Rate, SendStatistics, Sender, SenderBuilder};

@@ -6,6 +6,7 @@ use mcast_group::{Destination, Family, InterfaceSelector};
 
 use super::Sender;
 use super::egress::Addressed;
+use super::pace::Rate;
 use crate::error::{Error, Operation, Result};
 use crate::sys::socket::Socket;
 
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     send_buffer: Option<usize>,
     dont_fragment: bool,
     segmentation: bool,
+    pub(crate) pace: Option<Rate>,
 }
 
 impl SenderBuilder {
@@ -49,6 +51,7 @@ impl SenderBuilder {
                 send_buffer: None,
                 dont_fragment: false,
                 segmentation: true,
+                pace: None,
             },
         }
     }
@@ -120,6 +123,13 @@ impl SenderBuilder {
     /// `UDP_SEGMENT`); what a device refuses is sent singly.
     pub fn segmentation(mut self, on: bool) -> Self {
         self.settings.segmentation = on;
+        self
+    }
+
+    /// Sends no faster than this, evenly spread, by waiting in the calls that send. Default: as
+    /// fast as it goes. See [`Pacer`](crate::Pacer).
+    pub fn pace(mut self, rate: Rate) -> Self {
+        self.settings.pace = Some(rate);
         self
     }
 

@@ -3,16 +3,19 @@
 mod answer;
 mod builder;
 mod egress;
+mod pace;
 mod statistics;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use mcast_group::{Destination, Family, GroupAddr, InterfaceIndex};
 
 pub use answer::Answer;
 pub use builder::SenderBuilder;
+pub use pace::{Allowance, Pacer, Rate};
 pub use statistics::SendStatistics;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -47,6 +50,7 @@ pub struct Sender {
     v4: OnceLock<Socket>,
     v6: OnceLock<Socket>,
     counters: Counters,
+    pacer: Option<Mutex<Pacer>>,
 }
 
 impl Sender {
@@ -74,6 +78,7 @@ impl Sender {
             Ok((destination.address, egress))
         });
         let destinations: Vec<(GroupAddr, Egress)> = resolved.collect::<Result<_>>()?;
+        let pacer = settings.pace.map(|rate| Mutex::new(Pacer::new(rate)));
         let sender = Self {
             settings,
             destinations,
@@ -81,6 +86,7 @@ impl Sender {
             v4: OnceLock::new(),
             v6: OnceLock::new(),
             counters: Counters::default(),
+            pacer,
         };
         for (address, egress) in &sender.destinations {
             sender.socket(address.group.family())?;
@@ -113,6 +119,12 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_one(&self, outgoing: &Outgoing<'_>) -> Result<()> {
+        self.keep_pace(std::slice::from_ref(outgoing));
+        self.send_everywhere(outgoing)
+    }
+
+    /// Sends a datagram to each place that it goes to.
+    fn send_everywhere(&self, outgoing: &Outgoing<'_>) -> Result<()> {
         match outgoing.to {
             Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
             None if self.destinations.is_empty() => Err(no_destination()),
@@ -133,13 +145,49 @@ impl Sender {
     pub fn send_batch(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
         let mut sent = 0;
         while sent < outgoing.len() {
-            match self.send_run(&outgoing[sent..]) {
-                Ok(count) => sent += count,
-                Err(_) if sent > 0 => return Ok(sent),
-                Err(error) => return Err(error),
+            let rest = &outgoing[sent..];
+            let count = self.keep_pace(rest);
+            match self.send_all(&rest[..count]) {
+                (some, None) => sent += some,
+                (0, Some(error)) if sent == 0 => return Err(error),
+                (some, Some(_)) => return Ok(sent + some),
             }
         }
         Ok(sent)
+    }
+
+    /// Sends datagrams that are due; says how many went, and why no more did.
+    fn send_all(&self, outgoing: &[Outgoing<'_>]) -> (usize, Option<Error>) {
+        let mut sent = 0;
+        while sent < outgoing.len() {
+            match self.send_run(&outgoing[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) => return (sent, Some(error)),
+            }
+        }
+        (sent, None)
+    }
+
+    /// Waits until the first of these datagrams is due, if there is a pace; says how many are.
+    fn keep_pace(&self, outgoing: &[Outgoing<'_>]) -> usize {
+        loop {
+            match self.allowance(outgoing) {
+                Allowance::Now(count) => return count,
+                Allowance::After(wait) => match Instant::now().checked_add(wait) {
+                    Some(moment) => pace::sleep_until(moment),
+                    None => std::thread::park(),
+                },
+            }
+        }
+    }
+
+    /// How many of these datagrams are due.
+    pub(crate) fn allowance(&self, outgoing: &[Outgoing<'_>]) -> Allowance {
+        let Some(pacer) = &self.pacer else {
+            return Allowance::Now(outgoing.len());
+        };
+        let sizes = outgoing.iter().map(|each| each.payload.len());
+        pacer.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now(), sizes)
     }
 
     /// What was sent so far, and in how many calls.
@@ -228,7 +276,7 @@ impl Sender {
     fn send_run<'a>(&self, outgoing: &[Outgoing<'a>]) -> Result<usize> {
         let Some((first, interface)) = self.simple(&outgoing[0]) else {
             // To several places at once: one after the other.
-            return self.send_one(&outgoing[0]).map(|()| 1);
+            return self.send_everywhere(&outgoing[0]).map(|()| 1);
         };
         let family = first.group.family();
         let socket = self.socket(family)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcast_group::{Family, GroupAddr};
 
 use super::readiness::Sockets;
-use crate::{Answer, Outgoing, Result};
+use crate::{Allowance, Answer, Outgoing, Result};
 
 /// A [`Sender`](crate::Sender) whose waits are futures.
 ///
@@ -55,6 +55,9 @@ impl Sender {
     /// # Errors
     /// As [`Sender::send_one`](crate::Sender::send_one).
     pub async fn send_one(&self, outgoing: &Outgoing<'_>) -> Result<()> {
+        while let Allowance::After(wait) = self.sender.allowance(std::slice::from_ref(outgoing)) {
+            ::tokio::time::sleep(wait).await;
+        }
         for outgoing in self.sender.places(outgoing)? {
             while !self.sender.try_send_one(&outgoing)? {
                 let family = outgoing.to.map_or(Family::V4, |to| to.group.family());
