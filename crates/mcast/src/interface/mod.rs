@@ -33,7 +33,7 @@ pub struct Interface {
     pub(crate) ipv6_index: Option<InterfaceIndex>,
     /// Its name (`eth0`; on Windows the friendly name, such as `Ethernet 2`).
     pub name: String,
-    /// Administratively up.
+    /// Administratively up. On Windows also connected: what is not, it lets nobody join on.
     pub up: bool,
     /// Up and with a carrier.
     pub running: bool,

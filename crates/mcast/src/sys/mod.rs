@@ -7,8 +7,10 @@
 //! | `socket::Socket` | a UDP socket that never blocks: open, bind, options, memberships, receive, send |
 //! | `socket::ReceiveSlots` | the memory of a batched receive, reused from call to call |
 //! | `poller::Poller` | waits for many sockets or a wake-up, behind one descriptor where there is one |
-//! | `layout::{BINDS_TO_GROUP, HELD_ABOVE}` | how groups are spread over sockets (see `receiver::layout`) |
-//! | `error_kind`, `LIMIT_REMEDY` | what the system's error numbers mean |
+//! | `layout` | how groups are spread over sockets (see `receiver::sockets`), and what the kernel does for them |
+//! | `error_kind`, `is_gone`, `descriptors_exhausted` | what the system's error numbers mean |
+//! | `raise_descriptor_limit` | gets the process more descriptors, where that can be |
+//! | `LIMIT_REMEDY`, `IPV6_UNREACHABLE` | what to tell people of this system |
 //! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
 //! | `route::interface_towards` | the interface that the routing table takes towards an address |
 //! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |

@@ -17,6 +17,9 @@ use crate::sys::cmsg::Value;
 pub(crate) const ROUTE_HEADER: usize = 32 + 15 * size_of::<libc::c_ulong>();
 pub(crate) const ROUTE_ALIGNMENT: usize = size_of::<libc::c_long>();
 
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(ROUTE_HEADER == 152);
+
 const _: () = {
     assert!(offset_of!(libc::if_announcemsghdr, ifan_type) == 3);
     assert!(offset_of!(libc::if_announcemsghdr, ifan_index) == 4);
