@@ -1,6 +1,9 @@
 //! `mcast demo`: it plays the same every time, for everybody, and its exit status is the truth.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "command/schemas.rs"]
+mod schemas;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +31,12 @@ fn assert_plays(output: &Output) {
 
 /// The facts, of which the last is the verdict.
 fn facts(output: &Output) -> Vec<Value> {
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let facts: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (verdict, before) = facts.split_last().unwrap();
+    schemas::assert_valid("demo-verdict", verdict);
+    before.iter().for_each(|fact| schemas::assert_valid("demo-fact", fact));
+    facts
 }
 
 #[test]
@@ -147,7 +155,7 @@ fn where_namespaces_are_refused_the_loopback_shows_what_it_can() {
     assert_eq!((&verdict["place"], &verdict["wrong"]), (&"loopback".into(), &0.into()));
     let notes = text(&output.stderr);
     assert!(notes.contains("no virtual hosts can be had here"), "{notes}");
-    assert!(notes.contains("remedy: ") && notes.contains("max_net_namespaces"), "{notes}");
+    assert!(notes.contains("remedy: ") && notes.contains("namespaces"), "{notes}");
 }
 
 #[test]

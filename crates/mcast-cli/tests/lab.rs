@@ -1,6 +1,9 @@
 //! `mcast lab`: what hosts hear, how their programs end, and that nothing is left behind.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "command/schemas.rs"]
+mod schemas;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -92,7 +95,7 @@ fn a_lossy_link_loses_the_same_datagrams_each_time() {
     let received = || {
         let output = lab(&["run", "lossy-link", "--json"]);
         assert_status(&output, 0);
-        let lines = objects(&output).into_iter().filter(|object| object["program"] == "receive");
+        let lines = objects(&output, "lab-event").into_iter().filter(|object| object["program"] == "receive");
         let summary = lines.filter_map(|object| object["text"].as_str().map(ToOwned::to_owned));
         let received = summary
             .into_iter()
@@ -120,8 +123,12 @@ fn nobody_may_run_one_too() {
     assert_eq!(lines(&output).len(), 2);
 }
 
-fn objects(output: &Output) -> Vec<Value> {
-    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// The objects that it printed, each as its schema has it.
+fn objects(output: &Output, schema: &str) -> Vec<Value> {
+    let objects: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    objects.iter().for_each(|object| schemas::assert_valid(schema, object));
+    objects
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn a_command_that_fails_gives_1_and_is_named() {
 
     let json = lab(&["run", file.path(), "--json"]);
     assert_status(&json, 1);
-    let objects = objects(&json);
+    let objects = objects(&json, "lab-event");
     let ended = |status: i32| objects.iter().find(|object| object["status"] == status).unwrap();
     assert_eq!((&ended(3)["as_expected"], &ended(4)["as_expected"]), (&false.into(), &true.into()));
     let killed = objects.iter().find(|object| object["signal"] == 9).unwrap();
@@ -187,7 +194,8 @@ fn what_is_not_there_is_told_with_what_is() {
 fn networks_are_listed_and_shown() {
     let listed = lab(&["list", "--json"]);
     assert_status(&listed, 0);
-    let names: Vec<_> = objects(&listed).into_iter().map(|object| object["name"].clone()).collect();
+    let names: Vec<_> =
+        objects(&listed, "lab-network").into_iter().map(|object| object["name"].clone()).collect();
     assert_eq!(names, ["four-hosts", "two-lans", "lossy-link"]);
     let shown = lab(&["show", "two-lans"]);
     let file = File::new(text(&shown.stdout));
@@ -320,7 +328,8 @@ fn a_command_runs_on_one_host_and_hands_its_status_on() {
     assert_eq!(text(&output.stdout), "flatbush\n");
     let output = lab(&["shell", "four-hosts", "flatbush", "--", "mcast", "interfaces", "--json"]);
     assert_status(&output, 0);
-    let eth0 = objects(&output).into_iter().find(|interface| interface["name"] == "eth0").unwrap();
+    let eth0 =
+        objects(&output, "interface").into_iter().find(|interface| interface["name"] == "eth0").unwrap();
     assert_eq!(eth0["addresses"][0]["address"], "192.168.56.104");
 }
 
