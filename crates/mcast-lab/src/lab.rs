@@ -159,6 +159,15 @@ impl Lab {
         Ok((a_port, b_port))
     }
 
+    /// Connects two switches by a cable. There is no spanning tree: do not make circles.
+    ///
+    /// # Errors
+    ///
+    /// The system's refusal.
+    pub fn trunk(&self, a: &Switch, b: &Switch) -> Result<(), LabError> {
+        a.add_trunk(b)
+    }
+
     /// Connects two hosts by a bad cable. Its interfaces leave no work to their devices (see [`Offload`]).
     ///
     /// # Errors

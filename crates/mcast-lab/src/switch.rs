@@ -334,6 +334,35 @@ impl Switch {
         Ok(socket)
     }
 
+    /// Makes a cable between this switch and another one.
+    pub(crate) fn add_trunk(&self, other: &Self) -> Result<(), LabError> {
+        let (socket, other_socket) = (self.next_socket(), other.next_socket());
+        let (here, there) = (self.node.namespace.alive()?, other.node.namespace.alive()?);
+        let end = VethEnd {
+            name: &socket,
+            hardware_address: self.node.hardware_address(&socket),
+            namespace: here.descriptor(),
+        };
+        let peer = VethEnd {
+            name: &other_socket,
+            hardware_address: other.node.hardware_address(&other_socket),
+            namespace: there.descriptor(),
+        };
+        let operation = || format!("connect the switches '{}' and '{}'", self.name(), other.name());
+        self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, Some(self.bridge)), operation)?;
+        let index = other.node.interface_index(&other_socket)?;
+        other.node.namespace.netlink(
+            |netlink| {
+                netlink.set_controller(index, other.bridge)?;
+                netlink.set_link_up(index, true)
+            },
+            operation,
+        )?;
+        let index = self.node.interface_index(&socket)?;
+        self.wait_forwarding(&Socket { name: socket, index })?;
+        other.wait_forwarding(&Socket { name: other_socket, index })
+    }
+
     /// Notes what is behind a socket, and marks it if that is a router, which then gets every group.
     pub(crate) fn plugged(&self, socket: &Socket, host: &Host, interface: &str) -> Result<(), LabError> {
         let behind = (host.name().to_owned(), interface.to_owned());

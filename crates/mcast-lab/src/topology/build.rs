@@ -30,6 +30,10 @@ impl Network {
             let switch = network.lab.switch_with(name, options.clone())?;
             network.switches.push(switch);
         }
+        topology
+            .trunks
+            .iter()
+            .try_for_each(|[a, b]| network.lab.trunk(network.known_switch(a)?, network.known_switch(b)?))?;
         topology.hosts.iter().try_for_each(|host| network.add_host(host))?;
         topology.links.iter().try_for_each(|link| network.add_link(link))?;
         topology.hosts.iter().try_for_each(|host| network.configure(host))?;
@@ -108,8 +112,7 @@ impl Network {
     }
 
     fn connect(&mut self, host: &Host, plan: &PlannedInterface) -> Result<(), LabError> {
-        let missing = || LabErrorKind::Missing(format!("there is no switch '{}'", plan.switch));
-        let switch = self.switch(&plan.switch).ok_or_else(|| LabError::new("connect a host", missing()))?;
+        let switch = self.known_switch(&plan.switch)?;
         let addresses = Addresses::of(&plan.addresses);
         match plan.impairment {
             None => drop(host.connect(&plan.name, switch, &addresses.texts())?),
@@ -164,6 +167,11 @@ impl Network {
                 ttl_threshold: plan.ttl_threshold,
             })
         })
+    }
+
+    fn known_switch(&self, name: &str) -> Result<&Switch, LabError> {
+        let missing = || LabErrorKind::Missing(format!("there is no switch '{name}'"));
+        self.switch(name).ok_or_else(|| LabError::new("find a switch of the topology", missing()))
     }
 
     pub(super) fn known_host(&self, name: &str) -> Result<&Host, LabError> {

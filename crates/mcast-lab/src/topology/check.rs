@@ -48,12 +48,14 @@ impl Checker<'_> {
         let switches = switches.into_iter().map(|(name, table)| Ok((name.into_inner(), self.switch(table)?)));
         let hosts = hosts.into_iter().map(|host| self.host(host, &switch_names));
         let links = file.links.into_iter().map(|link| self.link(link, &host_names));
+        let trunks = file.trunks.into_iter().map(|ends| self.trunk(ends, &switch_names));
         Ok(Topology {
             description: file.description,
             time_limit: file.time_limit.map(|limit| limit.0),
             switches: switches.collect::<Result<_>>()?,
             hosts: hosts.collect::<Result<_>>()?,
             links: links.collect::<Result<_>>()?,
+            trunks: trunks.collect::<Result<_>>()?,
             programs,
         })
     }
@@ -137,13 +139,9 @@ impl Checker<'_> {
         table: InterfaceTable,
         switches: &HashSet<String>,
     ) -> Result<PlannedInterface> {
-        if !switches.contains(table.switch.get_ref()) {
-            let problem = format!("there is no switch '{}'", table.switch.get_ref());
-            return Err(self.problem(table.switch.span(), problem));
-        }
         Ok(PlannedInterface {
             name: name.into_inner(),
-            switch: table.switch.into_inner(),
+            switch: self.known_switch(table.switch, switches)?,
             addresses: self.parse_all(&table.addresses)?,
             mtu: table.mtu,
             impairment: table.impairment.map(|table| self.impairment(&table)).transpose()?,
@@ -179,6 +177,17 @@ impl Checker<'_> {
             ends: [self.end(a, hosts)?, self.end(b, hosts)?],
             impairment: link.impairment.map(|table| self.impairment(&table)).transpose()?,
         })
+    }
+
+    fn trunk(self, [a, b]: [Text; 2], switches: &HashSet<String>) -> Result<[String; 2]> {
+        Ok([self.known_switch(a, switches)?, self.known_switch(b, switches)?])
+    }
+
+    fn known_switch(self, name: Text, switches: &HashSet<String>) -> Result<String> {
+        if switches.contains(name.get_ref()) {
+            return Ok(name.into_inner());
+        }
+        Err(self.problem(name.span(), format!("there is no switch '{}'", name.get_ref())))
     }
 
     fn end(self, end: EndTable, hosts: &HashSet<String>) -> Result<PlannedEnd> {

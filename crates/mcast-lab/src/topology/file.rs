@@ -28,6 +28,8 @@ pub(super) struct File {
     pub(super) routers: Named<RouterTable>,
     #[serde(default)]
     pub(super) links: Vec<LinkTable>,
+    #[serde(default)]
+    pub(super) trunks: Vec<[Text; 2]>,
 }
 
 #[derive(Debug, Deserialize)]

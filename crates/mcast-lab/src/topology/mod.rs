@@ -23,6 +23,9 @@ pub use shipped::SHIPPED;
 /// description = "Two hosts on a switch"
 /// time_limit = "30s"                          # optional: everything is stopped then
 ///
+/// trunks = [["lan", "annex"]]                 # cables between switches; no circles
+///
+/// [switches.annex]
 /// [switches.lan]                              # all keys are optional
 /// snooping = true                             # groups go to their members only; default: flood
 /// querier = true                              # asks hosts for their groups; default: doesn't
@@ -73,6 +76,8 @@ pub struct Topology {
     switches: Vec<(String, SwitchOptions)>,
     hosts: Vec<PlannedHost>,
     links: Vec<PlannedLink>,
+    /// Pairs of switches.
+    trunks: Vec<[String; 2]>,
     programs: Vec<Program>,
 }
 

@@ -251,6 +251,8 @@ fn what_is_wrong_is_told_with_its_line() {
             "10.0.0.1/24",
         ),
         ("[switches.a]\n[hosts.a]", 2, "'a' is taken"),
+        ("[switches.a]\n[[trunks]]", 2, ""),
+        ("trunks = [[\"a\", \"b\"]]\n[switches.a]", 1, "no switch 'b'"),
         ("[switches.a]\nigmp_version = 1", 2, "IGMP version 2 or 3"),
         ("[hosts.a]\nroutes = [{ to = \"224.0.0.0/4\" }]", 2, "`interface` or `via`"),
         (
@@ -285,6 +287,34 @@ fn what_is_wrong_is_told_with_its_line() {
         let LabErrorKind::Topology { line: told, problem } = error.kind() else { panic!("{error}") };
         assert_eq!((*told, problem.contains(part)), (line, true), "{text}\n{error}");
     }
+}
+
+#[test]
+fn trunks_join_switches() {
+    let text = r#"
+        trunks = [["left", "right"]]
+        [switches.left]
+        snooping = true
+        querier = true
+        [switches.right]
+        snooping = true
+        [hosts.a]
+        interfaces.eth0 = { switch = "left", addresses = ["10.0.0.1/24"] }
+        [hosts.b]
+        interfaces.eth0 = { switch = "right", addresses = ["10.0.0.2/24"] }
+        "#;
+    let network = Topology::parse(text).unwrap().build().unwrap();
+    let (a, b) = (network.host("a").unwrap(), network.host("b").unwrap());
+    let receiver = receiver(b, &port(b), GROUP);
+    // The report goes from switch to switch in its own time: ask until the far one knows.
+    receiver.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let (sender, deadline) = (sender(a, &port(a)), Instant::now() + 3 * PATIENCE);
+    let mut heard = [0; 16];
+    while receiver.recv(&mut heard).is_err() {
+        assert!(Instant::now() < deadline);
+        sender.send(GROUP, b"far");
+    }
+    assert_eq!(&heard[..3], b"far");
 }
 
 #[test]
