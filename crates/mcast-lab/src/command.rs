@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, namespace::Alive, sys::poll,
-    sys::process as sys, worker::Worker,
+    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, guardian::Guardian, namespace::Alive,
+    sys::poll, sys::process as sys, worker::Worker,
 };
 
 /// How long a killed process may take to end; more can only be a kernel in trouble.
@@ -28,9 +28,20 @@ const LONGEST_DEATH: Duration = Duration::from_secs(5);
 pub struct Command {
     command: process::Command,
     children: Arc<Children>,
-    own_group: bool,
+    group: Group,
     /// The namespace must be there until the program has entered it.
     _namespace: Arc<Alive>,
+}
+
+/// Which process group a program runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    /// That of this process.
+    Shared,
+    /// One of its own, which the lab's guardian has yet to be told of.
+    Own,
+    /// One of its own, which the guardian will be told of whenever the program starts.
+    Guarded,
 }
 
 /// A program that runs in a host; used like [`std::process::Child`].
@@ -52,7 +63,8 @@ pub struct Child {
 struct Running {
     name: String,
     id: u32,
-    own_group: bool,
+    /// Guards the program's group, if it has one of its own.
+    guardian: Option<Arc<Guardian>>,
     ended: OwnedFd,
     child: Mutex<process::Child>,
 }
@@ -62,6 +74,8 @@ struct Running {
 pub(crate) struct Children {
     /// The thread that starts them: they die with it, so it lives as long as the lab.
     starter: OnceLock<Worker>,
+    /// Kills what they have started, should this process be killed.
+    guardian: OnceLock<Arc<Guardian>>,
     /// `None` when the lab has been dropped, after which nothing is started.
     running: Mutex<Option<Vec<Arc<Running>>>>,
 }
@@ -76,7 +90,7 @@ impl Command {
         let user = namespace.birthplace().user_namespace().map(AsRawFd::as_raw_fd);
         let host = namespace.host_name();
         sys::enter_before_exec(&mut command, user, namespace.descriptor().as_raw_fd(), host);
-        Ok(Self { command, children, own_group: false, _namespace: namespace })
+        Ok(Self { command, children, group: Group::Shared, _namespace: namespace })
     }
 
     /// Adds an argument.
@@ -130,8 +144,10 @@ impl Command {
     /// Gives the program a process group of its own: Ctrl-C does not reach it, signals go to all that it
     /// starts, and all of it is killed when the program itself ends.
     pub fn own_group(&mut self) -> &mut Self {
-        self.own_group = true;
-        self.command.process_group(0);
+        if self.group == Group::Shared {
+            self.group = Group::Own;
+            self.command.process_group(0);
+        }
         self
     }
 
@@ -142,7 +158,7 @@ impl Command {
     /// The system's error, as when there is no such program.
     pub fn spawn(&mut self) -> Result<Child, LabError> {
         let name = self.command.get_program().to_string_lossy().into_owned();
-        self.children.start(&mut self.command, name, self.own_group)
+        self.children.start(&mut self.command, name, &mut self.group)
     }
 
     /// Starts the program and waits until it has ended.
@@ -273,8 +289,9 @@ impl Running {
     /// be another group's.
     fn reap(&self) -> io::Result<Option<ExitStatus>> {
         let mut child = self.lock();
-        if self.own_group {
+        if let Some(guardian) = &self.guardian {
             let _ = sys::signal_group(self.id, libc::SIGKILL);
+            guardian.forget(self.id)?;
         }
         child.try_wait()
     }
@@ -284,7 +301,10 @@ impl Running {
         if poll::wait_readable(&[self.ended.as_fd()], Some(Duration::ZERO))? {
             return Ok(());
         }
-        if self.own_group { sys::signal_group(self.id, signal) } else { sys::signal(self.id, signal) }
+        match self.guardian {
+            Some(_) => sys::signal_group(self.id, signal),
+            None => sys::signal(self.id, signal),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, process::Child> {
@@ -299,14 +319,14 @@ impl Running {
 
 impl Children {
     pub(crate) fn new() -> Self {
-        Self { starter: OnceLock::new(), running: Mutex::new(Some(Vec::new())) }
+        Self { starter: OnceLock::new(), guardian: OnceLock::new(), running: Mutex::new(Some(Vec::new())) }
     }
 
     fn start(
         &self,
         command: &mut process::Command,
         name: String,
-        own_group: bool,
+        group: &mut Group,
     ) -> Result<Child, LabError> {
         let starting = || format!("start '{name}'");
         let gone = || LabError::new(starting(), LabErrorKind::Gone);
@@ -314,11 +334,12 @@ impl Children {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let all = running.as_mut().ok_or_else(gone)?;
         let starter = self.starter().doing(starting)?;
+        let guardian = self.guard(command, group).doing(starting)?;
         let mut child = starter.call(|| command.spawn()).ok_or_else(gone)?.doing(starting)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let id = child.id();
         let ended = sys::descriptor_of(id).doing(starting)?;
-        let running = Arc::new(Running { name, id, own_group, ended, child: Mutex::new(child) });
+        let running = Arc::new(Running { name, id, guardian, ended, child: Mutex::new(child) });
         all.retain(|running| running.is_running());
         all.push(Arc::clone(&running));
         Ok(Child { stdin, stdout, stderr, running })
@@ -330,6 +351,28 @@ impl Children {
         }
         let starter = Worker::start(Birthplace::Here, "mcast-lab starter")?;
         Ok(self.starter.get_or_init(|| starter))
+    }
+
+    /// Puts the group that a program will lead, if it will, under the guardian.
+    fn guard(&self, command: &mut process::Command, group: &mut Group) -> io::Result<Option<Arc<Guardian>>> {
+        if *group == Group::Shared {
+            return Ok(None);
+        }
+        let guardian = self.guardian()?;
+        if *group == Group::Own {
+            guardian.guard(command);
+            *group = Group::Guarded;
+        }
+        Ok(Some(Arc::clone(guardian)))
+    }
+
+    fn guardian(&self) -> io::Result<&Arc<Guardian>> {
+        if let Some(guardian) = self.guardian.get() {
+            return Ok(guardian);
+        }
+        let gone = || io::Error::other("the thread that starts programs has ended");
+        let guardian = self.starter()?.call(Guardian::start).ok_or_else(gone)??;
+        Ok(self.guardian.get_or_init(|| Arc::new(guardian)))
     }
 
     /// Kills all that still run, and waits until they have ended.

@@ -42,6 +42,7 @@ mod birthplace;
 mod command;
 mod error;
 mod frame;
+mod guardian;
 mod host;
 mod impairment;
 mod interfaces;

@@ -89,7 +89,9 @@ fn keep_only(orders: RawFd) {
         libc::dup2(orders, 0);
         if libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) < 0 {
             // Linux before 5.9.
-            (1..MOST_GROUPS as RawFd).for_each(|descriptor| drop(libc::close(descriptor)));
+            (1..MOST_GROUPS as RawFd).for_each(|descriptor| {
+                libc::close(descriptor);
+            });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Everything unsafe: thin, safe doors to system calls that neither std nor the netlink crates offer.
 
 pub(crate) mod ethernet;
+pub(crate) mod guardian;
 pub(crate) mod multicast_routing;
 pub(crate) mod namespace;
 pub(crate) mod offload;
