@@ -27,6 +27,10 @@ pub struct Arrival {
     ///
     /// Datagrams that were merged on the way share one time.
     pub time: Option<SystemTime>,
+    /// When the device received it, by the device's own clock, if it keeps one, it is set to do
+    /// so, and it was asked ([`ReceiverBuilder::hardware_time`](crate::ReceiverBuilder::hardware_time)).
+    /// Linux only.
+    pub hardware_time: Option<SystemTime>,
     /// How many the system dropped on this socket, for want of buffer, between the datagram
     /// before this one and this one; `None` where it doesn't count (macOS, BSD, Windows).
     ///
@@ -51,6 +55,7 @@ impl Arrival {
             hop_limit: None,
             traffic_class: None,
             time: None,
+            hardware_time: None,
             lost: None,
             length: 0,
             truncated: false,

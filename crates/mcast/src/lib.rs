@@ -47,6 +47,7 @@ mod receiver;
 mod sender;
 #[allow(unsafe_code)]
 mod sys;
+mod timing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -64,6 +65,8 @@ pub use mcast_group::{
 };
 pub use outgoing::Outgoing;
 pub use receiver::{
-    Drops, InterfaceStatus, MembershipStatus, Reader, Receiver, ReceiverBuilder, Statistics, Waker,
+    Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
+    Waker,
 };
 pub use sender::{Allowance, Answer, Pacer, Rate, SendStatistics, Sender, SenderBuilder};
+pub use timing::{LaunchClock, pin_to_processor};

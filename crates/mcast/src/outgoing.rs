@@ -1,5 +1,7 @@
 //! A datagram to be sent.
 
+use std::time::Duration;
+
 use mcast_group::{GroupAddr, InterfaceIndex};
 
 /// A datagram to be sent, with what differs from the sender's own settings.
@@ -17,13 +19,14 @@ pub struct Outgoing<'a> {
     pub(crate) interface: Option<InterfaceIndex>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
+    pub(crate) launch: Option<Duration>,
 }
 
 impl<'a> Outgoing<'a> {
     /// A datagram of these bytes, sent as the sender's settings say.
     #[must_use]
     pub const fn new(payload: &'a [u8]) -> Self {
-        Self { payload, to: None, interface: None, hop_limit: None, traffic_class: None }
+        Self { payload, to: None, interface: None, hop_limit: None, traffic_class: None, launch: None }
     }
 
     /// To this group, instead of the sender's destinations.
@@ -51,6 +54,16 @@ impl<'a> Outgoing<'a> {
     #[must_use]
     pub const fn traffic_class(mut self, class: u8) -> Self {
         self.traffic_class = Some(class);
+        self
+    }
+
+    /// At this time of the sender's launch clock
+    /// ([`SenderBuilder::launch_clock`](crate::SenderBuilder::launch_clock)), kept by the queue
+    /// discipline of the interface. One whose time is past may be dropped there (`etf`) or sent
+    /// at once (`fq`).
+    #[must_use]
+    pub const fn launch_at(mut self, time: Duration) -> Self {
+        self.launch = Some(time);
         self
     }
 

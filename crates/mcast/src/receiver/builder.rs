@@ -1,5 +1,7 @@
 //! Settings of a receiver.
 
+use std::time::Duration;
+
 use mcast_group::Membership;
 
 use super::Receiver;
@@ -20,6 +22,9 @@ pub struct ReceiverBuilder {
     follow: bool,
     any_source_allowed: bool,
     merging: bool,
+    spin: Duration,
+    busy_poll: Option<Duration>,
+    hardware_time: bool,
 }
 
 impl ReceiverBuilder {
@@ -31,6 +36,9 @@ impl ReceiverBuilder {
             follow: false,
             any_source_allowed: false,
             merging: true,
+            spin: Duration::ZERO,
+            busy_poll: None,
+            hardware_time: false,
         }
     }
 
@@ -95,6 +103,29 @@ impl ReceiverBuilder {
         self
     }
 
+    /// How long a call that waits looks again and again before it sleeps: less delay, for a
+    /// processor's time. Default: zero.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
+        self
+    }
+
+    /// How long the kernel looks at the device before a call sleeps (Linux: `SO_BUSY_POLL`, to
+    /// the microsecond; more than `net.core.busy_read` needs `CAP_NET_ADMIN`). It does something
+    /// only for devices that can be polled. Default: what the system is set to.
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = Some(time);
+        self
+    }
+
+    /// Whether the time of the device's own clock is told, too
+    /// ([`Arrival::hardware_time`](crate::Arrival::hardware_time)), where a device keeps it
+    /// (Linux: `SO_TIMESTAMPING`; `ethtool -T` tells which do). Default: no.
+    pub fn hardware_time(mut self, on: bool) -> Self {
+        self.hardware_time = on;
+        self
+    }
+
     /// Opens the sockets and joins.
     ///
     /// # Errors
@@ -108,8 +139,13 @@ impl ReceiverBuilder {
     /// - [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for what this system cannot do.
     pub fn build(self) -> Result<Receiver> {
         let control = Control::new(self.follow, self.any_source_allowed)?;
-        let options =
-            SocketOptions { receive_buffer: self.receive_buffer, loopback: self.loopback, merging: false };
-        Receiver::new(self.memberships, control, Sockets::new(options), self.merging)
+        let options = SocketOptions {
+            receive_buffer: self.receive_buffer,
+            loopback: self.loopback,
+            merging: false,
+            busy_poll: self.busy_poll,
+            hardware_time: self.hardware_time,
+        };
+        Receiver::new(self.memberships, control, Sockets::new(options), self.merging, self.spin)
     }
 }

@@ -11,6 +11,7 @@ mod receive;
 mod sockets;
 mod statistics;
 mod status;
+mod thread;
 mod waker;
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -23,6 +24,7 @@ pub use builder::ReceiverBuilder;
 pub use reader::Reader;
 pub use statistics::{Drops, Statistics};
 pub use status::{InterfaceStatus, MembershipStatus};
+pub use thread::ReaderThread;
 pub use waker::Waker;
 
 use crate::batch::Batch;
@@ -70,6 +72,8 @@ pub struct Receiver {
     /// Interfaces are followed: a receiver that is never idle must look for changes, too.
     follows: bool,
     busy: AtomicU32,
+    /// How long a wait looks again and again before it sleeps.
+    spin: Duration,
 }
 
 impl Receiver {
@@ -91,6 +95,7 @@ impl Receiver {
         control: Control,
         sockets: Sockets,
         merging: bool,
+        spin: Duration,
     ) -> Result<Self> {
         let poller = Arc::new(Poller::new().map_err(|error| Error::os(Operation::Open, error))?);
         if let Some(watch) = control.watch() {
@@ -104,6 +109,7 @@ impl Receiver {
             control: Mutex::new(control),
             counters: Counters::default(),
             merging: Merging::new(merging),
+            spin,
             busy: AtomicU32::new(0),
         };
         receiver.steer(|control, plant| control.join(plant, memberships))?;
@@ -203,6 +209,7 @@ impl Receiver {
             source: None,
             hop_limit: None,
             traffic_class: None,
+            launch: None,
         };
         crate::sender::send_patiently(&data.socket, &transmit)
             .map_err(|error| failed(Error::os(Operation::Send, error)))

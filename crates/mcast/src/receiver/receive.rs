@@ -38,9 +38,17 @@ impl Receiver {
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
+        let mut spin_until = None;
         loop {
             if let Some(result) = attempt()? {
                 return Ok(Some(result));
+            }
+            if !self.spin.is_zero() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                let until = *spin_until.get_or_insert_with(|| Instant::now().checked_add(self.spin));
+                if until.is_none_or(|until| Instant::now() < until) {
+                    std::hint::spin_loop();
+                    continue;
+                }
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {

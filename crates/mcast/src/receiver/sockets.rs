@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
@@ -29,6 +30,8 @@ pub(crate) struct SocketOptions {
     pub(crate) loopback: Option<bool>,
     /// Runs of equal datagrams come as one buffer.
     pub(crate) merging: bool,
+    pub(crate) busy_poll: Option<Duration>,
+    pub(crate) hardware_time: bool,
 }
 
 /// All sockets of a receiver.
@@ -250,6 +253,12 @@ impl SocketOptions {
         if let Some(loopback) = self.loopback {
             socket.set_receive_loopback(loopback)?;
         }
+        if let Some(time) = self.busy_poll {
+            socket.set_busy_poll(time)?;
+        }
+        if self.hardware_time {
+            socket.tell_hardware_time()?;
+        }
         if self.merging {
             socket.set_merging(true)?;
         }
@@ -301,6 +310,7 @@ impl DataSocket {
             hop_limit: received.hop_limit,
             traffic_class: received.traffic_class,
             time: received.time,
+            hardware_time: received.hardware_time,
             lost: self.lost_before(received),
             length: received.full_length,
             truncated: received.truncated,

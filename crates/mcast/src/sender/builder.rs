@@ -9,6 +9,7 @@ use super::egress::Addressed;
 use super::pace::Rate;
 use crate::error::{Error, Operation, Result};
 use crate::sys::socket::Socket;
+use crate::timing::LaunchClock;
 
 /// Settings for a [`Sender`], begun with [`Sender::builder`].
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct Settings {
     dont_fragment: bool,
     segmentation: bool,
     pub(crate) pace: Option<Rate>,
+    launch_clock: Option<LaunchClock>,
 }
 
 impl SenderBuilder {
@@ -52,6 +54,7 @@ impl SenderBuilder {
                 dont_fragment: false,
                 segmentation: true,
                 pace: None,
+                launch_clock: None,
             },
         }
     }
@@ -133,6 +136,14 @@ impl SenderBuilder {
         self
     }
 
+    /// Lets datagrams name the time at which they leave, by this clock
+    /// ([`Outgoing::launch_at`](crate::Outgoing::launch_at)), where the interface's queue
+    /// discipline keeps such times (Linux: `SO_TXTIME` with `fq` or `etf`). Default: none do.
+    pub fn launch_clock(mut self, clock: LaunchClock) -> Self {
+        self.settings.launch_clock = Some(clock);
+        self
+    }
+
     /// Whether an interface that vanished, and one that isn't there yet, is looked up again when
     /// something is sent. Default: no.
     pub fn follow(mut self, on: bool) -> Self {
@@ -152,6 +163,10 @@ impl SenderBuilder {
 }
 
 impl Settings {
+    pub(crate) fn has_launch_clock(&self) -> bool {
+        self.launch_clock.is_some()
+    }
+
     /// A socket of this family with these settings.
     pub(crate) fn open(&self, family: Family) -> Result<Socket> {
         self.try_open(family).map_err(|error| {
@@ -180,6 +195,9 @@ impl Settings {
         }
         socket.set_dont_fragment(self.dont_fragment)?;
         socket.set_segmentation(self.segmentation);
+        if let Some(clock) = self.launch_clock {
+            socket.set_launch_clock(clock)?;
+        }
         socket.tell_queue_drops()?;
         if self.source_port != 0 {
             socket.share_port()?;

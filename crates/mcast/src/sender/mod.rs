@@ -125,6 +125,7 @@ impl Sender {
 
     /// Sends a datagram to each place that it goes to.
     fn send_everywhere(&self, outgoing: &Outgoing<'_>) -> Result<()> {
+        self.check_launch(outgoing)?;
         match outgoing.to {
             Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
             None if self.destinations.is_empty() => Err(no_destination()),
@@ -278,12 +279,15 @@ impl Sender {
             // To several places at once: one after the other.
             return self.send_everywhere(&outgoing[0]).map(|()| 1);
         };
+        self.check_launch(&outgoing[0])?;
         let family = first.group.family();
         let socket = self.socket(family)?;
         self.check_source(first, interface)?;
         let transmit = |each: &Outgoing<'a>| {
             let (to, interface) = self.simple(each)?;
-            let fits = to.group.family() == family && self.source_is_known(family, interface);
+            let fits = self.check_launch(each).is_ok()
+                && to.group.family() == family
+                && self.source_is_known(family, interface);
             fits.then(|| self.transmit_of(each, to, interface))
         };
         loop {
@@ -328,6 +332,7 @@ impl Sender {
             source: self.settings.source_address.filter(|source| Family::of(*source) == to.group.family()),
             hop_limit: outgoing.hop_limit,
             traffic_class: outgoing.traffic_class,
+            launch: outgoing.launch,
         }
     }
 
@@ -359,6 +364,14 @@ impl Sender {
         let transmit = self.transmit_of(outgoing, to, interface);
         send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))?;
         self.counters.sent(ONE);
+        Ok(())
+    }
+
+    fn check_launch(&self, outgoing: &Outgoing<'_>) -> Result<()> {
+        if outgoing.launch.is_some() && !self.settings.has_launch_clock() {
+            let error = Error::new(Operation::Send, ErrorKind::Mismatch);
+            return Err(error.detail("the datagram names a launch time, but the sender has no launch clock"));
+        }
         Ok(())
     }
 

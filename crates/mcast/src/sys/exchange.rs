@@ -1,7 +1,7 @@
 //! What goes into and comes out of a socket, the same on every platform.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mcast_group::InterfaceIndex;
 
@@ -22,6 +22,8 @@ pub(crate) struct Received {
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
     pub(crate) time: Option<SystemTime>,
+    /// The time of the device's own clock, if it keeps one and was asked.
+    pub(crate) hardware_time: Option<SystemTime>,
     /// The socket's running total of drops when this was queued (wraps), where there is one.
     pub(crate) overflow: Option<u32>,
 }
@@ -37,6 +39,12 @@ pub(crate) struct Transmit<'a> {
     pub(crate) source: Option<IpAddr>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
+    /// When it shall leave, on the socket's launch clock.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "no socket has a launch clock there")
+    )]
+    pub(crate) launch: Option<Duration>,
 }
 
 /// What one call has sent.

@@ -14,6 +14,7 @@
 //! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
 //! | `route::interface_towards` | the interface that the routing table takes towards an address |
 //! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
+//! | `timing` | clocks, processors, and options of sockets for those who count microseconds |
 //! | `joined::survey` | who on this machine has joined what, and which processes could be looked into |
 //! | `joined::Notices` | `open`, `wait` for a notice that someone joined or left, or for a time |
 //!
@@ -53,6 +54,9 @@ mod exchange;
 mod plain;
 #[cfg(all(unix, feature = "tokio"))]
 pub(crate) mod registration;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "without_timing.rs"]
+pub(crate) mod timing;
 
 #[cfg(any(target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
 mod getifaddrs;

@@ -17,5 +17,6 @@ mod many;
 mod polite;
 mod reply;
 mod takes_nothing;
+mod timing;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -45,6 +45,7 @@ impl Socket {
             hop_limit: None,
             traffic_class: None,
             time: None,
+            hardware_time: None,
             overflow: None,
         };
         // SAFETY: `recvmsg` succeeded on this header, whose control buffer is alive.

@@ -10,9 +10,9 @@ use crate::sys::cmsg::{self, Value};
 
 /// Bytes of control messages that one received buffer can carry: both packet infos, hop limits
 /// and traffic classes, a time, a drop count and a segment size.
-pub(crate) const RECEIVE_SPACE: usize = 256;
+pub(crate) const RECEIVE_SPACE: usize = 320;
 /// Bytes of control messages that one sent message can carry.
-pub(crate) const SEND_SPACE: usize = 128;
+pub(crate) const SEND_SPACE: usize = 160;
 
 /// Reads the control messages of a received header into `received`.
 ///
@@ -48,6 +48,12 @@ fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Re
         }
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
             received.time = value.get::<libc::timespec>().and_then(system_time);
+        }
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPING) => {
+            // Three times: software, deprecated, and the device's own (`struct scm_timestamping`).
+            let times = value.get::<[libc::timespec; 3]>();
+            received.hardware_time =
+                times.filter(|times| times[2].tv_sec != 0).and_then(|times| system_time(times[2]));
         }
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => received.overflow = value.get::<u32>(),
         (libc::SOL_UDP, libc::UDP_GRO) => {

@@ -13,6 +13,7 @@ mod receive;
 pub(crate) mod route;
 mod send;
 pub(crate) mod socket;
+pub(crate) mod timing;
 pub(crate) mod watch;
 #[cfg_attr(target_os = "android", path = "without_netlink_android.rs")]
 mod without_netlink;

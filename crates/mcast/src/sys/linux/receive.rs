@@ -142,6 +142,7 @@ unsafe fn finish(header: &libc::msghdr, full_length: usize, capacity: usize) -> 
         hop_limit: None,
         traffic_class: None,
         time: None,
+        hardware_time: None,
         overflow: None,
     };
     // SAFETY: passed on to the caller.

@@ -9,6 +9,7 @@ use super::address::{outward, storage};
 use super::control::SEND_SPACE;
 use super::offload::Refused;
 use super::socket::Socket;
+use super::timing::SO_TXTIME;
 use crate::outgoing::Outgoing;
 use crate::sys::cmsg::{Space, Writer};
 use crate::sys::{Sent, Transmit};
@@ -201,8 +202,8 @@ fn train_length(outgoing: &[Outgoing<'_>], most: usize) -> usize {
 /// Whether both go to the same place in the same way.
 #[inline]
 fn goes_with(one: &Outgoing<'_>, other: &Outgoing<'_>) -> bool {
-    (one.to, one.interface, one.hop_limit, one.traffic_class)
-        == (other.to, other.interface, other.hop_limit, other.traffic_class)
+    (one.to, one.interface, one.hop_limit, one.traffic_class, one.launch)
+        == (other.to, other.interface, other.hop_limit, other.traffic_class, other.launch)
 }
 
 /// One message to send, in the memory that its header points at.
@@ -225,6 +226,11 @@ impl Message {
         match to.to {
             SocketAddr::V4(_) => push_control_v4(&mut control, to),
             SocketAddr::V6(_) => push_control_v6(&mut control, to),
+        }
+        if let Some(launch) = to.launch {
+            // A train leaves as one, at the time of its first.
+            let nanoseconds = u64::try_from(launch.as_nanos()).unwrap_or(u64::MAX);
+            control.push(libc::SOL_SOCKET, SO_TXTIME, nanoseconds);
         }
         if let Some(size) = segment {
             control.push(libc::SOL_UDP, libc::UDP_SEGMENT, size);

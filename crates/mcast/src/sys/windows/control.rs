@@ -139,6 +139,7 @@ mod tests {
             hop_limit: None,
             traffic_class: None,
             time: None,
+            hardware_time: None,
             overflow: None,
         }
     }

@@ -64,6 +64,7 @@ impl Socket {
             hop_limit: None,
             traffic_class: None,
             time: None,
+            hardware_time: None,
             overflow: None,
         };
         space.read(message.Control.len as usize, &mut received);

@@ -14,16 +14,36 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::joined::{Holding, JoinedSocket, Process, SocketHolder, Visibility};
+use crate::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, Visibility};
 use accounts::Accounts;
 use borrow::Lender;
 pub(crate) use notices::Notices;
 use socket::BorrowedSocket;
 
+/// A socket that is being closed is in no process any more while it still holds its memberships.
+/// Where something is unaccounted for although every process was looked into, it is looked again
+/// so often, after such a pause.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Every membership of the calling thread's network namespace with its holder, in no order, and
 /// which processes could be looked into.
 pub(crate) fn survey() -> io::Result<(Vec<Holding>, Visibility)> {
+    let mut attempt = 1;
+    loop {
+        let (holdings, visibility) = survey_once()?;
+        let unseen = holdings.iter().any(|holding| matches!(holding.holder, Holder::Unseen { .. }));
+        if !unseen || visibility != Visibility::Full || attempt == ATTEMPTS {
+            return Ok((holdings, visibility));
+        }
+        attempt += 1;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn survey_once() -> io::Result<(Vec<Holding>, Visibility)> {
     let mut survey = Survey { accounts: Accounts::open(tables::read()?), ..Survey::default() };
     for process in processes::all()? {
         survey.look_into(&process)?;

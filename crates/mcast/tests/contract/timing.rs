@@ -1,0 +1,118 @@
+//! Options for those who count microseconds: they change when things happen, never what.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use mcast::{ErrorKind, InterfaceSelector, LaunchClock, Outgoing, Rate};
+
+use crate::net::{Net, PATIENCE, both_families, next, texts_until};
+
+both_families!(
+    spinning_and_polling_receive_the_same,
+    a_thread_of_its_own_reads_on_one_processor,
+    a_device_without_a_clock_tells_no_time,
+    launch_times_are_taken,
+    a_launch_time_needs_a_clock,
+    a_paced_sender_spreads_its_datagrams,
+);
+
+fn spinning_and_polling_receive_the_same(net: &Net) {
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| {
+        builder.join(membership).spin(Duration::from_millis(5)).busy_poll(Duration::from_micros(50))
+    });
+    let start = Instant::now();
+    assert!(receiver.recv_timeout(&mut [0; 8], Duration::from_millis(20)).unwrap().is_none());
+    assert!(start.elapsed() >= Duration::from_millis(20), "a wait lasts as long as it is asked to");
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+}
+
+fn a_thread_of_its_own_reads_on_one_processor(net: &Net) {
+    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
+    let (came, arrivals) = mpsc::channel();
+    let handle = move |datagram: &mcast::Datagram<'_>| {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let allowed = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .unwrap()
+            .trim()
+            .to_owned();
+        came.send((datagram.payload().to_vec(), allowed)).unwrap();
+    };
+    let thread = receiver.read_on_thread(Some(0), handle).unwrap();
+    net.send("eth0", net.group(1), b"x");
+    assert_eq!(arrivals.recv_timeout(PATIENCE).unwrap(), (b"x".to_vec(), "0".to_owned()));
+    thread.stop().unwrap();
+
+    let error = receiver.read_on_thread(Some(4711), |_| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Other, "{error}");
+    assert!(error.to_string().contains("4711"), "{error}");
+}
+
+fn a_device_without_a_clock_tells_no_time(net: &Net) {
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).hardware_time(true));
+    net.send("eth0", net.group(1), b"x");
+    let came = next(&receiver);
+    assert!(came.arrival.time.is_some() && came.arrival.hardware_time.is_none());
+}
+
+fn launch_times_are_taken(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let group = net.group(1);
+    net.send_with(
+        |builder| {
+            builder.interface(InterfaceSelector::Name("eth0".into())).launch_clock(LaunchClock::Monotonic)
+        },
+        |sender| {
+            let soon = LaunchClock::Monotonic.now().unwrap() + Duration::from_millis(1);
+            let outgoing = Outgoing::new(b"later").to(group).launch_at(soon);
+            assert_eq!(sender.send_batch(&[outgoing, outgoing]).unwrap(), 2);
+        },
+    );
+    assert_eq!((next(&receiver).text, next(&receiver).text), ("later".into(), "later".into()));
+}
+
+fn a_launch_time_needs_a_clock(net: &Net) {
+    let outgoing = [
+        Outgoing::new(b"x").to(net.group(1)),
+        Outgoing::new(b"y").to(net.group(1)).launch_at(Duration::ZERO),
+    ];
+    net.send_with(
+        |builder| builder.interface(InterfaceSelector::Name("eth0".into())),
+        |sender| {
+            assert_eq!(sender.send_batch(&outgoing).unwrap(), 1);
+            assert_eq!(sender.send_batch(&outgoing[1..]).unwrap_err().kind(), ErrorKind::Mismatch);
+        },
+    );
+}
+
+fn a_paced_sender_spreads_its_datagrams(net: &Net) {
+    const COUNT: usize = 400;
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let seconds = net.send_with(
+        |builder| {
+            let builder = builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into());
+            builder.pace(Rate::Datagrams(2_000.0))
+        },
+        |sender| {
+            let start = Instant::now();
+            assert_eq!(sender.send_batch(&[Outgoing::new(b"x"); COUNT]).unwrap(), COUNT);
+            start.elapsed().as_secs_f64()
+        },
+    );
+    // Later than it should be a sender may be on a busy machine, but never early.
+    assert!(seconds >= 0.18, "{seconds}");
+    let times: Vec<_> = (0..COUNT).map(|_| next(&receiver).arrival.time.unwrap()).collect();
+    let most_in_10_ms = times
+        .iter()
+        .map(|from| {
+            times.iter().filter(|time| *time >= from && **time < *from + Duration::from_millis(10)).count()
+        })
+        .max();
+    // 20 are due in this time, and 20 more may be caught up with.
+    assert!(most_in_10_ms <= Some(42), "{most_in_10_ms:?}");
+}
