@@ -28,7 +28,11 @@ fn list(host: &Host) -> Vec<Interface> {
 }
 
 fn named(host: &Host, name: &str) -> Interface {
-    list(host).into_iter().find(|interface| interface.name == name).unwrap()
+    named_in(&list(host), name).clone()
+}
+
+fn named_in<'a>(listed: &'a [Interface], name: &str) -> &'a Interface {
+    listed.iter().find(|interface| interface.name == name).unwrap()
 }
 
 fn find(host: &Host, selector: &str) -> mcast::Result<Interface> {
@@ -356,6 +360,24 @@ fn a_burst_is_told_at_once() {
     let changes = watcher.wait(Some(DEADLINE)).unwrap().unwrap();
     let names: Vec<_> = changes.iter().filter_map(InterfaceChange::after).map(|after| &after.name).collect();
     assert_eq!(names, ["eth0", "eth1"]);
+}
+
+/// Without waiting for quiet it would be told dozens of times.
+#[test]
+fn a_burst_that_goes_on_is_not_told_piecemeal() {
+    let (_lab, host) = host_on_two_lans();
+    let watcher = watch(&host);
+    while watcher.wait(Some(Duration::from_millis(300))).unwrap().is_some() {}
+
+    let mut times = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| (1..=100).for_each(|number| host.set_mtu("eth0", 1400 - number).unwrap()));
+        while named_in(&watcher.known(), "eth0").mtu != 1300 {
+            watcher.wait(Some(DEADLINE)).unwrap().expect("the last change was not told");
+            times += 1;
+        }
+    });
+    assert!(times <= 10, "told {times} times");
 }
 
 /// More notices than a socket holds: some are lost, and the watcher must know.
