@@ -106,9 +106,10 @@ pub(super) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Re
     if finished.success && count == Count::default() {
         return Ok(Outcome::failed("found no tests", evidence));
     }
-    let note = match finished.success {
-        true => format!("{} tests by {runner}", count.passed),
-        false => format!("{} of {} tests by {runner}", count.failed, count.failed + count.passed),
+    let note = match (finished.success, finished.output.lines().any(is_summary)) {
+        (true, _) => format!("{} tests by {runner}", count.passed),
+        (false, true) => format!("{} of {} tests by {runner}", count.failed, count.failed + count.passed),
+        (false, false) => format!("no test was run: {}", finished.status),
     };
     let verdict = if finished.success { Verdict::Passed } else { Verdict::Failed };
     Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence })
