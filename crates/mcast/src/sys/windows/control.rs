@@ -190,6 +190,7 @@ mod tests {
                 source,
                 hop_limit: None,
                 traffic_class: None,
+                launch: None,
             };
             let mut space = Space::new();
             let length = space.write(&transmit) as usize;
