@@ -9,5 +9,5 @@ mod size;
 pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
 pub(crate) use dscp::parse_dscp;
 pub(crate) use duration::parse_duration;
-pub(crate) use rate::Rate;
+pub(crate) use rate::{one_every, parse_rate};
 pub(crate) use size::{parse_percent, parse_size};

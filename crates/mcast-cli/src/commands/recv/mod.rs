@@ -147,12 +147,21 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Listener::new(arguments, receiver, interrupt, console).run()
 }
 
+impl Arguments {
+    /// Whether speed is worth more than an exact count of what is dropped, which merged buffers
+    /// hide.
+    fn is_in_bulk(&self) -> bool {
+        self.show.discard && self.limits.max_loss.is_none()
+    }
+}
+
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
     let Arguments { memberships, interfaces, sources, families, .. } = arguments;
     let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
     let builder = Receiver::builder()
         .join_all(chosen.items)
         .follow(arguments.follow)
+        .merging(arguments.is_in_bulk())
         .allow_any_source(arguments.any_source);
     let builder = match arguments.buffer {
         Some(bytes) => builder.receive_buffer(bytes),

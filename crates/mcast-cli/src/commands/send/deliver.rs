@@ -1,4 +1,4 @@
-//! The loop: paced one by one, or as fast as it goes in batches; and what became of it.
+//! The loop: as fast as it goes or as the pace allows; and what became of it.
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,13 +12,13 @@ use super::pace::Pace;
 use super::payloads::Payloads;
 use super::targets::Target;
 use super::{Arguments, Tempo};
-use crate::arguments::Rate;
+use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_json};
 
-/// Datagrams handed to the system at once where nothing paces them.
+/// Datagrams of a round, about.
 const BATCH: usize = 64;
 /// Payloads that wait between whoever reads them and whoever sends them.
 const WAITING: usize = 64;
@@ -65,37 +65,29 @@ impl<'a> Delivery<'a> {
         let start = Instant::now();
         let interrupt = match payloads.may_wait() {
             true => self.send_stream(payloads, start)?,
-            false => {
-                let interrupt = Interrupt::catch(|| {})?;
-                self.send_supply(payloads, start, &interrupt)?;
-                interrupt
-            }
+            false => self.send_supply(payloads, start)?,
         };
         self.tell(start.elapsed())?;
         Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(self.count.refused == 0)))
     }
 
     /// What is there at once, again and again.
-    fn send_supply(
-        &mut self,
-        mut payloads: Payloads,
-        start: Instant,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<()> {
-        let mut pace = Pace::new(self.arguments.tempo.chosen(), start);
+    fn send_supply(&mut self, mut payloads: Payloads, start: Instant) -> anyhow::Result<Interrupt> {
+        let interrupt = Interrupt::catch(|| {})?;
+        let mut pace = self.pace(start, &interrupt);
         let mut round: Vec<Vec<u8>> = vec![Vec::new(); BATCH];
         let mut left = self.arguments.tempo.count.unwrap_or(u64::MAX);
         while left > 0 {
             let mut filled = 0;
-            while filled < at_once(&pace, left) && payloads.next(&mut round[filled])? {
+            while filled < self.at_once(left) && payloads.next(&mut round[filled])? {
                 filled += 1;
             }
-            if filled == 0 || !self.send_in_time(&round[..filled], &mut pace, start, interrupt)? {
+            if filled == 0 || !self.send_in_time(&round[..filled], &mut pace)? {
                 break;
             }
             left -= filled as u64;
         }
-        Ok(())
+        Ok(interrupt)
     }
 
     /// What is read as it comes. Reading is another thread's: it cannot be woken.
@@ -106,11 +98,11 @@ impl<'a> Delivery<'a> {
         let interrupt = Interrupt::catch(move || drop(interrupted.try_send(Event::Interrupted)))?;
         thread::Builder::new().name("input".into()).spawn(move || read(payloads, &tells))?;
         let mut input = Input { told, pending: None };
-        let mut pace = Pace::new(self.arguments.tempo.chosen(), start);
+        let mut pace = self.pace(start, &interrupt);
         let mut left = self.arguments.tempo.count.unwrap_or(u64::MAX);
         while left > 0 {
-            let round = input.round(self.deadline(start), at_once(&pace, left))?;
-            if round.is_empty() || !self.send_in_time(&round, &mut pace, start, &interrupt)? {
+            let round = input.round(self.deadline(start), self.at_once(left))?;
+            if round.is_empty() || !self.send_in_time(&round, &mut pace)? {
                 break;
             }
             left -= round.len() as u64;
@@ -118,43 +110,44 @@ impl<'a> Delivery<'a> {
         Ok(interrupt)
     }
 
-    /// Sends a round when it is due; `false` when the time is over or an interrupt came. A rate
-    /// is that of the datagrams, whichever group they go to; `--every` lets one go to each.
-    fn send_in_time(
-        &mut self,
-        round: &[Vec<u8>],
-        pace: &mut Pace,
-        start: Instant,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<bool> {
-        let deadline = self.deadline(start);
-        let targets = self.targets;
-        if self.arguments.tempo.rate.is_none() {
-            let is_due = pace.wait(0, deadline, interrupt);
-            if is_due {
-                self.send(round, targets)?;
-            }
-            return Ok(is_due);
-        }
-        for payload in round {
-            for target in targets.chunks(1) {
-                if !pace.wait(payload.len(), deadline, interrupt) {
-                    return Ok(false);
-                }
-                self.send(std::slice::from_ref(payload), target)?;
-            }
-        }
-        Ok(true)
+    /// A rate is that of the datagrams, whichever group they go to; `--every` lets one go to each
+    /// at a time.
+    fn pace(&self, start: Instant, interrupt: &Interrupt) -> Pace {
+        let Tempo { rate, every, .. } = self.arguments.tempo;
+        let (rate, together) = match (rate, every) {
+            (Some(rate), _) => (Some(rate), 1),
+            (None, every) => (every.map(one_every), self.targets.len()),
+        };
+        Pace::new(rate, together, self.deadline(start), interrupt.clone())
+    }
+
+    /// How many payloads to take in a round, where so many are left.
+    fn at_once(&self, left: u64) -> usize {
+        let most = BATCH.div_ceil(self.targets.len());
+        usize::try_from(left).map_or(most, |left| left.min(most))
     }
 
     fn deadline(&self, start: Instant) -> Option<Instant> {
         self.arguments.tempo.timeout.and_then(|timeout| start.checked_add(timeout))
     }
 
-    fn send(&mut self, round: &[Vec<u8>], targets: &[Target]) -> anyhow::Result<()> {
+    /// Sends payloads to every target as they are due; `false` when the time is over or an
+    /// interrupt came.
+    fn send_in_time(&mut self, round: &[Vec<u8>], pace: &mut Pace) -> anyhow::Result<bool> {
+        let targets = self.targets;
         let outgoing: Vec<Outgoing<'_>> =
             round.iter().flat_map(|payload| targets.iter().map(|target| target.outgoing(payload))).collect();
         let mut rest = &outgoing[..];
+        while !rest.is_empty() {
+            let Some(due) = pace.wait(rest) else { return Ok(false) };
+            self.send(&rest[..due])?;
+            rest = &rest[due..];
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, outgoing: &[Outgoing<'_>]) -> anyhow::Result<()> {
+        let mut rest = outgoing;
         while !rest.is_empty() {
             match self.sender.send_batch(rest) {
                 Ok(went) => {
@@ -213,17 +206,6 @@ impl<'a> Delivery<'a> {
         ));
         Ok(())
     }
-}
-
-impl Tempo {
-    fn chosen(&self) -> Option<Rate> {
-        self.rate.or_else(|| self.every.map(Rate::every))
-    }
-}
-
-/// How many payloads to send in a round: where times are kept, each has its own.
-fn at_once(pace: &Pace, left: u64) -> usize {
-    if pace.is_kept() { 1 } else { usize::try_from(left).map_or(BATCH, |left| left.min(BATCH)) }
 }
 
 fn read(mut payloads: Payloads, tells: &SyncSender<Event>) {

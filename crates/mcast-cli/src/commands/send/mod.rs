@@ -9,9 +9,9 @@ mod words;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mcast::{InterfaceSelector, Sender};
+use mcast::{InterfaceSelector, Rate, Sender};
 
-use crate::arguments::{Families, Rate, chosen_destinations, parse_dscp, parse_duration, parse_size};
+use crate::arguments::{Families, chosen_destinations, parse_dscp, parse_duration, parse_rate, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use deliver::Delivery;
@@ -119,7 +119,7 @@ struct Tempo {
     every: Option<Duration>,
 
     /// So many a second, evenly: 200kpps, or 10Mbit of payload; without --count until Ctrl-C
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
 }
 
@@ -143,9 +143,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let chosen = chosen_destinations(&words.groups, arguments.families, console)?;
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
     let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
+    let payloads = Payloads::choose(&words.messages, &arguments.content, &arguments.tempo)?;
     let sender = open(arguments, hop_limit)?;
     targets::tell(&targets, hop_limit, arguments.ttl.is_none(), console);
-    let payloads = Payloads::choose(&words.messages, &arguments.content, &arguments.tempo)?;
     Delivery::new(arguments, &sender, &targets, console).run(payloads)
 }
 

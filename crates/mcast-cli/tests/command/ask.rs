@@ -1,0 +1,80 @@
+//! `mcast ask`, and those who answer.
+
+use crate::support::{Lan, mcast, recv};
+
+const GROUP: &str = "239.255.1.2:5000";
+const WHO: &str =
+    "cat; echo \", I am $(cat /proc/self/net/fib_trie | grep -o '10[.]0[.]0[.][23]' | head -n 1)\"";
+
+#[test]
+fn everybody_who_answers_has_a_row() {
+    let lan = Lan::new();
+    let answers = [&lan.b, &lan.c].map(|host| recv(host, &[GROUP, "-c", "1", "--exec", WHO, "--reply"]));
+
+    let asked = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "2", "-W", "20", "--expect", "2"]).succeeded();
+
+    let mut rows: Vec<Vec<&str>> = asked.lines().iter().map(|row| row.split_whitespace().collect()).collect();
+    rows.sort();
+    // Who, by which interface, after how long (a number and its unit), what.
+    assert_eq!(
+        (rows[0][..2].to_vec(), rows[0][4..].join(" ")),
+        (vec!["10.0.0.2:5000", "eth0"], "hello, I am 10.0.0.2".into())
+    );
+    assert_eq!(
+        (rows[1][..2].to_vec(), rows[1][4..].join(" ")),
+        (vec!["10.0.0.3:5000", "eth0"], "hello, I am 10.0.0.3".into())
+    );
+    for answer in answers {
+        assert!(answer.end().succeeded().stderr.contains("ran 1 command, sent 1 answer"));
+    }
+}
+
+#[test]
+fn answers_as_json_say_who_when_and_what() {
+    let lan = Lan::new();
+    let _answers = recv(&lan.b, &["[ff15::1]:5000", "--exec", "printf '\\377'", "--reply"]);
+    let asked =
+        mcast(&lan.a, &["ask", "[ff15::1%eth0]:5000", "hello", "-c", "1", "-W", "20", "--json"]).succeeded();
+    let answer = &asked.json()[0];
+    crate::schemas::assert_valid("answer", answer);
+    assert_eq!((&answer["interface"], &answer["base64"]), (&"eth0".into(), &"/w==".into()));
+    assert_eq!((&answer["source"], &answer["source_port"]), (&"fd00::2".into(), &5000.into()));
+    assert!((0.0..20.0).contains(&answer["seconds"].as_f64().unwrap()));
+}
+
+#[test]
+fn nobody_and_too_few_are_no_success() {
+    let lan = Lan::new();
+    let nobody = mcast(&lan.a, &["ask", GROUP, "hello", "-W", "100ms"]);
+    assert_eq!((nobody.status, nobody.text()), (Some(1), ""), "{nobody:?}");
+    assert!(nobody.stderr.contains("0 answers in"), "{nobody:?}");
+
+    let _one = recv(&lan.b, &[GROUP, "--exec", "echo here", "--reply"]);
+    let too_few = mcast(&lan.a, &["ask", GROUP, "hello", "-W", "2", "--expect", "2"]);
+    assert_eq!((too_few.status, too_few.lines().len()), (Some(1), 1), "{too_few:?}");
+}
+
+#[test]
+fn what_an_answer_contains_is_safe_for_a_terminal() {
+    let lan = Lan::new();
+    let _answers = recv(&lan.b, &[GROUP, "--exec", "printf '\\033[2Jx\\n'", "--reply"]);
+    let asked = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "1", "-W", "20"]).succeeded();
+    assert!(asked.text().ends_with("  \\x1b[2Jx\n"), "{asked:?}");
+}
+
+#[test]
+fn ctrl_c_ends_the_wait() {
+    let lan = Lan::new();
+    let asks = crate::support::start(&lan.a, &["ask", GROUP, "hello", "-W", "1h"]);
+    asks.stderr.wait_for("waiting");
+    let ended = asks.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("0 answers"), "{ended:?}");
+}
+
+#[test]
+fn one_question_goes_to_one_group() {
+    let lan = Lan::new();
+    let refused = mcast(&lan.a, &["ask", "239.255.1.0/30:5000", "hello"]);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+}

@@ -1,0 +1,212 @@
+//! What goes wrong is told with its cause and remedy, and the exit status says whose fault it is.
+
+use mcast_lab::{Host, Lab};
+use snapbox::{assert_data_eq, str};
+
+use crate::support::{Lan, eventually, mcast, recv};
+
+/// A host without any interface but loopback: what is wrongly sent goes nowhere.
+struct Alone {
+    _lab: Lab,
+    host: Host,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("alone").unwrap();
+        Self { _lab: lab, host }
+    }
+
+    fn fails(&self, arguments: &[&str], expected: impl snapbox::IntoData) {
+        let ended = mcast(&self.host, arguments);
+        assert_eq!((ended.status, ended.text()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert_data_eq!(ended.stderr, expected);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    let alone = Alone::new();
+    alone.fails(
+        &["recv", "239.1.2.3"],
+        str![[r#"
+error: "239.1.2.3" has no port: write GROUP:PORT
+
+"#]],
+    );
+    alone.fails(&["recv", "10.1.2.3:5000"], str![[r#"
+error: "10.1.2.3:5000" is not a multicast address ("10.1.2.3"): write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
+
+"#]]);
+    alone.fails(
+        &["recv", "mdsn"],
+        str![[r#"
+error: "mdsn" is neither an address nor the name of a group: write an address, or a name such as mdns
+
+"#]],
+    );
+    alone.fails(
+        &["recv", "[ff15::1]:5000", "-4"],
+        str![[r#"
+error: "[ff15::1]:5000" is no IPv4 group
+remedy: leave the option away, or name an IPv4 group
+
+"#]],
+    );
+    alone.fails(
+        &["recv", "239.1.2.3:5000", "-s", "10.0.0.1,!10.0.0.2"],
+        str![[r#"
+error: --source names sources to admit and sources to exclude
+remedy: name either sources to admit, or (each with a `!` before it) sources to exclude
+
+"#]],
+    );
+    alone.fails(
+        &["send", "239.1.2.3:5000", "239.1.2.4", "hello"],
+        str![[r#"
+error: "239.1.2.4" has no port: write GROUP:PORT
+remedy: to send it as a message, write: -- "239.1.2.4"
+
+"#]],
+    );
+    alone.fails(
+        &["send", "239.1.2.3:5000", "--hex", "4"],
+        str![[r#"
+error: "4" is not hexadecimal
+remedy: write two digits a byte: 48656c6c6f or "48 65 6c 6c 6f"
+
+"#]],
+    );
+    alone.fails(&["explain", "10.0.0.1"], str![[r#"
+error: "10.0.0.1" is not a multicast address: write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
+
+"#]]);
+    alone.fails(&["pick", "weather", "--scope", "global"], str![[r#"
+error: IPv4 has no groups to pick in scope global: take local or organization; global groups without a source need an autonomous system (GLOP, RFC 3180) or a prefix (RFC 6034) of one's own, or come source-specific
+
+"#]]);
+}
+
+#[test]
+fn values_that_are_none_say_what_to_write() {
+    let alone = Alone::new();
+    alone.fails(
+        &["recv", "239.1.2.3:5000", "-W", "soon"],
+        str![[r#"
+error: invalid value 'soon' for '--timeout <TIME>': write a time such as 500ms, 2s, 1.5 (seconds), 5m or 1h
+
+For more information, try '--help'.
+
+"#]],
+    );
+    alone.fails(
+        &["send", "239.1.2.3:5000", "x", "--rate", "fast"],
+        str![[r#"
+error: invalid value 'fast' for '--rate <RATE>': write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit
+
+For more information, try '--help'.
+
+"#]],
+    );
+    alone.fails(
+        &["recv", "239.1.2.3:5000", "--reply"],
+        str![[r#"
+error: the following required arguments were not provided:
+  --exec <COMMAND>
+
+Usage: mcast recv --exec <COMMAND> --reply <MEMBERSHIP>...
+
+For more information, try '--help'.
+
+"#]],
+    );
+}
+
+#[test]
+fn what_is_not_there_is_the_environment() {
+    let lan = Lan::new();
+    let missing = mcast(&lan.a, &["recv", "239.1.2.3:5000", "-i", "eth7"]);
+    assert_eq!(missing.status, Some(4), "{missing:?}");
+    assert_data_eq!(
+        missing.stderr,
+        str![[r#"
+error: cannot read the interfaces for 239.1.2.3:5000 on eth7: there is no such interface: there is lo (index 1), eth0 (index 2)
+remedy: `mcast interfaces` lists the interfaces of this machine
+
+"#]]
+    );
+
+    lan.a.remove_route("224.0.0.0/4", "eth0").unwrap();
+    let no_route = mcast(&lan.a, &["send", "239.1.2.3:5000", "hello", "-q"]);
+    assert_eq!(no_route.status, Some(4), "{no_route:?}");
+    assert_data_eq!(
+        no_route.stderr,
+        str![[r#"
+error: cannot send to 239.1.2.3:5000: there is no route to the group, and no interface was named (Network is unreachable (os error 101))
+remedy: name the interface to leave by (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)
+
+"#]]
+    );
+
+    let no_file = mcast(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "--file", "/does/not/exist", "-q"]);
+    assert_eq!(no_file.status, Some(4), "{no_file:?}");
+    assert_data_eq!(
+        no_file.stderr,
+        str![[r#"
+error: cannot read /does/not/exist: No such file or directory (os error 2)
+
+"#]]
+    );
+
+    lan.a.remove_address("eth0", "10.0.0.1/24").unwrap();
+    let no_address = mcast(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "hello", "-q"]);
+    assert_eq!(no_address.status, Some(4), "{no_address:?}");
+    assert_data_eq!(
+        no_address.stderr,
+        str![[r#"
+error: cannot send to 239.1.2.3:5000 on eth0: the interface has no address of this family to send from: IPv4 cannot be sent from here
+remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
+
+"#]]
+    );
+}
+
+#[test]
+fn a_port_that_is_held_alone_is_told() {
+    let lan = Lan::new();
+    let held = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
+    let refused = mcast(&lan.a, &["recv", "239.1.2.3:5000"]);
+    assert_eq!(refused.status, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains("the address is in use"), "{refused:?}");
+    assert!(refused.stderr.contains("remedy: another program holds the port"), "{refused:?}");
+    drop(held);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let lan = Lan::new();
+    // The command hangs on for as long as it likes: the first Ctrl-C waits for it.
+    let runs = recv(&lan.b, &["239.1.2.3:5000", "--exec", "trap '' INT; exec sleep 600"]);
+    crate::support::send(&lan.a, &["239.1.2.3:5000", "x"]);
+    eventually("the command", || lan.b.read_proc_net("udp").is_ok() && runs_sleep(runs.child.id()));
+    runs.child.signal(libc::SIGINT).unwrap();
+    let start = std::time::Instant::now();
+    let mut signals = 0;
+    let mut runs = runs;
+    eventually("the end", || {
+        signals += 1;
+        runs.child.signal(libc::SIGINT).unwrap();
+        runs.child.try_wait().unwrap().is_some()
+    });
+    assert!(start.elapsed().as_secs() < 20);
+    assert_eq!(runs.child.wait().unwrap().code(), Some(130));
+}
+
+/// Whether a process has a child that sleeps.
+fn runs_sleep(id: u32) -> bool {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    children.split_whitespace().any(|child| {
+        std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "sleep")
+    })
+}

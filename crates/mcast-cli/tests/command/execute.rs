@@ -1,0 +1,86 @@
+//! `mcast recv --exec`: a process a datagram.
+
+use crate::support::{Lan, mcast, recv, send};
+
+const GROUP: &str = "239.255.1.2:5000";
+
+#[test]
+fn the_payload_is_the_input_and_the_facts_are_in_the_environment() {
+    let lan = Lan::new();
+    let script = "cat; echo \" $MCAST_GROUP $MCAST_PORT $MCAST_INTERFACE $MCAST_SOURCE $MCAST_SOURCE_PORT \
+                  $MCAST_TTL $MCAST_DSCP $MCAST_LENGTH $MCAST_LOST $MCAST_TRUNCATED $MCAST_TIME\"";
+    let runs = recv(&lan.b, &[GROUP, "-c", "1", "--exec", script]);
+    send(&lan.a, &[GROUP, "hello", "--source-port", "4444", "-t", "2"]);
+    let ended = runs.end().succeeded();
+    let (facts, time) = ended.text().trim_end().rsplit_once(' ').unwrap();
+    assert_eq!(facts, "hello 239.255.1.2 5000 eth0 10.0.0.1 4444 2 0 5 0 false");
+    assert!(time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.123456789Z".len(), "{time}");
+    assert!(ended.stderr.contains("ran 1 command"), "{ended:?}");
+}
+
+#[test]
+fn what_is_printed_before_a_command_is_there_before_it_runs() {
+    let lan = Lan::new();
+    let runs = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text", "--exec", "echo second"]);
+    send(&lan.a, &[GROUP, "first"]);
+    assert_eq!(runs.end().succeeded().text(), "first\nsecond\n");
+}
+
+#[test]
+fn commands_run_side_by_side_up_to_the_limit() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    // Each counts how many run with it.
+    let script = format!(
+        "cd {}; touch $MCAST_SOURCE_PORT.$$; ls | wc -l; sleep 0.3; rm *.$$",
+        folder.path().display()
+    );
+    let runs = recv(&lan.b, &[GROUP, "-c", "6", "--exec", &script, "--exec-limit", "2"]);
+    send(&lan.a, &[GROUP, "x", "-c", "6"]);
+    let ended = runs.end().succeeded();
+    let at_once: Vec<u32> = ended.lines().iter().map(|line| line.trim().parse().unwrap()).collect();
+    assert_eq!((at_once.len(), at_once.iter().max()), (6, Some(&2)), "{ended:?}");
+}
+
+#[test]
+fn datagrams_that_no_command_was_run_for_are_counted() {
+    let lan = Lan::new();
+    let runs = recv(&lan.b, &[GROUP, "-W", "700ms", "--exec", "sleep 1.5", "--exec-limit", "1"]);
+    send(&lan.a, &[GROUP, "x", "-c", "3"]);
+    let ended = runs.end().succeeded();
+    assert!(ended.stderr.contains("ran 1 command\n"), "{ended:?}");
+    assert!(ended.stderr.contains("for 2 datagrams no command was run"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("received 2 datagrams") || ended.stderr.contains("received 3 datagrams"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_command_that_fails_is_counted() {
+    let lan = Lan::new();
+    let runs = recv(&lan.b, &[GROUP, "-c", "2", "--exec", "read word; test $word = good"]);
+    send(&lan.a, &[GROUP, "good", "bad"]);
+    let ended = runs.end().succeeded();
+    assert!(ended.stderr.contains("ran 2 commands, of which 1 failed"), "{ended:?}");
+}
+
+#[test]
+fn a_large_payload_and_a_large_answer_do_not_wait_for_each_other() {
+    let lan = Lan::new();
+    let runs =
+        recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 60000 /dev/zero; cat >/dev/null"]);
+    let asked =
+        mcast(&lan.a, &["ask", GROUP, &"x".repeat(65_000), "-c", "1", "-W", "10", "--json"]).succeeded();
+    assert_eq!(asked.json()[0]["length"], 60_000);
+    runs.end().succeeded();
+}
+
+#[test]
+fn an_answer_too_large_to_be_sent_is_told() {
+    let lan = Lan::new();
+    let runs = recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 100000 /dev/zero"]);
+    send(&lan.a, &[GROUP, "x"]);
+    let ended = runs.end().succeeded();
+    assert!(ended.stderr.contains("an answer was not sent: "), "{ended:?}");
+}

@@ -1,0 +1,191 @@
+//! What the command says about itself, and what it knows without a network.
+
+use std::process::{Command, Output};
+
+use snapbox::{IntoData, assert_data_eq, file, str};
+
+use crate::support::MCAST;
+
+/// `mcast` on this machine, for what needs no network.
+pub(crate) fn plain(arguments: &[&str]) -> Output {
+    let mut command = Command::new(MCAST);
+    command.args(arguments).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("COLUMNS");
+    command.output().unwrap()
+}
+
+fn shows(arguments: &[&str], expected: impl IntoData) {
+    let output = plain(arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_data_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn the_overview_fits_one_screen() {
+    let output = plain(&["--help"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() <= 40, "{} lines", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    for subcommand in ["demo", "interfaces", "groups", "explain", "pick", "send", "recv", "ask", "lab"] {
+        assert!(text.contains(&format!("\n  {subcommand} ")), "{subcommand} is missing");
+    }
+}
+
+#[test]
+fn without_a_subcommand_the_overview_is_shown_as_an_error() {
+    let output = plain(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout, b"");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("Send and receive:"));
+}
+
+#[test]
+fn every_subcommand_ends_its_help_with_examples() {
+    for subcommand in ["demo", "interfaces", "groups", "explain", "pick", "send", "recv", "ask", "lab"] {
+        let output = plain(&[subcommand, "--help"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let examples = text.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("{subcommand} has none"));
+        assert!(examples.lines().any(|line| line.contains("mcast ")), "{examples}");
+    }
+}
+
+#[test]
+fn help_of_interfaces() {
+    shows(&["interfaces", "--help"], file!["help/interfaces.txt"]);
+}
+
+#[test]
+fn help_of_explain() {
+    shows(&["explain", "--help"], file!["help/explain.txt"]);
+}
+
+#[test]
+fn help_of_pick() {
+    shows(&["pick", "--help"], file!["help/pick.txt"]);
+}
+
+#[test]
+fn help_of_send() {
+    shows(&["send", "--help"], file!["help/send.txt"]);
+}
+
+#[test]
+fn help_of_recv() {
+    shows(&["recv", "--help"], file!["help/recv.txt"]);
+}
+
+#[test]
+fn help_of_ask() {
+    shows(&["ask", "--help"], file!["help/ask.txt"]);
+}
+
+#[test]
+fn an_explanation_has_its_references() {
+    shows(&["explain", "239.128.0.5", "ff7e:140:2001:db8:beef:feed::1"], file!["help/explained.txt"]);
+}
+
+#[test]
+fn a_name_is_explained_in_both_families() {
+    let output = plain(&["explain", "mdns", "--json"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let groups: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    groups.iter().for_each(|each| crate::schemas::assert_valid("explanation", each));
+    assert_eq!(
+        groups.iter().map(|each| each["group"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["224.0.0.251", "ff02::fb"]
+    );
+    assert_eq!(groups[0]["short_names"][0]["ports"][0], 5353);
+}
+
+#[test]
+fn every_kind_of_group_is_explained_as_the_schema_says() {
+    let groups = [
+        "232.1.2.3",
+        "233.8.9.1",
+        "234.192.0.1",
+        "239.255.255.250",
+        "224.0.1.129",
+        "ff02::1:ff00:1",
+        "ff3e::8000:1",
+        "fff0::1",
+    ];
+    let output = plain(&[&["explain", "--json"], &groups[..]].concat());
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), groups.len());
+    for line in lines.lines() {
+        crate::schemas::assert_valid("explanation", &serde_json::from_str(line).unwrap());
+    }
+}
+
+#[test]
+fn a_pick_is_the_same_everywhere() {
+    shows(
+        &["pick", "weather", "-q"],
+        str![[r#"
+239.255.168.190
+
+"#]],
+    );
+    shows(
+        &["pick", "weather", "--scope", "organization"],
+        str![[r#"
+239.192.61.126
+
+"#]],
+    );
+    shows(
+        &["pick", "weather", "--v6", "--scope", "site"],
+        str![[r#"
+ff15::e2a0:cf1e
+
+"#]],
+    );
+    shows(
+        &["pick", "weather", "--ssm", "-q"],
+        str![[r#"
+232.252.12.53
+
+"#]],
+    );
+    shows(
+        &["pick", "weather", "traffic", "-q"],
+        str![[r#"
+239.255.168.190 weather
+239.255.115.129 traffic
+
+"#]],
+    );
+}
+
+#[test]
+fn a_pick_keeps_clear_of_what_is_in_use() {
+    let pick = |arguments: &[&str]| {
+        let output = plain(&[&["pick", "weather", "-q"], arguments].concat());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let first = pick(&[]);
+    let second = pick(&["--in-use", &first]);
+    assert_ne!(first, second);
+    let third = pick(&["--in-use", &format!("{first},{second}")]);
+    assert!(third != first && third != second);
+}
+
+#[test]
+fn a_pick_as_json() {
+    let output = plain(&["pick", "weather", "--v6", "--json"]);
+    let picked = serde_json::from_slice(&output.stdout).unwrap();
+    crate::schemas::assert_valid("pick", &picked);
+    assert_eq!(picked["scope"], "site-local");
+}
+
+#[test]
+fn colours_are_for_terminals_and_whoever_insists() {
+    let coloured = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(MCAST);
+        command.args(["explain", "239.128.0.5"]).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.envs(variables.iter().copied()).output().unwrap().stdout.contains(&0x1b)
+    };
+    assert!(!coloured(&[]));
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}

@@ -1,0 +1,71 @@
+//! `mcast interfaces` on hosts whose interfaces are known.
+
+use snapbox::{assert_data_eq, str};
+
+use crate::support::{Lan, mcast, start};
+
+#[test]
+fn the_table_is_read_at_a_glance() {
+    let lan = Lan::new();
+    lan.a.connect("eth1", &lan.switch, &[]).unwrap();
+    lan.a.set_down("eth1").unwrap();
+    let shown = mcast(&lan.a, &["interfaces"]).succeeded();
+    assert_data_eq!(
+        shown.text(),
+        str![[r#"
+name  index  state  multicast  default    mtu    hardware address   addresses              note
+lo        1  up     no                    65536                     127.0.0.1/8            loopback: stays on this machine
+                                                                    ::1/128
+eth0      2  up     yes        IPv4 IPv6   1500  02:6d:00:02:00:01  10.0.0.1/24
+                                                                    fd00::1/64
+                                                                    fe80::6d:ff:fe02:1/64
+eth1      3  down   yes                    1500  02:6d:00:02:00:02                         down
+
+"#]]
+    );
+}
+
+#[test]
+fn json_says_the_same() {
+    let lan = Lan::new();
+    let all = mcast(&lan.b, &["interfaces", "--json"]).succeeded().json();
+    all.iter().for_each(|each| crate::schemas::assert_valid("interface", each));
+    let eth0 = all.iter().find(|each| each["name"] == "eth0").unwrap();
+    assert_eq!(u64::from(lan.b.interface_index("eth0").unwrap()), eth0["index"].as_u64().unwrap());
+    assert_eq!(
+        (&eth0["up"], &eth0["multicast"], &eth0["loopback"]),
+        (&true.into(), &true.into(), &false.into())
+    );
+    assert_eq!((&eth0["default_v4"], &eth0["mtu"]), (&true.into(), &1500.into()));
+    let addresses = eth0["addresses"].as_array().unwrap();
+    assert_eq!((&addresses[0]["address"], &addresses[0]["prefix"]), (&"10.0.0.2".into(), &24.into()));
+    assert!(addresses.iter().any(|each| each["address"] == "fd00::2"));
+}
+
+#[test]
+fn a_watch_tells_what_changes() {
+    let lan = Lan::new();
+    let watch = start(&lan.a, &["interfaces", "--watch"]);
+    watch.stdout.wait_for("eth0");
+    lan.a.connect("eth9", &lan.switch, &["10.9.0.1/24"]).unwrap();
+    watch.stdout.wait_for("eth9 appeared");
+    lan.a.set_mtu("eth9", 1400).unwrap();
+    watch.stdout.wait_for("mtu 1500 -> 1400");
+    lan.a.delete_interface("eth9").unwrap();
+    watch.stdout.wait_for("eth9 vanished");
+    let ended = watch.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+}
+
+#[test]
+fn a_watch_as_json_begins_with_what_is_there() {
+    let lan = Lan::new();
+    let watch = start(&lan.a, &["interfaces", "--watch", "--json"]);
+    watch.stdout.wait_for("eth0");
+    lan.a.delete_interface("eth0").unwrap();
+    watch.stdout.wait_for("vanished");
+    let events = watch.signalled(libc::SIGINT).json();
+    events.iter().for_each(|each| crate::schemas::assert_valid("interface-event", each));
+    assert_eq!((&events[0]["event"], &events[0]["name"]), (&"present".into(), &"lo".into()));
+    assert!(events.iter().any(|each| each["event"] == "vanished" && each["name"] == "eth0"));
+}

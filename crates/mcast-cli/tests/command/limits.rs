@@ -1,0 +1,81 @@
+//! When `mcast recv` ends, and what its exit status says.
+
+use crate::support::{Lan, mcast, recv, send};
+
+const GROUP: &str = "239.255.1.2:5000";
+
+#[test]
+fn silence_is_no_success_when_a_time_was_set() {
+    let lan = Lan::new();
+    for limit in [&["-W", "100ms"][..], &["--idle", "0.1"], &["-c", "1", "-W", "100ms"]] {
+        let ended = mcast(&lan.b, &[&["recv", GROUP], limit].concat());
+        assert_eq!(ended.status, Some(1), "{limit:?}: {ended:?}");
+        assert!(ended.stderr.contains("0 came where 1 were expected"), "{ended:?}");
+    }
+    let content = mcast(&lan.b, &["recv", GROUP, "-W", "100ms", "--expect", "0"]);
+    assert_eq!(content.status, Some(0), "{content:?}");
+}
+
+#[test]
+fn fewer_than_asked_for_is_no_success() {
+    let lan = Lan::new();
+    let status = |limit: &[&str]| {
+        let hears = recv(&lan.b, &[&[GROUP, "--idle", "300ms"], limit].concat());
+        send(&lan.a, &[GROUP, "one", "two"]);
+        hears.end().status
+    };
+    assert_eq!(status(&[]), Some(0));
+    assert_eq!(status(&["-c", "2"]), Some(0));
+    assert_eq!(status(&["-c", "3"]), Some(1));
+    assert_eq!(status(&["--expect", "2"]), Some(0));
+    assert_eq!(status(&["--expect", "3"]), Some(1));
+}
+
+#[test]
+fn silence_is_counted_from_the_last_datagram() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "--idle", "2", "--format", "text"]);
+    let start = std::time::Instant::now();
+    send(&lan.a, &[GROUP, "tick", "--every", "500ms", "-c", "6"]);
+    let ended = hears.end().succeeded();
+    assert_eq!(ended.lines().len(), 6);
+    assert!(start.elapsed() >= std::time::Duration::from_millis(4_400), "{:?}", start.elapsed());
+}
+
+#[test]
+fn what_this_machine_drops_is_counted_exactly() {
+    const SENT: u64 = 2_000;
+
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "--buffer", "16k", "--idle", "500ms", "--max-loss", "1%", "--json"]);
+    hears.child.signal(libc::SIGSTOP).unwrap();
+    send(&lan.a, &[GROUP, "--random", "100", "-c", &SENT.to_string(), "--rate", "50kpps"]);
+    hears.child.signal(libc::SIGCONT).unwrap();
+    let ended = hears.end();
+
+    assert_eq!(ended.status, Some(1), "{}", ended.stderr);
+    let dropped = ended.stderr.split("dropped by this machine: ").nth(1).unwrap();
+    let dropped: u64 = dropped.lines().next().unwrap().parse().unwrap();
+    assert_eq!(ended.json().len() as u64 + dropped, SENT);
+    assert!(dropped > SENT / 10, "{dropped} is too few to be a test");
+    assert!(ended.stderr.contains("% was dropped where at most 1% was allowed"), "{}", ended.stderr);
+}
+
+#[test]
+fn loss_shows_in_the_line_after_it() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "--buffer", "16k", "--json"]);
+    hears.child.signal(libc::SIGSTOP).unwrap();
+    send(&lan.a, &[GROUP, "--random", "100", "-c", "1000", "--rate", "50kpps"]);
+    hears.child.signal(libc::SIGCONT).unwrap();
+    // Drops after the last datagram would only show in the summary: one more, when there is room.
+    crate::support::eventually("a datagram after the loss", || {
+        send(&lan.a, &[GROUP, "last"]);
+        hears.stdout.text().contains("last")
+    });
+    let ended = hears.signalled(libc::SIGINT);
+
+    let lost: u64 = ended.json().iter().map(|each| each["lost"].as_u64().unwrap()).sum();
+    assert!(lost > 100, "{lost}");
+    assert!(ended.stderr.contains(&format!("dropped by this machine: {lost}\n")), "{}", ended.stderr);
+}

@@ -1,0 +1,16 @@
+//! The command, as it is used: on hosts of a lab, with real packets.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ask;
+mod documents;
+mod errors;
+mod execute;
+mod help;
+mod interfaces;
+mod interop;
+mod limits;
+mod recv;
+mod schemas;
+mod send;
+mod support;

@@ -1,0 +1,243 @@
+//! `mcast recv`: what it hears, and how it shows it.
+
+use crate::support::{Lan, eventually, mcast, recv, send, start};
+
+const GROUP: &str = "239.255.1.2:5000";
+
+#[test]
+fn recv_hears_send_across_a_switch_and_nothing_else() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text"]);
+    let other = recv(&lan.c, &["239.255.9.9:5000", "-c", "1", "--format", "text"]);
+
+    send(&lan.a, &["239.255.1.3:5000", "another group, the same port"]);
+    send(&lan.a, &["239.255.1.2:5001", "the same group, another port"]);
+    send(&lan.a, &[GROUP, "hello"]);
+    send(&lan.a, &["239.255.9.9:5000", "for the other one"]);
+
+    assert_eq!(hears.end().succeeded().text(), "hello\n");
+    assert_eq!(other.end().succeeded().text(), "for the other one\n");
+}
+
+#[test]
+fn recv_hears_ipv6() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &["[ff15::1]:5000", "-c", "1", "--json"]);
+    send(&lan.a, &["[ff15::1%eth0]:5000", "six"]);
+    let heard = hears.end().succeeded().json();
+    assert_eq!(heard[0]["text"], "six");
+    assert_eq!((&heard[0]["group"], &heard[0]["source"]), (&"ff15::1".into(), &"fd00::1".into()));
+}
+
+#[test]
+fn recv_admits_the_sources_that_are_named() {
+    let lan = Lan::new();
+    let only = recv(&lan.c, &["232.1.2.3:5000", "-s", "10.0.0.2", "-c", "1", "--format", "text"]);
+    let all_but = recv(&lan.c, &["!10.0.0.1@239.255.1.2:5000", "-c", "1", "--format", "text"]);
+    for group in ["232.1.2.3:5000", GROUP] {
+        send(&lan.a, &[group, "from a"]);
+        send(&lan.b, &[group, "from b"]);
+    }
+    assert_eq!(only.end().succeeded().text(), "from b\n");
+    assert_eq!(all_but.end().succeeded().text(), "from b\n");
+}
+
+#[test]
+fn a_source_specific_group_needs_a_source_unless_told_otherwise() {
+    let lan = Lan::new();
+    let refused = mcast(&lan.b, &["recv", "232.1.2.3:5000"]);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("remedy: name the source: SOURCE@GROUP:PORT"), "{refused:?}");
+
+    let allowed = recv(&lan.b, &["232.1.2.3:5000", "--any-source", "-c", "1", "--format", "text"]);
+    send(&lan.a, &["232.1.2.3:5000", "hello"]);
+    assert_eq!(allowed.end().succeeded().text(), "hello\n");
+}
+
+#[test]
+fn every_format_shows_the_same_datagram_its_own_way() {
+    let lan = Lan::new();
+    let format = |format: &str| recv(&lan.b, &[GROUP, "-c", "1", "--format", format]);
+    let [line, text, hex, raw, json] = ["line", "text", "hex", "raw", "json"].map(format);
+
+    send(&lan.a, &[GROUP, "--hex", "48690a1b5b324aff", "-t", "3", "--dscp", "EF", "--source-port", "4444"]);
+
+    let line = line.end().succeeded();
+    let (time, rest) = line.text().split_once(' ').unwrap();
+    assert_eq!(time.len(), "12:34:56.123456".len());
+    assert_eq!(rest, "10.0.0.1:4444 > 239.255.1.2:5000 eth0 ttl 3   len 8     Hi\\n\\x1b[2J\\xff\n");
+    assert_eq!(text.end().succeeded().stdout, b"Hi\n\x1b[2J\xff\n");
+    assert_eq!(raw.end().succeeded().stdout, b"Hi\n\x1b[2J\xff");
+    let hex = hex.end().succeeded();
+    let dump = "0000  48 69 0A 1B 5B 32 4A FF                           Hi..[2J.";
+    assert_eq!(hex.lines()[1], dump);
+    let json = json.end().succeeded().json();
+    assert_eq!(json[0]["base64"], "SGkKG1sySv8=");
+    assert_eq!(
+        (&json[0]["ttl"], &json[0]["dscp"], &json[0]["source_port"]),
+        (&3.into(), &46.into(), &4444.into())
+    );
+}
+
+#[test]
+fn json_has_every_field_for_every_datagram() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "-c", "3", "--json"]);
+    send(&lan.a, &[GROUP, "grüß", "", "x"]);
+    let heard = hears.end().succeeded().json();
+    let texts: Vec<_> = heard.iter().map(|each| each["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["grüß", "", "x"]);
+    for each in &heard {
+        crate::schemas::assert_valid("datagram", each);
+        assert_eq!((&each["interface"], &each["lost"]), (&"eth0".into(), &0.into()));
+        assert_eq!(each["length"], each["text"].as_str().unwrap().len());
+    }
+}
+
+#[test]
+fn an_asterisk_stands_for_every_so_many_bytes() {
+    let lan = Lan::new();
+    let meter = recv(&lan.b, &[GROUP, "-c", "4", "--meter", "10"]);
+    send(&lan.a, &[GROUP, "123456789", "1", "12345678901234567890", "1234"]);
+    assert_eq!(meter.end().succeeded().text(), "***");
+}
+
+#[test]
+fn lines_appear_at_once() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "--format", "text"]);
+    for word in ["one", "two", "three"] {
+        send(&lan.a, &[GROUP, word]);
+        hears.stdout.wait_for(word);
+    }
+}
+
+#[test]
+fn ctrl_c_prints_the_summary() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "--format", "text"]);
+    send(&lan.a, &[GROUP, "hello"]);
+    hears.stdout.wait_for("hello");
+
+    let ended = hears.signalled(libc::SIGINT);
+
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("received 1 datagram, 5 bytes in "), "{ended:?}");
+    assert!(ended.stderr.contains("  239.255.1.2:5000  eth0       10.0.0.1          1      5"), "{ended:?}");
+}
+
+#[test]
+fn a_request_to_terminate_does_the_same() {
+    let lan = Lan::new();
+    let ended = recv(&lan.b, &[GROUP]).signalled(libc::SIGTERM);
+    assert_eq!(ended.status, Some(143), "{ended:?}");
+    assert!(ended.stderr.contains("received 0 datagrams"), "{ended:?}");
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let lan = Lan::new();
+    let mut command = lan.b.command("sh").unwrap();
+    let script = format!("{} recv {GROUP} --format text | head -n 1; echo status $?", crate::support::MCAST);
+    let mut child = command
+        .args(["-c", &script])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(command);
+    // Until the pipe is broken and the command has noticed.
+    eventually("the end", || {
+        send(&lan.a, &[GROUP, "hello"]);
+        child.try_wait().unwrap().is_some()
+    });
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\nstatus 0\n");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("error"), "{output:?}");
+}
+
+#[test]
+fn notes_and_summary_are_silent_when_asked() {
+    let lan = Lan::new();
+    let hears = start(&lan.b, &["recv", GROUP, "-q", "--format", "text"]);
+    eventually("the first datagram", || {
+        send(&lan.a, &[GROUP, "hello"]);
+        hears.stdout.text().contains("hello")
+    });
+    assert_eq!(hears.signalled(libc::SIGINT).stderr, "");
+}
+
+#[test]
+fn memberships_follow_an_interface_that_is_made_again() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &["239.255.1.2%eth0:5000", "--follow", "-c", "2", "--json"]);
+    send(&lan.a, &[GROUP, "before"]);
+    hears.stdout.wait_for("before");
+
+    lan.b.delete_interface("eth0").unwrap();
+    lan.b.reconnect("eth0", &lan.switch, &["10.0.0.22/24"]).unwrap();
+    eventually("the membership on the new interface", || {
+        lan.b.read_proc_net("igmp").unwrap().contains("0201FFEF")
+    });
+    send(&lan.a, &[GROUP, "after"]);
+
+    let heard = hears.end().succeeded().json();
+    assert_eq!((&heard[1]["text"], &heard[1]["interface"]), (&"after".into(), &"eth0".into()));
+}
+
+#[test]
+fn a_missing_interface_is_waited_for() {
+    let lan = Lan::new();
+    let hears = start(&lan.b, &["recv", "239.255.1.2%eth7:5000", "--follow", "-c", "1", "--format", "text"]);
+    hears.stderr.wait_for("waiting for an interface");
+    lan.b.connect("eth7", &lan.switch, &["10.0.0.7/24"]).unwrap();
+    eventually("the membership", || lan.b.read_proc_net("igmp").unwrap().contains("0201FFEF"));
+    send(&lan.a, &[GROUP, "hello"]);
+    assert_eq!(hears.end().succeeded().text(), "hello\n");
+}
+
+#[test]
+fn two_feeds_on_two_interfaces_are_told_apart() {
+    let lan = Lan::new();
+    let other = lan.lab.switch("other").unwrap();
+    lan.b.connect("eth1", &other, &["10.1.0.2/24"]).unwrap();
+    let source = lan.lab.host("source").unwrap();
+    source.connect("eth0", &other, &["10.1.0.1/24"]).unwrap();
+    let hears = recv(&lan.b, &[GROUP, "-i", "eth0", "-i", "eth1", "-c", "3", "--discard", "--json"]);
+
+    send(&lan.a, &[GROUP, "left", "left"]);
+    send(&source, &[GROUP, "-i", "eth0", "right!"]);
+
+    let ended = hears.end().succeeded();
+    let summary = &ended.json()[0];
+    crate::schemas::assert_valid("recv-summary", summary);
+    let flow = |flow: &serde_json::Value| {
+        (
+            flow["interface"].to_string(),
+            flow["source"].to_string(),
+            flow["datagrams"].as_u64(),
+            flow["bytes"].as_u64(),
+        )
+    };
+    let flows: Vec<_> = summary["flows"].as_array().unwrap().iter().map(flow).collect();
+    assert_eq!(
+        flows,
+        [
+            ("\"eth0\"".into(), "\"10.0.0.1\"".into(), Some(2), Some(8)),
+            ("\"eth1\"".into(), "\"10.1.0.1\"".into(), Some(1), Some(6)),
+        ]
+    );
+    assert!(ended.stderr.contains("239.255.1.2%eth0:5000: joined on eth0"), "{}", ended.stderr);
+}
+
+#[test]
+fn many_groups_are_one_argument() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &["239.255.7.0/28:5000-5001", "-c", "32", "--json"]);
+    send(&lan.a, &["239.255.7.0/28:5000-5001", "hello"]);
+    let heard = hears.end().succeeded().json();
+    let mut groups: Vec<_> = heard.iter().map(|each| format!("{}:{}", each["group"], each["port"])).collect();
+    groups.sort();
+    groups.dedup();
+    assert_eq!(groups.len(), 32);
+}

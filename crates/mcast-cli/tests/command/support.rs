@@ -1,0 +1,223 @@
+//! Hosts on a switch, and programs on them that are watched while they run.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast_lab::{Child, Host, Lab};
+use serde_json::Value;
+
+pub(crate) const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
+
+/// Longer than anything takes, even on a machine that is busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Three hosts on one switch: `eth0` with 10.0.0.1, .2, .3 and fd00::1, ::2, ::3.
+pub(crate) struct Lan {
+    pub(crate) lab: Lab,
+    pub(crate) switch: mcast_lab::Switch,
+    pub(crate) a: Host,
+    pub(crate) b: Host,
+    pub(crate) c: Host,
+}
+
+impl Lan {
+    pub(crate) fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let host = |name: &str, number: u8| {
+            let host = lab.host(name).unwrap();
+            let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];
+            host.connect("eth0", &switch, &addresses.each_ref().map(String::as_str)).unwrap();
+            host.add_route("224.0.0.0/4", "eth0").unwrap();
+            host
+        };
+        let (a, b, c) = (host("a", 1), host("b", 2), host("c", 3));
+        Self { lab, switch, a, b, c }
+    }
+}
+
+/// A program that runs, and what it has written so far.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdout: Tail,
+    pub(crate) stderr: Tail,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        self.text().lines().collect()
+    }
+
+    pub(crate) fn json(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// The same, which must have succeeded.
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.status, Some(0), "{self:?}");
+        self
+    }
+}
+
+/// `mcast` with these arguments on a host, to its end.
+pub(crate) fn mcast(host: &Host, arguments: &[&str]) -> Ended {
+    start(host, arguments).end()
+}
+
+/// Sends with `mcast`, which must succeed.
+pub(crate) fn send(host: &Host, arguments: &[&str]) {
+    mcast(host, &[&["send", "-q"], arguments].concat()).succeeded();
+}
+
+/// `mcast` with this on its standard input, to its end.
+pub(crate) fn mcast_with_input(host: &Host, arguments: &[&str], input: &[u8]) -> Ended {
+    let mut running = program(host, MCAST, arguments, true);
+    running.child.stdin.take().unwrap().write_all(input).unwrap();
+    running.end()
+}
+
+/// `mcast` with these arguments on a host.
+pub(crate) fn start(host: &Host, arguments: &[&str]) -> Running {
+    program(host, MCAST, arguments, false)
+}
+
+/// `mcast recv` with these arguments on a host, once it has joined.
+pub(crate) fn recv(host: &Host, arguments: &[&str]) -> Running {
+    let running = start(host, &[&["recv"], arguments].concat());
+    running.stderr.wait_for("joined");
+    running
+}
+
+/// A program on a host.
+pub(crate) fn program(
+    host: &Host,
+    program: impl AsRef<OsStr>,
+    arguments: &[&str],
+    with_input: bool,
+) -> Running {
+    let mut command = host.command(program).unwrap();
+    command.args(arguments).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("COLUMNS");
+    command.stdin(if with_input { Stdio::piped() } else { Stdio::null() });
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdout = Tail::of(child.stdout.take().unwrap());
+    let stderr = Tail::of(child.stderr.take().unwrap());
+    Running { child, stdout, stderr }
+}
+
+impl Running {
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let status = self.child.wait_timeout(PATIENCE);
+        let status = status.unwrap_or_else(|error| panic!("{error}: {}", self.stderr.text()));
+        Ended { status: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all_text() }
+    }
+
+    /// Sends it a signal, and waits for its end.
+    pub(crate) fn signalled(self, signal: i32) -> Ended {
+        self.child.signal(signal).unwrap();
+        self.end()
+    }
+}
+
+/// What a pipe has brought so far.
+#[derive(Clone)]
+pub(crate) struct Tail {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Tail {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let tail = Self { shared: Arc::clone(&shared) };
+        thread::spawn(move || shared.follow(pipe));
+        tail
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.shared.state.lock().unwrap().text()
+    }
+
+    /// Waits until this text has come.
+    pub(crate) fn wait_for(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.shared.state.lock().unwrap();
+        while !state.text().contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !state.closed && !left.is_zero(),
+                "waited for {text} in vain; what came: {}",
+                state.text()
+            );
+            state = self.shared.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    /// Everything, once the pipe is closed.
+    fn all(&self) -> Vec<u8> {
+        let state = self.shared.state.lock().unwrap();
+        self.shared.changed.wait_while(state, |state| !state.closed).unwrap().bytes.clone()
+    }
+
+    fn all_text(&self) -> String {
+        String::from_utf8_lossy(&self.all()).into_owned()
+    }
+}
+
+impl Shared {
+    fn follow(&self, mut pipe: impl Read) {
+        let mut chunk = [0; 4096];
+        loop {
+            let count = pipe.read(&mut chunk).unwrap_or(0);
+            let mut state = self.state.lock().unwrap();
+            state.bytes.extend_from_slice(&chunk[..count]);
+            state.closed = count == 0;
+            self.changed.notify_all();
+            if state.closed {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Looks again and again until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
