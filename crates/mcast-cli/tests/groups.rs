@@ -38,7 +38,9 @@ fn copy_as(name: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join(name);
-    fs::copy(MCAST, &program).unwrap();
+    // By another process: while this one had the copy open for writing, a program that another
+    // test starts just then would keep it from being run.
+    assert!(Command::new("cp").arg(MCAST).arg(&program).status().unwrap().success());
     (directory, program)
 }
 
