@@ -26,7 +26,7 @@ const LONGEST_DEATH: Duration = Duration::from_secs(5);
 /// What it starts is killed when the lab is dropped or its process ends, however that ends.
 #[derive(Debug)]
 pub struct Command {
-    command: process::Command,
+    pub(crate) command: process::Command,
     children: Arc<Children>,
     group: Group,
     /// The namespace must be there until the program has entered it.
@@ -373,6 +373,11 @@ impl Children {
         let gone = || io::Error::other("the thread that starts programs has ended");
         let guardian = self.starter()?.call(Guardian::start).ok_or_else(gone)??;
         Ok(self.guardian.get_or_init(|| Arc::new(guardian)))
+    }
+
+    /// Whether any program was ever started.
+    pub(crate) fn has_started_any(&self) -> bool {
+        self.starter.get().is_some()
     }
 
     /// Kills all that still run, and waits until they have ended.

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     BadLink, Host, Impairment, InterfaceAddress, LabError, LabErrorKind, Port, Router, Switch, SwitchOptions,
-    birthplace::Birthplace, command::Children, host::Node, name, namespace::Namespace, netlink::VethEnd,
-    router::Routing,
+    birthplace::Birthplace, command::Children, host::Node, leftovers, name, namespace::Namespace,
+    netlink::VethEnd, router::Routing,
 };
 
 /// What every host starts with, whatever the machine has set for itself: some kernels hand the machine's
@@ -248,9 +248,21 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// Ends what the programs have left running in the background.
+    fn end_leftovers(&self) {
+        let nodes = lock(&self.nodes);
+        let alive: Vec<_> = nodes.values().filter_map(|node| node.namespace.alive().ok()).collect();
+        leftovers::end(&alive);
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         self.children.end();
+        if self.children.has_started_any() {
+            self.end_leftovers();
+        }
         lock(&self.routing).iter().for_each(|routing| routing.end());
         lock(&self.bad_links).iter().for_each(BadLink::end);
         let nodes = lock(&self.nodes);

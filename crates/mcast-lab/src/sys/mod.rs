@@ -5,6 +5,7 @@ pub(crate) mod guardian;
 pub(crate) mod multicast_routing;
 pub(crate) mod namespace;
 pub(crate) mod offload;
+pub(crate) mod passage;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod scoped;

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::{
-        fd::{FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process,
@@ -64,4 +64,14 @@ pub(crate) fn signal(id: u32, signal: i32) -> io::Result<()> {
 pub(crate) fn signal_group(id: u32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::kill(-(id as libc::pid_t), signal) }).map(drop)
+}
+
+/// Kills the process behind a descriptor; no other, whatever has become of its id.
+pub(crate) fn kill(process: BorrowedFd<'_>) -> io::Result<()> {
+    let no_details = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no pointers but null.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, no_details, 0)
+    };
+    check(result as libc::c_int).map(drop)
 }
