@@ -266,17 +266,7 @@ impl Endless {
     }
 
     fn wait_for_processes(&self, expected: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.processes() != expected {
-            assert!(Instant::now() < deadline, "{} processes where {expected} should be", self.processes());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn processes(&self) -> usize {
-        let argument = |path: PathBuf| fs::read(path.join("cmdline")).unwrap_or_default();
-        let ours = |bytes: &Vec<u8>| bytes.split(|byte| *byte == 0).any(|word| word == self.mark.as_bytes());
-        fs::read_dir("/proc").unwrap().map(|entry| argument(entry.unwrap().path())).filter(ours).count()
+        wait_for_processes(&self.mark, expected);
     }
 
     fn end(mut self) -> (std::process::ExitStatus, String) {
@@ -287,6 +277,21 @@ impl Endless {
         drop(self.file);
         (status, report)
     }
+}
+
+/// Waits until so many processes have this argument.
+fn wait_for_processes(mark: &str, expected: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while processes(mark) != expected {
+        assert!(Instant::now() < deadline, "{} processes where {expected} should be", processes(mark));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn processes(mark: &str) -> usize {
+    let arguments = |path: PathBuf| fs::read(path.join("cmdline")).unwrap_or_default();
+    let is_ours = |bytes: &Vec<u8>| bytes.split(|byte| *byte == 0).any(|word| word == mark.as_bytes());
+    fs::read_dir("/proc").unwrap().map(|entry| arguments(entry.unwrap().path())).filter(is_ours).count()
 }
 
 #[test]
@@ -319,8 +324,7 @@ fn a_reader_that_has_had_enough_ends_it() {
     mcast.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
     let status = mcast.wait().unwrap();
     assert_eq!(status.code(), Some(0));
-    let endless = Endless { mcast, file, mark };
-    endless.wait_for_processes(0);
+    wait_for_processes(&mark, 0);
 }
 
 #[test]
@@ -333,6 +337,33 @@ fn a_command_runs_on_one_host_and_hands_its_status_on() {
     let eth0 =
         objects(&output, "interface").into_iter().find(|interface| interface["name"] == "eth0").unwrap();
     assert_eq!(eth0["addresses"][0]["address"], "192.168.56.104");
+}
+
+#[test]
+fn from_a_shell_one_gets_to_the_other_hosts() {
+    let script = "mcast recv 224.1.1.5:50001 -c 1 --format text & \
+        until grep -q 050101E0 /proc/net/igmp; do :; done; \
+        mcast lab on midwood mcast send 224.1.1.5:50001 'from midwood'; wait; \
+        mcast lab on flatbush sh -c 'echo $MCAST_LAB_HOST; exit 9'";
+    let output = lab(&["shell", "four-hosts", "eastny", "--", "sh", "-c", script]);
+    assert_status(&output, 9);
+    assert_eq!(text(&output.stdout), "from midwood\nflatbush\n");
+
+    let output = lab(&["shell", "four-hosts", "eastny", "--", "mcast", "lab", "on", "harlem", "true"]);
+    assert_status(&output, 2);
+    assert!(text(&output.stderr).contains("eastny, midwood, flatbush, bushwick"), "{}", text(&output.stderr));
+    let output = lab(&["on", "midwood", "true"]);
+    assert_status(&output, 2);
+    assert!(text(&output.stderr).contains("remedy: open a shell in a lab first"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_a_shell_leaves_in_the_background_ends_with_the_network() {
+    let mark = format!("86400.{}4", std::process::id());
+    let script = format!("setsid sleep {mark} & mcast lab on midwood sh -c 'setsid sleep {mark} & exit 0'");
+    let output = lab(&["shell", "four-hosts", "eastny", "--", "sh", "-c", &script]);
+    assert_status(&output, 0);
+    wait_for_processes(&mark, 0);
 }
 
 #[test]
@@ -354,7 +385,7 @@ fn a_shell_opens_on_a_host_and_says_so() {
     let output = script.wait_with_output().unwrap();
     let seen = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(5), "{seen}");
-    assert!(seen.contains("You are on ") && seen.contains("(eastny) "), "{seen}");
+    assert!(seen.contains("You are on ") && seen.contains("(lab) "), "{seen}");
     assert!(seen.lines().any(|line| line.trim() == "1"), "{seen}");
 }
 

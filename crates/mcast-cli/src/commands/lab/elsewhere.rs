@@ -1,6 +1,6 @@
 //! Where there are no network namespaces, there are no labs.
 
-use super::{List, Run, Shell, Show};
+use super::{List, On, Run, Shell, Show};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
@@ -12,6 +12,11 @@ pub(super) fn run(run: &Run, _console: &Console) -> anyhow::Result<Outcome> {
 pub(super) fn shell(shell: &Shell, _console: &Console) -> anyhow::Result<Outcome> {
     let Shell { topology, host: _, command: _ } = shell;
     Err(needs_linux(topology))
+}
+
+pub(super) fn on(on: &On, _console: &Console) -> anyhow::Result<Outcome> {
+    let On { host, command: _ } = on;
+    Err(needs_linux(host))
 }
 
 pub(super) fn show(show: &Show, _console: &Console) -> anyhow::Result<Outcome> {

@@ -34,12 +34,15 @@ Examples:
   mcast lab run four-hosts            run one of them
   mcast lab show four-hosts > my.toml
   mcast lab run my.toml               run your own
-  mcast lab shell four-hosts eastny   look around on a host";
+  mcast lab shell four-hosts eastny   look around on a host
+  mcast lab on midwood mcast send 224.1.1.5:50001 hello
+                                      in that shell: the same from another host";
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     Run(Run),
     Shell(Shell),
+    On(On),
     Show(Show),
     List(List),
 }
@@ -74,7 +77,8 @@ Examples:
 /// Stand a network up and open a shell on one of its hosts
 ///
 /// The programs of the file are not run. The network lasts as long as the shell, and so does all that
-/// was started in it. `mcast` is this very program there.
+/// was started in it. `mcast` is this very program there, and `mcast lab on HOST COMMAND` runs a
+/// command on another host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHELL_EXAMPLES)]
 pub(crate) struct Shell {
@@ -93,7 +97,29 @@ pub(crate) struct Shell {
 const SHELL_EXAMPLES: &str = "\
 Examples:
   mcast lab shell four-hosts eastny
-  mcast lab shell four-hosts eastny -- mcast interfaces";
+  mcast lab shell four-hosts eastny -- mcast interfaces
+In the shell:
+  mcast recv 224.1.1.5:50001 &
+  mcast lab on midwood mcast send 224.1.1.5:50001 hello";
+
+/// Run a command on another host, from within a lab's shell
+///
+/// The command's exit status is handed on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ON_EXAMPLES)]
+pub(crate) struct On {
+    /// The host to run it on
+    host: String,
+
+    /// The command with its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+const ON_EXAMPLES: &str = "\
+Examples, in the shell that `mcast lab shell four-hosts eastny` opens:
+  mcast lab on midwood mcast send 224.1.1.5:50001 hello
+  mcast lab on flatbush mcast interfaces";
 
 /// Print the file of a network that comes with mcast, to start one's own from
 #[derive(Debug, clap::Args)]
@@ -114,6 +140,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     match &arguments.action {
         Action::Run(run) => platform::run(run, console),
         Action::Shell(shell) => platform::shell(shell, console),
+        Action::On(on) => platform::on(on, console),
         Action::Show(show) => platform::show(show, console),
         Action::List(list) => platform::list(list, console),
     }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod list;
+mod on;
 mod printer;
 mod run;
 mod shell;
@@ -13,9 +14,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{List, Run, Shell, Show};
+use super::{List, On, Run, Shell, Show};
 
 pub(super) use list::{list, show};
+pub(super) use on::on;
 pub(super) use run::run;
 pub(super) use shell::shell;
 

@@ -20,11 +20,12 @@ pub(in super::super) fn shell(shell: &Shell, console: &Console) -> anyhow::Resul
     check_host(&topology, shell)?;
     let network = topology.build().map_err(failed)?;
     let host = network.host(&shell.host).with_context(|| format!("'{}' was not made", shell.host))?;
-    let mut command = command(host, shell, console)?;
+    let mut command = command(host, shell)?;
     command.env("PATH", path()?).env("MCAST_LAB_HOST", &shell.host);
+    command.open_passage_to(topology.hosts().filter_map(|name| network.host(name))).map_err(failed)?;
     leave_interrupts_to_the_command()?;
     if shell.command.is_empty() {
-        greet(&topology, host, console)?;
+        greet(&topology, host, console);
     }
     let status = command.status().map_err(failed)?;
     Ok(Outcome::Handed(status_byte(status)))
@@ -39,7 +40,7 @@ fn check_host(topology: &Topology, shell: &Shell) -> anyhow::Result<()> {
     Err(unknown.remedy(format!("its hosts are {}", hosts.join(", "))).into())
 }
 
-fn command(host: &Host, shell: &Shell, console: &Console) -> anyhow::Result<Command> {
+fn command(host: &Host, shell: &Shell) -> anyhow::Result<Command> {
     if let Some((program, arguments)) = shell.command.split_first() {
         let mut command = host.command(program).map_err(failed)?;
         command.args(arguments);
@@ -47,12 +48,10 @@ fn command(host: &Host, shell: &Shell, console: &Console) -> anyhow::Result<Comm
     }
     let program = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
     let mut command = host.command(program).map_err(failed)?;
-    let name = &shell.host;
     // Plain shells take the prompt from the environment; bash overwrites it in its start files, but runs this
     // once they are through.
-    command.env("PS1", format!("({name}) $ "));
-    command.env("PROMPT_COMMAND", format!("PS1=\"({name}) ${{PS1-}}\"; unset PROMPT_COMMAND"));
-    console.detail(format_args!("the shell is {}", env::var("SHELL").unwrap_or_default()));
+    command.env("PS1", format!("(lab) {}$ ", shell.host));
+    command.env("PROMPT_COMMAND", "PS1=\"(lab) ${PS1-}\"; unset PROMPT_COMMAND");
     Ok(command)
 }
 
@@ -66,15 +65,15 @@ fn leave_interrupts_to_the_command() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greet(topology: &Topology, host: &Host, console: &Console) -> anyhow::Result<()> {
+fn greet(topology: &Topology, host: &Host, console: &Console) {
     let heading = console.palette_for_notes().heading;
     let others: Vec<&str> = topology.hosts().filter(|name| *name != host.name()).collect();
     console
         .note(format_args!("You are on {heading}{}{heading:#}; `exit` takes the network down.", host.name()));
     if !others.is_empty() {
-        console.note(format_args!("The other hosts are {}.", others.join(", ")));
+        let others = others.join(", ");
+        console.note(format_args!("On the others ({others}): mcast lab on HOST COMMAND"));
     }
-    Ok(())
 }
 
 /// The status as shells give it: 128 and the number of the signal that killed.
