@@ -1,0 +1,43 @@
+//! Memberships on systems that tell them without their holders: macOS, FreeBSD, Windows (and
+//! Wine, which tells none at all).
+#![cfg(any(windows, target_vendor = "apple", target_os = "freebsd"))]
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use mcast::joined::{self, Holder, Visibility, Watcher};
+use mcast::{InterfaceSelector, Membership, Receiver};
+
+#[test]
+fn memberships_are_listed_with_their_interfaces() {
+    let interfaces = mcast::interfaces().unwrap();
+    let loopback = interfaces.iter().find(|interface| interface.loopback).unwrap();
+    let membership: Membership = "239.77.3.1:42999".parse().unwrap();
+    let _receiver =
+        Receiver::join_one(membership.clone().on(InterfaceSelector::Index(loopback.index))).unwrap();
+
+    let snapshot = joined::memberships().unwrap();
+
+    assert!(matches!(snapshot.visibility, Visibility::NoProcesses { .. }));
+    for holding in &snapshot.holdings {
+        let named = interfaces.iter().find(|interface| interface.name == holding.interface_name).unwrap();
+        assert_eq!(named.index_for(holding.group.family()), holding.interface);
+        assert!(!matches!(holding.holder, Holder::Socket(_)));
+    }
+    let listed = |interface: &str| {
+        let mut holdings = snapshot.holdings.iter();
+        holdings.any(|each| each.group == membership.address.group && each.interface_name == interface)
+    };
+    // Wine lists no groups of any interface.
+    if std::env::var_os("MCAST_WINE").is_none() {
+        assert!(listed(&loopback.name), "{snapshot:#?}");
+        assert_eq!(snapshot.unseen(), None);
+    }
+}
+
+#[test]
+fn watching_ends_with_its_time() {
+    let mut watcher = Watcher::new().unwrap();
+    // What others on this machine do may be told, but it comes to an end.
+    while watcher.wait(Some(Duration::from_millis(100))).unwrap().is_some() {}
+}
