@@ -7,15 +7,14 @@
 use std::{
     fmt,
     os::fd::BorrowedFd,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    Direction, Host, Impairment, InterfaceAddress, LabError, Offload, Port, Switch,
+    Direction, Host, Impairment, InterfaceAddress, LabError, LinkStatistics, Offload, Port, Switch,
     error::Doing,
     host::Node,
-    lane::Counters,
-    netlink::VethEnd,
+    netlink::{Netlink, VethEnd},
     pump::{Pump, Shared},
     switch::Socket,
     sys::ethernet::FrameSocket,
@@ -31,44 +30,23 @@ pub struct BadLink(Arc<Inner>);
 struct Inner {
     name: String,
     shared: Arc<Shared>,
-    /// The namespace with the inner ends, and their names.
-    backstage: Arc<Node>,
-    inner_ends: [String; 2],
+    /// The ends of the two cables, as they are named from one end of the link to the other: those at the hosts,
+    /// and those that the pump is at.
+    outer: [End; 2],
+    inner: [End; 2],
     pump: Mutex<Option<Pump>>,
 }
 
-/// What has crossed a bad link, in one direction or in both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LinkStatistics {
-    /// Datagrams that came in. Each is counted again below: forwarded, lost, or dropped from a full queue;
-    /// unless it is still waiting to be overtaken.
-    pub datagrams: u64,
-    /// Datagrams that went on, at once or later.
-    pub forwarded: u64,
-    /// Datagrams that were lost, as the seed would have it.
-    pub lost: u64,
-    /// Of those that went on, how many did not go at once.
-    pub delayed: u64,
-    /// Of those that went on, how many went twice.
-    pub duplicated: u64,
-    /// Of those that went on, how many were overtaken.
-    pub reordered: u64,
-    /// Datagrams that found the queue before a rate-limited wire full.
-    pub queue_full: u64,
-    /// Frames that passed untouched because they are none of the impairment's business.
-    pub untouched: u64,
-    /// Frames that the link could not take in time. They were lost by no seed: an experiment with overruns has
-    /// failed, and needs less traffic or a faster machine.
-    pub overruns: u64,
-    /// Frames that could not be handed on: an interface was down, or they were too long or had no checksum, as
-    /// when an interface was given its offloads back.
-    pub unsent: u64,
+/// An end of a cable.
+#[derive(Debug)]
+struct End {
+    node: Arc<Node>,
+    index: u32,
 }
 
 /// An outer end: where frames of the bad link come from and go to.
 struct Outer<'a> {
-    node: &'a Node,
+    node: &'a Arc<Node>,
     interface: &'a str,
     /// The bridge that the interface becomes a port of.
     bridge: Option<u32>,
@@ -115,20 +93,20 @@ impl BadLink {
     fn new(backstage: Arc<Node>, outer: [&Outer<'_>; 2], impairment: Impairment) -> Result<Self, LabError> {
         let impairment = impairment.checked()?;
         let name = format!("{} to {}", outer[0].describe(), outer[1].describe());
-        let inner_ends = [backstage.next_name(), backstage.next_name()];
-        let cable = |way: usize| outer[way].plug_into(&backstage, &inner_ends[way]);
-        let sockets = [cable(0)?, cable(1)?];
+        let (first, second) = (outer[0].plug_into(&backstage)?, outer[1].plug_into(&backstage)?);
+        let sockets = [first.listen(&name)?, second.listen(&name)?];
+        let outer = [outer[0].end()?, outer[1].end()?];
         let shared = Arc::new(Shared::new(impairment));
         let operation = || format!("start the bad link from {name}");
         let pump = Mutex::new(Some(Pump::start(sockets, Arc::clone(&shared)).doing(operation)?));
-        Ok(Self(Arc::new(Inner { name, shared, backstage, inner_ends, pump })))
+        Ok(Self(Arc::new(Inner { name, shared, outer, inner: [first, second], pump })))
     }
 
     /// Makes the link better or worse, in both directions. What is under way stays under way.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Invalid`] for a share that is not from 0 to 1, or a rate of 0.
+    /// [`LabErrorKind::Invalid`](crate::LabErrorKind::Invalid) for a share that is not from 0 to 1, or a rate of 0.
     pub fn set(&self, impairment: Impairment) -> Result<(), LabError> {
         self.0.shared.set(&[Direction::Forth, Direction::Back], impairment.checked()?);
         Ok(())
@@ -150,7 +128,7 @@ impl BadLink {
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Gone`] when the lab was dropped.
+    /// [`LabErrorKind::Gone`](crate::LabErrorKind::Gone) when the lab was dropped.
     pub fn cut(&self) -> Result<(), LabError> {
         self.plug(false)
     }
@@ -159,7 +137,7 @@ impl BadLink {
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Gone`] when the lab was dropped.
+    /// [`LabErrorKind::Gone`](crate::LabErrorKind::Gone) when the lab was dropped.
     pub fn mend(&self) -> Result<(), LabError> {
         self.plug(true)
     }
@@ -173,17 +151,19 @@ impl BadLink {
     /// What has crossed the link so far in one direction.
     #[must_use]
     pub fn statistics_of(&self, direction: Direction) -> LinkStatistics {
-        LinkStatistics::read(&self.0.shared.counters[direction as usize])
+        let way = direction as usize;
+        let mut statistics = LinkStatistics::read(&self.0.shared.counters[way]);
+        // Frames are dropped in the kernel on their way into the link, and on their way out of it.
+        statistics.overruns += self.0.outer[way].dropped() + self.0.inner[1 - way].dropped();
+        statistics
     }
 
     fn plug(&self, plugged: bool) -> Result<(), LabError> {
         let verb = if plugged { "mend" } else { "cut" };
-        self.0.inner_ends.iter().try_for_each(|end| {
-            self.0.backstage.change(
-                end,
-                |netlink, index| netlink.set_link_up(index, plugged),
-                || format!("{verb} the link from {}", self.0.name),
-            )
+        let operation = || format!("{verb} the link from {}", self.0.name);
+        self.0.inner.iter().try_for_each(|end| {
+            let set = |netlink: &mut Netlink| netlink.set_link_up(end.index, plugged);
+            end.node.namespace.netlink(set, operation)
         })
     }
 
@@ -199,55 +179,42 @@ impl fmt::Debug for BadLink {
     }
 }
 
-impl LinkStatistics {
-    fn read(counters: &Counters) -> Self {
-        Self {
-            datagrams: counters.datagrams.load(Relaxed),
-            forwarded: counters.forwarded.load(Relaxed),
-            lost: counters.lost.load(Relaxed),
-            delayed: counters.delayed.load(Relaxed),
-            duplicated: counters.duplicated.load(Relaxed),
-            reordered: counters.reordered.load(Relaxed),
-            queue_full: counters.queue_full.load(Relaxed),
-            untouched: counters.untouched.load(Relaxed),
-            overruns: counters.overruns.load(Relaxed),
-            unsent: counters.unsent.load(Relaxed),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            datagrams: self.datagrams + other.datagrams,
-            forwarded: self.forwarded + other.forwarded,
-            lost: self.lost + other.lost,
-            delayed: self.delayed + other.delayed,
-            duplicated: self.duplicated + other.duplicated,
-            reordered: self.reordered + other.reordered,
-            queue_full: self.queue_full + other.queue_full,
-            untouched: self.untouched + other.untouched,
-            overruns: self.overruns + other.overruns,
-            unsent: self.unsent + other.unsent,
-        }
-    }
-}
-
 impl Outer<'_> {
     fn describe(&self) -> String {
         format!("{} of '{}'", self.interface, self.node.namespace.name())
     }
 
-    /// Makes the cable from this end to the lab's namespace, and listens there.
-    fn plug_into(&self, backstage: &Node, inner: &str) -> Result<FrameSocket, LabError> {
+    /// Makes the cable from this end to the lab's namespace, and returns the end there.
+    fn plug_into(&self, backstage: &Arc<Node>) -> Result<End, LabError> {
         let operation = || format!("make a bad link to {}", self.describe());
+        let inner = backstage.next_name();
         let (here, there) = (self.node.namespace.alive()?, backstage.namespace.alive()?);
         let end = veth_end(self.node, self.interface, here.descriptor())?;
-        let peer = veth_end(backstage, inner, there.descriptor())?;
+        let peer = veth_end(backstage, &inner, there.descriptor())?;
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, self.bridge), operation)?;
         // Before anything is sent: what leaves while the device is trusted with checksums arrives without.
         self.node.set_offload(self.interface, Offload::none())?;
-        let index = backstage.interface_index(inner)?;
-        backstage.namespace.netlink(|netlink| netlink.set_link_up(index, true), operation)?;
-        backstage.namespace.call(|| FrameSocket::open(index))?.doing(operation)
+        Ok(End { node: Arc::clone(backstage), index: backstage.interface_index(&inner)? })
+    }
+
+    fn end(&self) -> Result<End, LabError> {
+        Ok(End { node: Arc::clone(self.node), index: self.node.interface_index(self.interface)? })
+    }
+}
+
+impl End {
+    /// Brings it up and takes all frames that come to it.
+    fn listen(&self, link: &str) -> Result<FrameSocket, LabError> {
+        let operation = || format!("listen on the bad link from {link}");
+        self.node.namespace.netlink(|netlink| netlink.set_link_up(self.index, true), operation)?;
+        self.node.namespace.call(|| FrameSocket::open(self.index))?.doing(operation)
+    }
+
+    /// How many frames were sent here that the kernel dropped before they came to the other end. None are told any
+    /// more when the interface has gone.
+    fn dropped(&self) -> u64 {
+        let count = |netlink: &mut Netlink| netlink.dropped(self.index);
+        self.node.namespace.netlink(count, || "count dropped frames").unwrap_or(0)
     }
 }
 

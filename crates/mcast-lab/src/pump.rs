@@ -14,7 +14,10 @@ use std::{
 use crate::{
     Direction, Impairment,
     lane::{Counters, Lane, Moment},
-    sys::{ethernet::FrameSocket, poll},
+    sys::{
+        ethernet::{FrameSocket, Outbox},
+        poll,
+    },
 };
 
 /// How many frames are taken from one end before the other has its turn.
@@ -44,6 +47,8 @@ struct Carrier {
     impairments: [Impairment; 2],
     seen_changes: u64,
     shared: Arc<Shared>,
+    /// What goes now; empty between turns.
+    outbox: Outbox,
 }
 
 impl Shared {
@@ -72,7 +77,8 @@ impl Pump {
         let (stopped, stop) = io::pipe()?;
         let lanes = [Lane::new(Direction::Forth), Lane::new(Direction::Back)];
         let impairments = shared.impairments();
-        let mut carrier = Carrier { sockets, lanes, impairments, seen_changes: 0, shared };
+        let mut carrier =
+            Carrier { sockets, lanes, impairments, seen_changes: 0, shared, outbox: Outbox::default() };
         let thread =
             thread::Builder::new().name("bad link".to_owned()).spawn(move || carrier.run(&stopped))?;
         Ok(Self { thread: Some(thread), stop: Some(stop) })
@@ -95,7 +101,6 @@ impl Carrier {
             let mut busy = false;
             for way in [0, 1] {
                 busy |= self.carry(way);
-                self.deliver(way);
             }
             if !busy {
                 self.count_overruns();
@@ -112,30 +117,30 @@ impl Carrier {
         }
     }
 
-    /// Takes the frames that have come in at one end; false if there were none.
+    /// Takes the frames that have come in at one end, and hands on at the other what is to go now; false if
+    /// nothing has come in.
     fn carry(&mut self, way: usize) -> bool {
-        let Self { sockets: [first, second], lanes, impairments, shared, .. } = self;
+        let Self { sockets: [first, second], lanes, impairments, shared, outbox, .. } = self;
         let (from, to) = if way == 0 { (first, &*second) } else { (second, &*first) };
         let (lane, impairment, counters) = (&mut lanes[way], &impairments[way], &shared.counters[way]);
-        let send = |frame: &[u8]| send(to, frame, counters);
+        let send = |frame: &[u8]| outbox.push(frame);
         let mut moment = Moment { now: Instant::now(), impairment, counters, send };
-        for taken in 0..TURN {
-            let Some(frame) = from.next() else { return taken > 0 };
-            if !frame.is_complete {
+        let mut taken = 0;
+        while taken < TURN
+            && let Some(frame) = from.next()
+        {
+            taken += 1;
+            if frame.is_complete {
+                lane.take(&frame, &mut moment);
+            } else {
                 counters.unsent.fetch_add(1, Relaxed);
-                continue;
             }
-            lane.take(&frame, &mut moment);
         }
-        true
-    }
-
-    /// Sends what has been under way long enough.
-    fn deliver(&mut self, way: usize) {
-        let (to, counters) = (&self.sockets[1 - way], &self.shared.counters[way]);
-        let send = |frame: &[u8]| send(to, frame, counters);
-        let impairment = &self.impairments[way];
-        self.lanes[way].due(&mut Moment { now: Instant::now(), impairment, counters, send });
+        lane.due(&mut moment);
+        let failed = to.send(outbox);
+        counters.unsent.fetch_add(failed as u64, Relaxed);
+        outbox.clear();
+        taken > 0
     }
 
     fn count_overruns(&self) {
@@ -153,12 +158,6 @@ impl Carrier {
         if poll::wait_readable(&watched, left).unwrap_or(true) {
             self.sockets.iter().for_each(FrameSocket::clear_error);
         }
-    }
-}
-
-fn send(to: &FrameSocket, frame: &[u8], counters: &Counters) {
-    if to.send(frame).is_err() {
-        counters.unsent.fetch_add(1, Relaxed);
     }
 }
 

@@ -54,6 +54,21 @@ impl Netlink {
         found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
+    /// How many frames an interface was to send and dropped.
+    pub(crate) fn dropped(&mut self, index: u32) -> io::Result<u64> {
+        let answers = self.query(RouteNetlinkMessage::GetLink(of(index)))?;
+        let messages = answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) => Some(message),
+            _ => None,
+        });
+        let mut attributes = messages.flat_map(|message| message.attributes);
+        let dropped = attributes.find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(statistics) => Some(statistics.tx_dropped),
+            _ => None,
+        });
+        Ok(dropped.unwrap_or(0))
+    }
+
     /// Makes a pair of interfaces, the first end up and its peer down: veth cannot open a peer that has none
     /// itself yet. The first end becomes a port of `bridge` if that is given, and must
     /// then be in the namespace of this connection.

@@ -32,6 +32,13 @@ pub(crate) struct Frame<'a> {
     status: &'a AtomicU32,
 }
 
+/// Frames that are ready to be sent, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
 #[derive(Debug)]
 struct Ring(*mut u8);
 
@@ -61,11 +68,22 @@ impl FrameSocket {
         Some(frame)
     }
 
-    /// Sends a whole Ethernet frame.
-    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: the pointer and the length are those of a slice.
-        let sent = unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    /// Sends whole Ethernet frames, in order, and returns how many could not be sent.
+    pub(crate) fn send(&self, frames: &Outbox) -> usize {
+        let mut vectors: Vec<_> = frames.iter().map(vector_of).collect();
+        let mut messages: Vec<_> = vectors.iter_mut().map(message_of).collect();
+        let (mut next, mut failed) = (0, 0);
+        while let Some(rest) = messages.get_mut(next..).filter(|rest| !rest.is_empty()) {
+            // SAFETY: as many messages as said; each points to one vector, and that to a frame, which all outlive
+            // the call. The frames are only read.
+            let sent = unsafe {
+                libc::sendmmsg(self.socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
+            };
+            // An error is that of the first of the rest, and no reason not to try the others.
+            failed += usize::from(sent <= 0);
+            next += usize::try_from(sent).unwrap_or(0).max(1);
+        }
+        failed
     }
 
     /// How many frames the ring had no room for since the last call.
@@ -79,6 +97,23 @@ impl FrameSocket {
     pub(crate) fn clear_error(&self) {
         let _: io::Result<libc::c_int> =
             socket_option::read(self.socket.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR);
+    }
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
     }
 }
 
@@ -153,6 +188,18 @@ impl Drop for Frame<'_> {
     fn drop(&mut self) {
         self.status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
     }
+}
+
+fn vector_of(frame: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() }
+}
+
+fn message_of(vector: &mut libc::iovec) -> libc::mmsghdr {
+    // SAFETY: all zeroes is a message without address, data and control.
+    let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+    message.msg_hdr.msg_iov = vector;
+    message.msg_hdr.msg_iovlen = 1;
+    message
 }
 
 /// Makes the socket receive every frame of an interface, whomever it is for.
