@@ -50,7 +50,8 @@ is counted and said.
 Examples:
   mcast groups                        which process has joined which group on which interface
   mcast groups mdns                   who listens to multicast DNS
-  mcast groups 239.0.0.0/8 -i eth0    who has joined such groups there
+  mcast groups 239.0.0.0/8 -i 127.0.0.1
+                                      who has joined such groups on the loopback interface
   mcast groups --json -a              everything, for programs
   mcast groups --watch                tell who joins and leaves, until Ctrl-C";
 
