@@ -12,7 +12,7 @@ use super::sockets::DataSocket;
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::sys::poller::{READY_AT_ONCE, Ready};
+use crate::sys::ready::{READY_AT_ONCE, Ready};
 
 impl Receiver {
     pub(super) fn recv_until<'b>(

@@ -67,5 +67,10 @@ mod pause;
 #[cfg(unix)]
 mod readable;
 
+pub(crate) mod ready;
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd"))]
+mod requests;
+
 pub(crate) use exchange::{Received, Sent, Transmit};
 pub(crate) use platform::*;

@@ -1,5 +1,6 @@
 //! macOS and Apple's other systems, and FreeBSD.
 
+pub(super) mod address;
 pub(crate) mod control;
 pub(crate) mod interface;
 pub(crate) mod joined;

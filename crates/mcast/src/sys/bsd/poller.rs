@@ -8,37 +8,12 @@ use std::time::Duration;
 
 use super::socket::Socket;
 use crate::sys::readable::wait_for;
+use crate::sys::ready::{READY_AT_ONCE, Ready};
 
 /// The token by which a wake-up is told from a socket.
 const WAKE: usize = usize::MAX;
 /// The token of the interface watch.
 const WATCH: usize = usize::MAX - 1;
-
-/// Sockets that one look at a [`Poller`] can find.
-pub(crate) const READY_AT_ONCE: usize = 64;
-
-/// What one look at a [`Poller`] found.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    tokens: [usize; READY_AT_ONCE],
-    count: usize,
-    /// [`Poller::wake`] was called.
-    pub(crate) woken: bool,
-    /// The interfaces have changed.
-    pub(crate) interfaces_changed: bool,
-}
-
-impl Ready {
-    /// Nothing found yet.
-    pub(crate) const fn new() -> Self {
-        Self { tokens: [0; READY_AT_ONCE], count: 0, woken: false, interfaces_changed: false }
-    }
-
-    /// Tokens of the sockets that have something.
-    pub(crate) fn sockets(&self) -> &[usize] {
-        &self.tokens[..self.count]
-    }
-}
 
 /// Waits for sockets, a wake-up, and changes of the interfaces.
 #[derive(Debug)]
@@ -89,8 +64,7 @@ impl Poller {
     /// turns among them from call to call.
     pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
         let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        found.count = 0;
-        (found.woken, found.interfaces_changed) = (false, false);
+        found.clear();
         // SAFETY: `kevent` is plain data, for which zeroes are a value.
         let mut events: [libc::kevent; READY_AT_ONCE] = unsafe { zeroed() };
         // SAFETY: no changes are passed, and `events` is live and as long as is said.
@@ -110,8 +84,7 @@ impl Poller {
                 WAKE => found.woken = true,
                 WATCH => found.interfaces_changed = true,
                 token => {
-                    found.tokens[found.count] = token;
-                    found.count += 1;
+                    found.push(token);
                 }
             }
         }

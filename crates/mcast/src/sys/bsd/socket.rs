@@ -199,7 +199,12 @@ impl Socket {
         Ok(None)
     }
 
-    pub(super) fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, value: T) -> io::Result<()> {
+    pub(in crate::sys) fn set<T: Copy>(
+        &self,
+        level: libc::c_int,
+        option: libc::c_int,
+        value: T,
+    ) -> io::Result<()> {
         // SAFETY: the pointer and length are those of `value`, plain data in every use here.
         let result = unsafe {
             libc::setsockopt(

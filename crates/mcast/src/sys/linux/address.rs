@@ -55,3 +55,8 @@ pub(super) unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option
         _ => None,
     }
 }
+
+/// The address as requests to join carry it.
+pub(crate) fn request_address(address: IpAddr) -> libc::sockaddr_storage {
+    storage(SocketAddr::new(address, 0)).0
+}

@@ -1,42 +1,15 @@
-//! Joining and leaving, by the protocol-independent options of RFC 3678 section 5.
+//! Changing the filter of a group that is joined, by RFC 3678 section 5.1.2.
 
 use std::io;
-use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, SocketAddr};
+use std::mem::size_of;
 
-use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use mcast_group::{Group, InterfaceIndex, SourceFilter};
 
-use super::address::storage;
+use super::address::request_address;
 use super::socket::{Socket, as_bytes};
+use crate::sys::requests::option_level;
 
 impl Socket {
-    /// Joins a group on an interface for the sources of this filter.
-    ///
-    /// After an error nothing is joined.
-    pub(crate) fn join(
-        &self,
-        group: Group,
-        interface: InterfaceIndex,
-        filter: &SourceFilter,
-    ) -> io::Result<()> {
-        let result = match filter {
-            SourceFilter::Include(sources) => sources.iter().try_for_each(|source| {
-                self.source_request(libc::MCAST_JOIN_SOURCE_GROUP, group, interface, *source)
-            }),
-            SourceFilter::Exclude(sources) => {
-                self.group_request(libc::MCAST_JOIN_GROUP, group, interface)?;
-                sources.iter().try_for_each(|source| {
-                    self.source_request(libc::MCAST_BLOCK_SOURCE, group, interface, *source)
-                })
-            }
-        };
-        if result.is_err() {
-            // Nothing may be joined yet, which is what is wanted.
-            let _ = self.leave(group, interface);
-        }
-        result
-    }
-
     /// Replaces the filter of a group that is joined, at once.
     pub(crate) fn change_filter(
         &self,
@@ -51,44 +24,16 @@ impl Socket {
         // `struct group_filter` of RFC 3678 section 5.1.2: a head, then a list of addresses.
         let head = GroupFilterHead {
             interface: interface.number(),
-            group: storage(SocketAddr::new(group.addr(), 0)).0,
+            group: request_address(group.addr()),
             mode,
             count: sources.len() as u32,
         };
         let list: Vec<libc::sockaddr_storage> =
-            sources.iter().map(|source| storage(SocketAddr::new(*source, 0)).0).collect();
+            sources.iter().map(|source| request_address(*source)).collect();
         let mut bytes = Vec::with_capacity(size_of::<GroupFilterHead>() + size_of_val(&list[..]));
         bytes.extend_from_slice(as_bytes(std::slice::from_ref(&head)));
         bytes.extend_from_slice(as_bytes(&list));
-        self.set_bytes(level(group.family()), libc::MCAST_MSFILTER, &bytes)
-    }
-
-    /// Leaves a group on an interface, for all sources.
-    pub(crate) fn leave(&self, group: Group, interface: InterfaceIndex) -> io::Result<()> {
-        self.group_request(libc::MCAST_LEAVE_GROUP, group, interface)
-    }
-
-    fn group_request(&self, option: libc::c_int, group: Group, interface: InterfaceIndex) -> io::Result<()> {
-        // SAFETY: `group_req` is plain data, for which zeroes are a value.
-        let mut request: libc::group_req = unsafe { zeroed() };
-        request.gr_interface = interface.number();
-        request.gr_group = storage(SocketAddr::new(group.addr(), 0)).0;
-        self.set(level(group.family()), option, request)
-    }
-
-    fn source_request(
-        &self,
-        option: libc::c_int,
-        group: Group,
-        interface: InterfaceIndex,
-        source: IpAddr,
-    ) -> io::Result<()> {
-        // SAFETY: `group_source_req` is plain data, for which zeroes are a value.
-        let mut request: libc::group_source_req = unsafe { zeroed() };
-        request.gsr_interface = interface.number();
-        request.gsr_group = storage(SocketAddr::new(group.addr(), 0)).0;
-        request.gsr_source = storage(SocketAddr::new(source, 0)).0;
-        self.set(level(group.family()), option, request)
+        self.set_bytes(option_level(group.family()), libc::MCAST_MSFILTER, &bytes)
     }
 }
 
@@ -100,11 +45,4 @@ struct GroupFilterHead {
     group: libc::sockaddr_storage,
     mode: u32,
     count: u32,
-}
-
-fn level(family: Family) -> libc::c_int {
-    match family {
-        Family::V4 => libc::IPPROTO_IP,
-        Family::V6 => libc::IPPROTO_IPV6,
-    }
 }

@@ -1,6 +1,6 @@
 //! Linux and Android.
 
-mod address;
+pub(super) mod address;
 pub(crate) mod control;
 pub(crate) mod interface;
 pub(crate) mod joined;

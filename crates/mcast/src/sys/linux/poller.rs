@@ -5,37 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::socket::Socket;
+use crate::sys::ready::{READY_AT_ONCE, Ready};
 
 /// The token by which a wake-up is told from a socket.
 const WAKE: u64 = u64::MAX;
 /// The token of the interface watch.
 const WATCH: u64 = u64::MAX - 1;
-
-/// Sockets that one look at a [`Poller`] can find.
-pub(crate) const READY_AT_ONCE: usize = 64;
-
-/// What one look at a [`Poller`] found.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    tokens: [usize; READY_AT_ONCE],
-    count: usize,
-    /// [`Poller::wake`] was called.
-    pub(crate) woken: bool,
-    /// The interfaces have changed.
-    pub(crate) interfaces_changed: bool,
-}
-
-impl Ready {
-    /// Nothing found yet.
-    pub(crate) const fn new() -> Self {
-        Self { tokens: [0; READY_AT_ONCE], count: 0, woken: false, interfaces_changed: false }
-    }
-
-    /// Tokens of the sockets that have something.
-    pub(crate) fn sockets(&self) -> &[usize] {
-        &self.tokens[..self.count]
-    }
-}
 
 /// Waits for sockets, a wake-up, and changes of the interfaces.
 #[derive(Debug)]
@@ -80,8 +55,7 @@ impl Poller {
     /// Looks, without waiting, at no more than `limit` sockets that are ready. The kernel takes
     /// turns among them from call to call.
     pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
-        found.count = 0;
-        (found.woken, found.interfaces_changed) = (false, false);
+        found.clear();
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; READY_AT_ONCE];
         // SAFETY: `events` is live and as long as is said.
         let count = unsafe {
@@ -98,8 +72,7 @@ impl Poller {
                 WAKE => found.woken = self.take_wake(),
                 WATCH => found.interfaces_changed = true,
                 token => {
-                    found.tokens[found.count] = token as usize;
-                    found.count += 1;
+                    found.push(token as usize);
                 }
             }
         }

@@ -229,7 +229,12 @@ impl Socket {
         outward(address, self.mapped)
     }
 
-    pub(super) fn set<T: Copy>(&self, level: libc::c_int, option: libc::c_int, value: T) -> io::Result<()> {
+    pub(in crate::sys) fn set<T: Copy>(
+        &self,
+        level: libc::c_int,
+        option: libc::c_int,
+        value: T,
+    ) -> io::Result<()> {
         self.set_bytes(level, option, as_bytes(std::slice::from_ref(&value)))
     }
 

@@ -4,25 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::socket::Socket;
-
-pub(crate) const READY_AT_ONCE: usize = 1;
-
-/// What one look at a [`Poller`] found: nothing, as there is none.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) woken: bool,
-    pub(crate) interfaces_changed: bool,
-}
-
-impl Ready {
-    pub(crate) const fn new() -> Self {
-        Self { woken: false, interfaces_changed: false }
-    }
-
-    pub(crate) fn sockets(&self) -> &[usize] {
-        &[]
-    }
-}
+use crate::sys::ready::Ready;
 
 /// There is none: making it is refused.
 #[derive(Debug)]

@@ -12,39 +12,14 @@ use super::errors::last_socket_error;
 use super::readable::{milliseconds_until, wait_for};
 use super::signal::Signal;
 use super::socket::Socket;
+use crate::sys::ready::{READY_AT_ONCE, Ready};
 
 /// The token of the interface watch.
 const WATCH: usize = usize::MAX;
 
-/// Sockets that one look at a [`Poller`] can find.
-pub(crate) const READY_AT_ONCE: usize = 64;
-
 /// A wait is begun again this often, with what is watched by then: a thread that waits does not
 /// always learn at once that another has added a socket.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
-
-/// What one look at a [`Poller`] found.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    tokens: [usize; READY_AT_ONCE],
-    count: usize,
-    /// [`Poller::wake`] was called.
-    pub(crate) woken: bool,
-    /// The interfaces have changed.
-    pub(crate) interfaces_changed: bool,
-}
-
-impl Ready {
-    /// Nothing found yet.
-    pub(crate) const fn new() -> Self {
-        Self { tokens: [0; READY_AT_ONCE], count: 0, woken: false, interfaces_changed: false }
-    }
-
-    /// Tokens of the sockets that have something.
-    pub(crate) fn sockets(&self) -> &[usize] {
-        &self.tokens[..self.count]
-    }
-}
 
 /// Waits for sockets, a wake-up, and changes of the interfaces.
 pub(crate) struct Poller {
@@ -101,8 +76,7 @@ impl Poller {
     /// Looks, without waiting, at no more than `limit` sockets that are ready, taking turns among
     /// them from call to call.
     pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
-        found.count = 0;
-        (found.woken, found.interfaces_changed) = (false, false);
+        found.clear();
         let watched = self.watched().clone();
         let (count, polled) = self.poll(&watched, 0)?;
         if count == 0 {
@@ -117,9 +91,8 @@ impl Poller {
         for (watched, _) in in_turn.filter(|(_, polled)| polled.revents != 0) {
             match watched.token {
                 WATCH => found.interfaces_changed = true,
-                token if found.count < limit.clamp(1, READY_AT_ONCE) => {
-                    found.tokens[found.count] = token;
-                    found.count += 1;
+                token if found.sockets().len() < limit.clamp(1, READY_AT_ONCE) => {
+                    found.push(token);
                 }
                 _ => {}
             }

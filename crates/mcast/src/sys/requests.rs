@@ -1,0 +1,76 @@
+//! Joining and leaving, by the protocol-independent options of RFC 3678 section 5, which Unix
+//! systems have alike.
+
+use std::io;
+use std::mem::zeroed;
+use std::net::IpAddr;
+
+use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+
+use super::address::request_address;
+use super::socket::Socket;
+
+impl Socket {
+    /// Joins a group on an interface for the sources of this filter.
+    ///
+    /// After an error nothing is joined.
+    pub(crate) fn join(
+        &self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> io::Result<()> {
+        let result = match filter {
+            SourceFilter::Include(sources) => sources.iter().try_for_each(|source| {
+                self.source_request(libc::MCAST_JOIN_SOURCE_GROUP, group, interface, *source)
+            }),
+            SourceFilter::Exclude(sources) => {
+                self.group_request(libc::MCAST_JOIN_GROUP, group, interface)?;
+                sources.iter().try_for_each(|source| {
+                    self.source_request(libc::MCAST_BLOCK_SOURCE, group, interface, *source)
+                })
+            }
+        };
+        if result.is_err() {
+            // Nothing may be joined yet, which is what is wanted.
+            let _ = self.leave(group, interface);
+        }
+        result
+    }
+
+    /// Leaves a group on an interface, for all sources.
+    pub(crate) fn leave(&self, group: Group, interface: InterfaceIndex) -> io::Result<()> {
+        self.group_request(libc::MCAST_LEAVE_GROUP, group, interface)
+    }
+
+    fn group_request(&self, option: libc::c_int, group: Group, interface: InterfaceIndex) -> io::Result<()> {
+        // SAFETY: `group_req` is plain data, for which zeroes are a value.
+        let mut request: libc::group_req = unsafe { zeroed() };
+        request.gr_interface = interface.number();
+        request.gr_group = request_address(group.addr());
+        self.set(option_level(group.family()), option, request)
+    }
+
+    fn source_request(
+        &self,
+        option: libc::c_int,
+        group: Group,
+        interface: InterfaceIndex,
+        source: IpAddr,
+    ) -> io::Result<()> {
+        // SAFETY: `group_source_req` is plain data, for which zeroes are a value.
+        let mut request: libc::group_source_req = unsafe { zeroed() };
+        request.gsr_interface = interface.number();
+        request.gsr_group = request_address(group.addr());
+        request.gsr_source = request_address(source);
+        self.set(option_level(group.family()), option, request)
+    }
+}
+
+/// The level of a family's options.
+pub(super) fn option_level(family: Family) -> libc::c_int {
+    match family {
+        Family::V4 => libc::IPPROTO_IP,
+        Family::V6 => libc::IPPROTO_IPV6,
+    }
+}
