@@ -60,7 +60,7 @@ pub enum ErrorKind {
     NoAddress,
     /// IPv6 (or IPv4) is switched off on this machine or interface.
     FamilyUnavailable,
-    /// A source-specific group was joined without a source (RFC 4607 section 4.3).
+    /// A source-specific group was joined without a source (RFC 4604 has hosts refuse it).
     SourceNeeded,
     /// What was joined is joined already, or what was left was not joined.
     NotJoined,

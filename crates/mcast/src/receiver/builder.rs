@@ -86,7 +86,7 @@ impl ReceiverBuilder {
     }
 
     /// Whether groups of the source-specific ranges may be joined without a source. Default: no,
-    /// as RFC 4607 section 4.3 demands.
+    /// as RFC 4604 asks of hosts.
     pub fn allow_any_source(mut self, on: bool) -> Self {
         self.any_source_allowed = on;
         self
