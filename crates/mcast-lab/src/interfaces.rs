@@ -13,8 +13,9 @@ use crate::{
     netlink::{Netlink, Route},
 };
 
-/// How long an interface may take until it carries traffic. It takes less than a millisecond.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an interface may take until it carries traffic. It takes a millisecond, unless many namespaces are
+/// being made and taken down at once.
+const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_micros(100);
 
 impl Host {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mcast_lab::{BadLink, Direction, Host, Impairment, Lab, Port, Scope};
+use mcast_lab::{BadLink, Direction, Host, Impairment, Lab, LinkStatistics, Port, Scope};
 
 use super::sockets::{GROUP, PATIENCE, Sender, hear, receiver, sender};
 
@@ -130,6 +130,26 @@ fn set_segment_size(socket: &UdpSocket, size: i32) {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, name, std::ptr::from_ref(&size).cast(), 4)
     };
     assert_eq!(result, 0);
+}
+
+#[test]
+fn every_datagram_is_accounted_for_however_many_there_are() {
+    const SENDS: u64 = 2000;
+    let pair = pair(Impairment { loss: 0.1, ..Impairment::default() });
+    let socket = pair.a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap();
+    // Before the neighbour is known, the host itself drops what it has too much of.
+    socket.send_to(b"first", "10.0.0.2:5000").unwrap();
+    wait_until_seen(&pair.link, 1);
+    set_segment_size(&socket, 100);
+    for _ in 0..SENDS {
+        socket.send_to(&[0; 5000], "10.0.0.2:5000").unwrap();
+    }
+    // Among the frames that found no room there may be a few of neighbour discovery and MLD.
+    let expected = 1 + 50 * SENDS..=1 + 50 * SENDS + 20;
+    wait_for(|| {
+        let LinkStatistics { datagrams, overruns, .. } = pair.link.statistics_of(Direction::Forth);
+        expected.contains(&(datagrams + overruns))
+    });
 }
 
 #[test]
