@@ -4,6 +4,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
 use crate::commands::{Command, HEADINGS};
+use crate::exit;
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
@@ -21,18 +22,26 @@ pub(crate) struct Cli {
     pub(crate) verbose: bool,
 }
 
+const ENVIRONMENT: &str = "\
+Environment: NO_COLOR switches colours off, which only terminals get; CLICOLOR_FORCE insists on them.";
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
     .usage(AnsiColor::Yellow.on_default().bold())
     .literal(AnsiColor::Green.on_default())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// The definition of the command: for its help, man pages and completions.
+/// The definition of the command, with the help that it prints.
 #[must_use]
 pub fn command() -> clap::Command {
     let command = Cli::command();
     let overview = overview(&command);
     command.help_template("{about}\n\n{usage-heading} {usage}{after-help}\n{options}").after_help(overview)
+}
+
+/// The same for a manual, which lists the subcommands by itself.
+pub(crate) fn manual() -> clap::Command {
+    Cli::command().after_help(format!("{}\n\n{ENVIRONMENT}", exit::TABLE))
 }
 
 /// What was typed.
@@ -55,7 +64,8 @@ fn overview(command: &clap::Command) -> String {
         text += "\n";
     }
     text += "`mcast COMMAND --help` says more about each, with examples.\n\n";
-    text + &format!("{header}Options:{header:#}")
+    text += exit::TABLE;
+    text + &format!("\n\n{header}Options:{header:#}")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub fn write_documents(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(&manual)?;
     fs::create_dir_all(&completions)?;
     let mut command = crate::command();
-    clap_mangen::generate_to(command.clone(), &manual)?;
+    clap_mangen::generate_to(crate::cli::manual(), &manual)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
         clap_complete::generate_to(shell, &mut command, "mcast", &completions)?;
     }

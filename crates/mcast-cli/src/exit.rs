@@ -3,7 +3,12 @@
 use std::io;
 use std::process::ExitCode;
 
-use mcast::ErrorKind;
+use mcast::{ErrorKind, Operation};
+
+/// What the help and the manual say about them.
+pub(crate) const TABLE: &str = "\
+Exit status: 0 success; 1 it ran and the answer is no (fewer than asked for, too much lost);
+2 usage; 3 a right is missing; 4 environment (no such interface, no route); 130 Ctrl-C.";
 
 /// It ran, and the answer is no.
 const NO: u8 = 1;
@@ -101,8 +106,23 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let own = cause.downcast_ref::<Failure>().and_then(|failure| failure.remedy.clone());
-        own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(mcast::Error::remedy))
+        own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(remedy_of))
     })
+}
+
+/// The library's own remedy; and which right is missing, which depends on what the command was
+/// doing.
+fn remedy_of(error: &mcast::Error) -> Option<String> {
+    let right = match (error.kind(), error.operation()) {
+        (ErrorKind::Permission, Operation::Open) => {
+            "take a port from 1024 up, or give the command the capability CAP_NET_BIND_SERVICE"
+        }
+        (ErrorKind::Permission, Operation::Send) => {
+            "a firewall on this machine refuses it: let multicast out there (`nft list ruleset`)"
+        }
+        _ => return error.remedy(),
+    };
+    Some(error.remedy().unwrap_or_else(|| right.into()))
 }
 
 fn of_kind(kind: ErrorKind) -> u8 {

@@ -13,7 +13,9 @@ use windows_sys::core::BOOL;
 /// As after SIGINT elsewhere.
 const STATUS: u8 = 130;
 
-static THEN: Mutex<Option<Box<dyn Fn(u8) + Send>>> = Mutex::new(None);
+type Then = Box<dyn Fn(u8) + Send>;
+
+static THEN: Mutex<Option<Then>> = Mutex::new(None);
 static CAME: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result<()> {

@@ -12,7 +12,8 @@ fn man_pages_and_completions_are_written_for_every_subcommand() {
         let text = page(&format!("mcast-{}.1", subcommand.get_name()));
         assert!(text.contains(".SH SYNOPSIS") && text.contains("Examples"), "{}", subcommand.get_name());
     }
-    assert!(page("mcast.1").contains("mcast\\-recv(1)"));
+    let overview = page("mcast.1");
+    assert!(overview.contains("mcast\\-recv(1)") && overview.contains("130 Ctrl\\-C"), "{overview}");
     for entry in fs::read_dir(folder.path().join("man")).unwrap() {
         let path = entry.unwrap().path();
         assert!(!fs::read(&path).unwrap().contains(&0x1b), "{} has colours in it", path.display());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast::{Arrival, GroupAddr, InterfaceIndex, Statistics};
+use mcast::{Arrival, Drops, GroupAddr, InterfaceIndex, Statistics};
 use serde::Serialize;
 
 use crate::console::Console;
@@ -161,11 +161,23 @@ impl Tally {
             bytes: self.total.bytes,
             seconds: time.as_secs_f64(),
             dropped: statistics.dropped.count(),
+            dropped_is: certainty(statistics.dropped),
             refused: statistics.refused,
             truncated: self.truncated,
             flows: flows.collect(),
             other_datagrams: self.others.datagrams,
         }
+    }
+}
+
+/// How sure the number of what was dropped is.
+fn certainty(dropped: Drops) -> &'static str {
+    match dropped {
+        Drops::Unknown => "unknown",
+        Drops::Exactly(_) => "exact",
+        Drops::AtLeast(_) => "at least",
+        Drops::AtMost(_) => "at most",
+        Drops::About(_) => "about",
     }
 }
 
@@ -176,6 +188,7 @@ pub(super) struct Summary {
     bytes: u64,
     seconds: f64,
     dropped: Option<u64>,
+    dropped_is: &'static str,
     refused: u64,
     truncated: u64,
     flows: Vec<FlowSummary>,
