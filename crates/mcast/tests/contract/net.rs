@@ -10,21 +10,21 @@ use mcast::{
 use mcast_lab::{Host, Lab, Switch};
 
 /// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The port that tests use: their networks are their own.
-pub const PORT: u16 = 7000;
+pub(crate) const PORT: u16 = 7000;
 
 /// The hosts `sender` and `receiver`, both with `eth0` on one network and `eth1` on another.
-pub struct Net {
-    pub lab: Lab,
-    pub switches: [Switch; 2],
-    pub sender: Host,
-    pub receiver: Host,
-    pub family: Family,
+pub(crate) struct Net {
+    pub(crate) lab: Lab,
+    pub(crate) switches: [Switch; 2],
+    pub(crate) sender: Host,
+    pub(crate) receiver: Host,
+    pub(crate) family: Family,
 }
 
 impl Net {
-    pub fn new(family: Family) -> Self {
+    pub(crate) fn new(family: Family) -> Self {
         let lab = Lab::new().unwrap();
         let switches = [lab.switch("lan0").unwrap(), lab.switch("lan1").unwrap()];
         let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
@@ -39,7 +39,7 @@ impl Net {
     }
 
     /// The test's group of this number.
-    pub fn group(&self, number: u16) -> GroupAddr {
+    pub(crate) fn group(&self, number: u16) -> GroupAddr {
         let [high, low] = number.to_be_bytes();
         let group: Group = match self.family {
             Family::V4 => format!("239.1.{high}.{low}").parse().unwrap(),
@@ -49,7 +49,7 @@ impl Net {
     }
 
     /// The address of a host (1 is the sender, 2 the receiver) on a network.
-    pub fn address(&self, network: u8, host: u8) -> IpAddr {
+    pub(crate) fn address(&self, network: u8, host: u8) -> IpAddr {
         match self.family {
             Family::V4 => format!("10.0.{network}.{host}").parse().unwrap(),
             Family::V6 => format!("fd00:{network}::{host}").parse().unwrap(),
@@ -57,7 +57,7 @@ impl Net {
     }
 
     /// A further address of the sender's on `eth0`: another source.
-    pub fn another_source(&self, number: u8) -> IpAddr {
+    pub(crate) fn another_source(&self, number: u8) -> IpAddr {
         let (address, prefix): (IpAddr, u8) = match self.family {
             Family::V4 => (format!("10.0.0.{}", 100 + number).parse().unwrap(), 24),
             Family::V6 => (format!("fd00::{}", 100 + u16::from(number)).parse().unwrap(), 64),
@@ -67,16 +67,19 @@ impl Net {
     }
 
     /// A membership of a group on a named interface.
-    pub fn on(&self, interface: &str, group: GroupAddr) -> Membership {
+    pub(crate) fn on(&self, interface: &str, group: GroupAddr) -> Membership {
         Membership::new(group).on(InterfaceSelector::Name(interface.into()))
     }
 
     /// Opens a receiver on the host `receiver`.
-    pub fn receiver(&self, settings: impl FnOnce(ReceiverBuilder) -> ReceiverBuilder + Send) -> Receiver {
+    pub(crate) fn receiver(
+        &self,
+        settings: impl FnOnce(ReceiverBuilder) -> ReceiverBuilder + Send,
+    ) -> Receiver {
         self.try_receiver(settings).unwrap()
     }
 
-    pub fn try_receiver(
+    pub(crate) fn try_receiver(
         &self,
         settings: impl FnOnce(ReceiverBuilder) -> ReceiverBuilder + Send,
     ) -> mcast::Result<Receiver> {
@@ -84,12 +87,12 @@ impl Net {
     }
 
     /// A receiver of these memberships.
-    pub fn joined(&self, memberships: &[Membership]) -> Receiver {
+    pub(crate) fn joined(&self, memberships: &[Membership]) -> Receiver {
         self.receiver(|builder| builder.join_all(memberships.iter().cloned()))
     }
 
     /// Runs something with a sender on the host `sender`.
-    pub fn send_with<T: Send>(
+    pub(crate) fn send_with<T: Send>(
         &self,
         settings: impl FnOnce(SenderBuilder) -> SenderBuilder + Send,
         send: impl FnOnce(&Sender) -> T + Send,
@@ -98,7 +101,7 @@ impl Net {
     }
 
     /// Sends a datagram by an interface.
-    pub fn send(&self, interface: &str, to: GroupAddr, payload: &[u8]) {
+    pub(crate) fn send(&self, interface: &str, to: GroupAddr, payload: &[u8]) {
         // Hosts with several addresses choose one as they like: tests say which.
         let source = self.address(u8::from(interface == "eth1"), 1);
         let interface = InterfaceSelector::Name(interface.into());
@@ -109,7 +112,7 @@ impl Net {
     }
 
     /// Sends a datagram by `eth0` from this address.
-    pub fn send_from(&self, source: IpAddr, to: GroupAddr, payload: &[u8]) {
+    pub(crate) fn send_from(&self, source: IpAddr, to: GroupAddr, payload: &[u8]) {
         let interface = InterfaceSelector::Name("eth0".into());
         self.send_with(
             |builder| builder.interface(interface).source_address(source),
@@ -117,27 +120,27 @@ impl Net {
         );
     }
 
-    pub fn index(&self, host: &Host, interface: &str) -> InterfaceIndex {
+    pub(crate) fn index(&self, host: &Host, interface: &str) -> InterfaceIndex {
         InterfaceIndex::new(host.interface_index(interface).unwrap()).unwrap()
     }
 }
 
 /// A datagram that came, with its payload as text.
 #[derive(Clone, Debug)]
-pub struct Came {
-    pub text: String,
-    pub arrival: Arrival,
+pub(crate) struct Came {
+    pub(crate) text: String,
+    pub(crate) arrival: Arrival,
 }
 
 /// Receives one datagram.
-pub fn next(receiver: &Receiver) -> Came {
+pub(crate) fn next(receiver: &Receiver) -> Came {
     let mut buffer = vec![0; 65_536];
     let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().expect("nothing came in time");
     Came { text: String::from_utf8_lossy(datagram.payload()).into_owned(), arrival: *datagram.arrival() }
 }
 
 /// Receives until the datagram with this text has come; all that came, that one included.
-pub fn until(receiver: &Receiver, last: &str) -> Vec<Came> {
+pub(crate) fn until(receiver: &Receiver, last: &str) -> Vec<Came> {
     let deadline = Instant::now() + PATIENCE;
     let mut came = Vec::new();
     loop {
@@ -152,7 +155,7 @@ pub fn until(receiver: &Receiver, last: &str) -> Vec<Came> {
 }
 
 /// The texts of [`until`].
-pub fn texts_until(receiver: &Receiver, last: &str) -> Vec<String> {
+pub(crate) fn texts_until(receiver: &Receiver, last: &str) -> Vec<String> {
     until(receiver, last).into_iter().map(|came| came.text).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Line 5: another program's unicast on the same port still reaches it, and its groups stay its own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::slice::from_ref;
 
 use mcast::{Family, Membership, Receiver};
 
@@ -24,7 +25,7 @@ fn anothers_unicast_on_the_port_still_reaches_it(net: &Net) {
 
 fn leaving_leaves_others_their_membership(net: &Net) {
     let membership = net.on("eth0", net.group(1));
-    let (one, two) = (net.joined(&[membership.clone()]), net.joined(&[membership.clone()]));
+    let (one, two) = (net.joined(from_ref(&membership)), net.joined(from_ref(&membership)));
     net.receiver.run(|| one.leave(&membership)).unwrap().unwrap();
     net.send("eth0", net.group(1), b"end");
     assert_eq!(texts_until(&two, "end"), ["end"]);
