@@ -60,6 +60,7 @@ mod pump;
 mod router;
 mod routing_table;
 mod switch;
+mod switch_options;
 #[allow(unsafe_code)]
 mod sys;
 pub mod topology;
@@ -78,7 +79,8 @@ pub use offload::Offload;
 pub use passage::enter_host;
 pub use port::Port;
 pub use router::{RouteGroup, Router};
-pub use switch::{Member, Switch, SwitchOptions};
+pub use switch::{Member, Switch};
+pub use switch_options::SwitchOptions;
 pub use topology::{Network, Program, Topology};
 
 /// The result of everything that can fail in a lab.
