@@ -1,0 +1,154 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mcast_global_optspecs
+    string join \n q/quiet v/verbose h/help V/version
+end
+
+function __fish_mcast_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mcast_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mcast_using_subcommand
+    set -l cmd (__fish_mcast_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mcast -n "__fish_mcast_needs_command" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_needs_command" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_needs_command" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_needs_command" -s V -l version -d 'Print version'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "demo" -d 'Show on real packets what multicast does: four hosts, two groups, one switch'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "interfaces" -d 'List the network interfaces, and where multicast can work'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "groups" -d 'Show who on this machine has joined what'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "explain" -d 'Say all that is known about multicast addresses'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "pick" -d 'Choose a good group for a name'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "send" -d 'Send datagrams to groups'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "recv" -d 'Receive the datagrams of groups'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "ask" -d 'Send one datagram and collect the answers'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "lab" -d 'Run networks of virtual hosts, to try anything on real kernels'
+complete -c mcast -n "__fish_mcast_using_subcommand demo" -l json -d 'Print JSON: one object a fact'
+complete -c mcast -n "__fish_mcast_using_subcommand demo" -l plain -d 'Print neither colours nor drawn lines, only ASCII'
+complete -c mcast -n "__fish_mcast_using_subcommand demo" -l loopback -d 'Show only what the loopback interface can'
+complete -c mcast -n "__fish_mcast_using_subcommand demo" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand demo" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand interfaces" -l json -d 'Print one JSON object an interface'
+complete -c mcast -n "__fish_mcast_using_subcommand interfaces" -l watch -d 'Go on, and tell when interfaces appear, vanish or change'
+complete -c mcast -n "__fish_mcast_using_subcommand interfaces" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand interfaces" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand interfaces" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -s i -l interface -d 'Only on this interface: a name, index or address; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -s a -l all -d 'Also what the kernel joins by itself: all hosts, all nodes, solicited nodes'
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -l json -d 'Print one JSON object a membership'
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -l watch -d 'Go on, and tell who joins and leaves'
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand groups" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand explain" -l json -d 'Print one JSON object a group'
+complete -c mcast -n "__fish_mcast_using_subcommand explain" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand explain" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -l scope -d 'How far it may reach: local, organization or global; for IPv6 also interface, link, realm, admin or site' -r
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -l in-use -d 'A group that is in use already: neither it nor what shares its Ethernet address is chosen' -r
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -s 6 -l v6 -d 'Choose an IPv6 group'
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -l ssm -d 'Choose a source-specific group, which receivers join with a source'
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -l json -d 'Print one JSON object a name'
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand pick" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s i -l interface -d 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l source-port -d 'Send from this port' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l dscp -d 'Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l file -d 'Send this file: whole, or as --lines or --chunk say' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l random -d 'Send datagrams of so many random bytes' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l chunk -d 'A datagram for every so many bytes' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s c -l count -d 'End after so many datagrams to each group; messages are repeated until then' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s W -l timeout -d 'End after so long in all' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l every -d 'One each so often; without --count until Ctrl-C' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l rate -d 'So many a second, evenly: 200kpps, or 10Mbit of payload; without --count until Ctrl-C' -r
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l no-loopback -d 'Keep it from receivers on this host'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l json -d 'Print the summary as a JSON object on standard output'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l hex -d 'Messages (or lines) are hexadecimal: 48656c6c6f, or "48 65 6c 6c 6f"'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l lines -d 'A datagram a line, without its line end [default for standard input]'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -l whole -d 'One datagram with all of it [default for a file]'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand send" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s i -l interface -d 'Join on this interface: a name, index or address, `default` or `all`; repeatable [default: all that are up and can multicast, but not loopback]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l buffer -d 'Ask for this much receive buffer a socket [default: 4M]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s c -l count -d 'End after so many datagrams' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s W -l timeout -d 'End after so long in all; status 1 if fewer came than --count or --expect ask for, or none' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l idle -d 'End after so long a silence; status 1 as with --timeout' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l expect -d 'Status 1 if fewer datagrams came; 0: none need come' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l max-loss -d 'Status 1 if this machine dropped a larger share, such as 0.1%' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l format -d 'How to print them: line, text, hex, raw or json, see below' -r -f -a "line\t'One tidy line a datagram'
+text\t'The payload alone, a line each'
+hex\t'A line, and the payload in hexadecimal'
+raw\t'The payload\'s bytes and nothing else'
+json\t'One JSON object a datagram'"
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l meter -d 'Print an asterisk for every so many bytes of payload' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l exec -d 'Run this shell command for each: the payload is its standard input, MCAST_GROUP, MCAST_SOURCE and more are in its environment' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l exec-limit -d 'Run at most so many commands at once; then wait' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l any-source -d 'Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l follow -d 'Let memberships outlive interfaces that vanish, appear or change; wait for missing ones'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l json -d 'Print one JSON object a datagram; with --discard one with the summary'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l discard -d 'Print nothing: hold the memberships, read and count'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l reply -d 'Send what the command prints back to the datagram\'s source'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s W -l timeout -d 'How long to wait for answers in all' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s c -l count -d 'End after so many answers' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -l expect -d 'Status 1 if fewer answer [default: 1]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s i -l interface -d 'Ask by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -l source-port -d 'Ask from this port' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -l json -d 'Print one JSON object an answer'
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand ask" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -f -a "run" -d 'Stand a network up and run the programs that its file gives its hosts'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -f -a "shell" -d 'Stand a network up and open a shell on one of its hosts'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -f -a "on" -d 'Run a command on another host, from within a lab\'s shell'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -f -a "show" -d 'Print the file of a network that comes with mcast, to start one\'s own from'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -f -a "list" -d 'List the networks that come with mcast'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from run" -s W -l timeout -d 'Stop everything after so long (as `time_limit` in the file): 500ms, 10s, 2m' -r
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from run" -l json -d 'Print JSON: an object for each line that a program writes, and for each that starts or ends'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from shell" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from shell" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from shell" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from on" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from on" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from on" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON object a network'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand lab; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
