@@ -104,27 +104,30 @@ fn what_the_kernel_refuses_on_the_way_is_counted() {
 
 #[test]
 fn a_rate_is_kept_evenly() {
+    // On a machine that is busy with other things a sender may not get its turn: then again. One
+    // that sends in bursts, or too fast, never passes.
+    let unevenness: Vec<String> = (0..10).map_while(|_| why_uneven()).collect();
+    assert!(unevenness.len() < 10, "{unevenness:#?}");
+}
+
+/// Sends 1,000 datagrams at 2,000 a second; says what is uneven about them, if anything is.
+fn why_uneven() -> Option<String> {
     const COUNT: usize = 1_000;
 
-    let heard =
-        arriving(COUNT, |lan| send(&lan.a, &[GROUP, "tick", "--rate", "2000pps", "-c", &COUNT.to_string()]));
-
+    let heard = arriving(COUNT, |lan| {
+        send(&lan.a, &[GROUP, "tick", "--rate", "2000pps", "-c", &COUNT.to_string()]);
+    });
     let times: Vec<f64> = heard.iter().map(|each| seconds_of_day(each["time"].as_str().unwrap())).collect();
+    // 999 steps of 500 µs: never faster, but for 10 ms of catching up.
     let span = times[COUNT - 1] - times[0];
-    // 999 steps of 500 µs. Never faster, but for 10 ms of catching up; slower only on a machine
-    // that has no time for it.
-    assert!((0.4895..2.0).contains(&span), "{span} s");
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_by(f64::total_cmp);
     let median = gaps[gaps.len() / 2] * 1e6;
-    assert!((300.0..700.0).contains(&median), "the median gap is {median} µs");
     // 10 in 5 ms, and what 10 ms of lateness may add: a burst would be more.
-    let window = times
-        .iter()
-        .enumerate()
-        .map(|(first, start)| times[first..].iter().take_while(|time| **time < start + 0.005).count());
-    let most = window.max().unwrap();
-    assert!(most <= 35, "{most} within 5 ms");
+    let within = |start: &f64| times.iter().filter(|time| (*start..start + 0.005).contains(*time)).count();
+    let most = times.iter().map(within).max().unwrap_or(0);
+    let is_even = (0.4895..0.6).contains(&span) && (300.0..700.0).contains(&median) && most <= 35;
+    (!is_even).then(|| format!("{span} s in all, median gap {median} µs, {most} within 5 ms"))
 }
 
 fn seconds_of_day(time: &str) -> f64 {
