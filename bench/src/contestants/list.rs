@@ -1,0 +1,74 @@
+//! The list of contestants.
+
+use super::{Contestant, Kind, Metadata, Trains};
+use crate::tools::Need;
+
+/// Everybody, in the order of the tables. Those that are judged against one another are neighbours,
+/// so that they run one right after the other.
+pub const ALL: &[Contestant] = &[
+    both("c-trains", "C: recvmmsg and sendmmsg with UDP GRO and GSO", c("trains")),
+    both("mcast-batches", "mcast: `recv_batch`, `send_batch`", rust("mcast-batched")),
+    receiver("mcast-reader", "mcast: a loop over `Reader::next`", rust("mcast-reader")),
+    receiver("c-trains-bare", "C, the same without metadata: less than mcast gives", bare("trains")),
+    both("quinn-udp", "quinn-udp: recvmmsg with GRO, sendmsg with GSO", rust("quinn")),
+    both("c-mmsg", "C: recvmmsg and sendmmsg", c("mmsg")),
+    both("mcast-mmsg", "mcast: batches with merging and segmentation off", without("mcast-batched")),
+    both("c-plain", "C: recvmsg and sendmsg", c("plain")),
+    both("mcast-single", "mcast: `recv`, `send`", rust("mcast-single")),
+    receiver("std-options", "std::net::UdpSocket, its socket set up as mcast's", rust("std-same-options")),
+    both("std", "std::net::UdpSocket, as one writes it", rust("std")),
+    both("mcast-tokio", "mcast on tokio: `recv`, `send`", rust("mcast-tokio")),
+    both("tokio", "tokio::net::UdpSocket", rust("tokio")),
+    receiver("mcrx-core", "mcrx-core: `try_recv_batch_into`, and poll(2) between", rust("mcrx")),
+    both("socat", "socat: UDP4-RECV, UDP4-DATAGRAM", Kind::Socat),
+    Contestant { receives: false, ..both("iperf2", "iperf 2: -s -u, -c -u", Kind::Iperf) },
+    both("multicast_expert", "multicast_expert: `recvfrom`, `sendto`", expert()),
+    both("python", "Python's socket: `recvfrom`, `sendto`", Kind::Python("socket_peer.py", Need::Python)),
+];
+
+/// A contestant by its name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Contestant> {
+    ALL.iter().find(|contestant| contestant.name == name)
+}
+
+const fn both(name: &'static str, what: &'static str, kind: Kind) -> Contestant {
+    Contestant { name, what, kind, sends: true, receives: true }
+}
+
+const fn receiver(name: &'static str, what: &'static str, kind: Kind) -> Contestant {
+    Contestant { name, what, kind, sends: false, receives: true }
+}
+
+const fn rust(name: &'static str) -> Kind {
+    Kind::Rust(name, Trains::On)
+}
+
+const fn without(name: &'static str) -> Kind {
+    Kind::Rust(name, Trains::Off)
+}
+
+const fn c(calls: &'static str) -> Kind {
+    Kind::Reference(calls, Metadata::Read)
+}
+
+const fn bare(calls: &'static str) -> Kind {
+    Kind::Reference(calls, Metadata::Dropped)
+}
+
+const fn expert() -> Kind {
+    Kind::Python("multicast_expert_peer.py", Need::MulticastExpert)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_have_one_name() {
+        let names: HashSet<_> = ALL.iter().map(|contestant| contestant.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

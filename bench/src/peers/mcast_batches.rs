@@ -1,0 +1,80 @@
+//! mcast by batches, and by a reader, which is a plain loop over a batch of its own.
+
+use std::convert::Infallible;
+
+use anyhow::Result;
+use mcast::{Batch, Outgoing, Receiver, Sender};
+
+use super::sampler::{self, Tally};
+use super::work::Work;
+
+/// As many kernel buffers as the reference in C gives its `recvmmsg`.
+const BUFFERS: usize = 64;
+/// As many trains a call as the reference sends.
+const TRAINS: usize = 8;
+/// Datagrams in a train, and bytes.
+const MOST_SEGMENTS: usize = 128;
+const MOST_BYTES: usize = 65_507;
+/// Datagrams of a `sendmmsg` without trains.
+const SINGLES: usize = 64;
+
+/// A receiver of all the groups.
+pub(super) fn receiver(work: &Work) -> Result<Receiver> {
+    let mut builder = Receiver::builder().join_all(work.memberships()?).merging(!work.no_trains);
+    if work.buffer > 0 {
+        builder = builder.receive_buffer(work.buffer);
+    }
+    Ok(builder.build()?)
+}
+
+/// A sender to the first group.
+pub(super) fn sender(work: &Work) -> Result<Sender> {
+    let builder = Sender::builder().to(work.destination()?);
+    Ok(builder.loopback(false).segmentation(!work.no_trains).build()?)
+}
+
+/// By batches.
+pub(super) fn receive(work: &Work) -> Result<Infallible> {
+    let receiver = receiver(work)?;
+    let mut batch = Batch::new(BUFFERS, 65_536);
+    let mut tally = Tally::default();
+    sampler::start(work);
+    loop {
+        receiver.recv_batch(&mut batch)?;
+        for datagram in batch.iter() {
+            tally.consume(datagram.payload());
+        }
+        tally.publish();
+    }
+}
+
+/// By a reader.
+pub(super) fn read(work: &Work) -> Result<Infallible> {
+    let receiver = receiver(work)?;
+    let mut reader = receiver.reader();
+    let mut tally = Tally::default();
+    sampler::start(work);
+    loop {
+        if let Some(datagram) = reader.next()? {
+            tally.consume(datagram.payload());
+            tally.publish();
+        }
+    }
+}
+
+/// By batches.
+pub(super) fn send(work: &Work) -> Result<Infallible> {
+    let sender = sender(work)?;
+    let count = match work.no_trains {
+        true => SINGLES,
+        false => TRAINS * MOST_SEGMENTS.min(MOST_BYTES / work.size.max(1)).max(1),
+    };
+    let payloads = vec![0; count * work.size];
+    let outgoing: Vec<_> = payloads.chunks(work.size.max(1)).map(Outgoing::new).collect();
+    let mut tally = Tally::default();
+    sampler::start(work);
+    loop {
+        tally.sent(sender.send_batch(&outgoing)?, work.size);
+        tally.publish();
+    }
+}

@@ -1,0 +1,32 @@
+//! mcast, one datagram a call.
+
+use std::convert::Infallible;
+
+use anyhow::Result;
+
+use super::mcast_batches::{receiver, sender};
+use super::sampler::{self, Tally};
+use super::work::Work;
+
+pub(super) fn receive(work: &Work) -> Result<Infallible> {
+    let receiver = receiver(work)?;
+    let mut buffer = vec![0; 65_536];
+    let mut tally = Tally::default();
+    sampler::start(work);
+    loop {
+        tally.consume(receiver.recv(&mut buffer)?.payload());
+        tally.publish();
+    }
+}
+
+pub(super) fn send(work: &Work) -> Result<Infallible> {
+    let sender = sender(work)?;
+    let payload = vec![0; work.size];
+    let mut tally = Tally::default();
+    sampler::start(work);
+    loop {
+        sender.send(&payload)?;
+        tally.sent(1, work.size);
+        tally.publish();
+    }
+}

@@ -1,0 +1,65 @@
+//! Contestants written in Rust, each as one would write it by its own documentation.
+//!
+//! They speak as all contestants of ours do: `ready` when the sockets are open, and one JSON object
+//! at the end. What they count, a thread of its own samples, so that no hot loop asks a clock.
+
+mod blocking;
+mod latency;
+mod mcast_async;
+mod mcast_batches;
+mod mcast_single;
+mod mcrx;
+mod quinn;
+mod sampler;
+mod sockets;
+mod standard;
+#[allow(unsafe_code)]
+mod sys;
+mod tokio_socket;
+mod work;
+
+use std::convert::Infallible;
+
+use anyhow::Result;
+
+pub use work::{Name, PeerArguments, Role, Work};
+
+/// Runs one of them. It ends by itself when its window closes.
+///
+/// # Errors
+/// What its sockets say.
+pub fn run(peer: &PeerArguments) -> Result<()> {
+    let work = &peer.work;
+    match (peer.role, peer.name) {
+        (Role::Receive, name) => receive(name, work).map(|never| match never {}),
+        (Role::Send, name) => send(name, work).map(|never| match never {}),
+        (Role::Ping, _) => latency::ping(work),
+        (Role::Pong, _) => latency::pong(work).map(|never| match never {}),
+    }
+}
+
+fn receive(name: Name, work: &Work) -> Result<Infallible> {
+    match name {
+        Name::McastSingle => mcast_single::receive(work),
+        Name::McastReader => mcast_batches::read(work),
+        Name::McastBatched => mcast_batches::receive(work),
+        Name::McastTokio => mcast_async::receive(work),
+        Name::Std => standard::receive(work, sockets::Options::AsWritten),
+        Name::StdSameOptions => standard::receive(work, sockets::Options::AsMcast),
+        Name::Tokio => tokio_socket::receive(work),
+        Name::Quinn => quinn::receive(work),
+        Name::Mcrx => mcrx::receive(work),
+    }
+}
+
+fn send(name: Name, work: &Work) -> Result<Infallible> {
+    match name {
+        Name::McastSingle => mcast_single::send(work),
+        Name::McastReader | Name::McastBatched => mcast_batches::send(work),
+        Name::McastTokio => mcast_async::send(work),
+        Name::Std | Name::StdSameOptions => standard::send(work),
+        Name::Tokio => tokio_socket::send(work),
+        Name::Quinn => quinn::send(work),
+        Name::Mcrx => anyhow::bail!("mcrx-core does not send"),
+    }
+}

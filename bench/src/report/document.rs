@@ -1,0 +1,175 @@
+//! The document.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::figures::{Figures, Row};
+use super::goals::goals;
+use super::kept::Kept;
+use super::statistics::Spread;
+use super::{numbers, picture};
+use crate::machine::Machine;
+
+/// Writes the document and its pictures; says where.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn document(kept: &Kept) -> Result<PathBuf> {
+    let path = kept.document.clone();
+    let pictures = path.with_extension("");
+    fs::create_dir_all(&pictures).with_context(|| format!("making {}", pictures.display()))?;
+    let mut text = head(kept);
+    for figures in kept.tables() {
+        table(&mut text, figures, &pictures)?;
+    }
+    contestants(&mut text, kept);
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}
+
+fn head(kept: &Kept) -> String {
+    let mut text = "# Benchmarks\n\n\
+        Written by `cargo bench-peers`, from figures in `bench/results/`; `cargo bench-peers render` writes it \
+        again from the same figures. Edit neither.\n\n\
+        Every contestant does the same work between the same two hosts: network namespaces joined by a veth pair, \
+        the sender's program on the first processor, the receiver's on the second. On such a pair the sender's \
+        processor also walks each packet through the receiving host's stack. Contestants take turns within a \
+        round, and rounds count only if the C reference did within 10 % the same at the round's end as at its \
+        start; ratios are between runs of one round. Values are medians with their quartiles. Machines like this \
+        one change their pace by factors, for minutes at a time: compare within a table, never across.\n\n\
+        Every table says which link it was measured on: (a) a plain veth pair, which never splits a train of \
+        datagrams, as between containers and virtual machines; (b) segmentation offload off at the sender and \
+        merging off at the receiver, so that each datagram is a frame; (c) offload off at the sender and merging \
+        on at the receiver, as with most network cards.\n\n"
+        .to_owned();
+    text.push_str("## Goals\n\n| goal | table | measured | |\n|---|---|---|---|\n");
+    for goal in goals(kept) {
+        let (verdict, link) = (goal.verdict.words(), &goal.table);
+        let _ = writeln!(text, "| {} | [{link}](#{link}) | {} | {verdict} |", goal.promise, goal.measured);
+    }
+    machines(&mut text, kept);
+    text
+}
+
+fn machines(text: &mut String, kept: &Kept) {
+    let mut machines: Vec<(&Machine, Vec<&str>)> = Vec::new();
+    for figures in kept.tables() {
+        match machines.iter_mut().find(|(machine, _)| **machine == figures.machine) {
+            Some((_, tables)) => tables.push(&figures.table),
+            None => machines.push((&figures.machine, vec![&figures.table])),
+        }
+    }
+    text.push_str("\n## Machine and options\n\n");
+    let alone = machines.len() == 1;
+    for (machine, tables) in machines {
+        let Machine { processor, processors, kernel, system, rmem_max, date, commit, .. } = machine;
+        let _ = writeln!(
+            text,
+            "- {processor}, {processors} processors; Linux {kernel}, {system}; `net.core.rmem_max` {rmem_max}; \
+             commit {commit}, {date}. {}.{}",
+            machine.versions.join("; "),
+            if alone { String::new() } else { format!(" For: {}.", tables.join(", ")) },
+        );
+    }
+    text.push_str(
+        "- Receive buffers: 4 MiB asked for in every table but `loss-defaults`, which the kernel doubles; by \
+         `SO_RCVBUFFORCE` where the contestant can.\n\
+         - mcast and the C reference set the same options: bound to the group, `IP_MULTICAST_ALL` 0, packet info, \
+         TTL, TOS, `SO_TIMESTAMPNS`, `SO_RXQ_OVFL`, and read them for each buffer; a contestant that does less \
+         says so. Senders: TTL 1, not looped back.\n",
+    );
+}
+
+fn table(text: &mut String, figures: &Figures, pictures: &Path) -> Result<()> {
+    let _ = write!(text, "\n## {}\n\n**{}.** {}\n\n", figures.table, figures.title, figures.about);
+    if figures.unsteady {
+        text.push_str(
+            "**No round was steady**: the reference moved by more than 10 % in each; read with care.\n\n",
+        );
+    }
+    let layout = Layout::of(figures);
+    layout.write(text, figures);
+    let _ = write!(
+        text,
+        "\n{} rounds of {} s, {} more discarded. `{}`\n",
+        figures.rounds(),
+        figures.seconds,
+        figures.discarded,
+        figures.command
+    );
+    for (name, why) in &figures.absent {
+        let _ = write!(text, "\nNot there: `{name}`: {}\n", why.replace('\n', " "));
+    }
+    if let Some(svg) = picture::svg(figures, layout.notation) {
+        let file = pictures.join(format!("{}.svg", figures.table));
+        fs::write(&file, svg).with_context(|| format!("writing {}", file.display()))?;
+        let folder = pictures.file_name().unwrap_or_default().to_string_lossy();
+        let _ = write!(text, "\n![{}]({folder}/{}.svg)\n", figures.title, figures.table);
+    }
+    Ok(())
+}
+
+/// The columns of a table.
+struct Layout {
+    columns: Vec<(&'static str, &'static str)>,
+    notation: fn(f64) -> String,
+}
+
+impl Layout {
+    fn of(figures: &Figures) -> Self {
+        let (columns, notation): (Vec<_>, fn(f64) -> String) = match figures.main.as_str() {
+            "rate" => (
+                vec![("rate", "datagrams/s"), ("cpu_ns", "its CPU, ns each"), ("offered", "offered/s")],
+                numbers::rate,
+            ),
+            "loss" => (vec![("loss", "% lost"), ("rate", "sent/s")], numbers::short),
+            "p50" => (
+                vec![("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p999", "p99.9"), ("lost", "lost")],
+                numbers::short,
+            ),
+            _ => (
+                vec![
+                    ("total_ns", "program + walk, ns"),
+                    ("program_ns", "program, ns"),
+                    ("sender_ns", "sender with them, ns"),
+                    ("alone_ns", "sender with none, ns"),
+                    ("rate", "received/s"),
+                ],
+                numbers::short,
+            ),
+        };
+        let present =
+            |(series, _): &(&str, &str)| figures.rows.iter().any(|row| row.series.contains_key(*series));
+        Self { columns: columns.into_iter().filter(present).collect(), notation }
+    }
+
+    fn write(&self, text: &mut String, figures: &Figures) {
+        let heads: Vec<_> = self.columns.iter().map(|(_, head)| *head).collect();
+        let _ = writeln!(text, "| | {} | ratio to {} |", heads.join(" | "), figures.reference);
+        let _ = writeln!(text, "|---|{}---:|", "---:|".repeat(heads.len()));
+        for row in &figures.rows {
+            let cells: Vec<_> = self.columns.iter().map(|(series, _)| self.cell(row, series)).collect();
+            let ratio = figures.ratio(&row.name, &figures.reference, &figures.main);
+            let ratio = ratio.map_or_else(|| "–".to_owned(), numbers::ratio);
+            let _ = writeln!(text, "| {} | {} | {ratio} |", row.name, cells.join(" | "));
+        }
+    }
+
+    fn cell(&self, row: &Row, series: &str) -> String {
+        let notation = if series == "rate" || series == "offered" { numbers::rate } else { numbers::short };
+        row.spread(series).map_or_else(|| "–".to_owned(), |spread: Spread| numbers::spread(spread, notation))
+    }
+}
+
+fn contestants(text: &mut String, kept: &Kept) {
+    let rows = kept.tables().flat_map(|figures| &figures.rows);
+    let described: BTreeMap<_, _> = rows.map(|row| (&row.name, &row.what)).collect();
+    text.push_str("\n## Contestants\n\n");
+    for (name, what) in described.into_iter().filter(|(_, what)| !what.is_empty()) {
+        let _ = writeln!(text, "- `{name}`: {what}");
+    }
+}

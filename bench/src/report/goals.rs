@@ -1,0 +1,198 @@
+//! The goals: what was promised, what was measured, and whether it holds.
+
+use super::figures::Figures;
+use super::kept::Kept;
+use super::numbers;
+use super::statistics::Spread;
+use crate::network::Link;
+
+/// One promise in one table.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// What is promised.
+    pub promise: String,
+    /// The table that shows it.
+    pub table: String,
+    /// What was measured, in words.
+    pub measured: String,
+    /// Whether it holds.
+    pub verdict: Verdict,
+}
+
+/// Whether a promise holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// By the median.
+    Met,
+    /// Not by the median, but within the quartiles.
+    Close,
+    /// No.
+    Missed,
+    /// Nobody looked yet, or somebody needed was missing.
+    NotMeasured,
+}
+
+impl Verdict {
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Close => "within the spread",
+            Self::Missed => "**missed**",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    fn judge(self, spread: Spread) -> Verdict {
+        let (median, best) = match self {
+            Self::AtLeast(bound) => (spread.median >= bound, spread.upper >= bound),
+            Self::AtMost(bound) => (spread.median <= bound, spread.lower <= bound),
+        };
+        match (median, best) {
+            (true, _) => Verdict::Met,
+            (false, true) => Verdict::Close,
+            (false, false) => Verdict::Missed,
+        }
+    }
+}
+
+/// All goals, judged by the figures that there are.
+#[must_use]
+pub fn goals(kept: &Kept) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    beside_c(kept, &mut goals);
+    beside_others(kept, &mut goals);
+    single(kept, &mut goals);
+    latency(kept, &mut goals);
+    loss(kept, &mut goals);
+    groups(kept, &mut goals);
+    goals
+}
+
+const SIZES: [usize; 2] = [64, 1400];
+
+fn beside_c(kept: &Kept, goals: &mut Vec<Goal>) {
+    for (direction, name) in
+        [("receive", "mcast-batches"), ("receive", "mcast-reader"), ("send", "mcast-batches")]
+    {
+        for (link, size) in Link::ALL.into_iter().flat_map(|link| SIZES.map(|size| (link, size))) {
+            let table = format!("{direction}-{}-{size}", link.letter());
+            let promise = format!("`{name}` at least 0.95 of C with the same calls");
+            goals.push(ratio(kept, table, promise, (name, "c-trains", "rate"), Bound::AtLeast(0.95)));
+        }
+    }
+}
+
+fn beside_others(kept: &Kept, goals: &mut Vec<Goal>) {
+    for (link, factors) in [(Link::Whole, [20.0, 10.0, 10.0]), (Link::Frames, [3.0; 3])] {
+        for (other, factor) in ["multicast_expert", "iperf2", "socat"].into_iter().zip(factors) {
+            for size in SIZES {
+                let table = format!("pairs-{}-{size}", link.letter());
+                let promise = format!("at least {factor} times {other}");
+                let names = ("mcast-reader", other, "rate");
+                goals.push(ratio(kept, table, promise, names, Bound::AtLeast(factor)));
+            }
+        }
+    }
+}
+
+fn single(kept: &Kept, goals: &mut Vec<Goal>) {
+    for (link, size) in Link::ALL.into_iter().flat_map(|link| SIZES.map(|size| (link, size))) {
+        let promise = "`recv` no slower than std::net::UdpSocket with the same options".to_owned();
+        let table = format!("receive-{}-{size}", link.letter());
+        let names = ("mcast-single", "std-options", "rate");
+        goals.push(ratio(kept, table, promise, names, Bound::AtLeast(1.0)));
+    }
+}
+
+fn latency(kept: &Kept, goals: &mut Vec<Goal>) {
+    for (manner, other, series, bound) in [
+        ("spinning", "c", "p50", 1.05),
+        ("blocking", "c", "p50", 1.05),
+        ("spinning", "sockperf", "p99", 1.0),
+        ("blocking", "sockperf", "p99", 1.0),
+    ] {
+        let promise = match other {
+            "c" => format!("{manner}, {series} within {bound} of C"),
+            _ => format!("{manner}, {series} no worse than {other}'s"),
+        };
+        let (name, other) = (format!("mcast-{manner}"), format!("{other}-{manner}"));
+        let names = (name.as_str(), other.as_str(), series);
+        goals.push(ratio(kept, "latency".to_owned(), promise, names, Bound::AtMost(bound)));
+    }
+}
+
+fn loss(kept: &Kept, goals: &mut Vec<Goal>) {
+    let table = "loss-equal".to_owned();
+    let promise = "no loss at 200,000 a second with 8 MiB of buffer".to_owned();
+    let spread =
+        kept.table(&table).and_then(|figures| figures.row("mcast-reader")).and_then(|row| row.spread("loss"));
+    goals.push(match spread {
+        None => not_measured(promise, table),
+        Some(spread) => Goal {
+            measured: format!("{} % lost", numbers::short(spread.median)),
+            verdict: Bound::AtMost(0.0).judge(spread),
+            promise,
+            table,
+        },
+    });
+}
+
+fn groups(kept: &Kept, goals: &mut Vec<Goal>) {
+    for (table, row, bound) in [
+        ("groups-v4", "1000 joined, spread", 1.2),
+        ("groups-v4", "10000 joined", 1.2),
+        ("groups-v4", "10000 joined, spread", 2.0),
+        ("groups-v6", "100 joined", 1.2),
+        ("groups-v6", "100 joined, spread", 1.2),
+    ] {
+        let promise = format!("{row}: processor time within {bound} of one group's");
+        let names = (row, "1 joined", "total_ns");
+        goals.push(ratio(kept, table.to_owned(), promise, names, Bound::AtMost(bound)));
+    }
+}
+
+fn ratio(
+    kept: &Kept,
+    table: String,
+    promise: String,
+    (name, to, series): (&str, &str, &str),
+    bound: Bound,
+) -> Goal {
+    let spread = kept.table(&table).and_then(|figures: &Figures| figures.ratio(name, to, series));
+    match spread {
+        None => not_measured(promise, table),
+        Some(spread) => {
+            Goal { measured: numbers::ratio(spread), verdict: bound.judge(spread), promise, table }
+        }
+    }
+}
+
+fn not_measured(promise: String, table: String) -> Goal {
+    Goal { promise, table, measured: "–".to_owned(), verdict: Verdict::NotMeasured }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_judged_by_median_and_quartiles() {
+        let spread = |lower, median, upper| Spread { lower, median, upper };
+        assert_eq!(Bound::AtLeast(0.95).judge(spread(0.9, 0.96, 1.0)), Verdict::Met);
+        assert_eq!(Bound::AtLeast(0.95).judge(spread(0.9, 0.94, 1.0)), Verdict::Close);
+        assert_eq!(Bound::AtLeast(0.95).judge(spread(0.8, 0.85, 0.9)), Verdict::Missed);
+        assert_eq!(Bound::AtMost(1.2).judge(spread(1.0, 1.1, 1.3)), Verdict::Met);
+        assert_eq!(Bound::AtMost(1.2).judge(spread(1.1, 1.3, 1.4)), Verdict::Close);
+        assert_eq!(Bound::AtMost(0.0).judge(spread(0.0, 0.0, 0.0)), Verdict::Met);
+    }
+}

@@ -1,0 +1,15 @@
+//! Medians, ratios, goals, pictures: from the figures that were measured to a document.
+
+mod document;
+mod figures;
+mod goals;
+mod kept;
+mod numbers;
+mod picture;
+mod statistics;
+
+pub use document::document;
+pub use figures::{Figures, Row};
+pub use goals::{Goal, Verdict, goals};
+pub use kept::{Kept, render_kept};
+pub use statistics::{Spread, ratios};

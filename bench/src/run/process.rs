@@ -1,0 +1,160 @@
+//! A contestant that runs on a host.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use mcast_lab::{Child, Host};
+use serde::de::DeserializeOwned;
+
+use super::counters::cpu_seconds;
+
+/// How long a contestant may take to open its sockets.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+
+/// The processor that a program is kept on, so that sender and receiver never share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cpu {
+    /// The first.
+    Sender,
+    /// The second, where there are two.
+    Receiver,
+}
+
+impl Cpu {
+    fn number(self) -> usize {
+        let last = thread::available_parallelism().map_or(0, |count| count.get() - 1);
+        match self {
+            Self::Sender => 0,
+            Self::Receiver => last.min(1),
+        }
+    }
+}
+
+/// A contestant that runs. It is killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    what: String,
+    child: Child,
+    output: Receiver<String>,
+    /// The last lines, for messages.
+    seen: Vec<String>,
+}
+
+/// Starts a program on a host, kept on a processor.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start(host: &Host, cpu: Cpu, program: &[OsString]) -> Result<Running> {
+    let what = words(program);
+    let mut command = host.command("taskset")?;
+    command.arg("--cpu-list").arg(cpu.number().to_string()).args(program);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting `{what}`"))?;
+    let (to, output) = channel();
+    forward(child.stdout.take(), to.clone());
+    forward(child.stderr.take(), to);
+    Ok(Running { what, child, output, seen: Vec::new() })
+}
+
+impl Running {
+    /// Waits for the line that says that its sockets are open.
+    ///
+    /// # Errors
+    /// When it ends or takes too long; with what it said.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        self.wait_for(STARTS_WITHIN, |line| (line == "ready").then_some(()))
+    }
+
+    /// Waits for a line that contains this.
+    ///
+    /// # Errors
+    /// As [`wait_ready`](Self::wait_ready).
+    pub fn wait_for_text(&mut self, text: &str) -> Result<()> {
+        self.wait_for(STARTS_WITHIN, |line| line.contains(text).then_some(()))
+    }
+
+    /// Waits for the JSON object that it ends with.
+    ///
+    /// # Errors
+    /// As [`wait_ready`](Self::wait_ready).
+    pub fn result<T: DeserializeOwned>(&mut self, within: Duration) -> Result<T> {
+        self.wait_for(within, |line| serde_json::from_str(line).ok())
+    }
+
+    /// Processor time that it has used so far, in seconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        cpu_seconds(self.child.id())
+    }
+
+    /// Everything it says until it ends.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub fn text(mut self, within: Duration) -> Result<String> {
+        let ended = self.wait_for(within, |_| None::<()>);
+        match self.child.try_wait()? {
+            Some(_) => Ok(self.seen.join("\n")),
+            None => ended.map(|()| String::new()),
+        }
+    }
+
+    fn wait_for<T>(&mut self, within: Duration, mut found: impl FnMut(&str) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let result = found(&line);
+                    self.seen.push(line);
+                    if let Some(result) = result {
+                        return Ok(result);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!("`{}` took too long{}", self.what, self.said()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait_timeout(Duration::from_secs(5))?;
+                    bail!("`{}` ended ({status}){}", self.what, self.said());
+                }
+            }
+        }
+    }
+
+    fn said(&self) -> String {
+        let from = self.seen.len().saturating_sub(8);
+        match self.seen[from..].join("\n  ") {
+            text if text.is_empty() => " and said nothing".to_owned(),
+            text => format!(" and said:\n  {text}"),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait_timeout(Duration::from_secs(5));
+    }
+}
+
+/// Hands a program's lines on as they come.
+fn forward(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
+    let Some(pipe) = pipe else { return };
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// The program as one would type it.
+pub(crate) fn words(program: &[OsString]) -> String {
+    program.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,104 @@
+//! What a datagram costs by the number of groups joined.
+//!
+//! On a veth pair the sender's processor walks the packet through the receiving host's stack. So two
+//! things are measured: what the receiving program uses, and what a datagram takes the sender with
+//! the groups joined beyond what it takes with none joined.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::plan::Plan;
+use super::rounds::{Manner, Turn, Values, take_turns};
+use super::{Bench, fill};
+use crate::contestants::{Groups, Pace, Task, named};
+use crate::network::{Link, Network};
+use crate::report::Figures;
+use crate::run::{Counted, Cpu, start};
+
+/// The sender: single datagrams, many a call, to one group after the other.
+const SENDER: &str = "c-mmsg";
+/// The receiver: batches, without merging.
+const RECEIVER: &str = "mcast-mmsg";
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    joined: u32,
+    sent_to: u32,
+}
+
+impl Case {
+    fn name(self) -> String {
+        let Self { joined, sent_to } = self;
+        if sent_to == 1 { format!("{joined} joined") } else { format!("{joined} joined, spread") }
+    }
+}
+
+pub(super) fn measure(bench: &Bench, plan: &Plan, v6: bool) -> Result<Figures> {
+    let about = "64 bytes on link (b), GSO and GRO off. To one group of those joined, and spread over all. \
+                 Nanoseconds of processor time a datagram: the receiving program, and the walk through the \
+                 receiving stack (what it takes the sender's processor with the groups joined, less what it takes \
+                 with none joined).";
+    let network = &Network::new(Link::Frames)?;
+    let mut figures = bench.figures(plan, about.to_owned(), "total_ns", "1 joined");
+    let first = if v6 { "ff15::77:1" } else { "239.77.0.1" };
+    let most = if v6 { 1_000 } else { 10_000 };
+    let turns: Vec<_> = cases(most)
+        .map(|case| Turn { name: case.name(), run: Box::new(move || run_once(network, bench, first, case)) })
+        .collect();
+    let manner = Manner {
+        rounds: bench.options.rounds(),
+        steady_by: "sender_ns",
+        keep_all: bench.options.keep_all || bench.options.quick,
+    };
+    let rounds = take_turns(&turns, manner)?;
+    fill(&mut figures, rounds, |_| String::new());
+    Ok(figures)
+}
+
+fn cases(most: u32) -> impl Iterator<Item = Case> {
+    let counts = [1, 10, 100, 1_000, 10_000].into_iter().filter(move |count| *count <= most);
+    counts.flat_map(|joined| {
+        let spread = (joined > 1).then_some(Case { joined, sent_to: joined });
+        [Case { joined, sent_to: 1 }].into_iter().chain(spread)
+    })
+}
+
+fn run_once(network: &Network, bench: &Bench, first: &'static str, case: Case) -> Result<Values> {
+    let seconds = bench.options.window();
+    let task = |count| Task {
+        size: 64,
+        buffer: 4 << 20,
+        warm_up: 0.1,
+        seconds,
+        pace: Pace::Flood,
+        groups: Groups { first, count },
+    };
+    let receiver = named(RECEIVER).context("on the list")?;
+    let sender = named(SENDER).context("on the list")?;
+    let patience = Duration::from_secs_f64(seconds + 20.0);
+    let send = || -> Result<Counted> {
+        let program = sender.sender(&bench.tools, &task(case.sent_to));
+        start(&network.sender, Cpu::Sender, &program)?.result(patience)
+    };
+    let nobody = send()?;
+    let mut listening =
+        start(&network.receiver, Cpu::Receiver, &receiver.receiver(&bench.tools, &task(case.joined)))?;
+    listening.wait_ready()?;
+    let sent = send()?;
+    let received: Counted = listening.result(patience)?;
+    let (alone, joined) = (nanoseconds(&nobody), nanoseconds(&sent));
+    let program = received.cpu_seconds * 1e9 / received.datagrams.max(1) as f64;
+    Ok(vec![
+        ("program_ns", program),
+        ("sender_ns", joined),
+        ("alone_ns", alone),
+        ("total_ns", program + (joined - alone).max(0.0)),
+        ("rate", received.rate()),
+    ])
+}
+
+/// What a datagram took the sender, which does nothing else.
+fn nanoseconds(sent: &Counted) -> f64 {
+    sent.seconds * 1e9 / sent.datagrams.max(1) as f64
+}

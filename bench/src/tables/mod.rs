@@ -1,0 +1,131 @@
+//! What is compared with what.
+
+mod groups;
+mod latency;
+mod loss;
+mod plan;
+mod rounds;
+mod sockperf;
+mod throughput;
+
+use anyhow::{Result, bail};
+
+use crate::arguments::Measure;
+use crate::contestants::{ALL, Contestant};
+use crate::machine::Machine;
+use crate::report::{self, Figures, Kept, Row};
+use crate::tools::{Need, Tools};
+use plan::Plan;
+use rounds::Rounds;
+
+/// What every table needs to be measured.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) tools: Tools,
+    pub(crate) options: Measure,
+}
+
+/// Measures the tables that are asked for, and writes the document.
+///
+/// # Errors
+/// Where there are no namespaces or no C compiler; when no table has such a name; when writing fails.
+pub fn measure(options: &Measure) -> Result<()> {
+    let plans: Vec<_> = plan::all().into_iter().filter(|plan| is_asked_for(options, &plan.name)).collect();
+    if plans.is_empty() {
+        bail!("no table's name begins with {}; --list shows them", options.tables.join(" or "));
+    }
+    let bench = Bench { tools: Tools::gather(!options.no_install)?, options: options.clone() };
+    if options.list {
+        return list(&bench, &plans);
+    }
+    let mut kept = Kept::load(&bench)?;
+    for (number, plan) in plans.iter().enumerate() {
+        eprintln!("[{}/{}] {}: {}", number + 1, plans.len(), plan.name, plan.title);
+        let figures = plan.measure(&bench)?;
+        if options.json {
+            println!("{}", serde_json::to_string(&figures)?);
+        }
+        kept.put(figures)?;
+    }
+    eprintln!("written: {}", report::document(&kept)?.display());
+    Ok(())
+}
+
+fn is_asked_for(options: &Measure, name: &str) -> bool {
+    options.tables.is_empty() || options.tables.iter().any(|asked| name.starts_with(asked.as_str()))
+}
+
+fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
+    println!("tables:");
+    plans.iter().for_each(|plan| println!("  {:18} {}", plan.name, plan.title));
+    println!("contestants:");
+    for contestant in ALL {
+        let missing = bench.tools.missing(contestant.need());
+        let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
+        println!("  {:18} {}{missing}", contestant.name, contestant.what);
+    }
+    Ok(())
+}
+
+impl Bench {
+    /// Whether a contestant was asked for, or everybody was.
+    fn wants(&self, name: &str) -> bool {
+        let asked = &self.options.contestants;
+        asked.is_empty() || asked.iter().any(|each| each == name)
+    }
+
+    /// Of these, who can take part; who can't goes into the figures with the reason.
+    fn present<'c>(
+        &self,
+        all: impl Iterator<Item = &'c Contestant>,
+        figures: &mut Figures,
+    ) -> Vec<&'c Contestant> {
+        let mut present = Vec::new();
+        for contestant in all {
+            match self.tools.missing(contestant.need()) {
+                Some(why) => drop(figures.absent.insert(contestant.name.to_owned(), why.to_owned())),
+                None => present.push(contestant),
+            }
+        }
+        present
+    }
+
+    /// Why a tool is not there; `None` if it is.
+    fn missing(&self, need: Need) -> Option<&str> {
+        self.tools.missing(Some(need))
+    }
+
+    /// Figures without rows yet.
+    fn figures(&self, plan: &Plan, about: String, main: &str, reference: &str) -> Figures {
+        Figures {
+            table: plan.name.clone(),
+            title: plan.title.clone(),
+            about,
+            main: main.to_owned(),
+            reference: reference.to_owned(),
+            seconds: self.options.window(),
+            discarded: 0,
+            unsteady: false,
+            rows: Vec::new(),
+            absent: std::collections::BTreeMap::new(),
+            machine: Machine::here(self.tools.versions().map(str::to_owned).collect()),
+            command: format!("cargo bench-peers --table {}", plan.name),
+        }
+    }
+}
+
+/// Puts what the rounds showed into the figures.
+fn fill(figures: &mut Figures, rounds: Rounds, what: impl Fn(&str) -> String) {
+    figures.discarded = rounds.discarded;
+    figures.unsteady = rounds.unsteady;
+    for (name, series) in rounds.series {
+        let row = Row { series, ..Row::new(&name, &what(&name)) };
+        figures.rows.push(row);
+    }
+    figures.absent.extend(rounds.failed);
+}
+
+/// The names of all tables, in the order of the document.
+pub(crate) fn names() -> Vec<String> {
+    plan::all().into_iter().map(|plan| plan.name).collect()
+}

@@ -1,0 +1,88 @@
+//! The list of tables.
+
+use anyhow::Result;
+
+use super::{Bench, groups, latency, loss, throughput};
+use crate::network::Link;
+use crate::report::Figures;
+use throughput::Direction;
+
+/// A table that can be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Throughput(Direction, Link, usize),
+    Latency,
+    Loss { equal_buffers: bool },
+    Groups { v6: bool },
+}
+
+/// Small datagrams, and those that fill a frame.
+const SIZES: [usize; 2] = [64, 1400];
+
+/// All tables, in the order of the document.
+pub(crate) fn all() -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for direction in Direction::ALL {
+        for link in Link::ALL {
+            plans.extend(SIZES.map(|size| Plan {
+                name: format!("{}-{}-{size}", direction.name(), link.letter()),
+                title: format!("{}, {size} bytes, {}", direction.title(), link.description()),
+                kind: Kind::Throughput(direction, link, size),
+            }));
+        }
+    }
+    plans.push(plan("latency", "There and back, 64 bytes, microseconds", Kind::Latency));
+    let loss = "Loss at 200,000 datagrams a second";
+    plans.push(plan(
+        "loss-equal",
+        &format!("{loss}, 8 MiB of receive buffer for all"),
+        Kind::Loss { equal_buffers: true },
+    ));
+    plans.push(plan(
+        "loss-defaults",
+        &format!("{loss}, everybody's default buffers"),
+        Kind::Loss { equal_buffers: false },
+    ));
+    plans.push(plan("groups-v4", "Cost of a datagram by IPv4 groups joined", Kind::Groups { v6: false }));
+    plans.push(plan("groups-v6", "Cost of a datagram by IPv6 groups joined", Kind::Groups { v6: true }));
+    plans
+}
+
+fn plan(name: &str, title: &str, kind: Kind) -> Plan {
+    Plan { name: name.to_owned(), title: title.to_owned(), kind }
+}
+
+impl Plan {
+    pub(crate) fn measure(&self, bench: &Bench) -> Result<Figures> {
+        match self.kind {
+            Kind::Throughput(direction, link, size) => {
+                throughput::measure(bench, self, direction, link, size)
+            }
+            Kind::Latency => latency::measure(bench, self),
+            Kind::Loss { equal_buffers } => loss::measure(bench, self, equal_buffers),
+            Kind::Groups { v6 } => groups::measure(bench, self, v6),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_table_has_a_name_of_its_own() {
+        let plans = all();
+        let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
+        assert_eq!(names.len(), plans.len());
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5);
+    }
+}

@@ -1,0 +1,200 @@
+//! Rounds: everybody in turn, again and again, the reference at both ends of each.
+//!
+//! Machines change their pace by factors, for minutes at a time. So contestants are compared within
+//! a round only, and a round counts only if the reference did the same at its end as at its start.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+/// By how much the reference may move within a round that counts.
+const STEADY: f64 = 0.10;
+/// Rounds that are tried for each that is to count.
+const PATIENCE: usize = 3;
+/// Runs that may fail before somebody is left out.
+const FAILURES: usize = 2;
+
+/// What one run gave, by series.
+pub(super) type Values = Vec<(&'static str, f64)>;
+
+/// Somebody who takes turns.
+pub(super) struct Turn<'a> {
+    pub(super) name: String,
+    pub(super) run: Box<dyn Fn() -> Result<Values> + 'a>,
+}
+
+/// How to take turns.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Rounds that are to count.
+    pub(super) rounds: usize,
+    /// The series by which the reference's steadiness is judged.
+    pub(super) steady_by: &'static str,
+    /// Whether rounds count in which it moved.
+    pub(super) keep_all: bool,
+}
+
+/// What all rounds gave.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// By name, in the order of the turns.
+    pub(super) series: Vec<(String, Series)>,
+    pub(super) discarded: usize,
+    pub(super) unsteady: bool,
+    /// Who was left out, and why.
+    pub(super) failed: BTreeMap<String, String>,
+}
+
+/// By series, a value for each round that counts.
+type Series = BTreeMap<String, Vec<Option<f64>>>;
+type Round = Vec<Option<Values>>;
+
+/// Takes turns. The first of them is the reference.
+///
+/// # Errors
+/// When the reference itself fails.
+pub(super) fn take_turns(turns: &[Turn<'_>], manner: Manner) -> Result<Rounds> {
+    let mut failures: Vec<Vec<String>> = turns.iter().map(|_| Vec::new()).collect();
+    let (mut steady, mut moved) = (Vec::new(), Vec::new());
+    for number in 0..manner.rounds * PATIENCE {
+        if steady.len() == manner.rounds {
+            break;
+        }
+        let (round, change) = take_round(turns, number, manner.steady_by, &mut failures)?;
+        let counts = manner.keep_all || change <= STEADY;
+        let verdict = if counts { "counts" } else { "does not count" };
+        eprintln!("  round {}: the reference moved by {:.0} %, {verdict}", number + 1, change * 100.0);
+        if counts { steady.push(round) } else { moved.push(round) }
+    }
+    Ok(collect(turns, steady, moved, failures))
+}
+
+/// One round, and by how much the reference moved in it. Every second round goes backwards, so that
+/// a steady drift favours nobody.
+fn take_round(
+    turns: &[Turn<'_>],
+    number: usize,
+    steady_by: &str,
+    failures: &mut [Vec<String>],
+) -> Result<(Round, f64)> {
+    let Some((reference, others)) = turns.split_first() else { bail!("nobody takes part") };
+    let before = (reference.run)()?;
+    let mut round: Round = turns.iter().map(|_| None).collect();
+    let mut order: Vec<_> = (1..=others.len()).collect();
+    if number % 2 == 1 {
+        order.reverse();
+    }
+    for place in order {
+        if failures[place].len() >= FAILURES {
+            continue;
+        }
+        match (turns[place].run)() {
+            Ok(values) => round[place] = Some(values),
+            Err(error) => {
+                eprintln!("  {}: {error:#}", turns[place].name);
+                failures[place].push(format!("{error:#}"));
+            }
+        }
+    }
+    let after = (reference.run)()?;
+    let change = change(&before, &after, steady_by);
+    round[0] = Some(middle(&before, &after));
+    Ok((round, change))
+}
+
+fn change(before: &Values, after: &Values, steady_by: &str) -> f64 {
+    let of = |values: &Values| values.iter().find(|(name, _)| *name == steady_by).map(|(_, value)| *value);
+    match (of(before), of(after)) {
+        (Some(before), Some(after)) if before > 0.0 && after > 0.0 => {
+            (after / before).max(before / after) - 1.0
+        }
+        _ => f64::INFINITY,
+    }
+}
+
+fn middle(before: &Values, after: &Values) -> Values {
+    let pairs = before.iter().zip(after);
+    pairs.map(|((name, before), (_, after))| (*name, f64::midpoint(*before, *after))).collect()
+}
+
+/// Rounds that count become series. Where none was steady all are told, and that none was.
+fn collect(turns: &[Turn<'_>], steady: Vec<Round>, moved: Vec<Round>, failures: Vec<Vec<String>>) -> Rounds {
+    let unsteady = steady.is_empty();
+    let discarded = if unsteady { 0 } else { moved.len() };
+    let rounds = if unsteady { moved } else { steady };
+    let mut result = Rounds { discarded, unsteady, ..Rounds::default() };
+    for (place, turn) in turns.iter().enumerate() {
+        let series = series_of(&rounds, place);
+        match (series.is_empty(), failures[place].last()) {
+            (true, Some(why)) => drop(result.failed.insert(turn.name.clone(), why.clone())),
+            (true, None) => {}
+            (false, _) => result.series.push((turn.name.clone(), series)),
+        }
+    }
+    result
+}
+
+fn series_of(rounds: &[Round], place: usize) -> Series {
+    let mut series = Series::new();
+    for (number, values) in rounds.iter().map(|round| &round[place]).enumerate() {
+        for (name, value) in values.iter().flatten() {
+            let all = series.entry((*name).to_owned()).or_insert_with(|| vec![None; rounds.len()]);
+            all[number] = Some(*value);
+        }
+    }
+    series
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const MANNER: Manner = Manner { rounds: 2, steady_by: "rate", keep_all: false };
+
+    fn turn<'a>(name: &str, run: impl Fn() -> Result<f64> + 'a) -> Turn<'a> {
+        Turn { name: name.to_owned(), run: Box::new(move || Ok(vec![("rate", run()?)])) }
+    }
+
+    #[test]
+    fn rounds_in_which_the_reference_moved_do_not_count() {
+        // The second round begins at 100 and ends at 50.
+        let paces = [100.0, 104.0, 100.0, 50.0, 100.0, 98.0];
+        let next = Cell::new(0);
+        let reference = turn("reference", || {
+            next.set(next.get() + 1);
+            Ok(paces[next.get() - 1])
+        });
+
+        let rounds = take_turns(&[reference, turn("other", || Ok(7.0))], MANNER).unwrap();
+
+        assert_eq!((rounds.discarded, rounds.unsteady), (1, false));
+        assert_eq!(rounds.series[0].1["rate"], [Some(102.0), Some(99.0)]);
+        assert_eq!(rounds.series[1].1["rate"], [Some(7.0), Some(7.0)]);
+    }
+
+    #[test]
+    fn where_no_round_was_steady_all_are_told() {
+        let pace = Cell::new(1.0);
+        let reference = turn("reference", || {
+            pace.set(pace.get() * 2.0);
+            Ok(pace.get())
+        });
+
+        let rounds = take_turns(&[reference], MANNER).unwrap();
+
+        assert!(rounds.unsteady);
+        assert_eq!(rounds.series[0].1["rate"].len(), MANNER.rounds * PATIENCE);
+    }
+
+    #[test]
+    fn who_fails_is_left_out_with_the_reason() {
+        let turns = [turn("reference", || Ok(1.0)), turn("broken", || bail!("no such thing"))];
+
+        let rounds = take_turns(&turns, Manner { rounds: 4, ..MANNER }).unwrap();
+
+        assert_eq!(rounds.failed["broken"], "no such thing");
+        assert_eq!(rounds.series.len(), 1);
+    }
+}

@@ -1,0 +1,167 @@
+//! What has to be built or installed before a contestant can take part.
+//!
+//! Everything that is made lies in `target/bench-peers/`; only packages of the system are installed
+//! for the whole machine, and only as root.
+
+mod compiler;
+mod packages;
+mod python;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Something that a contestant needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// The reference, compiled from `bench/c/`.
+    Reference,
+    /// A Python interpreter.
+    Python,
+    /// A Python environment that has `multicast_expert`.
+    MulticastExpert,
+    /// The program of this name.
+    Socat,
+    /// The program `iperf`, version 2.
+    Iperf,
+    /// The program of this name.
+    Sockperf,
+}
+
+impl Need {
+    const ALL: [Self; 6] =
+        [Self::Reference, Self::Python, Self::MulticastExpert, Self::Socat, Self::Iperf, Self::Sockperf];
+}
+
+/// What is there, and why what is not there is not.
+#[derive(Debug)]
+pub struct Tools {
+    this: PathBuf,
+    made: PathBuf,
+    source: PathBuf,
+    missing: BTreeMap<Need, String>,
+    versions: BTreeMap<Need, String>,
+}
+
+impl Tools {
+    /// Looks for everything; with `install`, builds and installs what is missing.
+    ///
+    /// # Errors
+    /// When the reference cannot be built: nothing can be judged without it.
+    pub fn gather(install: bool) -> Result<Self> {
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let made = target_directory(&source).join("bench-peers");
+        std::fs::create_dir_all(&made).with_context(|| format!("making {}", made.display()))?;
+        let this = keep_this(&made)?;
+        let mut tools = Self { this, made, source, missing: BTreeMap::new(), versions: BTreeMap::new() };
+        if !has_program("taskset") {
+            bail!("`taskset` (package util-linux) is needed to keep sender and receiver on processors apart");
+        }
+        for need in Need::ALL {
+            match tools.provide(need, install) {
+                Ok(version) => drop(tools.versions.insert(need, version)),
+                Err(error) if need == Need::Reference => return Err(error),
+                Err(error) => drop(tools.missing.insert(need, format!("{error:#}"))),
+            }
+        }
+        Ok(tools)
+    }
+
+    fn provide(&self, need: Need, install: bool) -> Result<String> {
+        match need {
+            Need::Reference => compiler::build(&self.source.join("c"), &self.reference()),
+            Need::Python => python::version(),
+            Need::MulticastExpert => python::environment(&self.environment(), install),
+            Need::Socat => packages::provide("socat", &["-V"], "version", install),
+            Need::Iperf => packages::provide("iperf", &["--version"], "version", install),
+            Need::Sockperf => packages::provide("sockperf", &["--version"], "version", install),
+        }
+    }
+
+    /// Why something is not there; `None` if it is.
+    #[must_use]
+    pub fn missing(&self, need: Option<Need>) -> Option<&str> {
+        self.missing.get(&need?).map(String::as_str)
+    }
+
+    /// What is there, by name and version.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        self.versions.values().map(String::as_str)
+    }
+
+    /// This program.
+    #[must_use]
+    pub fn this(&self) -> &Path {
+        &self.this
+    }
+
+    /// The reference in C.
+    #[must_use]
+    pub fn reference(&self) -> PathBuf {
+        self.made.join("reference")
+    }
+
+    /// A program in Python.
+    #[must_use]
+    pub fn script(&self, name: &str) -> PathBuf {
+        self.source.join("python").join(name)
+    }
+
+    /// The interpreter for a program in Python.
+    #[must_use]
+    pub fn python(&self, need: Need) -> PathBuf {
+        match need {
+            Need::MulticastExpert => self.environment().join("bin/python"),
+            _ => PathBuf::from("python3"),
+        }
+    }
+
+    /// Where quick looks are written.
+    #[must_use]
+    pub fn made(&self) -> &Path {
+        &self.made
+    }
+
+    fn environment(&self) -> PathBuf {
+        self.made.join("python")
+    }
+}
+
+/// A copy of this program: what is measured stays the same when somebody builds meanwhile.
+fn keep_this(made: &Path) -> Result<PathBuf> {
+    let (this, kept) = (std::env::current_exe().context("finding this program")?, made.join("contestants"));
+    let fresh = made.join(format!("contestants.{}", std::process::id()));
+    std::fs::copy(&this, &fresh).with_context(|| format!("copying {}", this.display()))?;
+    std::fs::rename(&fresh, &kept).with_context(|| format!("writing {}", kept.display()))?;
+    Ok(kept)
+}
+
+fn target_directory(source: &Path) -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => directory.into(),
+        None => source.join("../target"),
+    }
+}
+
+/// Whether a program of this name can be started.
+fn has_program(name: &str) -> bool {
+    let mut command = Command::new(name);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok()
+}
+
+/// Runs a command to its end; its standard output.
+fn output_of(command: &mut Command) -> Result<String> {
+    let words = format!("{command:?}").replace('"', "");
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{words}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
+        bail!("`{words}` failed ({}): {last}", output.status);
+    }
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Ok(text)
+}
