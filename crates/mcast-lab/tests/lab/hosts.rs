@@ -221,7 +221,8 @@ fn four_hosts_stand_in_a_fraction_of_a_second() {
     let mut times = std::array::from_fn::<_, 5, _>(|_| four_hosts());
     times.sort_unstable();
     println!("four hosts on a managed switch stood in {times:?}");
-    assert!(times[0] < std::time::Duration::from_millis(250), "{times:?}");
+    // Some 6 ms alone; but the kernel has one lock for all networks, and other tests make theirs now.
+    assert!(times[0] < std::time::Duration::from_secs(1), "{times:?}");
 }
 
 fn four_hosts() -> std::time::Duration {
