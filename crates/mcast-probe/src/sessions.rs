@@ -38,6 +38,7 @@ pub struct Sessions {
     last: usize,
     streams: usize,
     over: VecDeque<Origin>,
+    begun: Vec<Origin>,
     turned_away: u64,
 }
 
@@ -45,7 +46,15 @@ impl Sessions {
     /// None yet, for a receiver with this clock (see [`Settings::clock`]; 0 where it isn't known).
     #[must_use]
     pub const fn new(clock: u64) -> Self {
-        Self { clock, live: Vec::new(), last: 0, streams: 0, over: VecDeque::new(), turned_away: 0 }
+        Self {
+            clock,
+            live: Vec::new(),
+            last: 0,
+            streams: 0,
+            over: VecDeque::new(),
+            begun: Vec::new(),
+            turned_away: 0,
+        }
     }
 
     /// A datagram of so many bytes came at this time, `now` by the receiver's own clock.
@@ -109,6 +118,7 @@ impl Sessions {
             return None;
         }
         self.live.push((origin, Session::new(self.clock)));
+        self.begun.push(origin);
         Some(self.live.len() - 1)
     }
 
@@ -117,6 +127,11 @@ impl Sessions {
             Some((last, _)) if *last == origin => Some(self.last),
             _ => self.live.iter().position(|(other, _)| *other == origin),
         }
+    }
+
+    /// The sessions that have begun since this was last asked.
+    pub fn take_begun(&mut self) -> Vec<Origin> {
+        std::mem::take(&mut self.begun)
     }
 
     /// Takes out the sessions that are over: every stream closed and nothing heard for half a
@@ -136,6 +151,7 @@ impl Sessions {
     }
 
     fn forget(&mut self, over: Vec<(Origin, Session)>) -> Vec<(Origin, Session)> {
+        self.begun.retain(|origin| over.iter().all(|(other, _)| other != origin));
         for (origin, session) in &over {
             self.streams -= session.streams();
             // One that only fell silent may go on, and is then one whose beginning wasn't heard.
@@ -207,6 +223,8 @@ mod tests {
     fn a_closed_session_is_over_soon_and_does_not_begin_again() {
         let mut sessions = Sessions::new(0);
         hear(&mut sessions, 1, 0, 0, Duration::ZERO);
+        assert_eq!(sessions.take_begun(), [origin(1)]);
+        assert!(sessions.take_begun().is_empty());
         close(&mut sessions, 1, 2, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_millis(499), IDLE).is_empty());
         let over = sessions.take_ended(Duration::from_millis(500), IDLE);

@@ -6,7 +6,9 @@ mod explain;
 mod groups;
 mod interfaces;
 mod lab;
+mod perf;
 mod pick;
+mod ping;
 mod recv;
 mod send;
 
@@ -26,6 +28,8 @@ pub(crate) enum Command {
     Send(send::Arguments),
     Recv(recv::Arguments),
     Ask(ask::Arguments),
+    Ping(ping::Arguments),
+    Perf(perf::Arguments),
     Lab(lab::Arguments),
 }
 
@@ -34,6 +38,7 @@ pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo"]),
     ("Look", &["interfaces", "groups", "explain", "pick"]),
     ("Send and receive", &["send", "recv", "ask"]),
+    ("Measure", &["ping", "perf"]),
     ("Try", &["lab"]),
 ];
 
@@ -48,6 +53,8 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Send(arguments) => send::run(arguments, console),
         Command::Recv(arguments) => recv::run(arguments, console),
         Command::Ask(arguments) => ask::run(arguments, console),
+        Command::Ping(arguments) => ping::run(arguments, console),
+        Command::Perf(arguments) => perf::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
     }
 }

@@ -3,7 +3,7 @@
 mod deliver;
 mod pace;
 mod payloads;
-mod targets;
+pub(super) mod targets;
 mod words;
 
 use std::path::PathBuf;

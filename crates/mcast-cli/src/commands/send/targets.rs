@@ -9,13 +9,17 @@ use crate::exit::Failure;
 
 /// A group, and the interface to leave by: `None` takes the route.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(in crate::commands) struct Target {
     address: GroupAddr,
     by: Option<(InterfaceIndex, String)>,
 }
 
 impl Target {
-    pub(super) fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
+    pub(in crate::commands) fn address(&self) -> GroupAddr {
+        self.address
+    }
+
+    pub(in crate::commands) fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
         let outgoing = Outgoing::new(payload).to(self.address);
         match self.by {
             Some((index, _)) => outgoing.by(index),
@@ -25,7 +29,7 @@ impl Target {
 }
 
 /// A target for each destination and each of its interfaces.
-pub(super) fn resolve(
+pub(in crate::commands) fn resolve(
     destinations: &[Destination],
     interfaces: &[InterfaceSelector],
 ) -> anyhow::Result<Vec<Target>> {
@@ -74,7 +78,7 @@ fn all_for(family: Family) -> anyhow::Result<Vec<Interface>> {
 }
 
 /// Says once where it goes.
-pub(super) fn tell(targets: &[Target], hop_limit: u8, is_default: bool, console: &Console) {
+pub(in crate::commands) fn tell(targets: &[Target], hop_limit: u8, is_default: bool, console: &Console) {
     const TOLD: usize = 8;
 
     if console.is_quiet() {

@@ -1,0 +1,58 @@
+//! Clocks, and numbers that nobody else has.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mcast_probe::wire::UnixNanos;
+
+/// The time by this machine's clock.
+pub(in crate::commands) fn unix_now() -> UnixNanos {
+    unix_of(SystemTime::now())
+}
+
+/// A time by this machine's clock. What is before 1970 is 1970.
+pub(in crate::commands) fn unix_of(time: SystemTime) -> UnixNanos {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A number that is as good as nobody else's.
+pub(in crate::commands) fn random_number() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A number for the clock of this machine: programs that find the same one have the same clock,
+/// whichever container they run in. 0 where the system doesn't tell.
+pub(super) fn machine_clock() -> u64 {
+    match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => fnv1a(id.trim().as_bytes()),
+        Err(_) => 0,
+    }
+}
+
+/// The hash FNV-1a, which is the same in every build.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random_number(), random_number());
+    }
+
+    #[test]
+    fn a_machine_has_one_clock() {
+        assert_eq!(machine_clock(), machine_clock());
+    }
+}

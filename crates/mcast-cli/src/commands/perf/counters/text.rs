@@ -1,0 +1,100 @@
+//! The text of Linux's tables.
+
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has such tables"))]
+
+use mcast_probe::{Drops, Place};
+
+/// The counts in these tables. What a table does not have is not known.
+pub(super) fn drops(snmp: &str, snmp6: &str, softnet: &str, dev: &str) -> Drops {
+    let full = sum(udp(snmp, "RcvbufErrors"), line(snmp6, "Udp6RcvbufErrors"));
+    let errors = sum(udp(snmp, "InErrors"), line(snmp6, "Udp6InErrors"));
+    // The errors include those for want of buffer.
+    let broken = errors.map(|errors| errors.saturating_sub(full.unwrap_or(0)));
+    Drops::default()
+        .with(Place::ReceiveBuffers, full)
+        .with(Place::Broken, broken)
+        .with(Place::Backlog, backlog(softnet))
+        .with(Place::InterfaceIn, interfaces(dev, &[2, 3]))
+        .with(Place::InterfaceOut, interfaces(dev, &[10, 11]))
+}
+
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    Some(one?.saturating_add(other.unwrap_or(0)))
+}
+
+/// A counter of the lines `Udp: NAME NAME…` and `Udp: NUMBER NUMBER…`.
+fn udp(snmp: &str, name: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    let place = names.split_whitespace().position(|other| other == name)?;
+    numbers.split_whitespace().nth(place)?.parse().ok()
+}
+
+/// A counter of a line `NAME NUMBER`.
+fn line(table: &str, name: &str) -> Option<u64> {
+    let mut lines = table.lines().map(str::split_whitespace);
+    lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
+}
+
+/// A line a processor, in hexadecimal; the second number is what was dropped.
+fn backlog(softnet: &str) -> Option<u64> {
+    let dropped = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1)?, 16).ok();
+    let counts: Vec<u64> = softnet.lines().filter_map(dropped).collect();
+    (!counts.is_empty()).then(|| counts.iter().sum())
+}
+
+/// These columns behind the name, summed up over all interfaces.
+fn interfaces(dev: &str, columns: &[usize]) -> Option<u64> {
+    let lines: Vec<Vec<u64>> = dev
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(_, numbers)| numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+        .collect();
+    let of_line = |line: &Vec<u64>| columns.iter().filter_map(|column| line.get(*column)).sum::<u64>();
+    (!lines.is_empty()).then(|| lines.iter().map(of_line).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SNMP: &str = "\
+Ip: Forwarding DefaultTTL\nIp: 1 64
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors
+Udp: 100 2 30 4 25 0 5
+UdpLite: InDatagrams\nUdpLite: 0\n";
+    const SNMP6: &str = "Ip6InReceives 7\nUdp6InErrors 3\nUdp6RcvbufErrors\t2\n";
+    const SOFTNET: &str = "00000010 0000000a 00000000\n00000011 00000001 00000000\n";
+    const DEV: &str = "\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0
+  eth0:    9000      90    0    7    1     0          0         0     8000      80    0    3    0     0       0          0
+";
+
+    #[test]
+    fn each_place_is_read_from_its_table() {
+        let drops = drops(SNMP, SNMP6, SOFTNET, DEV);
+        assert_eq!(drops.at(Place::ReceiveBuffers), Some(27));
+        assert_eq!(drops.at(Place::Broken), Some(6));
+        assert_eq!(drops.at(Place::Backlog), Some(11));
+        assert_eq!(drops.at(Place::InterfaceIn), Some(8));
+        assert_eq!(drops.at(Place::InterfaceOut), Some(3));
+        assert_eq!(drops.at(Place::Socket), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_known() {
+        assert_eq!(drops("", "", "", ""), Drops::default());
+        assert_eq!(drops("Udp: InErrors\n", "x", "zz\n", "a\nb"), Drops::default());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_system_has_the_tables() {
+        let drops = super::super::host_drops();
+        for place in [Place::ReceiveBuffers, Place::Broken, Place::InterfaceIn, Place::InterfaceOut] {
+            assert!(drops.at(place).is_some(), "{place:?}");
+        }
+    }
+}

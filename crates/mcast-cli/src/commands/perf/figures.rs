@@ -1,0 +1,298 @@
+//! What a receiver counted, as numbers for programs and as lines for people: the same on both
+//! sides.
+
+use std::time::Duration;
+
+use mcast_probe::wire::{Report, Settings};
+use mcast_probe::{Bar, Clocks, Histogram, Percentiles};
+use serde::Serialize;
+
+use crate::output::{Palette, bits_per_second, count, datagrams_per_second, seconds};
+
+/// A receiver's numbers as JSON: part of `schemas/perf-recv.json` and `schemas/perf-send.json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Figures {
+    sent: u64,
+    received: u64,
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    seconds: f64,
+    datagrams_per_second: Option<f64>,
+    bits_per_second: Option<f64>,
+    latency_us: Option<Micros>,
+    gso: Option<bool>,
+    gro: bool,
+    bytes: u64,
+    unheard: u64,
+    closed: bool,
+    jitter_us: f64,
+    clocks: &'static str,
+    datagrams_per_call: Option<f64>,
+    drops: Vec<DropFigure>,
+}
+
+/// Percentiles in microseconds.
+#[derive(Debug, Serialize)]
+pub(super) struct Micros {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct DropFigure {
+    counter: &'static str,
+    count: u64,
+}
+
+impl Figures {
+    /// Of a report, and of what the sender said of itself.
+    pub(super) fn new(report: &Report, settings: Option<&Settings>) -> Self {
+        let drops =
+            report.drops.places().map(|(place, count)| DropFigure { counter: place.counter(), count });
+        Self {
+            sent: report.sent,
+            received: report.received,
+            lost: report.lost,
+            duplicated: report.duplicated,
+            reordered: report.reordered,
+            seconds: report.elapsed.as_secs_f64(),
+            datagrams_per_second: per_second(report.received, report.elapsed),
+            bits_per_second: per_second(report.bytes.saturating_mul(8), report.elapsed),
+            latency_us: report.delays.map(Micros::from),
+            gso: settings.map(|settings| settings.segmentation),
+            gro: report.merged,
+            bytes: report.bytes,
+            unheard: report.unheard,
+            closed: report.closed,
+            jitter_us: micros(report.jitter),
+            clocks: clocks_word(report.clocks),
+            datagrams_per_call: a_call(report.received + report.duplicated, report.calls),
+            drops: drops.collect(),
+        }
+    }
+}
+
+impl From<Percentiles> for Micros {
+    fn from(times: Percentiles) -> Self {
+        let Percentiles { p50, p90, p99, p999, max } = times;
+        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(micros);
+        Self { p50, p90, p99, p999, max }
+    }
+}
+
+pub(super) fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e3
+}
+
+/// `None` where no time went by.
+pub(super) fn per_second(number: u64, time: Duration) -> Option<f64> {
+    (!time.is_zero()).then(|| number as f64 / time.as_secs_f64())
+}
+
+/// How many datagrams a call; `None` without calls.
+pub(super) fn a_call(datagrams: u64, calls: u64) -> Option<f64> {
+    (calls > 0).then(|| datagrams as f64 / calls as f64)
+}
+
+fn clocks_word(clocks: Clocks) -> &'static str {
+    match clocks {
+        Clocks::Same => "same",
+        Clocks::Unknown => "unknown",
+        Clocks::Apart => "apart",
+    }
+}
+
+/// `12 (0.600%)`.
+pub(super) fn share(part: u64, whole: u64) -> String {
+    if part == 0 || whole == 0 {
+        return count(part);
+    }
+    format!("{} ({:.3}%)", count(part), part as f64 * 100.0 / whole as f64)
+}
+
+/// `199,900 datagrams/s, 2.24 Gbit/s`; nothing where no time went by.
+pub(super) fn rates(datagrams: u64, bytes: u64, time: Duration) -> String {
+    let rates = [datagrams_per_second(datagrams, time), bits_per_second(bytes, time)];
+    rates.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// `3.2 µs`, `45 µs`, `1.23 ms`: finer than [`seconds`] where times are short.
+pub(super) fn short_time(time: Duration) -> String {
+    if time < Duration::from_micros(100) { format!("{:.1} µs", micros(time)) } else { seconds(time) }
+}
+
+/// What came, line by line, for people.
+pub(super) fn lines(report: &Report, settings: Option<&Settings>, palette: &Palette) -> Vec<String> {
+    let Palette { good, bad, dim, .. } = *palette;
+    let style = if report.lost == 0 { good } else { bad };
+    let mut lines = vec![
+        format!("received    {}", received(report)),
+        format!(
+            "lost        {style}{}{style:#}; duplicated {}, reordered {}",
+            share(report.lost, report.sent),
+            count(report.duplicated),
+            count(report.reordered)
+        ),
+        format!("delay       {}; jitter {}", delays(report), short_time(report.jitter)),
+        format!("at work     {}", at_work(report, settings)),
+    ];
+    let places: Vec<_> = report.drops.places().collect();
+    for (place, number) in &places {
+        lines.push(format!(
+            "dropped     {bad}{} {}{bad:#}: {}",
+            place.counter(),
+            count(*number),
+            place.remedy()
+        ));
+    }
+    if report.lost > 0 && places.is_empty() {
+        lines.push(
+            "dropped     nothing that this receiver counts: it was lost on the way, or by the sender".into(),
+        );
+    }
+    if report.unheard > 0 {
+        lines.push(format!(
+            "{dim}before it   {} sent before the first was heard; they count as neither sent nor lost{dim:#}",
+            count(report.unheard)
+        ));
+    }
+    if !report.closed {
+        lines.push("the end was not heard: what was lost after the last datagram is not known".into());
+    }
+    lines
+}
+
+fn received(report: &Report) -> String {
+    let text = format!("{} of {}", count(report.received), count(report.sent));
+    match rates(report.received, report.bytes, report.elapsed) {
+        rates if rates.is_empty() => text,
+        rates => format!("{text} in {} ({rates})", seconds(report.elapsed)),
+    }
+}
+
+fn delays(report: &Report) -> String {
+    let Some(delays) = report.delays else {
+        return match report.clocks {
+            Clocks::Apart => "unknown: the clocks of sender and receiver are apart".into(),
+            _ => "unknown".into(),
+        };
+    };
+    let note = if report.clocks == Clocks::Same { "" } else { " (as far as the two clocks agree)" };
+    format!("{}{note}", percentiles(delays))
+}
+
+/// `p50 3.1 µs, p90 …, max …`.
+pub(super) fn percentiles(times: Percentiles) -> String {
+    let Percentiles { p50, p90, p99, p999, max } = times;
+    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(short_time);
+    format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
+}
+
+fn at_work(report: &Report, settings: Option<&Settings>) -> String {
+    let a_call = a_call(report.received + report.duplicated, report.calls);
+    let calls = a_call.map(|number| format!("{number:.1} datagrams a call, "));
+    let gso = match settings.map(|settings| settings.segmentation) {
+        None => "GSO at the sender not known",
+        Some(true) => "GSO at the sender",
+        Some(false) => "no GSO at the sender",
+    };
+    let gro = if report.merged { "GRO here" } else { "no GRO here" };
+    format!("{}{gso}, {gro}", calls.unwrap_or_default())
+}
+
+/// A histogram as bars.
+pub(super) fn bars(times: &Histogram, palette: &Palette) -> Vec<String> {
+    const BARS: usize = 20;
+    const WIDTH: f64 = 40.0;
+
+    let bars = times.bars(BARS);
+    let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
+    let bar_line = |bar: &Bar| {
+        // What is there at all shows.
+        let length = (bar.count as f64 * WIDTH / highest as f64).ceil() as usize;
+        let style = palette.group;
+        format!(
+            "{:>9} to {:>9} {:>12} {style}{}{style:#}",
+            short_time(bar.from),
+            short_time(bar.to),
+            count(bar.count),
+            "▆".repeat(length)
+        )
+    };
+    bars.iter().map(bar_line).collect()
+}
+
+/// A histogram as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct BarFigure {
+    from_us: f64,
+    to_us: f64,
+    count: u64,
+}
+
+pub(super) fn bar_figures(times: &Histogram) -> Vec<BarFigure> {
+    const BARS: usize = 50;
+
+    let figure = |bar: Bar| BarFigure { from_us: micros(bar.from), to_us: micros(bar.to), count: bar.count };
+    times.bars(BARS).into_iter().map(figure).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_probe::{Drops, Place};
+
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            sent: 1_000,
+            received: 990,
+            lost: 10,
+            bytes: 990_000,
+            elapsed: Duration::from_secs(2),
+            calls: 99,
+            closed: true,
+            drops: Drops::default().with(Place::Socket, Some(10)),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_report() {
+        let figures = Figures::new(&report(), Some(&Settings { segmentation: true, ..Settings::default() }));
+        let json = serde_json::to_value(figures).unwrap();
+        assert_eq!(json["lost"], 10);
+        assert_eq!(json["datagrams_per_second"], 495.0);
+        assert_eq!(json["bits_per_second"], 3_960_000.0);
+        assert_eq!(json["datagrams_per_call"], 10.0);
+        assert_eq!((json["gso"].as_bool(), json["gro"].as_bool()), (Some(true), Some(false)));
+        assert_eq!(json["latency_us"], serde_json::Value::Null);
+        assert_eq!(json["drops"][0]["counter"], "SO_MEMINFO drops");
+    }
+
+    #[test]
+    fn people_are_told_where_it_was_lost() {
+        let plain = Palette::new(false);
+        let text = lines(&report(), None, &plain).join("\n");
+        assert!(text.contains("lost        10 (1.000%)"), "{text}");
+        assert!(text.contains("dropped     SO_MEMINFO drops 10"), "{text}");
+        let elsewhere = Report { drops: Drops::default(), ..report() };
+        let text = lines(&elsewhere, None, &plain).join("\n");
+        assert!(text.contains("lost on the way"), "{text}");
+    }
+
+    #[test]
+    fn the_longest_bar_is_that_of_most() {
+        let mut times = Histogram::new();
+        (0..100).for_each(|_| times.record(1_000));
+        times.record(50_000);
+        let lines = bars(&times, &Palette::new(false));
+        let lengths: Vec<usize> =
+            lines.iter().map(|line| line.chars().filter(|character| *character == '▆').count()).collect();
+        assert_eq!((lengths[0], lengths.last()), (40, Some(&1)));
+    }
+}

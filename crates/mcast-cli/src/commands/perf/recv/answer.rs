@@ -1,0 +1,83 @@
+//! What goes back to senders: reports and pongs, never more or longer than what they answer.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mcast::{Arrival, Receiver};
+use mcast_probe::wire::{Header, Kind, PING_LENGTH, Report, SessionId};
+use mcast_probe::{Limiter, Quota};
+
+/// A sender repeats its closing some ten times; several may do so at once.
+const EACH: Quota = Quota { per_second: 20.0, burst: 10.0 };
+const ALL: Quota = Quota { per_second: 200.0, burst: 50.0 };
+
+/// Answers senders. Reports and tokens are limited in rate. A pong goes only to whoever knows its
+/// token, and so has proved to be where its address says: it cannot be made to hit anybody else.
+#[derive(Debug)]
+pub(super) struct Answerer<'a> {
+    receiver: &'a Receiver,
+    limiter: Limiter,
+    tokens: RandomState,
+    pong: Vec<u8>,
+    unsent: u64,
+}
+
+impl<'a> Answerer<'a> {
+    pub(super) fn new(receiver: &'a Receiver) -> Self {
+        Self {
+            receiver,
+            limiter: Limiter::new(EACH, ALL),
+            tokens: RandomState::new(),
+            pong: Vec::new(),
+            unsent: 0,
+        }
+    }
+
+    /// Whether a report to this source may go now.
+    pub(super) fn may_report(&mut self, source: IpAddr, now: Duration) -> bool {
+        self.limiter.allows(source, now)
+    }
+
+    pub(super) fn report(&mut self, to: &Arrival, header: Header, report: &Report) {
+        self.send(to, &report.encode(header));
+    }
+
+    /// Answers a call with the token that pings are to carry.
+    pub(super) fn token(&mut self, to: &Arrival, header: Header, now: Duration) {
+        if self.limiter.allows(to.source.ip(), now) {
+            let mut message = header.as_kind(Kind::Token).encode().to_vec();
+            message.extend(self.token_for(to, header.session).to_be_bytes());
+            self.send(to, &message);
+        }
+    }
+
+    /// Answers a ping, which goes back as it came, if it carries the right token; says whether
+    /// it does.
+    pub(super) fn pong(&mut self, to: &Arrival, header: Header, token: u64, ping: &[u8]) -> bool {
+        if ping.len() < PING_LENGTH || token != self.token_for(to, header.session) {
+            return false;
+        }
+        let mut pong = std::mem::take(&mut self.pong);
+        pong.clear();
+        pong.extend_from_slice(ping);
+        header.as_kind(Kind::Pong).write(&mut pong);
+        self.send(to, &pong);
+        self.pong = pong;
+        true
+    }
+
+    fn token_for(&self, to: &Arrival, session: SessionId) -> u64 {
+        self.tokens.hash_one((to.source, session))
+    }
+
+    fn send(&mut self, to: &Arrival, message: &[u8]) {
+        // Who cannot be reached asks again, or does without.
+        self.unsent += u64::from(self.receiver.reply(to, message).is_err());
+    }
+
+    /// Answers that were asked for too often, and those that the system would not send.
+    pub(super) fn withheld(&self) -> (u64, u64) {
+        (self.limiter.refused(), self.unsent)
+    }
+}

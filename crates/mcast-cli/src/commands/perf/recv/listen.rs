@@ -1,0 +1,341 @@
+//! The loop: takes what comes, answers, and looks around now and then.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use mcast::{Batch, Datagram, ErrorKind, Receiver};
+use mcast_probe::wire::{Header, Kind, Message, Report, UnixNanos};
+use mcast_probe::{Clocks, Drops, Origin, Session, Sessions, Totals};
+
+use super::answer::Answerer;
+use super::tell::Teller;
+use super::{Arguments, Limits};
+use crate::commands::perf::clock::{machine_clock, random_number, unix_now, unix_of};
+use crate::commands::perf::counters::drops_with;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+
+/// Buffers of a batch, each as large as what the system merges.
+const BUFFERS: usize = 32;
+const BUFFER: usize = 65_536;
+/// How often to see who has ended.
+const LOOK: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+/// A sweep whose next step does not begin for so long has ended, too.
+const BETWEEN_STEPS: Duration = Duration::from_secs(10);
+
+/// Everything that a run of `mcast perf recv` holds.
+pub(super) struct Listener<'a> {
+    arguments: &'a Arguments,
+    receiver: &'a Receiver,
+    interrupt: Interrupt,
+    teller: Teller<'a>,
+    answerer: Answerer<'a>,
+    sessions: Sessions,
+    watches: HashMap<Origin, Watch>,
+    id: u64,
+    start: Instant,
+    next_look: Duration,
+    next_line: Duration,
+    /// What the system had counted when nothing was going on.
+    idle: Snapshot,
+    tally: Tally,
+}
+
+/// What the runs that have ended came to.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: u64,
+    /// The last session that ended was a step of a sweep that goes on.
+    between_steps: Option<Duration>,
+    datagrams: u64,
+    worst_loss: f64,
+    foreign: u64,
+}
+
+/// What the system had counted at some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Snapshot {
+    drops: Drops,
+    calls: u64,
+    merged: u64,
+}
+
+/// What belongs to a session beside what it heard.
+#[derive(Debug)]
+struct Watch {
+    begin: Snapshot,
+    reports: u32,
+    told: Totals,
+}
+
+impl<'a> Listener<'a> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        receiver: &'a Receiver,
+        interrupt: Interrupt,
+        console: &'a Console,
+    ) -> Self {
+        Self {
+            arguments,
+            receiver,
+            interrupt,
+            teller: Teller::new(console, arguments.json),
+            answerer: Answerer::new(receiver),
+            sessions: Sessions::new(machine_clock()),
+            watches: HashMap::new(),
+            id: random_number(),
+            start: Instant::now(),
+            next_look: LOOK,
+            next_line: SECOND,
+            idle: Snapshot::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        self.idle = self.snapshot();
+        match self.arguments.reply {
+            true => self.receive_singly()?,
+            false => self.receive_batches()?,
+        }
+        let rest = self.sessions.take_all();
+        self.end(rest, self.start.elapsed())?;
+        self.teller.strays(self.tally.foreign, self.sessions.turned_away(), self.answerer.withheld());
+        Ok(self.interrupt.outcome().unwrap_or_else(|| self.judge()))
+    }
+
+    /// As fast as it goes.
+    fn receive_batches(&mut self) -> anyhow::Result<()> {
+        let mut batch = Batch::new(BUFFERS, BUFFER);
+        loop {
+            match self.receiver.recv_batch_timeout(&mut batch, self.patience()) {
+                Err(error) if error.kind() != ErrorKind::Woken => return Err(error.into()),
+                _ => {}
+            }
+            let now = self.start.elapsed();
+            batch.iter().for_each(|datagram| self.handle(&datagram, now));
+            batch.clear();
+            if self.is_over_after_a_look(now)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As soon as it goes.
+    fn receive_singly(&mut self) -> anyhow::Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let received = match self.receiver.recv_timeout(&mut buffer, self.patience()) {
+                Err(error) if error.kind() == ErrorKind::Woken => None,
+                received => received?,
+            };
+            let now = self.start.elapsed();
+            if let Some(datagram) = received {
+                self.handle(&datagram, now);
+            }
+            if self.is_over_after_a_look(now)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long to wait until the next look around.
+    fn patience(&self) -> Duration {
+        self.next_look.saturating_sub(self.start.elapsed())
+    }
+
+    fn handle(&mut self, datagram: &Datagram<'_>, now: Duration) {
+        let payload = datagram.payload();
+        match Header::decode(payload) {
+            Some(header) if header.kind == Kind::Data => self.count(datagram, &header, now),
+            Some(_) => self.handle_message(datagram, now),
+            None => self.tally.foreign += 1,
+        }
+    }
+
+    fn count(&mut self, datagram: &Datagram<'_>, header: &Header, now: Duration) {
+        let arrival = arrival_time(datagram);
+        self.sessions.data(origin(datagram, header), header, datagram.length, arrival, now);
+    }
+
+    fn handle_message(&mut self, datagram: &Datagram<'_>, now: Duration) {
+        let Ok((header, message)) = Message::decode(datagram.payload()) else {
+            self.tally.foreign += 1;
+            return;
+        };
+        let arrival = datagram.arrival();
+        match message {
+            Message::Opening(settings) => {
+                self.sessions.open(origin(datagram, &header), &header, &settings, now);
+            }
+            Message::Closing(settings) => {
+                let origin = origin(datagram, &header);
+                let is_known = self.sessions.close(origin, &header, &settings, now).is_some();
+                if is_known && self.answerer.may_report(origin.source, now) {
+                    self.report(datagram, header, origin);
+                }
+            }
+            Message::Call if self.arguments.reply => self.answerer.token(arrival, header, now),
+            Message::Ping(token) => {
+                // First the answer: whoever waits for it measures.
+                if self.arguments.reply {
+                    self.answerer.pong(arrival, header, token, datagram.payload());
+                }
+                self.count(datagram, &header, now);
+            }
+            // A call that is not for this receiver, and what only senders are told.
+            Message::Call | Message::Data | Message::Token(_) | Message::Pong | Message::Report(_) => {}
+            Message::Probe(_) | Message::Answer(_) => self.tally.foreign += 1,
+        }
+    }
+
+    fn report(&mut self, datagram: &Datagram<'_>, header: Header, origin: Origin) {
+        self.watch_begun();
+        let now = self.snapshot();
+        let id = self.id;
+        let session = self.sessions.iter().find(|(other, _)| *other == origin);
+        if let (Some((_, session)), Some(watch)) = (session, self.watches.get_mut(&origin)) {
+            watch.reports = watch.reports.saturating_add(1);
+            let report = Report { receiver: id, ..report_of(session, watch, &now) };
+            self.answerer.report(datagram.arrival(), header, &report);
+        }
+    }
+
+    /// Remembers of sessions that are new what the system had counted before them.
+    fn watch_begun(&mut self) {
+        for origin in self.sessions.take_begun() {
+            self.tally.between_steps = None;
+            self.watches.insert(origin, Watch { begin: self.idle, reports: 0, told: Totals::default() });
+        }
+    }
+
+    /// Now and then: tells what came, ends what has ended; says whether that was all.
+    fn is_over_after_a_look(&mut self, now: Duration) -> anyhow::Result<bool> {
+        if self.interrupt.has_come() {
+            return Ok(true);
+        }
+        if now < self.next_look {
+            return Ok(false);
+        }
+        self.next_look = now + LOOK;
+        self.watch_begun();
+        if now >= self.next_line {
+            self.next_line += SECOND * (1 + (now - self.next_line).as_secs() as u32);
+            self.tell_progress(now)?;
+        }
+        let ended = self.sessions.take_ended(now, self.arguments.limits.idle);
+        self.end(ended, now)?;
+        self.end_abandoned_sweep(now);
+        let Limits { timeout, count, keep, .. } = self.arguments.limits;
+        let is_enough = !keep && self.tally.runs >= count && self.sessions.is_empty();
+        Ok(is_enough || timeout.is_some_and(|timeout| now >= timeout))
+    }
+
+    fn tell_progress(&mut self, now: Duration) -> anyhow::Result<()> {
+        if self.sessions.is_empty() {
+            self.idle = self.snapshot();
+        }
+        for (origin, session) in self.sessions.iter() {
+            if let Some(watch) = self.watches.get_mut(origin) {
+                let totals = session.totals();
+                self.teller.line(now, origin, session, &totals, &watch.told)?;
+                watch.told = totals;
+            }
+        }
+        Ok(self.teller.flush()?)
+    }
+
+    fn end(&mut self, ended: Vec<(Origin, Session)>, now: Duration) -> anyhow::Result<()> {
+        self.watch_begun();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.snapshot();
+        for (origin, session) in ended {
+            let Some(watch) = self.watches.remove(&origin) else { continue };
+            let report = Report { receiver: self.id, ..report_of(&session, &watch, &snapshot) };
+            self.teller.summary(&origin, &session, &report)?;
+            self.tally.add(&session, &report, now);
+        }
+        self.idle = snapshot;
+        Ok(self.teller.flush()?)
+    }
+
+    fn end_abandoned_sweep(&mut self, now: Duration) {
+        let patience = BETWEEN_STEPS.max(self.arguments.limits.idle);
+        if self.tally.between_steps.is_some_and(|since| now >= since + patience) {
+            self.tally.between_steps = None;
+            self.tally.runs += 1;
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let statistics = self.receiver.statistics();
+        Snapshot { drops: drops_with(statistics.dropped), calls: statistics.calls, merged: statistics.merged }
+    }
+
+    fn judge(&self) -> Outcome {
+        let limits = &self.arguments.limits;
+        let wanted = limits.expect.unwrap_or(0);
+        let is_enough = self.tally.datagrams >= wanted;
+        if !is_enough {
+            self.teller.note(&format!("{} came where {wanted} were expected", self.tally.datagrams));
+        }
+        let is_bearable = limits.max_loss.is_none_or(|most| self.tally.worst_loss <= most);
+        if let (Some(most), false) = (limits.max_loss, is_bearable) {
+            self.teller
+                .note(&format!("{:.3}% was lost where at most {most}% was allowed", self.tally.worst_loss));
+        }
+        let has_ended = self.tally.runs > 0;
+        if !has_ended {
+            self.teller.note("no run has come to its end");
+        }
+        Outcome::of(is_enough && is_bearable && has_ended)
+    }
+}
+
+impl Tally {
+    fn add(&mut self, session: &Session, report: &Report, now: Duration) {
+        let goes_on = session.settings().is_some_and(|settings| settings.more_follows);
+        self.between_steps = goes_on.then_some(now);
+        self.runs += u64::from(!goes_on);
+        self.datagrams += report.received;
+        if report.sent > 0 {
+            self.worst_loss = self.worst_loss.max(report.lost as f64 * 100.0 / report.sent as f64);
+        }
+    }
+}
+
+fn report_of(session: &Session, watch: &Watch, now: &Snapshot) -> Report {
+    let totals = session.totals();
+    Report {
+        receiver: 0,
+        number: watch.reports,
+        sent: totals.sent,
+        received: totals.received,
+        lost: totals.lost,
+        duplicated: totals.duplicated,
+        reordered: totals.reordered,
+        unheard: totals.unheard,
+        bytes: totals.bytes,
+        elapsed: session.elapsed(),
+        jitter: session.jitter(),
+        delays: session.delays().and_then(mcast_probe::Histogram::percentiles),
+        clocks: if session.delays().is_some() { session.clocks() } else { Clocks::Apart },
+        calls: now.calls.saturating_sub(watch.begin.calls),
+        closed: session.is_closed(),
+        merged: now.merged > watch.begin.merged,
+        drops: now.drops.since(&watch.begin.drops),
+    }
+}
+
+fn origin(datagram: &Datagram<'_>, header: &Header) -> Origin {
+    Origin { source: datagram.source(), interface: datagram.interface().number(), session: header.session }
+}
+
+/// When it came, by the kernel's word where there is one.
+fn arrival_time(datagram: &Datagram<'_>) -> UnixNanos {
+    datagram.time.map_or_else(unix_now, unix_of)
+}

@@ -1,0 +1,141 @@
+//! `mcast perf recv`: counts what `mcast perf send` sends, and tells it.
+
+mod answer;
+mod listen;
+mod tell;
+
+use std::time::Duration;
+
+use mcast::{InterfaceSelector, Receiver};
+
+use crate::arguments::{Families, chosen_memberships, parse_duration, parse_percent, parse_size};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use listen::Listener;
+
+/// Count what `mcast perf send` sends, and report it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range, or a name
+    #[arg(required = true, value_name = "MEMBERSHIP")]
+    memberships: Vec<String>,
+
+    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Admit only this source, or with a `!` before it every other; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
+    #[arg(long)]
+    any_source: bool,
+
+    /// Ask for this much receive buffer a socket [default: 4M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    buffer: Option<usize>,
+
+    /// Take datagrams as they come, not merged by the system
+    #[arg(long)]
+    no_gro: bool,
+
+    /// Answer the pings of `mcast perf send --latency`
+    #[arg(long)]
+    reply: bool,
+
+    /// Wait for them awake: shorter delays, for a processor's time
+    #[arg(long)]
+    spin: bool,
+
+    /// Print a JSON object a run, and nothing each second
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// When to end, and what is success.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "When to end")]
+struct Limits {
+    /// End after so many runs
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+
+    /// Don't end: count run after run until Ctrl-C
+    #[arg(long, conflicts_with = "count")]
+    keep: bool,
+
+    /// End after so long in all; status 1 if no run has ended by then
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// A sender that is silent for so long has ended, its last message having been lost
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "3s")]
+    idle: Duration,
+
+    /// Status 1 if fewer datagrams came
+    #[arg(long, value_name = "N")]
+    expect: Option<u64>,
+
+    /// Status 1 if a larger share was lost, such as 0.1%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    max_loss: Option<f64>,
+}
+
+const EXAMPLES: &str = "\
+Each run of a sender is told when it ends: sent, received, lost, duplicated and reordered by the
+sender's own numbers and closing message, rates of what arrived, jitter (RFC 3550), delays where
+the clocks allow, datagrams a system call, and where this host dropped something.
+The sender is told the same, in answer to its closing message, and prints it, too.
+
+Examples:
+  mcast perf recv 239.255.1.2:5000                    one run
+  mcast perf recv 239.255.1.2:5000 --keep             run after run
+  mcast perf recv 239.255.1.2:5000 --json -W 60       for programs
+  mcast perf recv 239.255.1.2:5000 --max-loss 0.1%    status 1 if more is lost
+  mcast perf recv 239.255.1.2:5000 --reply --spin     the other end of a latency measurement";
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let receiver = open(arguments, console)?;
+    let waker = receiver.waker();
+    let interrupt = Interrupt::catch(move || {
+        // Without a waker the wait ends with the next look around.
+        let _ = waker.wake();
+    })?;
+    receiver.memberships().iter().for_each(|status| console.detail(status));
+    console.note(format_args!(
+        "waiting for mcast perf send on {} (receive buffer: {} bytes)",
+        arguments.memberships.join(", "),
+        receiver.receive_buffer()
+    ));
+    Listener::new(arguments, &receiver, interrupt, console).run()
+}
+
+fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
+    /// Longer than any wait between two looks around.
+    const AWAKE: Duration = Duration::from_secs(1);
+
+    let Arguments { memberships, interfaces, sources, families, .. } = arguments;
+    let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+    let mut builder = Receiver::builder()
+        .join_all(chosen.items)
+        .allow_any_source(arguments.any_source)
+        // Pings come one at a time: there is nothing to merge.
+        .merging(!arguments.no_gro && !arguments.reply);
+    if let Some(bytes) = arguments.buffer {
+        builder = builder.receive_buffer(bytes);
+    }
+    if arguments.spin {
+        builder = builder.spin(AWAKE);
+    }
+    Ok(builder.build()?)
+}

@@ -1,0 +1,124 @@
+//! What is said of what came: a line a second and a summary a run, or a JSON object a run.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mcast::InterfaceIndex;
+use mcast_probe::wire::Report;
+use mcast_probe::{Origin, Session, Totals};
+use serde::Serialize;
+
+use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
+use crate::console::{Console, Output};
+use crate::output::{InterfaceNames, count, count_of, write_json};
+
+/// Says it on standard output.
+pub(super) struct Teller<'a> {
+    console: &'a Console,
+    out: Output,
+    names: InterfaceNames,
+    json: bool,
+}
+
+/// A run as JSON: `schemas/perf-recv.json`.
+#[derive(Debug, Serialize)]
+struct Summary {
+    source: IpAddr,
+    interface: String,
+    session: String,
+    size: Option<u32>,
+    streams: usize,
+    #[serde(flatten)]
+    figures: Figures,
+    too_late: u64,
+}
+
+impl<'a> Teller<'a> {
+    pub(super) fn new(console: &'a Console, json: bool) -> Self {
+        Self { console, out: console.output(), names: InterfaceNames::new(), json }
+    }
+
+    /// What came since the line before.
+    pub(super) fn line(
+        &mut self,
+        now: Duration,
+        origin: &Origin,
+        session: &Session,
+        totals: &Totals,
+        before: &Totals,
+    ) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let (received, sent) = (since(totals.received, before.received), since(totals.sent, before.sent));
+        let delay = session.delays().and_then(|delays| delays.quantile(0.5));
+        let delay = delay.map(|delay| format!("  delay {}", short_time(delay))).unwrap_or_default();
+        writeln!(
+            self.out,
+            "{:>6.1} s  {}  {}  lost {}  duplicated {}  reordered {}  jitter {}{delay}",
+            now.as_secs_f64(),
+            origin.source,
+            rates(received, since(totals.bytes, before.bytes), Duration::from_secs(1)),
+            share(since(totals.lost, before.lost), sent),
+            count(since(totals.duplicated, before.duplicated)),
+            count(since(totals.reordered, before.reordered)),
+            short_time(session.jitter()),
+        )
+    }
+
+    /// A run has ended.
+    pub(super) fn summary(&mut self, origin: &Origin, session: &Session, report: &Report) -> io::Result<()> {
+        let interface = InterfaceIndex::new(origin.interface).map(|index| self.names.of(index).to_string());
+        let interface = interface.unwrap_or_default();
+        let settings = session.settings();
+        if self.json {
+            let summary = Summary {
+                source: origin.source,
+                interface,
+                session: format!("{:016x}", origin.session.0),
+                size: settings.map(|settings| settings.size),
+                streams: session.streams(),
+                figures: Figures::new(report, settings),
+                too_late: session.totals().too_late,
+            };
+            return write_json(&mut self.out, &summary);
+        }
+        let palette = *self.console.palette();
+        let (heading, address) = (palette.heading, palette.address);
+        let of_size = settings.map(|settings| format!(", {} bytes a datagram", settings.size));
+        writeln!(
+            self.out,
+            "{heading}from{heading:#} {address}{}{address:#} by {interface}{}, {}",
+            origin.source,
+            of_size.unwrap_or_default(),
+            count_of(session.streams() as u64, "stream")
+        )?;
+        for line in lines(report, settings, &palette) {
+            writeln!(self.out, "  {line}")?;
+        }
+        Ok(())
+    }
+
+    /// What came and belonged to no run.
+    pub(super) fn strays(&self, foreign: u64, turned_away: u64, withheld: (u64, u64)) {
+        let tell = |number: u64, what: &str| {
+            if number > 0 {
+                self.console.note(format_args!("{} {what}", count(number)));
+            }
+        };
+        tell(foreign, "of what came was not from mcast perf send and was ignored");
+        tell(turned_away, "of what came was ignored: more sessions or streams than are followed at once");
+        tell(withheld.0, "answers were withheld, having been asked for too often");
+        tell(withheld.1, "answers could not be sent");
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        self.console.note(text);
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,299 @@
+//! One session: opening, data, closing, reports.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{Family, Rate, Sender};
+use mcast_probe::wire::{Header, Kind, Message, Report, SessionId, Settings};
+use mcast_probe::{Drops, Reports};
+
+use super::load::Stream;
+use super::outcome::Meter;
+use super::worker::{Progress, Task, Worker};
+use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
+use crate::commands::perf::counters::drops_in_sending;
+use crate::commands::send::targets::Target;
+use crate::console::Console;
+use crate::interrupt::Interrupt;
+
+/// The opening is sent so often, so that hardly any receiver misses it.
+const OPENINGS: u32 = 5;
+const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
+/// After how many milliseconds each the closing is sent again. Receivers take a run as ended half
+/// a second after the last one.
+const CLOSINGS: [u64; 10] = [10, 20, 30, 40, 100, 200, 300, 300, 300, 300];
+/// So many rounds without anything new, and everybody has reported.
+const QUIET_ROUNDS: u32 = 3;
+
+/// How much to send, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) rate: Option<Rate>,
+    pub(super) duration: Option<Duration>,
+    pub(super) count: Option<u64>,
+    /// Whether to say each second how it goes.
+    pub(super) progress: bool,
+}
+
+/// What came of a session.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) settings: Settings,
+    pub(super) sent: u64,
+    pub(super) refused: u64,
+    pub(super) elapsed: Duration,
+    pub(super) calls: u64,
+    pub(super) reports: Reports,
+    pub(super) drops: Drops,
+    /// Datagrams to the sender's port that were no reports.
+    pub(super) foreign: u64,
+}
+
+/// What the system was asked to do.
+#[derive(Clone, Copy, Debug)]
+struct SystemWork {
+    calls: u64,
+    trains: u64,
+}
+
+/// Sockets and streams for one session after another.
+#[derive(Debug)]
+pub(super) struct Course {
+    control: Sender,
+    workers: Vec<Worker>,
+    families: Vec<Family>,
+    settings: Settings,
+    session: SessionId,
+}
+
+impl Course {
+    pub(super) fn new(
+        targets: Vec<Target>,
+        streams: u16,
+        size: usize,
+        hop_limit: u8,
+        open: impl Fn() -> mcast::Result<Sender>,
+    ) -> anyhow::Result<Self> {
+        let mut families: Vec<Family> =
+            targets.iter().map(|target| target.address().group.family()).collect();
+        families.sort();
+        families.dedup();
+        let mut workers = Vec::new();
+        for worker in 0..streams {
+            let first = usize::from(worker) * targets.len();
+            let streams = targets.iter().enumerate().map(|(index, target)| Stream {
+                // `check_streams` has seen to it that the numbers suffice.
+                number: u16::try_from(first + index).unwrap_or(u16::MAX),
+                target: target.clone(),
+                sent: 0,
+            });
+            workers.push(Worker::new(open()?, streams.collect(), size));
+        }
+        let settings = Settings {
+            run: random_number(),
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            clock: machine_clock(),
+            streams: u16::try_from(targets.len() * usize::from(streams)).unwrap_or(u16::MAX),
+            hop_limit: Some(hop_limit).filter(|hops| *hops != 0),
+            ..Settings::default()
+        };
+        Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.settings.size.into()
+    }
+
+    /// One session. Errors are those of sending; without receivers there are just no reports.
+    pub(super) fn run(
+        &mut self,
+        plan: &Plan,
+        more_follows: bool,
+        interrupt: &Interrupt,
+        console: &Console,
+    ) -> anyhow::Result<Finding> {
+        self.session = SessionId(random_number());
+        self.settings = Settings {
+            rate: plan.rate.map(|rate| 1.0 / rate.time_for(self.settings.size as usize).as_secs_f64()),
+            duration: plan.duration.unwrap_or_default(),
+            segmentation: self.takes_trains()?,
+            more_follows,
+            ..self.settings
+        };
+        let (drops, before) = (drops_in_sending(), self.system_work());
+        self.open_streams()?;
+        let progress = Progress::default();
+        let start = Instant::now();
+        self.send(plan, start, &progress, interrupt, console)?;
+        let elapsed = start.elapsed();
+        let after = self.system_work();
+        self.settings.duration = elapsed;
+        self.settings.segmentation = after.trains > before.trains;
+        let (reports, foreign) = self.close_streams()?;
+        Ok(Finding {
+            settings: self.settings,
+            sent: progress.sent.load(Ordering::Relaxed),
+            refused: progress.refused.load(Ordering::Relaxed),
+            elapsed,
+            calls: after.calls - before.calls,
+            reports,
+            drops: drops_in_sending().since(&drops),
+            foreign,
+        })
+    }
+
+    fn takes_trains(&self) -> mcast::Result<bool> {
+        let mut takes = true;
+        for family in &self.families {
+            takes &= self.workers[0].sender().segments_at_once(*family)? > 1;
+        }
+        Ok(takes)
+    }
+
+    fn system_work(&self) -> SystemWork {
+        let each = || self.workers.iter().map(|worker| worker.sender().statistics());
+        SystemWork {
+            calls: each().map(|statistics| statistics.calls).sum(),
+            trains: each().map(|statistics| statistics.trains).sum(),
+        }
+    }
+
+    fn open_streams(&self) -> anyhow::Result<()> {
+        for round in 0..OPENINGS {
+            if round > 0 {
+                thread::sleep(BETWEEN_OPENINGS);
+            }
+            self.announce(|header| self.settings.opening(header))?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message of each stream to its group.
+    fn announce(&self, message: impl Fn(Header) -> Vec<u8>) -> anyhow::Result<()> {
+        for stream in self.workers.iter().flat_map(Worker::streams) {
+            let header = Header {
+                kind: Kind::Opening,
+                stream: stream.number,
+                session: self.session,
+                sequence: stream.sent,
+                time: unix_now(),
+            };
+            self.control.send_one(&stream.target.outgoing(&message(header)))?;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        plan: &Plan,
+        start: Instant,
+        progress: &Progress,
+        interrupt: &Interrupt,
+        console: &Console,
+    ) -> anyhow::Result<()> {
+        let workers = self.workers.len();
+        let task = Task {
+            session: self.session,
+            rate: plan.rate.map(|rate| part_of(rate, workers)),
+            deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
+            count: plan.count,
+        };
+        let size = self.size();
+        let (watcher, running) = (thread::current(), AtomicUsize::new(workers));
+        let (watcher, running, task) = (&watcher, &running, &task);
+        thread::scope(|scope| {
+            let run = |worker: &'_ mut Worker| {
+                let result = worker.run(task, progress, interrupt);
+                if result.is_err() {
+                    progress.stop();
+                }
+                running.fetch_sub(1, Ordering::Release);
+                watcher.unpark();
+                result
+            };
+            let threads: Vec<_> =
+                self.workers.iter_mut().map(|worker| scope.spawn(move || run(worker))).collect();
+            let mut meter = Meter::new(start, size, console);
+            while running.load(Ordering::Acquire) > 0 {
+                thread::park_timeout(meter.until_next_line());
+                if plan.progress {
+                    meter.look(progress).inspect_err(|_| progress.stop())?;
+                }
+            }
+            threads.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(result) => Ok(result?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })
+    }
+
+    /// Says how much was sent until the receivers have reported.
+    fn close_streams(&self) -> anyhow::Result<(Reports, u64)> {
+        let (mut reports, mut foreign) = (Reports::new(), 0);
+        let (mut quiet, mut known) = (0, (0, 0));
+        for pause in CLOSINGS {
+            self.announce(|header| self.settings.closing(header))?;
+            foreign += self.collect(&mut reports, Duration::from_millis(pause))?;
+            let received = reports.sorted().iter().map(|receiver| receiver.report.received).sum::<u64>();
+            let now = (reports.len(), received);
+            quiet = if now == known { quiet + 1 } else { 0 };
+            known = now;
+            if !reports.is_empty() && quiet >= QUIET_ROUNDS {
+                break;
+            }
+        }
+        Ok((reports, foreign))
+    }
+
+    /// Says that no more follows after all: a sweep is at its end.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.settings.more_follows = false;
+        for _ in 0..OPENINGS {
+            self.announce(|header| self.settings.closing(header))?;
+            thread::sleep(BETWEEN_OPENINGS);
+        }
+        Ok(())
+    }
+
+    /// Takes in reports for so long; says how many datagrams were none.
+    fn collect(&self, reports: &mut Reports, time: Duration) -> anyhow::Result<u64> {
+        let end = Instant::now() + time;
+        let (mut buffer, mut foreign) = ([0; 2_048], 0);
+        let share = time / u32::try_from(self.families.len()).unwrap_or(1);
+        for family in &self.families {
+            let end = end.min(Instant::now() + share);
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                let Some(answer) = self.control.recv_answer(*family, &mut buffer, left)? else { break };
+                match self.report_in(answer.payload) {
+                    Some(report) => {
+                        reports.record(answer.source.ip(), report);
+                    }
+                    None => foreign += 1,
+                }
+                // Whoever floods the port must not keep this going.
+                if left.is_zero() {
+                    break;
+                }
+            }
+        }
+        Ok(foreign)
+    }
+
+    fn report_in(&self, payload: &[u8]) -> Option<Report> {
+        match Message::decode(payload) {
+            Ok((header, Message::Report(report))) if header.session == self.session => Some(*report),
+            _ => None,
+        }
+    }
+}
+
+/// What each of several workers has to send.
+fn part_of(rate: Rate, workers: usize) -> Rate {
+    let workers = workers as f64;
+    match rate {
+        Rate::Datagrams(rate) => Rate::Datagrams(rate / workers),
+        Rate::Bits(rate) => Rate::Bits(rate / workers),
+    }
+}

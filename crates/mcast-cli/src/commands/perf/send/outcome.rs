@@ -1,0 +1,247 @@
+//! A plain run, and what is said of it: a line a second, a table of the receivers, or JSON.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mcast_probe::wire::Settings;
+use mcast_probe::{Clocks, Reports};
+use serde::Serialize;
+
+use super::course::{Course, Finding, Plan};
+use super::worker::Progress;
+use super::{Arguments, Demand};
+use crate::commands::perf::figures::{Figures, a_call, per_second, rates, share, short_time};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, seconds, write_json};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn run(
+    arguments: &Arguments,
+    mut course: Course,
+    plan: &Plan,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let finding = course.run(plan, false, interrupt, console)?;
+    if arguments.json {
+        tell_json(&finding, console)?;
+    } else {
+        tell(&finding, console)?;
+    }
+    if finding.foreign > 0 {
+        console.note(format_args!(
+            "{} to the sender's port were no reports",
+            count_of(finding.foreign, "datagram")
+        ));
+    }
+    let outcome = judge(&arguments.demand, &finding.reports, console);
+    Ok(interrupt.outcome().unwrap_or(outcome))
+}
+
+fn judge(demand: &Demand, reports: &Reports, console: &Console) -> Outcome {
+    let wanted = demand.expect.unwrap_or_else(|| u64::from(demand.max_loss.is_some()));
+    let reported = reports.len() as u64;
+    if reported < wanted {
+        console.note(format_args!("{reported} reported where {wanted} were expected"));
+        return Outcome::No;
+    }
+    let worst = reports.worst_loss().unwrap_or(0.0) * 100.0;
+    match demand.max_loss {
+        Some(most) if worst > most => {
+            console.note(format_args!("{worst:.3}% was lost where at most {most}% was allowed"));
+            Outcome::No
+        }
+        _ => Outcome::Yes,
+    }
+}
+
+/// A line a second while it sends.
+pub(super) struct Meter<'a> {
+    console: &'a Console,
+    start: Instant,
+    size: u64,
+    next: Duration,
+    told: u64,
+}
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(start: Instant, size: u64, console: &'a Console) -> Self {
+        Self { console, start, size, next: SECOND, told: 0 }
+    }
+
+    pub(super) fn until_next_line(&mut self) -> Duration {
+        let now = self.start.elapsed();
+        while self.next <= now {
+            self.next += SECOND;
+        }
+        self.next - now
+    }
+
+    /// Prints a line if one is due.
+    pub(super) fn look(&mut self, progress: &Progress) -> io::Result<()> {
+        let now = self.start.elapsed();
+        if now < self.next {
+            return Ok(());
+        }
+        let sent = progress.sent.load(Ordering::Relaxed);
+        let new = sent - self.told;
+        self.told = sent;
+        let refused = progress.refused.load(Ordering::Relaxed);
+        let refused = if refused > 0 { format!("  refused {}", count(refused)) } else { String::new() };
+        let mut out = self.console.output();
+        writeln!(out, "{:>6.1} s  {}{refused}", now.as_secs_f64(), rates(new, new * self.size, SECOND))?;
+        out.flush()
+    }
+}
+
+fn tell(finding: &Finding, console: &Console) -> io::Result<()> {
+    let Finding { settings, sent, refused, elapsed, calls, reports, drops, .. } = finding;
+    let mut out = console.output();
+    let a_call = a_call(*sent, *calls).map(|number| format!(", {number:.1} a call")).unwrap_or_default();
+    let gso = if settings.segmentation { "GSO" } else { "no GSO" };
+    writeln!(
+        out,
+        "sent {} of {} in {} ({}){a_call}, {gso}",
+        count_of(*sent, "datagram"),
+        bytes(settings.size.into()),
+        seconds(*elapsed),
+        rates(*sent, sent * u64::from(settings.size), *elapsed),
+    )?;
+    if *refused > 0 {
+        writeln!(out, "{} refused by the interface's own queue", count(*refused))?;
+    }
+    for (place, number) in drops.places() {
+        writeln!(out, "dropped by this host: {} {}", place.counter(), count(number))?;
+    }
+    if reports.is_empty() {
+        console.note("no receiver has reported (`mcast perf recv` on another host does)");
+    } else {
+        table(reports, console.palette()).write(&mut out)?;
+        explain(reports, &mut out)?;
+    }
+    out.flush()
+}
+
+fn table(reports: &Reports, palette: &Palette) -> Table {
+    let titles =
+        ["receiver", "received", "lost", "dup", "reordered", "rate", "jitter", "delay p50", "p99", "GRO"];
+    let mut table = Table::new(&titles, palette.heading);
+    for receiver in reports.sorted() {
+        let report = &receiver.report;
+        let lost = if report.lost > 0 { palette.bad } else { palette.good };
+        let delay = |pick: fn(&mcast_probe::Percentiles) -> Duration| {
+            report.delays.as_ref().map_or_else(|| "?".into(), |delays| short_time(pick(delays)))
+        };
+        table.row([
+            Cell::new(receiver.address.to_string()).style(palette.address),
+            Cell::new(count(report.received)).right(),
+            Cell::new(share(report.lost, report.sent)).style(lost).right(),
+            Cell::new(count(report.duplicated)).right(),
+            Cell::new(count(report.reordered)).right(),
+            Cell::new(bits_per_second(report.bytes, report.elapsed).unwrap_or_default()).right(),
+            Cell::new(short_time(report.jitter)).right(),
+            Cell::new(delay(|delays| delays.p50)).right(),
+            Cell::new(delay(|delays| delays.p99)).right(),
+            Cell::new(if report.merged { "yes" } else { "no" }),
+        ]);
+    }
+    table
+}
+
+/// What the table has no room for.
+fn explain(reports: &Reports, out: &mut impl Write) -> io::Result<()> {
+    for receiver in reports.sorted() {
+        let (address, report) = (receiver.address, &receiver.report);
+        for (place, number) in report.drops.places() {
+            writeln!(out, "{address} dropped: {} {}: {}", place.counter(), count(number), place.remedy())?;
+        }
+        if report.lost > 0 && report.drops.places().next().is_none() {
+            writeln!(out, "{address} counts no drops: what it lost was lost on the way")?;
+        }
+        if report.unheard > 0 {
+            writeln!(
+                out,
+                "{address} came late: {} were sent before it heard the first",
+                count(report.unheard)
+            )?;
+        }
+        match report.clocks {
+            Clocks::Same => {}
+            Clocks::Unknown => {
+                writeln!(out, "{address} has another clock: delays are right as far as the two agree")?;
+            }
+            Clocks::Apart => writeln!(out, "{address} has a clock that is apart: delays are not known")?,
+        }
+    }
+    Ok(())
+}
+
+/// A run as JSON: `schemas/perf-send.json`. What one receiver counts is that of the one that lost
+/// most; null where none reported.
+#[derive(Serialize)]
+struct Summary {
+    sent: u64,
+    received: Option<u64>,
+    lost: Option<u64>,
+    duplicated: Option<u64>,
+    reordered: Option<u64>,
+    seconds: f64,
+    datagrams_per_second: Option<f64>,
+    bits_per_second: Option<f64>,
+    latency_us: Option<crate::commands::perf::figures::Micros>,
+    gso: bool,
+    gro: Option<bool>,
+    size: u32,
+    streams: u16,
+    refused: u64,
+    datagrams_per_call: Option<f64>,
+    receivers: Vec<ReceiverFigures>,
+}
+
+#[derive(Serialize)]
+struct ReceiverFigures {
+    address: IpAddr,
+    receiver: String,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+fn tell_json(finding: &Finding, console: &Console) -> io::Result<()> {
+    let Finding { settings, sent, elapsed, reports, .. } = finding;
+    let worst = reports.worst().map(|receiver| &receiver.report);
+    let summary = Summary {
+        sent: *sent,
+        received: worst.map(|report| report.received),
+        lost: worst.map(|report| report.lost),
+        duplicated: worst.map(|report| report.duplicated),
+        reordered: worst.map(|report| report.reordered),
+        seconds: elapsed.as_secs_f64(),
+        datagrams_per_second: per_second(*sent, *elapsed),
+        bits_per_second: per_second(sent * u64::from(settings.size) * 8, *elapsed),
+        latency_us: worst.and_then(|report| report.delays).map(Into::into),
+        gso: settings.segmentation,
+        gro: worst.map(|report| report.merged),
+        size: settings.size,
+        streams: settings.streams,
+        refused: finding.refused,
+        datagrams_per_call: a_call(*sent, finding.calls),
+        receivers: receivers(reports, settings),
+    };
+    let mut out = console.output();
+    write_json(&mut out, &summary)?;
+    out.flush()
+}
+
+fn receivers(reports: &Reports, settings: &Settings) -> Vec<ReceiverFigures> {
+    let figures = |receiver: &&mcast_probe::Receiver| ReceiverFigures {
+        address: receiver.address,
+        receiver: format!("{:016x}", receiver.report.receiver),
+        figures: Figures::new(&receiver.report, Some(settings)),
+    };
+    reports.sorted().iter().map(figures).collect()
+}

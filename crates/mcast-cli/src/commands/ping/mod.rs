@@ -1,0 +1,132 @@
+//! `mcast ping`: who answers, how far away, how fast, and whether multicast or unicast fails.
+
+mod probe;
+mod reply;
+mod tell;
+mod unicast;
+
+use std::time::Duration;
+
+use mcast::InterfaceSelector;
+use mcast_probe::wire::PROBE_LENGTH;
+
+use crate::arguments::{Families, parse_dscp, parse_duration, parse_percent, parse_size};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+
+/// Ping a group: who answers, how far, how fast, by multicast and by unicast
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Whom to ping: `GROUP[%INTERFACE]:PORT`, or a name; with --reply what to join
+    #[arg(value_name = "GROUP:PORT")]
+    group: String,
+
+    /// Answer the pings of others, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["count", "every", "wait", "size", "expect", "max_loss", "ttl", "dscp", "json"])]
+    reply: bool,
+
+    /// By this interface: a name, index or address, or `all`; repeatable
+    /// [default: the route to the group; with --reply all]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// How many networks to cross [default: 1, this network; 0 is this host]
+    #[arg(short, long, value_name = "HOPS")]
+    ttl: Option<u8>,
+
+    /// Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5
+    #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
+    dscp: Option<u8>,
+
+    /// Admit only this source, or with a `!` before it every other; repeatable; with --reply
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',', requires = "reply")]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Bytes of payload a probe, from 56; answers are as long
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64")]
+    size: usize,
+
+    /// Print one JSON object a responder
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    tempo: Tempo,
+
+    #[command(flatten)]
+    demand: Demand,
+}
+
+/// How often, and when to end.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How often, and when to end")]
+struct Tempo {
+    /// End after so many probes [default: until Ctrl-C]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// A probe each so often, from 10ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
+    every: Duration,
+
+    /// End after so long in all
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Wait for an answer for so long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
+    wait: Duration,
+}
+
+/// What is success.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is success")]
+struct Demand {
+    /// Status 1 if fewer answer [default: 1]
+    #[arg(long, value_name = "N")]
+    expect: Option<usize>,
+
+    /// Status 1 if by multicast a larger share is lost to one of them
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    max_loss: Option<f64>,
+}
+
+const EXAMPLES: &str = "\
+Each probe goes to the group, and to each responder alone, too: loss and round trips by multicast
+and by unicast stand side by side. Hops are counted on the way there. Answers are as long as probes
+and limited in rate.
+
+Examples:
+  mcast ping 239.255.1.2:5000 --reply                 on every host that is to answer
+  mcast ping 239.255.1.2:5000                         a probe a second, until Ctrl-C
+  mcast ping 239.255.1.2:5000 -c 5 --every 200ms      five probes
+  mcast ping 239.255.1.2:5000 -t 8 -c 3               across routers
+  mcast ping 239.255.1.2:5000 -c 10 --expect 3 --max-loss 0    for scripts
+  mcast ping 239.255.1.2:5000 -c 5 --json             for programs";
+
+/// Faster than this is flooding, and more than responders answer.
+const FASTEST: Duration = Duration::from_millis(10);
+/// What UDP carries over IPv6; the system says where less fits.
+const LONGEST: usize = 65_527;
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if arguments.reply {
+        return reply::run(arguments, console);
+    }
+    if !(PROBE_LENGTH..=LONGEST).contains(&arguments.size) {
+        let remedy = format!("take a size from {PROBE_LENGTH} to {LONGEST}: an answer must fit in");
+        return Err(Failure::usage(format!("a probe of {} bytes cannot be sent", arguments.size))
+            .remedy(remedy)
+            .into());
+    }
+    if arguments.tempo.every < FASTEST {
+        return Err(Failure::usage("this is faster than responders answer")
+            .remedy("ping every 10ms or less often; `mcast perf send` sends faster")
+            .into());
+    }
+    probe::run(arguments, console)
+}
