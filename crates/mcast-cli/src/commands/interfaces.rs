@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::SystemTime;
 
 use mcast::interface::AddressState;
-use mcast::{Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
+use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
 use serde::Serialize;
 
 use crate::console::{Console, Output};
@@ -39,10 +39,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let interfaces = mcast::interfaces()?;
     if arguments.json {
-        let defaults = Defaults::now()?;
+        let defaults = Defaults::now(console)?;
         interfaces.iter().try_for_each(|each| write_json(&mut out, &Described::new(each, defaults)))?;
     } else {
-        table(&interfaces, Defaults::now()?, console.palette()).write(&mut out)?;
+        table(&interfaces, Defaults::now(console)?, console.palette()).write(&mut out)?;
     }
     out.flush()?;
     Ok(Outcome::Yes)
@@ -85,7 +85,7 @@ fn show_first(
     out: &mut Output,
     interfaces: &[Interface],
 ) -> anyhow::Result<()> {
-    let defaults = Defaults::now()?;
+    let defaults = Defaults::now(console)?;
     if arguments.json {
         let now = SystemTime::now();
         for interface in interfaces {
@@ -105,7 +105,7 @@ fn show_changes(
     changes: &[InterfaceChange],
 ) -> anyhow::Result<()> {
     let now = SystemTime::now();
-    let defaults = Defaults::now()?;
+    let defaults = Defaults::now(console)?;
     for change in changes {
         let Some((event, interface)) = event_of(change) else {
             console.warn("the system had more changes than it could tell: some may be missing here");
@@ -162,21 +162,29 @@ fn differences(change: &InterfaceChange) -> Vec<String> {
     told
 }
 
-/// Which interfaces multicast takes by default.
+/// Which interfaces multicast takes by default: the outer `None` where the system does not tell.
 #[derive(Clone, Copy)]
 struct Defaults {
-    v4: Option<InterfaceIndex>,
-    v6: Option<InterfaceIndex>,
+    v4: Option<Option<InterfaceIndex>>,
+    v6: Option<Option<InterfaceIndex>>,
 }
 
 impl Defaults {
-    fn now() -> mcast::Result<Self> {
-        let of = |family| Ok(mcast::default_interface_of(family)?.map(|interface| interface.index));
+    fn now(console: &Console) -> mcast::Result<Self> {
+        let of = |family| match mcast::default_interface_of(family) {
+            Ok(interface) => Ok(Some(interface.map(|interface| interface.index))),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                console.warn(format_args!("which interface {family} multicast takes by default: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        };
         Ok(Self { v4: of(Family::V4)?, v6: of(Family::V6)? })
     }
 
     fn families(self, interface: &Interface) -> String {
-        let mark = |default, family: Family| (default == Some(interface.index)).then(|| family.to_string());
+        let mark =
+            |default, family: Family| (default == Some(Some(interface.index))).then(|| family.to_string());
         let families: Vec<String> =
             [mark(self.v4, Family::V4), mark(self.v6, Family::V6)].into_iter().flatten().collect();
         families.join(" ")
@@ -242,8 +250,8 @@ struct Described<'a> {
     mtu: u32,
     mac: Option<String>,
     addresses: Vec<Address>,
-    default_v4: bool,
-    default_v6: bool,
+    default_v4: Option<bool>,
+    default_v6: Option<bool>,
     warnings: Vec<String>,
 }
 
@@ -256,6 +264,7 @@ struct Address {
 impl<'a> Described<'a> {
     fn new(interface: &'a Interface, defaults: Defaults) -> Self {
         let addresses = interface.addresses.iter();
+        let is_it = |default| default == Some(interface.index);
         Self {
             name: &interface.name,
             index: interface.index.number(),
@@ -266,8 +275,8 @@ impl<'a> Described<'a> {
             mtu: interface.mtu,
             mac: interface.hardware_address.map(|address| address.to_string()),
             addresses: addresses.map(|each| Address { address: each.address, prefix: each.prefix }).collect(),
-            default_v4: defaults.v4 == Some(interface.index),
-            default_v6: defaults.v6 == Some(interface.index),
+            default_v4: defaults.v4.map(is_it),
+            default_v6: defaults.v6.map(is_it),
             warnings: interface.warnings().iter().map(ToString::to_string).collect(),
         }
     }
