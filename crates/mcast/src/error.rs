@@ -112,6 +112,12 @@ impl Error {
         self
     }
 
+    /// The same as part of another operation, which is what the caller asked for.
+    pub(crate) fn during(mut self, operation: Operation) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
     /// The same for another reason: where the caller knows more than the error number says.
     pub(crate) fn because(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;

@@ -206,7 +206,9 @@ impl Control {
         };
         let (found, waiting) = match select(selector, membership.address.group, interfaces, route) {
             Ok(found) => (found, None),
-            Err(error) => (Vec::new(), Some(Arc::new(error.on_group(membership.address)))),
+            Err(error) => {
+                (Vec::new(), Some(Arc::new(error.during(Operation::Join).on_group(membership.address))))
+            }
         };
         let family = membership.address.group.family();
         let before: BTreeSet<Key> =

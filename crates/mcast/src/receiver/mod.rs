@@ -172,6 +172,20 @@ impl Receiver {
         self.try_receive_batch(batch)
     }
 
+    /// Waits until a receive would find something to do, for no longer than this; `false` when the
+    /// time is over, or a signal came. `true` promises no datagram: another thread may be faster.
+    ///
+    /// For those who must look at something else whenever a signal comes, as interpreters must.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        match self.poller.wait(timeout) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
+            result => result.map_err(|error| Error::os(Operation::Receive, error)),
+        }
+    }
+
     /// A reader with a batch of its own: a plain loop over datagrams that is as fast as batches.
     ///
     /// ```no_run

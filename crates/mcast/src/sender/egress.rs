@@ -1,6 +1,7 @@
 //! By which interfaces a sender sends, and whether they have an address to send from.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 
 use mcast_group::{Family, GroupAddr, InterfaceIndex, InterfaceSelector};
@@ -104,7 +105,7 @@ fn find(
             .map_err(|_| Error::new(Operation::Route, ErrorKind::Other))?,
     };
     let found = select(selector, group, list, |_| Ok(None)).map_err(|error| match to {
-        Some(to) => error.on_group(to),
+        Some(to) => error.during(Operation::Send).on_group(to),
         None => error,
     })?;
     // Sending by all means by all that can be sent from.
@@ -117,13 +118,19 @@ fn find(
 /// Interfaces that have been seen to have an address to send from.
 #[derive(Debug, Default)]
 pub(crate) struct Addressed {
-    known: RwLock<HashSet<(Family, InterfaceIndex)>>,
+    known: RwLock<HashMap<(Family, InterfaceIndex), Option<IpAddr>>>,
 }
 
 impl Addressed {
     /// Whether the interface is known to have one.
     pub(crate) fn knows(&self, family: Family, index: InterfaceIndex) -> bool {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&(family, index))
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(family, index))
+    }
+
+    /// The address that must be named for the system to send from it.
+    pub(crate) fn source(&self, family: Family, index: InterfaceIndex) -> Option<IpAddr> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(family, index)).copied().flatten()
     }
 
     /// Looks whether the interface has one.
@@ -140,7 +147,10 @@ impl Addressed {
                 Error::new(Operation::Send, ErrorKind::NoAddress).on_group(to).on_interface(&interface.name);
             return Err(error.detail(format!("{family} cannot be sent from here")));
         }
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert((family, index));
+        // Left to itself, Linux would not take a loopback address, whose scope is this host, and
+        // send from 0.0.0.0.
+        let named = interface.addresses_of(family).next().filter(|_| interface.loopback);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert((family, index), named);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ mod pace;
 mod statistics;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -329,7 +329,7 @@ impl Sender {
             payload: outgoing.payload,
             to: to.into(),
             interface,
-            source: self.settings.source_address.filter(|source| Family::of(*source) == to.group.family()),
+            source: self.source_for(to.group.family(), interface),
             hop_limit: outgoing.hop_limit,
             traffic_class: outgoing.traffic_class,
             launch: outgoing.launch,
@@ -383,6 +383,12 @@ impl Sender {
             return Ok(());
         }
         self.settings.addressed.check(to, index)
+    }
+
+    /// The address to send from, where it is not left to the system.
+    fn source_for(&self, family: Family, interface: Option<InterfaceIndex>) -> Option<IpAddr> {
+        let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
+        given.or_else(|| self.settings.addressed.source(family, interface?))
     }
 
     fn source_is_known(&self, family: Family, interface: Option<InterfaceIndex>) -> bool {
