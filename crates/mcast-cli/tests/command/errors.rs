@@ -131,7 +131,7 @@ fn what_is_not_there_is_the_environment() {
     assert_data_eq!(
         missing.stderr,
         str![[r#"
-error: cannot read the interfaces for 239.1.2.3:5000 on eth7: there is no such interface: there is lo (index 1), eth0 (index 2)
+error: cannot join 239.1.2.3:5000 on eth7: there is no such interface: there is lo (index 1), eth0 (index 2)
 remedy: `mcast interfaces` lists the interfaces of this machine
 
 "#]]
