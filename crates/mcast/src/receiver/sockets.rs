@@ -351,21 +351,10 @@ impl DataSocket {
         }
         let result = match before {
             Some(_) => self.socket.change_filter(group, interface, filter),
-            None => self.join_afresh(group, interface, filter),
+            None => self.socket.join(group, interface, filter),
         };
         match result {
             Err(error) if HOLDS_APART && is_limit(&error) => self.hand_over(holders),
-            result => result,
-        }
-    }
-
-    /// Joins; a membership that the kernel still remembers of a vanished interface is left first.
-    fn join_afresh(&self, group: Group, interface: InterfaceIndex, filter: &SourceFilter) -> io::Result<()> {
-        match self.socket.join(group, interface, filter) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let _ = self.socket.leave(group, interface);
-                self.socket.join(group, interface, filter)
-            }
             result => result,
         }
     }

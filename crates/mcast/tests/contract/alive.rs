@@ -17,6 +17,7 @@ both_families!(
     the_descriptor_tells_that_something_came,
     closed_and_opened_again,
     follows_an_interface_that_is_deleted_and_made_again,
+    follows_an_interface_made_again_with_the_same_index,
     follows_an_interface_that_appears_later,
     follows_all_interfaces,
     keeps_its_membership_when_addresses_change_and_the_link_flaps,
@@ -156,6 +157,33 @@ fn follows_an_interface_that_is_deleted_and_made_again(net: &Net) {
     }
     net.send("eth1", net.group(2), b"end");
     assert_eq!(texts_until(&receiver, "end"), ["end"], "the other membership was not disturbed");
+}
+
+fn follows_an_interface_made_again_with_the_same_index(net: &Net) {
+    let ip = |words: &str| {
+        let status = net.receiver.command("ip").unwrap().args(words.split(' ')).status().unwrap();
+        assert!(status.success(), "ip {words}");
+    };
+    let make = || {
+        ip("link add eth9 index 77 type veth peer name peer9");
+        ip("link set eth9 up");
+        ip("link set peer9 up");
+    };
+    let (table, group) = match net.family {
+        mcast::Family::V4 => ("igmp", "010001EF"),
+        mcast::Family::V6 => ("igmp6", "ff150000000000000000000000010001"),
+    };
+    let kernel_has_it = || net.receiver.read_proc_net(table).unwrap().contains(group);
+    make();
+    let membership = net.on("eth9", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).follow(true));
+    assert!(kernel_has_it());
+
+    ip("link del eth9");
+    make();
+    assert!(!kernel_has_it(), "the kernel forgets what was joined on an interface that is deleted");
+    eventually(net, &receiver, "joined again", |_| kernel_has_it());
+    assert!(receiver.memberships()[0].is_joined());
 }
 
 fn follows_an_interface_that_appears_later(net: &Net) {
