@@ -44,10 +44,10 @@ pub struct Measure {
     /// A look in two or three minutes, written to target/bench-peers/quick.md instead
     #[arg(long)]
     pub quick: bool,
-    /// Rounds that count, in each table [default: 7; quick: 1]
+    /// Rounds that count, in each table [default: 5; quick: 1]
     #[arg(long)]
     pub rounds: Option<usize>,
-    /// Seconds that each contestant is measured for, each time [default: 1; quick: 0.2]
+    /// Seconds that each contestant is measured for, each time [default: 0.5; quick: 0.2]
     #[arg(long)]
     pub seconds: Option<f64>,
     /// Keep rounds in which the reference moved by more than 10 %, too
@@ -68,13 +68,13 @@ impl Measure {
     /// Rounds that count.
     #[must_use]
     pub fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 7 }).max(1)
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
     }
 
     /// The window of one run.
     #[must_use]
     pub fn window(&self) -> f64 {
-        self.seconds.unwrap_or(if self.quick { 0.2 } else { 1.0 }).max(0.05)
+        self.seconds.unwrap_or(if self.quick { 0.2 } else { 0.5 }).max(0.05)
     }
 }
 

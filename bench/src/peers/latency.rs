@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mcast::{Receiver, Sender};
+use mcast::Receiver;
 use serde_json::json;
 
-use super::mcast_batches::{receiver, sender};
+use super::mcast_batches::{builder, sender};
 use super::sampler;
 use super::work::Work;
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Sends, waits for what comes back, and tells the times.
 pub(super) fn ping(work: &Work) -> Result<()> {
-    let (sender, receiver) = (sender(work)?, receiver(work)?);
+    let (sender, receiver) = (sender(work)?, awake(work)?);
     let (payload, mut buffer) = (vec![0; work.size], vec![0; 65_536]);
     let mut times = Vec::with_capacity(1 << 20);
     let mut lost = 0_u64;
@@ -29,7 +29,7 @@ pub(super) fn ping(work: &Work) -> Result<()> {
             break;
         }
         sender.send(&payload)?;
-        match receive_one(&receiver, &mut buffer, work.spin)? {
+        match receiver.recv_timeout(&mut buffer, PATIENCE)? {
             Some(_) if sent >= opens => times.push(sent.elapsed()),
             Some(_) => {}
             None => lost += 1,
@@ -41,30 +41,20 @@ pub(super) fn ping(work: &Work) -> Result<()> {
 
 /// Sends back what comes, for ever.
 pub(super) fn pong(work: &Work) -> Result<Infallible> {
-    let (sender, receiver): (Sender, Receiver) = (sender(work)?, receiver(work)?);
+    let (sender, receiver) = (sender(work)?, awake(work)?);
     let mut buffer = vec![0; 65_536];
     sampler::ready();
     loop {
-        if let Some(length) = receive_one(&receiver, &mut buffer, work.spin)? {
-            sender.send(&buffer[..length])?;
+        if let Some(datagram) = receiver.recv_timeout(&mut buffer, PATIENCE)? {
+            sender.send(datagram.payload())?;
         }
     }
 }
 
-/// The length of the next datagram; `None` when patience ends.
-fn receive_one(receiver: &Receiver, buffer: &mut [u8], spin: bool) -> Result<Option<usize>> {
-    if !spin {
-        return Ok(receiver.recv_timeout(buffer, PATIENCE)?.map(|datagram| datagram.length));
-    }
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(datagram) = receiver.try_recv(buffer)? {
-            return Ok(Some(datagram.length));
-        }
-        if Instant::now() > until {
-            return Ok(None);
-        }
-    }
+/// A receiver that stays awake while it waits, if it is to spin.
+fn awake(work: &Work) -> Result<Receiver> {
+    let builder = builder(work)?;
+    Ok(if work.spin { builder.spin(PATIENCE) } else { builder }.build()?)
 }
 
 fn summary(times: &mut [Duration], lost: u64) -> serde_json::Value {

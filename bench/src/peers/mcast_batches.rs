@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use anyhow::Result;
-use mcast::{Batch, Outgoing, Receiver, Sender};
+use mcast::{Batch, Outgoing, Receiver, ReceiverBuilder, Sender};
 
 use super::sampler::{self, Tally};
 use super::work::Work;
@@ -20,11 +20,13 @@ const SINGLES: usize = 64;
 
 /// A receiver of all the groups.
 pub(super) fn receiver(work: &Work) -> Result<Receiver> {
-    let mut builder = Receiver::builder().join_all(work.memberships()?).merging(!work.no_trains);
-    if work.buffer > 0 {
-        builder = builder.receive_buffer(work.buffer);
-    }
-    Ok(builder.build()?)
+    Ok(builder(work)?.build()?)
+}
+
+/// The settings of one.
+pub(super) fn builder(work: &Work) -> Result<ReceiverBuilder> {
+    let builder = Receiver::builder().join_all(work.memberships()?).merging(!work.no_trains);
+    Ok(if work.buffer > 0 { builder.receive_buffer(work.buffer) } else { builder })
 }
 
 /// A sender to the first group.

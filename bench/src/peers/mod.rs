@@ -8,6 +8,7 @@ mod latency;
 mod mcast_async;
 mod mcast_batches;
 mod mcast_single;
+#[cfg_attr(not(target_env = "gnu"), path = "mcrx_absent.rs")]
 mod mcrx;
 mod quinn;
 mod sampler;

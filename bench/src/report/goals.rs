@@ -121,11 +121,11 @@ fn latency(kept: &Kept, goals: &mut Vec<Goal>) {
         ("spinning", "sockperf", "p99", 1.0),
         ("blocking", "sockperf", "p99", 1.0),
     ] {
-        let promise = match other {
-            "c" => format!("{manner}, {series} within {bound} of C"),
-            _ => format!("{manner}, {series} no worse than {other}'s"),
+        let (ours, promise) = match other {
+            "c" => ("mcast", format!("{manner}, {series} within {bound} of C")),
+            _ => ("perf", format!("`mcast perf --latency`, {manner}, {series} no worse than {other}'s")),
         };
-        let (name, other) = (format!("mcast-{manner}"), format!("{other}-{manner}"));
+        let (name, other) = (format!("{ours}-{manner}"), format!("{other}-{manner}"));
         let names = (name.as_str(), other.as_str(), series);
         goals.push(ratio(kept, "latency".to_owned(), promise, names, Bound::AtMost(bound)));
     }

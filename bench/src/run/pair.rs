@@ -12,8 +12,9 @@ use crate::contestants::{Contestant, Counts, Groups, Task};
 use crate::network::Network;
 use crate::tools::Tools;
 
-/// By how much whoever isn't judged outlasts who is, in seconds.
-const SLACK: f64 = 0.4;
+/// By how much whoever isn't judged outlasts who is, in seconds: their windows open within
+/// milliseconds of each other.
+const SLACK: f64 = 0.2;
 /// How long a program may take beyond its window.
 const PATIENCE: Duration = Duration::from_secs(20);
 

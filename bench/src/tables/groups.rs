@@ -48,7 +48,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, v6: bool) -> Result<Figures> {
         .collect();
     let manner = Manner {
         rounds: bench.options.rounds(),
-        steady_by: "sender_ns",
+        steady_by: Some("sender_ns"),
         keep_all: bench.options.keep_all || bench.options.quick,
     };
     let rounds = take_turns(&turns, manner)?;

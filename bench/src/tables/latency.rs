@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::plan::Plan;
 use super::rounds::{Manner, Turn, Values, take_turns};
-use super::{Bench, fill, sockperf};
+use super::{Bench, fill, perf, sockperf};
 use crate::contestants::{Contestant, ONE_GROUP, Pace, Task, named};
 use crate::network::{Link, Network};
 use crate::report::Figures;
@@ -14,12 +14,14 @@ use crate::run::{Cpu, Pinged, start};
 use crate::tools::Need;
 
 /// Spinning or blocking, and who.
-const TURNS: [(&str, &str); 6] = [
+const TURNS: [(&str, &str); 8] = [
     ("c-spinning", "C: recvmsg again and again"),
-    ("mcast-spinning", "mcast: `try_recv` again and again"),
+    ("mcast-spinning", "mcast: `recv_timeout`, the receiver set to `spin`"),
+    ("perf-spinning", "mcast perf send --latency --spin, mcast perf recv --reply --spin"),
     ("sockperf-spinning", "sockperf --nonblocked"),
     ("c-blocking", "C: poll and recvmsg"),
     ("mcast-blocking", "mcast: `recv_timeout`"),
+    ("perf-blocking", "mcast perf send --latency, mcast perf recv --reply"),
     ("sockperf-blocking", "sockperf"),
 ];
 
@@ -36,7 +38,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
         .collect();
     let manner = Manner {
         rounds: bench.options.rounds(),
-        steady_by: "p50",
+        steady_by: Some("p50"),
         keep_all: bench.options.keep_all || bench.options.quick,
     };
     let rounds = take_turns(&turns, manner)?;
@@ -47,13 +49,16 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
 }
 
 fn is_present(bench: &Bench, name: &str, figures: &mut Figures) -> bool {
-    match bench.missing(Need::Sockperf) {
-        Some(why) if name.starts_with("sockperf") => {
-            figures.absent.insert(name.to_owned(), why.to_owned());
-            false
-        }
-        _ => true,
+    let need = match name.split_once('-') {
+        Some(("sockperf", _)) => Need::Sockperf,
+        Some(("perf", _)) => Need::Mcast,
+        _ => return true,
+    };
+    let missing = bench.missing(need);
+    if let Some(why) = missing {
+        figures.absent.insert(name.to_owned(), why.to_owned());
     }
+    missing.is_none()
 }
 
 fn run_once(network: &Network, bench: &Bench, name: &str) -> Result<Values> {
@@ -61,6 +66,7 @@ fn run_once(network: &Network, bench: &Bench, name: &str) -> Result<Values> {
     let seconds = bench.options.window();
     let pinged = match name.split_once('-') {
         Some(("sockperf", _)) => sockperf::ping(network, seconds, spin)?,
+        Some(("perf", _)) => perf::ping(network, &bench.tools, seconds, spin)?,
         Some(("c", _)) => ping(network, bench, "c-plain", seconds, spin)?,
         _ => ping(network, bench, "mcast-single", seconds, spin)?,
     };

@@ -49,7 +49,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, equal_buffers: bool) -> Result
         })
         .collect();
     // Loss is judged in itself, not beside the reference.
-    let manner = Manner { rounds: bench.options.rounds().min(3), steady_by: "loss", keep_all: true };
+    let manner = Manner { rounds: bench.options.rounds().min(3), steady_by: None, keep_all: true };
     let rounds = take_turns(&turns, manner)?;
     fill(&mut figures, rounds, |name| named(name).map_or_else(String::new, |each| each.what.to_owned()));
     Ok(figures)
@@ -73,10 +73,9 @@ fn run_once(network: &Network, bench: &Bench, who: &Contestant, task: &Task) -> 
         Counts::Kernel => wait_for_silence(network)?.since(before).received,
     };
     let rate = sent as f64 / seconds;
-    ensure!(
-        rate >= f64::from(RATE) * (1.0 - SHORTFALL),
-        "the sender managed {rate:.0} datagrams a second only"
-    );
+    // A contestant's own sender may fall short: that is its own affair, and the table shows it.
+    let fair = feeder.name == who.name || rate >= f64::from(RATE) * (1.0 - SHORTFALL);
+    ensure!(fair, "the sender managed {rate:.0} datagrams a second only");
     let lost = sent.saturating_sub(received);
     Ok(vec![("loss", lost as f64 * 100.0 / sent as f64), ("rate", rate)])
 }

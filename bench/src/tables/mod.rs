@@ -3,6 +3,7 @@
 mod groups;
 mod latency;
 mod loss;
+mod perf;
 mod plan;
 mod rounds;
 mod sockperf;
@@ -39,15 +40,27 @@ pub fn measure(options: &Measure) -> Result<()> {
         return list(&bench, &plans);
     }
     let mut kept = Kept::load(&bench)?;
+    let mut failed = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
         eprintln!("[{}/{}] {}: {}", number + 1, plans.len(), plan.name, plan.title);
-        let figures = plan.measure(&bench)?;
-        if options.json {
-            println!("{}", serde_json::to_string(&figures)?);
+        match plan.measure(&bench) {
+            Ok(figures) => {
+                if options.json {
+                    println!("{}", serde_json::to_string(&figures)?);
+                }
+                kept.put(figures)?;
+            }
+            // The other tables are worth having without it.
+            Err(error) => {
+                eprintln!("  {error:#}");
+                failed.push(plan.name.as_str());
+            }
         }
-        kept.put(figures)?;
     }
     eprintln!("written: {}", report::document(&kept)?.display());
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 /// By how much the reference may move within a round that counts.
 const STEADY: f64 = 0.10;
 /// Rounds that are tried for each that is to count.
-const PATIENCE: usize = 3;
+const PATIENCE: usize = 2;
 /// Runs that may fail before somebody is left out.
 const FAILURES: usize = 2;
 
@@ -28,8 +28,9 @@ pub(super) struct Turn<'a> {
 pub(super) struct Manner {
     /// Rounds that are to count.
     pub(super) rounds: usize,
-    /// The series by which the reference's steadiness is judged.
-    pub(super) steady_by: &'static str,
+    /// The series by which the reference's steadiness is judged; `None` where it doesn't matter,
+    /// and the reference takes its turn once a round.
+    pub(super) steady_by: Option<&'static str>,
     /// Whether rounds count in which it moved.
     pub(super) keep_all: bool,
 }
@@ -52,7 +53,7 @@ type Round = Vec<Option<Values>>;
 /// Takes turns. The first of them is the reference.
 ///
 /// # Errors
-/// When the reference itself fails.
+/// When the reference fails in every round.
 pub(super) fn take_turns(turns: &[Turn<'_>], manner: Manner) -> Result<Rounds> {
     let mut failures: Vec<Vec<String>> = turns.iter().map(|_| Vec::new()).collect();
     let (mut steady, mut moved) = (Vec::new(), Vec::new());
@@ -60,13 +61,23 @@ pub(super) fn take_turns(turns: &[Turn<'_>], manner: Manner) -> Result<Rounds> {
         if steady.len() == manner.rounds {
             break;
         }
-        let (round, change) = take_round(turns, number, manner.steady_by, &mut failures)?;
+        let (round, change) = match take_round(turns, number, manner.steady_by, &mut failures) {
+            Ok(round) => round,
+            Err(error) => {
+                eprintln!("  round {}: the reference failed: {error:#}", number + 1);
+                failures[0].push(format!("{error:#}"));
+                continue;
+            }
+        };
         let counts = manner.keep_all || change <= STEADY;
         let verdict = if counts { "counts" } else { "does not count" };
         eprintln!("  round {}: the reference moved by {:.0} %, {verdict}", number + 1, change * 100.0);
         if counts { steady.push(round) } else { moved.push(round) }
     }
-    Ok(collect(turns, steady, moved, failures))
+    match failures[0].last() {
+        Some(why) if steady.is_empty() && moved.is_empty() => bail!("the reference failed: {why}"),
+        _ => Ok(collect(turns, steady, moved, failures)),
+    }
 }
 
 /// One round, and by how much the reference moved in it. Every second round goes backwards, so that
@@ -74,7 +85,7 @@ pub(super) fn take_turns(turns: &[Turn<'_>], manner: Manner) -> Result<Rounds> {
 fn take_round(
     turns: &[Turn<'_>],
     number: usize,
-    steady_by: &str,
+    steady_by: Option<&str>,
     failures: &mut [Vec<String>],
 ) -> Result<(Round, f64)> {
     let Some((reference, others)) = turns.split_first() else { bail!("nobody takes part") };
@@ -96,6 +107,10 @@ fn take_round(
             }
         }
     }
+    let Some(steady_by) = steady_by else {
+        round[0] = Some(before);
+        return Ok((round, 0.0));
+    };
     let after = (reference.run)()?;
     let change = change(&before, &after, steady_by);
     round[0] = Some(middle(&before, &after));
@@ -151,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    const MANNER: Manner = Manner { rounds: 2, steady_by: "rate", keep_all: false };
+    const MANNER: Manner = Manner { rounds: 2, steady_by: Some("rate"), keep_all: false };
 
     fn turn<'a>(name: &str, run: impl Fn() -> Result<f64> + 'a) -> Turn<'a> {
         Turn { name: name.to_owned(), run: Box::new(move || Ok(vec![("rate", run()?)])) }
@@ -186,6 +201,25 @@ mod tests {
 
         assert!(rounds.unsteady);
         assert_eq!(rounds.series[0].1["rate"].len(), MANNER.rounds * PATIENCE);
+    }
+
+    #[test]
+    fn a_round_in_which_the_reference_failed_is_taken_again() {
+        let calls = Cell::new(0);
+        let reference = turn("reference", || {
+            calls.set(calls.get() + 1);
+            if calls.get() == 1 { bail!("not yet") } else { Ok(5.0) }
+        });
+
+        let rounds = take_turns(&[reference], MANNER).unwrap();
+
+        assert_eq!(rounds.series[0].1["rate"], [Some(5.0), Some(5.0)]);
+    }
+
+    #[test]
+    fn without_a_reference_there_is_no_comparison() {
+        let turns = [turn("reference", || bail!("no such thing")), turn("other", || Ok(1.0))];
+        assert!(take_turns(&turns, MANNER).unwrap_err().to_string().contains("no such thing"));
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub(super) fn measure(
         .collect();
     let manner = Manner {
         rounds: bench.options.rounds(),
-        steady_by: "rate",
+        steady_by: Some("rate"),
         keep_all: bench.options.keep_all || bench.options.quick,
     };
     let rounds = take_turns(&turns, manner)?;

@@ -3,6 +3,7 @@
 //! Everything that is made lies in `target/bench-peers/`; only packages of the system are installed
 //! for the whole machine, and only as root.
 
+mod command;
 mod compiler;
 mod packages;
 mod python;
@@ -18,6 +19,8 @@ use anyhow::{Context, Result, bail};
 pub enum Need {
     /// The reference, compiled from `bench/c/`.
     Reference,
+    /// The command `mcast`.
+    Mcast,
     /// A Python interpreter.
     Python,
     /// A Python environment that has `multicast_expert`.
@@ -31,8 +34,15 @@ pub enum Need {
 }
 
 impl Need {
-    const ALL: [Self; 6] =
-        [Self::Reference, Self::Python, Self::MulticastExpert, Self::Socat, Self::Iperf, Self::Sockperf];
+    const ALL: [Self; 7] = [
+        Self::Reference,
+        Self::Mcast,
+        Self::Python,
+        Self::MulticastExpert,
+        Self::Socat,
+        Self::Iperf,
+        Self::Sockperf,
+    ];
 }
 
 /// What is there, and why what is not there is not.
@@ -72,6 +82,7 @@ impl Tools {
     fn provide(&self, need: Need, install: bool) -> Result<String> {
         match need {
             Need::Reference => compiler::build(&self.source.join("c"), &self.reference()),
+            Need::Mcast => command::build(&self.source, &target_directory(&self.source), &self.mcast()),
             Need::Python => python::version(),
             Need::MulticastExpert => python::environment(&self.environment(), install),
             Need::Socat => packages::provide("socat", &["-V"], "version", install),
@@ -101,6 +112,12 @@ impl Tools {
     #[must_use]
     pub fn reference(&self) -> PathBuf {
         self.made.join("reference")
+    }
+
+    /// The command `mcast`.
+    #[must_use]
+    pub fn mcast(&self) -> PathBuf {
+        self.made.join("mcast")
     }
 
     /// A program in Python.
@@ -152,9 +169,17 @@ fn has_program(name: &str) -> bool {
     command.status().is_ok()
 }
 
+/// The command as one would type it, without the directories, which differ from machine to machine.
+fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or_else(|| command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs a command to its end; its standard output.
 fn output_of(command: &mut Command) -> Result<String> {
-    let words = format!("{command:?}").replace('"', "");
+    let words = words(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{words}`"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -1,0 +1,19 @@
+//! The command `mcast`, built from this checkout.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::output_of;
+
+/// Builds it, and keeps a copy of what was built; says which version.
+pub(super) fn build(source: &Path, target: &Path, program: &Path) -> Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--release", "--package", "mcast-cli", "--bin", "mcast"]);
+    output_of(command.current_dir(source)).context("building the command `mcast`")?;
+    let built = target.join("release/mcast");
+    std::fs::copy(&built, program).with_context(|| format!("copying {}", built.display()))?;
+    Ok(output_of(Command::new(program).arg("--version"))?.trim().to_owned())
+}
