@@ -65,6 +65,12 @@ pub struct Measure {
 }
 
 impl Measure {
+    /// Whether a contestant was asked for, or everybody was.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        self.contestants.is_empty() || self.contestants.iter().any(|each| each == name)
+    }
+
     /// Rounds that count.
     #[must_use]
     pub fn rounds(&self) -> usize {

@@ -32,7 +32,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, equal_buffers: bool) -> Result
     let mut figures = bench.figures(plan, about, "loss", "c-plain");
     figures.seconds = f64::from(seconds);
     let asked = CONTESTANTS.iter().filter_map(|name| named(name));
-    let present = bench.present(asked.filter(|each| bench.wants(each.name)), &mut figures);
+    let present = bench.present(asked.filter(|each| bench.options.wants(each.name)), &mut figures);
     let task = Task {
         size: 1400,
         buffer: if equal_buffers { BUFFER } else { 0 },

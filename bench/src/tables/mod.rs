@@ -35,7 +35,8 @@ pub fn measure(options: &Measure) -> Result<()> {
     if plans.is_empty() {
         bail!("no table's name begins with {}; --list shows them", options.tables.join(" or "));
     }
-    let bench = Bench { tools: Tools::gather(!options.no_install)?, options: options.clone() };
+    let needs = plans.iter().flat_map(|plan| plan.needs(options)).collect();
+    let bench = Bench { tools: Tools::gather(&needs, !options.no_install)?, options: options.clone() };
     if options.list {
         return list(&bench, &plans);
     }
@@ -81,12 +82,6 @@ fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
 }
 
 impl Bench {
-    /// Whether a contestant was asked for, or everybody was.
-    fn wants(&self, name: &str) -> bool {
-        let asked = &self.options.contestants;
-        asked.is_empty() || asked.iter().any(|each| each == name)
-    }
-
     /// Of these, who can take part; who can't goes into the figures with the reason.
     fn present<'c>(
         &self,

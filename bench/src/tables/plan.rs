@@ -3,8 +3,11 @@
 use anyhow::Result;
 
 use super::{Bench, groups, latency, loss, throughput};
+use crate::arguments::Measure;
+use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
 use crate::report::Figures;
+use crate::tools::Need;
 use throughput::Direction;
 
 /// A table that can be measured.
@@ -60,6 +63,18 @@ fn plan(name: &str, title: &str, kind: Kind) -> Plan {
 }
 
 impl Plan {
+    /// What has to be there to measure it.
+    pub(crate) fn needs(&self, options: &Measure) -> Vec<Need> {
+        match self.kind {
+            Kind::Throughput(..) | Kind::Loss { .. } => {
+                let wanted = ALL.iter().filter(|contestant| options.wants(contestant.name));
+                wanted.filter_map(Contestant::need).chain([Need::Reference]).collect()
+            }
+            Kind::Latency => vec![Need::Reference, Need::Mcast, Need::Sockperf],
+            Kind::Groups { .. } => vec![Need::Reference],
+        }
+    }
+
     pub(crate) fn measure(&self, bench: &Bench) -> Result<Figures> {
         match self.kind {
             Kind::Throughput(direction, link, size) => {

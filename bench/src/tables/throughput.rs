@@ -83,7 +83,7 @@ pub(super) fn measure(
     let reference = named(REFERENCE).context("the reference is on the list")?;
     let mut figures = bench.figures(plan, direction.about().to_owned(), "rate", REFERENCE);
     let asked = ALL.iter().filter(|each| direction.takes(each));
-    let asked = asked.filter(|each| each.name == REFERENCE || bench.wants(each.name));
+    let asked = asked.filter(|each| each.name == REFERENCE || bench.options.wants(each.name));
     let present = bench.present(asked, &mut figures);
     let task = &task(bench, size);
     let turns: Vec<_> = present

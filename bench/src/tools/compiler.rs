@@ -17,9 +17,12 @@ pub(super) fn build(source: &Path, program: &Path) -> Result<String> {
         }
     }
     files.sort();
+    // Another harness may run the program meanwhile: it is replaced, not written to.
+    let fresh = program.with_extension(std::process::id().to_string());
     let mut command = Command::new("cc");
-    command.args(["-O2", "-std=gnu11", "-Wall", "-Wextra", "-pthread", "-o"]).arg(program).args(files);
+    command.args(["-O2", "-std=gnu11", "-Wall", "-Wextra", "-pthread", "-o"]).arg(&fresh).args(files);
     output_of(&mut command).context("compiling the reference in C")?;
+    std::fs::rename(&fresh, program).with_context(|| format!("writing {}", program.display()))?;
     let version = output_of(Command::new("cc").arg("--version"))?;
     Ok(format!("C compiler: {}", version.lines().next().unwrap_or("unknown")))
 }

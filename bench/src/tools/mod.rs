@@ -8,7 +8,7 @@ mod compiler;
 mod packages;
 mod python;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -33,18 +33,6 @@ pub enum Need {
     Sockperf,
 }
 
-impl Need {
-    const ALL: [Self; 7] = [
-        Self::Reference,
-        Self::Mcast,
-        Self::Python,
-        Self::MulticastExpert,
-        Self::Socat,
-        Self::Iperf,
-        Self::Sockperf,
-    ];
-}
-
 /// What is there, and why what is not there is not.
 #[derive(Debug)]
 pub struct Tools {
@@ -56,11 +44,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Looks for everything; with `install`, builds and installs what is missing.
+    /// Looks for what is needed; with `install`, builds and installs what is missing of it.
     ///
     /// # Errors
     /// When the reference cannot be built: nothing can be judged without it.
-    pub fn gather(install: bool) -> Result<Self> {
+    pub fn gather(needs: &BTreeSet<Need>, install: bool) -> Result<Self> {
         let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let made = target_directory(&source).join("bench-peers");
         std::fs::create_dir_all(&made).with_context(|| format!("making {}", made.display()))?;
@@ -69,7 +57,7 @@ impl Tools {
         if !has_program("taskset") {
             bail!("`taskset` (package util-linux) is needed to keep sender and receiver on processors apart");
         }
-        for need in Need::ALL {
+        for &need in needs {
             match tools.provide(need, install) {
                 Ok(version) => drop(tools.versions.insert(need, version)),
                 Err(error) if need == Need::Reference => return Err(error),
