@@ -1,5 +1,7 @@
 //! The whole grammar: what is typed after `mcast`.
 
+use std::ffi::OsString;
+
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
@@ -45,8 +47,8 @@ pub(crate) fn manual() -> clap::Command {
 }
 
 /// What was typed.
-pub(crate) fn parse() -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches()?;
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
 }
 

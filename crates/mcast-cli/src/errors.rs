@@ -1,29 +1,27 @@
 //! How a failure is told: what failed, why, and what to do about it, on standard error.
 
-use std::process::ExitCode;
-
 use crate::console::Console;
 use crate::exit;
 
 /// Tells why the command failed, and gives the exit status that says so, too.
-pub(crate) fn tell(error: &anyhow::Error, console: &Console) -> ExitCode {
+pub(crate) fn tell(error: &anyhow::Error, console: &Console) -> u8 {
     let Some(status) = exit::status(error) else {
-        return ExitCode::SUCCESS;
+        return exit::SUCCESS;
     };
     console.error(describe(error));
     if let Some(remedy) = exit::remedy(error) {
         console.help(remedy);
     }
-    status.into()
+    status
 }
 
 /// Tells what is wrong with what was typed; help and version, which come the same way, are data.
-pub(crate) fn tell_usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn tell_usage(error: &clap::Error) -> u8 {
     // Nobody is left to be told that the pipe is broken.
     let _ = error.print();
     match error.exit_code() {
-        0 => ExitCode::SUCCESS,
-        _ => exit::USAGE.into(),
+        0 => exit::SUCCESS,
+        _ => exit::USAGE,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Exit statuses: what they are, and how what failed maps to them.
 
 use std::io;
-use std::process::ExitCode;
 
 use mcast::{ErrorKind, Operation};
 
@@ -10,6 +9,8 @@ pub(crate) const TABLE: &str = "\
 Exit status: 0 success; 1 it ran and the answer is no (fewer than asked for, too much lost);
 2 usage; 3 a right is missing; 4 environment (no such interface, no route); 130 Ctrl-C.";
 
+/// What was asked for happened.
+pub(crate) const SUCCESS: u8 = 0;
 /// It ran, and the answer is no.
 const NO: u8 = 1;
 /// What was typed makes no sense.
@@ -40,12 +41,12 @@ impl Outcome {
     }
 }
 
-impl From<Outcome> for ExitCode {
+impl From<Outcome> for u8 {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Yes => Self::SUCCESS,
-            Outcome::No => NO.into(),
-            Outcome::Interrupted(status) | Outcome::Handed(status) => status.into(),
+            Outcome::Yes => SUCCESS,
+            Outcome::No => NO,
+            Outcome::Interrupted(status) | Outcome::Handed(status) => status,
         }
     }
 }

@@ -17,6 +17,7 @@ mod output;
 #[allow(unsafe_code)]
 mod sys;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use cli::command;
@@ -28,7 +29,16 @@ pub use documents::write_documents;
 /// namespace, which only a process with a single thread can do.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match cli::parse() {
+    run(std::env::args_os()).into()
+}
+
+/// Runs the command with these arguments, the name of the program first; what it returns is the
+/// exit status. For programs that bring the command along.
+///
+/// To be called as [`main`] is: before any thread is started.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => return errors::tell_usage(&error),
     };
