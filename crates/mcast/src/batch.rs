@@ -30,6 +30,8 @@ struct Message {
     length: usize,
     /// The size of each datagram but the last; `length` for a single one.
     segment: usize,
+    /// How many datagrams that makes.
+    count: usize,
     arrival: Arrival,
 }
 
@@ -51,7 +53,7 @@ impl Batch {
     /// How many datagrams it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.iter().map(Message::count).sum()
+        self.messages.iter().map(|message| message.count).sum()
     }
 
     /// Whether it holds none.
@@ -81,7 +83,7 @@ impl Batch {
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> + '_ {
         self.messages
             .iter()
-            .flat_map(|message| (0..message.count()).map(move |index| (message, index)))
+            .flat_map(|message| (0..message.count).map(move |index| (message, index)))
             .map(|(message, index)| message.datagram(index, &self.buffers))
     }
 
@@ -122,19 +124,26 @@ impl Batch {
 
     /// Declares what a buffer holds.
     pub(crate) fn hold(&mut self, buffer: usize, length: usize, segment: usize, arrival: Arrival) {
-        self.messages.push(Message { buffer, length, segment, arrival });
+        let count = if length == 0 { 1 } else { length.div_ceil(segment) };
+        self.messages.push(Message { buffer, length, segment, count, arrival });
     }
 
-    /// The datagram behind this position, and the position of the one after it.
+    /// Whether there is a datagram at this position.
     #[inline]
-    pub(crate) fn datagram_at(&self, position: Position) -> Option<(Datagram<'_>, Position)> {
+    pub(crate) fn has(&self, position: Position) -> bool {
+        position.message < self.messages.len()
+    }
+
+    /// The datagram at this position, which moves on to the one after it.
+    #[inline]
+    pub(crate) fn take_at(&self, position: &mut Position) -> Option<Datagram<'_>> {
         let message = self.messages.get(position.message)?;
-        let next = if position.index + 1 < message.count() {
-            Position { index: position.index + 1, ..position }
-        } else {
-            Position { message: position.message + 1, index: 0 }
-        };
-        Some((message.datagram(position.index, &self.buffers), next))
+        let index = position.index;
+        position.index += 1;
+        if position.index >= message.count {
+            *position = Position { message: position.message + 1, index: 0 };
+        }
+        Some(message.datagram(index, &self.buffers))
     }
 }
 
@@ -153,15 +162,10 @@ pub(crate) struct Position {
 
 impl Message {
     #[inline]
-    fn count(&self) -> usize {
-        if self.length == 0 { 1 } else { self.length.div_ceil(self.segment) }
-    }
-
-    #[inline]
     fn datagram<'a>(&self, index: usize, buffers: &'a [Buffer]) -> Datagram<'a> {
         let start = index * self.segment;
-        let end = if self.length == 0 { 0 } else { self.length.min(start + self.segment) };
-        let arrival = if self.segment >= self.length {
+        let end = self.length.min(start + self.segment);
+        let arrival = if self.count == 1 {
             self.arrival
         } else {
             // What was lost, was lost before the first; a merged datagram is as long as its part.

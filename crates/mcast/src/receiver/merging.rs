@@ -97,28 +97,25 @@ impl Merging {
 impl Leftover {
     /// The next datagram of what is left, copied into this buffer.
     pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Option<(Arrival, usize)> {
-        let (datagram, next) = self.batch.as_ref()?.datagram_at(self.position)?;
+        let datagram = self.batch.as_ref()?.take_at(&mut self.position)?;
         let length = datagram.payload().len().min(buffer.len());
         buffer[..length].copy_from_slice(&datagram.payload()[..length]);
         let arrival = *datagram.arrival();
-        self.position = next;
         Some((Arrival { truncated: arrival.truncated || length < arrival.length, ..arrival }, length))
     }
 
     /// Moves what is left into a batch, as far as it has room.
     pub(crate) fn move_to(&mut self, batch: &mut Batch) {
         let Some(own) = &self.batch else { return };
-        while let Some((datagram, next)) = own.datagram_at(self.position) {
-            if !batch.push(datagram.payload(), *datagram.arrival()) {
-                return;
-            }
-            self.position = next;
+        while batch.free().is_some() {
+            let Some(datagram) = own.take_at(&mut self.position) else { return };
+            batch.push(datagram.payload(), *datagram.arrival());
         }
     }
 
     /// Whether there is something left.
     pub(crate) fn is_some(&self) -> bool {
-        self.batch.as_ref().is_some_and(|batch| batch.datagram_at(self.position).is_some())
+        self.batch.as_ref().is_some_and(|batch| batch.has(self.position))
     }
 
     /// The memory for the next merged buffer.

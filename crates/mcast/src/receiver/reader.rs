@@ -60,14 +60,10 @@ impl<'r> Reader<'r> {
     /// The next of the batch, or of the next one. The clock is read only to wait.
     #[inline]
     fn next_or(&mut self, deadline: impl FnOnce() -> Option<Instant>) -> Result<Option<Datagram<'_>>> {
-        if self.batch.datagram_at(self.position).is_none() {
+        if !self.batch.has(self.position) {
             self.refill(deadline())?;
         }
-        let Some((datagram, next)) = self.batch.datagram_at(self.position) else {
-            return Ok(None);
-        };
-        self.position = next;
-        Ok(Some(datagram))
+        Ok(self.batch.take_at(&mut self.position))
     }
 
     /// Waits for the next batch; leaves it empty when the time is over or a waker ended it.
