@@ -10,7 +10,7 @@ use crate::verify::tests::{self, Suite};
 
 /// At most `runs` runs; none starts after `limit`.
 pub(super) fn step(runs: u32, limit: Duration) -> Step {
-    let about = format!("the tests that stand in tests/, {runs} times, ignored ones included");
+    let about = format!("the tests that stand in tests/, {runs} times");
     Step::new("runs", about, move |manner| repeat(runs, limit, manner))
 }
 

@@ -24,11 +24,11 @@ pub(super) fn steps() -> Vec<Step> {
 /// Which tests of all crates to run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Suite {
-    /// All but the ignored ones, which are for `cargo soak`.
+    /// All but the ignored ones, which are parts of other tests: those start them in their own way.
     All,
     /// Those beside the code.
     Unit,
-    /// Those that stand in `tests/`, the ignored ones too.
+    /// Those that stand in `tests/`.
     Integration,
 }
 
@@ -59,20 +59,20 @@ fn with_nextest(suite: Suite) -> Command {
     let which: &[&str] = match suite {
         Suite::All => &[],
         Suite::Unit => &["--lib", "--bins"],
-        Suite::Integration => &["--test", "*", "--run-ignored", "all"],
+        Suite::Integration => &["--test", "*"],
     };
     let head = ["nextest", "run", "--workspace", "--all-features"].iter();
     cargo(head.chain(&manner).chain(which))
 }
 
 fn with_libtest(suite: Suite) -> Command {
-    let (which, ignored): (&[&str], &[&str]) = match suite {
-        Suite::All => (&["--lib", "--bins", "--tests"], &[]),
-        Suite::Unit => (&["--lib", "--bins"], &[]),
-        Suite::Integration => (&["--test", "*"], &["--include-ignored"]),
+    let which: &[&str] = match suite {
+        Suite::All => &["--lib", "--bins", "--tests"],
+        Suite::Unit => &["--lib", "--bins"],
+        Suite::Integration => &["--test", "*"],
     };
     let head = ["test", "--quiet", "--workspace", "--all-features", "--no-fail-fast"].iter();
-    cargo(head.chain(which).chain(&["--", "--show-output"]).chain(ignored))
+    cargo(head.chain(which).chain(&["--", "--show-output"]))
 }
 
 fn doc_tests(manner: &Manner) -> Result<Outcome> {
