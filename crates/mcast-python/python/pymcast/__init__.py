@@ -1,0 +1,115 @@
+"""Send and receive IP multicast correctly on every system, and know for each datagram how it came.
+
+>>> import pymcast
+>>> with pymcast.Receiver("239.1.2.3:7000", interface="eth0") as receiver:
+...     for datagram in receiver:
+...         print(datagram.payload, datagram.group, datagram.interface, datagram.source)
+
+>>> with pymcast.Sender("239.1.2.3:7000", interface="eth0") as sender:
+...     sender.send(b"hello")
+
+What there is:
+
+- `Receiver` and `Sender`, blocking; `pymcast.aio` has both for asyncio;
+- `interfaces`, `find_interface`, `default_interface`: what this machine has;
+- `Group`, `explain`, `pick`: what an address means, and which one to take;
+- `Error` and its kinds: each says what failed, why, and what to do (`error.remedy`);
+- `pymcast.multicast_expert`: a drop-in for the package of that name;
+- the command `mcast`, which comes along: `mcast --help`.
+
+A datagram is handed out only if it was sent to a group that was joined, came in on an interface on
+which it was joined, from a source that is admitted; never twice. What the system can count of loss
+is counted and told. Times are in seconds, sizes in bytes, hop limits are what IPv4 calls TTL.
+"""
+
+from __future__ import annotations
+
+from pymcast._errors import (
+    AddressInUseError,
+    AddressNotAvailableError,
+    ClosedError,
+    Error,
+    FamilyUnavailableError,
+    InterfaceDownError,
+    LimitReachedError,
+    MismatchError,
+    NoAddressError,
+    NoRouteError,
+    NoSuchInterfaceError,
+    NotJoinedError,
+    NoUsableInterfaceError,
+    ParseError,
+    PermissionDeniedError,
+    QueueFullError,
+    SourceNeededError,
+    TooLargeError,
+    UnsupportedError,
+)
+from pymcast._pymcast import (
+    Advice,
+    Answer,
+    Assignment,
+    Datagram,
+    Explanation,
+    Group,
+    Interface,
+    Membership,
+    MembershipStatus,
+    Outgoing,
+    Receiver,
+    Sender,
+    SendStatistics,
+    ShortName,
+    Statement,
+    Statistics,
+    __version__,
+    default_interface,
+    explain,
+    find_interface,
+    interfaces,
+    pick,
+)
+
+__all__ = [
+    "AddressInUseError",
+    "AddressNotAvailableError",
+    "Advice",
+    "Answer",
+    "Assignment",
+    "ClosedError",
+    "Datagram",
+    "Error",
+    "Explanation",
+    "FamilyUnavailableError",
+    "Group",
+    "Interface",
+    "InterfaceDownError",
+    "LimitReachedError",
+    "Membership",
+    "MembershipStatus",
+    "MismatchError",
+    "NoAddressError",
+    "NoRouteError",
+    "NoSuchInterfaceError",
+    "NoUsableInterfaceError",
+    "NotJoinedError",
+    "Outgoing",
+    "ParseError",
+    "PermissionDeniedError",
+    "QueueFullError",
+    "Receiver",
+    "SendStatistics",
+    "Sender",
+    "ShortName",
+    "SourceNeededError",
+    "Statement",
+    "Statistics",
+    "TooLargeError",
+    "UnsupportedError",
+    "__version__",
+    "default_interface",
+    "explain",
+    "find_interface",
+    "interfaces",
+    "pick",
+]

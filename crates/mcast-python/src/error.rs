@@ -1,0 +1,72 @@
+//! Failures as Python's exceptions, which carry what to do.
+//!
+//! The classes are written in Python (`pymcast/_errors.py`), where they can derive from Python's
+//! own and be read by people.
+
+use std::str::FromStr;
+
+use pyo3::exceptions::{PyTimeoutError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+const MODULE: &str = "pymcast._errors";
+
+/// The exception for a failure of the library's.
+pub(crate) fn raise(py: Python<'_>, error: &mcast::Error) -> PyErr {
+    static MAKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let made = MAKER.import(py, MODULE, "from_library").and_then(|make| {
+        make.call1((
+            format!("{:?}", error.kind()),
+            format!("{:?}", error.operation()).to_lowercase(),
+            error.to_string(),
+            error.remedy(),
+            error.group().map(|group| group.to_string()),
+            error.interface(),
+            error.os_error().and_then(std::io::Error::raw_os_error),
+        ))
+    });
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
+/// What a text means.
+pub(crate) fn parse<T: FromStr<Err = mcast::ParseError>>(py: Python<'_>, text: &str) -> PyResult<T> {
+    text.parse().map_err(|error| misunderstood(py, &error))
+}
+
+/// The exception for text that cannot be understood.
+fn misunderstood(py: Python<'_>, error: &mcast::ParseError) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let made = CLASS
+        .import(py, MODULE, "ParseError")
+        .and_then(|class| class.call1((error.to_string(), error.remedy())));
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
+/// The exception for the use of what is closed.
+pub(crate) fn closed(py: Python<'_>, what: &str) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let made = CLASS.import(py, MODULE, "closed").and_then(|make| make.call1((what,)));
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
+/// The time is over.
+pub(crate) fn timed_out() -> PyErr {
+    PyTimeoutError::new_err("nothing came in time")
+}
+
+/// A value that makes no sense.
+pub(crate) fn refused(message: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(message.to_string())
+}
+
+/// The library's results as Python's.
+pub(crate) trait OrRaise<T> {
+    /// The value, or the exception that says what failed.
+    fn or_raise(self, py: Python<'_>) -> PyResult<T>;
+}
+
+impl<T> OrRaise<T> for mcast::Result<T> {
+    fn or_raise(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|error| raise(py, &error))
+    }
+}

@@ -1,0 +1,275 @@
+//! All that is known about a group, as typed values.
+
+use mcast::group::{Cited, Reference};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::error::parse;
+use crate::group::{Group, PyGroup, family_number};
+
+/// A statement, and the document it rests on.
+#[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Statement {
+    /// What is stated.
+    value: String,
+    /// Where it is written: "RFC 5771 section 4".
+    reference: String,
+}
+
+/// A name that a group has.
+#[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Assignment {
+    /// Who or what has it, in the words of the registry.
+    name: String,
+    /// Whether IANA registered it; otherwise it is merely in use.
+    registered: bool,
+    /// The same in words, with the date.
+    standing: String,
+    /// The addresses that the name covers: one, or the first and the last.
+    addresses: String,
+    /// The UDP ports that go with it, where they are known.
+    ports: Vec<u16>,
+    /// The documents that the registry names.
+    references: Vec<String>,
+}
+
+/// A short name of a group: what `mcast recv mdns` understands.
+#[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ShortName {
+    /// The name, in lower case.
+    name: String,
+    /// The UDP ports of its protocol.
+    ports: Vec<u16>,
+    /// The hop limit that the protocol asks of senders, where it asks for one.
+    hop_limit: Option<u8>,
+    /// What defines it.
+    reference: String,
+}
+
+/// One thing to mind about a group.
+#[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Advice {
+    /// How much it matters: "note", "caution" or "avoid".
+    severity: String,
+    /// What it is.
+    text: String,
+    /// Where it is written.
+    reference: String,
+}
+
+/// All that can be said about a group.
+#[pyclass(frozen, eq, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Explanation {
+    /// The group.
+    group: PyGroup,
+    /// Its address family: 4 or 6.
+    family: u8,
+    /// How far it reaches.
+    scope: Statement,
+    /// What sort of group it is.
+    kind: Statement,
+    /// The flags of an IPv6 group.
+    flags: Option<Statement>,
+    /// The offset in its scope, when it is in the top of one (RFC 2365).
+    relative: Option<Statement>,
+    /// The Ethernet address.
+    ethernet: Statement,
+    /// The 31 other IPv4 groups with that Ethernet address; empty for IPv6.
+    ethernet_aliases: Vec<PyGroup>,
+    /// The control group among them, which makes switches send this group to every port.
+    control_alias: Option<Statement>,
+    /// Its names, registered ones first.
+    names: Vec<Assignment>,
+    /// Its short names, with ports.
+    short_names: Vec<ShortName>,
+    /// When the IANA registry was as the names have it: "2024-02-02".
+    registry_date: String,
+    /// What to mind, the weightiest first.
+    advice: Vec<Advice>,
+}
+
+impl Explanation {
+    pub(crate) fn of(group: mcast::Group) -> Self {
+        let known = group.explain();
+        Self {
+            group: PyGroup(group),
+            family: family_number(group.family()),
+            scope: known.scope.into(),
+            kind: known.kind.into(),
+            flags: known.flags.map(Into::into),
+            relative: known.relative.map(Into::into),
+            ethernet: known.ethernet.into(),
+            ethernet_aliases: known.ethernet_aliases.into_iter().map(PyGroup).collect(),
+            control_alias: known.control_alias.map(Into::into),
+            names: known.assignments.iter().map(Assignment::from).collect(),
+            short_names: known.well_known.iter().map(|known| ShortName::from(*known)).collect(),
+            registry_date: known.registry_date.to_owned(),
+            advice: known.advice.iter().map(Advice::from).collect(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let fact = |title: &str, stated: &Statement| format!("  {title:<9} {stated}");
+        let mut lines = vec![self.group.0.to_string(), fact("kind", &self.kind), fact("scope", &self.scope)];
+        lines.extend(self.flags.as_ref().map(|flags| fact("flags", flags)));
+        lines.extend(self.relative.as_ref().map(|relative| fact("relative", relative)));
+        lines.push(fact("Ethernet", &self.ethernet));
+        lines.extend(self.control_alias.as_ref().map(|alias| fact("alias", alias)));
+        lines.extend(
+            self.names.iter().map(|each| format!("  {:<9} {}, {}", "name", each.name, each.standing)),
+        );
+        lines.extend(
+            self.advice
+                .iter()
+                .map(|each| format!("  {:<9} {} [{}]", each.severity, each.text, each.reference)),
+        );
+        lines
+    }
+}
+
+#[pymethods]
+impl Explanation {
+    fn __str__(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Explanation of {}: {}, {}>", self.group.0, self.kind.value, self.scope.value)
+    }
+}
+
+#[pymethods]
+impl Statement {
+    fn __str__(&self) -> String {
+        self.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Statement: {self}>")
+    }
+}
+
+#[pymethods]
+impl Assignment {
+    fn __str__(&self) -> String {
+        format!("{}, {}", self.name, self.standing)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Assignment of {}: {}, {}>", self.addresses, self.name, self.standing)
+    }
+}
+
+#[pymethods]
+impl ShortName {
+    fn __repr__(&self) -> String {
+        format!("<ShortName {}, ports {:?}>", self.name, self.ports)
+    }
+}
+
+#[pymethods]
+impl Advice {
+    fn __str__(&self) -> String {
+        format!("{}: {} ({})", self.severity, self.text, self.reference)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Advice {}>", self.__str__())
+    }
+}
+
+impl std::fmt::Display for Statement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}]", self.value, self.reference)
+    }
+}
+
+impl<T: ToString> From<Cited<T>> for Statement {
+    fn from(cited: Cited<T>) -> Self {
+        Self { value: cited.value.to_string(), reference: cited.reference.to_string() }
+    }
+}
+
+impl From<&mcast::group::Assignment> for Assignment {
+    fn from(known: &mcast::group::Assignment) -> Self {
+        Self {
+            name: known.name.to_owned(),
+            registered: known.standing.is_registered(),
+            standing: known.standing.to_string(),
+            addresses: known.addresses.to_string(),
+            ports: known.ports.to_vec(),
+            references: known.references.iter().map(Reference::to_string).collect(),
+        }
+    }
+}
+
+impl From<&mcast::group::WellKnown> for ShortName {
+    fn from(known: &mcast::group::WellKnown) -> Self {
+        Self {
+            name: known.name.to_owned(),
+            ports: known.ports.to_vec(),
+            hop_limit: known.hop_limit,
+            reference: known.reference.to_string(),
+        }
+    }
+}
+
+impl From<&mcast::group::Advice> for Advice {
+    fn from(advice: &mcast::group::Advice) -> Self {
+        Self {
+            severity: advice.severity.to_string(),
+            text: advice.statement.to_string(),
+            reference: advice.reference.to_string(),
+        }
+    }
+}
+
+/// All that is known about a group: scope, kind, Ethernet address, names, and what to mind, each
+/// with the document that says so.
+///
+/// `group` is text, an ipaddress object or a Group; str() of the result is a page to read.
+/// Raises pymcast.ParseError (a ValueError) for what is no multicast address.
+#[pyfunction]
+pub(crate) fn explain(group: Group) -> Explanation {
+    Explanation::of(group.0)
+}
+
+/// A group for this name: always the same one for the same name, on every machine, registered to
+/// nobody and sharing no Ethernet address with a control group.
+///
+/// `scope` is "local", "organization", "site", "global" and so on; by default as narrow as gets
+/// past one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups
+/// to pick from, or all are to be avoided.
+#[pyfunction]
+#[pyo3(signature = (name, *, scope=None, family=4, source_specific=false, in_use=Vec::new()))]
+pub(crate) fn pick(
+    py: Python<'_>,
+    name: &str,
+    scope: Option<&str>,
+    family: u8,
+    source_specific: bool,
+    in_use: Vec<Group>,
+) -> PyResult<PyGroup> {
+    let options = mcast::group::PickOptions {
+        family: match family {
+            4 => mcast::Family::V4,
+            6 => mcast::Family::V6,
+            other => {
+                return Err(PyValueError::new_err(format!("{other} is no address family: write 4 or 6")));
+            }
+        },
+        source_specific,
+        in_use: in_use.into_iter().map(|group| group.0).collect(),
+    };
+    let scope = match scope {
+        Some(text) => parse(py, text)?,
+        None => options.default_scope(),
+    };
+    let picked = py.detach(|| mcast::group::pick(name, scope, &options));
+    picked.map(PyGroup).map_err(|error| PyValueError::new_err(error.to_string()))
+}

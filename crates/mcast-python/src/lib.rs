@@ -1,0 +1,51 @@
+//! The native part of the Python package `pymcast`: the library mcast and its command, as Python
+//! has them. What Python does as well is written in Python, in `python/pymcast/`.
+//!
+//! A file is a class or a function of Python's, with what turns Python's values into the
+//! library's and back. Python's lock (the GIL) is given back while waiting, and once a batch.
+
+mod command;
+mod datagram;
+mod error;
+mod explain;
+mod group;
+mod interface;
+mod membership;
+mod outgoing;
+mod payload;
+mod receiver;
+mod sender;
+#[allow(unsafe_code)]
+mod sys;
+
+use pyo3::prelude::*;
+
+/// The native part of pymcast. Import pymcast instead.
+#[pymodule(gil_used = false)]
+mod _pymcast {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::command::run_command;
+    #[pymodule_export]
+    use super::datagram::Datagram;
+    #[pymodule_export]
+    use super::explain::{Advice, Assignment, Explanation, ShortName, Statement, explain, pick};
+    #[pymodule_export]
+    use super::group::PyGroup;
+    #[pymodule_export]
+    use super::interface::{Interface, default_interface, find_interface, interfaces};
+    #[pymodule_export]
+    use super::membership::PyMembership;
+    #[pymodule_export]
+    use super::outgoing::PyOutgoing;
+    #[pymodule_export]
+    use super::receiver::{MembershipStatus, Receiver, Statistics};
+    #[pymodule_export]
+    use super::sender::{Answer, SendStatistics, Sender};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,50 @@
+//! What a receiver is made with.
+
+use mcast::InterfaceSelector;
+
+use super::open::Open;
+use crate::membership::Membership;
+
+/// What a receiver is made with, kept to open it again.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) memberships: Vec<mcast::Membership>,
+    /// Where memberships that name no interface are joined.
+    pub(super) interfaces: Vec<InterfaceSelector>,
+    pub(super) receive_buffer: Option<usize>,
+    pub(super) loopback: Option<bool>,
+    pub(super) follow: bool,
+    pub(super) allow_any_source: bool,
+    pub(super) merging: bool,
+}
+
+impl Settings {
+    pub(super) fn open(&self) -> mcast::Result<Open> {
+        let mut builder = mcast::Receiver::builder()
+            .join_all(self.memberships.iter().cloned())
+            .follow(self.follow)
+            .allow_any_source(self.allow_any_source)
+            .merging(self.merging);
+        if let Some(bytes) = self.receive_buffer {
+            builder = builder.receive_buffer(bytes);
+        }
+        if let Some(on) = self.loopback {
+            builder = builder.loopback(on);
+        }
+        builder.build().map(Open::new)
+    }
+}
+
+/// Memberships that name no interface, each on all of these.
+pub(super) fn spread(
+    memberships: Vec<Membership>,
+    interfaces: &[InterfaceSelector],
+) -> Vec<mcast::Membership> {
+    let spread = |Membership(membership)| match membership.interface {
+        None if !interfaces.is_empty() => {
+            interfaces.iter().map(|each| membership.clone().on(each.clone())).collect()
+        }
+        _ => vec![membership],
+    };
+    memberships.into_iter().flat_map(spread).collect()
+}

@@ -1,0 +1,98 @@
+//! What became of memberships, and what was counted.
+
+use std::collections::BTreeMap;
+
+use mcast::Drops;
+use pyo3::prelude::*;
+
+use crate::membership::PyMembership;
+
+/// A membership of a receiver, and what became of it on each interface that it means.
+#[pyclass(frozen, get_all, module = "pymcast")]
+#[derive(Clone, Debug)]
+pub(crate) struct MembershipStatus {
+    /// What was asked for.
+    membership: PyMembership,
+    /// The names of the interfaces on which it is joined.
+    joined: Vec<String>,
+    /// Why it is not joined on others: their names, and the reasons.
+    failed: BTreeMap<String, String>,
+    /// Why it means no interface now, if so; a receiver that follows waits for one.
+    waiting: Option<String>,
+    text: String,
+}
+
+#[pymethods]
+impl MembershipStatus {
+    fn __str__(&self) -> &str {
+        &self.text
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<MembershipStatus {}>", self.text)
+    }
+}
+
+impl From<&mcast::MembershipStatus> for MembershipStatus {
+    fn from(status: &mcast::MembershipStatus) -> Self {
+        let (failed, joined): (Vec<_>, Vec<_>) =
+            status.interfaces.iter().partition(|interface| interface.failure.is_some());
+        let reason = |on: &mcast::InterfaceStatus| Some((on.name.clone(), on.failure.as_ref()?.to_string()));
+        Self {
+            membership: PyMembership(status.membership.clone()),
+            joined: joined.into_iter().map(|on| on.name.clone()).collect(),
+            failed: failed.into_iter().filter_map(reason).collect(),
+            waiting: status.waiting.as_ref().map(ToString::to_string),
+            text: status.to_string(),
+        }
+    }
+}
+
+/// What a receiver has seen so far.
+#[pyclass(frozen, eq, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    /// Datagrams handed out.
+    received: u64,
+    /// Of these, how many were cut off.
+    truncated: u64,
+    /// Datagrams that reached a socket and were none of this receiver's. Not loss.
+    refused: u64,
+    /// Datagrams that the system dropped for want of buffer; None where it doesn't count.
+    dropped: Option<u64>,
+    /// How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown".
+    dropped_is: &'static str,
+    /// System calls that received something.
+    calls: u64,
+    /// Buffers that held more than one datagram.
+    merged: u64,
+}
+
+#[pymethods]
+impl Statistics {
+    fn __repr__(&self) -> String {
+        let Self { received, truncated, refused, .. } = self;
+        let dropped = self.dropped.map_or_else(|| "?".to_owned(), |dropped| dropped.to_string());
+        format!("<Statistics received={received} truncated={truncated} refused={refused} dropped={dropped}>")
+    }
+}
+
+impl From<mcast::Statistics> for Statistics {
+    fn from(counted: mcast::Statistics) -> Self {
+        Self {
+            received: counted.received,
+            truncated: counted.truncated,
+            refused: counted.refused,
+            dropped: counted.dropped.count(),
+            dropped_is: match counted.dropped {
+                Drops::Unknown => "unknown",
+                Drops::Exactly(_) => "exactly",
+                Drops::AtLeast(_) => "at least",
+                Drops::AtMost(_) => "at most",
+                Drops::About(_) => "about",
+            },
+            calls: counted.calls,
+            merged: counted.merged,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What comes back to a sender, and what it counts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::datagram::{nanoseconds, seconds, socket_address};
+
+/// A unicast datagram that came to a sender's port: an answer to what it sent.
+#[pyclass(frozen, module = "pymcast")]
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The bytes.
+    #[pyo3(get)]
+    payload: Py<PyBytes>,
+    source: SocketAddr,
+    /// The index of the interface that it came in by, where the system tells.
+    #[pyo3(get)]
+    interface_index: Option<u32>,
+    /// The hop limit that was left, where the system tells.
+    #[pyo3(get)]
+    hop_limit: Option<u8>,
+    time: Option<SystemTime>,
+    /// Whether it was longer than UDP allows and the rest is gone.
+    #[pyo3(get)]
+    truncated: bool,
+}
+
+impl Answer {
+    pub(super) fn new(py: Python<'_>, answer: &mcast::Answer<'_>) -> Self {
+        Self {
+            payload: PyBytes::new(py, answer.payload).unbind(),
+            source: answer.source,
+            interface_index: answer.interface.map(mcast::InterfaceIndex::number),
+            hop_limit: answer.hop_limit,
+            time: answer.time,
+            truncated: answer.truncated,
+        }
+    }
+}
+
+#[pymethods]
+impl Answer {
+    /// Who sent it: an ipaddress.IPv4Address or IPv6Address. A claim of the sender's.
+    #[getter]
+    fn source(&self) -> IpAddr {
+        self.source.ip()
+    }
+
+    /// The UDP port that it was sent from.
+    #[getter]
+    fn source_port(&self) -> u16 {
+        self.source.port()
+    }
+
+    /// The source as the socket module has it.
+    #[getter]
+    fn address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        socket_address(py, self.source)
+    }
+
+    /// When the kernel received it, in nanoseconds since 1970; None where it doesn't tell.
+    #[getter]
+    fn time_ns(&self) -> Option<u128> {
+        self.time.map(nanoseconds)
+    }
+
+    /// The same in seconds, as time.time().
+    #[getter]
+    fn time(&self) -> Option<f64> {
+        self.time.map(seconds)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<Answer of {} bytes from {}>", self.payload.as_bytes(py).len(), self.source)
+    }
+}
+
+/// What a sender has sent so far.
+#[pyclass(frozen, eq, get_all, module = "pymcast")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SendStatistics {
+    /// Datagrams that the system took.
+    datagrams: u64,
+    /// System calls that took them.
+    calls: u64,
+    /// Runs of more than one that left as one, to be cut apart by the system (Linux).
+    trains: u64,
+}
+
+#[pymethods]
+impl SendStatistics {
+    fn __repr__(&self) -> String {
+        let Self { datagrams, calls, trains } = self;
+        format!("<SendStatistics datagrams={datagrams} calls={calls} trains={trains}>")
+    }
+}
+
+impl From<mcast::SendStatistics> for SendStatistics {
+    fn from(sent: mcast::SendStatistics) -> Self {
+        Self { datagrams: sent.datagrams, calls: sent.calls, trains: sent.trains }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a sender is made with.
+
+use std::net::IpAddr;
+
+use mcast::{Destination, InterfaceSelector, Rate};
+
+/// What a sender is made with, kept to open it again.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) destinations: Vec<Destination>,
+    pub(super) interfaces: Vec<InterfaceSelector>,
+    pub(super) hop_limit: u8,
+    pub(super) loopback: bool,
+    pub(super) traffic_class: Option<u8>,
+    pub(super) source_port: u16,
+    pub(super) source_address: Option<IpAddr>,
+    pub(super) send_buffer: Option<usize>,
+    pub(super) dont_fragment: bool,
+    pub(super) segmentation: bool,
+    pub(super) pace: Option<Rate>,
+    pub(super) follow: bool,
+}
+
+impl Settings {
+    pub(super) fn open(&self) -> mcast::Result<mcast::Sender> {
+        let mut builder = mcast::Sender::builder()
+            .hop_limit(self.hop_limit)
+            .loopback(self.loopback)
+            .source_port(self.source_port)
+            .dont_fragment(self.dont_fragment)
+            .segmentation(self.segmentation)
+            .follow(self.follow);
+        for destination in &self.destinations {
+            builder = builder.to(destination.clone());
+        }
+        for interface in &self.interfaces {
+            builder = builder.interface(interface.clone());
+        }
+        if let Some(class) = self.traffic_class {
+            builder = builder.traffic_class(class);
+        }
+        if let Some(address) = self.source_address {
+            builder = builder.source_address(address);
+        }
+        if let Some(bytes) = self.send_buffer {
+            builder = builder.send_buffer(bytes);
+        }
+        if let Some(pace) = self.pace {
+            builder = builder.pace(pace);
+        }
+        builder.build()
+    }
+}

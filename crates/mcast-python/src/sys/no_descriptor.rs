@@ -1,0 +1,8 @@
+//! Systems where no single descriptor stands for a receiver.
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+pub(crate) fn descriptor(_receiver: &mcast::Receiver) -> PyResult<i64> {
+    Err(PyOSError::new_err("a receiver has no descriptor on this system: wait for it with Receiver.wait"))
+}
