@@ -1,6 +1,5 @@
 //! By which interfaces a sender sends, and whether they have an address to send from.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 
@@ -116,25 +115,23 @@ fn find(
 }
 
 /// Interfaces that have been seen to have an address to send from.
+///
+/// A list, which for the few that a sender uses is faster to search than a table.
 #[derive(Debug, Default)]
 pub(crate) struct Addressed {
-    known: RwLock<HashMap<(Family, InterfaceIndex), Option<IpAddr>>>,
+    known: RwLock<Vec<(Family, InterfaceIndex, Option<IpAddr>)>>,
 }
 
 impl Addressed {
-    /// Whether the interface is known to have one.
-    pub(crate) fn knows(&self, family: Family, index: InterfaceIndex) -> bool {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(family, index))
-    }
-
-    /// The address that must be named for the system to send from it.
-    pub(crate) fn source(&self, family: Family, index: InterfaceIndex) -> Option<IpAddr> {
+    /// For an interface that is known to have one: the address, where the system takes it only
+    /// if it is named.
+    pub(crate) fn find(&self, family: Family, index: InterfaceIndex) -> Option<Option<IpAddr>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(family, index)).copied().flatten()
+        known.iter().find(|(of, on, _)| (*of, *on) == (family, index)).map(|(_, _, named)| *named)
     }
 
-    /// Looks whether the interface has one.
-    pub(crate) fn check(&self, to: GroupAddr, index: InterfaceIndex) -> Result<()> {
+    /// Looks whether the interface has one, and which must be named.
+    pub(crate) fn look(&self, to: GroupAddr, index: InterfaceIndex) -> Result<Option<IpAddr>> {
         let family = to.group.family();
         let list = interfaces()?;
         let Some(interface) = list.iter().find(|interface| interface.index_for(family) == index) else {
@@ -142,16 +139,18 @@ impl Addressed {
                 .on_group(to)
                 .on_interface(index));
         };
-        if interface.addresses_of(family).next().is_none() {
+        let Some(first) = interface.addresses_of(family).next() else {
             let error =
                 Error::new(Operation::Send, ErrorKind::NoAddress).on_group(to).on_interface(&interface.name);
             return Err(error.detail(format!("{family} cannot be sent from here")));
-        }
+        };
         // Left to itself, Linux would not take a loopback address, whose scope is this host, and
         // send from 0.0.0.0.
-        let named = interface.addresses_of(family).next().filter(|_| interface.loopback);
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert((family, index), named);
-        Ok(())
+        let named = interface.loopback.then_some(first);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(of, on, _)| (*of, *on) != (family, index));
+        known.push((family, index, named));
+        Ok(named)
     }
 }
 
