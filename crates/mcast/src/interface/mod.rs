@@ -16,7 +16,7 @@ use crate::sys;
 
 pub use change::InterfaceChange;
 pub(crate) use change::Notice;
-pub use route::{default_interface, default_interface_of};
+pub use route::{default_interface, default_interface_of, interface_towards};
 pub use select::find;
 pub(crate) use select::select;
 pub use warning::Warning;

@@ -40,7 +40,12 @@ pub fn default_interface_of(family: Family) -> Result<Option<Interface>> {
     })
 }
 
-fn interface_towards(address: IpAddr) -> Result<Option<Interface>> {
+/// The interface that the routing table takes towards an address, a group's or another; `None` when
+/// there is no route.
+///
+/// # Errors
+/// When the system refuses to answer.
+pub fn interface_towards(address: IpAddr) -> Result<Option<Interface>> {
     let index = sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
     let Some(index) = index else { return Ok(None) };
     let family = Family::of(address);
