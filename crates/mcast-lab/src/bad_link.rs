@@ -7,7 +7,10 @@
 use std::{
     fmt,
     os::fd::BorrowedFd,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use crate::{
@@ -34,6 +37,8 @@ struct Inner {
     /// and those that the pump is at.
     outer: [End; 2],
     inner: [End; 2],
+    /// What the kernel had dropped in each direction before both ends were up, which is nobody's loss.
+    dropped_before: [AtomicU64; 2],
     pump: Mutex<Option<Pump>>,
 }
 
@@ -67,6 +72,7 @@ impl BadLink {
         let link = Self::new(backstage, [&a_end, &b_end], impairment)?;
         let a_port = a.0.node.settle_port(a.1, a_addresses)?;
         let b_port = b.0.node.settle_port(b.1, b_addresses)?;
+        link.count_from_now();
         Ok((link, a_port, b_port))
     }
 
@@ -87,6 +93,7 @@ impl BadLink {
         switch.plugged(&socket, host.0, host.1)?;
         let port = host.0.node.settle_port(host.1, addresses)?;
         switch.wait_forwarding(&socket)?;
+        link.count_from_now();
         Ok((link, port))
     }
 
@@ -99,7 +106,15 @@ impl BadLink {
         let shared = Arc::new(Shared::new(impairment));
         let operation = || format!("start the bad link from {name}");
         let pump = Mutex::new(Some(Pump::start(sockets, Arc::clone(&shared)).doing(operation)?));
-        Ok(Self(Arc::new(Inner { name, shared, outer, inner: [first, second], pump })))
+        let (inner, dropped_before) = ([first, second], Default::default());
+        Ok(Self(Arc::new(Inner { name, shared, outer, inner, dropped_before, pump })))
+    }
+
+    /// Forgets what was dropped while the ends came up, one after the other.
+    fn count_from_now(&self) {
+        for (way, before) in self.0.dropped_before.iter().enumerate() {
+            before.store(self.0.dropped(way), Relaxed);
+        }
     }
 
     /// Makes the link better or worse, in both directions. What is under way stays under way.
@@ -153,8 +168,8 @@ impl BadLink {
     pub fn statistics_of(&self, direction: Direction) -> LinkStatistics {
         let way = direction as usize;
         let mut statistics = LinkStatistics::read(&self.0.shared.counters[way]);
-        // Frames are dropped in the kernel on their way into the link, and on their way out of it.
-        statistics.overruns += self.0.outer[way].dropped() + self.0.inner[1 - way].dropped();
+        let before = self.0.dropped_before[way].load(Relaxed);
+        statistics.overruns += self.0.dropped(way).saturating_sub(before);
         statistics
     }
 
@@ -176,6 +191,13 @@ impl BadLink {
 impl fmt::Debug for BadLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BadLink").field(&self.0.name).finish()
+    }
+}
+
+impl Inner {
+    /// How many frames the kernel has dropped in one direction: on their way into the link, and out of it.
+    fn dropped(&self, way: usize) -> u64 {
+        self.outer[way].dropped() + self.inner[1 - way].dropped()
     }
 }
 
