@@ -10,6 +10,14 @@ pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     array_at(bytes, offset).map(u16::from_be_bytes)
 }
 
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    array_at(bytes, offset).map(u32::from_be_bytes)
+}
+
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    array_at(bytes, offset).map(u64::from_be_bytes)
+}
+
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
@@ -38,6 +46,14 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn put_u16(&mut self, value: u16) -> Result<(), EmitError> {
+        self.put(&value.to_be_bytes())
+    }
+
+    pub(crate) fn put_u32(&mut self, value: u32) -> Result<(), EmitError> {
+        self.put(&value.to_be_bytes())
+    }
+
+    pub(crate) fn put_u64(&mut self, value: u64) -> Result<(), EmitError> {
         self.put(&value.to_be_bytes())
     }
 

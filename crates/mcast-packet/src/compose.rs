@@ -1,4 +1,4 @@
-//! Frames made from nothing: UDP datagrams, IGMP and MLD messages.
+//! Frames made from nothing: UDP datagrams, IGMP, MLD and PIM messages.
 
 use core::net::IpAddr;
 
@@ -8,7 +8,8 @@ use crate::bytes::Writer;
 use crate::checksum::InternetChecksum;
 use crate::gmp::{Address, Message};
 use crate::ip::protocol;
-use crate::link::{MacAddress, ether_type};
+use crate::link::{Ethernet, MacAddress, ether_type};
+use crate::pim;
 use crate::udp::Udp;
 
 /// Why a packet could not be written.
@@ -114,10 +115,67 @@ impl<A: Address> ControlFrame<'_, A> {
     }
 }
 
+/// A PIM message in an Ethernet frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PimFrame<'a> {
+    /// The Ethernet address of the sender.
+    pub mac: MacAddress,
+    /// The sender; for messages between neighbours in IPv6 its link-local address.
+    pub source: IpAddr,
+    /// The Ethernet address of the receiver.
+    pub destination_mac: MacAddress,
+    /// The receiver: [`pim::all_routers`], but for registers, register-stops, grafts and candidates.
+    pub destination: IpAddr,
+    /// TTL or hop limit: 1 between neighbours.
+    pub hop_limit: u8,
+    /// The message.
+    pub message: pim::Message<'a>,
+}
+
+impl<'a> PimFrame<'a> {
+    /// A message from this router to its neighbours.
+    #[must_use]
+    pub fn to_neighbors(mac: MacAddress, source: IpAddr, message: pim::Message<'a>) -> Self {
+        let destination = pim::all_routers(source);
+        let destination_mac = MacAddress::of_multicast(destination);
+        Self { mac, source, destination_mac, destination, hop_limit: 1, message }
+    }
+
+    /// Writes the frame to the start of the buffer, and says how long it is.
+    ///
+    /// # Errors
+    /// [`EmitError`], and the buffer's content is then unspecified.
+    pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
+        let header = IpHeader {
+            source: self.source,
+            destination: self.destination,
+            hop_limit: self.hop_limit,
+            dscp: IpHeader::INTERNETWORK_CONTROL,
+            router_alert: false,
+        };
+        let start = Ethernet::LENGTH + header.length();
+        let place = buffer.get_mut(start..).ok_or(EmitError::BufferTooShort)?;
+        let length = self.message.emit(place, self.source, self.destination)?;
+        let mut writer = Writer::new(buffer);
+        put_link(&mut writer, self.destination_mac, self.mac, self.destination)?;
+        header.put(&mut writer, protocol::PIM, length)?;
+        Ok(start + length)
+    }
+}
+
 fn put_ethernet(writer: &mut Writer<'_>, source: MacAddress, group: Group) -> Result<(), EmitError> {
-    writer.put(&MacAddress::of_group(group).0)?;
+    put_link(writer, MacAddress::of_group(group), source, group.addr())
+}
+
+fn put_link(
+    writer: &mut Writer<'_>,
+    destination: MacAddress,
+    source: MacAddress,
+    address: IpAddr,
+) -> Result<(), EmitError> {
+    writer.put(&destination.0)?;
     writer.put(&source.0)?;
-    writer.put_u16(if group.addr().is_ipv4() { ether_type::IPV4 } else { ether_type::IPV6 })
+    writer.put_u16(if address.is_ipv4() { ether_type::IPV4 } else { ether_type::IPV6 })
 }
 
 /// An IPv4 or IPv6 header to be written, with the router alert option or without.
@@ -130,6 +188,18 @@ struct IpHeader {
 }
 
 impl IpHeader {
+    /// The DSCP CS6.
+    const INTERNETWORK_CONTROL: u8 = 0x30;
+
+    const fn length(&self) -> usize {
+        match (self.source.is_ipv4(), self.router_alert) {
+            (true, false) => 20,
+            (true, true) => 24,
+            (false, false) => 40,
+            (false, true) => 48,
+        }
+    }
+
     fn put(&self, writer: &mut Writer<'_>, protocol: u8, payload_length: usize) -> Result<(), EmitError> {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -1,9 +1,12 @@
-//! Bytes to packets and back: Ethernet, VLAN tags, IPv4, IPv6, UDP, IGMP and MLD.
+//! Bytes to packets and back: Ethernet, VLAN tags, Linux' cooked headers, IPv4, IPv6, UDP, IGMP, MLD,
+//! PIM, and what multicast often carries.
 //!
 //! No sockets, no allocation, and no panic on any input. A [`Packet`] is a layered view over the
 //! bytes of one frame; what could not be decoded is said in [`Packet::malformed`] and what could
 //! is still there. IGMP and MLD say the same things with addresses of different widths, so one
-//! [`gmp::Message`] serves both, built as well as parsed.
+//! [`gmp::Message`] serves both, built as well as parsed; [`pim::Message`] does the same for PIM.
+//! [`payload`] knows RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts what is lost
+//! of whatever is numbered.
 //!
 //! ```
 //! let frame = [
@@ -25,23 +28,29 @@ extern crate std;
 mod bytes;
 mod checksum;
 mod compose;
+mod cooked;
 mod extension;
 pub mod gmp;
 mod hexdump;
 mod ip;
 mod link;
 mod packet;
+pub mod payload;
+pub mod pim;
 mod segment;
+pub mod sequence;
 mod summary;
 mod udp;
 
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
-pub use compose::{ControlFrame, EmitError, UdpFrame};
+pub use compose::{ControlFrame, EmitError, PimFrame, UdpFrame};
+pub use cooked::{Cooked, CookedKind};
 pub use gmp::{igmp, mld};
 pub use hexdump::{Hexdump, hexdump};
 pub use ip::{Fragment, Ip, protocol};
 pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
-pub use packet::{Arp, Control, Layer, Malformed, Network, Packet, Reason, Transport};
+pub use packet::{Arp, Control, Layer, Malformed, Network, Packet, Pim, Reason, Transport};
+pub use payload::Payload;
 pub use segment::Segments;
 pub use summary::summary;
 pub use udp::Udp;

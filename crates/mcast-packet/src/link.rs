@@ -35,6 +35,17 @@ pub enum LinkType {
     Ethernet,
     /// An IPv4 or IPv6 header, as on tunnels.
     Ip,
+    /// The header that Linux makes up for captures on all interfaces at once (`LINKTYPE_LINUX_SLL`).
+    LinuxCooked,
+    /// Its second version, which names the interface (`LINKTYPE_LINUX_SLL2`).
+    LinuxCooked2,
+    /// Four bytes of address family, as BSD and macOS have it on loopback (`LINKTYPE_NULL`).
+    Loopback,
+}
+
+impl LinkType {
+    /// The length of the header of [`Self::Loopback`] in bytes.
+    pub(crate) const LOOPBACK_LENGTH: usize = 4;
 }
 
 /// An Ethernet address.
@@ -45,7 +56,12 @@ impl MacAddress {
     /// The address that frames to this group carry: RFC 1112 section 6.4, RFC 2464 section 7.
     #[must_use]
     pub const fn of_group(group: Group) -> Self {
-        match group.addr() {
+        Self::of_multicast(group.addr())
+    }
+
+    /// The same for an address that is known to be a group's.
+    pub(crate) const fn of_multicast(address: IpAddr) -> Self {
+        match address {
             IpAddr::V4(address) => {
                 let [_, b, c, d] = address.octets();
                 Self([0x01, 0x00, 0x5e, b & 0x7f, c, d])
@@ -103,7 +119,7 @@ pub struct Ethernet {
     pub source: MacAddress,
     /// The protocol of what follows the last tag: [`ether_type`].
     pub ether_type: u16,
-    vlans: [Option<Vlan>; Self::VLANS],
+    vlans: Vlans,
 }
 
 impl Ethernet {
@@ -113,37 +129,61 @@ impl Ethernet {
     /// The header's length without tags.
     pub const LENGTH: usize = 14;
 
-    const VLAN_LENGTH: usize = 4;
-
     /// The VLAN tags, outermost first.
     pub fn vlans(&self) -> impl Iterator<Item = Vlan> + '_ {
-        self.vlans.iter().flatten().copied()
+        self.vlans.iter()
     }
 
     /// The length of header and tags in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
-        Self::LENGTH + self.vlans().count() * Self::VLAN_LENGTH
+        Self::LENGTH + self.vlans.length()
     }
 
     /// `None` when the bytes are too few for the header or for a tag that it announces.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut ethernet = Self {
+        let (vlans, ether_type) = Vlans::decode(u16_at(bytes, 12)?, bytes.get(Self::LENGTH..)?)?;
+        Some(Self {
             destination: MacAddress(array_at(bytes, 0)?),
             source: MacAddress(array_at(bytes, 6)?),
-            ether_type: u16_at(bytes, 12)?,
-            vlans: [None; Self::VLANS],
-        };
-        let mut offset = Self::LENGTH;
-        for vlan in &mut ethernet.vlans {
-            if !ether_type::is_vlan(ethernet.ether_type) {
+            ether_type,
+            vlans,
+        })
+    }
+}
+
+/// The VLAN tags of a frame, outermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Vlans([Option<Vlan>; Ethernet::VLANS]);
+
+impl Vlans {
+    const TAG_LENGTH: usize = 4;
+
+    pub(crate) const fn none() -> Self {
+        Self([None; Ethernet::VLANS])
+    }
+
+    /// Reads the tags at the start of the bytes, the first of which is announced by `ether_type`, and
+    /// gives the protocol that the last one announces. `None` when a tag is cut off.
+    pub(crate) fn decode(mut ether_type: u16, bytes: &[u8]) -> Option<(Self, u16)> {
+        let mut vlans = Self::default();
+        for (number, vlan) in vlans.0.iter_mut().enumerate() {
+            if !ether_type::is_vlan(ether_type) {
                 break;
             }
+            let offset = number * Self::TAG_LENGTH;
             *vlan = Some(Vlan::from_tag(u16_at(bytes, offset)?));
-            ethernet.ether_type = u16_at(bytes, offset + 2)?;
-            offset += Self::VLAN_LENGTH;
+            ether_type = u16_at(bytes, offset + 2)?;
         }
-        Some(ethernet)
+        Some((vlans, ether_type))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Vlan> + '_ {
+        self.0.iter().flatten().copied()
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.iter().count() * Self::TAG_LENGTH
     }
 }
 

@@ -6,9 +6,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::ArpPacketSlice;
 
 use crate::checksum::{ChecksumStatus, Checksums};
+use crate::cooked::Cooked;
 use crate::gmp::{self, Address, Message};
 use crate::ip::{Ip, protocol};
-use crate::link::{Ethernet, LinkType, MacAddress, ether_type};
+use crate::link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
+use crate::pim;
 use crate::udp::Udp;
 
 /// The layers of one frame. Decoding stops at what is malformed and keeps what came before.
@@ -18,6 +20,8 @@ use crate::udp::Udp;
 pub struct Packet<'a> {
     /// The Ethernet header, where there is one.
     pub ethernet: Option<Ethernet>,
+    /// Linux' header of a capture on all interfaces, where there is one instead.
+    pub cooked: Option<Cooked>,
     /// The network layer; `None` when the bytes end before it.
     pub network: Option<Network<'a>>,
     /// What an IP packet carries; `None` for anything else than IP.
@@ -68,6 +72,8 @@ pub enum Transport<'a> {
     Igmp(Control<'a, Ipv4Addr>),
     /// MLD.
     Mld(Control<'a, Ipv6Addr>),
+    /// PIM version 2.
+    Pim(Pim<'a>),
     /// A later piece of a datagram, without its header: [`Ip::fragment`] says which.
     Fragment(&'a [u8]),
     /// Something else: [`Ip::protocol`] says what.
@@ -79,6 +85,15 @@ pub enum Transport<'a> {
 pub struct Control<'a, A: Address> {
     /// The message.
     pub message: Message<'a, A>,
+    /// Whether the checksum agrees.
+    pub checksum: ChecksumStatus,
+}
+
+/// A PIM message, and whether its checksum agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pim<'a> {
+    /// The message.
+    pub message: pim::Message<'a>,
     /// Whether the checksum agrees.
     pub checksum: ChecksumStatus,
 }
@@ -98,6 +113,10 @@ pub struct Malformed {
 pub enum Layer {
     /// Ethernet with VLAN tags.
     Ethernet,
+    /// Linux' header of a capture on all interfaces.
+    Cooked,
+    /// The address family before the packets of a loopback interface.
+    Loopback,
     /// ARP.
     Arp,
     /// IPv4 or IPv6.
@@ -108,6 +127,8 @@ pub enum Layer {
     Igmp,
     /// MLD.
     Mld,
+    /// PIM.
+    Pim,
 }
 
 /// Why a layer could not be decoded.
@@ -118,6 +139,8 @@ pub enum Reason {
     Text(&'static str),
     /// A fault in IGMP or MLD.
     Control(gmp::ParseError),
+    /// A fault in PIM.
+    Pim(pim::ParseError),
 }
 
 impl<'a> Packet<'a> {
@@ -136,11 +159,20 @@ impl<'a> Packet<'a> {
     /// Decodes captured bytes.
     #[must_use]
     pub fn decode(bytes: &'a [u8], link_type: LinkType, checksums: Checksums) -> Self {
-        let mut packet =
-            Self { ethernet: None, network: None, transport: None, padding: &[], malformed: None };
+        let mut packet = Self {
+            ethernet: None,
+            cooked: None,
+            network: None,
+            transport: None,
+            padding: &[],
+            malformed: None,
+        };
         match link_type {
             LinkType::Ethernet => packet.decode_ethernet(bytes, checksums),
             LinkType::Ip => packet.decode_ip(bytes, checksums),
+            LinkType::LinuxCooked => packet.decode_cooked(Cooked::decode_first(bytes), bytes, checksums),
+            LinkType::LinuxCooked2 => packet.decode_cooked(Cooked::decode_second(bytes), bytes, checksums),
+            LinkType::Loopback => packet.decode_loopback(bytes, checksums),
         }
         packet
     }
@@ -163,13 +195,52 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// How long the headers before the network layer are in bytes, for bytes of this link type.
+    #[must_use]
+    pub fn link_length(&self, link_type: LinkType) -> usize {
+        match link_type {
+            LinkType::Ethernet => self.ethernet.as_ref().map_or(0, Ethernet::length),
+            LinkType::LinuxCooked | LinkType::LinuxCooked2 => self.cooked.as_ref().map_or(0, Cooked::length),
+            LinkType::Loopback => LinkType::LOOPBACK_LENGTH,
+            LinkType::Ip => 0,
+        }
+    }
+
+    /// The VLAN tags, outermost first.
+    pub fn vlans(&self) -> impl Iterator<Item = Vlan> + '_ {
+        let ethernet = self.ethernet.iter().flat_map(Ethernet::vlans);
+        ethernet.chain(self.cooked.iter().flat_map(Cooked::vlans))
+    }
+
     fn decode_ethernet(&mut self, bytes: &'a [u8], checksums: Checksums) {
         let Some(ethernet) = Ethernet::decode(bytes) else {
             return self.stop(Layer::Ethernet, Reason::Text("is shorter than its header"));
         };
         self.ethernet = Some(ethernet);
         let payload = bytes.get(ethernet.length()..).unwrap_or_default();
-        match ethernet.ether_type {
+        self.decode_network(ethernet.ether_type, payload, checksums);
+    }
+
+    fn decode_cooked(&mut self, cooked: Option<Cooked>, bytes: &'a [u8], checksums: Checksums) {
+        let Some(cooked) = cooked else {
+            return self.stop(Layer::Cooked, Reason::Text("is shorter than its header"));
+        };
+        self.cooked = Some(cooked);
+        let payload = bytes.get(cooked.length()..).unwrap_or_default();
+        self.decode_network(cooked.ether_type, payload, checksums);
+    }
+
+    /// The family's number differs from system to system, and its byte order from machine to machine;
+    /// what follows says better what it is.
+    fn decode_loopback(&mut self, bytes: &'a [u8], checksums: Checksums) {
+        match bytes.get(LinkType::LOOPBACK_LENGTH..) {
+            Some(payload) => self.decode_ip(payload, checksums),
+            None => self.stop(Layer::Loopback, Reason::Text("is shorter than its header")),
+        }
+    }
+
+    fn decode_network(&mut self, ether_type: u16, payload: &'a [u8], checksums: Checksums) {
+        match ether_type {
             ether_type::IPV4 | ether_type::IPV6 => self.decode_ip(payload, checksums),
             ether_type::ARP => self.decode_arp(payload),
             ether_type => self.network = Some(Network::Other { ether_type, payload }),
@@ -219,8 +290,22 @@ impl<'a> Packet<'a> {
             (protocol::ICMPV6, IpAddr::V6(source), IpAddr::V6(destination)) if is_mld(ip.payload) => {
                 self.decode_control(ip, source, destination, Layer::Mld, checksums).map(Transport::Mld)
             }
+            (protocol::PIM, _, _) => self.decode_pim(ip, checksums).map(Transport::Pim),
             _ => Some(Transport::Other(ip.payload)),
         };
+    }
+
+    fn decode_pim(&mut self, ip: &Ip<'a>, checksums: Checksums) -> Option<Pim<'a>> {
+        let message = match pim::Message::parse(ip.payload) {
+            Ok(message) => message,
+            Err(fault) => {
+                self.stop(Layer::Pim, Reason::Pim(fault));
+                return None;
+            }
+        };
+        let checksum =
+            control_checksum(ip, checksums, || pim::Message::checksum(ip.payload, ip.source, ip.destination));
+        Some(Pim { message, checksum })
     }
 
     fn decode_control<A: Address>(
@@ -238,16 +323,25 @@ impl<'a> Packet<'a> {
                 return None;
             }
         };
-        let checksum = match checksums {
-            Checksums::LeftToDevice => ChecksumStatus::NotComputed,
-            Checksums::Computed if ip.truncated || ip.fragment.is_some() => ChecksumStatus::NotComputable,
-            Checksums::Computed => Message::checksum(ip.payload, source, destination),
-        };
+        let checksum = control_checksum(ip, checksums, || Message::checksum(ip.payload, source, destination));
         Some(Control { message, checksum })
     }
 
     const fn stop(&mut self, layer: Layer, reason: Reason) {
         self.malformed = Some(Malformed { layer, reason });
+    }
+}
+
+/// What `check` says, if there is something to be checked.
+fn control_checksum(
+    ip: &Ip<'_>,
+    checksums: Checksums,
+    check: impl FnOnce() -> ChecksumStatus,
+) -> ChecksumStatus {
+    match checksums {
+        Checksums::LeftToDevice => ChecksumStatus::NotComputed,
+        Checksums::Computed if ip.truncated || ip.fragment.is_some() => ChecksumStatus::NotComputable,
+        Checksums::Computed => check(),
     }
 }
 
@@ -258,7 +352,10 @@ impl Arp {
 /// ICMPv6 has much else to say.
 fn is_mld(payload: &[u8]) -> bool {
     payload.first().is_some_and(|kind| {
-        [Ipv6Addr::QUERY, Ipv6Addr::REPORT, Ipv6Addr::LEAVE, Ipv6Addr::SOURCE_REPORT].contains(kind)
+        let groups = [Ipv6Addr::QUERY, Ipv6Addr::REPORT, Ipv6Addr::LEAVE, Ipv6Addr::SOURCE_REPORT];
+        let routers =
+            [Ipv6Addr::ROUTER_ADVERTISEMENT, Ipv6Addr::ROUTER_SOLICITATION, Ipv6Addr::ROUTER_TERMINATION];
+        groups.contains(kind) || routers.contains(kind)
     })
 }
 
@@ -272,11 +369,14 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ethernet => "Ethernet",
+            Self::Cooked => "cooked capture",
+            Self::Loopback => "loopback capture",
             Self::Arp => "ARP",
             Self::Ip => "IP",
             Self::Udp => "UDP",
             Self::Igmp => "IGMP",
             Self::Mld => "MLD",
+            Self::Pim => "PIM",
         })
     }
 }
@@ -286,6 +386,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Control(fault) => fault.fmt(f),
+            Self::Pim(fault) => fault.fmt(f),
         }
     }
 }

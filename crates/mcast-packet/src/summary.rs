@@ -6,7 +6,8 @@ use core::net::SocketAddr;
 use crate::checksum::ChecksumStatus;
 use crate::gmp::Address;
 use crate::ip::{Ip, protocol};
-use crate::packet::{Arp, Control, Network, Packet, Transport};
+use crate::packet::{Arp, Control, Network, Packet, Pim, Transport};
+use crate::payload;
 use crate::udp::Udp;
 
 /// One line about an Ethernet frame: `Ether / IP / UDP 10.0.0.1:5000 > 239.1.2.3:5000 / Raw`.
@@ -18,11 +19,14 @@ pub fn summary(frame: &[u8]) -> impl fmt::Display + '_ {
 impl fmt::Display for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = Line { f, empty: true };
-        if let Some(ethernet) = &self.ethernet {
+        if self.ethernet.is_some() {
             line.layer(format_args!("Ether"))?;
-            for vlan in ethernet.vlans() {
-                line.layer(format_args!("802.1Q {}", vlan.id))?;
-            }
+        }
+        if self.cooked.is_some() {
+            line.layer(format_args!("Cooked"))?;
+        }
+        for vlan in self.vlans() {
+            line.layer(format_args!("802.1Q {}", vlan.id))?;
         }
         match &self.network {
             Some(Network::Ip(ip)) => line.ip(ip, self.transport.as_ref())?,
@@ -72,6 +76,7 @@ impl Line<'_, '_> {
             Some(Transport::Udp(udp)) => self.udp(ip, udp),
             Some(Transport::Igmp(control)) => self.control(ip, control),
             Some(Transport::Mld(control)) => self.control(ip, control),
+            Some(Transport::Pim(pim)) => self.pim(ip, pim),
             Some(Transport::Fragment(piece)) => self.fragment(ip, piece),
             Some(Transport::Other(_)) => {
                 self.layer(format_args!("{} {} > {}", Protocol(ip.protocol), ip.source, ip.destination))
@@ -87,13 +92,30 @@ impl Line<'_, '_> {
         if ip.fragment.is_some() {
             self.f.write_str(" (first fragment)")?;
         }
-        if udp.payload.is_empty() { Ok(()) } else { self.layer(format_args!("Raw")) }
+        if udp.payload.is_empty() {
+            return Ok(());
+        }
+        // What is left of a fragmented datagram's payload would be taken for something broken.
+        let known = if ip.fragment.is_some() || ip.truncated {
+            None
+        } else {
+            payload::recognize(udp.destination_port, ip.destination, udp.payload)
+        };
+        match known {
+            Some(payload) => self.layer(format_args!("{payload}")),
+            None => self.layer(format_args!("Raw")),
+        }
     }
 
     fn control<A: Address>(&mut self, ip: &Ip<'_>, control: &Control<'_, A>) -> fmt::Result {
         let Control { message, checksum } = control;
         let (title, content) = (message.title(), message.content());
         self.layer(format_args!("{title} {}: {content}{}", ip.source, Checksum(*checksum)))
+    }
+
+    fn pim(&mut self, ip: &Ip<'_>, pim: &Pim<'_>) -> fmt::Result {
+        let (title, content, checksum) = (pim.message.title(), pim.message.content(), Checksum(pim.checksum));
+        self.layer(format_args!("{title} {}: {content}{checksum}", ip.source))
     }
 
     fn fragment(&mut self, ip: &Ip<'_>, piece: &[u8]) -> fmt::Result {

@@ -30,6 +30,9 @@ pub trait Address:
     /// All routers that understand source lists, where IGMPv3 and MLDv2 reports go.
     const ALL_REPORT_ROUTERS: Self;
 
+    /// All switches that snoop, where routers advertise themselves (RFC 4286).
+    const ALL_SNOOPERS: Self;
+
     /// The protocol's name.
     const NAME: &'static str;
     /// The version whose messages carry source lists: 3 for IGMP, 2 for MLD.
@@ -51,6 +54,12 @@ pub trait Address:
     const LEAVE: u8;
     /// The type of an IGMPv3 or MLDv2 report.
     const SOURCE_REPORT: u8;
+    /// The type of a multicast router's advertisement (RFC 4286), and of the two below.
+    const ROUTER_ADVERTISEMENT: u8;
+    /// The type of a question for multicast routers.
+    const ROUTER_SOLICITATION: u8;
+    /// The type of a multicast router's farewell.
+    const ROUTER_TERMINATION: u8;
     /// Where the group lies in a query, report or leave.
     const GROUP_OFFSET: usize;
     /// Whether the checksum covers a pseudo-header with the addresses.
@@ -76,6 +85,7 @@ impl Address for Ipv4Addr {
     const ALL_NODES: Self = Self::new(224, 0, 0, 1);
     const ALL_ROUTERS: Self = Self::new(224, 0, 0, 2);
     const ALL_REPORT_ROUTERS: Self = Self::new(224, 0, 0, 22);
+    const ALL_SNOOPERS: Self = Self::new(224, 0, 0, 106);
 
     const NAME: &'static str = "IGMP";
     const SOURCE_VERSION: u8 = 3;
@@ -87,6 +97,9 @@ impl Address for Ipv4Addr {
     const REPORT: u8 = 0x16;
     const LEAVE: u8 = 0x17;
     const SOURCE_REPORT: u8 = 0x22;
+    const ROUTER_ADVERTISEMENT: u8 = 0x30;
+    const ROUTER_SOLICITATION: u8 = 0x31;
+    const ROUTER_TERMINATION: u8 = 0x32;
     const GROUP_OFFSET: usize = 4;
     const PSEUDO_HEADER: bool = false;
 
@@ -117,6 +130,7 @@ impl Address for Ipv6Addr {
     const ALL_NODES: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     const ALL_ROUTERS: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
     const ALL_REPORT_ROUTERS: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+    const ALL_SNOOPERS: Self = Self::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6a);
 
     const NAME: &'static str = "MLD";
     const SOURCE_VERSION: u8 = 2;
@@ -128,6 +142,9 @@ impl Address for Ipv6Addr {
     const REPORT: u8 = 131;
     const LEAVE: u8 = 132;
     const SOURCE_REPORT: u8 = 143;
+    const ROUTER_ADVERTISEMENT: u8 = 151;
+    const ROUTER_SOLICITATION: u8 = 152;
+    const ROUTER_TERMINATION: u8 = 153;
     const GROUP_OFFSET: usize = 8;
     const PSEUDO_HEADER: bool = true;
 

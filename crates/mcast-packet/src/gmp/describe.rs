@@ -20,6 +20,7 @@ impl<'a, A: Address> Message<'a, A> {
             Self::Query(_) => "query",
             Self::Leave { .. } => A::LEAVE_NAME,
             Self::FirstReport { .. } | Self::Report { .. } | Self::SourceReport(_) => "report",
+            Self::RouterDiscovery(discovery) => discovery.name(),
         };
         Title { protocol: A::NAME, version: self.version(), kind }
     }
@@ -39,7 +40,10 @@ struct Title {
 
 impl fmt::Display for Title {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}v{} {}", self.protocol, self.version, self.kind)
+        match self.version {
+            0 => write!(f, "{} {}", self.protocol, self.kind),
+            version => write!(f, "{}v{version} {}", self.protocol, self.kind),
+        }
     }
 }
 
@@ -53,6 +57,7 @@ impl<A: Address> fmt::Display for Content<'_, A> {
             Message::Leave { group } => write!(f, "leave {group}"),
             Message::SourceReport(records) if records.is_empty() => f.write_str("no records"),
             Message::SourceReport(records) => separated(f, "; ", records.iter()),
+            Message::RouterDiscovery(discovery) => discovery.fmt(f),
         }
     }
 }

@@ -15,6 +15,7 @@ impl<A: Address> Message<'_, A> {
                 plain + 4 + extension.sources.len() * A::LENGTH
             }
             Self::Query(_) | Self::FirstReport { .. } | Self::Report { .. } | Self::Leave { .. } => plain,
+            Self::RouterDiscovery(discovery) => discovery.length(),
             Self::SourceReport(records) => 8 + records.iter().map(|record| record.length()).sum::<usize>(),
         }
     }
@@ -35,6 +36,7 @@ impl<A: Address> Message<'_, A> {
             Self::Report { group } => emit_plain(&mut writer, A::REPORT, *group)?,
             Self::Leave { group } => emit_plain(&mut writer, A::LEAVE, *group)?,
             Self::SourceReport(records) => emit_records(&mut writer, *records)?,
+            Self::RouterDiscovery(discovery) => discovery.put::<A>(&mut writer)?,
         }
         let sum =
             sum_without_field(writer.written(0), source, destination).ok_or(EmitError::NoSuchMessage)?;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Address, Records, Sources};
+use super::{Address, Records, RouterDiscovery, Sources};
 
 /// A message of IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,13 @@ pub enum Message<'a, A: Address> {
     },
     /// A host tells or changes what it wants: IGMPv3 (RFC 3376), MLDv2 (RFC 3810).
     SourceReport(Records<'a, A>),
+    /// A multicast router shows itself, or is looked for (RFC 4286).
+    RouterDiscovery(RouterDiscovery),
 }
 
 impl<A: Address> Message<'_, A> {
-    /// The version of the protocol that has this message: 1 to 3 for IGMP, 1 or 2 for MLD.
+    /// The version of the protocol that has this message: 1 to 3 for IGMP, 1 or 2 for MLD; 0 for router
+    /// discovery, which has no versions.
     #[must_use]
     pub const fn version(&self) -> u8 {
         match self {
@@ -37,6 +40,7 @@ impl<A: Address> Message<'_, A> {
             Self::FirstReport { .. } => 1,
             Self::Report { .. } | Self::Leave { .. } => A::SOURCE_VERSION - 1,
             Self::SourceReport(_) => A::SOURCE_VERSION,
+            Self::RouterDiscovery(_) => 0,
         }
     }
 
@@ -48,6 +52,7 @@ impl<A: Address> Message<'_, A> {
             Self::FirstReport { group } | Self::Report { group } => *group,
             Self::Leave { .. } => A::ALL_ROUTERS,
             Self::SourceReport(_) => A::ALL_REPORT_ROUTERS,
+            Self::RouterDiscovery(discovery) => discovery.destination(),
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The two protocols say the same in the same words; IPv6 made the addresses wider and counts
 //! times in milliseconds. So there is one [`Message`], generic over the address: with
-//! [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC 2236, RFC 3376), with
-//! [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710, RFC 3810).
+//! [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC 2236, RFC 3376 and now RFC 9776), with
+//! [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710, RFC 3810 and now RFC 9777). Multicast router
+//! discovery (RFC 4286) shares their types of messages, and so is here too.
 //!
 //! A message is a value over borrowed memory, parsed from bytes or made of slices:
 //!
@@ -25,6 +26,7 @@
 
 mod address;
 mod describe;
+mod discovery;
 mod emit;
 mod message;
 mod parse;
@@ -33,6 +35,7 @@ mod sources;
 mod time;
 
 pub use address::Address;
+pub use discovery::RouterDiscovery;
 pub use message::{Message, Query, SourceQuery};
 pub use parse::ParseError;
 pub use record::{Record, RecordIter, RecordKind, Records};

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::{Address, Message, Query, Record, RecordKind, Records, SourceQuery, Sources, time};
+use super::{Address, Message, Query, Record, RecordKind, Records, RouterDiscovery};
+use super::{SourceQuery, Sources, time};
 use crate::bytes::{u8_at, u16_at};
 use crate::checksum::{ChecksumStatus, InternetChecksum};
 
@@ -48,6 +49,9 @@ impl<'a, A: Address> Message<'a, A> {
         }
         if kind == A::QUERY {
             return parse_query(bytes).map(Self::Query);
+        }
+        if RouterDiscovery::has_kind::<A>(kind) {
+            return RouterDiscovery::parse::<A>(kind, bytes).map(Self::RouterDiscovery);
         }
         let is_first_report = A::FIRST_REPORT == Some(kind);
         if !is_first_report && kind != A::REPORT && kind != A::LEAVE {

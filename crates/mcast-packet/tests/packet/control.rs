@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast_packet::gmp::{Address, Message, ParseError, Query, Record, RecordKind, SourceQuery, Sources};
+use mcast_packet::gmp::{
+    Address, Message, ParseError, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources,
+};
 use mcast_packet::{ChecksumStatus, ControlFrame, EmitError, MacAddress, Packet, Transport, igmp, mld};
 use proptest::prelude::*;
 
@@ -172,6 +174,40 @@ fn what_cannot_be_sent_is_an_error() {
     let mut large = vec![0; 300_000];
     let report = igmp::Message::SourceReport((&records).into());
     assert_eq!(report.emit(&mut large, HOST, GROUP), Err(EmitError::TooMany));
+}
+
+#[test]
+fn routers_show_themselves_to_switches() {
+    let advertisement = RouterDiscovery::Advertisement {
+        interval: Duration::from_secs(20),
+        query_interval: Duration::from_secs(125),
+        robustness: 2,
+    };
+    assert_eq!(
+        emitted(igmp::Message::RouterDiscovery(advertisement), HOST),
+        [0x30, 20, 0xcf, 0x6c, 0, 125, 0, 2]
+    );
+    for discovery in [advertisement, RouterDiscovery::Solicitation, RouterDiscovery::Termination] {
+        let (v4, v6) = (
+            emitted(Message::RouterDiscovery(discovery), HOST),
+            emitted(Message::RouterDiscovery(discovery), HOST_6),
+        );
+        assert_eq!(igmp::Message::parse(&v4), Ok(Message::RouterDiscovery(discovery)));
+        assert_eq!(mld::Message::parse(&v6), Ok(Message::RouterDiscovery(discovery)));
+    }
+    assert_eq!(
+        summary(igmp::Message::RouterDiscovery(advertisement), HOST),
+        "Ether / IP / IGMP multicast router advertisement 192.168.56.105: again within 20 s, \
+         queries every 125 s, robustness 2"
+    );
+    assert_eq!(
+        summary(mld::Message::RouterDiscovery(RouterDiscovery::Termination), HOST_6),
+        "Ether / IPv6 / MLD multicast router termination fe80::5: forwards no multicast any more"
+    );
+    let snoopers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6a);
+    assert_eq!(mld::Message::RouterDiscovery(advertisement).destination(), snoopers);
+    assert_eq!(igmp::Message::parse(&[0x30, 20, 0, 0, 0, 125, 0]), Err(ParseError::TooShort(7)));
+    assert_eq!(igmp::Message::parse(&[0x31, 0, 0]), Err(ParseError::TooShort(3)));
 }
 
 #[test]

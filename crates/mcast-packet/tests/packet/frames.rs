@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mcast_packet::{
-    ChecksumStatus, Checksums, LinkType, MacAddress, Network, Packet, Transport, UdpFrame, hexdump, summary,
+    ChecksumStatus, Checksums, Cooked, CookedKind, LinkType, MacAddress, Network, Packet, Transport,
+    UdpFrame, ether_type, hexdump, summary,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// One datagram of a published demonstration, as its capture printed it.
-const HELLO: [u8; 60] = [
+pub(crate) const HELLO: [u8; 60] = [
     0x01, 0x00, 0x5e, 0x01, 0x01, 0x05, 0x08, 0x00, 0x27, 0xa1, 0x33, 0xb4, 0x08, 0x00, 0x45, 0x00, 0x00,
     0x29, 0x0d, 0xc7, 0x40, 0x00, 0x01, 0x11, 0x91, 0xe7, 0xc0, 0xa8, 0x38, 0x67, 0xe0, 0x01, 0x01, 0x05,
     0xcd, 0x66, 0xc3, 0x51, 0x00, 0x15, 0x53, 0xc9, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x2c, 0x20, 0x57, 0x6f,
@@ -187,10 +188,36 @@ fn an_empty_datagram_is_a_datagram() {
     assert_eq!(summary(&v4_datagram(b"")).to_string(), "Ether / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000");
 }
 
+#[test]
+fn cooked_and_loopback_captures_decode_like_any_other() {
+    let ip = &v4_datagram(b"x")[14..];
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    for interface in [None, Some(7)] {
+        let cooked = Cooked::new(CookedKind::Multicast, mac, ether_type::IPV4, interface);
+        let mut bytes = vec![0; 20];
+        let length = cooked.emit(&mut bytes).unwrap();
+        bytes.truncate(length);
+        bytes.extend_from_slice(ip);
+        let packet = Packet::decode(&bytes, cooked.link_type(), Checksums::Computed);
+        assert_eq!(packet.to_string(), "Cooked / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
+        assert_eq!(packet.cooked, Some(cooked));
+        assert_eq!(packet.link_length(cooked.link_type()), length);
+        bytes.truncate(15);
+        let short = Packet::decode(&bytes, cooked.link_type(), Checksums::Computed);
+        assert_eq!(short.to_string(), "malformed: cooked capture is shorter than its header");
+    }
+    let loopback = [&[2, 0, 0, 0][..], ip].concat();
+    let packet = Packet::decode(&loopback, LinkType::Loopback, Checksums::Computed);
+    assert_eq!(packet.to_string(), "IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
+}
+
+const LINK_TYPES: [LinkType; 5] =
+    [LinkType::Ethernet, LinkType::Ip, LinkType::LinuxCooked, LinkType::LinuxCooked2, LinkType::Loopback];
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..300)) {
-        for link_type in [LinkType::Ethernet, LinkType::Ip] {
+        for link_type in LINK_TYPES {
             let _ = Packet::decode(&bytes, link_type, Checksums::Computed).to_string();
         }
         let _ = hexdump(&bytes).to_string();

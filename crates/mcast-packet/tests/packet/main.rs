@@ -5,5 +5,7 @@
 mod agreement;
 mod control;
 mod frames;
+mod payloads;
+mod pim;
 mod segments;
 mod support;

@@ -1,0 +1,203 @@
+//! Messages in words.
+
+use core::fmt;
+
+use super::list::Element;
+use super::{
+    Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, EncodedSource, GroupSet, HelloOption,
+    JoinPrune, List, Message, Register,
+};
+use crate::ip::Ip;
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.title(), self.content())
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Protocol, version and kind: `PIMv2 hello`.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "PIMv2 hello",
+            Self::Register(_) => "PIMv2 register",
+            Self::RegisterStop { .. } => "PIMv2 register-stop",
+            Self::JoinPrune(_) => "PIMv2 join/prune",
+            Self::Bootstrap(_) => "PIMv2 bootstrap",
+            Self::Assert(_) => "PIMv2 assert",
+            Self::Graft(_) => "PIMv2 graft",
+            Self::GraftAck(_) => "PIMv2 graft-ack",
+            Self::CandidateRp(_) => "PIMv2 candidate-RP",
+            Self::DfElection(_) => "PIMv2 DF election",
+            Self::Other { .. } => "PIMv2",
+        }
+    }
+
+    /// What the message says: `join 10.0.0.7 to 232.1.2.3, by 10.0.0.2, for 210 s`.
+    #[must_use]
+    pub fn content(&self) -> impl fmt::Display + use<'a> {
+        Content(*self)
+    }
+}
+
+struct Content<'a>(Message<'a>);
+
+impl fmt::Display for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Message::Hello(options) if options.is_empty() => f.write_str("no options"),
+            Message::Hello(options) => separated(f, ", ", *options),
+            Message::Register(register) => register.fmt(f),
+            Message::RegisterStop { group, source } => write!(f, "{source} to {group}"),
+            Message::JoinPrune(message) | Message::Graft(message) | Message::GraftAck(message) => {
+                message.fmt(f)
+            }
+            Message::Bootstrap(message) => message.fmt(f),
+            Message::Assert(assert) => {
+                let (group, source, metric) = (assert.group, assert.source, assert.metric);
+                write!(f, "{source} to {group}, metric {}/{}", metric.preference, metric.metric)
+            }
+            Message::CandidateRp(message) => message.fmt(f),
+            Message::DfElection(election) => election.fmt(f),
+            Message::Other { kind, body } => write!(f, "type {kind}, {} bytes", body.len()),
+        }
+    }
+}
+
+impl fmt::Display for HelloOption<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HoldTime(0) => f.write_str("goodbye"),
+            Self::HoldTime(u16::MAX) => f.write_str("hold forever"),
+            Self::HoldTime(seconds) => write!(f, "hold {seconds} s"),
+            Self::LanPruneDelay { propagation_delay, override_interval, .. } => {
+                write!(f, "prune delay {propagation_delay} ms, override {override_interval} ms")
+            }
+            Self::DrPriority(priority) => write!(f, "DR priority {priority}"),
+            Self::GenerationId(number) => write!(f, "generation {number:#010x}"),
+            Self::AddressList(addresses) => {
+                f.write_str("also ")?;
+                separated(f, " and ", *addresses)
+            }
+            Self::BidirectionalCapable => f.write_str("bidirectional"),
+            Self::Other { kind, .. } => write!(f, "option {kind}"),
+        }
+    }
+}
+
+impl fmt::Display for Register<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.null { "asks for" } else { "carries" };
+        match Ip::decode(self.packet) {
+            Ok((ip, _)) => write!(f, "{what} {} to {}", ip.source, ip.destination),
+            Err(reason) => write!(f, "{what} a packet that {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for JoinPrune<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.groups.is_empty() {
+            f.write_str("no groups")?;
+        }
+        separated(f, "; ", self.groups)?;
+        write!(f, ", by {}", self.upstream_neighbor)?;
+        match self.hold_time {
+            u16::MAX => f.write_str(", forever"),
+            seconds => write!(f, ", for {seconds} s"),
+        }
+    }
+}
+
+impl fmt::Display for GroupSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.joined.is_empty() {
+            f.write_str("join ")?;
+            separated(f, ", ", self.joined)?;
+        }
+        if !self.pruned.is_empty() {
+            f.write_str(if self.joined.is_empty() { "prune " } else { " and prune " })?;
+            separated(f, ", ", self.pruned)?;
+        }
+        if self.joined.is_empty() && self.pruned.is_empty() {
+            f.write_str("nothing")?;
+        }
+        write!(f, " to {}", self.group)
+    }
+}
+
+impl fmt::Display for EncodedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.wildcard, self.rendezvous_tree) {
+            (true, _) => write!(f, "anybody (through {})", self.address),
+            (false, true) => write!(f, "{} on the shared tree", self.address),
+            (false, false) => self.address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for EncodedGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let single = Self::single(self.address).prefix;
+        match self.prefix {
+            prefix if prefix == single => self.address.fmt(f),
+            prefix => write!(f, "{}/{prefix}", self.address),
+        }
+    }
+}
+
+impl fmt::Display for Bootstrap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with priority {}", self.router, self.priority)?;
+        for mapping in self.mappings {
+            write!(f, "; {} by ", mapping.groups)?;
+            let mut points = mapping.rendezvous_points.iter().map(|point| point.address);
+            match points.next() {
+                Some(first) => first.fmt(f)?,
+                None => f.write_str("nobody")?,
+            }
+            points.try_for_each(|point| write!(f, ", {point}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CandidateRp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with priority {}, for {} s", self.address, self.priority, self.hold_time)?;
+        if self.groups.is_empty() {
+            return f.write_str(", of all groups");
+        }
+        f.write_str(", of ")?;
+        separated(f, ", ", self.groups)
+    }
+}
+
+impl fmt::Display for DfElection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rendezvous_point, metric, step } = self;
+        match step {
+            DfStep::Offer => f.write_str("offer")?,
+            DfStep::Winner => f.write_str("winner")?,
+            DfStep::Backoff { offering, interval, .. } => {
+                write!(f, "back off {interval} ms for {offering}")?;
+            }
+            DfStep::Pass { new_winner, .. } => write!(f, "pass to {new_winner}")?,
+        }
+        write!(f, ", towards {rendezvous_point}, metric {}/{}", metric.preference, metric.metric)
+    }
+}
+
+fn separated<'a, T>(f: &mut fmt::Formatter<'_>, separator: &str, items: List<'a, T>) -> fmt::Result
+where
+    T: Element<'a> + fmt::Display,
+{
+    for (position, item) in items.iter().enumerate() {
+        if position > 0 {
+            f.write_str(separator)?;
+        }
+        item.fmt(f)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! PIM version 2: how multicast routers find each other and build the trees that groups flow along
+//! (RFC 7761; bidirectional trees: RFC 5015; bootstrap: RFC 5059).
+//!
+//! A message is a value over borrowed memory, parsed from bytes or made of slices:
+//!
+//! ```
+//! use mcast_packet::pim::{HelloOption, Message};
+//!
+//! let options = [HelloOption::HoldTime(105), HelloOption::DrPriority(1)];
+//! let hello = Message::Hello((&options).into());
+//!
+//! let (router, group) = ("10.0.0.1".parse()?, "224.0.0.13".parse()?);
+//! let mut buffer = [0; 64];
+//! let length = hello.emit(&mut buffer, router, group)?;
+//! assert_eq!(Message::parse(&buffer[..length])?, hello);
+//! assert_eq!(hello.to_string(), "PIMv2 hello: hold 105 s, DR priority 1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod address;
+mod bootstrap;
+mod describe;
+mod emit;
+mod hello;
+mod join_prune;
+mod list;
+mod message;
+mod parse;
+
+pub use address::{EncodedGroup, EncodedSource};
+pub use bootstrap::{Bootstrap, CandidateRp, GroupMapping, RendezvousPoint};
+pub use hello::HelloOption;
+pub use join_prune::{GroupSet, JoinPrune};
+pub use list::{List, ListIter};
+pub use message::{Assert, DfElection, DfStep, Message, Metric, Register};
+pub use parse::ParseError;
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Where all messages go but those to a rendezvous point: all PIM routers of the network, IPv4.
+pub const ALL_ROUTERS_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 13);
+
+/// All PIM routers of the network, IPv6.
+pub const ALL_ROUTERS_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xd);
+
+/// All PIM routers of the network, in the family of this address.
+#[must_use]
+pub const fn all_routers(family_of: IpAddr) -> IpAddr {
+    match family_of {
+        IpAddr::V4(_) => IpAddr::V4(ALL_ROUTERS_V4),
+        IpAddr::V6(_) => IpAddr::V6(ALL_ROUTERS_V6),
+    }
+}
