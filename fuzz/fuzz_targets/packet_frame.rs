@@ -6,16 +6,23 @@
 use std::fmt::Write;
 
 use libfuzzer_sys::fuzz_target;
-use mcast_packet::{Checksums, Ethernet, LinkType, Packet, Segments, hexdump};
+use mcast_packet::{Checksums, LinkType, Packet, Segments, hexdump};
 
 fuzz_target!(|bytes: &[u8]| {
-    for link_type in [LinkType::Ethernet, LinkType::Ip] {
+    let link_types = [
+        LinkType::Ethernet,
+        LinkType::Ip,
+        LinkType::LinuxCooked,
+        LinkType::LinuxCooked2,
+        LinkType::Loopback,
+    ];
+    for link_type in link_types {
         let packet = Packet::decode(bytes, link_type, Checksums::Computed);
         let mut text = String::new();
         write!(text, "{packet}\n{}", hexdump(bytes)).expect("a string takes everything");
         assert!(!text.contains('\x1b'));
         if let Some(ip) = packet.ip_layer() {
-            let offset = packet.ethernet.as_ref().map_or(0, Ethernet::length);
+            let offset = packet.link_length(link_type);
             assert_eq!(offset + ip.length() + packet.padding.len(), bytes.len());
         }
         if let Some(segments) = Segments::new(bytes, link_type, Checksums::LeftToDevice, 100) {
