@@ -41,6 +41,13 @@ impl Place {
         }
     }
 
+    /// Whether the counter is that of the whole machine, with all its containers, so that what it
+    /// counts may have been others' traffic.
+    #[must_use]
+    pub const fn is_of_whole_machine(self) -> bool {
+        matches!(self, Self::Backlog)
+    }
+
     /// What it is, and what helps.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
@@ -50,7 +57,7 @@ impl Place {
             }
             Self::Broken => "datagrams arrived damaged: look at cables and at checksum offload",
             Self::Backlog => {
-                "the processor that takes packets in was too busy: raise net.core.netdev_max_backlog, or spread them (RPS)"
+                "(of the whole machine, others' traffic included) the processor that takes packets in was too busy: raise net.core.netdev_max_backlog, or spread them (RPS)"
             }
             Self::InterfaceIn => {
                 "the interface could not hand packets on in time: lengthen its ring (ethtool -G)"
@@ -105,6 +112,12 @@ impl Drops {
         Self(counts)
     }
 
+    /// Whether a counter that is no other traffic's shows that something was dropped.
+    #[must_use]
+    pub fn explain_loss(&self) -> bool {
+        self.places().any(|(place, _)| !place.is_of_whole_machine())
+    }
+
     /// The places at which something was dropped.
     pub fn places(&self) -> impl Iterator<Item = (Place, u64)> {
         let counts = self.0;
@@ -136,9 +149,14 @@ mod tests {
             .with(Place::Socket, Some(5))
             .with(Place::ReceiveBuffers, Some(12))
             .with(Place::Backlog, Some(3));
-        let drops = now.since(&before);
-        assert_eq!(drops.places().collect::<Vec<_>>(), [(Place::Socket, 5)]);
+        let drops = now.since(&before.with(Place::Backlog, Some(1)));
+        assert_eq!(drops.places().collect::<Vec<_>>(), [(Place::Socket, 5), (Place::Backlog, 2)]);
+        let backlog = drops.with(Place::Socket, None).with(Place::ReceiveBuffers, None);
+        assert!(drops.explain_loss() && !backlog.explain_loss());
         let others = drops.with(Place::ReceiveBuffers, Some(6));
-        assert_eq!(others.places().collect::<Vec<_>>(), [(Place::Socket, 5), (Place::ReceiveBuffers, 6)]);
+        assert_eq!(
+            others.places().collect::<Vec<_>>(),
+            [(Place::Socket, 5), (Place::ReceiveBuffers, 6), (Place::Backlog, 2)]
+        );
     }
 }

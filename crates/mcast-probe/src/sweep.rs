@@ -45,16 +45,24 @@ pub struct Sweep {
     lossy: Option<f64>,
     /// A rate at which something was lost once.
     suspect: Option<f64>,
+    /// A rate that the sender did not reach, and how often.
+    short: Option<(f64, u32)>,
     sender_limit: bool,
+    /// How often something was lost at a rate below one that was clean.
+    chance: u32,
 }
 
 /// Loss and no loss this close together are close enough.
 const NARROW: f64 = 1.05;
 /// A sender below this share of what it should send can do no more.
-const SHORT: f64 = 0.95;
+const SHORT: f64 = 0.9;
+/// It is believed when it shows so often.
+const SHORT_TIMES: u32 = 4;
 /// Below so many datagrams a second no rate is looked for.
 const LEAST: f64 = 1.0;
 const MOST_STEPS: usize = 60;
+/// Loss below a rate that was clean is chance, and so often chance is enough.
+const MOST_CHANCE: u32 = 3;
 
 impl Sweep {
     /// From `start` datagrams a second to at most `most`; up to the share `allowed` may be lost.
@@ -69,18 +77,20 @@ impl Sweep {
             clean: None,
             lossy: None,
             suspect: None,
+            short: None,
             sender_limit: false,
+            chance: 0,
         }
     }
 
     /// The rate to try next; `None` when the knee is found.
     #[must_use]
     pub fn next_rate(&self) -> Option<f64> {
-        if self.steps.len() >= MOST_STEPS {
+        if self.steps.len() >= MOST_STEPS || self.chance >= MOST_CHANCE {
             return None;
         }
-        if let Some(suspect) = self.suspect {
-            return Some(suspect);
+        if let Some(again) = self.suspect.or(self.short.map(|(rate, _)| rate)) {
+            return Some(again);
         }
         match (self.clean, self.lossy) {
             (None, None) => Some(self.start),
@@ -97,17 +107,38 @@ impl Sweep {
     pub fn record(&mut self, step: Step) {
         self.steps.push(step);
         let achieved = step.achieved.clamp(0.0, step.asked);
-        let is_short = achieved < step.asked * SHORT;
         if step.lost <= self.allowed {
             self.suspect = None;
-            self.sender_limit |= is_short;
+            self.note_reach(step.asked, achieved);
             self.clean = Some(self.clean.map_or(achieved, |clean| clean.max(achieved)));
             // A rate that lost something before and now does not contradicts itself: look above it.
             self.lossy = self.lossy.filter(|lossy| *lossy > achieved);
         } else if self.suspect.take().is_some() {
-            self.lossy = Some(self.lossy.map_or(achieved, |lossy| lossy.min(achieved)));
+            self.short = None;
+            self.note_loss(step.asked, achieved);
         } else {
             self.suspect = Some(step.asked);
+        }
+    }
+
+    /// A sender that falls short once may have been held up.
+    fn note_reach(&mut self, asked: f64, achieved: f64) {
+        let times = self.short.take().map_or(1, |(_, times)| times + 1);
+        if achieved >= asked * SHORT {
+            return;
+        }
+        match times {
+            SHORT_TIMES => self.sender_limit = true,
+            _ => self.short = Some((asked, times)),
+        }
+    }
+
+    /// Who falls short in bursts may lose something at less than a path carries.
+    fn note_loss(&mut self, asked: f64, achieved: f64) {
+        let clean = self.clean.unwrap_or(0.0);
+        match [achieved, asked].into_iter().find(|rate| *rate > clean) {
+            Some(rate) => self.lossy = Some(self.lossy.map_or(rate, |lossy| lossy.min(rate))),
+            None => self.chance += 1,
         }
     }
 
@@ -176,6 +207,30 @@ mod tests {
     fn a_sender_that_can_do_no_more_ends_it() {
         let sweep = sweep(1_000.0, 1e8, 1e9, 50_000.0);
         assert_eq!(sweep.knee(), Knee::Above { clean: 50_000.0, sender_limit: true });
+    }
+
+    #[test]
+    fn a_sender_that_was_held_up_is_asked_again() {
+        let mut sweep = Sweep::new(1_000.0, 2_000.0, 0.0);
+        sweep.record(Step { asked: 1_000.0, achieved: 700.0, lost: 0.0 });
+        assert_eq!(sweep.next_rate(), Some(1_000.0));
+        sweep.record(Step { asked: 1_000.0, achieved: 1_000.0, lost: 0.0 });
+        assert_eq!(sweep.next_rate(), Some(2_000.0));
+    }
+
+    #[test]
+    fn loss_below_a_rate_that_was_clean_is_chance() {
+        let mut sweep = Sweep::new(1_000.0, 1e6, 0.0);
+        let mut step = |asked, achieved, lost| {
+            sweep.record(Step { asked, achieved, lost });
+            sweep.knee()
+        };
+        step(1_000.0, 1_000.0, 0.0);
+        step(2_000.0, 900.0, 0.1);
+        assert_eq!(step(2_000.0, 900.0, 0.1), Knee::Between { clean: Some(1_000.0), lossy: 2_000.0 });
+        step(900.0, 900.0, 0.1);
+        assert_eq!(step(900.0, 900.0, 0.1), Knee::Between { clean: Some(1_000.0), lossy: 2_000.0 });
+        assert_eq!(sweep.chance, 1);
     }
 
     #[test]

@@ -140,18 +140,17 @@ pub(super) fn lines(report: &Report, settings: Option<&Settings>, palette: &Pale
         format!("delay       {}; jitter {}", delays(report), short_time(report.jitter)),
         format!("at work     {}", at_work(report, settings)),
     ];
-    let places: Vec<_> = report.drops.places().collect();
-    for (place, number) in &places {
+    for (place, number) in report.drops.places() {
         lines.push(format!(
             "dropped     {bad}{} {}{bad:#}: {}",
             place.counter(),
-            count(*number),
+            count(number),
             place.remedy()
         ));
     }
-    if report.lost > 0 && places.is_empty() {
+    if report.lost > 0 && !report.drops.explain_loss() {
         lines.push(
-            "dropped     nothing that this receiver counts: it was lost on the way, or by the sender".into(),
+            "dropped     nothing that this receiver counts by itself: it was lost on the way, or by the sender".into(),
         );
     }
     if report.unheard > 0 {

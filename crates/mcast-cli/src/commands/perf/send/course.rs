@@ -22,7 +22,7 @@ const OPENINGS: u32 = 5;
 const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
 /// After how many milliseconds each the closing is sent again. Receivers take a run as ended half
 /// a second after the last one.
-const CLOSINGS: [u64; 10] = [10, 20, 30, 40, 100, 200, 300, 300, 300, 300];
+const CLOSINGS: [u64; 12] = [10, 20, 30, 40, 100, 200, 300, 300, 300, 300, 300, 300];
 /// So many rounds without anything new, and everybody has reported.
 const QUIET_ROUNDS: u32 = 3;
 
@@ -87,6 +87,7 @@ impl Course {
                 number: u16::try_from(first + index).unwrap_or(u16::MAX),
                 target: target.clone(),
                 sent: 0,
+                left: 0,
             });
             workers.push(Worker::new(open()?, streams.collect(), size));
         }

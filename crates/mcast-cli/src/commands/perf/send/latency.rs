@@ -23,7 +23,7 @@ use crate::output::{bytes, count_of, seconds, write_json};
 const CALLS: u32 = 30;
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 /// A pong that takes longer is lost.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Opening and closing are sent so often.
 const REPEATED: u32 = 5;
 const BETWEEN_REPEATS: Duration = Duration::from_millis(2);

@@ -16,6 +16,8 @@ pub(super) struct Stream {
     pub(super) number: u16,
     pub(super) target: Target,
     pub(super) sent: u64,
+    /// How many are still to be sent.
+    pub(super) left: u64,
 }
 
 /// Datagrams of one size, in memory of their own.
@@ -61,14 +63,14 @@ impl Load {
         round: &mut Vec<Outgoing<'a>>,
     ) {
         let single = streams.len() == 1;
-        let (turn, left) = (&mut self.turn, &mut self.left);
         for datagram in self.bytes.chunks_exact_mut(self.size).take(count) {
-            if *left == 0 {
-                *turn = (*turn + 1) % streams.len();
-                *left = at_a_time.max(1);
+            if self.left == 0 || streams[self.turn].left == 0 {
+                self.turn = next_turn(streams, self.turn);
+                self.left = at_a_time.max(1);
             }
-            *left -= 1;
-            let stream = &mut streams[*turn];
+            self.left -= 1;
+            let stream = &mut streams[self.turn];
+            stream.left = stream.left.saturating_sub(1);
             let sequence = stream.sent;
             stream.sent += 1;
             if single {
@@ -79,6 +81,12 @@ impl Load {
             round.push(stream.target.outgoing(datagram));
         }
     }
+}
+
+/// The next stream of which something is to be sent.
+fn next_turn(streams: &[Stream], turn: usize) -> usize {
+    let mut following = (1..=streams.len()).map(|step| (turn + step) % streams.len());
+    following.find(|next| streams[*next].left > 0).unwrap_or(turn)
 }
 
 /// The same list, empty, its memory kept, for datagrams that live elsewhere.

@@ -160,8 +160,8 @@ fn explain(reports: &Reports, out: &mut impl Write) -> io::Result<()> {
         for (place, number) in report.drops.places() {
             writeln!(out, "{address} dropped: {} {}: {}", place.counter(), count(number), place.remedy())?;
         }
-        if report.lost > 0 && report.drops.places().next().is_none() {
-            writeln!(out, "{address} counts no drops: what it lost was lost on the way")?;
+        if report.lost > 0 && !report.drops.explain_loss() {
+            writeln!(out, "{address} counts no drops of its own: what it lost was lost on the way")?;
         }
         if report.unheard > 0 {
             writeln!(

@@ -80,6 +80,8 @@ fn step(asked: f64, finding: &Finding) -> Option<Step> {
 #[derive(Debug, Default)]
 struct Culprits {
     counters: Vec<Culprit>,
+    /// Whether one of them counts nothing but this traffic.
+    explain_loss: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,8 +96,12 @@ struct Culprit {
 
 impl Culprits {
     fn of(finding: &Finding) -> Self {
+        let lossy = || finding.reports.sorted().into_iter().filter(|receiver| receiver.report.lost > 0);
+        let explain_loss = finding.refused > 0
+            || finding.drops.explain_loss()
+            || lossy().any(|receiver| receiver.report.drops.explain_loss());
         let mut counters = Vec::new();
-        for receiver in finding.reports.sorted().into_iter().filter(|receiver| receiver.report.lost > 0) {
+        for receiver in lossy() {
             counters.extend(receiver.report.drops.places().map(|(place, count)| Culprit {
                 host: Some(receiver.address),
                 counter: place.counter(),
@@ -118,7 +124,7 @@ impl Culprits {
                 remedy,
             });
         }
-        Self { counters }
+        Self { counters, explain_loss }
     }
 }
 
@@ -148,8 +154,11 @@ fn tell(sweep: &Sweep, culprits: &Culprits, size: usize, console: &Console) -> i
             let host = culprit.host.map_or_else(|| "this host".into(), |host| host.to_string());
             writeln!(out, "      {host}: {} {}: {}", culprit.counter, count(culprit.count), culprit.remedy)?;
         }
-        if culprits.counters.is_empty() {
-            writeln!(out, "      no counter of sender or receivers shows it: it was lost between them")?;
+        if !culprits.explain_loss {
+            writeln!(
+                out,
+                "      no counter of sender or receivers alone shows it: it was lost between them"
+            )?;
         }
     }
     out.flush()

@@ -78,8 +78,10 @@ impl Worker {
         interrupt: &Interrupt,
     ) -> mcast::Result<()> {
         self.load.begin(task.session, &self.streams);
-        self.streams.iter_mut().for_each(|stream| stream.sent = 0);
-        let (at_once, at_a_time) = self.portions()?;
+        for stream in &mut self.streams {
+            (stream.sent, stream.left) = (0, task.count.unwrap_or(u64::MAX));
+        }
+        let (at_once, train) = self.portions()?;
         let mut left = task.count.map_or(u64::MAX, |count| count.saturating_mul(self.streams.len() as u64));
         let mut pacer = task.rate.map(Pacer::new);
         let mut list = Vec::with_capacity(at_once);
@@ -89,6 +91,8 @@ impl Worker {
             if due == 0 {
                 continue;
             }
+            // Where there is a pace, streams take turns as often as they can.
+            let at_a_time = if pacer.is_some() { train.min(due / self.streams.len()) } else { train };
             let mut round = emptied(list);
             let now = unix_now();
             self.load.fill(&mut self.streams, task.session, due, at_a_time, now, &mut round);
