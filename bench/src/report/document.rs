@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::figures::{Figures, Row};
-use super::goals::goals;
 use super::kept::Kept;
 use super::statistics::Spread;
-use super::{numbers, picture};
+use super::{goals, numbers, picture};
 use crate::machine::Machine;
 
 /// Writes the document and its pictures; says where.
@@ -46,11 +45,13 @@ fn head(kept: &Kept) -> String {
         merging off at the receiver, so that each datagram is a frame; (c) offload off at the sender and merging \
         on at the receiver, as with most network cards.\n\n"
         .to_owned();
-    text.push_str("## Goals\n\n| goal | table | measured | |\n|---|---|---|---|\n");
-    for goal in goals(kept) {
-        let (verdict, link) = (goal.verdict.words(), &goal.table);
-        let _ = writeln!(text, "| {} | [{link}](#{link}) | {} | {verdict} |", goal.promise, goal.measured);
+    if kept.quick {
+        text.push_str(
+            "**A quick look**: moments, one round, and rounds that count however unsteady they were. It shows \
+             that everything runs, and no more.\n\n",
+        );
     }
+    goals::write(&mut text, &goals::goals(kept));
     machines(&mut text, kept);
     text
 }
@@ -104,7 +105,9 @@ fn table(text: &mut String, figures: &Figures, pictures: &Path) -> Result<()> {
     for (name, why) in &figures.absent {
         let _ = write!(text, "\nNot there: `{name}`: {}\n", why.replace('\n', " "));
     }
-    if let Some(svg) = picture::svg(figures, layout.notation) {
+    // Most that lose nothing would not show on its scale.
+    let drawn = (figures.main != "loss").then(|| picture::svg(figures, layout.notation)).flatten();
+    if let Some(svg) = drawn {
         let file = pictures.join(format!("{}.svg", figures.table));
         fs::write(&file, svg).with_context(|| format!("writing {}", file.display()))?;
         let folder = pictures.file_name().unwrap_or_default().to_string_lossy();

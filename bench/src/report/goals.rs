@@ -1,5 +1,7 @@
 //! The goals: what was promised, what was measured, and whether it holds.
 
+use std::fmt::Write;
+
 use super::figures::Figures;
 use super::kept::Kept;
 use super::numbers;
@@ -67,7 +69,7 @@ impl Bound {
 
 /// All goals, judged by the figures that there are.
 #[must_use]
-pub fn goals(kept: &Kept) -> Vec<Goal> {
+pub(super) fn goals(kept: &Kept) -> Vec<Goal> {
     let mut goals = Vec::new();
     beside_c(kept, &mut goals);
     beside_others(kept, &mut goals);
@@ -86,7 +88,10 @@ fn beside_c(kept: &Kept, goals: &mut Vec<Goal>) {
     {
         for (link, size) in Link::ALL.into_iter().flat_map(|link| SIZES.map(|size| (link, size))) {
             let table = format!("{direction}-{}-{size}", link.letter());
-            let promise = format!("`{name}` at least 0.95 of C with the same calls");
+            let promise = match direction {
+                "send" => format!("`{name}`, sending, at least 0.95 of C with the same calls"),
+                _ => format!("`{name}`, receiving, at least 0.95 of C with the same calls"),
+            };
             goals.push(ratio(kept, table, promise, (name, "c-trains", "rate"), Bound::AtLeast(0.95)));
         }
     }
@@ -97,7 +102,7 @@ fn beside_others(kept: &Kept, goals: &mut Vec<Goal>) {
         for (other, factor) in ["multicast_expert", "iperf2", "socat"].into_iter().zip(factors) {
             for size in SIZES {
                 let table = format!("pairs-{}-{size}", link.letter());
-                let promise = format!("at least {factor} times {other}");
+                let promise = format!("`mcast-reader` with its sender at least {factor} times {other}");
                 let names = ("mcast-reader", other, "rate");
                 goals.push(ratio(kept, table, promise, names, Bound::AtLeast(factor)));
             }
@@ -181,9 +186,70 @@ fn not_measured(promise: String, table: String) -> Goal {
     Goal { promise, table, measured: "–".to_owned(), verdict: Verdict::NotMeasured }
 }
 
+/// The links and sizes that promises about rates are made for.
+const PLACES: [&str; 6] = ["a-64", "a-1400", "b-64", "b-1400", "c-64", "c-1400"];
+
+/// Writes all goals: those about rates by link and size, then the others.
+pub(super) fn write(text: &mut String, goals: &[Goal]) {
+    text.push_str("## Goals\n\nPaired ratios, by link and size; `met`, `missed`, or within the spread.\n\n");
+    let _ = writeln!(text, "| goal | {} |\n|---|{}", PLACES.join(" | "), "---|".repeat(PLACES.len()));
+    let (rates, others): (Vec<_>, Vec<_>) = goals.iter().partition(|goal| goal.place().is_some());
+    for promise in promises(&rates) {
+        let cell = |place| {
+            let goal = rates.iter().find(|goal| goal.promise == promise && goal.place() == Some(place));
+            goal.map_or_else(String::new, |goal| goal.judgement())
+        };
+        let _ = writeln!(text, "| {promise} | {} |", PLACES.map(cell).join(" | "));
+    }
+    text.push_str("\n| goal | table | |\n|---|---|---|\n");
+    for goal in others {
+        let table = &goal.table;
+        let _ = writeln!(text, "| {} | [{table}](#{table}) | {} |", goal.promise, goal.judgement());
+    }
+}
+
+/// Each promise once, in order.
+fn promises<'g>(goals: &[&'g Goal]) -> Vec<&'g str> {
+    let mut promises: Vec<&str> = goals.iter().map(|goal| goal.promise.as_str()).collect();
+    promises.dedup();
+    promises
+}
+
+impl Goal {
+    /// Link and size, if it is about a rate.
+    fn place(&self) -> Option<&str> {
+        let (_, place) = self.table.split_once('-')?;
+        PLACES.contains(&place).then_some(place)
+    }
+
+    fn judgement(&self) -> String {
+        match self.verdict {
+            Verdict::NotMeasured => self.verdict.words().to_owned(),
+            verdict => format!("{}: {}", self.measured, verdict.words()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_promise_about_rates_is_one_row() {
+        let goal = |table: &str, verdict| Goal {
+            promise: "fast".to_owned(),
+            table: table.to_owned(),
+            measured: "1.00".to_owned(),
+            verdict,
+        };
+        let mut text = String::new();
+
+        write(&mut text, &[goal("send-a-64", Verdict::Met), goal("send-b-1400", Verdict::Missed)]);
+        write(&mut text, &[goal("latency", Verdict::Close)]);
+
+        assert!(text.contains("| fast | 1.00: met |  |  | 1.00: **missed** |  |  |\n"), "{text}");
+        assert!(text.contains("| fast | [latency](#latency) | 1.00: within the spread |\n"), "{text}");
+    }
 
     #[test]
     fn a_bound_is_judged_by_median_and_quartiles() {

@@ -16,6 +16,8 @@ pub struct Kept {
     results: PathBuf,
     /// Where the document goes.
     pub(super) document: PathBuf,
+    /// Whether this is a look rather than a measurement.
+    pub(super) quick: bool,
 }
 
 impl Kept {
@@ -33,6 +35,7 @@ impl Kept {
             figures: BTreeMap::new(),
             document: bench.tools.made().join("quick/benchmarks.md"),
             results,
+            quick: true,
         })
     }
 
@@ -46,7 +49,7 @@ impl Kept {
                 figures.insert(read.table.clone(), read);
             }
         }
-        Ok(Self { figures, results, document })
+        Ok(Self { figures, results, document, quick: false })
     }
 
     /// Keeps a table's figures.

@@ -10,6 +10,6 @@ mod statistics;
 
 pub use document::document;
 pub use figures::{Figures, Row};
-pub use goals::{Goal, Verdict, goals};
+pub use goals::{Goal, Verdict};
 pub use kept::{Kept, render_kept};
 pub use statistics::{Spread, ratios};

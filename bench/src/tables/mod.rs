@@ -24,6 +24,7 @@ use rounds::Rounds;
 pub(crate) struct Bench {
     pub(crate) tools: Tools,
     pub(crate) options: Measure,
+    pub(crate) machine: Machine,
 }
 
 /// Measures the tables that are asked for, and writes the document.
@@ -36,7 +37,9 @@ pub fn measure(options: &Measure) -> Result<()> {
         bail!("no table's name begins with {}; --list shows them", options.tables.join(" or "));
     }
     let needs = plans.iter().flat_map(|plan| plan.needs(options)).collect();
-    let bench = Bench { tools: Tools::gather(&needs, !options.no_install)?, options: options.clone() };
+    let tools = Tools::gather(&needs, !options.no_install)?;
+    let machine = Machine::here(tools.versions().map(str::to_owned).collect());
+    let bench = Bench { tools, options: options.clone(), machine };
     if options.list {
         return list(&bench, &plans);
     }
@@ -116,7 +119,7 @@ impl Bench {
             unsteady: false,
             rows: Vec::new(),
             absent: std::collections::BTreeMap::new(),
-            machine: Machine::here(self.tools.versions().map(str::to_owned).collect()),
+            machine: self.machine.clone(),
             command: format!("cargo bench-peers --table {}", plan.name),
         }
     }
