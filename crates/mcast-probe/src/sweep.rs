@@ -89,7 +89,7 @@ impl Sweep {
         if self.steps.len() >= MOST_STEPS || self.chance >= MOST_CHANCE {
             return None;
         }
-        if let Some(again) = self.suspect.or(self.short.map(|(rate, _)| rate)) {
+        if let Some(again) = self.suspect.or_else(|| self.short.map(|(rate, _)| rate)) {
             return Some(again);
         }
         match (self.clean, self.lossy) {
