@@ -53,4 +53,4 @@ pub use packet::{Arp, Control, Layer, Malformed, Network, Packet, Pim, Reason, T
 pub use payload::Payload;
 pub use segment::Segments;
 pub use summary::summary;
-pub use udp::Udp;
+pub use udp::{Udp, fill_udp_checksum};

@@ -7,6 +7,8 @@ use etherparse::UdpHeaderSlice;
 use crate::bytes::u16_at;
 use crate::checksum::{ChecksumStatus, Checksums, InternetChecksum};
 use crate::ip::{Ip, protocol};
+use crate::link::LinkType;
+use crate::packet::Packet;
 
 /// A UDP header, and the payload behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,23 @@ impl<'a> Udp<'a> {
             0 => Some(0xffff),
             checksum => Some(checksum),
         }
+    }
+}
+
+/// Computes the checksum of the UDP datagram in a frame and writes it into the frame, as a device does
+/// to which the kernel has left it. Says whether it did: not in anything else than whole UDP datagrams.
+pub fn fill_udp_checksum(frame: &mut [u8], link_type: LinkType) -> bool {
+    let packet = Packet::decode(frame, link_type, Checksums::LeftToDevice);
+    let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return false };
+    let whole = ip.fragment.is_none() && !ip.truncated && usize::from(udp.length) == ip.payload.len();
+    let field = packet.link_length(link_type) + ip.header.len() + Udp::CHECKSUM_OFFSET;
+    let checksum = Udp::checksum_of(ip.source, ip.destination, ip.payload);
+    match (checksum, frame.get_mut(field..field + 2)) {
+        (Some(checksum), Some(place)) if whole => {
+            place.copy_from_slice(&checksum.to_be_bytes());
+            true
+        }
+        _ => false,
     }
 }
 

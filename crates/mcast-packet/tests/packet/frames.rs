@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mcast_packet::{
     ChecksumStatus, Checksums, Cooked, CookedKind, LinkType, MacAddress, Network, Packet, Transport,
-    UdpFrame, ether_type, hexdump, summary,
+    UdpFrame, ether_type, fill_udp_checksum, hexdump, summary,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -186,6 +186,21 @@ fn other_protocols_are_named() {
 #[test]
 fn an_empty_datagram_is_a_datagram() {
     assert_eq!(summary(&v4_datagram(b"")).to_string(), "Ether / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000");
+}
+
+#[test]
+fn a_checksum_that_was_left_to_the_device_can_be_filled_in() {
+    for mut frame in [v4_datagram(b"payload"), v6_datagram(b"odd")] {
+        let whole = frame.clone();
+        let field = whole.len() - Packet::ethernet(&whole).udp().unwrap().payload.len() - 2;
+        frame[field..field + 2].copy_from_slice(&[0x12, 0x34]);
+        assert!(fill_udp_checksum(&mut frame, LinkType::Ethernet));
+        assert_eq!(frame, whole);
+        let mut cut_off = whole[..whole.len() - 1].to_vec();
+        assert!(!fill_udp_checksum(&mut cut_off, LinkType::Ethernet));
+        assert_eq!(cut_off, whole[..whole.len() - 1]);
+    }
+    assert!(!fill_udp_checksum(&mut [0; 60], LinkType::Ethernet));
 }
 
 #[test]

@@ -263,8 +263,8 @@ fn exhaust(port: u16, group: IpAddr, payload: &[u8]) {
     match payload {
         Payload::MoldUdp64(mold) => assert_eq!(mold.messages.count(), mold.messages.len()),
         Payload::Mdns(dns) => {
-            let _ = dns.questions().map(|question| question.to_string()).count();
-            let _ = dns.answers().map(|answer| answer.to_string()).count();
+            dns.questions().for_each(|question| assert!(!question.to_string().is_empty()));
+            dns.answers().for_each(|answer| assert!(!answer.to_string().is_empty()));
         }
         Payload::Ssdp(ssdp) => assert!(ssdp.headers().count() <= 2000),
         _ => {}
