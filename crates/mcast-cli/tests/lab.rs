@@ -203,6 +203,17 @@ fn networks_are_listed_and_shown() {
 }
 
 #[test]
+fn the_file_in_the_help_works() {
+    let help = lab(&["run", "--help"]);
+    let (_, example) = text(&help.stdout).split_once("A topology file:\n").unwrap();
+    let (example, _) = example.split_once("\n\n").unwrap();
+    let output = lab(&["run", File::new(example).path()]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    assert!(lines.len() == 1 && lines[0].0 == "b" && lines[0].1.ends_with("hello"), "{lines:?}");
+}
+
+#[test]
 fn mcast_in_a_command_is_this_very_program() {
     let file = File::new("[hosts.a]\nrun = [\"command -v mcast\"]");
     let output = lab(&["run", file.path()]);

@@ -53,7 +53,7 @@ enum Action {
 /// all of them ended as the file expects (with status 0, unless it says otherwise), and 1 if not.
 /// `mcast` in a command is this very program. Ctrl-C stops all of them and takes the network down.
 #[derive(Debug, clap::Args)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
 pub(crate) struct Run {
     /// A topology file, or the name of a network that comes with mcast
     #[arg(value_name = "FILE|NAME")]
@@ -73,6 +73,33 @@ Examples:
   mcast lab run four-hosts
   mcast lab run two-lans --timeout 10s
   mcast lab run lossy-link --json";
+
+const FILE: &str = r#"
+
+A topology file:
+  description = "Two hosts on a switch"
+  time_limit = "30s"
+  [switches.lan]
+  snooping = true                    # groups go to their members only (default: false)
+  querier = true                     # asks hosts for their groups (default: false)
+  [hosts.a]
+  interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.1/24", "fd00::1/64"] }
+  routes = [{ to = "224.0.0.0/4", interface = "eth0" }]
+  run = [{ command = "mcast send 239.1.2.3:5000 hello", wait_for = ["listener"] }]
+  [hosts.b]
+  interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.2/24"], impairment = { loss = 0.01 } }
+  run = [{ name = "listener", command = "mcast recv 239.1.2.3:5000 -c 1", joined = "239.1.2.3" }]
+
+`run` lists commands for the shell, or tables:
+  command      the command
+  name         what others call it by
+  wait_for     starts when these are ready; `after`: when these have ended
+  joined       ready when the host has joined this group (default: when it has started)
+  ready        ready when a line that it writes contains this text
+  background   stopped when all others have ended (default: false)
+  expect       the exit status that means success (default: 0)
+
+`mcast lab show two-lans` has a router, `mcast lab show lossy-link` a bad link."#;
 
 /// Stand a network up and open a shell on one of its hosts
 ///
