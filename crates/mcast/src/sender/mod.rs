@@ -91,7 +91,7 @@ impl Sender {
         for (address, egress) in &sender.destinations {
             sender.socket(address.group.family())?;
             if !sender.settings.follow {
-                egress.each(|interface| sender.check_source(*address, interface))?;
+                egress.each(|interface| sender.source(*address, interface).map(|_| ()))?;
             }
         }
         Ok(sender)
@@ -246,8 +246,9 @@ impl Sender {
     /// As [`send`](Self::send).
     pub fn try_send_one(&self, outgoing: &Outgoing<'_>) -> Result<bool> {
         let to = outgoing.to.ok_or_else(no_destination)?;
-        self.check_source(to, outgoing.interface)?;
-        match self.socket(to.group.family())?.send(&self.transmit_of(outgoing, to, outgoing.interface)) {
+        let source = self.source(to, outgoing.interface)?;
+        let transmit = transmit(outgoing, to, outgoing.interface, source);
+        match self.socket(to.group.family())?.send(&transmit) {
             Ok(()) => {
                 self.counters.sent(ONE);
                 Ok(true)
@@ -288,13 +289,13 @@ impl Sender {
         self.check_launch(&outgoing[0])?;
         let family = first.group.family();
         let socket = self.socket(family)?;
-        self.check_source(first, interface)?;
+        self.source(first, interface)?;
+        // What doesn't fit begins the next run, or tells there why it cannot go.
         let transmit = |each: &Outgoing<'a>| {
             let (to, interface) = self.simple(each)?;
-            let fits = self.check_launch(each).is_ok()
-                && to.group.family() == family
-                && self.source_is_known(family, interface);
-            fits.then(|| self.transmit_of(each, to, interface))
+            let fits = to.group.family() == family && self.check_launch(each).is_ok();
+            let source = if fits { self.known_source(family, interface) } else { None };
+            source.map(|source| transmit(each, to, interface, source))
         };
         loop {
             match socket.send_run(outgoing, &transmit) {
@@ -325,23 +326,6 @@ impl Sender {
         }
     }
 
-    fn transmit_of<'a>(
-        &self,
-        outgoing: &Outgoing<'a>,
-        to: GroupAddr,
-        interface: Option<InterfaceIndex>,
-    ) -> Transmit<'a> {
-        Transmit {
-            payload: outgoing.payload,
-            to: to.into(),
-            interface,
-            source: self.source_for(to.group.family(), interface),
-            hop_limit: outgoing.hop_limit,
-            traffic_class: outgoing.traffic_class,
-            launch: outgoing.launch,
-        }
-    }
-
     fn transmit(&self, outgoing: &Outgoing<'_>, to: GroupAddr, egress: &Egress) -> Result<()> {
         if let Some(interface) = outgoing.interface {
             return self.transmit_by(outgoing, to, Some(interface));
@@ -365,9 +349,9 @@ impl Sender {
         to: GroupAddr,
         interface: Option<InterfaceIndex>,
     ) -> Result<()> {
-        self.check_source(to, interface)?;
+        let source = self.source(to, interface)?;
         let socket = self.socket(to.group.family())?;
-        let transmit = self.transmit_of(outgoing, to, interface);
+        let transmit = transmit(outgoing, to, interface, source);
         send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))?;
         self.counters.sent(ONE);
         Ok(())
@@ -381,26 +365,23 @@ impl Sender {
         Ok(())
     }
 
-    /// Sending by an interface needs an address to send from; without one the kernel would take
-    /// another interface's, or none.
-    fn check_source(&self, to: GroupAddr, interface: Option<InterfaceIndex>) -> Result<()> {
-        let Some(index) = interface else { return Ok(()) };
-        if self.source_is_known(to.group.family(), interface) {
-            return Ok(());
+    /// The address to send from; `None` leaves it to the system. Sending by an interface needs
+    /// one: without, the kernel would take another interface's, or none.
+    fn source(&self, to: GroupAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
+        match (self.known_source(to.group.family(), interface), interface) {
+            (Some(source), _) => Ok(source),
+            (None, Some(index)) => self.settings.addressed.look(to, index),
+            (None, None) => Ok(None),
         }
-        self.settings.addressed.check(to, index)
     }
 
-    /// The address to send from, where it is not left to the system.
-    fn source_for(&self, family: Family, interface: Option<InterfaceIndex>) -> Option<IpAddr> {
+    /// The same, as far as it can be said without looking at the interface.
+    fn known_source(&self, family: Family, interface: Option<InterfaceIndex>) -> Option<Option<IpAddr>> {
         let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
-        given.or_else(|| self.settings.addressed.source(family, interface?))
-    }
-
-    fn source_is_known(&self, family: Family, interface: Option<InterfaceIndex>) -> bool {
-        interface.is_none_or(|index| {
-            self.settings.source_address.is_some() || self.settings.addressed.knows(family, index)
-        })
+        match interface {
+            Some(index) if given.is_none() => self.settings.addressed.find(family, index),
+            _ => Some(given),
+        }
     }
 
     fn failed(
@@ -433,6 +414,23 @@ impl Sender {
         let socket = self.settings.open(family)?;
         // Another thread may have been first; then its socket serves.
         Ok(cell.get_or_init(|| socket))
+    }
+}
+
+fn transmit<'a>(
+    outgoing: &Outgoing<'a>,
+    to: GroupAddr,
+    interface: Option<InterfaceIndex>,
+    source: Option<IpAddr>,
+) -> Transmit<'a> {
+    Transmit {
+        payload: outgoing.payload,
+        to: to.into(),
+        interface,
+        source,
+        hop_limit: outgoing.hop_limit,
+        traffic_class: outgoing.traffic_class,
+        launch: outgoing.launch,
     }
 }
 
