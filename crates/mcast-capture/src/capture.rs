@@ -1,38 +1,20 @@
-//! The capture: frames one by one, out of batches.
+//! The capture: frames one by one, of one interface or several.
 
 use std::io;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use mcast_group::InterfaceIndex;
-use mcast_packet::{Checksums, LinkType, Segments};
+use mcast_packet::LinkType;
 
-use crate::batch::{Arrived, Batch};
-use crate::options::InterfaceName;
-use crate::sys::{self, Socket};
-use crate::{CaptureOptions, Error, ErrorKind, Filter, Frame, Result};
+use crate::sys::Poller;
+use crate::tap::Tap;
+use crate::{CaptureOptions, Error, ErrorKind, Frame, Result};
 
-/// An open capture on one interface.
+/// An open capture on one interface, or on several.
 #[derive(Debug)]
 pub struct Capture {
-    socket: Socket,
-    interface: InterfaceIndex,
-    name: InterfaceName,
-    link_type: LinkType,
-    filter: Filter,
-    batch: Batch,
-    cursor: Cursor,
-    /// Where a datagram that is cut from a larger packet is put together.
-    scratch: Vec<u8>,
-    statistics: Statistics,
-}
-
-/// The frame to be given out next.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
-    arrived: usize,
-    /// The number of the datagram within a packet that stands for several.
-    segment: usize,
+    taps: Vec<Tap>,
+    poller: Poller,
 }
 
 /// What a capture has seen since it was opened.
@@ -48,50 +30,46 @@ pub struct Statistics {
     pub unreadable: u64,
 }
 
+/// An interface that is captured on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CapturedInterface<'a> {
+    /// Its index, which [`Frame::interface`] tells too.
+    pub index: InterfaceIndex,
+    /// Its name when the capture was opened.
+    pub name: &'a str,
+    /// What every frame of it starts with.
+    pub link_type: LinkType,
+}
+
 impl Capture {
     /// Starts to capture. Frames are kept from now on, until [`Self::next`] takes them.
     ///
     /// # Errors
     /// [`ErrorKind::Permission`] without the right to capture, [`ErrorKind::NoSuchInterface`],
-    /// [`ErrorKind::LinkType`] when the interface carries neither Ethernet nor IP,
+    /// [`ErrorKind::LinkType`] when an interface carries neither Ethernet nor IP,
     /// [`ErrorKind::Unsupported`] on systems where capturing has yet to be written.
     pub fn open(options: CaptureOptions) -> Result<Self> {
-        let failed = |os| Error::from_os("capture", &options.interface, os);
-        let interface = match &options.interface {
-            InterfaceName::Index(index) => *index,
-            InterfaceName::Name(name) => sys::interface_index(name).map_err(failed)?,
-        };
-        let socket = Socket::open(interface, &options).map_err(failed)?;
-        let link_type = socket
-            .link_type()
-            .map_err(failed)?
-            .map_err(|number| Error::new("capture", &options.interface, ErrorKind::LinkType(number)))?;
-        Ok(Self {
-            socket,
-            interface,
-            link_type,
-            filter: options.filter,
-            name: options.interface,
-            batch: Batch::new(sys::BATCH_BYTES),
-            cursor: Cursor::default(),
-            scratch: Vec::new(),
-            statistics: Statistics::default(),
-        })
+        let opened = options.interfaces.iter().map(|name| Tap::open(name, &options));
+        let taps = opened.collect::<Result<Vec<_>>>()?;
+        let poller = Poller::new(taps.iter().map(|tap| &tap.socket))
+            .map_err(|os| Error::from_os("wait for frames", "several interfaces", os))?;
+        Ok(Self { taps, poller })
     }
 
     /// The next frame. Waits until there is one, or for `timeout`; zero does not wait at all.
     ///
-    /// `None` says that no frame came in time, or that a signal handler ran in this thread meanwhile.
+    /// Frames of several interfaces come in the order of their times, as far as the system had them
+    /// ready. `None` says that no frame came in time, or that a signal handler ran in this thread
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`ErrorKind::InterfaceDown`] once when the interface goes down; a later call waits on until it
-    /// is up again. [`ErrorKind::System`] for what the system says.
+    /// [`ErrorKind::InterfaceDown`] once when an interface goes down; a later call goes on with the
+    /// others, and with this one when it is up again. [`ErrorKind::System`] for what the system says.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Frame<'_>>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            if let Some(ready) = self.advance() {
-                self.statistics.frames += 1;
-                return Ok(Some(self.frame(&ready)));
+        let position = loop {
+            if let Some(position) = self.earliest()? {
+                break position;
             }
             if self.fill()? {
                 continue;
@@ -100,129 +78,90 @@ impl Capture {
             if left == Some(Duration::ZERO) || !self.wait(left)? {
                 return Ok(None);
             }
-        }
+        };
+        Ok(self.taps.get_mut(position).and_then(Tap::take))
     }
 
-    /// What was seen and what was lost so far.
+    /// What was seen and what was lost so far, on all interfaces together.
     ///
     /// # Errors
     /// [`ErrorKind::System`] when the system does not tell.
     pub fn statistics(&mut self) -> Result<Statistics> {
-        let dropped = self.socket.take_dropped().map_err(|os| self.failed("read the statistics", os))?;
-        self.statistics.dropped += u64::from(dropped);
-        Ok(self.statistics)
+        let mut sum = Statistics::default();
+        for tap in &mut self.taps {
+            let Statistics { frames, dropped, unreadable } = tap.statistics()?;
+            sum.frames += frames;
+            sum.dropped += dropped;
+            sum.unreadable += unreadable;
+        }
+        Ok(sum)
     }
 
-    /// The interface that is captured on.
-    #[must_use]
-    pub const fn interface(&self) -> InterfaceIndex {
-        self.interface
+    /// What was seen and what was lost so far on one interface; `None` when it is not captured on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`] when the system does not tell.
+    pub fn interface_statistics(&mut self, interface: InterfaceIndex) -> Result<Option<Statistics>> {
+        let tap = self.taps.iter_mut().find(|tap| tap.interface == interface);
+        tap.map(Tap::statistics).transpose()
     }
 
-    /// What every frame starts with.
-    #[must_use]
-    pub const fn link_type(&self) -> LinkType {
-        self.link_type
+    /// The interfaces that are captured on.
+    pub fn interfaces(&self) -> impl Iterator<Item = CapturedInterface<'_>> {
+        self.taps.iter().map(|tap| CapturedInterface {
+            index: tap.interface,
+            name: &tap.name,
+            link_type: tap.link_type,
+        })
     }
 
-    /// The receive buffer in bytes that the system granted. Linux counts its own bookkeeping too.
+    /// The receive buffer in bytes that the system granted each interface, the smallest of them. Linux
+    /// counts its own bookkeeping too.
     ///
     /// # Errors
     /// [`ErrorKind::System`] when the system does not tell.
     pub fn buffer_size(&self) -> Result<usize> {
-        self.socket.buffer_size().map_err(|os| self.failed("read the buffer size", os))
+        let sizes = self.taps.iter().map(Tap::buffer_size).collect::<Result<Vec<_>>>()?;
+        Ok(sizes.into_iter().min().unwrap_or_default())
     }
 
-    /// Goes on to the next frame of the batch that the filter admits; `None` at the batch's end.
-    fn advance(&mut self) -> Option<Ready> {
-        loop {
-            let arrived = self.batch.arrived.get(self.cursor.arrived)?.clone();
-            let segment = self.cursor.segment;
-            match self.cut(&arrived, segment) {
-                Some(length) => {
-                    self.cursor.segment += 1;
-                    return Some(Ready { arrived, bytes: Bytes::Scratch(0..length) });
-                }
-                None => self.cursor = Cursor { arrived: self.cursor.arrived + 1, segment: 0 },
+    /// The interface whose next frame is the oldest. What the system still has for an interface whose
+    /// batch is used up may be older than what the others have, so it is asked for first.
+    fn earliest(&mut self) -> Result<Option<usize>> {
+        let mut earliest = None;
+        for (position, tap) in self.taps.iter_mut().enumerate() {
+            while tap.peek().is_none() && tap.may_have_more() {
+                tap.fill()?;
             }
-            // A packet of which at least one datagram was cut has been given out whole.
-            if segment == 0 && self.filter.admits(self.batch.bytes(&arrived), self.link_type) {
-                let bytes = Bytes::Batch(arrived.place.clone());
-                return Some(Ready { arrived, bytes });
+            if let Some(time) = tap.peek()
+                && earliest.is_none_or(|(best, _)| time < best)
+            {
+                earliest = Some((time, position));
             }
         }
+        Ok(earliest.map(|(_, position)| position))
     }
 
-    /// Puts the datagram of this number into the scratch memory, and says how long its frame is.
-    /// `None` when the packet is no larger one, or has no further datagram.
-    fn cut(&mut self, arrived: &Arrived, number: usize) -> Option<usize> {
-        let size = arrived.segment_size?;
-        let bytes = self.batch.bytes(arrived);
-        let segments = Segments::new(bytes, self.link_type, arrived.checksums, size)?;
-        if number >= segments.len() || !self.filter.admits(bytes, self.link_type) {
-            return None;
-        }
-        self.scratch.resize(sys::LONGEST_FRAME, 0);
-        segments.emit(number, &mut self.scratch).ok()
-    }
-
-    fn frame(&self, ready: &Ready) -> Frame<'_> {
-        let (bytes, cut) = match &ready.bytes {
-            Bytes::Batch(place) => (self.batch.memory.get(place.clone()), false),
-            Bytes::Scratch(place) => (self.scratch.get(place.clone()), true),
-        };
-        let bytes = bytes.unwrap_or_default();
-        Frame {
-            bytes,
-            original_length: if cut { bytes.len() } else { ready.arrived.original_length },
-            link_type: self.link_type,
-            interface: self.interface,
-            direction: ready.arrived.direction,
-            time: ready.arrived.time,
-            checksums: if cut { Checksums::LeftToDevice } else { ready.arrived.checksums },
-            cut,
-        }
-    }
-
-    /// Takes what the system has, and says whether there was anything.
+    /// Takes what the system has, and says whether there was anything. All batches are used up.
     fn fill(&mut self) -> Result<bool> {
-        self.cursor = Cursor::default();
-        self.batch.arrived.clear();
-        match self.socket.receive(&mut self.batch) {
-            Ok(()) => Ok(!self.batch.arrived.is_empty()),
-            Err(os) if os.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(os) if sys::is_unreadable(&os) => {
-                self.statistics.unreadable += 1;
-                Ok(false)
-            }
-            Err(os) => Err(self.failed("capture", os)),
+        let mut any = false;
+        for tap in &mut self.taps {
+            any |= tap.fill()?;
         }
+        Ok(any)
     }
 
     /// Whether there is something to take now. `false` after the time-out or a signal.
     fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
-        match self.socket.wait(timeout) {
+        match self.poller.wait(timeout) {
             Ok(ready) => Ok(ready),
             Err(os) if os.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(os) => Err(self.failed("wait for a frame", os)),
+            Err(os) => Err(match self.taps.first() {
+                Some(tap) => tap.failed("wait for a frame", os),
+                None => Error::new("wait for a frame", "no interface", ErrorKind::System),
+            }),
         }
     }
-
-    fn failed(&self, operation: &'static str, os: io::Error) -> Error {
-        Error::from_os(operation, &self.name, os)
-    }
-}
-
-/// A frame that can be given out.
-struct Ready {
-    arrived: Arrived,
-    bytes: Bytes,
-}
-
-/// Where its bytes are.
-enum Bytes {
-    Batch(Range<usize>),
-    Scratch(Range<usize>),
 }
 
 /// Readable when the system has frames. Frames that were taken in a batch do not show here: call
@@ -230,6 +169,6 @@ enum Bytes {
 #[cfg(unix)]
 impl std::os::fd::AsFd for Capture {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.poller.as_fd()
     }
 }

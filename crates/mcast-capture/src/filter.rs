@@ -1,6 +1,6 @@
 //! Which frames are wanted.
 
-use mcast_packet::{Checksums, LinkType, Network, Packet, Transport};
+use mcast_packet::{Checksums, LinkType, Network, Packet, Transport, protocol};
 
 /// Which frames are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,7 +13,7 @@ pub enum Filter {
     Multicast,
     /// UDP from or to this port. The later fragments of a datagram have no port and are left out.
     UdpPort(u16),
-    /// IGMP and MLD.
+    /// What groups are managed with: IGMP, MLD, multicast router discovery, and PIM.
     Control,
 }
 
@@ -32,8 +32,8 @@ impl Filter {
                 udp.source_port == port || udp.destination_port == port
             }
             (Self::Control, Some(Network::Ip(ip)), transport) => {
-                let igmp = ip.source.is_ipv4() && ip.protocol == mcast_packet::protocol::IGMP;
-                igmp || matches!(transport, Some(Transport::Mld(_)))
+                let igmp = ip.source.is_ipv4() && ip.protocol == protocol::IGMP;
+                igmp || ip.protocol == protocol::PIM || matches!(transport, Some(Transport::Mld(_)))
             }
             _ => false,
         }

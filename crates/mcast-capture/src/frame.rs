@@ -15,11 +15,12 @@ pub struct Frame<'a> {
     pub original_length: usize,
     /// What `bytes` starts with.
     pub link_type: LinkType,
-    /// Where it was seen.
+    /// Where it was seen: in a live capture the index that the system has for the interface, in a file
+    /// the number of the interface in the file, from 1.
     pub interface: InterfaceIndex,
     /// Whether it came in or went out.
     pub direction: Direction,
-    /// When the kernel saw it. Linux: to the nanosecond, `SO_TIMESTAMPNS`.
+    /// When the kernel saw it. Linux: to the nanosecond, `SO_TIMESTAMPNS`. In a file: as it says.
     pub time: SystemTime,
     /// Whether the transport checksum is in `bytes` as it was or will be on the wire.
     pub checksums: Checksums,
@@ -50,6 +51,8 @@ pub enum Direction {
     ToOthers,
     /// This machine sent it.
     Outgoing,
+    /// Nobody knows: a file need not say it.
+    Unknown,
 }
 
 impl Direction {

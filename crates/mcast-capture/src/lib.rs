@@ -39,8 +39,9 @@ mod frame;
 mod options;
 #[allow(unsafe_code)]
 mod sys;
+mod tap;
 
-pub use capture::{Capture, Statistics};
+pub use capture::{Capture, CapturedInterface, Statistics};
 pub use error::{Error, ErrorKind};
 pub use filter::Filter;
 pub use frame::{Direction, Frame};

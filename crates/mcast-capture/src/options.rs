@@ -6,10 +6,11 @@ use mcast_group::{Group, InterfaceIndex};
 
 use crate::Filter;
 
-/// What to capture, and how: an interface, and by default every frame that it receives or sends.
+/// What to capture, and how: one interface or several, and by default every frame that they receive or
+/// send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureOptions {
-    pub(crate) interface: InterfaceName,
+    pub(crate) interfaces: Vec<InterfaceName>,
     pub(crate) filter: Filter,
     pub(crate) outgoing: bool,
     pub(crate) promiscuous: bool,
@@ -31,7 +32,7 @@ impl CaptureOptions {
 
     /// Capture on the interface with this index.
     #[must_use]
-    pub const fn on(interface: InterfaceIndex) -> Self {
+    pub fn on(interface: InterfaceIndex) -> Self {
         Self::on_interface(InterfaceName::Index(interface))
     }
 
@@ -41,9 +42,23 @@ impl CaptureOptions {
         Self::on_interface(InterfaceName::Name(interface.into()))
     }
 
-    const fn on_interface(interface: InterfaceName) -> Self {
+    /// Capture on the interface with this index, too.
+    #[must_use]
+    pub fn and_on(mut self, interface: InterfaceIndex) -> Self {
+        self.interfaces.push(InterfaceName::Index(interface));
+        self
+    }
+
+    /// Capture on the interface of this name, too.
+    #[must_use]
+    pub fn and_on_name(mut self, interface: impl Into<String>) -> Self {
+        self.interfaces.push(InterfaceName::Name(interface.into()));
+        self
+    }
+
+    fn on_interface(interface: InterfaceName) -> Self {
         Self {
-            interface,
+            interfaces: vec![interface],
             filter: Filter::All,
             outgoing: true,
             promiscuous: false,

@@ -6,14 +6,15 @@
 //!   cannot be decoded;
 //! - `Socket::receive(&mut Batch) -> io::Result<()>`: fills the batch without waiting;
 //!   `WouldBlock` when there is nothing;
-//! - `Socket::wait(Option<Duration>) -> io::Result<bool>`: waits until `receive` has something;
 //! - `Socket::take_dropped() -> io::Result<u32>`: packets dropped since the last call;
 //! - `Socket::buffer_size() -> io::Result<usize>`;
-//! - on Unix, `Socket: AsFd`;
+//! - `Poller::new(sockets) -> io::Result<Poller>`, and `wait(Option<Duration>) -> io::Result<bool>`: waits
+//!   until `receive` of one of them has something; on Unix, `Poller: AsFd`;
 //! - `interface_index(&str) -> io::Result<InterfaceIndex>`;
+//! - `interface_name(InterfaceIndex) -> io::Result<String>`;
 //! - `error_kind(&io::Error) -> ErrorKind`, for errors that `io::ErrorKind` does not tell apart;
 //! - `is_unreadable(&io::Error) -> bool`: one packet is lost, the capture goes on;
-//! - `BATCH_BYTES`, the memory that a batch needs, and `LONGEST_FRAME`, the room for one frame.
+//! - `BATCH_BYTES`, the memory that a batch needs, `BATCH_PACKETS`, how many packets it has at most, and `LONGEST_FRAME`, the room for one frame.
 
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
@@ -23,4 +24,7 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
-pub(crate) use platform::{BATCH_BYTES, LONGEST_FRAME, Socket, error_kind, interface_index, is_unreadable};
+pub(crate) use platform::{
+    BATCH_BYTES, BATCH_PACKETS, LONGEST_FRAME, Poller, Socket, error_kind, interface_index, interface_name,
+    is_unreadable,
+};

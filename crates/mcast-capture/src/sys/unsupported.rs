@@ -10,6 +10,7 @@ use crate::batch::Batch;
 use crate::{CaptureOptions, ErrorKind};
 
 pub(crate) const BATCH_BYTES: usize = 0;
+pub(crate) const BATCH_PACKETS: usize = 0;
 pub(crate) const LONGEST_FRAME: usize = 0;
 
 /// What capturing needs here.
@@ -38,10 +39,6 @@ impl Socket {
         match *self {}
     }
 
-    pub(crate) fn wait(&self, _timeout: Option<Duration>) -> io::Result<bool> {
-        match *self {}
-    }
-
     pub(crate) fn take_dropped(&self) -> io::Result<u32> {
         match *self {}
     }
@@ -51,14 +48,32 @@ impl Socket {
     }
 }
 
+/// Waits for captures that cannot be had.
+#[derive(Debug)]
+pub(crate) enum Poller {}
+
+impl Poller {
+    pub(crate) fn new<'a>(_sockets: impl Iterator<Item = &'a Socket>) -> io::Result<Self> {
+        Err(unsupported())
+    }
+
+    pub(crate) fn wait(&self, _timeout: Option<Duration>) -> io::Result<bool> {
+        match *self {}
+    }
+}
+
 #[cfg(unix)]
-impl std::os::fd::AsFd for Socket {
+impl std::os::fd::AsFd for Poller {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         match *self {}
     }
 }
 
 pub(crate) fn interface_index(_name: &str) -> io::Result<InterfaceIndex> {
+    Err(unsupported())
+}
+
+pub(crate) fn interface_name(_interface: InterfaceIndex) -> io::Result<String> {
     Err(unsupported())
 }
 

@@ -24,8 +24,8 @@ const HOP_BY_HOP: u32 = 0;
 /// The other headers that may stand between the IPv6 header and what it carries.
 const EXTENSION_HEADERS: [u32; 4] = [43, 44, 51, 60];
 
-/// Queries, reports, done, and MLDv2's reports.
-const MLD_TYPES: [u32; 4] = [130, 131, 132, 143];
+/// Queries, reports, done, MLDv2's reports, and the three messages of router discovery.
+const MLD_TYPES: [u32; 7] = [130, 131, 132, 143, 151, 152, 153];
 
 /// The program for a filter; `None` when the kernel need not look.
 pub(super) fn program(filter: Filter) -> Option<Vec<sock_filter>> {
@@ -95,12 +95,16 @@ fn v6_port(port: u16) -> Vec<sock_filter> {
 }
 
 fn v4_control() -> Vec<sock_filter> {
-    vec![load(BPF_B, NETWORK + 9), unless_equal(u32::from(protocol::IGMP), 1), ADMIT, REFUSE]
+    let mut program = vec![load(BPF_B, NETWORK + 9)];
+    program.extend(admit_any(&[u32::from(protocol::IGMP), u32::from(protocol::PIM)]));
+    program.push(REFUSE);
+    program
 }
 
 fn v6_control() -> Vec<sock_filter> {
     let icmp = u32::from(protocol::ICMPV6);
-    let mut program = v6_extensions(icmp);
+    let mut program = vec![load(BPF_B, NETWORK + 6), unless_equal(u32::from(protocol::PIM), 1), ADMIT];
+    program.extend(v6_extensions(icmp));
     program.extend([if_equal(icmp, 1), REFUSE, load(BPF_B, NETWORK + 40)]);
     program.extend(admit_any(&MLD_TYPES));
     program.push(REFUSE);

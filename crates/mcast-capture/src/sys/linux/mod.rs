@@ -2,8 +2,10 @@
 
 mod filter;
 mod message;
+mod poller;
 mod receive;
 mod socket;
 
-pub(crate) use receive::{BATCH_BYTES, LONGEST_FRAME};
-pub(crate) use socket::{Socket, error_kind, interface_index, is_unreadable};
+pub(crate) use poller::Poller;
+pub(crate) use receive::{BATCH_BYTES, BATCH_PACKETS, LONGEST_FRAME};
+pub(crate) use socket::{Socket, error_kind, interface_index, interface_name, is_unreadable};

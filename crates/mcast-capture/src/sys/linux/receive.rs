@@ -21,6 +21,7 @@ const TAG_ROOM: usize = 4;
 /// The largest IP packet, a link header, and the tag.
 const SLOT_BYTES: usize = 65_536 + 64;
 
+pub(crate) const BATCH_PACKETS: usize = SLOTS;
 pub(crate) const BATCH_BYTES: usize = SLOTS * SLOT_BYTES;
 pub(crate) const LONGEST_FRAME: usize = SLOT_BYTES;
 

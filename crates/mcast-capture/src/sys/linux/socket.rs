@@ -1,11 +1,10 @@
 //! Packet sockets: opening them, setting their options, waiting on them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::time::Duration;
 
 use libc::{c_int, c_void};
 use mcast_group::InterfaceIndex;
@@ -64,18 +63,6 @@ impl Socket {
 
     pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         receive::receive(self.fd.as_fd(), batch)
-    }
-
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let time = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().try_into().unwrap_or_else(|_| i32::MAX.into()),
-            tv_nsec: timeout.subsec_nanos() as _,
-        });
-        let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: one `pollfd` is handed over, and the time, if any, outlives the call.
-        let ready = check(unsafe { libc::ppoll(&raw mut poll, 1, time, ptr::null()) })?;
-        Ok(ready > 0)
     }
 
     pub(crate) fn take_dropped(&self) -> io::Result<u32> {
@@ -174,6 +161,17 @@ pub(crate) fn interface_index(name: &str) -> io::Result<InterfaceIndex> {
     InterfaceIndex::new(index).ok_or_else(io::Error::last_os_error)
 }
 
+pub(crate) fn interface_name(interface: InterfaceIndex) -> io::Result<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: the system writes a name and a zero into the memory, which is as long as it must be.
+    let found = unsafe { libc::if_indextoname(interface.number(), name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+    Ok(name.to_string_lossy().into_owned())
+}
+
 pub(crate) fn error_kind(os: &io::Error) -> ErrorKind {
     match os.raw_os_error() {
         Some(libc::ENODEV | libc::ENXIO) => ErrorKind::NoSuchInterface,
@@ -194,6 +192,6 @@ fn index_number(interface: InterfaceIndex) -> io::Result<c_int> {
     c_int::try_from(interface.number()).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))
 }
 
-fn check(result: c_int) -> io::Result<c_int> {
+pub(super) fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
