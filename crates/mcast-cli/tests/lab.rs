@@ -352,13 +352,19 @@ fn a_command_runs_on_one_host_and_hands_its_status_on() {
 
 #[test]
 fn from_a_shell_one_gets_to_the_other_hosts() {
-    let script = "mcast recv 224.1.1.5:50001 -c 1 --format text & \
-        until grep -q 050101E0 /proc/net/igmp; do :; done; \
-        mcast lab on midwood mcast send 224.1.1.5:50001 'from midwood'; wait; \
-        mcast lab on flatbush sh -c 'echo $MCAST_LAB_HOST; exit 9'";
-    let output = lab(&["shell", "four-hosts", "eastny", "--", "sh", "-c", script]);
+    // The switch floods, so that what is sent arrives as soon as it is joined.
+    let hosts = [("a", 1), ("b", 2), ("c", 3)].map(|(host, number)| {
+        let interface = format!("{{ switch = \"lan\", addresses = [\"10.0.0.{number}/24\"] }}");
+        format!("[hosts.{host}]\ninterfaces.eth0 = {interface}\n")
+    });
+    let file = File::new(&["[switches.lan]\n", &hosts.concat()].concat());
+    let script = "mcast recv 239.1.2.3%eth0:5000 -c 1 --format text & \
+        until grep -q 030201EF /proc/net/igmp; do :; done; \
+        mcast lab on b mcast send 239.1.2.3%eth0:5000 'from b'; wait; \
+        mcast lab on c sh -c 'echo $MCAST_LAB_HOST; exit 9'";
+    let output = lab(&["shell", file.path(), "a", "--", "sh", "-c", script]);
     assert_status(&output, 9);
-    assert_eq!(text(&output.stdout), "from midwood\nflatbush\n");
+    assert_eq!(text(&output.stdout), "from b\nc\n");
 
     let output = lab(&["shell", "four-hosts", "eastny", "--", "mcast", "lab", "on", "harlem", "true"]);
     assert_status(&output, 2);
