@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mcast_group::{Group, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
+use mcast_group::{Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use super::claims::{Claims, Key, MembershipId};
 use super::sockets::Sockets;
@@ -21,6 +21,8 @@ pub(crate) struct Control {
     claims: Claims,
     /// Tells of changed interfaces, if they are to be followed.
     watch: Option<Watch>,
+    /// What the watch has told and could not be acted on yet.
+    unheeded: Notice,
     any_source_allowed: bool,
 }
 
@@ -50,7 +52,14 @@ impl Control {
     pub(crate) fn new(follow: bool, any_source_allowed: bool) -> Result<Self> {
         let watch =
             follow.then(Watch::open).transpose().map_err(|error| Error::os(Operation::Interfaces, error))?;
-        Ok(Self { entries: Vec::new(), next: 0, claims: Claims::default(), watch, any_source_allowed })
+        Ok(Self {
+            entries: Vec::new(),
+            next: 0,
+            claims: Claims::default(),
+            watch,
+            unheeded: Notice::default(),
+            any_source_allowed,
+        })
     }
 
     /// What tells of changed interfaces, if they are followed.
@@ -133,7 +142,9 @@ impl Control {
         let Some(notice) = watch.wait(Some(std::time::Duration::ZERO)).map_err(failed)? else {
             return Ok(());
         };
+        self.unheeded.merge(notice);
         let interfaces = watch.list().map_err(failed)?;
+        let notice = std::mem::take(&mut self.unheeded);
         let mut keys = self.forget_vanished(plant, &interfaces, &notice);
         for position in 0..self.entries.len() {
             keys.extend(self.look_up(position, &interfaces));
@@ -260,8 +271,12 @@ impl Control {
 
     /// Notes what became of these keys in the memberships from `first` on.
     fn note(&mut self, outcome: &Outcome, first: usize) {
+        let addresses: BTreeSet<GroupAddr> = outcome.keys().map(|(address, _)| *address).collect();
         for entry in &mut self.entries[first..] {
             let address = entry.status.membership.address;
+            if !addresses.contains(&address) {
+                continue;
+            }
             for interface in &mut entry.status.interfaces {
                 if let Some(failure) = outcome.get(&(address, interface.index)) {
                     interface.failure.clone_from(failure);
@@ -302,7 +317,7 @@ impl Control {
     }
 
     /// Forgets what was joined on interfaces that are gone, even if one with the same index is
-    /// there again; says at which keys.
+    /// there again; says at which keys. Where it is not known which are gone, all is joined anew.
     fn forget_vanished(
         &mut self,
         plant: &mut Plant<'_>,
@@ -313,10 +328,11 @@ impl Control {
             .iter()
             .flat_map(|interface| [interface.index, interface.index_for(mcast_group::Family::V6)])
             .collect();
-        let gone = |index: InterfaceIndex| {
-            notice.overrun || notice.deleted.contains(&index) || !present.contains(&index)
+        let mut lost = |key: &Key| {
+            let gone = notice.deleted.contains(&key.1) || !present.contains(&key.1);
+            gone || notice.overrun && plant.sockets.renew(*key).is_err()
         };
-        let keys: Vec<Key> = self.claims.keys().filter(|(_, index)| gone(*index)).collect();
+        let keys: Vec<Key> = self.claims.keys().filter(|key| lost(key)).collect();
         for key in &keys {
             plant.sockets.forget(plant.poller, *key);
         }

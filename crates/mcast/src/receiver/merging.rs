@@ -32,6 +32,8 @@ pub(crate) struct Merging {
     /// It merged at some time: drops count buffers.
     ever: AtomicBool,
     leftover: Mutex<Leftover>,
+    /// There is something in it.
+    left: AtomicBool,
 }
 
 /// A merged buffer that is handed out one by one.
@@ -48,6 +50,7 @@ impl Merging {
             phase: AtomicU8::new(Phase::Single as u8),
             ever: AtomicBool::new(false),
             leftover: Mutex::default(),
+            left: AtomicBool::new(false),
         }
     }
 
@@ -79,6 +82,23 @@ impl Merging {
         }
     }
 
+    /// Whether buffers of so many bytes hold whatever the sockets hand over now.
+    #[inline]
+    pub(crate) fn suits(&self, bytes: usize) -> bool {
+        bytes >= MERGED_BYTES || self.phase() == Phase::Single
+    }
+
+    /// Whether something is left of a merged buffer.
+    #[inline]
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Makes known that something is left, or nothing.
+    pub(crate) fn leave(&self, left: bool) {
+        self.left.store(left, Ordering::Release);
+    }
+
     /// The system has no such thing.
     pub(crate) fn forbid(&self) {
         self.allowed.store(false, Ordering::Relaxed);
@@ -95,21 +115,35 @@ impl Merging {
 }
 
 impl Leftover {
-    /// The next datagram of what is left, copied into this buffer.
-    pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Option<(Arrival, usize)> {
-        let datagram = self.batch.as_ref()?.take_at(&mut self.position)?;
-        let length = datagram.payload().len().min(buffer.len());
-        buffer[..length].copy_from_slice(&datagram.payload()[..length]);
-        let arrival = *datagram.arrival();
-        Some((Arrival { truncated: arrival.truncated || length < arrival.length, ..arrival }, length))
+    /// The next datagram of what is left and is still admitted, copied into this buffer.
+    pub(crate) fn next(
+        &mut self,
+        buffer: &mut [u8],
+        admits: impl Fn(&Arrival) -> bool,
+    ) -> Option<(Arrival, usize)> {
+        loop {
+            let datagram = self.batch.as_ref()?.take_at(&mut self.position)?;
+            if !admits(datagram.arrival()) {
+                continue;
+            }
+            let length = datagram.payload().len().min(buffer.len());
+            buffer[..length].copy_from_slice(&datagram.payload()[..length]);
+            let arrival = *datagram.arrival();
+            return Some((
+                Arrival { truncated: arrival.truncated || length < arrival.length, ..arrival },
+                length,
+            ));
+        }
     }
 
-    /// Moves what is left into a batch, as far as it has room.
-    pub(crate) fn move_to(&mut self, batch: &mut Batch) {
+    /// Moves what is left and is still admitted into a batch, as far as it has room.
+    pub(crate) fn move_to(&mut self, batch: &mut Batch, admits: impl Fn(&Arrival) -> bool) {
         let Some(own) = &self.batch else { return };
         while batch.free().is_some() {
             let Some(datagram) = own.take_at(&mut self.position) else { return };
-            batch.push(datagram.payload(), *datagram.arrival());
+            if admits(datagram.arrival()) {
+                batch.push(datagram.payload(), *datagram.arrival());
+            }
         }
     }
 

@@ -22,6 +22,8 @@ use mcast_group::{Membership, SourceFilter};
 
 pub use builder::ReceiverBuilder;
 pub use reader::Reader;
+#[cfg(feature = "tokio")]
+pub(crate) use receive::Attempt;
 pub use statistics::{Drops, Statistics};
 pub use status::{InterfaceStatus, MembershipStatus};
 pub use thread::ReaderThread;

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -40,11 +41,15 @@ pub(crate) struct Sockets {
     options: SocketOptions,
     /// By token; `None` where one was closed.
     data: Vec<Option<DataSocket>>,
+    /// Tokens that are free, below the highest one.
+    vacant: BTreeSet<usize>,
     holders: Holders,
     /// Which socket receives a group.
     tokens: HashMap<Place, usize>,
-    /// How many groups of a family there are or will be on a port.
-    expected: BTreeMap<(Family, u16), usize>,
+    /// How many groups of a family there are on a port,
+    groups: Groups,
+    /// and how many there are or will be.
+    expected: Groups,
     /// Drops of sockets that are closed by now.
     retired_drops: u64,
 }
@@ -52,6 +57,9 @@ pub(crate) struct Sockets {
 /// What a socket can be bound to: a group and port, and for groups that only mean something on
 /// an interface (link-local ones), that interface.
 type Place = (GroupAddr, Option<InterfaceIndex>);
+
+/// A number of groups by family and port.
+type Groups = BTreeMap<(Family, u16), usize>;
 
 fn place((address, interface): Key) -> Place {
     (address, sys::layout::is_scoped(address.group).then_some(interface))
@@ -82,9 +90,11 @@ impl Sockets {
         Self {
             options,
             data: Vec::new(),
+            vacant: BTreeSet::new(),
             holders: Holders::default(),
             tokens: HashMap::new(),
-            expected: BTreeMap::new(),
+            groups: Groups::new(),
+            expected: Groups::new(),
             retired_drops: 0,
         }
     }
@@ -100,6 +110,13 @@ impl Sockets {
             [only] => only.as_ref(),
             _ => None,
         }
+    }
+
+    /// Whether a datagram that came before would be admitted now.
+    pub(crate) fn admits(&self, arrival: &Arrival) -> bool {
+        let token = self.tokens.get(&place((arrival.group, arrival.interface)));
+        let data = token.and_then(|token| self.get(*token));
+        data.is_some_and(|data| data.admits(arrival.group.group, arrival.interface, arrival.source.ip()))
     }
 
     /// All sockets that receive.
@@ -137,10 +154,19 @@ impl Sockets {
     /// spread over sockets. A group that has its socket keeps it.
     pub(crate) fn expect(&mut self, keys: impl Iterator<Item = Key>) {
         let fresh: BTreeSet<Place> = keys.map(place).collect();
-        let fresh = fresh.iter().filter(|place| !self.tokens.contains_key(place));
-        self.expected.clear();
-        for (address, _) in self.tokens.keys().chain(fresh) {
-            *self.expected.entry((address.group.family(), address.port)).or_default() += 1;
+        self.expected.clone_from(&self.groups);
+        for place in fresh.iter().filter(|place| !self.tokens.contains_key(place)) {
+            *self.expected.entry(share(*place)).or_default() += 1;
+        }
+    }
+
+    /// Joins anew what is joined, and closes nothing: the system may have dropped it, and if not,
+    /// nothing is missed.
+    pub(crate) fn renew(&mut self, (address, interface): Key) -> io::Result<()> {
+        let token = self.tokens.get(&place((address, interface)));
+        match token.and_then(|token| self.data.get_mut(*token)?.as_mut()) {
+            Some(data) => data.renew(&mut self.holders, address.group, interface),
+            None => Ok(()),
         }
     }
 
@@ -189,10 +215,11 @@ impl Sockets {
             return Ok(());
         };
         let result = data.dismiss(&mut self.holders, address.group, interface);
-        if !data.admitted.contains_key(&address.group) {
-            self.tokens.remove(&place((address, interface)));
+        let (unused, empty) = (!data.admitted.contains_key(&address.group), data.admitted.is_empty());
+        if unused {
+            self.unlist(place((address, interface)));
         }
-        if data.admitted.is_empty() {
+        if empty {
             self.close(poller, token);
         }
         result.map_err(|error| Error::os(Operation::Leave, error).on_group(address).on_interface(interface))
@@ -203,9 +230,11 @@ impl Sockets {
             self.retired_drops += data.socket.drops().ok().flatten().map_or(0, u64::from);
             // Closing takes it out of the poller in any case.
             let _ = poller.remove(&data.socket);
+            self.vacant.insert(token);
         }
         while self.data.last().is_some_and(Option::is_none) {
             self.data.pop();
+            self.vacant.remove(&self.data.len());
         }
     }
 
@@ -214,23 +243,37 @@ impl Sockets {
         if let Some(token) = self.tokens.get(&place) {
             return Ok(*token);
         }
-        let (address, family) = (place.0, place.0.group.family());
-        let groups = self.expected.get(&(family, address.port)).copied().unwrap_or(1);
+        let (family, port) = share(place);
+        let groups = self.expected.get(&(family, port)).copied().unwrap_or(1);
         let wildcard = !BINDS_TO_GROUP || groups > held_above(family);
-        let shared =
-            |data: &DataSocket| data.port == address.port && data.family == family && data.group.is_none();
-        let token = match self.data.iter().position(|data| data.as_ref().is_some_and(shared)) {
-            Some(token) if wildcard => token,
-            _ => self.open(poller, place, wildcard)?,
+        let shared = |data: &DataSocket| data.port == port && data.family == family && data.group.is_none();
+        let there = wildcard.then(|| self.data.iter().position(|data| data.as_ref().is_some_and(shared)));
+        let token = match there.flatten() {
+            Some(token) => token,
+            None => self.open(poller, place, wildcard)?,
         };
         self.tokens.insert(place, token);
+        *self.groups.entry((family, port)).or_default() += 1;
         Ok(token)
+    }
+
+    /// Forgets which socket receives what is bound to here.
+    fn unlist(&mut self, place: Place) {
+        if self.tokens.remove(&place).is_some()
+            && let Some(count) = self.groups.get_mut(&share(place))
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.groups.remove(&share(place));
+            }
+        }
     }
 
     fn open(&mut self, poller: &Poller, place: Place, wildcard: bool) -> io::Result<usize> {
         let data = self.options.open(place, wildcard)?;
-        let token = self.data.iter().position(Option::is_none).unwrap_or(self.data.len());
+        let token = self.vacant.first().copied().unwrap_or(self.data.len());
         poller.add(&data.socket, token)?;
+        self.vacant.remove(&token);
         if token == self.data.len() {
             self.data.push(Some(data));
         } else {
@@ -238,6 +281,11 @@ impl Sockets {
         }
         Ok(token)
     }
+}
+
+/// Among which groups a place may share a socket.
+fn share((address, _): Place) -> (Family, u16) {
+    (address.group.family(), address.port)
 }
 
 impl SocketOptions {
@@ -302,8 +350,7 @@ impl DataSocket {
     pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
         let group = Group::new(received.destination?).ok()?;
         let interface = received.interface?;
-        let (_, filter) = self.admitted.get(&group)?.iter().find(|(joined, _)| *joined == interface)?;
-        if !filter.admits(received.source.ip()) {
+        if !self.admits(group, interface, received.source.ip()) {
             return None;
         }
         Some(Arrival {
@@ -318,6 +365,12 @@ impl DataSocket {
         })
     }
 
+    /// Whether a group's datagram from this source, by this interface, is one of this receiver's.
+    fn admits(&self, group: Group, interface: InterfaceIndex, source: IpAddr) -> bool {
+        let on = self.admitted.get(&group).map_or(&[][..], Vec::as_slice);
+        on.iter().any(|(joined, filter)| *joined == interface && filter.admits(source))
+    }
+
     /// What was dropped since the datagram before. The kernel tells a running total, and none
     /// before the first drop.
     fn lost_before(&self, received: &Received) -> Option<u64> {
@@ -327,8 +380,7 @@ impl DataSocket {
         let Some(total) = received.overflow else {
             return Some(0);
         };
-        let before = self.overflow.swap(total, Ordering::Relaxed);
-        Some(u64::from(total.wrapping_sub(before)))
+        Some(since(&self.overflow, total).into())
     }
 
     fn admit(
@@ -359,6 +411,21 @@ impl DataSocket {
         }
     }
 
+    fn renew(&mut self, holders: &mut Holders, group: Group, interface: InterfaceIndex) -> io::Result<()> {
+        let on = self.admitted.get(&group).map_or(&[][..], Vec::as_slice);
+        let Some((_, filter)) = on.iter().find(|(joined, _)| *joined == interface) else {
+            return Ok(());
+        };
+        if self.held {
+            return holders.hold(group, interface, filter);
+        }
+        // If it is joined still, this one keeps it so meanwhile.
+        let meanwhile = with_more_descriptors(|| Socket::holder(self.family))?;
+        let _ = meanwhile.join(group, interface, filter);
+        let _ = self.socket.leave(group, interface);
+        self.socket.join(group, interface, filter)
+    }
+
     /// Linux applies the filter of whichever interface it finds first to an IPv6 group that was
     /// joined on several, so filters that differ are left to the table.
     fn kernel_can_filter(&self, group: Group) -> bool {
@@ -371,10 +438,14 @@ impl DataSocket {
 
     /// Has holders keep all memberships of this socket, which goes on receiving.
     fn hand_over(&mut self, holders: &mut Holders) -> io::Result<()> {
-        for (group, interface, filter) in self.memberships() {
-            holders.hold(group, interface, filter)?;
+        let kept = self
+            .memberships()
+            .try_for_each(|(group, interface, filter)| holders.hold(group, interface, filter))
+            .and_then(|()| self.socket.only_own_memberships(false));
+        if let Err(error) = kept {
+            self.memberships().for_each(|(group, interface, _)| holders.release(group, interface));
+            return Err(error);
         }
-        self.socket.only_own_memberships(false)?;
         for (group, interface, _) in self.memberships() {
             // One of them is the one that could not be joined here.
             let _ = self.socket.leave(group, interface);
@@ -397,6 +468,14 @@ impl DataSocket {
             result => result,
         }
     }
+}
+
+/// How far a running total, which may wrap, is beyond the one told before. One that is told late,
+/// by a thread that another has overtaken, adds nothing.
+fn since(before: &AtomicU32, total: u32) -> u32 {
+    let ahead = |before: u32| total.wrapping_sub(before).cast_signed() > 0;
+    let told = before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| ahead(old).then_some(total));
+    told.map_or(0, |old| total.wrapping_sub(old))
 }
 
 impl DataSocket {
@@ -435,5 +514,22 @@ impl DataSocket {
             self.admitted.remove(&group);
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_that_is_told_late_adds_nothing() {
+        let before = AtomicU32::new(0);
+        assert_eq!([since(&before, 7), since(&before, 5), since(&before, 9)], [7, 0, 2]);
+    }
+
+    #[test]
+    fn a_total_may_wrap() {
+        let before = AtomicU32::new(u32::MAX - 1);
+        assert_eq!([since(&before, 3), since(&before, u32::MAX)], [5, 0]);
     }
 }

@@ -81,12 +81,14 @@ impl Counters {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A buffer held so many datagrams.
+    /// A buffer held more than one datagram.
+    pub(crate) fn merged(&self) {
+        self.merged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many datagrams of one buffer were handed out.
     pub(crate) fn received(&self, count: u64, truncated: bool) {
         self.received.fetch_add(count, Ordering::Relaxed);
-        if count > 1 {
-            self.merged.fetch_add(1, Ordering::Relaxed);
-        }
         if truncated {
             self.truncated.fetch_add(1, Ordering::Relaxed);
         }

@@ -8,6 +8,7 @@ use mcast_group::Family;
 use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Operation, Result};
+use crate::receiver::Attempt;
 use crate::sys::poller::Poller;
 
 /// How long a thread waits before it looks whether anybody still wants to know.
@@ -25,10 +26,15 @@ impl Readable {
     }
 
     /// Tries until there is something.
-    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Attempt<T>>) -> Result<T> {
         loop {
-            if let Some(result) = attempt()? {
-                return Ok(result);
+            match attempt()? {
+                Attempt::Done(result) => return Ok(result),
+                Attempt::Again => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Attempt::Nothing => {}
             }
             let poller = Arc::clone(&self.poller);
             let waited = spawn_blocking(move || poller.wait(Some(SLICE))).await;

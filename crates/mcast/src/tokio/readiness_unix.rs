@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, Operation, Result};
+use crate::receiver::Attempt;
 use crate::sys::registration::register;
 
 /// Waits for a receiver's one descriptor.
@@ -24,13 +25,15 @@ impl Readable {
     }
 
     /// Tries until there is something.
-    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Attempt<T>>) -> Result<T> {
         loop {
             let mut ready = self.poller.readable().await.map_err(failed)?;
-            if let Some(result) = attempt()? {
-                return Ok(result);
+            match attempt()? {
+                Attempt::Done(result) => return Ok(result),
+                // Still ready: the runtime tells of what comes, not of what is there.
+                Attempt::Again => {}
+                Attempt::Nothing => ready.clear_ready(),
             }
-            ready.clear_ready();
         }
     }
 }

@@ -42,7 +42,7 @@ impl Receiver {
     /// # Errors
     /// As [`Receiver::recv`](crate::Receiver::recv).
     pub async fn recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Datagram<'b>> {
-        let (arrival, length) = self.readable.when(|| self.receiver.try_receive(buffer)).await?;
+        let (arrival, length) = self.readable.when(|| self.receiver.attempt(buffer)).await?;
         Ok(Datagram::new(&buffer[..length], arrival))
     }
 
@@ -51,12 +51,7 @@ impl Receiver {
     /// # Errors
     /// As [`Receiver::recv_batch`](crate::Receiver::recv_batch).
     pub async fn recv_batch(&self, batch: &mut Batch) -> Result<usize> {
-        self.readable
-            .when(|| match self.receiver.try_recv_batch(batch)? {
-                0 => Ok(None),
-                count => Ok(Some(count)),
-            })
-            .await
+        self.readable.when(|| self.receiver.attempt_batch(batch)).await
     }
 
     /// The receiver for threads again.

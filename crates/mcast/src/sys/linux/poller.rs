@@ -69,7 +69,11 @@ impl Poller {
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for event in &events[..count] {
             match event.u64 {
-                WAKE => found.woken = self.take_wake(),
+                // Taken or not: another thread may have been faster, and its event filled the list.
+                WAKE => {
+                    self.take_wake();
+                    found.woken = true;
+                }
                 WATCH => found.interfaces_changed = true,
                 token => {
                     found.push(token as usize);
@@ -93,11 +97,11 @@ impl Poller {
         }
     }
 
-    /// Takes the wake-up; of several threads one gets it.
-    fn take_wake(&self) -> bool {
+    /// Takes the wake-up, if it is still there.
+    fn take_wake(&self) {
         let mut count = 0_u64;
         // SAFETY: eight bytes are written to `count`.
-        unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) == 8 }
+        let _ = unsafe { libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 
     fn control(&self, operation: libc::c_int, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {

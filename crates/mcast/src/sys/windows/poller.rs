@@ -84,7 +84,9 @@ impl Poller {
         }
         let Some((signal, sockets)) = polled.split_last() else { return Ok(()) };
         if signal.revents != 0 {
-            found.woken = self.signal.take();
+            // Taken or not: another thread may have been faster.
+            self.signal.take();
+            found.woken = true;
         }
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % watched.len().max(1);
         let in_turn = watched.iter().zip(sockets).cycle().skip(first).take(watched.len());
