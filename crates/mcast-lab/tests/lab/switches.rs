@@ -180,9 +180,13 @@ fn a_switch_holds_many_groups() {
     let socket = h2.run(|| std::net::UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
     let groups: Vec<_> = (0..2000_u32).map(|n| std::net::Ipv4Addr::from_bits(0xef01_0000 + n)).collect();
     groups.iter().for_each(|group| socket.join_multicast_v4(group, &p2.ipv4().unwrap()).unwrap());
-    lan.wait_for_member(h2, "eth0", groups[1999].into(), PATIENCE).unwrap();
-    let known = lan.members().unwrap().iter().filter(|member| member.group.is_ipv4()).count();
-    assert!(known >= 2000, "{known}");
+    // A report holds some 180 groups, and the kernel spreads the reports over time.
+    let known = || lan.members().unwrap().iter().filter(|member| member.group.is_ipv4()).count();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while known() < groups.len() {
+        assert!(std::time::Instant::now() < deadline, "{}", known());
+        std::thread::yield_now();
+    }
 }
 
 #[test]
