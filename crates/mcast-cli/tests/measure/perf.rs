@@ -91,6 +91,35 @@ fn every_stream_of_every_group_is_counted() {
 }
 
 #[test]
+fn what_comes_by_two_interfaces_is_counted_apart() {
+    let lan = Lan::new();
+    let second = lan.lab.switch("second").unwrap();
+    lan.a.connect("eth1", &second, &["10.0.1.1/24"]).unwrap();
+    lan.b.connect("eth1", &second, &["10.0.1.2/24"]).unwrap();
+    let receiver = perf_recv(&lan.b, &[GROUP, "-i", "eth1", "--json"]);
+    let arguments = [GROUP, "-i", "eth1", "-c", "200", "--rate", "4kpps", "--expect", "2"];
+    perf_send(&lan.a, &arguments).end().succeeded();
+    let mut runs = receiver.end().succeeded().json();
+    runs.sort_by_key(|run| run["interface"].to_string());
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    for (run, network) in runs.iter().zip(0..) {
+        assert_eq!(numbers(run, COUNTS), [200, 200, 0, 0, 0], "{run}");
+        assert_eq!(run["interface"], format!("eth{network}"));
+        assert_eq!(run["source"], format!("10.0.{network}.1"));
+    }
+}
+
+#[test]
+fn datagrams_larger_than_a_frame_are_counted_whole() {
+    let lan = Lan::new();
+    let receiver = perf_recv(&lan.b, &[GROUP, "--json"]);
+    let arguments = [GROUP, "-c", "100", "--rate", "1kpps", "--size", "20000"];
+    perf_send(&lan.a, &arguments).end().succeeded();
+    let received = object(&receiver.end().succeeded());
+    assert_eq!(numbers(&received, ["received", "lost", "bytes"]), [100, 0, 2_000_000], "{received}");
+}
+
+#[test]
 fn every_receiver_is_a_row() {
     let lan = Lan::new();
     let receivers = [perf_recv(&lan.b, &[GROUP]), perf_recv(&lan.c, &[GROUP]), perf_recv(&lan.c, &[GROUP])];
@@ -101,7 +130,11 @@ fn every_receiver_is_a_row() {
     for receiver in receivers {
         let text = receiver.end().succeeded();
         assert!(text.text().contains("received    300 of 300"), "{text:?}");
-        assert!(text.text().contains("from 10.0.0.1 by eth0"), "{text:?}");
+        assert!(
+            text.text()
+                .contains("from 10.0.0.1 by eth0: datagrams of 1,400 bytes, 1 stream, 3,000 a second meant"),
+            "{text:?}"
+        );
     }
 
     let alone = perf_send(&lan.a, &[GROUP, "-c", "1", "--expect", "1"]).end();

@@ -94,15 +94,13 @@ mod tests {
 
     prop_compose! {
         fn settings()(
-            numbers in any::<(u64, u32, u64, u64, u16)>(),
+            numbers in any::<(u32, u64, u16)>(),
             rate in proptest::option::of(1e-3..1e9),
-            hop_limit in proptest::option::of(1_u8..),
             flags in any::<(bool, bool, bool)>(),
         ) -> Settings {
-            let (run, size, duration, clock, streams) = numbers;
+            let (size, clock, streams) = numbers;
             Settings {
-                run, size, rate, clock, streams, hop_limit,
-                duration: Duration::from_nanos(duration),
+                size, rate, clock, streams,
                 segmentation: flags.0,
                 ping_pong: flags.1,
                 more_follows: flags.2,

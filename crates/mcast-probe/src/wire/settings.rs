@@ -18,26 +18,20 @@ const MORE_FOLLOWS: u8 = 4;
 /// What a sender says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// What the session is a part of: a sweep has a session for each of its rates.
-    pub run: u64,
     /// Bytes of payload a datagram.
     pub size: u32,
     /// Datagrams a second that all streams together aim at; `None` as many as can be.
     pub rate: Option<f64>,
-    /// How long sending is to take, or in a closing has taken; zero where it isn't known.
-    pub duration: Duration,
     /// A number for the clock that send times are of, or 0: whoever has the same has the same
     /// clock.
     pub clock: u64,
     /// How many streams the session has.
     pub streams: u16,
-    /// The hop limit that it is sent with, where that is known.
-    pub hop_limit: Option<u8>,
     /// Whether the sender leaves segmentation to the system (UDP GSO).
     pub segmentation: bool,
     /// Whether datagrams are pings that want an answer.
     pub ping_pong: bool,
-    /// Whether further sessions of the same run follow.
+    /// Whether further sessions of the same run follow: a sweep has one for each of its rates.
     pub more_follows: bool,
 }
 
@@ -58,13 +52,10 @@ impl Settings {
         let mut writer = Writer(Vec::with_capacity(CLOSING_LENGTH));
         writer
             .bytes(&header.encode())
-            .u64(self.run)
             .u32(self.size)
             .u64(self.rate.unwrap_or(0.0).to_bits())
-            .u64(nanoseconds(self.duration))
             .u64(self.clock)
             .u16(self.streams)
-            .u8(self.hop_limit.unwrap_or(0))
             .u8(self.flags());
         writer
     }
@@ -80,13 +71,10 @@ impl Settings {
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let settings = Self {
-            run: reader.u64()?,
             size: reader.u32()?,
             rate: Some(f64::from_bits(reader.u64()?)).filter(|rate| rate.is_finite() && *rate > 0.0),
-            duration: Duration::from_nanos(reader.u64()?),
             clock: reader.u64()?,
             streams: reader.u16()?,
-            hop_limit: Some(reader.u8()?).filter(|hops| *hops != 0),
             ..Self::default()
         };
         let flags = reader.u8()?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, count, count_of, write_json};
+use crate::output::{InterfaceNames, bytes, count, count_of, write_json};
 
 /// Says it on standard output.
 pub(super) struct Teller<'a> {
@@ -87,13 +87,11 @@ impl<'a> Teller<'a> {
         }
         let palette = *self.console.palette();
         let (heading, address) = (palette.heading, palette.address);
-        let of_size = settings.map(|settings| format!(", {} bytes a datagram", settings.size));
         writeln!(
             self.out,
-            "{heading}from{heading:#} {address}{}{address:#} by {interface}{}, {}",
+            "{heading}from{heading:#} {address}{}{address:#} by {interface}: {}",
             origin.source,
-            of_size.unwrap_or_default(),
-            count_of(session.streams() as u64, "stream")
+            describe(session)
         )?;
         for line in lines(report, settings, &palette) {
             writeln!(self.out, "  {line}")?;
@@ -121,4 +119,17 @@ impl<'a> Teller<'a> {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// What the sender said it sends, as far as it was heard.
+fn describe(session: &Session) -> String {
+    let heard = session.streams() as u64;
+    let Some(settings) = session.settings() else { return count_of(heard, "stream") };
+    let kind = if settings.ping_pong { "pings" } else { "datagrams" };
+    let streams = match u64::from(settings.streams) {
+        sent if sent == heard => count_of(sent, "stream"),
+        sent => format!("{} of {}", count(heard), count_of(sent, "stream")),
+    };
+    let rate = settings.rate.map(|rate| format!(", {} a second meant", count(rate.round() as u64)));
+    format!("{kind} of {}, {streams}{}", bytes(settings.size.into()), rate.unwrap_or_default())
 }

@@ -72,7 +72,6 @@ impl Course {
         targets: Vec<Target>,
         streams: u16,
         size: usize,
-        hop_limit: u8,
         open: impl Fn() -> mcast::Result<Sender>,
     ) -> anyhow::Result<Self> {
         let mut families: Vec<Family> =
@@ -92,11 +91,9 @@ impl Course {
             workers.push(Worker::new(open()?, streams.collect(), size));
         }
         let settings = Settings {
-            run: random_number(),
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock: machine_clock(),
             streams: u16::try_from(targets.len() * usize::from(streams)).unwrap_or(u16::MAX),
-            hop_limit: Some(hop_limit).filter(|hops| *hops != 0),
             ..Settings::default()
         };
         Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
@@ -117,7 +114,6 @@ impl Course {
         self.session = SessionId(random_number());
         self.settings = Settings {
             rate: plan.rate.map(|rate| 1.0 / rate.time_for(self.settings.size as usize).as_secs_f64()),
-            duration: plan.duration.unwrap_or_default(),
             segmentation: self.takes_trains()?,
             more_follows,
             ..self.settings
@@ -129,7 +125,6 @@ impl Course {
         self.send(plan, start, &progress, interrupt, console)?;
         let elapsed = start.elapsed();
         let after = self.system_work();
-        self.settings.duration = elapsed;
         self.settings.segmentation = after.trains > before.trains;
         let (reports, foreign) = self.close_streams()?;
         Ok(Finding {

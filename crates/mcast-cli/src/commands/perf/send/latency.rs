@@ -32,7 +32,6 @@ const DURATION: Duration = Duration::from_secs(10);
 pub(super) fn run(
     arguments: &Arguments,
     targets: &[Target],
-    hop_limit: u8,
     size: usize,
     sender: &Sender,
     interrupt: &Interrupt,
@@ -43,7 +42,7 @@ pub(super) fn run(
             .remedy("name one group, and at most one --interface")
             .into());
     };
-    let mut game = Game::new(arguments, target, hop_limit, size, sender, interrupt);
+    let mut game = Game::new(arguments, target, size, sender, interrupt);
     game.announce(Kind::Opening)?;
     let Some(partner) = game.call()? else {
         if !interrupt.has_come() {
@@ -83,7 +82,6 @@ impl<'a> Game<'a> {
     fn new(
         arguments: &'a Arguments,
         target: &'a Target,
-        hop_limit: u8,
         size: usize,
         sender: &'a Sender,
         interrupt: &'a Interrupt,
@@ -96,11 +94,9 @@ impl<'a> Game<'a> {
             time: UnixNanos::default(),
         };
         let settings = Settings {
-            run: random_number(),
             size: u32::try_from(size).unwrap_or(u32::MAX),
             clock: machine_clock(),
             streams: 1,
-            hop_limit: Some(hop_limit).filter(|hops| *hops != 0),
             ping_pong: true,
             ..Settings::default()
         };

@@ -137,9 +137,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     targets::tell(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
     let open = || sender(arguments, hop_limit).build();
     if arguments.measure.latency {
-        return latency::run(arguments, &targets, hop_limit, size, &open()?, &interrupt, console);
+        return latency::run(arguments, &targets, size, &open()?, &interrupt, console);
     }
-    let course = Course::new(targets, arguments.streams, size, hop_limit, open)?;
+    let course = Course::new(targets, arguments.streams, size, open)?;
     if arguments.measure.sweep {
         return sweep::run(arguments, course, size, &interrupt, console);
     }
