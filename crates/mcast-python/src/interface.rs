@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 
 use crate::error::{OrRaise, parse, refused};
 use crate::group::Group;
+use crate::membership::Address;
 
 /// A network interface, as it was when it was listed.
 #[pyclass(frozen, eq, module = "pymcast")]
@@ -168,6 +169,16 @@ pub(crate) fn default_interface(py: Python<'_>, group: &Bound<'_, PyAny>) -> PyR
         }
     };
     Ok(found.or_raise(py)?.map(Interface))
+}
+
+/// The interface that the routing table takes towards an address, a group's or another; None when
+/// there is no route. `address` is text or an ipaddress object.
+///
+/// Raises pymcast.Error when the system refuses to answer.
+#[pyfunction]
+pub(crate) fn interface_towards(py: Python<'_>, address: Address) -> PyResult<Option<Interface>> {
+    let found = py.detach(|| mcast::interface_towards(address.0)).or_raise(py)?;
+    Ok(found.map(Interface))
 }
 
 /// Which interface is meant: text, an index, an address, or an `Interface`.

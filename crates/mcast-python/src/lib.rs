@@ -34,7 +34,7 @@ mod _pymcast {
     #[pymodule_export]
     use super::group::PyGroup;
     #[pymodule_export]
-    use super::interface::{Interface, default_interface, find_interface, interfaces};
+    use super::interface::{Interface, default_interface, find_interface, interface_towards, interfaces};
     #[pymodule_export]
     use super::membership::PyMembership;
     #[pymodule_export]

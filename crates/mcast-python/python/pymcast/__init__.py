@@ -66,6 +66,7 @@ from pymcast._pymcast import (
     default_interface,
     explain,
     find_interface,
+    interface_towards,
     interfaces,
     pick,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "default_interface",
     "explain",
     "find_interface",
+    "interface_towards",
     "interfaces",
     "pick",
 ]

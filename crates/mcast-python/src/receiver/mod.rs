@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast::SourceFilter;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
 
@@ -137,6 +138,11 @@ impl Receiver {
             })?,
             Err(_) => {
                 let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
+                if view.getattr("readonly")?.is_truthy()? {
+                    return Err(PyTypeError::new_err(
+                        "a datagram is received into a buffer that can be written",
+                    ));
+                }
                 let room = view.len()?;
                 let copied = |py: Python<'_>| open.try_copy(py, room);
                 let payload = wait::until(py, &open, deadline, copied)?;

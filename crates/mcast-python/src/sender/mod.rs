@@ -141,6 +141,40 @@ impl Sender {
         py.detach(|| sender.send_one(&outgoing)).or_raise(py)
     }
 
+    /// For pymcast.aio: sends to a datagram's places, from the place of number `done` on, and where
+    /// one would have to be waited for, waits or returns its number. None when it went to all. What
+    /// does not wait keeps no pace.
+    #[pyo3(signature = (payload, done, wait, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    fn _send_places(
+        &self,
+        py: Python<'_>,
+        payload: Payload<'_>,
+        done: usize,
+        wait: bool,
+        to: Option<Place>,
+        interface: Option<Selector>,
+        hop_limit: Option<u8>,
+        traffic_class: Option<u8>,
+    ) -> PyResult<Option<usize>> {
+        let sender = self.opened(py)?;
+        let manner = Manner::new(py, to, interface, hop_limit, traffic_class)?;
+        let outgoing = manner.of(payload.bytes());
+        let places = sender.places(&outgoing).or_raise(py)?;
+        if places.is_empty() {
+            // It has nowhere to go, and says so.
+            return sender.send_one(&outgoing).or_raise(py).map(|()| None);
+        }
+        for (number, place) in places.iter().enumerate().skip(done) {
+            if wait {
+                py.detach(|| sender.send_one(place)).or_raise(py)?;
+            } else if !sender.try_send_one(place).or_raise(py)? {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
     /// Sends datagrams in order with as few system calls as there can be, and says how many went.
     /// Each is bytes, or an Outgoing with settings of its own.
     ///

@@ -1,0 +1,61 @@
+"""Types for type checkers: what the constructors and methods take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, TypedDict, Union
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from pymcast import Group, Interface, Membership
+
+GroupLike = Union[str, IPv4Address, IPv6Address, "Group"]
+"""A group: text, an ipaddress object or a Group."""
+
+SourceLike = Union[str, IPv4Address, IPv6Address]
+"""An address: text or an ipaddress object."""
+
+InterfaceLike = Union[str, int, IPv4Address, IPv6Address, "Interface"]
+"""An interface: its name, index or address, "default", "all", or an Interface."""
+
+PlaceLike = Union[str, tuple[GroupLike, int]]
+"""A group and port: "239.1.2.3:7000", or a pair."""
+
+DestinationLike = PlaceLike
+"""The same; the text may name an interface: "239.1.2.3%eth0:7000"."""
+
+MembershipLike = Union[str, tuple[GroupLike, int], "Membership"]
+"""What to join: text, a pair of group and port, or a Membership."""
+
+PayloadLike = Union[bytes, "Buffer"]
+"""Bytes: bytes, bytearray, memoryview and whatever else is a buffer."""
+
+
+class ReceiverKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Receiver`."""
+
+    interface: InterfaceLike | Iterable[InterfaceLike] | None
+    receive_buffer: int | None
+    loopback: bool | None
+    follow: bool
+    allow_any_source: bool
+    merging: bool
+
+
+class SenderKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Sender`."""
+
+    interface: InterfaceLike | Iterable[InterfaceLike] | None
+    hop_limit: int
+    loopback: bool
+    traffic_class: int | None
+    source_port: int
+    source_address: SourceLike | None
+    send_buffer: int | None
+    dont_fragment: bool
+    segmentation: bool
+    rate: float | None
+    bit_rate: float | None
+    follow: bool

@@ -1,0 +1,323 @@
+"""Sending and receiving with asyncio, on any event loop.
+
+>>> async with pymcast.aio.Receiver("239.1.2.3:7000", interface="eth0") as receiver:
+...     async for datagram in receiver:
+...         print(datagram.payload, datagram.source)
+
+Receivers and senders are made as the blocking ones are, with the same arguments; they open in the
+network namespace of the thread that makes them, and belong to the event loop that first waits.
+A call that is cancelled loses no datagram, and no two calls are given the same one. On loops that
+watch descriptors (asyncio's on Unix, uvloop, the selector loop on Windows) nothing else is needed;
+others (Windows' proactor) are helped by a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import pymcast
+from pymcast._errors import closed
+from pymcast._readiness import Readiness
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from pymcast._keywords import (
+        DestinationLike,
+        InterfaceLike,
+        MembershipLike,
+        PayloadLike,
+        PlaceLike,
+        ReceiverKeywords,
+        SenderKeywords,
+        SourceLike,
+    )
+
+__all__ = ["Receiver", "Sender"]
+
+T = TypeVar("T")
+
+# How long a thread listens for answers before it looks whether anybody still wants one, in seconds.
+_SLICE = 0.25
+
+
+class Receiver:
+    """Receives the datagrams of the groups that it joined, for coroutines.
+
+    Up to a batch of datagrams waits in it, for the next calls. Raises what `pymcast.Receiver` does.
+    """
+
+    def __init__(self, *memberships: MembershipLike, **settings: Unpack[ReceiverKeywords]) -> None:
+        """The arguments are those of `pymcast.Receiver`."""
+        self._receiver = pymcast.Receiver(*memberships, **settings)
+        self._pending: deque[pymcast.Datagram] = deque()
+        self._readiness: Readiness | None = None
+
+    async def recv(self) -> pymcast.Datagram:
+        """Waits for a datagram.
+
+        For a limit of time: `asyncio.wait_for(receiver.recv(), seconds)`. Raises
+        `pymcast.ClosedError` when the receiver is closed meanwhile.
+        """
+        if not self._pending:
+            await self._refill()
+        datagram = self._pending.popleft()
+        self._done()
+        return datagram
+
+    async def recv_batch(self) -> list[pymcast.Datagram]:
+        """Waits for datagrams and returns all that wait here, or as many as one batch takes."""
+        if not self._pending:
+            await self._refill()
+        batch = list(self._pending)
+        self._pending.clear()
+        self._done()
+        return batch
+
+    def try_recv(self) -> pymcast.Datagram | None:
+        """A datagram if one is there, else None."""
+        if not self._pending:
+            self._pending.extend(self._receiver.try_recv_batch())
+        return self._pending.popleft() if self._pending else None
+
+    def reply(self, datagram: pymcast.Datagram, payload: PayloadLike) -> None:
+        """Answers a datagram's source: by the interface it came in by, from the port it was sent to."""
+        self._receiver.reply(datagram, payload)
+
+    def join(self, membership: MembershipLike) -> None:
+        """Joins, while receiving."""
+        self._receiver.join(membership)
+
+    def leave(self, membership: MembershipLike) -> None:
+        """Leaves, while receiving. What was received before may still be handed out."""
+        self._receiver.leave(membership)
+
+    def set_sources(
+        self,
+        membership: MembershipLike,
+        sources: Iterable[SourceLike] | None = None,
+        *,
+        exclude: Iterable[SourceLike] | None = None,
+    ) -> None:
+        """Replaces the sources of a membership, at once."""
+        self._receiver.set_sources(
+            membership,
+            None if sources is None else list(sources),
+            exclude=None if exclude is None else list(exclude),
+        )
+
+    @property
+    def memberships(self) -> list[pymcast.MembershipStatus]:
+        """What became of each membership, on each of its interfaces."""
+        return self._receiver.memberships
+
+    @property
+    def statistics(self) -> pymcast.Statistics:
+        """What was received, refused, cut off and dropped so far."""
+        return self._receiver.statistics
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of receive buffer that the system granted."""
+        return self._receiver.receive_buffer
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._receiver.closed
+
+    def open(self) -> None:
+        """Opens it again, with the memberships that it was made with."""
+        self._receiver.open()
+
+    def close(self) -> None:
+        """Leaves all groups and closes the sockets. Coroutines that wait get `pymcast.ClosedError`."""
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+        self._receiver.close()
+        self._pending.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> pymcast.Datagram:
+        try:
+            return await self.recv()
+        except pymcast.ClosedError:
+            raise StopAsyncIteration from None
+
+    def __repr__(self) -> str:
+        return f"<aio {self._receiver!r}>"
+
+    async def _refill(self) -> None:
+        """Returns when something is pending."""
+        # Who receives in a loop lets others run, once a batch.
+        await asyncio.sleep(0)
+        while not self._pending:
+            batch = self._receiver.try_recv_batch()
+            if batch:
+                self._pending.extend(batch)
+                return
+            await self._ready().wait()
+            if self._receiver.closed:
+                raise closed("receiver")
+
+    def _done(self) -> None:
+        if self._readiness is not None:
+            self._readiness.done(bool(self._pending))
+
+    def _ready(self) -> Readiness:
+        if self._readiness is None:
+            receiver = self._receiver
+            self._readiness = Readiness(
+                asyncio.get_running_loop(), lambda: [receiver.fileno()], receiver.wait
+            )
+        return self._readiness
+
+
+class Sender:
+    """Sends datagrams to groups, for coroutines.
+
+    Raises what `pymcast.Sender` does.
+    """
+
+    def __init__(self, *destinations: DestinationLike, **settings: Unpack[SenderKeywords]) -> None:
+        """The arguments are those of `pymcast.Sender`."""
+        self._sender = pymcast.Sender(*destinations, **settings)
+        # What has to wait, waits there: one datagram after the other.
+        self._mouth_thread: ThreadPoolExecutor | None = None
+        self._ear_thread: ThreadPoolExecutor | None = None
+        self._listening: asyncio.Future[pymcast.Answer | None] | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def send(
+        self,
+        payload: PayloadLike,
+        *,
+        to: PlaceLike | None = None,
+        interface: InterfaceLike | None = None,
+        hop_limit: int | None = None,
+        traffic_class: int | None = None,
+    ) -> None:
+        """Sends a datagram; the arguments are those of `pymcast.Sender.send`.
+
+        It waits only where the system's buffer is full, or the sender keeps a pace.
+        """
+        sender = self._sender
+
+        def send_from(done: int, wait: bool) -> int | None:
+            return sender._send_places(
+                payload,
+                done,
+                wait,
+                to=to,
+                interface=interface,
+                hop_limit=hop_limit,
+                traffic_class=traffic_class,
+            )
+
+        done = 0 if sender.paced else send_from(0, wait=False)
+        if done is not None:
+            await self._in_thread(lambda: send_from(done, wait=True))
+
+    async def send_batch(self, datagrams: Iterable[PayloadLike | pymcast.Outgoing]) -> int:
+        """Sends datagrams in order with as few system calls as there can be, and says how many went.
+
+        A thread does it, so that other coroutines run meanwhile. See `pymcast.Sender.send_batch`.
+        """
+        kept = list(datagrams)
+        return await self._in_thread(lambda: self._sender.send_batch(kept))
+
+    async def recv_answer(self, timeout: float | None = None, *, family: int | None = None) -> pymcast.Answer:
+        """Waits for a unicast answer to what was sent, as `Receiver.reply` sends them.
+
+        Raises TimeoutError when none came in `timeout` seconds, `pymcast.ClosedError` when the sender
+        is closed meanwhile. An answer that comes while the call is being cancelled is for the next.
+        """
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        async with self._one_at_a_time:
+            while True:
+                left = _SLICE if end is None else max(0.0, min(_SLICE, end - loop.time()))
+                if self._listening is None:
+                    self._listening = loop.run_in_executor(self._ear(), self._listen, left, family)
+                answer = await asyncio.shield(self._listening)
+                self._listening = None
+                if answer is not None:
+                    return answer
+                if end is not None and loop.time() >= end:
+                    raise TimeoutError("nothing came in time")
+
+    @property
+    def statistics(self) -> pymcast.SendStatistics:
+        """What was sent so far, and in how many calls."""
+        return self._sender.statistics
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._sender.closed
+
+    def local_address(self, *, family: int | None = None) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The address that datagrams of a family are sent from, as far as it is fixed."""
+        return self._sender.local_address(family=family)
+
+    def open(self) -> None:
+        """Opens it again as it was made."""
+        self._sender.open()
+
+    def close(self) -> None:
+        """Closes the sockets. What waits to be sent ends with `pymcast.ClosedError`."""
+        self._sender.close()
+        for thread in (self._mouth_thread, self._ear_thread):
+            if thread is not None:
+                thread.shutdown(wait=False)
+        self._mouth_thread = self._ear_thread = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<aio {self._sender!r}>"
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._mouth_thread is None:
+            self._mouth_thread = ThreadPoolExecutor(1, "pymcast sender")
+        return await asyncio.get_running_loop().run_in_executor(self._mouth_thread, work)
+
+    def _ear(self) -> ThreadPoolExecutor:
+        if self._ear_thread is None:
+            self._ear_thread = ThreadPoolExecutor(1, "pymcast answers")
+        return self._ear_thread
+
+    def _listen(self, timeout: float, family: int | None) -> pymcast.Answer | None:
+        try:
+            return self._sender.recv_answer(timeout, family=family)
+        except TimeoutError:
+            return None

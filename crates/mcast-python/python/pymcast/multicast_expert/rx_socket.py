@@ -1,0 +1,324 @@
+"""Receiving."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import select
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pymcast.multicast_expert import os_multicast
+from pymcast.multicast_expert.interfaces import (
+    IfaceInfo,
+    IfaceSpecifier,
+    find_interfaces,
+    scan_interfaces,
+)
+from pymcast.multicast_expert.utils import (
+    IPv4Or6Address,
+    MulticastAddress,
+    MulticastExpertError,
+    distinct_addresses,
+    ip_interface_to_ip_string,
+    is_windows,
+    validate_mcast_ip,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PacketAndSenderAddress = tuple[bytes, IPv4Or6Address]
+DEFAULT_RX_BUFSIZE = 4096
+
+# Windows has no such flag: there the sockets are asked first.
+_DONT_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class BaseMcastRxSocket:
+    """Opens and joins; what derives from it receives."""
+
+    def __init__(
+        self,
+        addr_family: int,
+        mcast_ips: Sequence[MulticastAddress],
+        port: int,
+        iface: IfaceSpecifier | None = None,
+        ifaces: Sequence[IfaceSpecifier] | None = None,
+        source_ips: Sequence[str | ipaddress.IPv4Address | ipaddress.IPv6Address] | None = None,
+        timeout: float | None = None,
+        blocking: bool | None = None,
+        enable_external_loopback: bool = False,
+        iface_ip: str | None = None,
+        iface_ips: Sequence[str] | None = None,
+    ):
+        """Says what to receive; `with` opens it.
+
+        addr_family: socket.AF_INET or AF_INET6.
+        mcast_ips: the groups.
+        port: the UDP port.
+        iface, ifaces: the interface, or interfaces, to receive by: an address, a name or an IfaceInfo
+            each. Default: all that have an address of the family, but loopback.
+        source_ips: the only sources to receive from.
+        timeout: see settimeout.
+        blocking: True for a timeout of None, False for one of 0.
+        enable_external_loopback: whether to receive what this machine sends (Windows; elsewhere the
+            sender decides).
+        iface_ip, iface_ips: the former names of iface and ifaces.
+
+        Raises MulticastExpertError for what makes no sense or isn't there.
+        """
+        self.addr_family = addr_family
+        self.mcast_ips = distinct_addresses([ipaddress.ip_address(each) for each in mcast_ips])
+        if source_ips is not None:
+            self.source_ips = distinct_addresses([ipaddress.ip_address(each) for each in source_ips])
+        self.port = port
+        self.is_opened = False
+        self.timeout: float | None = timeout
+        if blocking is not None:
+            self.timeout = None if blocking else 0.0
+        self._iface_infos = _chosen(addr_family, iface, ifaces, iface_ip, iface_ips)
+        if not self.mcast_ips:
+            raise MulticastExpertError("mcast_ips is empty: there is no group to receive from")
+        for each in self.mcast_ips:
+            validate_mcast_ip(each, addr_family)
+        self.is_source_specific = bool(source_ips)
+        if self.is_source_specific:
+            _check_sources(self.source_ips, addr_family)
+        self.enable_external_loopback = enable_external_loopback
+
+    def __enter__(self) -> Self:
+        if self.is_opened:
+            raise MulticastExpertError("Attempt to open an McastRxSocket that is already open")
+        self.sockets: list[socket.socket] = []
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        self.is_opened = True
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self.is_opened:
+            raise MulticastExpertError("Attempt to close an McastRxSocket that is already closed")
+        self._close()
+        self.is_opened = False
+
+    def filenos(self) -> list[int]:
+        """The descriptors of the sockets, to wait for with `select` and the like."""
+        return [each.fileno() for each in self.sockets]
+
+    def settimeout(self, timeout: float | None) -> None:
+        """How long to wait for a datagram: seconds, 0 for not at all, None for ever (the default)."""
+        self.timeout = timeout
+
+    @property
+    def network_interfaces(self) -> list[IfaceInfo]:
+        """The interfaces that it receives by."""
+        return self._iface_infos
+
+    def _open(self) -> None:
+        # Given twice, an interface is joined on once.
+        interfaces = list({iface.index: iface for iface in self._iface_infos}.values())
+        if is_windows:
+            for iface in interfaces:
+                self._open_on_windows(iface)
+        elif self.addr_family == socket.AF_INET6:
+            for mcast_ip in self.mcast_ips:
+                for iface in interfaces:
+                    self._open_for_one(mcast_ip, iface)
+        else:
+            self._open_for_all(interfaces)
+
+    def _open_on_windows(self, iface: IfaceInfo) -> None:
+        addresses = iface.ip_addrs(self.addr_family)
+        if not addresses:
+            raise MulticastExpertError(
+                f"{iface.machine_name} does not have an address of the selected address family"
+            )
+        opened = self._new_socket()
+        opened.bind((ip_interface_to_ip_string(addresses[0]), self._bind_port()))
+        for mcast_ip in self.mcast_ips:
+            self._join(opened, mcast_ip, iface)
+        loop = self.enable_external_loopback or iface.is_localhost()
+        if self.addr_family == socket.AF_INET:
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, loop)
+        else:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, loop)
+        self._note_port(opened)
+
+    def _open_for_one(self, mcast_ip: os_multicast.Address, iface: IfaceInfo) -> None:
+        """IPv6: a socket that is bound to its group and tied to its interface."""
+        opened = self._new_socket()
+        os_multicast.receive_only_own_groups(opened, socket.AF_INET6)
+        os_multicast.receive_only_by(opened, iface)
+        opened.bind((str(mcast_ip).partition("%")[0], self._bind_port(), 0, iface.index))
+        self._note_port(opened)
+        try:
+            self._join(opened, mcast_ip, iface)
+        except OSError as error:
+            if not self.is_source_specific or error.errno != errno.ENOBUFS:
+                raise
+            self.sockets.remove(opened)
+            opened.close()
+            raise MulticastExpertError(
+                "the system's limit of sources for a group is reached: raise net.ipv6.mld_max_msf"
+            ) from error
+
+    def _open_for_all(self, interfaces: list[IfaceInfo]) -> None:
+        """IPv4: a socket for all groups; another whenever the system lets one join no more."""
+        opened = self._open_ipv4()
+        for iface in interfaces:
+            for mcast_ip in self.mcast_ips:
+                for source in self.source_ips if self.is_source_specific else [None]:
+                    try:
+                        self._join(opened, mcast_ip, iface, source)
+                    except OSError as error:
+                        if error.errno != errno.ENOBUFS:
+                            raise
+                        opened = self._open_ipv4()
+                        self._join(opened, mcast_ip, iface, source)
+
+    def _open_ipv4(self) -> socket.socket:
+        opened = self._new_socket()
+        if sys.platform != "linux":
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        os_multicast.receive_only_own_groups(opened, socket.AF_INET)
+        opened.bind(("0.0.0.0", self._bind_port()))
+        self._note_port(opened)
+        return opened
+
+    def _new_socket(self) -> socket.socket:
+        opened = socket.socket(self.addr_family, socket.SOCK_DGRAM)
+        self.sockets.append(opened)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return opened
+
+    def _bind_port(self) -> int:
+        return self.port
+
+    def _note_port(self, opened: socket.socket) -> None:
+        """Port 0 is any port, but the same for all sockets."""
+        self.port = opened.getsockname()[1]
+
+    def _join(
+        self,
+        opened: socket.socket,
+        mcast_ip: os_multicast.Address,
+        iface: IfaceInfo,
+        source: os_multicast.Address | None = None,
+    ) -> None:
+        if source is not None:
+            os_multicast.add_source_specific_memberships(opened, [mcast_ip], [source], iface)
+        elif self.is_source_specific:
+            os_multicast.add_source_specific_memberships(opened, [mcast_ip], self.source_ips, iface)
+        else:
+            os_multicast.add_memberships(opened, [mcast_ip], iface, self.addr_family)
+
+    def _close(self) -> None:
+        for each in self.sockets:
+            each.close()
+
+
+class McastRxSocket(BaseMcastRxSocket):
+    """Receives from multicast groups. To be used in a `with` statement."""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._ready: deque[socket.socket] = deque(self.sockets if _DONT_WAIT else ())
+        return self
+
+    def recvfrom(self, bufsize: int = 4096, flags: int = 0) -> PacketAndSenderAddress | None:
+        """Receives a datagram: its bytes, and the address it came from. None when the time is over.
+
+        What is longer than `bufsize` is cut off. `flags` are those of socket.recv.
+        """
+        timeout = self.timeout
+        if timeout is not None and timeout < 0:
+            raise ValueError("timeout must be non-negative")
+        self._check_open()
+        deadline = None
+        while True:
+            while self._ready:
+                received = self._try(self._ready[0], bufsize, flags)
+                if received is not None:
+                    return received
+                self._ready.popleft()
+            if timeout is not None and deadline is None:
+                deadline = time.monotonic() + timeout
+            self._ready.extend(self._wait(deadline))
+            if not self._ready:
+                return None
+
+    def recv(self, bufsize: int = 4096, flags: int = 0) -> bytes | None:
+        """Receives a datagram's bytes; otherwise as recvfrom."""
+        received = self.recvfrom(bufsize, flags)
+        return None if received is None else received[0]
+
+    def _check_open(self) -> None:
+        """Raises AttributeError before the first opening, ValueError after closing."""
+        if self.sockets and self.sockets[0].fileno() < 0:
+            raise ValueError("the McastRxSocket is closed")
+
+    def _try(self, one: socket.socket, bufsize: int, flags: int) -> PacketAndSenderAddress | None:
+        try:
+            received: PacketAndSenderAddress = one.recvfrom(bufsize, flags | _DONT_WAIT)
+        except (BlockingIOError, TimeoutError):
+            return None
+        if len(self._ready) > 1 and not flags & socket.MSG_PEEK:
+            # The others have their turn.
+            self._ready.rotate(-1)
+        return received
+
+    def _wait(self, deadline: float | None) -> list[socket.socket]:
+        """The sockets that have something, as soon as one has; none when the time is over."""
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if is_windows:
+            return select.select(self.sockets, [], [], left)[0]
+        # Not select: it knows no descriptors from 1,024 on.
+        poll = select.poll()
+        by_descriptor = {each.fileno(): each for each in self.sockets}
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLIN)
+        events = poll.poll(None if left is None else left * 1000)
+        return [by_descriptor[descriptor] for descriptor, _ in events]
+
+
+def _chosen(
+    addr_family: int,
+    iface: IfaceSpecifier | None,
+    ifaces: Sequence[IfaceSpecifier] | None,
+    iface_ip: str | None,
+    iface_ips: Sequence[str] | None,
+) -> list[IfaceInfo]:
+    """The interfaces that the arguments name, of which only one may."""
+    given: dict[str, Sequence[IfaceSpecifier]] = {
+        "ifaces": list(ifaces or ()),
+        "iface": [] if iface is None else [iface],
+        "iface_ips": list(iface_ips or ()),
+        "iface_ip": [] if iface_ip is None else [iface_ip],
+    }
+    names = [name for name, specifiers in given.items() if specifiers]
+    if len(names) > 1:
+        raise MulticastExpertError(f"{' and '.join(names)} may not be specified at the same time")
+    if names:
+        return find_interfaces(given[names[0]])
+    found = [each for each in scan_interfaces() if each.ip_addrs(addr_family) and not each.is_localhost()]
+    if not found:
+        raise MulticastExpertError("Unable to discover any listenable interfaces on this machine")
+    return found
+
+
+def _check_sources(sources: list[os_multicast.Address], addr_family: int) -> None:
+    version = 4 if addr_family == socket.AF_INET else 6
+    for source in sources:
+        if source.version != version:
+            raise MulticastExpertError(f"the source {source} is not of the socket's address family")

@@ -1,0 +1,363 @@
+"""Receivers: exactly what was joined, and how it came."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from ipaddress import ip_address
+
+import lab
+import pymcast
+import pytest
+
+FAMILIES = [pytest.param("239.1.2.3", id="IPv4"), pytest.param("ff15::123", id="IPv6")]
+
+
+def place(group: str, port: int) -> str:
+    return f"[{group}]:{port}" if ":" in group else f"{group}:{port}"
+
+
+@pytest.mark.parametrize("group", FAMILIES)
+def test_a_datagram_says_how_it_came(other: lab.Host, port: int, group: str) -> None:
+    with pymcast.Receiver((group, port), interface="one") as receiver:
+        sender = other.run(
+            lambda: pymcast.Sender((group, port), interface="one", hop_limit=7, traffic_class=0xB8)
+        )
+        before = time.time()
+        sender.send(b"hello")
+        datagram = receiver.recv(timeout=5)
+
+    family = 6 if ":" in group else 4
+    assert datagram.payload == bytes(datagram) == b"hello"
+    assert datagram.group == pymcast.Group(group)
+    assert datagram.port == port
+    assert datagram.interface == "one"
+    assert datagram.interface_index == pymcast.find_interface("one").index
+    assert datagram.source == ip_address(lab.address("one", 2, family))
+    assert datagram.source_port > 0
+    assert datagram.address[:2] == (lab.address("one", 2, family), datagram.source_port)
+    assert (datagram.hop_limit, datagram.dscp, datagram.traffic_class) == (7, 46, 0xB8)
+    assert datagram.time is not None
+    assert before - 1 < datagram.time < before + 5
+    assert datagram.time_ns is not None
+    assert abs(datagram.time_ns / 1e9 - datagram.time) < 1e-3
+    assert (datagram.length, len(datagram), datagram.truncated, datagram.lost) == (5, 5, False, 0)
+
+
+@pytest.mark.parametrize("group", FAMILIES)
+def test_another_group_interface_and_unicast_do_not_come(other: lab.Host, port: int, group: str) -> None:
+    family = 6 if ":" in group else 4
+    wrong_group = group[:-1] + "9"
+    with (
+        pymcast.Receiver((group, port), interface="one") as receiver,
+        pymcast.Receiver((wrong_group, port), (group, port), interface="two") as elsewhere,
+    ):
+        sender = other.run(lambda: pymcast.Sender())
+        unicast = other.run(
+            lambda: socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+        )
+        with unicast, sender:
+            unicast.sendto(b"unicast", (lab.address("one", 1, family), port))
+            one = other.run(lambda: pymcast.find_interface("one"))
+            two = other.run(lambda: pymcast.find_interface("two"))
+            sender.send(b"other group", to=(wrong_group, port), interface=one)
+            sender.send(b"other interface", to=(group, port), interface=two)
+            assert elsewhere.recv(timeout=5).payload == b"other interface"
+            sender.send(b"right", to=(group, port), interface=one)
+
+            assert receiver.recv(timeout=5).payload == b"right"
+        assert receiver.try_recv() is None
+        assert elsewhere.try_recv() is None
+
+
+def test_only_admitted_sources_come(other: lab.Host, port: int) -> None:
+    stranger = "10.1.1.77"
+    other.run(lambda: lab.ip(f"addr add {stranger}/24 dev one"))
+    try:
+        group = f"232.1.2.3:{port}"
+        with pymcast.Receiver(f"{lab.address('one', 2)}@232.1.2.3%one:{port}") as receiver:
+            wrong = other.run(lambda: pymcast.Sender(group, interface="one", source_address=stranger))
+            right = other.run(lambda: pymcast.Sender(group, interface="one"))
+            wrong.send(b"wrong")
+            right.send(b"right")
+            assert receiver.recv(timeout=5).payload == b"right"
+
+            receiver.set_sources(f"{lab.address('one', 2)}@232.1.2.3%one:{port}", [stranger])
+            right.send(b"no longer")
+            wrong.send(b"now")
+            assert receiver.recv(timeout=5).payload == b"now"
+            assert str(receiver.memberships[0].membership) == f"{stranger}@232.1.2.3%one:{port}"
+    finally:
+        other.run(lambda: lab.ip(f"addr del {stranger}/24 dev one"))
+
+
+def test_joins_and_leaves_while_open(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.0.1:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(interface="one"))
+        receiver.join(f"239.1.0.2:{port}")
+        sender.send(b"second", to=f"239.1.0.2:{port}")
+        assert receiver.recv(timeout=5).group == pymcast.Group("239.1.0.2")
+
+        receiver.leave(f"239.1.0.2:{port}")
+        sender.send(b"left", to=f"239.1.0.2:{port}")
+        sender.send(b"first", to=f"239.1.0.1:{port}")
+        assert receiver.recv(timeout=5).payload == b"first"
+        with pytest.raises(pymcast.NotJoinedError) as caught:
+            receiver.leave(f"239.1.0.2:{port}")
+        assert caught.value.group == f"239.1.0.2:{port}"
+        assert caught.value.remedy is not None
+
+
+def test_joins_on_all_interfaces_by_default_and_says_where(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.4:{port}") as receiver:
+        (status,) = receiver.memberships
+        assert status.joined == ["one", "two"]
+        assert (status.failed, status.waiting) == ({}, None)
+        assert str(status) == f"239.1.2.4:{port}: joined on one, two"
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.4:{port}", interface=["one", "two"]))
+        sender.send(b"both")
+        assert {receiver.recv(timeout=5).interface for _ in range(2)} == {"one", "two"}
+
+
+def test_many_groups_are_no_limit(other: lab.Host, port: int) -> None:
+    groups = [f"239.2.{number // 250}.{number % 250 + 1}" for number in range(300)]
+    with pymcast.Receiver(*((group, port) for group in groups), interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(interface="one"))
+        sent = [pymcast.Outgoing(group.encode(), to=(group, port)) for group in groups]
+        assert sender.send_batch(sent) == 300
+        heard: list[bytes] = []
+        while len(heard) < 300:
+            heard += [datagram.payload for datagram in receiver.recv_batch(timeout=5)]
+        assert sorted(heard) == sorted(group.encode() for group in groups)
+
+
+def test_what_is_too_long_for_the_buffer_is_cut_off(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.5:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.5:{port}", interface="one"))
+        buffer = bytearray(b"........")
+        sender.send(b"0123456789")
+        assert receiver.recv_into(buffer, timeout=5) == 8
+        assert buffer == b"01234567"
+        assert receiver.statistics.truncated == 1
+
+
+@pytest.mark.parametrize("kind", [bytearray, lambda size: memoryview(bytearray(size))], ids=["bytearray", "memoryview"])
+def test_receives_into_what_is_given(other: lab.Host, port: int, kind: type[bytearray]) -> None:
+    with pymcast.Receiver(f"239.1.2.6:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.6:{port}", interface="one"))
+        buffer = kind(100)
+        for payload in (b"longer", b"", b"abc"):
+            sender.send(payload)
+            assert receiver.recv_into(buffer, timeout=5) == len(payload)
+            assert bytes(buffer[: len(payload)]) == payload
+        with pytest.raises(TypeError):
+            receiver.recv_into(b"can't be written", timeout=5)  # type: ignore[arg-type, unused-ignore]
+
+
+def test_batches_hold_what_is_there_in_order(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.7:{port}", interface="one") as receiver:
+        assert receiver.try_recv_batch() == []
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.7:{port}", interface="one"))
+        payloads = [number.to_bytes(4, "big") for number in range(1000)]
+        assert sender.send_batch(payloads) == 1000
+        heard: list[pymcast.Datagram] = []
+        while len(heard) < 1000:
+            heard += receiver.recv_batch(timeout=5)
+        assert [datagram.payload for datagram in heard] == payloads
+        assert receiver.statistics.received == 1000
+        assert receiver.statistics.dropped == 0
+
+
+def test_an_empty_datagram_is_a_datagram(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.8:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.8:{port}", interface="one"))
+        sender.send(b"")
+        datagram = receiver.recv(timeout=5)
+        assert datagram
+        assert datagram.payload == b""
+
+
+def test_time_over_is_a_timeout_error(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.9:{port}", interface="one") as receiver:
+        started = time.monotonic()
+        for receive in (receiver.recv, receiver.recv_batch):
+            with pytest.raises(TimeoutError):
+                receive(timeout=0.05)
+        with pytest.raises(TimeoutError):
+            receiver.recv_into(bytearray(10), timeout=0)
+        assert not receiver.wait(timeout=0.05)
+        assert 0.15 <= time.monotonic() - started < 5
+        for timeout in (-1, float("nan")):
+            with pytest.raises(ValueError, match="timeout"):
+                receiver.recv(timeout=timeout)
+        assert receiver.try_recv() is None
+
+
+def test_closing_ends_every_wait(other: lab.Host, port: int) -> None:
+    receiver = pymcast.Receiver(f"239.1.2.10:{port}", interface="one")
+    ended: list[str] = []
+
+    def receive() -> None:
+        try:
+            receiver.recv()
+        except pymcast.ClosedError as error:
+            ended.append(str(error))
+
+    def iterate() -> None:
+        for _ in receiver:
+            pass
+        ended.append("loop")
+
+    threads = [threading.Thread(target=work) for work in (receive, receive, iterate)]
+    for thread in threads:
+        thread.start()
+    receiver.wait(timeout=0.1)
+    receiver.close()
+    for thread in threads:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
+
+    assert sorted(ended) == ["loop", *["the receiver is closed; remedy: open it again with open()"] * 2]
+    assert receiver.closed
+    receiver.close()
+    with pytest.raises(pymcast.ClosedError):
+        receiver.recv()
+
+
+def test_opens_again(other: lab.Host, port: int) -> None:
+    receiver = pymcast.Receiver(f"239.1.2.11:{port}", interface="one")
+    with pytest.raises(ValueError, match="open"):
+        receiver.open()
+    receiver.close()
+    receiver.open()
+    with receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.11:{port}", interface="one"))
+        sender.send(b"again")
+        assert receiver.recv(timeout=5).payload == b"again"
+    assert receiver.closed
+
+
+def test_is_one_descriptor_to_wait_for(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.12:{port}", f"[ff15::12]:{port}", interface="one") as receiver:
+        assert select.select([receiver], [], [], 0)[0] == []
+        sender = other.run(lambda: pymcast.Sender(f"[ff15::12]:{port}", interface="one"))
+        sender.send(b"x")
+        assert select.select([receiver], [], [], 5)[0] == [receiver]
+        assert receiver.try_recv() is not None
+        assert select.select([receiver], [], [], 0)[0] == []
+
+
+def test_answers_reach_who_asked(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.13:{port}", interface="two") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.13:{port}", interface="two"))
+        sender.send(b"who is there?")
+        receiver.reply(receiver.recv(timeout=5), b"me")
+        answer = sender.recv_answer(timeout=5)
+        assert (answer.payload, str(answer.source), answer.source_port) == (
+            b"me",
+            lab.address("two", 1),
+            port,
+        )
+        with pytest.raises(TimeoutError):
+            sender.recv_answer(timeout=0.01)
+
+
+def test_the_lock_is_free_while_waiting(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.14:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.2.14:{port}", interface="one"))
+        heard: list[bytes] = []
+        thread = threading.Thread(target=lambda: heard.append(receiver.recv(timeout=10).payload))
+        thread.start()
+        # This thread could not run if the other kept the lock.
+        deadline = time.monotonic() + 0.05
+        turns = 0
+        while time.monotonic() < deadline:
+            turns += 1
+        assert turns > 1000
+        sender.send(b"done")
+        thread.join(timeout=10)
+        assert heard == [b"done"]
+
+
+@pytest.mark.parametrize("waiting", ["receiver.recv()", "receiver.recv_batch()", "next(receiver)", "receiver.wait()"])
+def test_ctrl_c_ends_a_wait_at_once(other: lab.Host, port: int, waiting: str) -> None:
+    program = f"""
+import pymcast, signal
+# Where the tests run in the background, Ctrl-C is ignored from the start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+receiver = pymcast.Receiver("239.1.2.15:{port}", interface="one")
+print("ready", flush=True)
+try:
+    {waiting}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        wait_until_asleep(child.pid)
+        sent = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - sent < 0.4
+        assert child.wait(timeout=10) == 0
+
+
+def wait_until_asleep(process: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with open(f"/proc/{process}/stat", encoding="ascii") as file:
+            if file.read().rpartition(")")[2].split()[0] == "S":
+                return
+        time.sleep(0.001)
+    pytest.fail("the program does not wait")
+
+
+@pytest.mark.parametrize(
+    ("memberships", "kind", "about"),
+    [
+        (["239.1.2.3%nowhere:5000"], pymcast.NoSuchInterfaceError, "nowhere"),
+        (["232.1.2.3:5000"], pymcast.SourceNeededError, "232.1.2.3"),
+        (["239.1.2.3:0"], pymcast.ParseError, "port 0"),
+        ([("239.1.2.3", 0)], pymcast.MismatchError, "port 0"),
+        (["10.0.0.1:5000"], pymcast.ParseError, "10.0.0.1"),
+        (["239.1.2.3"], pymcast.ParseError, "239.1.2.3"),
+        ([("239.1.2.3", 70000)], TypeError, "group and port"),
+        ([5000], TypeError, "int"),
+    ],
+)
+def test_what_cannot_be_joined_says_why(
+    other: lab.Host, memberships: list[str], kind: type[Exception], about: str
+) -> None:
+    with pytest.raises(kind, match=about):
+        pymcast.Receiver(*memberships)
+
+
+def test_errors_are_os_errors_with_a_remedy(other: lab.Host) -> None:
+    with pytest.raises(OSError, match="remedy") as caught:
+        pymcast.Receiver("239.1.2.3%nowhere:5000")
+    error = caught.value
+    assert isinstance(error, pymcast.Error)
+    assert (error.kind, error.operation, error.interface) == ("NoSuchInterface", "join", "nowhere")
+    assert error.remedy in str(error)
+
+
+def test_follows_an_interface_that_comes_later(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.2.16%later:{port}", follow=True) as receiver:
+        assert receiver.memberships[0].waiting is not None
+        lab.ip("link add later type veth peer name later-peer")
+        try:
+            for name in ("later", "later-peer"):
+                lab.ip(f"link set {name} up")
+            deadline = time.monotonic() + 10
+            while not receiver.memberships[0].joined and time.monotonic() < deadline:
+                receiver.wait(timeout=0.1)
+                assert receiver.try_recv() is None
+            assert receiver.memberships[0].joined == ["later"]
+        finally:
+            lab.ip("link del later")

@@ -1,0 +1,128 @@
+"""Senders."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import lab
+import pymcast
+import pytest
+
+
+def test_sends_whatever_is_a_buffer_and_nothing_else(other: lab.Host, port: int) -> None:
+    with other.run(lambda: pymcast.Receiver(f"239.3.0.1:{port}", interface="one")) as receiver:
+        with pymcast.Sender(f"239.3.0.1:{port}", interface="one") as sender:
+            for payload in (b"abc", bytearray(b"abc"), memoryview(b"xabcx")[1:4]):
+                sender.send(payload)
+                assert receiver.recv(timeout=5).payload == b"abc"
+            with pytest.raises(TypeError, match="encode"):
+                sender.send("text")  # type: ignore[arg-type]
+            with pytest.raises(TypeError):
+                sender.send(5)  # type: ignore[arg-type]
+
+
+def test_each_datagram_may_differ(other: lab.Host, port: int) -> None:
+    with other.run(lambda: pymcast.Receiver(f"239.3.0.2:{port}", f"239.3.0.3:{port}")) as receiver:
+        with pymcast.Sender(f"239.3.0.2:{port}", interface="one") as sender:
+            sender.send(b"plain")
+            sender.send(b"2", to=("239.3.0.3", port), interface="two", hop_limit=9, traffic_class=8)
+            got = [receiver.recv(timeout=5) for _ in range(2)]
+    told = {(each.payload, str(each.group), each.interface, each.hop_limit, each.traffic_class) for each in got}
+    assert told == {(b"plain", "239.3.0.2", "one", 1, 0), (b"2", "239.3.0.3", "two", 9, 8)}
+
+
+def test_what_cannot_be_sent_says_why(other: lab.Host, port: int) -> None:
+    with pymcast.Sender(f"239.3.0.4:{port}", interface="one") as sender:
+        with pytest.raises(pymcast.TooLargeError) as caught:
+            sender.send(bytes(70_000))
+        assert caught.value.remedy is not None
+        assert "70000 bytes" in caught.value.reason
+        assert caught.value.errno is not None
+    with pytest.raises(pymcast.ClosedError):
+        sender.send(b"closed")
+    sender.close()
+    sender.open()
+    sender.send(b"open again")
+    with pymcast.Sender() as nowhere, pytest.raises(pymcast.MismatchError):
+        nowhere.send(b"to whom?")
+    with pytest.raises(pymcast.NoSuchInterfaceError):
+        pymcast.Sender(f"239.3.0.4%nowhere:{port}")
+
+
+def test_sends_no_faster_than_told(other: lab.Host, port: int) -> None:
+    with pymcast.Sender(f"239.3.0.5:{port}", interface="one", rate=1000) as sender:
+        assert sender.paced
+        started = time.monotonic()
+        for _ in range(101):
+            sender.send(b"x")
+        assert time.monotonic() - started >= 0.09
+        assert sender.statistics.datagrams == 101
+    for wrong in ({"rate": 0.0}, {"rate": 1.0, "bit_rate": 1.0}):
+        with pytest.raises(ValueError, match="rate"):
+            pymcast.Sender(**wrong)  # type: ignore[arg-type]
+
+
+def test_loopback_is_the_senders_choice(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.3.0.6:{port}", interface="one") as receiver:
+        quiet = pymcast.Sender(f"239.3.0.6:{port}", interface="one", loopback=False)
+        heard = pymcast.Sender(f"239.3.0.6:{port}", interface="one")
+        quiet.send(b"quiet")
+        heard.send(b"heard")
+        assert receiver.recv(timeout=5).payload == b"heard"
+
+
+def test_plain_sockets_hear_it(other: lab.Host, port: int) -> None:
+    def listen() -> socket.socket:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listener.bind(("239.3.0.7", port))
+        request = struct.pack("=4s4s", socket.inet_aton("239.3.0.7"), socket.inet_aton(lab.address("one", 2)))
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+        listener.settimeout(5)
+        return listener
+
+    with other.run(listen) as listener, pymcast.Sender(f"239.3.0.7%one:{port}", source_port=port) as sender:
+        sender.send(b"Hello, World!")
+        assert listener.recvfrom(1024) == (b"Hello, World!", (lab.address("one", 1), port))
+        assert sender.local_address() == ("0.0.0.0", port)
+
+
+def test_plain_sockets_are_heard(other: lab.Host, port: int) -> None:
+    def talk() -> socket.socket:
+        talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        talker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+        address = socket.inet_aton(lab.address("one", 2))
+        talker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)
+        return talker
+
+    with pymcast.Receiver(f"239.3.0.8%one:{port}") as receiver, other.run(talk) as talker:
+        talker.sendto(b"Hello, World!", ("239.3.0.8", port))
+        datagram = receiver.recv(timeout=5)
+        assert datagram.payload == b"Hello, World!"
+        assert datagram.address == talker.getsockname() or datagram.source_port == talker.getsockname()[1]
+
+
+def test_threads_may_share_a_sender_and_a_receiver(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.3.0.9:{port}", interface="one", receive_buffer=1 << 20) as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.3.0.9:{port}", interface="one"))
+
+        def hear() -> list[bytes]:
+            heard: list[bytes] = []
+            try:
+                while True:
+                    heard.append(receiver.recv(timeout=1).payload)
+            except TimeoutError:
+                return heard
+
+        with ThreadPoolExecutor(4) as threads:
+            listeners = [threads.submit(hear) for _ in range(2)]
+            speakers = [
+                threads.submit(lambda start: [sender.send(b"%d" % (start + n)) for n in range(200)], start)
+                for start in (0, 200)
+            ]
+            for speaker in speakers:
+                speaker.result()
+            heard = [payload for listener in listeners for payload in listener.result()]
+    assert sorted(heard) == sorted(b"%d" % number for number in range(400))
