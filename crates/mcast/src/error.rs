@@ -19,6 +19,8 @@ struct Inner {
     group: Option<GroupAddr>,
     interface: Option<String>,
     detail: Option<String>,
+    /// What to do where the kind's own remedy is not it.
+    remedy: Option<&'static str>,
     os: Option<io::Error>,
 }
 
@@ -26,8 +28,10 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
-    /// Listing, finding or watching interfaces.
+    /// Listing or watching interfaces.
     Interfaces,
+    /// Finding the interface that a name, index or address means.
+    Find,
     /// Asking the routing table for a group's interface.
     Route,
     /// Opening or binding a socket, or setting its options.
@@ -58,7 +62,7 @@ pub enum ErrorKind {
     NoRoute,
     /// The interface has no address of the group's family to send from.
     NoAddress,
-    /// IPv6 (or IPv4) is switched off on this machine or interface.
+    /// IPv6 (or IPv4) is switched off on this machine or interface, or lacks what it needs there.
     FamilyUnavailable,
     /// A source-specific group was joined without a source (RFC 4604 has hosts refuse it).
     SourceNeeded,
@@ -88,13 +92,23 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(operation: Operation, kind: ErrorKind) -> Self {
-        Self(Box::new(Inner { operation, kind, group: None, interface: None, detail: None, os: None }))
+        Self(Box::new(Inner {
+            operation,
+            kind,
+            group: None,
+            interface: None,
+            detail: None,
+            remedy: None,
+            os: None,
+        }))
     }
 
     /// From the system's error, whose number decides the kind.
     pub(crate) fn os(operation: Operation, os: io::Error) -> Self {
         let kind = crate::sys::error_kind(operation, &os);
-        Self(Box::new(Inner { operation, kind, group: None, interface: None, detail: None, os: Some(os) }))
+        let mut error = Self::new(operation, kind);
+        error.0.os = Some(os);
+        error
     }
 
     pub(crate) fn on_group(mut self, group: GroupAddr) -> Self {
@@ -112,6 +126,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn remedied(mut self, remedy: &'static str) -> Self {
+        self.0.remedy = Some(remedy);
+        self
+    }
+
     /// The same as part of another operation, which is what the caller asked for.
     pub(crate) fn during(mut self, operation: Operation) -> Self {
         self.0.operation = operation;
@@ -126,7 +145,7 @@ impl Error {
 
     /// The same error once more, for one that is told in two places.
     pub(crate) fn again(&self) -> Self {
-        let Inner { operation, kind, group, interface, detail, os } = &*self.0;
+        let Inner { operation, kind, group, interface, detail, remedy, os } = &*self.0;
         let os = os
             .as_ref()
             .map(|os| os.raw_os_error().map_or_else(|| os.kind().into(), io::Error::from_raw_os_error));
@@ -136,6 +155,7 @@ impl Error {
             group: *group,
             interface: interface.clone(),
             detail: detail.clone(),
+            remedy: *remedy,
             os,
         }))
     }
@@ -173,6 +193,9 @@ impl Error {
     /// What to do about it, in a sentence; `None` where nothing general can be said.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
+        if let Some(remedy) = self.0.remedy {
+            return Some(remedy.into());
+        }
         let interface = self.0.interface.as_deref().unwrap_or("INTERFACE");
         let text = match self.0.kind {
             ErrorKind::NoSuchInterface => "`mcast interfaces` lists the interfaces of this machine".into(),
@@ -182,7 +205,8 @@ impl Error {
             }
             ErrorKind::InterfaceDown => format!("bring it up: `ip link set {interface} up`"),
             ErrorKind::NoRoute => {
-                "name the interface to leave by (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)".into()
+                let way = if self.0.operation == Operation::Join { "join on" } else { "leave by" };
+                format!("name the interface to {way} (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)")
             }
             ErrorKind::NoAddress => format!("give the interface an address: `ip address add ADDRESS/PREFIX dev {interface}`"),
             ErrorKind::FamilyUnavailable => {
@@ -212,6 +236,7 @@ impl fmt::Display for Error {
         let inner = &*self.0;
         match inner.operation {
             Operation::Interfaces => f.write_str("cannot read the interfaces")?,
+            Operation::Find => f.write_str("cannot find the interface")?,
             Operation::Route => f.write_str("cannot find the route")?,
             Operation::Open => f.write_str("cannot open a socket")?,
             Operation::Join => f.write_str("cannot join")?,
@@ -228,7 +253,10 @@ impl fmt::Display for Error {
             }
         }
         if let Some(interface) = &inner.interface {
-            write!(f, " on {interface}")?;
+            match inner.operation {
+                Operation::Find => write!(f, " {interface}")?,
+                _ => write!(f, " on {interface}")?,
+            }
         }
         write!(f, ": {}", inner.kind)?;
         if let Some(detail) = &inner.detail {
@@ -249,7 +277,7 @@ impl fmt::Display for ErrorKind {
             Self::InterfaceDown => "the interface is down",
             Self::NoRoute => "there is no route to the group, and no interface was named",
             Self::NoAddress => "the interface has no address of this family to send from",
-            Self::FamilyUnavailable => "this address family is switched off here",
+            Self::FamilyUnavailable => "this address family cannot be used here",
             Self::SourceNeeded => "the group is source-specific, and no source was named",
             Self::NotJoined => "it is not joined",
             Self::Mismatch => "the values do not fit together",

@@ -50,9 +50,8 @@ pub(crate) fn select<'a>(
 }
 
 fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Result<&'a Interface> {
-    let refused = |kind, detail: String| {
-        Err(Error::new(Operation::Interfaces, kind).on_interface(selector).detail(detail))
-    };
+    let refused =
+        |kind, detail: String| Err(Error::new(Operation::Find, kind).on_interface(selector).detail(detail));
     let found: Vec<_> = match selector {
         InterfaceSelector::Default | InterfaceSelector::All => {
             return refused(ErrorKind::Mismatch, format!("\"{selector}\" names no single interface"));

@@ -45,7 +45,7 @@ impl Egress {
         }
     }
 
-    /// Does something for each interface, or once for the route.
+    /// Does something for each interface, or once for the route; tells the first failure.
     pub(crate) fn each(&self, mut send: impl FnMut(Option<InterfaceIndex>) -> Result<()>) -> Result<()> {
         if self.selectors.is_empty() {
             return send(None);
@@ -56,7 +56,7 @@ impl Egress {
                 Error::new(Operation::Send, ErrorKind::NoSuchInterface).on_interface(&self.selectors[0])
             );
         }
-        indexes.iter().try_for_each(|index| send(Some(*index)))
+        super::first_error(indexes.iter().map(|index| send(Some(*index))))
     }
 
     /// Looks the interfaces up again, if they are followed; says whether something changed.
@@ -173,7 +173,12 @@ pub(crate) fn why_unreachable(error: Error, to: GroupAddr, index: Option<Interfa
         return error.because(ErrorKind::InterfaceDown);
     }
     if to.group.family() == Family::V6 {
-        return error.because(ErrorKind::FamilyUnavailable).detail(sys::IPV6_UNREACHABLE);
+        let (why, remedy) = sys::why_no_ipv6(interface.loopback);
+        let error = error.because(ErrorKind::FamilyUnavailable).detail(why);
+        return match remedy {
+            Some(remedy) => error.remedied(remedy),
+            None => error,
+        };
     }
     error
 }

@@ -183,7 +183,8 @@ fn ipv6_on_loopback_names_the_route_that_it_needs() {
         .run(|| Sender::to("[ff15::1%lo]:7000".parse().unwrap()).unwrap().send(b"x").unwrap_err())
         .unwrap();
     assert_eq!(error.kind(), ErrorKind::FamilyUnavailable, "{error}");
-    assert!(error.to_string().contains("ip -6 route add local ff00::/8 dev lo"), "{error}");
+    assert!(error.to_string().contains("loopback interface has no route"), "{error}");
+    assert_eq!(error.remedy().unwrap(), "add one: `ip -6 route add local ff00::/8 dev lo`");
 
     host.add_local_route("ff00::/8", "lo").unwrap();
     host.run(|| {

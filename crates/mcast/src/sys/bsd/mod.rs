@@ -22,8 +22,11 @@ pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
 /// What to do when a limit was reached.
 pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met: descriptors (`ulimit -n`), or socket memory (`sysctl kern.ipc.maxsockbuf`)";
 
-/// Why IPv6 multicast may be unreachable although the interface was named.
-pub(crate) const IPV6_UNREACHABLE: &str = "IPv6 is off there, or the interface has no link-local address yet";
+/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
+/// own remedy.
+pub(crate) fn why_no_ipv6(_loopback: bool) -> (&'static str, Option<&'static str>) {
+    ("IPv6 is off there, or the interface has no link-local address yet", None)
+}
 
 /// The bytes of an address, which says so itself.
 pub(crate) fn sockaddr_length(address: &libc::sockaddr) -> usize {

@@ -26,5 +26,12 @@ pub(crate) use without_netlink::sockaddr_length;
 /// What to do when a limit was reached.
 pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met: descriptors (`ulimit -n`), or the kernel's memory for socket options (`sysctl net.core.optmem_max`)";
 
-/// Why IPv6 multicast may be unreachable although the interface was named.
-pub(crate) const IPV6_UNREACHABLE: &str = "IPv6 is off there, or it is the loopback interface, which has no route for multicast: `ip -6 route add local ff00::/8 dev lo` makes one";
+/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
+/// own remedy.
+pub(crate) fn why_no_ipv6(loopback: bool) -> (&'static str, Option<&'static str>) {
+    if loopback {
+        let remedy = "add one: `ip -6 route add local ff00::/8 dev lo`";
+        return ("the loopback interface has no route for IPv6 multicast", Some(remedy));
+    }
+    ("IPv6 is off there", None)
+}

@@ -15,8 +15,11 @@ use crate::error::{ErrorKind, Operation};
 /// What to do when a limit was reached.
 pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met";
 
-/// Why IPv6 multicast may be unreachable although the interface was named.
-pub(crate) const IPV6_UNREACHABLE: &str = "IPv6 is off there";
+/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
+/// own remedy.
+pub(crate) fn why_no_ipv6(_loopback: bool) -> (&'static str, Option<&'static str>) {
+    ("IPv6 is off there", None)
+}
 
 pub(crate) fn error_kind(_operation: Operation, error: &io::Error) -> ErrorKind {
     match error.kind() {
