@@ -12,6 +12,9 @@ fn man_pages_and_completions_are_written_for_every_subcommand() {
         let text = page(&format!("mcast-{}.1", subcommand.get_name()));
         assert!(text.contains(".SH SYNOPSIS") && text.contains("Examples"), "{}", subcommand.get_name());
     }
+    let formats = page("mcast-recv.1");
+    let (_, notes) = formats.split_once(".SH NOTES\n.nf\nFormats:\n").expect(&formats);
+    assert!(notes.contains("\n  mcast recv mdns ssdp ") && notes.contains("\n.fi\n"), "{notes}");
     let overview = page("mcast.1");
     assert!(overview.contains("mcast\\-recv(1)") && overview.contains("130 Ctrl\\-C"), "{overview}");
     for entry in fs::read_dir(folder.path().join("man")).unwrap() {
