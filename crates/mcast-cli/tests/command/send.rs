@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Lan, mcast, mcast_with_input, recv, send, start};
+use crate::support::{Lan, mcast, mcast_with_input, program, recv, send, start};
 
 const GROUP: &str = "239.255.1.2:5000";
 
@@ -218,4 +218,13 @@ fn a_time_ends_it() {
     let start = std::time::Instant::now();
     mcast(&lan.a, &["send", GROUP, "tick", "--every", "50ms", "-W", "300ms"]).succeeded();
     assert!(start.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn messages_are_sent_as_they_were_typed_also_where_they_are_no_text() {
+    let lan = Lan::new();
+    let hears = recv(&lan.b, &[GROUP, "-c", "1", "--format", "raw"]);
+    let script = format!("exec {} send {GROUP} \"$(printf '\\377\\376')\"", crate::support::MCAST);
+    program(&lan.a, "sh", &["-c", &script], false).end().succeeded();
+    assert_eq!(hears.end().succeeded().stdout, [0xff, 0xfe]);
 }

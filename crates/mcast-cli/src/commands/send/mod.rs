@@ -6,6 +6,7 @@ mod payloads;
 pub(super) mod targets;
 mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,11 +25,11 @@ pub(crate) struct Arguments {
     /// Where to: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL (`udp://GROUP:PORT`),
     /// and after the groups the messages, a datagram each. Without messages standard input is sent
     #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
-    words: Vec<String>,
+    words: Vec<OsString>,
 
     /// Messages, after `--`: then every word before is a group
     #[arg(last = true, value_name = "MESSAGE", hide = true)]
-    messages: Vec<String>,
+    messages: Vec<OsString>,
 
     /// Leave by this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group]
@@ -98,7 +99,7 @@ struct Division {
     whole: bool,
 
     /// A datagram for every so many bytes
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_chunk)]
     chunk: Option<usize>,
 }
 
@@ -159,4 +160,11 @@ fn open(arguments: &Arguments, hop_limit: u8) -> mcast::Result<Sender> {
         None => builder,
     }
     .build()
+}
+
+fn parse_chunk(text: &str) -> Result<usize, String> {
+    match parse_size(text)? {
+        0 => Err("chunks of nothing would never end: write 1 or more".into()),
+        size => Ok(size),
+    }
 }

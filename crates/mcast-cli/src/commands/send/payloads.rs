@@ -1,5 +1,6 @@
 //! What is sent: messages, lines, chunks, files, random bytes.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
@@ -41,7 +42,7 @@ enum Division {
 
 impl Payloads {
     /// What the arguments ask for.
-    pub(super) fn choose(messages: &[String], content: &Content, tempo: &Tempo) -> anyhow::Result<Self> {
+    pub(super) fn choose(messages: &[OsString], content: &Content, tempo: &Tempo) -> anyhow::Result<Self> {
         let is_parted = content.division.lines || content.division.chunk.is_some() || content.division.whole;
         if !messages.is_empty() {
             if is_parted || content.file.is_some() || content.random.is_some() {
@@ -63,10 +64,10 @@ impl Payloads {
         }
     }
 
-    fn of_messages(messages: &[String], hex: bool, tempo: &Tempo) -> anyhow::Result<Self> {
-        let bytes = |message: &String| match hex {
-            true => parse_hex(message.as_bytes()).map_err(anyhow::Error::from),
-            false => Ok(message.clone().into_bytes()),
+    fn of_messages(messages: &[OsString], hex: bool, tempo: &Tempo) -> anyhow::Result<Self> {
+        let bytes = |message: &OsString| match hex {
+            true => parse_hex(message.as_encoded_bytes()).map_err(anyhow::Error::from),
+            false => Ok(message.as_encoded_bytes().to_vec()),
         };
         let messages = messages.iter().map(bytes).collect::<anyhow::Result<_>>()?;
         Ok(Self::repeated(messages, tempo))

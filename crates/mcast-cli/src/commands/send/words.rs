@@ -1,5 +1,7 @@
 //! Which words are groups, and which are messages.
 
+use std::ffi::OsString;
+
 use mcast::group::Expand;
 use mcast::{Family, Group, Membership};
 
@@ -9,25 +11,31 @@ use crate::exit::Failure;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Words {
     pub(super) groups: Vec<String>,
-    pub(super) messages: Vec<String>,
+    /// Any bytes, as they were typed.
+    pub(super) messages: Vec<OsString>,
 }
 
 /// The first word is a group, and so are those after it as long as they are addresses; the rest
 /// are messages. With messages behind a `--`, all words are groups.
-pub(super) fn sort(words: &[String], after: &[String], family: Option<Family>) -> Result<Words, Failure> {
+pub(super) fn sort(words: &[OsString], after: &[OsString], family: Option<Family>) -> Result<Words, Failure> {
     if !after.is_empty() {
-        return Ok(Words { groups: words.to_vec(), messages: after.to_vec() });
+        return Ok(Words { groups: groups_of(words), messages: after.to_vec() });
     }
     let expand = Expand { family, ..Expand::default() };
-    let is_group = |word: &String| is_address(word) && expand.destinations(word).is_ok();
-    let groups = 1 + words.iter().skip(1).take_while(|word| is_group(word)).count();
+    let is_group = |word: &str| is_address(word) && expand.destinations(word).is_ok();
+    let groups = 1 + words.iter().skip(1).take_while(|word| word.to_str().is_some_and(is_group)).count();
     let (groups, messages) = words.split_at(groups.min(words.len()));
-    if let Some(word) = messages.first()
+    if let Some(word) = messages.first().and_then(|word| word.to_str())
         && let Some(problem) = mistaken(word, &expand)
     {
         return Err(Failure::usage(problem).remedy(format!("to send it as a message, write: -- \"{word}\"")));
     }
-    Ok(Words { groups: groups.to_vec(), messages: messages.to_vec() })
+    Ok(Words { groups: groups_of(groups), messages: messages.to_vec() })
+}
+
+/// Words as text. What is none is no group either, and will be told so.
+fn groups_of(words: &[OsString]) -> Vec<String> {
+    words.iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Whether the word begins as an address or a URL does.
@@ -50,8 +58,8 @@ fn mistaken(word: &str, expand: &Expand) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn sorted(words: &[&str], after: &[&str]) -> Result<(usize, Vec<String>), Failure> {
-        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    fn sorted(words: &[&str], after: &[&str]) -> Result<(usize, Vec<OsString>), Failure> {
+        let owned = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         sort(&owned(words), &owned(after), None).map(|words| (words.groups.len(), words.messages))
     }
 
