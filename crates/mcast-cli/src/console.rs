@@ -47,7 +47,7 @@ impl Console {
     pub(crate) fn output(&self) -> Output {
         let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
         // Plain styles leave nothing to strip, and data may hold any bytes: they pass as they are.
-        Output::with_capacity(64 << 10, AutoStream::new(io::stdout(), choice))
+        Output::with_capacity(64 << 10, Data(AutoStream::new(io::stdout(), choice)))
     }
 
     /// A line for people, on standard error; `-q` silences it.
@@ -84,14 +84,41 @@ impl Console {
         self.say(format_args!("{style}remedy:{style:#} {line}"));
     }
 
+    /// The same behind a warning; `-q` silences it.
+    pub(crate) fn advise(&self, line: impl Display) {
+        if !self.quiet {
+            self.help(line);
+        }
+    }
+
     fn say(&self, line: impl Display) {
-        // Where standard error is gone nobody can be told.
-        let _ = writeln!(AutoStream::auto(io::stderr()), "{line}");
+        // At once, so that other programs on the same terminal do not write in between. Where
+        // standard error is gone nobody can be told.
+        let line = format!("{line}\n");
+        let _ = AutoStream::auto(io::stderr()).write_all(line.as_bytes());
     }
 }
 
 /// Standard output behind a buffer.
-pub(crate) type Output = io::BufWriter<AutoStream<io::Stdout>>;
+pub(crate) type Output = io::BufWriter<Data>;
+
+/// Standard output, whose errors say that it was this that failed.
+pub(crate) struct Data(AutoStream<io::Stdout>);
+
+impl Write for Data {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(not_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(not_written)
+    }
+}
+
+/// The kind stays: a broken pipe is no failure, and whoever is interrupted tries again.
+fn not_written(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+}
 
 fn is_coloured(choice: ColorChoice) -> bool {
     choice != ColorChoice::Never

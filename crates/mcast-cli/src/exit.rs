@@ -121,6 +121,11 @@ fn remedy_of(error: &mcast::Error) -> Option<String> {
         (ErrorKind::Permission, Operation::Send) => {
             "a firewall on this machine refuses it: let multicast out there (`nft list ruleset`)"
         }
+        (ErrorKind::SourceNeeded, _) => {
+            return Some(
+                "name the source: SOURCE@GROUP:PORT (or `-s SOURCE`), or join any source with --any-source, which RFC 4607 does not mean these groups for".into(),
+            );
+        }
         _ => return error.remedy(),
     };
     Some(error.remedy().unwrap_or_else(|| right.into()))

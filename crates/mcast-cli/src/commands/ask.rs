@@ -1,5 +1,6 @@
 //! `mcast ask`: one datagram to a group, and who answers.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use crate::arguments::{Families, chosen_destinations, parse_duration};
 use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{InterfaceNames, Palette, Payload, SafeText, count_of, rfc3339, seconds, write_json};
+use crate::output::{
+    InterfaceNames, Palette, Payload, SafeText, count, count_of, expected, rfc3339, seconds, write_json,
+};
 
 /// Send one datagram and collect the answers
 #[derive(Debug, clap::Args)]
@@ -26,7 +29,7 @@ pub(crate) struct Arguments {
 
     /// What to ask
     #[arg(value_name = "MESSAGE")]
-    message: String,
+    message: OsString,
 
     /// How long to wait for answers in all
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
@@ -91,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let interrupted = tells.clone();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
     let start = Start { instant: Instant::now(), time: SystemTime::now() };
-    sender.send(arguments.message.as_bytes())?;
+    sender.send(arguments.message.as_encoded_bytes())?;
     console.note(format_args!(
         "asked {destination}, hop limit {hop_limit}; waiting {} for answers",
         seconds(arguments.timeout)
@@ -103,7 +106,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         .spawn(move || listen(&sender, family, start, timeout, |event| tells.send(event).is_ok()))?;
     let answers = Collector::new(arguments, console).collect(&told)?;
     console.note(format_args!("{} in {}", count_of(answers, "answer"), seconds(start.instant.elapsed())));
-    let outcome = Outcome::of(answers >= arguments.expect.unwrap_or(1));
+    let wanted = arguments.expect.unwrap_or(1);
+    if answers < wanted && interrupt.outcome().is_none() {
+        console.note(format_args!("{} answered where {}", count(answers), expected(wanted)));
+    }
+    let outcome = Outcome::of(answers >= wanted);
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 

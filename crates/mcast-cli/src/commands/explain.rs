@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Scope, kind, Ethernet address and who shares it, names, ports, and what to mind, each with the document
-that says so. With -v all groups that share the Ethernet address.
+Scope, kind, Ethernet address and who shares it, names, ports, and what to mind, each with the
+document that says so. With -v all groups that share the Ethernet address.
 
 Examples:
   mcast explain 239.255.255.250               a group

@@ -45,7 +45,9 @@ Choose a good group for a name
 
 The choice is a hash of the name: the same on every machine and in every version. It keeps clear of \
 what is registered or in common use, of control groups, and of the groups that share an Ethernet \
-address with those. Several names get groups that keep clear of each other, too.";
+address with those. (Streaming ACN, the lighting protocol on port 5568, would take nearly all of \
+239.255.0.0/16, and is not counted: `mcast explain` says where it uses a group.) Several names get \
+groups that keep clear of each other, too.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -11,7 +11,7 @@ mod wrap;
 
 pub(crate) use json::{Payload, as_text, write_json};
 pub(crate) use names::InterfaceNames;
-pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds};
+pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, expected, seconds};
 pub(crate) use palette::Palette;
 pub(crate) use table::{Cell, Table};
 pub(crate) use text::SafeText;

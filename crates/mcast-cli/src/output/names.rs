@@ -22,7 +22,7 @@ impl InterfaceNames {
         Self { names: HashMap::new(), listed: None }
     }
 
-    /// The name of this interface; its number where it has none any more.
+    /// The name of this interface, or the last that it had; its number where none was ever seen.
     pub(crate) fn of(&mut self, index: InterfaceIndex) -> Rc<str> {
         let is_fresh = self.listed.is_some_and(|listed| listed.elapsed() < FRESH);
         if !is_fresh || !self.names.contains_key(&index) {
@@ -35,9 +35,9 @@ impl InterfaceNames {
 
     fn list(&mut self) {
         self.listed = Some(Instant::now());
-        // Where interfaces cannot be listed, the old names are the best there are.
+        // The old names stay: they are the best there are for what has vanished, and where
+        // interfaces cannot be listed.
         let Ok(interfaces) = mcast::interfaces() else { return };
-        self.names.clear();
         for interface in interfaces {
             let name: Rc<str> = interface.name.as_str().into();
             for family in [Family::V4, Family::V6] {

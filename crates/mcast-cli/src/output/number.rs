@@ -23,6 +23,14 @@ pub(crate) fn count_of(number: u64, thing: &str) -> String {
     }
 }
 
+/// `1 was expected`, `12,345 were expected`.
+pub(crate) fn expected(number: u64) -> String {
+    match number {
+        1 => "1 was expected".into(),
+        _ => format!("{} were expected", count(number)),
+    }
+}
+
 /// `1 byte`, `12,345 bytes`.
 pub(crate) fn bytes(number: u64) -> String {
     count_of(number, "byte")
@@ -80,6 +88,7 @@ mod tests {
             (count_of(1, "datagram"), count_of(0, "datagram")),
             ("1 datagram".into(), "0 datagrams".into())
         );
+        assert_eq!((expected(1), expected(2_000)), ("1 was expected".into(), "2,000 were expected".into()));
     }
 
     #[test]

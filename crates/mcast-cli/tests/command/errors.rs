@@ -3,7 +3,7 @@
 use mcast_lab::{Host, Lab};
 use snapbox::{assert_data_eq, str};
 
-use crate::support::{Lan, eventually, mcast, program, recv};
+use crate::support::{Lan, eventually, mcast, program, recv, start};
 
 /// A host without any interface but loopback: what is wrongly sent goes nowhere.
 struct Alone {
@@ -110,6 +110,15 @@ For more information, try '--help'.
 "#]],
     );
     alone.fails(
+        &["send", "239.1.2.3:5000", "--chunk", "0"],
+        str![[r#"
+error: invalid value '0' for '--chunk <SIZE>': chunks of nothing would never end: write 1 or more
+
+For more information, try '--help'.
+
+"#]],
+    );
+    alone.fails(
         &["recv", "239.1.2.3:5000", "--reply"],
         str![[r#"
 error: the following required arguments were not provided:
@@ -170,6 +179,48 @@ remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
 
 "#]]
     );
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named_whoever_looks_for_it() {
+    let lan = Lan::new();
+    for (arguments, expected) in [
+        (
+            &["send", "239.1.2.3:5000", "-i", "eth7", "hello"][..],
+            "error: cannot send to 239.1.2.3:5000: cannot find the interface eth7: there is no such interface",
+        ),
+        (
+            &["ask", "239.1.2.3:5000", "-i", "eth7", "hello"],
+            "error: cannot find the interface eth7: there is no such interface",
+        ),
+        (&["groups", "-i", "eth7"], "error: cannot find the interface eth7: there is no such interface"),
+    ] {
+        let ended = mcast(&lan.a, arguments);
+        assert_eq!(ended.status, Some(4), "{ended:?}");
+        assert!(ended.stderr.starts_with(expected), "{ended:?}");
+        assert!(ended.stderr.contains("there is lo (index 1), eth0 (index 2)"), "{ended:?}");
+    }
+}
+
+#[test]
+fn an_interface_that_vanishes_while_sending_is_named() {
+    let lan = Lan::new();
+    let sends = start(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "tick", "--every", "5ms"]);
+    let hears = recv(&lan.b, &["239.1.2.3:5000", "--format", "text"]);
+    hears.stdout.wait_for("tick");
+    lan.a.delete_interface("eth0").unwrap();
+    sends.stderr.wait_for("warning: eth0 is gone: cannot send to 239.1.2.3:5000");
+    let ended = sends.signalled(libc::SIGINT);
+    assert!(ended.stderr.contains("refused by the kernel: "), "{ended:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_is_told() {
+    let lan = Lan::new();
+    let script = format!("exec {} interfaces > /dev/full", crate::support::MCAST);
+    let ended = program(&lan.a, "sh", &["-c", &script], false).end();
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.starts_with("error: cannot write to standard output: No space left"), "{ended:?}");
 }
 
 #[test]

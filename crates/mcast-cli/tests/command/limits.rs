@@ -10,7 +10,7 @@ fn silence_is_no_success_when_a_time_was_set() {
     for limit in [&["-W", "100ms"][..], &["--idle", "0.1"], &["-c", "1", "-W", "100ms"]] {
         let ended = mcast(&lan.b, &[&["recv", GROUP], limit].concat());
         assert_eq!(ended.status, Some(1), "{limit:?}: {ended:?}");
-        assert!(ended.stderr.contains("0 came where 1 were expected"), "{ended:?}");
+        assert!(ended.stderr.contains("0 came where 1 was expected"), "{ended:?}");
     }
     let content = mcast(&lan.b, &["recv", GROUP, "-W", "100ms", "--expect", "0"]);
     assert_eq!(content.status, Some(0), "{content:?}");

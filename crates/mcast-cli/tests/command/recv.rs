@@ -70,6 +70,7 @@ fn every_format_shows_the_same_datagram_its_own_way() {
     assert_eq!(raw.end().succeeded().stdout, b"Hi\n\x1b[2J\xff");
     let hex = hex.end().succeeded();
     let dump = "0000  48 69 0A 1B 5B 32 4A FF                           Hi..[2J.";
+    assert!(hex.lines()[0].ends_with("eth0 ttl 3   len 8"), "{hex:?}");
     assert_eq!(hex.lines()[1], dump);
     let json = json.end().succeeded().json();
     assert_eq!(json[0]["base64"], "SGkKG1sySv8=");
@@ -240,4 +241,36 @@ fn many_groups_are_one_argument() {
     groups.sort();
     groups.dedup();
     assert_eq!(groups.len(), 32);
+}
+
+#[test]
+fn an_interface_that_vanished_is_still_called_by_its_name() {
+    let lan = Lan::new();
+    lan.b.connect("eth1", &lan.switch, &["10.0.0.9/24"]).unwrap();
+    let hears = recv(&lan.b, &["239.255.1.2%eth1:5000", "--follow"]);
+    send(&lan.a, &[GROUP, "hello"]);
+    hears.stdout.wait_for("hello");
+
+    lan.b.delete_interface("eth1").unwrap();
+
+    let ended = hears.signalled(libc::SIGINT);
+    let flow = ended.stderr.lines().find(|line| line.contains("10.0.0.1 ")).expect(&ended.stderr);
+    assert!(flow.contains("239.255.1.2:5000  eth1 "), "{ended:?}");
+}
+
+#[test]
+fn who_waits_on_an_interface_by_which_nothing_can_come_is_told() {
+    let lan = Lan::new();
+    lan.b.set_down("eth0").unwrap();
+    let down = mcast(&lan.b, &["recv", "239.255.1.2%eth0:5000", "-W", "10ms"]);
+    assert!(down.stderr.contains("warning: eth0 is down"), "{down:?}");
+
+    lan.c.connect("eth1", &lan.switch, &["10.0.0.9/24"]).unwrap();
+    let joined = recv(&lan.c, &["239.255.1.2%eth1:5000"]);
+    lan.c.delete_interface("eth1").unwrap();
+    let ended = joined.signalled(libc::SIGINT);
+    assert!(ended.stderr.contains("warning: eth1 is gone"), "{ended:?}");
+
+    let fine = mcast(&lan.a, &["recv", GROUP, "[ff15::1]:5000", "-W", "10ms"]);
+    assert!(!fine.stderr.contains("warning"), "{fine:?}");
 }

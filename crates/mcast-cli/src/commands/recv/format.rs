@@ -13,6 +13,8 @@ use crate::output::{InterfaceNames, Palette, Payload, SafeText, as_text, clock_t
 
 /// Text beyond so many bytes is cut off in a line.
 const LINE_TEXT: usize = 400;
+/// The columns that a length takes before text.
+const LENGTH_WIDTH: usize = 4;
 
 /// What `--format` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -84,11 +86,15 @@ impl Printer {
                 write_json(out, &Record::new(datagram, &names.of(datagram.interface())))
             }
             Manner::As(Format::Line) => {
-                self.facts(out, datagram, &names.of(datagram.interface()))?;
-                writeln!(out, "  {}", SafeText::new(payload).at_most(LINE_TEXT))
+                let width = if payload.is_empty() { 0 } else { LENGTH_WIDTH };
+                self.facts(out, datagram, &names.of(datagram.interface()), width)?;
+                match payload {
+                    [] => writeln!(out),
+                    _ => writeln!(out, "  {}", SafeText::new(payload).at_most(LINE_TEXT)),
+                }
             }
             Manner::As(Format::Hex) => {
-                self.facts(out, datagram, &names.of(datagram.interface()))?;
+                self.facts(out, datagram, &names.of(datagram.interface()), 0)?;
                 writeln!(out)?;
                 match payload {
                     [] => Ok(()),
@@ -117,8 +123,15 @@ impl Printer {
         body.split(|byte| *byte == b'\n').try_for_each(|line| writeln!(out, "{}", SafeText::new(line)))
     }
 
-    /// Everything but the payload, in columns that grow as they must.
-    fn facts(&mut self, out: &mut impl Write, arrival: &Arrival, interface: &str) -> io::Result<()> {
+    /// Everything but the payload, in columns that grow as they must. The length is padded only
+    /// where text follows.
+    fn facts(
+        &mut self,
+        out: &mut impl Write,
+        arrival: &Arrival,
+        interface: &str,
+        length_width: usize,
+    ) -> io::Result<()> {
         let Palette { dim, address, group, interface: by, bad, warning, .. } = self.palette;
         let (source, to) = (arrival.source.to_string(), arrival.group.to_string());
         let Widths { source: source_width, group: to_width, interface: by_width } =
@@ -133,7 +146,7 @@ impl Printer {
             Some(hops) => write!(out, " {dim}ttl{dim:#} {hops:<3}")?,
             None => write!(out, " {dim}ttl{dim:#} ?  ")?,
         }
-        write!(out, " {dim}len{dim:#} {:<4}", arrival.length)?;
+        write!(out, " {dim}len{dim:#} {:<length_width$}", arrival.length)?;
         if let Some(lost) = arrival.lost.filter(|lost| *lost > 0) {
             write!(out, " {bad}lost {lost}{bad:#}")?;
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mcast::Drops;
 
 use super::Limits;
+use crate::output::{count, expected};
 
 /// Watches the clock and the count.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl<'a> Goal<'a> {
         let mut misses = Vec::new();
         let wanted = self.wanted();
         if datagrams < wanted {
-            misses.push(format!("{datagrams} came where {wanted} were expected"));
+            misses.push(format!("{} came where {}", count(datagrams), expected(wanted)));
         }
         if let Some(most) = self.limits.max_loss {
             let share = share(dropped.count().unwrap_or(0), datagrams);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mcast::{Batch, Datagram, Drops, ErrorKind, Receiver};
 
 use super::Arguments;
+use super::deaf::DeafInterfaces;
 use super::execute::Executor;
 use super::format::Printer;
 use super::goal::Goal;
@@ -72,6 +73,8 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        let mut deaf = DeafInterfaces::default();
+        deaf.tell(&self.receiver.memberships(), self.console);
         let end = self.listen();
         let time = self.start.elapsed();
         // Also when it failed: what came before is printed.
@@ -82,6 +85,7 @@ impl<'a> Listener<'a> {
         let end = end?;
         printed?;
         self.summarize(time)?;
+        deaf.tell(&self.receiver.memberships(), self.console);
         if end == End::Interrupted {
             return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
         }

@@ -1,5 +1,6 @@
 //! `mcast recv`: the datagrams of groups, and how they came.
 
+mod deaf;
 mod execute;
 mod format;
 mod goal;
@@ -14,6 +15,7 @@ use crate::arguments::{Families, chosen_memberships, parse_duration, parse_perce
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::output::{bytes, count, count_of};
 use format::Format;
 use listen::Listener;
 
@@ -179,15 +181,21 @@ fn tell_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
         statuses.iter().for_each(|status| console.note(status));
     } else {
         let joined = statuses.iter().filter(|status| status.is_joined()).count();
-        console.note(format_args!("joined {joined} of {} memberships (-v names them)", statuses.len()));
+        console.note(format_args!(
+            "joined {} of {} (-v names them)",
+            count(joined as u64),
+            count_of(statuses.len() as u64, "membership")
+        ));
         statuses.iter().filter(|status| !status.is_joined()).for_each(|status| console.warn(status));
     }
     let granted = receiver.receive_buffer();
     match arguments.buffer {
         Some(asked) if granted < asked => console.warn(format_args!(
-            "the system granted {granted} of the {asked} bytes of receive buffer (Linux: raise net.core.rmem_max)"
+            "the system granted {} of the {} of receive buffer (Linux: raise net.core.rmem_max)",
+            count(granted as u64),
+            bytes(asked as u64)
         )),
-        _ => console.detail(format_args!("receive buffer: {granted} bytes a socket")),
+        _ => console.detail(format_args!("receive buffer: {} a socket", bytes(granted as u64))),
     }
 }
 

@@ -174,12 +174,21 @@ impl<'a> Delivery<'a> {
         self.count.refused += 1;
         if !self.warned.contains(&error.kind()) {
             self.warned.push(error.kind());
-            self.console.warn(&error);
+            match self.name_of_gone(&error) {
+                Some(name) => self.console.warn(format_args!("{name} is gone: {error}")),
+                None => self.console.warn(&error),
+            }
             if let Some(remedy) = error.remedy() {
-                self.console.warn(format_args!("remedy: {remedy}"));
+                self.console.advise(remedy);
             }
         }
         Ok(())
+    }
+
+    /// What an interface that has vanished meanwhile was called: the error knows but its number.
+    fn name_of_gone(&self, error: &mcast::Error) -> Option<&'a str> {
+        let interface = error.interface().filter(|_| error.kind() == ErrorKind::NoSuchInterface)?;
+        self.targets.iter().find_map(|target| target.name_of(interface))
     }
 
     fn tell(&self, time: Duration) -> anyhow::Result<()> {

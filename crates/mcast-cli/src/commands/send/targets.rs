@@ -1,5 +1,6 @@
 //! To which group and by which interface each datagram goes.
 
+use anyhow::Context;
 use mcast::{
     Destination, Family, GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Outgoing, default_interface,
 };
@@ -17,6 +18,12 @@ pub(in crate::commands) struct Target {
 impl Target {
     pub(in crate::commands) fn address(&self) -> GroupAddr {
         self.address
+    }
+
+    /// What the interface with this number is called, if it is this target's.
+    pub(in crate::commands) fn name_of(&self, number: &str) -> Option<&str> {
+        let (index, name) = self.by.as_ref()?;
+        (index.to_string() == number).then_some(name.as_str())
     }
 
     pub(in crate::commands) fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
@@ -57,7 +64,10 @@ fn targets_by(address: GroupAddr, selector: &InterfaceSelector) -> anyhow::Resul
     Ok(match selector {
         InterfaceSelector::Default => vec![Target { address, by: None }],
         InterfaceSelector::All => all_for(family)?.iter().map(by).collect(),
-        named => vec![by(&mcast::find(named)?)],
+        named => {
+            let found = mcast::find(named).with_context(|| format!("cannot send to {address}"))?;
+            vec![by(&found)]
+        }
     })
 }
 

@@ -1,0 +1,48 @@
+//! Interfaces by which nothing can come, although a group was joined there: Linux lets one join on
+//! an interface that is down or has no IPv6, and says nothing when one vanishes.
+
+use std::collections::BTreeSet;
+
+use mcast::{Family, Interface, MembershipStatus};
+
+use crate::console::Console;
+
+/// Warns of each reason once.
+#[derive(Debug, Default)]
+pub(super) struct DeafInterfaces {
+    told: BTreeSet<String>,
+}
+
+impl DeafInterfaces {
+    pub(super) fn tell(&mut self, statuses: &[MembershipStatus], console: &Console) {
+        if console.is_quiet() {
+            return;
+        }
+        // Where they cannot be listed nothing is known to be wrong with them.
+        let Ok(interfaces) = mcast::interfaces() else { return };
+        let joined: BTreeSet<(&str, bool)> = statuses.iter().flat_map(joined_by).collect();
+        for (name, is_v6) in joined {
+            let found = interfaces.iter().find(|interface| interface.name == name);
+            let reason = found.map_or_else(|| Some(format!("{name} is gone")), |found| why(found, is_v6));
+            if let Some(reason) = reason.filter(|reason| self.told.insert(reason.clone())) {
+                console.warn(reason);
+            }
+        }
+    }
+}
+
+/// The interfaces on which it is joined, and whether for IPv6.
+fn joined_by(status: &MembershipStatus) -> impl Iterator<Item = (&str, bool)> {
+    let is_v6 = status.membership.address.group.family() == Family::V6;
+    let joined = status.interfaces.iter().filter(|interface| interface.failure.is_none());
+    joined.map(move |interface| (interface.name.as_str(), is_v6))
+}
+
+fn why(interface: &Interface, is_v6: bool) -> Option<String> {
+    let name = &interface.name;
+    if !interface.up {
+        return Some(format!("{name} is down: nothing comes in by it before it is up"));
+    }
+    let has_none = is_v6 && interface.addresses_of(Family::V6).next().is_none();
+    has_none.then(|| format!("{name} has no IPv6 address: where IPv6 is switched off, nothing comes in"))
+}
