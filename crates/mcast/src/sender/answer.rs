@@ -64,8 +64,14 @@ impl Sender {
                 Ok(received)
                     if received.destination.is_some_and(|destination| destination.is_multicast()) => {}
                 Ok(received) => return Ok(Some((received, received.length))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Or a wait would end at once, and there would be no room for answers.
+                    socket.forget_errors();
+                    return Ok(None);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What the network said about something that was sent is no answer.
+                Err(_) if socket.forget_errors() => {}
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
             }
         }

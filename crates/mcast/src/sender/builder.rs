@@ -129,7 +129,8 @@ impl SenderBuilder {
         self
     }
 
-    /// Sends no faster than this, evenly spread, by waiting in the calls that send. Default: as
+    /// Sends no faster than this, evenly spread, by waiting in the calls that send. A datagram
+    /// counts once, also where it goes to several groups or by several interfaces. Default: as
     /// fast as it goes. See [`Pacer`](crate::Pacer).
     pub fn pace(mut self, rate: Rate) -> Self {
         self.settings.pace = Some(rate);

@@ -100,8 +100,9 @@ impl Sender {
     /// Sends a datagram to every destination of the sender, by every interface that is meant.
     ///
     /// # Errors
-    /// When the system cannot send it. [`ErrorKind::QueueFull`] when the interface's own queue
-    /// dropped it, which Linux tells.
+    /// When the system cannot send it to one of them, the first of which is told; it has gone to
+    /// the others. [`ErrorKind::QueueFull`] when the interface's own queue dropped it, which
+    /// Linux tells.
     pub fn send(&self, payload: &[u8]) -> Result<()> {
         self.send_one(&Outgoing::new(payload))
     }
@@ -130,7 +131,7 @@ impl Sender {
             Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
             None if self.destinations.is_empty() => Err(no_destination()),
             None => {
-                self.destinations.iter().try_for_each(|(to, egress)| self.transmit(outgoing, *to, egress))
+                first_error(self.destinations.iter().map(|(to, egress)| self.transmit(outgoing, *to, egress)))
             }
         }
     }
@@ -221,6 +222,13 @@ impl Sender {
     /// # Errors
     /// When an interface that is meant cannot be found.
     pub fn places<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
+        match self.places_now(outgoing) {
+            Err(error) if is_stale(&error) && self.look_again(outgoing)? => self.places_now(outgoing),
+            result => result,
+        }
+    }
+
+    fn places_now<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
         let mut places = Vec::new();
         let mut add = |to: GroupAddr, egress: &Egress| match outgoing.interface {
             Some(_) => {
@@ -245,16 +253,21 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn try_send_one(&self, outgoing: &Outgoing<'_>) -> Result<bool> {
+        self.check_launch(outgoing)?;
         let to = outgoing.to.ok_or_else(no_destination)?;
         let source = self.source(to, outgoing.interface)?;
         let transmit = transmit(outgoing, to, outgoing.interface, source);
-        match self.socket(to.group.family())?.send(&transmit) {
-            Ok(()) => {
-                self.counters.sent(ONE);
-                Ok(true)
+        let socket = self.socket(to.group.family())?;
+        loop {
+            match socket.send(&transmit) {
+                Ok(()) => {
+                    self.counters.sent(ONE);
+                    return Ok(true);
+                }
+                Err(error) if is_busy(&error) => return Ok(false),
+                Err(_) if socket.forget_errors() => {}
+                Err(error) => return Err(self.failed(error, outgoing, to, outgoing.interface)),
             }
-            Err(error) if is_busy(&error) => Ok(false),
-            Err(error) => Err(self.failed(error, outgoing, to, outgoing.interface)),
         }
     }
 
@@ -282,10 +295,38 @@ impl Sender {
 
     /// Sends the run at the start of `outgoing` that one system call can take.
     fn send_run<'a>(&self, outgoing: &[Outgoing<'a>]) -> Result<usize> {
-        let Some((first, interface)) = self.simple(&outgoing[0]) else {
-            // To several places at once: one after the other.
-            return self.send_everywhere(&outgoing[0]).map(|()| 1);
+        loop {
+            match self.try_send_run(outgoing)? {
+                Run::Sent(count) => return Ok(count),
+                // To several places at once: one after the other.
+                Run::Several => return self.send_everywhere(&outgoing[0]).map(|()| 1),
+                Run::Full(family) => {
+                    wait(self.socket(family)?).map_err(|error| Error::os(Operation::Send, error))?;
+                }
+            }
+        }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn try_send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<Run> {
+        let Some((to, interface)) = self.simple(&outgoing[0]) else {
+            return Ok(Run::Several);
         };
+        match self.try_send_simple(outgoing, to, interface) {
+            // The interface may have been made again under another index.
+            Err(error) if is_stale(&error) && self.look_again(&outgoing[0])? => self
+                .simple(&outgoing[0])
+                .map_or(Ok(Run::Several), |(to, interface)| self.try_send_simple(outgoing, to, interface)),
+            result => result,
+        }
+    }
+
+    fn try_send_simple<'a>(
+        &self,
+        outgoing: &[Outgoing<'a>],
+        first: GroupAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Result<Run> {
         self.check_launch(&outgoing[0])?;
         let family = first.group.family();
         let socket = self.socket(family)?;
@@ -297,17 +338,15 @@ impl Sender {
             let source = if fits { self.known_source(family, interface) } else { None };
             source.map(|source| transmit(each, to, interface, source))
         };
-        loop {
-            match socket.send_run(outgoing, &transmit) {
-                Ok(sent) => {
-                    self.counters.sent(sent);
-                    return Ok(sent.datagrams);
-                }
-                Err(error) if is_busy(&error) => {
-                    wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
-                }
-                Err(error) => return Err(self.failed(error, &outgoing[0], first, interface)),
+        match socket.send_run(outgoing, &transmit) {
+            Ok(sent) => {
+                self.counters.sent(sent);
+                Ok(Run::Sent(sent.datagrams))
             }
+            Err(error) if is_busy(&error) => Ok(Run::Full(family)),
+            // What the network said about an earlier datagram; none of these has gone yet.
+            Err(_) if socket.forget_errors() => Ok(Run::Sent(0)),
+            Err(error) => Err(self.failed(error, &outgoing[0], first, interface)),
         }
     }
 
@@ -330,17 +369,46 @@ impl Sender {
         if let Some(interface) = outgoing.interface {
             return self.transmit_by(outgoing, to, Some(interface));
         }
-        match self.transmit_all(outgoing, to, egress) {
+        let mut sent = Vec::new();
+        match self.transmit_all(outgoing, to, egress, &mut sent) {
             // The interface may have been made again under another index.
             Err(error) if is_stale(&error) && egress.look_again(Some(to))? => {
-                self.transmit_all(outgoing, to, egress)
+                self.transmit_all(outgoing, to, egress, &mut sent)
             }
             result => result,
         }
     }
 
-    fn transmit_all(&self, outgoing: &Outgoing<'_>, to: GroupAddr, egress: &Egress) -> Result<()> {
-        egress.each(|interface| self.transmit_by(outgoing, to, interface))
+    /// Sends by every interface but those by which it was sent already. One that fails keeps it
+    /// from none of the others.
+    fn transmit_all(
+        &self,
+        outgoing: &Outgoing<'_>,
+        to: GroupAddr,
+        egress: &Egress,
+        sent: &mut Vec<InterfaceIndex>,
+    ) -> Result<()> {
+        egress.each(|interface| {
+            if interface.is_some_and(|index| sent.contains(&index)) {
+                return Ok(());
+            }
+            self.transmit_by(outgoing, to, interface)?;
+            sent.extend(interface.filter(|_| self.settings.follow));
+            Ok(())
+        })
+    }
+
+    /// Looks again for the interfaces by which a datagram goes, if they are followed; says whether
+    /// they are others now.
+    pub(crate) fn look_again(&self, outgoing: &Outgoing<'_>) -> Result<bool> {
+        match (outgoing.interface, outgoing.to) {
+            (Some(_), _) => Ok(false),
+            (None, Some(to)) => self.egress_to(to).look_again(Some(to)),
+            (None, None) => {
+                let again = self.destinations.iter().map(|(to, egress)| egress.look_again(Some(*to)));
+                again.into_iter().try_fold(false, |changed, again| Ok(changed | again?))
+            }
+        }
     }
 
     fn transmit_by(
@@ -417,6 +485,25 @@ impl Sender {
     }
 }
 
+/// What became of a run of datagrams.
+pub(crate) enum Run {
+    /// So many went.
+    Sent(usize),
+    /// The buffer of this family's socket is full.
+    Full(Family),
+    /// The first goes to several places, which no run does.
+    Several,
+}
+
+/// Does all, whichever fail, and tells the first failure.
+fn first_error(results: impl Iterator<Item = Result<()>>) -> Result<()> {
+    let mut first = Ok(());
+    for result in results {
+        first = first.and(result);
+    }
+    first
+}
+
 fn transmit<'a>(
     outgoing: &Outgoing<'a>,
     to: GroupAddr,
@@ -444,12 +531,15 @@ pub(crate) fn send_patiently(socket: &Socket, transmit: &Transmit<'_>) -> io::Re
     loop {
         match socket.send(transmit) {
             Err(error) if is_busy(&error) => wait(socket)?,
+            // What the network said about an earlier datagram; this one has not gone yet.
+            Err(_) if socket.forget_errors() => {}
             result => return result,
         }
     }
 }
 
 fn wait(socket: &Socket) -> io::Result<()> {
+    socket.forget_errors();
     match wait_writable(socket, None) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
@@ -460,6 +550,7 @@ fn is_busy(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-fn is_stale(error: &Error) -> bool {
+/// Whether the interface that was meant may be another one now.
+pub(crate) fn is_stale(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::NoRoute)
 }

@@ -22,6 +22,11 @@ impl Socket {
         Ok(false)
     }
 
+    /// No errors are kept here.
+    pub(crate) fn forget_errors(&self) -> bool {
+        false
+    }
+
     /// Receives into as many of `buffers` as there are datagrams for, and returns how many.
     ///
     /// What came is read with [`ReceiveSlots::received`]. FreeBSD's `recvmmsg` is such a loop in

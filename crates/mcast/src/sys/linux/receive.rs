@@ -9,7 +9,7 @@ use super::control::{self, RECEIVE_SPACE};
 use super::socket::Socket;
 use crate::batch::Buffer;
 use crate::sys::Received;
-use crate::sys::cmsg::Space;
+use crate::sys::cmsg::{self, Space};
 
 impl Socket {
     /// Has the kernel merge runs of equal datagrams into one buffer (`UDP_GRO`, Linux 5.0); says
@@ -34,6 +34,43 @@ impl Socket {
         unsafe { finish(&header, length, buffer.len()) }
     }
 
+    /// Forgets what the kernel keeps of errors (`IP_RECVERR`), which takes room from what is
+    /// received and ends every wait; says whether any of it came from the network. Then the last
+    /// call's error was that one, and says nothing about the call.
+    pub(crate) fn forget_errors(&self) -> bool {
+        let mut from_network = false;
+        while let Some(origin) = self.next_error() {
+            from_network |= matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+        }
+        from_network
+    }
+
+    /// The origin of the next error that the kernel keeps.
+    fn next_error(&self) -> Option<u8> {
+        let mut space = Space::<RECEIVE_SPACE>::new();
+        // SAFETY: an all-zero `msghdr` is a value: no name, no payload.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_control = space.as_mut_ptr();
+        header.msg_controllen = RECEIVE_SPACE as _;
+        // SAFETY: the header points at `space`, which outlives the call.
+        let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE) };
+        if length < 0 {
+            return None;
+        }
+        let mut origin = libc::SO_EE_ORIGIN_NONE;
+        // SAFETY: `recvmsg` succeeded on this header, and `space` is alive.
+        unsafe {
+            cmsg::each(&header, |level, kind, value| {
+                if let (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) =
+                    (level, kind)
+                {
+                    origin = value.get::<libc::sock_extended_err>().map_or(origin, |error| error.ee_origin);
+                }
+            });
+        }
+        Some(origin)
+    }
+
     /// Receives into as many of `buffers` as there are datagrams for, and returns how many.
     ///
     /// What came is read with [`ReceiveSlots::received`].
@@ -51,13 +88,16 @@ impl Socket {
                 std::ptr::null_mut(),
             )
         };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+        slots.filled = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        Ok(slots.filled)
     }
 }
 
 /// The memory of a batched receive: headers, names and control messages, made once.
 pub(crate) struct ReceiveSlots {
     headers: Vec<libc::mmsghdr>,
+    /// How many of them the last receive has filled.
+    filled: usize,
     vectors: Vec<libc::iovec>,
     names: Vec<libc::sockaddr_storage>,
     spaces: Vec<Space<RECEIVE_SPACE>>,
@@ -76,6 +116,7 @@ impl ReceiveSlots {
         let (header, vector, name) = unsafe { (zeroed(), zeroed(), zeroed()) };
         Self {
             headers: vec![header; count],
+            filled: 0,
             vectors: vec![vector; count],
             names: vec![name; count],
             spaces: vec![Space::new(); count],
@@ -83,6 +124,7 @@ impl ReceiveSlots {
     }
 
     fn prepare(&mut self, buffers: &mut [Buffer]) {
+        self.filled = 0;
         for (index, buffer) in buffers.iter_mut().enumerate() {
             let bytes = buffer.bytes_mut();
             self.vectors[index] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -96,7 +138,7 @@ impl ReceiveSlots {
 
     /// What the last `receive_many` put into its buffer of this index.
     pub(crate) fn received(&self, index: usize) -> io::Result<Received> {
-        let header = &self.headers[index];
+        let header = self.headers[..self.filled].get(index).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: `recvmmsg` filled this header; its name and control memory are `self`'s.
         unsafe { finish(&header.msg_hdr, header.msg_len as usize, self.vectors[index].iov_len) }
     }
