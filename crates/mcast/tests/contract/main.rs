@@ -13,6 +13,7 @@ mod exact;
 mod explained;
 mod fast;
 mod honest;
+mod interleaved;
 mod many;
 mod polite;
 mod reply;

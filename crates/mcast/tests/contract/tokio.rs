@@ -12,6 +12,8 @@ both_families!(
     several_tasks_share_a_receiver,
     sends_and_hears_answers,
     joins_while_a_task_waits,
+    finds_what_is_there_behind_what_is_refused,
+    sends_batches_and_follows_its_interface,
 );
 
 /// A runtime whose threads are the calling one: what it opens is opened there.
@@ -128,4 +130,53 @@ fn joins_while_a_task_waits(net: &Net) {
         net.send("eth1", net.group(2), b"x");
         assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap(), net.group(2));
     });
+}
+
+fn finds_what_is_there_behind_what_is_refused(net: &Net) {
+    let (receiver, _other, (interface, others)) = crate::interleaved::beside_another(net);
+    block_on(async {
+        let receiver = mcast::tokio::Receiver::new(receiver).unwrap();
+        let mut batch = mcast::Batch::new(2, 64);
+        for _ in 0..3 {
+            for _ in 0..200 {
+                net.send(interface, others, b"not yours");
+            }
+            net.send("eth0", net.group(1), b"yours");
+            let count = timeout(PATIENCE, receiver.recv_batch(&mut batch)).await.unwrap().unwrap();
+            assert_eq!(count, 1);
+        }
+        (0..200).for_each(|_| net.send(interface, others, b"not yours"));
+        net.send("eth0", net.group(1), b"yours");
+        let mut buffer = [0; 64];
+        let datagram = timeout(PATIENCE, receiver.recv(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!(datagram.payload(), b"yours");
+    });
+}
+
+fn sends_batches_and_follows_its_interface(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let group = net.group(1);
+    net.sender
+        .run(|| {
+            block_on(async {
+                let eth0 = InterfaceSelector::Name("eth0".into());
+                let sender = mcast::Sender::builder().to(group.into()).interface(eth0).follow(true);
+                let sender = mcast::tokio::Sender::new(sender.build().unwrap());
+                let batch: Vec<_> = ["a", "b", "c"].map(|text| Outgoing::new(text.as_bytes())).into();
+                assert_eq!(sender.send_batch(&batch).await.unwrap(), 3);
+
+                for text in ["single", "end"] {
+                    net.sender.delete_interface("eth0").unwrap();
+                    let error = sender.send(b"gone").await.unwrap_err();
+                    assert_eq!(error.kind(), mcast::ErrorKind::NoSuchInterface, "{error}");
+                    net.sender.connect("eth0", &net.switches[0], &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+                    match text {
+                        "end" => assert_eq!(sender.send_batch(&[Outgoing::new(b"end")]).await.unwrap(), 1),
+                        text => sender.send(text.as_bytes()).await.unwrap(),
+                    }
+                }
+            });
+        })
+        .unwrap();
+    assert_eq!(crate::net::texts_until(&receiver, "end"), ["a", "b", "c", "single", "end"]);
 }

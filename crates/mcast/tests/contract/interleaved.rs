@@ -1,0 +1,378 @@
+//! What holds however calls are interleaved: threads with buffers of different sizes, datagrams
+//! of others in between, wake-ups for several who wait, interfaces that change in masses.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{Batch, ErrorKind, GroupAddr, InterfaceSelector, Outgoing, Receiver};
+
+use crate::net::{Net, PATIENCE, both_families, next, texts_until};
+
+both_families!(
+    threads_with_large_and_small_buffers_get_each_datagram_whole,
+    what_is_there_is_found_behind_what_is_refused,
+    a_flood_of_what_is_refused_keeps_no_deadline_and_no_join_waiting,
+    once_left_nothing_of_a_merged_buffer_is_handed_out,
+    two_reader_threads_stop_one_after_the_other,
+    a_reader_thread_that_cannot_start_wakes_nobody,
+    a_sender_of_batches_follows_its_interface,
+    an_interface_that_fails_keeps_a_datagram_from_none_of_the_others,
+    an_interface_that_returns_gets_a_datagram_twice_by_no_other,
+    refused_sends_leave_no_error_behind,
+    more_changes_than_can_be_told_lose_nothing,
+);
+
+fn by_eth0(net: &Net, payloads: &[Vec<u8>], group: GroupAddr) {
+    net.send_with(
+        |builder| builder.interface(InterfaceSelector::Name("eth0".into())).to(group.into()),
+        |sender| {
+            let outgoing: Vec<_> = payloads.iter().map(|payload| Outgoing::new(payload)).collect();
+            assert_eq!(sender.send_batch(&outgoing).unwrap(), payloads.len());
+        },
+    );
+}
+
+fn numbered(count: u32) -> Vec<Vec<u8>> {
+    (0..count).map(|number| [&number.to_be_bytes()[..], &[7; 96]].concat()).collect()
+}
+
+fn threads_with_large_and_small_buffers_get_each_datagram_whole(net: &Net) {
+    const ROUNDS: usize = 100;
+    const COUNT: usize = 200;
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let (seen, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let see = |datagram: &mcast::Datagram<'_>| {
+        let whole = (datagram.payload().len(), datagram.length, datagram.truncated);
+        assert_eq!(whole, (100, 100, false));
+        seen.lock().unwrap().push(u32::from_be_bytes(*datagram.payload().first_chunk().unwrap()));
+    };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut batch = Batch::new(2, 65_536);
+                while !done.load(Ordering::Relaxed) {
+                    receiver.try_recv_batch(&mut batch).unwrap();
+                    batch.iter().for_each(|datagram| see(&datagram));
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut buffer = [0; 2_000];
+            while !done.load(Ordering::Relaxed) {
+                receiver.try_recv(&mut buffer).unwrap().iter().for_each(see);
+            }
+        });
+        let sent = numbered((ROUNDS * COUNT) as u32);
+        for (round, some) in sent.chunks(COUNT).enumerate() {
+            by_eth0(net, some, net.group(1));
+            let deadline = Instant::now() + PATIENCE;
+            while seen.lock().unwrap().len() < (round + 1) * COUNT && Instant::now() < deadline {
+                thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let seen = seen.into_inner().unwrap();
+    let distinct: HashSet<_> = seen.iter().collect();
+    let all = ROUNDS * COUNT;
+    assert_eq!((seen.len(), distinct.len()), (all, all), "{:?}", receiver.statistics());
+    assert!(receiver.statistics().merged > 0);
+}
+
+/// A receiver whose socket also hears what another has joined, and that other one; and how to
+/// send what the first must refuse.
+pub(crate) fn beside_another(net: &Net) -> (Receiver, Receiver, (&'static str, GroupAddr)) {
+    match net.family {
+        mcast::Family::V4 => {
+            let memberships: Vec<_> = (0..100).map(|number| net.on("eth0", net.group(number))).collect();
+            let other = net.joined(&[net.on("eth0", net.group(200))]);
+            (net.joined(&memberships), other, ("eth0", net.group(200)))
+        }
+        mcast::Family::V6 => {
+            let other = net.joined(&[net.on("eth1", net.group(1))]);
+            (net.joined(&[net.on("eth0", net.group(1))]), other, ("eth1", net.group(1)))
+        }
+    }
+}
+
+fn what_is_there_is_found_behind_what_is_refused(net: &Net) {
+    let (receiver, _other, (interface, others)) = beside_another(net);
+    let disturb = || (0..30).for_each(|_| net.send(interface, others, b"not yours"));
+    let mut batch = Batch::new(2, 64);
+
+    disturb();
+    net.send("eth0", net.group(1), b"yours");
+    assert_eq!(receiver.try_recv_batch(&mut batch).unwrap(), 1);
+
+    disturb();
+    net.send("eth0", net.group(1), b"yours");
+    assert_eq!(receiver.try_recv(&mut [0; 64]).unwrap().unwrap().payload(), b"yours");
+
+    // While what was merged may still be there, too.
+    assert_eq!(receiver.try_recv_batch(&mut Batch::new(2, 65_536)).unwrap(), 0);
+    disturb();
+    net.send("eth0", net.group(1), b"yours");
+    assert_eq!(receiver.try_recv(&mut [0; 64]).unwrap().unwrap().payload(), b"yours");
+    assert_eq!(receiver.statistics().refused, 90);
+}
+
+fn a_flood_of_what_is_refused_keeps_no_deadline_and_no_join_waiting(net: &Net) {
+    let (receiver, _other, (interface, others)) = beside_another(net);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let name = InterfaceSelector::Name(interface.into());
+            net.send_with(
+                |builder| builder.interface(name).to(others.into()),
+                |sender| {
+                    let outgoing = [Outgoing::new(b"x"); 1_000];
+                    while !done.load(Ordering::Relaxed) {
+                        sender.send_batch(&outgoing).unwrap();
+                    }
+                },
+            );
+        });
+        let start = Instant::now();
+        while receiver.statistics().refused == 0 {
+            assert!(receiver.recv_timeout(&mut [0; 8], Duration::from_millis(20)).unwrap().is_none());
+            assert!(start.elapsed() < PATIENCE);
+        }
+        let (told, waited) = mpsc::channel();
+        let waiting = scope.spawn(|| {
+            let told = told;
+            let start = Instant::now();
+            let result =
+                receiver.recv_timeout(&mut [0; 8], Duration::from_millis(200)).map(|one| one.is_some());
+            told.send((result.unwrap(), start.elapsed())).unwrap();
+        });
+        let changed = Instant::now();
+        net.receiver.run(|| receiver.join(net.on("eth1", net.group(300)))).unwrap().unwrap();
+        let changed = changed.elapsed();
+        let came = waited.recv_timeout(PATIENCE);
+        done.store(true, Ordering::Relaxed);
+        waiting.join().unwrap();
+        let (something, took) = came.unwrap();
+        assert!(!something && took < Duration::from_secs(2), "{took:?}");
+        assert!(changed < Duration::from_secs(2), "{changed:?}");
+    });
+}
+
+fn once_left_nothing_of_a_merged_buffer_is_handed_out(net: &Net) {
+    let (one, other) = (net.on("eth0", net.group(1)), net.on("eth0", net.group(2)));
+    let receiver = net.joined(&[one.clone(), other]);
+    assert_eq!(receiver.try_recv_batch(&mut Batch::new(1, 65_536)).unwrap(), 0);
+    by_eth0(net, &numbered(50), net.group(1));
+    assert_eq!(next(&receiver).arrival.group, net.group(1));
+    assert!(receiver.statistics().merged > 0, "the test needs a merged buffer");
+
+    net.receiver.run(|| receiver.leave(&one)).unwrap().unwrap();
+    net.send("eth0", net.group(2), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+}
+
+fn two_reader_threads_stop_one_after_the_other(net: &Net) {
+    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
+    let (came, arrivals) = mpsc::channel();
+    let threads = [0, 1].map(|_| {
+        let came = came.clone();
+        receiver
+            .read_on_thread(None, move |datagram| came.send(datagram.payload().to_vec()).unwrap())
+            .unwrap()
+    });
+    let (stopped, told) = mpsc::channel();
+    let [first, second] = threads;
+    thread::spawn(move || {
+        first.stop().unwrap();
+        stopped.send(()).unwrap();
+    });
+    told.recv_timeout(PATIENCE).expect("the first thread did not stop");
+    // The other one goes on.
+    net.send("eth0", net.group(1), b"x");
+    assert_eq!(arrivals.recv_timeout(PATIENCE).unwrap(), b"x");
+    second.stop().unwrap();
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"], "no wake-up is left over");
+}
+
+fn a_reader_thread_that_cannot_start_wakes_nobody(net: &Net) {
+    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
+    assert_eq!(receiver.read_on_thread(Some(4711), |_| {}).unwrap_err().kind(), ErrorKind::Other);
+    assert!(receiver.recv_timeout(&mut [0; 8], Duration::ZERO).unwrap().is_none());
+}
+
+fn a_sender_of_batches_follows_its_interface(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    net.send_with(
+        |builder| {
+            builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into()).follow(true)
+        },
+        |sender| {
+            let batch = |text: &'static str| sender.send_batch(&[Outgoing::new(text.as_bytes()); 2]);
+            assert_eq!(batch("before").unwrap(), 2);
+            net.sender.delete_interface("eth0").unwrap();
+            let error = batch("gone").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NoSuchInterface, "{error}");
+            net.sender.connect("eth0", &net.switches[0], &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+            assert_eq!(batch("after").unwrap(), 2);
+            sender.send(b"end").unwrap();
+        },
+    );
+    assert_eq!(texts_until(&receiver, "end"), ["before", "before", "after", "after", "end"]);
+}
+
+fn an_interface_that_fails_keeps_a_datagram_from_none_of_the_others(net: &Net) {
+    let receiver = net.joined(&[net.on("eth1", net.group(1))]);
+    net.send_with(
+        |builder| {
+            ["eth0", "eth1"].iter().fold(builder.to(net.group(1).into()), |builder, name| {
+                builder.interface(InterfaceSelector::Name((*name).into()))
+            })
+        },
+        |sender| {
+            net.sender.set_down("eth0").unwrap();
+            assert_eq!(sender.send(b"one").unwrap_err().kind(), ErrorKind::InterfaceDown);
+            assert_eq!(
+                sender.send_batch(&[Outgoing::new(b"end")]).unwrap_err().kind(),
+                ErrorKind::InterfaceDown
+            );
+        },
+    );
+    assert_eq!(texts_until(&receiver, "end"), ["one", "end"]);
+}
+
+fn an_interface_that_returns_gets_a_datagram_twice_by_no_other(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(1))]);
+    net.send_with(
+        |builder| {
+            ["eth0", "eth1"].iter().fold(builder.to(net.group(1).into()).follow(true), |builder, name| {
+                builder.interface(InterfaceSelector::Name((*name).into()))
+            })
+        },
+        |sender| {
+            net.sender.delete_interface("eth1").unwrap();
+            net.sender.connect("eth1", &net.switches[1], &["10.0.1.1/24", "fd00:1::1/64"]).unwrap();
+            sender.send(b"both").unwrap();
+        },
+    );
+    net.send("eth0", net.group(1), b"end");
+    let mut came = texts_until(&receiver, "end");
+    if came.len() < 3 {
+        came.push(next(&receiver).text);
+    }
+    came.sort();
+    assert_eq!(came, ["both", "both", "end"]);
+    assert!(receiver.try_recv(&mut [0; 8]).unwrap().is_none());
+}
+
+/// Linux keeps what it says about refused datagrams in the socket's receive buffer until it is
+/// read: it must not fill it, nor keep a wait for answers awake.
+fn refused_sends_leave_no_error_behind(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    net.send_with(
+        |builder| {
+            let eth0 = InterfaceSelector::Name("eth0".into());
+            builder.interface(eth0).to(net.group(1).into()).dont_fragment(true)
+        },
+        |sender| {
+            for _ in 0..2_000 {
+                assert_eq!(sender.send(&[0; 2_000]).unwrap_err().kind(), ErrorKind::TooLarge);
+            }
+            let mut buffer = [0; 64];
+            let before = processor_time();
+            let wait = Duration::from_millis(300);
+            assert!(sender.recv_answer(net.family, &mut buffer, wait).unwrap().is_none());
+            let worked = processor_time() - before;
+            assert!(worked < wait / 20, "worked for {worked:?} while waiting");
+
+            for _ in 0..2_000 {
+                assert_eq!(sender.send(&[0; 2_000]).unwrap_err().kind(), ErrorKind::TooLarge);
+            }
+            sender.send(b"who?").unwrap();
+            let asked = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+            let arrival = *asked.arrival();
+            for number in 0..20 {
+                receiver.reply(&arrival, &[number]).unwrap();
+            }
+            for number in 0..20 {
+                let answer = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().unwrap();
+                assert_eq!(answer.payload, [number]);
+            }
+        },
+    );
+}
+
+/// Anybody can claim that a datagram was not delivered.
+#[test]
+fn what_the_network_says_about_one_datagram_stops_no_other() {
+    let net = Net::new(mcast::Family::V4);
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    net.send_with(
+        |builder| builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into()),
+        |sender| {
+            let claim = || {
+                let port = sender.local_address(net.family).unwrap().port();
+                net.receiver.run(|| claim_unreachable(port)).unwrap();
+            };
+            let mut buffer = [0; 64];
+            sender.send(b"before").unwrap();
+            claim();
+            sender.send(b"single").unwrap();
+            claim();
+            assert_eq!(sender.send_batch(&[Outgoing::new(b"batch")]).unwrap(), 1);
+            claim();
+            let nothing = sender.recv_answer(net.family, &mut buffer, Duration::from_millis(20));
+            assert!(nothing.unwrap().is_none());
+            sender.send(b"end").unwrap();
+        },
+    );
+    assert_eq!(texts_until(&receiver, "end"), ["before", "single", "batch", "end"]);
+}
+
+/// Sends an ICMP "port unreachable" (RFC 792) to 10.0.0.1 about a datagram from its `port` to
+/// 239.1.0.1:7000.
+fn claim_unreachable(port: u16) {
+    let quoted_ip = [0x45, 0, 0, 36, 0, 0, 0, 0, 1, 17, 0, 0, 10, 0, 0, 1, 239, 1, 0, 1];
+    let [high, low] = port.to_be_bytes();
+    let quoted_udp = [high, low, 0x1b, 0x58, 0, 16, 0, 0];
+    let mut message = [&[3, 3, 0, 0, 0, 0, 0, 0][..], &quoted_ip, &quoted_udp].concat();
+    let words = message.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum: u32 = words.sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let (raw, icmp) = (socket2::Type::RAW, socket2::Protocol::ICMPV4);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, raw, Some(icmp)).unwrap();
+    let to: std::net::SocketAddr = "10.0.0.1:0".parse().unwrap();
+    socket.send_to(&message, &to.into()).unwrap();
+}
+
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is live for the call.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+    }
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+}
+
+fn more_changes_than_can_be_told_lose_nothing(net: &Net) {
+    let (one, other) = (net.on("eth0", net.group(1)), net.on("eth1", net.group(2)));
+    let receiver = net.receiver(|builder| builder.join(one).join(other).follow(true));
+    net.send("eth0", net.group(1), b"before");
+    net.receiver.connect("eth2", &net.switches[1], &[]).unwrap();
+    for _ in 0..1_000 {
+        net.receiver.add_address("eth2", "10.9.9.9/24").unwrap();
+        net.receiver.remove_address("eth2", "10.9.9.9/24").unwrap();
+    }
+    net.send("eth0", net.group(1), b"then");
+    net.send("eth1", net.group(2), b"x");
+    let mut texts: Vec<_> = (0..3).map(|_| next(&receiver).text).collect();
+    texts.sort();
+    assert_eq!(texts, ["before", "then", "x"]);
+    assert!(receiver.memberships().iter().all(mcast::MembershipStatus::is_joined));
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+}
