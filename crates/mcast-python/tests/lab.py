@@ -5,6 +5,7 @@ Nothing here touches the machine's own interfaces. It needs root or user namespa
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import subprocess
@@ -82,6 +83,12 @@ def connect(other: Host) -> None:
     other.run(lambda: _switch_on(2))
     _wait_for_routes()
     other.run(_wait_for_routes)
+
+
+async def settle() -> None:
+    """Lets all tasks run until they wait for something from outside."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def ip(command: str) -> None:

@@ -75,7 +75,7 @@ def test_picks_the_same_group_for_the_same_name() -> None:
     assert pymcast.pick("weather", source_specific=True).is_source_specific
     for wrong in ({"scope": "galaxy"}, {"family": 5}, {"scope": "site"}):
         with pytest.raises(ValueError):
-            pymcast.pick("weather", **wrong)  # type: ignore[arg-type]
+            pymcast.pick("weather", **wrong)  # type: ignore[arg-type, unused-ignore]
 
 
 def test_interfaces_are_listed_and_found(other: lab.Host) -> None:

@@ -344,6 +344,7 @@ def test_errors_are_os_errors_with_a_remedy(other: lab.Host) -> None:
     error = caught.value
     assert isinstance(error, pymcast.Error)
     assert (error.kind, error.operation, error.interface) == ("NoSuchInterface", "join", "nowhere")
+    assert error.remedy is not None
     assert error.remedy in str(error)
 
 

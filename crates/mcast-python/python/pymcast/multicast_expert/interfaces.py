@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Union, cast
 
-from pymcast.multicast_expert import netifaces
+from pymcast.multicast_expert import netifaces as netifaces
 from pymcast.multicast_expert.name_to_index import iface_name_to_index
 from pymcast.multicast_expert.utils import MulticastExpertError, ip_interface_to_ip_string
 
