@@ -1,4 +1,4 @@
-//! Live capture: the frames of an interface, as they are on the wire.
+//! Live capture: the frames of interfaces, as they are on the wire; and capture files, pcap and pcapng.
 //!
 //! A [`Capture`] sees what arrives at an interface and what leaves it, whether anybody on this
 //! machine has joined the group or not. What the kernel does for speed is undone: datagrams that it
@@ -13,6 +13,22 @@
 //!     println!("{}", frame.packet());
 //! }
 //! # Ok::<(), mcast_capture::Error>(())
+//! ```
+//!
+//! A [`CaptureFile`] gives the same frames out of a file, a [`CaptureWriter`] takes them into one:
+//!
+//! ```no_run
+//! use mcast_capture::{CaptureFile, CaptureWriter, WriteFormat};
+//!
+//! let mut all = CaptureFile::open("all.pcap")?;
+//! let mut multicast = CaptureWriter::create("multicast.pcapng", WriteFormat::PcapNg)?;
+//! while let Some(frame) = all.next()? {
+//!     if frame.packet().ip_layer().is_some_and(|ip| ip.destination.is_multicast()) {
+//!         multicast.write(&frame)?;
+//!     }
+//! }
+//! multicast.flush()?;
+//! # Ok::<(), mcast_capture::FileError>(())
 //! ```
 //!
 //! # Hearing is not joining
@@ -34,6 +50,7 @@
 mod batch;
 mod capture;
 mod error;
+mod file;
 mod filter;
 mod frame;
 mod options;
@@ -43,6 +60,10 @@ mod tap;
 
 pub use capture::{Capture, CapturedInterface, Statistics};
 pub use error::{Error, ErrorKind};
+pub use file::{
+    CaptureFile, CaptureWriter, FileError, FileErrorKind, FileFormat, FileInterface, FileStatistics,
+    LinkNumber, WriteFormat,
+};
 pub use filter::Filter;
 pub use frame::{Direction, Frame};
 pub use options::CaptureOptions;

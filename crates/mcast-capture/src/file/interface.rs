@@ -1,0 +1,66 @@
+//! The interfaces that a file tells of, and the numbers of link types.
+
+use mcast_packet::LinkType;
+use pcap_file::DataLink;
+
+/// An interface whose frames are in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileInterface {
+    /// What the system that captured called it; pcap files do not say.
+    pub name: Option<String>,
+    /// What its frames start with.
+    pub link: LinkNumber,
+    /// With what filter was captured, in the words of whoever did.
+    pub filter: Option<String>,
+    /// How many packets the capture lost, if it says so.
+    pub dropped: Option<u64>,
+}
+
+/// The number of a link type (<https://www.tcpdump.org/linktypes.html>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LinkNumber(pub u32);
+
+impl LinkNumber {
+    const NULL: u32 = 0;
+    const ETHERNET: u32 = 1;
+    const RAW: u32 = 101;
+    const LOOP: u32 = 108;
+    const LINUX_SLL: u32 = 113;
+    const IPV4: u32 = 228;
+    const IPV6: u32 = 229;
+    const LINUX_SLL2: u32 = 276;
+
+    /// What DLT_RAW was numbered by some systems before everybody agreed on 101.
+    const RAW_OF_BSD: u32 = 12;
+    const RAW_OF_OPENBSD: u32 = 14;
+
+    /// The link type, if its frames can be decoded.
+    #[must_use]
+    pub const fn link_type(self) -> Option<LinkType> {
+        Some(match self.0 {
+            Self::ETHERNET => LinkType::Ethernet,
+            Self::RAW | Self::RAW_OF_BSD | Self::RAW_OF_OPENBSD | Self::IPV4 | Self::IPV6 => LinkType::Ip,
+            Self::LINUX_SLL => LinkType::LinuxCooked,
+            Self::LINUX_SLL2 => LinkType::LinuxCooked2,
+            Self::NULL | Self::LOOP => LinkType::Loopback,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn data_link(self) -> DataLink {
+        DataLink::from(self.0)
+    }
+}
+
+impl From<LinkType> for LinkNumber {
+    /// The number by which files say it.
+    fn from(link_type: LinkType) -> Self {
+        Self(match link_type {
+            LinkType::Ip => Self::RAW,
+            LinkType::LinuxCooked => Self::LINUX_SLL,
+            LinkType::LinuxCooked2 => Self::LINUX_SLL2,
+            LinkType::Loopback => Self::NULL,
+            _ => Self::ETHERNET,
+        })
+    }
+}

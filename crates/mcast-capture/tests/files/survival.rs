@@ -1,0 +1,98 @@
+//! Files whose writer is killed, or whose disk is full. Both happen to a process of its own: this test
+//! program, run again.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use mcast_capture::{CaptureFile, CaptureWriter, FileErrorKind, WriteFormat};
+use tempfile::tempdir;
+
+use crate::support::{Owned, datagram, read_all};
+
+const PATH: &str = "MCAST_TEST_CAPTURE_FILE";
+
+fn again(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
+}
+
+#[test]
+#[ignore = "run by the test below, and killed by it"]
+fn writes_until_it_is_killed() {
+    let mut writer = CaptureWriter::create(std::env::var_os(PATH).unwrap(), WriteFormat::PcapNg).unwrap();
+    let mut output = std::io::stdout();
+    for number in 0.. {
+        writer.write(&Owned::new(datagram(&[5; 700]), number).frame()).unwrap();
+        if number % 7 == 0 {
+            writer.flush().unwrap();
+            writeln!(output, "safe {}", number + 1).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_flushed_outlives_a_killed_writer() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("killed.pcapng");
+    let mut child =
+        again("survival::writes_until_it_is_killed").env(PATH, &path).stdout(Stdio::piped()).spawn().unwrap();
+    let mut safe = 0;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some((_, number)) = line.split_once("safe ") {
+            safe = number.parse().unwrap();
+        }
+        if safe > 5000 {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(safe > 5000, "the writer ended by itself");
+    let (frames, error) = read_all(CaptureFile::open(&path).unwrap());
+    assert!(frames.len() >= safe, "{} of at least {safe}", frames.len());
+    let harmless = |kind| matches!(kind, FileErrorKind::CutOff { .. });
+    assert!(error.is_none_or(|error| harmless(error.kind())));
+}
+
+#[test]
+#[ignore = "run by the test below, where files cannot grow"]
+fn writes_more_than_there_is_room_for() {
+    let mut writer = CaptureWriter::create(std::env::var_os(PATH).unwrap(), WriteFormat::PcapNg).unwrap();
+    let mut taken = 0;
+    let error = loop {
+        let result = writer.write(&Owned::new(datagram(&[5; 700]), taken).frame());
+        taken += 1;
+        if let Err(error) = result {
+            break error;
+        }
+    };
+    assert_eq!((error.kind(), writer.frames()), (FileErrorKind::System, u64::from(taken)));
+    assert!(error.to_string().contains("make room"), "{error}");
+    assert!(writer.waiting() > 0);
+    println!("taken {taken} waiting {}", writer.waiting());
+}
+
+#[test]
+fn a_full_disk_leaves_a_file_of_whole_frames_and_is_told() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("full.pcapng");
+    let program = again("survival::writes_more_than_there_is_room_for");
+    // A limit of file sizes acts as a full disk does: part of what is written fits, then nothing.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 700; exec \"$@\"", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env(PATH, &path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let line = text.lines().find(|line| line.contains("taken ")).unwrap();
+    let numbers: Vec<usize> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [taken, waiting] = numbers[..] else { panic!("{line}") };
+    let (frames, error) = read_all(CaptureFile::open(&path).unwrap());
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(frames.len(), taken - waiting);
+}

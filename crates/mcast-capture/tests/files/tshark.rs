@@ -1,0 +1,485 @@
+//! Agreement with tshark: it reads what is written here, this reads what it writes, and both say the
+//! same about every packet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use mcast_capture::{CaptureWriter, Direction, WriteFormat};
+use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources};
+use mcast_packet::payload::{Cell, MoldUdp64, Ptp, PtpKind, Rtp};
+use mcast_packet::pim::{
+    self, Assert, Bootstrap, EncodedGroup, EncodedSource, GroupMapping, GroupSet, HelloOption, JoinPrune,
+    Metric, Register, RendezvousPoint,
+};
+use mcast_packet::{ControlFrame, Cooked, CookedKind, LinkType, MacAddress, PimFrame, ether_type};
+use tempfile::tempdir;
+
+use crate::support::{Owned, at, datagram, datagram_to, index, read, write};
+
+const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+const HOST_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 5);
+const GROUP: Ipv4Addr = Ipv4Addr::new(232, 1, 2, 3);
+const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff3e, 0, 0, 0, 0, 0, 0x8000, 1);
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 7));
+
+/// Whether tshark is there; says so loudly where it is not.
+fn has_tshark() -> bool {
+    let there = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !there {
+        eprintln!("SKIPPED: agreement with tshark: it is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    there
+}
+
+/// What tshark says, a line for each packet with the fields by tabs. It finds the groups of PIM twice,
+/// once as text, so that only the first value of those is asked for.
+fn fields(path: &Path, fields: &[&str]) -> Vec<String> {
+    let is_pim = fields.iter().any(|field| field.starts_with("pim."));
+    let occurrence = if is_pim { "occurrence=f" } else { "occurrence=a" };
+    let mut command = Command::new("tshark");
+    command.arg("-n").arg("-r").arg(path).args(["-T", "fields", "-E", occurrence, "-E", "aggregator=,"]);
+    command.args(["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]);
+    command.args([
+        "-d",
+        "udp.port==5004,rtp",
+        "-d",
+        "udp.port==26477,moldudp64",
+        "-d",
+        "udp.port==1234,mp2t",
+    ]);
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Writes the frames, and compares what tshark finds in the fields of each with what is expected.
+fn assert_tshark_finds(names: &[&str], expected: &[(Vec<u8>, &[&str])]) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("frames.pcapng");
+    let frames: Vec<_> =
+        (0..).zip(expected).map(|(number, (bytes, _))| Owned::new(bytes.clone(), number)).collect();
+    write(&path, WriteFormat::PcapNg, &frames);
+    let malformed = fields(&path, &["_ws.malformed", "_ws.expert.message"]);
+    let found = fields(&path, names);
+    assert_eq!(found.len(), expected.len());
+    for (position, (bytes, values)) in expected.iter().enumerate() {
+        assert_eq!(found[position], values.join("\t"), "{}", mcast_packet::summary(bytes));
+        assert!(!malformed[position].contains("Malformed"), "{}", malformed[position]);
+    }
+}
+
+#[test]
+fn about_the_frames_of_a_file() {
+    if !has_tshark() {
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("frames.pcapng");
+    let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
+    writer.describe(index(3), "eth0", LinkType::Ethernet).unwrap();
+    writer.describe(index(4), "tun0", LinkType::Ip).unwrap();
+    let mut frames: Vec<_> = (0..3).map(|number| Owned::new(datagram(b"hello"), number)).collect();
+    frames.iter_mut().for_each(|frame| frame.interface = 3);
+    frames[1].interface = 4;
+    frames[1].link_type = LinkType::Ip;
+    frames[1].bytes.drain(..14);
+    frames[1].original_length = 100;
+    frames[2].direction = Direction::Outgoing;
+    frames[2].time = at(1_700_000_000, 1);
+    for frame in &frames {
+        writer.write(&frame.frame()).unwrap();
+    }
+    writer
+        .write_statistics(index(3), &mcast_capture::Statistics { frames: 2, dropped: 3, unreadable: 0 })
+        .unwrap();
+    drop(writer);
+    let names = [
+        "frame.time_epoch",
+        "frame.len",
+        "frame.cap_len",
+        "frame.interface_name",
+        "frame.packet_flags_direction",
+        "frame.packet_flags_reception_type",
+        "udp.checksum.status",
+    ];
+    let good = [
+        "1700000000.123456789\t47\t47\teth0\t0x00000001\t2\t1",
+        "1700000000.124456789\t100\t33\ttun0\t0x00000001\t2\t1",
+    ];
+    let found = fields(&path, &names);
+    assert_eq!(found[..2], good);
+    assert_eq!(found[2], "1700000000.000000001\t47\t47\teth0\t0x00000002\t0\t1");
+}
+
+#[test]
+fn about_files_that_it_writes_itself() {
+    if !has_tshark() {
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let ours = folder.path().join("ours.pcapng");
+    let frames: Vec<_> = (0..50)
+        .map(|number| Owned { direction: Direction::Unknown, ..Owned::new(datagram(&[3; 99]), number) })
+        .collect();
+    write(&ours, WriteFormat::PcapNg, &frames);
+    for format in ["pcap", "nsecpcap", "pcapng"] {
+        let theirs = folder.path().join(format);
+        let output = Command::new("tshark")
+            .arg("-r")
+            .arg(&ours)
+            .arg("-w")
+            .arg(&theirs)
+            .args(["-F", format])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let expected: Vec<_> = frames
+            .iter()
+            .map(|frame| {
+                let time = frame.time.duration_since(std::time::UNIX_EPOCH).unwrap();
+                let micros = Duration::new(time.as_secs(), time.subsec_micros() * 1000);
+                let time = if format == "pcap" { std::time::UNIX_EPOCH + micros } else { frame.time };
+                Owned { time, ..frame.clone() }
+            })
+            .collect();
+        assert_eq!(read(&theirs), expected, "{format}");
+    }
+    let ours = folder.path().join("ours.pcap");
+    write(&ours, WriteFormat::Pcap, &frames);
+    assert_eq!(fields(&ours, &["frame.time_epoch"]).len(), frames.len());
+    assert_eq!(fields(&ours, &["frame.time_epoch"])[0], "1700000000.123456789");
+}
+
+fn control<A: Address>(source: A, message: Message<'_, A>) -> Vec<u8> {
+    let mut buffer = vec![0; 2000];
+    let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+fn query<'a, A: Address>(group: Option<A>, sources: &'a [A]) -> Message<'a, A> {
+    Message::Query(Query {
+        group,
+        max_response_time: Duration::from_secs(10),
+        source_query: Some(SourceQuery {
+            suppress: true,
+            robustness: 2,
+            interval: Duration::from_secs(125),
+            sources: sources.into(),
+        }),
+    })
+}
+
+#[test]
+fn about_igmp() {
+    if !has_tshark() {
+        return;
+    }
+    let sources = [HOST, Ipv4Addr::new(10, 0, 0, 7)];
+    let records = [
+        Record { kind: RecordKind::AllowNewSources, group: GROUP, sources: (&sources).into() },
+        Record {
+            kind: RecordKind::ChangeToExclude,
+            group: Ipv4Addr::new(239, 9, 9, 9),
+            sources: Sources::none(),
+        },
+    ];
+    let names =
+        ["igmp.type", "igmp.maddr", "igmp.record_type", "igmp.saddr", "igmp.num_src", "igmp.checksum.status"];
+    assert_tshark_finds(
+        &names,
+        &[
+            (control(HOST, Message::FirstReport { group: GROUP }), &["0x12", "232.1.2.3", "", "", "", "1"]),
+            (control(HOST, Message::Report { group: GROUP }), &["0x16", "232.1.2.3", "", "", "", "1"]),
+            (control(HOST, Message::Leave { group: GROUP }), &["0x17", "232.1.2.3", "", "", "", "1"]),
+            (
+                control(HOST, query(Some(GROUP), &sources)),
+                &["0x11", "232.1.2.3", "", "10.0.0.5,10.0.0.7", "2", "1"],
+            ),
+            (
+                control(HOST, Message::SourceReport((&records).into())),
+                &["0x22", "232.1.2.3,239.9.9.9", "5,4", "10.0.0.5,10.0.0.7", "2,0", "1"],
+            ),
+        ],
+    );
+}
+
+/// tshark 4.0 shows the types of router discovery, but decodes it by the numbers of an older draft only.
+#[test]
+fn about_the_types_of_router_discovery() {
+    if !has_tshark() {
+        return;
+    }
+    let advertisement = RouterDiscovery::Advertisement {
+        interval: Duration::from_secs(20),
+        query_interval: Duration::from_secs(125),
+        robustness: 2,
+    };
+    let message = |discovery| control(HOST, Message::RouterDiscovery(discovery));
+    assert_tshark_finds(
+        &["ip.dst", "ip.ttl", "igmp.type"],
+        &[
+            (message(advertisement), &["224.0.0.106", "1", "0x30"]),
+            (message(RouterDiscovery::Solicitation), &["224.0.0.2", "1", "0x31"]),
+            (message(RouterDiscovery::Termination), &["224.0.0.106", "1", "0x32"]),
+        ],
+    );
+}
+
+#[test]
+fn about_mld() {
+    if !has_tshark() {
+        return;
+    }
+    let sources = [HOST_6];
+    let records = [Record { kind: RecordKind::BlockOldSources, group: GROUP_6, sources: (&sources).into() }];
+    let names = [
+        "icmpv6.type",
+        "icmpv6.mld.multicast_address",
+        "icmpv6.mldr.mar.record_type",
+        "icmpv6.mldr.mar.multicast_address",
+        "icmpv6.mldr.mar.source_address",
+        "icmpv6.mld.source_address",
+        "icmpv6.checksum.status",
+    ];
+    let group = GROUP_6.to_string();
+    let termination = Message::RouterDiscovery(RouterDiscovery::Termination);
+    assert_tshark_finds(
+        &names,
+        &[
+            (control(HOST_6, Message::Report { group: GROUP_6 }), &["131", &group, "", "", "", "", "1"]),
+            (control(HOST_6, Message::Leave { group: GROUP_6 }), &["132", &group, "", "", "", "", "1"]),
+            (control(HOST_6, query(Some(GROUP_6), &sources)), &["130", &group, "", "", "", "fe80::5", "1"]),
+            (control(HOST_6, query(None, &[])), &["130", "::", "", "", "", "", "1"]),
+            (
+                control(HOST_6, Message::SourceReport((&records).into())),
+                &["143", "", "6", &group, "fe80::5", "", "1"],
+            ),
+            (control(HOST_6, termination), &["153", "", "", "", "", "", "1"]),
+        ],
+    );
+}
+
+fn router(message: pim::Message<'_>, source: IpAddr) -> Vec<u8> {
+    let mut buffer = vec![0; 2000];
+    let length = PimFrame::to_neighbors(MAC, source, message).emit(&mut buffer).unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+#[test]
+fn about_pim() {
+    if !has_tshark() {
+        return;
+    }
+    let options = [
+        HelloOption::HoldTime(105),
+        HelloOption::LanPruneDelay { tracking: true, propagation_delay: 500, override_interval: 2500 },
+        HelloOption::DrPriority(7),
+        HelloOption::GenerationId(0x1234),
+        HelloOption::BidirectionalCapable,
+    ];
+    let hello = pim::Message::Hello((&options).into());
+    let (joined, pruned) = ([EncodedSource::of_source(SOURCE)], [EncodedSource::any_through(ROUTER)]);
+    let group = EncodedGroup::single(GROUP.into());
+    let groups = [GroupSet { group, joined: (&joined).into(), pruned: (&pruned).into() }];
+    let join = JoinPrune { upstream_neighbor: ROUTER, hold_time: 210, groups: (&groups).into() };
+    let points = [RendezvousPoint { address: SOURCE, hold_time: 150, priority: 192 }];
+    let mappings = [GroupMapping { groups: group, total: 1, rendezvous_points: (&points).into() }];
+    let bootstrap = Bootstrap {
+        fragment_tag: 7,
+        hash_mask_length: 30,
+        priority: 64,
+        router: ROUTER,
+        mappings: (&mappings).into(),
+    };
+    let metric = Metric { preference: 110, metric: 20 };
+    let assert = Assert { group, source: SOURCE, rendezvous_tree: false, metric };
+    let packet = &datagram(b"inside")[14..];
+    let register = Register { border: false, null: false, packet };
+    let candidate = pim::CandidateRp {
+        priority: 192,
+        hold_time: 150,
+        address: SOURCE,
+        groups: std::slice::from_ref(&group).into(),
+    };
+    let election = pim::DfElection { rendezvous_point: SOURCE, metric, step: pim::DfStep::Offer };
+    let (group_text, source_text) = (GROUP.to_string(), SOURCE.to_string());
+    let names = [
+        "pim.type",
+        "pim.cksum.status",
+        "pim.holdtime",
+        "pim.dr_priority",
+        "pim.generation_id",
+        "pim.group",
+        "pim.numjoins",
+        "pim.numprunes",
+        "pim.upstream_neighbor",
+        "pim.metric",
+        "pim.bsr",
+        "pim.rp",
+    ];
+    let router_6: IpAddr = HOST_6.into();
+    assert_tshark_finds(
+        &names,
+        &[
+            (router(hello, ROUTER), &["0", "1", "105", "7", "4660", "", "", "", "", "", "", ""]),
+            (router(hello, router_6), &["0", "1", "105", "7", "4660", "", "", "", "", "", "", ""]),
+            (
+                router(pim::Message::Register(register), ROUTER),
+                &["1", "1", "", "", "", "", "", "", "", "", "", ""],
+            ),
+            (
+                router(pim::Message::Register(register), router_6),
+                &["1", "1", "", "", "", "", "", "", "", "", "", ""],
+            ),
+            (
+                router(pim::Message::RegisterStop { group, source: SOURCE }, ROUTER),
+                &["2", "1", "", "", "", &group_text, "", "", "", "", "", ""],
+            ),
+            (
+                router(pim::Message::JoinPrune(join), ROUTER),
+                &["3", "1", "210", "", "", &group_text, "1", "1", "10.0.0.1", "", "", ""],
+            ),
+            (
+                router(pim::Message::Bootstrap(bootstrap), ROUTER),
+                &["4", "1", "150", "", "", &group_text, "", "", "", "", "10.0.0.1", &source_text],
+            ),
+            (
+                router(pim::Message::Assert(assert), ROUTER),
+                &["5", "1", "", "", "", &group_text, "", "", "", "20", "", ""],
+            ),
+            (
+                router(pim::Message::CandidateRp(candidate), ROUTER),
+                &["8", "1", "150", "", "", &group_text, "", "", "", "", "", &source_text],
+            ),
+            (
+                router(pim::Message::DfElection(election), ROUTER),
+                &["10", "1", "", "", "", "", "", "", "", "20", "", &source_text],
+            ),
+        ],
+    );
+}
+
+fn payload(emit: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
+    let mut buffer = vec![0; 1400];
+    let length = emit(&mut buffer);
+    buffer.truncate(length);
+    buffer
+}
+
+#[test]
+fn about_payloads() {
+    if !has_tshark() {
+        return;
+    }
+    let cells: Vec<u8> = [(256, 3), (257, 4)]
+        .into_iter()
+        .flat_map(|(pid, continuity)| {
+            payload(|buffer| Cell::new(pid, continuity, &[0; 184]).emit(buffer).unwrap())
+        })
+        .collect();
+    let rtp = Rtp {
+        marker: true,
+        payload_type: 96,
+        sequence: 4711,
+        timestamp: 90_000,
+        ssrc: 0xfeed,
+        contributors: 0,
+        extension: None,
+        payload: b"sound",
+    };
+    let ptp = Ptp {
+        kind: PtpKind::Announce,
+        minor_version: 0,
+        length: 64,
+        domain: 24,
+        flags: 0,
+        correction: 0,
+        clock: 0x11,
+        clock_port: 1,
+        sequence: 4712,
+        log_interval: 1,
+    };
+    let question = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x04_ipp\x04_tcp\x05local\0\0\x0c\x80\x01";
+    let search = b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nST: ssdp:all\r\n\r\n";
+    let rtp_bytes = payload(|buffer| rtp.emit(buffer).unwrap());
+    let mold = payload(|buffer| MoldUdp64::emit(*b"000007841A", 99, &[b"a", b"bc"], buffer).unwrap());
+    let ptp_bytes = payload(|buffer| ptp.emit(buffer).unwrap());
+    let group = [239, 1, 2, 3];
+    let names = [
+        "rtp.seq",
+        "rtp.p_type",
+        "rtp.ssrc",
+        "mp2t.pid",
+        "mp2t.cc",
+        "moldudp64.session",
+        "moldudp64.sequence",
+        "moldudp64.count",
+        "ptp.v2.sequenceid",
+        "ptp.v2.domainnumber",
+        "dns.qry.name",
+        "http.request.method",
+    ];
+    assert_tshark_finds(
+        &names,
+        &[
+            (
+                datagram_to(group, 5004, &rtp_bytes),
+                &["4711", "96", "0x0000feed", "", "", "", "", "", "", "", "", ""],
+            ),
+            (
+                datagram_to(group, 1234, &cells),
+                &["", "", "", "0x00000100,0x00000101", "3,4", "", "", "", "", "", "", ""],
+            ),
+            (
+                datagram_to(group, 26477, &mold),
+                &["", "", "", "", "", "000007841A", "99", "2", "", "", "", ""],
+            ),
+            (
+                datagram_to([224, 0, 1, 129], 320, &ptp_bytes),
+                &["", "", "", "", "", "", "", "", "4712", "24", "", ""],
+            ),
+            (
+                datagram_to([224, 0, 0, 251], 5353, question),
+                &["", "", "", "", "", "", "", "", "", "", "_ipp._tcp.local", ""],
+            ),
+            (
+                datagram_to([239, 255, 255, 250], 1900, search),
+                &["", "", "", "", "", "", "", "", "", "", "", "M-SEARCH"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn about_cooked_headers() {
+    if !has_tshark() {
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("cooked.pcapng");
+    let frames: Vec<_> = [None, Some(7)]
+        .into_iter()
+        .map(|interface| {
+            let cooked = Cooked::new(CookedKind::Multicast, MAC, ether_type::IPV4, interface);
+            let mut bytes = payload(|buffer| cooked.emit(buffer).unwrap());
+            bytes.extend_from_slice(&datagram(b"x")[14..]);
+            Owned { link_type: cooked.link_type(), ..Owned::new(bytes, 0) }
+        })
+        .collect();
+    write(&path, WriteFormat::PcapNg, &frames);
+    let found = fields(&path, &["sll.pkttype", "sll.src.eth", "sll.ifindex", "ip.dst", "udp.dstport"]);
+    assert_eq!(
+        found,
+        ["2\t02:00:00:00:00:01\t\t239.1.2.3\t5000", "2\t02:00:00:00:00:01\t7\t239.1.2.3\t5000"]
+    );
+}
