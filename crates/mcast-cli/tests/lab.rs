@@ -180,6 +180,37 @@ fn what_is_wrong_in_a_file_is_told_with_its_line() {
 }
 
 #[test]
+fn a_name_that_cannot_be_is_a_usage_error() {
+    let file = File::new("[switches.lan]\n[hosts.\"a b\"]\ninterfaces.eth0 = { switch = \"lan\" }\n");
+    let output = lab(&["run", file.path()]);
+    assert_status(&output, 2);
+    assert!(
+        text(&output.stderr).starts_with("error: cannot add 'a b' to the lab: "),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn a_file_that_never_ends_is_not_read_in() {
+    for path in ["/dev/zero", "/dev/urandom"] {
+        let output = lab(&["run", path]);
+        assert!(matches!(output.status.code(), Some(2 | 4)), "{output:?}");
+        assert!(text(&output.stderr).contains(&format!("\"{path}\"")), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_network_without_programs_says_so() {
+    let file = File::new("[hosts.a]\n");
+    let output = lab(&["run", file.path()]);
+    assert_status(&output, 0);
+    let told = text(&output.stderr);
+    assert!(told.contains("warning: there is nothing to do: no host has a command to run"), "{told}");
+    assert!(!told.lines().any(|line| line.ends_with(' ')), "{told}");
+}
+
+#[test]
 fn what_is_not_there_is_told_with_what_is() {
     let output = lab(&["run", "/nowhere/net.toml"]);
     assert_status(&output, 4);
@@ -369,6 +400,9 @@ fn from_a_shell_one_gets_to_the_other_hosts() {
     let output = lab(&["shell", "four-hosts", "eastny", "--", "mcast", "lab", "on", "harlem", "true"]);
     assert_status(&output, 2);
     assert!(text(&output.stderr).contains("eastny, midwood, flatbush, bushwick"), "{}", text(&output.stderr));
+    let bytes = "mcast lab on eastny printf \"$(printf '\\377')\"";
+    let output = lab(&["shell", "four-hosts", "eastny", "--", "sh", "-c", bytes]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &[0xff][..]), "{output:?}");
     let output = lab(&["on", "midwood", "true"]);
     assert_status(&output, 2);
     assert!(text(&output.stderr).contains("remedy: open a shell in a lab first"), "{}", text(&output.stderr));
@@ -417,5 +451,5 @@ fn where_namespaces_are_refused_it_says_why_and_what_helps() {
     let output = command.args(["--user", "--map-root-user", "sh", "-c", &script]).output().unwrap();
     assert_status(&output, 3);
     let told = text(&output.stderr);
-    assert!(told.contains("error: make a lab: ") && told.contains("remedy: "), "{told}");
+    assert!(told.contains("error: cannot make a lab: ") && told.contains("remedy: "), "{told}");
 }

@@ -5,6 +5,7 @@ mod elsewhere;
 #[cfg(target_os = "linux")]
 mod linux;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 #[cfg(not(target_os = "linux"))]
@@ -118,7 +119,7 @@ pub(crate) struct Shell {
 
     /// A command to run instead of a shell; its exit status is handed on
     #[arg(last = true)]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 const SHELL_EXAMPLES: &str = "\
@@ -140,7 +141,7 @@ pub(crate) struct On {
 
     /// The command with its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 const ON_EXAMPLES: &str = "\

@@ -98,7 +98,12 @@ impl<'a> Printer<'a> {
     /// Says what is run.
     pub(super) fn begin(&mut self, name: &str) -> io::Result<()> {
         let heading = self.console.palette_for_notes().heading;
-        self.console.note(format_args!("{heading}{name}{heading:#}  {}", self.description));
+        let separator = if self.description.is_empty() { "" } else { "  " };
+        self.console.note(format_args!("{heading}{name}{heading:#}{separator}{}", self.description));
+        if self.programs.is_empty() {
+            self.console.warn("there is nothing to do: no host has a command to run");
+            self.console.advise(format_args!("add a line such as `run = [\"mcast interfaces\"]` to a host, or look around: `mcast lab shell {name} HOST`"));
+        }
         Ok(())
     }
 

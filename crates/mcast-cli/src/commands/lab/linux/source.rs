@@ -1,7 +1,7 @@
 //! Where a topology comes from: a file, or what comes with mcast.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 
 use mcast_lab::topology::SHIPPED;
 use mcast_lab::{LabError, LabErrorKind, Topology};
@@ -29,16 +29,27 @@ pub(super) fn names() -> String {
     names.join(", ")
 }
 
+/// No topology is longer. What is, such as a device that never ends, is not read in.
+const LONGEST: u64 = 1 << 20;
+
 fn read(path: &str) -> anyhow::Result<String> {
-    fs::read_to_string(path).map_err(|error| {
-        let failure = Failure::environment(format!("cannot read {path}: {error}"));
+    let read = || {
+        let mut text = String::new();
+        File::open(path)?.take(LONGEST + 1).read_to_string(&mut text).map(|_| text)
+    };
+    let text = read().map_err(|error| {
+        let failure = Failure::environment(format!("cannot read \"{path}\": {error}"));
         match error.kind() {
             ErrorKind::NotFound => {
-                failure.remedy(format!("name a topology file, or one of the networks {}", names())).into()
+                failure.remedy(format!("name a topology file, or one of the networks {}", names()))
             }
-            _ => failure.into(),
+            _ => failure,
         }
-    })
+    })?;
+    if text.len() as u64 > LONGEST {
+        return Err(Failure::usage(format!("\"{path}\" is longer than a topology may be, 1 MiB")).into());
+    }
+    Ok(text)
 }
 
 /// What is wrong in a file, with the line, as compilers tell it.
