@@ -36,6 +36,8 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "pick" -d 'Choose a good
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "send" -d 'Send datagrams to groups'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "recv" -d 'Receive the datagrams of groups'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ask" -d 'Send one datagram and collect the answers'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "ping" -d 'Ping a group: who answers, how far, how fast, by multicast and by unicast'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "perf" -d 'Measure rates, loss, reordering, jitter and delays'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "lab" -d 'Run networks of virtual hosts, to try anything on real kernels'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l json -d 'Print JSON: one object a fact'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l plain -d 'Print neither colours nor drawn lines, only ASCII'
@@ -126,6 +128,69 @@ complete -c mcast -n "__fish_mcast_using_subcommand ask" -l json -d 'Print one J
 complete -c mcast -n "__fish_mcast_using_subcommand ask" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand ask" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand ask" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s i -l interface -d 'By this interface: a name, index or address, or `all`; repeatable [default: the route to the group; with --reply all]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l dscp -d 'Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable; with --reply' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l size -d 'Bytes of payload a probe, from 56; answers are as long' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s c -l count -d 'End after so many probes [default: until Ctrl-C]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l every -d 'A probe each so often, from 10ms' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s W -l timeout -d 'End after so long in all' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l wait -d 'Wait for an answer for so long' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l expect -d 'Status 1 if fewer answer [default: 1]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l max-loss -d 'Status 1 if by multicast a larger share is lost to one of them' -r
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l reply -d 'Answer the pings of others, until Ctrl-C'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -l json -d 'Print one JSON object a responder'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand ping" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and not __fish_seen_subcommand_from recv send" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and not __fish_seen_subcommand_from recv send" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and not __fish_seen_subcommand_from recv send" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and not __fish_seen_subcommand_from recv send" -f -a "recv" -d 'Count what `mcast perf send` sends, and report it'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and not __fish_seen_subcommand_from recv send" -f -a "send" -d 'Send numbered datagrams, and tell what receivers report'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s i -l interface -d 'Join on this interface: a name, index or address, `default` or `all`; repeatable [default: all that are up and can multicast, but not loopback]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l buffer -d 'Ask for this much receive buffer a socket [default: 4M]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s c -l count -d 'End after so many runs' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s W -l timeout -d 'End after so long in all; status 1 if no run has ended by then' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l idle -d 'A sender that is silent for so long has ended, its last message having been lost' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l expect -d 'Status 1 if fewer datagrams came' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l max-loss -d 'Status 1 if a larger share was lost, such as 0.1%' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l any-source -d 'Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l no-gro -d 'Take datagrams as they come, not merged by the system'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l reply -d 'Answer the pings of `mcast perf send --latency`'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l spin -d 'Wait for them awake: shorter delays, for a processor\'s time'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l json -d 'Print a JSON object a run, and nothing each second'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l keep -d 'Don\'t end: count run after run until Ctrl-C'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s i -l interface -d 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l dscp -d 'Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l size -d 'Bytes of payload a datagram, from 32 [default: 1400; with --latency 64]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l duration -d 'How long to send; with --sweep at each rate [default: 10s; with --sweep 1s]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s c -l count -d 'End after so many datagrams to each group, or so many pings' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l rate -d 'So many a second in all, evenly: 200kpps, or 10Mbit of payload; with --sweep where to begin [default: as fast as it goes; with --sweep 1000pps]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l streams -d 'So many streams to each group, a socket and a thread each' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l expect -d 'Status 1 if fewer receivers report' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l max-loss -d 'Status 1 if a receiver, or a ping-pong, lost a larger share; with --sweep what may be lost' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l no-loopback -d 'Keep it from receivers on this host'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l no-gso -d 'Hand datagrams to the system one by one, not in trains (UDP GSO)'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l json -d 'Print JSON objects, and nothing each second'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l sweep -d 'Raise the rate until loss starts; say where that is, and which counter shows it'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l latency -d 'Play ping-pong with one `mcast perf recv --reply`: how long does a datagram take?'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l spin -d 'Wait for each pong awake: shorter delays, for a processor\'s time'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s h -l help -d 'Print help (see more with \'--help\')'
