@@ -71,3 +71,8 @@ pub use receiver::{
 };
 pub use sender::{Allowance, Answer, Pacer, Rate, SendStatistics, Sender, SenderBuilder};
 pub use timing::{LaunchClock, pin_to_processor};
+
+/// The README's example, compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -97,7 +97,7 @@ impl Tally {
 
     /// What was lost, refused and cut off.
     fn losses(&self, statistics: &Statistics) -> String {
-        let mut text = format!("dropped by this machine: {}", statistics.dropped);
+        let mut text = format!("dropped by this machine: {}", told(statistics.dropped));
         if statistics.refused > 0 {
             text += &format!("; others' and refused: {}", count(statistics.refused));
         }
@@ -170,6 +170,15 @@ impl Tally {
     }
 }
 
+/// What was dropped, as people read it.
+fn told(dropped: Drops) -> String {
+    match (dropped.count(), certainty(dropped)) {
+        (None, _) => "unknown".into(),
+        (Some(number), "exact") | (Some(number @ 0), _) => count(number),
+        (Some(number), certainty) => format!("{certainty} {}", count(number)),
+    }
+}
+
 /// How sure the number of what was dropped is.
 fn certainty(dropped: Drops) -> &'static str {
     match dropped {
@@ -224,6 +233,13 @@ mod tests {
         [1, 2, 2].into_iter().for_each(|source| tally.add(&arrival(source)));
         let volumes: Vec<_> = tally.sorted().iter().map(|(_, volume)| *volume).collect();
         assert_eq!(volumes, [Volume { datagrams: 2, bytes: 20 }, Volume { datagrams: 1, bytes: 10 }]);
+    }
+
+    #[test]
+    fn drops_are_told_with_their_certainty() {
+        let texts =
+            [Drops::Unknown, Drops::Exactly(44_448), Drops::AtLeast(0), Drops::AtLeast(1_200)].map(told);
+        assert_eq!(texts, ["unknown", "44,448", "0", "at least 1,200"]);
     }
 
     #[test]
