@@ -40,6 +40,11 @@ impl Claims {
         claims.values().cloned().reduce(|a, b| a.union(&b))
     }
 
+    /// The memberships that ask for this key.
+    pub(crate) fn memberships(&self, key: Key) -> impl Iterator<Item = MembershipId> + '_ {
+        self.by_key.get(&key).into_iter().flat_map(|claims| claims.keys().copied())
+    }
+
     /// All keys that somebody asks for.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         self.by_key.keys().copied()

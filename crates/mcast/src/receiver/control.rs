@@ -16,7 +16,9 @@ use crate::sys::watch::Watch;
 
 /// What a receiver has been asked to join, and what it made of it.
 pub(crate) struct Control {
-    entries: Vec<Entry>,
+    /// In the order in which they were joined.
+    entries: BTreeMap<MembershipId, MembershipStatus>,
+    by_address: BTreeMap<GroupAddr, Vec<MembershipId>>,
     next: u64,
     claims: Claims,
     /// Tells of changed interfaces, if they are to be followed.
@@ -24,18 +26,6 @@ pub(crate) struct Control {
     /// What the watch has told and could not be acted on yet.
     unheeded: Notice,
     any_source_allowed: bool,
-}
-
-/// One membership.
-struct Entry {
-    id: MembershipId,
-    status: MembershipStatus,
-}
-
-impl Entry {
-    fn keys(&self) -> Vec<Key> {
-        self.status.interfaces.iter().map(|each| (self.status.membership.address, each.index)).collect()
-    }
 }
 
 /// What became of each key: `None` where it is as it should be.
@@ -53,7 +43,8 @@ impl Control {
         let watch =
             follow.then(Watch::open).transpose().map_err(|error| Error::os(Operation::Interfaces, error))?;
         Ok(Self {
-            entries: Vec::new(),
+            entries: BTreeMap::new(),
+            by_address: BTreeMap::new(),
             next: 0,
             claims: Claims::default(),
             watch,
@@ -69,7 +60,7 @@ impl Control {
 
     /// What became of each membership.
     pub(crate) fn statuses(&self) -> Vec<MembershipStatus> {
-        self.entries.iter().map(|entry| entry.status.clone()).collect()
+        self.entries.values().cloned().collect()
     }
 
     /// Joins these, or none of them.
@@ -78,7 +69,7 @@ impl Control {
     pub(crate) fn join(&mut self, plant: &mut Plant<'_>, memberships: Vec<Membership>) -> Result<()> {
         memberships.iter().try_for_each(|membership| self.check(membership))?;
         let interfaces = self.interfaces()?;
-        let first = self.entries.len();
+        let first = MembershipId(self.next);
         let added: Result<Vec<Key>> = memberships
             .into_iter()
             .map(|membership| self.add(membership, &interfaces))
@@ -88,7 +79,7 @@ impl Control {
             });
         let result = added.and_then(|keys| {
             let outcome = self.settle(plant, keys);
-            self.note(&outcome, first);
+            self.note(&outcome);
             self.first_failure(first)
         });
         if result.is_err() {
@@ -99,12 +90,7 @@ impl Control {
 
     /// Leaves a membership, which must be one that was joined as it is given.
     pub(crate) fn leave(&mut self, plant: &mut Plant<'_>, membership: &Membership) -> Result<()> {
-        let position = self.position(membership)?;
-        let entry = self.entries.remove(position);
-        let keys = entry.keys();
-        for key in &keys {
-            self.claims.remove(*key, entry.id);
-        }
+        let keys = self.remove(self.find(membership)?);
         match self.settle(plant, keys).into_values().flatten().next() {
             Some(error) => Err(owned(error)),
             None => Ok(()),
@@ -120,15 +106,16 @@ impl Control {
     ) -> Result<()> {
         let changed = membership.clone().from_sources(sources);
         self.check(&changed)?;
-        let position = self.position(membership)?;
-        self.entries[position].status.membership = changed.clone();
-        let id = self.entries[position].id;
-        let keys = self.entries[position].keys();
+        let id = self.find(membership)?;
+        let keys = self.entries.get_mut(&id).map_or_else(Vec::new, |status| {
+            status.membership = changed.clone();
+            keys_of(status)
+        });
         for key in &keys {
             self.claims.insert(*key, id, changed.sources.clone());
         }
         let outcome = self.settle(plant, keys);
-        self.note(&outcome, 0);
+        self.note(&outcome);
         match outcome.into_values().flatten().next() {
             Some(error) => Err(owned(error)),
             None => Ok(()),
@@ -146,11 +133,12 @@ impl Control {
         let interfaces = watch.list().map_err(failed)?;
         let notice = std::mem::take(&mut self.unheeded);
         let mut keys = self.forget_vanished(plant, &interfaces, &notice);
-        for position in 0..self.entries.len() {
-            keys.extend(self.look_up(position, &interfaces));
+        let ids: Vec<MembershipId> = self.entries.keys().copied().collect();
+        for id in ids {
+            keys.extend(self.look_up(id, &interfaces));
         }
         let outcome = self.settle(plant, keys);
-        self.note(&outcome, 0);
+        self.note(&outcome);
         Ok(())
     }
 
@@ -187,25 +175,39 @@ impl Control {
     fn add(&mut self, membership: Membership, interfaces: &[Interface]) -> Result<Vec<Key>> {
         let id = MembershipId(self.next);
         self.next += 1;
+        self.by_address.entry(membership.address).or_default().push(id);
         let status = MembershipStatus { membership, interfaces: Vec::new(), waiting: None };
-        self.entries.push(Entry { id, status });
-        let position = self.entries.len() - 1;
-        let keys = self.look_up(position, interfaces);
-        match self.entries[position].status.waiting.take() {
+        self.entries.insert(id, status);
+        let keys = self.look_up(id, interfaces);
+        match self.entries.get(&id).and_then(|status| status.waiting.as_ref()) {
             // Whoever follows interfaces waits for this one; others must be told now.
-            Some(why) if self.watch.is_none() => Err(owned(why)),
-            waiting => {
-                self.entries[position].status.waiting = waiting;
-                Ok(keys)
+            Some(why) if self.watch.is_none() => Err(why.again()),
+            _ => Ok(keys),
+        }
+    }
+
+    /// Takes a membership out; says at which keys something may have changed.
+    fn remove(&mut self, id: MembershipId) -> Vec<Key> {
+        let Some(status) = self.entries.remove(&id) else { return Vec::new() };
+        let address = status.membership.address;
+        if let Some(ids) = self.by_address.get_mut(&address) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_address.remove(&address);
             }
         }
+        let keys = keys_of(&status);
+        for key in &keys {
+            self.claims.remove(*key, id);
+        }
+        keys
     }
 
     /// Finds the interfaces that a membership means now, and says at which keys something may
     /// have changed.
-    fn look_up(&mut self, position: usize, interfaces: &[Interface]) -> Vec<Key> {
+    fn look_up(&mut self, id: MembershipId, interfaces: &[Interface]) -> Vec<Key> {
         let watch = self.watch.as_ref();
-        let Entry { id, status } = &mut self.entries[position];
+        let Some(status) = self.entries.get_mut(&id) else { return Vec::new() };
         let membership = &status.membership;
         let selector = membership.interface.as_ref().unwrap_or(&InterfaceSelector::All);
         let route = |group: Group| {
@@ -229,10 +231,10 @@ impl Control {
             .map(|interface| ((membership.address, interface.index_for(family)), interface.name.clone()))
             .collect();
         for key in before.iter().filter(|key| !meant.contains_key(key)) {
-            self.claims.remove(*key, *id);
+            self.claims.remove(*key, id);
         }
         for key in meant.keys() {
-            self.claims.insert(*key, *id, membership.sources.clone());
+            self.claims.insert(*key, id, membership.sources.clone());
         }
         let failures: BTreeMap<InterfaceIndex, Arc<Error>> =
             status.interfaces.drain(..).filter_map(|each| Some((each.index, each.failure?))).collect();
@@ -269,17 +271,14 @@ impl Control {
         keys.into_iter().map(&mut settle).collect()
     }
 
-    /// Notes what became of these keys in the memberships from `first` on.
-    fn note(&mut self, outcome: &Outcome, first: usize) {
-        let addresses: BTreeSet<GroupAddr> = outcome.keys().map(|(address, _)| *address).collect();
-        for entry in &mut self.entries[first..] {
-            let address = entry.status.membership.address;
-            if !addresses.contains(&address) {
-                continue;
-            }
-            for interface in &mut entry.status.interfaces {
-                if let Some(failure) = outcome.get(&(address, interface.index)) {
-                    interface.failure.clone_from(failure);
+    /// Notes what became of these keys in all memberships that ask for them.
+    fn note(&mut self, outcome: &Outcome) {
+        for (key, failure) in outcome {
+            for id in self.claims.memberships(*key) {
+                let interfaces = self.entries.get_mut(&id).map(|status| &mut status.interfaces);
+                let there = interfaces.into_iter().flatten().find(|each| each.index == key.1);
+                if let Some(there) = there {
+                    there.failure.clone_from(failure);
                 }
             }
         }
@@ -287,8 +286,8 @@ impl Control {
 
     /// The failure of a membership from `first` on that must not fail: one on a named interface,
     /// or one that was joined nowhere.
-    fn first_failure(&mut self, first: usize) -> Result<()> {
-        for Entry { status, .. } in &mut self.entries[first..] {
+    fn first_failure(&mut self, first: MembershipId) -> Result<()> {
+        for (_, status) in self.entries.range_mut(first..) {
             let everywhere = matches!(status.membership.interface, None | Some(InterfaceSelector::All));
             if everywhere && status.is_joined() {
                 continue;
@@ -302,18 +301,13 @@ impl Control {
         Ok(())
     }
 
-    /// Takes back the memberships from this position on.
-    fn drop_from(&mut self, plant: &mut Plant<'_>, first: usize) {
-        let mut keys = Vec::new();
-        for entry in self.entries.drain(first..) {
-            let claimed = entry.keys();
-            for key in &claimed {
-                self.claims.remove(*key, entry.id);
-            }
-            keys.extend(claimed);
-        }
-        // The failure that led here is what the caller is told.
-        let _ = self.settle(plant, keys);
+    /// Takes back the memberships from this one on.
+    fn drop_from(&mut self, plant: &mut Plant<'_>, first: MembershipId) {
+        let ids: Vec<MembershipId> = self.entries.range(first..).map(|(id, _)| *id).collect();
+        let keys = ids.into_iter().flat_map(|id| self.remove(id)).collect();
+        // The failure that led here is what the caller is told; this is about earlier memberships.
+        let outcome = self.settle(plant, keys);
+        self.note(&outcome);
     }
 
     /// Forgets what was joined on interfaces that are gone, even if one with the same index is
@@ -339,10 +333,18 @@ impl Control {
         keys
     }
 
-    fn position(&self, membership: &Membership) -> Result<usize> {
-        let found = self.entries.iter().position(|entry| entry.status.membership == *membership);
-        found.ok_or_else(|| Error::new(Operation::Leave, ErrorKind::NotJoined).on_group(membership.address))
+    /// The first membership that is exactly this one.
+    fn find(&self, membership: &Membership) -> Result<MembershipId> {
+        let ids = self.by_address.get(&membership.address).map_or(&[][..], Vec::as_slice);
+        let is_this =
+            |id: &&MembershipId| self.entries.get(id).is_some_and(|status| status.membership == *membership);
+        let not_joined = || Error::new(Operation::Leave, ErrorKind::NotJoined).on_group(membership.address);
+        ids.iter().find(is_this).copied().ok_or_else(not_joined)
     }
+}
+
+fn keys_of(status: &MembershipStatus) -> Vec<Key> {
+    status.interfaces.iter().map(|each| (status.membership.address, each.index)).collect()
 }
 
 impl std::fmt::Debug for Control {

@@ -13,7 +13,8 @@ use crate::sys::socket::Socket;
 /// Sockets that receive nothing and keep groups joined.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
-    sockets: Vec<Holder>,
+    /// `None` where one was closed, since it kept nothing any more.
+    sockets: Vec<Option<Holder>>,
     /// Which holders keep which group: more than one where the sources exceed one's limit.
     held: BTreeMap<(Group, InterfaceIndex), Vec<usize>>,
 }
@@ -62,7 +63,7 @@ impl Holders {
 
     /// How many sockets there are.
     pub(crate) fn len(&self) -> usize {
-        self.sockets.len()
+        self.sockets.iter().flatten().count()
     }
 
     fn join(
@@ -128,35 +129,46 @@ impl Holders {
         holders: &mut Vec<usize>,
     ) -> io::Result<()> {
         let family = group.family();
-        let candidate =
-            self.sockets.iter().enumerate().rposition(|(index, holder)| {
-                holder.family == family && !holder.full && !avoid.contains(&index)
-            });
-        if let Some(index) = candidate {
-            match self.sockets[index].socket.join(group, interface, filter) {
+        let has_room = |holder: &Holder| holder.family == family && !holder.full;
+        let candidate = self.sockets.iter_mut().enumerate().rev().find_map(|(index, holder)| {
+            let holder = holder.as_mut().filter(|holder| has_room(holder) && !avoid.contains(&index))?;
+            Some((index, holder))
+        });
+        if let Some((index, holder)) = candidate {
+            match holder.socket.join(group, interface, filter) {
                 Ok(()) => {
-                    self.sockets[index].count += 1;
+                    holder.count += 1;
                     holders.push(index);
                     return Ok(());
                 }
-                Err(error) if is_limit(&error) => self.sockets[index].full = self.sockets[index].count > 0,
+                // With several sources it may be the limit of these that was met.
+                Err(error) if is_limit(&error) => holder.full = filter.sources().nth(1).is_none(),
                 Err(error) => return Err(error),
             }
         }
         let socket = open(family)?;
         socket.join(group, interface, filter)?;
-        self.sockets.push(Holder { socket, family, count: 1, full: false });
-        holders.push(self.sockets.len() - 1);
+        let holder = Some(Holder { socket, family, count: 1, full: false });
+        let vacant = self.sockets.iter().position(Option::is_none).unwrap_or(self.sockets.len());
+        if vacant == self.sockets.len() {
+            self.sockets.push(holder);
+        } else {
+            self.sockets[vacant] = holder;
+        }
+        holders.push(vacant);
         Ok(())
     }
 
     fn give_up(&mut self, group: Group, interface: InterfaceIndex, holders: &[usize]) {
         for index in holders {
-            let holder = &mut self.sockets[*index];
+            let Some(holder) = self.sockets[*index].as_mut() else { continue };
             // An interface that vanished took the membership along: then there is nothing to leave.
             let _ = holder.socket.leave(group, interface);
             holder.count = holder.count.saturating_sub(1);
             holder.full = false;
+            if holder.count == 0 {
+                self.sockets[*index] = None;
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ both_families!(
     seventy_excluded_sources,
     twenty_five_interfaces,
     groups_come_and_go_beyond_the_limit,
+    what_is_left_takes_no_descriptors,
 );
 
 fn twenty_one_groups(net: &Net) {
@@ -126,4 +127,19 @@ fn groups_come_and_go_beyond_the_limit(net: &Net) {
     let joined = net.receiver.read_proc_net(table).unwrap();
     let ours = if net.family == mcast::Family::V4 { "01EF" } else { "ff150000000000000000000000" };
     assert!(!joined.contains(ours), "{joined}");
+}
+
+fn what_is_left_takes_no_descriptors(net: &Net) {
+    let memberships: Vec<_> = (0..100).map(|number| net.on("eth0", net.group(number))).collect();
+    let receiver = net.joined(&memberships);
+    let most = receiver.socket_count();
+    for membership in &memberships[1..] {
+        net.receiver.run(|| receiver.leave(membership)).unwrap().unwrap();
+    }
+    let last = receiver.socket_count();
+    assert!(last <= 2 && last < most, "{last} sockets for one group, {most} for a hundred");
+    net.send("eth0", net.group(0), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+    net.receiver.run(|| receiver.leave(&memberships[0])).unwrap().unwrap();
+    assert_eq!(receiver.socket_count(), 0);
 }
