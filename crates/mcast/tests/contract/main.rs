@@ -15,6 +15,7 @@ mod fast;
 mod honest;
 mod interleaved;
 mod many;
+mod model;
 mod polite;
 mod reply;
 mod takes_nothing;
