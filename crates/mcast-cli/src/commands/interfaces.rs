@@ -42,7 +42,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let defaults = Defaults::now(console)?;
         interfaces.iter().try_for_each(|each| write_json(&mut out, &Described::new(each, defaults)))?;
     } else {
-        table(&interfaces, Defaults::now(console)?, console.palette()).write(&mut out)?;
+        let defaults = Defaults::now(console)?;
+        table(&interfaces, defaults, console.palette()).write(&mut out)?;
+        out.flush()?;
+        defaults.missing(&interfaces).iter().for_each(|missing| console.note(missing));
     }
     out.flush()?;
     Ok(Outcome::Yes)
@@ -180,6 +183,20 @@ impl Defaults {
             Err(error) => Err(error),
         };
         Ok(Self { v4: of(Family::V4)?, v6: of(Family::V6)? })
+    }
+
+    /// What to know where multicast could be sent, but no interface is the default.
+    fn missing(self, interfaces: &[Interface]) -> Vec<String> {
+        let sends = |family| {
+            let has_address = |each: &Interface| each.addresses_of(family).next().is_some();
+            interfaces.iter().any(|each| each.is_joined_by_default() && has_address(each))
+        };
+        let families = [(self.v4, Family::V4), (self.v6, Family::V6)];
+        let without =
+            families.into_iter().filter(|(default, family)| *default == Some(None) && sends(*family));
+        without
+            .map(|(_, family)| format!("{family}: there is no route to groups, so whoever sends must name an interface (`mcast send -i`)"))
+            .collect()
     }
 
     fn families(self, interface: &Interface) -> String {

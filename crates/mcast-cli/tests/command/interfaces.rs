@@ -26,6 +26,20 @@ eth1      3  down   yes                    1500  02:6d:00:02:00:02              
 }
 
 #[test]
+fn where_no_interface_is_the_default_senders_are_told_to_name_one() {
+    let lan = Lan::new();
+    assert_eq!(mcast(&lan.a, &["interfaces"]).succeeded().stderr, "");
+    lan.a.remove_route("224.0.0.0/4", "eth0").unwrap();
+    assert_data_eq!(
+        mcast(&lan.a, &["interfaces"]).succeeded().stderr,
+        str![[r#"
+IPv4: there is no route to groups, so whoever sends must name an interface (`mcast send -i`)
+
+"#]]
+    );
+}
+
+#[test]
 fn json_says_the_same() {
     let lan = Lan::new();
     let all = mcast(&lan.b, &["interfaces", "--json"]).succeeded().json();
