@@ -9,13 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use mcast_packet::{Checksums, LinkType, Packet, Segments, hexdump};
 
 fuzz_target!(|bytes: &[u8]| {
-    let link_types = [
-        LinkType::Ethernet,
-        LinkType::Ip,
-        LinkType::LinuxCooked,
-        LinkType::LinuxCooked2,
-        LinkType::Loopback,
-    ];
+    let link_types =
+        [LinkType::Ethernet, LinkType::Ip, LinkType::LinuxCooked, LinkType::LinuxCooked2, LinkType::Loopback];
     for link_type in link_types {
         let packet = Packet::decode(bytes, link_type, Checksums::Computed);
         let mut text = String::new();
