@@ -228,3 +228,11 @@ fn messages_are_sent_as_they_were_typed_also_where_they_are_no_text() {
     program(&lan.a, "sh", &["-c", &script], false).end().succeeded();
     assert_eq!(hears.end().succeeded().stdout, [0xff, 0xfe]);
 }
+
+#[test]
+fn what_is_named_twice_is_sent_once() {
+    let lan = Lan::new();
+    let ended =
+        mcast(&lan.a, &["send", GROUP, GROUP, "-i", "eth0", "-i", "10.0.0.1", "-i", "all", "x", "--json"]);
+    assert_eq!(ended.succeeded().json()[0]["sent"], 1);
+}

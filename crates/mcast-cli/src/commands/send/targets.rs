@@ -1,5 +1,7 @@
 //! To which group and by which interface each datagram goes.
 
+use std::collections::HashSet;
+
 use anyhow::Context;
 use mcast::{
     Destination, Family, GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Outgoing, default_interface,
@@ -35,7 +37,7 @@ impl Target {
     }
 }
 
-/// A target for each destination and each of its interfaces.
+/// A target for each destination and each of its interfaces, once however often it was named.
 pub(in crate::commands) fn resolve(
     destinations: &[Destination],
     interfaces: &[InterfaceSelector],
@@ -52,6 +54,8 @@ pub(in crate::commands) fn resolve(
             targets.extend(targets_by(address, selector)?);
         }
     }
+    let mut seen = HashSet::new();
+    targets.retain(|target| seen.insert((target.address, target.by.as_ref().map(|(index, _)| *index))));
     Ok(targets)
 }
 
