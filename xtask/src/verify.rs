@@ -3,6 +3,7 @@
 mod dependencies;
 mod environment;
 mod ordinary_user;
+mod python;
 mod sources;
 mod targets;
 pub(crate) mod tests;
@@ -56,6 +57,7 @@ fn steps() -> Vec<Step> {
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
     steps.extend(ordinary_user::steps());
+    steps.extend(python::steps());
     steps.push(docs::step());
     steps.extend(targets::steps());
     steps.push(wine::step());

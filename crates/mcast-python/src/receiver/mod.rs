@@ -6,7 +6,6 @@ mod status;
 mod wait;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use mcast::SourceFilter;
 use pyo3::exceptions::PyTypeError;
@@ -22,6 +21,7 @@ use crate::sys;
 use open::Open;
 use settings::Settings;
 pub(crate) use status::{MembershipStatus, Statistics};
+pub(crate) use wait::Timeout;
 
 /// Receives the datagrams of the groups that it joined: exactly those, each once, each with the
 /// group, interface and source it came by.
@@ -116,7 +116,7 @@ impl Receiver {
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Datagram> {
         let open = self.opened(py)?;
-        wait::until(py, &open, deadline(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timed_out)
+        wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timed_out)
     }
 
     /// A datagram if one is there, else None.
@@ -130,9 +130,9 @@ impl Receiver {
     #[pyo3(signature = (buffer, timeout=None))]
     fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<usize> {
         let open = self.opened(py)?;
-        let deadline = deadline(timeout)?;
+        let timeout = Timeout::new(timeout)?;
         let received = match buffer.cast::<PyByteArray>() {
-            Ok(bytes) => wait::until(py, &open, deadline, |py| {
+            Ok(bytes) => wait::until(py, &open, timeout, |py| {
                 let received = sys::with_bytes_mut(bytes, |bytes| open.try_bytes(bytes));
                 open.told(py, received)
             })?,
@@ -145,7 +145,7 @@ impl Receiver {
                 }
                 let room = view.len()?;
                 let copied = |py: Python<'_>| open.try_copy(py, room);
-                let payload = wait::until(py, &open, deadline, copied)?;
+                let payload = wait::until(py, &open, timeout, copied)?;
                 payload.map(|payload| fill(&view, payload.bind(py))).transpose()?
             }
         };
@@ -158,7 +158,7 @@ impl Receiver {
     #[pyo3(signature = (timeout=None))]
     fn recv_batch<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let open = self.opened(py)?;
-        let batch = wait::until(py, &open, deadline(timeout)?, |py| open.try_batch(py))?;
+        let batch = wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_batch(py))?;
         batch.map(|batch| batch.into_bound(py)).ok_or_else(timed_out)
     }
 
@@ -173,7 +173,7 @@ impl Receiver {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let open = self.opened(py)?;
-        wait::for_something(py, &open, deadline(timeout)?)
+        wait::for_something(py, &open, Timeout::new(timeout)?)
     }
 
     /// Sends an answer to a datagram's source: by the interface it came in by, from the port it was
@@ -264,7 +264,7 @@ impl Receiver {
     /// The next datagram; the loop ends when the receiver is closed.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Datagram>> {
         let Some(open) = self.lock().clone() else { return Ok(None) };
-        match wait::until(py, &open, None, |py| open.try_datagram(py)) {
+        match wait::until(py, &open, Timeout::new(None)?, |py| open.try_datagram(py)) {
             Err(_) if open.has_ended() => Ok(None),
             result => result,
         }
@@ -285,16 +285,6 @@ impl Receiver {
     fn opened(&self, py: Python<'_>) -> PyResult<Arc<Open>> {
         self.lock().clone().ok_or_else(|| closed(py, "receiver"))
     }
-}
-
-/// When so many seconds are over; `None` for ever.
-pub(crate) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
-    let Some(seconds) = timeout else { return Ok(None) };
-    if seconds.is_nan() || seconds < 0.0 {
-        return Err(refused("a timeout is a number of seconds, zero or more, or None"));
-    }
-    // What is too long for the clock is for ever.
-    Ok(Duration::try_from_secs_f64(seconds).ok().and_then(|time| Instant::now().checked_add(time)))
 }
 
 fn fill(view: &Bound<'_, PyAny>, payload: &Bound<'_, PyBytes>) -> PyResult<usize> {

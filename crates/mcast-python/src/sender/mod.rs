@@ -16,7 +16,7 @@ use crate::interface::{Selector, Selectors};
 use crate::membership::{Address, Place, Target};
 use crate::outgoing::{Item, Manner};
 use crate::payload::Payload;
-use crate::receiver::deadline;
+use crate::receiver::Timeout;
 pub(crate) use answer::{Answer, SendStatistics};
 use settings::Settings;
 
@@ -196,7 +196,7 @@ impl Sender {
     fn recv_answer(&self, py: Python<'_>, timeout: Option<f64>, family: Option<u8>) -> PyResult<Answer> {
         let sender = self.opened(py)?;
         let family = self.family(family)?;
-        let deadline = deadline(timeout)?;
+        let deadline = Timeout::new(timeout)?.deadline();
         let mut buffer = vec![0; 65_536];
         loop {
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
