@@ -66,7 +66,8 @@ impl Capture {
     /// [`ErrorKind::InterfaceDown`] once when an interface goes down; a later call goes on with the
     /// others, and with this one when it is up again. [`ErrorKind::System`] for what the system says.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Frame<'_>>> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Looking at the clock costs as much as a frame does, and most calls need not wait.
+        let mut deadline = None;
         let position = loop {
             if let Some(position) = self.earliest()? {
                 break position;
@@ -74,7 +75,10 @@ impl Capture {
             if self.fill()? {
                 continue;
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let deadline =
+                *deadline.get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
             if left == Some(Duration::ZERO) || !self.wait(left)? {
                 return Ok(None);
             }

@@ -1,11 +1,13 @@
 //! Our decoder and etherparse's agree wherever both have an opinion.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use etherparse::{IgmpSlice, Ipv4Header, PacketBuilder, SlicedPacket, TransportSlice, UdpHeader};
+use etherparse::{IgmpSlice, Ipv4Header, LinkSlice, PacketBuilder, SlicedPacket, TransportSlice, UdpHeader};
 use mcast_packet::gmp::{Message, RecordKind, Records};
-use mcast_packet::{ChecksumStatus, Packet, igmp};
+use mcast_packet::{
+    ChecksumStatus, Checksums, Cooked, CookedKind, LinkType, MacAddress, Packet, ether_type, igmp,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -74,6 +76,49 @@ proptest! {
             let valid = Message::checksum(&bytes, HOST, HOST) == ChecksumStatus::Valid;
             prop_assert_eq!(valid, theirs.is_checksum_valid());
         }
+    }
+
+    #[test]
+    fn about_cooked_headers(kind in 0u16..5, address: [u8; 6], payload in vec(any::<u8>(), 0..50)) {
+        let cooked = Cooked::new(CookedKind::from(kind), MacAddress(address), ether_type::IPV4, None);
+        let mut bytes = vec![0; 16];
+        cooked.emit(&mut bytes).unwrap();
+        let builder = PacketBuilder::ipv4([10, 0, 0, 1], [239, 1, 2, 3], 4).udp(1, 2);
+        bytes.resize(16 + builder.size(payload.len()), 0);
+        builder.write_to_slice(&mut bytes[16..], &payload).unwrap();
+        let ours = Packet::decode(&bytes, LinkType::LinuxCooked, Checksums::Computed);
+        let theirs = SlicedPacket::from_linux_sll(&bytes).unwrap();
+        let Some(LinkSlice::LinuxSll(header)) = &theirs.link else { panic!() };
+        prop_assert_eq!(u16::from(header.packet_type()), kind);
+        prop_assert_eq!(header.sender_address(), &ours.cooked.unwrap().address[..6]);
+        prop_assert_eq!(header.arp_hardware_type().0, ours.cooked.unwrap().hardware);
+        let Some(TransportSlice::Udp(udp)) = theirs.transport else { panic!() };
+        prop_assert_eq!(ours.udp().unwrap().payload, udp.payload());
+        prop_assert_eq!(ours.udp().unwrap().checksum, ChecksumStatus::Valid);
+    }
+
+    #[test]
+    fn about_addresses_hop_limits_and_tags(
+        source: [u8; 16],
+        destination: [u8; 16],
+        hop_limit: u8,
+        vlan in 0u16..4096,
+        payload in vec(any::<u8>(), 0..50),
+    ) {
+        let id = etherparse::VlanId::try_new(vlan).unwrap();
+        let builder = PacketBuilder::ethernet2([2; 6], [0x33, 0x33, 0, 0, 0, 1])
+            .single_vlan(id)
+            .ipv6(source, destination, hop_limit)
+            .udp(5000, 5001);
+        let mut frame = vec![0; builder.size(payload.len())];
+        builder.write_to_slice(&mut frame, &payload).unwrap();
+        let packet = Packet::ethernet(&frame);
+        let (ip, udp) = (packet.ip_layer().unwrap(), packet.udp().unwrap());
+        prop_assert_eq!(packet.vlans().map(|tag| tag.id).collect::<Vec<_>>(), [vlan]);
+        prop_assert_eq!(ip.source, IpAddr::from(source));
+        prop_assert_eq!(ip.destination, IpAddr::from(destination));
+        prop_assert_eq!((ip.hop_limit, udp.source_port, udp.destination_port), (hop_limit, 5000, 5001));
+        prop_assert_eq!((udp.payload, udp.checksum), (&payload[..], ChecksumStatus::Valid));
     }
 
     #[test]
