@@ -207,6 +207,23 @@ fn a_batch_brings_what_is_there_in_order() {
     assert!(numbers.iter().copied().eq(0..20), "{numbers:?}");
 }
 
+/// Where the system cuts trains apart, these leave as trains.
+#[test]
+fn a_batch_of_equal_datagrams_arrives_as_each_of_them() {
+    let port = port();
+    let membership = on(&arena(), "239.1.2.3", port);
+    let (receiver, sender) = (receiver(&membership), sender(&membership));
+    let payloads: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![number; 100]).chain([vec![100; 50]]).collect();
+    let outgoing: Vec<_> = payloads.iter().map(|payload| mcast::Outgoing::new(payload)).collect();
+    assert_eq!(sender.send_batch(&outgoing).unwrap(), payloads.len());
+    assert_eq!(sender.statistics().datagrams, payloads.len() as u64);
+
+    let mut buffer = [0; 8192];
+    for payload in &payloads {
+        assert_eq!(next(&receiver, &mut buffer).payload(), payload);
+    }
+}
+
 #[test]
 fn a_wake_up_ends_a_wait_once() {
     let receiver = receiver(&on(&arena(), "239.1.2.3", port()));

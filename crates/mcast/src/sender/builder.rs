@@ -123,7 +123,8 @@ impl SenderBuilder {
 
     /// Whether [`Sender::send_batch`] sends runs of equal datagrams to one place as one, to be
     /// cut apart by the system or the device. Default: yes, where the system can (Linux 4.18,
-    /// `UDP_SEGMENT`); what a device refuses is sent singly.
+    /// `UDP_SEGMENT`; Windows 10 version 2004, `UDP_SEND_MSG_SIZE`); what a device refuses is sent
+    /// singly.
     pub fn segmentation(mut self, on: bool) -> Self {
         self.settings.segmentation = on;
         self

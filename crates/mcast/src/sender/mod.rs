@@ -198,8 +198,8 @@ impl Sender {
         self.counters.statistics()
     }
 
-    /// How many equal datagrams of this family may leave as one (Linux: UDP segmentation
-    /// offload); 1 where there is no such thing, or it was found not to work.
+    /// How many equal datagrams of this family may leave as one (Linux and Windows: UDP
+    /// segmentation offload); 1 where there is no such thing, or it was found not to work.
     ///
     /// # Errors
     /// When the family's socket cannot be opened.

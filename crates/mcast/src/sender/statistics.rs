@@ -13,7 +13,7 @@ pub struct SendStatistics {
     /// System calls that took them.
     pub calls: u64,
     /// Runs of more than one that left as one, to be cut apart by the system or the device
-    /// (Linux: UDP segmentation offload).
+    /// (Linux and Windows: UDP segmentation offload).
     pub trains: u64,
 }
 

@@ -52,6 +52,11 @@ mod errno;
 mod exchange;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod plain;
+#[cfg(any(target_os = "linux", target_os = "android", windows))]
+mod trains;
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+mod without_trains;
+
 #[cfg(all(unix, feature = "tokio"))]
 pub(crate) mod registration;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

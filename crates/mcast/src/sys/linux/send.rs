@@ -7,11 +7,12 @@ use std::os::fd::AsRawFd;
 
 use super::address::{outward, storage};
 use super::control::SEND_SPACE;
-use super::offload::Refused;
+use super::offload::lesson;
 use super::socket::Socket;
 use super::timing::SO_TXTIME;
 use crate::outgoing::Outgoing;
 use crate::sys::cmsg::{Space, Writer};
+use crate::sys::trains::{Refused, train_length};
 use crate::sys::{Sent, Transmit};
 
 /// Messages that one `sendmmsg` takes here: enough that the call itself costs nothing beside
@@ -19,8 +20,6 @@ use crate::sys::{Sent, Transmit};
 const MESSAGES: usize = 64;
 /// Payloads of all these messages together (`UIO_MAXIOV` would allow as many in one).
 const PAYLOADS: usize = 1024;
-/// Bytes of a train: what an IPv4 packet can carry, although it never becomes one.
-const TRAIN_BYTES: usize = 65_507;
 
 impl Socket {
     /// Whether runs of equal datagrams are sent in trains.
@@ -61,7 +60,9 @@ impl Socket {
             let mut batch = SendBatch::new();
             let first = batch.load(self, outgoing, &mut transmit);
             match batch.send(self) {
-                Err(error) if first.is_some_and(|first| self.offload.learn(&error, first)) => {}
+                Err(error)
+                    if first
+                        .is_some_and(|first| self.offload.learn(lesson(&error, first.segments), first)) => {}
                 result => return result,
             }
         }
@@ -174,38 +175,6 @@ impl SendBatch {
     }
 }
 
-/// How many datagrams at the start make a train: all to one place, all of one size but the last,
-/// which may be shorter.
-#[inline]
-fn train_length(outgoing: &[Outgoing<'_>], most: usize) -> usize {
-    let Some(leader) = outgoing.first() else { return 0 };
-    let size = leader.payload.len();
-    if size == 0 {
-        return 1;
-    }
-    let most = most.min(TRAIN_BYTES / size).min(outgoing.len());
-    let mut count = 1;
-    while count < most {
-        let next = &outgoing[count];
-        // An empty datagram would vanish at the end of a train.
-        if next.payload.is_empty() || next.payload.len() > size || !goes_with(next, leader) {
-            break;
-        }
-        count += 1;
-        if next.payload.len() < size {
-            break;
-        }
-    }
-    count
-}
-
-/// Whether both go to the same place in the same way.
-#[inline]
-fn goes_with(one: &Outgoing<'_>, other: &Outgoing<'_>) -> bool {
-    (one.to, one.interface, one.hop_limit, one.traffic_class, one.launch)
-        == (other.to, other.interface, other.hop_limit, other.traffic_class, other.launch)
-}
-
 /// One message to send, in the memory that its header points at.
 struct Message {
     name: MaybeUninit<libc::sockaddr_storage>,
@@ -283,45 +252,4 @@ fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>
 
 fn vector_of(payload: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lengths(payloads: &[&[u8]], most: usize) -> Vec<usize> {
-        let outgoing: Vec<_> = payloads.iter().map(|payload| Outgoing::new(payload)).collect();
-        let (mut rest, mut lengths) = (&outgoing[..], Vec::new());
-        while !rest.is_empty() {
-            lengths.push(train_length(rest, most));
-            rest = &rest[lengths[lengths.len() - 1]..];
-        }
-        lengths
-    }
-
-    #[test]
-    fn a_train_has_equal_datagrams_and_may_end_with_a_shorter_one() {
-        assert_eq!(lengths(&[b"aaa", b"bbb", b"cc", b"dd", b"eee", b"fff"], 128), [3, 1, 2]);
-    }
-
-    #[test]
-    fn empty_datagrams_go_alone() {
-        assert_eq!(lengths(&[b"", b"", b"a", b"", b"b"], 128), [1, 1, 1, 1, 1]);
-    }
-
-    #[test]
-    fn a_train_is_no_longer_than_is_allowed() {
-        assert_eq!(lengths(&[&b"a"[..]; 10], 4), [4, 4, 2]);
-        assert_eq!(lengths(&[&b"a"[..]; 3], 1), [1, 1, 1]);
-        assert_eq!(lengths(&[&[0; 40_000][..]; 2], 128), [1, 1]);
-    }
-
-    #[test]
-    fn a_train_goes_to_one_place() {
-        let to = "239.1.2.3:7000".parse().unwrap();
-        let outgoing =
-            [Outgoing::new(b"a"), Outgoing::new(b"b").to(to), Outgoing::new(b"c").to(to).hop_limit(4)];
-        assert_eq!(train_length(&outgoing, 128), 1);
-        assert_eq!(train_length(&outgoing[1..], 128), 1);
-    }
 }

@@ -9,9 +9,10 @@ use mcast_group::{Family, Group, InterfaceIndex};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::address::outward;
-use super::offload::Offload;
+use super::offload::MOST;
 
 pub(crate) use super::receive::ReceiveSlots;
+use crate::sys::trains::Offload;
 
 /// A UDP socket that never blocks.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Socket {
         if family == Family::V6 {
             socket.set_only_v6(true)?;
         }
-        Ok(Self { socket, family, mapped: false, offload: Offload::default() })
+        Ok(Self { socket, family, mapped: false, offload: Offload::new(MOST) })
     }
 
     /// A receiving socket bound to this group and port: it takes nothing but the group's. Scoped
@@ -87,7 +88,7 @@ impl Socket {
     fn mapped() -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.set_only_v6(false)?;
-        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::default() })
+        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::new(MOST) })
     }
 
     /// Binds to this address; port 0 lets the system choose.

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mcast_group::InterfaceIndex;
 use windows_sys::Win32::Networking::WinSock::{
-    CMSGHDR, IP_HOPLIMIT, IP_PKTINFO, IP_RECVTOS, IP_TOS, IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_HOPLIMIT,
-    IPV6_PKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS,
+    CMSGHDR, IP_HOPLIMIT, IP_PKTINFO, IP_RECVTOS, IP_TOS, IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP,
+    IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS, UDP_SEND_MSG_SIZE,
 };
 
 use crate::sys::{Received, Transmit};
@@ -44,9 +44,18 @@ impl Space {
         }
     }
 
-    /// Writes what a datagram to one host must be accompanied by; returns its length. For
-    /// multicast the socket says by which interface it leaves.
-    pub(crate) fn write(&mut self, transmit: &Transmit<'_>) -> u32 {
+    /// Writes what a datagram, or a train of datagrams of this size, must be accompanied by;
+    /// returns its length.
+    pub(crate) fn write(&mut self, transmit: &Transmit<'_>, segment: Option<u32>) -> u32 {
+        let used = self.write_interface(transmit);
+        match segment {
+            Some(size) => self.put(used, IPPROTO_UDP, UDP_SEND_MSG_SIZE, &[&size.to_ne_bytes()]) as u32,
+            None => used as u32,
+        }
+    }
+
+    /// For multicast the socket says by which interface it leaves.
+    fn write_interface(&mut self, transmit: &Transmit<'_>) -> usize {
         let Some(interface) = transmit.interface.filter(|_| !transmit.to.ip().is_multicast()) else {
             return 0;
         };
@@ -57,27 +66,28 @@ impl Space {
                     Some(IpAddr::V4(source)) => source,
                     _ => Ipv4Addr::UNSPECIFIED,
                 };
-                self.put(IPPROTO_IP, IP_PKTINFO, &[&source.octets(), &index])
+                self.put(0, IPPROTO_IP, IP_PKTINFO, &[&source.octets(), &index])
             }
             (IpAddr::V6(_), source) => {
                 let source = match source {
                     Some(IpAddr::V6(source)) => source,
                     _ => Ipv6Addr::UNSPECIFIED,
                 };
-                self.put(IPPROTO_IPV6, IPV6_PKTINFO, &[&source.octets(), &index])
+                self.put(0, IPPROTO_IPV6, IPV6_PKTINFO, &[&source.octets(), &index])
             }
         }
     }
 
-    /// Writes the one message that there is.
-    fn put(&mut self, level: i32, kind: i32, parts: &[&[u8]]) -> u32 {
+    /// Writes a message behind those that are there; returns the length of all. All that are ever
+    /// written together fit.
+    fn put(&mut self, used: usize, level: i32, kind: i32, parts: &[&[u8]]) -> usize {
         let length = HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
         let header = [&length.to_ne_bytes()[..], &level.to_ne_bytes(), &kind.to_ne_bytes()];
         let bytes = header.iter().chain(parts).flat_map(|part| part.iter());
-        for (place, byte) in self.0.iter_mut().zip(bytes) {
+        for (place, byte) in self.0.iter_mut().skip(used).zip(bytes) {
             *place = *byte;
         }
-        length.next_multiple_of(ALIGNMENT) as u32
+        used + length.next_multiple_of(ALIGNMENT)
     }
 }
 
@@ -146,8 +156,8 @@ mod tests {
 
     fn message(level: i32, kind: i32, value: &[u8]) -> Vec<u8> {
         let mut space = Space::new();
-        let length = space.put(level, kind, &[value]);
-        space.0[..length as usize].to_vec()
+        let length = space.put(0, level, kind, &[value]);
+        space.0[..length].to_vec()
     }
 
     fn read(bytes: &[u8]) -> Received {
@@ -193,13 +203,33 @@ mod tests {
                 launch: None,
             };
             let mut space = Space::new();
-            let length = space.write(&transmit) as usize;
+            let length = space.write(&transmit, None) as usize;
             let mut received = received();
             space.read(length, &mut received);
             assert_eq!(received.interface, InterfaceIndex::new(9));
             assert!(
                 received.destination.is_some_and(|address| source.is_none_or(|source| source == address))
             );
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_trains_datagrams_is_written_behind_the_rest() {
+        for (to, others) in [("10.1.2.3:5", 1), ("239.1.2.3:5", 0)] {
+            let transmit = Transmit {
+                payload: b"",
+                to: to.parse().unwrap(),
+                interface: InterfaceIndex::new(9),
+                source: None,
+                hop_limit: None,
+                traffic_class: None,
+                launch: None,
+            };
+            let mut space = Space::new();
+            let length = space.write(&transmit, Some(1200)) as usize;
+            let written: Vec<_> = messages(&space.0[..length]).collect();
+            let last = (IPPROTO_UDP, UDP_SEND_MSG_SIZE, &1200_u32.to_ne_bytes()[..]);
+            assert_eq!((written.len(), written.last()), (others + 1, Some(&last)), "{to}");
         }
     }
 }

@@ -8,7 +8,7 @@ use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::SockAddr;
 use windows_sys::Win32::Networking::WinSock::{
     IP_MULTICAST_IF, IP_MULTICAST_TTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_IF,
-    WSABUF, WSAEINVAL, WSAEMSGSIZE, WSAENETUNREACH, WSAMSG, WSASendMsg,
+    WSABUF, WSAEINVAL, WSAEMSGSIZE, WSAENETUNREACH, WSAEOPNOTSUPP, WSAMSG, WSASendMsg,
 };
 
 use super::control::Space;
@@ -16,42 +16,110 @@ use super::errors::last_socket_error;
 use super::interface;
 use super::membership::{address_of, in_addr};
 use super::socket::{MulticastOptions, Socket};
-use crate::sys::Transmit;
+use crate::outgoing::Outgoing;
+use crate::sys::trains::{Lesson, Refused, train_length};
+use crate::sys::{Sent, Transmit};
+
+/// Datagrams that one train has at most. Windows takes more; no train of datagrams as large as
+/// networks carry holds more than this.
+pub(super) const MOST: usize = 64;
 
 impl Socket {
+    /// Whether runs of equal datagrams are sent in trains.
+    pub(crate) fn set_segmentation(&self, on: bool) {
+        self.offload.allow(on);
+    }
+
+    /// How many datagrams may leave in one train; 1 where there are no trains.
+    pub(crate) fn segments_at_once(&self) -> usize {
+        self.offload.most()
+    }
+
+    /// Sends the datagrams at the start of `outgoing`, in order, up to one that `transmit` says
+    /// is not this call's to send. An error is that of the first datagram.
+    pub(crate) fn send_run<'a>(
+        &self,
+        outgoing: &[Outgoing<'a>],
+        mut transmit: impl FnMut(&Outgoing<'a>) -> Option<Transmit<'a>>,
+    ) -> io::Result<Sent> {
+        let (mut rest, mut sent) = (outgoing, Sent::default());
+        while let Some(to) = rest.first().and_then(&mut transmit) {
+            let (interface, size) = (to.interface, to.payload.len());
+            let count = train_length(rest, self.offload.most_of(interface, size));
+            match self.send_train(&to, &rest[..count]) {
+                Ok(()) => {
+                    sent.datagrams += count;
+                    sent.trains += usize::from(count > 1);
+                    rest = &rest[count..];
+                }
+                Err(error)
+                    if self.offload.learn(lesson(&error), Refused { interface, size, segments: count }) => {}
+                Err(error) if sent.datagrams == 0 => return Err(error),
+                // Sending the rest tells why.
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends datagrams that all go to one place, of one size but the last.
+    fn send_train(&self, to: &Transmit<'_>, train: &[Outgoing<'_>]) -> io::Result<()> {
+        if train.len() < 2 {
+            return self.send(to);
+        }
+        let mut parts = [WSABUF { len: 0, buf: ptr::null_mut() }; MOST];
+        for (part, each) in parts.iter_mut().zip(train) {
+            *part = buffer_of(each.payload)?;
+        }
+        self.send_parts(to, &mut parts[..train.len().min(MOST)], Some(to.payload.len() as u32))
+    }
+
     /// Sends one datagram.
     pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.send_parts(transmit, &mut [buffer_of(transmit.payload)?], None)
+    }
+
+    /// Sends one datagram, or a train of datagrams of the size of `segment`.
+    fn send_parts(
+        &self,
+        transmit: &Transmit<'_>,
+        parts: &mut [WSABUF],
+        segment: Option<u32>,
+    ) -> io::Result<()> {
         self.set_traffic_class(transmit.traffic_class.unwrap_or(0))?;
         let Ok(group) = Group::new(transmit.to.ip()) else {
-            return self.send_message(transmit);
+            return self.send_message(transmit, parts, segment);
         };
         let mut options = self.multicast();
         self.use_interface(&mut options, transmit.interface)?;
         let hops = transmit.hop_limit.unwrap_or(options.hop_limit);
         self.use_hop_limit(&mut options, hops)?;
-        match self.send_message(transmit) {
+        match self.send_message(transmit, parts, segment) {
             Err(error) if error.raw_os_error() == Some(WSAENETUNREACH) => match transmit.interface {
-                Some(interface) if self.listen_on_loopback(group, interface)? => self.send_message(transmit),
+                Some(interface) if self.listen_on_loopback(group, interface)? => {
+                    self.send_message(transmit, parts, segment)
+                }
                 _ => Err(error),
             },
             result => result,
         }
     }
 
-    fn send_message(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+    /// Each part must be of memory that is live and as long as it says, as [`buffer_of`] makes it.
+    fn send_message(
+        &self,
+        transmit: &Transmit<'_>,
+        parts: &mut [WSABUF],
+        segment: Option<u32>,
+    ) -> io::Result<()> {
         let to = SockAddr::from(transmit.to);
-        let mut data = WSABUF {
-            len: u32::try_from(transmit.payload.len())
-                .map_err(|_| io::Error::from_raw_os_error(WSAEMSGSIZE))?,
-            buf: transmit.payload.as_ptr().cast_mut(),
-        };
         let mut space = Space::new();
-        let length = space.write(transmit);
+        let length = space.write(transmit, segment);
         let message = WSAMSG {
             name: to.as_ptr().cast_mut().cast(),
             namelen: to.len(),
-            lpBuffers: &raw mut data,
-            dwBufferCount: 1,
+            lpBuffers: parts.as_mut_ptr(),
+            dwBufferCount: parts.len() as u32,
             Control: match length {
                 0 => WSABUF { len: 0, buf: ptr::null_mut() },
                 length => WSABUF { len: length, buf: space.as_mut_ptr() },
@@ -60,7 +128,7 @@ impl Socket {
         };
         let mut sent = 0;
         // SAFETY: every pointer of the message is to memory that outlives the call, which is done
-        // when it returns; the payload and the address are only read.
+        // when it returns; the payloads and the address are only read.
         match unsafe { WSASendMsg(self.raw(), &raw const message, 0, &raw mut sent, ptr::null_mut(), None) } {
             0 => Ok(()),
             _ => Err(last_socket_error()),
@@ -128,5 +196,21 @@ impl Socket {
 
     pub(super) fn multicast(&self) -> MutexGuard<'_, MulticastOptions> {
         self.multicast.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn buffer_of(payload: &[u8]) -> io::Result<WSABUF> {
+    let len = u32::try_from(payload.len()).map_err(|_| io::Error::from_raw_os_error(WSAEMSGSIZE))?;
+    Ok(WSABUF { len, buf: payload.as_ptr().cast_mut() })
+}
+
+/// What the refusal of a train teaches. A system without trains has said so before
+/// ([`Socket::open`]), so that one which is refused is too large for the interface, or for its
+/// driver.
+fn lesson(error: &io::Error) -> Option<Lesson> {
+    match error.raw_os_error() {
+        Some(WSAEMSGSIZE) => Some(Lesson::TooLarge),
+        Some(WSAEINVAL | WSAEOPNOTSUPP) => Some(Lesson::None),
+        _ => None,
     }
 }

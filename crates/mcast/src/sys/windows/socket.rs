@@ -17,12 +17,15 @@ use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use windows_sys::Win32::Networking::WinSock::{
     IP_DONTFRAGMENT, IP_MULTICAST_LOOP, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, IPPROTO_IP, IPPROTO_IPV6,
-    IPV6_DONTFRAG, IPV6_HOPLIMIT, IPV6_MULTICAST_LOOP, IPV6_PKTINFO, IPV6_RECVTCLASS, SIO_UDP_CONNRESET,
-    SIO_UDP_NETRESET, SOCKET, WSAEINVAL, WSAENOPROTOOPT, WSAIoctl, setsockopt,
+    IPPROTO_UDP, IPV6_DONTFRAG, IPV6_HOPLIMIT, IPV6_MULTICAST_LOOP, IPV6_PKTINFO, IPV6_RECVTCLASS,
+    SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SOCKET, UDP_SEND_MSG_SIZE, WSAEINVAL, WSAENOPROTOOPT, WSAIoctl,
+    getsockopt, setsockopt,
 };
 
 use super::errors::last_socket_error;
+use super::send::MOST;
 pub(crate) use crate::sys::plain::ReceiveSlots;
+use crate::sys::trains::Offload;
 
 /// A UDP socket that never blocks.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Socket {
     pub(super) joined: Mutex<HashMap<(Group, InterfaceIndex), SourceFilter>>,
     /// Keeps groups joined on the loopback interface, without which nothing can be sent there.
     pub(super) listener: Mutex<Option<Box<Self>>>,
+    /// What is known of sending trains.
+    pub(super) offload: Offload,
 }
 
 /// What the socket's options say about multicast that is sent.
@@ -59,7 +64,9 @@ impl Socket {
         if family == Family::V6 {
             socket.set_only_v6(true)?;
         }
+        let most = if cuts_trains(&socket) { MOST } else { 1 };
         let socket = Self {
+            offload: Offload::new(most),
             socket,
             family,
             multicast: Mutex::new(MulticastOptions { hop_limit: 1, hop_limit_set: 1, interface_set: None }),
@@ -247,6 +254,24 @@ impl AsSocket for Socket {
 /// Whether the system does not know the option: Windows says so by either.
 pub(super) fn is_unknown_option(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAENOPROTOOPT | WSAEINVAL))
+}
+
+/// Whether the system cuts trains apart (USO, Windows 10 version 2004 and later): it then tells the size
+/// of the parts, which is none yet. One that does not know of it may send a train as one datagram.
+fn cuts_trains(socket: &socket2::Socket) -> bool {
+    let mut size = 0_u32;
+    let mut length = size_of::<u32>() as i32;
+    // SAFETY: four bytes are written to `size`, and their number to `length`.
+    let result = unsafe {
+        getsockopt(
+            socket.as_raw_socket() as SOCKET,
+            IPPROTO_UDP,
+            UDP_SEND_MSG_SIZE,
+            (&raw mut size).cast(),
+            &raw mut length,
+        )
+    };
+    result == 0
 }
 
 fn unspecified(family: Family) -> IpAddr {
