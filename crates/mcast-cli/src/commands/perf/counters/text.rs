@@ -14,8 +14,8 @@ pub(super) fn drops(snmp: &str, snmp6: &str, softnet: &str, dev: &str) -> Drops 
         .with(Place::ReceiveBuffers, full)
         .with(Place::Broken, broken)
         .with(Place::Backlog, backlog(softnet))
-        .with(Place::InterfaceIn, interfaces(dev, &[3, 4]))
-        .with(Place::InterfaceOut, interfaces(dev, &[11, 12]))
+        .with(Place::InterfaceIn, interfaces(dev, &[2, 3]))
+        .with(Place::InterfaceOut, interfaces(dev, &[10, 11]))
 }
 
 fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
@@ -43,7 +43,7 @@ fn backlog(softnet: &str) -> Option<u64> {
     (!counts.is_empty()).then(|| counts.iter().sum())
 }
 
-/// These columns behind the name, counted from 0, summed up over all interfaces.
+/// These columns behind the name, summed up over all interfaces.
 fn interfaces(dev: &str, columns: &[usize]) -> Option<u64> {
     let lines: Vec<Vec<u64>> = dev
         .lines()
