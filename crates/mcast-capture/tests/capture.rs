@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame};
 use mcast_group::InterfaceIndex;
 use mcast_lab::{Host, Lab, Offload, Port};
-use mcast_packet::{ChecksumStatus, MacAddress, UdpFrame};
+use mcast_packet::gmp::RouterDiscovery;
+use mcast_packet::pim::{self, HelloOption};
+use mcast_packet::{ChecksumStatus, ControlFrame, MacAddress, PimFrame, UdpFrame, mld};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
@@ -345,6 +347,47 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
         assert!(Seen::of(&frame).text.contains("MLD"), "{}", frame.packet());
     }
     assert_eq!(port.statistics().unwrap().dropped, 0, "what a filter refuses is no loss");
+}
+
+#[test]
+fn routers_are_heard_where_control_is_asked_for() {
+    let cable = Cable::new();
+    let mac = MacAddress([2, 0, 0, 0, 0, 9]);
+    let emitted = |emit: &dyn Fn(&mut [u8]) -> usize| {
+        let mut buffer = vec![0; 200];
+        let length = emit(&mut buffer);
+        buffer.truncate(length);
+        buffer
+    };
+    let options = [HelloOption::HoldTime(105)];
+    let hello = |source: IpAddr| {
+        let frame = PimFrame::to_neighbors(mac, source, pim::Message::Hello((&options).into()));
+        emitted(&|buffer| frame.emit(buffer).unwrap())
+    };
+    let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+    let message = mld::Message::RouterDiscovery(RouterDiscovery::Termination);
+    let termination = ControlFrame { mac, source: link_local, message };
+    let mut capture = open(&cable.b, &cable.b0, Filter::Control);
+    let other = frame([10, 0, 0, 1].into(), GROUP.into(), b"no control");
+    let termination = emitted(&|buffer| termination.emit(buffer).unwrap());
+    inject(&cable, &[other, hello([10, 0, 0, 1].into()), hello(link_local.into()), termination]);
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let text = next(&mut capture).text;
+        assert!(!text.contains("UDP"), "{text}");
+        // The hosts themselves join groups of IPv6 meanwhile.
+        if !text.contains("MLDv2 report") {
+            seen.push(text);
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "Ether / IP / PIMv2 hello 10.0.0.1: hold 105 s",
+            "Ether / IPv6 / PIMv2 hello fe80::9: hold 105 s",
+            "Ether / IPv6 / MLD multicast router termination fe80::9: forwards no multicast any more",
+        ]
+    );
 }
 
 #[test]
