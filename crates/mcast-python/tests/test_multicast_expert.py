@@ -14,6 +14,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -462,7 +463,7 @@ def test_sources_are_chosen_for_both_families(other: lab.Host, port: int, family
         with McastRxSocket(family, [group], port, iface="one", source_ips=[wanted], timeout=5) as rx:
             assert rx.is_source_specific
             for source in (stranger, wanted):
-                talks = other.run(lambda source=source: bound(family, source))
+                talks = other.run(partial(bound, family, source))
                 talks.sendto(source.encode(), (group, port))
                 talks.close()
             received = rx.recvfrom()

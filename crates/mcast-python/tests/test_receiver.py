@@ -57,7 +57,8 @@ def test_another_group_interface_and_unicast_do_not_come(other: lab.Host, port: 
         pymcast.Receiver((group, port), interface="one") as receiver,
         pymcast.Receiver((wrong_group, port), (group, port), interface="two") as elsewhere,
     ):
-        sender = other.run(lambda: pymcast.Sender())
+        # It has a socket of this family for all groups, there.
+        sender = other.run(lambda: pymcast.Sender((group, port), interface="one"))
         unicast = other.run(
             lambda: socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
         )
@@ -98,7 +99,7 @@ def test_only_admitted_sources_come(other: lab.Host, port: int) -> None:
 
 def test_joins_and_leaves_while_open(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.0.1:{port}", interface="one") as receiver:
-        sender = other.run(lambda: pymcast.Sender(interface="one"))
+        sender = other.run(lambda: pymcast.Sender(f"239.1.0.1:{port}", interface="one"))
         receiver.join(f"239.1.0.2:{port}")
         sender.send(b"second", to=f"239.1.0.2:{port}")
         assert receiver.recv(timeout=5).group == pymcast.Group("239.1.0.2")
@@ -127,7 +128,7 @@ def test_joins_on_all_interfaces_by_default_and_says_where(other: lab.Host, port
 def test_many_groups_are_no_limit(other: lab.Host, port: int) -> None:
     groups = [f"239.2.{number // 250}.{number % 250 + 1}" for number in range(300)]
     with pymcast.Receiver(*((group, port) for group in groups), interface="one") as receiver:
-        sender = other.run(lambda: pymcast.Sender(interface="one"))
+        sender = other.run(lambda: pymcast.Sender((groups[0], port), interface="one"))
         sent = [pymcast.Outgoing(group.encode(), to=(group, port)) for group in groups]
         assert sender.send_batch(sent) == 300
         heard: list[bytes] = []

@@ -116,12 +116,13 @@ def test_threads_may_share_a_sender_and_a_receiver(other: lab.Host, port: int) -
             except TimeoutError:
                 return heard
 
+        def speak(start: int) -> None:
+            for number in range(start, start + 200):
+                sender.send(b"%d" % number)
+
         with ThreadPoolExecutor(4) as threads:
             listeners = [threads.submit(hear) for _ in range(2)]
-            speakers = [
-                threads.submit(lambda start: [sender.send(b"%d" % (start + n)) for n in range(200)], start)
-                for start in (0, 200)
-            ]
+            speakers = [threads.submit(speak, start) for start in (0, 200)]
             for speaker in speakers:
                 speaker.result()
             heard = [payload for listener in listeners for payload in listener.result()]

@@ -1,0 +1,83 @@
+"""The examples do what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import lab
+import pymcast
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@contextmanager
+def running(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """An example that runs until the test is over."""
+    command = [sys.executable, "-u", str(EXAMPLES / name), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def line(stream: object) -> str:
+    return stream.readline().strip()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_receive(other: lab.Host, port: int) -> None:
+    with running("receive.py", f"239.20.0.1:{port}", "one") as child:
+        assert line(child.stderr) == f"239.20.0.1%one:{port}: joined on one"
+        other.run(lambda: pymcast.Sender(f"239.20.0.1%one:{port}")).send(b"hello")
+        assert line(child.stdout) == "hello"
+
+
+def test_send(other: lab.Host, port: int) -> None:
+    with other.run(lambda: pymcast.Receiver(f"239.20.0.2%one:{port}")) as receiver:
+        subprocess.run(
+            [sys.executable, str(EXAMPLES / "send.py"), f"239.20.0.2:{port}", "one"],
+            input="first\nsecond\n",
+            text=True,
+            check=True,
+        )
+        assert [receiver.recv(timeout=5).payload for _ in range(2)] == [b"first", b"second"]
+
+
+def test_which_group(other: lab.Host, port: int) -> None:
+    groups = [f"239.20.0.3:{port}", f"239.255.255.250:{port}"]
+    with running("which_group.py", *groups) as child:
+        assert line(child.stderr) == "ready"
+        other.run(lambda: pymcast.Sender(groups[1], interface="two")).send(b"hello")
+        assert line(child.stdout) == (
+            f"5 bytes for 239.255.255.250 (SSDP) port {port} by two from {lab.address('two', 2)}, hop limit 1"
+        )
+
+
+def test_fan_in(other: lab.Host, port: int) -> None:
+    feeds = [f"239.20.0.4%one:{port}", f"239.20.0.5%two:{port}"]
+    with running("fan_in.py", *feeds) as child:
+        assert {line(child.stderr) for _ in feeds} == {f"listening to {feed}" for feed in feeds}
+        other.run(lambda: pymcast.Sender(*feeds)).send(b"hello")
+        assert {line(child.stdout) for _ in feeds} == {f"{feed} hello" for feed in feeds}
+
+
+def test_live_page(other: lab.Host, port: int) -> None:
+    pytest.importorskip("aiohttp")
+    with running("live_page.py", f"239.20.0.6:{port}", "--interface", "one", "--web-port", str(port)) as child:
+        assert "Running on" in line(child.stdout)
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+            assert b"EventSource" in page.read()
+        with urlopen(f"http://127.0.0.1:{port}/events", timeout=10) as events:
+            assert events.readline() == b": connected\n"
+            assert events.readline() == b"\n"
+            other.run(lambda: pymcast.Sender(f"239.20.0.6%one:{port}")).send(b"<hello>")
+            data = events.readline().decode()
+        assert data.startswith("data: ")
+        assert json.loads(data[6:])[1:] == ["239.20.0.6", "one", lab.address("one", 2), "<hello>"]
