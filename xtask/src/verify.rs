@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod environment;
+mod instructions;
 mod ordinary_user;
 mod python;
 mod sources;
@@ -57,6 +58,7 @@ fn steps() -> Vec<Step> {
     steps.extend(dependencies::steps());
     steps.extend(tests::steps());
     steps.extend(ordinary_user::steps());
+    steps.extend(instructions::steps());
     steps.extend(python::steps());
     steps.push(docs::step());
     steps.extend(targets::steps());

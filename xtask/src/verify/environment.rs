@@ -8,6 +8,8 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("namespaces", "network namespaces for the labs", |_| Ok(namespaces())),
         interop("python3", "the tests against Python's socket module"),
         interop("socat", "the tests against socat"),
+        interop("tshark", "the tests against tshark's dissectors"),
+        interop("tcpdump", "the tests against tcpdump's captures"),
     ]
 }
 
