@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,3 +82,12 @@ def test_live_page(other: lab.Host, port: int) -> None:
             data = events.readline().decode()
         assert data.startswith("data: ")
         assert json.loads(data[6:])[1:] == ["239.20.0.6", "one", lab.address("one", 2), "<hello>"]
+
+
+def test_the_page_of_ten_minutes(other: lab.Host) -> None:
+    """Its blocks run in order, on the interface that is there."""
+    page = EXAMPLES.parents[2] / "docs" / "python" / "ten-minutes.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 10
+    program = "\n".join(blocks).replace("eth0", "one")
+    exec(compile(program, str(page), "exec"), {"__name__": "page"})
