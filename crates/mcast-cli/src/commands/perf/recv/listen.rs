@@ -70,6 +70,12 @@ struct Watch {
     told: Totals,
 }
 
+/// What the system has counted so far.
+fn snapshot_of(receiver: &Receiver) -> Snapshot {
+    let statistics = receiver.statistics();
+    Snapshot { drops: drops_with(statistics.dropped), calls: statistics.calls, merged: statistics.merged }
+}
+
 impl<'a> Listener<'a> {
     pub(super) fn new(
         arguments: &'a Arguments,
@@ -89,13 +95,12 @@ impl<'a> Listener<'a> {
             start: Instant::now(),
             next_look: LOOK,
             next_line: SECOND,
-            idle: Snapshot::default(),
+            idle: snapshot_of(receiver),
             tally: Tally::default(),
         }
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        self.idle = self.snapshot();
         match self.arguments.reply {
             true => self.receive_singly()?,
             false => self.receive_batches()?,
@@ -272,8 +277,7 @@ impl<'a> Listener<'a> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let statistics = self.receiver.statistics();
-        Snapshot { drops: drops_with(statistics.dropped), calls: statistics.calls, merged: statistics.merged }
+        snapshot_of(self.receiver)
     }
 
     fn judge(&self) -> Outcome {

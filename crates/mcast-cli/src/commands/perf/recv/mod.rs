@@ -112,12 +112,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let _ = waker.wake();
     })?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
+    // It takes down what the system has counted so far, so it comes before anybody is told to send.
+    let listener = Listener::new(arguments, &receiver, interrupt, console);
     console.note(format_args!(
         "waiting for mcast perf send on {} (receive buffer: {} bytes)",
         arguments.memberships.join(", "),
         receiver.receive_buffer()
     ));
-    Listener::new(arguments, &receiver, interrupt, console).run()
+    listener.run()
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
