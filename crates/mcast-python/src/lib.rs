@@ -40,7 +40,7 @@ mod _pymcast {
     #[pymodule_export]
     use super::outgoing::PyOutgoing;
     #[pymodule_export]
-    use super::receiver::{MembershipStatus, Receiver, Statistics};
+    use super::receiver::{MembershipStatus, Reader, Receiver, Statistics};
     #[pymodule_export]
     use super::sender::{Answer, SendStatistics, Sender};
 

@@ -174,6 +174,28 @@ def test_batches_hold_what_is_there_in_order(other: lab.Host, port: int) -> None
         assert receiver.statistics.dropped == 0
 
 
+def test_a_reader_reads_from_batches_and_keeps_the_rest(other: lab.Host, port: int) -> None:
+    receiver = pymcast.Receiver(f"239.1.2.18:{port}", interface="one")
+    sender = other.run(lambda: pymcast.Sender(f"239.1.2.18:{port}", interface="one"))
+    payloads = [b"%d" % number for number in range(100)]
+    sender.send_batch(payloads)
+    reader = receiver.reader()
+    heard: list[bytes] = []
+    for datagram in reader:
+        heard.append(datagram.payload)
+        if len(heard) == 3:
+            break
+    assert [datagram.payload for datagram in reader.pending][:2] == payloads[3:5]
+    heard += [reader.next(timeout=5).payload for _ in range(97)]
+    assert heard == payloads
+    with pytest.raises(TimeoutError):
+        reader.next(timeout=0.01)
+    receiver.close()
+    assert list(reader) == []
+    with pytest.raises(pymcast.ClosedError):
+        reader.next()
+
+
 def test_an_empty_datagram_is_a_datagram(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.8:{port}", interface="one") as receiver:
         sender = other.run(lambda: pymcast.Sender(f"239.1.2.8:{port}", interface="one"))

@@ -1,6 +1,7 @@
 //! Receiving, as Python has it.
 
 mod open;
+mod reader;
 mod settings;
 mod status;
 mod wait;
@@ -19,6 +20,7 @@ use crate::membership::{Address, Membership, set_of};
 use crate::payload::Payload;
 use crate::sys;
 use open::Open;
+pub(crate) use reader::Reader;
 use settings::Settings;
 pub(crate) use status::{MembershipStatus, Statistics};
 pub(crate) use wait::Timeout;
@@ -159,13 +161,18 @@ impl Receiver {
     fn recv_batch<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let open = self.opened(py)?;
         let batch = wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_batch(py))?;
-        batch.map(|batch| batch.into_bound(py)).ok_or_else(timed_out)
+        PyList::new(py, batch.ok_or_else(timed_out)?)
     }
 
     /// The datagrams that are there, as recv_batch; an empty list when none is.
     fn try_recv_batch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let batch = self.opened(py)?.try_batch(py)?;
-        Ok(batch.map_or_else(|| PyList::empty(py), |batch| batch.into_bound(py)))
+        PyList::new(py, self.opened(py)?.try_batch(py)?.unwrap_or_default())
+    }
+
+    /// A reader: a plain loop over datagrams, `for datagram in receiver.reader()`, that costs no more
+    /// than batches. Up to a batch waits inside it.
+    fn reader(&self, py: Python<'_>) -> PyResult<Reader> {
+        self.opened(py).map(Reader::new)
     }
 
     /// Waits until something may be there to receive; False when nothing was in `timeout` seconds.
@@ -264,7 +271,7 @@ impl Receiver {
     /// The next datagram; the loop ends when the receiver is closed.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Datagram>> {
         let Some(open) = self.lock().clone() else { return Ok(None) };
-        match wait::until(py, &open, Timeout::new(None)?, |py| open.try_datagram(py)) {
+        match wait::until(py, &open, Timeout::NEVER, |py| open.try_datagram(py)) {
             Err(_) if open.has_ended() => Ok(None),
             result => result,
         }

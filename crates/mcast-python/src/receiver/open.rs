@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mcast::{Batch, ErrorKind, Membership};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyBytes;
 
 use crate::datagram::{Datagram, InterfaceNames};
 use crate::error::{closed, raise};
@@ -94,19 +94,23 @@ impl Open {
         Ok(self.receiver.try_recv(bytes)?.map(|received| received.payload().len()))
     }
 
-    /// The datagrams that are there.
-    pub(super) fn try_batch(&self, py: Python<'_>) -> PyResult<Option<Py<PyList>>> {
+    /// The datagrams that are there, if any.
+    pub(super) fn try_batch(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<Datagram>>>> {
         let mut batch = self.batches.take(|| Batch::new(BUFFERS, BYTES));
         let received = py.detach(|| self.receiver.try_recv_batch(&mut batch));
-        let list = match self.told(py, received.map(|count| (count > 0).then_some(())))? {
-            None => None,
-            Some(()) => {
-                let made = batch.iter().map(|each| Py::new(py, Datagram::new(py, &each, &self.names)));
-                Some(PyList::new(py, made.collect::<PyResult<Vec<_>>>()?)?.unbind())
+        let received = self.told(py, received.map(|count| (count > 0).then_some(count)));
+        let datagrams = received.and_then(|count| match count {
+            None => Ok(None),
+            Some(count) => {
+                let mut datagrams = Vec::with_capacity(count);
+                for each in batch.iter() {
+                    datagrams.push(Py::new(py, Datagram::new(py, &each, &self.names))?);
+                }
+                Ok(Some(datagrams))
             }
-        };
+        });
         self.batches.give(batch);
-        Ok(list)
+        datagrams
     }
 
     /// A result as Python is told: the waker that closes is no failure unless this is closed.

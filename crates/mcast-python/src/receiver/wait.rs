@@ -16,6 +16,9 @@ const SLICE: Duration = Duration::from_millis(if cfg!(windows) { 50 } else { 500
 pub(crate) struct Timeout(Option<Duration>);
 
 impl Timeout {
+    /// For ever.
+    pub(super) const NEVER: Self = Self(None);
+
     /// From seconds, or none.
     pub(crate) fn new(seconds: Option<f64>) -> PyResult<Self> {
         let Some(seconds) = seconds else { return Ok(Self(None)) };

@@ -231,8 +231,12 @@ class BaseMcastRxSocket:
 class McastRxSocket(BaseMcastRxSocket):
     """Receives from multicast groups. To be used in a `with` statement."""
 
+    # The socket, where there is but one, and it can be asked without waiting.
+    _only: socket.socket | None = None
+
     def __enter__(self) -> Self:
         super().__enter__()
+        self._only = self.sockets[0] if _DONT_WAIT and len(self.sockets) == 1 else None
         self._ready: deque[socket.socket] = deque(self.sockets if _DONT_WAIT else ())
         return self
 
@@ -244,6 +248,20 @@ class McastRxSocket(BaseMcastRxSocket):
         timeout = self.timeout
         if timeout is not None and timeout < 0:
             raise ValueError("timeout must be non-negative")
+        if self._only is not None:
+            try:
+                return self._only.recvfrom(bufsize, flags | _DONT_WAIT)
+            except (BlockingIOError, TimeoutError):
+                pass
+        return self._receive(bufsize, flags, timeout)
+
+    def recv(self, bufsize: int = 4096, flags: int = 0) -> bytes | None:
+        """Receives a datagram's bytes; otherwise as recvfrom."""
+        received = self.recvfrom(bufsize, flags)
+        return None if received is None else received[0]
+
+    def _receive(self, bufsize: int, flags: int, timeout: float | None) -> PacketAndSenderAddress | None:
+        """The next that there is, of whichever socket."""
         self._check_open()
         deadline = None
         while True:
@@ -258,10 +276,9 @@ class McastRxSocket(BaseMcastRxSocket):
             if not self._ready:
                 return None
 
-    def recv(self, bufsize: int = 4096, flags: int = 0) -> bytes | None:
-        """Receives a datagram's bytes; otherwise as recvfrom."""
-        received = self.recvfrom(bufsize, flags)
-        return None if received is None else received[0]
+    def _close(self) -> None:
+        self._only = None
+        super()._close()
 
     def _check_open(self) -> None:
         """Raises AttributeError before the first opening, ValueError after closing."""

@@ -1,0 +1,81 @@
+//! A plain loop over datagrams that costs no more than batches.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::open::Open;
+use super::wait::{self, Timeout};
+use crate::datagram::Datagram;
+
+/// Reads a receiver's datagrams one after the other, from batches: `for datagram in reader`.
+///
+/// It takes what is there and waits only when nothing is; the loop ends when the receiver is
+/// closed. Up to a batch of datagrams waits inside it, so one reader, or direct calls, but not
+/// both, see them all in order. Leaving a loop loses nothing while the reader is kept.
+#[pyclass(frozen, module = "pymcast")]
+#[derive(Debug)]
+pub(crate) struct Reader {
+    open: Arc<Open>,
+    pending: Mutex<VecDeque<Py<Datagram>>>,
+}
+
+impl Reader {
+    pub(super) fn new(open: Arc<Open>) -> Self {
+        Self { open, pending: Mutex::default() }
+    }
+
+    fn next_pending(&self) -> Option<Py<Datagram>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Keeps all but the first, which it returns.
+    fn keep(&self, batch: Vec<Py<Datagram>>) -> Option<Py<Datagram>> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.extend(batch);
+        pending.pop_front()
+    }
+}
+
+#[pymethods]
+impl Reader {
+    /// The next datagram. Raises TimeoutError when none came in `timeout` seconds, and
+    /// pymcast.ClosedError when the receiver is closed.
+    #[pyo3(signature = (timeout=None))]
+    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Datagram>> {
+        self.next_before(py, Timeout::new(timeout)?)?.ok_or_else(crate::error::timed_out)
+    }
+
+    /// The datagrams that wait inside it.
+    #[getter]
+    fn pending<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let pending: Vec<_> = {
+            let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.iter().map(|each| each.clone_ref(py)).collect()
+        };
+        PyList::new(py, pending)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
+        match self.next_before(py, Timeout::NEVER) {
+            Err(_) if self.open.has_ended() => Ok(None),
+            result => result,
+        }
+    }
+}
+
+impl Reader {
+    fn next_before(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Option<Py<Datagram>>> {
+        if let Some(datagram) = self.next_pending() {
+            return Ok(Some(datagram));
+        }
+        let batch = wait::until(py, &self.open, timeout, |py| self.open.try_batch(py))?;
+        Ok(batch.and_then(|batch| self.keep(batch)))
+    }
+}
