@@ -558,6 +558,33 @@ def test_no_socket_is_starved(other: lab.Host, port: int) -> None:
         tx.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
+def test_systems_that_must_be_asked_first_never_wait_too_long(
+    other: lab.Host, port: int, family: int
+) -> None:
+    """Windows has no flag for a receive that doesn't wait."""
+    with mock.patch("pymcast.multicast_expert.rx_socket._DONT_WAIT", 0):
+        with McastRxSocket(family, [group_of(family)], port, ifaces=["one", "two"], timeout=0.02) as rx:
+            tx = talker(other, family)
+            assert rx.recv() is None
+            for number in range(3):
+                tx.sendto(b"%d" % number, (group_of(family), port))
+            rx.settimeout(5)
+            assert [rx.recv() for _ in range(3)] == [b"0", b"1", b"2"]
+            rx.settimeout(0.02)
+            assert rx.recv() is None
+            tx.__exit__(None, None, None)
+
+
+def test_interfaces_have_whatever_names(other: lab.Host) -> None:
+    lab.ip("link add 77 type veth peer name a\\b")
+    try:
+        assert the("77").index == socket.if_nametoindex("77")
+        assert the("a\\b").index == socket.if_nametoindex("a\\b")
+    finally:
+        lab.ip("link del 77")
+
+
 def test_ttl_and_sizes_are_the_systems_to_refuse(other: lab.Host, port: int) -> None:
     with pytest.raises(OSError), McastTxSocket(V4, ["239.6.0.1"], iface="one", ttl=256):
         pass

@@ -290,7 +290,10 @@ class McastRxSocket(BaseMcastRxSocket):
             received: PacketAndSenderAddress = one.recvfrom(bufsize, flags | _DONT_WAIT)
         except (BlockingIOError, TimeoutError):
             return None
-        if len(self._ready) > 1 and not flags & socket.MSG_PEEK:
+        if not _DONT_WAIT:
+            # Asked once more it might wait.
+            self._ready.popleft()
+        elif len(self._ready) > 1 and not flags & socket.MSG_PEEK:
             # The others have their turn.
             self._ready.rotate(-1)
         return received
