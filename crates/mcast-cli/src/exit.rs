@@ -72,7 +72,7 @@ impl Failure {
     }
 
     /// A right is missing.
-    #[allow(dead_code, reason = "for the subcommands that need rights")]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs tell, and they are Linux'"))]
     pub(crate) fn permission(message: impl Into<String>) -> Self {
         Self { status: PERMISSION, message: message.into(), remedy: None }
     }

@@ -47,7 +47,7 @@ impl Palette {
     }
 
     /// A colour for the n-th of several hosts, programs or feeds.
-    #[allow(dead_code, reason = "for labs")]
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs have several"))]
     pub(crate) fn of_number(&self, number: usize) -> Style {
         const COLOURS: [AnsiColor; 6] = [
             AnsiColor::Cyan,
