@@ -220,7 +220,7 @@ impl Sender {
     /// one is meant, its interface. For those who send with [`try_send_one`](Self::try_send_one).
     ///
     /// # Errors
-    /// When an interface that is meant cannot be found.
+    /// When an interface that is meant cannot be found, or there is no destination.
     pub fn places<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
         match self.places_now(outgoing) {
             Err(error) if is_stale(&error) && self.look_again(outgoing)? => self.places_now(outgoing),
@@ -242,6 +242,7 @@ impl Sender {
         };
         match outgoing.to {
             Some(to) => add(to, self.egress_to(to))?,
+            None if self.destinations.is_empty() => return Err(no_destination()),
             None => self.destinations.iter().try_for_each(|(to, egress)| add(*to, egress))?,
         }
         Ok(places)

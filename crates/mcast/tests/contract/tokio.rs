@@ -12,6 +12,7 @@ both_families!(
     several_tasks_share_a_receiver,
     sends_and_hears_answers,
     joins_while_a_task_waits,
+    a_datagram_without_a_destination_is_an_error,
     finds_what_is_there_behind_what_is_refused,
     sends_batches_and_follows_its_interface,
 );
@@ -179,4 +180,14 @@ fn sends_batches_and_follows_its_interface(net: &Net) {
         })
         .unwrap();
     assert_eq!(crate::net::texts_until(&receiver, "end"), ["a", "b", "c", "single", "end"]);
+}
+
+fn a_datagram_without_a_destination_is_an_error(net: &Net) {
+    let kind = net.sender.run(|| {
+        block_on(async {
+            let sender = mcast::tokio::Sender::new(mcast::Sender::builder().build().unwrap());
+            sender.send(b"nowhere").await.unwrap_err().kind()
+        })
+    });
+    assert_eq!(kind.unwrap(), mcast::ErrorKind::Mismatch);
 }
