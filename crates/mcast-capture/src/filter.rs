@@ -11,6 +11,9 @@ pub enum Filter {
     All,
     /// IPv4 and IPv6 packets to a group, whatever they carry.
     Multicast,
+    /// What [`Self::Multicast`] admits, and besides every frame whose Ethernet address is broadcast or a
+    /// group's, whatever it carries: ARP, spanning tree, LLDP.
+    GroupAddressed,
     /// UDP from or to this port. The later fragments of a datagram have no port and are left out.
     UdpPort(u16),
     /// What groups are managed with: IGMP, MLD, multicast router discovery, and PIM.
@@ -28,6 +31,10 @@ impl Filter {
         let packet = Packet::decode(bytes, link_type, Checksums::LeftToDevice);
         match (self, packet.network, packet.transport) {
             (Self::Multicast, Some(Network::Ip(ip)), _) => ip.destination.is_multicast(),
+            (Self::GroupAddressed, network, _) => {
+                packet.is_group_addressed()
+                    || matches!(network, Some(Network::Ip(ip)) if ip.destination.is_multicast())
+            }
             (Self::UdpPort(port), _, Some(Transport::Udp(udp))) => {
                 udp.source_port == port || udp.destination_port == port
             }

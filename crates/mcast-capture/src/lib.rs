@@ -31,6 +31,8 @@
 //! # Ok::<(), mcast_capture::FileError>(())
 //! ```
 //!
+//! Whoever takes a `dyn `[`FrameSource`] reads files as the wire.
+//!
 //! # Hearing is not joining
 //!
 //! A capture joins no group: no IGMP or MLD leaves the machine because of it. So a switch that
@@ -54,6 +56,7 @@ mod file;
 mod filter;
 mod frame;
 mod options;
+mod source;
 #[allow(unsafe_code)]
 mod sys;
 mod tap;
@@ -67,6 +70,7 @@ pub use file::{
 pub use filter::Filter;
 pub use frame::{Direction, Frame};
 pub use options::CaptureOptions;
+pub use source::{FrameSource, SourceError};
 
 /// What capturing gives or why it failed.
 pub type Result<T> = std::result::Result<T, Error>;

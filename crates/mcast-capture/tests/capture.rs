@@ -313,7 +313,16 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
     behind_hop_by_hop[20] = 0;
     let mut other_port = v6.clone();
     other_port[56..58].copy_from_slice(&5001u16.to_be_bytes());
+    // An Ethernet address of a group, or broadcast, makes a frame one for many; this one is for one.
+    let mut for_one = v4(5002, [10, 0, 0, 3], "one");
+    for_one[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    let mut asks = vec![0xff; 6];
+    asks.extend([2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 1]);
+    asks.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
     let frames = [
+        for_one,
+        asks,
+        vec![0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 9, 0x88, 0xcc, 0, 0],
         v4(5001, [239, 1, 2, 3], "other port"),
         v4(5000, [10, 0, 0, 2], "unicast"),
         v4(5000, [239, 1, 2, 3], "four"),
@@ -326,6 +335,7 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
     let mut port = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
     let mut multicast = open(&cable.b, &cable.b0, Filter::Multicast);
     let mut control = open(&cable.b, &cable.b0, Filter::Control);
+    let mut addressed = open(&cable.b, &cable.b0, Filter::GroupAddressed);
     inject(&cable, &frames);
 
     let mut payloads = Vec::new();
@@ -346,6 +356,14 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
     while let Some(frame) = control.next(Some(Duration::ZERO)).unwrap() {
         assert!(Seen::of(&frame).text.contains("MLD"), "{}", frame.packet());
     }
+    let mut texts = Vec::new();
+    while texts.iter().filter(|text: &&String| !text.contains("MLD")).count() < 9 {
+        texts.push(next(&mut addressed).text);
+    }
+    for text in ["Ether / LLDP", "Ether / ARP 10.0.0.1 asks for", "> 10.0.0.2:5000 "] {
+        assert!(texts.iter().any(|seen| seen.contains(text)), "{text} in {texts:?}");
+    }
+    assert!(!texts.iter().any(|text| text.contains("10.0.0.3")), "{texts:?}");
     assert_eq!(port.statistics().unwrap().dropped, 0, "what a filter refuses is no loss");
 }
 

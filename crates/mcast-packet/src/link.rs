@@ -22,6 +22,24 @@ pub mod ether_type {
     /// The outer tag of older double tagging.
     pub const OLD_DOUBLE_VLAN: u16 = 0x9100;
 
+    /// The first number that stands for a protocol; one below is the length of an IEEE 802.3 frame, as of
+    /// the spanning tree's.
+    pub const FIRST: u16 = 0x0600;
+    /// LLDP (IEEE 802.1AB).
+    pub const LLDP: u16 = 0x88cc;
+    /// PTP over Ethernet (IEEE 1588 annex F).
+    pub const PTP: u16 = 0x88f7;
+
+    /// The name, where it is one that is met among what is sent to groups.
+    pub(crate) const fn name(number: u16) -> Option<&'static str> {
+        Some(match number {
+            LLDP => "LLDP",
+            PTP => "PTP",
+            ..FIRST => "802.3",
+            _ => return None,
+        })
+    }
+
     pub(crate) const fn is_vlan(number: u16) -> bool {
         matches!(number, VLAN | PROVIDER_VLAN | OLD_DOUBLE_VLAN)
     }
@@ -53,6 +71,9 @@ impl LinkType {
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
+    /// Everybody on the link.
+    pub const BROADCAST: Self = Self([0xff; 6]);
+
     /// The address that frames to this group carry: RFC 1112 section 6.4, RFC 2464 section 7.
     #[must_use]
     pub const fn of_group(group: Group) -> Self {

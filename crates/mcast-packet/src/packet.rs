@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::ArpPacketSlice;
 
 use crate::checksum::{ChecksumStatus, Checksums};
-use crate::cooked::Cooked;
+use crate::cooked::{Cooked, CookedKind};
 use crate::gmp::{self, Address, Message};
 use crate::ip::{Ip, protocol};
 use crate::link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
@@ -193,6 +193,24 @@ impl<'a> Packet<'a> {
             Some(Transport::Udp(udp)) => Some(udp),
             _ => None,
         }
+    }
+
+    /// Whether the frame's link-layer address is a group's, or broadcast: whether it was meant for more
+    /// than one host, whatever it carries.
+    #[must_use]
+    pub fn is_group_addressed(&self) -> bool {
+        let by_ethernet = self.ethernet.is_some_and(|ethernet| ethernet.destination.is_multicast());
+        let kinds = [CookedKind::Broadcast, CookedKind::Multicast];
+        by_ethernet || self.cooked.is_some_and(|cooked| kinds.contains(&cooked.kind))
+    }
+
+    /// Whether the frame was meant for everybody: its link-layer address is broadcast, or its IPv4 address
+    /// the one for all hosts of the link. (The broadcast address of a subnet can't be told from a host's.)
+    #[must_use]
+    pub fn is_broadcast(&self) -> bool {
+        self.ethernet.is_some_and(|ethernet| ethernet.destination == MacAddress::BROADCAST)
+            || self.cooked.is_some_and(|cooked| cooked.kind == CookedKind::Broadcast)
+            || self.ip_layer().is_some_and(|ip| ip.destination == IpAddr::V4(Ipv4Addr::BROADCAST))
     }
 
     /// How long the headers before the network layer are in bytes, for bytes of this link type.

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use crate::checksum::ChecksumStatus;
 use crate::gmp::Address;
 use crate::ip::{Ip, protocol};
+use crate::link::ether_type;
 use crate::packet::{Arp, Control, Network, Packet, Pim, Transport};
 use crate::payload;
 use crate::udp::Udp;
@@ -16,9 +17,21 @@ pub fn summary(frame: &[u8]) -> impl fmt::Display + '_ {
     Packet::ethernet(frame)
 }
 
-impl fmt::Display for Packet<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = Line { f, empty: true };
+impl Packet<'_> {
+    /// The same line as [`fmt::Display`] gives, for somebody who knows more about the UDP payload: `payload`
+    /// stands in its place.
+    pub fn summary_with<'s>(&'s self, payload: &'s dyn fmt::Display) -> impl fmt::Display + 's {
+        struct Summary<'s>(&'s Packet<'s>, &'s dyn fmt::Display);
+        impl fmt::Display for Summary<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.summarize(f, Some(self.1))
+            }
+        }
+        Summary(self, payload)
+    }
+
+    fn summarize(&self, f: &mut fmt::Formatter<'_>, payload: Option<&dyn fmt::Display>) -> fmt::Result {
+        let mut line = Line { f, empty: true, payload };
         if self.ethernet.is_some() {
             line.layer(format_args!("Ether"))?;
         }
@@ -31,7 +44,10 @@ impl fmt::Display for Packet<'_> {
         match &self.network {
             Some(Network::Ip(ip)) => line.ip(ip, self.transport.as_ref())?,
             Some(Network::Arp(arp)) => line.layer(format_args!("{arp}"))?,
-            Some(Network::Other { ether_type, .. }) => line.layer(format_args!("type {ether_type:#06x}"))?,
+            Some(Network::Other { ether_type, .. }) => match ether_type::name(*ether_type) {
+                Some(name) => line.layer(format_args!("{name}"))?,
+                None => line.layer(format_args!("type {ether_type:#06x}"))?,
+            },
             None => {}
         }
         if let Some(malformed) = &self.malformed {
@@ -41,6 +57,12 @@ impl fmt::Display for Packet<'_> {
             line.layer(format_args!("Padding"))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.summarize(f, None)
     }
 }
 
@@ -58,6 +80,8 @@ impl fmt::Display for Arp {
 struct Line<'f, 'o> {
     f: &'f mut fmt::Formatter<'o>,
     empty: bool,
+    /// What the caller says of the UDP payload.
+    payload: Option<&'f dyn fmt::Display>,
 }
 
 impl Line<'_, '_> {
@@ -94,6 +118,9 @@ impl Line<'_, '_> {
         }
         if udp.payload.is_empty() {
             return Ok(());
+        }
+        if let Some(payload) = self.payload {
+            return self.layer(format_args!("{payload}"));
         }
         // What is left of a fragmented datagram's payload would be taken for something broken.
         let known = if ip.fragment.is_some() || ip.truncated {

@@ -155,6 +155,12 @@ impl CaptureFile {
         }))
     }
 
+    /// Whether nothing more can be read: the end was reached, or what could not be read past.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// How the file is written.
     #[must_use]
     pub const fn format(&self) -> FileFormat {

@@ -5,6 +5,7 @@
 mod damage;
 mod foreign;
 mod round_trip;
+mod sources;
 mod support;
 #[cfg(unix)]
 mod survival;

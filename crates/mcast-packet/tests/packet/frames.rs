@@ -180,7 +180,7 @@ fn other_protocols_are_named() {
     assert!(summary(&tcp).to_string().ends_with("TCP 10.0.0.1 > 239.1.2.3"));
     let mut lldp = vec![0; 12];
     lldp.extend([0x88, 0xcc, 1, 2, 3]);
-    assert_eq!(summary(&lldp).to_string(), "Ether / type 0x88cc");
+    assert_eq!(summary(&lldp).to_string(), "Ether / LLDP");
 }
 
 #[test]
@@ -281,4 +281,46 @@ proptest! {
             .collect();
         prop_assert_eq!(shown, bytes);
     }
+}
+
+#[test]
+fn whom_a_frame_was_meant_for_is_told_by_its_link_layer_address() {
+    let with_destination = |mac: [u8; 6]| {
+        let mut frame = v4_datagram(b"x");
+        frame[..6].copy_from_slice(&mac);
+        frame
+    };
+    let told = |frame: &[u8]| {
+        let packet = Packet::ethernet(frame);
+        (packet.is_group_addressed(), packet.is_broadcast())
+    };
+    assert_eq!(told(&v4_datagram(b"x")), (true, false));
+    assert_eq!(told(&with_destination([0xff; 6])), (true, true));
+    assert_eq!(told(&with_destination([2, 0, 0, 0, 0, 1])), (false, false));
+
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    let mut cooked = vec![0; 16];
+    Cooked::new(CookedKind::Broadcast, mac, ether_type::ARP, None).emit(&mut cooked).unwrap();
+    let packet = Packet::decode(&cooked, LinkType::LinuxCooked, Checksums::Computed);
+    assert!(packet.is_group_addressed() && packet.is_broadcast());
+}
+
+#[test]
+fn what_is_no_ip_is_called_by_its_name() {
+    let told = |number: u16| {
+        let mut frame = vec![0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 1];
+        frame.extend(number.to_be_bytes());
+        summary(&frame).to_string()
+    };
+    assert_eq!(
+        [told(0x88cc), told(0x0026), told(0x88b5)],
+        ["Ether / LLDP", "Ether / 802.3", "Ether / type 0x88b5"]
+    );
+}
+
+#[test]
+fn who_knows_more_of_the_payload_may_say_it() {
+    let frame = v4_datagram(b"x");
+    let text = Packet::ethernet(&frame).summary_with(&"ours").to_string();
+    assert_eq!(text, summary(&frame).to_string().replace("Raw", "ours"));
 }

@@ -18,6 +18,9 @@ const NETWORK: i32 = -0x10_0000;
 /// Loads the protocol of the frame (`SKF_AD_OFF + SKF_AD_PROTOCOL`).
 const PROTOCOL: i32 = -0x1000;
 
+/// Loads from here on are relative to the link header (`SKF_LL_OFF`).
+const LINK: i32 = -0x20_0000;
+
 /// The extension header that every MLD message has, and so the only one that is common.
 const HOP_BY_HOP: u32 = 0;
 
@@ -31,7 +34,7 @@ const MLD_TYPES: [u32; 7] = [130, 131, 132, 143, 151, 152, 153];
 pub(super) fn program(filter: Filter) -> Option<Vec<sock_filter>> {
     let (v4, v6) = match filter {
         Filter::All => return None,
-        Filter::Multicast => (v4_multicast(), v6_multicast()),
+        Filter::Multicast | Filter::GroupAddressed => (v4_multicast(), v6_multicast()),
         Filter::UdpPort(port) => (v4_port(port), v6_port(port)),
         Filter::Control => (v4_control(), v6_control()),
     };
@@ -43,17 +46,28 @@ pub(super) fn program(filter: Filter) -> Option<Vec<sock_filter>> {
     program.extend(v4);
     program.push(unless_equal(u32::from(ether_type::IPV6), v6.len() as u8));
     program.extend(v6);
+    if filter == Filter::GroupAddressed {
+        program.extend(group_addressed());
+    }
     program.push(REFUSE);
     Some(program)
 }
 
+/// Goes on behind these instructions if the packet is to no group.
 fn v4_multicast() -> Vec<sock_filter> {
     let and = instruction(BPF_ALU | BPF_AND | BPF_K, 0xf000_0000);
-    vec![load(BPF_W, NETWORK + 16), and, unless_equal(0xe000_0000, 1), ADMIT, REFUSE]
+    vec![load(BPF_W, NETWORK + 16), and, unless_equal(0xe000_0000, 1), ADMIT, RELOAD]
 }
 
 fn v6_multicast() -> Vec<sock_filter> {
-    vec![load(BPF_B, NETWORK + 24), unless_equal(0xff, 1), ADMIT, REFUSE]
+    vec![load(BPF_B, NETWORK + 24), unless_equal(0xff, 1), ADMIT, RELOAD]
+}
+
+/// The bit of an Ethernet address that is set in those of groups and in broadcast. Where there is no
+/// Ethernet header this admits or refuses anything.
+fn group_addressed() -> [sock_filter; 3] {
+    let is_set = sock_filter { jt: 0, jf: 1, ..instruction(BPF_JMP | BPF_JSET | BPF_K, 1) };
+    [load(BPF_B, LINK), is_set, ADMIT]
 }
 
 fn v4_port(port: u16) -> Vec<sock_filter> {
@@ -132,6 +146,9 @@ const ADMIT: sock_filter = instruction(BPF_RET | BPF_K, u32::MAX);
 
 /// Return nothing of it.
 const REFUSE: sock_filter = instruction(BPF_RET | BPF_K, 0);
+
+/// Loads the protocol again, for whom comes next.
+const RELOAD: sock_filter = load(BPF_W, PROTOCOL);
 
 const fn instruction(code: u32, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k }
