@@ -1,0 +1,48 @@
+//! Why an examination could not be made.
+
+use std::io;
+
+/// Why an examination could not be made at all. What merely could not be looked at is told in
+/// [`Report::unknown`](crate::Report::unknown).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The library could not list interfaces, join or receive.
+    #[error(transparent)]
+    Multicast(#[from] mcast::Error),
+    /// A capture failed while it ran.
+    #[error(transparent)]
+    Capture(#[from] mcast_capture::Error),
+    /// A capture file could not be read.
+    #[error(transparent)]
+    File(#[from] mcast_capture::FileError),
+    /// A table of the system could not be read.
+    #[error("cannot read {what}: {source}")]
+    System {
+        /// Which.
+        what: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// There is no such program, or it has no UDP socket.
+    #[error("{0}")]
+    NoProgram(String),
+    /// This system cannot be examined so.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+impl Error {
+    /// What helps, where something does.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Multicast(error) => error.remedy(),
+            Self::Capture(error) => error.remedy().map(str::to_owned),
+            Self::NoProgram(_) => Some(
+                "start it first, or name its id or port: `mcast groups` lists who has joined what".into(),
+            ),
+            Self::File(_) | Self::System { .. } | Self::Unsupported(_) => None,
+        }
+    }
+}
