@@ -93,10 +93,10 @@ complete -c mcast -n "__fish_mcast_using_subcommand send" -s h -l help -d 'Print
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -s i -l interface -d 'Join on this interface: a name, index or address, `default` or `all`; repeatable [default: all that are up and can multicast, but not loopback]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable' -r
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -l buffer -d 'Ask for this much receive buffer a socket [default: 4M]' -r
-complete -c mcast -n "__fish_mcast_using_subcommand recv" -s c -l count -d 'End after so many datagrams' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -s c -l count -d 'End after so many' -r
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -s W -l timeout -d 'End after so long in all; status 1 if fewer came than --count or --expect ask for, or none' -r
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -l idle -d 'End after so long a silence; status 1 as with --timeout' -r
-complete -c mcast -n "__fish_mcast_using_subcommand recv" -l expect -d 'Status 1 if fewer datagrams came; 0: none need come' -r
+complete -c mcast -n "__fish_mcast_using_subcommand recv" -l expect -d 'Status 1 if fewer came; 0: none need come' -r
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -l max-loss -d 'Status 1 if this machine dropped a larger share, such as 0.1%' -r
 complete -c mcast -n "__fish_mcast_using_subcommand recv" -l format -d 'How to print them: line, text, hex, raw or json, see below' -r -f -a "line\t'One tidy line a datagram'
 text\t'The payload alone, a line each'

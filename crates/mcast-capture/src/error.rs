@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// What failed, on which interface, why, and what to do about it.
+/// What failed, on which interface, and why; [`Self::remedy`] says what to do about it.
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
@@ -88,10 +88,7 @@ impl fmt::Display for Error {
             (ErrorKind::System, Some(os)) => os.fmt(f)?,
             (ErrorKind::System, None) => f.write_str("the system refused")?,
         }
-        match self.remedy() {
-            Some(remedy) => write!(f, " ({remedy})"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -116,10 +113,8 @@ mod tests {
         let os = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = Error::from_os("capture", "eth0", os);
         assert_eq!(error.kind(), ErrorKind::Permission);
-        assert_eq!(
-            error.to_string(),
-            "cannot capture on eth0: it needs the right to capture (CAP_NET_RAW) \
-             (run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM)"
-        );
+        assert_eq!(error.to_string(), "cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)");
+        let remedy = "run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM";
+        assert_eq!(error.remedy(), Some(remedy));
     }
 }

@@ -93,6 +93,10 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
         if let Some(error) = cause.downcast_ref::<mcast::Error>() {
             return Some(of_kind(error.kind()));
         }
+        if let Some(error) = cause.downcast_ref::<mcast_capture::Error>() {
+            let is_right = error.kind() == mcast_capture::ErrorKind::Permission;
+            return Some(if is_right { PERMISSION } else { ENVIRONMENT });
+        }
         if cause.is::<mcast::ParseError>() {
             return Some(USAGE);
         }
@@ -108,6 +112,8 @@ pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let own = cause.downcast_ref::<Failure>().and_then(|failure| failure.remedy.clone());
         own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(remedy_of))
+            .or_else(|| cause.downcast_ref::<mcast_capture::Error>()?.remedy().map(Into::into))
+            .or_else(|| cause.downcast_ref::<mcast_capture::FileError>()?.remedy().map(Into::into))
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What failed, in which file, and why.
+/// What failed, in which file, and why; [`Self::remedy`] says what helps, where something does.
 pub struct FileError(Box<Inner>);
 
 #[derive(Debug)]
@@ -98,10 +98,7 @@ impl fmt::Display for FileError {
             (FileErrorKind::System, Some(os)) => os.fmt(f)?,
             (FileErrorKind::System, None) => f.write_str("the system refused")?,
         }
-        match self.remedy() {
-            Some(remedy) => write!(f, " ({remedy})"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

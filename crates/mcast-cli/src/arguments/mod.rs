@@ -3,11 +3,15 @@
 mod chosen;
 mod dscp;
 mod duration;
+mod limits;
+mod pattern;
 mod rate;
 mod size;
 
 pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
 pub(crate) use dscp::parse_dscp;
 pub(crate) use duration::parse_duration;
+pub(crate) use limits::{Goal, Limits};
+pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};
 pub(crate) use size::{parse_percent, parse_size};

@@ -1,7 +1,6 @@
 //! `mcast groups`: who on this machine has joined what.
 
 mod json;
-mod pattern;
 mod table;
 mod watch;
 mod words;
@@ -11,11 +10,11 @@ use std::io::Write;
 use mcast::InterfaceSelector;
 use mcast::joined::{self, Holder, Holding, Snapshot, Visibility};
 
+use crate::arguments::Pattern;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_json};
 use json::Described;
-use pattern::Pattern;
 
 /// Show who on this machine has joined what
 #[derive(Debug, clap::Args)]

@@ -3,15 +3,12 @@
 mod deaf;
 mod execute;
 mod format;
-mod goal;
 mod listen;
 mod tally;
 
-use std::time::Duration;
-
 use mcast::{InterfaceSelector, Receiver};
 
-use crate::arguments::{Families, chosen_memberships, parse_duration, parse_percent, parse_size};
+use crate::arguments::{Families, Limits, chosen_memberships, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -58,31 +55,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     show: Show,
-}
-
-/// When to end, and what is success.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "When to end")]
-struct Limits {
-    /// End after so many datagrams
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-
-    /// End after so long in all; status 1 if fewer came than --count or --expect ask for, or none
-    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
-    timeout: Option<Duration>,
-
-    /// End after so long a silence; status 1 as with --timeout
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    idle: Option<Duration>,
-
-    /// Status 1 if fewer datagrams came; 0: none need come
-    #[arg(long, value_name = "N")]
-    expect: Option<u64>,
-
-    /// Status 1 if this machine dropped a larger share, such as 0.1%
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
-    max_loss: Option<f64>,
 }
 
 /// What becomes of the datagrams.

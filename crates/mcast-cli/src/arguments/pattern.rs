@@ -9,7 +9,7 @@ use mcast::group::WellKnown;
 
 /// One or several groups, as they were typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     text: String,
     ranges: Vec<Range>,
 }
@@ -22,7 +22,7 @@ struct Range {
 }
 
 impl Pattern {
-    pub(super) fn contains(&self, group: Group) -> bool {
+    pub(crate) fn contains(&self, group: Group) -> bool {
         self.ranges.iter().any(|range| range.contains(group.addr()))
     }
 }

@@ -4,49 +4,74 @@ use std::time::{Duration, Instant};
 
 use mcast::Drops;
 
-use super::Limits;
+use super::{parse_duration, parse_percent};
 use crate::output::{count, expected};
+
+/// When to end, and what is success.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "When to end")]
+pub(crate) struct Limits {
+    /// End after so many
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// End after so long in all; status 1 if fewer came than --count or --expect ask for, or none
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// End after so long a silence; status 1 as with --timeout
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) idle: Option<Duration>,
+
+    /// Status 1 if fewer came; 0: none need come
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<u64>,
+
+    /// Status 1 if this machine dropped a larger share, such as 0.1%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(crate) max_loss: Option<f64>,
+}
 
 /// Watches the clock and the count.
 #[derive(Debug)]
-pub(super) struct Goal<'a> {
+pub(crate) struct Goal<'a> {
     limits: &'a Limits,
     deadline: Option<Instant>,
     silent_since: Instant,
 }
 
 impl<'a> Goal<'a> {
-    pub(super) fn new(limits: &'a Limits, start: Instant) -> Self {
+    pub(crate) fn new(limits: &'a Limits, start: Instant) -> Self {
         let deadline = limits.timeout.and_then(|timeout| start.checked_add(timeout));
         Self { limits, deadline, silent_since: start }
     }
 
     /// Something came.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         if self.limits.idle.is_some() {
             self.silent_since = Instant::now();
         }
     }
 
     /// Whether so many are enough.
-    pub(super) fn is_reached(&self, datagrams: u64) -> bool {
+    pub(crate) fn is_reached(&self, datagrams: u64) -> bool {
         self.limits.count.is_some_and(|count| datagrams >= count)
     }
 
     /// How long to wait for the next one: `None` for ever, zero when the time is over.
-    pub(super) fn time_left(&self) -> Option<Duration> {
+    pub(crate) fn time_left(&self) -> Option<Duration> {
         let idle = self.limits.idle.and_then(|idle| self.silent_since.checked_add(idle));
         let end = [self.deadline, idle].into_iter().flatten().min()?;
         Some(end.saturating_duration_since(Instant::now()))
     }
 
     /// When everything ends.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// What is wrong with what came, in words; nothing if it is what was asked for.
-    pub(super) fn misses(&self, datagrams: u64, dropped: Drops) -> Vec<String> {
+    pub(crate) fn misses(&self, datagrams: u64, dropped: Drops) -> Vec<String> {
         let mut misses = Vec::new();
         let wanted = self.wanted();
         if datagrams < wanted {
