@@ -27,6 +27,12 @@ macro_rules! ids {
                 }
             }
 
+            pub(crate) const fn page(self) -> &'static str {
+                match self {
+                    $(Self::$name => include_str!(concat!("../pages/", $text, ".md")),)+
+                }
+            }
+
             /// The RFCs and the documentation of kernels that stand behind it.
             #[must_use]
             pub const fn references(self) -> &'static [&'static str] {
@@ -68,7 +74,7 @@ ids! {
     /// The group comes in twice, as it was joined on two interfaces of one network.
     DuplicateInterfaces = "duplicate-interfaces", [];
     /// The network delivers datagrams twice.
-    DuplicatePath = "duplicate-path", ["RFC 1112 section 6.1"];
+    DuplicatePath = "duplicate-path", ["RFC 7761 section 4.6"];
     /// The sender's own machine does not hear what it sends.
     LoopbackOff = "loopback-off", ["ip(7): IP_MULTICAST_LOOP"];
     /// The limit of memberships or sources is reached.

@@ -25,6 +25,7 @@ mod examine;
 mod finding;
 mod id;
 mod options;
+mod pages;
 mod report;
 
 pub use error::Error;
@@ -32,6 +33,7 @@ pub use examine::{Target, examine_machine, examine_membership, examine_program, 
 pub use finding::{Evidence, Finding, Lasts, Remedy, Severity, Sort, Step, Subject, Tool};
 pub use id::{Id, UnknownId};
 pub use options::{Options, Progress, Watch};
+pub use pages::{Block, Page, Tags};
 pub use report::{Report, Seen, Unknown};
 
 /// What an examination gives, or why it could not be made.
