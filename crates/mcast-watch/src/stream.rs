@@ -1,0 +1,161 @@
+//! One stream: what came from one sender to one group and port, on one interface.
+
+use std::net::IpAddr;
+
+use mcast_group::{Group, InterfaceIndex};
+use mcast_packet::sequence::SequenceField;
+use mcast_packet::{ChecksumStatus, Ip, Udp};
+
+use crate::clock::Clock;
+use crate::history::{History, Slot};
+use crate::jitter::JitterMeter;
+use crate::numbering::Numbering;
+use crate::report::{Rate, Row};
+use crate::time::Time;
+
+/// What tells a stream from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey {
+    /// The group.
+    pub group: Group,
+    /// The group's port.
+    pub port: u16,
+    /// The sender.
+    pub source: IpAddr,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The interface that it was seen on.
+    pub interface: InterfaceIndex,
+    /// The VLAN that the frames are tagged with.
+    pub vlan: Option<u16>,
+}
+
+/// What is known of a stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    first: Time,
+    last: Time,
+    /// The interval in which it was first seen.
+    first_interval: u64,
+    datagrams: u64,
+    bytes: u64,
+    frame_bytes: u64,
+    hop_limit: u8,
+    /// The lowest and the highest that came.
+    hop_limits: (u8, u8),
+    bad_checksums: u64,
+    fragmented: u64,
+    outgoing: bool,
+    history: History,
+    numbering: Numbering,
+    jitter: JitterMeter,
+}
+
+/// A datagram that belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) ip: &'a Ip<'a>,
+    pub(crate) udp: &'a Udp<'a>,
+    pub(crate) group: Group,
+    /// The length of the frame.
+    pub(crate) length: usize,
+    pub(crate) outgoing: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(now: Time, interval: u64, datagram: &Datagram<'_>) -> Self {
+        let hop_limit = datagram.ip.hop_limit;
+        Self {
+            first: now,
+            last: now,
+            first_interval: interval,
+            datagrams: 0,
+            bytes: 0,
+            frame_bytes: 0,
+            hop_limit,
+            hop_limits: (hop_limit, hop_limit),
+            bad_checksums: 0,
+            fragmented: 0,
+            outgoing: datagram.outgoing,
+            history: History::starting_at(interval),
+            numbering: Numbering::default(),
+            jitter: JitterMeter::default(),
+        }
+    }
+
+    pub(crate) fn observe(
+        &mut self,
+        now: Time,
+        interval: u64,
+        datagram: &Datagram<'_>,
+        field: Option<SequenceField>,
+    ) {
+        let Datagram { ip, udp, group, length, outgoing } = *datagram;
+        let bytes = payload_length(udp) as u64;
+        self.last = self.last.max(now);
+        self.datagrams += 1;
+        self.bytes += bytes;
+        self.frame_bytes += length as u64;
+        self.hop_limit = ip.hop_limit;
+        self.hop_limits = (self.hop_limits.0.min(ip.hop_limit), self.hop_limits.1.max(ip.hop_limit));
+        self.bad_checksums += u64::from(matches!(udp.checksum, ChecksumStatus::Invalid { .. }));
+        self.fragmented += u64::from(ip.fragment.is_some());
+        self.outgoing = outgoing;
+        let told = self.numbering.observe(group, udp.destination_port, udp.payload, field);
+        if told.another_session {
+            self.jitter.start_again();
+        }
+        self.jitter.observe(now, told.sent);
+        self.slot(interval, bytes, told.lost);
+    }
+
+    /// Whether it has lasted, and so is no passing guest.
+    pub(crate) fn has_lasted(&self, interval: u64) -> bool {
+        interval > self.first_interval
+    }
+
+    pub(crate) fn row(&self, key: StreamKey, clock: &Clock, now: Time) -> Row {
+        let current = clock.interval_of(now);
+        // The first interval is shown while it lasts; later the one that is over.
+        let (shown, time) = match current {
+            0 => (0, now.since(clock.start()).min(clock.interval())),
+            _ => (current - 1, clock.interval()),
+        };
+        let slot = self.history.slot(shown);
+        Row {
+            key,
+            age: now.since(self.first),
+            quiet: now.since(self.last),
+            datagrams: self.datagrams,
+            bytes: self.bytes,
+            frame_bytes: self.frame_bytes,
+            hop_limit: self.hop_limit,
+            hop_limits: self.hop_limits,
+            now: Rate::of(slot.datagrams.into(), slot.bytes, time),
+            lost_now: slot.lost.into(),
+            mean: Rate::of(self.datagrams, self.bytes, now.since(clock.start())),
+            history: self.history.before(current, self.first_interval),
+            format: self.numbering.format(),
+            numbers: self.numbering.numbers(),
+            continuity_errors: self.numbering.continuity_errors(),
+            jitter: self.jitter.value(),
+            bad_checksums: self.bad_checksums,
+            fragmented: self.fragmented,
+            outgoing: self.outgoing,
+        }
+    }
+
+    fn slot(&mut self, interval: u64, bytes: u64, lost: i64) {
+        let slot: &mut Slot = self.history.slot_mut(interval);
+        slot.datagrams = slot.datagrams.saturating_add(1);
+        slot.bytes = slot.bytes.saturating_add(bytes);
+        let lost = lost.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        slot.lost = slot.lost.saturating_add_signed(lost);
+    }
+}
+
+/// What the header says, so that a datagram in fragments counts whole; what is there when that makes no
+/// sense.
+fn payload_length(udp: &Udp<'_>) -> usize {
+    usize::from(udp.length).checked_sub(Udp::HEADER_LENGTH).unwrap_or(udp.payload.len())
+}

@@ -1,0 +1,112 @@
+//! Packets and times made up.
+
+use std::time::Duration;
+
+use mcast_group::InterfaceIndex;
+use mcast_packet::{ControlFrame, MacAddress, Packet, PimFrame, UdpFrame, gmp, igmp, mld, pim};
+use mcast_watch::{Options, Report, Row, Seen, StreamKey, Time, Watch};
+
+pub(crate) const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+
+/// A table, and a sender to it.
+pub(crate) struct Table {
+    pub(crate) watch: Watch,
+}
+
+/// A datagram to be seen: by default one of 10.0.0.7 to 239.1.2.3:5000.
+#[derive(Clone, Copy)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) port: u16,
+    pub(crate) source: &'a str,
+    pub(crate) source_port: u16,
+    pub(crate) hop_limit: u8,
+    pub(crate) interface: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+pub(crate) const PLAIN: Datagram<'static> = Datagram {
+    group: "239.1.2.3",
+    port: 5000,
+    source: "10.0.0.7",
+    source_port: 4000,
+    hop_limit: 1,
+    interface: 2,
+    payload: b"hello",
+};
+
+/// So many milliseconds after the table began.
+pub(crate) fn at(milliseconds: u64) -> Time {
+    Time::from_secs(1_700_000_000).after(Duration::from_millis(milliseconds))
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    pub(crate) fn with(options: Options) -> Self {
+        let mut watch = Watch::new(options);
+        watch.begin(at(0));
+        Self { watch }
+    }
+
+    pub(crate) fn see(&mut self, milliseconds: u64, datagram: Datagram<'_>) {
+        self.see_at(at(milliseconds), datagram);
+    }
+
+    pub(crate) fn see_at(&mut self, time: Time, datagram: Datagram<'_>) {
+        let Datagram { group, port, source, source_port, hop_limit, interface, payload } = datagram;
+        let frame = UdpFrame {
+            mac: MAC,
+            source: source.parse().unwrap(),
+            source_port,
+            group: group.parse().unwrap(),
+            destination_port: port,
+            hop_limit,
+            payload,
+        };
+        let mut buffer = vec![0; 100 + payload.len()];
+        let length = frame.emit(&mut buffer).unwrap();
+        self.see_frame(time, interface, &buffer[..length]);
+    }
+
+    pub(crate) fn see_frame(&mut self, time: Time, interface: u32, bytes: &[u8]) -> Option<StreamKey> {
+        let packet = Packet::ethernet(bytes);
+        let interface = InterfaceIndex::new(interface).unwrap();
+        let length = bytes.len();
+        self.watch.observe(&Seen { time, interface, outgoing: false, length, packet: &packet })
+    }
+
+    pub(crate) fn see_igmp(&mut self, milliseconds: u64, source: &str, message: igmp::Message<'_>) {
+        self.see_control(milliseconds, source.parse::<std::net::Ipv4Addr>().unwrap(), message);
+    }
+
+    pub(crate) fn see_mld(&mut self, milliseconds: u64, source: &str, message: mld::Message<'_>) {
+        self.see_control(milliseconds, source.parse::<std::net::Ipv6Addr>().unwrap(), message);
+    }
+
+    pub(crate) fn see_pim(&mut self, milliseconds: u64, source: &str, message: pim::Message<'_>) {
+        let mut buffer = [0; 1500];
+        let frame = PimFrame::to_neighbors(MAC, source.parse().unwrap(), message);
+        let length = frame.emit(&mut buffer).unwrap();
+        self.see_frame(at(milliseconds), 2, &buffer[..length]);
+    }
+
+    fn see_control<A: gmp::Address>(&mut self, milliseconds: u64, source: A, message: gmp::Message<'_, A>) {
+        let mut buffer = [0; 1500];
+        let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
+        self.see_frame(at(milliseconds), 2, &buffer[..length]);
+    }
+
+    pub(crate) fn report(&mut self, milliseconds: u64) -> Report {
+        self.watch.report(at(milliseconds))
+    }
+
+    /// The only row.
+    pub(crate) fn row(&mut self, milliseconds: u64) -> Row {
+        let mut streams = self.report(milliseconds).streams;
+        assert_eq!(streams.len(), 1, "{streams:?}");
+        streams.remove(0)
+    }
+}
