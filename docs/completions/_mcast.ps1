@@ -32,7 +32,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show on real packets what multicast does: four hosts, two groups, one switch')
             [CompletionResult]::new('interfaces', 'interfaces', [CompletionResultType]::ParameterValue, 'List the network interfaces, and where multicast can work')
             [CompletionResult]::new('groups', 'groups', [CompletionResultType]::ParameterValue, 'Show who on this machine has joined what')
-            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say all that is known about multicast addresses')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say all that is known about a multicast address, or about a finding of `mcast doctor`')
             [CompletionResult]::new('pick', 'pick', [CompletionResultType]::ParameterValue, 'Choose a good group for a name')
             [CompletionResult]::new('send', 'send', [CompletionResultType]::ParameterValue, 'Send datagrams to groups')
             [CompletionResult]::new('recv', 'recv', [CompletionResultType]::ParameterValue, 'Receive the datagrams of groups')
@@ -81,7 +81,8 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             break
         }
         'mcast;explain' {
-            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON object a group')
+            [CompletionResult]::new('--findings', '--findings', [CompletionResultType]::ParameterName, 'List the findings, each with its sentence')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON object a group or finding')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no notes: only data, errors and what fails')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no notes: only data, errors and what fails')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Print more notes')

@@ -159,7 +159,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__explain)
-            opts="-q -v -h --json --quiet --verbose --help"
+            opts="-q -v -h --findings --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -29,7 +29,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand demo 'Show on real packets what multicast does: four hosts, two groups, one switch'
             cand interfaces 'List the network interfaces, and where multicast can work'
             cand groups 'Show who on this machine has joined what'
-            cand explain 'Say all that is known about multicast addresses'
+            cand explain 'Say all that is known about a multicast address, or about a finding of `mcast doctor`'
             cand pick 'Choose a good group for a name'
             cand send 'Send datagrams to groups'
             cand recv 'Receive the datagrams of groups'
@@ -74,7 +74,8 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand --help 'Print help'
         }
         &'mcast;explain'= {
-            cand --json 'Print one JSON object a group'
+            cand --findings 'List the findings, each with its sentence'
+            cand --json 'Print one JSON object a group or finding'
             cand -q 'Print no notes: only data, errors and what fails'
             cand --quiet 'Print no notes: only data, errors and what fails'
             cand -v 'Print more notes'

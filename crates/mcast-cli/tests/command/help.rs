@@ -88,6 +88,38 @@ fn an_explanation_has_its_references() {
 }
 
 #[test]
+fn every_finding_is_explained_by_its_page() {
+    let listed = String::from_utf8(plain(&["explain", "--findings", "--json"]).stdout).unwrap();
+    assert!(listed.lines().count() >= 36, "{listed}");
+    for line in listed.lines() {
+        let listed: serde_json::Value = serde_json::from_str(line).unwrap();
+        crate::schemas::assert_valid("finding-page", &listed);
+        let id = listed["finding"].as_str().unwrap();
+        let output = plain(&["explain", id]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.starts_with(&format!("{id}\n\n")) && shown.contains("\nRemedy\n\n"), "{shown}");
+        // What is written is what stands in the page, but for the marks and the ends of lines.
+        let words = |text: &str| -> Vec<String> {
+            let text = text.replace("```", "").replace(['#', '|'], " ");
+            text.split_whitespace().filter(|word| !word.starts_with('-')).map(str::to_owned).collect()
+        };
+        let (shown, page) = (words(&shown), words(listed["text"].as_str().unwrap()));
+        assert!(page.len() > 100 && shown.len() * 10 > page.len() * 9, "{id}");
+    }
+    let table = String::from_utf8(plain(&["explain", "--findings"]).stdout).unwrap();
+    assert!(table.lines().any(|line| line.starts_with("no-querier ")), "{table}");
+}
+
+#[test]
+fn a_finding_that_does_not_exist_is_told_as_such() {
+    let output = plain(&["explain", "no-querrier"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("no finding is called \"no-querrier\"") && told.contains("--findings"), "{told}");
+}
+
+#[test]
 fn a_name_is_explained_in_both_families() {
     let output = plain(&["explain", "mdns", "--json"]);
     let lines = String::from_utf8(output.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! `mcast explain`: all that is known about a group.
+//! All that is known about a group.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -8,61 +8,13 @@ use mcast::group::{Advice, Assignment, Expand, Explanation, Reference, Severity,
 use serde::Serialize;
 
 use crate::console::{Console, Output};
-use crate::exit::Outcome;
 use crate::output::{Palette, as_text, write_json};
-
-/// Say all that is known about multicast addresses
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
-    /// A group, a name (mdns), or whatever `mcast recv` takes
-    #[arg(required = true, value_name = "ADDRESS")]
-    addresses: Vec<String>,
-
-    /// Print one JSON object a group
-    #[arg(long)]
-    json: bool,
-}
-
-const EXAMPLES: &str = "\
-Scope, kind, Ethernet address and who shares it, names, ports, and what to mind, each with the
-document that says so. With -v all groups that share the Ethernet address.
-
-Examples:
-  mcast explain 239.255.255.250               a group
-  mcast explain ff02::fb 224.0.0.251          two
-  mcast explain mdns                          a name: its IPv4 and its IPv6 group
-  mcast explain 233.8.9.1                     whose it is, by its autonomous system
-  mcast explain ff7e:140:2001:db8:beef:feed::1    with its rendezvous point
-  mcast explain 239.128.0.5 --json            for programs";
 
 /// Ethernet aliases that are shown without `-v`.
 const ALIASES_SHOWN: usize = 3;
 
-pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let mut groups = Vec::new();
-    for text in &arguments.addresses {
-        groups.extend(groups_of(text)?);
-    }
-    let mut out = console.output();
-    for (number, group) in groups.into_iter().enumerate() {
-        let explanation = group.explain();
-        if arguments.json {
-            write_json(&mut out, &Explained::new(&explanation))?;
-            continue;
-        }
-        if number > 0 {
-            writeln!(out)?;
-        }
-        Page { out: &mut out, palette: console.palette(), is_verbose: console.is_verbose() }
-            .write(&explanation)?;
-    }
-    out.flush()?;
-    Ok(Outcome::Yes)
-}
-
 /// The groups that a text means.
-fn groups_of(text: &str) -> anyhow::Result<Vec<Group>> {
+pub(super) fn groups_of(text: &str) -> anyhow::Result<Vec<Group>> {
     let named = WellKnown::named(text);
     if !named.is_empty() {
         return Ok(named.iter().map(|known| known.group).collect());
@@ -80,6 +32,16 @@ fn groups_of(text: &str) -> anyhow::Result<Vec<Group>> {
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Writes it for a person.
+pub(super) fn write_text(explanation: &Explanation, console: &Console, out: &mut Output) -> io::Result<()> {
+    Page { out, palette: console.palette(), is_verbose: console.is_verbose() }.write(explanation)
+}
+
+/// Writes it for a program.
+pub(super) fn write_object(explanation: &Explanation, out: &mut Output) -> io::Result<()> {
+    write_json(out, &Explained::new(explanation))
 }
 
 /// An explanation on its way to a person.
