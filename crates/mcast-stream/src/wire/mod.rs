@@ -1,0 +1,54 @@
+//! The bytes of the protocol, as views over them.
+//!
+//! Every datagram begins with the same 32 bytes, most significant byte first:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0-1 | `MC` |
+//! | 2 | the version: major in the upper four bits, minor in the lower |
+//! | 3 | the kind |
+//! | 4 | the length of header and extensions in words of four bytes, 8 to 63 |
+//! | 5 | flags |
+//! | 6-7 | the key epoch; 0: not sealed |
+//! | 8-15 | the stream |
+//! | 16-19 | the incarnation of its sender |
+//! | 20-23 | the lower half of the number of the first message in here |
+//! | 24-31 | the sequence number: of a datagram of data; of all others, the sender's own count |
+//!
+//! Extensions follow, then the body. What is sealed ends with a tag of 16 bytes. Parsing checks
+//! everything that has a constant size first, allocates nothing and never panics.
+
+mod announce;
+mod bytes;
+mod extension;
+mod header;
+mod heartbeat;
+mod identity;
+mod messages;
+mod nak;
+mod packet;
+mod probe;
+mod reset;
+mod status;
+mod writer;
+
+pub use announce::{Announce, Place};
+pub use extension::{Extension, ExtensionKind, Extensions};
+pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
+pub use heartbeat::{FlowControl, Heartbeat};
+pub use identity::{Incarnation, KeyEpoch, ReceiverId, StreamId};
+pub use messages::{Messages, batch_overhead, push_message};
+pub use nak::{Nak, NakWriter, Ncf, Ranges};
+pub use packet::{Packet, WireError};
+pub use probe::Probe;
+pub use reset::{Reset, ResetReason};
+pub use status::Status;
+pub use writer::{PacketWriter, WriteError};
+
+/// The bytes that sealing adds to a datagram.
+pub const TAG_LENGTH: usize = 16;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;

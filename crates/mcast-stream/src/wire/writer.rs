@@ -1,0 +1,77 @@
+//! Datagrams into a buffer.
+
+use super::extension::ExtensionKind;
+use super::header::Header;
+use super::identity::ReceiverId;
+
+/// The buffer is too short for the datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the buffer of {length} bytes is too short for the datagram")]
+pub struct WriteError {
+    /// The buffer's length, in bytes.
+    pub length: usize,
+}
+
+/// Writes a datagram into a buffer: header, extensions, body, in this order.
+#[derive(Debug)]
+pub struct PacketWriter<'a> {
+    buffer: &'a mut [u8],
+    position: usize,
+}
+
+impl<'a> PacketWriter<'a> {
+    /// Begins with the header.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn new(buffer: &'a mut [u8], header: &Header) -> Result<Self, WriteError> {
+        let mut writer = Self { buffer, position: 0 };
+        writer.put(&header.bytes())?;
+        Ok(writer)
+    }
+
+    /// Adds an extension. Its value is filled up with zeros to whole words.
+    ///
+    /// # Errors
+    /// When the buffer is too short, or the header becomes longer than one may be.
+    pub fn extension(&mut self, kind: ExtensionKind, small: u16, value: &[u8]) -> Result<(), WriteError> {
+        let words = 1 + value.len().div_ceil(4);
+        let end = self.position / 4 + words;
+        let too_long = WriteError { length: self.buffer.len() };
+        let (Ok(words), Ok(total @ ..=63)) = (u8::try_from(words), u8::try_from(end)) else {
+            return Err(too_long);
+        };
+        self.put(&[kind.0, words])?;
+        self.put(&small.to_be_bytes())?;
+        self.put(value)?;
+        self.put(&[0; 3][..value.len().next_multiple_of(4) - value.len()])?;
+        self.buffer[Header::LENGTH_AT] = total;
+        Ok(())
+    }
+
+    /// Adds who the receiver is that sends this.
+    ///
+    /// # Errors
+    /// As [`extension`](Self::extension).
+    pub fn receiver(&mut self, receiver: ReceiverId) -> Result<(), WriteError> {
+        self.extension(ExtensionKind::RECEIVER, 0, &receiver.0.to_be_bytes())
+    }
+
+    /// Adds to the body.
+    ///
+    /// # Errors
+    /// When the buffer is too short.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let length = self.buffer.len();
+        let room = self.buffer.get_mut(self.position..self.position + bytes.len());
+        room.ok_or(WriteError { length })?.copy_from_slice(bytes);
+        self.position += bytes.len();
+        Ok(())
+    }
+
+    /// How long the datagram is.
+    #[must_use]
+    pub const fn finish(self) -> usize {
+        self.position
+    }
+}
