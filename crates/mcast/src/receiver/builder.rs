@@ -6,7 +6,8 @@ use mcast_group::Membership;
 
 use super::Receiver;
 use super::control::Control;
-use super::sockets::{SocketOptions, Sockets};
+use super::data_socket::SocketOptions;
+use super::sockets::Sockets;
 use crate::error::Result;
 
 /// The receive buffer that is asked for unless another is.

@@ -3,6 +3,7 @@
 mod builder;
 mod claims;
 mod control;
+mod data_socket;
 mod descriptors;
 mod holders;
 mod merging;
@@ -11,7 +12,9 @@ mod receive;
 mod sockets;
 mod statistics;
 mod status;
+mod table;
 mod thread;
+mod waiting;
 mod waker;
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -22,11 +25,11 @@ use mcast_group::{Membership, SourceFilter};
 
 pub use builder::ReceiverBuilder;
 pub use reader::Reader;
-#[cfg(feature = "tokio")]
-pub(crate) use receive::Attempt;
 pub use statistics::{Drops, Statistics};
 pub use status::{InterfaceStatus, MembershipStatus};
 pub use thread::ReaderThread;
+#[cfg(feature = "tokio")]
+pub(crate) use waiting::{Attempt, Look};
 pub use waker::Waker;
 
 use crate::batch::Batch;
@@ -34,9 +37,11 @@ use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::sys::Transmit;
 use crate::sys::poller::Poller;
+use crate::sys::ready::Roused;
 use control::{Control, Plant};
+use data_socket::DataSocket;
 use merging::Merging;
-use sockets::{DataSocket, Sockets};
+use sockets::Sockets;
 use statistics::Counters;
 
 /// Receives the datagrams of the groups that it joined: exactly those, each once, each with the
@@ -74,6 +79,8 @@ pub struct Receiver {
     /// Interfaces are followed: a receiver that is never idle must look for changes, too.
     follows: bool,
     busy: AtomicU32,
+    /// The descriptor that was asked for does not stand for all sockets yet.
+    unpooled: AtomicBool,
     /// How long a wait looks again and again before it sleeps.
     spin: Duration,
 }
@@ -113,8 +120,12 @@ impl Receiver {
             merging: Merging::new(merging),
             spin,
             busy: AtomicU32::new(0),
+            unpooled: AtomicBool::new(false),
         };
-        receiver.steer(|control, plant| control.join(plant, memberships))?;
+        receiver.steer(|control, plant| {
+            control.join(plant, memberships)?;
+            plant.sockets.begin(plant.poller).map_err(|error| Error::os(Operation::Open, error))
+        })?;
         Ok(receiver)
     }
 
@@ -182,9 +193,10 @@ impl Receiver {
     /// # Errors
     /// What the system says.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
-        match self.poller.wait(timeout) {
+        match self.sleep(timeout) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
-            result => result.map_err(|error| Error::os(Operation::Receive, error)),
+            Err(error) => Err(Error::os(Operation::Receive, error)),
+            Ok(roused) => Ok(roused != Roused::Nothing),
         }
     }
 
@@ -296,6 +308,7 @@ impl Receiver {
     /// What waits for all sockets.
     #[cfg(all(feature = "tokio", not(unix)))]
     pub(crate) fn poller(&self) -> Arc<Poller> {
+        self.pool();
         Arc::clone(&self.poller)
     }
 
@@ -323,6 +336,7 @@ impl Receiver {
 #[cfg(unix)]
 impl std::os::fd::AsFd for Receiver {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.pool();
         self.poller.as_fd()
     }
 }

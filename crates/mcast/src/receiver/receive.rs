@@ -1,33 +1,21 @@
-//! How a receiver receives: from one socket or many, single datagrams or merged ones, with waits
-//! that end for every reason they may.
+//! How a receiver receives: from one socket or many, single datagrams or merged ones.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Receiver;
-use super::control::Control;
+use super::data_socket::DataSocket;
 use super::merging::{Leftover, Phase};
-use super::sockets::DataSocket;
+use super::waiting::{Attempt, Look, at_last};
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, Operation, Result};
 use crate::sys::ready::{READY_AT_ONCE, Ready};
 
 /// Datagrams of others that one attempt passes over: then it is time to look at the clock, and to
 /// let those in who want to change memberships.
 const REFUSED_AT_ONCE: usize = 64;
-
-/// What an attempt to receive came to.
-#[derive(Debug)]
-pub(crate) enum Attempt<T> {
-    /// This was received.
-    Done(T),
-    /// Nothing yet, but there may be something.
-    Again,
-    /// Nothing is there.
-    Nothing,
-}
 
 impl Receiver {
     pub(super) fn recv_until<'b>(
@@ -35,68 +23,34 @@ impl Receiver {
         buffer: &'b mut [u8],
         deadline: Option<Instant>,
     ) -> Result<Option<Datagram<'b>>> {
-        let arrived = self.wait_until(deadline, || self.attempt(buffer))?;
+        let arrived = self.wait_until(deadline, |look| self.attempt(buffer, look))?;
         Ok(arrived.map(|(arrival, length)| Datagram::new(&buffer[..length], arrival)))
     }
 
     pub(crate) fn recv_batch_until(&self, batch: &mut Batch, deadline: Option<Instant>) -> Result<usize> {
-        let received = self.wait_until(deadline, || self.attempt_batch(batch))?;
+        let received = self.wait_until(deadline, |look| self.attempt_batch(batch, look))?;
         Ok(received.unwrap_or(0))
-    }
-
-    /// Tries until there is something or the time is over.
-    fn wait_until<T>(
-        &self,
-        deadline: Option<Instant>,
-        mut attempt: impl FnMut() -> Result<Attempt<T>>,
-    ) -> Result<Option<T>> {
-        let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let mut spin_until = None;
-        loop {
-            match attempt()? {
-                Attempt::Done(result) => return Ok(Some(result)),
-                Attempt::Again if is_over() => return Ok(None),
-                Attempt::Again => continue,
-                Attempt::Nothing => {}
-            }
-            if !self.spin.is_zero() && !is_over() {
-                let until = *spin_until.get_or_insert_with(|| Instant::now().checked_add(self.spin));
-                if until.is_none_or(|until| Instant::now() < until) {
-                    std::hint::spin_loop();
-                    continue;
-                }
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Ok(None);
-            }
-            match self.poller.wait(left) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(Error::os(Operation::Receive, error));
-                }
-                _ => {}
-            }
-        }
     }
 
     /// Receives one datagram that is this receiver's, if there is one.
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
-        at_last(|| self.attempt(buffer))
+        at_last(|| self.attempt(buffer, Look::Last))
     }
 
     /// Receives what is there, up to what the batch holds; says how many datagrams.
     pub(super) fn try_receive_batch(&self, batch: &mut Batch) -> Result<usize> {
-        Ok(at_last(|| self.attempt_batch(batch))?.unwrap_or(0))
+        Ok(at_last(|| self.attempt_batch(batch, Look::Last))?.unwrap_or(0))
     }
 
     /// Tries once to receive a datagram.
-    pub(crate) fn attempt(&self, buffer: &mut [u8]) -> Result<Attempt<(Arrival, usize)>> {
+    pub(crate) fn attempt(&self, buffer: &mut [u8], look: Look) -> Result<Attempt<(Arrival, usize)>> {
         // One datagram is what is asked for, so that no buffer is large enough for several.
         const BYTES: usize = 0;
 
         self.check_woken()?;
         self.fit(BYTES)?;
-        if !self.must_look() {
+        let mut tried = false;
+        if look != Look::First && !self.must_look() {
             let sockets = self.sockets();
             // Looked at while the sockets are held: the phase changes only while nobody does.
             if !self.merging.suits(BYTES) {
@@ -105,7 +59,8 @@ impl Receiver {
             }
             if let Some(only) = sockets.only() {
                 match self.take(only, buffer)? {
-                    Attempt::Nothing => {}
+                    Attempt::Nothing if look.is_left_out(&sockets) => return Ok(self.nothing()),
+                    Attempt::Nothing => tried = true,
                     result => return Ok(result),
                 }
             }
@@ -117,7 +72,10 @@ impl Receiver {
             return Ok(Attempt::Again);
         }
         let Some(token) = ready.sockets().first() else {
-            return Ok(self.nothing());
+            return match sockets.apart() {
+                Some(apart) if !tried => Ok(self.take(apart, buffer)?.or(|| self.nothing())),
+                _ => Ok(self.nothing()),
+            };
         };
         match sockets.get(*token).map(|data| self.take(data, buffer)).transpose()? {
             // Another thread was faster here; another socket may have something.
@@ -127,27 +85,31 @@ impl Receiver {
     }
 
     /// Tries once to receive what is there, up to what the batch holds.
-    pub(crate) fn attempt_batch(&self, batch: &mut Batch) -> Result<Attempt<usize>> {
+    pub(crate) fn attempt_batch(&self, batch: &mut Batch, look: Look) -> Result<Attempt<usize>> {
         batch.clear();
         self.check_woken()?;
         self.fit(batch.buffer_bytes())?;
         if self.merging.is_left() {
             return self.attempt_leftovers(batch);
         }
-        if !self.must_look() {
+        let mut tried = false;
+        if look != Look::First && !self.must_look() {
             let sockets = self.sockets();
             if !self.merging.suits(batch.buffer_bytes()) {
                 drop(sockets);
                 return self.attempt_leftovers(batch);
             }
             if let Some(only) = sockets.only() {
-                self.fill(batch, only, Counted::Now)?;
-                if !batch.is_empty() {
-                    return Ok(Attempt::Done(batch.len()));
+                match (self.fill(batch, only, Counted::Now)?, batch.len()) {
+                    (Filled::Nothing, _) if look.is_left_out(&sockets) => return Ok(self.nothing()),
+                    (Filled::Nothing, _) => tried = true,
+                    // All of it was refused.
+                    (_, 0) => return Ok(Attempt::Again),
+                    (_, count) => return Ok(Attempt::Done(count)),
                 }
             }
         }
-        let some = self.fill_ready(batch, Counted::Now)?;
+        let some = self.fill_ready(batch, Counted::Now, tried)?;
         Ok(match batch.len() {
             0 if some => Attempt::Again,
             0 => self.nothing(),
@@ -160,16 +122,20 @@ impl Receiver {
         if self.merging.is_left() { Attempt::Again } else { Attempt::Nothing }
     }
 
-    /// Receives into a batch from all sockets that have something; says whether any had.
-    fn fill_ready(&self, batch: &mut Batch, counted: Counted) -> Result<bool> {
+    /// Receives into a batch from all sockets that have something, but from the one that is apart
+    /// only if it was not `tried` before; says whether any had.
+    fn fill_ready(&self, batch: &mut Batch, counted: Counted, tried: bool) -> Result<bool> {
         let mut ready = Ready::new();
         self.look(&mut ready, READY_AT_ONCE)?;
         let sockets = self.sockets();
         if !self.merging.suits(batch.buffer_bytes()) {
             return Ok(true);
         }
+        if let Some(apart) = sockets.apart() {
+            return Ok(!tried && self.fill(batch, apart, counted)? != Filled::Nothing);
+        }
         for data in ready.sockets().iter().filter_map(|token| sockets.get(*token)) {
-            if !self.fill(batch, data, counted)? {
+            if self.fill(batch, data, counted)? == Filled::All {
                 break;
             }
         }
@@ -188,6 +154,10 @@ impl Receiver {
     #[cold]
     fn change_merging(&self, phase: Phase) -> Result<()> {
         let mut sockets = self.sockets_mut();
+        if phase == Phase::Leaving {
+            // Then it is the poller that says whether there is something left.
+            sockets.pool(&self.poller).map_err(|error| Error::os(Operation::Receive, error))?;
+        }
         // The size of merged datagrams is told only while merging is on, so that it must stay on
         // for what is merged already.
         let can = phase == Phase::Leaving
@@ -258,7 +228,7 @@ impl Receiver {
     /// Receives the next merged buffer, if nothing is left of the last; says whether there was
     /// something.
     fn refill(&self, leftover: &mut Leftover) -> Result<bool> {
-        if leftover.is_some() { Ok(true) } else { self.fill_ready(leftover.refill(), Counted::Later) }
+        if leftover.is_some() { Ok(true) } else { self.fill_ready(leftover.refill(), Counted::Later, false) }
     }
 
     /// Makes it known whether something is left; says whether there may be more to receive.
@@ -305,15 +275,15 @@ impl Receiver {
         Ok(Attempt::Again)
     }
 
-    /// Receives from a socket into the free part of a batch; says whether there is more room.
-    fn fill(&self, batch: &mut Batch, data: &DataSocket, counted: Counted) -> Result<bool> {
+    /// Receives from a socket into the free part of a batch.
+    fn fill(&self, batch: &mut Batch, data: &DataSocket, counted: Counted) -> Result<Filled> {
         let Some(first) = batch.free() else {
-            return Ok(false);
+            return Ok(Filled::All);
         };
         let (slots, buffers) = batch.receive_space(first);
         let count = match data.socket.receive_many(slots, buffers) {
             Ok(count) => count,
-            Err(error) if is_nothing(&error) => return Ok(true),
+            Err(error) if is_nothing(&error) => return Ok(Filled::Nothing),
             Err(error) => return Err(Error::os(Operation::Receive, error)),
         };
         self.counters.called();
@@ -333,36 +303,19 @@ impl Receiver {
             }
             batch.hold(first + slot, received.length, segment, arrival);
         }
-        Ok(batch.free().is_some())
+        Ok(if batch.free().is_some() { Filled::Some } else { Filled::All })
     }
+}
 
-    /// Sees which sockets have something, and does what else is to be done.
-    fn look(&self, ready: &mut Ready, limit: usize) -> Result<()> {
-        loop {
-            self.poller.ready(limit, ready).map_err(|error| Error::os(Operation::Receive, error))?;
-            if ready.woken {
-                self.check_woken()?;
-                if self.merging.is_left() {
-                    // It stood for what is left over, which others who wait must find, too.
-                    return self.poller.wake().map_err(|error| Error::os(Operation::Receive, error));
-                }
-            }
-            if ready.interfaces_changed {
-                self.steer(Control::refresh)?;
-            }
-            // A wake-up that somebody else has taken, or a refresh: look again.
-            if !ready.woken && !ready.interfaces_changed || !ready.sockets().is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn check_woken(&self) -> Result<()> {
-        if self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::Acquire) {
-            return Err(Error::new(Operation::Receive, ErrorKind::Woken));
-        }
-        Ok(())
-    }
+/// What came of filling a batch from a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// Nothing was there.
+    Nothing,
+    /// Something came, perhaps none of it admitted, and there is room left.
+    Some,
+    /// There is no room left.
+    All,
 }
 
 /// Whether what is received is counted at once, or when it is handed out.
@@ -370,17 +323,6 @@ impl Receiver {
 enum Counted {
     Now,
     Later,
-}
-
-/// Tries until there is something, or nothing.
-fn at_last<T>(mut attempt: impl FnMut() -> Result<Attempt<T>>) -> Result<Option<T>> {
-    loop {
-        match attempt()? {
-            Attempt::Done(result) => return Ok(Some(result)),
-            Attempt::Again => {}
-            Attempt::Nothing => return Ok(None),
-        }
-    }
 }
 
 /// Whether there is just nothing to receive.

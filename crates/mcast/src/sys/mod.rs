@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `socket::Socket` | a UDP socket that never blocks: open, bind, options, memberships, receive, send |
 //! | `socket::ReceiveSlots` | the memory of a batched receive, reused from call to call |
-//! | `poller::Poller` | waits for many sockets or a wake-up, behind one descriptor where there is one |
+//! | `poller::Poller` | waits for many sockets or a wake-up, behind one descriptor where there is one; with `WAITS_BESIDE` also for a socket that is not among them |
 //! | `layout` | how groups are spread over sockets (see `receiver::sockets`), and what the kernel does for them |
 //! | `error_kind`, `is_gone`, `descriptors_exhausted` | what the system's error numbers mean |
 //! | `raise_descriptor_limit` | gets the process more descriptors, where that can be |

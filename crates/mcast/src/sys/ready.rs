@@ -3,6 +3,17 @@
 /// Sockets that one look can find.
 pub(crate) const READY_AT_ONCE: usize = 64;
 
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Roused {
+    /// The time was over.
+    Nothing,
+    /// A socket has something.
+    Socket,
+    /// The poller has something, and the socket beside it perhaps, too.
+    Poller,
+}
+
 /// What one look at a poller found.
 #[derive(Debug)]
 pub(crate) struct Ready {

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use super::readiness::Readable;
+use crate::receiver::Look;
 use crate::{Batch, Datagram, Result};
 
 /// A [`Receiver`](crate::Receiver) whose waits are futures.
@@ -42,7 +43,7 @@ impl Receiver {
     /// # Errors
     /// As [`Receiver::recv`](crate::Receiver::recv).
     pub async fn recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Datagram<'b>> {
-        let (arrival, length) = self.readable.when(|| self.receiver.attempt(buffer)).await?;
+        let (arrival, length) = self.readable.when(|| self.receiver.attempt(buffer, Look::Last)).await?;
         Ok(Datagram::new(&buffer[..length], arrival))
     }
 
@@ -51,7 +52,7 @@ impl Receiver {
     /// # Errors
     /// As [`Receiver::recv_batch`](crate::Receiver::recv_batch).
     pub async fn recv_batch(&self, batch: &mut Batch) -> Result<usize> {
-        self.readable.when(|| self.receiver.attempt_batch(batch)).await
+        self.readable.when(|| self.receiver.attempt_batch(batch, Look::Last)).await
     }
 
     /// The receiver for threads again.

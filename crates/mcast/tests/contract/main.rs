@@ -22,3 +22,4 @@ mod takes_nothing;
 mod timing;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod waiting;

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use super::socket::Socket;
 use crate::sys::readable::wait_for;
-use crate::sys::ready::{READY_AT_ONCE, Ready};
+use crate::sys::ready::{READY_AT_ONCE, Ready, Roused};
+
+/// Every socket is waited for in the poller.
+pub(crate) const WAITS_BESIDE: bool = false;
 
 /// The token by which a wake-up is told from a socket.
 const WAKE: usize = usize::MAX;
@@ -58,6 +61,11 @@ impl Poller {
     /// Waits until something is ready or the time is over; says which.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         wait_for(self.queue.as_fd(), libc::POLLIN, timeout)
+    }
+
+    /// Waits as [`wait`](Self::wait) does: no socket is beside the poller.
+    pub(crate) fn wait_beside(&self, _socket: &Socket, timeout: Option<Duration>) -> io::Result<Roused> {
+        Ok(if self.wait(timeout)? { Roused::Poller } else { Roused::Nothing })
     }
 
     /// Looks, without waiting, at no more than `limit` sockets that are ready. The kernel takes

@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::socket::Socket;
-use crate::sys::ready::{READY_AT_ONCE, Ready};
+use crate::sys::ready::{READY_AT_ONCE, Ready, Roused};
+
+/// A socket may be waited for beside the poller instead of in it.
+pub(crate) const WAITS_BESIDE: bool = true;
 
 /// The token by which a wake-up is told from a socket.
 const WAKE: u64 = u64::MAX;
@@ -50,6 +53,22 @@ impl Poller {
     /// Waits until something is ready or the time is over; says which.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         wait_for(self.epoll.as_fd(), libc::POLLIN, timeout)
+    }
+
+    /// Waits for a socket that is not in the poller, and for what is; says which is ready.
+    pub(crate) fn wait_beside(&self, socket: &Socket, timeout: Option<Duration>) -> io::Result<Roused> {
+        let watched = |descriptor: BorrowedFd<'_>| libc::pollfd {
+            fd: descriptor.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut polled = [watched(socket.as_fd()), watched(self.epoll.as_fd())];
+        poll(&mut polled, timeout)?;
+        Ok(match polled.map(|each| each.revents != 0) {
+            [_, true] => Roused::Poller,
+            [true, false] => Roused::Socket,
+            [false, false] => Roused::Nothing,
+        })
     }
 
     /// Looks, without waiting, at no more than `limit` sockets that are ready. The kernel takes
@@ -137,17 +156,21 @@ fn wait_for(
     events: libc::c_short,
     timeout: Option<Duration>,
 ) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 };
+    let mut polled = [libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 }];
+    Ok(poll(&mut polled, timeout)? > 0)
+}
+
+/// Waits for one of these; says how many are ready.
+fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let limit = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or_else(|_| i32::MAX.into()),
         tv_nsec: timeout.subsec_nanos() as _,
     });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `poll` is one live entry, `limit` null or live.
-    match unsafe { libc::ppoll(&raw mut poll, 1, limit, std::ptr::null()) } {
-        -1 => Err(io::Error::last_os_error()),
-        count => Ok(count > 0),
-    }
+    // SAFETY: `polled` is live and as long as is said, `limit` null or live.
+    let count =
+        unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, limit, std::ptr::null()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Takes ownership of a descriptor that a system call gave.

@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use super::socket::Socket;
-use crate::sys::ready::Ready;
+use crate::sys::ready::{Ready, Roused};
+
+pub(crate) const WAITS_BESIDE: bool = false;
 
 /// There is none: making it is refused.
 #[derive(Debug)]
@@ -28,6 +30,10 @@ impl Poller {
     }
 
     pub(crate) fn wait(&self, _timeout: Option<Duration>) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn wait_beside(&self, _socket: &Socket, _timeout: Option<Duration>) -> io::Result<Roused> {
         match *self {}
     }
 

@@ -12,7 +12,10 @@ use super::errors::last_socket_error;
 use super::readable::{milliseconds_until, wait_for};
 use super::signal::Signal;
 use super::socket::Socket;
-use crate::sys::ready::{READY_AT_ONCE, Ready};
+use crate::sys::ready::{READY_AT_ONCE, Ready, Roused};
+
+/// Every socket is waited for in the poller.
+pub(crate) const WAITS_BESIDE: bool = false;
 
 /// The token of the interface watch.
 const WATCH: usize = usize::MAX;
@@ -71,6 +74,11 @@ impl Poller {
                 return Ok(false);
             }
         }
+    }
+
+    /// Waits as [`wait`](Self::wait) does: no socket is beside the poller.
+    pub(crate) fn wait_beside(&self, _socket: &Socket, timeout: Option<Duration>) -> io::Result<Roused> {
+        Ok(if self.wait(timeout)? { Roused::Poller } else { Roused::Nothing })
     }
 
     /// Looks, without waiting, at no more than `limit` sockets that are ready, taking turns among

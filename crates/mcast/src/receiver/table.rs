@@ -1,0 +1,193 @@
+//! The table of memberships: what a socket's datagrams are held against, one and all.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
+
+use mcast_group::{Group, InterfaceIndex, SourceFilter};
+
+/// What is admitted, by group and interface.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// By interface: few, so that a list serves best.
+    groups: HashMap<Group, Vec<(InterfaceIndex, SourceFilter)>, BuildHasherDefault<AddressHasher>>,
+}
+
+impl Table {
+    /// Whether a group's datagram from this source, by this interface, is admitted.
+    #[inline]
+    pub(crate) fn admits(&self, group: Group, interface: InterfaceIndex, source: IpAddr) -> bool {
+        self.of(group).iter().any(|(joined, filter)| *joined == interface && filter.admits(source))
+    }
+
+    /// Whether anything of this group is admitted on this interface.
+    pub(crate) fn has(&self, group: Group, interface: InterfaceIndex) -> bool {
+        self.find(group, interface).is_some()
+    }
+
+    /// What is admitted of this group on this interface.
+    pub(crate) fn find(&self, group: Group, interface: InterfaceIndex) -> Option<&SourceFilter> {
+        self.of(group).iter().find(|(joined, _)| *joined == interface).map(|(_, filter)| filter)
+    }
+
+    /// What is admitted of this group, by interface.
+    #[inline]
+    pub(crate) fn of(&self, group: Group) -> &[(InterfaceIndex, SourceFilter)] {
+        self.groups.get(&group).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// Whether nothing is admitted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// All that is admitted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Group, InterfaceIndex, &SourceFilter)> + '_ {
+        let groups = self.groups.iter();
+        groups.flat_map(|(group, on)| on.iter().map(|(interface, filter)| (*group, *interface, filter)))
+    }
+
+    /// Puts a filter in; returns the one that it replaces.
+    pub(crate) fn put(
+        &mut self,
+        group: Group,
+        interface: InterfaceIndex,
+        filter: &SourceFilter,
+    ) -> Option<SourceFilter> {
+        let on = self.groups.entry(group).or_default();
+        match on.iter_mut().find(|(joined, _)| *joined == interface) {
+            Some((_, before)) => Some(std::mem::replace(before, filter.clone())),
+            None => {
+                on.push((interface, filter.clone()));
+                None
+            }
+        }
+    }
+
+    /// Takes a filter out; says whether there was one.
+    pub(crate) fn take(&mut self, group: Group, interface: InterfaceIndex) -> bool {
+        let Some(on) = self.groups.get_mut(&group) else {
+            return false;
+        };
+        let before = on.len();
+        on.retain(|(joined, _)| *joined != interface);
+        let taken = on.len() < before;
+        if on.is_empty() {
+            self.groups.remove(&group);
+        }
+        taken
+    }
+}
+
+/// Hashes addresses by a multiplication: every datagram is looked up, and whoever sends them has
+/// no say in which groups are joined, so that the standard hash's strength would guard nothing.
+#[derive(Debug, Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl AddressHasher {
+    /// 2^64 by the golden ratio, odd: neighbouring addresses come to lie far apart.
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    /// Both halves of the product, since an address may differ in any of its bits.
+    #[inline]
+    fn mix(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word) * u128::from(Self::FACTOR);
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
+impl Hasher for AddressHasher {
+    /// Addresses count up at their ends, which therefore become the lowest bits.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.mix(u64::from_be_bytes(*word)));
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[8 - rest.len()..].copy_from_slice(rest);
+            self.mix(u64::from_be_bytes(last));
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.mix(number.into());
+    }
+
+    /// Lengths, and which family an address is of.
+    #[inline]
+    fn write_usize(&mut self, number: usize) {
+        self.0 ^= number as u64;
+    }
+
+    #[inline]
+    fn write_isize(&mut self, number: isize) {
+        self.0 ^= number.cast_unsigned() as u64;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    fn group(text: &str) -> Group {
+        text.parse().unwrap()
+    }
+
+    fn interface(number: u32) -> InterfaceIndex {
+        InterfaceIndex::new(number).unwrap()
+    }
+
+    #[test]
+    fn admitted_is_a_group_on_an_interface_from_a_source() {
+        let only = SourceFilter::Include(["10.0.0.1".parse().unwrap()].into());
+        let (one, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let mut table = Table::default();
+
+        assert_eq!(table.put(group("239.1.2.3"), interface(2), &only), None);
+        assert!(table.admits(group("239.1.2.3"), interface(2), one));
+        assert!(!table.admits(group("239.1.2.3"), interface(2), other));
+        assert!(!table.admits(group("239.1.2.3"), interface(3), one));
+        assert!(!table.admits(group("239.1.2.4"), interface(2), one));
+
+        assert!(table.take(group("239.1.2.3"), interface(2)));
+        assert!(!table.admits(group("239.1.2.3"), interface(2), one));
+        assert!(table.is_empty());
+    }
+
+    /// Of `count` hashes, how many differ in what a table of some thousand places goes by.
+    fn places(groups: impl Iterator<Item = Group>) -> (usize, usize) {
+        let hasher = BuildHasherDefault::<AddressHasher>::default();
+        let hashes: Vec<u64> = groups.map(|group| hasher.hash_one(group)).collect();
+        let low: HashSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
+        let tags: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+        (low.len(), tags.len())
+    }
+
+    #[test]
+    fn neighbouring_groups_spread_over_the_table() {
+        // 4,096 thrown at random into as many places leave some 1,500 empty.
+        let v4 = (0..4096_u32).map(|number| Group::new(IpAddr::V4((0xef01_0000 + number).into())).unwrap());
+        let (low, tags) = places(v4);
+        assert!(low > 2300 && tags == 128, "{low}, {tags}");
+
+        let first = "ff15::".parse::<std::net::Ipv6Addr>().unwrap().to_bits();
+        let v6 = (0..4096_u128).map(|number| Group::new(IpAddr::V6((first + number).into())).unwrap());
+        let (low, tags) = places(v6);
+        assert!(low > 2300 && tags == 128, "{low}, {tags}");
+
+        let first = "ff15::".parse::<std::net::Ipv6Addr>().unwrap().to_bits();
+        let high =
+            (0..4096_u128).map(|number| Group::new(IpAddr::V6((first + (number << 64)).into())).unwrap());
+        let (low, tags) = places(high);
+        assert!(low > 2300 && tags == 128, "{low}, {tags}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Line 7 again: whoever waits, however, hears of everything that is to end the wait.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{ErrorKind, Receiver};
+
+use crate::net::{Net, PATIENCE, both_families, next};
+
+both_families!(
+    all_who_wait_for_nothing_hear_of_a_first_group,
+    all_who_wait_for_one_group_hear_of_another,
+    all_who_wait_hear_of_a_group_that_replaces_theirs,
+    the_descriptor_stands_for_a_group_that_was_waited_for_without_it,
+    a_descriptor_that_is_asked_for_disturbs_no_wait,
+    a_spinning_wait_hears_of_joins_and_wakers,
+);
+
+const WAITERS: usize = 3;
+
+/// Has threads wait, and when all of them sleep does something that lets each receive one.
+fn while_threads_wait(receiver: &Receiver, work: impl FnOnce()) -> Vec<Option<String>> {
+    let receive = || {
+        let mut buffer = [0; 64];
+        let came = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap();
+        came.map(|datagram| String::from_utf8_lossy(datagram.payload()).into_owned())
+    };
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let waiting: Vec<_> = (0..WAITERS)
+            .map(|_| {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                    receive()
+                })
+            })
+            .collect();
+        for task in told.iter().take(WAITERS) {
+            wait_asleep(task.file_name().unwrap().to_str().unwrap());
+        }
+        work();
+        let roused = Instant::now();
+        let came = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(roused.elapsed() < PATIENCE / 2, "found only when the time was over");
+        came
+    })
+}
+
+/// Waits until a thread of this process sleeps.
+fn wait_asleep(task: &str) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/self/task/{task}/status")).unwrap();
+        if status.lines().any(|line| line.starts_with("State:\tS")) {
+            return;
+        }
+        assert!(Instant::now() < end, "it does not go to sleep");
+        thread::yield_now();
+    }
+}
+
+fn all_who_wait_for_nothing_hear_of_a_first_group(net: &Net) {
+    let receiver = net.joined(&[]);
+    let came = while_threads_wait(&receiver, || {
+        net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
+        (0..WAITERS).for_each(|_| net.send("eth1", net.group(2), b"first"));
+    });
+    assert_eq!(came, vec![Some("first".to_owned()); WAITERS]);
+}
+
+fn all_who_wait_for_one_group_hear_of_another(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let came = while_threads_wait(&receiver, || {
+        net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
+        (0..WAITERS).for_each(|_| net.send("eth1", net.group(2), b"other"));
+    });
+    assert_eq!(came, vec![Some("other".to_owned()); WAITERS]);
+}
+
+fn all_who_wait_hear_of_a_group_that_replaces_theirs(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let came = while_threads_wait(&receiver, || {
+        net.receiver.run(|| receiver.leave(&net.on("eth0", net.group(1)))).unwrap().unwrap();
+        net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
+        (0..WAITERS).for_each(|_| net.send("eth1", net.group(2), b"other"));
+    });
+    assert_eq!(came, vec![Some("other".to_owned()); WAITERS]);
+}
+
+fn readable(receiver: &Receiver, timeout: Duration) -> bool {
+    use std::os::fd::{AsFd, AsRawFd};
+    let mut poll = libc::pollfd { fd: receiver.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live entry.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::poll(&raw mut poll, 1, timeout.as_millis() as i32) == 1
+    }
+}
+
+fn the_descriptor_stands_for_a_group_that_was_waited_for_without_it(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    assert!(receiver.recv_timeout(&mut [0; 16], Duration::from_millis(1)).unwrap().is_none());
+    net.send("eth0", net.group(1), b"before");
+    assert!(receiver.wait(Some(PATIENCE)).unwrap());
+
+    assert!(readable(&receiver, Duration::ZERO), "what is there already");
+    assert_eq!(next(&receiver).text, "before");
+    assert!(!readable(&receiver, Duration::ZERO));
+    net.send("eth0", net.group(1), b"after");
+    assert!(readable(&receiver, PATIENCE));
+    assert!(receiver.wait(Some(Duration::ZERO)).unwrap());
+    assert_eq!(next(&receiver).text, "after");
+    assert!(!receiver.wait(Some(Duration::ZERO)).unwrap());
+}
+
+fn a_descriptor_that_is_asked_for_disturbs_no_wait(net: &Net) {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let came = while_threads_wait(&receiver, || {
+        assert!(!readable(&receiver, Duration::ZERO));
+        (0..WAITERS).for_each(|_| net.send("eth0", net.group(1), b"here"));
+    });
+    assert_eq!(came, vec![Some("here".to_owned()); WAITERS]);
+}
+
+fn a_spinning_wait_hears_of_joins_and_wakers(net: &Net) {
+    let receiver = net.receiver(|builder| builder.join(net.on("eth0", net.group(1))).spin(PATIENCE));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| next(&receiver));
+        net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
+        net.send("eth1", net.group(2), b"other");
+        assert_eq!(waiting.join().unwrap().text, "other");
+
+        let waiting = scope.spawn(|| receiver.recv(&mut [0; 16]).map(|_| ()).unwrap_err().kind());
+        receiver.waker().wake().unwrap();
+        assert_eq!(waiting.join().unwrap(), ErrorKind::Woken);
+    });
+}
