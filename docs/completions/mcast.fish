@@ -36,6 +36,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "pick" -d 'Choose a good
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "send" -d 'Send datagrams to groups'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "recv" -d 'Receive the datagrams of groups'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ask" -d 'Send one datagram and collect the answers'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "doctor" -d 'Find out why multicast does not arrive, and what helps'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ping" -d 'Ping a group: who answers, how far, how fast, by multicast and by unicast'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "perf" -d 'Measure rates, loss, reordering, jitter and delays'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "lab" -d 'Run networks of virtual hosts, to try anything on real kernels'
@@ -129,6 +130,24 @@ complete -c mcast -n "__fish_mcast_using_subcommand ask" -l json -d 'Print one J
 complete -c mcast -n "__fish_mcast_using_subcommand ask" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand ask" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand ask" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s i -l interface -d 'Join on this interface: a name, index or address, `default` or `all`; repeatable [default: all that are up and can multicast]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l pid -d 'At the sockets of this process' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l port -d 'At the sockets of whoever has this UDP port open' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s r -l read -d 'At a capture file, pcap or pcapng' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s W -l timeout -d 'Listen for so long' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l every -d 'With --watch: look each so often' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l apply -d 'Apply the remedy of this finding, after asking, and look again' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l soak -d 'Listen until memberships that nobody asks for have run out (275 s)'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l watch -d 'Look again and again, and tell what is new and what is gone, until Ctrl-C'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l strict -d 'Status 1 also for warnings'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l yes -d 'Don\'t ask'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l json -d 'Print one JSON object a finding, and a verdict at the end'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand ping" -s i -l interface -d 'By this interface: a name, index or address, or `all`; repeatable [default: the route to the group; with --reply all]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand ping" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand ping" -l dscp -d 'Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5' -r

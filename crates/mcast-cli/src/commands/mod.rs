@@ -2,6 +2,7 @@
 
 mod ask;
 mod demo;
+mod doctor;
 mod explain;
 mod groups;
 mod interfaces;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Send(send::Arguments),
     Recv(recv::Arguments),
     Ask(ask::Arguments),
+    Doctor(doctor::Arguments),
     Ping(ping::Arguments),
     Perf(perf::Arguments),
     Lab(lab::Arguments),
@@ -38,6 +40,7 @@ pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo"]),
     ("Look", &["interfaces", "groups", "explain", "pick"]),
     ("Send and receive", &["send", "recv", "ask"]),
+    ("Find out why", &["doctor"]),
     ("Measure", &["ping", "perf"]),
     ("Try", &["lab"]),
 ];
@@ -53,6 +56,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Send(arguments) => send::run(arguments, console),
         Command::Recv(arguments) => recv::run(arguments, console),
         Command::Ask(arguments) => ask::run(arguments, console),
+        Command::Doctor(arguments) => doctor::run(arguments, console),
         Command::Ping(arguments) => ping::run(arguments, console),
         Command::Perf(arguments) => perf::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),

@@ -5,6 +5,7 @@
 //!   the exit status that belongs to them, on some thread, instead of ending the process. After
 //!   the first the process ends at once.
 //! - `shell(text)`: a process that runs the text as the system's shell understands it.
+//! - `ask_to_end(child)`: asks a program of ours to end, where there is a way to ask.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -16,4 +17,4 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
-pub(crate) use platform::{catch_interrupts, shell};
+pub(crate) use platform::{ask_to_end, catch_interrupts, shell};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -33,4 +33,11 @@ pub(crate) fn shell(text: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", text]);
     command
+}
+
+pub(crate) fn ask_to_end(child: &mut Child) {
+    let Ok(id) = libc::pid_t::try_from(child.id()) else { return };
+    // SAFETY: kill takes no pointers. The id is that of a child that has not been waited for (`child`
+    // is borrowed for writing), so it belongs to nobody else.
+    let _ = unsafe { libc::kill(id, SIGTERM) };
 }

@@ -1,0 +1,192 @@
+//! `mcast doctor`: why multicast does not arrive, and what helps.
+
+mod apply;
+mod json;
+mod program;
+mod progress;
+mod subject;
+mod tell;
+mod tools;
+mod watch;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcast::InterfaceSelector;
+use mcast_doctor::{Id, Options, Report, Severity};
+
+use crate::arguments::{Families, parse_duration};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use progress::Progress;
+use subject::Subject;
+
+/// Find out why multicast does not arrive, and what helps
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// What should arrive: it is joined and listened for [default: look at this machine only]
+    #[arg(value_name = "GROUP:PORT")]
+    memberships: Vec<String>,
+
+    /// Run this program, and find out what is wrong with its sockets; it is ended afterwards, and
+    /// what it prints goes to standard error
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+
+    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Admit only this source, or with a `!` before it every other; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    #[command(flatten)]
+    other: Other,
+
+    #[command(flatten)]
+    tempo: Tempo,
+
+    #[command(flatten)]
+    demand: Demand,
+}
+
+/// What else can be looked at.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Look at something else instead")]
+struct Other {
+    /// At the sockets of this process
+    #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
+    pid: Option<u32>,
+
+    /// At the sockets of whoever has this UDP port open
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
+    port: Option<u16>,
+
+    /// At a capture file, pcap or pcapng
+    #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["memberships", "command", "pid", "port"])]
+    read: Option<PathBuf>,
+}
+
+/// How long.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How long")]
+struct Tempo {
+    /// Listen for so long
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    timeout: Duration,
+
+    /// Listen until memberships that nobody asks for have run out (275 s)
+    #[arg(long, conflicts_with = "read")]
+    soak: bool,
+
+    /// Look again and again, and tell what is new and what is gone, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["read", "command", "apply"])]
+    watch: bool,
+
+    /// With --watch: look each so often
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m", requires = "watch")]
+    every: Duration,
+}
+
+/// What is done with what is found.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to do with it")]
+struct Demand {
+    /// Status 1 also for warnings
+    #[arg(long)]
+    strict: bool,
+
+    /// Apply the remedy of this finding, after asking, and look again
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
+    apply: Option<Id>,
+
+    /// Don't ask
+    #[arg(long, requires = "apply")]
+    yes: bool,
+
+    /// Print one JSON object a finding, and a verdict at the end
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+A group is listened for at three depths at once: on the wire, at the counters of the IP layer, and
+at the socket. What is found is a fault, a warning or a note. Status 1 with a fault.
+The wire can be seen as root, or with CAP_NET_RAW; what could not be seen is said.
+
+Examples:
+  mcast doctor                                this machine: interfaces, routes, settings
+  mcast doctor 239.1.2.3:5000                 why that does not arrive
+  mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from that source, by that interface
+  mcast doctor 239.1.2.3:5000 --soak          ... or why it stops after four minutes
+  mcast doctor --port 5000                    what is wrong with the program on that port
+  mcast doctor --pid 4711 --strict            or with this process; warnings count, too
+  mcast doctor -- ./player udp://@239.1.2.3:5000    or with this program, started for it
+  mcast doctor -r capture.pcapng              what a capture betrays
+  mcast doctor --apply reverse-path-filter 239.1.2.3:5000   cure it
+  mcast doctor --json --watch                 for programs, again and again";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let subject = Subject::of(arguments, console)?;
+    let interrupt = Interrupt::catch(|| {})?;
+    let doctor = Doctor { subject, options: arguments.options(), interrupt, console };
+    if arguments.tempo.watch {
+        return watch::run(&doctor, arguments.tempo.every, arguments.demand.json);
+    }
+    let report = doctor.examine()?;
+    if let Some(id) = arguments.demand.apply {
+        return apply::run(&doctor, &report, id, arguments.demand.yes);
+    }
+    doctor.tell(&report, arguments.demand.json)?;
+    let is_well = report.worst() < Some(arguments.demand.worst_allowed());
+    Ok(doctor.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_well)))
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        let options = Options::default().listening(self.tempo.timeout);
+        if self.tempo.soak { options.soaking() } else { options }
+    }
+}
+
+impl Demand {
+    /// From which severity on the answer is no.
+    fn worst_allowed(&self) -> Severity {
+        if self.strict { Severity::Warning } else { Severity::Fault }
+    }
+}
+
+/// Who examines what, and how.
+struct Doctor<'a> {
+    subject: Subject,
+    options: Options,
+    interrupt: Interrupt,
+    console: &'a Console,
+}
+
+impl Doctor<'_> {
+    fn examine(&self) -> anyhow::Result<Report> {
+        let mut progress = Progress::new(self.console, self.interrupt.clone());
+        self.subject.examine(&self.options, &mut progress)
+    }
+
+    fn tell(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {
+        let mut out = self.console.output();
+        if is_json {
+            json::write(report, &mut out)?;
+        } else {
+            tell::write(report, self.subject.is_listened_to(), self.console, &mut out)?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! What is said while it is listened: a line that renews itself on a terminal, a note elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+
+use mcast_doctor::{Options, Progress as Step};
+
+use crate::console::Console;
+use crate::interrupt::Interrupt;
+use crate::output::{count, seconds};
+
+/// Tells how far listening has come, and ends it at an interrupt.
+pub(super) struct Progress<'a> {
+    console: &'a Console,
+    interrupt: Interrupt,
+    is_live: bool,
+    shown: String,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(console: &'a Console, interrupt: Interrupt) -> Self {
+        let is_live = io::stderr().is_terminal() && !console.is_quiet();
+        Self { console, interrupt, is_live, shown: String::new() }
+    }
+
+    /// Listening to this begins.
+    pub(super) fn begin(&self, what: &str, options: &Options) {
+        let time = seconds(options.duration());
+        self.console.note(format_args!("examining {what}: listening for {time}"));
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.has_come()
+    }
+
+    /// So far it has come.
+    pub(super) fn show(&mut self, step: Step) -> ControlFlow<()> {
+        if self.interrupt.has_come() {
+            return ControlFlow::Break(());
+        }
+        let line = line(&step);
+        if self.is_live && line != self.shown {
+            write(&format!("\r\x1b[K{line}"));
+            self.shown = line;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The line goes when all is said.
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if !self.shown.is_empty() {
+            write("\r\x1b[K");
+        }
+    }
+}
+
+fn line(step: &Step) -> String {
+    let (elapsed, of) = (step.elapsed.as_secs(), step.of.as_secs());
+    let (wire, socket) = (count(step.on_wire), count(step.at_socket));
+    format!("{elapsed} of {of} s: {wire} on the wire, {socket} at the socket")
+}
+
+fn write(text: &str) {
+    let mut stderr = io::stderr();
+    // Where standard error is gone nobody can be told.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}

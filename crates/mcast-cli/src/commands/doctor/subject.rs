@@ -1,0 +1,134 @@
+//! What is examined.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use mcast::Membership;
+use mcast_doctor::{Error, Options, Report, Target, examine_machine, examine_membership};
+use mcast_doctor::{examine_program, explain_capture};
+
+use super::Arguments;
+use super::program::Program;
+use super::progress::Progress;
+use crate::arguments::chosen_memberships;
+use crate::console::Console;
+use crate::exit::Failure;
+
+/// What is examined.
+#[derive(Debug)]
+pub(super) enum Subject {
+    Machine,
+    Memberships(Vec<Membership>),
+    Program(Target),
+    /// A program of our own, which ends with us.
+    Started(RefCell<Program>),
+    Capture(PathBuf),
+}
+
+impl Subject {
+    pub(super) fn of(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
+        let Arguments { memberships, interfaces, sources, families, command, other, .. } = arguments;
+        if let Some(id) = other.pid {
+            return Ok(Self::Program(Target::Process(id)));
+        }
+        if let Some(port) = other.port {
+            return Ok(Self::Program(Target::Port(port)));
+        }
+        if let Some(file) = &other.read {
+            return Ok(Self::Capture(file.clone()));
+        }
+        if let Some((program, words)) = command.split_first() {
+            if !memberships.is_empty() {
+                return Err(Failure::usage("a group and a program cannot be examined at once")
+                    .remedy("examine one after the other")
+                    .into());
+            }
+            return Ok(Self::Started(RefCell::new(Program::start(program, words)?)));
+        }
+        if memberships.is_empty() {
+            return Ok(Self::Machine);
+        }
+        let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+        Ok(Self::Memberships(chosen.items))
+    }
+
+    /// Whether what is examined is traffic, which comes so far or not.
+    pub(super) const fn is_listened_to(&self) -> bool {
+        !matches!(self, Self::Machine)
+    }
+
+    pub(super) fn examine(&self, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
+        match self {
+            Self::Machine => examine_machine().map_err(told),
+            Self::Memberships(memberships) => examine_each(memberships, options, progress),
+            Self::Program(target) => {
+                progress.begin(&format_of(*target), options);
+                examine_program(*target, options, &mut |step| progress.show(step)).map_err(told)
+            }
+            Self::Started(program) => {
+                let mut program = program.borrow_mut();
+                let target = program.ready(progress)?;
+                progress.begin(&format_of(target), options);
+                examine_program(target, options, &mut |step| progress.show(step)).map_err(told)
+            }
+            Self::Capture(file) => explain_capture(file).map_err(told),
+        }
+    }
+}
+
+/// One after the other, as each is about the same counters; what holds for the machine is told once.
+fn examine_each(
+    memberships: &[Membership],
+    options: &Options,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Report> {
+    let mut whole = Report::default();
+    for membership in memberships {
+        progress.begin(&membership.to_string(), options);
+        let report =
+            examine_membership(membership, options, &mut |step| progress.show(step)).map_err(told)?;
+        whole.findings.extend(without(&whole.findings, report.findings));
+        whole.unknown.extend(without(&whole.unknown, report.unknown));
+        let many = memberships.len() > 1;
+        whole.observations.extend(report.observations.into_iter().map(|mut seen| {
+            if many {
+                seen.what = format!("{membership}: {}", seen.what);
+            }
+            seen
+        }));
+        if progress.is_interrupted() {
+            break;
+        }
+    }
+    whole.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    Ok(whole)
+}
+
+fn without<T: PartialEq>(known: &[T], new: Vec<T>) -> Vec<T> {
+    new.into_iter().filter(|each| !known.contains(each)).collect()
+}
+
+fn format_of(target: Target) -> String {
+    match target {
+        Target::Process(id) => format!("process {id}"),
+        Target::Port(port) => format!("port {port}"),
+    }
+}
+
+/// The failure in words that the command knows: with its exit status and remedy.
+fn told(error: Error) -> anyhow::Error {
+    let remedy = error.remedy();
+    match error {
+        Error::Multicast(error) => error.into(),
+        Error::Capture(error) => error.into(),
+        Error::File(error) => error.into(),
+        Error::System { what, source } => anyhow::Error::new(source).context(format!("cannot read {what}")),
+        other => {
+            let failure = Failure::environment(other.to_string());
+            remedy.map_or_else(
+                || failure.into(),
+                |remedy| Failure::environment(other.to_string()).remedy(remedy).into(),
+            )
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A report for people.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use anstyle::Style;
+use mcast_doctor::{Finding, Lasts, Remedy, Report, Severity};
+
+use super::tools;
+use crate::console::{Console, Output};
+use crate::output::{Palette, count_of, wrap};
+
+/// Columns that running text takes.
+const WIDTH: usize = 96;
+/// Columns of the words at the left of a finding, and the gap behind them.
+const LABEL: usize = 10;
+const INDENT: usize = 2;
+
+/// Writes findings, what was seen, and what is left open; then says how many.
+pub(super) fn write(
+    report: &Report,
+    shows_seen: bool,
+    console: &Console,
+    out: &mut Output,
+) -> io::Result<()> {
+    let palette = console.palette();
+    for finding in &report.findings {
+        write_finding(finding, palette, out)?;
+        writeln!(out)?;
+    }
+    if shows_seen || console.is_verbose() {
+        for seen in &report.observations {
+            labelled("seen", palette.dim, &format!("{}: {}", seen.depth, seen.what), 0, out)?;
+        }
+    }
+    for unknown in &report.unknown {
+        labelled("open", palette.warning, &unknown.to_string(), 0, out)?;
+    }
+    out.flush()?;
+    console.note(verdict(report));
+    Ok(())
+}
+
+fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::Result<()> {
+    let (style, group) = (style_of(finding.severity, palette), palette.group);
+    write!(out, "{style}{:<LABEL$}{style:#}{group}{}{group:#}", finding.severity, finding.id)?;
+    writeln!(out, "{}", about(finding))?;
+    for line in wrap(&finding.cause, WIDTH - INDENT) {
+        writeln!(out, "{:INDENT$}{line}", "")?;
+    }
+    let mut label = "because";
+    for evidence in &finding.evidence {
+        labelled(label, palette.dim, &evidence.to_string(), INDENT, out)?;
+        label = "";
+    }
+    let mut last = None;
+    for remedy in tools::for_here(&finding.remedies) {
+        write_remedy(remedy, last, palette, out)?;
+        last = Some(kind_of(remedy));
+    }
+    let references: String =
+        finding.id.references().iter().map(|reference| format!("{reference}; ")).collect();
+    let dim = palette.dim;
+    writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{references}mcast explain {}", "", "see", finding.id)
+}
+
+/// What it is about: ` on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
+pub(super) fn about(finding: &Finding) -> String {
+    let subject = &finding.subject;
+    let mut parts = Vec::new();
+    parts.extend(subject.interface.as_ref().map(|interface| format!("on {interface}")));
+    parts.extend(subject.group.clone());
+    parts.extend(subject.source.as_ref().map(|source| format!("from {source}")));
+    parts.extend(subject.program.clone());
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("  {}", parts.join(", ")),
+    }
+}
+
+/// `now`, `for good`, `advice`; `or` where it is another way to the same.
+fn write_remedy(
+    remedy: &Remedy,
+    last: Option<&'static str>,
+    palette: &Palette,
+    out: &mut Output,
+) -> io::Result<()> {
+    let kind = kind_of(remedy);
+    let label = if last == Some(kind) { "or" } else { kind };
+    let Some(command) = remedy.command() else {
+        let mcast_doctor::Step::Advice(advice) = &remedy.step else { return Ok(()) };
+        return labelled(label, palette.good, advice, INDENT, out);
+    };
+    let mut label = label;
+    for line in command.lines() {
+        // Whole, however long: it is to be pasted.
+        let good = palette.good;
+        writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{line}", "")?;
+        label = "";
+    }
+    Ok(())
+}
+
+fn kind_of(remedy: &Remedy) -> &'static str {
+    match (remedy.command(), remedy.lasts) {
+        (None, _) => "advice",
+        (Some(_), Lasts::Now) => "now",
+        (Some(_), Lasts::ForGood) => "for good",
+    }
+}
+
+/// A word at the left, and text beside it in lines.
+fn labelled(label: &str, style: Style, text: &str, indent: usize, out: &mut Output) -> io::Result<()> {
+    let mut label = label;
+    for line in wrap(text, WIDTH - LABEL - indent) {
+        writeln!(out, "{:indent$}{style}{label:<LABEL$}{style:#}{line}", "")?;
+        label = "";
+    }
+    Ok(())
+}
+
+pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
+    match severity {
+        Severity::Fault => palette.bad,
+        Severity::Warning => palette.warning,
+        Severity::Note => palette.heading,
+    }
+}
+
+/// `1 fault, 2 warnings`; `nothing wrong found`.
+fn verdict(report: &Report) -> String {
+    let mut text = String::new();
+    for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
+        let number = report.findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+        if number > 0 {
+            let separator = if text.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{separator}{}", count_of(number, &severity.to_string()));
+        }
+    }
+    if text.is_empty() { "nothing wrong found".into() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_doctor::Id;
+
+    use super::*;
+
+    #[test]
+    fn the_verdict_counts_by_severity() {
+        let mut report = Report::default();
+        assert_eq!(verdict(&report), "nothing wrong found");
+        for severity in [Severity::Note, Severity::Fault, Severity::Note] {
+            report.findings.push(Finding::new(Id::NoRoute, severity, "x"));
+        }
+        assert_eq!(verdict(&report), "1 fault, 2 notes");
+    }
+
+    #[test]
+    fn what_a_finding_is_about_stands_behind_its_name() {
+        let finding = Finding::new(Id::NoRoute, Severity::Fault, "x");
+        assert_eq!(about(&finding), "");
+        assert_eq!(about(&finding.on("eth0").from("10.0.0.7")), "  on eth0, from 10.0.0.7");
+    }
+}
