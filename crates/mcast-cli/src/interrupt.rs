@@ -1,6 +1,6 @@
 //! Ctrl-C: asks whoever works to end, so that the summary is still printed.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,5 +58,26 @@ impl Interrupt {
         let guard = self.state.lock.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.state.came.wait_timeout_while(guard, time, |()| !self.has_come()));
         self.has_come()
+    }
+}
+
+/// Whether a hang-up (SIGHUP) has come, by which services are asked to begin anew. Where there is no such
+/// signal it never comes.
+#[derive(Debug)]
+pub(crate) struct Hangup {
+    came: Arc<AtomicBool>,
+}
+
+impl Hangup {
+    /// From now on a hang-up ends nothing.
+    pub(crate) fn catch() -> anyhow::Result<Self> {
+        let came = Arc::<AtomicBool>::default();
+        sys::catch_hangups(Arc::clone(&came)).context("cannot catch hang-ups")?;
+        Ok(Self { came })
+    }
+
+    /// Whether one has come since the last call.
+    pub(crate) fn has_come(&self) -> bool {
+        self.came.load(Ordering::Relaxed) && self.came.swap(false, Ordering::AcqRel)
     }
 }

@@ -1,6 +1,6 @@
 //! Frames made from nothing: UDP datagrams, IGMP, MLD and PIM messages.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use mcast_group::Group;
 
@@ -61,21 +61,53 @@ impl UdpFrame<'_> {
             source: self.source,
             destination,
             hop_limit: self.hop_limit,
-            dscp: 0,
+            traffic_class: 0,
             router_alert: false,
         };
         let mut writer = Writer::new(buffer);
         put_ethernet(&mut writer, self.mac, self.group)?;
         header.put(&mut writer, protocol::UDP, length)?;
-        let start = writer.position();
-        writer.put_u16(self.source_port)?;
-        writer.put_u16(self.destination_port)?;
-        writer.put_u16(u16::try_from(length).map_err(|_| EmitError::TooMany)?)?;
-        writer.put_u16(0)?;
-        writer.put(self.payload)?;
-        let checksum = Udp::checksum_of(self.source, destination, writer.written(start))
-            .ok_or(EmitError::MixedFamilies)?;
-        writer.patch_u16(start + 6, checksum)?;
+        let (source, destination) = (
+            SocketAddr::new(self.source, self.source_port),
+            SocketAddr::new(destination, self.destination_port),
+        );
+        put_udp(&mut writer, source, destination, self.payload)?;
+        Ok(writer.position())
+    }
+}
+
+/// A UDP datagram in an IP packet without a link header, to be written with [`Self::emit`]: for datagrams
+/// that a socket gave, of which the headers are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpPacket<'a> {
+    /// The sender.
+    pub source: SocketAddr,
+    /// The receiver.
+    pub destination: SocketAddr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// DSCP in the upper six bits, ECN in the lower two.
+    pub traffic_class: u8,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl UdpPacket<'_> {
+    /// Writes the packet to the start of the buffer, and says how long it is.
+    ///
+    /// # Errors
+    /// [`EmitError`], and the buffer's content is then unspecified.
+    pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
+        let header = IpHeader {
+            source: self.source.ip(),
+            destination: self.destination.ip(),
+            hop_limit: self.hop_limit,
+            traffic_class: self.traffic_class,
+            router_alert: false,
+        };
+        let mut writer = Writer::new(buffer);
+        header.put(&mut writer, protocol::UDP, Udp::HEADER_LENGTH + self.payload.len())?;
+        put_udp(&mut writer, self.source, self.destination, self.payload)?;
         Ok(writer.position())
     }
 }
@@ -103,7 +135,7 @@ impl<A: Address> ControlFrame<'_, A> {
             source: self.source.into(),
             destination: destination.into(),
             hop_limit: 1,
-            dscp: A::DSCP,
+            traffic_class: A::DSCP << 2,
             router_alert: true,
         };
         let mut writer = Writer::new(buffer);
@@ -150,7 +182,7 @@ impl<'a> PimFrame<'a> {
             source: self.source,
             destination: self.destination,
             hop_limit: self.hop_limit,
-            dscp: IpHeader::INTERNETWORK_CONTROL,
+            traffic_class: IpHeader::INTERNETWORK_CONTROL << 2,
             router_alert: false,
         };
         let start = Ethernet::LENGTH + header.length();
@@ -161,6 +193,24 @@ impl<'a> PimFrame<'a> {
         header.put(&mut writer, protocol::PIM, length)?;
         Ok(start + length)
     }
+}
+
+fn put_udp(
+    writer: &mut Writer<'_>,
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: &[u8],
+) -> Result<(), EmitError> {
+    let length = u16::try_from(Udp::HEADER_LENGTH + payload.len()).map_err(|_| EmitError::TooMany)?;
+    let start = writer.position();
+    writer.put_u16(source.port())?;
+    writer.put_u16(destination.port())?;
+    writer.put_u16(length)?;
+    writer.put_u16(0)?;
+    writer.put(payload)?;
+    let checksum = Udp::checksum_of(source.ip(), destination.ip(), writer.written(start))
+        .ok_or(EmitError::MixedFamilies)?;
+    writer.patch_u16(start + 6, checksum)
 }
 
 fn put_ethernet(writer: &mut Writer<'_>, source: MacAddress, group: Group) -> Result<(), EmitError> {
@@ -183,7 +233,7 @@ struct IpHeader {
     source: IpAddr,
     destination: IpAddr,
     hop_limit: u8,
-    dscp: u8,
+    traffic_class: u8,
     router_alert: bool,
 }
 
@@ -226,7 +276,7 @@ impl IpHeader {
         let header_length = 20 + option.len();
         let total = u16::try_from(header_length + payload_length).map_err(|_| EmitError::TooMany)?;
         let start = writer.position();
-        writer.put(&[0x40 | (header_length / 4) as u8, self.dscp << 2])?;
+        writer.put(&[0x40 | (header_length / 4) as u8, self.traffic_class])?;
         writer.put_u16(total)?;
         writer.put_u16(0)?;
         writer.put_u16(DONT_FRAGMENT)?;
@@ -252,7 +302,7 @@ impl IpHeader {
         let extension = if self.router_alert { 8 } else { 0 };
         let length = u16::try_from(extension + payload_length).map_err(|_| EmitError::TooMany)?;
         let next_header = if self.router_alert { HOP_BY_HOP } else { protocol };
-        writer.put(&[0x60 | self.dscp >> 2, self.dscp << 6, 0, 0])?;
+        writer.put(&[0x60 | self.traffic_class >> 4, self.traffic_class << 4, 0, 0])?;
         writer.put_u16(length)?;
         writer.put(&[next_header, self.hop_limit])?;
         writer.put(&source)?;

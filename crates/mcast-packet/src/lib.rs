@@ -43,7 +43,7 @@ mod summary;
 mod udp;
 
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
-pub use compose::{ControlFrame, EmitError, PimFrame, UdpFrame};
+pub use compose::{ControlFrame, EmitError, PimFrame, UdpFrame, UdpPacket};
 pub use cooked::{Cooked, CookedKind};
 pub use gmp::{igmp, mld};
 pub use hexdump::{Hexdump, hexdump};

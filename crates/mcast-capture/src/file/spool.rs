@@ -55,6 +55,11 @@ impl<S: Storage> Spool<S> {
         self.ends.len()
     }
 
+    /// Bytes that are not in the file yet.
+    pub(super) const fn waiting_bytes(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     /// Whether enough records wait to be written together.
     pub(super) const fn is_due(&self) -> bool {
         self.waiting.len() >= Self::TOGETHER

@@ -92,6 +92,19 @@ impl CaptureWriter {
     /// # Errors
     /// [`FileErrorKind::System`].
     pub fn from_file(file: File, name: impl AsRef<Path>, format: WriteFormat) -> Result<Self, FileError> {
+        Self::with_comment(file, name, format, None)
+    }
+
+    /// The same, with a comment on the whole file, which a pcap file has no place for.
+    ///
+    /// # Errors
+    /// [`FileErrorKind::System`].
+    pub fn with_comment(
+        file: File,
+        name: impl AsRef<Path>,
+        format: WriteFormat,
+        comment: Option<&str>,
+    ) -> Result<Self, FileError> {
         let mut writer = Self {
             path: name.as_ref().to_owned(),
             format,
@@ -102,12 +115,14 @@ impl CaptureWriter {
             scratch: Vec::new(),
         };
         if format == WriteFormat::PcapNg {
+            let application = Cow::Borrowed(concat!("mcast ", env!("CARGO_PKG_VERSION")));
+            let comment = comment.map(|comment| SectionHeaderOption::Comment(Cow::Borrowed(comment)));
             writer.put_block(SectionHeaderBlock {
                 endianness: Endianness::Little,
-                options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(concat!(
-                    "mcast ",
-                    env!("CARGO_PKG_VERSION")
-                )))],
+                options: comment
+                    .into_iter()
+                    .chain([SectionHeaderOption::UserApplication(application)])
+                    .collect(),
                 ..SectionHeaderBlock::default()
             })?;
             writer.flush()?;
@@ -215,6 +230,12 @@ impl CaptureWriter {
     #[must_use]
     pub const fn length(&self) -> u64 {
         self.spool.written()
+    }
+
+    /// How long the file will be in bytes once what waits is written.
+    #[must_use]
+    pub const fn length_when_written(&self) -> u64 {
+        self.spool.written() + self.spool.waiting_bytes()
     }
 
     /// The file.

@@ -10,6 +10,7 @@ mod lab;
 mod perf;
 mod pick;
 mod ping;
+mod record;
 mod recv;
 mod send;
 
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     Ping(ping::Arguments),
     Perf(perf::Arguments),
+    Record(record::Arguments),
     Lab(lab::Arguments),
 }
 
@@ -42,6 +44,7 @@ pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Send and receive", &["send", "recv", "ask"]),
     ("Find out why", &["doctor"]),
     ("Measure", &["ping", "perf"]),
+    ("Record and replay", &["record"]),
     ("Try", &["lab"]),
 ];
 
@@ -59,6 +62,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Doctor(arguments) => doctor::run(arguments, console),
         Command::Ping(arguments) => ping::run(arguments, console),
         Command::Perf(arguments) => perf::run(arguments, console),
+        Command::Record(arguments) => record::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
     }
 }

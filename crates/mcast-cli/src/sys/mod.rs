@@ -4,6 +4,9 @@
 //! - `catch_interrupts(then)`: from now on Ctrl-C and a request to terminate call `then` with
 //!   the exit status that belongs to them, on some thread, instead of ending the process. After
 //!   the first the process ends at once.
+//! - `catch_hangups(flag)`: from now on a hang-up sets the flag instead of ending the process, where there
+//!   is such a signal.
+//! - `standard_output()`: a file that is standard output, without a buffer.
 //! - `shell(text)`: a process that runs the text as the system's shell understands it.
 //! - `ask_to_end(child)`: asks a program of ours to end, where there is a way to ask.
 
@@ -17,4 +20,4 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
-pub(crate) use platform::{ask_to_end, catch_interrupts, shell};
+pub(crate) use platform::{ask_to_end, catch_hangups, catch_interrupts, shell, standard_output};

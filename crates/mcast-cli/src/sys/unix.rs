@@ -1,12 +1,14 @@
 //! Unix: signals.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
 pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result<()> {
@@ -27,6 +29,14 @@ pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result
         }
     };
     std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
+}
+
+pub(crate) fn catch_hangups(came: Arc<AtomicBool>) -> io::Result<()> {
+    flag::register(SIGHUP, came).map(drop)
+}
+
+pub(crate) fn standard_output() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
 pub(crate) fn shell(text: &str) -> Command {

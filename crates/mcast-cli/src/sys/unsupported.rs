@@ -1,10 +1,21 @@
 //! Systems without a way to catch Ctrl-C: it ends the process, as it does by itself.
 
+use std::fs::File;
 use std::io;
 use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub(crate) fn catch_interrupts(_then: impl Fn(u8) + Send + 'static) -> io::Result<()> {
     Ok(())
+}
+
+pub(crate) fn catch_hangups(_came: Arc<AtomicBool>) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn standard_output() -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(crate) fn shell(text: &str) -> Command {

@@ -1,10 +1,12 @@
 //! Windows: console control events.
 
+use std::fs::File;
 use std::io;
+use std::os::windows::io::AsHandle;
 use std::os::windows::process::CommandExt;
 use std::process::{Child, Command};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use windows_sys::Win32::Foundation::{FALSE, TRUE};
 use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
@@ -41,6 +43,15 @@ unsafe extern "system" fn handle(event: u32) -> BOOL {
         then(STATUS);
     }
     TRUE
+}
+
+/// There are none.
+pub(crate) fn catch_hangups(_came: Arc<AtomicBool>) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn standard_output() -> io::Result<File> {
+    io::stdout().as_handle().try_clone_to_owned().map(File::from)
 }
 
 pub(crate) fn shell(text: &str) -> Command {

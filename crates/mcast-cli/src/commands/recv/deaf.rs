@@ -9,12 +9,12 @@ use crate::console::Console;
 
 /// Warns of each reason once.
 #[derive(Debug, Default)]
-pub(super) struct DeafInterfaces {
+pub(in crate::commands) struct DeafInterfaces {
     told: BTreeSet<String>,
 }
 
 impl DeafInterfaces {
-    pub(super) fn tell(&mut self, statuses: &[MembershipStatus], console: &Console) {
+    pub(in crate::commands) fn tell(&mut self, statuses: &[MembershipStatus], console: &Console) {
         if console.is_quiet() {
             return;
         }

@@ -1,10 +1,10 @@
 //! `mcast recv`: the datagrams of groups, and how they came.
 
-mod deaf;
+pub(super) mod deaf;
 mod execute;
 mod format;
 mod listen;
-mod tally;
+pub(super) mod tally;
 
 use mcast::{InterfaceSelector, Receiver};
 

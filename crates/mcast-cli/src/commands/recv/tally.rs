@@ -41,7 +41,7 @@ impl Volume {
 
 /// Counts what is handed on.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(in crate::commands) struct Tally {
     total: Volume,
     truncated: u64,
     flows: HashMap<Flow, Volume>,
@@ -50,7 +50,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, arrival: &Arrival) {
+    pub(in crate::commands) fn add(&mut self, arrival: &Arrival) {
         self.total.add(arrival.length);
         self.truncated += u64::from(arrival.truncated);
         let flow = Flow { group: arrival.group, interface: arrival.interface, source: arrival.source.ip() };
@@ -62,12 +62,22 @@ impl Tally {
         }
     }
 
-    pub(super) fn datagrams(&self) -> u64 {
+    pub(in crate::commands) fn datagrams(&self) -> u64 {
         self.total.datagrams
     }
 
+    /// Bytes of payload.
+    pub(in crate::commands) fn bytes(&self) -> u64 {
+        self.total.bytes
+    }
+
+    /// Datagrams of flows that were too many to count apart.
+    pub(in crate::commands) fn other_datagrams(&self) -> u64 {
+        self.others.datagrams
+    }
+
     /// Tells it on standard error.
-    pub(super) fn tell(
+    pub(in crate::commands) fn tell(
         &self,
         statistics: &Statistics,
         time: Duration,
@@ -107,7 +117,8 @@ impl Tally {
         text
     }
 
-    fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
+    /// The busiest flows, a line each.
+    pub(in crate::commands) fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
         let Palette { heading, group, interface, address, .. } = *console.palette_for_notes();
         let mut table = Table::new(&["  group", "interface", "source", "datagrams", "bytes"], heading);
         let flows = self.sorted();
@@ -141,13 +152,8 @@ impl Tally {
         flows
     }
 
-    /// The same as an object.
-    pub(super) fn summary(
-        &self,
-        statistics: &Statistics,
-        time: Duration,
-        names: &mut InterfaceNames,
-    ) -> Summary {
+    /// All flows as objects.
+    pub(in crate::commands) fn flows(&self, names: &mut InterfaceNames) -> Vec<FlowSummary> {
         let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.group.group,
             port: flow.group.port,
@@ -156,6 +162,16 @@ impl Tally {
             datagrams: volume.datagrams,
             bytes: volume.bytes,
         });
+        flows.collect()
+    }
+
+    /// The same as an object.
+    pub(in crate::commands) fn summary(
+        &self,
+        statistics: &Statistics,
+        time: Duration,
+        names: &mut InterfaceNames,
+    ) -> Summary {
         Summary {
             datagrams: self.total.datagrams,
             bytes: self.total.bytes,
@@ -164,14 +180,14 @@ impl Tally {
             dropped_is: certainty(statistics.dropped),
             refused: statistics.refused,
             truncated: self.truncated,
-            flows: flows.collect(),
+            flows: self.flows(names),
             other_datagrams: self.others.datagrams,
         }
     }
 }
 
 /// What was dropped, as people read it.
-fn told(dropped: Drops) -> String {
+pub(in crate::commands) fn told(dropped: Drops) -> String {
     match (dropped.count(), certainty(dropped)) {
         (None, _) => "unknown".into(),
         (Some(number), "exact") | (Some(number @ 0), _) => count(number),
@@ -180,7 +196,7 @@ fn told(dropped: Drops) -> String {
 }
 
 /// How sure the number of what was dropped is.
-fn certainty(dropped: Drops) -> &'static str {
+pub(in crate::commands) fn certainty(dropped: Drops) -> &'static str {
     match dropped {
         Drops::Unknown => "unknown",
         Drops::Exactly(_) => "exact",
@@ -192,7 +208,7 @@ fn certainty(dropped: Drops) -> &'static str {
 
 /// A summary as JSON: `schemas/recv-summary.json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Summary {
+pub(in crate::commands) struct Summary {
     datagrams: u64,
     bytes: u64,
     seconds: f64,
@@ -205,7 +221,7 @@ pub(super) struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-struct FlowSummary {
+pub(in crate::commands) struct FlowSummary {
     #[serde(serialize_with = "as_text")]
     group: mcast::Group,
     port: u16,

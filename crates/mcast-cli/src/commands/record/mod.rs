@@ -1,0 +1,144 @@
+//! `mcast record`: the datagrams of groups into capture files, with the kernel's time of each.
+
+mod files;
+mod name;
+mod recorder;
+mod rotation;
+mod source;
+mod stream;
+mod tell;
+mod writing;
+
+use std::path::PathBuf;
+
+use mcast::InterfaceSelector;
+
+use crate::arguments::{Families, Limits, chosen_memberships, parse_size};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use files::Files;
+use recorder::Recorder;
+use rotation::Rotation;
+use source::Source;
+
+/// Record the datagrams of groups into a capture file
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
+    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), or a URL
+    /// (`udp://@GROUP:PORT`)
+    #[arg(required = true, value_name = "MEMBERSHIP")]
+    memberships: Vec<String>,
+
+    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Admit only this source, or with a `!` before it every other; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
+    #[arg(long)]
+    any_source: bool,
+
+    /// Let memberships outlive interfaces that vanish, appear or change; wait for missing ones
+    #[arg(long)]
+    follow: bool,
+
+    /// Ask for this much receive buffer an interface [default: 8M; with --via sockets 4M a socket]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    buffer: Option<usize>,
+
+    /// Where datagrams are taken: wire, sockets or auto, see below
+    #[arg(long, value_name = "WHERE", default_value = "auto", hide_possible_values = true)]
+    via: Via,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    limits: Limits,
+
+    /// Print one JSON object for each file that is complete, and one with the summary
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where datagrams are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Via {
+    /// From the wire where that is allowed, else from sockets
+    Auto,
+    /// From the wire, frames as they are
+    Wire,
+    /// From sockets, headers made up
+    Sockets,
+}
+
+/// Into which files.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Files")]
+struct Output {
+    /// The capture file, in pcapng; `-` is standard output. With --rotate NAME.pcapng becomes
+    /// NAME_00001_20260131120000.pcapng and so on: a number, and when it begins (UTC)
+    #[arg(short, long, value_name = "FILE")]
+    write: PathBuf,
+
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    force: bool,
+
+    /// Begin another file before this one grows beyond a size (100MB) or an age (60s, 1h), or
+    /// whichever comes first (100MB,1h); a signal SIGHUP begins another, too
+    #[arg(long, value_name = "LIMIT", value_parser = rotation::parse_limit, value_delimiter = ',')]
+    rotate: Vec<rotation::Limit>,
+
+    /// Keep so many files, also of runs before, and delete the oldest
+    #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+}
+
+const EXAMPLES: &str = "\
+Taken from the wire, every frame is recorded as it was, with the kernel's time to the nanosecond,
+fragments and this machine's own datagrams too; that needs CAP_NET_RAW. Taken from sockets, which
+everybody may, the payload, addresses, TTL, DSCP and the kernel's time are true, and the other
+fields of the IP and UDP headers are made up, which the file says in its comment.
+
+A frame is in the file at most 0.1 seconds after it came. When the disk is full, up to 64 MiB wait
+in memory until there is room; the file ends with a whole frame, whatever happens.
+Status 1 if something that came could not be written, or less came than was asked for.
+
+Examples:
+  mcast record 239.255.1.2:5000 -w stream.pcapng             until Ctrl-C
+  mcast record 239.255.1.2:5000 -i lo -w ten.pcapng -c 10 -W 5s
+  mcast record 239.255.1.0/28:5000 -w /tmp/day.pcapng --rotate 100MB,1h --keep 48
+  mcast record mdns ssdp -w - -W 1m | tshark -r -
+  mcast replay stream.pcapng -i lo                           send it again";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let Arguments { memberships, interfaces, sources, families, output, .. } = arguments;
+    if arguments.json && output.is_standard_output() {
+        return Err(Failure::usage("--json and `-w -` both mean standard output")
+            .remedy("write the capture to a file")
+            .into());
+    }
+    let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+    let source = Source::open(arguments, chosen.items, console)?;
+    let rotation = Rotation::of(&output.rotate);
+    let files = Files::open(output, rotation, source.comment())?;
+    let interrupt = Interrupt::catch(|| {})?;
+    Recorder::new(arguments, source, files, interrupt, console)?.run()
+}
+
+impl Output {
+    fn is_standard_output(&self) -> bool {
+        self.write.as_os_str() == "-"
+    }
+}

@@ -1,0 +1,135 @@
+//! How files are called that follow one another: `NAME_00001_20260131120000.pcapng`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use crate::output::rfc3339;
+
+/// The names of the files of one recording.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    folder: PathBuf,
+    stem: OsString,
+    extension: OsString,
+    next: u64,
+}
+
+impl Series {
+    /// The files that are called after this one, behind those that are there.
+    pub(super) fn after(path: &Path) -> anyhow::Result<Self> {
+        let mut series = Self::of(path);
+        let existing = series
+            .existing()
+            .with_context(|| format!("cannot look for earlier files in {}", series.folder.display()))?;
+        series.next = existing.last().map_or(1, |(number, _)| number + 1);
+        Ok(series)
+    }
+
+    /// Creates the next file, which begins at this time.
+    pub(super) fn create(&mut self, begin: SystemTime) -> anyhow::Result<(PathBuf, File)> {
+        let path = self.path(self.next, begin);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = file.with_context(|| format!("cannot begin {}", path.display()))?;
+        self.next += 1;
+        Ok((path, file))
+    }
+
+    /// Deletes the oldest files where there are more than so many; says what went wrong.
+    pub(super) fn delete_all_but(&self, keep: u32) -> Vec<String> {
+        let existing = match self.existing() {
+            Ok(existing) => existing,
+            Err(error) => return vec![format!("cannot list {}: {error}", self.folder.display())],
+        };
+        let surplus = existing.len().saturating_sub(keep as usize);
+        let deleted = existing.into_iter().take(surplus).map(|(_, old)| (fs::remove_file(&old), old));
+        deleted
+            .filter_map(|(result, old)| Some(format!("cannot delete {}: {}", old.display(), result.err()?)))
+            .collect()
+    }
+
+    fn of(path: &Path) -> Self {
+        let folder = match path.parent() {
+            Some(folder) => folder.to_owned(),
+            None => PathBuf::new(),
+        };
+        Self {
+            folder,
+            stem: path.file_stem().unwrap_or_else(|| OsStr::new("record")).to_owned(),
+            extension: path.extension().unwrap_or_else(|| OsStr::new("pcapng")).to_owned(),
+            next: 1,
+        }
+    }
+
+    /// What the file of this number is called that begins at this time.
+    fn path(&self, number: u64, begin: SystemTime) -> PathBuf {
+        let digits: String = rfc3339(begin).chars().filter(char::is_ascii_digit).take(14).collect();
+        let mut name = self.stem.clone();
+        name.push(format!("_{number:05}_{digits}."));
+        name.push(&self.extension);
+        self.folder.join(name)
+    }
+
+    /// The files that are there, also those of earlier recordings, with their numbers, the oldest first.
+    fn existing(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut found = Vec::new();
+        let here = self.folder.as_os_str().is_empty();
+        for entry in fs::read_dir(if here { Path::new(".") } else { &self.folder })? {
+            let name = entry?.file_name();
+            if let Some(number) = self.number(&name) {
+                found.push((number, self.folder.join(name)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The number of the file that is called so; `None` if it is none of these.
+    fn number(&self, name: &OsStr) -> Option<u64> {
+        let name = name.as_encoded_bytes();
+        let rest = name.strip_prefix(self.stem.as_encoded_bytes())?.strip_prefix(b"_")?;
+        let rest = rest.strip_suffix(self.extension.as_encoded_bytes())?.strip_suffix(b".")?;
+        let (number, begin) = std::str::from_utf8(rest).ok()?.split_once('_')?;
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_ours = number.len() >= 5 && begin.len() == 14 && is_digits(number) && is_digits(begin);
+        number.parse().ok().filter(|_| is_ours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_name_has_its_number_and_its_time_and_is_recognized() {
+        let series = Series::of(Path::new("/data/day.pcapng"));
+        let path = series.path(7, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        assert_eq!(path, Path::new("/data/day_00007_20231114221320.pcapng"));
+        assert_eq!(series.number(path.file_name().unwrap()), Some(7));
+        let long = series.path(1_234_567, UNIX_EPOCH);
+        assert_eq!(series.number(long.file_name().unwrap()), Some(1_234_567));
+    }
+
+    #[test]
+    fn the_files_of_others_are_none_of_the_series() {
+        let series = Series::of(Path::new("day.pcapng"));
+        for name in [
+            "day.pcapng",
+            "day_00007.pcapng",
+            "day_7_20231114221320.pcapng",
+            "day_00007_2023.pcapng",
+            "day_00007_20231114221320.pcap",
+            "today_00007_20231114221320.pcapng",
+            "day_0000x_20231114221320.pcapng",
+            "day_+0007_20231114221320.pcapng",
+        ] {
+            assert_eq!(series.number(OsStr::new(name)), None, "{name}");
+        }
+    }
+}

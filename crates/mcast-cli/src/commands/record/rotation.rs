@@ -1,0 +1,100 @@
+//! When another file is begun: `100MB`, `60s`.
+
+use std::time::Duration;
+
+use crate::arguments::{parse_duration, parse_size};
+
+/// What a file may not outgrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    Bytes(u64),
+    Age(Duration),
+}
+
+/// What files may not outgrow, whichever comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rotation {
+    bytes: Option<u64>,
+    age: Option<Duration>,
+}
+
+impl Rotation {
+    /// The smallest of each kind.
+    pub(super) fn of(limits: &[Limit]) -> Self {
+        let bytes = limits.iter().filter_map(|limit| match limit {
+            Limit::Bytes(bytes) => Some(*bytes),
+            Limit::Age(_) => None,
+        });
+        let age = limits.iter().filter_map(|limit| match limit {
+            Limit::Age(age) => Some(*age),
+            Limit::Bytes(_) => None,
+        });
+        Self { bytes: bytes.min(), age: age.min() }
+    }
+
+    pub(super) fn is_on(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether a file of this length has no room for so many bytes more.
+    pub(super) fn is_full(self, length: u64, more: u64) -> bool {
+        self.bytes.is_some_and(|limit| length.saturating_add(more) > limit)
+    }
+
+    /// Whether a file of this age is complete.
+    pub(super) fn is_old(self, age: Duration) -> bool {
+        self.age.is_some_and(|limit| age >= limit)
+    }
+}
+
+/// Less than this would be a file for every few frames, and thousands a second.
+const SMALLEST: u64 = 64 << 10;
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A size such as `100MB` or `512k` (k is 1,024), or an age such as `60s`, `10min`, `1h`.
+pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
+    let refused = || "write a size such as 100MB or 512k, or an age such as 60s, 10min or 1h".to_owned();
+    let is_age = text.ends_with(['s', 'h', 'n']) || text.ends_with('m');
+    if is_age {
+        return match parse_duration(text).map_err(|_| refused())? {
+            age if age < SHORTEST => Err("files last 1s at least".into()),
+            age => Ok(Limit::Age(age)),
+        };
+    }
+    let size = text.strip_suffix('B').filter(|size| !size.ends_with('i')).unwrap_or(text);
+    match parse_size(size).map_err(|_| refused())? as u64 {
+        bytes if bytes < SMALLEST => Err("files have 64k at least".into()),
+        bytes => Ok(Limit::Bytes(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_told_apart_by_their_unit() {
+        let age = |seconds| Ok(Limit::Age(Duration::from_secs(seconds)));
+        assert_eq!(["60s", "2m", "2min", "1h"].map(parse_limit), [age(60), age(120), age(120), age(3_600)]);
+        let size = |bytes| Ok(Limit::Bytes(bytes));
+        assert_eq!(
+            ["100MB", "100M", "100MiB", "512k", "1GB", "65536"].map(parse_limit),
+            [size(100 << 20), size(100 << 20), size(100 << 20), size(512 << 10), size(1 << 30), size(65_536)]
+        );
+    }
+
+    #[test]
+    fn what_is_neither_or_too_little_is_refused() {
+        for text in ["", "B", "MB", "-1s", "10", "1kB", "10ms", "0s", "1x", "nan", "infs"] {
+            parse_limit(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_of_each_kind_counts() {
+        let rotation = Rotation::of(&["1MB", "1h", "512k", "60s"].map(|text| parse_limit(text).unwrap()));
+        assert!(rotation.is_full(500 << 10, 20 << 10) && !rotation.is_full(500 << 10, 12 << 10));
+        assert!(rotation.is_old(Duration::from_secs(60)) && !rotation.is_old(Duration::from_millis(59_999)));
+        assert!(!Rotation::of(&[]).is_on() && !Rotation::of(&[]).is_old(Duration::MAX));
+    }
+}

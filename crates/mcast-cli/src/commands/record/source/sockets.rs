@@ -1,0 +1,108 @@
+//! From sockets, which everybody may open: what the kernel tells is true, the rest of the headers is made up.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use mcast::{Arrival, Batch, Drops, Membership, MembershipStatus, Receiver};
+use mcast_capture::{Direction, Frame};
+use mcast_packet::{Checksums, LinkType, UdpPacket};
+
+use super::super::Arguments;
+use super::super::stream::Piece;
+use super::{Found, Next};
+
+/// Datagrams in a batch, each in a buffer as large as a datagram can be.
+const BUFFERS: usize = 32;
+const BUFFER: usize = 65_536;
+/// What a datagram needs with its headers.
+const LONGEST_PACKET: usize = BUFFER + 48;
+
+/// A receiver, and what it gave last.
+#[derive(Debug)]
+pub(in super::super) struct Sockets {
+    receiver: Receiver,
+    batch: Batch,
+    /// How many of the batch have been taken.
+    taken: usize,
+    filled: usize,
+    packet: Vec<u8>,
+    unreadable: u64,
+}
+
+impl Sockets {
+    pub(super) fn open(arguments: &Arguments, memberships: Vec<Membership>) -> anyhow::Result<Self> {
+        // Merged datagrams would share one time.
+        let builder = Receiver::builder()
+            .join_all(memberships)
+            .follow(arguments.follow)
+            .merging(false)
+            .allow_any_source(arguments.any_source);
+        let builder = match arguments.buffer {
+            Some(bytes) => builder.receive_buffer(bytes),
+            None => builder,
+        };
+        Ok(Self {
+            receiver: builder.build()?,
+            batch: Batch::new(BUFFERS, BUFFER),
+            taken: 0,
+            filled: 0,
+            packet: vec![0; LONGEST_PACKET],
+            unreadable: 0,
+        })
+    }
+
+    pub(super) fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
+        if self.taken == self.filled {
+            self.taken = 0;
+            self.filled = 0;
+            self.filled = self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
+        }
+        let Some(datagram) = self.batch.iter().nth(self.taken) else { return Ok(Next::Nothing) };
+        self.taken += 1;
+        let arrival = *datagram.arrival();
+        let Ok(length) = packet(&arrival, datagram.payload()).emit(&mut self.packet) else {
+            // An IPv6 datagram that is longer than its header can say.
+            self.unreadable += 1;
+            return Ok(Next::Passed);
+        };
+        let bytes = self.packet.get(..length).unwrap_or_default();
+        let frame = Frame {
+            bytes,
+            original_length: length + arrival.length.saturating_sub(datagram.payload().len()),
+            link_type: LinkType::Ip,
+            interface: arrival.interface,
+            direction: Direction::Multicast,
+            time: arrival.time.unwrap_or_else(SystemTime::now),
+            checksums: Checksums::Computed,
+            cut: false,
+        };
+        Ok(Next::Found(Found { frame, piece: Piece::Datagram(arrival) }))
+    }
+
+    pub(super) fn memberships(&self) -> Vec<MembershipStatus> {
+        self.receiver.memberships()
+    }
+
+    pub(super) fn dropped(&self) -> Drops {
+        self.receiver.statistics().dropped
+    }
+
+    pub(super) const fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    pub(super) fn buffer(&self) -> usize {
+        self.receiver.receive_buffer()
+    }
+}
+
+/// The datagram with headers as its sender may have made them. A hop limit that is not told is zero.
+fn packet<'a>(arrival: &Arrival, payload: &'a [u8]) -> UdpPacket<'a> {
+    UdpPacket {
+        source: SocketAddr::new(arrival.source.ip(), arrival.source.port()),
+        destination: arrival.group.into(),
+        hop_limit: arrival.hop_limit.unwrap_or(0),
+        traffic_class: arrival.traffic_class.unwrap_or(0),
+        payload,
+    }
+}

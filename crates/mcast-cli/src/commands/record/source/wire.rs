@@ -1,0 +1,215 @@
+//! From the wire: memberships hold the groups, a capture sees the frames.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::Context;
+use mcast::{Drops, InterfaceIndex, Membership, MembershipStatus, Receiver};
+use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Statistics};
+
+use super::super::Arguments;
+use super::super::stream::Wanted;
+use super::{Described, Found, Next};
+
+/// Memberships, and a capture where they are joined.
+#[derive(Debug)]
+pub(in super::super) struct Wire {
+    /// Holds the groups. It is bound to another port, so that datagrams do not fill its buffers.
+    holder: Receiver,
+    /// The ports that were asked for, for each membership of the holder.
+    ports: Vec<Vec<u16>>,
+    follow: bool,
+    buffer: Option<usize>,
+    wanted: Wanted,
+    capture: Option<Capture>,
+    /// What this host sends by these comes in again by them, and would be there twice.
+    loopback: HashSet<InterfaceIndex>,
+    /// Of captures before this one.
+    before: Statistics,
+    /// What files have been told.
+    told: BTreeMap<InterfaceIndex, Statistics>,
+}
+
+impl Wire {
+    pub(super) fn open(arguments: &Arguments, memberships: &[Membership]) -> anyhow::Result<Self> {
+        let (held, ports) = at_port(unused_port()?, memberships);
+        let holder = Receiver::builder()
+            .join_all(held)
+            .follow(arguments.follow)
+            .allow_any_source(arguments.any_source)
+            .build()?;
+        let mut wire = Self {
+            holder,
+            ports,
+            follow: arguments.follow,
+            buffer: arguments.buffer,
+            wanted: Wanted::default(),
+            capture: None,
+            loopback: HashSet::new(),
+            before: Statistics::default(),
+            told: BTreeMap::new(),
+        };
+        wire.tap()?;
+        Ok(wire)
+    }
+
+    /// Captures where the groups are joined now.
+    fn tap(&mut self) -> anyhow::Result<()> {
+        self.wanted = Wanted::of(&self.memberships());
+        let known = mcast::interfaces()?;
+        let is_loopback = known.iter().filter(|interface| interface.loopback);
+        self.loopback = is_loopback.map(|interface| interface.index).collect();
+        let mut joined = self.joined().into_values();
+        self.capture = match joined.next() {
+            Some(first) => {
+                let options = joined.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
+                let options = options.filter(Filter::Multicast);
+                let options = match self.buffer {
+                    Some(bytes) => options.buffer_size(bytes),
+                    None => options,
+                };
+                Some(Capture::open(options)?)
+            }
+            None => None,
+        };
+        Ok(())
+    }
+
+    /// The interfaces on which something is joined, each once.
+    fn joined(&self) -> BTreeMap<InterfaceIndex, String> {
+        let statuses = self.holder.memberships();
+        let interfaces = statuses.into_iter().flat_map(|status| status.interfaces);
+        let joined = interfaces.filter(|interface| interface.failure.is_none());
+        joined.map(|interface| (interface.index, interface.name)).collect()
+    }
+
+    pub(super) fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
+        let Some(capture) = &mut self.capture else {
+            std::thread::sleep(timeout);
+            return Ok(Next::Nothing);
+        };
+        let frame = match capture.next(Some(timeout)) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(Next::Nothing),
+            // It goes on when the interface is up again, or when another has taken its place.
+            Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(Next::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        if frame.direction.is_outgoing() && self.loopback.contains(&frame.interface) {
+            return Ok(Next::Passed);
+        }
+        let piece = self.wanted.admit(&frame.packet(), frame.interface);
+        Ok(piece.map_or(Next::Passed, |piece| Next::Found(Found { frame, piece })))
+    }
+
+    pub(super) fn look_again(&mut self) -> anyhow::Result<bool> {
+        // It follows its interfaces only when it is asked for datagrams, of which it has none.
+        while self.follow && self.holder.try_recv(&mut [0; 1])?.is_some() {}
+        let is_captured = |(captured, joined): (Described, InterfaceIndex)| captured.index == joined;
+        let joined = self.joined();
+        let captured = self.interfaces();
+        if !self.follow
+            || captured.len() == joined.len() && captured.into_iter().zip(joined.into_keys()).all(is_captured)
+        {
+            return Ok(false);
+        }
+        self.before = self.statistics()?;
+        self.told.clear();
+        self.tap().context("cannot go on where interfaces have changed")?;
+        Ok(true)
+    }
+
+    pub(super) fn interfaces(&self) -> Vec<Described> {
+        let captured = self.capture.iter().flat_map(Capture::interfaces);
+        let mut interfaces: Vec<_> = captured
+            .map(|interface| Described {
+                index: interface.index,
+                name: interface.name.to_owned(),
+                link_type: interface.link_type,
+            })
+            .collect();
+        interfaces.sort_by_key(|interface| interface.index);
+        interfaces
+    }
+
+    pub(super) fn memberships(&self) -> Vec<MembershipStatus> {
+        let held = self.holder.memberships().into_iter().zip(&self.ports);
+        let at_each = held.flat_map(|(status, ports)| {
+            ports.iter().map(move |port| {
+                let mut status = status.clone();
+                status.membership.address.port = *port;
+                status
+            })
+        });
+        at_each.collect()
+    }
+
+    pub(super) fn dropped(&mut self) -> anyhow::Result<Drops> {
+        Ok(Drops::AtLeast(self.statistics()?.dropped))
+    }
+
+    pub(super) fn unreadable(&mut self) -> anyhow::Result<u64> {
+        Ok(self.statistics()?.unreadable)
+    }
+
+    pub(super) fn take_statistics(&mut self) -> anyhow::Result<Vec<(InterfaceIndex, Statistics)>> {
+        let interfaces = self.interfaces();
+        let Some(capture) = &mut self.capture else { return Ok(Vec::new()) };
+        let mut since = Vec::new();
+        for Described { index, .. } in interfaces {
+            let Some(now) = capture.interface_statistics(index)? else { continue };
+            let before = self.told.insert(index, now).unwrap_or_default();
+            since.push((index, difference(now, before)));
+        }
+        Ok(since)
+    }
+
+    pub(super) fn buffer(&self) -> anyhow::Result<usize> {
+        Ok(self.capture.as_ref().map_or(Ok(0), Capture::buffer_size)?)
+    }
+
+    fn statistics(&mut self) -> anyhow::Result<Statistics> {
+        let now = match &mut self.capture {
+            Some(capture) => capture.statistics()?,
+            None => Statistics::default(),
+        };
+        Ok(Statistics {
+            frames: self.before.frames + now.frames,
+            dropped: self.before.dropped + now.dropped,
+            unreadable: self.before.unreadable + now.unreadable,
+        })
+    }
+}
+
+/// The memberships at another port, each once, and the ports that they had.
+fn at_port(port: u16, memberships: &[Membership]) -> (Vec<Membership>, Vec<Vec<u16>>) {
+    let mut places = HashMap::new();
+    let (mut held, mut ports) = (Vec::new(), Vec::<Vec<u16>>::new());
+    for membership in memberships {
+        let mut elsewhere = membership.clone();
+        elsewhere.address.port = port;
+        let place = *places.entry(elsewhere).or_insert_with_key(|elsewhere| {
+            held.push(elsewhere.clone());
+            ports.push(Vec::new());
+            ports.len() - 1
+        });
+        ports[place].push(membership.address.port);
+    }
+    (held, ports)
+}
+
+/// A port that nobody uses now.
+fn unused_port() -> anyhow::Result<u16> {
+    let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
+    let socket = UdpSocket::bind(&any[..]).context("cannot find a port that is not used")?;
+    Ok(socket.local_addr()?.port())
+}
+
+fn difference(now: Statistics, before: Statistics) -> Statistics {
+    Statistics {
+        frames: now.frames - before.frames,
+        dropped: now.dropped - before.dropped,
+        unreadable: now.unreadable - before.unreadable,
+    }
+}

@@ -1,0 +1,219 @@
+//! What is written, what could not be, and when another file begins.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mcast::InterfaceIndex;
+use mcast_capture::{FileError, Frame, Statistics};
+
+use super::files::{Complete, Files};
+use super::source::{Described, Found};
+use super::stream::Piece;
+use super::tell::{FileRecord, Summary, Totals};
+use crate::commands::recv::tally::Tally;
+use crate::console::{Console, Output};
+use crate::output::{InterfaceNames, bytes, count_of, write_json};
+
+/// How long after a file could not be begun it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// The files, and the count of what is in them.
+pub(super) struct Writing<'a> {
+    files: Files,
+    json: bool,
+    console: &'a Console,
+    out: Output,
+    tally: Tally,
+    totals: Totals,
+    names: InterfaceNames,
+    interfaces: Vec<Described>,
+    /// Interfaces that the file at hand has been told of.
+    described: HashSet<InterfaceIndex>,
+    /// What was seen and lost, which no file has been told yet.
+    owed: BTreeMap<InterfaceIndex, Statistics>,
+    /// Writing fails for now.
+    is_stuck: bool,
+    /// The next file could not be begun.
+    not_before: Option<Instant>,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn new(files: Files, json: bool, console: &'a Console) -> Self {
+        Self {
+            files,
+            json,
+            console,
+            out: console.output(),
+            tally: Tally::default(),
+            totals: Totals::default(),
+            names: InterfaceNames::new(),
+            interfaces: Vec::new(),
+            described: HashSet::new(),
+            owed: BTreeMap::new(),
+            is_stuck: false,
+            not_before: None,
+        }
+    }
+
+    /// Frames come from these interfaces from now on.
+    pub(super) fn describe(&mut self, interfaces: &[Described]) {
+        self.interfaces = interfaces.to_vec();
+        self.described.clear();
+        for interface in interfaces {
+            let result = self.files.describe(interface.index, &interface.name, interface.link_type);
+            self.described.insert(interface.index);
+            self.note_result(result);
+        }
+    }
+
+    pub(super) fn take(&mut self, found: &Found<'_>) {
+        let Found { frame, piece } = found;
+        if self.files.is_due(frame.bytes.len()) {
+            self.rotate();
+        }
+        self.describe_one(frame);
+        let (is_taken, result) = self.files.write(frame);
+        self.note_result(result);
+        if !is_taken {
+            self.totals.unwritten += 1;
+            return;
+        }
+        self.totals.frames += 1;
+        match piece {
+            Piece::Datagram(arrival) => self.tally.add(arrival),
+            Piece::Fragment => self.totals.fragments += 1,
+        }
+    }
+
+    /// Writes what waits.
+    pub(super) fn flush(&mut self) {
+        if self.files.waiting() > 0 {
+            let result = self.files.flush();
+            self.note_result(result);
+        }
+    }
+
+    /// Has the next file told what was seen and lost.
+    pub(super) fn owe(&mut self, lost: Vec<(InterfaceIndex, Statistics)>) {
+        for (interface, more) in lost {
+            let sum = self.owed.entry(interface).or_default();
+            sum.frames += more.frames;
+            sum.dropped += more.dropped;
+            sum.unreadable += more.unreadable;
+        }
+    }
+
+    pub(super) fn rotate_if_old(&mut self) {
+        if self.files.is_due(0) {
+            self.rotate();
+        }
+    }
+
+    /// Begins another file. Where that cannot be done, everything goes on in the file at hand.
+    pub(super) fn rotate(&mut self) {
+        if !self.files.is_series() {
+            self.console.warn("there is one file only: --rotate says when another begins");
+            return;
+        }
+        if self.not_before.is_some_and(|moment| Instant::now() < moment) {
+            return;
+        }
+        let owed: Vec<_> = self.owed.iter().map(|(interface, lost)| (*interface, *lost)).collect();
+        match self.files.rotate(&owed) {
+            Ok(None) => {}
+            Ok(Some((complete, warnings))) => {
+                self.not_before = None;
+                self.owed.clear();
+                self.complete(&complete);
+                warnings.iter().for_each(|warning| self.console.warn(warning));
+                let interfaces = std::mem::take(&mut self.interfaces);
+                self.describe(&interfaces);
+            }
+            Err(error) => {
+                if self.not_before.is_none() {
+                    self.console
+                        .warn(format_args!("{error:#}; {} goes on meanwhile", self.files.path().display()));
+                }
+                self.not_before = Instant::now().checked_add(TRY_AGAIN);
+            }
+        }
+    }
+
+    /// Datagrams that were taken.
+    pub(super) fn datagrams(&self) -> u64 {
+        self.tally.datagrams()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.files.path()
+    }
+
+    /// Ends the last file.
+    pub(super) fn end(self) -> anyhow::Result<Summary<'a>> {
+        let Self { files, owed, mut totals, tally, names, console, json, mut out, .. } = self;
+        let owed: Vec<_> = owed.into_iter().collect();
+        let complete = files.end(&owed);
+        let told = tell_complete(&complete, &mut totals, json, &mut out, console);
+        told?;
+        Ok(Summary { totals, tally, names, console, json, out })
+    }
+
+    /// Counts a file that is complete, and tells of it.
+    fn complete(&mut self, complete: &Complete) {
+        // Who reads the objects is gone, if so; the recording goes on.
+        let _ = tell_complete(complete, &mut self.totals, self.json, &mut self.out, self.console);
+    }
+
+    /// Sockets tell of interfaces no earlier than with the first datagram.
+    fn describe_one(&mut self, frame: &Frame<'_>) {
+        if self.described.insert(frame.interface) {
+            let name = self.names.of(frame.interface);
+            let result = self.files.describe(frame.interface, &name, frame.link_type);
+            self.note_result(result);
+        }
+    }
+
+    /// Says once that writing fails, and once that it works again.
+    fn note_result(&mut self, result: Result<(), FileError>) {
+        match result {
+            Err(error) if !self.is_stuck => {
+                self.is_stuck = true;
+                self.console.warn(format_args!("{error}; up to 64 MiB wait in memory until there is room"));
+            }
+            Ok(()) if self.is_stuck && self.files.waiting() == 0 => {
+                self.is_stuck = false;
+                self.console.note("there is room again: all that waited is written");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn tell_complete(
+    complete: &Complete,
+    totals: &mut Totals,
+    json: bool,
+    out: &mut Output,
+    console: &Console,
+) -> anyhow::Result<()> {
+    totals.files += 1;
+    totals.file_bytes += complete.bytes;
+    totals.unwritten += complete.unwritten;
+    totals.frames -= complete.unwritten.min(totals.frames);
+    if let Some(failure) = &complete.failure {
+        console.error(failure);
+    }
+    console.note(format_args!(
+        "{}: {}, {}",
+        complete.path.display(),
+        count_of(complete.frames, "frame"),
+        bytes(complete.bytes)
+    ));
+    if json {
+        write_json(out, &FileRecord::new(complete))?;
+        out.flush()?;
+    }
+    Ok(())
+}

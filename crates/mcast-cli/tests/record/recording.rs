@@ -1,0 +1,244 @@
+//! What is recorded, and how.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use tempfile::tempdir;
+
+use crate::files::{read, record, record_without_rights};
+use crate::schemas::assert_valid;
+use crate::support::{Lan, mcast, send};
+
+const GROUPS: [&str; 2] = ["239.1.2.3:5000", "[ff15::1:3]:5000"];
+const GROUP: &str = GROUPS[0];
+
+#[test]
+fn exactly_the_group_is_recorded_as_it_came() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    for (number, group) in GROUPS.into_iter().enumerate() {
+        let path = folder.path().join(format!("{number}.pcapng"));
+        let running = record(
+            &lan.b,
+            &[group, "-i", "eth0", "-w", path.to_str().unwrap(), "-c", "3", "-W", "20s", "--json"],
+        );
+        let before = SystemTime::now();
+        let other_port = group.replace(":5000", ":5001");
+        let other_group = group.replace("3:", "4:").replace("3]", "4]");
+        for text in ["one", "two", "three"] {
+            send(&lan.a, &[&other_port, "-i", "eth0", "other port"]);
+            send(&lan.a, &[&other_group, "-i", "eth0", "other group"]);
+            send(&lan.a, &[group, "-i", "eth0", "-t", "7", "--dscp", "EF", text]);
+        }
+        let ended = running.end().succeeded();
+        let datagrams = read(&path);
+        assert_eq!(datagrams.iter().map(|each| each.text()).collect::<Vec<_>>(), ["one", "two", "three"]);
+        for datagram in &datagrams {
+            assert_eq!(datagram.destination.to_string(), group);
+            assert_eq!((datagram.hop_limit, datagram.dscp), (7, 46));
+            assert!(datagram.time > before && datagram.time < SystemTime::now());
+        }
+        let objects = ended.json();
+        assert_valid("record-file", &objects[0]);
+        assert_valid("record-summary", &objects[1]);
+        assert_eq!((objects[0]["frames"].as_u64(), objects[1]["datagrams"].as_u64()), (Some(3), Some(3)));
+        assert_eq!(objects[1]["via"], "wire");
+        assert_eq!(objects[1]["flows"][0]["interface"], "eth0");
+    }
+}
+
+#[test]
+fn without_the_right_sockets_serve_and_the_file_says_so() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    for (number, group) in GROUPS.into_iter().enumerate() {
+        let path = folder.path().join(format!("{number}.pcapng"));
+        let arguments = [group, "-i", "eth0", "-w", path.to_str().unwrap(), "-c", "2", "-W", "20s", "--json"];
+        let running = record_without_rights(&lan.b, &arguments);
+        assert!(running.stderr.text().contains("CAP_NET_RAW"), "{}", running.stderr.text());
+        send(&lan.a, &[group, "-i", "eth0", "-t", "7", "--dscp", "EF", "--source-port", "6000", "one"]);
+        send(&lan.a, &[group, "-i", "eth0", "--random", "20000"]);
+        let ended = running.end().succeeded();
+        assert_eq!(ended.json()[1]["via"], "sockets");
+        let datagrams = read(&path);
+        assert_eq!(datagrams[0].text(), "one");
+        assert_eq!((datagrams[0].hop_limit, datagrams[0].dscp, datagrams[0].source.port()), (7, 46, 6000));
+        assert_eq!(datagrams[0].destination.to_string(), group);
+        assert_eq!(datagrams[1].payload.len(), 20_000);
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.windows(7).any(|text| text == b"made up"), "no comment in the file");
+    }
+    let path = folder.path().join("refused.pcapng");
+    let insisting = [GROUP, "-w", path.to_str().unwrap(), "--via", "wire"];
+    let drop = ["--bounding-set=-net_raw", crate::support::MCAST, "record"];
+    let refused = crate::support::program(&lan.b, "setpriv", &[&drop[..], &insisting].concat(), false).end();
+    assert_eq!(refused.status, Some(3), "{refused:?}");
+    assert!(refused.stderr.contains("CAP_NET_RAW"), "{refused:?}");
+}
+
+#[test]
+fn fragments_are_recorded_with_the_datagram_they_belong_to() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("fragments.pcapng");
+    let running =
+        record(&lan.b, &[GROUP, "-w", path.to_str().unwrap(), "--idle", "2s", "-W", "20s", "--json"]);
+    send(&lan.a, &[GROUP, "-i", "eth0", "--random", "4000"]);
+    let ended = running.end().succeeded();
+    let summary = &ended.json()[1];
+    assert_eq!(
+        ["datagrams", "frames", "fragments"].map(|name| summary[name].as_u64().unwrap()),
+        [1, 3, 2],
+        "{summary}"
+    );
+}
+
+#[test]
+fn one_source_alone_is_recorded_where_one_is_named() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("source.pcapng");
+    let wanted = format!("10.0.0.1@{GROUP}");
+    // Another program on the host wants every source, so that the kernel and the switch let all through.
+    let everyone = crate::support::recv(&lan.b, &[GROUP, "--discard"]);
+    let running = record(&lan.b, &[&wanted, "-w", path.to_str().unwrap(), "-c", "2", "-W", "20s"]);
+    for text in ["one", "two"] {
+        send(&lan.c, &[GROUP, "-i", "eth0", "not wanted"]);
+        send(&lan.a, &[GROUP, "-i", "eth0", text]);
+    }
+    running.end().succeeded();
+    everyone.signalled(libc::SIGINT);
+    assert_eq!(read(&path).iter().map(|each| each.text()).collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[test]
+fn what_a_host_sends_to_itself_is_recorded_once() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    for (name, by) in [("lo", "lo"), ("eth0", "eth0")] {
+        let path = folder.path().join(format!("{name}.pcapng"));
+        let running = record(
+            &lan.a,
+            &[GROUP, "-i", by, "-w", path.to_str().unwrap(), "--idle", "1s", "-W", "20s", "--expect", "2"],
+        );
+        send(&lan.a, &[GROUP, "-i", by, "once", "twice"]);
+        running.end().succeeded();
+        assert_eq!(read(&path).iter().map(|each| each.text()).collect::<Vec<_>>(), ["once", "twice"], "{by}");
+    }
+}
+
+#[test]
+fn several_ports_and_interfaces_are_one_file() {
+    let lan = Lan::new();
+    lan.b.connect("eth1", &lan.switch, &["10.1.0.2/24"]).unwrap();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("several.pcapng");
+    let running = record(
+        &lan.b,
+        &[
+            "239.1.2.3:5000-5001",
+            "-i",
+            "eth0",
+            "-i",
+            "eth1",
+            "-w",
+            path.to_str().unwrap(),
+            "-c",
+            "4",
+            "-W",
+            "20s",
+        ],
+    );
+    send(&lan.a, &["239.1.2.3:5000", "239.1.2.3:5001", "-i", "eth0", "x"]);
+    running.end().succeeded();
+    let mut ports: Vec<_> = read(&path).iter().map(|each| each.destination.port()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [5000, 5000, 5001, 5001]);
+}
+
+#[test]
+fn tshark_reads_what_is_recorded() {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: tshark reads recordings: it is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        return;
+    }
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("stream.pcapng");
+    let running = record(&lan.b, &[GROUP, "-w", path.to_str().unwrap(), "-c", "2", "-W", "20s"]);
+    send(&lan.a, &[GROUP, "-i", "eth0", "hello", "again"]);
+    running.end().succeeded();
+    let fields = ["frame.interface_name", "ip.src", "ip.dst", "udp.dstport", "udp.length", "ip.ttl"];
+    let mut tshark = Command::new("tshark");
+    tshark.args(["-n", "-T", "fields", "-r"]).arg(&path);
+    for field in fields {
+        tshark.args(["-e", field]);
+    }
+    let said = String::from_utf8(tshark.output().unwrap().stdout).unwrap();
+    assert_eq!(said, "eth0\t10.0.0.1\t239.1.2.3\t5000\t13\t1\n".repeat(2));
+}
+
+#[test]
+fn too_little_is_no_and_a_file_that_is_there_stays() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("there.pcapng");
+    let arguments = ["record", GROUP, "-w", path.to_str().unwrap(), "-W", "300ms"];
+    let nothing = mcast(&lan.b, &arguments);
+    assert_eq!(nothing.status, Some(1), "{nothing:?}");
+    assert!(read(&path).is_empty());
+    let there = std::fs::read(&path).unwrap();
+    let again = mcast(&lan.b, &arguments);
+    assert_eq!(again.status, Some(4), "{again:?}");
+    assert!(again.stderr.contains("is there already") && again.stderr.contains("--force"), "{again:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), there);
+    let forced = mcast(&lan.b, &[&arguments[..], &["--force", "--expect", "0"]].concat());
+    assert_eq!(forced.status, Some(0), "{forced:?}");
+}
+
+#[test]
+fn bad_arguments_are_usage_errors() {
+    let lan = Lan::new();
+    for arguments in [
+        &["record", GROUP][..],
+        &["record", GROUP, "-w", "-", "--json"],
+        &["record", GROUP, "-w", "-", "--rotate", "1h"],
+        &["record", GROUP, "-w", "x.pcapng", "--rotate", "10"],
+        &["record", GROUP, "-w", "x.pcapng", "--keep", "3"],
+        &["record", "10.0.0.1:5000", "-w", "x.pcapng"],
+    ] {
+        let ended = mcast(&lan.b, arguments);
+        assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");
+    }
+    let nowhere = mcast(&lan.b, &["record", GROUP, "-w", "/no/such/folder/x.pcapng"]);
+    assert_eq!(nowhere.status, Some(4), "{nowhere:?}");
+}
+
+#[test]
+fn memberships_that_follow_are_recorded_on_an_interface_that_was_made_again() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("again.pcapng");
+    let running = record(
+        &lan.b,
+        &[GROUP, "-i", "eth0", "--follow", "-w", path.to_str().unwrap(), "--idle", "20s", "-c", "2"],
+    );
+    send(&lan.a, &[GROUP, "-i", "eth0", "before"]);
+    lan.b.delete_interface("eth0").unwrap();
+    running.stderr.wait_for("waiting for an interface");
+    lan.b.connect("eth0", &lan.switch, &["10.0.0.2/24"]).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while running.child.id() > 0 && read_count(&running) < 2 {
+        assert!(std::time::Instant::now() < deadline, "{}", running.stderr.text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    send(&lan.a, &[GROUP, "-i", "eth0", "after"]);
+    running.end().succeeded();
+    assert_eq!(read(&path).iter().map(|each| each.text()).collect::<Vec<_>>(), ["before", "after"]);
+}
+
+/// How often it said that it has joined.
+fn read_count(running: &crate::support::Running) -> usize {
+    running.stderr.text().matches("joined on eth0").count()
+}

@@ -1,0 +1,101 @@
+//! One file after the other.
+
+use tempfile::tempdir;
+
+use crate::files::{listed, read, record};
+use crate::schemas::assert_valid;
+use crate::support::{Lan, eventually, send};
+
+const GROUP: &str = "239.1.2.3:5000";
+
+#[test]
+fn files_stay_below_the_size_and_together_have_everything() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("day.pcapng");
+    let running = record(
+        &lan.b,
+        &[GROUP, "-w", path.to_str().unwrap(), "--rotate", "64k", "-c", "200", "-W", "30s", "--json"],
+    );
+    send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1200", "-c", "200", "--rate", "2kpps"]);
+    let objects = running.end().succeeded().json();
+    let files = listed(folder.path());
+    assert_eq!(files.len(), objects.len() - 1);
+    assert!(files.len() >= 4, "{files:?}");
+    let mut last = None;
+    let mut all = 0;
+    for (file, object) in files.iter().zip(&objects) {
+        assert_valid("record-file", object);
+        assert_eq!(object["path"], file.to_str().unwrap());
+        let length = std::fs::metadata(file).unwrap().len();
+        assert!(length <= 64 << 10, "{}: {length}", file.display());
+        assert_eq!(object["bytes"], length);
+        let datagrams = read(file);
+        assert_eq!(object["frames"], datagrams.len());
+        assert!(datagrams.iter().all(|each| last.replace(each.time).is_none_or(|last| last <= each.time)));
+        all += datagrams.len();
+    }
+    assert_eq!(all, 200);
+}
+
+#[test]
+fn the_oldest_files_are_deleted_also_those_of_a_run_before() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("ring.pcapng");
+    let others = folder.path().join("ring_of_another.pcapng");
+    std::fs::write(&others, "not ours").unwrap();
+    for _ in 0..2 {
+        let running = record(
+            &lan.b,
+            &[
+                GROUP,
+                "-w",
+                path.to_str().unwrap(),
+                "--rotate",
+                "64k",
+                "--keep",
+                "2",
+                "-c",
+                "200",
+                "-W",
+                "30s",
+            ],
+        );
+        send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1200", "-c", "200", "--rate", "2kpps"]);
+        running.end().succeeded();
+    }
+    assert!(others.exists());
+    std::fs::remove_file(others).unwrap();
+    let files = listed(folder.path());
+    assert_eq!(files.len(), 2, "{files:?}");
+    let number = |place: usize| -> u64 {
+        let name = files[place].file_name().unwrap().to_str().unwrap();
+        name.split('_').nth(1).unwrap().parse().unwrap()
+    };
+    assert!(number(0) > 5 && number(1) == number(0) + 1, "{files:?}");
+    assert_eq!(read(&files[1]).last().unwrap().payload.len(), 1200);
+}
+
+#[test]
+fn a_file_ends_at_its_age_and_at_a_hang_up() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("hour.pcapng");
+    let running = record(&lan.b, &[GROUP, "-w", path.to_str().unwrap(), "--rotate", "1s", "-W", "60s"]);
+    send(&lan.a, &[GROUP, "-i", "eth0", "first"]);
+    eventually("the second file", || listed(folder.path()).len() == 2);
+    send(&lan.a, &[GROUP, "-i", "eth0", "second"]);
+    eventually("the second datagram", || read(&listed(folder.path())[1]).len() == 1);
+    running.child.signal(libc::SIGHUP).unwrap();
+    eventually("the third file", || listed(folder.path()).len() == 3);
+    send(&lan.a, &[GROUP, "-i", "eth0", "third"]);
+    eventually("the third datagram", || {
+        listed(folder.path()).iter().map(|file| read(file).len()).sum::<usize>() == 3
+    });
+    let ended = running.signalled(libc::SIGTERM);
+    assert_eq!(ended.status, Some(143), "{ended:?}");
+    let texts: Vec<_> =
+        listed(folder.path()).iter().flat_map(|file| read(file)).map(|each| each.text().to_owned()).collect();
+    assert_eq!(texts, ["first", "second", "third"]);
+}

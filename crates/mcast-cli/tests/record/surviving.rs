@@ -1,0 +1,78 @@
+//! What is left when the recorder is killed, or the disk is full.
+
+use std::fs;
+use std::path::PathBuf;
+
+use mcast_lab::Host;
+use tempfile::tempdir;
+
+use crate::files::{read, read_as_far_as_it_goes, record};
+use crate::support::{Lan, MCAST, Running, eventually, program, send};
+
+const GROUP: &str = "239.1.2.3:5000";
+
+#[test]
+fn a_killed_recorder_leaves_what_came_before() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("killed.pcapng");
+    let running = record(&lan.b, &[GROUP, "-w", path.to_str().unwrap()]);
+    send(&lan.a, &[GROUP, "-i", "eth0", "--random", "700", "-c", "500", "--rate", "5kpps"]);
+    eventually("the datagrams in the file", || read_as_far_as_it_goes(&path).0.len() == 500);
+    running.child.kill().unwrap();
+    running.end();
+    assert_eq!(read(&path).len(), 500);
+}
+
+/// A recorder whose disk has room for 256 KiB.
+fn on_a_small_disk(host: &Host, folder: &str, arguments: &str) -> Running {
+    let script = format!(
+        "mount -t tmpfs -o size=256k small {folder} && head -c 131072 /dev/zero > {folder}/ballast && \
+         exec {MCAST} record {GROUP} -w {folder}/full.pcapng {arguments}"
+    );
+    let running = program(host, "unshare", &["-m", "sh", "-c", &script], false);
+    running.stderr.wait_for("recording from");
+    running
+}
+
+/// What the recorder sees at a path, whose mounts are its own.
+fn seen_by(running: &Running, path: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root{path}", running.child.id()))
+}
+
+#[test]
+fn a_full_disk_ends_with_a_whole_frame_and_goes_on_when_there_is_room() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let disk = folder.path().to_str().unwrap();
+    let running = on_a_small_disk(&lan.b, disk, "-W 60s --idle 5s");
+    send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1000", "-c", "200", "--rate", "2kpps"]);
+    running.stderr.wait_for("wait in memory until there is room");
+    let file = seen_by(&running, &format!("{disk}/full.pcapng"));
+    let there = read(&file).len();
+    assert!((50..200).contains(&there), "{there}");
+    fs::remove_file(seen_by(&running, &format!("{disk}/ballast"))).unwrap();
+    running.stderr.wait_for("all that waited is written");
+    assert_eq!(read(&file).len(), 200);
+    let ended = running.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+#[test]
+fn what_found_no_room_is_counted_and_the_answer_is_no() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let disk = folder.path().to_str().unwrap();
+    let running = on_a_small_disk(&lan.b, disk, "--json");
+    send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1000", "-c", "200", "--rate", "2kpps"]);
+    running.stderr.wait_for("wait in memory until there is room");
+    let file = seen_by(&running, &format!("{disk}/full.pcapng"));
+    let there = read(&file).len();
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("could not be written"), "{ended:?}");
+    let summary = ended.json().pop().unwrap();
+    let [frames, unwritten] = ["frames", "unwritten"].map(|name| summary[name].as_u64().unwrap());
+    assert_eq!(frames + unwritten, 200, "{summary}");
+    assert!(unwritten > 0 && frames >= there as u64, "{summary}, {there}");
+}
