@@ -39,6 +39,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "ask" -d 'Send one datag
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "doctor" -d 'Find out why multicast does not arrive, and what helps'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ping" -d 'Ping a group: who answers, how far, how fast, by multicast and by unicast'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "perf" -d 'Measure rates, loss, reordering, jitter and delays'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "record" -d 'Record the datagrams of groups into a capture file'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "lab" -d 'Run networks of virtual hosts, to try anything on real kernels'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l json -d 'Print JSON: one object a fact'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l plain -d 'Print neither colours nor drawn lines, only ASCII'
@@ -211,6 +212,29 @@ complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcom
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s i -l interface -d 'Join on this interface: a name, index or address, `default` or `all`; repeatable [default: all that are up and can multicast, but not loopback]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l buffer -d 'Ask for this much receive buffer an interface [default: 8M; with --via sockets 4M a socket]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l via -d 'Where datagrams are taken: wire, sockets or auto, see below' -r -f -a "auto\t'From the wire where that is allowed, else from sockets'
+wire\t'From the wire, frames as they are'
+sockets\t'From sockets, headers made up'"
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s w -l write -d 'The capture file, in pcapng; `-` is standard output. With --rotate NAME.pcapng becomes NAME_00001_20260131120000.pcapng and so on: a number, and when it begins (UTC)' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l rotate -d 'Begin another file before this one grows beyond a size (100MB) or an age (60s, 1h), or whichever comes first (100MB,1h); a signal SIGHUP begins another, too' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l keep -d 'Keep so many files, also of runs before, and delete the oldest' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s c -l count -d 'End after so many' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s W -l timeout -d 'End after so long in all; status 1 if fewer came than --count or --expect ask for, or none' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l idle -d 'End after so long a silence; status 1 as with --timeout' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l expect -d 'Status 1 if fewer came; 0: none need come' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l max-loss -d 'Status 1 if this machine dropped a larger share, such as 0.1%' -r
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l any-source -d 'Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l follow -d 'Let memberships outlive interfaces that vanish, appear or change; wait for missing ones'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l force -d 'Overwrite the file if it is there'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -l json -d 'Print one JSON object for each file that is complete, and one with the summary'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand record" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::tempdir;
 
-use crate::files::{read, record, record_without_rights};
+use crate::files::{Datagram, read, record, record_without_rights};
 use crate::schemas::assert_valid;
 use crate::support::{Lan, mcast, send};
 
@@ -32,7 +32,7 @@ fn exactly_the_group_is_recorded_as_it_came() {
         }
         let ended = running.end().succeeded();
         let datagrams = read(&path);
-        assert_eq!(datagrams.iter().map(|each| each.text()).collect::<Vec<_>>(), ["one", "two", "three"]);
+        assert_eq!(datagrams.iter().map(Datagram::text).collect::<Vec<_>>(), ["one", "two", "three"]);
         for datagram in &datagrams {
             assert_eq!(datagram.destination.to_string(), group);
             assert_eq!((datagram.hop_limit, datagram.dscp), (7, 46));
@@ -108,7 +108,7 @@ fn one_source_alone_is_recorded_where_one_is_named() {
     }
     running.end().succeeded();
     everyone.signalled(libc::SIGINT);
-    assert_eq!(read(&path).iter().map(|each| each.text()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(read(&path).iter().map(Datagram::text).collect::<Vec<_>>(), ["one", "two"]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn what_a_host_sends_to_itself_is_recorded_once() {
         );
         send(&lan.a, &[GROUP, "-i", by, "once", "twice"]);
         running.end().succeeded();
-        assert_eq!(read(&path).iter().map(|each| each.text()).collect::<Vec<_>>(), ["once", "twice"], "{by}");
+        assert_eq!(read(&path).iter().map(Datagram::text).collect::<Vec<_>>(), ["once", "twice"], "{by}");
     }
 }
 
@@ -235,7 +235,7 @@ fn memberships_that_follow_are_recorded_on_an_interface_that_was_made_again() {
     }
     send(&lan.a, &[GROUP, "-i", "eth0", "after"]);
     running.end().succeeded();
-    assert_eq!(read(&path).iter().map(|each| each.text()).collect::<Vec<_>>(), ["before", "after"]);
+    assert_eq!(read(&path).iter().map(Datagram::text).collect::<Vec<_>>(), ["before", "after"]);
 }
 
 /// How often it said that it has joined.
