@@ -1,6 +1,7 @@
-//! What a maintainer runs: `cargo verify`, `cargo soak`, `cargo xtask registry`, `cargo xtask docs`.
+//! What a maintainer runs: `cargo verify`, `cargo soak`, `cargo dist-local`, `cargo xtask registry`, `cargo xtask docs`.
 
 mod command;
+mod dist;
 mod docs;
 mod registry;
 mod report;
@@ -26,6 +27,8 @@ enum Task {
     Verify(verify::Arguments),
     /// The same at length: many runs, more cases, fuzzing
     Soak(soak::Arguments),
+    /// Make the packages: static programs, a Windows zip, Debian packages, wheels, checksums, a bill of materials
+    Dist(dist::Arguments),
     /// Make the tables of registered groups from newer files of IANA's, or again from those kept here
     Registry {
         /// IANA's CSV files, `multicast-addresses` and `ipv6-multicast-addresses`, any of their tables
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Docs => docs::write(),
         Task::Registry { files } => registry::refresh(&files).map(|()| true),
     };

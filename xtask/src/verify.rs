@@ -4,6 +4,7 @@ mod dependencies;
 mod environment;
 mod instructions;
 mod ordinary_user;
+mod packages;
 mod python;
 mod sources;
 mod targets;
@@ -63,6 +64,7 @@ fn steps() -> Vec<Step> {
     steps.push(docs::step());
     steps.extend(targets::steps());
     steps.push(wine::step());
+    steps.extend(packages::steps());
     steps
 }
 

@@ -52,6 +52,6 @@ fn user_namespaces_are_allowed() -> bool {
     succeeds(program("setpriv", nobody.into_iter().chain(unshare)))
 }
 
-fn is_root() -> Result<bool> {
+pub(super) fn is_root() -> Result<bool> {
     Ok(finish(program("id", ["-u"]), false)?.output.trim() == "0")
 }

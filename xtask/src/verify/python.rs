@@ -105,6 +105,18 @@ fn python() -> PathBuf {
     home().join("venv/bin/python")
 }
 
+/// The wheel that the tests were run against, if they were.
+pub(super) fn wheel() -> Result<Option<PathBuf>> {
+    let Ok(entries) = fs::read_dir(home().join("wheels")) else { return Ok(None) };
+    for entry in entries {
+        let path = entry.context("listing the wheels")?.path();
+        if path.extension().is_some_and(|extension| extension == "whl") {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
 /// What pytest says in its last line: `3 failed, 186 passed, 1 skipped in 5.25s`.
 fn told(finished: &Finished, called: &str) -> Outcome {
     let count = count(last_line(&finished.output));

@@ -1,0 +1,108 @@
+//! `cargo dist-local`: everything that a release consists of, made here and published by nobody.
+//!
+//! The same commit gives the same bytes: times are the commit's, names of folders are taken out of
+//! the programs, files lie in archives in one order and belong to nobody. `--check` makes
+//! everything twice and compares.
+
+mod archive;
+mod bill;
+mod checksums;
+mod debian;
+mod program;
+mod release;
+mod templates;
+mod tree;
+mod wheels;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+pub(crate) use debian::package as debian_package;
+pub(crate) use program::{PROGRAMS, build};
+pub(crate) use release::Release;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where the packages go
+    #[arg(long, value_name = "FOLDER", default_value = "target/packages")]
+    out: PathBuf,
+    /// Make only these kinds; repeatable
+    #[arg(long, value_enum)]
+    only: Vec<Kind>,
+    /// Make everything once more in other folders, and fail where a byte differs
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// The command for Linux and Windows, static, in an archive with its manual
+    Programs,
+    /// Debian packages of the static Linux programs
+    Debian,
+    /// The Python package: wheels and the source distribution
+    Wheels,
+    /// The templates for Homebrew, winget and containers, filled in
+    Templates,
+}
+
+/// Makes what was asked for; false where something could not be made here.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let release = Release::of(&crate::root())?;
+    let out = crate::root().join(&arguments.out);
+    let mut missing = make(&release, arguments, &out, "first")?;
+    if arguments.check {
+        let again = crate::root().join("target/packages-again");
+        missing.extend(make(&release, arguments, &again, "second")?);
+        let differing = checksums::differences(&out, &again)?;
+        if !differing.is_empty() {
+            bail!("not the same bytes when made again: {}", differing.join(", "));
+        }
+        anstream::println!("made twice, the same bytes");
+    }
+    for (name, size) in checksums::write(&out)? {
+        anstream::println!("{size:>12}  {name}");
+    }
+    missing.dedup();
+    for what in &missing {
+        anstream::println!("not made: {what}");
+    }
+    Ok(missing.is_empty())
+}
+
+/// Makes all chosen kinds in `out`; returns what cannot be made here, with the reason.
+fn make(release: &Release, arguments: &Arguments, out: &Path, attempt: &str) -> Result<Vec<String>> {
+    if out.exists() {
+        fs::remove_dir_all(out).with_context(|| format!("emptying {}", out.display()))?;
+    }
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let chosen = |kind| arguments.only.is_empty() || arguments.only.contains(&kind);
+    let mut missing = Vec::new();
+    for build in PROGRAMS.iter().filter(|_| chosen(Kind::Programs) || chosen(Kind::Debian)) {
+        let program = match program::build(release, build, attempt)? {
+            Ok(program) => program,
+            Err(why) => {
+                missing.push(format!("{}: {why}", build.label));
+                continue;
+            }
+        };
+        if chosen(Kind::Programs) {
+            archive::write(release, build, &program, out)?;
+        }
+        if let (true, Some(architecture)) = (chosen(Kind::Debian), build.debian)
+            && let Err(why) = debian::package(release, architecture, &program, out)?
+        {
+            missing.push(format!("Debian package for {architecture}: {why}"));
+        }
+    }
+    if chosen(Kind::Wheels) {
+        missing.extend(wheels::make(release, out, attempt)?);
+    }
+    if chosen(Kind::Templates) {
+        templates::fill(release, out)?;
+    }
+    bill::write(release, out)?;
+    Ok(missing)
+}

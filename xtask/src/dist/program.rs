@@ -1,0 +1,109 @@
+//! The command itself, built for one target so that another machine gets the same bytes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::Release;
+use crate::command::{cargo, finish, program, succeeds};
+
+/// A program to build.
+#[derive(Debug)]
+pub(crate) struct Build {
+    /// What the archive is called after.
+    pub(crate) label: &'static str,
+    target: &'static str,
+    /// Where the first target's standard library is not installed.
+    instead: Option<&'static str>,
+    /// The C compiler that links for it, where it is not the machine's own.
+    linker: Option<&'static str>,
+    /// What Debian calls the architecture.
+    pub(crate) debian: Option<&'static str>,
+    /// The name of the program's file.
+    pub(crate) file: &'static str,
+}
+
+pub(crate) const PROGRAMS: [Build; 3] = [
+    Build {
+        label: "x86_64-linux",
+        target: "x86_64-unknown-linux-musl",
+        instead: None,
+        linker: None,
+        debian: Some("amd64"),
+        file: "mcast",
+    },
+    // Static with glibc where the toolchain has no musl for it: the same program in use.
+    Build {
+        label: "aarch64-linux",
+        target: "aarch64-unknown-linux-musl",
+        instead: Some("aarch64-unknown-linux-gnu"),
+        linker: Some("aarch64-linux-gnu-gcc"),
+        debian: Some("arm64"),
+        file: "mcast",
+    },
+    Build {
+        label: "x86_64-windows",
+        target: "x86_64-pc-windows-gnu",
+        instead: None,
+        linker: Some("x86_64-w64-mingw32-gcc"),
+        debian: None,
+        file: "mcast.exe",
+    },
+];
+
+/// The program's path, or why it can't be built here. `attempt` names the folder it is built in.
+pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<Result<PathBuf, String>> {
+    let Some(target) = [Some(build.target), build.instead].into_iter().flatten().find(|name| installed(name))
+    else {
+        return Ok(Err(format!("`rustup target add {}` first", build.target)));
+    };
+    if let Some(linker) = build.linker.filter(|linker| !succeeds(program(linker, ["--version"]))) {
+        return Ok(Err(format!("{linker} is not installed")));
+    }
+    let folder = release.root.join("target/dist").join(attempt);
+    let mut command = cargo(["build", "--quiet", "--locked", "--profile", "dist", "--package", "mcast-cli"]);
+    command.args(["--bin", "mcast", "--target", target]);
+    reproducible(&mut command, release, &folder);
+    let variable = target.to_uppercase().replace('-', "_");
+    command.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags(release, &folder, target));
+    if let Some(linker) = build.linker {
+        command.env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
+    }
+    let finished = finish(command, false)?;
+    if !finished.success {
+        bail!("building for {target} failed:\n{}", finished.output);
+    }
+    Ok(Ok(folder.join(target).join("dist").join(build.file)))
+}
+
+/// What every compiler that takes part is told: the time, and where it builds.
+pub(super) fn reproducible(command: &mut std::process::Command, release: &Release, folder: &Path) {
+    command
+        .env("CARGO_TARGET_DIR", folder)
+        .env("CARGO_INCREMENTAL", "0")
+        .env("MCAST_COMMIT", &release.commit)
+        .env("SOURCE_DATE_EPOCH", release.time.to_string())
+        .env_remove("RUSTFLAGS");
+}
+
+/// No names of this machine's folders in the program, and nothing that it would need of the system.
+pub(super) fn flags(release: &Release, folder: &Path, target: &str) -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        // Of several prefixes that fit, the last given counts.
+        format!("--remap-path-prefix={}=mcast", release.root.display()),
+        format!("--remap-path-prefix={}=target", folder.display()),
+    ];
+    flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    if target.contains("windows") {
+        flags.push("-Clink-arg=-Wl,--no-insert-timestamp".to_owned());
+    }
+    flags.join(" ")
+}
+
+fn installed(target: &str) -> bool {
+    let found = finish(program("rustc", ["--print", "target-libdir", "--target", target]), false);
+    found.is_ok_and(|found| found.success && Path::new(found.output.trim()).exists())
+}

@@ -1,0 +1,55 @@
+//! What lies beside the program in every package: manual, completions, licences.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flate2::{Compression, GzBuilder};
+
+use super::Release;
+
+/// One packaged file.
+#[derive(Debug)]
+pub(super) struct File {
+    /// Where it lies in the package, with `/`.
+    pub(super) path: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) executable: bool,
+}
+
+impl File {
+    pub(super) fn plain(path: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), bytes, executable: false }
+    }
+
+    pub(super) fn program(path: impl Into<String>, from: &Path) -> Result<Self> {
+        Ok(Self { path: path.into(), bytes: read(from)?, executable: true })
+    }
+}
+
+/// The committed files under `folder`, in order, each with its name and bytes.
+pub(super) fn files(release: &Release, folder: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = release.root.join(folder);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.push((name, read(&path)?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Compressed with no name and no time in it.
+pub(super) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
