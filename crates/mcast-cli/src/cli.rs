@@ -10,7 +10,7 @@ use crate::exit;
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
-#[command(name = "mcast", version, styles = STYLES, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "mcast", version, long_version = crate::version::long(), styles = STYLES, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -43,7 +43,7 @@ pub fn command() -> clap::Command {
 
 /// The same for a manual, which lists the subcommands by itself.
 pub(crate) fn manual() -> clap::Command {
-    Cli::command().after_help(format!("{}\n\n{ENVIRONMENT}", exit::TABLE))
+    Cli::command().long_version(None).after_help(format!("{}\n\n{ENVIRONMENT}", exit::TABLE))
 }
 
 /// What was typed.

@@ -16,6 +16,7 @@ mod interrupt;
 mod output;
 #[allow(unsafe_code)]
 mod sys;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

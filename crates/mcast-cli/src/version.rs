@@ -1,0 +1,68 @@
+//! What `mcast --version` says: which build this is, and what it can do on the system it was built for.
+
+use std::sync::LazyLock;
+
+/// The commit, where whoever built this told it.
+const COMMIT: Option<&str> = option_env!("MCAST_COMMIT");
+
+/// For `--version`; `-V` prints the number alone.
+pub(crate) fn long() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(text);
+    &TEXT
+}
+
+fn text() -> String {
+    let commit = COMMIT.map_or_else(|| "built from source".to_owned(), |commit| format!("commit {commit}"));
+    let mut text = format!("{} ({}, {commit})", env!("CARGO_PKG_VERSION"), system());
+    for (what, how) in built_in() {
+        text += &format!("\n{what:<10}{how}");
+    }
+    text
+}
+
+/// `x86_64 linux musl`
+fn system() -> String {
+    let library = if cfg!(target_env = "musl") {
+        " musl"
+    } else if cfg!(target_env = "msvc") {
+        " msvc"
+    } else if cfg!(target_env = "gnu") {
+        " gnu"
+    } else {
+        ""
+    };
+    format!("{} {}{library}", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+fn built_in() -> [(&'static str, &'static str); 3] {
+    let linux = cfg!(target_os = "linux");
+    let batches = if cfg!(any(target_os = "linux", target_os = "android")) {
+        "recvmmsg, sendmmsg, UDP segmentation and receive offload where the kernel has them"
+    } else if cfg!(windows) {
+        "UDP segmentation offload where the system has it"
+    } else {
+        "a call for each datagram"
+    };
+    let capture = if cfg!(any(target_os = "linux", target_os = "android")) {
+        "live by packet sockets; pcap and pcapng files"
+    } else {
+        "pcap and pcapng files"
+    };
+    let lab = if linux { "network namespaces" } else { "none: it needs Linux" };
+    [("batches", batches), ("capture", capture), ("lab", lab)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_has_number_system_and_commit() {
+        let text = long();
+        let first = text.lines().next().unwrap_or_default();
+
+        assert!(first.starts_with(env!("CARGO_PKG_VERSION")), "{first}");
+        assert!(first.contains(std::env::consts::ARCH) && first.contains(std::env::consts::OS), "{first}");
+        assert!(first.contains("commit") || first.contains("built from source"), "{first}");
+    }
+}
