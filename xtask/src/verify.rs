@@ -63,7 +63,7 @@ fn steps() -> Vec<Step> {
     steps.extend(python::steps());
     steps.push(docs::step());
     steps.extend(targets::steps());
-    steps.push(wine::step());
+    steps.extend(wine::steps());
     steps.extend(packages::steps());
     steps
 }

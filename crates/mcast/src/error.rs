@@ -5,6 +5,8 @@ use std::io;
 
 use mcast_group::GroupAddr;
 
+use crate::sys::remedies;
+
 /// The result of this library's operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -200,18 +202,17 @@ impl Error {
         let text = match self.0.kind {
             ErrorKind::NoSuchInterface => "`mcast interfaces` lists the interfaces of this machine".into(),
             ErrorKind::NoUsableInterface => {
-                "bring an interface up (`ip link set INTERFACE up`), or name one, such as the loopback interface"
-                    .into()
+                let up = remedies::up("INTERFACE");
+                format!("bring an interface up ({up}), or name one, such as the loopback interface")
             }
-            ErrorKind::InterfaceDown => format!("bring it up: `ip link set {interface} up`"),
+            ErrorKind::InterfaceDown => format!("bring it up: {}", remedies::up(interface)),
             ErrorKind::NoRoute => {
                 let way = if self.0.operation == Operation::Join { "join on" } else { "leave by" };
-                format!("name the interface to {way} (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)")
+                let route = remedies::ROUTE;
+                format!("name the interface to {way} (no route is needed then), or add a route: {route}")
             }
-            ErrorKind::NoAddress => format!("give the interface an address: `ip address add ADDRESS/PREFIX dev {interface}`"),
-            ErrorKind::FamilyUnavailable => {
-                format!("switch it on: `sysctl -w net.ipv6.conf.all.disable_ipv6=0`, also for {interface}")
-            }
+            ErrorKind::NoAddress => format!("give the interface an address: {}", remedies::address(interface)),
+            ErrorKind::FamilyUnavailable => format!("switch it on: {}", remedies::ipv6(interface)),
             ErrorKind::SourceNeeded => {
                 "name the source: SOURCE@GROUP:PORT, or allow any source explicitly (RFC 4607 reserves 232.0.0.0/8 and ff3x::/96 for source-specific multicast)".into()
             }
@@ -220,7 +221,7 @@ impl Error {
                 "another program holds the port without sharing it (SO_REUSEADDR): stop it or have it share".into()
             }
             ErrorKind::AddressNotAvailable => "use one of this machine's addresses: `mcast interfaces` lists them".into(),
-            ErrorKind::LimitReached => crate::sys::LIMIT_REMEDY.into(),
+            ErrorKind::LimitReached => remedies::LIMIT.into(),
             ErrorKind::TooLarge => {
                 "send less at once: UDP carries 65,507 bytes over IPv4 and 65,527 over IPv6, and with don't-fragment no more than the interface's MTU less 28 or 48".into()
             }

@@ -1,4 +1,5 @@
-//! The libraries' tests as Windows programs, run by Wine in a network namespace of their own.
+//! The libraries' tests as Windows programs, run by Wine in a network namespace of their own; and the
+//! command as a Windows program beside the command of this system, on two hosts of a lab.
 //!
 //! Wine is not Windows: it has no source-specific joins and no segmentation offload, and lets groups
 //! through that other sockets joined. What it does have shows that the Windows backend works at all.
@@ -10,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{environment, tests};
-use crate::command::{cargo, finish, program, succeeds};
+use crate::command::{cargo, finish, program, succeeds, words};
 use crate::step::{Manner, Outcome, Step};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -20,12 +21,19 @@ const PACKAGES: [&str; 3] = ["mcast-group", "mcast-packet", "mcast"];
 /// Where Wine's loader may be: Debian keeps the 64-bit one off the search path.
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
 
-pub(super) fn step() -> Step {
-    Step::new("wine", "the libraries' tests pass as Windows programs, under Wine", run)
+pub(super) fn steps() -> Vec<Step> {
+    vec![
+        Step::new("wine:library", "the libraries' tests pass as Windows programs, under Wine", |manner| {
+            with_wine(|loader, home| tests::outcome(windows_tests(loader, home), "cargo test", manner))
+        }),
+        Step::new("wine:command", "the Windows command and this system's understand each other", |manner| {
+            with_wine(|loader, home| command_tests(loader, home, manner))
+        }),
+    ]
 }
 
-fn run(manner: &Manner) -> Result<Outcome> {
-    let Some(loader) = LOADERS.into_iter().find(|loader| succeeds(program(loader, ["--version"]))) else {
+fn with_wine(work: impl FnOnce(&Path, &Path) -> Result<Outcome>) -> Result<Outcome> {
+    let Some(loader) = LOADERS.into_iter().find_map(installed) else {
         return Ok(Outcome::skipped("Wine is not installed (Debian's wine64)"));
     };
     if !succeeds(program(COMPILER, ["--version"])) {
@@ -38,7 +46,13 @@ fn run(manner: &Manner) -> Result<Outcome> {
     if let Some(failed) = build_shim(&home)? {
         return Ok(failed);
     }
-    tests::outcome(windows_tests(loader, &home), "cargo test", manner)
+    work(&loader, &home)
+}
+
+/// The program's full path, for those who look for other programs beside it.
+fn installed(loader: &str) -> Option<PathBuf> {
+    let found = finish(program("sh", ["-c", "command -v \"$0\"", loader]), false).ok()?;
+    (found.success && succeeds(program(loader, ["--version"]))).then(|| PathBuf::from(found.output.trim()))
 }
 
 /// The DLL that this Wine lacks; an outcome only where it can't be built.
@@ -51,7 +65,26 @@ fn build_shim(home: &Path) -> Result<Option<Outcome>> {
     Ok((!finished.success).then(|| Outcome::failed("the missing DLL could not be built", finished.output)))
 }
 
-fn windows_tests(loader: &str, home: &Path) -> Command {
+/// Wine's prefix is made by the library's tests, or here.
+fn command_tests(loader: &Path, home: &Path, manner: &Manner) -> Result<Outcome> {
+    let exe = crate::root().join("target").join(TARGET).join("debug/mcast.exe");
+    let build = cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
+    let mut first = program(folder().join("wine"), [exe.as_os_str(), "--version".as_ref()]);
+    first.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader);
+    for command in [build, first] {
+        let called = words(&command);
+        let finished = finish(command, manner.verbose)?;
+        if !finished.success {
+            return Ok(Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output)));
+        }
+    }
+    let mut tests = cargo(["test", "--quiet", "--package", "mcast-cli", "--test", "windows"]);
+    tests.args(["--", "--ignored", "--show-output"]);
+    tests.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader).env("MCAST_WINDOWS_COMMAND", exe);
+    tests::outcome(tests, "cargo test", manner)
+}
+
+fn windows_tests(loader: &Path, home: &Path) -> Command {
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let head =
         ["test", "--quiet", "--target", TARGET, "--all-features", "--no-fail-fast", "--lib", "--tests"];

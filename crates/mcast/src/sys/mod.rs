@@ -10,7 +10,7 @@
 //! | `layout` | how groups are spread over sockets (see `receiver::sockets`), and what the kernel does for them |
 //! | `error_kind`, `is_gone`, `descriptors_exhausted` | what the system's error numbers mean |
 //! | `raise_descriptor_limit` | gets the process more descriptors, where that can be |
-//! | `LIMIT_REMEDY`, `why_no_ipv6` | what to tell people of this system |
+//! | `remedies`, `why_no_ipv6` | what to tell people of this system |
 //! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
 //! | `route::interface_towards` | the interface that the routing table takes towards an address |
 //! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |

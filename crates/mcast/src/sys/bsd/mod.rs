@@ -11,6 +11,7 @@ mod membership;
 mod os;
 pub(crate) mod poller;
 mod receive;
+pub(crate) mod remedies;
 pub(crate) mod route;
 mod send;
 pub(crate) mod socket;
@@ -18,9 +19,6 @@ pub(crate) mod watch;
 
 pub(crate) use super::descriptors::raise_descriptor_limit;
 pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
-
-/// What to do when a limit was reached.
-pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met: descriptors (`ulimit -n`), or socket memory (`sysctl kern.ipc.maxsockbuf`)";
 
 /// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
 /// own remedy.

@@ -10,6 +10,7 @@ mod netlink;
 mod offload;
 pub(crate) mod poller;
 mod receive;
+pub(crate) mod remedies;
 pub(crate) mod route;
 mod send;
 pub(crate) mod socket;
@@ -22,9 +23,6 @@ pub(crate) use super::descriptors::raise_descriptor_limit;
 pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
 #[cfg(target_os = "android")]
 pub(crate) use without_netlink::sockaddr_length;
-
-/// What to do when a limit was reached.
-pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met: descriptors (`ulimit -n`), or the kernel's memory for socket options (`sysctl net.core.optmem_max`)";
 
 /// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
 /// own remedy.

@@ -4,6 +4,7 @@ pub(crate) mod interface;
 pub(crate) mod joined;
 pub(crate) mod layout;
 pub(crate) mod poller;
+pub(crate) mod remedies;
 pub(crate) mod route;
 pub(crate) mod socket;
 pub(crate) mod watch;
@@ -11,9 +12,6 @@ pub(crate) mod watch;
 use std::io;
 
 use crate::error::{ErrorKind, Operation};
-
-/// What to do when a limit was reached.
-pub(crate) const LIMIT_REMEDY: &str = "raise the limit that was met";
 
 /// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
 /// own remedy.

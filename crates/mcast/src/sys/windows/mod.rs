@@ -10,6 +10,7 @@ mod membership;
 pub(crate) mod poller;
 mod readable;
 mod receive;
+pub(crate) mod remedies;
 pub(crate) mod route;
 mod send;
 mod signal;
@@ -17,9 +18,6 @@ pub(crate) mod socket;
 pub(crate) mod watch;
 
 pub(crate) use errors::{descriptors_exhausted, error_kind, is_gone, raise_descriptor_limit};
-
-/// What to do when a limit was reached.
-pub(crate) const LIMIT_REMEDY: &str = "close sockets, or join fewer groups and sources on each";
 
 /// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
 /// own remedy.

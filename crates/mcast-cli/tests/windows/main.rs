@@ -1,0 +1,186 @@
+//! The command built for Windows, under Wine on one host of a lab, and the command of this system on
+//! another: what one sends the other receives, both ways.
+//!
+//! `cargo verify --only wine` builds the program and says where it and Wine are.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../command/schemas.rs"]
+mod schemas;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+mod wine;
+
+use serde_json::Value;
+
+use schemas::assert_valid;
+use support::{Ended, mcast, start};
+use wine::Pair;
+
+/// A group of each family, and the addresses of Windows and of Linux in it.
+const FAMILIES: [(&str, &str, &str); 2] =
+    [("239.1.2.3:5000", "10.0.0.1", "10.0.0.2"), ("[ff15::1:3]:5000", "fd00::1", "fd00::2")];
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn interfaces_are_those_of_the_host() {
+    let pair = Pair::new();
+    let ended = pair.windows.mcast(&["interfaces", "--json"]).succeeded();
+    let rows = ended.json();
+    let eth0 = rows.iter().find(|row| row["name"] == "eth0").unwrap_or_else(|| panic!("{ended:?}"));
+    assert_valid("interface", eth0);
+    let addresses: Vec<&str> = eth0["addresses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|address| address["address"].as_str())
+        .collect();
+    assert!(addresses.contains(&"10.0.0.1") && addresses.contains(&"fd00::1"), "{ended:?}");
+    assert_eq!((eth0["up"].as_bool(), eth0["mtu"].as_u64()), (Some(true), Some(1500)), "{ended:?}");
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn windows_receives_what_linux_sends_and_says_how_it_came() {
+    let pair = Pair::new();
+    for (group, _, linux) in FAMILIES {
+        let receiver = pair.windows.recv(&["--json", "-c", "2", "-i", "eth0", group]);
+        mcast(&pair.linux, &["send", "-q", "-i", "eth0", group, "hello", "there"]).succeeded();
+        datagrams_are(&receiver.end().succeeded(), group, linux, &["hello", "there"]);
+    }
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn linux_receives_what_windows_sends() {
+    let pair = Pair::new();
+    for (group, windows, _) in FAMILIES {
+        let receiver = support::recv(&pair.linux, &["--json", "-c", "2", "-i", "eth0", group]);
+        pair.windows.mcast(&["send", "-q", "-i", "eth0", group, "hello", "there"]).succeeded();
+        datagrams_are(&receiver.end().succeeded(), group, windows, &["hello", "there"]);
+    }
+}
+
+fn datagrams_are(ended: &Ended, group: &str, source: &str, texts: &[&str]) {
+    let rows: Vec<Value> = ended.json().into_iter().filter(|row| row.get("text").is_some()).collect();
+    assert_eq!(rows.iter().map(|row| row["text"].as_str().unwrap()).collect::<Vec<_>>(), texts, "{ended:?}");
+    for row in rows {
+        let address = group.rsplit_once(':').unwrap().0.trim_matches(['[', ']']);
+        assert_eq!(
+            (row["group"].as_str(), row["source"].as_str(), row["interface"].as_str()),
+            (Some(address), Some(source), Some("eth0")),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn questions_are_answered_both_ways() {
+    let pair = Pair::new();
+    let (group, ..) = FAMILIES[0];
+    let answering = support::recv(&pair.linux, &["-i", "eth0", "--exec", "echo linux is here", "--reply", group]);
+    let asked = pair.windows.mcast(&["ask", "-i", "eth0", group, "who?", "--expect", "1"]).succeeded();
+    assert!(asked.text().contains("linux is here") && asked.text().contains("10.0.0.2"), "{asked:?}");
+    answering.signalled(libc::SIGINT);
+
+    let answering = pair.windows.recv(&["-c", "1", "-i", "eth0", "--exec", "echo windows is here", "--reply", group]);
+    let asked = mcast(&pair.linux, &["ask", "-i", "eth0", group, "who?", "--expect", "1"]).succeeded();
+    assert!(asked.text().contains("windows is here") && asked.text().contains("10.0.0.1"), "{asked:?}");
+    answering.end().succeeded();
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn pings_are_answered_both_ways() {
+    let pair = Pair::new();
+    let ping =
+        ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "3", "--wait", "10s", "--expect", "1", "--json"];
+    let reply = ["ping", "--reply", "-i", "eth0", "239.1.2.3:5001"];
+
+    let answering = start(&pair.linux, &reply);
+    answering.stderr.wait_for("answering pings");
+    let row = only_row(&pair.windows.mcast(&ping));
+    assert_eq!((row["address"].as_str(), row["multicast"]["received"].as_u64()), (Some("10.0.0.2"), Some(3)));
+    assert_eq!(answering.signalled(libc::SIGINT).status, Some(130));
+
+    let answering = pair.windows.start(&reply);
+    answering.stderr.wait_for("answering pings");
+    let row = only_row(&mcast(&pair.linux, &ping));
+    assert_eq!((row["address"].as_str(), row["multicast"]["received"].as_u64()), (Some("10.0.0.1"), Some(3)));
+    // Wine hands the signal on as Windows hands on Ctrl-C.
+    let ended = answering.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("answered"), "the summary is printed: {ended:?}");
+}
+
+fn only_row(ended: &Ended) -> Value {
+    let rows = ended.json();
+    assert_eq!((ended.status, rows.len()), (Some(0), 1), "{ended:?}");
+    assert_valid("ping", &rows[0]);
+    rows[0].clone()
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn measured_both_ways_nothing_is_lost() {
+    let pair = Pair::new();
+    let send =
+        ["perf", "send", "-i", "eth0", "239.1.2.3:5002", "--duration", "300ms", "--rate", "2kpps", "--json"];
+    let receive = ["perf", "recv", "-i", "eth0", "239.1.2.3:5002", "--json"];
+
+    let receiver = pair.windows.start(&receive);
+    receiver.stderr.wait_for("waiting for mcast perf send");
+    mcast(&pair.linux, &send).succeeded();
+    nothing_was_lost(&receiver.end().succeeded());
+
+    let receiver = start(&pair.linux, &receive);
+    receiver.stderr.wait_for("waiting for mcast perf send");
+    pair.windows.mcast(&send).succeeded();
+    nothing_was_lost(&receiver.end().succeeded());
+}
+
+fn nothing_was_lost(ended: &Ended) {
+    let summary = ended.json().pop().unwrap_or_else(|| panic!("{ended:?}"));
+    let [sent, received, lost] = ["sent", "received", "lost"].map(|name| summary[name].as_u64().unwrap());
+    assert!(sent > 100 && received == sent && lost == 0, "{summary}");
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn explanations_are_the_same_on_both_systems() {
+    let pair = Pair::new();
+    for address in ["239.1.2.3", "224.0.0.251", "ff02::fb", "232.1.2.3"] {
+        let (there, here) =
+            (pair.windows.mcast(&["explain", address]), mcast(&pair.linux, &["explain", address]));
+        assert_eq!(there.succeeded().text().replace("\r\n", "\n"), here.succeeded().text());
+    }
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn what_this_system_lacks_is_an_error_that_says_so() {
+    let pair = Pair::new();
+    // Wine 8 cannot join a source, Windows can.
+    let ended = pair.windows.mcast(&["recv", "-i", "eth0", "10.0.0.2@232.1.2.3:5000", "-W", "5s"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("cannot join 232.1.2.3:5000 on eth0"), "{ended:?}");
+
+    let ended = pair.windows.mcast(&["send", "239.1.2.3:5000", "hello"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("netsh") && !ended.stderr.contains("ip route"), "{ended:?}");
+
+    let ended = pair.windows.mcast(&["recv", "-i", "eth7", "239.1.2.3:5000"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("eth7"), "{ended:?}");
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn nothing_but_text_goes_into_a_pipe_and_time_runs_out() {
+    let pair = Pair::new();
+    let ended = pair.windows.mcast(&["recv", "-i", "eth0", "239.1.2.3:5000", "-W", "300ms", "--expect", "1"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stdout.is_empty() && !ended.stderr.contains('\u{1b}'), "{ended:?}");
+}

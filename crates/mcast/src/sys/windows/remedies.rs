@@ -1,0 +1,22 @@
+//! What to tell people of this system to do.
+
+/// A limit of the system was met.
+pub(crate) const LIMIT: &str = "close sockets, or join fewer groups and sources on each";
+
+/// To give groups a route.
+pub(crate) const ROUTE: &str = "`netsh interface ipv4 add route 224.0.0.0/4 \"INTERFACE\"` (IPv6: `netsh interface ipv6 add route ff00::/8 \"INTERFACE\"`)";
+
+/// To bring an interface up.
+pub(crate) fn up(interface: &str) -> String {
+    format!("`netsh interface set interface \"{interface}\" enabled`")
+}
+
+/// To give an interface an address.
+pub(crate) fn address(interface: &str) -> String {
+    format!("`netsh interface ipv4 add address \"{interface}\" ADDRESS MASK`")
+}
+
+/// To switch IPv6 on, on an interface.
+pub(crate) fn ipv6(interface: &str) -> String {
+    format!("`Enable-NetAdapterBinding -Name \"{interface}\" -ComponentID ms_tcpip6` in PowerShell")
+}
