@@ -36,7 +36,7 @@ pub(super) fn make(release: &Release, out: &Path, attempt: &str) -> Result<Vec<S
         arguments.extend(["--compatibility", wheel.compatibility, "--interpreter", "python3.10", "--locked"]);
         maturin(release, &tools, &arguments, out, attempt, wheel.target)?;
     }
-    maturin(release, &tools, &["sdist", "--quiet"], out, attempt, "")?;
+    maturin(release, &tools, &["sdist"], out, attempt, "")?;
     Ok(Vec::new())
 }
 
