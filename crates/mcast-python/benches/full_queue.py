@@ -4,9 +4,9 @@
 
 It compares pymcast with multicast_expert and the socket module, as far as they are installed, on the
 same work: a queue filled with as many datagrams as every contestant can hold, then emptied; and a
-sender that sends as many, one a call, to a receiver whose queue takes them. Rounds are interleaved,
-medians told, as are the ratios to multicast_expert. It makes its own network, and needs root or user
-namespaces and the package lab of the tests.
+sender that sends as many to a receiver whose queue takes them. Rounds are interleaved, every second
+goes backwards; medians are told, and their ratios to multicast_expert. It makes its own network, and
+needs root or user namespaces and the package lab of the tests.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests"))
 
 import lab  # noqa: E402
 import pymcast  # noqa: E402
 from pymcast import aio  # noqa: E402
+from pymcast import multicast_expert as drop_in  # noqa: E402
 
 try:
     import multicast_expert
@@ -34,66 +36,98 @@ except ImportError:
     multicast_expert = None
 
 GROUP, PORT = "239.9.0.1", 7700
-# As many as fit a queue of the usual limit; fewer of larger ones.
-COUNT = 4000
+PLACE = (GROUP, PORT)
+TO = f"{GROUP}%one:{PORT}"
 BUFFER = 4 << 20
 
-# Replaced by the processor's time of the thread where a machine is shared: --cpu.
-clock: Callable[[], float] = time.perf_counter
-
-Drain = Callable[[Callable[[], None]], float]
+Round = Callable[[], float]
 
 
-def timed(receive: Callable[[], int]) -> float:
-    """Calls until all datagrams are there; the datagrams a second."""
-    left = COUNT
-    started = clock()
-    while left > 0:
-        left -= receive()
-    return COUNT / (clock() - started)
+class Work:
+    """How much there is to do, and by which clock."""
+
+    def __init__(self, size: int, cpu: bool) -> None:
+        self.payload = b"x" * size
+        # As many as fit a queue of the usual limit; fewer of larger ones.
+        self.count = 4000 if size <= 512 else 1500
+        # The processor's time of the thread where a machine is shared.
+        self.clock = time.thread_time if cpu else time.perf_counter
+        self.started = 0.0
+
+    def start(self) -> None:
+        self.started = self.clock()
+
+    def rate(self) -> float:
+        return self.count / (self.clock() - self.started)
 
 
-def pymcast_recv(fill: Callable[[], None]) -> float:
-    with pymcast.Receiver((GROUP, PORT), interface="one", receive_buffer=BUFFER, merging=False) as receiver:
+def receiver(module: Any = pymcast, merging: bool = False) -> Any:
+    return module.Receiver(PLACE, interface="one", receive_buffer=BUFFER, merging=merging)
+
+
+def recv(work: Work, fill: Callable[[], None]) -> float:
+    with receiver() as receives:
+        recv = receives.recv
         fill()
-        recv = receiver.recv
-        return timed(lambda: len(recv(1).payload) > 0)
+        work.start()
+        for _ in range(work.count):
+            recv().payload
+        return work.rate()
 
 
-def pymcast_recv_into(fill: Callable[[], None]) -> float:
-    with pymcast.Receiver((GROUP, PORT), interface="one", receive_buffer=BUFFER, merging=False) as receiver:
+def recv_into(work: Work, fill: Callable[[], None]) -> float:
+    with receiver() as receives:
+        recv_into, buffer = receives.recv_into, bytearray(65536)
         fill()
-        recv_into, buffer = receiver.recv_into, bytearray(65536)
-        return timed(lambda: recv_into(buffer, 1) > 0)
+        work.start()
+        for _ in range(work.count):
+            recv_into(buffer)
+        return work.rate()
 
 
-def pymcast_recv_batch(fill: Callable[[], None], merging: bool = False) -> float:
-    with pymcast.Receiver((GROUP, PORT), interface="one", receive_buffer=BUFFER, merging=merging) as receiver:
-        receiver.try_recv_batch()
+def recv_batch(work: Work, fill: Callable[[], None], merging: bool = False) -> float:
+    with receiver(merging=merging) as receives:
+        # The first receive is what turns merging on.
+        receives.try_recv_batch()
+        recv_batch, left = receives.recv_batch, work.count
         fill()
-        recv_batch = receiver.recv_batch
-        return timed(lambda: sum([len(datagram.payload) > 0 for datagram in recv_batch(1)]))
+        work.start()
+        while left > 0:
+            left -= len([datagram.payload for datagram in recv_batch()])
+        return work.rate()
 
 
-def pymcast_reader(fill: Callable[[], None]) -> float:
-    with pymcast.Receiver((GROUP, PORT), interface="one", receive_buffer=BUFFER, merging=False) as receiver:
+def recv_batch_merged(work: Work, fill: Callable[[], None]) -> float:
+    return recv_batch(work, fill, merging=True)
+
+
+def reader(work: Work, fill: Callable[[], None], merging: bool = False) -> float:
+    with receiver(merging=merging) as receives:
+        receives.try_recv_batch()
+        reads, left = receives.reader(), work.count
         fill()
-        reader = iter(receiver.reader())
-        return timed(lambda: len(next(reader).payload) > 0)
+        work.start()
+        for datagram in reads:
+            datagram.payload
+            left -= 1
+            if left == 0:
+                break
+        return work.rate()
 
 
-def pymcast_recv_batch_merged(fill: Callable[[], None]) -> float:
-    return pymcast_recv_batch(fill, merging=True)
+def reader_merged(work: Work, fill: Callable[[], None]) -> float:
+    return reader(work, fill, merging=True)
 
 
-def pymcast_async(fill: Callable[[], None]) -> float:
+def aio_recv(work: Work, fill: Callable[[], None]) -> float:
     async def drain() -> float:
-        async with aio.Receiver((GROUP, PORT), interface="one", receive_buffer=BUFFER, merging=False) as receiver:
+        async with receiver(aio) as receives:
+            recv = receives.recv
             fill()
-            started = clock()
-            for _ in range(COUNT):
-                await receiver.recv()
-            return COUNT / (clock() - started)
+            work.start()
+            for _ in range(work.count):
+                (await recv()).payload
+            return work.rate()
 
     return asyncio.run(drain())
 
@@ -101,123 +135,99 @@ def pymcast_async(fill: Callable[[], None]) -> float:
 def plain_socket() -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    listener.bind((GROUP, PORT))
+    listener.bind(PLACE)
     request = struct.pack("=4s4s", socket.inet_aton(GROUP), socket.inet_aton(lab.address("one", 1)))
     listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
     return listener
 
 
-def socket_recvfrom(fill: Callable[[], None]) -> float:
+def socket_recvfrom(work: Work, fill: Callable[[], None]) -> float:
     with plain_socket() as listener:
-        fill()
         recvfrom = listener.recvfrom
-        return timed(lambda: len(recvfrom(65536)[0]) > 0)
-
-
-def socket_recv_into(fill: Callable[[], None]) -> float:
-    with plain_socket() as listener:
         fill()
+        work.start()
+        for _ in range(work.count):
+            payload, _ = recvfrom(65536)
+        return work.rate()
+
+
+def socket_recv_into(work: Work, fill: Callable[[], None]) -> float:
+    with plain_socket() as listener:
         recv_into, buffer = listener.recv_into, bytearray(65536)
-        return timed(lambda: recv_into(buffer) > 0)
+        fill()
+        work.start()
+        for _ in range(work.count):
+            recv_into(buffer)
+        return work.rate()
 
 
-def expert_recvfrom(package: object) -> Drain:
-    def drain(fill: Callable[[], None]) -> float:
-        with package.McastRxSocket(socket.AF_INET, [GROUP], PORT, iface="one") as receiver:  # type: ignore[attr-defined]
-            receiver.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+def expert_socket(made: Any) -> Any:
+    opened = made(socket.AF_INET, [GROUP], PORT, iface="one").__enter__()
+    opened.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    return opened
+
+
+def expert_recvfrom(package: Any, work: Work, fill: Callable[[], None]) -> float:
+    opened = expert_socket(package.McastRxSocket)
+    try:
+        recvfrom = opened.recvfrom
+        fill()
+        work.start()
+        for _ in range(work.count):
+            payload, _ = recvfrom()
+        return work.rate()
+    finally:
+        opened.__exit__(None, None, None)
+
+
+def expert_async(package: Any, work: Work, fill: Callable[[], None]) -> float:
+    async def drain() -> float:
+        opened = expert_socket(package.AsyncMcastRxSocket)
+        try:
+            recvfrom = opened.recvfrom
             fill()
-            recvfrom = receiver.recvfrom
-            return timed(lambda: len(recvfrom()[0]) > 0)
+            work.start()
+            for _ in range(work.count):
+                payload, _ = await recvfrom()
+            return work.rate()
+        finally:
+            opened.__exit__(None, None, None)
 
-    return drain
-
-
-def expert_async(package: object) -> Drain:
-    async def drain(fill: Callable[[], None]) -> float:
-        with package.AsyncMcastRxSocket(socket.AF_INET, [GROUP], PORT, iface="one") as receiver:  # type: ignore[attr-defined]
-            receiver.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-            fill()
-            started = clock()
-            for _ in range(COUNT):
-                await receiver.recvfrom()
-            return COUNT / (clock() - started)
-
-    return lambda fill: asyncio.run(drain(fill))
+    return asyncio.run(drain())
 
 
-def sending(send: Callable[[bytes], object], size: int) -> float:
-    payload = bytes(size)
-    started = clock()
-    for _ in range(COUNT):
+def send(work: Work, sender: pymcast.Sender) -> float:
+    send, payload = sender.send, work.payload
+    work.start()
+    for _ in range(work.count):
         send(payload)
-    return COUNT / (clock() - started)
+    return work.rate()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="See the head of this file.")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--cpu", action="store_true", help="per second of processor time, for shared machines")
-    asked = parser.parse_args()
-    global clock, COUNT
-    if asked.cpu:
-        clock = time.thread_time
-    if asked.size > 512:
-        COUNT = 1500
-    lab.enter()
-    other = lab.Host()
-    lab.connect(other)
-    to = f"{GROUP}%one:{PORT}"
-    plain = other.run(lambda: pymcast.Sender(to, segmentation=False))
-    trains = other.run(lambda: pymcast.Sender(to))
-    payloads = [b"x" * asked.size] * COUNT
+def writer(work: Work, sender: pymcast.Sender) -> float:
+    payload = work.payload
+    work.start()
+    with sender.writer() as writes:
+        send = writes.send
+        for _ in range(work.count):
+            send(payload)
+    return work.rate()
 
-    def fill() -> None:
-        assert plain.send_batch(payloads) == COUNT
 
-    def fill_with_trains() -> None:
-        assert trains.send_batch(payloads) == COUNT
+def send_batch(work: Work, sender: pymcast.Sender) -> float:
+    payloads = [work.payload] * 50
+    work.start()
+    for _ in range(work.count // 50):
+        sender.send_batch(payloads)
+    return work.rate()
 
-    receivers: dict[str, Callable[[], float]] = {
-        "pymcast recv": lambda: pymcast_recv(fill),
-        "pymcast recv_into": lambda: pymcast_recv_into(fill),
-        "pymcast reader": lambda: pymcast_reader(fill),
-        "pymcast recv_batch": lambda: pymcast_recv_batch(fill),
-        "pymcast recv_batch, merged": lambda: pymcast_recv_batch_merged(fill_with_trains),
-        "pymcast.aio recv": lambda: pymcast_async(fill),
-        "socket recvfrom": lambda: socket_recvfrom(fill),
-        "socket recv_into": lambda: socket_recv_into(fill),
-    }
-    packages = {"pymcast.multicast_expert": pymcast_expert()}
-    if multicast_expert is not None:
-        packages["multicast_expert"] = multicast_expert
-    for name, package in packages.items():
-        receivers[f"{name} recvfrom"] = lambda package=package: expert_recvfrom(package)(fill)
-        receivers[f"{name} async recvfrom"] = lambda package=package: expert_async(package)(fill)
 
-    senders: dict[str, Callable[[], float]] = {}
-    single = other.run(lambda: pymcast.Sender(to))
-    senders["pymcast send"] = lambda: other.run(lambda: sending(single.send, asked.size))
-    talks = other.run(lambda: bare_sender())
-    senders["socket sendto"] = lambda: other.run(
-        lambda: sending(lambda payload: talks.sendto(payload, (GROUP, PORT)), asked.size)
-    )
-    for name, package in packages.items():
-        opened = other.run(
-            lambda package=package: package.McastTxSocket(socket.AF_INET, [GROUP], iface="one").__enter__()
-        )
-        senders[f"{name} sendto"] = lambda opened=opened: other.run(
-            lambda: sending(lambda payload: opened.sendto(payload, (GROUP, PORT)), asked.size)
-        )
-    rates: dict[str, list[float]] = {name: [] for name in (*receivers, *senders)}
-    for _ in range(asked.rounds):
-        for name, drain in receivers.items():
-            rates[name].append(drain())
-        with plain_socket():
-            for name, send in senders.items():
-                rates[name].append(send())
-    tell(rates, asked.json)
+def sendto(work: Work, opened: Any) -> float:
+    sendto, payload = opened.sendto, work.payload
+    work.start()
+    for _ in range(work.count):
+        sendto(payload, PLACE)
+    return work.rate()
 
 
 def bare_sender() -> socket.socket:
@@ -226,22 +236,98 @@ def bare_sender() -> socket.socket:
     return talks
 
 
-def pymcast_expert() -> object:
-    from pymcast import multicast_expert as ours
+def packages() -> dict[str, Any]:
+    """multicast_expert, if it is there, first: the others are told as multiples of it."""
+    found = {} if multicast_expert is None else {"multicast_expert": multicast_expert}
+    return {**found, "pymcast.multicast_expert": drop_in}
 
-    return ours
+
+def receivers(work: Work, other: lab.Host) -> dict[str, Round]:
+    singly = other.run(lambda: pymcast.Sender(TO, segmentation=False))
+    in_trains = other.run(lambda: pymcast.Sender(TO))
+    payloads = [work.payload] * work.count
+
+    def fill() -> None:
+        assert singly.send_batch(payloads) == work.count
+
+    def fill_with_trains() -> None:
+        assert in_trains.send_batch(payloads) == work.count
+
+    rounds: dict[str, Round] = {}
+    for name, package in packages().items():
+        rounds[f"{name} recvfrom"] = lambda package=package: expert_recvfrom(package, work, fill)
+    rounds["socket recvfrom"] = lambda: socket_recvfrom(work, fill)
+    rounds["pymcast recv"] = lambda: recv(work, fill)
+    rounds["pymcast reader"] = lambda: reader(work, fill)
+    rounds["pymcast reader, merged"] = lambda: reader_merged(work, fill_with_trains)
+    rounds["pymcast recv_batch"] = lambda: recv_batch(work, fill)
+    rounds["pymcast recv_batch, merged"] = lambda: recv_batch_merged(work, fill_with_trains)
+    rounds["socket recv_into"] = lambda: socket_recv_into(work, fill)
+    rounds["pymcast recv_into"] = lambda: recv_into(work, fill)
+    for name, package in packages().items():
+        rounds[f"{name} async recvfrom"] = lambda package=package: expert_async(package, work, fill)
+    rounds["pymcast.aio recv"] = lambda: aio_recv(work, fill)
+    return rounds
+
+
+def senders(work: Work, other: lab.Host) -> dict[str, Round]:
+    ours = other.run(lambda: pymcast.Sender(TO))
+    bare = other.run(bare_sender)
+    rounds: dict[str, Round] = {}
+    for name, package in packages().items():
+        opened = other.run(lambda package=package: package.McastTxSocket(socket.AF_INET, [GROUP], iface="one").__enter__())
+        rounds[f"{name} sendto"] = lambda opened=opened: sendto(work, opened)
+    rounds["socket sendto"] = lambda: sendto(work, bare)
+    rounds["pymcast send"] = lambda: send(work, ours)
+    rounds["pymcast writer"] = lambda: writer(work, ours)
+    rounds["pymcast send_batch"] = lambda: send_batch(work, ours)
+
+    def while_somebody_listens(round: Round) -> Round:
+        def listened() -> float:
+            with plain_socket():
+                return other.run(round)
+
+        return listened
+
+    return {name: while_somebody_listens(round) for name, round in rounds.items()}
+
+
+def peer_of(name: str) -> str:
+    """Whom of multicast_expert's a contestant is compared with."""
+    if "async" in name or "aio" in name:
+        return "multicast_expert async recvfrom"
+    return "multicast_expert sendto" if "send" in name or "writer" in name else "multicast_expert recvfrom"
 
 
 def tell(rates: dict[str, list[float]], as_json: bool) -> None:
+    if as_json:
+        for name, each in rates.items():
+            print(json.dumps({"name": name, "per_second": [round(rate) for rate in each]}))
+        return
     medians = {name: statistics.median(each) for name, each in rates.items()}
     for name, median in medians.items():
-        kind = "async recvfrom" if "aio" in name or "async" in name else "send" if "send" in name else "recvfrom"
-        peer = f"multicast_expert {'sendto' if kind == 'send' else kind}"
-        ratio = median / medians[peer] if peer in medians else None
-        if as_json:
-            print(json.dumps({"name": name, "per_second": round(median), "ratio": ratio}))
-        else:
-            print(f"{name:<42}{median / 1000:>9.0f} k/s" + (f"{ratio:>8.1f} x" if ratio else ""))
+        peer = medians.get(peer_of(name))
+        print(f"{name:<42}{median / 1000:>9.0f} k/s" + (f"{median / peer:>8.1f} x" if peer else ""))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="See the head of this file.")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="a line for each contestant, with every round")
+    parser.add_argument("--cpu", action="store_true", help="per second of processor time, for shared machines")
+    asked = parser.parse_args()
+    work = Work(asked.size, asked.cpu)
+    lab.enter()
+    other = lab.Host()
+    lab.connect(other)
+    contestants = {**receivers(work, other), **senders(work, other)}
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(asked.rounds):
+        names = list(contestants)
+        for name in names if number % 2 == 0 else reversed(names):
+            rates[name].append(contestants[name]())
+    tell(rates, asked.json)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::group::PyGroup;
+use crate::sys;
 
 /// A datagram, and how it came: by which group, interface and source, when, and what was lost
 /// before it.
@@ -25,12 +26,18 @@ pub(crate) struct Datagram {
 }
 
 impl Datagram {
-    pub(crate) fn new(py: Python<'_>, received: &mcast::Datagram<'_>, names: &Arc<InterfaceNames>) -> Self {
-        Self {
+    pub(crate) fn new(
+        py: Python<'_>,
+        received: &mcast::Datagram<'_>,
+        names: &Arc<InterfaceNames>,
+    ) -> PyResult<Py<Self>> {
+        let datagram = Self {
             payload: PyBytes::new(py, received.payload()).unbind(),
             arrival: *received.arrival(),
             names: Arc::clone(names),
-        }
+        };
+        // It refers to bytes only, so that it is in no cycle that would have to be looked for.
+        Ok(sys::uncollected(Bound::new(py, datagram)?).unbind())
     }
 }
 

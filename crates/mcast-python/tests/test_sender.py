@@ -127,3 +127,51 @@ def test_threads_may_share_a_sender_and_a_receiver(other: lab.Host, port: int) -
                 speaker.result()
             heard = [payload for listener in listeners for payload in listener.result()]
     assert sorted(heard) == sorted(b"%d" % number for number in range(400))
+
+
+def test_a_writer_sends_when_a_batch_is_full_when_flushed_and_at_its_end(other: lab.Host, port: int) -> None:
+    with other.run(lambda: pymcast.Receiver(f"239.3.0.10:{port}", interface="one")) as receiver:
+        sender = pymcast.Sender(f"239.3.0.10:{port}", interface="one")
+
+        def heard(count: int) -> list[bytes]:
+            return [receiver.recv(timeout=5).payload for _ in range(count)]
+
+        with sender.writer(capacity=3) as writer:
+            writer.send(b"1")
+            writer.send(bytearray(b"2"))
+            assert (writer.pending, sender.statistics.datagrams) == (2, 0)
+            writer.send(pymcast.Outgoing(b"3", hop_limit=5))
+            assert (writer.pending, heard(3)) == (0, [b"1", b"2", b"3"])
+            writer.send(b"4")
+            writer.flush()
+            assert heard(1) == [b"4"]
+            writer.send(b"5")
+        assert (writer.pending, heard(1)) == (0, [b"5"])
+        with pytest.raises(TypeError, match="encode"):
+            writer.send("text")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="one datagram"):
+            sender.writer(capacity=0)
+
+
+def test_a_writer_gives_up_what_cannot_be_sent_and_keeps_what_follows(other: lab.Host, port: int) -> None:
+    with other.run(lambda: pymcast.Receiver(f"239.3.0.11:{port}", interface="one")) as receiver:
+        sender = pymcast.Sender(f"239.3.0.11:{port}", interface="one")
+        writer = sender.writer()
+        for payload in (b"first", bytes(70_000), b"last"):
+            writer.send(payload)
+        with pytest.raises(pymcast.TooLargeError):
+            writer.flush()
+        assert writer.pending == 1
+        sender.close()
+        with pytest.raises(pymcast.ClosedError):
+            writer.flush()
+        sender.open()
+        writer.flush()
+        assert [receiver.recv(timeout=5).payload for _ in range(2)] == [b"first", b"last"]
+
+
+def test_a_writer_that_is_forgotten_says_what_was_never_sent(other: lab.Host, port: int) -> None:
+    writer = pymcast.Sender(f"239.3.0.12:{port}", interface="one").writer()
+    writer.send(b"never")
+    with pytest.warns(ResourceWarning, match="1 datagrams were never sent"):
+        del writer

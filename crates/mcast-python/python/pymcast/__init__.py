@@ -71,6 +71,7 @@ from pymcast._pymcast import (
     interfaces,
     pick,
 )
+from pymcast._writer import Writer
 
 __all__ = [
     "AddressInUseError",
@@ -109,6 +110,7 @@ __all__ = [
     "Statistics",
     "TooLargeError",
     "UnsupportedError",
+    "Writer",
     "__version__",
     "default_interface",
     "explain",

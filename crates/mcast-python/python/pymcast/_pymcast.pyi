@@ -15,7 +15,35 @@ from pymcast._keywords import (
     PlaceLike,
     SourceLike,
 )
+from pymcast._writer import Writer
 
+__all__ = [
+    "Advice",
+    "Answer",
+    "Assignment",
+    "Datagram",
+    "Explanation",
+    "Group",
+    "Interface",
+    "Membership",
+    "MembershipStatus",
+    "Outgoing",
+    "Reader",
+    "Receiver",
+    "SendStatistics",
+    "Sender",
+    "ShortName",
+    "Statement",
+    "Statistics",
+    "__version__",
+    "default_interface",
+    "explain",
+    "find_interface",
+    "interface_towards",
+    "interfaces",
+    "pick",
+    "run_command",
+]
 __version__: str
 
 @final
@@ -320,6 +348,7 @@ class Sender:
         traffic_class: int | None = None,
     ) -> int | None: ...
     def send_batch(self, datagrams: Iterable[PayloadLike | Outgoing]) -> int: ...
+    def writer(self, capacity: int = 64) -> Writer: ...
     def recv_answer(self, timeout: float | None = None, *, family: int | None = None) -> Answer: ...
     def local_address(
         self, *, family: int | None = None

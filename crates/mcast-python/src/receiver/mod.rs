@@ -116,13 +116,13 @@ impl Receiver {
 
     /// Waits for a datagram. Raises TimeoutError when none came in `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
-    fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Datagram> {
+    fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Datagram>> {
         let open = self.opened(py)?;
         wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timed_out)
     }
 
     /// A datagram if one is there, else None.
-    fn try_recv(&self, py: Python<'_>) -> PyResult<Option<Datagram>> {
+    fn try_recv(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         self.opened(py)?.try_datagram(py)
     }
 
@@ -269,7 +269,7 @@ impl Receiver {
     }
 
     /// The next datagram; the loop ends when the receiver is closed.
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Datagram>> {
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         let Some(open) = self.lock().clone() else { return Ok(None) };
         match wait::until(py, &open, Timeout::NEVER, |py| open.try_datagram(py)) {
             Err(_) if open.has_ended() => Ok(None),

@@ -1,5 +1,6 @@
 //! A receiver while it is open, with the memory that it receives into.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,20 +21,14 @@ const BUFFERS: usize = 32;
 pub(super) struct Open {
     pub(super) receiver: mcast::Receiver,
     names: Arc<InterfaceNames>,
-    buffers: Pool<Box<[u8]>>,
     batches: Pool<Batch>,
     ended: AtomicBool,
 }
 
 impl Open {
     pub(super) fn new(receiver: mcast::Receiver) -> Self {
-        let open = Self {
-            receiver,
-            names: Arc::default(),
-            buffers: Pool::default(),
-            batches: Pool::default(),
-            ended: AtomicBool::new(false),
-        };
+        let open =
+            Self { receiver, names: Arc::default(), batches: Pool::default(), ended: AtomicBool::new(false) };
         open.learn_names();
         open
     }
@@ -70,23 +65,21 @@ impl Open {
     }
 
     /// A datagram, if one is there.
-    pub(super) fn try_datagram(&self, py: Python<'_>) -> PyResult<Option<Datagram>> {
-        let mut buffer = self.buffers.take(|| vec![0; BYTES].into());
-        let received = self.receiver.try_recv(&mut buffer);
-        let datagram = received.map(|received| received.map(|each| Datagram::new(py, &each, &self.names)));
-        let result = self.told(py, datagram);
-        self.buffers.give(buffer);
-        result
+    pub(super) fn try_datagram(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
+        let received = with_buffer(|buffer| {
+            let received = self.receiver.try_recv(buffer)?;
+            Ok(received.map(|each| Datagram::new(py, &each, &self.names)))
+        });
+        self.told(py, received)?.transpose()
     }
 
     /// The bytes of a datagram, no more than these.
     pub(super) fn try_copy(&self, py: Python<'_>, most: usize) -> PyResult<Option<Py<PyBytes>>> {
-        let mut buffer = self.buffers.take(|| vec![0; BYTES].into());
-        let received = self.receiver.try_recv(&mut buffer[..most.min(BYTES)]);
-        let payload = received.map(|received| received.map(|each| PyBytes::new(py, each.payload()).unbind()));
-        let result = self.told(py, payload);
-        self.buffers.give(buffer);
-        result
+        let payload = with_buffer(|buffer| {
+            let received = self.receiver.try_recv(&mut buffer[..most.min(BYTES)])?;
+            Ok(received.map(|each| PyBytes::new(py, each.payload()).unbind()))
+        });
+        self.told(py, payload)
     }
 
     /// Receives a datagram into these bytes; says how many it has. Calls nothing of Python's.
@@ -104,7 +97,7 @@ impl Open {
             Some(count) => {
                 let mut datagrams = Vec::with_capacity(count);
                 for each in batch.iter() {
-                    datagrams.push(Py::new(py, Datagram::new(py, &each, &self.names))?);
+                    datagrams.push(Datagram::new(py, &each, &self.names)?);
                 }
                 Ok(Some(datagrams))
             }
@@ -131,6 +124,19 @@ impl Open {
         self.names
             .learn(statuses.into_iter().flat_map(|status| status.interfaces).map(|on| (on.index, on.name)));
     }
+}
+
+/// Lends this thread's buffer, which holds whatever UDP carries.
+fn with_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
+    thread_local!(static BUFFER: Cell<Box<[u8]>> = Cell::default());
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    if buffer.is_empty() {
+        buffer = vec![0; BYTES].into();
+    }
+    let result = receive(&mut buffer);
+    // A thread that is about to end keeps none.
+    let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    result
 }
 
 /// Memory that is used again. No lock is held while it is in use, nor while waiting for Python's.

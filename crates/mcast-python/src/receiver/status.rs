@@ -8,16 +8,20 @@ use pyo3::prelude::*;
 use crate::membership::PyMembership;
 
 /// A membership of a receiver, and what became of it on each interface that it means.
-#[pyclass(frozen, get_all, module = "pymcast")]
+#[pyclass(frozen, module = "pymcast")]
 #[derive(Clone, Debug)]
 pub(crate) struct MembershipStatus {
     /// What was asked for.
+    #[pyo3(get)]
     membership: PyMembership,
     /// The names of the interfaces on which it is joined.
+    #[pyo3(get)]
     joined: Vec<String>,
     /// Why it is not joined on others: their names, and the reasons.
+    #[pyo3(get)]
     failed: BTreeMap<String, String>,
     /// Why it means no interface now, if so; a receiver that follows waits for one.
+    #[pyo3(get)]
     waiting: Option<String>,
     text: String,
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, Rate};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::datagram::socket_address;
@@ -186,6 +187,14 @@ impl Sender {
             datagrams.try_iter()?.map(|each| each?.extract()).collect::<PyResult<_>>()?;
         let outgoing: Vec<mcast::Outgoing<'_>> = items.iter().map(Item::outgoing).collect();
         py.detach(|| sender.send_batch(&outgoing)).or_raise(py)
+    }
+
+    /// A writer: a plain loop of sends that costs no more than batches, `with sender.writer() as
+    /// writer`. Up to `capacity` datagrams wait inside it to be sent together.
+    #[pyo3(signature = (capacity=64))]
+    fn writer(slf: Bound<'_, Self>, capacity: isize) -> PyResult<Bound<'_, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        CLASS.import(slf.py(), "pymcast._writer", "Writer")?.call1((slf.clone(), capacity))
     }
 
     /// Waits for a unicast answer to what was sent, as Receiver.reply sends them.

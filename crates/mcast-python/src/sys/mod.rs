@@ -23,3 +23,12 @@ pub(crate) fn with_bytes_mut<T>(array: &Bound<'_, PyByteArray>, write: impl FnOn
         write(unsafe { array.as_bytes_mut() })
     })
 }
+
+/// Takes an object out of what Python's collector of cycles visits, which costs more than to make
+/// it. For objects that refer to nothing that could refer back.
+pub(crate) fn uncollected<T>(object: Bound<'_, T>) -> Bound<'_, T> {
+    // SAFETY: it is a whole object of a collected type, as all classes of pyo3's are, and nobody
+    // else has it yet. To be taken out twice, as its end does once more, is allowed.
+    unsafe { pyo3::ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
+    object
+}
