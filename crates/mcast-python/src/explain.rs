@@ -246,7 +246,10 @@ pub(crate) fn explain(group: Group) -> Explanation {
 /// past one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups
 /// to pick from, or all are to be avoided.
 #[pyfunction]
-#[pyo3(signature = (name, *, scope=None, family=4, source_specific=false, in_use=Vec::new()))]
+#[pyo3(
+    signature = (name, *, scope=None, family=4, source_specific=false, in_use=Vec::new()),
+    text_signature = "(name, *, scope=None, family=4, source_specific=False, in_use=())"
+)]
 pub(crate) fn pick(
     py: Python<'_>,
     name: &str,

@@ -23,6 +23,7 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("python:pyright", "pyright finds nothing in package, tests and examples", |manner| {
             types("pyright", &["--warnings", "--pythonpath"], manner)
         }),
+        Step::new("python:stubs", "the stubs say what the native part has", stubs),
     ]
 }
 
@@ -54,6 +55,17 @@ fn types(checker: &str, python_follows: &[&str], manner: &Manner) -> Result<Outc
     if checker == "mypy" {
         command.arg("--cache-dir").arg(home().join("mypy"));
     }
+    super::sources::check(command, manner)
+}
+
+fn stubs(manner: &Manner) -> Result<Outcome> {
+    if !python().exists()
+        && let Some(other) = install(manner)?
+    {
+        return Ok(other);
+    }
+    let mut command = program(python(), ["-m", "mypy.stubtest", "pymcast"]);
+    command.args(["--mypy-config-file", "pyproject.toml"]).current_dir(crate::root().join(CRATE));
     super::sources::check(command, manner)
 }
 
