@@ -1,5 +1,8 @@
 //! macOS and Apple's other systems, and FreeBSD.
 
+#[cfg_attr(target_vendor = "apple", path = "abi_apple.rs")]
+#[cfg_attr(target_os = "freebsd", path = "abi_freebsd.rs")]
+mod abi;
 pub(super) mod address;
 pub(crate) mod control;
 pub(crate) mod interface;

@@ -1,5 +1,6 @@
 //! Windows.
 
+mod abi;
 pub(crate) mod control;
 mod errors;
 mod extension;
