@@ -10,6 +10,7 @@ mod checksums;
 mod debian;
 mod program;
 mod release;
+mod startup;
 mod templates;
 mod tree;
 mod wheels;
@@ -88,6 +89,14 @@ fn make(release: &Release, arguments: &Arguments, out: &Path, attempt: &str) -> 
                 continue;
             }
         };
+        if build.runs_here() && attempt == "first" {
+            let (median, best) = startup::measure(&program)?;
+            let bytes = fs::metadata(&program)?.len();
+            anstream::println!(
+                "{}: {bytes} bytes; starts and ends in {median:.1?}, at best {best:.1?}",
+                build.label
+            );
+        }
         if chosen(Kind::Programs) {
             archive::write(release, build, &program, out)?;
         }

@@ -51,6 +51,13 @@ pub(crate) const PROGRAMS: [Build; 3] = [
     },
 ];
 
+impl Build {
+    /// Whether this machine can run it as it is.
+    pub(super) fn runs_here(&self) -> bool {
+        self.label == format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
+    }
+}
+
 /// The program's path, or why it can't be built here. `attempt` names the folder it is built in.
 pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<Result<PathBuf, String>> {
     let Some(target) = [Some(build.target), build.instead].into_iter().flatten().find(|name| installed(name))
