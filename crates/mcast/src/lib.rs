@@ -56,8 +56,8 @@ pub use datagram::{Arrival, Datagram, KeptDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use exchange::{DatagramSink, DatagramSource};
 pub use interface::{
-    Interface, InterfaceChange, InterfaceWatcher, default_interface, default_interface_of, find,
-    interface_towards, interfaces,
+    Bridge, BridgeQuerier, Interface, InterfaceChange, InterfaceWatcher, bridges, default_interface,
+    default_interface_of, find, interface_towards, interfaces, queue_disciplines,
 };
 pub use mcast_group as group;
 pub use mcast_group::{

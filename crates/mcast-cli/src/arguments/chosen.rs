@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 
 /// `-4` and `-6`.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Families {
     /// Take the IPv4 group of a name; refuse IPv6 groups
     #[arg(short = '4', long = "ipv4", conflicts_with = "v6")]

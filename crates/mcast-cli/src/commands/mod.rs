@@ -12,6 +12,7 @@ mod pick;
 mod ping;
 mod record;
 mod recv;
+mod replay;
 mod send;
 
 use clap::Subcommand;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Ping(ping::Arguments),
     Perf(perf::Arguments),
     Record(record::Arguments),
+    Replay(replay::Arguments),
     Lab(lab::Arguments),
 }
 
@@ -44,7 +46,7 @@ pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Send and receive", &["send", "recv", "ask"]),
     ("Find out why", &["doctor"]),
     ("Measure", &["ping", "perf"]),
-    ("Record and replay", &["record"]),
+    ("Record and replay", &["record", "replay"]),
     ("Try", &["lab"]),
 ];
 
@@ -63,6 +65,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Ping(arguments) => ping::run(arguments, console),
         Command::Perf(arguments) => perf::run(arguments, console),
         Command::Record(arguments) => record::run(arguments, console),
+        Command::Replay(arguments) => replay::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
     }
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod files;
+mod frames;
 mod recording;
+mod replaying;
 mod rotating;
 #[path = "../command/schemas.rs"]
 mod schemas;

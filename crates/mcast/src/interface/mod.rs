@@ -1,5 +1,6 @@
 //! Interfaces: what there is, which one is meant, and when that changes.
 
+mod bridge;
 mod change;
 mod route;
 mod select;
@@ -14,6 +15,7 @@ use mcast_group::{Family, InterfaceIndex};
 use crate::error::{Error, Operation, Result};
 use crate::sys;
 
+pub use bridge::{Bridge, BridgeQuerier, bridges, queue_disciplines};
 pub use change::InterfaceChange;
 pub(crate) use change::Notice;
 pub use route::{default_interface, default_interface_of, interface_towards};

@@ -14,6 +14,7 @@
 //! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
 //! | `route::interface_towards` | the interface that the routing table takes towards an address |
 //! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
+//! | `bridge::list`, `bridge::queue_disciplines` | the kernel's bridges, and the queues of an interface |
 //! | `timing` | clocks, processors, and options of sockets for those who count microseconds |
 //! | `joined::survey` | who on this machine has joined what, and which processes could be looked into |
 //! | `joined::Notices` | `open`, `wait` for a notice that someone joined or left, or for a time |
@@ -57,6 +58,9 @@ mod trains;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 mod without_trains;
 
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "without_bridges.rs"]
+pub(crate) mod bridge;
 #[cfg(all(unix, feature = "tokio"))]
 pub(crate) mod registration;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -1,7 +1,7 @@
 //! `mcast send`: datagrams to groups.
 
 mod deliver;
-mod pace;
+pub(super) mod pace;
 mod payloads;
 pub(super) mod targets;
 mod words;

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_millis(20);
 
 /// The times at which datagrams are due.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::commands) struct Pace {
     pacer: Option<Pacer>,
     together: usize,
     deadline: Option<Instant>,
@@ -24,7 +24,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// At this rate, of which so many datagrams at a time count as one and go together.
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         rate: Option<Rate>,
         together: usize,
         deadline: Option<Instant>,
@@ -35,7 +35,7 @@ impl Pace {
 
     /// Waits until some of these datagrams are due; says how many. `None` when the time is over
     /// or an interrupt came.
-    pub(super) fn wait(&mut self, datagrams: &[Outgoing<'_>]) -> Option<usize> {
+    pub(in crate::commands) fn wait(&mut self, datagrams: &[Outgoing<'_>]) -> Option<usize> {
         loop {
             let now = Instant::now();
             if self.is_over(now) {

@@ -22,6 +22,11 @@ impl Target {
         self.address
     }
 
+    /// The interface to leave by; `None` is the route's.
+    pub(in crate::commands) fn interface(&self) -> Option<InterfaceIndex> {
+        self.by.as_ref().map(|(index, _)| *index)
+    }
+
     /// What the interface with this number is called, if it is this target's.
     pub(in crate::commands) fn name_of(&self, number: &str) -> Option<&str> {
         let (index, name) = self.by.as_ref()?;

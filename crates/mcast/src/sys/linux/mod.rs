@@ -1,6 +1,7 @@
 //! Linux and Android.
 
 pub(super) mod address;
+pub(crate) mod bridge;
 pub(crate) mod control;
 pub(crate) mod interface;
 pub(crate) mod joined;

@@ -1,0 +1,329 @@
+//! The loop: sends each datagram when it is due, and what became of it.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mcast::{ErrorKind, Family, LaunchClock, Outgoing, Sender};
+use mcast_probe::Histogram;
+
+use super::measure::Measure;
+use super::reading::{Ended, Event, Item, Piece, Selection};
+use super::schedule::Schedule;
+use super::tell::{self, Report};
+use super::tempo::wait_until;
+use super::{Arguments, Hops};
+use crate::commands::send::pace::Pace;
+use crate::commands::send::targets::{self, Target};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+
+/// Datagrams that are sent together, where they are due together.
+const TOGETHER: usize = 64;
+/// The first datagram is due so long after everything is ready.
+const LEAD: Duration = Duration::from_millis(20);
+/// How long before its time a datagram is handed to a queue that keeps times.
+const AHEAD: Duration = Duration::from_millis(2);
+
+/// Everything that a run of `mcast replay` holds.
+pub(super) struct Delivery<'a> {
+    arguments: &'a Arguments,
+    sender: &'a Sender,
+    clock: Option<LaunchClock>,
+    interrupt: Interrupt,
+    console: &'a Console,
+    measure: Option<Measure>,
+    /// Where each of the file's destinations goes.
+    targets: Vec<Vec<Target>>,
+    report: Report,
+    warned: Vec<ErrorKind>,
+}
+
+/// When datagrams are due: when they were recorded, or at a rate.
+enum Times {
+    Recorded(Schedule),
+    Paced(Pace),
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    End,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        sender: &'a Sender,
+        clock: Option<LaunchClock>,
+        interrupt: Interrupt,
+        console: &'a Console,
+    ) -> anyhow::Result<Self> {
+        let measure = arguments.tempo.measure.then(|| Measure::begin(&arguments.interfaces)).transpose()?;
+        Ok(Self {
+            arguments,
+            sender,
+            clock,
+            interrupt,
+            console,
+            measure,
+            targets: Vec::new(),
+            report: Report::default(),
+            warned: Vec::new(),
+        })
+    }
+
+    pub(super) fn run(mut self, selection: Selection) -> anyhow::Result<Outcome> {
+        let events = selection.read()?;
+        let begin = Instant::now();
+        let mut times = self.times(begin);
+        let sent = self.send_all(&events, &mut times, begin);
+        self.report.time = begin.elapsed();
+        if let Times::Recorded(schedule) = &times {
+            self.report.clock_jumps = schedule.jumps();
+        }
+        sent?;
+        if let Some(measure) = self.measure.take() {
+            self.report.measured = true;
+            self.report.exactness = measure.end()?;
+        }
+        tell::tell(&self.report, self.arguments.json, self.console)?;
+        let has_failed = self.report.refused > 0 || self.report.sent == 0 || self.report.is_damaged;
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
+    }
+
+    fn times(&self, begin: Instant) -> Times {
+        let tempo = &self.arguments.tempo;
+        if tempo.keeps_times() {
+            return Times::Recorded(Schedule::new(begin + LEAD, tempo.speed.unwrap_or(1.0), tempo.max_gap));
+        }
+        Times::Paced(Pace::new(tempo.rate, 1, self.deadline(begin), self.interrupt.clone()))
+    }
+
+    fn deadline(&self, begin: Instant) -> Option<Instant> {
+        self.arguments.tempo.timeout.and_then(|timeout| begin.checked_add(timeout))
+    }
+
+    fn send_all(
+        &mut self,
+        events: &Receiver<Event>,
+        times: &mut Times,
+        begin: Instant,
+    ) -> anyhow::Result<()> {
+        let deadline = self.deadline(begin);
+        while !self.interrupt.has_come() {
+            // The reading thread ends by itself; from a pipe it may read for ever.
+            let event = match events.recv_timeout(Duration::from_millis(50)) {
+                Ok(event) => event,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    match deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        true => break,
+                        false => continue,
+                    }
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            };
+            match event {
+                Event::Piece(piece) => {
+                    self.resolve(&piece)?;
+                    if self.send_piece(&piece, times, deadline)? == Flow::End {
+                        break;
+                    }
+                }
+                Event::Round(ended) => self.end_round(ended, times),
+                Event::Failed(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out by which interfaces the piece's new destinations are reached.
+    fn resolve(&mut self, piece: &Piece) -> anyhow::Result<()> {
+        for destination in &piece.new_destinations {
+            let found = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
+            match self.arguments.ttl {
+                None => targets::tell(&found, 1, true, self.console),
+                Some(Hops::Fixed(hops)) => targets::tell(&found, hops, false, self.console),
+                Some(Hops::Recorded) => {
+                    self.console.note(format_args!("to {destination}, hop limits as recorded"));
+                }
+            }
+            if let Some(measure) = &self.measure {
+                let family = destination.address.group.family();
+                measure.port(self.port(family)?);
+            }
+            self.targets.push(found);
+        }
+        Ok(())
+    }
+
+    fn port(&self, family: Family) -> anyhow::Result<u16> {
+        Ok(self.sender.local_address(family)?.port())
+    }
+
+    fn end_round(&mut self, ended: Ended, times: &mut Times) {
+        self.report.rounds += 1;
+        self.report.is_damaged |= ended.is_damaged();
+        self.report.skipped.merge(ended.skipped);
+        self.report.bad_checksums += ended.bad_checksums;
+        if let Some(trouble) = ended.trouble.filter(|_| self.report.rounds == 1) {
+            self.console.warn(format_args!("{trouble}; what came before is sent"));
+        }
+        if let Times::Recorded(schedule) = times {
+            schedule.next_round();
+        }
+    }
+
+    fn send_piece(
+        &mut self,
+        piece: &Piece,
+        times: &mut Times,
+        deadline: Option<Instant>,
+    ) -> anyhow::Result<Flow> {
+        match times {
+            Times::Recorded(schedule) => self.send_in_time(piece, schedule, deadline),
+            Times::Paced(pace) => self.send_at_rate(piece, pace),
+        }
+    }
+
+    fn send_in_time(
+        &mut self,
+        piece: &Piece,
+        schedule: &mut Schedule,
+        deadline: Option<Instant>,
+    ) -> anyhow::Result<Flow> {
+        let mut due: Vec<Instant> = piece.items.iter().map(|item| schedule.due(item.time)).collect();
+        due.truncate(self.left());
+        let ahead = if self.clock.is_some() { AHEAD } else { Duration::ZERO };
+        let mut next = 0;
+        while let Some(first) = due.get(next) {
+            if !wait_until(*first - ahead, deadline, &self.interrupt) {
+                return Ok(Flow::End);
+            }
+            let now = Instant::now();
+            let ready =
+                due[next..].iter().take(TOGETHER).take_while(|due| **due - ahead <= now).count().max(1);
+            let range = next..next + ready;
+            self.send_ready(piece, &piece.items[range.clone()], &due[range], now)?;
+            next += ready;
+        }
+        Ok(self.flow())
+    }
+
+    fn send_at_rate(&mut self, piece: &Piece, pace: &mut Pace) -> anyhow::Result<Flow> {
+        let items = &piece.items[..piece.items.len().min(self.left())];
+        for chunk in items.chunks(TOGETHER) {
+            let outgoing: Vec<_> = chunk.iter().map(|item| Outgoing::new(piece.payload(item))).collect();
+            let mut rest = 0;
+            while rest < chunk.len() {
+                let Some(ready) = pace.wait(&outgoing[rest..]) else { return Ok(Flow::End) };
+                self.send_ready(piece, &chunk[rest..rest + ready], &[], Instant::now())?;
+                rest += ready;
+            }
+        }
+        Ok(self.flow())
+    }
+
+    /// How many datagrams may still be sent.
+    fn left(&self) -> usize {
+        let left = self.arguments.tempo.count.map(|count| count.saturating_sub(self.report.taken));
+        left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    fn flow(&self) -> Flow {
+        if self.left() == 0 { Flow::End } else { Flow::GoOn }
+    }
+
+    /// Sends datagrams that are due, each to its place or places; `due` is empty where no time is kept.
+    fn send_ready(
+        &mut self,
+        piece: &Piece,
+        items: &[Item],
+        due: &[Instant],
+        now: Instant,
+    ) -> anyhow::Result<()> {
+        self.report.taken += items.len() as u64;
+        let clock = self.clock.map(LaunchClock::now).transpose()?;
+        let mut outgoing = Vec::with_capacity(items.len());
+        for (position, item) in items.iter().enumerate() {
+            let due = due.get(position).copied();
+            for target in self.targets.get(item.to).into_iter().flatten() {
+                let one = target.outgoing(piece.payload(item)).traffic_class(item.dscp << 2);
+                let one = match self.arguments.ttl {
+                    Some(Hops::Recorded) => one.hop_limit(item.hop_limit),
+                    _ => one,
+                };
+                let one = match clock.zip(due) {
+                    Some((clock, due)) => one.launch_at(clock + due.saturating_duration_since(now)),
+                    None => one,
+                };
+                outgoing.push(one);
+                if let (Some(measure), Some(due), Some(by)) = (&mut self.measure, due, target.interface()) {
+                    measure.due(by, due);
+                }
+            }
+            if let Some(due) = due.filter(|_| clock.is_none()) {
+                let late = now.saturating_duration_since(due);
+                self.report.late.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+            }
+        }
+        self.send(&outgoing)
+    }
+
+    fn send(&mut self, outgoing: &[Outgoing<'_>]) -> anyhow::Result<()> {
+        let mut rest = outgoing;
+        while !rest.is_empty() {
+            match self.sender.send_batch(rest) {
+                Ok(went) => {
+                    self.report.sent += went as u64;
+                    self.report.bytes +=
+                        rest[..went].iter().map(|each| each.payload().len() as u64).sum::<u64>();
+                    rest = &rest[went..];
+                }
+                Err(error) => {
+                    self.refuse(error)?;
+                    rest = &rest[1..];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A refusal ends everything as long as nothing was sent. Later it is counted, and told the first time
+    /// that it is for this reason.
+    fn refuse(&mut self, error: mcast::Error) -> anyhow::Result<()> {
+        if self.report.sent == 0 && error.kind() != ErrorKind::QueueFull {
+            return Err(error.into());
+        }
+        self.report.refused += 1;
+        if !self.warned.contains(&error.kind()) {
+            self.warned.push(error.kind());
+            self.console.warn(&error);
+            if let Some(remedy) = error.remedy() {
+                self.console.advise(remedy);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            taken: 0,
+            sent: 0,
+            bytes: 0,
+            refused: 0,
+            rounds: 0,
+            skipped: super::skipped::Skipped::default(),
+            bad_checksums: 0,
+            clock_jumps: 0,
+            is_damaged: false,
+            late: Histogram::new(),
+            measured: false,
+            exactness: None,
+            time: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `--map FROM=TO`: other groups and ports than those that were recorded.
+
+use std::str::FromStr;
+
+use mcast::{Destination, Group, GroupAddr};
+
+/// What is sent elsewhere, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    from: Place,
+    to: Target,
+}
+
+/// A group, a port, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    group: Option<Group>,
+    port: Option<u16>,
+}
+
+/// What replaces it: a part of an address, or all of it and perhaps an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Part(Place),
+    Whole(Destination),
+}
+
+impl Mapping {
+    /// Where a datagram goes that was sent to this address; `None` when the mapping is about others.
+    fn apply(&self, address: GroupAddr) -> Option<Destination> {
+        let Place { group, port } = self.from;
+        let is_meant =
+            group.is_none_or(|group| group == address.group) && port.is_none_or(|port| port == address.port);
+        is_meant.then(|| match &self.to {
+            Target::Whole(destination) => destination.clone(),
+            Target::Part(Place { group, port }) => {
+                GroupAddr::new(group.unwrap_or(address.group), port.unwrap_or(address.port)).into()
+            }
+        })
+    }
+}
+
+/// Where a datagram goes that was sent to this address: as the first mapping says that is about it, or to
+/// the same again.
+pub(super) fn mapped(mappings: &[Mapping], address: GroupAddr) -> Destination {
+    mappings.iter().find_map(|mapping| mapping.apply(address)).unwrap_or_else(|| address.into())
+}
+
+impl FromStr for Mapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) =
+            text.split_once('=').ok_or("write FROM=TO, such as 239.1.1.1:5000=239.2.2.2:6000")?;
+        let to = match to.parse::<Destination>() {
+            Ok(destination) => Target::Whole(destination),
+            Err(error) => Target::Part(Place::parse(to, &error.to_string())?),
+        };
+        let from = match from.parse::<GroupAddr>() {
+            Ok(address) => Place { group: Some(address.group), port: Some(address.port) },
+            Err(error) => Place::parse(from, &error.to_string())?,
+        };
+        Ok(Self { from, to })
+    }
+}
+
+impl Place {
+    /// A group alone or a port alone; otherwise what is wrong with it as both.
+    fn parse(text: &str, wrong: &str) -> Result<Self, String> {
+        if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+            return Ok(Self { group: None, port: Some(port) });
+        }
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        match bare.parse() {
+            Ok(group) => Ok(Self { group: Some(group), port: None }),
+            Err(_) => Err(wrong.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goes(mappings: &[&str], from: &str) -> String {
+        let mappings: Vec<Mapping> = mappings.iter().map(|text| text.parse().unwrap()).collect();
+        mapped(&mappings, from.parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn groups_ports_or_both_are_replaced() {
+        assert_eq!(goes(&["239.1.1.1:5000=239.2.2.2:6000"], "239.1.1.1:5000"), "239.2.2.2:6000");
+        assert_eq!(goes(&["239.1.1.1:5000=239.2.2.2:6000"], "239.1.1.1:5001"), "239.1.1.1:5001");
+        assert_eq!(goes(&["239.1.1.1=239.2.2.2"], "239.1.1.1:5001"), "239.2.2.2:5001");
+        assert_eq!(goes(&["239.1.1.1=:7000"], "239.1.1.1:5001"), "239.1.1.1:7000");
+        assert_eq!(goes(&[":5000=:6000"], "[ff15::1]:5000"), "[ff15::1]:6000");
+        assert_eq!(goes(&["[ff15::1]=ff15::2"], "[ff15::1]:5000"), "[ff15::2]:5000");
+        assert_eq!(goes(&["239.1.1.1=[ff15::2%eth1]:5000"], "239.1.1.1:5000"), "[ff15::2%eth1]:5000");
+    }
+
+    #[test]
+    fn the_first_that_fits_counts() {
+        let both = ["239.1.1.1:5000=:1", ":5000=:2"];
+        assert_eq!(goes(&both, "239.1.1.1:5000"), "239.1.1.1:1");
+        assert_eq!(goes(&both, "239.1.1.2:5000"), "239.1.1.2:2");
+    }
+
+    #[test]
+    fn what_is_no_mapping_is_refused() {
+        for text in
+            ["", "=", "239.1.1.1", "10.0.0.1=239.1.1.1", "239.1.1.1=10.0.0.1", ":x=:1", ":5000=:70000"]
+        {
+            text.parse::<Mapping>().unwrap_err();
+        }
+    }
+}

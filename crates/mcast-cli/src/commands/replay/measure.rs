@@ -1,0 +1,145 @@
+//! How exact it was: the kernel's times of what left, beside the times that were due.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast_capture::{Capture, CaptureOptions, Filter};
+use mcast_probe::Histogram;
+
+/// So many datagrams an interface are measured and no more: 64 MB.
+const MOST: usize = 8_000_000;
+/// How long what was sent last may take until it is seen.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Watches what leaves.
+#[derive(Debug)]
+pub(super) struct Measure {
+    watcher: Option<JoinHandle<anyhow::Result<u64>>>,
+    shared: Arc<Shared>,
+    due: BTreeMap<InterfaceIndex, Vec<u64>>,
+    /// The two clocks at the same moment.
+    anchor: (Instant, SystemTime),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    ends: AtomicBool,
+    /// The ports that datagrams are sent from.
+    ports: Mutex<Vec<u16>>,
+    left: Mutex<BTreeMap<InterfaceIndex, Vec<u64>>>,
+}
+
+/// How far the kernel's times were from those that were due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exactness {
+    pub(super) datagrams: u64,
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
+    pub(super) max: Duration,
+}
+
+impl Measure {
+    /// Watches these interfaces from now on.
+    pub(super) fn begin(interfaces: &[InterfaceSelector]) -> anyhow::Result<Self> {
+        let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
+        let mut names = names.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
+        let first = names.next().context("there is no interface to be watched")?;
+        let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
+        let capture = Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?;
+        let shared = Arc::<Shared>::default();
+        let watched = Arc::clone(&shared);
+        let watcher = std::thread::Builder::new().name("measure".into());
+        let watcher = watcher.spawn(move || watched.watch(capture)).context("cannot start a thread")?;
+        let anchor = (Instant::now(), SystemTime::now());
+        Ok(Self { watcher: Some(watcher), shared, due: BTreeMap::new(), anchor })
+    }
+
+    /// Datagrams are sent from this port, too.
+    pub(super) fn port(&self, port: u16) {
+        let mut ports = self.shared.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+
+    /// A datagram that leaves by this interface is due then.
+    pub(super) fn due(&mut self, interface: InterfaceIndex, due: Instant) {
+        let (instant, time) = self.anchor;
+        let time = match due.checked_duration_since(instant) {
+            Some(later) => time + later,
+            None => time - instant.saturating_duration_since(due),
+        };
+        let times = self.due.entry(interface).or_default();
+        if times.len() < MOST {
+            times.push(nanoseconds(time));
+        }
+    }
+
+    /// Compares, once everything was sent. `None` where not everything was seen leaving, so that nobody
+    /// knows which datagram was which.
+    pub(super) fn end(mut self) -> anyhow::Result<Option<Exactness>> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.shared.has_seen(&self.due) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.shared.ends.store(true, Ordering::Relaxed);
+        let dropped = match self.watcher.take().map(JoinHandle::join) {
+            Some(Ok(dropped)) => dropped?,
+            _ => anyhow::bail!("the thread that measures has failed"),
+        };
+        let left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = Histogram::new();
+        for (interface, due) in &self.due {
+            let Some(left) = left.get(interface).filter(|left| left.len() == due.len() && dropped == 0)
+            else {
+                return Ok(None);
+            };
+            due.iter().zip(left).for_each(|(due, left)| errors.record(due.abs_diff(*left)));
+        }
+        Ok(errors.percentiles().map(|percentiles| Exactness {
+            datagrams: errors.count(),
+            p50: percentiles.p50,
+            p99: percentiles.p99,
+            max: percentiles.max,
+        }))
+    }
+}
+
+impl Shared {
+    /// Notes the times of what leaves, until it is told to end; says how many frames were lost.
+    fn watch(&self, mut capture: Capture) -> anyhow::Result<u64> {
+        while !self.ends.load(Ordering::Relaxed) {
+            let Some(frame) = capture.next(Some(Duration::from_millis(20)))? else { continue };
+            let packet = frame.packet();
+            let Some(udp) = packet.udp().filter(|_| frame.direction.is_outgoing()) else { continue };
+            let is_ours = {
+                let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+                ports.contains(&udp.source_port)
+            };
+            // The later fragments of a datagram have no header, and the first has its time.
+            if is_ours {
+                let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+                let times = left.entry(frame.interface).or_default();
+                if times.len() < MOST {
+                    times.push(nanoseconds(frame.time));
+                }
+            }
+        }
+        Ok(capture.statistics()?.dropped)
+    }
+
+    fn has_seen(&self, due: &BTreeMap<InterfaceIndex, Vec<u64>>) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        due.iter().all(|(interface, due)| left.get(interface).is_some_and(|left| left.len() >= due.len()))
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

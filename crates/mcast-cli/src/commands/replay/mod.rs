@@ -1,0 +1,183 @@
+//! `mcast replay`: the datagrams of a capture file, sent again as they came.
+
+mod deliver;
+mod mapping;
+mod measure;
+mod reading;
+mod schedule;
+mod skipped;
+mod tell;
+mod tempo;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcast::{InterfaceSelector, Rate, Sender};
+
+use crate::arguments::{Families, chosen_memberships, parse_duration, parse_rate};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use deliver::Delivery;
+use mapping::Mapping;
+use reading::Selection;
+
+/// Send the datagrams of a capture file again, with their timing
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The capture file, pcap or pcapng, whoever wrote it; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Send only what was sent to these groups (and by these sources): `[SOURCE@]GROUP:PORT`, a
+    /// range, a name [default: every group in the file]
+    #[arg(value_name = "MEMBERSHIP")]
+    only: Vec<String>,
+
+    /// Send to another group or port: FROM=TO, each `GROUP:PORT`, `GROUP` or `:PORT`, and TO also
+    /// `GROUP%INTERFACE:PORT`; repeatable, the first that fits counts
+    #[arg(long, value_name = "FROM=TO")]
+    map: Vec<Mapping>,
+
+    /// Leave by this interface: a name, index or address, or `all`; repeatable
+    /// [default: the route to the group]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// How many networks to cross, or `recorded` for what each datagram had left
+    /// [default: 1, this network; 0 is this host]
+    #[arg(short, long, value_name = "HOPS", value_parser = parse_hops)]
+    ttl: Option<Hops>,
+
+    /// Keep it from receivers on this host
+    #[arg(long)]
+    no_loopback: bool,
+
+    /// Print the summary as a JSON object on standard output
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    tempo: Tempo,
+}
+
+/// How far a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hops {
+    Fixed(u8),
+    Recorded,
+}
+
+/// How fast and how often.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How fast and how often")]
+struct Tempo {
+    /// So many times as fast as it was recorded: 2, or 0.5
+    #[arg(long, value_name = "FACTOR", value_parser = parse_speed, conflicts_with_all = ["rate", "flat_out"])]
+    speed: Option<f64>,
+
+    /// So many a second, evenly, whenever they were recorded: 200kpps, or 10Mbit of payload
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "flat_out")]
+    rate: Option<Rate>,
+
+    /// As fast as it goes
+    #[arg(long)]
+    flat_out: bool,
+
+    /// No silence longer than this
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["rate", "flat_out"])]
+    max_gap: Option<Duration>,
+
+    /// Send the file so many times, one after the other; 0: until Ctrl-C
+    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
+    r#loop: u64,
+
+    /// End after so many datagrams
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// End after so long in all
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Hand each datagram to the kernel ahead of its time, which the interface's queue discipline
+    /// (fq, etf) keeps; without one of these it fails (Linux)
+    #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
+    txtime: bool,
+
+    /// Capture what leaves, and tell by how much the kernel's times differ from those that were
+    /// due; needs CAP_NET_RAW
+    #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
+    measure: bool,
+}
+
+const EXAMPLES: &str = "\
+Whole UDP datagrams to groups are sent, with their payload, DSCP and timing, from this machine's own
+address and a port of its choice. What is something else, cut off, or a fragment is counted and told.
+TTL is 1 unless told otherwise, as with every command here: a recording is not to leave this network
+by accident. Just before a datagram is due the processor is kept busy: it leaves to within microseconds.
+Status 1 if the kernel refused some, or there was nothing to send.
+
+Examples:
+  mcast replay stream.pcapng -i lo                           as it came, to this machine only
+  mcast replay stream.pcapng -i lo --speed 2 --loop 10
+  mcast replay stream.pcapng -i lo --rate 10Mbit -t recorded
+  mcast replay stream.pcapng -i lo --map 239.255.1.2:5000=239.255.9.9:6000
+  mcast replay stream.pcapng 239.255.1.2:5000 -i lo --measure   one group; how exact was it";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let families = Families::default();
+    let only = chosen_memberships(&arguments.only, &[], &[], families, console)?;
+    let selection = Selection::new(arguments, only.items)?;
+    let clock = match arguments.tempo.txtime {
+        true => Some(tempo::launch_clock(&arguments.interfaces)?),
+        false => None,
+    };
+    let builder = Sender::builder()
+        .hop_limit(match arguments.ttl {
+            Some(Hops::Fixed(hops)) => hops,
+            _ => 1,
+        })
+        .loopback(!arguments.no_loopback);
+    let sender = match clock {
+        Some(clock) => builder.launch_clock(clock),
+        None => builder,
+    }
+    .build()?;
+    let interrupt = Interrupt::catch(|| {})?;
+    Delivery::new(arguments, &sender, clock, interrupt, console)?.run(selection)
+}
+
+impl Arguments {
+    fn is_standard_input(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
+}
+
+impl Tempo {
+    /// Whether datagrams leave when they were recorded.
+    fn keeps_times(&self) -> bool {
+        self.rate.is_none() && !self.flat_out
+    }
+}
+
+fn parse_hops(text: &str) -> Result<Hops, String> {
+    match text {
+        "recorded" => Ok(Hops::Recorded),
+        number => number.parse().map(Hops::Fixed).map_err(|_| "write 0 to 255, or recorded".into()),
+    }
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed = text.strip_suffix('x').unwrap_or(text).parse().ok();
+    // Beyond these the times of a long recording would be no times any more.
+    speed
+        .filter(|speed| (1e-6..=1e6).contains(speed))
+        .ok_or_else(|| "write a factor such as 2 or 0.5 (--flat-out goes as fast as it goes)".into())
+}
+
+/// What no option can say.
+fn refused(message: &str, remedy: &str) -> anyhow::Error {
+    Failure::usage(message).remedy(remedy).into()
+}

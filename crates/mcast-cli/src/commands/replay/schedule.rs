@@ -1,0 +1,118 @@
+//! When each datagram is due.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// A recorded time that lies before the one before it by more than this is no disorder among interfaces: the
+/// clock was set back.
+const SET_BACK: Duration = Duration::from_secs(1);
+
+/// Makes times to send of times that were recorded.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    speed: f64,
+    max_gap: Option<Duration>,
+    /// The latest recorded time of this round, and when it is due, counted from the start.
+    last: Option<(SystemTime, Duration)>,
+    /// When the next round may begin, counted from the start.
+    begin: Duration,
+    /// What this round has had so far.
+    datagrams: u32,
+    start: Instant,
+    jumps: u64,
+}
+
+impl Schedule {
+    /// The first datagram is due at the start.
+    pub(super) fn new(start: Instant, speed: f64, max_gap: Option<Duration>) -> Self {
+        Self { speed, max_gap, last: None, begin: Duration::ZERO, datagrams: 0, start, jumps: 0 }
+    }
+
+    /// When the datagram is due that was recorded then.
+    pub(super) fn due(&mut self, recorded: SystemTime) -> Instant {
+        let due = match self.last {
+            None => self.begin,
+            Some((last, due)) => match recorded.duration_since(last) {
+                Ok(gap) => due + self.shortened(gap),
+                Err(back) if back.duration() < SET_BACK => {
+                    due.saturating_sub(self.shortened(back.duration())).max(self.begin)
+                }
+                Err(_) => {
+                    self.jumps += 1;
+                    self.last = Some((recorded, due));
+                    due
+                }
+            },
+        };
+        if self.last.is_none_or(|(last, _)| recorded >= last) {
+            self.last = Some((recorded, due));
+        }
+        self.datagrams = self.datagrams.saturating_add(1);
+        self.start + due
+    }
+
+    /// The next datagram is the first again. It follows the last as the others have followed one another.
+    pub(super) fn next_round(&mut self) {
+        let Some((_, end)) = self.last.take() else { return };
+        let length = end.saturating_sub(self.begin);
+        let gaps = self.datagrams.saturating_sub(1);
+        let mean = length.checked_div(gaps).unwrap_or_default();
+        self.begin = end + mean;
+        self.datagrams = 0;
+    }
+
+    /// How often the clock was set back while it was recorded.
+    pub(super) const fn jumps(&self) -> u64 {
+        self.jumps
+    }
+
+    fn shortened(&self, gap: Duration) -> Duration {
+        let gap = if self.speed == 1.0 { gap } else { gap.div_f64(self.speed) };
+        self.max_gap.map_or(gap, |most| gap.min(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn at(milliseconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(1_000_000 + milliseconds)
+    }
+
+    /// When datagrams are due that were recorded then, in milliseconds from the start.
+    fn due(schedule: &mut Schedule, recorded: &[u64]) -> Vec<u128> {
+        let start = schedule.start;
+        recorded.iter().map(|time| (schedule.due(at(*time)) - start).as_millis()).collect()
+    }
+
+    fn schedule(speed: f64, max_gap: Option<u64>) -> Schedule {
+        Schedule::new(Instant::now(), speed, max_gap.map(Duration::from_millis))
+    }
+
+    #[test]
+    fn gaps_are_as_recorded_or_shorter_or_longer() {
+        assert_eq!(due(&mut schedule(1.0, None), &[5, 7, 7, 107]), [0, 2, 2, 102]);
+        assert_eq!(due(&mut schedule(2.0, None), &[5, 7, 7, 107]), [0, 1, 1, 51]);
+        assert_eq!(due(&mut schedule(0.5, None), &[5, 7]), [0, 4]);
+        assert_eq!(due(&mut schedule(1.0, Some(10)), &[5, 7, 3_007, 3_008]), [0, 2, 12, 13]);
+    }
+
+    #[test]
+    fn rounds_follow_one_another_at_the_mean_gap() {
+        let mut schedule = schedule(1.0, None);
+        assert_eq!(due(&mut schedule, &[0, 5, 20]), [0, 5, 20]);
+        schedule.next_round();
+        assert_eq!(due(&mut schedule, &[0, 5, 20]), [30, 35, 50]);
+    }
+
+    #[test]
+    fn disorder_stays_and_a_clock_that_was_set_back_goes_on() {
+        let mut schedule = schedule(1.0, None);
+        assert_eq!(due(&mut schedule, &[5_000, 5_010, 5_007, 5_012]), [0, 10, 7, 12]);
+        assert_eq!(schedule.jumps(), 0);
+        assert_eq!(due(&mut schedule, &[1_000, 1_003]), [12, 15]);
+        assert_eq!(schedule.jumps(), 1);
+    }
+}
