@@ -40,6 +40,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "doctor" -d 'Find out wh
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ping" -d 'Ping a group: who answers, how far, how fast, by multicast and by unicast'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "perf" -d 'Measure rates, loss, reordering, jitter and delays'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "record" -d 'Record the datagrams of groups into a capture file'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "replay" -d 'Send the datagrams of a capture file again, with their timing'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "lab" -d 'Run networks of virtual hosts, to try anything on real kernels'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l json -d 'Print JSON: one object a fact'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l plain -d 'Print neither colours nor drawn lines, only ASCII'
@@ -235,6 +236,23 @@ complete -c mcast -n "__fish_mcast_using_subcommand record" -l json -d 'Print on
 complete -c mcast -n "__fish_mcast_using_subcommand record" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand record" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand record" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l map -d 'Send to another group or port: FROM=TO, each `GROUP:PORT`, `GROUP` or `:PORT`, and TO also `GROUP%INTERFACE:PORT`; repeatable, the first that fits counts' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s i -l interface -d 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s t -l ttl -d 'How many networks to cross, or `recorded` for what each datagram had left [default: 1, this network; 0 is this host]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l speed -d 'So many times as fast as it was recorded: 2, or 0.5' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l rate -d 'So many a second, evenly, whenever they were recorded: 200kpps, or 10Mbit of payload' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l max-gap -d 'No silence longer than this' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l loop -d 'Send the file so many times, one after the other; 0: until Ctrl-C' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s c -l count -d 'End after so many datagrams' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s W -l timeout -d 'End after so long in all' -r
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l no-loopback -d 'Keep it from receivers on this host'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l json -d 'Print the summary as a JSON object on standard output'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l flat-out -d 'As fast as it goes'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l txtime -d 'Hand each datagram to the kernel ahead of its time, which the interface\'s queue discipline (fq, etf) keeps; without one of these it fails (Linux)'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -l measure -d 'Capture what leaves, and tell by how much the kernel\'s times differ from those that were due; needs CAP_NET_RAW'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand replay" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand lab; and not __fish_seen_subcommand_from run shell on show list" -s h -l help -d 'Print help (see more with \'--help\')'
