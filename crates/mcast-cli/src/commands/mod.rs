@@ -41,13 +41,11 @@ pub(crate) enum Command {
 
 /// How `mcast --help` groups them.
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
-    ("Begin here", &["demo"]),
+    ("Begin here", &["demo", "lab"]),
     ("Look", &["interfaces", "groups", "explain", "pick"]),
-    ("Send and receive", &["send", "recv", "ask"]),
+    ("Send and receive", &["send", "recv", "ask", "record", "replay"]),
     ("Find out why", &["doctor"]),
     ("Measure", &["ping", "perf"]),
-    ("Record and replay", &["record", "replay"]),
-    ("Try", &["lab"]),
 ];
 
 /// Runs it. Nothing before has started a thread.
