@@ -1,0 +1,145 @@
+//! Messages by Aeron: its C media driver, embedded, and its C client. See ../README.md.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rusteron_client::{Aeron, AeronContext, Handlers};
+use rusteron_media_driver::testing::EmbeddedDriver;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const STREAM: i32 = 1001;
+const PATIENCE: Duration = Duration::from_secs(20);
+const FRAGMENTS: usize = 64;
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let role = words.next().ok_or("publish or subscribe?")?;
+    let options = Options::read(words)?;
+    // The driver reads AERON_* from the environment, such as its threading mode.
+    let driver = EmbeddedDriver::launch()?;
+    let context = AeronContext::new()?;
+    context.set_dir(&std::ffi::CString::new(driver.dir())?)?;
+    let aeron = Aeron::new(&context)?;
+    aeron.start()?;
+    match role.as_str() {
+        "publish" => publish(&aeron, &options),
+        "subscribe" => subscribe(&aeron, &options),
+        other => Err(format!("publish or subscribe, not {other}").into()),
+    }
+}
+
+struct Options(HashMap<String, String>);
+
+impl Options {
+    fn read(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options = HashMap::new();
+        while let Some(name) = words.next() {
+            options.insert(name.clone(), words.next().ok_or_else(|| format!("{name} what?"))?);
+        }
+        Ok(Self(options))
+    }
+
+    fn text(&self, name: &str) -> Result<&str> {
+        Ok(self.0.get(name).ok_or_else(|| format!("{name} is missing"))?)
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        Ok(self.text(name)?.parse()?)
+    }
+
+    fn number_or(&self, name: &str, otherwise: u64) -> Result<u64> {
+        self.0.get(name).map_or(Ok(otherwise), |text| Ok(text.parse()?))
+    }
+
+    /// Multicast with the slowest receiver setting the pace, as whoever wants all messages uses it;
+    /// windows large enough for the link.
+    fn channel(&self, more: &str) -> Result<std::ffi::CString> {
+        let (group, interface) = (self.text("--group")?, self.text("--interface")?);
+        Ok(std::ffi::CString::new(format!(
+            "aeron:udp?endpoint={group}|interface={interface}|so-rcvbuf=4m|so-sndbuf=4m{more}"
+        ))?)
+    }
+}
+
+fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
+    let (count, size) = (options.number("--count")?, options.number("--size")? as usize);
+    let (rate, receivers) = (options.number_or("--rate", 0)?, options.number_or("--receivers", 1)?);
+    let channel = options.channel(&format!("|fc=min,g:/{receivers}"))?;
+    let publication = aeron.async_add_exclusive_publication(&channel, STREAM)?.poll_blocking(PATIENCE)?;
+    let patience = Instant::now() + PATIENCE;
+    while !publication.is_connected() {
+        if Instant::now() > patience {
+            return Err("no receiver came".into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut message = vec![0x5a; size.max(16)];
+    let begun = Instant::now();
+    for number in 0..count {
+        while rate > 0 && begun.elapsed().as_nanos() < u128::from(number) * 1_000_000_000 / u128::from(rate) {
+            std::hint::spin_loop();
+        }
+        message[..8].copy_from_slice(&number.to_le_bytes());
+        message[8..16].copy_from_slice(&Aeron::nano_clock().to_le_bytes());
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match publication.offer(&message) {
+                Ok(_) => break,
+                Err(error) if error.is_retryable() && Instant::now() < patience => std::thread::yield_now(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    println!("{{\"sent\":{count},\"seconds\":{:.6}}}", begun.elapsed().as_secs_f64());
+    // What is still on its way is repaired by the driver, which ends with this process.
+    let linger = Duration::from_secs(options.number_or("--linger", 4)?);
+    let end = Instant::now() + linger;
+    while Instant::now() < end && publication.is_connected() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn subscribe(aeron: &Aeron, options: &Options) -> Result<()> {
+    let (count, timeout) = (options.number("--count")?, Duration::from_secs(options.number("--timeout")?));
+    let channel = options.channel("|rcv-wnd=2m")?;
+    let subscription =
+        aeron.async_add_subscription(&channel, STREAM, Handlers::NONE, Handlers::NONE)?.poll_blocking(PATIENCE)?;
+    eprintln!("ready");
+    let (begun, mut first, mut last) = (Instant::now(), None, Instant::now());
+    let (mut received, mut in_order) = (0_u64, true);
+    let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
+    while received < count && begun.elapsed() < timeout {
+        let fragments = subscription.poll_fn(
+            |message, _| {
+                in_order &= number(message, 0) == received;
+                latency.saturating_record((Aeron::nano_clock() as u64).saturating_sub(number(message, 8)));
+                received += 1;
+            },
+            FRAGMENTS,
+        )?;
+        if fragments > 0 {
+            last = Instant::now();
+            first.get_or_insert(last);
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    let seconds = first.map_or(0.0, |first| (last - first).as_secs_f64());
+    let microseconds = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
+    println!(
+        "{{\"received\":{received},\"in_order\":{in_order},\"seconds\":{seconds:.6},\"latency_us\":{{\"p50\":{:.1},\"p99\":{:.1},\"p999\":{:.1},\"max\":{:.1}}}}}",
+        microseconds(0.5),
+        microseconds(0.99),
+        microseconds(0.999),
+        latency.max() as f64 / 1000.0,
+    );
+    Ok(())
+}
+
+fn number(message: &[u8], position: usize) -> u64 {
+    message.get(position..position + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}

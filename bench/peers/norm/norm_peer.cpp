@@ -1,0 +1,187 @@
+/* Messages by NORM (RFC 5740): a stream of libnorm, at a fixed rate. See ../README.md.
+ *
+ * NORM_PEER_BITS is the rate in bits a second where the words name none (libnorm needs one), and
+ * NORM_PEER_PARITY the parity segments of a block of 64 (0: repair by retransmission alone). */
+#include <normApi.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <time.h>
+
+enum { SEGMENT = 1400, BLOCK = 64, BUFFER = 16 << 20, LARGEST = 65536, PATIENCE_SECONDS = 20 };
+
+struct options {
+    char group[64] = {};
+    int port = 0;
+    const char *interface = nullptr;
+    uint64_t size = 1344, count = 1000, rate = 0, timeout = 30, linger = 4;
+    double bits = 1e9;
+    int parity = 0;
+};
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void fail(const char *what) {
+    fprintf(stderr, "norm-peer: %s\n", what);
+    exit(1);
+}
+
+static double number_in_environment(const char *name, double otherwise) {
+    const char *text = getenv(name);
+    return text ? atof(text) : otherwise;
+}
+
+static struct options read_options(int count, char **words) {
+    struct options options;
+    for (int i = 2; i + 1 < count; i += 2) {
+        const char *name = words[i], *value = words[i + 1];
+        uint64_t number = strtoull(value, NULL, 10);
+        if (!strcmp(name, "--group")) {
+            const char *colon = strrchr(value, ':');
+            if (!colon || (size_t)(colon - value) >= sizeof options.group) fail("--group GROUP:PORT");
+            memcpy(options.group, value, (size_t)(colon - value));
+            options.port = atoi(colon + 1);
+        } else if (!strcmp(name, "--interface")) options.interface = value;
+        else if (!strcmp(name, "--size")) options.size = number;
+        else if (!strcmp(name, "--count")) options.count = number;
+        else if (!strcmp(name, "--rate")) options.rate = number;
+        else if (!strcmp(name, "--timeout")) options.timeout = number;
+        else if (!strcmp(name, "--linger")) options.linger = number;
+    }
+    if (options.size < 16 || options.size > LARGEST) fail("--size of 16 to 65536");
+    options.bits = number_in_environment("NORM_PEER_BITS", 1e9);
+    options.parity = (int)number_in_environment("NORM_PEER_PARITY", 0);
+    return options;
+}
+
+static NormSessionHandle open_session(NormInstanceHandle instance, const struct options *options, NormNodeId id) {
+    NormSessionHandle session = NormCreateSession(instance, options->group, (UINT16)options->port, id);
+    if (session == NORM_SESSION_INVALID) fail("no session");
+    if (options->interface && !NormSetMulticastInterface(session, options->interface)) fail("no such interface");
+    return session;
+}
+
+/* Waits for an event, for so many milliseconds at most. */
+static bool next_event(NormInstanceHandle instance, NormEvent *event, int milliseconds) {
+    int descriptor = NormGetDescriptor(instance);
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(descriptor, &set);
+    struct timeval time = {milliseconds / 1000, milliseconds % 1000 * 1000};
+    return select(descriptor + 1, &set, NULL, NULL, &time) > 0 && NormGetNextEvent(instance, event, false);
+}
+
+static void write_message(NormInstanceHandle instance, NormObjectHandle stream, const char *message, uint64_t size) {
+    uint64_t written = 0, patience = now() + PATIENCE_SECONDS * 1000000000ull;
+    while (written < size) {
+        written += NormStreamWrite(stream, message + written, (unsigned)(size - written));
+        NormEvent event;
+        if (written < size) next_event(instance, &event, 10);
+        if (now() > patience) fail("the stream took nothing for 20 s");
+    }
+    NormStreamMarkEom(stream);
+}
+
+static int publish(const struct options *options) {
+    NormInstanceHandle instance = NormCreateInstance(false);
+    NormSessionHandle session = open_session(instance, options, 1);
+    NormSetCongestionControl(session, false, false);
+    /* At the given pace libnorm must have room for its headers and for repairs. */
+    NormSetTxRate(session, options->rate ? 4.0 * 8 * (double)(options->size * options->rate) + 1e7 : options->bits);
+    NormSetTxSocketBuffer(session, 4 << 20);
+    NormSetGrttEstimate(session, 0.001);
+    NormSetGrttMax(session, 0.1);
+    if (!NormStartSender(session, 1, BUFFER, SEGMENT, BLOCK, (UINT16)options->parity, 0)) fail("no sender");
+    NormObjectHandle stream = NormStreamOpen(session, BUFFER, NULL, 0);
+    if (stream == NORM_OBJECT_INVALID) fail("no stream");
+    if (options->rate) NormStreamSetAutoFlush(stream, NORM_FLUSH_PASSIVE);
+    char *message = static_cast<char *>(malloc(options->size));
+    if (!message) fail("no memory");
+    memset(message, 0x5a, options->size);
+    uint64_t begun = now();
+    for (uint64_t number = 0; number < options->count; number++) {
+        while (options->rate && now() - begun < number * 1000000000u / options->rate) {
+        }
+        uint64_t time = now();
+        memcpy(message, &number, 8);
+        memcpy(message + 8, &time, 8);
+        write_message(instance, stream, message, options->size);
+        if (options->rate) NormStreamFlush(stream, true, NORM_FLUSH_PASSIVE);
+    }
+    printf("{\"sent\":%llu,\"seconds\":%.6f}\n", (unsigned long long)options->count, (double)(now() - begun) / 1e9);
+    fflush(stdout);
+    NormStreamFlush(stream, true, NORM_FLUSH_ACTIVE);
+    for (uint64_t end = now() + options->linger * 1000000000u; now() < end;) {
+        NormEvent event;
+        next_event(instance, &event, 10);
+    }
+    NormDestroyInstance(instance);
+    return 0;
+}
+
+static int by_size(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+static double microseconds(const uint64_t *sorted, uint64_t count, double quantile) {
+    if (count == 0) return 0;
+    uint64_t place = (uint64_t)(quantile * (double)(count - 1));
+    return (double)sorted[place] / 1000;
+}
+
+static int subscribe(const struct options *options) {
+    NormInstanceHandle instance = NormCreateInstance(false);
+    NormSessionHandle session = open_session(instance, options, (NormNodeId)(2 + now() % 1000000));
+    NormSetRxPortReuse(session, true, NULL, NULL, 0);
+    if (!NormStartReceiver(session, BUFFER)) fail("no receiver");
+    NormSetRxSocketBuffer(session, 4 << 20);
+    fprintf(stderr, "ready\n");
+    char *message = static_cast<char *>(malloc(options->size));
+    uint64_t *latencies = static_cast<uint64_t *>(malloc(options->count * sizeof(uint64_t)));
+    if (!message || !latencies) fail("no memory");
+    uint64_t received = 0, filled = 0, first = 0, last = 0, end = now() + options->timeout * 1000000000u;
+    bool in_order = true;
+    while (received < options->count && now() < end) {
+        NormEvent event;
+        if (!next_event(instance, &event, 10) || event.type != NORM_RX_OBJECT_UPDATED) continue;
+        for (;;) {
+            unsigned wanted = (unsigned)(options->size - filled);
+            if (!NormStreamRead(event.object, message + filled, &wanted)) fail("the stream broke");
+            if (wanted == 0) break;
+            filled += wanted;
+            if (filled < options->size) continue;
+            uint64_t number, time;
+            memcpy(&number, message, 8);
+            memcpy(&time, message + 8, 8);
+            filled = 0;
+            last = now();
+            if (received == 0) first = last;
+            in_order &= number == received;
+            if (received < options->count) latencies[received] = last - time;
+            received++;
+        }
+    }
+    uint64_t told = received < options->count ? received : options->count;
+    qsort(latencies, told, sizeof(uint64_t), by_size);
+    printf("{\"received\":%llu,\"in_order\":%s,\"seconds\":%.6f,\"latency_us\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}}\n",
+           (unsigned long long)received, in_order ? "true" : "false", (double)(last - first) / 1e9,
+           microseconds(latencies, told, 0.5), microseconds(latencies, told, 0.99),
+           microseconds(latencies, told, 0.999), microseconds(latencies, told, 1));
+    NormDestroyInstance(instance);
+    return 0;
+}
+
+int main(int count, char **words) {
+    struct options options = read_options(count, words);
+    if (count > 1 && !strcmp(words[1], "publish")) return publish(&options);
+    if (count > 1 && !strcmp(words[1], "subscribe")) return subscribe(&options);
+    fail("publish or subscribe?");
+}
