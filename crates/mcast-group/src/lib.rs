@@ -12,6 +12,7 @@
 //! | get a group of one's own | [`pick`] |
 //! | say what to join, and where to send | [`Membership`], [`Destination`] |
 //! | understand what a person typed | [`Expand`] |
+//! | understand a session description | [`SessionDescription`] |
 //!
 //! ```
 //! use mcast_group::{Group, Membership, Scope};
@@ -46,6 +47,7 @@ mod pick;
 mod reference;
 mod registry;
 mod scope;
+mod sdp;
 mod text;
 
 pub use advice::{Advice, Severity, Statement};
@@ -66,3 +68,4 @@ pub use registry::{
     Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Relative, Standing, WellKnown,
 };
 pub use scope::Scope;
+pub use sdp::{DescribedStream, SdpError, SessionDescription};

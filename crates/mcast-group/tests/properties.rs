@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mcast_group::{
     Destination, Expand, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Kind, Membership,
-    PickOptions, Scope, SourceFilter, WellKnown, pick,
+    PickOptions, Scope, SessionDescription, SourceFilter, WellKnown, pick,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -244,5 +244,73 @@ proptest! {
         else { return Err(TestCaseError::fail("no embedded rendezvous point")) };
         prop_assert_eq!(rendezvous_point.to_bits(), u128::from(prefix) << 64 | u128::from(number));
         prop_assert_eq!((found.network().to_bits() >> 64, found.len(), id), (u128::from(prefix), length, group_id));
+    }
+}
+
+/// A medium of a session description: its lines, and the memberships that they mean.
+fn medium() -> impl Strategy<Value = (String, Vec<Membership>)> {
+    let parts = (any_group(), 1u16..60_000, 1u32..4, any::<bool>(), any::<bool>());
+    parts.prop_flat_map(|(first, port, count, rtp, exclude)| {
+        let sources = btree_set(source(first.family()), 0..3);
+        sources.prop_map(move |sources| describe(first, port, count, rtp, exclude, &sources))
+    })
+}
+
+fn describe(
+    first: Group,
+    port: u16,
+    count: u32,
+    rtp: bool,
+    exclude: bool,
+    sources: &BTreeSet<IpAddr>,
+) -> (String, Vec<Membership>) {
+    let groups: Vec<Group> = (0..count).map_while(|number| later(first, number)).collect();
+    let (family, ttl) = if first.family() == Family::V4 { ("IP4", "/7") } else { ("IP6", "") };
+    let protocol = if rtp { "RTP/AVP" } else { "udp" };
+    let mut text = format!("m=video {port} {protocol} 33\r\nc=IN {family} {first}{ttl}/{}\r\n", groups.len());
+    let filter = match (sources.is_empty(), exclude) {
+        (true, _) => SourceFilter::ANY,
+        (_, true) => SourceFilter::Exclude(sources.clone()),
+        (_, false) => SourceFilter::Include(sources.clone()),
+    };
+    if !sources.is_empty() {
+        let mode = if exclude { "excl" } else { "incl" };
+        let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        text += &format!("a=source-filter: {mode} IN {family} * {}\r\n", names.join(" "));
+    }
+    let membership =
+        |group: &Group| Membership::new(GroupAddr::new(*group, port)).from_sources(filter.clone());
+    (text, groups.iter().map(membership).collect())
+}
+
+/// The group so many behind this one, if it is one.
+fn later(first: Group, number: u32) -> Option<Group> {
+    let address = match first.addr() {
+        IpAddr::V4(address) => IpAddr::from(address.to_bits().checked_add(number)?.to_be_bytes()),
+        IpAddr::V6(address) => IpAddr::from(address.to_bits().checked_add(number.into())?.to_be_bytes()),
+    };
+    Group::new(address).ok()
+}
+
+proptest! {
+    #[test]
+    fn what_a_session_description_says_is_what_is_joined(media in vec(medium(), 1..5)) {
+        let lines: String = media.iter().map(|(lines, _)| lines.as_str()).collect();
+        let text = format!("v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=x\r\nt=0 0\r\n{lines}");
+        let description: SessionDescription = text.parse().unwrap();
+        let joined: Vec<Membership> =
+            description.streams.into_iter().map(|stream| stream.membership).collect();
+        let expected: Vec<Membership> = media.into_iter().flat_map(|(_, memberships)| memberships).collect();
+        prop_assert_eq!(joined, expected);
+    }
+
+    #[test]
+    fn no_session_description_makes_it_panic(
+        lines in vec("(c=IN IP[46] |m=video |a=source-filter:|a=group:DUP |a=mid:)[0-9a-f:./ *A-Z]{0,40}", 0..12),
+    ) {
+        let text = format!("v=0\n{}", lines.join("\n"));
+        if let Ok(description) = text.parse::<SessionDescription>() {
+            prop_assert!(!description.streams.is_empty());
+        }
     }
 }

@@ -25,6 +25,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod about;
 mod bytes;
 mod checksum;
 mod compose;

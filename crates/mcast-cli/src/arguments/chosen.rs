@@ -1,8 +1,12 @@
 //! Which groups, on which interfaces, from which sources: what `recv`, `send` and `ask` share.
 
-use mcast::group::{Expand, Expansion, Hints};
-use mcast::{Destination, Family, InterfaceSelector, Membership};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use mcast::group::{Expand, Expansion, Hints};
+use mcast::{Destination, Family, InterfaceSelector, Membership, SourceFilter};
+
+use super::read_description;
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -27,7 +31,7 @@ impl Families {
         }
     }
 
-    fn check(self, text: &str, family: Family) -> Result<(), Failure> {
+    pub(super) fn check(self, text: &str, family: Family) -> Result<(), Failure> {
         match self.only() {
             Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is no {only} group"))
                 .remedy(format!("leave the option away, or name an {only} group"))),
@@ -55,10 +59,13 @@ pub(crate) fn chosen_memberships(
 ) -> anyhow::Result<Chosen<Membership>> {
     let expand = Expand { family: families.only(), ..Expand::default() };
     let sources = join_sources(sources)?;
-    let mut chosen = Chosen { items: Vec::new(), hop_limit: None };
+    let mut chosen = Chosen::default();
     for text in texts {
-        let expansion = expand.memberships(text)?;
-        for membership in chosen.take(text, expansion, console) {
+        let memberships = match read_description(text, families, console)? {
+            Some(memberships) => memberships,
+            None => chosen.take(text, expand.memberships(text)?, console),
+        };
+        for membership in memberships {
             families.check(text, membership.address.group.family())?;
             let membership = match &sources {
                 Some(sources) if membership.sources.is_any() => format!("{sources}@{membership}").parse()?,
@@ -77,7 +84,7 @@ pub(crate) fn chosen_destinations(
     console: &Console,
 ) -> anyhow::Result<Chosen<Destination>> {
     let expand = Expand { family: families.only(), ..Expand::default() };
-    let mut chosen = Chosen { items: Vec::new(), hop_limit: None };
+    let mut chosen = Chosen::default();
     for text in texts {
         let expansion = expand.destinations(text)?;
         for destination in chosen.take(text, expansion, console) {
@@ -88,8 +95,14 @@ pub(crate) fn chosen_destinations(
     Ok(chosen)
 }
 
+impl<T> Default for Chosen<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), hop_limit: None }
+    }
+}
+
 impl<T> Chosen<T> {
-    fn take(&mut self, text: &str, expansion: Expansion<T>, console: &Console) -> Vec<T> {
+    pub(super) fn take(&mut self, text: &str, expansion: Expansion<T>, console: &Console) -> Vec<T> {
         let Hints { hop_limit, ignored, .. } = expansion.hints;
         self.hop_limit = self.hop_limit.max(hop_limit);
         if !ignored.is_empty() {
@@ -105,6 +118,20 @@ fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) -> Vec<Memb
         return vec![membership];
     }
     interfaces.iter().map(|interface| membership.clone().on(interface.clone())).collect()
+}
+
+/// `-s A -s B`, `-s '!A'` as a filter.
+pub(super) fn filter_of_sources(sources: &[String]) -> anyhow::Result<SourceFilter> {
+    let Some(joined) = join_sources(sources)? else { return Ok(SourceFilter::ANY) };
+    let (exclude, list) = match joined.strip_prefix('!') {
+        Some(list) => (true, list),
+        None => (false, joined.as_str()),
+    };
+    let source = |text: &str| {
+        text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is no source: it is not an IP address")))
+    };
+    let sources = list.split(',').map(source).collect::<Result<BTreeSet<IpAddr>, _>>()?;
+    Ok(if exclude { SourceFilter::Exclude(sources) } else { SourceFilter::Include(sources) })
 }
 
 /// `-s A -s B` as the `A,B` of a membership; `-s '!A'` excludes.

@@ -1,17 +1,21 @@
 //! What is typed: the types that several subcommands take.
 
 mod chosen;
+mod description;
 mod dscp;
 mod duration;
 mod limits;
 mod pattern;
 mod rate;
 mod size;
+mod wanted;
 
 pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
+pub(crate) use description::read_description;
 pub(crate) use dscp::parse_dscp;
 pub(crate) use duration::parse_duration;
 pub(crate) use limits::{Goal, Limits};
 pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};
 pub(crate) use size::{parse_percent, parse_size};
+pub(crate) use wanted::{Narrowing, Sight, Target, Wanted, is_named, read_targets};

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use mcast::Group;
 use mcast::group::WellKnown;
 
+use super::description::{self, is_description};
+
 /// One or several groups, as they were typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
@@ -25,6 +27,11 @@ impl Pattern {
     pub(crate) fn contains(&self, group: Group) -> bool {
         self.ranges.iter().any(|range| range.contains(group.addr()))
     }
+
+    /// Its groups: very many where few bits are fixed.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = Group> + '_ {
+        self.ranges.iter().flat_map(|range| range.addresses()).filter_map(|address| Group::new(address).ok())
+    }
 }
 
 impl Range {
@@ -36,6 +43,16 @@ impl Range {
         let (own, other) = (bits(self.first), bits(address));
         let differing = width(self.first) - self.length;
         width(self.first) == width(address) && (own ^ other).checked_shr(differing).unwrap_or(0) == 0
+    }
+
+    fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let free = width(self.first) - self.length;
+        let rest = u128::MAX.checked_shr(128 - free).unwrap_or(0);
+        let first = bits(self.first) & !rest;
+        (0..=rest).map(move |number| match self.first {
+            IpAddr::V4(_) => IpAddr::V4(u32::try_from(first + number).unwrap_or(u32::MAX).into()),
+            IpAddr::V6(_) => IpAddr::V6((first + number).into()),
+        })
     }
 }
 
@@ -57,6 +74,9 @@ impl FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if is_description(text) {
+            return Self::described(text);
+        }
         let named = WellKnown::named(text);
         let ranges = match text.split_once('/') {
             _ if !named.is_empty() => named.iter().map(|known| Range::of(known.group.addr())).collect(),
@@ -64,6 +84,15 @@ impl FromStr for Pattern {
             None => vec![Range::of(group(text)?)],
         };
         Ok(Self { text: text.to_owned(), ranges })
+    }
+}
+
+impl Pattern {
+    /// The groups of a session description.
+    fn described(path: &str) -> Result<Self, String> {
+        let description = description::open(path).map_err(|error| format!("{error:#}"))?;
+        let groups = description.streams.iter().map(|stream| stream.membership.address.group);
+        Ok(Self { text: path.to_owned(), ranges: groups.map(|group| Range::of(group.addr())).collect() })
     }
 }
 

@@ -14,6 +14,7 @@ mod record;
 mod recv;
 mod replay;
 mod send;
+mod sniff;
 
 use clap::Subcommand;
 
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     Interfaces(interfaces::Arguments),
     Groups(groups::Arguments),
+    Sniff(sniff::Arguments),
     Explain(explain::Arguments),
     Pick(pick::Arguments),
     Send(send::Arguments),
@@ -42,7 +44,7 @@ pub(crate) enum Command {
 /// How `mcast --help` groups them.
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo", "lab"]),
-    ("Look", &["interfaces", "groups", "explain", "pick"]),
+    ("Look", &["interfaces", "groups", "sniff", "explain", "pick"]),
     ("Send and receive", &["send", "recv", "ask", "record", "replay"]),
     ("Find out why", &["doctor"]),
     ("Measure", &["ping", "perf"]),
@@ -54,6 +56,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Demo(arguments) => demo::run(arguments, console),
         Command::Interfaces(arguments) => interfaces::run(arguments, console),
         Command::Groups(arguments) => groups::run(arguments, console),
+        Command::Sniff(arguments) => sniff::run(arguments, console),
         Command::Explain(arguments) => explain::run(arguments, console),
         Command::Pick(arguments) => pick::run(arguments, console),
         Command::Send(arguments) => send::run(arguments, console),

@@ -19,27 +19,18 @@ fn shows(arguments: &[&str], expected: impl IntoData) {
     assert_data_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
 
+/// The names of all subcommands, as they are defined.
+fn subcommands() -> Vec<String> {
+    mcast_cli::command().get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect()
+}
+
 #[test]
 fn the_overview_fits_one_screen() {
     let output = plain(&["--help"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.lines().count() <= 40, "{} lines", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    for subcommand in [
-        "demo",
-        "interfaces",
-        "groups",
-        "explain",
-        "pick",
-        "send",
-        "recv",
-        "ask",
-        "ping",
-        "perf",
-        "record",
-        "replay",
-        "lab",
-    ] {
+    for subcommand in subcommands() {
         assert!(text.contains(&format!("\n  {subcommand} ")), "{subcommand} is missing");
     }
 }
@@ -54,22 +45,8 @@ fn without_a_subcommand_the_overview_is_shown_as_an_error() {
 
 #[test]
 fn every_subcommand_ends_its_help_with_examples() {
-    for subcommand in [
-        "demo",
-        "interfaces",
-        "groups",
-        "explain",
-        "pick",
-        "send",
-        "recv",
-        "ask",
-        "ping",
-        "perf",
-        "record",
-        "replay",
-        "lab",
-    ] {
-        let output = plain(&[subcommand, "--help"]);
+    for subcommand in subcommands() {
+        let output = plain(&[&subcommand, "--help"]);
         let text = String::from_utf8(output.stdout).unwrap();
         let examples = text.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("{subcommand} has none"));
         assert!(examples.lines().any(|line| line.contains("mcast ")), "{examples}");

@@ -63,6 +63,19 @@ pub fn recognize(port: u16, group: IpAddr, payload: &[u8]) -> Option<Payload<'_>
 }
 
 impl<'a> Payload<'a> {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Rtp(_) => "RTP",
+            Self::MpegTs(_) => "MPEG-TS",
+            Self::MoldUdp64(_) => "MoldUDP64",
+            Self::Ptp(_) => "PTP",
+            Self::Mdns(_) => "mDNS",
+            Self::Ssdp(_) => "SSDP",
+        }
+    }
+
     /// The sequence number, how many numbers in a row the datagram stands for, and the bits that the
     /// number has: what a [`crate::sequence::SequenceTracker`] takes. `None` for payloads that do not
     /// number their datagrams, or, like PTP, each sender and kind of message for itself.

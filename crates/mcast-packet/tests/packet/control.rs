@@ -357,3 +357,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_message_is_about_the_groups_that_it_names_or_about_all() {
+    let about = |frame: &[u8]| {
+        Packet::ethernet(frame).is_control_about(|group| group == IpAddr::V4(GROUP) || group == GROUP_6)
+    };
+    assert!(about(&LINUX_IGMP), "its second record");
+    assert!(about(&framed(igmp::Message::Leave { group: GROUP }, HOST)));
+    assert!(about(&framed(mld::Message::Report { group: GROUP_6 }, HOST_6)));
+    assert!(about(&framed(igmp::Message::Query(general_query(10)), HOST)));
+    let other = Ipv4Addr::new(239, 9, 9, 9);
+    assert!(!about(&framed(igmp::Message::Report { group: other }, HOST)));
+    let query = Query { group: Some(other), ..general_query(1) };
+    assert!(!about(&framed(igmp::Message::Query(query), HOST)));
+    assert!(!about(&crate::frames::HELLO), "it is no message at all");
+}

@@ -41,6 +41,28 @@ fn round_trip(message: Message<'_>, source: IpAddr) -> String {
 }
 
 #[test]
+fn a_message_is_about_the_groups_that_it_names_or_about_all() {
+    let about = |message: Message<'_>, group: IpAddr| {
+        let mut frame = vec![0; 4096];
+        let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+        let length = PimFrame::to_neighbors(mac, ROUTER, message).emit(&mut frame).unwrap();
+        Packet::ethernet(&frame[..length]).is_control_about(|named| named == group)
+    };
+    let other = IpAddr::from([239, 9, 9, 9]);
+    let joined = [EncodedSource::from(SOURCE)];
+    let wishes = [GroupSet { group: GROUP.into(), joined: List::from(&joined), pruned: List::none() }];
+    let join = Message::JoinPrune(JoinPrune {
+        upstream_neighbor: NEIGHBOR,
+        hold_time: 210,
+        groups: List::from(&wishes),
+    });
+    assert!(about(join, GROUP) && !about(join, other));
+    let stop = Message::RegisterStop { group: GROUP.into(), source: SOURCE };
+    assert!(about(stop, GROUP) && !about(stop, other));
+    assert!(about(Message::Hello(List::none()), other));
+}
+
+#[test]
 fn a_hello_carries_its_options() {
     let others = [NEIGHBOR, RP];
     let options = [

@@ -7,6 +7,7 @@ use mcast::Group;
 use mcast::group::{Advice, Assignment, Expand, Explanation, Reference, Severity, WellKnown};
 use serde::Serialize;
 
+use crate::arguments::{Families, read_description};
 use crate::console::{Console, Output};
 use crate::output::{Palette, as_text, write_json};
 
@@ -14,10 +15,14 @@ use crate::output::{Palette, as_text, write_json};
 const ALIASES_SHOWN: usize = 3;
 
 /// The groups that a text means.
-pub(super) fn groups_of(text: &str) -> anyhow::Result<Vec<Group>> {
+pub(super) fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Group>> {
     let named = WellKnown::named(text);
     if !named.is_empty() {
         return Ok(named.iter().map(|known| known.group).collect());
+    }
+    if let Some(memberships) = read_description(text, Families::default(), console)? {
+        let groups: BTreeSet<Group> = memberships.iter().map(|each| each.address.group).collect();
+        return Ok(groups.into_iter().collect());
     }
     let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     match address.parse::<Group>() {

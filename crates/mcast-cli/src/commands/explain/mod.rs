@@ -46,7 +46,7 @@ Examples:
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let mut subjects = Vec::new();
     for text in &arguments.subjects {
-        subjects.extend(subjects_of(text)?);
+        subjects.extend(subjects_of(text, console)?);
     }
     let mut out = console.output();
     if arguments.findings {
@@ -74,7 +74,7 @@ enum Subject {
     Finding(Id),
 }
 
-fn subjects_of(text: &str) -> anyhow::Result<Vec<Subject>> {
+fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
     if let Ok(id) = text.parse() {
         return Ok(vec![Subject::Finding(id)]);
     }
@@ -84,5 +84,5 @@ fn subjects_of(text: &str) -> anyhow::Result<Vec<Subject>> {
             .remedy("`mcast explain --findings` lists them")
             .into());
     }
-    Ok(group::groups_of(text)?.into_iter().map(Subject::Group).collect())
+    Ok(group::groups_of(text, console)?.into_iter().map(Subject::Group).collect())
 }

@@ -21,8 +21,8 @@ use listen::Listener;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
-    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), or a URL
-    /// (`udp://@GROUP:PORT`)
+    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
+    /// (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`)
     #[arg(required = true, value_name = "MEMBERSHIP")]
     memberships: Vec<String>,
 

@@ -1,0 +1,61 @@
+//! A `.sdp` file where a membership is taken.
+
+use std::fs::File;
+use std::io::Read;
+
+use anyhow::Context;
+use mcast::group::SessionDescription;
+use mcast::{Family, Membership};
+
+use super::Families;
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::output::count_of;
+
+/// More is no session description.
+const LONGEST: u64 = 1 << 20;
+
+/// The memberships of a session description; `None` if the text names no such file.
+pub(crate) fn read_description(
+    text: &str,
+    families: Families,
+    console: &Console,
+) -> anyhow::Result<Option<Vec<Membership>>> {
+    if !is_description(text) {
+        return Ok(None);
+    }
+    let description = open(text)?;
+    for line in &description.passed_over {
+        console.note(format_args!("{text}: nothing to join in \"{line}\": passed over"));
+    }
+    let is_meant = |family| families.only().is_none_or(|only| only == family);
+    let memberships: Vec<Membership> = description
+        .streams
+        .into_iter()
+        .map(|stream| stream.membership)
+        .filter(|membership| is_meant(Family::of(membership.address.group.addr())))
+        .collect();
+    if memberships.is_empty() {
+        let failure = Failure::usage(format!("{text} describes no stream of that family"));
+        return Err(failure.remedy("leave the option away").into());
+    }
+    console.detail(format_args!("{text}: {}", count_of(memberships.len() as u64, "stream")));
+    Ok(Some(memberships))
+}
+
+/// Whether a text is the name of such a file.
+pub(super) fn is_description(text: &str) -> bool {
+    let is_named_so = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
+    is_named_so && !text.contains("://")
+}
+
+/// What the file describes.
+pub(crate) fn open(path: &str) -> anyhow::Result<SessionDescription> {
+    let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Failure::usage(format!("{path} is too long for a session description")).into());
+    }
+    String::from_utf8_lossy(&bytes).parse().with_context(|| path.to_owned())
+}

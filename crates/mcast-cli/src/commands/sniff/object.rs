@@ -1,0 +1,234 @@
+//! A packet as JSON: `schemas/packet.json`.
+
+use std::net::IpAddr;
+
+use mcast_capture::{Direction, Frame};
+use mcast_packet::gmp::{self, Address, RecordKind};
+use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, protocol};
+use serde::Serialize;
+
+use super::payload::Carried;
+use crate::output::{Payload, rfc3339};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Record<'a> {
+    time: String,
+    interface: &'a str,
+    direction: Option<&'static str>,
+    summary: String,
+    length: usize,
+    captured: usize,
+    ethernet_source: Option<String>,
+    ethernet_destination: Option<String>,
+    vlans: Vec<u16>,
+    source: Option<IpAddr>,
+    source_port: Option<u16>,
+    group: Option<IpAddr>,
+    destination: Option<IpAddr>,
+    port: Option<u16>,
+    ttl: Option<u8>,
+    dscp: Option<u8>,
+    protocol: Option<Protocol>,
+    checksum: Option<&'static str>,
+    fragment: Option<Fragment>,
+    malformed: Option<String>,
+    control: Option<Control>,
+    carries: Option<&'static str>,
+    sequence: Option<u64>,
+    #[serde(flatten)]
+    payload: Option<Payload<'a>>,
+}
+
+/// The name, or the number where it has none here.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Protocol {
+    Name(&'static str),
+    Number(u8),
+}
+
+#[derive(Debug, Serialize)]
+struct Fragment {
+    id: u32,
+    offset: usize,
+    more: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Control {
+    message: String,
+    version: Option<u8>,
+    text: String,
+    group: Option<IpAddr>,
+    max_response_seconds: Option<f64>,
+    interval_seconds: Option<f64>,
+    robustness: Option<u8>,
+    records: Vec<GroupRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupRecord {
+    kind: &'static str,
+    group: IpAddr,
+    sources: Vec<IpAddr>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn new(
+        frame: &Frame<'_>,
+        packet: &Packet<'a>,
+        carried: Option<&Carried<'_>>,
+        interface: &'a str,
+    ) -> Self {
+        let (ip, udp) = (packet.ip_layer(), packet.udp());
+        let ethernet = packet.ethernet.as_ref();
+        Self {
+            time: rfc3339(frame.time),
+            interface,
+            direction: direction(frame.direction),
+            summary: match carried {
+                Some(carried) => packet.summary_with(carried).to_string(),
+                None => packet.to_string(),
+            },
+            length: frame.original_length,
+            captured: frame.bytes.len(),
+            ethernet_source: ethernet.map(|ethernet| ethernet.source.to_string()),
+            ethernet_destination: ethernet.map(|ethernet| ethernet.destination.to_string()),
+            vlans: packet.vlans().map(|vlan| vlan.id).collect(),
+            source: ip.map(|ip| ip.source),
+            source_port: udp.map(|udp| udp.source_port),
+            group: ip.map(|ip| ip.destination).filter(IpAddr::is_multicast),
+            destination: ip.map(|ip| ip.destination),
+            port: udp.map(|udp| udp.destination_port),
+            ttl: ip.map(|ip| ip.hop_limit),
+            dscp: ip.map(|ip| ip.dscp),
+            protocol: ip.map(|ip| Protocol::of(ip, packet)),
+            checksum: checksum(packet).map(told),
+            fragment: ip.and_then(|ip| ip.fragment).map(Fragment::from),
+            malformed: packet.malformed.as_ref().map(ToString::to_string),
+            control: Control::of(packet),
+            carries: carried.map(Carried::name),
+            sequence: carried.and_then(Carried::sequence),
+            payload: udp.map(|udp| Payload::new(udp.payload)),
+        }
+    }
+}
+
+const fn direction(direction: Direction) -> Option<&'static str> {
+    match direction {
+        Direction::Unknown => None,
+        Direction::Outgoing => Some("out"),
+        _ => Some("in"),
+    }
+}
+
+/// That of the transport, for which the receiver's kernel looks; of ICMP and the like none is known.
+fn checksum(packet: &Packet<'_>) -> Option<ChecksumStatus> {
+    match &packet.transport {
+        Some(Transport::Udp(udp)) => Some(udp.checksum),
+        Some(Transport::Igmp(control)) => Some(control.checksum),
+        Some(Transport::Mld(control)) => Some(control.checksum),
+        Some(Transport::Pim(pim)) => Some(pim.checksum),
+        _ => None,
+    }
+}
+
+const fn told(status: ChecksumStatus) -> &'static str {
+    match status {
+        ChecksumStatus::Valid => "good",
+        ChecksumStatus::Invalid { .. } => "bad",
+        ChecksumStatus::Absent => "absent",
+        ChecksumStatus::NotComputed => "left to the device",
+        ChecksumStatus::NotComputable => "unknown",
+    }
+}
+
+impl Protocol {
+    fn of(ip: &Ip<'_>, packet: &Packet<'_>) -> Self {
+        Self::Name(match ip.protocol {
+            _ if matches!(packet.transport, Some(Transport::Mld(_))) => "mld",
+            protocol::UDP => "udp",
+            protocol::TCP => "tcp",
+            protocol::IGMP => "igmp",
+            protocol::PIM => "pim",
+            protocol::ICMP => "icmp",
+            protocol::ICMPV6 => "icmpv6",
+            number => return Self::Number(number),
+        })
+    }
+}
+
+impl From<mcast_packet::Fragment> for Fragment {
+    fn from(fragment: mcast_packet::Fragment) -> Self {
+        Self { id: fragment.identification, offset: fragment.offset, more: fragment.more }
+    }
+}
+
+impl Control {
+    fn of(packet: &Packet<'_>) -> Option<Self> {
+        Some(match &packet.transport {
+            Some(Transport::Igmp(control)) => Self::of_message(&control.message),
+            Some(Transport::Mld(control)) => Self::of_message(&control.message),
+            Some(Transport::Pim(pim)) => Self {
+                version: Some(2),
+                ..Self::named(pim.message.title().to_owned(), pim.message.content().to_string())
+            },
+            _ => return None,
+        })
+    }
+
+    fn named(message: String, text: String) -> Self {
+        Self {
+            message,
+            version: None,
+            text,
+            group: None,
+            max_response_seconds: None,
+            interval_seconds: None,
+            robustness: None,
+            records: Vec::new(),
+        }
+    }
+
+    fn of_message<A: Address>(message: &gmp::Message<'_, A>) -> Self {
+        use gmp::Message;
+
+        let version = Some(message.version()).filter(|version| *version > 0);
+        let plain =
+            Self { version, ..Self::named(message.title().to_string(), message.content().to_string()) };
+        match message {
+            Message::Query(query) => Self {
+                group: query.group.map(Into::into),
+                max_response_seconds: Some(query.max_response_time.as_secs_f64()),
+                interval_seconds: query.source_query.map(|extension| extension.interval.as_secs_f64()),
+                robustness: query.source_query.map(|extension| extension.robustness),
+                ..plain
+            },
+            Message::FirstReport { group } | Message::Report { group } | Message::Leave { group } => {
+                Self { group: Some((*group).into()), ..plain }
+            }
+            Message::SourceReport(records) => {
+                Self { records: records.iter().map(GroupRecord::new).collect(), ..plain }
+            }
+            Message::RouterDiscovery(_) => plain,
+        }
+    }
+}
+
+impl GroupRecord {
+    fn new<A: Address>(record: gmp::Record<'_, A>) -> Self {
+        Self {
+            kind: match record.kind {
+                RecordKind::ModeIsInclude => "is include",
+                RecordKind::ModeIsExclude => "is exclude",
+                RecordKind::ChangeToInclude => "to include",
+                RecordKind::ChangeToExclude => "to exclude",
+                RecordKind::AllowNewSources => "allow",
+                RecordKind::BlockOldSources => "block",
+                RecordKind::Unknown(_) => "unknown",
+            },
+            group: record.group.into(),
+            sources: record.sources.iter().map(Into::into).collect(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How packets are printed.
+
+use std::io::{self, Write};
+
+use mcast_capture::Frame;
+use mcast_packet::{Packet, hexdump};
+
+use super::Show;
+use super::object::Record;
+use super::payload::Carried;
+use crate::console::Console;
+use crate::output::{Palette, SafeText, clock_time, write_json};
+
+/// Text beyond so many bytes is cut off in a line.
+const LINE_TEXT: usize = 400;
+
+/// Prints packets, if any are to be printed.
+#[derive(Debug)]
+pub(super) struct Printer {
+    manner: Option<Manner>,
+    palette: Palette,
+    is_verbose: bool,
+    /// How wide the interfaces' names have become.
+    width: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    Line,
+    Hex,
+    Json,
+}
+
+impl Printer {
+    pub(super) fn new(show: &Show, console: &Console) -> Self {
+        let manner = match show {
+            _ if !show.prints() => None,
+            Show { json: true, .. } => Some(Manner::Json),
+            Show { hex: true, .. } => Some(Manner::Hex),
+            _ => Some(Manner::Line),
+        };
+        Self { manner, palette: *console.palette(), is_verbose: console.is_verbose(), width: 0 }
+    }
+
+    pub(super) fn print(
+        &mut self,
+        out: &mut impl Write,
+        frame: &Frame<'_>,
+        packet: &Packet<'_>,
+        interface: &str,
+    ) -> io::Result<()> {
+        let Some(manner) = self.manner else { return Ok(()) };
+        let carried = Carried::by(packet);
+        match manner {
+            Manner::Json => write_json(out, &Record::new(frame, packet, carried.as_ref(), interface)),
+            Manner::Line => self.line(out, frame, packet, carried.as_ref(), interface),
+            Manner::Hex => {
+                self.line(out, frame, packet, carried.as_ref(), interface)?;
+                writeln!(out, "{}", hexdump(frame.bytes))
+            }
+        }
+    }
+
+    fn line(
+        &mut self,
+        out: &mut impl Write,
+        frame: &Frame<'_>,
+        packet: &Packet<'_>,
+        carried: Option<&Carried<'_>>,
+        interface: &str,
+    ) -> io::Result<()> {
+        let Palette { dim, interface: by, warning, .. } = self.palette;
+        self.width = self.width.max(interface.chars().count());
+        let width = self.width;
+        write!(out, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
+        write!(out, "{dim}{}{dim:#} ", way(frame))?;
+        let style = if packet.malformed.is_some() { warning } else { anstyle::Style::new() };
+        match carried {
+            Some(carried) => write!(out, "{style}{}{style:#}", packet.summary_with(carried))?,
+            None => write!(out, "{style}{packet}{style:#}")?,
+        }
+        if let Some(ip) = packet.ip_layer() {
+            write!(out, "  {dim}ttl{dim:#} {}", ip.hop_limit)?;
+        }
+        write!(out, "  {dim}len{dim:#} {}", frame.original_length)?;
+        if self.is_verbose {
+            self.details(out, packet, carried.is_none())?;
+        }
+        writeln!(out)
+    }
+
+    /// Who sent the frame to whom on the link, and the text of what nobody recognized.
+    fn details(&self, out: &mut impl Write, packet: &Packet<'_>, has_text: bool) -> io::Result<()> {
+        let Palette { address, dim, .. } = self.palette;
+        if let Some(ethernet) = &packet.ethernet {
+            let (source, destination) = (ethernet.source, ethernet.destination);
+            write!(out, "  {address}{source}{address:#} {dim}>{dim:#} {destination}")?;
+        }
+        match packet.udp() {
+            Some(udp) if has_text && !udp.payload.is_empty() => {
+                write!(out, "  {}", SafeText::new(udp.payload).at_most(LINE_TEXT))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `out` for what this machine sent, `in` for what came in or may have.
+pub(super) fn way(frame: &Frame<'_>) -> &'static str {
+    match frame.direction {
+        mcast_capture::Direction::Outgoing => "out",
+        mcast_capture::Direction::Unknown => "-  ",
+        _ => "in ",
+    }
+}

@@ -1,0 +1,242 @@
+//! Where the packets come from: interfaces, or a file.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use mcast::{Family, Group, InterfaceIndex, InterfaceSelector};
+use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
+
+use super::Arguments;
+use crate::arguments::{Target, is_named};
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::output::{bytes, count_of};
+
+/// Room for a tenth of a second of a full gigabit link, twice: a writer may have to wait for the disk.
+const BUFFER: usize = 32 << 20;
+
+/// Where the packets come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Live(Live),
+    File(Box<CaptureFile>),
+}
+
+/// A capture, and what its interfaces are.
+#[derive(Debug)]
+pub(super) struct Live {
+    capture: Capture,
+    loopback: Vec<InterfaceIndex>,
+}
+
+impl Source {
+    pub(super) fn open(arguments: &Arguments, targets: &[Target], console: &Console) -> anyhow::Result<Self> {
+        match &arguments.read {
+            Some(path) => {
+                arguments.interfaces.iter().try_for_each(refuse_addresses)?;
+                Ok(Self::File(Box::new(open_file(path)?)))
+            }
+            None => Live::open(arguments, targets, console).map(Self::Live),
+        }
+    }
+
+    pub(super) fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Frame<'_>>, SourceError> {
+        match self {
+            Self::Live(live) => live.capture.next_frame(timeout),
+            Self::File(file) => file.next_frame(timeout),
+        }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        match self {
+            Self::Live(_) => false,
+            Self::File(file) => FrameSource::is_at_end(&**file),
+        }
+    }
+
+    /// Whether it is a loopback interface of this machine.
+    pub(super) fn is_loopback(&self, interface: InterfaceIndex) -> bool {
+        match self {
+            Self::Live(live) => live.loopback.contains(&interface),
+            Self::File(_) => false,
+        }
+    }
+
+    /// The name of an interface; its number where it has none.
+    pub(super) fn name(&self, interface: InterfaceIndex) -> String {
+        let name = match self {
+            Self::Live(live) => live.capture.interface_name(interface),
+            Self::File(file) => file.interface_name(interface),
+        };
+        name.map_or_else(|| format!("#{interface}"), ToOwned::to_owned)
+    }
+
+    /// How many packets were lost on the way here; `None` where nobody counted.
+    pub(super) fn lost(&mut self) -> Result<Option<u64>, SourceError> {
+        match self {
+            Self::Live(live) => live.capture.lost(),
+            Self::File(file) => file.lost(),
+        }
+    }
+
+    /// What there is to say about a file that was read.
+    pub(super) fn tell(&self, console: &Console) {
+        if let Self::File(file) = self
+            && file.statistics().passed_over > 0
+        {
+            let frames = count_of(file.statistics().passed_over, "frame");
+            console.warn(format_args!("{frames} passed over: nothing here decodes their link type"));
+        }
+    }
+
+    pub(super) const fn capture(&mut self) -> Option<&mut Capture> {
+        match self {
+            Self::Live(live) => Some(&mut live.capture),
+            Self::File(_) => None,
+        }
+    }
+
+    /// The interfaces, by name or index, that a selector means for a group; none: all that there are.
+    pub(super) fn places(
+        &self,
+        selector: &InterfaceSelector,
+        group: Group,
+    ) -> anyhow::Result<Vec<InterfaceSelector>> {
+        match self {
+            Self::File(_) => {
+                refuse_addresses(selector)?;
+                let is_one = matches!(selector, InterfaceSelector::Name(_) | InterfaceSelector::Index(_));
+                Ok(if is_one { vec![selector.clone()] } else { Vec::new() })
+            }
+            Self::Live(_) => {
+                let indexes = meant(selector, Some(group))?;
+                Ok(indexes.into_keys().map(InterfaceSelector::Index).collect())
+            }
+        }
+    }
+}
+
+/// Whether a frame's interface is one of those, where any are named.
+pub(super) fn is_among(interfaces: &[InterfaceSelector], index: InterfaceIndex, name: &str) -> bool {
+    let anywhere = |selector: &InterfaceSelector| {
+        matches!(selector, InterfaceSelector::All | InterfaceSelector::Default)
+    };
+    interfaces.is_empty()
+        || interfaces.iter().any(|selector| anywhere(selector) || is_named(selector, index, name))
+}
+
+impl Live {
+    fn open(arguments: &Arguments, targets: &[Target], console: &Console) -> anyhow::Result<Self> {
+        let mut named = BTreeMap::new();
+        for selector in &arguments.interfaces {
+            named.extend(meant(selector, None)?);
+        }
+        for target in targets {
+            if let Target::Membership(membership) = target
+                && let Some(selector) = &membership.interface
+            {
+                named.extend(meant(selector, Some(membership.address.group))?);
+            }
+        }
+        let is_default = named.is_empty();
+        if is_default {
+            named = meant(&InterfaceSelector::All, None)?;
+        }
+        let capture = open_on(named, is_default, arguments, console)?;
+        let asked = arguments.buffer.unwrap_or(BUFFER);
+        let granted = capture.buffer_size()?;
+        if granted < asked && arguments.buffer.is_some() {
+            console.warn(format_args!("the system granted {} of buffer an interface", bytes(granted as u64)));
+        }
+        let names: Vec<&str> = capture.interfaces().map(|interface| interface.name).collect();
+        console.note(format_args!("capturing on {}", names.join(", ")));
+        let all = mcast::interfaces()?;
+        let loopback = all.iter().filter(|each| each.loopback).map(|each| each.index).collect();
+        Ok(Self { capture, loopback })
+    }
+}
+
+/// Opens the capture. Of all interfaces, such as cannot be decoded are left out, and that is said.
+fn open_on(
+    mut interfaces: BTreeMap<InterfaceIndex, String>,
+    may_leave_out: bool,
+    arguments: &Arguments,
+    console: &Console,
+) -> anyhow::Result<Capture> {
+    loop {
+        let mut indexes = interfaces.keys().copied();
+        let first = indexes.next().ok_or_else(|| Failure::environment("no interface can be captured on"))?;
+        let options = indexes.fold(CaptureOptions::on(first), CaptureOptions::and_on);
+        let options = options
+            .filter(if arguments.control { Filter::Control } else { Filter::GroupAddressed })
+            .promiscuous(!arguments.no_promiscuous)
+            .all_multicast(!arguments.no_promiscuous)
+            .buffer_size(arguments.buffer.unwrap_or(BUFFER));
+        match Capture::open(options) {
+            Err(error)
+                if may_leave_out
+                    && interfaces.len() > 1
+                    && matches!(error.kind(), mcast_capture::ErrorKind::LinkType(_)) =>
+            {
+                console.warn(format_args!("left out: {error}"));
+                interfaces.retain(|index, name| {
+                    *name != error.interface() && index.to_string() != error.interface()
+                });
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// The interfaces that a selector means, with their names.
+fn meant(
+    selector: &InterfaceSelector,
+    group: Option<Group>,
+) -> anyhow::Result<BTreeMap<InterfaceIndex, String>> {
+    let one = |interface: mcast::Interface| BTreeMap::from([(interface.index, interface.name)]);
+    match (selector, group) {
+        (InterfaceSelector::All, _) => {
+            let all = mcast::interfaces()?.into_iter().filter(mcast::Interface::is_joined_by_default);
+            let all: BTreeMap<_, _> = all.map(|interface| (interface.index, interface.name)).collect();
+            if all.is_empty() {
+                let failure = Failure::environment("no interface is up and can multicast, but for loopback");
+                return Err(failure.remedy("name one: `-i lo`; `mcast interfaces` lists them").into());
+            }
+            Ok(all)
+        }
+        (InterfaceSelector::Default, group) => {
+            let found = match group {
+                Some(group) => mcast::default_interface(group)?,
+                None => mcast::default_interface_of(Family::V4)?
+                    .map_or_else(|| mcast::default_interface_of(Family::V6), |found| Ok(Some(found)))?,
+            };
+            let missing = || {
+                let failure =
+                    Failure::environment("there is no route for multicast, so no default interface");
+                failure.remedy("name an interface: `mcast interfaces` lists them")
+            };
+            Ok(one(found.ok_or_else(missing)?))
+        }
+        (named, _) => Ok(one(mcast::find(named)?)),
+    }
+}
+
+fn open_file(path: &Path) -> anyhow::Result<CaptureFile> {
+    if path.as_os_str() == "-" {
+        return CaptureFile::from_reader(io::stdin(), "standard input").context("cannot read packets");
+    }
+    Ok(CaptureFile::open(path)?)
+}
+
+fn refuse_addresses(selector: &InterfaceSelector) -> anyhow::Result<()> {
+    match selector {
+        InterfaceSelector::Address(_) => {
+            let failure = Failure::usage(format!("a file does not say which interface had {selector}"));
+            Err(failure.remedy("name the interface as the file does, or by its number in it").into())
+        }
+        _ => Ok(()),
+    }
+}

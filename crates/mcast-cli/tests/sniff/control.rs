@@ -1,0 +1,37 @@
+//! What groups are managed with.
+
+use crate::schemas::assert_valid;
+use crate::sniff;
+use crate::support::{Lan, recv};
+
+#[test]
+fn joins_and_leaves_are_shown_with_their_sources() {
+    let lan = Lan::new();
+    let sees = sniff(&lan.b, &["--control", "232.1.2.3", "-c", "2", "--json"]);
+    let other = recv(&lan.a, &["239.9.9.9:5000", "-W", "10"]);
+    let hears = recv(&lan.a, &["10.0.0.7@232.1.2.3:5000"]);
+    sees.stdout.wait_for("232.1.2.3");
+    hears.signalled(libc::SIGINT);
+    let objects = sees.end().succeeded().json();
+    objects.iter().for_each(|object| assert_valid("packet", object));
+    let record = &objects[0]["control"]["records"][0];
+    assert_eq!((&objects[0]["control"]["version"], &objects[0]["protocol"]), (&3.into(), &"igmp".into()));
+    assert_eq!(record["group"], "232.1.2.3");
+    assert_eq!((&record["kind"], &record["sources"]), (&"allow".into(), &serde_json::json!(["10.0.0.7"])));
+    other.signalled(libc::SIGINT);
+}
+
+#[test]
+fn both_families_are_shown_and_data_is_not() {
+    let lan = Lan::new();
+    let sees = sniff(&lan.b, &["--control", "-W", "30"]);
+    let hears = recv(&lan.a, &["239.255.1.2:5000", "[ff15::7]:5000"]);
+    crate::support::send(&lan.b, &["239.255.1.2:5000", "data"]);
+    sees.stdout.wait_for("IGMPv3 report 10.0.0.1: join 239.255.1.2 (exclude nobody)");
+    sees.stdout.wait_for("join ff15::7 (exclude nobody)");
+    hears.signalled(libc::SIGINT);
+    sees.stdout.wait_for("leave 239.255.1.2");
+    let ended = sees.signalled(libc::SIGINT);
+    assert!(!ended.text().contains("UDP"), "{}", ended.text());
+    assert!(ended.stderr.contains("; IGMP: "), "{}", ended.stderr);
+}

@@ -1,0 +1,73 @@
+//! `--join`: a switch that snoops lets through what is joined, and silence is told.
+
+use std::time::Instant;
+
+use mcast_lab::{Host, Lab};
+
+use crate::sniff;
+use crate::support::{PATIENCE, eventually, send};
+
+/// Two hosts on a switch that snoops and asks.
+fn snooping() -> (Lab, Host, Host) {
+    let lab = Lab::new().unwrap();
+    let switch = lab.switch("lan").unwrap();
+    switch.set_snooping(true).unwrap();
+    switch.set_querier(true).unwrap();
+    let host = |name: &str, number: u8| {
+        let host = lab.host(name).unwrap();
+        host.connect("eth0", &switch, &[&format!("10.0.0.{number}/24")]).unwrap();
+        host.add_route("224.0.0.0/4", "eth0").unwrap();
+        host
+    };
+    let (a, b) = (host("a", 1), host("b", 2));
+    (lab, a, b)
+}
+
+#[test]
+fn a_switch_that_snoops_lets_through_what_is_joined() {
+    const GROUP: &str = "239.255.1.2";
+
+    let (_lab, a, b) = snooping();
+    let member = crate::support::recv(&a, &["239.255.1.2:5000"]);
+    let without = sniff(&b, &[GROUP]);
+    let with = sniff(&b, &[GROUP, "--join", "-c", "1"]);
+    with.stderr.wait_for("joined on eth0");
+    // Reports take their time, and so does the switch's querier.
+    let deadline = Instant::now() + PATIENCE;
+    while with.stdout.text().is_empty() {
+        assert!(Instant::now() < deadline, "the switch held it back");
+        send(&a, &["239.255.1.2:5000", "x"]);
+    }
+    let ended = with.end().succeeded();
+    assert!(!ended.stderr.contains("nothing has come in"), "{}", ended.stderr);
+    // Once the membership of the one has opened the port, the other sees it, too: it shares the interface.
+    without.signalled(libc::SIGINT);
+    member.signalled(libc::SIGINT);
+}
+
+#[test]
+fn what_does_not_come_although_it_is_joined_is_told() {
+    let (_lab, a, b) = snooping();
+    let sees = sniff(&b, &["239.255.1.2:5000", "239.255.1.3:5000", "--join", "-W", "1s"]);
+    eventually("a packet of one of both", || {
+        send(&a, &["239.255.1.2:5000", "x"]);
+        !sees.stdout.text().is_empty()
+    });
+    let ended = sees.end();
+    assert_eq!(ended.status, Some(0));
+    assert!(
+        ended.stderr.contains("239.255.1.3 is joined on eth0, and nothing has come in for it"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("239.255.1.2 is joined on eth0, and nothing"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("mcast doctor"), "{}", ended.stderr);
+}
+
+#[test]
+fn silence_is_told_while_it_lasts() {
+    let (_lab, _a, b) = snooping();
+    let sees = sniff(&b, &["239.255.1.2", "--join"]);
+    sees.stderr.wait_for("239.255.1.2 is joined on eth0, and nothing has come in for it in 5");
+    assert_eq!(sees.signalled(libc::SIGINT).status, Some(130));
+}

@@ -1,0 +1,20 @@
+//! Any text as a session description: what is read has streams, each a membership that has a text form.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mcast_group::{Membership, SessionDescription};
+
+fuzz_target!(|text: &str| {
+    if let Ok(description) = text.parse::<SessionDescription>() {
+        assert!(!description.streams.is_empty());
+        assert!(description.streams.len() <= SessionDescription::MOST_STREAMS);
+        for stream in description.streams.iter().take(100) {
+            let shown = stream.membership.to_string();
+            // Who is admitted to nobody has no text that could be read.
+            if !stream.membership.sources.is_none() {
+                assert_eq!(shown.parse::<Membership>().as_ref(), Ok(&stream.membership), "{shown}");
+            }
+        }
+    }
+});
