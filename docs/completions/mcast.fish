@@ -31,6 +31,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -s V -l version -d 'Print vers
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "demo" -d 'Show on real packets what multicast does: four hosts, two groups, one switch'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "interfaces" -d 'List the network interfaces, and where multicast can work'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "groups" -d 'Show who on this machine has joined what'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "sniff" -d 'Show multicast packets as they cross the interfaces'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "explain" -d 'Say all that is known about a multicast address, or about a finding of `mcast doctor`'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "pick" -d 'Choose a good group for a name'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "send" -d 'Send datagrams to groups'
@@ -60,6 +61,30 @@ complete -c mcast -n "__fish_mcast_using_subcommand groups" -l watch -d 'Go on, 
 complete -c mcast -n "__fish_mcast_using_subcommand groups" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand groups" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand groups" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s i -l interface -d 'Capture on this interface: a name, index or address, `default` or `all`; repeatable [default: all that are up and can multicast, but not loopback]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s s -l source -d 'Only from this source, or with a `!` before it from every other; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l port -d 'Only to this UDP port, or to these (`5000-5003`); repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l protocol -d 'Only this protocol: udp, igmp, mld, pim, icmp, icmpv6, tcp, or its number; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l buffer -d 'Ask for this much buffer an interface [default: 32M]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s r -l read -d 'Read packets from this file, pcap or pcapng, instead; `-` for standard input' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s c -l count -d 'End after so many' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s W -l timeout -d 'End after so long in all; status 1 if fewer came than --count or --expect ask for, or none' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l idle -d 'End after so long a silence; status 1 as with --timeout' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l expect -d 'Status 1 if fewer came; 0: none need come' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l max-loss -d 'Status 1 if this machine dropped a larger share, such as 0.1%' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s w -l write -d 'Write them to this file: pcapng, or pcap if its name ends so; `-` for standard output' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l control -d 'Only what groups are managed with: IGMP, MLD, router discovery and PIM, about the groups named'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l join -d 'Also join what is named, so that switches let it through, and say when it does not come'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l no-promiscuous -d 'Leave the interfaces\' own filters as they are: only what this machine has joined may come in'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l print -d 'Print a line each, also while writing to a file'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l hex -d 'Print a line each, and its bytes in hexadecimal and as text'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l json -d 'Print one JSON object a packet; with --discard one with the summary'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l discard -d 'Print nothing: count'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand explain" -l findings -d 'List the findings, each with its sentence'
 complete -c mcast -n "__fish_mcast_using_subcommand explain" -l json -d 'Print one JSON object a group or finding'
 complete -c mcast -n "__fish_mcast_using_subcommand explain" -s q -l quiet -d 'Print no notes: only data, errors and what fails'

@@ -63,9 +63,8 @@ fn overview(command: &clap::Command) -> String {
             let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
             text += &format!("  {literal}{:<12}{literal:#}{about}\n", subcommand.get_name());
         }
-        text += "\n";
     }
-    text += "`mcast COMMAND --help` says more about each, with examples.\n\n";
+    text += "\n`mcast COMMAND --help` says more about each, with examples.\n\n";
     text += exit::TABLE;
     text + &format!("\n\n{header}Options:{header:#}")
 }

@@ -49,15 +49,16 @@ fn a_message_is_about_the_groups_that_it_names_or_about_all() {
         Packet::ethernet(&frame[..length]).is_control_about(|named| named == group)
     };
     let other = IpAddr::from([239, 9, 9, 9]);
-    let joined = [EncodedSource::from(SOURCE)];
-    let wishes = [GroupSet { group: GROUP.into(), joined: List::from(&joined), pruned: List::none() }];
+    let joined = [EncodedSource::of_source(SOURCE)];
+    let wishes =
+        [GroupSet { group: EncodedGroup::single(GROUP), joined: (&joined).into(), pruned: List::none() }];
     let join = Message::JoinPrune(JoinPrune {
         upstream_neighbor: NEIGHBOR,
         hold_time: 210,
-        groups: List::from(&wishes),
+        groups: (&wishes).into(),
     });
     assert!(about(join, GROUP) && !about(join, other));
-    let stop = Message::RegisterStop { group: GROUP.into(), source: SOURCE };
+    let stop = Message::RegisterStop { group: EncodedGroup::single(GROUP), source: SOURCE };
     assert!(about(stop, GROUP) && !about(stop, other));
     assert!(about(Message::Hello(List::none()), other));
 }
