@@ -1,4 +1,5 @@
-//! The man pages and shell completions: written from the command's own definitions, and committed.
+//! Man pages, shell completions and the guide's reference: written from the command's own definitions,
+//! and committed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,9 @@ use crate::command::{cargo, finish};
 use crate::step::{Manner, Outcome, Step};
 
 /// The folders under `docs/` that hold nothing but what is generated.
-const GENERATED: [&str; 2] = ["man", "completions"];
+const GENERATED: [&str; 4] = ["man", "completions", "reference", "findings"];
+/// The guide's contents, generated as well.
+const CONTENTS: &str = "SUMMARY.md";
 
 /// Writes them anew under `docs/`; a page whose command is gone goes too.
 pub(crate) fn write() -> Result<bool> {
@@ -25,7 +28,7 @@ pub(crate) fn write() -> Result<bool> {
 
 /// A step that fails where what is committed is not what would be written.
 pub(crate) fn step() -> Step {
-    Step::new("docs", "man pages and completions say what the command says", check)
+    Step::new("docs", "man pages, completions and reference say what the command says", check)
 }
 
 fn check(_: &Manner) -> Result<Outcome> {
@@ -66,6 +69,9 @@ fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
             let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             found.insert(path.strip_prefix(top)?.to_path_buf(), bytes);
         }
+    }
+    if let Ok(bytes) = fs::read(top.join(CONTENTS)) {
+        found.insert(CONTENTS.into(), bytes);
     }
     Ok(found)
 }

@@ -34,7 +34,7 @@ enum Task {
         /// IANA's CSV files, `multicast-addresses` and `ipv6-multicast-addresses`, any of their tables
         files: Vec<PathBuf>,
     },
-    /// Write the man pages and shell completions anew
+    /// Write the man pages, shell completions and the guide's reference anew
     Docs,
 }
 

@@ -1,4 +1,4 @@
-//! Writes the man pages and shell completions of `mcast` into a folder: `generate-docs FOLDER`.
+//! Writes what is made from the definitions of `mcast` into a folder: `generate-docs FOLDER`.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,0 +1,31 @@
+//! What is written from the definitions: man pages, shell completions, and the guide's reference.
+
+mod findings;
+mod manual;
+mod reference;
+mod summary;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use clap_complete::Shell;
+
+/// Writes `man/*.1`, `completions/*`, `reference/*.md`, `findings/*.md` and `SUMMARY.md` into a
+/// folder.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_documents(folder: &Path) -> io::Result<()> {
+    let [manual, completions, reference, findings] =
+        ["man", "completions", "reference", "findings"].map(|name| folder.join(name));
+    [&manual, &completions, &reference, &findings].into_iter().try_for_each(fs::create_dir_all)?;
+    manual::write(&manual)?;
+    let mut command = crate::command();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
+        clap_complete::generate_to(shell, &mut command, "mcast", &completions)?;
+    }
+    reference::write(&reference)?;
+    findings::write(&findings)?;
+    fs::write(folder.join("SUMMARY.md"), summary::text())
+}

@@ -1,0 +1,141 @@
+//! The guide's reference of the command: a page a subcommand.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use clap::{Arg, Command};
+
+use crate::commands::HEADINGS;
+use crate::exit;
+
+/// A subcommand as it is typed, with its definition: `perf send`.
+pub(super) struct Named {
+    pub(super) words: String,
+    pub(super) command: Command,
+}
+
+impl Named {
+    /// `mcast-perf-send.md`.
+    pub(super) fn file(&self) -> String {
+        format!("mcast-{}.md", self.words.replace(' ', "-"))
+    }
+}
+
+/// All subcommands in the order of the overview, those of subcommands behind them.
+pub(super) fn subcommands() -> Vec<Named> {
+    let mut root = crate::command();
+    root.build();
+    let mut found = Vec::new();
+    for name in HEADINGS.iter().flat_map(|(_, names)| *names) {
+        if let Some(command) = root.find_subcommand(name) {
+            add(command, "", &mut found);
+        }
+    }
+    found
+}
+
+fn add(command: &Command, before: &str, found: &mut Vec<Named>) {
+    let words = format!("{before}{}", command.get_name());
+    let inner = format!("{words} ");
+    found.push(Named { words, command: command.clone() });
+    command.get_subcommands().for_each(|command| add(command, &inner, found));
+}
+
+pub(super) fn write(folder: &Path) -> io::Result<()> {
+    let subcommands = subcommands();
+    for named in &subcommands {
+        fs::write(folder.join(named.file()), page(named))?;
+    }
+    fs::write(folder.join("index.md"), index(&subcommands))
+}
+
+fn index(subcommands: &[Named]) -> String {
+    let mut text = String::from(
+        "# The command\n\nThese pages are made from the definitions of the command, as `mcast COMMAND --help` and the man pages are.\n",
+    );
+    for (heading, names) in HEADINGS {
+        text += &format!("\n## {heading}\n\n| | |\n|---|---|\n");
+        let is_here = |named: &&Named| names.contains(&named.words.split(' ').next().unwrap_or_default());
+        for named in subcommands.iter().filter(is_here) {
+            text += &format!("| [mcast {}]({}) | {} |\n", named.words, named.file(), about(&named.command));
+        }
+    }
+    text += "\n## Everywhere\n\n";
+    text += "- `-q`, `--quiet`: print no notes, only data, errors and what fails.\n";
+    text += "- `-v`, `--verbose`: print more notes.\n\n";
+    text += exit::TABLE;
+    text += "\n\nData goes to standard output, notes to standard error. NO_COLOR switches colours off, which only terminals get; CLICOLOR_FORCE insists on them.\n";
+    text
+}
+
+fn page(named: &Named) -> String {
+    let Named { words, command } = named;
+    let usage = command.clone().render_usage().to_string();
+    let mut text = format!("# mcast {words}\n\n{}.\n\n```text\n{usage}\n```\n", about(command));
+    let arguments: Vec<_> = command.get_positionals().filter(|argument| !argument.is_hide_set()).collect();
+    text += &section("Arguments", &arguments);
+    for heading in headings(command) {
+        let is_here = |argument: &&Arg| {
+            let own = argument.get_help_heading().unwrap_or("Options");
+            own == heading && !argument.is_positional() && !argument.is_hide_set()
+        };
+        let options: Vec<_> = command.get_arguments().filter(is_here).collect();
+        text += &section(heading, &options);
+    }
+    if let Some(notes) = command.get_after_help() {
+        text += &format!("\n## Notes and examples\n\n```text\n{}\n```\n", plain(&notes.to_string()));
+    }
+    text
+}
+
+/// The headings over options in the order in which they come; what holds everywhere stands in the
+/// index.
+fn headings(command: &Command) -> Vec<&str> {
+    let mut headings = Vec::new();
+    for argument in command.get_arguments().filter(|argument| !argument.is_positional()) {
+        let heading = argument.get_help_heading().unwrap_or("Options");
+        if heading != "Everywhere" && !headings.contains(&heading) {
+            headings.push(heading);
+        }
+    }
+    headings
+}
+
+fn section(heading: &str, arguments: &[&Arg]) -> String {
+    let items: String = arguments.iter().map(|argument| item(argument)).collect();
+    if items.is_empty() { items } else { format!("\n## {heading}\n\n{items}") }
+}
+
+/// `` - `-i`, `--interface INTERFACE`: what it does. ``
+fn item(argument: &Arg) -> String {
+    if matches!(argument.get_id().as_str(), "help" | "version") {
+        return String::new();
+    }
+    let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
+    let value = value.map(|names| format!(" {}", names.join(" "))).unwrap_or_default();
+    let mut names = Vec::new();
+    names.extend(argument.get_short().map(|short| format!("`-{short}`")));
+    names.extend(argument.get_long().map(|long| format!("`--{long}{value}`")));
+    if argument.is_positional() {
+        names.push(format!("`{}`", value.trim_start()));
+    }
+    let help = argument.get_help().map(|help| plain(&help.to_string())).unwrap_or_default();
+    let defaults: Vec<_> =
+        argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let default = match defaults.is_empty() || argument.is_hide_default_value_set() {
+        true => String::new(),
+        false if !argument.get_action().takes_values() => String::new(),
+        false => format!(" (default: {})", defaults.join(", ")),
+    };
+    format!("- {}: {}{default}\n", names.join(", "), help.replace('\n', " "))
+}
+
+fn about(command: &Command) -> String {
+    command.get_about().map(|about| plain(&about.to_string())).unwrap_or_default()
+}
+
+/// Without what only terminals understand.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}

@@ -1,0 +1,60 @@
+//! The contents of the guide.
+
+use mcast_doctor::Id;
+
+use super::reference;
+
+/// What people have written: parts, with the pages of each in order.
+const PARTS: &[(&str, &[(&str, &str)])] = &[
+    ("Learn", &[("Your first group", "tutorial.md"), ("Python in ten minutes", "python/ten-minutes.md")]),
+    (
+        "Do",
+        &[
+            ("Choose an address", "how-to/choose-an-address.md"),
+            ("Find out why it does not arrive", "how-to/find-out-why.md"),
+            ("Use a switch with snooping", "how-to/snooping-switch.md"),
+            ("Cross routers", "how-to/across-routers.md"),
+            ("In containers and Kubernetes", "how-to/containers.md"),
+            ("Over Wi-Fi", "how-to/wireless.md"),
+            ("Through the Windows firewall", "how-to/windows-firewall.md"),
+            ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
+        ],
+    ),
+    (
+        "Understand",
+        &[
+            ("How boxes treat multicast", "explanation/boxes.md"),
+            ("Interfaces, and what INADDR_ANY means", "explanation/interfaces.md"),
+            ("What a socket receives", "explanation/sockets.md"),
+            ("Loopback", "explanation/loopback.md"),
+            ("Reverse-path filtering", "explanation/reverse-path-filtering.md"),
+            ("Queriers and snooping", "explanation/queriers.md"),
+            ("Loss, and where it happens", "explanation/loss.md"),
+        ],
+    ),
+];
+
+/// Behind the reference.
+const FIGURES: &[(&str, &str)] = &[("The stream protocol", "protocol.md"), ("Benchmarks", "benchmarks.md")];
+
+/// `SUMMARY.md`, as mdBook wants it.
+pub(super) fn text() -> String {
+    let mut text = String::from("# Summary\n\n[mcast](index.md)\n");
+    for (part, pages) in PARTS {
+        text += &format!("\n# {part}\n\n");
+        text += &list(pages);
+    }
+    text += "\n# Look up\n\n- [The command](reference/index.md)\n";
+    for named in reference::subcommands() {
+        text += &format!("  - [mcast {}](reference/{})\n", named.words, named.file());
+    }
+    text += "- [What the doctor finds](findings/index.md)\n";
+    for id in Id::ALL {
+        text += &format!("  - [{id}](findings/{id}.md)\n");
+    }
+    text + &list(FIGURES)
+}
+
+fn list(pages: &[(&str, &str)]) -> String {
+    pages.iter().map(|(title, file)| format!("- [{title}]({file})\n")).collect()
+}

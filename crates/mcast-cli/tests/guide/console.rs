@@ -1,0 +1,215 @@
+//! Blocks of `console`: a prompt, a command, and what it prints.
+//!
+//! `sender$ mcast send …` runs on the host *sender*; without a name it is the receiver; `sender2$` is a
+//! second terminal there. A terminal's next command waits for its last. Another terminal's command
+//! begins as soon as this one has said something. Each line that is shown must come, in this order; `…` in it stands for
+//! anything. `^C` is Ctrl-C, pressed when all that stands before it has come and all other commands
+//! have ended. A command ends with status 0, unless `(status 1)` stands under it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::markdown::{Block, blocks, files, top};
+use crate::network::Network;
+use crate::support::{Ended, MCAST, PATIENCE, Running, eventually, program};
+
+const INTERRUPT: &str = "^C";
+const STATUS: &str = "(status ";
+
+/// A command of a block, and what is shown of its output.
+struct Step {
+    host: String,
+    command: String,
+    shown: Vec<String>,
+}
+
+fn steps(block: &Block) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in &block.lines {
+        let prompt = line.split_once("$ ").filter(|(host, _)| host.chars().all(char::is_alphanumeric));
+        match (prompt, steps.last_mut()) {
+            (Some((host, command)), _) => {
+                let (host, command) = (host.to_owned(), command.to_owned());
+                steps.push(Step { host, command, shown: Vec::new() });
+            }
+            (None, Some(step)) if step.command.ends_with('\\') => {
+                step.command.pop();
+                step.command.push_str(line.trim_start());
+            }
+            (None, Some(step)) => step.shown.push(line.clone()),
+            (None, None) => panic!("line {}: output before a command", block.line),
+        }
+    }
+    steps
+}
+
+/// Runs a block; says what was not as it stands there.
+fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
+    let steps = steps(block);
+    let mut running: Vec<(&Step, Running)> = Vec::new();
+    let mut interrupted = Vec::new();
+    for step in &steps {
+        if let Some(place) = running.iter().position(|(other, _)| other.host == step.host) {
+            let (earlier, child) = running.remove(place);
+            check(earlier, &end(earlier, child)?, earlier.status())?;
+        }
+        let mut child = start(step, network, folder);
+        eventually("a word or an end", || child.has_ended() || child.has_spoken());
+        match step.shown.iter().any(|line| line == INTERRUPT) {
+            true => interrupted.push((step, child)),
+            false => running.push((step, child)),
+        }
+    }
+    for (step, child) in running {
+        check(step, &end(step, child)?, step.status())?;
+    }
+    for (step, child) in interrupted {
+        let before: Vec<_> = step.shown.iter().take_while(|line| *line != INTERRUPT).cloned().collect();
+        eventually("what stands before Ctrl-C", || missing(&before, &child.said()).is_none());
+        check(step, &child.signalled(libc::SIGINT), 130)?;
+    }
+    Ok(())
+}
+
+/// Waits for its end.
+fn end(step: &Step, mut child: Running) -> Result<Ended, String> {
+    match child.child.wait_timeout(PATIENCE).is_ok() {
+        true => Ok(child.end()),
+        false => Err(format!("`{}` does not end; so far it says {:?}", step.command, child.said())),
+    }
+}
+
+impl Step {
+    fn status(&self) -> i32 {
+        let status = self.shown.iter().find_map(|line| line.strip_prefix(STATUS)?.strip_suffix(')'));
+        status.map_or(0, |status| status.parse().unwrap())
+    }
+
+    /// What it prints, as it is shown.
+    fn output(&self) -> Vec<String> {
+        let is_output = |line: &&String| *line != INTERRUPT && !line.starts_with(STATUS);
+        self.shown.iter().filter(is_output).cloned().collect()
+    }
+}
+
+fn start(step: &Step, network: &Network, folder: &Path) -> Running {
+    let programs = Path::new(MCAST).parent().unwrap().display();
+    // A pipeline has no single process that Ctrl-C could be meant for.
+    let exec = if step.command.contains(['|', ';', '&', '>']) { "" } else { "exec " };
+    let script = format!("PATH={programs}:$PATH; cd {}; {exec}{}", folder.display(), step.command);
+    program(network.host(&step.host), "sh", &["-c", &script], false)
+}
+
+impl Running {
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    fn has_spoken(&self) -> bool {
+        self.said().iter().any(|text| !text.is_empty())
+    }
+
+    fn said(&self) -> [String; 2] {
+        [self.stdout.text(), self.stderr.text()]
+    }
+}
+
+fn check(step: &Step, ended: &Ended, status: i32) -> Result<(), String> {
+    let said = [ended.text().to_owned(), ended.stderr.clone()];
+    let told =
+        || format!("`{}` ended with {:?} and said:\n{}{}", step.command, ended.status, said[0], said[1]);
+    if ended.status != Some(status) {
+        return Err(format!("expected status {status}, but {}", told()));
+    }
+    match missing(&step.output(), &said) {
+        Some(line) => Err(format!("it does not say \"{line}\": {}", told())),
+        None => Ok(()),
+    }
+}
+
+/// The first of these lines that did not come on one of the streams, after those before it.
+fn missing(shown: &[String], said: &[String; 2]) -> Option<String> {
+    let mut streams = said.each_ref().map(|text| text.lines());
+    shown
+        .iter()
+        .filter(|line| !line.is_empty())
+        .find(|line| {
+            !streams.iter_mut().any(|stream| {
+                let mut ahead = stream.clone();
+                let came = ahead.any(|said| matches(line, said));
+                if came {
+                    *stream = ahead;
+                }
+                came
+            })
+        })
+        .cloned()
+}
+
+/// Whether a line is as shown, where `…` stands for anything.
+fn matches(shown: &str, said: &str) -> bool {
+    let mut parts = shown.trim_end().split('…');
+    let Some(mut rest) = parts.next().and_then(|start| said.trim_end().strip_prefix(start)) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, between)) = parts.split_last() else { return rest.is_empty() };
+    for part in between {
+        let Some(place) = rest.find(part) else { return false };
+        rest = &rest[place + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[test]
+fn every_command_of_the_guide_does_what_stands_there() {
+    let mut wrong = Vec::new();
+    let mut run_blocks = 0;
+    for file in files(&top()) {
+        let text = fs::read_to_string(&file).unwrap();
+        let blocks: Vec<_> =
+            blocks(&text).into_iter().filter(|block| block.info.starts_with("console")).collect();
+        if blocks.is_empty() {
+            continue;
+        }
+        // A network and a folder for each page: its blocks may build on each other.
+        let (network, folder) = (Network::new(), tempfile::tempdir().unwrap());
+        for block in blocks {
+            run_blocks += 1;
+            if let Err(why) = run(&block, &network, folder.path()) {
+                wrong.push(format!("{}, line {}: {why}", file.display(), block.line));
+            }
+        }
+    }
+    assert!(run_blocks >= 10, "only {run_blocks} blocks were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn what_is_shown_is_compared_with_what_is_said() {
+    assert!(matches("a…c", "abc") && matches("…", "x") && matches("a", "a  ") && matches("…b…", "abc"));
+    assert!(!matches("a", "ab") && !matches("a…d", "abc") && !matches("b…", "abc"));
+    let said = ["one\ntwo\n".to_owned(), "three\n".to_owned()];
+    let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(missing(&lines(&["three", "one", "", "two"]), &said), None);
+    assert_eq!(missing(&lines(&["two", "one"]), &said), Some("one".into()));
+}
+
+#[test]
+fn a_block_that_is_not_so_is_found_out() {
+    let network = Network::new();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |info: &str, lines: &[&str]| {
+        let lines = lines.iter().map(ToString::to_string).collect();
+        run(&Block { info: info.into(), line: 1, lines }, &network, folder.path())
+    };
+    run("console", &["$ echo so it is", "so … is"]).unwrap();
+    run("console", &["$ echo so it is", "so it was"]).unwrap_err();
+    run("console", &["$ false"]).unwrap_err();
+    run("console", &["$ false", "(status 1)", "$ true"]).unwrap();
+    run(
+        "console",
+        &["receiver$ mcast recv 239.1.2.3:5000", "…hello", "^C", "sender$ mcast send 239.1.2.3:5000 hello"],
+    )
+    .unwrap();
+}

@@ -1,0 +1,128 @@
+//! What the findings' pages tell to run: commands of ours are in the grammar, those of Linux are taken.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use mcast_doctor::{Block, Id, Page, Tags};
+use mcast_lab::{Host, Lab};
+
+/// The pages' blocks of commands.
+fn blocks() -> impl Iterator<Item = (Id, Tags, Vec<String>)> {
+    Id::ALL.iter().flat_map(|id| {
+        Page::of(*id).blocks().into_iter().filter_map(|block| match block {
+            Block::Code(tags, lines) => Some((*id, tags, lines)),
+            _ => None,
+        })
+    })
+}
+
+/// The same with values for the words in capitals.
+fn filled(text: &str, is_v6: bool) -> String {
+    let port = ["bridge link", "mcast_to_unicast"].iter().any(|word| text.contains(word));
+    let values = [
+        ("INTERFACE", if port { "port0" } else { "eth0" }),
+        ("GROUP", if is_v6 { "ff15::1:3" } else { "239.1.2.3" }),
+        ("BRIDGE", "bridge0"),
+        ("PORT", "5000"),
+        ("SOURCE", "10.0.0.7"),
+        ("NAME", "weather"),
+        ("FILE", "film.ts"),
+    ];
+    values.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
+}
+
+/// What is not there yet: taken off as it comes.
+const TO_COME: [&str; 4] = ["mcast querier", "mcast sniff", "mcast doctor --probe", "mcast doctor --listen"];
+
+#[test]
+fn our_own_commands_are_in_the_grammar() {
+    let mut checked = 0;
+    for (id, tags, lines) in blocks().filter(|(_, tags, _)| tags.has("mcast")) {
+        for line in lines.iter().filter(|line| !TO_COME.iter().any(|begin| line.starts_with(begin))) {
+            let line = filled(line, tags.has("ipv6"));
+            let words =
+                line.split(" > ").next().unwrap().split_whitespace().map(|word| word.trim_matches('"'));
+            if let Err(error) = mcast_cli::command().try_get_matches_from(words) {
+                panic!("{id}: {line}: {error}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked}");
+}
+
+/// What this machine's kernel or its owner cannot change in a namespace.
+const NOT_HERE: [(&str, &str); 6] = [
+    ("mld_max_msf", "is the machine's"),
+    ("net.core.", "is the machine's"),
+    ("type vlan", "this kernel may have none"),
+    ("ethtool -G", "a virtual card has no ring"),
+    ("iw ", "there is no Wi-Fi"),
+    ("docker ", "there is no Docker"),
+];
+
+#[test]
+fn remedies_for_linux_are_taken() {
+    let mut taken = Vec::new();
+    for (id, tags, lines) in blocks() {
+        let is_command = tags.language == "sh" && tags.has("linux") && tags.has("now");
+        let command = filled(&lines.join("\n"), tags.has("ipv6"));
+        let program = command.split_whitespace().next().unwrap().to_owned();
+        let is_elsewhere = NOT_HERE.iter().any(|(word, _)| command.contains(word));
+        if !is_command || is_elsewhere || !is_installed(&program) {
+            continue;
+        }
+        let (_lab, host) = patient();
+        let (succeeded, said) = run(&host, &command);
+        assert!(succeeded, "{id}: {command}: {said}");
+        taken.push(program);
+    }
+    for program in ["ip", "sysctl", "bridge", "tc"] {
+        assert!(taken.iter().any(|other| other == program), "{program} was not tried: {taken:?}");
+    }
+    if std::env::var_os("MCAST_REQUIRE_ALL").is_some() {
+        assert!(taken.iter().any(|other| other == "nft"), "nft is not installed");
+    }
+}
+
+#[test]
+fn a_remedy_that_makes_no_sense_is_refused() {
+    let (_lab, host) = patient();
+    assert!(!run(&host, "ip link set dev nothing up").0);
+    assert!(!run(&host, "sysctl -w net/ipv4/conf/nothing/rp_filter=2").0);
+}
+
+fn is_installed(program: &str) -> bool {
+    ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|folder| Path::new(folder).join(program).is_file())
+}
+
+/// A host with an interface, a bridge with a port, and tables of a firewall.
+fn patient() -> (Lab, Host) {
+    let lab = Lab::new().unwrap();
+    let (switch, host) = (lab.switch("lan").unwrap(), lab.host("patient").unwrap());
+    host.connect("eth0", &switch, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+    let mut prepare = String::from(
+        "ip link add bridge0 type bridge && ip link add port0 type veth peer name far0 && \
+         ip link set port0 master bridge0",
+    );
+    if is_installed("nft") {
+        prepare += "; nft add table inet filter; nft add table inet mangle";
+        for (table, chain) in [("filter", "input"), ("filter", "output"), ("mangle", "prerouting")] {
+            prepare +=
+                &format!("; nft add chain inet {table} {chain} '{{ type filter hook {chain} priority 0; }}'");
+        }
+    }
+    let (succeeded, said) = run(&host, &prepare);
+    assert!(succeeded, "{said}");
+    (lab, host)
+}
+
+fn run(host: &Host, command: &str) -> (bool, String) {
+    let path = "/usr/sbin:/sbin:/usr/bin:/bin";
+    let mut shell = host.command("sh").unwrap();
+    shell.args(["-e", "-c", command]).env("PATH", path).stdin(Stdio::null());
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = shell.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
