@@ -203,8 +203,7 @@ pub(super) fn write(text: &mut String, goals: &[Goal]) {
     }
     text.push_str("\n| goal | table | |\n|---|---|---|\n");
     for goal in others {
-        let table = &goal.table;
-        let _ = writeln!(text, "| {} | [{table}](#{table}) | {} |", goal.promise, goal.judgement());
+        let _ = writeln!(text, "| {} | {} | {} |", goal.promise, goal.link(), goal.judgement());
     }
 }
 
@@ -220,6 +219,15 @@ impl Goal {
     fn place(&self) -> Option<&str> {
         let (_, place) = self.table.split_once('-')?;
         PLACES.contains(&place).then_some(place)
+    }
+
+    /// The table; a link where there is one.
+    fn link(&self) -> String {
+        let table = &self.table;
+        match self.verdict {
+            Verdict::NotMeasured => table.clone(),
+            _ => format!("[{table}](#{table})"),
+        }
     }
 
     fn judgement(&self) -> String {
@@ -245,10 +253,11 @@ mod tests {
         let mut text = String::new();
 
         write(&mut text, &[goal("send-a-64", Verdict::Met), goal("send-b-1400", Verdict::Missed)]);
-        write(&mut text, &[goal("latency", Verdict::Close)]);
+        write(&mut text, &[goal("latency", Verdict::Close), goal("loss", Verdict::NotMeasured)]);
 
         assert!(text.contains("| fast | 1.00: met |  |  | 1.00: **missed** |  |  |\n"), "{text}");
         assert!(text.contains("| fast | [latency](#latency) | 1.00: within the spread |\n"), "{text}");
+        assert!(text.contains("| fast | loss | not measured |\n"), "{text}");
     }
 
     #[test]

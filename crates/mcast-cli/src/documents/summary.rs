@@ -35,7 +35,11 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// Behind the reference.
-const FIGURES: &[(&str, &str)] = &[("The stream protocol", "protocol.md"), ("Benchmarks", "benchmarks.md")];
+const FIGURES: &[(&str, &str)] = &[
+    ("What each system does", "platforms.md"),
+    ("The stream protocol", "protocol.md"),
+    ("Benchmarks", "benchmarks.md"),
+];
 
 /// `SUMMARY.md`, as mdBook wants it.
 pub(super) fn text() -> String {
