@@ -13,6 +13,7 @@ mod documents;
 mod errors;
 mod exit;
 mod interrupt;
+mod metrics;
 mod output;
 #[allow(unsafe_code)]
 mod sys;

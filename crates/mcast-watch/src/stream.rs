@@ -1,6 +1,7 @@
 //! One stream: what came from one sender to one group and port, on one interface.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use mcast_group::{Group, InterfaceIndex};
 use mcast_packet::sequence::SequenceField;
@@ -114,6 +115,10 @@ impl Stream {
         interval > self.first_interval
     }
 
+    pub(crate) fn quiet(&self, now: Time) -> Duration {
+        now.since(self.last)
+    }
+
     pub(crate) fn row(&self, key: StreamKey, clock: &Clock, now: Time) -> Row {
         let current = clock.interval_of(now);
         // The first interval is shown while it lasts; later the one that is over.
@@ -125,7 +130,7 @@ impl Stream {
         Row {
             key,
             age: now.since(self.first),
-            quiet: now.since(self.last),
+            quiet: self.quiet(now),
             datagrams: self.datagrams,
             bytes: self.bytes,
             frame_bytes: self.frame_bytes,

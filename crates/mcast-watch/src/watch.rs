@@ -25,11 +25,18 @@ pub struct Options {
     pub capacity: usize,
     /// Where payloads have a sequence number, if that is known; what they look like is then not asked.
     pub sequence: Option<SequenceField>,
+    /// After how long a silence a stream is forgotten. Default: ten minutes.
+    pub keep: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), capacity: 4096, sequence: None }
+        Self {
+            interval: Duration::from_secs(1),
+            capacity: 4096,
+            sequence: None,
+            keep: Duration::from_secs(600),
+        }
     }
 }
 
@@ -133,6 +140,7 @@ impl Watch {
     #[must_use]
     pub fn report(&mut self, now: Time) -> Report {
         let now = self.clock.tell(now).max(self.clock.latest());
+        self.streams.retain(|_, stream| stream.quiet(now) < self.options.keep);
         self.members.forget_the_silent(now);
         self.routers.forget_the_silent(now);
         let mut streams: Vec<Row> =
@@ -149,6 +157,12 @@ impl Watch {
             log: self.log.entries().cloned().collect(),
             totals: Totals { members_left_out: self.members.left_out(), ..self.totals },
         }
+    }
+
+    /// Whether a datagram to a group has ever come.
+    #[must_use]
+    pub fn has_seen_datagrams(&self) -> bool {
+        self.totals.datagrams > 0
     }
 
     /// The latest time that the table knows of.

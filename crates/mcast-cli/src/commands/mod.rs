@@ -15,6 +15,7 @@ mod recv;
 mod replay;
 mod send;
 mod sniff;
+mod top;
 
 use clap::Subcommand;
 
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Interfaces(interfaces::Arguments),
     Groups(groups::Arguments),
     Sniff(sniff::Arguments),
+    Top(top::Arguments),
     Explain(explain::Arguments),
     Pick(pick::Arguments),
     Send(send::Arguments),
@@ -44,7 +46,7 @@ pub(crate) enum Command {
 /// How `mcast --help` groups them.
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo", "lab"]),
-    ("Look", &["interfaces", "groups", "sniff", "explain", "pick"]),
+    ("Look", &["interfaces", "groups", "sniff", "top", "explain", "pick"]),
     ("Send and receive", &["send", "recv", "ask", "record", "replay"]),
     ("Find out why", &["doctor"]),
     ("Measure", &["ping", "perf"]),
@@ -57,6 +59,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Interfaces(arguments) => interfaces::run(arguments, console),
         Command::Groups(arguments) => groups::run(arguments, console),
         Command::Sniff(arguments) => sniff::run(arguments, console),
+        Command::Top(arguments) => top::run(arguments, console),
         Command::Explain(arguments) => explain::run(arguments, console),
         Command::Pick(arguments) => pick::run(arguments, console),
         Command::Send(arguments) => send::run(arguments, console),

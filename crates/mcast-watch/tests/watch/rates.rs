@@ -44,6 +44,16 @@ fn a_stream_that_falls_silent_shows_nothing_and_stays() {
 }
 
 #[test]
+fn a_long_silence_ends_a_stream() {
+    let mut table = Table::new();
+    table.see(0, PLAIN);
+    assert_eq!(table.report(599_999).streams.len(), 1);
+    assert_eq!(table.report(600_000).streams.len(), 0);
+    table.see(601_000, PLAIN);
+    assert_eq!(table.row(602_000).datagrams, 1);
+}
+
+#[test]
 fn streams_are_told_apart_by_group_port_source_and_interface() {
     let mut table = Table::new();
     let streams = [

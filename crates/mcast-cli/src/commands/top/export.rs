@@ -1,0 +1,177 @@
+//! The same for Prometheus.
+
+use std::fmt::Display;
+use std::time::SystemTime;
+
+use mcast_watch::{Report, Row};
+
+use super::monitor::Monitor;
+use super::picture::Picture;
+use super::words::name;
+use crate::metrics::{Exporter, Exposition, Kind, Listen};
+
+/// Begins to hand out what the monitor sees.
+pub(super) fn start(listen: &Listen, monitor: &Monitor) -> anyhow::Result<Exporter> {
+    let monitor = monitor.clone();
+    Exporter::start(listen, move || figures(&monitor.picture(SystemTime::now())))
+}
+
+fn figures(picture: &Picture) -> Exposition {
+    let mut out = Exposition::default();
+    streams(&mut out, picture);
+    routers(&mut out, picture);
+    totals(&mut out, picture);
+    out
+}
+
+/// A number that each stream has, or some.
+type OfStream = (&'static str, Kind, &'static str, fn(&Row) -> Option<f64>);
+
+const OF_STREAMS: [OfStream; 10] = [
+    ("mcast_stream_datagrams_total", Kind::Counter, "Datagrams of the stream.", |row| {
+        Some(row.datagrams as f64)
+    }),
+    ("mcast_stream_bytes_total", Kind::Counter, "Bytes of payload of the stream.", |row| {
+        Some(row.bytes as f64)
+    }),
+    (
+        "mcast_stream_missing",
+        Kind::Gauge,
+        "What is missing by the stream's sequence numbers, in the unit that mcast_stream_info tells; goes down when \
+         something comes late.",
+        |row| row.numbers.map(|numbers| numbers.missing as f64),
+    ),
+    (
+        "mcast_stream_received_total",
+        Kind::Counter,
+        "What has come by the stream's sequence numbers, in the same unit.",
+        |row| row.numbers.map(|numbers| numbers.received as f64),
+    ),
+    (
+        "mcast_stream_duplicates_total",
+        Kind::Counter,
+        "What has come more than once by the stream's sequence numbers.",
+        |row| row.numbers.map(|numbers| numbers.duplicates as f64),
+    ),
+    (
+        "mcast_stream_continuity_errors_total",
+        Kind::Counter,
+        "Where the counters of a transport stream leap.",
+        |row| row.continuity_errors.map(|errors| errors as f64),
+    ),
+    (
+        "mcast_stream_jitter_seconds",
+        Kind::Gauge,
+        "Interarrival jitter (RFC 3550), or that of the gaps where datagrams do not say when they were sent.",
+        |row| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
+    ),
+    ("mcast_stream_hop_limit", Kind::Gauge, "TTL or hop limit of the latest datagram.", |row| {
+        Some(row.hop_limit.into())
+    }),
+    ("mcast_stream_quiet_seconds", Kind::Gauge, "Since the latest datagram.", |row| {
+        Some(row.quiet.as_secs_f64())
+    }),
+    (
+        "mcast_stream_bad_checksums_total",
+        Kind::Counter,
+        "Datagrams with a wrong checksum, which no program gets.",
+        |row| Some(row.bad_checksums as f64),
+    ),
+];
+
+fn streams(out: &mut Exposition, picture: &Picture) {
+    let rows = &picture.report.streams;
+    for (name, kind, help, number) in OF_STREAMS {
+        let mut family = out.family(name, kind, help);
+        for row in rows {
+            if let Some(number) = number(row) {
+                with_labels(row, picture, |labels| family.sample(labels, number));
+            }
+        }
+    }
+    let mut family =
+        out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported to be members.");
+    for row in rows {
+        with_labels(row, picture, |labels| family.sample(labels, picture.members(row).count()));
+    }
+    let mut family =
+        out.family("mcast_stream_joined_here", Kind::Gauge, "Holders of a membership on this machine.");
+    for row in rows {
+        with_labels(row, picture, |labels| family.sample(labels, picture.locals(row).len()));
+    }
+    let mut family =
+        out.family("mcast_stream_info", Kind::Gauge, "1; what the group is called and the stream carries.");
+    for row in rows {
+        let payload = row.format.map(|format| format.to_string()).unwrap_or_default();
+        let unit = row.numbers.map(|numbers| numbers.unit.to_string()).unwrap_or_default();
+        let name = name(row.key.group).unwrap_or_default();
+        with_labels(row, picture, |labels| {
+            let more: [(&str, &dyn Display); 3] = [("name", &name), ("payload", &payload), ("unit", &unit)];
+            family.sample(&[labels, &more].concat(), 1);
+        });
+    }
+}
+
+/// What tells the stream from others.
+fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Display)])) {
+    let key = &row.key;
+    let interface = picture.interface(key.interface);
+    let vlan = key.vlan.map(|vlan| vlan.to_string()).unwrap_or_default();
+    then(&[
+        ("group", &key.group),
+        ("port", &key.port),
+        ("source", &key.source),
+        ("source_port", &key.source_port),
+        ("interface", &interface),
+        ("vlan", &vlan),
+    ]);
+}
+
+fn routers(out: &mut Exposition, picture: &Picture) {
+    let Report { queriers, pim_neighbors, routers, .. } = &picture.report;
+    let mut family = out.family(
+        "mcast_querier_expires_seconds",
+        Kind::Gauge,
+        "How long until others take the querier for gone, if it stays silent.",
+    );
+    for querier in queriers {
+        let interface = picture.interface(querier.interface);
+        let vlan = querier.vlan.map(|vlan| vlan.to_string()).unwrap_or_default();
+        let labels: [(&str, &dyn Display); 5] = [
+            ("interface", &interface),
+            ("vlan", &vlan),
+            ("address", &querier.address),
+            ("version", &querier.version),
+            ("elected", &querier.elected),
+        ];
+        family.sample(&labels, querier.expires.as_secs_f64());
+    }
+    let mut family = out.family("mcast_routers", Kind::Gauge, "Routers that are heard, by protocol.");
+    family.sample(&[("protocol", &"PIM")], pim_neighbors.len());
+    family.sample(&[("protocol", &"MRD")], routers.len());
+}
+
+fn totals(out: &mut Exposition, picture: &Picture) {
+    let Report { streams, members, totals, .. } = &picture.report;
+    let mut one = |name, kind, help, number: u64| out.family(name, kind, help).sample(&[], number);
+    one("mcast_streams", Kind::Gauge, "Streams that are kept.", streams.len() as u64);
+    one(
+        "mcast_streams_left_out_total",
+        Kind::Counter,
+        "Streams that were given up for want of room.",
+        totals.streams_left_out,
+    );
+    one("mcast_members", Kind::Gauge, "Members that reports tell of.", members.len() as u64);
+    one("mcast_datagrams_total", Kind::Counter, "Datagrams to groups.", totals.datagrams);
+    one("mcast_bytes_total", Kind::Counter, "Bytes of their payload.", totals.bytes);
+    one("mcast_control_messages_total", Kind::Counter, "Messages of IGMP, MLD and PIM.", totals.control);
+    one("mcast_malformed_packets_total", Kind::Counter, "Packets that make no sense.", totals.malformed);
+    if let Some(lost) = picture.lost {
+        one(
+            "mcast_capture_dropped_total",
+            Kind::Counter,
+            "Packets that came faster than they could be captured.",
+            lost,
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! Frames on their way into the table.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mcast::{Group, InterfaceIndex};
+use mcast_capture::Frame;
+use mcast_packet::Transport;
+use mcast_watch::{Seen, StreamKey, Time, Watch};
+
+use super::recording::Recording;
+use super::selection::Selection;
+
+/// The table, and what is needed to fill it.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) watch: Watch,
+    pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
+    pub(super) recording: Option<Recording>,
+    selection: Selection,
+    loopbacks: Vec<InterfaceIndex>,
+}
+
+impl Feed {
+    pub(super) fn new(watch: Watch, selection: Selection, loopbacks: Vec<InterfaceIndex>) -> Self {
+        Self { watch, names: HashMap::new(), recording: None, selection, loopbacks }
+    }
+
+    /// Begins to write a stream to a file.
+    pub(super) fn record(&mut self, key: StreamKey, path: PathBuf) -> anyhow::Result<()> {
+        let name =
+            self.names.get(&key.interface).map_or_else(|| key.interface.to_string(), ToString::to_string);
+        self.recording = Some(Recording::start(key, path, name)?);
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, frame: &Frame<'_>, interface: &Arc<str>) {
+        self.names.entry(frame.interface).or_insert_with(|| Arc::clone(interface));
+        let comes_again = frame.direction.is_outgoing() && self.loopbacks.contains(&frame.interface);
+        if comes_again || !self.selection.watches(interface) {
+            return;
+        }
+        let packet = frame.packet();
+        if let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) {
+            let Ok(group) = Group::new(ip.destination) else { return };
+            if !self.selection.admits(interface, group, udp.destination_port, ip.source) {
+                return;
+            }
+        }
+        let key = self.watch.observe(&Seen {
+            time: Time::from(frame.time),
+            interface: frame.interface,
+            outgoing: frame.direction.is_outgoing(),
+            length: frame.original_length,
+            packet: &packet,
+        });
+        if let Some(recording) = &mut self.recording {
+            recording.take(frame, &packet, key);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The same for programs: `schemas/top-*.json`.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use mcast_watch::{JitterBasis, Member, PimNeighbor, Protocol, Querier, RouterAdvertisement, Row};
+use serde::Serialize;
+
+use super::joined::Local;
+use super::picture::Picture;
+use super::table::rate;
+use super::words::name;
+use crate::output::{rfc3339, write_json};
+
+/// Writes an object for each stream, querier, router and member, and a summary behind them.
+pub(super) fn write(
+    out: &mut impl Write,
+    picture: &Picture,
+    rows: &[&Row],
+    now: SystemTime,
+) -> io::Result<()> {
+    let report = &picture.report;
+    let time = if picture.is_file { time_of(report.time) } else { now };
+    let time = rfc3339(time);
+    rows.iter().try_for_each(|row| write_json(out, &Stream::new(row, picture, &time)))?;
+    report.queriers.iter().try_for_each(|querier| write_json(out, &Asking::new(querier, picture, &time)))?;
+    report.pim_neighbors.iter().try_for_each(|each| write_json(out, &Router::pim(each, picture, &time)))?;
+    report.routers.iter().try_for_each(|each| write_json(out, &Router::shown(each, picture, &time)))?;
+    report.members.iter().try_for_each(|member| write_json(out, &Membership::new(member, picture, &time)))?;
+    write_json(out, &Summary::new(picture, &time))
+}
+
+fn time_of(time: mcast_watch::Time) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(time.as_nanos())
+}
+
+#[derive(Serialize)]
+struct Stream<'a> {
+    kind: &'static str,
+    time: &'a str,
+    group: IpAddr,
+    name: Option<&'static str>,
+    port: u16,
+    source: IpAddr,
+    source_port: u16,
+    interface: String,
+    vlan: Option<u16>,
+    datagrams_per_second: f64,
+    bits_per_second: f64,
+    datagrams: u64,
+    bytes: u64,
+    ttl: u8,
+    ttl_lowest: u8,
+    ttl_highest: u8,
+    payload: Option<String>,
+    /// What is counted by sequence numbers; all `null` where there are none.
+    unit: Option<String>,
+    received: Option<u64>,
+    lost: Option<u64>,
+    lost_now: Option<u64>,
+    duplicated: Option<u64>,
+    reordered: Option<u64>,
+    restarts: Option<u64>,
+    continuity_errors: Option<u64>,
+    jitter_us: Option<f64>,
+    jitter_of: Option<&'static str>,
+    bad_checksums: u64,
+    fragmented: u64,
+    sent_here: bool,
+    seconds: f64,
+    quiet_seconds: f64,
+    processes: Vec<Process<'a>>,
+    members: Vec<IpAddr>,
+}
+
+/// A process on this machine that has joined.
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: Option<u32>,
+    process: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(row: &'a Row, picture: &'a Picture, time: &'a str) -> Self {
+        let (key, rate, numbers) = (&row.key, rate(row, picture), row.numbers.as_ref());
+        Self {
+            kind: "stream",
+            time,
+            group: key.group.addr(),
+            name: name(key.group),
+            port: key.port,
+            source: key.source,
+            source_port: key.source_port,
+            interface: picture.interface(key.interface),
+            vlan: key.vlan,
+            datagrams_per_second: rate.datagrams_per_second,
+            bits_per_second: rate.bits_per_second,
+            datagrams: row.datagrams,
+            bytes: row.bytes,
+            ttl: row.hop_limit,
+            ttl_lowest: row.hop_limits.0,
+            ttl_highest: row.hop_limits.1,
+            payload: row.format.map(|format| format.to_string()),
+            unit: numbers.map(|numbers| numbers.unit.to_string()),
+            received: numbers.map(|numbers| numbers.received),
+            lost: numbers.map(|numbers| numbers.missing),
+            lost_now: numbers.map(|_| row.lost_now),
+            duplicated: numbers.map(|numbers| numbers.duplicates),
+            reordered: numbers.and_then(|numbers| numbers.reordered),
+            restarts: numbers.map(|numbers| numbers.restarts),
+            continuity_errors: row.continuity_errors,
+            jitter_us: row.jitter.map(|jitter| jitter.jitter.as_secs_f64() * 1e6),
+            jitter_of: row.jitter.map(|jitter| match jitter.basis {
+                JitterBasis::Transit => "transit",
+                JitterBasis::Gap => "gaps",
+            }),
+            bad_checksums: row.bad_checksums,
+            fragmented: row.fragmented,
+            sent_here: row.outgoing,
+            seconds: row.age.as_secs_f64(),
+            quiet_seconds: row.quiet.as_secs_f64(),
+            processes: picture.locals(row).iter().map(Process::new).collect(),
+            members: picture.members(row).map(|member| member.host).collect(),
+        }
+    }
+}
+
+impl<'a> Process<'a> {
+    fn new(local: &'a Local) -> Self {
+        match &local.process {
+            Some((pid, process)) => Self { pid: Some(*pid), process, port: local.port },
+            None => Self { pid: None, process: &local.name, port: local.port },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Asking<'a> {
+    kind: &'static str,
+    time: &'a str,
+    protocol: &'static str,
+    version: u8,
+    address: IpAddr,
+    interface: String,
+    vlan: Option<u16>,
+    elected: bool,
+    interval_seconds: Option<f64>,
+    max_response_seconds: f64,
+    queries: u64,
+    quiet_seconds: f64,
+    expires_seconds: f64,
+    this_machine: bool,
+}
+
+impl<'a> Asking<'a> {
+    fn new(querier: &Querier, picture: &Picture, time: &'a str) -> Self {
+        Self {
+            kind: "querier",
+            time,
+            protocol: match querier.protocol {
+                Protocol::Igmp => "IGMP",
+                Protocol::Mld => "MLD",
+            },
+            version: querier.version,
+            address: querier.address,
+            interface: picture.interface(querier.interface),
+            vlan: querier.vlan,
+            elected: querier.elected,
+            interval_seconds: querier.interval.map(|interval| interval.as_secs_f64()),
+            max_response_seconds: querier.max_response_time.as_secs_f64(),
+            queries: querier.queries,
+            quiet_seconds: querier.quiet.as_secs_f64(),
+            expires_seconds: querier.expires.as_secs_f64(),
+            this_machine: querier.is_this_machine,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Router<'a> {
+    kind: &'static str,
+    time: &'a str,
+    protocol: &'static str,
+    address: IpAddr,
+    interface: String,
+    vlan: Option<u16>,
+    interval_seconds: Option<f64>,
+    hold_seconds: Option<f64>,
+    dr_priority: Option<u32>,
+    generation_id: Option<u32>,
+    quiet_seconds: f64,
+    this_machine: bool,
+}
+
+impl<'a> Router<'a> {
+    fn pim(neighbor: &PimNeighbor, picture: &Picture, time: &'a str) -> Self {
+        Self {
+            kind: "router",
+            time,
+            protocol: "PIM",
+            address: neighbor.address,
+            interface: picture.interface(neighbor.interface),
+            vlan: neighbor.vlan,
+            interval_seconds: None,
+            hold_seconds: neighbor.hold_time.map(|time| time.as_secs_f64()),
+            dr_priority: neighbor.dr_priority,
+            generation_id: neighbor.generation_id,
+            quiet_seconds: neighbor.quiet.as_secs_f64(),
+            this_machine: neighbor.is_this_machine,
+        }
+    }
+
+    fn shown(router: &RouterAdvertisement, picture: &Picture, time: &'a str) -> Self {
+        Self {
+            kind: "router",
+            time,
+            protocol: "MRD",
+            address: router.address,
+            interface: picture.interface(router.interface),
+            vlan: router.vlan,
+            interval_seconds: Some(router.interval.as_secs_f64()),
+            hold_seconds: None,
+            dr_priority: None,
+            generation_id: None,
+            quiet_seconds: router.quiet.as_secs_f64(),
+            this_machine: router.is_this_machine,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Membership<'a> {
+    kind: &'static str,
+    time: &'a str,
+    group: IpAddr,
+    name: Option<&'static str>,
+    host: IpAddr,
+    interface: String,
+    vlan: Option<u16>,
+    version: u8,
+    mode: &'static str,
+    sources: Vec<IpAddr>,
+    more_sources: bool,
+    quiet_seconds: f64,
+    this_machine: bool,
+}
+
+impl<'a> Membership<'a> {
+    fn new(member: &Member, picture: &Picture, time: &'a str) -> Self {
+        Self {
+            kind: "member",
+            time,
+            group: member.group.addr(),
+            name: name(member.group),
+            host: member.host,
+            interface: picture.interface(member.interface),
+            vlan: member.vlan,
+            version: member.version,
+            mode: match member.filter {
+                mcast::SourceFilter::Include(_) => "include",
+                mcast::SourceFilter::Exclude(_) => "exclude",
+            },
+            sources: member.filter.sources().collect(),
+            more_sources: member.more_sources,
+            quiet_seconds: member.quiet.as_secs_f64(),
+            this_machine: member.is_this_machine,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    kind: &'static str,
+    time: &'a str,
+    seconds: f64,
+    streams: usize,
+    datagrams: u64,
+    bytes: u64,
+    control: u64,
+    other: u64,
+    malformed: u64,
+    streams_left_out: u64,
+    members_left_out: u64,
+    not_seen: Option<u64>,
+}
+
+impl<'a> Summary<'a> {
+    fn new(picture: &Picture, time: &'a str) -> Self {
+        let totals = picture.report.totals;
+        Self {
+            kind: "summary",
+            time,
+            seconds: picture.report.watched.as_secs_f64(),
+            streams: picture.report.streams.len(),
+            datagrams: totals.datagrams,
+            bytes: totals.bytes,
+            control: totals.control,
+            other: totals.other,
+            malformed: totals.malformed,
+            streams_left_out: totals.streams_left_out,
+            members_left_out: totals.members_left_out,
+            not_seen: picture.lost,
+        }
+    }
+}

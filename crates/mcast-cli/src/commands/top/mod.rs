@@ -1,0 +1,184 @@
+//! `mcast top`: live streams, who joined them, and which routers there are.
+
+mod export;
+mod feed;
+mod joined;
+mod json;
+mod monitor;
+mod picture;
+mod recording;
+mod report;
+mod screen;
+mod selection;
+mod source;
+mod table;
+mod words;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mcast::InterfaceSelector;
+use mcast_packet::sequence::SequenceField;
+
+use crate::arguments::{Families, parse_duration};
+use crate::console::{self, Console};
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::metrics::{Exporter, Listen};
+use monitor::Monitor;
+use selection::Selection;
+use table::Column;
+
+/// Watch live streams: rates, loss, jitter, who joined
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Only these streams: a group, a range (`239.1.2.0/24`), a name (`mdns`), or memberships as
+    /// `mcast recv` takes them (`[SOURCE@]GROUP[%INTERFACE]:PORT`) [default: all there are]
+    #[arg(value_name = "MEMBERSHIP")]
+    wanted: Vec<String>,
+
+    /// Watch this interface: a name, index or address; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Only streams from this source, or with a `!` before it every other; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes
+    #[arg(long, value_name = "OFFSET:SIZE")]
+    seq: Option<SequenceField>,
+
+    /// Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire
+    #[arg(short, long, value_name = "FILE", conflicts_with = "metrics")]
+    read: Option<PathBuf>,
+
+    /// Over how long rates are told, and how often
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    interval: Duration,
+
+    /// End after so long in all; status 1 if nothing came of what MEMBERSHIP names
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_interval)]
+    timeout: Option<Duration>,
+
+    /// Keep so many streams, and so many members; each takes about 2 KiB
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
+    streams: u32,
+
+    /// Forget a stream after so long a silence
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_interval)]
+    keep: Duration,
+
+    #[command(flatten)]
+    show: Show,
+}
+
+/// How to show it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How to show it")]
+struct Show {
+    /// Print one table after the time of --timeout, or of --interval, and end
+    #[arg(long)]
+    once: bool,
+
+    /// Print JSON objects: streams, queriers, routers, members, a summary, at each interval
+    #[arg(long)]
+    json: bool,
+
+    /// Hand out figures for Prometheus at http://ADDRESS/metrics; without a terminal only those
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    metrics: Option<Listen>,
+
+    /// Sort by this column
+    #[arg(long, value_name = "COLUMN", default_value = "bits")]
+    sort: Column,
+}
+
+const EXAMPLES: &str = "\
+On a terminal this is a screen: `?` there tells the keys. Elsewhere a table comes at each interval.
+It listens and joins nothing: behind a switch that snoops only joined groups are seen.
+
+Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf`; for
+others --seq says where the number is. RTP with a format of its own is recognized on even ports.
+Jitter is that of RFC 3550 where the payload says when it was sent; where not (marked ~), that of
+the gaps between datagrams. Bits are those of the payload.
+
+It needs the right to capture (CAP_NET_RAW), except to read a file.
+
+Examples:
+  mcast top                                    all streams of all interfaces
+  mcast top 239.1.0.0/16 -i 127.0.0.1          such groups on the loopback interface
+  mcast top --once -W 5                        one table of five seconds
+  mcast top --once --json 239.1.2.3:5000       one stream for a script; status 1 if it is not there
+  mcast top --seq 0:4                          count loss by the first four bytes of payloads
+  mcast top -r capture.pcapng --once           the streams of a capture file
+  mcast top --metrics :9477                    for Prometheus, too";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let selection = Selection::new(arguments, console)?;
+    let names_streams = selection.names_streams();
+    let source = source::open(arguments)?;
+    let wants_screen = console::is_terminal() && !arguments.show.once && !arguments.show.json;
+    let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
+    let interrupt = Interrupt::catch(|| {})?;
+    let monitor = Monitor::start(arguments, selection, source)?;
+    let exporter =
+        arguments.show.metrics.as_ref().map(|listen| export::start(listen, &monitor)).transpose()?;
+    tell_start(&monitor, exporter.as_ref(), wants_screen, console);
+    let ran = if wants_screen {
+        screen::run(arguments, &monitor, &interrupt, exporter.as_ref(), console)
+    } else if is_headless {
+        report::wait(arguments, &monitor, &interrupt).map(|()| None)
+    } else {
+        report::run(arguments, &monitor, &interrupt, console).map(|()| None)
+    };
+    monitor.stop();
+    if let Some(outcome) = ran?.or_else(|| interrupt.outcome()) {
+        return Ok(outcome);
+    }
+    Ok(Outcome::of(!names_streams || monitor.has_seen_streams()))
+}
+
+/// Says what is watched; a screen says it itself.
+fn tell_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, console: &Console) {
+    if has_screen {
+        return;
+    }
+    if let Some(interfaces) = monitor.interfaces() {
+        console.note(format_args!("watching {interfaces}"));
+    }
+    if let Some(exporter) = exporter {
+        console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+    }
+}
+
+/// Without length there would be no rates.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("nothing happens in no time: write more than zero".into()),
+        time => Ok(time),
+    }
+}
+
+impl Arguments {
+    /// Over how long rates are told.
+    fn rate_interval(&self) -> Duration {
+        match self.timeout {
+            Some(timeout) if self.show.once => timeout,
+            _ => self.interval,
+        }
+    }
+
+    /// What is wrong with what was typed together.
+    fn refuse(&self) -> Result<(), Failure> {
+        if self.interval < Duration::from_millis(10) {
+            return Err(Failure::usage("--interval is at least 10ms"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Tables and JSON at intervals, for people without a screen and for programs.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use mcast_watch::Row;
+
+use super::Arguments;
+use super::json;
+use super::monitor::Monitor;
+use super::picture::Picture;
+use super::table::{self, Column};
+use crate::console::{Console, Output};
+use crate::interrupt::Interrupt;
+use crate::output::{Cell, Table, bits_per_second, count, count_of, rfc3339};
+
+/// Between two looks whether a file is over.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Prints at each interval, until the time is over, or Ctrl-C.
+pub(super) fn run(
+    arguments: &Arguments,
+    monitor: &Monitor,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let mut printer = Printer { arguments, monitor, console, out: console.output(), told: 0 };
+    if arguments.read.is_some() {
+        while !monitor.wait_for_end(LOOK) && !interrupt.has_come() {}
+        printer.print(SystemTime::now())?;
+        return fail_if_it_has(monitor);
+    }
+    let interval = arguments.rate_interval();
+    let start = monitor.begun();
+    let mut due = start + interval;
+    loop {
+        let was_interrupted = sleep_until(due, interrupt);
+        let now = if was_interrupted { SystemTime::now() } else { due };
+        monitor.wait_until_seen(now);
+        // After Ctrl-C the interval that has begun is not worth a table unless it is the only one.
+        if !was_interrupted || printer.told == 0 {
+            printer.print(now)?;
+        }
+        fail_if_it_has(monitor)?;
+        due += interval;
+        let is_over = arguments.timeout.is_some_and(|timeout| due > start + timeout);
+        if was_interrupted || arguments.show.once || is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// Does nothing until the time is over, or Ctrl-C: somebody else shows what is seen.
+pub(super) fn wait(arguments: &Arguments, monitor: &Monitor, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let start = SystemTime::now();
+    loop {
+        if interrupt.sleep(LOOK) {
+            return Ok(());
+        }
+        fail_if_it_has(monitor)?;
+        if arguments.timeout.is_some_and(|timeout| start.elapsed().is_ok_and(|elapsed| elapsed >= timeout)) {
+            return Ok(());
+        }
+    }
+}
+
+fn fail_if_it_has(monitor: &Monitor) -> anyhow::Result<()> {
+    monitor.failure().map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Sleeps until this moment; says whether Ctrl-C came before.
+fn sleep_until(moment: SystemTime, interrupt: &Interrupt) -> bool {
+    interrupt.sleep(moment.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+struct Printer<'a> {
+    arguments: &'a Arguments,
+    monitor: &'a Monitor,
+    console: &'a Console,
+    out: Output,
+    /// How often it has printed.
+    told: u64,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, now: SystemTime) -> io::Result<()> {
+        let picture = self.monitor.picture(now);
+        let mut rows: Vec<&Row> = picture.report.streams.iter().collect();
+        table::sort(&mut rows, self.arguments.show.sort, false, &picture);
+        if self.arguments.show.json {
+            json::write(&mut self.out, &picture, &rows, now)?;
+        } else {
+            self.table(&picture, &rows, now)?;
+        }
+        self.out.flush()?;
+        self.told += 1;
+        self.tell(&picture);
+        Ok(())
+    }
+
+    fn table(&mut self, picture: &Picture, rows: &[&Row], now: SystemTime) -> io::Result<()> {
+        let palette = self.console.palette();
+        if !self.arguments.show.once && !picture.is_file {
+            if self.told > 0 {
+                writeln!(self.out)?;
+            }
+            writeln!(self.out, "{}{}{:#}", palette.dim, rfc3339(now), palette.dim)?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = Column::SHOWN.into_iter().filter(|column| *column != Column::Trend);
+        let columns: Vec<_> =
+            columns.filter(|column| rows.iter().any(|row| !column.text(row, picture).is_empty())).collect();
+        let titles: Vec<_> = columns.iter().map(|column| column.title()).collect();
+        let mut table = Table::new(&titles, palette.heading);
+        for row in rows {
+            table.row(columns.iter().map(|column| self.cell(*column, row, picture)));
+        }
+        table.write(&mut self.out)
+    }
+
+    fn cell(&self, column: Column, row: &Row, picture: &Picture) -> Cell {
+        let palette = self.console.palette();
+        let cell = Cell::new(column.text(row, picture));
+        let cell = if column.is_right() { cell.right() } else { cell };
+        match column {
+            Column::Group => cell.style(palette.group),
+            Column::Source => cell.style(palette.address),
+            Column::Interface => cell.style(palette.interface),
+            Column::Loss if row.numbers.is_some_and(|numbers| numbers.missing > 0) => cell.style(palette.bad),
+            _ => cell,
+        }
+    }
+
+    /// What stands beside the table: sums, and what could not be seen.
+    fn tell(&self, picture: &Picture) {
+        let report = &picture.report;
+        let sums = report.streams.iter().map(|row| table::rate(row, picture));
+        let (datagrams, bits) = sums.fold((0.0, 0.0), |(datagrams, bits), rate| {
+            (datagrams + rate.datagrams_per_second, bits + rate.bits_per_second)
+        });
+        let second = Duration::from_secs(1);
+        let bits = bits_per_second((bits / 8.0) as u64, second).unwrap_or_default();
+        if self.told == 1 || self.console.is_verbose() {
+            self.console.note(format_args!(
+                "{}, {} datagrams/s, {bits}; {} of IGMP, MLD and PIM",
+                count_of(report.streams.len() as u64, "stream"),
+                count(datagrams as u64),
+                count_of(report.totals.control, "message"),
+            ));
+        }
+        let left_out = report.totals.streams_left_out;
+        if left_out > 0 {
+            self.console.warn(format_args!(
+                "{} left out for want of room (--streams keeps more)",
+                count_of(left_out, "stream")
+            ));
+        }
+        if let Some(lost) = picture.lost.filter(|lost| *lost > 0) {
+            self.console.warn(format_args!(
+                "{} not seen: they came faster than they could be captured",
+                count_of(lost, "packet")
+            ));
+        }
+        if let Some(failure) = self.monitor.joiners_failure() {
+            self.console.detail(format_args!("who on this machine has joined is not known: {failure}"));
+        }
+    }
+}

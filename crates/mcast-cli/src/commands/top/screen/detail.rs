@@ -1,0 +1,160 @@
+//! All about one stream.
+
+use mcast_watch::{Numbers, Row};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::super::picture::Picture;
+use super::super::table::{rate, trend};
+use super::super::words::{self, short, sources, span};
+use super::network::scrolled;
+use super::state::State;
+use super::theme::Theme;
+use crate::output::{count, count_of};
+
+/// The width of what stands before each line.
+const LABEL: usize = 12;
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
+    let lines = match state.selected_row() {
+        Some(row) => describe(row, &state.picture, state.theme, usize::from(area.width)),
+        None => vec![Line::raw("No stream is selected.")],
+    };
+    scrolled(frame, area, state, lines);
+}
+
+fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let mut lines = Lines { lines: Vec::new(), theme };
+    identity(&mut lines, row, picture);
+    traffic(&mut lines, row, picture);
+    faults(&mut lines, row);
+    joined(&mut lines, row, picture);
+    let bars = words::sparkline(&trend(row), width.saturating_sub(LABEL).min(row.history.len().max(1)));
+    lines.add("trend", bars, theme.trend);
+    lines.lines
+}
+
+fn identity(lines: &mut Lines, row: &Row, picture: &Picture) {
+    let (key, theme) = (&row.key, lines.theme);
+    let name = words::name(key.group).map_or_else(String::new, |name| format!("  {name}"));
+    lines.add("group", format!("{}{name}", words::address(key.group.addr(), key.port)), theme.group);
+    lines.plain("kind", key.group.kind().to_string());
+    let sent_here = if row.outgoing { "  (this machine)" } else { "" };
+    lines.add("source", format!("{}{sent_here}", words::address(key.source, key.source_port)), theme.address);
+    let vlan = key.vlan.map_or_else(String::new, |vlan| format!(", VLAN {vlan}"));
+    lines.add("interface", format!("{}{vlan}", picture.interface(key.interface)), theme.interface);
+}
+
+fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
+    let (now, mean) = (rate(row, picture), row.mean);
+    lines.plain(
+        "rate",
+        format!("{} datagrams/s, {}bit/s", short(now.datagrams_per_second), short(now.bits_per_second)),
+    );
+    lines.plain(
+        "mean",
+        format!("{} datagrams/s, {}bit/s", short(mean.datagrams_per_second), short(mean.bits_per_second)),
+    );
+    lines.plain(
+        "in all",
+        format!(
+            "{}, {} bytes of payload, {} of frames",
+            count_of(row.datagrams, "datagram"),
+            count(row.bytes),
+            count(row.frame_bytes)
+        ),
+    );
+    lines.plain("since", format!("{}; the latest {} ago", span(row.age), span(row.quiet)));
+    let (lowest, highest) = row.hop_limits;
+    let range = if lowest == highest { String::new() } else { format!(" ({lowest} to {highest})") };
+    lines.plain("ttl", format!("{}{range}", row.hop_limit));
+    let payload = row.format.map_or_else(|| "nothing that is known here".into(), |format| format.to_string());
+    lines.plain("payload", payload);
+    lines.plain("jitter", words::jitter(row.jitter));
+}
+
+fn faults(lines: &mut Lines, row: &Row) {
+    let theme = lines.theme;
+    match &row.numbers {
+        Some(numbers) => {
+            let style = if numbers.missing > 0 { theme.bad } else { Style::new() };
+            lines.add("loss", describe_numbers(numbers), style);
+        }
+        None => lines.plain("loss", "not known: its datagrams are not numbered (--seq says where)".into()),
+    }
+    if let Some(errors) = row.continuity_errors {
+        let style = if errors > 0 { theme.warning } else { Style::new() };
+        lines.add(
+            "continuity",
+            format!("the transport stream leaps in {}", count_of(errors, "place")),
+            style,
+        );
+    }
+    if row.bad_checksums > 0 {
+        let told = format!("{} wrong: no program gets those", count(row.bad_checksums));
+        lines.add("checksums", told, theme.bad);
+    }
+    if row.fragmented > 0 {
+        let told = format!("{} came in pieces: too long for the way", count_of(row.fragmented, "datagram"));
+        lines.add("fragments", told, theme.warning);
+    }
+}
+
+fn describe_numbers(numbers: &Numbers) -> String {
+    let mut told = format!(
+        "{}: {} of {} {} missing",
+        words::loss(Some(numbers)),
+        count(numbers.missing),
+        count(numbers.received.saturating_sub(numbers.duplicates).saturating_add(numbers.missing)),
+        numbers.unit,
+    );
+    let mut add = |number: u64, what: &str| {
+        if number > 0 {
+            told += &format!(", {} {what}", count(number));
+        }
+    };
+    add(numbers.duplicates, "twice");
+    add(numbers.reordered.unwrap_or(0), "out of order");
+    add(numbers.restarts, "times begun anew");
+    told
+}
+
+fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
+    let locals = picture.locals(row);
+    for local in locals {
+        let port = local.port.map_or_else(String::new, |port| format!(", port {port}"));
+        let from = local
+            .filter
+            .as_ref()
+            .map_or_else(String::new, |filter| format!(", sources {}", sources(filter, false)));
+        lines.plain("joined here", format!("{}{port}{from}", local.name));
+    }
+    let mut members = 0;
+    for member in picture.members(row) {
+        members += 1;
+        let filter = sources(&member.filter, member.more_sources);
+        lines.plain("member", format!("{}, sources {filter}, {} ago", member.host, span(member.quiet)));
+    }
+    if locals.is_empty() && members == 0 && !picture.is_file {
+        lines.plain("joined", "nobody here, and no other host has told so yet".into());
+    }
+}
+
+/// Lines with what they are about before them.
+struct Lines {
+    lines: Vec<Line<'static>>,
+    theme: Theme,
+}
+
+impl Lines {
+    fn plain(&mut self, label: &'static str, text: String) {
+        self.add(label, text, Style::new());
+    }
+
+    fn add(&mut self, label: &'static str, text: String, style: Style) {
+        let label = Span::styled(format!("{label:<LABEL$}"), self.theme.dim);
+        self.lines.push(Line::from(vec![label, Span::styled(text, style)]));
+    }
+}

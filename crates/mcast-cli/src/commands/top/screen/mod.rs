@@ -1,0 +1,99 @@
+//! The screen: what is shown, and what keys do.
+
+mod detail;
+mod help;
+mod keys;
+mod network;
+mod state;
+mod streams;
+mod terminal;
+mod theme;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use ratatui::Frame;
+use ratatui::crossterm::event;
+use ratatui::layout::{Constraint, Layout};
+
+use super::Arguments;
+use super::monitor::Monitor;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::metrics::Exporter;
+use keys::Step;
+use state::{State, View};
+use terminal::Screen;
+
+/// The longest wait for a key: a request to terminate is heard after it.
+const WAIT: Duration = Duration::from_millis(100);
+/// As after SIGINT: in a screen, Ctrl-C is a key.
+const INTERRUPTED: u8 = 130;
+
+/// Shows the screen until `q`, Ctrl-C, a request to terminate, or the end of the time.
+pub(super) fn run(
+    arguments: &Arguments,
+    monitor: &Monitor,
+    interrupt: &Interrupt,
+    exporter: Option<&Exporter>,
+    console: &Console,
+) -> anyhow::Result<Option<Outcome>> {
+    let mut state = State::new(arguments, monitor, console);
+    if let Some(exporter) = exporter {
+        state.tell(format!("metrics at http://{}/metrics", exporter.address()));
+    }
+    let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
+    let ended = show(&mut screen, &mut state, arguments, interrupt);
+    drop(screen);
+    // The terminal is as it was, and what is said stays on it.
+    if let Some(recording) = monitor.end_recording() {
+        console.note(state::describe_recording(&recording));
+    }
+    let outcome = ended?;
+    monitor.failure().map_or(Ok(outcome), |error| Err(error.into()))
+}
+
+fn show(
+    screen: &mut Screen,
+    state: &mut State<'_>,
+    arguments: &Arguments,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<Outcome>> {
+    let start = Instant::now();
+    let mut due = start;
+    loop {
+        let now = Instant::now();
+        if now >= due {
+            state.refresh(SystemTime::now());
+            // Intervals that were missed (the machine slept, say) are not made up for.
+            due = (due + arguments.interval).max(now);
+        }
+        screen.draw(|frame| draw(frame, state)).context("cannot draw on the terminal")?;
+        let is_over = arguments.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
+        if interrupt.has_come() || is_over || state.source_has_failed() {
+            return Ok(None);
+        }
+        let wait = due.saturating_duration_since(Instant::now()).min(WAIT);
+        if event::poll(wait).context("cannot read the keyboard")? {
+            match keys::handle(state, &event::read().context("cannot read the keyboard")?) {
+                Step::GoOn => {}
+                Step::Quit => return Ok(None),
+                Step::Interrupted => return Ok(Some(Outcome::Interrupted(INTERRUPTED))),
+            }
+        }
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
+    let rows = Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(2)]);
+    let [head, body, foot] = rows.areas(frame.area());
+    streams::draw_head(frame, head, state);
+    match state.view {
+        View::Streams => streams::draw(frame, body, state),
+        View::Detail => detail::draw(frame, body, state),
+        View::Network => network::draw(frame, body, state),
+        View::Help => help::draw(frame, body, state),
+    }
+    streams::draw_foot(frame, foot, state);
+}

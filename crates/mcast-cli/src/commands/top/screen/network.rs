@@ -1,0 +1,163 @@
+//! Queriers, routers, members, and what IGMP, MLD and PIM say.
+
+use std::time::Duration;
+
+use mcast_watch::{Entry, Member, PimNeighbor, Protocol, Querier, RouterAdvertisement};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::super::picture::Picture;
+use super::super::words::{name, sources, span};
+use super::state::State;
+use super::theme::Theme;
+use crate::output::clock_time;
+
+/// How many messages stand under the members.
+const MESSAGES: usize = 100;
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
+    let (theme, picture) = (state.theme, &state.picture);
+    let report = &picture.report;
+    let mut lines = Vec::new();
+    let mut section = |title: &str, none: &str, content: Vec<Line<'static>>| {
+        lines.push(Line::styled(title.to_owned(), theme.heading));
+        if content.is_empty() {
+            lines.push(Line::styled(format!("  {none}"), theme.dim));
+        }
+        lines.extend(content);
+        lines.push(Line::default());
+    };
+    let queriers = report.queriers.iter().map(|each| querier(each, picture, theme)).collect();
+    section("queriers", &no_querier(picture), queriers);
+    let neighbors = report.pim_neighbors.iter().map(|each| neighbor(each, picture, theme));
+    let routers = report.routers.iter().map(|each| advertisement(each, picture, theme));
+    section(
+        "routers",
+        "none has shown itself by PIM or router discovery",
+        neighbors.chain(routers).collect(),
+    );
+    let members = report.members.iter().map(|each| member(each, picture, theme)).collect();
+    section("members", "no report was heard yet", members);
+    let messages = report.log.iter().take(MESSAGES).map(|each| message(each, picture, theme)).collect();
+    section("messages", "none yet", messages);
+    scrolled(frame, area, state, lines);
+}
+
+/// Lines, as far down as was scrolled, but not beyond their end.
+pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>, lines: Vec<Line<'static>>) {
+    let page = usize::from(area.height);
+    state.page = page;
+    state.scroll = state.scroll.min(lines.len().saturating_sub(page));
+    let shown: Vec<_> = lines.into_iter().skip(state.scroll).take(page).collect();
+    frame.render_widget(Paragraph::new(shown), area);
+}
+
+/// Silence is no fault before a querier has had the time to ask.
+fn no_querier(picture: &Picture) -> String {
+    const INTERVAL: Duration = Duration::from_secs(125);
+    match picture.report.watched {
+        watched if watched < INTERVAL => {
+            format!(
+                "none has asked yet; they may rightly be silent for 125 s, {} have gone by",
+                span(watched)
+            )
+        }
+        watched => format!("none has asked for {}: switches that snoop may cut groups off", span(watched)),
+    }
+}
+
+fn querier(querier: &Querier, picture: &Picture, theme: Theme) -> Line<'static> {
+    let protocol = match querier.protocol {
+        Protocol::Igmp => "IGMP",
+        Protocol::Mld => "MLD",
+    };
+    let interval =
+        querier.interval.map_or_else(String::new, |interval| format!(", every {}", span(interval)));
+    let told = format!(
+        "  {protocol}v{}{interval}, {} ago, times out in {}{}{}",
+        querier.version,
+        span(querier.quiet),
+        span(querier.expires),
+        if querier.elected { "" } else { ", not elected" },
+        this_machine(querier.is_this_machine),
+    );
+    line(querier.address.to_string(), on(picture.interface(querier.interface), querier.vlan), told, theme)
+}
+
+fn neighbor(neighbor: &PimNeighbor, picture: &Picture, theme: Theme) -> Line<'static> {
+    let priority =
+        neighbor.dr_priority.map_or_else(String::new, |priority| format!(", designated by {priority}"));
+    let holds = neighbor.hold_time.map_or_else(|| "ever".to_owned(), span);
+    let told = format!(
+        "  PIM{priority}, holds for {holds}, {} ago{}",
+        span(neighbor.quiet),
+        this_machine(neighbor.is_this_machine)
+    );
+    line(neighbor.address.to_string(), on(picture.interface(neighbor.interface), neighbor.vlan), told, theme)
+}
+
+fn advertisement(router: &RouterAdvertisement, picture: &Picture, theme: Theme) -> Line<'static> {
+    let told = format!(
+        "  router discovery, every {}, {} ago{}",
+        span(router.interval),
+        span(router.quiet),
+        this_machine(router.is_this_machine)
+    );
+    line(router.address.to_string(), on(picture.interface(router.interface), router.vlan), told, theme)
+}
+
+fn member(member: &Member, picture: &Picture, theme: Theme) -> Line<'static> {
+    let protocol = if member.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
+    let name = name(member.group).map_or_else(String::new, |name| format!(" ({name})"));
+    let told = format!(
+        "{name}  {}  {protocol}v{}, sources {}, {} ago{}",
+        member.host,
+        member.version,
+        sources(&member.filter, member.more_sources),
+        span(member.quiet),
+        this_machine(member.is_this_machine),
+    );
+    let on = on(picture.interface(member.interface), member.vlan);
+    Line::from(vec![
+        Span::raw("  "),
+        Span::styled(member.group.to_string(), theme.group),
+        Span::raw(" on "),
+        Span::styled(on, theme.interface),
+        Span::raw(told),
+    ])
+}
+
+fn message(entry: &Entry, picture: &Picture, theme: Theme) -> Line<'static> {
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(entry.time.as_nanos());
+    Line::from(vec![
+        Span::styled(format!("  {} ", clock_time(time).split('.').next().unwrap_or_default()), theme.dim),
+        Span::styled(picture.interface(entry.interface), theme.interface),
+        Span::raw(" "),
+        Span::styled(entry.source.to_string(), theme.address),
+        Span::styled(format!(" {}", entry.text), Style::new()),
+    ])
+}
+
+fn line(address: String, on: String, told: String, theme: Theme) -> Line<'static> {
+    Line::from(vec![
+        Span::raw("  "),
+        Span::styled(address, theme.address),
+        Span::raw(" on "),
+        Span::styled(on, theme.interface),
+        Span::raw(told),
+    ])
+}
+
+fn on(interface: String, vlan: Option<u16>) -> String {
+    match vlan {
+        Some(vlan) => format!("{interface}.{vlan}"),
+        None => interface,
+    }
+}
+
+const fn this_machine(is_it: bool) -> &'static str {
+    if is_it { ", this machine" } else { "" }
+}

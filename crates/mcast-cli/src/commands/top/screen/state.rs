@@ -1,0 +1,172 @@
+//! What the screen shows, and what of it is chosen.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast_watch::{Row, StreamKey};
+
+use super::super::Arguments;
+use super::super::monitor::Monitor;
+use super::super::picture::{Picture, RecordingState};
+use super::super::recording;
+use super::super::table::{self, Column};
+use super::theme::Theme;
+use crate::console::Console;
+use crate::output::count_of;
+
+/// What fills the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    Streams,
+    /// One stream.
+    Detail,
+    /// Queriers, routers, members, messages.
+    Network,
+    Help,
+}
+
+/// Everything that the screen remembers.
+pub(super) struct State<'a> {
+    pub(super) monitor: &'a Monitor,
+    pub(super) theme: Theme,
+    pub(super) picture: Picture,
+    pub(super) view: View,
+    pub(super) sort: Column,
+    pub(super) reversed: bool,
+    /// Only streams with this text in them; in small letters.
+    pub(super) filter: String,
+    /// Whether the filter is being typed.
+    pub(super) is_typing: bool,
+    pub(super) is_paused: bool,
+    pub(super) selected: Option<StreamKey>,
+    /// The number of the selected row, which is selected next when the stream is gone.
+    pub(super) position: usize,
+    /// The number of the first row that is shown.
+    pub(super) top: usize,
+    /// How many rows fit.
+    pub(super) page: usize,
+    /// How far other views are scrolled.
+    pub(super) scroll: usize,
+    message: Option<(String, Instant)>,
+}
+
+impl<'a> State<'a> {
+    /// How long a message stays.
+    const MESSAGE: Duration = Duration::from_secs(8);
+
+    pub(super) fn new(arguments: &Arguments, monitor: &'a Monitor, console: &Console) -> Self {
+        Self {
+            monitor,
+            theme: Theme::new(console.palette().is_coloured()),
+            picture: monitor.picture(SystemTime::now()),
+            view: View::Streams,
+            sort: arguments.show.sort,
+            reversed: false,
+            filter: String::new(),
+            is_typing: false,
+            is_paused: false,
+            selected: None,
+            position: 0,
+            top: 0,
+            page: 1,
+            scroll: 0,
+            message: None,
+        }
+    }
+
+    /// Looks at the table again, unless it is paused.
+    pub(super) fn refresh(&mut self, now: SystemTime) {
+        if !self.is_paused {
+            self.picture = self.monitor.picture(now);
+        }
+    }
+
+    /// Says something for a while.
+    pub(super) fn tell(&mut self, message: String) {
+        self.message = Some((message, Instant::now()));
+    }
+
+    pub(super) fn message(&self) -> Option<&str> {
+        let (message, since) = self.message.as_ref()?;
+        (since.elapsed() < Self::MESSAGE).then_some(message)
+    }
+
+    pub(super) fn source_has_failed(&self) -> bool {
+        self.picture.is_over && !self.picture.is_file
+    }
+
+    /// The streams that are shown, in their order.
+    pub(super) fn rows(&self) -> Vec<&Row> {
+        let mut rows: Vec<_> = self.picture.report.streams.iter().filter(|row| self.admits(row)).collect();
+        table::sort(&mut rows, self.sort, self.reversed, &self.picture);
+        rows
+    }
+
+    /// The stream that is selected, or the one that has come into its place.
+    pub(super) fn selected_row(&self) -> Option<&Row> {
+        let rows = self.rows();
+        let selected = rows.iter().find(|row| Some(row.key) == self.selected);
+        selected.or_else(|| rows.get(self.position.min(rows.len().saturating_sub(1)))).copied()
+    }
+
+    /// Selects the row so many further down, or up.
+    pub(super) fn step(&mut self, by: isize) {
+        let rows = self.rows();
+        let last = rows.len().saturating_sub(1);
+        let selected = rows.iter().position(|row| Some(row.key) == self.selected);
+        let position = selected.unwrap_or(self.position).min(last).saturating_add_signed(by).min(last);
+        self.selected = rows.get(position).map(|row| row.key);
+        self.position = position;
+    }
+
+    /// Goes to the next column to sort by, or the one before.
+    pub(super) fn sort_by_next(&mut self, by: isize) {
+        let columns = Column::SHOWN;
+        let position = columns.iter().position(|column| *column == self.sort).unwrap_or(0);
+        let next = position.cast_signed().saturating_add(by).rem_euclid(columns.len().cast_signed());
+        self.sort = columns[next.unsigned_abs()];
+        self.tell(format!("sorted by {}", self.sort.title()));
+    }
+
+    /// Starts to record the selected stream, or ends what is recorded.
+    pub(super) fn record_or_end(&mut self) {
+        if let Some(ended) = self.monitor.end_recording() {
+            self.tell(describe_recording(&ended));
+        } else if self.picture.is_file {
+            self.tell(
+                "this is a file already: `mcast sniff -r FILE -w FILE` takes a stream out of it".into(),
+            );
+        } else if let Some(key) = self.selected_row().map(|row| row.key) {
+            let path = recording::file_name(&key, SystemTime::now());
+            let message = match self.monitor.record(key, path.clone()) {
+                Ok(()) => format!("recording into {}; w ends it", path.display()),
+                Err(error) => format!("{error:#}"),
+            };
+            self.tell(message);
+        }
+        self.refresh(SystemTime::now());
+    }
+
+    /// Forgets all that was counted.
+    pub(super) fn clear(&mut self) {
+        self.monitor.clear();
+        self.refresh(SystemTime::now());
+        self.tell("counting anew".into());
+    }
+
+    fn admits(&self, row: &Row) -> bool {
+        const SEARCHED: [Column; 6] =
+            [Column::Group, Column::Name, Column::Source, Column::Interface, Column::Payload, Column::Joined];
+        let holds = |column: &Column| column.text(row, &self.picture).to_lowercase().contains(&self.filter);
+        self.filter.is_empty() || SEARCHED.iter().any(holds)
+    }
+}
+
+/// What was recorded, where, and whether something went wrong.
+pub(super) fn describe_recording(recording: &RecordingState) -> String {
+    let RecordingState { path, frames, failure, .. } = recording;
+    let told = format!("{}: {}", path.display(), count_of(*frames, "frame"));
+    match failure {
+        Some(failure) => format!("{told}, then: {failure}"),
+        None => told,
+    }
+}

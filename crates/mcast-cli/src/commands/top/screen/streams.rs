@@ -1,0 +1,259 @@
+//! The table of streams, and what stands above and below every view.
+
+use mcast_watch::Row;
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
+
+use super::super::table::{Column, is_quiet, rate};
+use super::super::words::{self, short};
+use super::state::{State, View, describe_recording};
+use crate::output::count;
+
+pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
+    let lines = vec![title(state), status(state)];
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// What is watched, and the sums.
+fn title(state: &State<'_>) -> Line<'static> {
+    let (theme, picture) = (state.theme, &state.picture);
+    let report = &picture.report;
+    let (datagrams, bits) = report
+        .streams
+        .iter()
+        .map(|row| rate(row, picture))
+        .fold((0.0, 0.0), |sum, rate| (sum.0 + rate.datagrams_per_second, sum.1 + rate.bits_per_second));
+    let seconds = report.watched.as_secs();
+    let time = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let on = state.monitor.interfaces().unwrap_or("capture file").to_owned();
+    let streams = report.streams.len() as u64;
+    let mut line = Line::from(vec![
+        Span::styled("mcast top", theme.title),
+        Span::raw("  "),
+        Span::styled(on, theme.interface),
+        Span::raw(format!(
+            "  {} stream{}  {} dgram/s  {}bit/s  {time}",
+            count(streams),
+            if streams == 1 { "" } else { "s" },
+            short(datagrams),
+            short(bits),
+        )),
+    ]);
+    if state.is_paused {
+        line.push_span(Span::styled("  paused", theme.warning));
+    }
+    line
+}
+
+/// What must be said now, the weightiest.
+fn status(state: &State<'_>) -> Line<'static> {
+    let (theme, report) = (state.theme, &state.picture.report);
+    if state.is_typing {
+        return Line::styled(format!("only with: {}▏", state.filter), theme.key);
+    }
+    if let Some(recording) = &state.picture.recording {
+        let style = if recording.failure.is_some() { theme.bad } else { theme.warning };
+        return Line::styled(format!("● {}", describe_recording(recording)), style);
+    }
+    if let Some(message) = state.message() {
+        return Line::styled(message.to_owned(), theme.warning);
+    }
+    let mut told = Vec::new();
+    if let Some(lost) = state.picture.lost.filter(|lost| *lost > 0) {
+        told.push(format!("{} packets not seen: too fast to capture", count(lost)));
+    }
+    if report.totals.streams_left_out > 0 {
+        told.push(format!("{} streams left out for want of room", count(report.totals.streams_left_out)));
+    }
+    if let Some(failure) = state.monitor.joiners_failure() {
+        told.push(format!("who has joined here is not known: {failure}"));
+    }
+    if !told.is_empty() {
+        return Line::styled(told.join("; "), theme.warning);
+    }
+    if !state.filter.is_empty() {
+        return Line::styled(format!("only with: {}  (Esc shows all)", state.filter), theme.dim);
+    }
+    let name = state.sort.title();
+    let order = if state.reversed { ", reversed" } else { "" };
+    Line::styled(format!("by {name}{order}"), theme.dim)
+}
+
+pub(super) fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
+    let about = match state.view {
+        View::Streams => state.selected_row().map(|row| about(row, state)).unwrap_or_default(),
+        _ => Line::default(),
+    };
+    frame.render_widget(Paragraph::new(vec![about, keys(state)]), area);
+}
+
+/// The selected stream in a line: what the table had no room for.
+fn about(row: &Row, state: &State<'_>) -> Line<'static> {
+    let theme = state.theme;
+    let mut spans = vec![Span::styled(row.key.group.to_string(), theme.group)];
+    let mut add = |text: String| spans.push(Span::raw(format!("  {text}")));
+    if let Some(name) = words::name(row.key.group) {
+        add(name.into());
+    }
+    add(format!("ttl {}", row.hop_limit));
+    if let Some(format) = row.format {
+        add(format.to_string());
+    }
+    if row.jitter.is_some() {
+        add(format!("jitter {}", words::jitter(row.jitter)));
+    }
+    let who = words::who(&state.picture, row);
+    if !who.is_empty() {
+        add(format!("joined: {}", who.join(", ")));
+    } else if !state.picture.is_file {
+        add("nobody has told to have joined".into());
+    }
+    Line::from(spans)
+}
+
+fn keys(state: &State<'_>) -> Line<'static> {
+    let theme = state.theme;
+    let keys: &[(&str, &str)] = match state.view {
+        _ if state.is_typing => &[("Enter", "keep"), ("Esc", "show all")],
+        View::Streams => &[
+            ("q", "quit"),
+            ("?", "help"),
+            ("Enter", "details"),
+            ("Tab", "network"),
+            ("s", "sort"),
+            ("/", "filter"),
+            ("p", "pause"),
+            ("w", "record"),
+            ("x", "anew"),
+        ],
+        View::Detail => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("w", "record"), ("p", "pause")],
+        View::Network | View::Help => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("p", "pause")],
+    };
+    let spans = keys.iter().flat_map(|(key, what)| {
+        [Span::styled((*key).to_owned(), theme.key), Span::styled(format!(" {what}  "), theme.dim)]
+    });
+    Line::from(spans.collect::<Vec<_>>())
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
+    let page = usize::from(area.height).saturating_sub(1).max(1);
+    state.page = page;
+    let rows = state.rows();
+    if rows.is_empty() {
+        frame.render_widget(Paragraph::new(nothing(state)), area);
+        return;
+    }
+    let selected = rows.iter().position(|row| Some(row.key) == state.selected);
+    let selected = selected.unwrap_or(state.position).min(rows.len() - 1);
+    let top =
+        state.top.clamp((selected + 1).saturating_sub(page), selected).min(rows.len().saturating_sub(page));
+    let shown = &rows[top..rows.len().min(top + page)];
+    let columns = columns(shown, state, area.width);
+    let table_rows = shown.iter().enumerate().map(|(number, row)| {
+        let cells = columns.iter().map(|(column, width)| cell(*column, *width, row, state));
+        let style = if top + number == selected { state.theme.selected } else { Style::new() };
+        TableRow::new(cells.collect::<Vec<_>>()).style(style)
+    });
+    let header = columns.iter().map(|(column, _)| title_cell(*column, state));
+    let widths = columns.iter().map(|(_, width)| Constraint::Length(*width));
+    let table = Table::new(table_rows.collect::<Vec<_>>(), widths.collect::<Vec<_>>())
+        .header(TableRow::new(header.collect::<Vec<_>>()))
+        .column_spacing(GAP);
+    frame.render_widget(table, area);
+    (state.top, state.position) = (top, selected);
+}
+
+/// Between two columns.
+const GAP: u16 = 1;
+
+/// Why there is nothing.
+fn nothing(state: &State<'_>) -> String {
+    if !state.filter.is_empty() {
+        return "No stream has this text in it. Esc shows all.".into();
+    }
+    if state.picture.is_file {
+        let wait = if state.picture.is_over { "" } else { " yet" };
+        return format!("No stream{wait} in this file.");
+    }
+    "No stream yet. A switch that snoops sends only the groups that this machine has joined:\n\
+     `mcast recv --discard GROUP:PORT` joins one meanwhile."
+        .into()
+}
+
+/// The columns that fit, with their widths: what is needed first gets its room first.
+fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
+    let mut left = width;
+    let mut chosen = Vec::new();
+    for column in Column::NEEDED {
+        let widest =
+            rows.iter().map(|row| column.text(row, &state.picture).chars().count()).max().unwrap_or(0);
+        let (least, most) = bounds(column);
+        if widest == 0 && least == 0 {
+            continue;
+        }
+        let wanted = u16::try_from(widest.max(column.title().len())).unwrap_or(u16::MAX).clamp(least, most);
+        let room = left.saturating_sub(if chosen.is_empty() { 0 } else { GAP });
+        // What stands at the end of the line takes what is left.
+        let granted = if column == Column::Joined { wanted.min(room) } else { wanted };
+        if granted > room || granted < least {
+            continue;
+        }
+        left = room - granted;
+        chosen.push((column, granted));
+    }
+    chosen.sort_by_key(|(column, _)| Column::SHOWN.iter().position(|shown| shown == column));
+    chosen
+}
+
+/// The least and the most characters of a column; none at all is fine where the least is zero.
+const fn bounds(column: Column) -> (u16, u16) {
+    match column {
+        Column::Group => (12, 46),
+        Column::Name => (0, 24),
+        Column::Source => (9, 39),
+        Column::Interface => (2, 15),
+        Column::Datagrams | Column::Bits => (7, 7),
+        Column::Loss => (6, 6),
+        Column::Trend => (Column::TREND_WIDTH as u16, Column::TREND_WIDTH as u16),
+        Column::Ttl => (3, 3),
+        Column::Jitter => (8, 10),
+        Column::Payload => (0, 11),
+        Column::Joined => (0, 200),
+    }
+}
+
+fn title_cell(column: Column, state: &State<'_>) -> Cell<'static> {
+    let style = if column == state.sort { state.theme.heading } else { state.theme.title };
+    Cell::from(aligned(column, column.title().into())).style(style)
+}
+
+fn cell(column: Column, width: u16, row: &Row, state: &State<'_>) -> Cell<'static> {
+    let (theme, picture) = (state.theme, &state.picture);
+    let text = cut(column.text(row, picture), usize::from(width));
+    let style = match column {
+        _ if is_quiet(row, picture) => theme.dim,
+        Column::Group => theme.group,
+        Column::Source => theme.address,
+        Column::Interface => theme.interface,
+        Column::Trend => theme.trend,
+        Column::Loss if row.lost_now > 0 => theme.bad,
+        Column::Loss if row.numbers.is_some_and(|numbers| numbers.missing > 0) => theme.warning,
+        _ => Style::new(),
+    };
+    Cell::from(aligned(column, text)).style(style)
+}
+
+fn aligned(column: Column, text: String) -> Text<'static> {
+    Text::from(text).alignment(if column.is_right() { Alignment::Right } else { Alignment::Left })
+}
+
+/// A text that says when it is not whole.
+fn cut(text: String, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text;
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}

@@ -1,0 +1,130 @@
+//! Which streams are meant.
+
+use std::net::IpAddr;
+
+use mcast::{Family, Group, InterfaceSelector, Membership, SourceFilter};
+
+use super::Arguments;
+use crate::arguments::{Families, Pattern, chosen_memberships};
+use crate::console::Console;
+use crate::exit::Failure;
+
+/// Which streams are meant.
+#[derive(Debug)]
+pub(super) struct Selection {
+    /// Any of these; empty: all.
+    wanted: Vec<Wanted>,
+    sources: SourceFilter,
+    family: Option<Family>,
+    /// The names of interfaces in a file; empty: all.
+    interfaces: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Groups(Pattern),
+    Membership { membership: Membership, interface: Option<String> },
+}
+
+impl Selection {
+    pub(super) fn new(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
+        arguments.refuse()?;
+        let is_file = arguments.read.is_some();
+        let mut wanted = Vec::new();
+        for text in &arguments.wanted {
+            match text.parse() {
+                Ok(pattern) => wanted.push(Wanted::Groups(pattern)),
+                Err(_) => wanted.extend(memberships(text, arguments.families, is_file, console)?),
+            }
+        }
+        let interfaces = match is_file {
+            true => {
+                arguments.interfaces.iter().map(|selector| name(selector, true)).collect::<Result<_, _>>()?
+            }
+            false => Vec::new(),
+        };
+        Ok(Self {
+            wanted,
+            sources: sources(&arguments.sources)?,
+            family: arguments.families.only(),
+            interfaces,
+        })
+    }
+
+    /// Whether streams are named, so that their absence is an answer.
+    pub(super) fn names_streams(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Whether the interface of this name is watched.
+    pub(super) fn watches(&self, interface: &str) -> bool {
+        self.interfaces.is_empty() || self.interfaces.iter().any(|name| name == interface)
+    }
+
+    pub(super) fn admits(&self, interface: &str, group: Group, port: u16, source: IpAddr) -> bool {
+        self.family.is_none_or(|family| family == group.family())
+            && self.sources.admits(source)
+            && (self.wanted.is_empty()
+                || self.wanted.iter().any(|wanted| wanted.admits(interface, group, port, source)))
+    }
+}
+
+impl Wanted {
+    fn admits(&self, on: &str, group: Group, port: u16, source: IpAddr) -> bool {
+        match self {
+            Self::Groups(pattern) => pattern.contains(group),
+            Self::Membership { membership, interface } => {
+                let address = membership.address;
+                address.group == group
+                    && address.port == port
+                    && membership.sources.admits(source)
+                    && interface.as_ref().is_none_or(|name| name == on)
+            }
+        }
+    }
+}
+
+fn memberships(
+    text: &str,
+    families: Families,
+    is_file: bool,
+    console: &Console,
+) -> anyhow::Result<Vec<Wanted>> {
+    let chosen = chosen_memberships(&[text.to_owned()], &[], &[], families, console)?;
+    let wanted = |membership: Membership| {
+        let selector = membership.interface.as_ref();
+        let interface = selector.map(|selector| name(selector, is_file)).transpose()?;
+        Ok(Wanted::Membership { membership, interface })
+    };
+    chosen.items.into_iter().map(wanted).collect()
+}
+
+/// What the interface is called, on this machine or in a file.
+fn name(selector: &InterfaceSelector, is_file: bool) -> anyhow::Result<String> {
+    match selector {
+        InterfaceSelector::Name(name) if is_file => Ok(name.clone()),
+        InterfaceSelector::Index(index) if is_file => Ok(index.to_string()),
+        _ if is_file => {
+            let refused = Failure::usage(format!("\"{selector}\" is no interface of a capture file"));
+            Err(refused.remedy("name it as the file does, or by its number there, from 1").into())
+        }
+        _ => Ok(mcast::find(selector)?.name),
+    }
+}
+
+/// `A` admits only A, `!A` every other.
+fn sources(texts: &[String]) -> Result<SourceFilter, Failure> {
+    let address = |text: &String| {
+        let text = text.strip_prefix('!').unwrap_or(text);
+        text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is no address of a source")))
+    };
+    let addresses = texts.iter().map(address).collect::<Result<_, _>>()?;
+    let excluded = texts.iter().filter(|text| text.starts_with('!')).count();
+    match excluded {
+        0 if texts.is_empty() => Ok(SourceFilter::ANY),
+        0 => Ok(SourceFilter::Include(addresses)),
+        excluded if excluded == texts.len() => Ok(SourceFilter::Exclude(addresses)),
+        _ => Err(Failure::usage("--source names sources to admit and sources to exclude")
+            .remedy("name either sources to admit, or (each with a `!` before it) sources to exclude")),
+    }
+}

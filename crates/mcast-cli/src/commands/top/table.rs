@@ -1,0 +1,163 @@
+//! The columns of streams, how rows are sorted by them, and what stands in them.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use mcast_watch::{Rate, Row};
+
+use super::picture::Picture;
+use super::words::{self, short};
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Column {
+    /// Group and port
+    Group,
+    /// The group's name
+    Name,
+    /// The sender
+    Source,
+    /// Where it comes in
+    Interface,
+    /// Datagrams a second
+    Datagrams,
+    /// Bits of payload a second
+    Bits,
+    /// The share that is missing
+    Loss,
+    /// The rate in the latest intervals
+    Trend,
+    /// The TTL or hop limit left
+    Ttl,
+    /// How unevenly it comes
+    Jitter,
+    /// What it carries
+    Payload,
+    /// Who has joined
+    Joined,
+}
+
+impl Column {
+    /// The order in which a screen shows them.
+    pub(super) const SHOWN: [Self; 12] = [
+        Self::Group,
+        Self::Name,
+        Self::Source,
+        Self::Interface,
+        Self::Datagrams,
+        Self::Bits,
+        Self::Trend,
+        Self::Loss,
+        Self::Ttl,
+        Self::Jitter,
+        Self::Payload,
+        Self::Joined,
+    ];
+
+    /// What is needed first where there is no room for all.
+    pub(super) const NEEDED: [Self; 12] = [
+        Self::Group,
+        Self::Source,
+        Self::Interface,
+        Self::Datagrams,
+        Self::Bits,
+        Self::Loss,
+        Self::Trend,
+        Self::Ttl,
+        Self::Name,
+        Self::Jitter,
+        Self::Payload,
+        Self::Joined,
+    ];
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Name => "name",
+            Self::Source => "source",
+            Self::Interface => "on",
+            Self::Datagrams => "dgram/s",
+            Self::Bits => "bit/s",
+            Self::Loss => "loss",
+            Self::Trend => "trend",
+            Self::Ttl => "ttl",
+            Self::Jitter => "jitter",
+            Self::Payload => "payload",
+            Self::Joined => "joined",
+        }
+    }
+
+    /// Whether it holds numbers, which stand at the right.
+    pub(super) const fn is_right(self) -> bool {
+        matches!(self, Self::Datagrams | Self::Bits | Self::Loss | Self::Ttl | Self::Jitter)
+    }
+
+    /// What stands in it.
+    pub(super) fn text(self, row: &Row, picture: &Picture) -> String {
+        let rate = rate(row, picture);
+        match self {
+            Self::Group => words::address(row.key.group.addr(), row.key.port),
+            Self::Name => words::name(row.key.group).unwrap_or_default().into(),
+            Self::Source => row.key.source.to_string(),
+            Self::Interface => match row.key.vlan {
+                Some(vlan) => format!("{}.{vlan}", picture.interface(row.key.interface)),
+                None => picture.interface(row.key.interface),
+            },
+            Self::Datagrams => short(rate.datagrams_per_second),
+            Self::Bits => short(rate.bits_per_second),
+            Self::Loss => words::loss(row.numbers.as_ref()),
+            Self::Trend => words::sparkline(&trend(row), Self::TREND_WIDTH),
+            Self::Ttl => row.hop_limit.to_string(),
+            Self::Jitter => words::jitter(row.jitter),
+            Self::Payload => row.format.map(|format| format.to_string()).unwrap_or_default(),
+            Self::Joined => words::who(picture, row).join(", "),
+        }
+    }
+
+    /// How many intervals are shown.
+    pub(super) const TREND_WIDTH: usize = 8;
+
+    /// The order of two rows by this column, what people look for first: the most, or the first name.
+    fn compare(self, a: &Row, b: &Row, picture: &Picture) -> Ordering {
+        let text = || self.text(a, picture).cmp(&self.text(b, picture));
+        let most = |number: fn(&Row, &Picture) -> f64| number(b, picture).total_cmp(&number(a, picture));
+        match self {
+            Self::Group => Ordering::Equal,
+            Self::Source => a.key.source.cmp(&b.key.source),
+            // What has no name stands behind what has one.
+            Self::Name | Self::Payload | Self::Joined => {
+                let is_empty = |row: &Row| self.text(row, picture).is_empty();
+                is_empty(a).cmp(&is_empty(b)).then_with(text)
+            }
+            Self::Interface => text(),
+            Self::Datagrams => most(|row, picture| rate(row, picture).datagrams_per_second),
+            Self::Bits | Self::Trend => most(|row, picture| rate(row, picture).bits_per_second),
+            Self::Loss => most(|row, _| row.numbers.map_or(-1.0, |numbers| numbers.loss())),
+            Self::Ttl => a.hop_limit.cmp(&b.hop_limit),
+            Self::Jitter => most(|row, _| row.jitter.map_or(-1.0, |jitter| jitter.jitter.as_secs_f64())),
+        }
+    }
+}
+
+/// Sorts rows; equal ones stand by group, port, source and interface.
+pub(super) fn sort(rows: &mut [&Row], column: Column, reversed: bool, picture: &Picture) {
+    rows.sort_by(|a, b| {
+        let order = column.compare(a, b, picture).then_with(|| a.key.cmp(&b.key));
+        if reversed { order.reverse() } else { order }
+    });
+}
+
+/// The rate that is shown: the latest; of a file that of all its time.
+pub(super) fn rate(row: &Row, picture: &Picture) -> Rate {
+    if picture.is_file { row.mean } else { row.now }
+}
+
+/// Whether it has fallen silent: nothing came in the interval that is shown.
+pub(super) fn is_quiet(row: &Row, picture: &Picture) -> bool {
+    !picture.is_file && row.now.datagrams_per_second == 0.0 && row.quiet >= Duration::from_secs(1)
+}
+
+/// Bytes in each interval.
+pub(super) fn trend(row: &Row) -> Vec<f64> {
+    row.history.iter().map(|slot| slot.bytes.max(slot.datagrams.into()) as f64).collect()
+}

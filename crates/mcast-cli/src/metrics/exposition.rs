@@ -1,0 +1,109 @@
+//! The text format of Prometheus, version 0.0.4.
+
+use std::fmt::{Display, Write};
+
+/// What a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It only ever goes up.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// Numbers with their names and labels, as text.
+#[derive(Debug, Default)]
+pub(crate) struct Exposition {
+    text: String,
+}
+
+/// The samples of one name.
+#[derive(Debug)]
+pub(crate) struct Family<'a> {
+    exposition: &'a mut Exposition,
+    name: &'static str,
+}
+
+impl Exposition {
+    /// What the text is, for whoever fetches it.
+    pub(super) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// Numbers of this name follow. Each name comes once.
+    pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        self.put(format_args!(
+            "# HELP {name} {}\n# TYPE {name} {kind}\n",
+            Escaped { text: help, quotes: false }
+        ));
+        Family { exposition: self, name }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    fn put(&mut self, text: impl Display) {
+        // Writing to a string does not fail.
+        let _ = write!(self.text, "{text}");
+    }
+}
+
+impl Family<'_> {
+    /// A number with these labels.
+    pub(crate) fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
+        self.exposition.put(self.name);
+        let mut before = '{';
+        for (label, text) in labels {
+            let text = text.to_string();
+            self.exposition
+                .put(format_args!("{before}{label}=\"{}\"", Escaped { text: &text, quotes: true }));
+            before = ',';
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        self.exposition.put(format_args!("{end} {value}\n"));
+    }
+}
+
+/// Text in which nothing ends a line, or a label.
+struct Escaped<'a> {
+    text: &'a str,
+    quotes: bool,
+}
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.text.chars().try_for_each(|character| match character {
+            '\\' => f.write_str("\\\\"),
+            '\n' => f.write_str("\\n"),
+            '"' if self.quotes => f.write_str("\\\""),
+            _ => f.write_char(character),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_behind_names_and_labels() {
+        let mut exposition = Exposition::default();
+        let mut family = exposition.family("a_total", Kind::Counter, "How many.");
+        family.sample(&[("group", &"239.1.2.3"), ("name", &"say \"hi\" \\ \n")], 7);
+        family.sample(&[], 0.5);
+        exposition.family("b", Kind::Gauge, "Two\nlines.").sample(&[("x", &1)], 2);
+        let expected = "\
+# HELP a_total How many.
+# TYPE a_total counter
+a_total{group=\"239.1.2.3\",name=\"say \\\"hi\\\" \\\\ \\n\"} 7
+a_total 0.5
+# HELP b Two\\nlines.
+# TYPE b gauge
+b{x=\"1\"} 2
+";
+        assert_eq!(exposition.into_text(), expected);
+    }
+}

@@ -1,0 +1,11 @@
+//! Figures for Prometheus: the text that it reads, and who hands it out.
+//!
+//! A subcommand that has figures makes an [`Exposition`] of them when asked; an [`Exporter`] asks, whenever
+//! somebody fetches `/metrics`.
+
+mod exporter;
+mod exposition;
+mod request;
+
+pub(crate) use exporter::{Exporter, Listen};
+pub(crate) use exposition::{Exposition, Kind};

@@ -1,0 +1,96 @@
+//! What somebody asks for by HTTP, as much of it as is needed.
+
+use std::io::{self, Read};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// `GET /metrics`
+    Metrics,
+    /// `HEAD /metrics`
+    MetricsHead,
+    /// Another path.
+    Elsewhere,
+    /// Another method.
+    OtherMethod,
+    /// No HTTP, or more of it than anybody needs.
+    Nonsense,
+}
+
+impl Request {
+    /// No client sends more before the empty line.
+    const LONGEST: u64 = 8 << 10;
+
+    /// Reads up to the empty line behind the head.
+    pub(super) fn read(stream: impl Read) -> io::Result<Self> {
+        let mut stream = stream.take(Self::LONGEST);
+        let mut head = Vec::new();
+        let mut chunk = [0; 1024];
+        loop {
+            match stream.read(&mut chunk)? {
+                0 => return Ok(Self::Nonsense),
+                count => head.extend_from_slice(&chunk[..count]),
+            }
+            if has_end(&head) {
+                return Ok(Self::of_head(&head));
+            }
+        }
+    }
+
+    fn of_head(head: &[u8]) -> Self {
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let Ok(line) = std::str::from_utf8(line) else { return Self::Nonsense };
+        let words: Vec<&str> = line.trim_end().split(' ').collect();
+        let [method, target, version] = words[..] else { return Self::Nonsense };
+        if !version.starts_with("HTTP/1.") {
+            return Self::Nonsense;
+        }
+        let path = target.split('?').next().unwrap_or_default();
+        match (method, path) {
+            ("GET", "/metrics") => Self::Metrics,
+            ("HEAD", "/metrics") => Self::MetricsHead,
+            ("GET" | "HEAD", _) => Self::Elsewhere,
+            _ => Self::OtherMethod,
+        }
+    }
+}
+
+/// Lines end in `\r\n`; who sends a bare `\n` is understood, too (RFC 9112 section 2.2).
+fn has_end(head: &[u8]) -> bool {
+    head.windows(2).any(|pair| pair == b"\n\n") || head.windows(4).any(|four| four == b"\r\n\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Request {
+        Request::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn only_metrics_are_there_to_get() {
+        assert_eq!(read("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Metrics);
+        assert_eq!(read("GET /metrics?name[]=a HTTP/1.0\n\n"), Request::Metrics);
+        assert_eq!(read("HEAD /metrics HTTP/1.1\r\n\r\n"), Request::MetricsHead);
+        assert_eq!(read("GET / HTTP/1.1\r\n\r\n"), Request::Elsewhere);
+        assert_eq!(read("GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n"), Request::Elsewhere);
+        assert_eq!(read("POST /metrics HTTP/1.1\r\n\r\n"), Request::OtherMethod);
+    }
+
+    #[test]
+    fn what_is_no_request_is_nonsense() {
+        for text in [
+            "",
+            "GET /metrics HTTP/1.1\r\n",
+            "hello\r\n\r\n",
+            "GET  HTTP/1.1\r\n\r\n",
+            "GET /metrics\r\n\r\n",
+        ] {
+            assert_eq!(read(text), Request::Nonsense, "{text:?}");
+        }
+        assert_eq!(Request::read(&[0xff, b'\n', b'\n'][..]).unwrap(), Request::Nonsense);
+        let endless = format!("GET /metrics HTTP/1.1\r\n{}", "X: y\r\n".repeat(10_000));
+        assert_eq!(read(&endless), Request::Nonsense);
+    }
+}

@@ -1,0 +1,134 @@
+//! Capture files instead of the wire.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use mcast::InterfaceIndex;
+use mcast_capture::{CaptureWriter, Direction, Frame, WriteFormat};
+use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
+use serde_json::Value;
+
+use crate::streams::rtp;
+use crate::support::MCAST;
+
+/// A file of two interfaces: on `left` RTP with every tenth missing for ten seconds, on `right` one
+/// datagram.
+fn write(path: &Path) {
+    let mut writer = CaptureWriter::create(path, WriteFormat::PcapNg).unwrap();
+    for (number, name) in [(1, "left"), (2, "right")] {
+        writer.describe(InterfaceIndex::new(number).unwrap(), name, LinkType::Ethernet).unwrap();
+    }
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let mut put = |milliseconds, interface, group: &str, payload: &[u8]| {
+        let mut buffer = [0; 400];
+        let datagram = UdpFrame {
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            source: IpAddr::from([10, 0, 0, 1]),
+            source_port: 4000,
+            group: group.parse().unwrap(),
+            destination_port: 5000,
+            hop_limit: 8,
+            payload,
+        };
+        let length = datagram.emit(&mut buffer).unwrap();
+        let frame = Frame {
+            bytes: &buffer[..length],
+            original_length: length,
+            link_type: LinkType::Ethernet,
+            interface: InterfaceIndex::new(interface).unwrap(),
+            direction: Direction::Unknown,
+            time: start + Duration::from_millis(milliseconds),
+            checksums: Checksums::Computed,
+            cut: false,
+        };
+        writer.write(&frame).unwrap();
+    };
+    for number in (0..=1_000_u16).filter(|number| number % 10 != 5) {
+        put(u64::from(number) * 10, 1, "239.1.2.3", &rtp(number));
+    }
+    put(5_000, 2, "239.9.9.9", b"alone");
+    writer.flush().unwrap();
+}
+
+fn top(arguments: &[&str]) -> Output {
+    Command::new(MCAST).arg("top").args(arguments).output().unwrap()
+}
+
+fn streams(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    let objects = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    objects
+        .inspect(|object| {
+            crate::schemas::assert_valid(&format!("top-{}", object["kind"].as_str().unwrap()), object);
+        })
+        .filter(|object| object["kind"] == "stream")
+        .collect()
+}
+
+#[test]
+fn a_file_is_told_over_all_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.pcapng");
+    write(&path);
+    let path = path.to_str().unwrap();
+
+    let output = top(&["-r", path, "--json", "--sort", "group"]);
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let streams = streams(&output);
+    assert_eq!(streams.len(), 2);
+    assert_eq!((&streams[0]["interface"], &streams[1]["interface"]), (&"left".into(), &"right".into()));
+    assert_eq!((&streams[0]["datagrams"], &streams[0]["lost"]), (&901.into(), &100.into()));
+    assert_eq!(streams[0]["datagrams_per_second"], 90.1);
+    assert_eq!(streams[0]["time"], "2023-11-14T22:13:30.000000000Z");
+    assert_eq!(streams[0]["processes"], serde_json::json!([]));
+
+    let table = top(&["-r", path, "--once", "--sort", "group"]);
+    let text = String::from_utf8(table.stdout).unwrap();
+    let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..6], ["239.1.2.3:5000", "10.0.0.1", "left", "90.1", "153k", "9.99%"]);
+}
+
+#[test]
+fn an_interface_of_the_file_can_be_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.pcapng");
+    write(&path);
+    let path = path.to_str().unwrap();
+    let on = |interface| {
+        let output = top(&["-r", path, "--json", "-i", interface]);
+        streams(&output).iter().map(|stream| stream["group"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(on("right"), ["239.9.9.9"]);
+    assert_eq!(on("left"), ["239.1.2.3"]);
+    assert_eq!(on("none"), [""; 0]);
+    assert_eq!(top(&["-r", path, "239.9.9.9%left:5000"]).status.code(), Some(1));
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_file_is_told_before_the_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcapng");
+    write(&path);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 30]).unwrap();
+
+    let output = top(&["-r", path.to_str().unwrap(), "--json"]);
+
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert_eq!(streams(&output)[0]["datagrams"], 901);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("it ends within the record at byte"));
+}
+
+#[test]
+fn what_is_no_capture_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text");
+    std::fs::write(&path, "hello, this is no capture file").unwrap();
+    let refused = top(&["-r", path.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("it is neither pcap nor pcapng"));
+    assert_eq!(top(&["-r", "/nowhere/at.all"]).status.code(), Some(4));
+}

@@ -1,0 +1,18 @@
+//! `mcast top`, as it is used: on hosts of a lab, with real packets, and on a real terminal.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod files;
+mod help;
+mod metrics;
+mod once;
+#[path = "../command/schemas.rs"]
+mod schemas;
+mod screen;
+mod streams;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+#[allow(unsafe_code)]
+mod sys;
+mod terminal;

@@ -1,0 +1,227 @@
+//! Tables and JSON without a screen.
+
+use std::process::Stdio;
+
+use mcast::{GroupAddr, Outgoing, Sender};
+
+use crate::streams::{GROUP, Television, objects, rtp, send_query, socket, top};
+use crate::support::{Lan, MCAST, mcast, program, recv};
+
+#[test]
+fn a_stream_is_told_with_its_loss_and_who_has_joined() {
+    let lan = Lan::new();
+    let here = recv(&lan.b, &[GROUP, "--discard"]);
+    let watching = top(&lan.b, &["--once", "--json", "-W", "3"]);
+    let there = recv(&lan.c, &[GROUP, "--discard"]);
+    let sender = socket(&lan.a);
+    for number in (0..100).filter(|number| number % 10 != 5) {
+        sender.send_to(&rtp(number), GROUP).unwrap();
+    }
+
+    let ended = watching.end().succeeded();
+
+    let streams = objects(&ended, "stream");
+    let stream = streams.iter().find(|stream| stream["group"] == "239.1.2.3").unwrap();
+    assert_eq!((&stream["port"], &stream["source"]), (&5000.into(), &"10.0.0.1".into()));
+    assert_eq!(stream["source_port"], sender.local_addr().unwrap().port());
+    assert_eq!((&stream["interface"], &stream["ttl"]), (&"eth0".into(), &1.into()));
+    assert_eq!((&stream["datagrams"], &stream["bytes"]), (&90.into(), &(90 * 212).into()));
+    assert_eq!(stream["datagrams_per_second"], 30.0);
+    assert_eq!(stream["bits_per_second"], 30.0 * 212.0 * 8.0);
+    assert_eq!((&stream["payload"], &stream["unit"]), (&"RTP".into(), &"datagrams".into()));
+    assert_eq!(
+        (&stream["received"], &stream["lost"], &stream["lost_now"]),
+        (&90.into(), &10.into(), &10.into())
+    );
+    assert_eq!(stream["processes"][0]["pid"], here.child.id());
+    assert_eq!(stream["processes"][0]["port"], 5000);
+    assert_eq!(stream["members"], serde_json::json!(["10.0.0.3"]));
+    assert_eq!(stream["sent_here"], false);
+    let members = objects(&ended, "member");
+    assert!(
+        members.iter().any(|member| member["host"] == "10.0.0.3" && member["version"] == 3),
+        "{members:?}"
+    );
+    let summary = &objects(&ended, "summary")[0];
+    assert_eq!((&summary["not_seen"], &summary["streams_left_out"]), (&0.into(), &0.into()));
+    drop((here, there));
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let lan = Lan::new();
+    let watching = top(&lan.b, &["--once", "-W", "2"]);
+    let sender = socket(&lan.a);
+    for number in 0..10 {
+        sender.send_to(&rtp(number), GROUP).unwrap();
+    }
+    for _ in 0..4 {
+        sender.send_to(b"M-SEARCH * HTTP/1.1\r\n\r\n", "239.255.255.250:1900").unwrap();
+    }
+
+    let ended = watching.end().succeeded();
+
+    let rows: Vec<Vec<&str>> = ended.lines().iter().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..6], ["group", "name", "source", "on", "dgram/s", "bit/s"]);
+    assert_eq!(rows[1][..6], ["239.1.2.3:5000", "10.0.0.1", "eth0", "5", "8.5k", "0"]);
+    let ssdp = ["239.255.255.250:1900", "ssdp", "10.0.0.1", "eth0", "2", "368", "–"];
+    assert!(rows.iter().any(|row| row.starts_with(&ssdp)), "{rows:?}");
+    assert!(ended.stderr.contains(" streams, 7 datagrams/s"), "{}", ended.stderr);
+}
+
+#[test]
+fn trains_count_as_the_datagrams_that_they_carry() {
+    let lan = Lan::new();
+    let watching = top(&lan.b, &["--once", "--json", "-W", "2", "--seq", "0:2"]);
+    let group: GroupAddr = GROUP.parse().unwrap();
+    let sent = lan.a.run(|| {
+        let sender = Sender::builder().build().unwrap();
+        let payloads: Vec<Vec<u8>> =
+            (0..200_u16).map(|n| [&n.to_be_bytes()[..], &[0; 998]].concat()).collect();
+        let outgoing: Vec<_> = payloads.iter().map(|payload| Outgoing::new(payload).to(group)).collect();
+        sender.send_batch(&outgoing).unwrap()
+    });
+    assert_eq!(sent.unwrap(), 200);
+
+    let streams = objects(&watching.end().succeeded(), "stream");
+
+    assert_eq!((&streams[0]["datagrams"], &streams[0]["bytes"]), (&200.into(), &200_000.into()));
+    assert_eq!((&streams[0]["received"], &streams[0]["lost"]), (&200.into(), &0.into()));
+    assert_eq!(streams[0]["payload"], "numbered");
+}
+
+#[test]
+fn only_what_is_named_is_shown_and_its_absence_is_status_1() {
+    let lan = Lan::new();
+    let sender = socket(&lan.a);
+    let watched = |wanted: &[&str]| {
+        let arguments = [&["--once", "--json", "-W", "0.5"], wanted].concat();
+        let watching = top(&lan.b, &arguments);
+        for group in ["239.1.2.3:5000", "239.1.2.4:5000", "239.2.0.1:6000"] {
+            sender.send_to(b"x", group).unwrap();
+        }
+        let ended = watching.end();
+        let mut groups: Vec<_> = objects(&ended, "stream")
+            .iter()
+            .map(|stream| format!("{}:{}", stream["group"].as_str().unwrap(), stream["port"]))
+            .filter(|group| group.starts_with("239"))
+            .collect();
+        groups.sort();
+        (ended.status, groups.join(" "))
+    };
+    assert_eq!(watched(&["239.1.2.3"]), (Some(0), "239.1.2.3:5000".into()));
+    assert_eq!(watched(&["239.1.0.0/16"]), (Some(0), "239.1.2.3:5000 239.1.2.4:5000".into()));
+    assert_eq!(
+        watched(&["239.1.2.3+2:5000", "239.2.0.1:6000"]).1,
+        "239.1.2.3:5000 239.1.2.4:5000 239.2.0.1:6000"
+    );
+    assert_eq!(watched(&["239.1.2.3:5001"]), (Some(1), String::new()));
+    assert_eq!(watched(&["10.0.0.1@239.1.2.3%eth0:5000"]), (Some(0), "239.1.2.3:5000".into()));
+    assert_eq!(watched(&["10.0.0.9@239.1.2.3:5000"]), (Some(1), String::new()));
+    assert_eq!(watched(&["-s", "!10.0.0.1"]), (Some(0), String::new()));
+    assert_eq!(watched(&["-6"]).1, "");
+}
+
+#[test]
+fn on_loopback_a_datagram_counts_once() {
+    let lan = Lan::new();
+    let watching = top(&lan.a, &["--once", "--json", "-W", "0.5", "-i", "lo", "239.1.2.3"]);
+    crate::support::send(&lan.a, &[GROUP, "-i", "lo", "x"]);
+    let streams = objects(&watching.end().succeeded(), "stream");
+    assert_eq!((streams.len(), &streams[0]["datagrams"]), (1, &1.into()));
+}
+
+#[test]
+fn what_this_machine_sends_is_said_to_be_its_own() {
+    let lan = Lan::new();
+    let watching = top(&lan.a, &["--once", "--json", "-W", "0.5", "239.1.2.3"]);
+    socket(&lan.a).send_to(b"x", GROUP).unwrap();
+    let streams = objects(&watching.end().succeeded(), "stream");
+    assert_eq!((&streams[0]["sent_here"], &streams[0]["datagrams"]), (&true.into(), &1.into()));
+}
+
+#[test]
+fn queriers_are_told() {
+    let lan = Lan::new();
+    let watching = top(&lan.b, &["--once", "--json", "-W", "2"]);
+    send_query(&lan.a);
+    let queriers = objects(&watching.end().succeeded(), "querier");
+    assert_eq!(queriers.len(), 1);
+    let querier = &queriers[0];
+    assert_eq!((&querier["protocol"], &querier["version"]), (&"IGMP".into(), &3.into()));
+    assert_eq!((&querier["address"], &querier["interface"]), (&"10.0.0.254".into(), &"eth0".into()));
+    assert_eq!((&querier["elected"], &querier["interval_seconds"]), (&true.into(), &60.0.into()));
+}
+
+#[test]
+fn at_each_interval_it_tells_anew_until_the_time_is_over_or_ctrl_c() {
+    let lan = Lan::new();
+    let television = Television::start(&lan.a, GROUP);
+    let ended = top(&lan.b, &["--json", "--interval", "0.5", "-W", "2", "239.1.2.3"]).end().succeeded();
+    let streams = objects(&ended, "stream");
+    assert_eq!((streams.len(), objects(&ended, "summary").len()), (4, 4));
+    let counts: Vec<_> = streams.iter().map(|stream| stream["datagrams"].as_u64().unwrap()).collect();
+    assert!(counts.is_sorted() && counts[3] > counts[0], "{counts:?}");
+    drop(television);
+
+    let watching = top(&lan.b, &["--json", "--interval", "100"]);
+    socket(&lan.a).send_to(b"x", GROUP).unwrap();
+    let interrupted = watching.signalled(2);
+    assert_eq!(interrupted.status, Some(130));
+    assert_eq!(objects(&interrupted, "summary").len(), 1);
+}
+
+#[test]
+fn a_flood_of_made_up_groups_is_bounded_and_told() {
+    let lan = Lan::new();
+    let watching = top(&lan.b, &["--once", "-W", "2", "--streams", "50"]);
+    let sender = socket(&lan.a);
+    for number in 0..2_000_u32 {
+        let group = std::net::Ipv4Addr::from_bits(0xef01_0000 + number);
+        sender.send_to(b"x", (group, 5000)).unwrap();
+    }
+    let ended = watching.end().succeeded();
+    assert_eq!(ended.lines().len(), 51);
+    assert!(ended.stderr.contains("warning: 1,9"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("streams left out for want of room"), "{}", ended.stderr);
+}
+
+#[test]
+fn without_the_right_to_capture_it_says_what_works() {
+    let lan = Lan::new();
+    let drop = ["--bounding-set=-net_raw", "--inh-caps=-net_raw", MCAST, "top", "--once"];
+    let refused = program(&lan.b, "setpriv", &drop, false).end();
+    assert_eq!((refused.status, refused.text()), (Some(3), ""));
+    assert!(
+        refused.stderr.contains("cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)"),
+        "{refused:?}"
+    );
+    for works in ["sudo setcap cap_net_raw+ep", "mcast recv --discard", "mcast groups", "mcast top -r FILE"] {
+        assert!(refused.stderr.contains(works), "{works} in {refused:?}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let lan = Lan::new();
+    let status = |arguments: &[&str]| mcast(&lan.b, &[&["top", "--once"], arguments].concat()).status;
+    assert_eq!(status(&["10.0.0.1:5000"]), Some(2));
+    assert_eq!(status(&["239.1.2.3:99999"]), Some(2));
+    assert_eq!(status(&["--seq", "4"]), Some(2));
+    assert_eq!(status(&["-s", "nobody"]), Some(2));
+    assert_eq!(status(&["-s", "10.0.0.1,!10.0.0.2"]), Some(2));
+    assert_eq!(status(&["--interval", "0"]), Some(2));
+    assert_eq!(status(&["--interval", "1ms"]), Some(2));
+    assert_eq!(status(&["-W", "0"]), Some(2));
+    assert_eq!(status(&["--metrics", "127.0.0.1:9477"]), Some(2));
+    assert_eq!(status(&["-i", "eth7"]), Some(4));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it() {
+    let lan = Lan::new();
+    let mut command = lan.b.command("sh").unwrap();
+    command.args(["-c", "\"$0\" top -q --interval 50ms -W 20 | head -n 1", MCAST]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
