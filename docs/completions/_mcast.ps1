@@ -33,6 +33,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('interfaces', 'interfaces', [CompletionResultType]::ParameterValue, 'List the network interfaces, and where multicast can work')
             [CompletionResult]::new('groups', 'groups', [CompletionResultType]::ParameterValue, 'Show who on this machine has joined what')
             [CompletionResult]::new('sniff', 'sniff', [CompletionResultType]::ParameterValue, 'Show multicast packets as they cross the interfaces')
+            [CompletionResult]::new('top', 'top', [CompletionResultType]::ParameterValue, 'Watch live streams: rates, loss, jitter, who joined')
             [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say all that is known about a multicast address, or about a finding of `mcast doctor`')
             [CompletionResult]::new('pick', 'pick', [CompletionResultType]::ParameterValue, 'Choose a good group for a name')
             [CompletionResult]::new('send', 'send', [CompletionResultType]::ParameterValue, 'Send datagrams to groups')
@@ -120,6 +121,35 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print more notes')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'mcast;top' {
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'Watch this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not loopback]')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'Watch this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not loopback]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'Only streams from this source, or with a `!` before it every other; repeatable')
+            [CompletionResult]::new('--source', '--source', [CompletionResultType]::ParameterName, 'Only streams from this source, or with a `!` before it every other; repeatable')
+            [CompletionResult]::new('--seq', '--seq', [CompletionResultType]::ParameterName, 'Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire')
+            [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire')
+            [CompletionResult]::new('--interval', '--interval', [CompletionResultType]::ParameterName, 'Over how long rates are told, and how often')
+            [CompletionResult]::new('-W', '-W ', [CompletionResultType]::ParameterName, 'End after so long in all; status 1 if nothing came of what MEMBERSHIP names')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'End after so long in all; status 1 if nothing came of what MEMBERSHIP names')
+            [CompletionResult]::new('--streams', '--streams', [CompletionResultType]::ParameterName, 'Keep so many streams, and so many members; each takes about 2 KiB')
+            [CompletionResult]::new('--keep', '--keep', [CompletionResultType]::ParameterName, 'Forget a stream after so long a silence')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'Hand out figures for Prometheus at http://ADDRESS/metrics; without a terminal only those')
+            [CompletionResult]::new('--sort', '--sort', [CompletionResultType]::ParameterName, 'Sort by this column')
+            [CompletionResult]::new('-4', '-4', [CompletionResultType]::ParameterName, 'Take the IPv4 group of a name; refuse IPv6 groups')
+            [CompletionResult]::new('--ipv4', '--ipv4', [CompletionResultType]::ParameterName, 'Take the IPv4 group of a name; refuse IPv6 groups')
+            [CompletionResult]::new('-6', '-6', [CompletionResultType]::ParameterName, 'Take the IPv6 group of a name; refuse IPv4 groups')
+            [CompletionResult]::new('--ipv6', '--ipv6', [CompletionResultType]::ParameterName, 'Take the IPv6 group of a name; refuse IPv4 groups')
+            [CompletionResult]::new('--once', '--once', [CompletionResultType]::ParameterName, 'Print one table after the time of --timeout, or of --interval, and end')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON objects: streams, queriers, routers, members, a summary, at each interval')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no notes: only data, errors and what fails')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no notes: only data, errors and what fails')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Print more notes')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print more notes')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
         'mcast;explain' {

@@ -61,6 +61,9 @@ _mcast() {
             mcast,sniff)
                 cmd="mcast__subcmd__sniff"
                 ;;
+            mcast,top)
+                cmd="mcast__subcmd__top"
+                ;;
             mcast__subcmd__lab,list)
                 cmd="mcast__subcmd__lab__subcmd__list"
                 ;;
@@ -89,7 +92,7 @@ _mcast() {
 
     case "${cmd}" in
         mcast)
-            opts="-q -v -h -V --quiet --verbose --help --version demo interfaces groups sniff explain pick send recv ask doctor ping perf record replay lab"
+            opts="-q -v -h -V --quiet --verbose --help --version demo interfaces groups sniff top explain pick send recv ask doctor ping perf record replay lab"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -993,6 +996,76 @@ _mcast() {
                     ;;
                 -w)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mcast__subcmd__top)
+            opts="-i -s -4 -6 -r -W -q -v -h --interface --source --ipv4 --ipv6 --seq --read --interval --timeout --streams --keep --once --json --metrics --sort --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seq)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --read)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -W)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --streams)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "group name source interface datagrams bits loss trend ttl jitter payload joined" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -32,6 +32,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "demo" -d 'Show on real 
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "interfaces" -d 'List the network interfaces, and where multicast can work'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "groups" -d 'Show who on this machine has joined what'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "sniff" -d 'Show multicast packets as they cross the interfaces'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "top" -d 'Watch live streams: rates, loss, jitter, who joined'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "explain" -d 'Say all that is known about a multicast address, or about a finding of `mcast doctor`'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "pick" -d 'Choose a good group for a name'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "send" -d 'Send datagrams to groups'
@@ -85,6 +86,34 @@ complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l discard -d 'Print 
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s i -l interface -d 'Watch this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not loopback]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s s -l source -d 'Only streams from this source, or with a `!` before it every other; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l seq -d 'Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s r -l read -d 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l interval -d 'Over how long rates are told, and how often' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s W -l timeout -d 'End after so long in all; status 1 if nothing came of what MEMBERSHIP names' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l streams -d 'Keep so many streams, and so many members; each takes about 2 KiB' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l keep -d 'Forget a stream after so long a silence' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l metrics -d 'Hand out figures for Prometheus at http://ADDRESS/metrics; without a terminal only those' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l sort -d 'Sort by this column' -r -f -a "group\t'Group and port'
+name\t'The group\'s name'
+source\t'The sender'
+interface\t'Where it comes in'
+datagrams\t'Datagrams a second'
+bits\t'Bits of payload a second'
+loss\t'The share that is missing'
+trend\t'The rate in the latest intervals'
+ttl\t'The TTL or hop limit left'
+jitter\t'How unevenly it comes'
+payload\t'What it carries'
+joined\t'Who has joined'"
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l once -d 'Print one table after the time of --timeout, or of --interval, and end'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l json -d 'Print JSON objects: streams, queriers, routers, members, a summary, at each interval'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mcast -n "__fish_mcast_using_subcommand explain" -l findings -d 'List the findings, each with its sentence'
 complete -c mcast -n "__fish_mcast_using_subcommand explain" -l json -d 'Print one JSON object a group or finding'
 complete -c mcast -n "__fish_mcast_using_subcommand explain" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
