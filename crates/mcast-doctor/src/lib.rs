@@ -20,13 +20,19 @@
 //! apart from it (`src/gather`). A cause is told only when nothing else explains what was seen as well:
 //! a false alarm does more harm than a miss. What cannot be known is in [`Report::unknown`].
 
+mod causes;
 mod error;
 mod examine;
 mod finding;
+mod gather;
 mod id;
+mod observation;
 mod options;
 mod pages;
+mod remedies;
 mod report;
+mod snapshot;
+mod wire;
 
 pub use error::Error;
 pub use examine::{Target, examine_machine, examine_membership, examine_program, explain_capture};

@@ -50,11 +50,6 @@ impl Report {
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
     }
-
-    pub(crate) fn sorted(mut self) -> Self {
-        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        self
-    }
 }
 
 impl Seen {

@@ -1,0 +1,29 @@
+//! The networks of clouds carry no multicast, or only by arrangement.
+
+use crate::observation::Observation;
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+
+pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+    let Some(cloud) = &seen.after.machine.cloud else { return Vec::new() };
+    let wanted = seen.wanted();
+    let is_of_the_cloud =
+        |index: u32| seen.link(index).is_some_and(|link| link.kind.is_none() && !link.loopback);
+    let silent = wanted.iter().any(|wanted| {
+        is_of_the_cloud(wanted.interface) && seen.wire.incoming(wanted.group.addr()).next().is_none()
+    });
+    let severity = match (seen.is_about_machine(), silent && !seen.heard_anything()) {
+        (true, _) => Severity::Note,
+        (false, true) => Severity::Warning,
+        (false, false) => return Vec::new(),
+    };
+    let cause = match cloud.as_str() {
+        "Amazon EC2" => "Networks of Amazon EC2 carry multicast only inside a multicast domain of a transit gateway, by IGMPv2 alone.".to_owned(),
+        cloud => format!("The virtual networks of {cloud} carry no multicast."),
+    };
+    let finding = Finding::new(Id::CloudNetwork, severity, cause)
+        .because(Evidence::new(Sort::Machine, "/sys/class/dmi/id", cloud))
+        .remedied([
+            Remedy::advice(Tool::Network, "Send by unicast, or carry groups over an overlay (VXLAN with the other machines' addresses); on EC2 set up a transit gateway's multicast domain and admit IGMP from 0.0.0.0/32 in the security group."),
+        ]);
+    vec![finding]
+}

@@ -1,0 +1,69 @@
+//! Datagrams come in pieces, and pieces are missing: on the way, or in front of the IP layer.
+
+use std::time::Duration;
+
+use crate::observation::{Observation, Wanted};
+use crate::snapshot::Counter;
+use crate::wire::Pieces;
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+
+/// So late a piece is not coming any more.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+}
+
+fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
+    let (_, until) = seen.wire.span?;
+    let here = |pieces: &&Pieces| {
+        !pieces.outgoing
+            && pieces.interface == wanted.interface
+            && pieces.group == wanted.group.addr()
+            && pieces.port.is_none_or(|port| port == wanted.port)
+    };
+    let all: Vec<_> = seen.wire.pieces.iter().filter(here).collect();
+    let complete = all.iter().filter(|pieces| pieces.is_complete()).count() as u64;
+    let broken = all
+        .iter()
+        .filter(|pieces| {
+            !pieces.is_complete() && until.duration_since(pieces.last).is_ok_and(|ago| ago >= PATIENCE)
+        })
+        .count() as u64;
+    let assembled = seen.rise(Counter::Reassembled, wanted.family());
+    let unassembled = complete.saturating_sub(assembled.unwrap_or(complete));
+    let on_the_way =
+        broken > 0 && broken * 20 >= complete + broken && seen.wire.is_complete(wanted.interface);
+    let in_front = complete > 0 && unassembled * 2 >= complete;
+    if !on_the_way && !in_front {
+        return None;
+    }
+    let interface = seen.link_name(wanted.interface);
+    let where_lost = if on_the_way {
+        "on the way here"
+    } else {
+        "between the wire and the IP layer, where a filter drops them"
+    };
+    let source = all.first().map(|pieces| pieces.source)?;
+    let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter().filter_map(|counter| {
+        let name = counter.name(wanted.family());
+        let (before, after) = seen.values(name)?;
+        Some(Evidence::change(Sort::Counter, name, before, after))
+    });
+    let largest = if wanted.group.addr().is_ipv4() { 1472 } else { 1452 };
+    let finding = Finding::new(
+        Id::FragmentsLost,
+        Severity::Fault,
+        format!("Datagrams to {} are larger than a packet and come in pieces, of which some are lost {where_lost}.", wanted.destination()),
+    )
+    .on(&interface)
+    .of(wanted.destination())
+    .from(source)
+    .because(Evidence::new(Sort::Packet, &interface, format!("{complete} datagrams with all their pieces, {broken} without")))
+    .because_all(counters)
+    .remedied([
+        Remedy::advice(Tool::Program, format!("Send no more than {largest} bytes a datagram on Ethernet, so that nothing is cut in pieces.")),
+        Remedy::advice(Tool::Network, "Let fragments pass the filters on the way: later ones carry no port."),
+    ]);
+    Some(finding)
+}

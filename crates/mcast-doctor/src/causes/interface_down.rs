@@ -1,0 +1,38 @@
+//! The interface that was meant is down, or nothing is plugged in.
+
+use mcast::ErrorKind;
+
+use crate::observation::Observation;
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+
+pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+    let Some(asked) = seen.asked() else { return Vec::new() };
+    let refused = asked.failed_with(ErrorKind::InterfaceDown).and_then(|failure| failure.interface.clone());
+    let deaf = asked.joined.iter().filter_map(|index| seen.after.link(*index)).filter(|link| !link.running);
+    let mut names: Vec<_> = refused.into_iter().chain(deaf.map(|link| link.name.clone())).collect();
+    names.dedup();
+    let finding = |name: String| {
+        let up = seen.after.link_named(&name).is_some_and(|link| link.up);
+        let (what, state) = if up {
+            ("has no carrier: nothing is plugged in, or the other end is down", "no carrier")
+        } else {
+            ("is down", "down")
+        };
+        let finding = Finding::new(Id::InterfaceDown, Severity::Fault, format!("{name} {what}."))
+            .on(&name)
+            .of(format_args!("{}:{}", asked.group, asked.port))
+            .because(Evidence::new(Sort::Interface, &name, state));
+        match up {
+            true => finding
+                .remedied([Remedy::advice(Tool::Network, "Look at the cable, the radio, or the other end.")]),
+            false => finding.remedied([
+                Remedy::now(Tool::Ip, format!("ip link set {name} up")),
+                Remedy::for_good(
+                    Tool::NetworkManager,
+                    format!("nmcli device set {name} managed yes autoconnect yes"),
+                ),
+            ]),
+        }
+    };
+    names.into_iter().map(finding).collect()
+}

@@ -1,0 +1,1 @@
+//! Invented machines and wires, for the tests of the causes.

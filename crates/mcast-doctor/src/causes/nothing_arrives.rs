@@ -1,0 +1,31 @@
+//! Nothing for the group reached this machine, and nothing on it stands in the way. Judged last.
+
+use crate::observation::Observation;
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+
+pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+    let Some(asked) = seen.asked() else { return Vec::new() };
+    let wanted = seen.wanted();
+    let silent = |index: &u32| seen.wire.is_complete(*index);
+    let came = wanted.iter().any(|wanted| !seen.arrivals(wanted).is_empty());
+    if asked.joined.is_empty() || came || !asked.heard.is_empty() || !asked.joined.iter().all(silent) {
+        return Vec::new();
+    }
+    let names: Vec<_> = asked.joined.iter().map(|index| seen.link_name(*index)).collect();
+    let names = names.join(", ");
+    let seconds = seen.listened().as_secs_f64();
+    let to = format!("{}:{}", asked.group, asked.port);
+    let finding = Finding::new(
+        Id::NothingArrives,
+        Severity::Warning,
+        format!("Nothing for {to} reached {names} in {seconds:.1} s, and nothing on this machine stands in its way."),
+    )
+    .on(&names)
+    .of(&to)
+    .because(Evidence::new(Sort::Packet, &names, format!("no datagram to {to} in {seconds:.1} s")))
+    .remedied([
+        Remedy::now(Tool::Mcast, format!("mcast doctor --probe {to}")),
+        Remedy::advice(Tool::Network, "Run `mcast doctor` on the sender, too: it must leave by the right interface, with a hop limit of more than 1 if there is a router between, and the router must route the group."),
+    ]);
+    vec![finding]
+}

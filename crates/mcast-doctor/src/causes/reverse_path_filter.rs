@@ -1,0 +1,47 @@
+//! The way back to the source does not lead out by the interface by which its datagrams came, so the
+//! system takes them for forged.
+
+use crate::observation::{Observation, Wanted};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+
+const COUNTER: &str = "TcpExtIPReversePathFilter";
+
+pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+}
+
+fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
+    let rise = seen.rise_of(COUNTER).filter(|rise| *rise > 0 && wanted.group.addr().is_ipv4())?;
+    let flows = seen.expected(wanted);
+    let expected: u64 = flows.iter().map(|flow| flow.sound()).sum();
+    let explained = match seen.lost(wanted) {
+        Some(lost) => lost.is_serious() && lost.is_explained_by(rise),
+        None => expected > 0 && rise.saturating_mul(5) >= expected.saturating_mul(4),
+    };
+    let flow = flows.first().filter(|_| explained)?;
+    let interface = seen.link_name(wanted.interface);
+    let source = flow.key.source.ip();
+    let settings =
+        ["all", interface.as_str()].map(|name| format!("net.ipv4.conf.{}.rp_filter", name.replace('.', "/")));
+    // The kernel takes the larger of the two.
+    let strict = settings.iter().filter_map(|name| seen.after.number(name)).max() == Some(1);
+    let mode = if strict { "strict" } else { "loose" };
+    let (before, after) = seen.values(COUNTER)?;
+    let evidence = settings
+        .iter()
+        .filter_map(|name| Some(Evidence::new(Sort::Setting, name, seen.after.setting(name)?)));
+    let finding = Finding::new(
+        Id::ReversePathFilter,
+        Severity::Fault,
+        format!("The reverse path filter of {interface} ({mode}) drops what {source} sends, as the way back to {source} does not lead out by {interface}."),
+    )
+    .on(&interface)
+    .of(wanted.destination())
+    .from(source)
+    .because(Evidence::change(Sort::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .because_all(evidence)
+    .remedied([Remedy::now(Tool::Ip, format!("ip route add {source}/32 dev {interface}"))])
+    .remedied(remedies::sysctl("net.ipv4.conf.all.rp_filter", 0))
+    .remedied(remedies::sysctl(&settings[1], 0));
+    Some(finding)
+}

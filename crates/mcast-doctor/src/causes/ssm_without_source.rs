@@ -1,0 +1,57 @@
+//! A group of the source-specific range was joined without a source: routers forward nothing for that.
+
+use mcast::{ErrorKind, Group, SourceFilter};
+
+use crate::observation::Observation;
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+
+pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+    if let Some(asked) = seen.asked() {
+        let refused = asked.failed_with(ErrorKind::SourceNeeded);
+        let finding = refused.map(|failure| {
+            finding(seen, asked.group, asked.port).because(Evidence::new(Sort::Answer, "join", &failure.text))
+        });
+        return finding.into_iter().collect();
+    }
+    let mut wanted = seen.wanted();
+    wanted.dedup_by_key(|wanted| (wanted.group, wanted.port));
+    let wrong = wanted.iter().filter(|wanted| {
+        wanted.group.is_source_specific() && matches!(wanted.sources, SourceFilter::Exclude(_))
+    });
+    wrong
+        .map(|wanted| {
+            let socket = wanted.socket.map_or(0, |socket| socket.inode);
+            finding(seen, wanted.group, wanted.port)
+                .because(Evidence::new(
+                    Sort::Socket,
+                    format!("socket {socket}"),
+                    format!("joined {} from any source", wanted.group),
+                ))
+                .by(seen.program().map_or("", |program| &program.name))
+        })
+        .collect()
+}
+
+fn finding(seen: &Observation, group: Group, port: u16) -> Finding {
+    let sender = seen.wire.incoming(group.addr()).next().map(|flow| flow.key.source.ip());
+    let source = sender.map_or_else(|| "SOURCE".to_owned(), |source| source.to_string());
+    let packets = seen.wire.incoming(group.addr()).map(|flow| {
+        Evidence::new(
+            Sort::Packet,
+            seen.link_name(flow.key.interface),
+            format!("{} datagrams from {} to {}", flow.datagrams, flow.key.source, flow.destination()),
+        )
+    });
+    let target = std::net::SocketAddr::new(group.addr(), port);
+    Finding::new(
+        Id::SsmWithoutSource,
+        Severity::Fault,
+        format!("{group} is source-specific, and was joined without a source: routers forward nothing for that."),
+    )
+    .of(target)
+    .because_all(packets)
+    .remedied([
+        Remedy::now(Tool::Mcast, format!("mcast recv {source}@{target}")),
+        Remedy::advice(Tool::Program, "Join with the sender's address (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP), or use a group outside 232.0.0.0/8 and ff3x::/32."),
+    ])
+}

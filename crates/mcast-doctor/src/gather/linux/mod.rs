@@ -1,0 +1,173 @@
+//! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all of the calling thread's namespace.
+
+mod firewall;
+mod links;
+mod netlink;
+pub(crate) mod processes;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use mcast::{Family, Group};
+
+use crate::snapshot::{
+    Counters, Link, Machine, Route, Snapshot, multicast_route, querier_versions, socket, table,
+};
+use crate::{Error, Result};
+
+/// This machine, as it is now.
+pub(crate) fn snapshot() -> Result<Snapshot> {
+    let links = links::list().map_err(|source| Error::System { what: "the interfaces".into(), source })?;
+    let igmp = net_table("igmp");
+    let mut counters = Counters::default();
+    counters.read_pairs(&net_table("snmp"));
+    counters.read_pairs(&net_table("netstat"));
+    counters.read_lines(&net_table("snmp6"));
+    let mut joined = table::parse_v4(&igmp);
+    joined.extend(table::parse_v6(&net_table("igmp6")));
+    let mut udp_sockets = socket::parse(&net_table("udp"));
+    udp_sockets.extend(socket::parse(&net_table("udp6")));
+    let mut multicast_routes = multicast_route::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
+    multicast_routes.extend(multicast_route::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
+    Ok(Snapshot {
+        counters,
+        settings: settings(&links),
+        group_routes: group_routes(),
+        gateways: gateways(&net_table("route")),
+        loopback_takes_v6_groups: loopback_takes_groups(&net_table("ipv6_route")),
+        joined,
+        igmp_versions: querier_versions(&igmp),
+        udp_sockets,
+        multicast_routes,
+        backlog_dropped: backlog_dropped(&net_table("softnet_stat")),
+        // Without the right to read them there are none to be told of.
+        dropping_rules: firewall::dropping_rules().unwrap_or_default(),
+        machine: machine(),
+        links,
+    })
+}
+
+/// A table of the calling thread's namespace; empty on kernels that lack it.
+fn net_table(name: &str) -> String {
+    let bytes = fs::read(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The settings that causes look at, for the machine and each interface.
+fn settings(links: &[Link]) -> BTreeMap<String, String> {
+    const MACHINE: [&str; 8] = [
+        "net.ipv4.ip_forward",
+        "net.ipv4.igmp_max_memberships",
+        "net.ipv4.igmp_max_msf",
+        "net.ipv4.igmp_link_local_mcast_reports",
+        "net.ipv6.mld_max_msf",
+        "net.core.rmem_max",
+        "net.core.optmem_max",
+        "net.core.netdev_max_backlog",
+    ];
+    const INTERFACE: [&str; 7] = [
+        "net.ipv4.conf/rp_filter",
+        "net.ipv4.conf/force_igmp_version",
+        "net.ipv4.conf/accept_local",
+        "net.ipv4.conf/mc_forwarding",
+        "net.ipv6.conf/disable_ipv6",
+        "net.ipv6.conf/force_mld_version",
+        "net.ipv6.conf/mc_forwarding",
+    ];
+    let machine =
+        MACHINE.iter().map(|name| ((*name).to_owned(), format!("/proc/sys/{}", name.replace('.', "/"))));
+    let names = links.iter().map(|link| link.name.as_str()).chain(["all", "default"]);
+    let interfaces = names.flat_map(|interface| {
+        INTERFACE.iter().filter_map(move |pattern| {
+            let (base, key) = pattern.split_once('/')?;
+            let path = format!("/proc/sys/{}/{interface}/{key}", base.replace('.', "/"));
+            // A dot in an interface's name is written as a slash by sysctl.
+            Some((format!("{base}.{}.{key}", interface.replace('.', "/")), path))
+        })
+    });
+    let read = |(name, path): (String, String)| {
+        let value = fs::read_to_string(path).ok()?;
+        Some((name, value.trim().to_owned()))
+    };
+    machine.chain(interfaces).filter_map(read).collect()
+}
+
+/// Where the routing table sends an ordinary group of each family.
+fn group_routes() -> Vec<Route> {
+    let route = |family, group: [u16; 8]| {
+        let address = match family {
+            Family::V4 => std::net::IpAddr::from([239, 255, 255, 1]),
+            Family::V6 => group.into(),
+        };
+        let group = Group::new(address).ok()?;
+        let interface = mcast::default_interface(group).ok()?;
+        Some(Route { family, interface: interface.map(|interface| interface.index.number()) })
+    };
+    let v4 = route(Family::V4, [0; 8]);
+    let v6 = route(Family::V6, [0xff15, 0, 0, 0, 0, 0, 0, 1]);
+    v4.into_iter().chain(v6).collect()
+}
+
+/// Out of `/proc/net/route`: `INTERFACE DESTINATION GATEWAY FLAGS …`, the default routes with a gateway.
+fn gateways(table: &str) -> Vec<String> {
+    let gateway = |line: &str| {
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let is_default = words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000");
+        let has_gateway = words.get(2).is_some_and(|gateway| *gateway != "00000000");
+        (is_default && has_gateway).then(|| words.first().map(|name| (*name).to_owned()))?
+    };
+    table.lines().skip(1).filter_map(gateway).collect()
+}
+
+/// Out of `/proc/net/ipv6_route`: `DESTINATION LENGTH … FLAGS INTERFACE`, one for `ff00::/8` on `lo` that does
+/// not reject.
+fn loopback_takes_groups(table: &str) -> bool {
+    const REJECTS: u32 = 0x0200;
+    table.lines().any(|line| {
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let [destination, length, .., flags, interface] = words.as_slice() else { return false };
+        let takes = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & REJECTS == 0);
+        *interface == "lo" && destination.starts_with("ff00") && *length == "08" && takes
+    })
+}
+
+/// The second column, a processor a line.
+fn backlog_dropped(table: &str) -> u64 {
+    let dropped = |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(1)?, 16).ok();
+    table.lines().filter_map(dropped).sum()
+}
+
+fn machine() -> Machine {
+    Machine { cloud: cloud(), container: container() }
+}
+
+/// The maker of the machine, if it is one that rents machines.
+fn cloud() -> Option<String> {
+    const CLOUDS: [(&str, &str); 8] = [
+        ("Amazon EC2", "Amazon EC2"),
+        ("Google", "Google Cloud"),
+        ("Microsoft Corporation", "Azure"),
+        ("DigitalOcean", "DigitalOcean"),
+        ("Hetzner", "Hetzner Cloud"),
+        ("OracleCloud", "Oracle Cloud"),
+        ("Alibaba Cloud", "Alibaba Cloud"),
+        ("OpenStack Foundation", "OpenStack"),
+    ];
+    let read = |name: &str| fs::read_to_string(format!("/sys/class/dmi/id/{name}")).unwrap_or_default();
+    let (vendor, asset) = (read("sys_vendor"), read("chassis_asset_tag"));
+    let is = |name: &str| vendor.trim() == name || asset.trim() == name;
+    let (_, cloud) = CLOUDS.iter().find(|(name, _)| is(name))?;
+    // Microsoft makes machines that nobody rents, too: only Azure's carry this number.
+    const AZURE: &str = "7783-7084-3265-9085-8269-3286-77";
+    (*cloud != "Azure" || asset.trim() == AZURE).then(|| (*cloud).to_owned())
+}
+
+/// What says that this is a container: a file that runtimes leave, or what systemd was told.
+fn container() -> Option<String> {
+    let files = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
+    files.into_iter().find(|file| exists(file)).map(str::to_owned)
+}
+
+fn exists(path: &str) -> bool {
+    matches!(fs::exists(path), Ok(true))
+}
