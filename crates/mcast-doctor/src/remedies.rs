@@ -23,12 +23,7 @@ pub(crate) fn route_groups(family: Family, interface: &str) -> Vec<Remedy> {
     match family {
         Family::V4 => vec![
             Remedy::now(Tool::Ip, format!("ip route add 224.0.0.0/4 dev {interface}")),
-            Remedy::for_good(
-                Tool::Networkd,
-                format!(
-                    "mkdir -p /etc/systemd/network/{interface}.network.d && printf '[Route]\\nDestination=224.0.0.0/4\\nScope=link\\n' > /etc/systemd/network/{interface}.network.d/mcast.conf && networkctl reload"
-                ),
-            ),
+            networkd(interface, "[Route]\\nDestination=224.0.0.0/4\\nScope=link\\n"),
             Remedy::for_good(
                 Tool::NetworkManager,
                 format!(
@@ -43,6 +38,14 @@ pub(crate) fn route_groups(family: Family, interface: &str) -> Vec<Remedy> {
             )]
         }
     }
+}
+
+/// Adds lines to what systemd-networkd has for an interface, in whichever file that stands.
+pub(crate) fn networkd(interface: &str, lines: &str) -> Remedy {
+    let command = format!(
+        "d=/etc/systemd/network/$(basename \"$(networkctl status {interface} | sed -n 's/^ *Network File: *//p')\").d && mkdir -p \"$d\" && printf '{lines}' > \"$d/mcast.conf\" && networkctl reload"
+    );
+    Remedy::for_good(Tool::Networkd, command)
 }
 
 /// Lets datagrams in: nftables where the rule that dropped them is known, and the tools above it.

@@ -31,7 +31,6 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
             Tool::Program,
             "Set SO_REUSEADDR before bind in every program that uses the port (on macOS and BSD SO_REUSEPORT): one that does not keeps all others out.",
         ),
-        Remedy::now(Tool::Ip, format!("ss -ulnp 'sport = :{}'", asked.port)),
     ]);
     vec![finding]
 }

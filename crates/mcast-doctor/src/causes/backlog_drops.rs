@@ -11,7 +11,9 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let queue = seen.after.backlog_dropped.saturating_sub(seen.before.backlog_dropped);
     let mut findings = Vec::new();
     // The count is the whole machine's: only together with a loss does it say something here.
-    if queue > 0 && wanted.iter().filter_map(|wanted| seen.lost(wanted)).any(|lost| lost.is_serious()) {
+    if queue > 0
+        && wanted.iter().filter_map(|wanted| seen.lost(wanted)).any(crate::observation::Lost::is_serious)
+    {
         findings.push(
             Finding::new(
                 Id::BacklogDrops,

@@ -1,7 +1,7 @@
 //! A bridge cuts a port off at the first leave, although others behind the port still listen.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let risky = seen.after.links.iter().filter_map(|link| {
@@ -21,10 +21,7 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
             .because(Evidence::new(Sort::Table, format!("bridge fdb of {}", link.name), format!("{} hosts", port.hosts)))
             .remedied([
                 Remedy::now(Tool::Bridge, format!("bridge link set dev {} fastleave off", link.name)),
-                Remedy::for_good(
-                    Tool::Networkd,
-                    format!("mkdir -p /etc/systemd/network/{0}.network.d && printf '[Bridge]\\nFastLeave=no\\n' > /etc/systemd/network/{0}.network.d/mcast.conf && networkctl reload", link.name),
-                ),
+                remedies::networkd(&link.name, "[Bridge]\\nFastLeave=no\\n"),
             ])
         })
         .collect()

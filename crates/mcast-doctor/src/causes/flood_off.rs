@@ -2,7 +2,7 @@
 //! without snooping nobody's reports count.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let ports = seen.after.links.iter().filter_map(|link| {
@@ -13,7 +13,10 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     ports
         .map(|(link, _, bridge, options)| {
             let (severity, what) = if options.snooping {
-                (Severity::Warning, "groups that nobody has reported, 224.0.0.x among them, which nobody ever reports")
+                (
+                    Severity::Warning,
+                    "groups that nobody has reported, 224.0.0.x among them, which nobody ever reports",
+                )
             } else {
                 (Severity::Fault, "any group, as snooping is off, too")
             };
@@ -24,13 +27,14 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
             )
             .on(&link.name)
             .because(Evidence::new(Sort::Setting, format!("{} mcast_flood", link.name), "off"))
-            .because(Evidence::new(Sort::Setting, format!("{} mcast_snooping", bridge.name), if options.snooping { "on" } else { "off" }))
+            .because(Evidence::new(
+                Sort::Setting,
+                format!("{} mcast_snooping", bridge.name),
+                if options.snooping { "on" } else { "off" },
+            ))
             .remedied([
                 Remedy::now(Tool::Bridge, format!("bridge link set dev {} mcast_flood on", link.name)),
-                Remedy::for_good(
-                    Tool::Networkd,
-                    format!("mkdir -p /etc/systemd/network/{0}.network.d && printf '[Bridge]\\nMulticastFlood=yes\\n' > /etc/systemd/network/{0}.network.d/mcast.conf && networkctl reload", link.name),
-                ),
+                remedies::networkd(&link.name, "[Bridge]\\nMulticastFlood=yes\\n"),
             ])
         })
         .collect()

@@ -2,7 +2,7 @@
 //! layer.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 /// What Ethernet carries, and what senders therefore send.
 const ETHERNET: u32 = 1500;
@@ -31,7 +31,7 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
             .because(Evidence::change(Sort::Counter, format!("{} rx_dropped + rx_length_errors", link.name), old, new))
             .remedied([
                 Remedy::now(Tool::Ip, format!("ip link set {} mtu {ETHERNET}", link.name)),
-                Remedy::for_good(Tool::Networkd, format!("mkdir -p /etc/systemd/network/{0}.network.d && printf '[Link]\\nMTUBytes={ETHERNET}\\n' > /etc/systemd/network/{0}.network.d/mcast.conf && networkctl reload", link.name)),
+                remedies::networkd(&link.name, &format!("[Link]\\nMTUBytes={ETHERNET}\\n")),
                 Remedy::advice(Tool::Program, format!("Or have the sender send {} bytes a datagram at most.", link.mtu.saturating_sub(28))),
             ])
         })

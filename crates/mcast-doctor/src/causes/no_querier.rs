@@ -52,7 +52,7 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
             .because(Evidence::new(Sort::Packet, &link.name, format!("no {protocol} query in {} s", listened.as_secs())))
             .remedied([
                 Remedy::advice(Tool::Network, "Switch on the querier on a switch or router of this network (on a switch often \"igmp snooping querier\")."),
-                Remedy::now(Tool::Ip, "ip link set BRIDGE type bridge mcast_querier 1"),
+                Remedy::advice(Tool::Network, "On a Linux bridge: ip link set BRIDGE type bridge mcast_querier 1."),
                 Remedy::now(Tool::Mcast, format!("mcast querier --become -i {}", link.name)),
             ]),
     )

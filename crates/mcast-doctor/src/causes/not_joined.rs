@@ -23,7 +23,7 @@ fn judge(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Optio
             && hears
             && !seen.after.is_joined(flow.key.group, flow.key.interface)
     });
-    let group = socket.bound_group().or(flow.map(|flow| flow.key.group))?;
+    let group = socket.bound_group().or_else(|| flow.map(|flow| flow.key.group))?;
     if seen.after.joined.iter().any(|joined| joined.group == group) {
         return None;
     }

@@ -33,7 +33,6 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
             .from(route.source)
             .because(Evidence::change(Sort::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface))
             .remedied([
-                Remedy::now(Tool::Ip, format!("ip route get {}", route.source)),
                 Remedy::advice(Tool::Network, format!("Make the unicast route to {} lead out by the interface by which the group comes, or give the group's route (smcroute, PIM) that interface.", route.source)),
             ])
         })

@@ -35,7 +35,6 @@ fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
     .because_all(errors)
     .remedied([
         Remedy::advice(Tool::Program, "Send more evenly, at less than the interface can; set IP_RECVERR (IPV6_RECVERR), and send says ENOBUFS when the queue is full."),
-        Remedy::now(Tool::Tc, format!("tc -s qdisc show dev {}", link.name)),
         Remedy::now(Tool::Ip, format!("ip link set {} txqueuelen 10000", link.name)),
     ]);
     Some(finding)

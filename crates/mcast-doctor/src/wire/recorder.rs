@@ -65,8 +65,8 @@ impl Recorder {
 
     /// What was seen until now, and by which taps.
     pub(crate) fn finish(self, taps: Vec<Tap>, until: Option<SystemTime>) -> Wire {
-        let from = self.data_from.or(self.span.map(|(from, _)| from));
-        let until = until.or(self.span.map(|(_, until)| until));
+        let from = self.data_from.or_else(|| self.span.map(|(from, _)| from));
+        let until = until.or_else(|| self.span.map(|(_, until)| until));
         Wire {
             taps,
             flows: self.flows.into_values().collect(),

@@ -1,0 +1,90 @@
+//! Filters of the receiving machine.
+
+use mcast_doctor::{Id, Report};
+
+use crate::net::{Net, Stream, examine, examine_port, inject, listener, nft};
+
+/// `nft` in the input chain.
+pub(crate) fn input_rule() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// A policy of drop without counters.
+pub(crate) fn input_policy() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "ip", "hook input", "ip protocol igmp accept");
+    crate::net::run(&net.receiver, "nft 'chain ip test c { policy drop ; }'");
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// `nft` before the IP layer.
+pub(crate) fn ingress_rule() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "netdev", "hook ingress device eth0", "udp dport 5000 counter drop");
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// The same for IPv6.
+pub(crate) fn input_rule_v6() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
+/// Another program's datagrams.
+pub(crate) fn input_rule_for_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// IGMP dropped on the way out.
+pub(crate) fn output_igmp() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook output", "meta l4proto igmp counter drop");
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// MLD dropped on the way out.
+pub(crate) fn output_mld() -> Report {
+    let net = Net::new();
+    nft(
+        &net.receiver,
+        "ip6",
+        "hook output",
+        "icmpv6 type { mld-listener-report, mld2-listener-report } counter drop",
+    );
+    net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
+/// A sender whose network the receiver has no route to.
+pub(crate) fn strict_reverse_path() -> Report {
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/conf/eth0/rp_filter", "1").unwrap();
+    let frames: Vec<_> = (0..20).map(|number| net.frame("192.0.2.1", "239.1.2.3:5000", number)).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// The same for another program, and by the setting for all interfaces.
+pub(crate) fn strict_reverse_path_for_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    net.receiver.sysctl("net/ipv4/conf/all/rp_filter", "1").unwrap();
+    let frames: Vec<_> = (0..20).map(|number| net.frame("192.0.2.1", "239.1.2.3:5000", number)).collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine_port(&net.receiver, 5000)
+}
+
+#[test]
+fn what_is_let_through_is_no_fault_of_the_firewall() {
+    let net = Net::new();
+    nft(&net.receiver, "inet", "hook input", "udp dport 5001 counter drop");
+    let _other = Stream::to(&net.sender, "239.1.2.3:5001");
+    let report = net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000");
+    assert!(report.findings.iter().all(|finding| finding.id != Id::FirewallDropsData), "{report:#?}");
+}

@@ -1,0 +1,14 @@
+//! Causes are injected into networks of a lab, and the doctor has to find each, and nothing else.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod firewall;
+mod healthy;
+mod ipv6;
+mod machine;
+mod net;
+mod path;
+mod routers;
+mod sockets;
+mod switches;
+mod table;

@@ -1,0 +1,98 @@
+//! What goes wrong between sender and receiver, and with what is sent.
+
+use mcast_doctor::Report;
+use mcast_lab::Impairment;
+
+use crate::net::{Net, Stream, examine, inject, nft};
+
+/// Frames as they are changed by a function.
+fn injected(source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
+    let net = Net::new();
+    let frames: Vec<_> = (0..20)
+        .map(|number| {
+            let mut frame = net.frame(source, "239.1.2.3:5000", number);
+            change(&mut frame);
+            frame
+        })
+        .collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// A checksum that is off by one.
+pub(crate) fn bad_checksum() -> Report {
+    injected("10.9.0.1", |frame| frame[14 + 20 + 7] ^= 1)
+}
+
+/// No source address.
+pub(crate) fn source_zero() -> Report {
+    injected("0.0.0.0", |_| {})
+}
+
+/// The receiver's own address as the source.
+pub(crate) fn source_is_local() -> Report {
+    injected("10.9.0.2", |_| {})
+}
+
+/// A VLAN tag.
+pub(crate) fn vlan_tagged() -> Report {
+    injected("10.9.0.1", |frame| {
+        frame.splice(12..12, [0x81, 0, 0, 42]);
+    })
+}
+
+/// A filter on the way in drops all pieces but the first.
+pub(crate) fn fragments_filtered() -> Report {
+    let net = Net::new();
+    nft(&net.receiver, "netdev", "hook ingress device eth0", "'ip frag-off & 0x1fff != 0 drop'");
+    let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 4000, |_| {});
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// The network drops all pieces but the first.
+pub(crate) fn fragments_lost_on_the_way() -> Report {
+    let net = Net::new();
+    nft(&net.lan.inside(), "bridge", "hook forward", "'ether type ip @nh,48,16 & 0x1fff != 0 drop'");
+    let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 4000, |_| {});
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// The receiver's interface takes less than is sent.
+pub(crate) fn small_mtu() -> Report {
+    let net = Net::new();
+    net.receiver.set_mtu("eth0", 1000).unwrap();
+    let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 1400, |_| {});
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// A link that delivers everything twice.
+pub(crate) fn duplicating_link() -> Report {
+    let lab = mcast_lab::Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
+    sender.connect("eth0", &lan, &["10.9.0.1/24"]).unwrap();
+    let twice = Impairment { duplicate: 1.0, ..Impairment::default() };
+    lab.connect_badly(&receiver, "eth0", &lan, &["10.9.0.2/24"], twice).unwrap();
+    let _stream = Stream::to(&sender, "239.1.2.3:5000");
+    examine(&receiver, "239.1.2.3%eth0:5000")
+}
+
+/// A relay that sends everything on with a smaller hop limit.
+pub(crate) fn relayed_twice() -> Report {
+    let net = Net::new();
+    let frames: Vec<_> = (0..20)
+        .flat_map(|number| {
+            let frame = net.frame("10.9.0.1", "239.1.2.3:5000", number);
+            let mut relayed = frame.clone();
+            relayed[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+            // The hop limit, and the header's checksum with it.
+            relayed[14 + 8] -= 1;
+            let sum = u16::from_be_bytes([relayed[14 + 10], relayed[14 + 11]]);
+            let (sum, carry) = sum.overflowing_add(0x0100);
+            relayed[14 + 10..14 + 12].copy_from_slice(&(sum + u16::from(carry)).to_be_bytes());
+            [frame, relayed]
+        })
+        .collect();
+    let _injection = inject(&net.sender, "eth0", &frames);
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}

@@ -1,0 +1,247 @@
+//! What programs do wrong, and what their machine refuses them.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use mcast_doctor::Report;
+use socket2::{Domain, Socket, Type};
+
+use crate::net::{Net, Stream, examine, examine_port, listener, look_at, options, run, socket};
+
+/// Joined on the wrong one of two interfaces.
+pub(crate) fn membership_on_other_interface() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth1:5000")
+}
+
+/// A program that did.
+pub(crate) fn program_on_other_interface() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth1")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// The sender uses another port.
+pub(crate) fn wrong_port() -> Report {
+    Net::new().examine("239.1.2.3:5001", "239.1.2.3%eth0:5000")
+}
+
+/// A program on another port.
+pub(crate) fn wrong_port_of_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5001");
+    examine_port(&net.receiver, 5000)
+}
+
+/// Bound to the interface's address.
+pub(crate) fn bound_to_unicast() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "10.9.0.2:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// A small buffer, and nobody reads.
+pub(crate) fn receive_buffer() -> Report {
+    let net = Net::new();
+    let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    options(&listener).set_recv_buffer_size(2048).unwrap();
+    let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 1000, |_| {});
+    examine_port(&net.receiver, 5000)
+}
+
+/// The same, seen later by who looks at the machine.
+pub(crate) fn receive_buffer_of_machine() -> Report {
+    let net = Net::new();
+    let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    options(&listener).set_recv_buffer_size(2048).unwrap();
+    let sender: UdpSocket = socket(&net.sender, [239, 1, 2, 3].into(), "eth0").into();
+    for _ in 0..100 {
+        sender.send_to(&[0; 1000], "239.1.2.3:5000").unwrap();
+    }
+    look_at(&net.receiver)
+}
+
+/// A bottleneck in the sender's own queue.
+pub(crate) fn sender_queue() -> Report {
+    let net = Net::new();
+    run(&net.sender, "tc qdisc add dev eth0 root tbf rate 100kbit burst 2k latency 20ms");
+    let sender = socket(&net.sender, [239, 1, 2, 3].into(), "eth0");
+    let sender = UdpSocket::from(sender);
+    let port = sender.local_addr().unwrap().port();
+    let _stream = Stream::by(sender, "239.1.2.3:5000".parse().unwrap(), 1000);
+    examine_port(&net.sender, port)
+}
+
+/// Bound to any address while another program joins another group.
+pub(crate) fn foreign_groups() -> Report {
+    let net = Net::new();
+    let _victim = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
+    let _other = listener(&net.receiver, "239.4.5.6:5000", &[("239.4.5.6", "eth0")]);
+    let _wanted = Stream::to(&net.sender, "239.1.2.3:5000");
+    let _foreign = Stream::to(&net.sender, "239.4.5.6:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// A program that does not share its port.
+pub(crate) fn address_in_use() -> Report {
+    let net = Net::new();
+    let _greedy = net.receiver.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// Two interfaces in one network.
+pub(crate) fn two_interfaces_of_one_lan() -> Report {
+    let net = Net::new();
+    net.receiver.connect("eth1", &net.lan, &["10.9.0.3/24"]).unwrap();
+    net.examine("239.1.2.3:5000", "239.1.2.3:5000")
+}
+
+/// A program joined on both.
+pub(crate) fn program_on_two_interfaces() -> Report {
+    let net = Net::new();
+    net.receiver.connect("eth1", &net.lan, &["10.9.0.3/24"]).unwrap();
+    let _listener =
+        listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0"), ("239.1.2.3", "eth1")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// The sender on the same machine has IP_MULTICAST_LOOP off.
+pub(crate) fn loopback_off() -> Report {
+    let net = Net::new();
+    let prepare = |socket: &Socket| socket.set_multicast_loop_v4(false).unwrap();
+    let _stream = Stream::with(&net.receiver, "239.1.2.3:5000", prepare);
+    examine(&net.receiver, "239.1.2.3%eth0:5000")
+}
+
+/// A program's socket with as many memberships as it may have.
+pub(crate) fn membership_limit() -> Report {
+    let net = Net::new();
+    let groups: Vec<_> = (1..=20).map(|last| format!("239.7.7.{last}")).collect();
+    let joins: Vec<_> = groups.iter().map(|group| (group.as_str(), "eth0")).collect();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &joins);
+    let _stream = Stream::to(&net.sender, "239.7.7.1:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// More sources than a membership may name.
+pub(crate) fn source_limit() -> Report {
+    let net = Net::new();
+    let sources: Vec<_> = (1..=12).map(|last| format!("10.9.0.{last}")).collect();
+    net.examine("239.1.2.3:5000", &format!("{}@239.1.2.3%eth0:5000", sources.join(",")))
+}
+
+/// A source-specific group without a source.
+pub(crate) fn ssm_without_source() -> Report {
+    Net::new().examine("232.1.2.3:5000", "232.1.2.3%eth0:5000")
+}
+
+/// A program that did so.
+pub(crate) fn ssm_without_source_in_program() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "232.1.2.3:5000", &[("232.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "232.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// The wrong source.
+pub(crate) fn source_not_admitted() -> Report {
+    Net::new().examine("232.1.2.3:5000", "10.9.0.77@232.1.2.3%eth0:5000")
+}
+
+/// A program with the wrong source.
+pub(crate) fn source_not_admitted_by_program() -> Report {
+    let net = Net::new();
+    let _listener = net
+        .receiver
+        .run(|| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            let bind: std::net::SocketAddr = "239.1.2.3:5000".parse().unwrap();
+            socket.bind(&bind.into()).unwrap();
+            let (source, group) = (Ipv4Addr::new(10, 9, 0, 77), Ipv4Addr::new(239, 1, 2, 3));
+            socket.join_ssm_v4(&source, &group, &Ipv4Addr::new(10, 9, 0, 2)).unwrap();
+            socket
+        })
+        .unwrap();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// The interface is deleted and made anew while the program listens.
+pub(crate) fn interface_recreated() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    std::thread::scope(|scope| {
+        let examination = scope.spawn(|| examine_port(&net.receiver, 5000));
+        std::thread::sleep(Duration::from_millis(400));
+        net.receiver.reconnect("eth0", &net.lan, &["10.9.0.2/24"]).unwrap();
+        examination.join().unwrap()
+    })
+}
+
+/// Connected to somebody who does not send.
+pub(crate) fn connected_elsewhere() -> Report {
+    let net = Net::new();
+    let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    listener.connect("10.9.0.99:6000").unwrap();
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// Bound, and never joined.
+pub(crate) fn not_joined() -> Report {
+    let net = Net::new();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &[]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// No route, and the routing table is to choose.
+pub(crate) fn no_route() -> Report {
+    let net = Net::new();
+    net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
+    net.examine("239.1.2.3:5000", "239.1.2.3%default:5000")
+}
+
+/// No route on the machine.
+pub(crate) fn no_route_of_machine() -> Report {
+    let net = Net::new();
+    net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
+    look_at(&net.receiver)
+}
+
+/// The interface is down.
+pub(crate) fn interface_down() -> Report {
+    let net = Net::new();
+    net.second_lan();
+    net.receiver.set_down("eth1").unwrap();
+    examine(&net.receiver, "239.1.2.3%eth1:5000")
+}
+
+/// Nobody sends.
+pub(crate) fn nothing_arrives() -> Report {
+    examine(&Net::new().receiver, "239.1.2.3%eth0:5000")
+}
+
+/// Groups that share an Ethernet address.
+pub(crate) fn mac_alias() -> Report {
+    let net = Net::new();
+    let _alias = Stream::to(&net.sender, "239.129.2.3:5000");
+    net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+#[test]
+fn a_second_socket_that_hears_makes_up_for_one_that_only_joins() {
+    let net = Net::new();
+    let _joins = listener(&net.receiver, "10.9.0.2:5000", &[("239.1.2.3", "eth0")]);
+    let hears = listener(&net.receiver, "239.1.2.3:5000", &[]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let report = examine_port(&net.receiver, 5000);
+    drop(hears);
+    crate::net::assert_healthy(&report);
+}

@@ -1,0 +1,102 @@
+//! Switches, and machines that are switches.
+
+use std::time::Duration;
+
+use mcast_doctor::{Options, Report};
+use mcast_lab::SwitchOptions;
+use mcast_packet::{ControlFrame, MacAddress, igmp};
+
+use crate::net::{Net, Stream, examine_for, examine_port, inject, listener, look_at, run};
+
+/// A snooping switch has heard one query and then no more: it forgets its members.
+pub(crate) fn no_querier() -> Report {
+    let interval = Duration::from_secs(4);
+    let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(interval));
+    drop(inject(&net.sender, "eth0", &[query(&net)]));
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let options = Options {
+        listen: Duration::from_secs(9),
+        query_interval: Duration::from_secs(5),
+        membership_interval: interval,
+        soak: false,
+    };
+    examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
+}
+
+/// A general query of IGMPv2, as a querier that is gone since has sent it.
+fn query(net: &Net) -> Vec<u8> {
+    let message = igmp::Message::Query(igmp::Query {
+        group: None,
+        max_response_time: Duration::from_secs(10),
+        source_query: None,
+    });
+    let mut buffer = [0; 128];
+    let mac = MacAddress(net.ports[0].hardware_address);
+    let length = ControlFrame { mac, source: [10, 9, 0, 1].into(), message }.emit(&mut buffer).unwrap();
+    buffer[..length].to_vec()
+}
+
+/// A querier of IGMPv2, and a membership with a source.
+pub(crate) fn old_querier() -> Report {
+    let net = Net::with(SwitchOptions::managed().igmp_version(2).query_interval(Duration::from_secs(1)));
+    let _stream = Stream::to(&net.sender, "232.1.2.3:5000");
+    let options = Options::default().listening(Duration::from_secs(3));
+    examine_for(&net.receiver, "10.9.0.1@232.1.2.3%eth0:5000", &options)
+}
+
+/// IGMPv2 forced by a setting.
+pub(crate) fn forced_version() -> Report {
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/conf/eth0/force_igmp_version", "2").unwrap();
+    look_at(&net.receiver)
+}
+
+/// The same, seen from a program's membership.
+pub(crate) fn forced_version_of_program() -> Report {
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/conf/all/force_igmp_version", "2").unwrap();
+    let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    examine_port(&net.receiver, 5000)
+}
+
+/// A port that does not get what nobody reported.
+pub(crate) fn flood_off() -> Report {
+    let net = Net::with(SwitchOptions::managed());
+    run(
+        &net.lan.inside(),
+        "bridge link set dev $(ip -o link show master br0 | head -1 | cut -d: -f2 | cut -d@ -f1) mcast_flood off",
+    );
+    look_at(&net.lan.inside())
+}
+
+/// Fast leave with two hosts behind a port.
+pub(crate) fn fast_leave() -> Report {
+    let net = Net::with(SwitchOptions::managed());
+    net.receiver.macvlan("second", "eth0", &["10.9.0.3/24"]).unwrap();
+    run(
+        &net.lan.inside(),
+        "for p in $(ip -o link show master br0 | cut -d: -f2 | cut -d@ -f1); do bridge link set dev $p fastleave on; done",
+    );
+    // The switch learns of hosts by what they send.
+    let sender = net.receiver.run(|| std::net::UdpSocket::bind("10.9.0.3:0").unwrap()).unwrap();
+    sender.send_to(b"here", "10.9.0.1:9").unwrap();
+    run(
+        &net.lan.inside(),
+        "for i in $(seq 100); do [ $(bridge fdb show br br0 | grep -vc permanent) -ge 3 ] && exit 0; sleep 0.05; done; bridge fdb; exit 1",
+    );
+    look_at(&net.lan.inside())
+}
+
+/// A table of groups that is full.
+pub(crate) fn full_table() -> Report {
+    let net = Net::with(SwitchOptions::managed().hash_max(4));
+    let groups: Vec<_> = (1..=10).map(|last| format!("239.7.7.{last}")).collect();
+    let joins: Vec<_> = groups.iter().map(|group| (group.as_str(), "eth0")).collect();
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &joins);
+    run(
+        &net.lan.inside(),
+        "for i in $(seq 100); do [ $(bridge mdb show | grep -c 239.7.7) -ge 1 ] && [ $(bridge mdb show | grep -c grp) -ge 4 ] && exit 0; sleep 0.05; done; bridge mdb; exit 1",
+    );
+    look_at(&net.lan.inside())
+}

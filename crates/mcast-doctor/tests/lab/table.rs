@@ -1,0 +1,143 @@
+//! Every injection with the cause that must be found: a test each, and the table in the guide.
+
+use mcast_doctor::{Id, Report, Severity};
+
+use crate::net::assert_only;
+use crate::{firewall, ipv6, path, routers, sockets, switches};
+
+/// An injection.
+struct Case {
+    id: Id,
+    how: &'static str,
+    inject: fn() -> Report,
+}
+
+macro_rules! cases {
+    ($($name:ident: $id:ident, $how:literal, $inject:expr;)+) => {
+        const CASES: &[Case] = &[$(Case { id: Id::$id, how: $how, inject: $inject }),+];
+
+        $(
+            #[test]
+            fn $name() {
+                assert_only(&$inject(), Id::$id);
+            }
+        )+
+    };
+}
+
+cases! {
+    no_querier: NoQuerier, "a snooping switch that heard one query and then none", switches::no_querier;
+    joined_other_interface: JoinedOtherInterface, "joined on `eth1`, sent on `eth0`", sockets::membership_on_other_interface;
+    joined_other_interface_by_a_program: JoinedOtherInterface, "a program, the same", sockets::program_on_other_interface;
+    no_route: NoRoute, "no route for groups, `%default` joined", sockets::no_route;
+    no_route_on_the_machine: NoRoute, "no route for groups, the machine looked at", sockets::no_route_of_machine;
+    firewall_drops_data: FirewallDropsData, "`nft` input rule", firewall::input_rule;
+    firewall_drops_data_by_policy: FirewallDropsData, "`nft` input policy without counters", firewall::input_policy;
+    firewall_drops_data_at_ingress: FirewallDropsData, "`nft` ingress rule", firewall::ingress_rule;
+    firewall_drops_data_of_ipv6: FirewallDropsData, "`nft` input rule, IPv6", firewall::input_rule_v6;
+    firewall_drops_data_of_a_program: FirewallDropsData, "`nft` input rule, a program's datagrams", firewall::input_rule_for_program;
+    firewall_drops_igmp: FirewallDropsIgmp, "`nft` output rule for IGMP", firewall::output_igmp;
+    firewall_drops_mld: FirewallDropsIgmp, "`nft` output rule for MLD", firewall::output_mld;
+    reverse_path_filter: ReversePathFilter, "`rp_filter` 1 and a source of another network", firewall::strict_reverse_path;
+    reverse_path_filter_of_a_program: ReversePathFilter, "the same for a program, by the setting for all", firewall::strict_reverse_path_for_program;
+    ttl_too_small: TtlTooSmall, "hop limit 1 at a router", routers::ttl_too_small;
+    receive_buffer_overflow: ReceiveBufferOverflow, "a program that does not read", sockets::receive_buffer;
+    receive_buffer_overflow_earlier: ReceiveBufferOverflow, "the same, the machine looked at later", sockets::receive_buffer_of_machine;
+    sender_queue_drops: SenderQueueDrops, "`tc` with a token bucket too small", sockets::sender_queue;
+    wrong_port: WrongPort, "sent to port 5001, listened on 5000", sockets::wrong_port;
+    wrong_port_of_a_program: WrongPort, "a program, the same", sockets::wrong_port_of_program;
+    bound_to_unicast: BoundToUnicast, "a program bound to the interface's address", sockets::bound_to_unicast;
+    foreign_groups_leak: ForeignGroupsLeak, "bound to any address, another program joins another group", sockets::foreign_groups;
+    address_in_use: AddressInUse, "a program that does not share its port", sockets::address_in_use;
+    duplicate_interfaces: DuplicateInterfaces, "joined on two interfaces of one network", sockets::two_interfaces_of_one_lan;
+    duplicate_interfaces_of_a_program: DuplicateInterfaces, "a program, the same", sockets::program_on_two_interfaces;
+    duplicate_path: DuplicatePath, "a link that delivers everything twice", path::duplicating_link;
+    duplicate_path_by_a_relay: DuplicatePath, "a relay that sends everything on", path::relayed_twice;
+    loopback_off: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0", sockets::loopback_off;
+    membership_limit: MembershipLimit, "a program's socket with 20 groups", sockets::membership_limit;
+    membership_limit_of_sources: MembershipLimit, "a membership with 12 sources", sockets::source_limit;
+    ssm_without_source: SsmWithoutSource, "232.1.2.3 joined without a source", sockets::ssm_without_source;
+    ssm_without_source_by_a_program: SsmWithoutSource, "a program, the same", sockets::ssm_without_source_in_program;
+    source_not_admitted: SourceNotAdmitted, "joined with another source than the sender", sockets::source_not_admitted;
+    source_not_admitted_by_a_program: SourceNotAdmitted, "a program, the same", sockets::source_not_admitted_by_program;
+    igmp_version_forced: IgmpVersionForced, "`force_igmp_version` 2", switches::forced_version;
+    igmp_version_forced_under_a_program: IgmpVersionForced, "the same for all interfaces, a program looked at", switches::forced_version_of_program;
+    igmp_version_of_the_querier: IgmpVersionForced, "an IGMPv2 querier, a source-specific membership", switches::old_querier;
+    flood_off: FloodOff, "`mcast_flood off` at a port", switches::flood_off;
+    fast_leave: FastLeave, "`fastleave on` at ports, two hosts behind one", switches::fast_leave;
+    mac_alias: MacAlias, "239.129.2.3 beside 239.1.2.3", sockets::mac_alias;
+    fragments_lost_before_the_ip_layer: FragmentsLost, "`nft` ingress rule for fragments", path::fragments_filtered;
+    fragments_lost_on_the_way: FragmentsLost, "the switch drops fragments", path::fragments_lost_on_the_way;
+    mtu_too_small: MtuTooSmall, "receiver's MTU 1000, 1400 bytes sent", path::small_mtu;
+    bad_checksum: BadChecksum, "a bit of the checksum turned", path::bad_checksum;
+    source_zero: SourceZero, "source 0.0.0.0", path::source_zero;
+    source_is_local: SourceIsLocal, "the receiver's own address as source", path::source_is_local;
+    ipv6_not_ready: Ipv6NotReady, "`disable_ipv6` 1", ipv6::switched_off;
+    ipv6_duplicate_address: Ipv6NotReady, "an address that another host has", ipv6::duplicate_address;
+    ipv6_loopback_route: Ipv6LoopbackRoute, "`lo` without a route for groups", ipv6::loopback_route;
+    scope_never_leaves: ScopeNeverLeaves, "ff01::1234 joined on `eth0`", ipv6::interface_local_scope;
+    scope_reserved: ScopeNeverLeaves, "ff10::1234 joined", ipv6::reserved_scope;
+    interface_recreated: InterfaceRecreated, "the interface deleted and made anew under a program", sockets::interface_recreated;
+    container_bridge: ContainerBridge, "a host behind a router without multicast routing", routers::container;
+    vpn_takes_default: VpnTakesDefault, "route for groups into a `tun` device", routers::tunnel;
+    nothing_arrives: NothingArrives, "nobody sends", sockets::nothing_arrives;
+    interface_down: InterfaceDown, "the interface is down", sockets::interface_down;
+    snooping_table_full: SnoopingTableFull, "`mcast_hash_max` 4, ten groups", switches::full_table;
+    vlan_tagged: VlanTagged, "frames with tag 42", path::vlan_tagged;
+    connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", sockets::connected_elsewhere;
+    not_joined: NotJoined, "a program that binds and does not join", sockets::not_joined;
+    router_wrong_interface: RouterWrongInterface, "a route that expects the group by the other interface", routers::wrong_interface;
+    ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
+}
+
+/// Causes that no lab can make; unit tests invent them.
+const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
+
+#[test]
+fn every_cause_is_injected_or_known_to_be_impossible() {
+    for id in Id::ALL {
+        let injected = CASES.iter().any(|case| case.id == *id);
+        assert_ne!(injected, NOT_IN_A_LAB.contains(id), "{id}");
+    }
+}
+
+/// With `MCAST_BLESS=1` it runs every case and writes the table of what was found; without, it demands that
+/// the table has a row for every case, and that the cause was found in it.
+#[test]
+fn the_table_in_the_guide_has_every_injection() {
+    if std::env::var_os("MCAST_BLESS").is_some() {
+        std::fs::write(DOCUMENT, table()).unwrap();
+        return;
+    }
+    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    for case in CASES {
+        let start = format!("| {} | `{}` | `{}`", case.how, case.id, case.id);
+        assert!(document.contains(&start), "run with MCAST_BLESS=1: no row begins {start}");
+    }
+}
+
+fn table() -> String {
+    let mut text = String::from(
+        "# What the doctor finds\n\nEach cause was injected into a network made for it, by\n`MCAST_BLESS=1 cargo test -p mcast-doctor --test lab the_table`, which writes this page. What is found beside\nthe cause itself stands behind it: warnings, which are true of these networks too.\n\n| injected | cause | found | beside it |\n|---|---|---|---|\n",
+    );
+    for case in CASES {
+        let findings = (case.inject)().findings;
+        let own = findings.iter().find(|finding| finding.id == case.id);
+        let found = own.map_or_else(
+            || "nothing".to_owned(),
+            |finding| format!("`{}` ({})", finding.id, finding.severity),
+        );
+        let others =
+            findings.iter().filter(|finding| finding.id != case.id && finding.severity >= Severity::Warning);
+        let others: Vec<_> =
+            others.map(|finding| format!("`{}` ({})", finding.id, finding.severity)).collect();
+        text += &format!("| {} | `{}` | {found} | {} |\n", case.how, case.id, others.join(", "));
+    }
+    text += "\nNo lab can make these; their tests invent them:";
+    for id in NOT_IN_A_LAB {
+        text += &format!(" `{id}`");
+    }
+    text + ".\n"
+}
