@@ -52,3 +52,30 @@ fn ring(seen: &Observation, interface: u32) -> Option<Finding> {
         ])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    #[test]
+    fn drops_of_the_machine_are_told_of_only_where_something_is_missing() {
+        let with = |heard| {
+            let mut seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], heard);
+            seen.after.backlog_dropped = 5;
+            check(&seen).len()
+        };
+        assert_eq!((with(10), with(5)), (0, 1));
+    }
+
+    #[test]
+    fn a_ring_that_was_full_is_told_of() {
+        let mut seen = membership(TO, Vec::new(), 0);
+        seen.after.links[2].statistics.receive_missed = 3;
+        assert_eq!(check(&seen), [], "another interface's");
+        seen.after.links[1].statistics.receive_missed = 3;
+        assert_eq!(check(&seen).len(), 1);
+    }
+}

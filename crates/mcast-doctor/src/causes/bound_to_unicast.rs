@@ -40,3 +40,47 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, program};
+    use super::*;
+    use crate::observation::Membership;
+    use mcast::SourceFilter;
+
+    fn socket(inode: u64, local: &str, groups: &[&str]) -> ProgramSocket {
+        let membership = |group: &&str| Membership {
+            group: group.parse().unwrap(),
+            interface: ETH0,
+            sources: SourceFilter::ANY,
+            multicast_all: true,
+            loopback: true,
+        };
+        let memberships: Vec<_> = groups.iter().map(membership).collect();
+        ProgramSocket {
+            inode,
+            local: Some(local.parse().unwrap()),
+            peer: None,
+            bound_interface: None,
+            receive_buffer: None,
+            drops: (0, 0),
+            memberships_after: memberships.clone(),
+            memberships,
+        }
+    }
+
+    #[test]
+    fn a_deaf_socket_is_a_fault_unless_another_hears_for_it() {
+        let deaf = socket(1, "10.9.0.2:5000", &["239.1.2.3"]);
+        assert_eq!(check(&program(vec![deaf.clone()], Vec::new())).len(), 1);
+        let hears = socket(2, "0.0.0.0:5000", &[]);
+        assert_eq!(check(&program(vec![deaf.clone(), hears], Vec::new())), []);
+        let another_port = socket(2, "0.0.0.0:5001", &[]);
+        assert_eq!(check(&program(vec![deaf, another_port], Vec::new())).len(), 1);
+    }
+
+    #[test]
+    fn a_socket_that_has_joined_nothing_may_be_bound_to_what_it_likes() {
+        assert_eq!(check(&program(vec![socket(1, "10.9.0.2:5000", &[])], Vec::new())), []);
+    }
+}

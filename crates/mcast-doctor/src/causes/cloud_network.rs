@@ -27,3 +27,32 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
         ]);
     vec![finding]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn in_cloud(mut seen: Observation) -> Observation {
+        seen.after.machine.cloud = Some("Azure".into());
+        seen
+    }
+
+    #[test]
+    fn a_silent_group_in_a_cloud_is_explained() {
+        let findings = check(&in_cloud(membership(TO, Vec::new(), 0)));
+        assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warning]);
+    }
+
+    #[test]
+    fn a_group_that_comes_through_a_tunnel_or_all_the_same_is_no_case() {
+        let comes = in_cloud(membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10));
+        assert_eq!(check(&comes), []);
+        let mut tunnel = in_cloud(membership(TO, Vec::new(), 0));
+        tunnel.after.links[1].kind = Some("vxlan".into());
+        assert_eq!(check(&tunnel), []);
+        assert_eq!(check(&membership(TO, Vec::new(), 0)), []);
+    }
+}

@@ -90,3 +90,35 @@ fn rules_that_dropped(seen: &Observation, missing: u64) -> Vec<(&DroppingRule, u
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, counted, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// Ten on the wire, `heard` at the socket, and the rises of `IpInReceives`, `IpExtInMcastPkts`,
+    /// `IpInDelivers` and `TcpInSegs`.
+    fn found(heard: u64, rises: [u64; 4]) -> usize {
+        let seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], heard);
+        let names = ["IpInReceives", "IpExtInMcastPkts", "IpInDelivers", "TcpInSegs"];
+        let rises: Vec<_> = names.into_iter().zip(rises).collect();
+        check(&counted(seen, &rises)).len()
+    }
+
+    #[test]
+    fn what_is_taken_and_not_delivered_was_filtered() {
+        assert_eq!(found(0, [10, 10, 0, 0]), 1);
+        assert_eq!(found(0, [510, 10, 500, 500]), 1, "beside a download");
+        assert_eq!(found(6, [10, 10, 6, 0]), 1, "some of it");
+    }
+
+    #[test]
+    fn what_other_counters_explain_was_not_filtered() {
+        assert_eq!(found(10, [10, 10, 10, 0]), 0, "all of it came");
+        assert_eq!(found(0, [10, 0, 0, 0]), 0, "it was never taken");
+        assert_eq!(found(0, [10, 10, 10, 0]), 0, "it was delivered");
+        assert_eq!(found(0, [20, 10, 10, 0]), 0, "as much of something else was not taken");
+    }
+}

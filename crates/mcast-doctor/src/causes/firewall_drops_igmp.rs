@@ -19,7 +19,9 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
 
 fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     let link = seen.link(wanted.interface)?;
-    let listened_well = seen.wire.is_complete(wanted.interface) && link.up && !link.loopback;
+    // Without an address nothing of IPv6 leaves.
+    let can_speak = wanted.group.addr().is_ipv4() || link.has_address(false);
+    let listened_well = seen.wire.is_complete(wanted.interface) && link.up && !link.loopback && can_speak;
     if !listened_well
         || !must_be_reported(wanted)
         || !seen.after.is_joined(wanted.group.addr(), wanted.interface)

@@ -74,3 +74,26 @@ fn judge(seen: &Observation, wanted: &[&Wanted<'_>], of_program: bool) -> Option
         Remedy::now(Tool::Ip, format!("ip route replace 224.0.0.0/4 dev {there}")),
     ]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, ETH1, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    #[test]
+    fn what_also_comes_by_the_right_interface_is_no_case() {
+        let both = vec![flow(ETH1, "10.8.0.1:6000", TO), flow(ETH0, "10.9.0.1:6000", TO)];
+        assert_eq!(check(&membership(TO, both, 10)), []);
+        let wrong = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
+        assert_eq!(check(&wrong)[0].subject.interface.as_deref(), Some("eth1"));
+    }
+
+    #[test]
+    fn an_interface_and_what_lies_on_it_are_not_two() {
+        let mut seen = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
+        seen.after.links[1].lower = Some(ETH1);
+        assert_eq!(check(&seen), []);
+    }
+}

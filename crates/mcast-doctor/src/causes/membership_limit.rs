@@ -6,11 +6,13 @@ use crate::observation::{Observation, Program, ProgramSocket};
 use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 const MEMBERSHIPS: &str = "net.ipv4.igmp_max_memberships";
+const SOURCES: &str = "net.ipv4.igmp_max_msf";
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = refused(seen).into_iter().collect();
     if let Some(program) = seen.program() {
         findings.extend(program.sockets.iter().filter_map(|socket| full(seen, program, socket)));
+        findings.extend(program.sockets.iter().filter_map(|socket| full_of_sources(seen, program, socket)));
     }
     findings
 }
@@ -66,4 +68,27 @@ fn full(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option
         .remedied(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10)))
         .remedied([Remedy::advice(Tool::Program, format!("Open another socket for every {limit} groups."))])
     })
+}
+
+/// A membership of a program names as many sources as it may.
+fn full_of_sources(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+    let limit = usize::try_from(seen.after.number(SOURCES)?).ok().filter(|limit| *limit > 0)?;
+    let full = socket
+        .memberships
+        .iter()
+        .find(|held| held.group.addr().is_ipv4() && held.sources.sources().len() >= limit)?;
+    let finding = Finding::new(
+        Id::MembershipLimit,
+        Severity::Warning,
+        format!(
+            "{} names {limit} sources for {}, as many as the system allows: the next is refused.",
+            program.name, full.group
+        ),
+    )
+    .of(full.group)
+    .by(&program.name)
+    .because(Evidence::new(Sort::Socket, format!("socket {}", socket.inode), format!("{limit} sources")))
+    .because(Evidence::new(Sort::Setting, SOURCES, limit))
+    .remedied(remedies::sysctl(SOURCES, limit.saturating_mul(10)));
+    Some(finding)
 }

@@ -25,3 +25,22 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::membership;
+    use super::*;
+
+    #[test]
+    fn only_a_wireless_interface_that_is_used_is_told_of() {
+        let mut seen = membership("239.1.2.3:5000", Vec::new(), 0);
+        seen.after.links[2].wireless = true;
+        assert_eq!(check(&seen), []);
+        seen.after.links[1].wireless = true;
+        let told = check(&seen);
+        assert_eq!(
+            told.iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>(),
+            [(Id::Wireless, Severity::Note)]
+        );
+    }
+}

@@ -61,3 +61,34 @@ fn judge(
     ]);
     Some(finding)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, ETH1, flow, membership};
+    use super::*;
+    use crate::snapshot::UdpSocket;
+
+    const TO: &str = "239.1.2.3:5000";
+    const OTHER: &str = "239.1.2.3:5001";
+
+    #[test]
+    fn a_port_that_somebody_else_here_wants_may_be_meant_for_him() {
+        let mut seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", OTHER)], 0);
+        assert_eq!(check(&seen)[0].severity, Severity::Fault);
+        seen.after.udp_sockets = vec![UdpSocket {
+            local: "0.0.0.0:5001".parse().unwrap(),
+            peer: None,
+            inode: 9,
+            drops: 0,
+            programs: Vec::new(),
+        }];
+        assert_eq!(check(&seen)[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn other_ports_beside_the_right_one_and_on_other_interfaces_are_no_case() {
+        let both = vec![flow(ETH0, "10.9.0.1:6000", OTHER), flow(ETH0, "10.9.0.1:6000", TO)];
+        assert_eq!(check(&membership(TO, both, 10)), []);
+        assert_eq!(check(&membership(TO, vec![flow(ETH1, "10.8.0.1:6000", OTHER)], 0)), []);
+    }
+}

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use control::{ControlSeen, Said};
+#[cfg(test)]
+pub(crate) use flow::Look;
 pub(crate) use flow::{Flow, FlowKey};
 pub(crate) use pieces::Pieces;
 pub(crate) use recorder::Recorder;

@@ -2,7 +2,7 @@
 
 use mcast_doctor::{Id, Report};
 
-use crate::net::{Net, Stream, examine, examine_port, inject, listener, nft};
+use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft};
 
 /// `nft` in the input chain.
 pub(crate) fn input_rule() -> Report {
@@ -82,6 +82,9 @@ pub(crate) fn strict_reverse_path_for_program() -> Report {
 
 #[test]
 fn what_is_let_through_is_no_fault_of_the_firewall() {
+    if !has_programs() {
+        return;
+    }
     let net = Net::new();
     nft(&net.receiver, "inet", "hook input", "udp dport 5001 counter drop");
     let _other = Stream::to(&net.sender, "239.1.2.3:5001");

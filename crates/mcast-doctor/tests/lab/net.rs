@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -216,6 +217,18 @@ pub(crate) fn run(host: &Host, command: &str) {
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Whether this machine has the programs by which causes are injected; says so when it has not.
+pub(crate) fn has_programs() -> bool {
+    let runs = |program: &&str| Command::new(program).arg("--help").output().is_ok();
+    let missing: Vec<_> =
+        ["nft", "tc", "bridge", "ip", "python3"].into_iter().filter(|each| !runs(each)).collect();
+    if !missing.is_empty() {
+        eprintln!("SKIPPED: this test needs {}", missing.join(", "));
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+    }
+    missing.is_empty()
+}
+
 /// A rule of a new nftables chain.
 pub(crate) fn nft(host: &Host, family: &str, hook: &str, rule: &str) {
     run(
@@ -231,17 +244,19 @@ pub(crate) struct Injection {
     child: mcast_lab::Child,
 }
 
-/// Puts frames on the wire of a host's interface, one every 10 ms, again and again.
+/// Puts frames on the wire of a host's interface, one every 10 ms, again and again; the first has been sent
+/// when it returns.
 pub(crate) fn inject(host: &Host, interface: &str, frames: &[Vec<u8>]) -> Injection {
     const PROGRAM: &str = "import socket, sys, time
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 s.bind((sys.argv[1], 0))
 frames = [bytes.fromhex(frame) for frame in sys.argv[2:]]
-print('ready', flush=True)
+s.send(frames[0])
+print('sent', flush=True)
 while True:
-    for frame in frames:
-        s.send(frame)
-        time.sleep(0.01)";
+    for frame in frames[1:] + frames[:1]:
+        time.sleep(0.01)
+        s.send(frame)";
     let hexadecimal = |frame: &Vec<u8>| frame.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut python = host.command("python3").unwrap();
     python.args(["-c", PROGRAM, interface]).args(frames.iter().map(hexadecimal));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mcast_doctor::{Options, Report};
 use mcast_lab::SwitchOptions;
+use mcast_packet::gmp::{SourceQuery, Sources};
 use mcast_packet::{ControlFrame, MacAddress, igmp};
 
 use crate::net::{Net, Stream, examine_for, examine_port, inject, listener, look_at, run};
@@ -23,12 +24,17 @@ pub(crate) fn no_querier() -> Report {
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
 }
 
-/// A general query of IGMPv2, as a querier that is gone since has sent it.
+/// A general query of IGMPv3, as a querier that is gone since has sent it.
 fn query(net: &Net) -> Vec<u8> {
     let message = igmp::Message::Query(igmp::Query {
         group: None,
-        max_response_time: Duration::from_secs(10),
-        source_query: None,
+        max_response_time: Duration::from_secs(1),
+        source_query: Some(SourceQuery {
+            suppress: false,
+            robustness: 2,
+            interval: Duration::from_secs(125),
+            sources: Sources::none(),
+        }),
     });
     let mut buffer = [0; 128];
     let mac = MacAddress(net.ports[0].hardware_address);
@@ -96,7 +102,7 @@ pub(crate) fn full_table() -> Report {
     let _listener = listener(&net.receiver, "0.0.0.0:5000", &joins);
     run(
         &net.lan.inside(),
-        "for i in $(seq 100); do [ $(bridge mdb show | grep -c 239.7.7) -ge 1 ] && [ $(bridge mdb show | grep -c grp) -ge 4 ] && exit 0; sleep 0.05; done; bridge mdb; exit 1",
+        "for i in $(seq 100); do ip -d link show br0 | grep -q 'mcast_snooping 0' && exit 0; sleep 0.05; done; bridge mdb; exit 1",
     );
     look_at(&net.lan.inside())
 }

@@ -19,7 +19,9 @@ macro_rules! cases {
         $(
             #[test]
             fn $name() {
-                assert_only(&$inject(), Id::$id);
+                if crate::net::has_programs() {
+                    assert_only(&$inject(), Id::$id);
+                }
             }
         )+
     };
@@ -55,7 +57,7 @@ cases! {
     duplicate_path_by_a_relay: DuplicatePath, "a relay that sends everything on", path::relayed_twice;
     loopback_off: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0", sockets::loopback_off;
     membership_limit: MembershipLimit, "a program's socket with 20 groups", sockets::membership_limit;
-    membership_limit_of_sources: MembershipLimit, "a membership with 12 sources", sockets::source_limit;
+    membership_limit_of_sources: MembershipLimit, "a program's membership with 10 sources", sockets::source_limit;
     ssm_without_source: SsmWithoutSource, "232.1.2.3 joined without a source", sockets::ssm_without_source;
     ssm_without_source_by_a_program: SsmWithoutSource, "a program, the same", sockets::ssm_without_source_in_program;
     source_not_admitted: SourceNotAdmitted, "joined with another source than the sender", sockets::source_not_admitted;
