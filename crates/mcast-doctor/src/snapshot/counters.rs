@@ -9,27 +9,6 @@ use mcast::Family;
 pub(crate) struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    /// Takes in a table of pairs of lines, names and values: `/proc/net/snmp`, `/proc/net/netstat`.
-    pub(crate) fn read_pairs(&mut self, table: &str) {
-        let mut lines = table.lines();
-        while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-            let Some((prefix, names)) = names.split_once(':') else { continue };
-            let Some((_, values)) = values.split_once(':') else { continue };
-            for (name, value) in names.split_ascii_whitespace().zip(values.split_ascii_whitespace()) {
-                self.set(format!("{prefix}{name}"), value);
-            }
-        }
-    }
-
-    /// Takes in a table of a name and a value a line: `/proc/net/snmp6`.
-    pub(crate) fn read_lines(&mut self, table: &str) {
-        for line in table.lines() {
-            if let Some((name, value)) = line.split_once(char::is_whitespace) {
-                self.set(name.to_owned(), value.trim());
-            }
-        }
-    }
-
     #[cfg(test)]
     pub(crate) fn with(mut self, name: &str, value: u64) -> Self {
         self.0.insert(name.to_owned(), value);
@@ -39,11 +18,11 @@ impl Counters {
     pub(crate) fn value(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
+}
 
-    fn set(&mut self, name: String, value: &str) {
-        if let Ok(value) = value.parse() {
-            self.0.insert(name, value);
-        }
+impl FromIterator<(String, u64)> for Counters {
+    fn from_iter<I: IntoIterator<Item = (String, u64)>>(counters: I) -> Self {
+        Self(counters.into_iter().collect())
     }
 }
 
@@ -95,32 +74,6 @@ impl Counter {
         match family {
             Family::V4 => v4,
             Family::V6 => v6,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn both_forms_are_read_by_the_names_of_nstat() {
-        let mut counters = Counters::default();
-        counters.read_pairs("Ip: InReceives InDelivers\nIp: 10 9\nIpExt: InMcastPkts\nIpExt: 7\n");
-        counters.read_lines("Ip6InReceives                   \t2\nbroken\n");
-        assert_eq!(counters.value("IpInDelivers"), Some(9));
-        assert_eq!(counters.value("IpExtInMcastPkts"), Some(7));
-        assert_eq!(counters.value("Ip6InReceives"), Some(2));
-        assert_eq!(counters.value("UdpIgnoredMulti"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_without_panic(table in "[A-Z:0-9 \\n\\PC]{0,200}") {
-            let mut counters = Counters::default();
-            counters.read_pairs(&table);
-            counters.read_lines(&table);
         }
     }
 }

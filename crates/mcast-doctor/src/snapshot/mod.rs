@@ -3,23 +3,25 @@
 //! Plain data, so that tests can invent machines. `gather` fills it.
 
 mod counters;
+mod joined;
 mod link;
-pub(crate) mod multicast_route;
+mod multicast_route;
 mod route;
 mod rule;
-pub(crate) mod socket;
-pub(crate) mod table;
+mod socket;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub(crate) use counters::{Counter, Counters};
-pub(crate) use link::{Address, AddressState, Bridge, BridgePort, Link, Queue, Statistics};
+pub(crate) use joined::Joined;
+pub(crate) use link::{Address, AddressState, Link, Queue};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use link::{Bridge, BridgePort, Statistics};
 pub(crate) use multicast_route::MulticastRoute;
 pub(crate) use route::Route;
 pub(crate) use rule::DroppingRule;
 pub(crate) use socket::UdpSocket;
-pub(crate) use table::{Joined, querier_versions};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

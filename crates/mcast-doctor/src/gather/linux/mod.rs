@@ -4,41 +4,40 @@ mod firewall;
 mod links;
 mod netlink;
 pub(crate) mod processes;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use mcast::{Family, Group};
 
-use crate::snapshot::{
-    Counters, Link, Machine, Route, Snapshot, multicast_route, querier_versions, socket, table,
-};
+use crate::snapshot::{Link, Machine, Route, Snapshot};
 use crate::{Error, Result};
+use tables::{memberships, multicast_routes};
 
 /// This machine, as it is now.
 pub(crate) fn snapshot() -> Result<Snapshot> {
     let links = links::list().map_err(|source| Error::System { what: "the interfaces".into(), source })?;
     let igmp = net_table("igmp");
-    let mut counters = Counters::default();
-    counters.read_pairs(&net_table("snmp"));
-    counters.read_pairs(&net_table("netstat"));
-    counters.read_lines(&net_table("snmp6"));
-    let mut joined = table::parse_v4(&igmp);
-    joined.extend(table::parse_v6(&net_table("igmp6")));
-    let mut udp_sockets = socket::parse(&net_table("udp"));
-    udp_sockets.extend(socket::parse(&net_table("udp6")));
-    let mut multicast_routes = multicast_route::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
-    multicast_routes.extend(multicast_route::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
+    let mut counters = tables::counters::pairs(&net_table("snmp"));
+    counters.extend(tables::counters::pairs(&net_table("netstat")));
+    counters.extend(tables::counters::lines(&net_table("snmp6")));
+    let mut joined = memberships::parse_v4(&igmp);
+    joined.extend(memberships::parse_v6(&net_table("igmp6")));
+    let mut udp_sockets = tables::sockets::parse(&net_table("udp"));
+    udp_sockets.extend(tables::sockets::parse(&net_table("udp6")));
+    let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
+    routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
     Ok(Snapshot {
-        counters,
+        counters: counters.into_iter().collect(),
         settings: settings(&links),
         group_routes: group_routes(),
         gateways: gateways(&net_table("route")),
         loopback_takes_v6_groups: loopback_takes_groups(&net_table("ipv6_route")),
         joined,
-        igmp_versions: querier_versions(&igmp),
+        igmp_versions: memberships::querier_versions(&igmp),
         udp_sockets,
-        multicast_routes,
+        multicast_routes: routes,
         backlog_dropped: backlog_dropped(&net_table("softnet_stat")),
         // Without the right to read them there are none to be told of.
         dropping_rules: firewall::dropping_rules().unwrap_or_default(),

@@ -3,15 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A group that is joined on an interface, by whomever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) group: IpAddr,
-    pub(crate) interface: u32,
-}
+use crate::snapshot::Joined;
 
 /// Parses `/proc/net/igmp`: a line for an interface, then an indented one for each of its groups.
-pub(crate) fn parse_v4(table: &str) -> Vec<Joined> {
+pub(in super::super) fn parse_v4(table: &str) -> Vec<Joined> {
     let mut interface = None;
     let group = |line: &str, interface: Option<u32>| {
         let word = line.split_ascii_whitespace().next().filter(|word| word.len() == 8)?;
@@ -30,7 +25,7 @@ pub(crate) fn parse_v4(table: &str) -> Vec<Joined> {
 }
 
 /// Parses `/proc/net/igmp6`: `INDEX NAME GROUP USERS FLAGS TIMER`.
-pub(crate) fn parse_v6(table: &str) -> Vec<Joined> {
+pub(in super::super) fn parse_v6(table: &str) -> Vec<Joined> {
     let entry = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let interface = words.next()?.parse().ok()?;
@@ -41,7 +36,7 @@ pub(crate) fn parse_v6(table: &str) -> Vec<Joined> {
 }
 
 /// The version of IGMP in force on each interface, out of `/proc/net/igmp`.
-pub(crate) fn querier_versions(table: &str) -> BTreeMap<String, u8> {
+pub(in super::super) fn querier_versions(table: &str) -> BTreeMap<String, u8> {
     let entry = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let name = words.nth(1)?.trim_end_matches(':').to_owned();

@@ -1,0 +1,46 @@
+//! The counters of the IP layer.
+
+/// Reads a table of pairs of lines, names and values: `/proc/net/snmp`, `/proc/net/netstat`.
+pub(in super::super) fn pairs(table: &str) -> Vec<(String, u64)> {
+    let mut counters = Vec::new();
+    let mut lines = table.lines();
+    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
+        let Some((prefix, names)) = names.split_once(':') else { continue };
+        let Some((_, values)) = values.split_once(':') else { continue };
+        let pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+        counters
+            .extend(pairs.filter_map(|(name, value)| Some((format!("{prefix}{name}"), value.parse().ok()?))));
+    }
+    counters
+}
+
+/// Reads a table of a name and a value a line: `/proc/net/snmp6`.
+pub(in super::super) fn lines(table: &str) -> Vec<(String, u64)> {
+    let counter = |line: &str| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        Some((name.to_owned(), value.trim().parse().ok()?))
+    };
+    table.lines().filter_map(counter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_forms_are_read_by_the_names_of_nstat() {
+        let read = pairs("Ip: InReceives InDelivers\nIp: 10 9\nIpExt: InMcastPkts\nIpExt: 7\n");
+        let named = |name: &str, value| (name.to_owned(), value);
+        assert_eq!(read, [named("IpInReceives", 10), named("IpInDelivers", 9), named("IpExtInMcastPkts", 7)]);
+        let read = lines("Ip6InReceives                   \t2\nbroken\n");
+        assert_eq!(read, [named("Ip6InReceives", 2)]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(table in "[A-Z:0-9 \\n\\PC]{0,200}") {
+            let _ = (pairs(&table), lines(&table));
+        }
+    }
+}
