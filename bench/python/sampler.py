@@ -16,6 +16,7 @@ def parse():
     """The same words as for every other contestant."""
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=["receive", "send"])
+    parser.add_argument("--how", default="plain")
     parser.add_argument("--group", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--interface", required=True)

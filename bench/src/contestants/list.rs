@@ -21,15 +21,37 @@ pub const ALL: &[Contestant] = &[
     both("tokio", "tokio::net::UdpSocket", rust("tokio")),
     receiver("mcrx-core", "mcrx-core: `try_recv_batch_into`, and poll(2) between", rust("mcrx")),
     both("socat", "socat: UDP4-RECV, UDP4-DATAGRAM", Kind::Socat),
-    Contestant { receives: false, ..both("iperf2", "iperf 2: -s -u, -c -u", Kind::Iperf) },
-    both("multicast_expert", "multicast_expert: `recvfrom`, `sendto`", expert()),
-    both("python", "Python's socket: `recvfrom`, `sendto`", Kind::Python("socket_peer.py", Need::Python)),
+    sender("iperf2", "iperf 2: -s -u, -c -u", Kind::Iperf),
+    EXPERT,
+    SOCKET,
 ];
+
+/// Those in Python, who are compared with one another; the first is whom they are judged against.
+pub const PYTHON: &[Contestant] = &[
+    EXPERT,
+    both("pymcast", "pymcast: `recv`, `send`", pymcast("plain")),
+    receiver("pymcast-into", "pymcast: `recv_into`", pymcast("into")),
+    receiver("pymcast-reader", "pymcast: a loop over `reader`, from batches", pymcast("reader")),
+    sender("pymcast-writer", "pymcast: `writer().send`, by batches of 64", pymcast("writer")),
+    both("pymcast-batches", "pymcast: `recv_batch`; `send_batch`, 64 at once", pymcast("batches")),
+    receiver("multicast_expert-async", "multicast_expert: async `recvfrom`", expert("async")),
+    both("pymcast-async", "pymcast.aio: `recv`, `send`", pymcast("async")),
+    both("pymcast-drop-in", "pymcast.multicast_expert: `recvfrom`, `sendto`", pymcast("drop-in")),
+    SOCKET,
+];
+
+const EXPERT: Contestant =
+    both("multicast_expert", "multicast_expert: `recvfrom`, `sendto`", expert("plain"));
+const SOCKET: Contestant = both(
+    "python",
+    "Python's socket: `recvfrom`, `sendto`",
+    Kind::Python("socket_peer.py", "plain", Need::Python),
+);
 
 /// A contestant by its name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Contestant> {
-    ALL.iter().find(|contestant| contestant.name == name)
+    ALL.iter().chain(PYTHON).find(|contestant| contestant.name == name)
 }
 
 const fn both(name: &'static str, what: &'static str, kind: Kind) -> Contestant {
@@ -38,6 +60,10 @@ const fn both(name: &'static str, what: &'static str, kind: Kind) -> Contestant 
 
 const fn receiver(name: &'static str, what: &'static str, kind: Kind) -> Contestant {
     Contestant { name, what, kind, sends: false, receives: true }
+}
+
+const fn sender(name: &'static str, what: &'static str, kind: Kind) -> Contestant {
+    Contestant { name, what, kind, sends: true, receives: false }
 }
 
 const fn rust(name: &'static str) -> Kind {
@@ -56,8 +82,12 @@ const fn bare(calls: &'static str) -> Kind {
     Kind::Reference(calls, Metadata::Dropped)
 }
 
-const fn expert() -> Kind {
-    Kind::Python("multicast_expert_peer.py", Need::MulticastExpert)
+const fn expert(how: &'static str) -> Kind {
+    Kind::Python("multicast_expert_peer.py", how, Need::MulticastExpert)
+}
+
+const fn pymcast(how: &'static str) -> Kind {
+    Kind::Python("pymcast_peer.py", how, Need::Pymcast)
 }
 
 #[cfg(test)]
@@ -68,7 +98,9 @@ mod tests {
 
     #[test]
     fn no_two_have_one_name() {
-        let names: HashSet<_> = ALL.iter().map(|contestant| contestant.name).collect();
-        assert_eq!(names.len(), ALL.len());
+        for list in [ALL, PYTHON] {
+            let names: HashSet<_> = list.iter().map(|contestant| contestant.name).collect();
+            assert_eq!(names.len(), list.len());
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use crate::tools::{Need, Tools};
 
-pub use list::{ALL, named};
+pub use list::{ALL, PYTHON, named};
 
 /// A way to send or receive that is compared.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +32,8 @@ pub(crate) enum Kind {
     Rust(&'static str, Trains),
     /// The reference in C, by its calls, and with the metadata or without.
     Reference(&'static str, Metadata),
-    /// A program in `bench/python/`, and the interpreter that it needs.
-    Python(&'static str, Need),
+    /// A program in `bench/python/`, how it is to go about it, and the interpreter that it needs.
+    Python(&'static str, &'static str, Need),
     /// socat.
     Socat,
     /// iperf 2.
@@ -113,7 +113,7 @@ impl Contestant {
         match self.kind {
             Kind::Rust(..) => None,
             Kind::Reference(..) => Some(Need::Reference),
-            Kind::Python(_, need) => Some(need),
+            Kind::Python(_, _, need) => Some(need),
             Kind::Socat => Some(Need::Socat),
             Kind::Iperf => Some(Need::Iperf),
         }

@@ -17,8 +17,10 @@ pub(super) fn program(kind: Kind, tools: &Tools, role: &str, task: &Task) -> Vec
             program.extend((trains == Trains::Off).then(|| "--no-trains".into()));
             program
         }
-        Kind::Python(script, need) => {
-            vec![tools.python(need).into(), tools.script(script).into(), role.into()]
+        Kind::Python(script, how, need) => {
+            let mut program = vec![tools.python(need).into(), tools.script(script).into(), role.into()];
+            program.extend(words(["--how", how]));
+            program
         }
         Kind::Reference(..) | Kind::Socat | Kind::Iperf => reference(kind, tools, role, task),
     };

@@ -94,14 +94,9 @@ fn table(text: &mut String, figures: &Figures, pictures: &Path) -> Result<()> {
     }
     let layout = Layout::of(figures);
     layout.write(text, figures);
-    let _ = write!(
-        text,
-        "\n{} rounds of {} s, {} more discarded. `{}`\n",
-        figures.rounds(),
-        figures.seconds,
-        figures.discarded,
-        figures.command
-    );
+    let window = if figures.seconds > 0.0 { format!(" of {} s", figures.seconds) } else { String::new() };
+    let (rounds, discarded) = (figures.rounds(), figures.discarded);
+    let _ = write!(text, "\n{rounds} rounds{window}, {discarded} more discarded. `{}`\n", figures.command);
     for (name, why) in &figures.absent {
         let _ = write!(text, "\nNot there: `{name}`: {}\n", why.replace('\n', " "));
     }

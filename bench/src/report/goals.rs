@@ -77,6 +77,7 @@ pub(super) fn goals(kept: &Kept) -> Vec<Goal> {
     latency(kept, &mut goals);
     loss(kept, &mut goals);
     groups(kept, &mut goals);
+    python(kept, &mut goals);
     goals
 }
 
@@ -164,6 +165,33 @@ fn groups(kept: &Kept, goals: &mut Vec<Goal>) {
         let names = (row, "1 joined", "total_ns");
         goals.push(ratio(kept, table.to_owned(), promise, names, Bound::AtMost(bound)));
     }
+}
+
+fn python(kept: &Kept, goals: &mut Vec<Goal>) {
+    let table = "python-queue";
+    for (ours, theirs, factor, what) in [
+        ("pymcast recv", "recvfrom", 2.0, "Python, receiving one datagram a call by `recv`"),
+        ("pymcast reader", "recvfrom", 2.0, "Python, receiving one datagram a call by `reader`"),
+        ("pymcast recv_batch, merged", "recvfrom", 20.0, "Python, receiving by `recv_batch`"),
+        ("pymcast.aio recv", "async recvfrom", 5.0, "Python, receiving by asyncio"),
+        ("pymcast send", "sendto", 2.0, "Python, sending one datagram a call by `send`"),
+        ("pymcast writer", "sendto", 2.0, "Python, sending one datagram a call by `writer`"),
+    ] {
+        let promise = format!("{what}, at least {factor} times multicast_expert");
+        let names = (ours, &*format!("multicast_expert {theirs}"), "rate");
+        goals.push(ratio(kept, table.to_owned(), promise, names, Bound::AtLeast(factor)));
+    }
+    let promise = "Python, `recv_into` at least 900,000 a second out of a full queue".to_owned();
+    let row = kept.table(table).and_then(|figures| figures.row("pymcast recv_into"));
+    goals.push(match row.and_then(|row| row.spread("rate")) {
+        None => not_measured(promise, table.to_owned()),
+        Some(spread) => Goal {
+            measured: format!("{}/s", numbers::rate(spread.median)),
+            verdict: Bound::AtLeast(900_000.0).judge(spread),
+            promise,
+            table: table.to_owned(),
+        },
+    });
 }
 
 fn ratio(

@@ -5,6 +5,7 @@ mod latency;
 mod loss;
 mod perf;
 mod plan;
+mod queue;
 mod rounds;
 mod sockperf;
 mod throughput;
@@ -12,7 +13,7 @@ mod throughput;
 use anyhow::{Result, bail};
 
 use crate::arguments::Measure;
-use crate::contestants::{ALL, Contestant};
+use crate::contestants::{ALL, Contestant, PYTHON};
 use crate::machine::Machine;
 use crate::report::{self, Figures, Kept, Row};
 use crate::tools::{Need, Tools};
@@ -76,7 +77,8 @@ fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
     println!("tables:");
     plans.iter().for_each(|plan| println!("  {:18} {}", plan.name, plan.title));
     println!("contestants:");
-    for contestant in ALL {
+    let python = PYTHON.iter().filter(|each| !ALL.iter().any(|other| other.name == each.name));
+    for contestant in ALL.iter().chain(python) {
         let missing = bench.tools.missing(contestant.need());
         let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
         println!("  {:18} {}{missing}", contestant.name, contestant.what);

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 
-use super::{Bench, groups, latency, loss, throughput};
+use super::{Bench, groups, latency, loss, queue, throughput};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
 use crate::report::Figures;
 use crate::tools::Need;
-use throughput::Direction;
+use throughput::{Direction, Field};
 
 /// A table that can be measured.
 #[derive(Clone, Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Throughput(Direction, Link, usize),
+    Throughput(Direction, Field, Link, usize),
+    Queue,
     Latency,
     Loss { equal_buffers: bool },
     Groups { v6: bool },
@@ -37,7 +38,7 @@ pub(crate) fn all() -> Vec<Plan> {
             plans.extend(SIZES.map(|size| Plan {
                 name: format!("{}-{}-{size}", direction.name(), link.letter()),
                 title: format!("{}, {size} bytes, {}", direction.title(), link.description()),
-                kind: Kind::Throughput(direction, link, size),
+                kind: Kind::Throughput(direction, Field::All, link, size),
             }));
         }
     }
@@ -55,6 +56,17 @@ pub(crate) fn all() -> Vec<Plan> {
     ));
     plans.push(plan("groups-v4", "Cost of a datagram by IPv4 groups joined", Kind::Groups { v6: false }));
     plans.push(plan("groups-v6", "Cost of a datagram by IPv6 groups joined", Kind::Groups { v6: true }));
+    plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
+    for (direction, link) in [Direction::Receive, Direction::Send]
+        .into_iter()
+        .flat_map(|direction| [Link::Whole, Link::Frames].map(|link| (direction, link)))
+    {
+        plans.push(plan(
+            &format!("python-{}-{}", direction.name(), link.letter()),
+            &format!("{} in Python, 64 bytes, {}", direction.title(), link.description()),
+            Kind::Throughput(direction, Field::Python, link, 64),
+        ));
+    }
     plans
 }
 
@@ -66,10 +78,9 @@ impl Plan {
     /// What has to be there to measure it.
     pub(crate) fn needs(&self, options: &Measure) -> Vec<Need> {
         match self.kind {
-            Kind::Throughput(..) | Kind::Loss { .. } => {
-                let wanted = ALL.iter().filter(|contestant| options.wants(contestant.name));
-                wanted.filter_map(Contestant::need).chain([Need::Reference]).collect()
-            }
+            Kind::Throughput(_, field, ..) => needs(field.contestants(), options),
+            Kind::Loss { .. } => needs(ALL, options),
+            Kind::Queue => vec![Need::Pymcast, Need::MulticastExpert],
             Kind::Latency => vec![Need::Reference, Need::Mcast, Need::Sockperf],
             Kind::Groups { .. } => vec![Need::Reference],
         }
@@ -77,14 +88,20 @@ impl Plan {
 
     pub(crate) fn measure(&self, bench: &Bench) -> Result<Figures> {
         match self.kind {
-            Kind::Throughput(direction, link, size) => {
-                throughput::measure(bench, self, direction, link, size)
+            Kind::Throughput(direction, field, link, size) => {
+                throughput::measure(bench, self, direction, (field, link, size))
             }
+            Kind::Queue => queue::measure(bench, self),
             Kind::Latency => latency::measure(bench, self),
             Kind::Loss { equal_buffers } => loss::measure(bench, self, equal_buffers),
             Kind::Groups { v6 } => groups::measure(bench, self, v6),
         }
     }
+}
+
+fn needs(contestants: &[Contestant], options: &Measure) -> Vec<Need> {
+    let wanted = contestants.iter().filter(|contestant| options.wants(contestant.name));
+    wanted.filter_map(Contestant::need).chain([Need::Reference]).collect()
 }
 
 #[cfg(test)]
@@ -98,6 +115,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 5);
     }
 }

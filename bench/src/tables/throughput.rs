@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::plan::Plan;
 use super::rounds::{Manner, Turn, Values, take_turns};
 use super::{Bench, fill};
-use crate::contestants::{ALL, Contestant, ONE_GROUP, Pace, Task, named};
+use crate::contestants::{ALL, Contestant, ONE_GROUP, PYTHON, Pace, Task, named};
 use crate::network::{Link, Network};
 use crate::report::Figures;
 use crate::run::{Judged, Reading, run_pair};
@@ -72,18 +72,35 @@ impl Direction {
     }
 }
 
+/// Who is compared; the first is whom the others are judged against, and tells whether rounds are
+/// steady.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    All,
+    Python,
+}
+
+impl Field {
+    pub(super) const fn contestants(self) -> &'static [Contestant] {
+        match self {
+            Self::All => ALL,
+            Self::Python => PYTHON,
+        }
+    }
+}
+
 pub(super) fn measure(
     bench: &Bench,
     plan: &Plan,
     direction: Direction,
-    link: Link,
-    size: usize,
+    (field, link, size): (Field, Link, usize),
 ) -> Result<Figures> {
     let network = &Network::new(link)?;
     let reference = named(REFERENCE).context("the reference is on the list")?;
-    let mut figures = bench.figures(plan, direction.about().to_owned(), "rate", REFERENCE);
-    let asked = ALL.iter().filter(|each| direction.takes(each));
-    let asked = asked.filter(|each| each.name == REFERENCE || bench.options.wants(each.name));
+    let first = field.contestants().first().context("somebody is on the list")?.name;
+    let mut figures = bench.figures(plan, direction.about().to_owned(), "rate", first);
+    let asked = field.contestants().iter().filter(|each| direction.takes(each));
+    let asked = asked.filter(|each| each.name == first || bench.options.wants(each.name));
     let present = bench.present(asked, &mut figures);
     let task = &task(bench, size);
     let turns: Vec<_> = present

@@ -25,6 +25,8 @@ pub enum Need {
     Python,
     /// A Python environment that has `multicast_expert`.
     MulticastExpert,
+    /// The same environment, with this checkout's `pymcast`.
+    Pymcast,
     /// The program of this name.
     Socat,
     /// The program `iperf`, version 2.
@@ -73,6 +75,9 @@ impl Tools {
             Need::Mcast => command::build(&self.source, &target_directory(&self.source), &self.mcast()),
             Need::Python => python::version(),
             Need::MulticastExpert => python::environment(&self.environment(), install),
+            Need::Pymcast => {
+                python::pymcast(&self.source, &self.environment(), &self.made.join("wheels"), install)
+            }
             Need::Socat => packages::provide("socat", &["-V"], "version", install),
             Need::Iperf => packages::provide("iperf", &["--version"], "version", install),
             Need::Sockperf => packages::provide("sockperf", &["--version"], "version", install),
@@ -114,11 +119,17 @@ impl Tools {
         self.source.join("python").join(name)
     }
 
+    /// What the package pymcast is made of.
+    #[must_use]
+    pub fn pymcast(&self) -> PathBuf {
+        self.source.join("..").join(python::PYMCAST)
+    }
+
     /// The interpreter for a program in Python.
     #[must_use]
     pub fn python(&self, need: Need) -> PathBuf {
         match need {
-            Need::MulticastExpert => self.environment().join("bin/python"),
+            Need::MulticastExpert | Need::Pymcast => self.environment().join("bin/python"),
             _ => PathBuf::from("python3"),
         }
     }

@@ -10,6 +10,11 @@ use super::output_of;
 /// The version that is measured.
 const MULTICAST_EXPERT: &str = "multicast_expert==1.6.0";
 
+/// Where the package is made, from the root of the checkout.
+pub(super) const PYMCAST: &str = "crates/mcast-python";
+/// What builds its wheel, as its own tests have it.
+const MATURIN: &str = "maturin==1.16.0";
+
 /// The interpreter's version.
 pub(super) fn version() -> Result<String> {
     let version = output_of(Command::new("python3").arg("--version"))?;
@@ -34,6 +39,36 @@ pub(super) fn environment(place: &Path, install: bool) -> Result<String> {
         bail!("{MULTICAST_EXPERT} was installed and cannot be imported");
     }
     Ok(MULTICAST_EXPERT.to_owned())
+}
+
+/// Builds this checkout's wheel and puts it into the environment; says which version.
+pub(super) fn pymcast(source: &Path, place: &Path, wheels: &Path, install: bool) -> Result<String> {
+    if !install {
+        return installed(place);
+    }
+    environment(place, install)?;
+    eprintln!("building pymcast");
+    let python = place.join("bin/python");
+    let pip = |what: &[&str]| {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what);
+        output_of(&mut pip).with_context(|| format!("installing {}", what.join(" ")))
+    };
+    pip(&[MATURIN])?;
+    let _ = std::fs::remove_dir_all(wheels);
+    let mut maturin = Command::new(place.join("bin/maturin"));
+    maturin.args(["build", "--quiet", "--release", "--compatibility", "linux", "--interpreter"]);
+    maturin.arg(&python).arg("--out").arg(wheels).current_dir(source.join("..").join(PYMCAST));
+    output_of(&mut maturin).context("building the wheel of pymcast")?;
+    let wheels = wheels.to_string_lossy();
+    pip(&["--force-reinstall", "--no-deps", "--no-index", "--find-links", &wheels, "pymcast"])?;
+    installed(place)
+}
+
+fn installed(place: &Path) -> Result<String> {
+    let mut python = Command::new(place.join("bin/python"));
+    let version = output_of(python.args(["-c", "import pymcast; print(pymcast.__version__)"]));
+    Ok(format!("pymcast {}", version.context("pymcast is not installed")?.trim()))
 }
 
 fn is_there(place: &Path) -> bool {

@@ -1,32 +1,19 @@
-"""pymcast among the peers of `cargo bench-peers`, in their words.
+"""pymcast.
 
-    PYTHONPATH=bench/python python crates/mcast-python/benches/pymcast_peer.py receive --how recv ...
-    PYTHONPATH=bench/python python crates/mcast-python/benches/pymcast_peer.py send --how send ...
-
-To receive: recv (the default), recv_into, recv_batch, async, expert (pymcast.multicast_expert).
-To send: send (the default), send_batch, async, expert.
+--how: plain (`recv`, `send`), batches, async, drop-in (pymcast.multicast_expert); to receive also
+into and reader, to send also writer.
 """
 
 import asyncio
 import socket
-import sys
 
 import pymcast
-import sampler
 from pymcast import aio, multicast_expert
+
+import sampler
 
 # Datagrams that are handed over at once.
 BATCH = 64
-
-
-def taken_from_arguments():
-    """The way that was asked for; the other arguments are the sampler's."""
-    if "--how" not in sys.argv:
-        return None
-    position = sys.argv.index("--how")
-    how = sys.argv[position + 1]
-    del sys.argv[position : position + 2]
-    return how
 
 
 def receiver(work, module=pymcast):
@@ -34,7 +21,7 @@ def receiver(work, module=pymcast):
     return module.Receiver(place, interface=work.interface, receive_buffer=work.buffer or None)
 
 
-def receive_recv(work, counters):
+def receive_plain(work, counters):
     recv = receiver(work).recv
     sampler.start(work, counters)
     while True:
@@ -43,7 +30,7 @@ def receive_recv(work, counters):
         counters.bytes += len(payload)
 
 
-def receive_recv_into(work, counters):
+def receive_into(work, counters):
     recv_into, buffer = receiver(work).recv_into, bytearray(65536)
     sampler.start(work, counters)
     while True:
@@ -51,13 +38,21 @@ def receive_recv_into(work, counters):
         counters.datagrams += 1
 
 
-def receive_recv_batch(work, counters):
+def receive_batches(work, counters):
     recv_batch = receiver(work).recv_batch
     sampler.start(work, counters)
     while True:
         batch = recv_batch()
         counters.bytes += sum([len(datagram.payload) for datagram in batch])
         counters.datagrams += len(batch)
+
+
+def receive_reader(work, counters):
+    reader = receiver(work).reader()
+    sampler.start(work, counters)
+    for datagram in reader:
+        counters.bytes += len(datagram.payload)
+        counters.datagrams += 1
 
 
 def receive_async(work, counters):
@@ -71,7 +66,7 @@ def receive_async(work, counters):
     asyncio.run(receive())
 
 
-def receive_expert(work, counters):
+def receive_drop_in(work, counters):
     with multicast_expert.McastRxSocket(socket.AF_INET, [work.group], work.port, iface=work.interface) as rx:
         if work.buffer:
             for each in rx.sockets:
@@ -87,7 +82,7 @@ def sender(work, module=pymcast):
     return module.Sender((work.group, work.port), interface=work.interface, loopback=False)
 
 
-def send_send(work, counters):
+def send_plain(work, counters):
     send, payload = sender(work).send, bytes(work.size)
     sampler.start(work, counters)
     while True:
@@ -96,13 +91,22 @@ def send_send(work, counters):
         counters.bytes += work.size
 
 
-def send_send_batch(work, counters):
+def send_batches(work, counters):
     send_batch, payloads = sender(work).send_batch, [bytes(work.size)] * BATCH
     sampler.start(work, counters)
     while True:
         sent = send_batch(payloads)
         counters.datagrams += sent
         counters.bytes += sent * work.size
+
+
+def send_writer(work, counters):
+    write, payload = sender(work).writer(BATCH).send, bytes(work.size)
+    sampler.start(work, counters)
+    while True:
+        write(payload)
+        counters.datagrams += 1
+        counters.bytes += work.size
 
 
 def send_async(work, counters):
@@ -117,7 +121,7 @@ def send_async(work, counters):
     asyncio.run(transmit())
 
 
-def send_expert(work, counters):
+def send_drop_in(work, counters):
     with multicast_expert.McastTxSocket(socket.AF_INET, [work.group], iface=work.interface) as tx:
         payload, to = bytes(work.size), (work.group, work.port)
         sampler.start(work, counters)
@@ -129,17 +133,22 @@ def send_expert(work, counters):
 
 WAYS = {
     "receive": {
-        "recv": receive_recv,
-        "recv_into": receive_recv_into,
-        "recv_batch": receive_recv_batch,
+        "plain": receive_plain,
+        "into": receive_into,
+        "reader": receive_reader,
+        "batches": receive_batches,
         "async": receive_async,
-        "expert": receive_expert,
+        "drop-in": receive_drop_in,
     },
-    "send": {"send": send_send, "send_batch": send_send_batch, "async": send_async, "expert": send_expert},
+    "send": {
+        "plain": send_plain,
+        "writer": send_writer,
+        "batches": send_batches,
+        "async": send_async,
+        "drop-in": send_drop_in,
+    },
 }
 
 if __name__ == "__main__":
-    how = taken_from_arguments()
     asked = sampler.parse()
-    ways = WAYS[asked.role]
-    ways[how or next(iter(ways))](asked, sampler.Counters())
+    WAYS[asked.role][asked.how](asked, sampler.Counters())

@@ -1,0 +1,56 @@
+//! How fast Python takes datagrams out of a full queue, and sends one after the other.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::plan::Plan;
+use super::{Bench, Row};
+use crate::report::Figures;
+use crate::tools::Need;
+
+/// Rounds for each of another table's: these are short.
+const ROUNDS: usize = 5;
+
+/// What the program says of one contestant.
+#[derive(Deserialize, Debug)]
+struct Said {
+    name: String,
+    per_second: Vec<f64>,
+}
+
+pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
+    let about = "A queue is filled with 4,000 datagrams and emptied as fast as it goes; and as many are sent to a \
+                 receiver whose queue takes them. One program does it all in turn, on a plain veth pair, on one \
+                 processor: what sends also walks each datagram to the receiver's queue. `merged`: the datagrams \
+                 came as trains. `reader` and `writer` are called once a datagram, too, and go by batches.";
+    let mut figures = bench.figures(plan, about.to_owned(), "rate", "multicast_expert recvfrom");
+    // Not a window but a number of datagrams.
+    figures.seconds = 0.0;
+    if let Some(why) = bench.missing(Need::Pymcast) {
+        bail!("{why}");
+    }
+    if let Some(why) = bench.missing(Need::MulticastExpert) {
+        figures.absent.insert("multicast_expert".to_owned(), why.to_owned());
+    }
+    let rounds = if bench.options.quick { 1 } else { bench.options.rounds() * ROUNDS };
+    for Said { name, per_second } in run(bench, rounds)? {
+        let rates = per_second.into_iter().map(Some).collect();
+        let series = BTreeMap::from([("rate".to_owned(), rates)]);
+        figures.rows.push(Row { series, ..Row::new(&name, "") });
+    }
+    Ok(figures)
+}
+
+fn run(bench: &Bench, rounds: usize) -> Result<Vec<Said>> {
+    let mut python = Command::new(bench.tools.python(Need::Pymcast));
+    python.arg(bench.tools.pymcast().join("benches/full_queue.py"));
+    python.args(["--json", "--rounds", &rounds.to_string()]).stdin(Stdio::null());
+    let output = python.output().context("starting full_queue.py")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "full_queue.py failed ({}): {said}", output.status);
+    let lines = String::from_utf8(output.stdout).context("reading what full_queue.py said")?;
+    lines.lines().map(|line| serde_json::from_str(line).with_context(|| format!("reading {line}"))).collect()
+}
