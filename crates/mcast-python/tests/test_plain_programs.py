@@ -1,0 +1,61 @@
+"""Programs that know nothing of pymcast, as tutorials write them, on the other host."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lab
+import pymcast
+import pytest
+from pymcast import multicast_expert
+
+PROGRAMS = Path(__file__).parent / "programs"
+MESSAGE = "Hello, World!"
+
+
+@contextmanager
+def a_route(host: lab.Host) -> Iterator[None]:
+    """Where a program names no interface, the routing table decides."""
+    host.run(lambda: lab.ip("route add 224.0.0.0/4 dev one"))
+    try:
+        yield
+    finally:
+        host.run(lambda: lab.ip("route del 224.0.0.0/4 dev one"))
+
+
+@pytest.mark.parametrize("address", [[], [lab.address("one", 2)]])
+def test_those_that_send_are_heard(other: lab.Host, port: int, address: list[str]) -> None:
+    group = "239.21.0.1"
+    with (
+        a_route(other),
+        pymcast.Receiver((group, port), interface="one") as receiver,
+        multicast_expert.McastRxSocket(socket.AF_INET, [group], port, iface="one", timeout=10) as drop_in,
+    ):
+        talk = [sys.executable, str(PROGRAMS / "talk.py"), group, str(port), MESSAGE, *address]
+        with other.start(talk) as talker:
+            assert talker.wait(timeout=20) == 0, talker.communicate()
+        datagram = receiver.recv(timeout=10)
+        assert (datagram.payload.decode(), str(datagram.source)) == (MESSAGE, lab.address("one", 2))
+        assert drop_in.recvfrom() == (MESSAGE.encode(), datagram.address)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", lab.address("one", 2)])
+@pytest.mark.parametrize("by", ["pymcast", "multicast_expert"])
+def test_those_that_listen_hear(other: lab.Host, port: int, address: str, by: str) -> None:
+    group = "239.21.0.2"
+    with (
+        a_route(other),
+        other.start([sys.executable, str(PROGRAMS / "hear.py"), group, str(port), address]) as listener,
+    ):
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "ready\n", listener.communicate()
+        if by == "pymcast":
+            pymcast.Sender((group, port), interface="one").send(MESSAGE.encode())
+        else:
+            with multicast_expert.McastTxSocket(socket.AF_INET, [group], iface="one") as sender:
+                sender.sendto(MESSAGE.encode(), (group, port))
+        assert listener.communicate(timeout=20) == (f"{MESSAGE}\n", "")
