@@ -11,21 +11,41 @@ use pyo3::sync::PyOnceLock;
 
 const MODULE: &str = "pymcast._errors";
 
+/// What failed, as `from_library` in Python is told.
+pub(crate) struct Failure<'a> {
+    /// Which exception it is.
+    pub(crate) kind: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) reason: String,
+    pub(crate) remedy: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) interface: Option<&'a str>,
+    pub(crate) errno: Option<i32>,
+}
+
+impl Failure<'_> {
+    pub(crate) fn raise(self, py: Python<'_>) -> PyErr {
+        static MAKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let Self { kind, operation, reason, remedy, group, interface, errno } = self;
+        let made = MAKER
+            .import(py, MODULE, "from_library")
+            .and_then(|make| make.call1((kind, operation, reason, remedy, group, interface, errno)));
+        made.map_or_else(|failure| failure, PyErr::from_value)
+    }
+}
+
 /// The exception for a failure of the library's.
 pub(crate) fn raise(py: Python<'_>, error: &mcast::Error) -> PyErr {
-    static MAKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let made = MAKER.import(py, MODULE, "from_library").and_then(|make| {
-        make.call1((
-            format!("{:?}", error.kind()),
-            format!("{:?}", error.operation()).to_lowercase(),
-            error.to_string(),
-            error.remedy(),
-            error.group().map(|group| group.to_string()),
-            error.interface(),
-            error.os_error().and_then(std::io::Error::raw_os_error),
-        ))
-    });
-    made.map_or_else(|failure| failure, PyErr::from_value)
+    let failure = Failure {
+        kind: &format!("{:?}", error.kind()),
+        operation: &format!("{:?}", error.operation()).to_lowercase(),
+        reason: error.to_string(),
+        remedy: error.remedy(),
+        group: error.group().map(|group| group.to_string()),
+        interface: error.interface(),
+        errno: error.os_error().and_then(std::io::Error::raw_os_error),
+    };
+    failure.raise(py)
 }
 
 /// What a text means.

@@ -4,6 +4,7 @@
 //! A file is a class or a function of Python's, with what turns Python's values into the
 //! library's and back. Python's lock (the GIL) is given back while waiting, and once a batch.
 
+mod capture;
 mod command;
 mod datagram;
 mod error;
@@ -25,6 +26,11 @@ use pyo3::prelude::*;
 mod _pymcast {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::capture::{
+        Capture, CaptureFile, CaptureStatistics, CaptureWriter, ControlMessage, ControlRecord, FileInterface,
+        Packet,
+    };
     #[pymodule_export]
     use super::command::run_command;
     #[pymodule_export]

@@ -84,8 +84,11 @@ def test_live_page(other: lab.Host, port: int) -> None:
         assert json.loads(data[6:])[1:] == ["239.20.0.6", "one", lab.address("one", 2), "<hello>"]
 
 
-def test_the_page_of_ten_minutes(other: lab.Host) -> None:
+def test_the_page_of_ten_minutes(
+    other: lab.Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its blocks run in order, on the interface that is there."""
+    monkeypatch.chdir(tmp_path)
     page = EXAMPLES.parents[2] / "docs" / "python" / "ten-minutes.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) > 10

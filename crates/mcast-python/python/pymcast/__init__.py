@@ -13,6 +13,7 @@ What there is:
 - `Receiver` and `Sender`, blocking; `pymcast.aio` has both for asyncio;
 - `interfaces`, `find_interface`, `default_interface`: what this machine has;
 - `Group`, `explain`, `pick`: what an address means, and which one to take;
+- `Capture`, `CaptureFile`, `CaptureWriter`: packets as they are on the wire, and in files;
 - `Error` and its kinds: each says what failed, why, and what to do (`error.remedy`);
 - `pymcast.multicast_expert`: a drop-in for the package of that name;
 - the command `mcast`, which comes along: `mcast --help`.
@@ -27,6 +28,7 @@ from __future__ import annotations
 from pymcast._errors import (
     AddressInUseError,
     AddressNotAvailableError,
+    CaptureFileError,
     ClosedError,
     Error,
     FamilyUnavailableError,
@@ -49,13 +51,21 @@ from pymcast._pymcast import (
     Advice,
     Answer,
     Assignment,
+    Capture,
+    CaptureFile,
+    CaptureStatistics,
+    CaptureWriter,
+    ControlMessage,
+    ControlRecord,
     Datagram,
     Explanation,
+    FileInterface,
     Group,
     Interface,
     Membership,
     MembershipStatus,
     Outgoing,
+    Packet,
     Reader,
     Receiver,
     Sender,
@@ -79,11 +89,19 @@ __all__ = [
     "Advice",
     "Answer",
     "Assignment",
+    "Capture",
+    "CaptureFile",
+    "CaptureFileError",
+    "CaptureStatistics",
+    "CaptureWriter",
     "ClosedError",
+    "ControlMessage",
+    "ControlRecord",
     "Datagram",
     "Error",
     "Explanation",
     "FamilyUnavailableError",
+    "FileInterface",
     "Group",
     "Interface",
     "InterfaceDownError",
@@ -97,6 +115,7 @@ __all__ = [
     "NoUsableInterfaceError",
     "NotJoinedError",
     "Outgoing",
+    "Packet",
     "ParseError",
     "PermissionDeniedError",
     "QueueFullError",

@@ -8,6 +8,7 @@ import os as _os
 __all__ = [
     "AddressInUseError",
     "AddressNotAvailableError",
+    "CaptureFileError",
     "ClosedError",
     "Error",
     "FamilyUnavailableError",
@@ -136,6 +137,14 @@ class UnsupportedError(Error):
     """This system or its version cannot do it."""
 
 
+class CaptureFileError(Error):
+    """A capture file cannot be read or written, or not to its end.
+
+    `kind` is "NotACapture", "CutOff" (it ends within a packet), "Malformed", "OtherLinkType" (pcap has only
+    one), or "File" where the system refused, as `errno` says.
+    """
+
+
 class ClosedError(Error):
     """The sender or receiver is closed."""
 
@@ -168,6 +177,11 @@ _KINDS: dict[str, type[Error]] = {
     "QueueFull": QueueFullError,
     "Permission": PermissionDeniedError,
     "Unsupported": UnsupportedError,
+    "NotACapture": CaptureFileError,
+    "CutOff": CaptureFileError,
+    "Malformed": CaptureFileError,
+    "OtherLinkType": CaptureFileError,
+    "File": CaptureFileError,
 }
 
 

@@ -1,0 +1,53 @@
+//! Failures of captures and of capture files as Python's exceptions.
+
+use std::error::Error as _;
+use std::io;
+
+use mcast_capture::{Error, ErrorKind, FileError, FileErrorKind};
+use pyo3::prelude::*;
+
+use crate::error::Failure;
+
+pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    let kind = match error.kind() {
+        ErrorKind::Permission => "Permission",
+        ErrorKind::NoSuchInterface => "NoSuchInterface",
+        ErrorKind::InterfaceDown => "InterfaceDown",
+        ErrorKind::LinkType(_) | ErrorKind::Unsupported(_) => "Unsupported",
+        _ => "Other",
+    };
+    let failure = Failure {
+        kind,
+        operation: "capture",
+        reason: error.to_string(),
+        remedy: error.remedy().map(str::to_owned),
+        group: None,
+        interface: Some(error.interface()),
+        errno: error.source().and_then(number),
+    };
+    failure.raise(py)
+}
+
+pub(super) fn raise_file(py: Python<'_>, error: &FileError) -> PyErr {
+    let kind = match error.kind() {
+        FileErrorKind::NotACapture => "NotACapture",
+        FileErrorKind::CutOff { .. } => "CutOff",
+        FileErrorKind::Malformed { .. } => "Malformed",
+        FileErrorKind::OtherLinkType => "OtherLinkType",
+        _ => "File",
+    };
+    let failure = Failure {
+        kind,
+        operation: "file",
+        reason: error.to_string(),
+        remedy: error.remedy().map(str::to_owned),
+        group: None,
+        interface: None,
+        errno: error.source().and_then(number),
+    };
+    failure.raise(py)
+}
+
+fn number(source: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    source.downcast_ref::<io::Error>()?.raw_os_error()
+}

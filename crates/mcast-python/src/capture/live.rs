@@ -1,0 +1,237 @@
+//! What interfaces receive and send, as it happens.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast_capture::{CaptureOptions, Filter};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::error::raise;
+use super::packet::{Packet, Taken};
+use crate::error::{OrRaise, closed, refused, timed_out};
+use crate::group::Group;
+use crate::interface::Selector;
+use crate::receiver::Timeout;
+
+/// How long to wait before looking whether it was closed meanwhile. Signals end a wait.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Captures what interfaces receive and send: `for packet in pymcast.Capture("eth0")`.
+///
+/// Packets are kept from the moment it is made; use it in a `with` statement, or close it. It joins
+/// no group, so a switch that forwards groups to members only may hold them back. Linux; needs the
+/// right to capture (CAP_NET_RAW).
+///
+/// interfaces: names, indexes, addresses or Interface objects, one or more.
+/// filter: what is wanted: "all", "multicast" (IP packets to groups), "group-addressed" (and whatever
+///     else goes to many, such as ARP), "control" (IGMP, MLD, PIM, router discovery), or a UDP port.
+/// outgoing: whether what this machine sends is captured, too.
+/// promiscuous: whether interfaces take in frames that are addressed to others.
+/// all_multicast: whether they take in the frames of all groups, joined or not.
+/// groups: groups whose frames they take in, without joining them by IGMP or MLD.
+/// buffer_size: bytes to ask the system for, for each interface. Default: 8 MiB.
+///
+/// Raises pymcast.PermissionDeniedError without the right, NoSuchInterfaceError, UnsupportedError.
+#[pyclass(frozen, weakref, module = "pymcast")]
+#[derive(Debug)]
+pub(crate) struct Capture {
+    open: Mutex<Option<mcast_capture::Capture>>,
+    names: Vec<(InterfaceIndex, Arc<str>)>,
+}
+
+#[pymethods]
+impl Capture {
+    #[new]
+    #[pyo3(
+        signature = (
+            *interfaces, filter=None, outgoing=true, promiscuous=false, all_multicast=false,
+            groups=Vec::new(), buffer_size=None
+        ),
+        text_signature = "(*interfaces, filter='all', outgoing=True, promiscuous=False, \
+                          all_multicast=False, groups=(), buffer_size=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    fn new(
+        py: Python<'_>,
+        interfaces: &Bound<'_, PyTuple>,
+        filter: Option<Wanted>,
+        outgoing: bool,
+        promiscuous: bool,
+        all_multicast: bool,
+        groups: Vec<Group>,
+        buffer_size: Option<usize>,
+    ) -> PyResult<Self> {
+        let mut options = on_all(py, interfaces)?
+            .filter(filter.map_or(Filter::All, |wanted| wanted.0))
+            .outgoing(outgoing)
+            .promiscuous(promiscuous)
+            .all_multicast(all_multicast);
+        for group in groups {
+            options = options.group(group.0);
+        }
+        if let Some(bytes) = buffer_size {
+            options = options.buffer_size(bytes);
+        }
+        let opened = py.detach(|| mcast_capture::Capture::open(options));
+        let opened = opened.map_err(|error| raise(py, &error))?;
+        let names = opened.interfaces().map(|each| (each.index, each.name.into())).collect();
+        Ok(Self { open: Mutex::new(Some(opened)), names })
+    }
+
+    /// Waits for the next packet. Raises TimeoutError when none came in `timeout` seconds, and
+    /// pymcast.InterfaceDownError once when an interface goes down: a later call goes on.
+    #[pyo3(signature = (timeout=None))]
+    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Packet> {
+        let deadline = Timeout::new(timeout)?.deadline();
+        loop {
+            let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if let Some(taken) = self.take(py, left.min(SLICE))? {
+                return Ok(taken.packet(py));
+            }
+            py.check_signals()?;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(timed_out());
+            }
+        }
+    }
+
+    /// What was seen and lost since it was made.
+    #[getter]
+    fn statistics(&self, py: Python<'_>) -> PyResult<CaptureStatistics> {
+        let counted = py.detach(|| self.lock().as_mut().map(mcast_capture::Capture::statistics));
+        let counted = counted.ok_or_else(|| closed(py, "capture"))?;
+        counted.map(CaptureStatistics::from).map_err(|error| raise(py, &error))
+    }
+
+    /// The names of the interfaces that are captured on.
+    #[getter]
+    fn interfaces(&self) -> Vec<String> {
+        self.names.iter().map(|(_, name)| name.to_string()).collect()
+    }
+
+    /// Ends the capture. Loops over it just end. Closing twice does nothing.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| drop(self.lock().take()));
+    }
+
+    /// Whether it is closed.
+    #[getter]
+    fn closed(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.lock().is_none())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Packet>> {
+        match self.next(py, None) {
+            Err(_) if self.closed(py) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Capture on {}>", self.interfaces().join(", "))
+    }
+}
+
+impl Capture {
+    /// Taken without Python's lock only, since whoever waits for a packet holds it.
+    fn lock(&self) -> MutexGuard<'_, Option<mcast_capture::Capture>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<Taken>> {
+        let name = |index| self.names.iter().find(|(each, _)| *each == index).map(|(_, name)| name.clone());
+        let taken = py.detach(|| {
+            let mut open = self.lock();
+            let next = open.as_mut()?.next(Some(timeout));
+            Some(next.map(|frame| frame.map(|frame| Taken::new(&frame, name(frame.interface)))))
+        });
+        let taken = taken.ok_or_else(|| closed(py, "capture"))?;
+        taken.map_err(|error| raise(py, &error))
+    }
+}
+
+fn on_all(py: Python<'_>, interfaces: &Bound<'_, PyTuple>) -> PyResult<CaptureOptions> {
+    let mut options: Option<CaptureOptions> = None;
+    for each in interfaces {
+        options = Some(match (options, each.extract::<Selector>()?.0) {
+            (None, InterfaceSelector::Name(name)) => CaptureOptions::on_name(name),
+            (Some(options), InterfaceSelector::Name(name)) => options.and_on_name(name),
+            (options, other) => {
+                let index = py.detach(|| mcast::find(&other)).or_raise(py)?.index;
+                match options {
+                    None => CaptureOptions::on(index),
+                    Some(options) => options.and_on(index),
+                }
+            }
+        });
+    }
+    options.ok_or_else(|| PyTypeError::new_err("name an interface to capture on, or several"))
+}
+
+/// Which packets are wanted.
+struct Wanted(Filter);
+
+impl<'py> FromPyObject<'_, 'py> for Wanted {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        const WORDS: [(&str, Filter); 4] = [
+            ("all", Filter::All),
+            ("multicast", Filter::Multicast),
+            ("group-addressed", Filter::GroupAddressed),
+            ("control", Filter::Control),
+        ];
+        if let Ok(port) = object.extract::<u16>() {
+            return Ok(Self(Filter::UdpPort(port)));
+        }
+        let word = object.extract::<String>()?;
+        let known = WORDS.iter().find(|(name, _)| *name == word).map(|(_, filter)| Self(*filter));
+        known.ok_or_else(|| {
+            let names = WORDS.map(|(name, _)| name).join(", ");
+            refused(format_args!("{word:?} is no filter: write one of {names}, or a UDP port"))
+        })
+    }
+}
+
+/// What a capture has seen since it was made.
+#[pyclass(frozen, eq, get_all, module = "pymcast")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CaptureStatistics {
+    /// Packets handed out.
+    packets: u64,
+    /// Packets that the kernel dropped because the buffer was full. One may stand for several
+    /// datagrams.
+    dropped: u64,
+    /// Packets that the kernel had but could not hand over: UDP with GSO on Linux before 6.2.
+    unreadable: u64,
+}
+
+#[pymethods]
+impl CaptureStatistics {
+    fn __repr__(&self) -> String {
+        let Self { packets, dropped, unreadable } = self;
+        format!("<CaptureStatistics packets={packets} dropped={dropped} unreadable={unreadable}>")
+    }
+}
+
+impl From<mcast_capture::Statistics> for CaptureStatistics {
+    fn from(counted: mcast_capture::Statistics) -> Self {
+        Self { packets: counted.frames, dropped: counted.dropped, unreadable: counted.unreadable }
+    }
+}

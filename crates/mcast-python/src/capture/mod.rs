@@ -1,0 +1,14 @@
+//! Frames as they are on the wire, and capture files, as Python has them.
+
+mod control;
+mod error;
+mod file;
+mod live;
+mod packet;
+mod writer;
+
+pub(crate) use control::{ControlMessage, ControlRecord};
+pub(crate) use file::{CaptureFile, FileInterface};
+pub(crate) use live::{Capture, CaptureStatistics};
+pub(crate) use packet::Packet;
+pub(crate) use writer::CaptureWriter;
