@@ -1,11 +1,29 @@
 //! Dependable messages over IP multicast.
 //!
 //! The protocol is written down in `docs/protocol.md`. [`wire`] is its bytes, as views that
-//! allocate nothing.
-#![no_std]
+//! allocate nothing; [`Sender`] and [`Receiver`] are its state machines, without sockets, clocks,
+//! threads, or randomness of their own: time in nanoseconds and bytes go in, bytes, messages and
+//! events come out.
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
 
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
 
+mod backoff;
+#[cfg(feature = "std")]
+mod driver;
+mod outbox;
+mod random;
+pub mod receiver;
+mod replay;
+pub mod seal;
+pub mod sender;
+#[cfg(feature = "std")]
+#[allow(unsafe_code)]
+mod sys;
 pub mod wire;
+
+#[cfg(feature = "std")]
+pub use driver::{Closing, Publisher, PublisherBuilder, StreamError, Subscriber, SubscriberBuilder};
+pub use outbox::{Control, Target};
+pub use receiver::Receiver;
+pub use sender::Sender;

@@ -87,6 +87,13 @@ impl Batch {
             .map(|(message, index)| message.datagram(index, &self.buffers))
     }
 
+    /// The datagram at this place, which moves on to the one after it: for those who cannot keep
+    /// an iterator, since they own the batch.
+    #[inline]
+    pub fn next_at(&self, cursor: &mut Cursor) -> Option<Datagram<'_>> {
+        self.take_at(&mut cursor.0)
+    }
+
     /// Copies a datagram in, as a source that is no socket does; `false` if no buffer is left.
     ///
     /// What doesn't fit a buffer is cut off, and the datagram says so.
@@ -152,6 +159,10 @@ impl fmt::Debug for Batch {
         f.debug_struct("Batch").field("buffers", &self.buffers.len()).field("datagrams", &self.len()).finish()
     }
 }
+
+/// A place in a [`Batch`]; the default is its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor(Position);
 
 /// A place in a batch: the datagram of this index within this message.
 #[derive(Clone, Copy, Debug, Default)]

@@ -51,7 +51,7 @@ mod timing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use batch::Batch;
+pub use batch::{Batch, Cursor};
 pub use datagram::{Arrival, Datagram, KeptDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use exchange::{DatagramSink, DatagramSource};

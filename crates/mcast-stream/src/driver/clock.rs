@@ -1,0 +1,45 @@
+//! A clock for state machines: nanoseconds that never fall, and what to add for the time of day.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+/// Zero means "never" here and there: no clock begins with it.
+const FIRST: u64 = 1_000_000_000;
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        FIRST + u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX - FIRST)
+    }
+
+    pub(crate) fn until(&self, deadline: u64) -> Duration {
+        Duration::from_nanos(deadline.saturating_sub(self.now()))
+    }
+
+    /// What to add for nanoseconds since 1970.
+    pub(crate) fn unix_offset(&self) -> Option<u64> {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
+        Some(u64::try_from(unix).ok()?.wrapping_sub(self.now()))
+    }
+}
+
+/// Quarters of a second since 2024: a later life has a greater one.
+pub(crate) fn incarnation() -> u32 {
+    const START: Duration = Duration::from_secs(1_704_067_200);
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(START);
+    u32::try_from(unix.saturating_sub(START).as_millis() / 250).unwrap_or(u32::MAX).max(1)
+}
+
+/// A number that nobody else has: the standard library draws the keys of its maps from the system.
+pub(crate) fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

@@ -1,0 +1,30 @@
+//! What can fail.
+
+use crate::sender::{ConfigError, Refusal};
+
+/// Why a stream cannot be published or received.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// A socket failed.
+    #[error(transparent)]
+    Socket(#[from] mcast::Error),
+    /// The socket for what goes between one receiver and the sender failed.
+    #[error("the socket for repairs: {0}")]
+    Control(#[source] std::io::Error),
+    /// The settings cannot be.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// The message cannot be taken.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A publisher needs somewhere to send to.
+    #[error("no group to publish to is named")]
+    NoDestination,
+    /// Paths are told apart by two bits.
+    #[error("a stream has at most four paths, not {0}")]
+    TooManyPaths(usize),
+    /// A thread could not be started.
+    #[error("starting a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}

@@ -1,0 +1,444 @@
+//! Receiving a stream on the caller's own thread: what is asked for and told happens in its calls.
+
+use std::io;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use mcast::{Batch, Cursor, ErrorKind, Family, GroupAddr, InterfaceIndex, Membership, Waker};
+
+use super::clock::{self, Clock};
+use super::error::StreamError;
+use super::publisher::any_address;
+use crate::outbox::Target;
+use crate::receiver::{Item, PathStatistics, Policy, ReceiverConfig, ReceiverStatistics, Start, Step};
+use crate::seal::Keys;
+use crate::sys;
+use crate::wire::{Header, StreamId};
+
+/// Buffers of a batch, and bytes of each: whatever the kernel merges.
+const BUFFERS: usize = 32;
+const BYTES: usize = 65_536;
+/// Single repairs that are taken before the group's datagrams again.
+const SINGLES_AT_ONCE: usize = 256;
+/// No wait is longer, so that a clock that was set back cannot hold anything up.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Settings of a [`Subscriber`].
+#[derive(Debug)]
+#[must_use]
+pub struct SubscriberBuilder {
+    memberships: Vec<Membership>,
+    stream: Option<StreamId>,
+    config: ReceiverConfig,
+    receive_buffer: usize,
+}
+
+impl SubscriberBuilder {
+    /// Hears the stream on this membership, too. Each is a path; what comes first counts. At
+    /// most four.
+    pub fn path(mut self, membership: Membership) -> Self {
+        self.memberships.push(membership);
+        self
+    }
+
+    /// Only this stream. Default: the first that is heard.
+    pub const fn stream(mut self, stream: StreamId) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    /// From where on. Default: now.
+    pub const fn start(mut self, start: Start) -> Self {
+        self.config.start = start;
+        self
+    }
+
+    /// What to do about gaps. Default: reliable.
+    pub const fn policy(mut self, policy: Policy) -> Self {
+        self.config.policy = policy;
+        self
+    }
+
+    /// The secrets that open. Default: none.
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.config.keys = keys;
+        self
+    }
+
+    /// Bytes of receive buffer to ask the system for. Default: 4 MiB.
+    pub const fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.receive_buffer = bytes;
+        self
+    }
+
+    /// All other settings.
+    pub fn configure(mut self, change: impl FnOnce(&mut ReceiverConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Joins.
+    ///
+    /// # Errors
+    /// When a group cannot be joined, or a socket cannot be opened.
+    pub fn build(self) -> Result<Subscriber, StreamError> {
+        Subscriber::new(self)
+    }
+}
+
+/// Receives a stream of messages, in order, each once, and is told of everything that could not be had.
+///
+/// It asks for repairs and tells the publisher where it stands within its calls: who does not
+/// call for longer than the publisher waits (2 s unless told otherwise) is no longer waited for.
+///
+/// ```no_run
+/// use mcast_stream::{Subscriber, receiver::Item};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut subscriber = Subscriber::join_one("239.1.2.3%eth0:7000".parse()?)?;
+/// while let Some(item) = subscriber.next()? {
+///     match item {
+///         Item::Message(message) => println!("{}: {} bytes", message.number, message.bytes.len()),
+///         Item::Event(event) => eprintln!("{event:?}"),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Subscriber {
+    clock: Clock,
+    receiver: mcast::Receiver,
+    control: UdpSocket,
+    batch: Batch,
+    /// The datagram that is being handed out, and the one behind it.
+    at: Cursor,
+    next: Cursor,
+    lent: Lent,
+    single: Vec<u8>,
+    single_length: usize,
+    core: Option<crate::Receiver>,
+    stream: Option<StreamId>,
+    config: ReceiverConfig,
+    paths: Vec<(GroupAddr, Option<InterfaceIndex>)>,
+    now: u64,
+}
+
+/// Where the datagram lies that was handled last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lent {
+    Nothing,
+    Batch,
+    Single,
+}
+
+impl Subscriber {
+    /// A subscriber on this membership, with default settings.
+    ///
+    /// # Errors
+    /// As [`SubscriberBuilder::build`].
+    pub fn join_one(membership: Membership) -> Result<Self, StreamError> {
+        Self::builder().path(membership).build()
+    }
+
+    /// Settings for a subscriber.
+    pub fn builder() -> SubscriberBuilder {
+        SubscriberBuilder {
+            memberships: Vec::new(),
+            stream: None,
+            config: ReceiverConfig::new(StreamId(0)),
+            receive_buffer: 4 << 20,
+        }
+    }
+
+    fn new(builder: SubscriberBuilder) -> Result<Self, StreamError> {
+        let SubscriberBuilder { memberships, stream, mut config, receive_buffer } = builder;
+        let first = memberships.first().ok_or(StreamError::NoDestination)?;
+        if memberships.len() > 4 {
+            return Err(StreamError::TooManyPaths(memberships.len()));
+        }
+        let family: Family = first.address.group.family();
+        let paths = memberships.iter().map(|membership| {
+            let interface = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
+            (membership.address, interface.map(|interface| interface.index))
+        });
+        let paths: Vec<_> = paths.collect();
+        config.paths = paths.len() as u8;
+        let receiver =
+            mcast::Receiver::builder().join_all(memberships).receive_buffer(receive_buffer).build()?;
+        let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
+        control.set_nonblocking(true).map_err(StreamError::Control)?;
+        let clock = Clock::new();
+        config.unix_offset = clock.unix_offset();
+        Ok(Self {
+            now: clock.now(),
+            clock,
+            receiver,
+            control,
+            batch: Batch::new(BUFFERS, BYTES),
+            at: Cursor::default(),
+            next: Cursor::default(),
+            lent: Lent::Nothing,
+            single: vec![0; BYTES],
+            single_length: 0,
+            core: None,
+            stream,
+            config,
+            paths,
+        })
+    }
+
+    /// The next message or event; waits for it. `None` when the stream has ended, or a [`Waker`] ended
+    /// the wait.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a message borrows from the subscriber, which no iterator can say"
+    )]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Item<'_>>, StreamError> {
+        self.next_until(None)
+    }
+
+    /// The same, for no longer than this; `None` also when the time is over.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[inline]
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Item<'_>>, StreamError> {
+        self.next_until(Some(timeout))
+    }
+
+    /// Whether the stream was closed, and all of it was handed out.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.core.as_ref().is_some_and(crate::Receiver::has_ended)
+    }
+
+    /// Goes on behind a snapshot that has all messages before this number.
+    pub fn resume(&mut self, message: u64) {
+        if let Some(core) = &mut self.core {
+            core.resume(message);
+        }
+    }
+
+    /// Opens with these secrets from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.config.keys = keys.clone();
+        if let Some(core) = &mut self.core {
+            core.set_keys(keys);
+        }
+    }
+
+    /// What was received so far; of nothing before the stream is heard.
+    #[must_use]
+    pub fn statistics(&self) -> ReceiverStatistics {
+        self.core.as_ref().map(crate::Receiver::statistics).unwrap_or_default()
+    }
+
+    /// What came on each path.
+    #[must_use]
+    pub fn paths(&self) -> &[PathStatistics] {
+        self.core.as_ref().map_or(&[], crate::Receiver::paths)
+    }
+
+    /// The receiver of datagrams beneath: its memberships and what the system dropped.
+    #[must_use]
+    pub const fn receiver(&self) -> &mcast::Receiver {
+        &self.receiver
+    }
+
+    /// The stream that is received, once it is heard.
+    #[must_use]
+    pub fn stream(&self) -> Option<StreamId> {
+        self.core.as_ref().map(crate::Receiver::stream)
+    }
+
+    /// What ends a wait from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.receiver.waker()
+    }
+
+    fn next_until(&mut self, timeout: Option<Duration>) -> Result<Option<Item<'_>>, StreamError> {
+        match self.advance(timeout)? {
+            Some(step) => Ok(self.item(&step)),
+            None => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn item(&self, step: &Step) -> Option<Item<'_>> {
+        Some(self.core.as_ref()?.item(step, self.lent_bytes()))
+    }
+
+    fn lent_bytes(&self) -> &[u8] {
+        match self.lent {
+            Lent::Nothing => &[],
+            Lent::Batch => {
+                let mut at = self.at;
+                self.batch.next_at(&mut at).map_or(&[], |datagram| datagram.payload())
+            }
+            Lent::Single => &self.single[..self.single_length],
+        }
+    }
+
+    /// The next step, from what is there, or comes in time.
+    fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Step>, StreamError> {
+        let mut deadline = None;
+        loop {
+            if let Some(step) = self.step() {
+                return Ok(Some(step));
+            }
+            if self.handle_next() {
+                continue;
+            }
+            self.now = self.clock.now();
+            self.answer();
+            if let Some(step) = self.step() {
+                return Ok(Some(step));
+            }
+            if self.core.as_ref().is_some_and(crate::Receiver::is_settled) {
+                return Ok(None);
+            }
+            if self.handle_single()? || self.refill()? {
+                continue;
+            }
+            let until = *deadline.get_or_insert_with(|| timeout.map(|timeout| Instant::now() + timeout));
+            let left = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let due = self.core.as_ref().map_or(LONGEST_WAIT, |core| self.clock.until(core.next_deadline()));
+            match sys::wait(&self.receiver, &self.control, left.min(due).min(LONGEST_WAIT)) {
+                Ok(()) => {}
+                Err(error) => return Err(StreamError::Control(error)),
+            }
+        }
+    }
+
+    #[inline]
+    fn step(&mut self) -> Option<Step> {
+        let core = self.core.as_mut()?;
+        let lent = match self.lent {
+            Lent::Nothing => &[][..],
+            Lent::Batch => {
+                let mut at = self.at;
+                self.batch.next_at(&mut at).map_or(&[][..], |datagram| datagram.payload())
+            }
+            Lent::Single => &self.single[..self.single_length],
+        };
+        core.step(self.now, lent)
+    }
+
+    /// Handles the next datagram of the batch, if there is one.
+    #[inline]
+    fn handle_next(&mut self) -> bool {
+        self.at = self.next;
+        let Some(datagram) = self.batch.next_at(&mut self.next) else {
+            self.lent = Lent::Nothing;
+            return false;
+        };
+        self.lent = Lent::Batch;
+        let arrival = datagram.arrival();
+        let path = match &self.paths[..] {
+            [_] => 0,
+            paths => path_of(paths, arrival.group, arrival.interface),
+        };
+        let payload = datagram.payload();
+        if self.core.is_none() {
+            self.core = begin(self.stream, &self.config, payload, self.now);
+        }
+        if let Some(core) = &mut self.core {
+            core.handle(self.now, path, arrival.source, payload);
+        }
+        true
+    }
+
+    /// Handles what came for this receiver alone.
+    fn handle_single(&mut self) -> Result<bool, StreamError> {
+        for _ in 0..SINGLES_AT_ONCE {
+            match self.control.recv_from(&mut self.single) {
+                Ok((length, from)) => {
+                    let Some(core) = &mut self.core else { continue };
+                    (self.single_length, self.lent) = (length, Lent::Single);
+                    core.handle(self.now, 0, from, &self.single[..length]);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                // What the network said about something that was sent.
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(StreamError::Control(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes what is there for the group; says whether there was anything.
+    fn refill(&mut self) -> Result<bool, StreamError> {
+        (self.at, self.next, self.lent) = (Cursor::default(), Cursor::default(), Lent::Nothing);
+        match self.receiver.try_recv_batch(&mut self.batch) {
+            Ok(count) => Ok(count > 0),
+            Err(error) if error.kind() == ErrorKind::Woken => {
+                self.batch.clear();
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends what the state machine has to say.
+    fn answer(&mut self) {
+        let Some(core) = &mut self.core else { return };
+        while let Some(control) = core.poll(self.now) {
+            if let Target::Address(address) = control.to {
+                // What is lost here is said again.
+                let _ = self.control.send_to(control.bytes(), address);
+            }
+            core.reuse(control);
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if let Some(core) = &mut self.core {
+            core.leave(self.clock.now());
+        }
+        self.now = self.clock.now();
+        self.answer();
+    }
+}
+
+/// A state machine for the stream that a datagram belongs to, if it is one that is wanted.
+fn begin(
+    wanted: Option<StreamId>,
+    config: &ReceiverConfig,
+    datagram: &[u8],
+    now: u64,
+) -> Option<crate::Receiver> {
+    let (header, _) = Header::read(datagram).ok()?;
+    if header.kind.is_from_receivers() || wanted.is_some_and(|wanted| wanted != header.stream) {
+        return None;
+    }
+    let config = ReceiverConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
+    Some(crate::Receiver::new(config, now))
+}
+
+/// The path that this came by: first by group and interface, then by group alone.
+fn path_of(paths: &[(GroupAddr, Option<InterfaceIndex>)], group: GroupAddr, interface: InterfaceIndex) -> u8 {
+    let exact = paths.iter().position(|(known, on)| *known == group && *on == Some(interface));
+    let path = exact.or_else(|| paths.iter().position(|(known, on)| *known == group && on.is_none()));
+    path.unwrap_or(0) as u8
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
+    )
+}

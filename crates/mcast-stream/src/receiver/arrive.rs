@@ -1,0 +1,179 @@
+//! Datagrams as they come.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+
+use super::deliver::Current;
+use super::event::Event;
+use super::item::Place;
+use super::window::Meta;
+use super::{Policy, Receiver};
+use crate::seal::{self, Purpose, Sealed};
+use crate::wire::{Header, KeyEpoch, Kind, Packet, WireError};
+
+/// What came out of order by more is lost, or as good as.
+const LONGEST_REORDERING: u64 = 250_000_000;
+
+impl Receiver {
+    /// Takes a datagram that came on a path (0 to 3) of the group, or to the receiver's own port.
+    ///
+    /// [`next`](Self::next) must be asked until there is nothing, with the same datagram, before the next is
+    /// handled: what is not fetched is as if it had not come.
+    ///
+    /// What costs nothing to check is checked first, then whether the group sealed it; nothing is
+    /// kept of it before that.
+    pub fn handle(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8]) {
+        self.forget_lent(now);
+        let packet = match Packet::parse(datagram) {
+            Ok(packet) if packet.header.stream == self.config.stream => packet,
+            Ok(_) | Err(WireError::Foreign) => {
+                self.statistics.foreign += 1;
+                return;
+            }
+            // Of a later version.
+            Err(WireError::UnknownKind(_)) => return,
+            Err(_) => {
+                self.statistics.malformed += 1;
+                return;
+            }
+        };
+        if packet.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty() {
+            self.statistics.refused += 1;
+            return;
+        }
+        match packet.header.kind {
+            Kind::Data => self.on_data(now, path, from, datagram, &packet),
+            kind if kind.is_from_receivers() => self.statistics.foreign += 1,
+            _ => self.on_control(now, path, from, datagram, &packet),
+        }
+    }
+
+    fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], packet: &Packet<'_>) {
+        if self.incarnation != Some(packet.header.incarnation) {
+            self.statistics.other += 1;
+            self.ask_to_join(now, from, packet.header.incarnation);
+            return;
+        }
+        let sequence = packet.header.sequence;
+        let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
+        let is_new = match sequence.checked_sub(self.base) {
+            None => false,
+            Some(ahead) if ahead >= self.window.length() => {
+                self.statistics.beyond += 1;
+                return;
+            }
+            Some(_) => !self.window.has(sequence) && !is_current,
+        };
+        if !is_new {
+            self.statistics.copies += 1;
+            self.note_path(now, path, false);
+            return;
+        }
+        let Some((place, range)) = self.open(&packet.header, datagram, packet.head.len()) else { return };
+        self.note_path(now, path, true);
+        self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
+        let meta = Meta::of(packet);
+        let at_once = sequence == self.base && self.current.is_none() && !self.held
+            || self.config.policy == Policy::Latest && meta.is_whole() && meta.keyed && self.may_go_ahead();
+        if at_once {
+            self.current = Some(Current::new(sequence, meta, place, range));
+            return;
+        }
+        let body = match place {
+            Place::Opened => self.opened.get(range),
+            _ => datagram.get(range),
+        };
+        self.window.keep(sequence, meta, body.unwrap_or_default());
+    }
+
+    /// Whether a datagram may be handed out before its turn.
+    const fn may_go_ahead(&self) -> bool {
+        self.current.is_none() && !self.held && !self.bridging && !self.stopped
+    }
+
+    /// Where the body lies, uncovered if it was sealed.
+    pub(super) fn open(
+        &mut self,
+        header: &Header,
+        datagram: &[u8],
+        head: usize,
+    ) -> Option<(Place, Range<usize>)> {
+        if header.epoch == KeyEpoch::CLEAR {
+            return Some((Place::Lent, head..datagram.len()));
+        }
+        let sealed = if header.kind == Kind::Data { Sealed::Data } else { Sealed::Control };
+        let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
+            self.statistics.refused += 1;
+            if self.key_missing != header.epoch {
+                self.key_missing = header.epoch;
+                self.tell(Event::KeyMissing(header.epoch));
+            }
+            return None;
+        };
+        self.opened.clear();
+        self.opened.extend_from_slice(datagram);
+        match seal::open(cipher, header, &mut self.opened) {
+            Some(end) => Some((Place::Opened, head..end)),
+            None => {
+                self.statistics.refused += 1;
+                None
+            }
+        }
+    }
+
+    /// Takes note of a datagram that came for the first time: of gaps that it shows or fills.
+    fn note_arrival(&mut self, now: u64, sequence: u64, is_repair: bool) {
+        self.statistics.received += 1;
+        if sequence >= self.highest {
+            self.notice(now, sequence);
+            self.highest = sequence + 1;
+            return;
+        }
+        self.statistics.repaired += u64::from(is_repair);
+        let Some(noticed) = self.gaps.fill(sequence) else { return };
+        if !is_repair {
+            let late = now.saturating_sub(noticed).min(LONGEST_REORDERING);
+            self.reordering = late.max(self.reordering - self.reordering / 64);
+        }
+        if self.gaps.is_empty() {
+            self.nak_at = u64::MAX;
+        }
+    }
+
+    /// Everything up to before this must have been sent: what is missing is a gap.
+    pub(super) fn notice(&mut self, now: u64, end: u64) {
+        let end = end.min(self.base + self.window.length());
+        let first = self.highest.max(self.base);
+        if first >= end {
+            return;
+        }
+        self.highest = end;
+        self.statistics.missed += end - first;
+        let due = now + self.reorder_guard() + self.backoff();
+        self.gaps.open(first, end, now, due);
+        self.nak_at = self.nak_at.min(due);
+    }
+
+    pub(super) fn note_path(&mut self, now: u64, path: u8, first: bool) {
+        self.paths.received(path, first);
+        self.hear_path(now, path);
+    }
+
+    pub(super) fn hear_path(&mut self, now: u64, path: u8) {
+        if let Some(event) = self.paths.heard(path, now) {
+            self.tell(event);
+        }
+    }
+
+    /// What was lent and not fetched is as if it had not come.
+    fn forget_lent(&mut self, now: u64) {
+        let is_lent = |current: &mut Current| matches!(current.place, Place::Lent | Place::Opened);
+        if let Some(current) = self.current.take_if(is_lent)
+            && current.sequence >= self.base
+        {
+            let due = now + self.round_trip();
+            self.gaps.reopen(current.sequence, now, due);
+            self.nak_at = self.nak_at.min(due);
+        }
+    }
+}

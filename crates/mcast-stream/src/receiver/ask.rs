@@ -1,0 +1,323 @@
+//! What a receiver says: what it misses, what it has, that it is there. And when.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::Receiver;
+use super::config::Policy;
+use super::event::Event;
+use crate::backoff::backoff;
+use crate::outbox::Target;
+use crate::seal::{self, Purpose, Sealed};
+use crate::wire::{Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Probe, Status, WriteError};
+
+/// The shortest time after which something out of order counts as missing.
+const LEAST_GUARD: u64 = 50_000;
+/// A receiver that has nothing to say says so.
+const IDLE_STATUS: u64 = 1_000_000_000;
+/// An address is proven anew.
+const PROBE_INTERVAL: u64 = 50_000_000_000;
+/// An unanswered probe is sent again.
+const PROBE_AGAIN: u64 = 200_000_000;
+/// Between two confirmations of the end.
+const FAREWELL_INTERVAL: u64 = 2_000_000;
+/// Naks that one look may send.
+const MOST_NAKS: usize = 4;
+
+impl Receiver {
+    /// When to [`poll`](Self::poll), and to ask for the [`next`](Self::next), at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> u64 {
+        if !self.outbox.is_empty() || !self.events.is_empty() {
+            return 0;
+        }
+        let mut deadline = self.heartbeat_at.saturating_add(self.config.sender_silence);
+        if self.sender_silent || self.ended {
+            deadline = u64::MAX;
+        }
+        deadline = deadline.min(self.paths.next_silent(self.config.path_silence));
+        if self.stopped {
+            return if self.has_left { deadline } else { 0 };
+        }
+        if self.incarnation.is_some() && !self.config.mute {
+            let status =
+                self.status_at.unwrap_or(u64::MAX).min(self.status_last.saturating_add(self.idle_interval()));
+            deadline = deadline.min(status).min(self.probe_at);
+        }
+        if self.asks() {
+            deadline = deadline.min(self.nak_at);
+        }
+        if let Some(gap) = self.gaps.first().filter(|_| !self.held) {
+            deadline = deadline.min(self.patience(gap.noticed));
+        }
+        deadline
+    }
+
+    /// Whether there is something to ask for.
+    fn asks(&self) -> bool {
+        self.config.repairs() && !self.ended && !self.gaps.is_empty()
+    }
+
+    /// When a gap that was noticed then is given up, or told to hold everything up.
+    fn patience(&self, noticed: u64) -> u64 {
+        let stalled = match noticed > self.stalled_told {
+            true => noticed.saturating_add(self.config.stalled_after),
+            false => u64::MAX,
+        };
+        match self.config.policy {
+            Policy::Deadline(patience) | Policy::BestEffort(patience) => {
+                stalled.min(noticed.saturating_add(patience))
+            }
+            _ => stalled,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn pass(&mut self, now: u64) {
+        if let Some(event) = self.paths.silent(now, self.config.path_silence) {
+            self.tell(event);
+        }
+        self.look_for_the_sender(now);
+        self.look_for_a_stall(now);
+        if self.sender.is_none() || self.incarnation.is_none() || self.config.mute {
+            return;
+        }
+        if self.stopped {
+            if !self.has_left {
+                self.leave(now);
+            }
+            return;
+        }
+        if now >= self.probe_at {
+            self.probe(now);
+        }
+        if self.asks() && now >= self.nak_at {
+            self.ask(now);
+        }
+        let idle = self.status_last.saturating_add(self.idle_interval());
+        if self.status_at.is_some_and(|at| now >= at) || now >= idle {
+            self.status(now, self.passive_flag());
+        }
+    }
+
+    /// Tells the sender that nobody need wait for this receiver any more.
+    pub fn leave(&mut self, now: u64) {
+        self.has_left = true;
+        if self.incarnation.is_some() && !self.config.mute {
+            self.status(now, Status::LEAVING);
+        }
+    }
+
+    fn look_for_the_sender(&mut self, now: u64) {
+        let is_silent = now >= self.heartbeat_at.saturating_add(self.config.sender_silence);
+        if is_silent && !self.sender_silent && !self.ended {
+            self.sender_silent = true;
+            if self.incarnation.is_some() {
+                self.tell(Event::SenderSilent);
+            }
+        }
+    }
+
+    fn look_for_a_stall(&mut self, now: u64) {
+        let Some(gap) = self.gaps.first().copied().filter(|_| !self.held) else { return };
+        if gap.noticed > self.stalled_told && now >= gap.noticed.saturating_add(self.config.stalled_after) {
+            // Of all gaps that were there by now, one is told.
+            self.stalled_told = now;
+            self.tell(Event::Stalled { datagram: self.base, waiting: self.window.kept() as u64 });
+        }
+    }
+
+    /// How long something is waited for that is only out of order.
+    pub(super) fn reorder_guard(&self) -> u64 {
+        LEAST_GUARD.max(2 * self.reordering).max(self.round_trip() / 8)
+    }
+
+    /// How long to wait so that of many few ask.
+    pub(super) fn backoff(&mut self) -> u64 {
+        if !self.has_company() {
+            return 0;
+        }
+        let longest = u64::from(self.heartbeat.backoff.max(1)) * self.round_trip();
+        backoff(longest, self.heartbeat.group_size, &mut self.random)
+    }
+
+    /// Asks for everything that is due, in as few naks as there can be.
+    fn ask(&mut self, now: u64) {
+        let round_trip = self.round_trip();
+        let soon = now + round_trip / 4;
+        // What comes too late need not be asked for.
+        let too_late = match self.config.policy {
+            Policy::Deadline(patience) => now.saturating_add(round_trip).saturating_sub(patience),
+            _ => 0,
+        };
+        let spread = self.backoff();
+        let mut list = NakWriter::new();
+        let mut naks = 0;
+        let mut gaps = core::mem::take(&mut self.gaps);
+        for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
+            if gap.noticed < too_late || gap.end <= self.trail {
+                gap.due = u64::MAX;
+                continue;
+            }
+            if naks == MOST_NAKS {
+                break;
+            }
+            self.add_missing(gap.first.max(self.base).max(self.trail), gap.end, &mut list, &mut naks);
+            let factor = 3_u64 << gap.tries.min(2);
+            gap.due = now + round_trip * factor / 2 + spread;
+            gap.tries += 1;
+        }
+        self.gaps = gaps;
+        self.send_nak(&mut list);
+        self.nak_at = self.gaps.next_due().unwrap_or(u64::MAX).max(now + 1);
+    }
+
+    /// Adds what of a gap has not come; a full list is sent.
+    fn add_missing(&mut self, first: u64, end: u64, list: &mut NakWriter, naks: &mut usize) {
+        let mut at = first;
+        while at < end {
+            let missing = (at..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
+            if missing == 0 {
+                at += 1;
+                continue;
+            }
+            let count = missing.min(1 << 20) as u32;
+            if !list.add(at, count) {
+                self.send_nak(list);
+                *naks += 1;
+                list.add(at, count);
+            }
+            at += u64::from(count);
+        }
+    }
+
+    fn send_nak(&mut self, list: &mut NakWriter) {
+        let (Some(sender), Some(incarnation)) = (self.sender, self.incarnation) else { return };
+        if list.is_empty() {
+            return;
+        }
+        let token = self.token;
+        self.push_control(sender, incarnation, Kind::Nak, |writer| list.write_nak(token, writer));
+        self.statistics.naks += 1;
+        list.clear();
+    }
+
+    fn status(&mut self, now: u64, flags: u32) {
+        let (Some(sender), Some(incarnation)) = (self.sender, self.incarnation) else { return };
+        self.measure_loss();
+        let status = Status {
+            next: self.base,
+            highest: self.highest.max(self.base),
+            window: self.window.length() as u32,
+            loss: self.loss,
+            clock: self.heartbeat.clock,
+            held: u32::try_from(now.saturating_sub(self.heartbeat_at) / 1_000).unwrap_or(u32::MAX),
+            flags,
+            token: self.token,
+            received: self.statistics.received,
+            tag: 0,
+        };
+        self.push_control(sender, incarnation, Kind::Status, |writer| status.write(writer));
+        self.statistics.statuses += 1;
+        (self.status_at, self.status_last, self.status_sent) = (None, now, status);
+        self.farewells = self.farewells.saturating_sub(1);
+        if self.farewells > 0 {
+            self.status_at = Some(now + self.status_interval().max(FAREWELL_INTERVAL));
+        }
+    }
+
+    /// The share that came only as a repair or not at all, of late.
+    fn measure_loss(&mut self) {
+        let (received, missed) = (self.statistics.received, self.statistics.missed);
+        let (new, lost) = (received - self.loss_mark.0, missed - self.loss_mark.1);
+        if new < 64 {
+            return;
+        }
+        self.loss_mark = (received, missed);
+        let share = u32::try_from(lost.min(new) * 1_000_000 / new).unwrap_or(1_000_000);
+        self.loss = self.loss - self.loss / 4 + share / 4;
+    }
+
+    fn probe(&mut self, now: u64) {
+        let (Some(sender), Some(incarnation)) = (self.sender, self.incarnation) else { return };
+        let probe = Probe { clock: now, token: 0, receiver: self.id.0 };
+        self.push_control(sender, incarnation, Kind::Probe, |writer| probe.write(writer));
+        self.probe_at = now + if self.token == 0 { PROBE_AGAIN } else { PROBE_INTERVAL };
+    }
+
+    /// Says soon what it has, if that is news to the sender.
+    pub(super) fn want_status_after_heartbeat(&mut self, now: u64) {
+        let is_news = self.base != self.status_sent.next || now >= self.status_last + IDLE_STATUS / 2;
+        if is_news || self.end.is_some() && self.base < self.heartbeat.next {
+            let soon = now + self.jitter();
+            self.want_status(soon.max(self.status_last + self.status_interval()));
+        }
+    }
+
+    /// Says what it has when a quarter of the window was taken since, or the stream's end.
+    pub(super) fn want_status_after_progress(&mut self) {
+        let is_far = self.base >= self.status_sent.next + self.window.length() / 4;
+        let is_end = self.end.is_some_and(|(end, _)| self.base >= end);
+        if is_far || is_end {
+            self.want_status(self.status_last + self.status_interval());
+        }
+    }
+
+    fn want_status(&mut self, at: u64) {
+        self.status_at = Some(self.status_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// A random time, so that a large group does not speak at once.
+    pub(super) fn jitter(&mut self) -> u64 {
+        match self.has_company() {
+            true => self.random.below(self.status_interval()),
+            false => 0,
+        }
+    }
+
+    fn status_interval(&self) -> u64 {
+        u64::from(self.heartbeat.status_interval) * 1_000
+    }
+
+    fn idle_interval(&self) -> u64 {
+        IDLE_STATUS.max(4 * self.status_interval())
+    }
+
+    /// Who does not ask for repairs is not waited for.
+    const fn passive_flag(&self) -> u32 {
+        if self.config.repairs() { 0 } else { Status::PASSIVE }
+    }
+
+    pub(super) fn push_control(
+        &mut self,
+        to: SocketAddr,
+        incarnation: Incarnation,
+        kind: Kind,
+        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+    ) {
+        self.control_count += 1;
+        let header = Header::new(kind, self.config.stream, incarnation, self.control_count);
+        let header = Header { epoch: self.control_epoch(), ..header };
+        let (id, purpose) = (self.id, Purpose::of(&header, Sealed::Receiver(self.id)));
+        let Self { ciphers, config, outbox, .. } = self;
+        let seal = |bytes: &mut Vec<u8>| match header.epoch {
+            KeyEpoch::CLEAR => true,
+            _ => ciphers
+                .find(&config.keys, purpose)
+                .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
+        };
+        let whole = |writer: &mut PacketWriter<'_>| {
+            writer.receiver(id)?;
+            write(writer)
+        };
+        outbox.push(Target::Address(to), &header, whole, seal);
+    }
+
+    /// The sender's epoch; before it is known, the greatest.
+    const fn control_epoch(&self) -> KeyEpoch {
+        match self.incarnation {
+            Some(_) => self.epoch,
+            None => self.config.keys.latest(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is missing, and when to ask for it.
+
+use alloc::collections::VecDeque;
+
+/// More gaps than this are not told apart.
+const MOST: usize = 4096;
+
+/// Datagrams that are missing, all noticed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) first: u64,
+    pub(super) end: u64,
+    pub(super) noticed: u64,
+    /// When to ask for it.
+    pub(super) due: u64,
+    /// How often it was asked for.
+    pub(super) tries: u32,
+}
+
+/// Gaps, rising. What lies in one may have come nevertheless: who asks must look.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    all: VecDeque<Gap>,
+}
+
+impl Gaps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn first(&self) -> Option<&Gap> {
+        self.all.front()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap> {
+        self.all.iter_mut()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+
+    /// When the first is due that is due first.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.all.iter().map(|gap| gap.due).min()
+    }
+
+    /// Adds one behind all others.
+    pub(super) fn open(&mut self, first: u64, end: u64, noticed: u64, due: u64) {
+        let is_full = self.all.len() == MOST;
+        match self.all.back_mut().filter(|_| is_full) {
+            Some(last) => last.end = end,
+            None => self.all.push_back(Gap { first, end, noticed, due, tries: 0 }),
+        }
+    }
+
+    /// A datagram came: tells when it was noticed to be missing, if it was.
+    pub(super) fn fill(&mut self, sequence: u64) -> Option<u64> {
+        let index = self.all.partition_point(|gap| gap.end <= sequence);
+        let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
+        let (noticed, whole) = (gap.noticed, *gap);
+        if gap.first + 1 == gap.end {
+            self.all.remove(index);
+        } else if gap.first == sequence {
+            gap.first += 1;
+        } else if gap.end == sequence + 1 {
+            gap.end -= 1;
+        } else if self.all.len() < MOST {
+            self.all[index].end = sequence;
+            self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
+        }
+        Some(noticed)
+    }
+
+    /// A datagram that had come is missing again.
+    pub(super) fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
+        let index = self.all.partition_point(|gap| gap.end <= sequence);
+        if self.all.len() < MOST && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
+            self.all.insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, tries: 0 });
+        }
+    }
+
+    /// Forgets what lies before a datagram.
+    pub(super) fn trim(&mut self, base: u64) {
+        while self.all.front().is_some_and(|gap| gap.end <= base) {
+            self.all.pop_front();
+        }
+        if let Some(gap) = self.all.front_mut() {
+            gap.first = gap.first.max(base);
+        }
+    }
+
+    /// Asks for what lies in a range no sooner than this.
+    pub(super) fn postpone(&mut self, first: u64, end: u64, until: u64) {
+        let index = self.all.partition_point(|gap| gap.end <= first);
+        for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < end) {
+            gap.due = gap.due.max(until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn gaps_hold_what_has_not_come(
+            lengths in prop::collection::vec((1_u64..20, 1_u64..5), 1..30),
+            come in prop::collection::vec(0_u64..600, 0..300),
+            base in 0_u64..300,
+        ) {
+            let (mut gaps, mut missing, mut at) = (Gaps::default(), BTreeSet::new(), 0);
+            for (length, skip) in lengths {
+                gaps.open(at, at + length, at, 0);
+                missing.extend(at..at + length);
+                at += length + skip;
+            }
+            for sequence in come {
+                prop_assert_eq!(gaps.fill(sequence).is_some(), missing.remove(&sequence));
+            }
+            gaps.trim(base);
+            missing.retain(|sequence| *sequence >= base);
+            let held: BTreeSet<u64> = gaps.all.iter().flat_map(|gap| gap.first..gap.end).collect();
+            prop_assert_eq!(held, missing);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The receiving side: messages in order, what is missing asked for, what cannot be had told.
+//!
+//! Time is a number of nanoseconds that never falls, from wherever the caller begins to count.
+
+mod arrive;
+mod ask;
+mod assembly;
+mod config;
+mod deliver;
+mod event;
+mod gaps;
+mod item;
+mod latest;
+mod paths;
+mod sender_state;
+mod window;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+pub use config::{OnLoss, Policy, ReceiverConfig, Start};
+pub use event::{Cause, Event, PathStatistics, ReceiverStatistics};
+pub use item::{Item, Message, Step};
+
+use crate::outbox::{Control, Outbox};
+use crate::random::Random;
+use crate::replay::Counts;
+use crate::seal::{Ciphers, Keys};
+use crate::wire::{Heartbeat, Incarnation, KeyEpoch, ReceiverId, Status, StreamId};
+use assembly::Assembly;
+use deliver::Current;
+use gaps::Gaps;
+use latest::Latest;
+use paths::Paths;
+use window::Window;
+
+/// Events that nobody fetches: more are dropped. There is room for one of each kind many times.
+const MOST_EVENTS: usize = 256;
+
+/// The receiver of a stream, without sockets, clocks and threads.
+///
+/// Datagrams go in by [`handle`](Self::handle); after each, [`next`](Self::next) hands out messages and events
+/// until there is none. [`poll`](Self::poll) tells what is to be sent, and
+/// [`next_deadline`](Self::next_deadline) when to call both again at the latest.
+pub struct Receiver {
+    config: ReceiverConfig,
+    id: ReceiverId,
+    random: Random,
+    /// The life of the sender that is followed, once it has said where it stands.
+    incarnation: Option<Incarnation>,
+    /// A new life, for which what is left of the old one is not yet handed out.
+    successor: Option<(Incarnation, KeyEpoch, Heartbeat, SocketAddr)>,
+    heartbeat: Heartbeat,
+    heartbeat_at: u64,
+    sender: Option<SocketAddr>,
+    sender_counts: Counts,
+    epoch: KeyEpoch,
+    /// The datagram whose turn it is, and behind the greatest that was heard of.
+    base: u64,
+    highest: u64,
+    /// Everything before this is beyond repair.
+    trail: u64,
+    /// The message whose turn it is.
+    expected: u64,
+    /// Where the stream ends: the datagram behind the last, and how many messages there are.
+    end: Option<(u64, u64)>,
+    ended: bool,
+    window: Window,
+    gaps: Gaps,
+    assembly: Assembly,
+    current: Option<Current>,
+    /// Nothing is handed out until a snapshot is there.
+    held: bool,
+    /// The first message behind a snapshot has not come yet.
+    bridging: bool,
+    stopped: bool,
+    has_left: bool,
+    cause: Cause,
+    latest: Latest,
+    paths: Paths,
+    events: VecDeque<Event>,
+    outbox: Outbox,
+    ciphers: Ciphers,
+    opened: Vec<u8>,
+    control_count: u64,
+    token: u64,
+    probe_at: u64,
+    status_at: Option<u64>,
+    status_last: u64,
+    /// How often the end is still to be confirmed, since nobody confirms that.
+    farewells: u8,
+    status_sent: Status,
+    /// When the next nak is due; found anew when gaps change.
+    nak_at: u64,
+    reordering: u64,
+    /// Datagrams received and missed at the last status, and the smoothed share.
+    loss_mark: (u64, u64),
+    loss: u32,
+    stalled_told: u64,
+    sender_silent: bool,
+    stale_told: bool,
+    key_missing: KeyEpoch,
+    statistics: ReceiverStatistics,
+}
+
+impl Receiver {
+    /// A receiver with these settings, which begins now.
+    #[must_use]
+    pub fn new(config: ReceiverConfig, now: u64) -> Self {
+        let mut random = Random::new(config.seed);
+        let mut paths = Paths::new(config.paths);
+        paths.begin(now);
+        Self {
+            id: ReceiverId(random.next()),
+            random,
+            incarnation: None,
+            successor: None,
+            heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
+            heartbeat_at: now,
+            sender: None,
+            sender_counts: Counts::default(),
+            epoch: config.keys.latest(),
+            base: 0,
+            highest: 0,
+            trail: 0,
+            expected: 0,
+            end: None,
+            ended: false,
+            window: Window::new(config.slots()),
+            gaps: Gaps::default(),
+            assembly: Assembly::default(),
+            current: None,
+            held: false,
+            bridging: false,
+            stopped: false,
+            has_left: false,
+            cause: Cause::Unrecoverable,
+            latest: Latest::new(config.most_keys),
+            paths,
+            events: VecDeque::new(),
+            outbox: Outbox::default(),
+            ciphers: Ciphers::default(),
+            opened: Vec::new(),
+            control_count: 0,
+            token: 0,
+            probe_at: u64::MAX,
+            status_at: None,
+            status_last: 0,
+            farewells: 0,
+            status_sent: Status::default(),
+            nak_at: u64::MAX,
+            reordering: 0,
+            loss_mark: (0, 0),
+            loss: 0,
+            stalled_told: 0,
+            sender_silent: false,
+            stale_told: false,
+            key_missing: KeyEpoch::CLEAR,
+            statistics: ReceiverStatistics::default(),
+            config,
+        }
+    }
+
+    /// Opens with these secrets from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.config.keys = keys;
+        self.ciphers.clear();
+        self.key_missing = KeyEpoch::CLEAR;
+    }
+
+    /// Goes on behind a snapshot, which has all messages before this number.
+    pub fn resume(&mut self, message: u64) {
+        if self.held {
+            self.held = false;
+            self.bridging = true;
+            self.assembly.abandon();
+            self.expected = message;
+        }
+    }
+
+    /// What is to be sent now. Ask again until there is nothing.
+    pub fn poll(&mut self, now: u64) -> Option<Control> {
+        self.pass(now);
+        self.outbox.pop()
+    }
+
+    /// Takes back what was sent, to be used again.
+    pub fn reuse(&mut self, control: Control) {
+        self.outbox.reuse(control);
+    }
+
+    /// The stream.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        self.config.stream
+    }
+
+    /// Who this receiver is to the sender.
+    #[must_use]
+    pub const fn id(&self) -> ReceiverId {
+        self.id
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub const fn config(&self) -> &ReceiverConfig {
+        &self.config
+    }
+
+    /// The life of the sender that is followed, once it has been heard.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+
+    /// The number of the message that is handed out next.
+    #[must_use]
+    pub const fn next_message(&self) -> u64 {
+        self.expected
+    }
+
+    /// Whether the stream was closed and all of it was handed out.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether it has nothing more to tell the sender of a stream that has ended.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.ended && self.farewells == 0
+    }
+
+    /// Whether a loss has stopped it.
+    #[must_use]
+    pub const fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// What it has seen so far.
+    #[must_use]
+    pub fn statistics(&self) -> ReceiverStatistics {
+        ReceiverStatistics {
+            round_trip: self.round_trip(),
+            reordering: self.reordering,
+            waiting: self.window.kept() as u64,
+            ..self.statistics
+        }
+    }
+
+    /// What came on each path.
+    #[must_use]
+    pub fn paths(&self) -> &[PathStatistics] {
+        self.paths.statistics()
+    }
+
+    /// Bytes that it keeps of what came.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.window.kept()
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() < MOST_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The group round-trip time that the sender tells, in nanoseconds.
+    fn round_trip(&self) -> u64 {
+        u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000
+    }
+
+    /// Whether others listen, too.
+    const fn has_company(&self) -> bool {
+        self.heartbeat.group_size > 1
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("stream", &self.config.stream)
+            .field("id", &self.id)
+            .field("incarnation", &self.incarnation)
+            .field("base", &self.base)
+            .field("highest", &self.highest)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}

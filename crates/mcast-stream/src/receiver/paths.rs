@@ -1,0 +1,63 @@
+//! The same stream on several paths: what came first, and which fell silent.
+
+use super::event::{Event, PathStatistics};
+
+/// Two bits tell paths apart.
+const MOST: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Paths {
+    all: [PathStatistics; MOST],
+    used: usize,
+}
+
+impl Paths {
+    pub(super) fn new(paths: u8) -> Self {
+        Self { all: [PathStatistics::default(); MOST], used: usize::from(paths).clamp(1, MOST) }
+    }
+
+    pub(super) fn statistics(&self) -> &[PathStatistics] {
+        &self.all[..self.used]
+    }
+
+    /// All are heard from now on.
+    pub(super) fn begin(&mut self, now: u64) {
+        for path in &mut self.all {
+            path.heard = now;
+        }
+    }
+
+    #[inline]
+    pub(super) fn heard(&mut self, path: u8, now: u64) -> Option<Event> {
+        let path = usize::from(path).min(self.used - 1);
+        self.all[path].heard = now;
+        core::mem::take(&mut self.all[path].silent).then_some(Event::PathBack(path as u8))
+    }
+
+    #[inline]
+    pub(super) fn received(&mut self, path: u8, first: bool) {
+        let path = usize::from(path).min(self.used - 1);
+        self.all[path].received += 1;
+        self.all[path].first += u64::from(first);
+    }
+
+    /// When that may next be so.
+    pub(super) fn next_silent(&self, silence: u64) -> u64 {
+        let heard = self.statistics().iter().map(|path| path.heard).max().unwrap_or(0);
+        let could = |path: &&PathStatistics| !path.silent && path.heard.saturating_add(silence / 2) <= heard;
+        let at = self.statistics().iter().filter(could).map(|path| path.heard.saturating_add(silence + 1));
+        at.min().unwrap_or(u64::MAX)
+    }
+
+    /// A path on which nothing came for so long, while something did on another.
+    pub(super) fn silent(&mut self, now: u64, silence: u64) -> Option<Event> {
+        let heard = self.statistics().iter().map(|path| path.heard).max().unwrap_or(0);
+        if now.saturating_sub(heard) > silence / 2 {
+            return None;
+        }
+        let is_silent = |path: &PathStatistics| !path.silent && now.saturating_sub(path.heard) > silence;
+        let index = self.statistics().iter().position(is_silent)?;
+        self.all[index].silent = true;
+        Some(Event::PathSilent(index as u8))
+    }
+}

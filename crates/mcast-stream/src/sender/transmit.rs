@@ -1,0 +1,150 @@
+//! What is to be sent, and when to look again.
+
+use super::{BUSY_INTERVAL, IDLE_INTERVAL, Sender};
+use crate::outbox::{Control, Target};
+
+/// Datagrams that are sent at once: enough for many trains.
+const MOST_AT_ONCE: u64 = 512;
+
+/// Something to be sent.
+#[derive(Debug)]
+pub enum Transmit {
+    /// New data, to the group on each path: datagrams with consecutive numbers, whose bytes
+    /// [`Sender::datagram`] gives.
+    Data {
+        /// The number of the first.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// A datagram of data again.
+    Repair {
+        /// Its number.
+        sequence: u64,
+        /// Where it goes.
+        to: Target,
+    },
+    /// Something else. [`Sender::reuse`] takes it back.
+    Control(Control),
+}
+
+impl Sender {
+    /// What is to be sent now. Ask again until there is nothing; what is told is taken as sent.
+    pub fn poll(&mut self, now: u64) -> Option<Transmit> {
+        self.pass(now);
+        if let Some(control) = self.outbox.pop() {
+            return Some(Transmit::Control(control));
+        }
+        if let Some(repair) = self.next_repair(now) {
+            return Some(repair);
+        }
+        if self.heartbeat_at <= now {
+            self.heartbeat(now);
+            return self.outbox.pop().map(Transmit::Control);
+        }
+        self.next_data(now)
+    }
+
+    /// The bytes of a datagram of data.
+    #[inline]
+    #[must_use]
+    pub fn datagram(&self, sequence: u64) -> &[u8] {
+        self.ring.get(sequence)
+    }
+
+    /// Says in datagrams by which of several paths they are about to go, 0 to 3.
+    pub fn mark_path(&mut self, first: u64, count: u64, path: u8, is_repair: bool) {
+        for sequence in first..first.saturating_add(count.min(self.ring.slots())) {
+            if self.ring.slot_mut(sequence).is_some() {
+                self.ring.mark(sequence, path, is_repair);
+            }
+        }
+    }
+
+    /// Takes back what was sent, to be used again.
+    pub fn reuse(&mut self, control: Control) {
+        self.outbox.reuse(control);
+    }
+
+    /// When to [`poll`](Self::poll) again at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> u64 {
+        if !self.outbox.is_empty() {
+            return 0;
+        }
+        let mut deadline = self.heartbeat_at.min(self.look_at);
+        if self.tell_trail {
+            deadline = deadline.min(self.confirmed_at);
+        }
+        if let Some(open) = self.open.filter(|_| self.writing.is_none()) {
+            deadline = deadline.min(open.since().saturating_add(self.config.linger));
+        }
+        if let Some(sequence) = self.repairs.front() {
+            let length = self.ring.get(*sequence).len() as u64;
+            deadline = deadline.min(self.repair_allowance.when(length));
+        }
+        if self.ring.sent < self.ring.next && self.may_send_more() {
+            let length = self.ring.get(self.ring.sent).len() as u64;
+            deadline = deadline.min(self.pace.as_ref().map_or(0, |pace| pace.when(length)));
+        }
+        deadline
+    }
+
+    fn next_data(&mut self, now: u64) -> Option<Transmit> {
+        let first = self.ring.sent;
+        if first == self.ring.next {
+            return None;
+        }
+        let limit = if self.waits() { self.members.limit() } else { u64::MAX };
+        let end = self.ring.next.min(first + MOST_AT_ONCE).min(limit.max(first));
+        if end == first {
+            self.is_blocked(now);
+            return None;
+        }
+        self.blocked = None;
+        let mut bytes = 0;
+        let mut sequence = first;
+        while sequence < end {
+            let length = self.ring.get(sequence).len() as u64;
+            if self.pace.as_mut().is_some_and(|pace| !pace.take(length)) {
+                break;
+            }
+            bytes += length;
+            sequence += 1;
+        }
+        let count = sequence - first;
+        if count == 0 {
+            return None;
+        }
+        self.ring.sent = sequence;
+        self.statistics.datagrams += count;
+        self.statistics.datagram_bytes += bytes;
+        self.repair_allowance.add(bytes * u64::from(self.config.repair_percent) / 100);
+        self.has_sent_since_heartbeat = true;
+        // Soon after the last of a burst, or now and then in a long one.
+        let busy = self.heartbeat_last + BUSY_INTERVAL;
+        self.heartbeat_at = (now + self.tail_delay()).min(busy.max(now));
+        self.heartbeat_interval = BUSY_INTERVAL;
+        Some(Transmit::Data { first, count })
+    }
+
+    /// How long after the last datagram of a burst its end is told.
+    fn tail_delay(&self) -> u64 {
+        (self.round_trip / 2).max(100_000)
+    }
+
+    /// Whether receivers have room for more.
+    fn may_send_more(&self) -> bool {
+        self.blocked.is_none()
+    }
+
+    pub(super) fn next_heartbeat(&mut self, now: u64) {
+        self.heartbeat_interval = match self.has_sent_since_heartbeat {
+            true => BUSY_INTERVAL,
+            false => (self.heartbeat_interval * 2).min(IDLE_INTERVAL),
+        };
+        self.has_sent_since_heartbeat = false;
+        self.heartbeat_last = now;
+        self.heartbeat_at = now + self.heartbeat_interval;
+    }
+}

@@ -1,0 +1,67 @@
+//! Whatever the links lose, delay and turn around, every message comes, in order, as it was.
+
+use std::thread;
+use std::time::Duration;
+
+use mcast::Family;
+use mcast_lab::Impairment;
+
+use crate::net::{Net, PATIENCE, hear, message};
+
+fn everything_comes(family: Family, receivers: usize, count: u64, impairment: Impairment) {
+    let net = Net::new(family, receivers, impairment);
+    let mut subscribers: Vec<_> =
+        (0..receivers).map(|number| net.subscriber(number, |settings| settings)).collect();
+    let publisher = net.publisher(|settings| settings.history(2 << 20));
+    thread::scope(|scope| {
+        let hearing: Vec<_> =
+            subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
+        assert!(publisher.wait_for(receivers, PATIENCE), "{:?}", publisher.statistics());
+        for number in 0..count {
+            assert_eq!(publisher.queue(&message(number)).unwrap(), number);
+        }
+        let closing = publisher.close(PATIENCE);
+        assert_eq!((closing.complete, &closing.behind[..]), (receivers, &[][..]), "{closing:?}");
+        for one in hearing {
+            let heard = one.join().unwrap();
+            assert_eq!((heard.first, heard.messages), (Some(0), count), "{:?}", heard.events);
+        }
+        assert_eq!(impairment.loss > 0.0, closing.statistics.repair_bytes > 0, "{:?}", closing.statistics);
+    });
+}
+
+#[test]
+fn without_loss() {
+    everything_comes(Family::V4, 2, 3_000, Impairment::default());
+    everything_comes(Family::V6, 2, 3_000, Impairment::default());
+}
+
+#[test]
+fn at_one_percent_loss() {
+    everything_comes(Family::V4, 2, 3_000, Impairment { loss: 0.01, ..Impairment::default() });
+}
+
+#[test]
+fn at_five_percent_loss() {
+    everything_comes(Family::V4, 1, 3_000, Impairment { loss: 0.05, ..Impairment::default() });
+    everything_comes(Family::V6, 4, 2_000, Impairment { loss: 0.05, ..Impairment::default() });
+}
+
+#[test]
+fn at_twenty_percent_loss() {
+    everything_comes(Family::V4, 3, 1_000, Impairment { loss: 0.2, ..Impairment::default() });
+}
+
+#[test]
+fn with_reordering_copies_and_delay() {
+    let delay = Duration::from_millis(2);
+    let impairment = Impairment {
+        loss: 0.02,
+        reorder: 0.05,
+        duplicate: 0.05,
+        delay,
+        jitter: delay,
+        ..Impairment::default()
+    };
+    everything_comes(Family::V4, 2, 1_000, impairment);
+}

@@ -1,0 +1,11 @@
+//! Publishers and subscribers on real kernels, over links as bad as they are told to be.
+#![cfg(all(target_os = "linux", feature = "std"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod net;
+
+mod lives;
+mod lossy;
+mod members;
+#[cfg(feature = "seal")]
+mod sealed;

@@ -1,0 +1,45 @@
+//! Whom a publisher waits for, and for how long.
+
+use std::thread;
+use std::time::Duration;
+
+use mcast::Family;
+use mcast_lab::Impairment;
+use mcast_stream::StreamError;
+use mcast_stream::sender::{Refusal, SenderEvent};
+
+use crate::net::{Net, PATIENCE, hear, message};
+
+#[test]
+fn who_takes_nothing_is_waited_for_by_name_and_then_no_more() {
+    let net = Net::new(Family::V4, 2, Impairment::default());
+    let mut quick = net.subscriber(0, |settings| settings);
+    let mut stuck = net.subscriber(1, |settings| settings);
+    let publisher = net.publisher(|settings| settings.history(64 << 10).eviction(Duration::from_millis(300)));
+    thread::scope(|scope| {
+        let hearing = scope.spawn(|| hear(&mut quick, |number| message(number % 49 + 1)));
+        while !publisher.wait_for(2, Duration::from_millis(20)) {
+            // It joins, and then is heard of no more.
+            stuck.next_timeout(Duration::from_millis(20)).unwrap();
+        }
+        let mut reasons = Vec::new();
+        for number in 0..1_000 {
+            loop {
+                match publisher.try_publish(&message(number % 49 + 1)) {
+                    Ok(_) => break,
+                    Err(StreamError::Refused(refusal @ Refusal::WaitingFor { .. })) => reasons.push(refusal),
+                    Err(StreamError::Refused(Refusal::Unsent)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                thread::yield_now();
+            }
+        }
+        let events: Vec<_> = std::iter::from_fn(|| publisher.event()).collect();
+        let evicted: Vec<_> =
+            events.iter().filter(|event| matches!(event, SenderEvent::ReceiverEvicted(..))).collect();
+        assert_eq!(evicted.len(), 1, "{events:?}");
+        assert!(!reasons.is_empty(), "the refusals tell for whom it waits");
+        assert!(publisher.close(PATIENCE).behind.is_empty());
+        assert_eq!(hearing.join().unwrap().messages, 1_000);
+    });
+}

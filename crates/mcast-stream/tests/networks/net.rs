@@ -1,0 +1,114 @@
+//! A publisher's host, hosts of subscribers behind bad links, and what they say to each other.
+
+use std::time::{Duration, Instant};
+
+use mcast::{Family, Membership};
+use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
+use mcast_stream::receiver::{Event, Item};
+use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Net {
+    _lab: Lab,
+    _switch: Switch,
+    pub(crate) publisher: Host,
+    pub(crate) subscribers: Vec<(Host, BadLink)>,
+    family: Family,
+}
+
+impl Net {
+    pub(crate) fn new(family: Family, subscribers: usize, impairment: Impairment) -> Self {
+        let lab = Lab::new().unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let publisher = lab.host("publisher").unwrap();
+        publisher.connect("eth0", &switch, &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+        let subscriber = |number: usize| {
+            let host = lab.host(&format!("sub{number}")).unwrap();
+            let addresses = [format!("10.0.0.{}/24", number + 2), format!("fd00::{}/64", number + 2)];
+            let impairment = Impairment { seed: impairment.seed + number as u64, ..impairment };
+            let addresses = [&addresses[0][..], &addresses[1][..]];
+            let (_, link) = lab.connect_badly(&host, "eth0", &switch, &addresses, impairment).unwrap();
+            (host, link)
+        };
+        let subscribers = (0..subscribers).map(subscriber).collect();
+        Self { _lab: lab, _switch: switch, publisher, subscribers, family }
+    }
+
+    pub(crate) fn membership(&self) -> Membership {
+        match self.family {
+            Family::V4 => "239.7.7.7%eth0:7000".parse().unwrap(),
+            Family::V6 => "[ff15::77%eth0]:7000".parse().unwrap(),
+        }
+    }
+
+    pub(crate) fn publisher(
+        &self,
+        settings: impl FnOnce(PublisherBuilder) -> PublisherBuilder + Send,
+    ) -> Publisher {
+        let membership = self.membership();
+        let destination =
+            mcast::Destination { address: membership.address, interface: membership.interface.clone() };
+        self.publisher.run(|| settings(Publisher::builder()).to(destination).build().unwrap()).unwrap()
+    }
+
+    pub(crate) fn subscriber(
+        &self,
+        number: usize,
+        settings: impl FnOnce(SubscriberBuilder) -> SubscriberBuilder + Send,
+    ) -> Subscriber {
+        let membership = self.membership();
+        let build = || settings(Subscriber::builder()).path(membership).build().unwrap();
+        self.subscribers[number].0.run(build).unwrap()
+    }
+}
+
+/// The bytes of a message: any length, often small, now and then large.
+pub(crate) fn message(number: u64) -> Vec<u8> {
+    let length = match number % 50 {
+        0 => 40_000,
+        n => (n * n * 7 + number) % 900,
+    };
+    (0..length).map(|at| (number.wrapping_mul(31) ^ at) as u8).collect()
+}
+
+/// What a subscriber was handed until the stream ended.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) messages: u64,
+    pub(crate) first: Option<u64>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) ended: bool,
+}
+
+/// Reads to the end of the stream; each message must be what was published, in order.
+pub(crate) fn hear(subscriber: &mut Subscriber, expected: impl Fn(u64) -> Vec<u8>) -> Heard {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut heard, mut next) = (Heard::default(), None);
+    while let Some(item) =
+        subscriber.next_timeout(deadline.saturating_duration_since(Instant::now())).unwrap()
+    {
+        match item {
+            Item::Message(message) => {
+                assert!(next.is_none_or(|next| next == message.number), "{} after {next:?}", message.number);
+                assert!(message.bytes == expected(message.number), "message {} is wrong", message.number);
+                heard.first = heard.first.or(Some(message.number));
+                heard.messages += 1;
+                next = Some(message.number + 1);
+            }
+            Item::Event(event) => {
+                if let Event::Lost { end, .. } = event {
+                    next = Some(end);
+                }
+                if let Event::Restarted { .. } = event {
+                    next = None;
+                }
+                heard.ended |= matches!(event, Event::Ended { .. });
+                heard.events.push(event);
+            }
+        }
+    }
+    assert!(heard.ended, "the stream did not end in time: {heard:?} {:?}", subscriber.statistics());
+    heard
+}

@@ -1,0 +1,57 @@
+//! What is sealed is for the group alone.
+
+use std::thread;
+use std::time::Duration;
+
+use mcast::Family;
+use mcast_lab::Impairment;
+use mcast_stream::receiver::{Event, Item};
+use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream::wire::KeyEpoch;
+
+use crate::net::{Net, PATIENCE, hear, message};
+
+fn keys(epoch: u16, byte: u8, algorithm: Algorithm) -> Keys {
+    Keys::one(KeyEpoch(epoch), GroupSecret::new(&[byte; 32], algorithm))
+}
+
+#[test]
+fn the_group_hears_everything_and_strangers_nothing() {
+    for algorithm in [Algorithm::Aes128Gcm, Algorithm::ChaCha20Poly1305] {
+        let net = Net::new(Family::V4, 3, Impairment { loss: 0.05, ..Impairment::default() });
+        let mut member = net.subscriber(0, |settings| settings.keys(keys(1, 7, algorithm)));
+        let mut other = net.subscriber(1, |settings| settings.keys(keys(1, 8, algorithm)));
+        let publisher = net.publisher(|settings| settings.keys(keys(1, 7, algorithm)));
+        thread::scope(|scope| {
+            let hearing = scope.spawn(|| hear(&mut member, message));
+            assert!(publisher.wait_for(1, PATIENCE));
+            (0..500).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
+            let closing = publisher.close(PATIENCE);
+            assert_eq!((closing.complete, closing.behind.len()), (1, 0));
+            assert_eq!(hearing.join().unwrap().messages, 500);
+        });
+        while let Some(item) = other.next_timeout(Duration::from_millis(10)).unwrap() {
+            assert!(matches!(item, Item::Event(Event::KeyMissing(_))), "{item:?}");
+        }
+        assert_eq!(other.statistics().messages, 0);
+        assert!(other.statistics().refused > 0);
+    }
+}
+
+#[test]
+fn a_key_changes_without_a_gap() {
+    let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
+    let mut both = keys(1, 7, Algorithm::Aes128Gcm);
+    both.add(KeyEpoch(2), GroupSecret::new(&[9; 32], Algorithm::Aes128Gcm));
+    let mut subscriber = net.subscriber(0, |settings| settings.keys(both.clone()));
+    let publisher = net.publisher(|settings| settings.keys(keys(1, 7, Algorithm::Aes128Gcm)));
+    thread::scope(|scope| {
+        let hearing = scope.spawn(|| hear(&mut subscriber, message));
+        assert!(publisher.wait_for(1, PATIENCE));
+        (0..200).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
+        publisher.set_keys(both.clone());
+        (200..400).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap(), number));
+        assert!(publisher.close(PATIENCE).behind.is_empty());
+        assert_eq!(hearing.join().unwrap().messages, 400);
+    });
+}

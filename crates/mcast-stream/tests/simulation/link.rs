@@ -1,0 +1,81 @@
+//! One direction of the way between the sender and one receiver.
+
+use crate::dice::Dice;
+
+/// How bad a link is. Times are in nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Quality {
+    pub(crate) loss: f64,
+    /// The chance to fall into, and to come out of, a time in which everything is lost.
+    pub(crate) burst: Option<(f64, f64)>,
+    pub(crate) every: Option<u64>,
+    pub(crate) duplicate: f64,
+    pub(crate) delay: u64,
+    pub(crate) jitter: u64,
+    pub(crate) corrupt: f64,
+    /// Bytes a second, with room for 200 kB.
+    pub(crate) rate: Option<u64>,
+    /// From when to when nothing passes.
+    pub(crate) cut: Option<(u64, u64)>,
+}
+
+impl Quality {
+    /// A way that takes no time.
+    pub(crate) const FREE: Self = Self { delay: 0, ..Self::GOOD };
+    pub(crate) const GOOD: Self = Self {
+        loss: 0.0,
+        burst: None,
+        every: None,
+        duplicate: 0.0,
+        delay: 100_000,
+        jitter: 0,
+        corrupt: 0.0,
+        rate: None,
+        cut: None,
+    };
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) quality: Quality,
+    dice: Dice,
+    in_burst: bool,
+    passed: u64,
+    busy_until: u64,
+}
+
+const QUEUE: u64 = 200_000;
+
+impl Link {
+    pub(crate) fn new(quality: Quality, seed: u64) -> Self {
+        Self { quality, dice: Dice::new(seed), in_burst: false, passed: 0, busy_until: 0 }
+    }
+
+    /// When the copies of a datagram arrive, and whether they are corrupted.
+    pub(crate) fn pass(&mut self, now: u64, length: usize) -> Vec<(u64, bool)> {
+        let quality = self.quality.clone();
+        self.passed += 1;
+        if let Some((fall, rise)) = quality.burst {
+            self.in_burst = if self.in_burst { !self.dice.chance(rise) } else { self.dice.chance(fall) };
+        }
+        let is_cut = quality.cut.is_some_and(|(from, to)| (from..to).contains(&now));
+        let is_nth = quality.every.is_some_and(|every| self.passed.is_multiple_of(every));
+        let is_burst = self.in_burst && quality.burst.is_some();
+        if is_cut || is_nth || is_burst || self.dice.chance(quality.loss) {
+            return Vec::new();
+        }
+        let mut at = now + quality.delay;
+        if let Some(rate) = quality.rate {
+            let time = length as u64 * 1_000_000_000 / rate;
+            let start = self.busy_until.max(now);
+            if start - now > QUEUE * 1_000_000_000 / rate {
+                return Vec::new();
+            }
+            self.busy_until = start + time;
+            at = self.busy_until + quality.delay;
+        }
+        let copies = if self.dice.chance(quality.duplicate) { 2 } else { 1 };
+        let one = |dice: &mut Dice| (at + dice.below(quality.jitter + 1), dice.chance(quality.corrupt));
+        (0..copies).map(|_| one(&mut self.dice)).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! What happens in a run: drawn from a seed, and simpler plans to find what matters.
+
+use mcast_stream::receiver::{OnLoss, Policy, Start};
+
+use crate::dice::Dice;
+use crate::link::Quality;
+
+pub(crate) const MILLISECOND: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) receivers: Vec<ReceiverPlan>,
+    pub(crate) paths: u8,
+    /// The way that all receivers share.
+    pub(crate) trunk: Quality,
+    pub(crate) messages: u64,
+    /// Between two messages, in nanoseconds.
+    pub(crate) pause: u64,
+    pub(crate) sizes: Sizes,
+    pub(crate) keyed: bool,
+    pub(crate) datagram: usize,
+    pub(crate) slots: usize,
+    pub(crate) waits: bool,
+    pub(crate) rate: Option<u64>,
+    pub(crate) sealed: bool,
+    /// After so many messages the key changes.
+    pub(crate) rotate: Option<u64>,
+    /// After so many messages the sender starts again.
+    pub(crate) restart: Option<u64>,
+    /// The sender's clock springs ahead by so much, after so many messages.
+    pub(crate) jump: Option<(u64, u64)>,
+    /// Every so many nanoseconds something hostile comes to everybody.
+    pub(crate) hostile: Option<u64>,
+    /// Messages are flushed at once.
+    pub(crate) flush: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReceiverPlan {
+    pub(crate) joins: u64,
+    pub(crate) start: Start,
+    pub(crate) policy: Policy,
+    pub(crate) window: usize,
+    pub(crate) down: Quality,
+    pub(crate) up: Quality,
+    /// From when to when it takes nothing from its buffer.
+    pub(crate) sleeps: Option<(u64, u64)>,
+    /// When it starts again, with nothing remembered.
+    pub(crate) restarts: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Sizes {
+    Small,
+    Mixed,
+    Large,
+}
+
+impl Sizes {
+    pub(crate) fn draw(self, dice: &mut Dice) -> usize {
+        let most = match self {
+            Self::Small => 40,
+            Self::Mixed if dice.chance(0.9) => 300,
+            Self::Mixed => 6_000,
+            Self::Large => 20_000,
+        };
+        dice.below(most) as usize
+    }
+}
+
+impl Plan {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let sealed = dice.chance(0.5);
+        let count = if dice.chance(0.05) { dice.between(7, 24) } else { dice.between(1, 5) };
+        let keyed = dice.chance(0.3);
+        let receivers = (0..count).map(|_| ReceiverPlan::draw(&mut dice, sealed, keyed)).collect();
+        Self {
+            seed,
+            receivers,
+            paths: if dice.chance(0.25) { 2 } else { 1 },
+            trunk: trunk(&mut dice),
+            messages: dice.between(20, 500),
+            pause: dice.pick(&[0, 10_000, 50_000, 300_000, 3 * MILLISECOND]),
+            sizes: dice.pick(&[Sizes::Small, Sizes::Small, Sizes::Mixed, Sizes::Mixed, Sizes::Large]),
+            keyed,
+            datagram: dice.pick(&[256, 700, 1232, 1472]),
+            slots: dice.pick(&[128, 256, 1024]),
+            waits: dice.chance(0.7),
+            rate: dice.chance(0.3).then(|| dice.pick(&[300_000, 2_000_000, 50_000_000])),
+            sealed,
+            rotate: (sealed && dice.chance(0.3)).then(|| dice.between(1, 300)),
+            restart: dice.chance(0.15).then(|| dice.between(1, 300)),
+            jump: dice.chance(0.1).then(|| (dice.between(1, 300), dice.between(1, 30 * SECOND))),
+            hostile: (sealed && dice.chance(0.5)).then(|| dice.pick(&[100_000, MILLISECOND])),
+            flush: dice.chance(0.5),
+        }
+    }
+
+    /// Plans that lack one thing each.
+    pub(crate) fn simpler(&self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        let mut add = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            if plan != *self {
+                plans.push(plan);
+            }
+        };
+        for index in 0..self.receivers.len() {
+            if self.receivers.len() > 1 {
+                add(&|plan| {
+                    plan.receivers.remove(index);
+                });
+            }
+            add(&|plan| plan.receivers[index].down = Quality::GOOD);
+            add(&|plan| plan.receivers[index].up = Quality::GOOD);
+            add(&|plan| plan.receivers[index].down.jitter = 0);
+            add(&|plan| plan.receivers[index].down.duplicate = 0.0);
+            add(&|plan| plan.receivers[index].down.cut = None);
+            add(&|plan| plan.receivers[index].down.burst = None);
+            add(&|plan| plan.receivers[index].sleeps = None);
+            add(&|plan| plan.receivers[index].restarts = None);
+            add(&|plan| plan.receivers[index].joins = 0);
+        }
+        add(&|plan| plan.trunk = Quality::FREE);
+        add(&|plan| plan.paths = 1);
+        add(&|plan| plan.messages = plan.messages / 2 + 1);
+        add(&|plan| plan.messages = plan.messages.max(2) - 1);
+        add(&|plan| plan.rate = None);
+        add(&|plan| plan.rotate = None);
+        add(&|plan| plan.restart = None);
+        add(&|plan| plan.jump = None);
+        add(&|plan| plan.hostile = None);
+        add(&|plan| plan.sizes = Sizes::Small);
+        add(&|plan| plan.keyed = false);
+        add(&|plan| plan.flush = true);
+        add(&|plan| {
+            (plan.sealed, plan.rotate, plan.hostile) = (false, None, None);
+            for receiver in &mut plan.receivers {
+                (receiver.down.corrupt, receiver.up.corrupt) = (0.0, 0.0);
+            }
+        });
+        plans
+    }
+}
+
+impl ReceiverPlan {
+    fn draw(dice: &mut Dice, sealed: bool, keyed: bool) -> Self {
+        let reliable = [OnLoss::Continue, OnLoss::Continue, OnLoss::Snapshot, OnLoss::Stop];
+        let policy = match dice.below(8) {
+            0 => Policy::Deadline(dice.pick(&[MILLISECOND, 20 * MILLISECOND])),
+            1 => Policy::BestEffort(dice.pick(&[0, MILLISECOND])),
+            2 if keyed => Policy::Latest,
+            _ => Policy::Reliable(dice.pick(&reliable)),
+        };
+        let joins = if dice.chance(0.7) { 0 } else { dice.below(200 * MILLISECOND) };
+        Self {
+            joins,
+            start: dice.pick(&[Start::Now, Start::Oldest, Start::Snapshot]),
+            policy,
+            window: dice.pick(&[16, 128, 1024]),
+            down: quality(dice, sealed),
+            up: quality(dice, sealed),
+            sleeps: dice.chance(0.15).then(|| {
+                let from = dice.below(300 * MILLISECOND);
+                (from, from + dice.below(3 * SECOND))
+            }),
+            restarts: dice.chance(0.08).then(|| dice.below(300 * MILLISECOND)),
+        }
+    }
+}
+
+/// Mostly as good as none.
+fn trunk(dice: &mut Dice) -> Quality {
+    let loss = dice.pick(&[0.0, 0.0, 0.0, 0.02, 0.1]);
+    Quality { loss, every: dice.chance(0.1).then(|| dice.between(3, 60)), ..Quality::FREE }
+}
+
+fn quality(dice: &mut Dice, sealed: bool) -> Quality {
+    if dice.chance(0.25) {
+        return Quality::GOOD;
+    }
+    let start = dice.below(300 * MILLISECOND);
+    Quality {
+        loss: dice.pick(&[0.0, 0.0, 0.01, 0.05, 0.2, 0.4]),
+        burst: dice.chance(0.2).then(|| (0.01, dice.pick(&[0.05, 0.3]))),
+        every: dice.chance(0.1).then(|| dice.between(2, 40)),
+        duplicate: dice.pick(&[0.0, 0.0, 0.1]),
+        delay: dice.pick(&[20_000, 100_000, MILLISECOND, 20 * MILLISECOND]),
+        jitter: dice.pick(&[0, 0, 50_000, 2 * MILLISECOND]),
+        // In clear, the checksum of UDP would drop it.
+        corrupt: if sealed { dice.pick(&[0.0, 0.0, 0.02]) } else { 0.0 },
+        rate: dice.chance(0.15).then(|| dice.pick(&[1_000_000, 20_000_000])),
+        cut: dice.chance(0.15).then(|| (start, start + dice.below(2 * SECOND))),
+    }
+}
