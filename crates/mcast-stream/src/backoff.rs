@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn of_many_few_are_early() {
         let mut random = Random::new(1);
-        for (group, most) in [(10, 3.0), (100, 4.0), (1000, 4.0), (10_000, 5.0)] {
+        for (group, most) in [(10, 4.0), (100, 6.0), (1000, 8.0), (10_000, 12.0)] {
             let rounds = 20;
             let mut early = 0;
             for _ in 0..rounds {
