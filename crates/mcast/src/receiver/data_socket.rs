@@ -13,7 +13,7 @@ use super::holders::{Holders, is_limit};
 use super::sockets::Place;
 use super::table::Table;
 use crate::datagram::Arrival;
-use crate::sys::layout::{FILTERS_BY_INTERFACE_V6, HOLDS_APART};
+use crate::sys::layout::{FILTERS_BY_INTERFACE_V6, HOLDS_APART, implies_interface};
 use crate::sys::socket::Socket;
 use crate::sys::{self, Received};
 
@@ -39,6 +39,11 @@ pub(crate) struct DataSocket {
     group: Option<Group>,
     /// It is bound to an interface, too.
     scoped: bool,
+    /// The system tells of each datagram to which group it was sent and by which interface it
+    /// came, which takes its time. Until there is a choice, that goes without saying.
+    told: bool,
+    /// The interface that goes without saying, also for what came before it was told.
+    implied: Option<InterfaceIndex>,
     /// Its memberships are kept by holders.
     held: bool,
     /// Bytes of receive buffer that the system granted.
@@ -70,6 +75,10 @@ impl SocketOptions {
         if self.merging {
             socket.set_merging(true)?;
         }
+        let told = wildcard || !implies_interface(family);
+        if !told {
+            socket.tell_interface(false)?;
+        }
         Ok(DataSocket {
             granted: socket.set_receive_buffer(self.receive_buffer)?,
             socket: Arc::new(socket),
@@ -77,6 +86,8 @@ impl SocketOptions {
             family,
             group: (!wildcard).then_some(group),
             scoped: !wildcard && interface.is_some(),
+            told,
+            implied: None,
             held: wildcard && HOLDS_APART,
             admitted: Table::default(),
             overflow: AtomicU32::new(0),
@@ -129,8 +140,12 @@ impl DataSocket {
     /// How a datagram came, if it is one of this receiver's: sent to a group that was joined, on
     /// the interface on which it arrived, for this source.
     pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
-        let group = Group::new(received.destination?).ok()?;
-        let interface = received.interface?;
+        let group = match received.destination {
+            Some(destination) => Group::new(destination).ok()?,
+            None if self.told => return None,
+            None => self.group?,
+        };
+        let interface = received.interface.or(self.implied)?;
         if !self.admits(group, interface, received.source.ip()) {
             return None;
         }
@@ -174,6 +189,9 @@ impl DataSocket {
         let before = self.admitted.put(group, interface, filter);
         if before.as_ref() == Some(filter) {
             return Ok(());
+        }
+        if !self.told && *self.implied.get_or_insert(interface) != interface {
+            self.tell_interface()?;
         }
         if !self.held && !self.kernel_can_filter(group) {
             self.hand_over(holders)?;
@@ -220,8 +238,18 @@ impl DataSocket {
         filters.iter().all(|(_, filter)| *filter == filters[0].1)
     }
 
+    /// Has the system tell the interface from now on.
+    fn tell_interface(&mut self) -> io::Result<()> {
+        if !self.told {
+            self.socket.tell_interface(true)?;
+            self.told = true;
+        }
+        Ok(())
+    }
+
     /// Has holders keep all memberships of this socket, which goes on receiving.
     fn hand_over(&mut self, holders: &mut Holders) -> io::Result<()> {
+        self.tell_interface()?;
         let kept = self
             .admitted
             .iter()

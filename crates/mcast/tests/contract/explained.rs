@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use mcast::{GroupAddr, InterfaceSelector, Membership};
 
-use crate::net::{Net, both_families, next, until};
+use crate::net::{Net, both_families, next, texts_until, until};
 
 both_families!(
     tells_group_interface_source_hop_limit_class_and_time,
     tells_which_of_several_groups_ports_and_interfaces,
+    what_waits_while_interfaces_are_joined_and_left_is_still_told_apart,
     an_empty_datagram_is_a_datagram,
     a_truncated_datagram_says_so_and_how_long_it_was,
 );
@@ -62,6 +63,30 @@ fn tells_which_of_several_groups_ports_and_interfaces(net: &Net) {
     came.sort_by(|a, b| a.text.cmp(&b.text));
     let told: Vec<_> = came.iter().map(|came| (came.arrival.group, came.arrival.interface)).collect();
     assert_eq!(told, [(net.group(1), eth0), (other_port, eth1), (net.group(2), eth0), (net.group(1), eth1)]);
+}
+
+fn what_waits_while_interfaces_are_joined_and_left_is_still_told_apart(net: &Net) {
+    let (on_eth0, on_eth1) = (net.on("eth0", net.group(1)), net.on("eth1", net.group(1)));
+    let (eth0, eth1) = (net.index(&net.receiver, "eth0"), net.index(&net.receiver, "eth1"));
+    let receiver = net.joined(std::slice::from_ref(&on_eth0));
+
+    // Nothing is received before all of it has come.
+    net.send("eth0", net.group(1), b"alone");
+    net.receiver.run(|| receiver.join(on_eth1.clone())).unwrap().unwrap();
+    net.send("eth1", net.group(1), b"second");
+    net.send("eth0", net.group(1), b"first");
+    let told: Vec<_> = (0..3).map(|_| next(&receiver)).collect();
+    let told: Vec<_> = told.iter().map(|came| (&*came.text, came.arrival.interface)).collect();
+    assert_eq!(told, [("alone", eth0), ("second", eth1), ("first", eth0)]);
+
+    let another = net.joined(std::slice::from_ref(&on_eth0));
+    net.send("eth0", net.group(1), b"left meanwhile");
+    net.receiver.run(|| another.join(on_eth1)).unwrap().unwrap();
+    for receiver in [&receiver, &another] {
+        net.receiver.run(|| receiver.leave(&on_eth0)).unwrap().unwrap();
+        net.send("eth1", net.group(1), b"end");
+        assert_eq!(texts_until(receiver, "end"), ["end"]);
+    }
 }
 
 fn an_empty_datagram_is_a_datagram(net: &Net) {

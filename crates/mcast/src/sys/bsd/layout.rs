@@ -21,6 +21,11 @@ pub(crate) fn held_above(_family: Family) -> usize {
 /// The kernel looks at the interface when it filters sources, for both families.
 pub(crate) const FILTERS_BY_INTERFACE_V6: bool = true;
 
+/// No socket is relied on to receive by one interface alone.
+pub(crate) fn implies_interface(_family: Family) -> bool {
+    false
+}
+
 /// These kernels do not count drops by socket.
 pub(crate) const COUNTS_DROPS: bool = false;
 

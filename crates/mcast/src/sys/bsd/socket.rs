@@ -110,6 +110,11 @@ impl Socket {
         Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
+    /// It is told always.
+    pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Has the kernel tell group, interface, hop limit, traffic class and time.
     pub(crate) fn receive_details(&self) -> io::Result<()> {
         for (option, value) in os::TIMES {

@@ -29,6 +29,13 @@ pub(crate) fn held_above(family: Family) -> usize {
 /// (`inet6_mc_check` takes the first membership with the group's address).
 pub(crate) const FILTERS_BY_INTERFACE_V6: bool = false;
 
+/// Whether a socket that is bound to a group, and has joined it on one interface, receives nothing
+/// that came by another: IPv4 with `IP_MULTICAST_ALL` off (`ip_mc_sf_allow` compares the
+/// interface, `inet6_mc_check` doesn't).
+pub(crate) fn implies_interface(family: Family) -> bool {
+    family == Family::V4
+}
+
 /// The kernel counts what it drops on a socket (`SO_RXQ_OVFL`, `SO_MEMINFO`).
 pub(crate) const COUNTS_DROPS: bool = true;
 

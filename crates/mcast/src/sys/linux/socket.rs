@@ -111,17 +111,25 @@ impl Socket {
     pub(crate) fn receive_details(&self) -> io::Result<()> {
         self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+        self.tell_interface(true)?;
         match self.family {
             Family::V4 => {
-                self.set(libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
                 self.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
                 self.set(libc::IPPROTO_IP, libc::IP_RECVTOS, 1)
             }
             Family::V6 => {
-                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
                 self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
                 self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)
             }
+        }
+    }
+
+    /// Whether the kernel tells group and interface (packet info).
+    pub(crate) fn tell_interface(&self, on: bool) -> io::Result<()> {
+        let on = libc::c_int::from(on);
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_PKTINFO, on),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
         }
     }
 

@@ -7,6 +7,10 @@ pub(crate) const HOLDS_APART: bool = false;
 pub(crate) const FILTERS_BY_INTERFACE_V6: bool = true;
 pub(crate) const COUNTS_DROPS: bool = false;
 
+pub(crate) fn implies_interface(_family: Family) -> bool {
+    false
+}
+
 pub(crate) fn held_above(_family: Family) -> usize {
     usize::MAX
 }

@@ -45,6 +45,10 @@ impl Socket {
         match *self {}
     }
 
+    pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn receive_details(&self) -> io::Result<()> {
         match *self {}
     }

@@ -123,6 +123,11 @@ impl Socket {
         Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
+    /// It is told always.
+    pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Has the system tell group and interface, and hop limit and traffic class if it can.
     pub(crate) fn receive_details(&self) -> io::Result<()> {
         let (level, needed, wished) = match self.family {
