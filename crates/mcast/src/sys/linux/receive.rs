@@ -75,29 +75,61 @@ impl Socket {
     ///
     /// What came is read with [`ReceiveSlots::received`].
     pub(crate) fn receive_many(&self, slots: &mut ReceiveSlots, buffers: &mut [Buffer]) -> io::Result<usize> {
-        let count = buffers.len().min(slots.headers.len());
-        slots.prepare(&mut buffers[..count]);
-        // SAFETY: `prepare` pointed the first `count` headers at `slots` own memory and at
-        // `buffers`, which both outlive the call.
+        let room = buffers.len().min(slots.headers.len());
+        slots.filled = 0;
+        // To make a slot ready takes its time, also if nothing comes for it: so some, and more if
+        // those are filled.
+        let mut asked = slots.expected;
+        while slots.filled < room {
+            asked = asked.min(room - slots.filled);
+            match self.receive_some(slots, buffers, asked) {
+                Ok(received) if received < asked => break,
+                Ok(_) => asked = room,
+                Err(error) if slots.filled == 0 => return Err(error),
+                // What came comes first.
+                Err(_) => break,
+            }
+        }
+        slots.expected = (2 * slots.filled).max(FEW);
+        Ok(slots.filled)
+    }
+
+    /// Receives behind what is in the slots already, by one system call.
+    fn receive_some(
+        &self,
+        slots: &mut ReceiveSlots,
+        buffers: &mut [Buffer],
+        count: usize,
+    ) -> io::Result<usize> {
+        let first = slots.filled;
+        slots.prepare(first, &mut buffers[first..first + count]);
+        // SAFETY: `prepare` pointed these headers at `slots` own memory and at `buffers`, which
+        // both outlive the call.
         let received = unsafe {
             libc::recvmmsg(
                 self.socket.as_raw_fd(),
-                slots.headers.as_mut_ptr(),
+                slots.headers[first..first + count].as_mut_ptr(),
                 count as libc::c_uint,
                 libc::MSG_TRUNC as _,
                 std::ptr::null_mut(),
             )
         };
-        slots.filled = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        Ok(slots.filled)
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        slots.filled += received;
+        Ok(received)
     }
 }
+
+/// How many datagrams a batched receive is ready for at the least.
+const FEW: usize = 8;
 
 /// The memory of a batched receive: headers, names and control messages, made once.
 pub(crate) struct ReceiveSlots {
     headers: Vec<libc::mmsghdr>,
     /// How many of them the last receive has filled.
     filled: usize,
+    /// How many the next one is likely to fill, with some to spare.
+    expected: usize,
     vectors: Vec<libc::iovec>,
     names: Vec<libc::sockaddr_storage>,
     spaces: Vec<Space<RECEIVE_SPACE>>,
@@ -117,15 +149,16 @@ impl ReceiveSlots {
         Self {
             headers: vec![header; count],
             filled: 0,
+            expected: count,
             vectors: vec![vector; count],
             names: vec![name; count],
             spaces: vec![Space::new(); count],
         }
     }
 
-    fn prepare(&mut self, buffers: &mut [Buffer]) {
-        self.filled = 0;
-        for (index, buffer) in buffers.iter_mut().enumerate() {
+    /// Points the headers from `first` on at these buffers.
+    fn prepare(&mut self, first: usize, buffers: &mut [Buffer]) {
+        for (index, buffer) in (first..).zip(buffers) {
             let bytes = buffer.bytes_mut();
             self.vectors[index] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
             self.headers[index].msg_hdr = receive_header(
