@@ -15,7 +15,12 @@ pub const ALL: &[Contestant] = &[
     both("mcast-mmsg", "mcast: batches with merging and segmentation off", without("mcast-batched")),
     both("c-plain", "C: recvmsg and sendmsg", c("plain")),
     both("mcast-single", "mcast: `recv`, `send`", rust("mcast-single")),
-    receiver("std-options", "std::net::UdpSocket, its socket set up as mcast's", rust("std-same-options")),
+    receiver("mcast-lean", "mcast: `recv`, without details", rust("mcast-lean")),
+    receiver(
+        "std-options",
+        "std::net::UdpSocket, its socket set up as mcast's; reads none of the details",
+        rust("std-same-options"),
+    ),
     both("std", "std::net::UdpSocket, as one writes it", rust("std")),
     both("mcast-tokio", "mcast on tokio: `recv`, `send`", rust("mcast-tokio")),
     both("tokio", "tokio::net::UdpSocket", rust("tokio")),

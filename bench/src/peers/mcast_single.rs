@@ -4,12 +4,19 @@ use std::convert::Infallible;
 
 use anyhow::Result;
 
-use super::mcast_batches::{receiver, sender};
+use super::mcast_batches::{builder, sender};
 use super::sampler::{self, Tally};
 use super::work::Work;
 
-pub(super) fn receive(work: &Work) -> Result<Infallible> {
-    let receiver = receiver(work)?;
+/// Whether hop limit, traffic class, time and loss are told with each datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Details {
+    Told,
+    LeftOut,
+}
+
+pub(super) fn receive(work: &Work, details: Details) -> Result<Infallible> {
+    let receiver = builder(work)?.details(details == Details::Told).build()?;
     let mut buffer = vec![0; 65_536];
     let mut tally = Tally::default();
     sampler::start(work);

@@ -23,6 +23,8 @@ use std::convert::Infallible;
 
 use anyhow::Result;
 
+use mcast_single::Details;
+
 pub use work::{Name, PeerArguments, Role, Work};
 
 /// Runs one of them. It ends by itself when its window closes.
@@ -41,7 +43,8 @@ pub fn run(peer: &PeerArguments) -> Result<()> {
 
 fn receive(name: Name, work: &Work) -> Result<Infallible> {
     match name {
-        Name::McastSingle => mcast_single::receive(work),
+        Name::McastSingle => mcast_single::receive(work, Details::Told),
+        Name::McastLean => mcast_single::receive(work, Details::LeftOut),
         Name::McastReader => mcast_batches::read(work),
         Name::McastBatched => mcast_batches::receive(work),
         Name::McastTokio => mcast_async::receive(work),
@@ -55,7 +58,7 @@ fn receive(name: Name, work: &Work) -> Result<Infallible> {
 
 fn send(name: Name, work: &Work) -> Result<Infallible> {
     match name {
-        Name::McastSingle => mcast_single::send(work),
+        Name::McastSingle | Name::McastLean => mcast_single::send(work),
         Name::McastReader | Name::McastBatched => mcast_batches::send(work),
         Name::McastTokio => mcast_async::send(work),
         Name::Std | Name::StdSameOptions => standard::send(work),

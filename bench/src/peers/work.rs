@@ -23,6 +23,7 @@ pub struct PeerArguments {
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Name {
     McastSingle,
+    McastLean,
     McastReader,
     McastBatched,
     McastTokio,

@@ -13,7 +13,7 @@ use super::holders::{Holders, is_limit};
 use super::sockets::Place;
 use super::table::Table;
 use crate::datagram::Arrival;
-use crate::sys::layout::{FILTERS_BY_INTERFACE_V6, HOLDS_APART, implies_interface};
+use crate::sys::layout::{COUNTS_DROPS, FILTERS_BY_INTERFACE_V6, HOLDS_APART, implies_interface};
 use crate::sys::socket::Socket;
 use crate::sys::{self, Received};
 
@@ -26,6 +26,8 @@ pub(crate) struct SocketOptions {
     pub(crate) merging: bool,
     pub(crate) busy_poll: Option<Duration>,
     pub(crate) hardware_time: bool,
+    /// Hop limit, traffic class, time and loss are told.
+    pub(crate) details: bool,
 }
 
 /// A socket that receives.
@@ -49,6 +51,10 @@ pub(crate) struct DataSocket {
     /// Bytes of receive buffer that the system granted.
     granted: usize,
     admitted: Table,
+    /// The kernel tells what it dropped.
+    tells_loss: bool,
+    /// The kernel tells more of a datagram than group, interface and source.
+    details: bool,
     /// The kernel's running total of drops, as of the last datagram.
     overflow: AtomicU32,
 }
@@ -75,6 +81,9 @@ impl SocketOptions {
         if self.merging {
             socket.set_merging(true)?;
         }
+        if !self.details {
+            socket.tell_no_details()?;
+        }
         let told = wildcard || !implies_interface(family);
         if !told {
             socket.tell_interface(false)?;
@@ -90,6 +99,8 @@ impl SocketOptions {
             implied: None,
             held: wildcard && HOLDS_APART,
             admitted: Table::default(),
+            tells_loss: self.details && COUNTS_DROPS,
+            details: self.details || self.hardware_time,
             overflow: AtomicU32::new(0),
         })
     }
@@ -137,8 +148,18 @@ impl DataSocket {
         self.granted
     }
 
+    /// Receives one datagram.
+    #[inline]
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        match self.told || self.details {
+            true => self.socket.receive(buffer),
+            false => self.socket.receive_bare(buffer),
+        }
+    }
+
     /// How a datagram came, if it is one of this receiver's: sent to a group that was joined, on
     /// the interface on which it arrived, for this source.
+    #[inline]
     pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
         let group = match received.destination {
             Some(destination) => Group::new(destination).ok()?,
@@ -169,7 +190,7 @@ impl DataSocket {
     /// What was dropped since the datagram before. The kernel tells a running total, and none
     /// before the first drop.
     fn lost_before(&self, received: &Received) -> Option<u64> {
-        if !sys::layout::COUNTS_DROPS {
+        if !self.tells_loss {
             return None;
         }
         let Some(total) = received.overflow else {

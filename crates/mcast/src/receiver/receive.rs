@@ -43,6 +43,7 @@ impl Receiver {
     }
 
     /// Tries once to receive a datagram.
+    #[inline]
     pub(crate) fn attempt(&self, buffer: &mut [u8], look: Look) -> Result<Attempt<(Arrival, usize)>> {
         // One datagram is what is asked for, so that no buffer is large enough for several.
         const BYTES: usize = 0;
@@ -258,9 +259,10 @@ impl Receiver {
     }
 
     /// Takes datagrams from a socket until one is admitted or none is left, or enough were not.
+    #[inline]
     fn take(&self, data: &DataSocket, buffer: &mut [u8]) -> Result<Attempt<(Arrival, usize)>> {
         for _ in 0..REFUSED_AT_ONCE {
-            let received = match data.socket.receive(buffer) {
+            let received = match data.receive(buffer) {
                 Ok(received) => received,
                 Err(error) if is_nothing(&error) => return Ok(Attempt::Nothing),
                 Err(error) => return Err(Error::os(Operation::Receive, error)),

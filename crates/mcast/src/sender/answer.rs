@@ -42,10 +42,14 @@ impl Sender {
         buffer: &'b mut [u8],
         timeout: Duration,
     ) -> Result<Option<Answer<'b>>> {
-        let deadline = Instant::now().checked_add(timeout);
+        // Whoever spins asks again and again, and reads no clock for it.
+        let deadline = if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) };
         loop {
             if let Some((received, length)) = self.try_answer(family, buffer)? {
                 return Ok(Some(Answer::new(&buffer[..length], &received)));
+            }
+            if timeout.is_zero() {
+                return Ok(None);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -64,11 +68,7 @@ impl Sender {
                 Ok(received)
                     if received.destination.is_some_and(|destination| destination.is_multicast()) => {}
                 Ok(received) => return Ok(Some((received, received.length))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Or a wait would end at once, and there would be no room for answers.
-                    socket.forget_errors();
-                    return Ok(None);
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // What the network said about something that was sent is no answer.
                 Err(_) if socket.forget_errors() => {}
@@ -77,8 +77,16 @@ impl Sender {
         }
     }
 
+    /// Makes ready to wait for an answer: forgets what the network said about what was sent, or a
+    /// wait would end at once, and there would be no room for answers.
+    pub(crate) fn make_room(&self, family: Family) -> Result<()> {
+        self.socket(family)?.forget_errors();
+        Ok(())
+    }
+
     /// Waits until the family's socket has a datagram; says whether it has.
     pub(crate) fn wait_readable(&self, family: Family, timeout: Option<Duration>) -> Result<bool> {
+        self.make_room(family)?;
         match wait_readable(self.socket(family)?, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             result => result.map_err(|error| Error::os(Operation::Receive, error)),

@@ -21,6 +21,7 @@ impl<const BYTES: usize> Space<BYTES> {
 ///
 /// # Safety
 /// `header` must be as `recvmsg` or `recvmmsg` left it, its control buffer still alive.
+#[inline]
 pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_int, libc::c_int, Value)) {
     // SAFETY: the caller guarantees a header whose control buffer is valid for `msg_controllen`.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -48,6 +49,7 @@ pub(crate) struct Value {
 
 impl Value {
     /// The value, if the message is long enough to hold one.
+    #[inline]
     pub(crate) fn get<T: Copy>(&self) -> Option<T> {
         if self.length < size_of::<T>() {
             return None;

@@ -28,6 +28,31 @@ pub(crate) struct Received {
     pub(crate) overflow: Option<u32>,
 }
 
+impl Received {
+    /// A datagram of so many bytes in a buffer of so many, of which nothing is known but its source.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "each is told of in full there")
+    )]
+    #[inline]
+    pub(crate) fn bare(full_length: usize, capacity: usize, source: SocketAddr) -> Self {
+        Self {
+            length: full_length.min(capacity),
+            full_length,
+            truncated: full_length > capacity,
+            segment: None,
+            source,
+            destination: None,
+            interface: None,
+            hop_limit: None,
+            traffic_class: None,
+            time: None,
+            hardware_time: None,
+            overflow: None,
+        }
+    }
+}
+
 /// One datagram to be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transmit<'a> {

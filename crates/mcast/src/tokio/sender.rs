@@ -136,6 +136,7 @@ impl Sender {
             if let Some((received, length)) = self.sender.try_answer(family, buffer)? {
                 return Ok(Answer::new(&buffer[..length], &received));
             }
+            self.sender.make_room(family)?;
             self.sockets.readable(&self.sender, family).await?;
         }
     }

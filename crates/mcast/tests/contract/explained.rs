@@ -9,6 +9,7 @@ use crate::net::{Net, both_families, next, texts_until, until};
 
 both_families!(
     tells_group_interface_source_hop_limit_class_and_time,
+    without_details_group_interface_and_source_are_told,
     tells_which_of_several_groups_ports_and_interfaces,
     what_waits_while_interfaces_are_joined_and_left_is_still_told_apart,
     an_empty_datagram_is_a_datagram,
@@ -43,6 +44,26 @@ fn tells_group_interface_source_hop_limit_class_and_time(net: &Net) {
     assert_eq!((came.arrival.length, came.arrival.truncated, came.arrival.lost), (5, false, Some(0)));
     let time = came.arrival.time.unwrap();
     assert!(before <= time && time <= after, "{before:?} {time:?} {after:?}");
+}
+
+fn without_details_group_interface_and_source_are_told(net: &Net) {
+    let few = vec![net.on("eth0", net.group(1))];
+    let many = (1..=100).map(|number| net.on("eth0", net.group(number))).collect();
+    for memberships in [few, many] {
+        let receiver = net.receiver(|builder| builder.join_all(memberships).details(false));
+        net.send("eth1", net.group(1), b"by another interface");
+        net.send("eth0", net.group(1), b"hello");
+
+        let came = next(&receiver);
+        assert_eq!(came.text, "hello");
+        assert_eq!(came.arrival.group, net.group(1));
+        assert_eq!(came.arrival.interface, net.index(&net.receiver, "eth0"));
+        assert_eq!(came.arrival.source.ip(), net.address(0, 1));
+        assert_eq!((came.arrival.length, came.arrival.truncated), (5, false));
+        assert_eq!((came.arrival.hop_limit, came.arrival.traffic_class), (None, None));
+        assert_eq!((came.arrival.time, came.arrival.lost), (None, None));
+        assert_eq!(receiver.statistics().dropped.count(), Some(0));
+    }
 }
 
 fn tells_which_of_several_groups_ports_and_interfaces(net: &Net) {

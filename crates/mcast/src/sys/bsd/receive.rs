@@ -12,6 +12,11 @@ use crate::sys::Received;
 use crate::sys::cmsg::Space;
 
 impl Socket {
+    /// Receives one datagram, told of in full as ever.
+    pub(crate) fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.receive(buffer)
+    }
+
     /// Receives one datagram.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut space = Space::<RECEIVE_SPACE>::new();

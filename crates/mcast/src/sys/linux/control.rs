@@ -18,11 +18,13 @@ pub(crate) const SEND_SPACE: usize = 160;
 ///
 /// # Safety
 /// `header` must be as `recvmsg` or `recvmmsg` left it, its control buffer still alive.
+#[inline]
 pub(crate) unsafe fn read(header: &libc::msghdr, received: &mut Received) {
     // SAFETY: passed on to the caller.
     unsafe { cmsg::each(header, |level, kind, value| apply(level, kind, &value, received)) };
 }
 
+#[inline]
 fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Received) {
     match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {

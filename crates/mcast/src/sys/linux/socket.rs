@@ -109,17 +109,27 @@ impl Socket {
 
     /// Has the kernel tell group, interface, hop limit, traffic class, time and drops.
     pub(crate) fn receive_details(&self) -> io::Result<()> {
-        self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
-        self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
         self.tell_interface(true)?;
+        self.tell_details(true)
+    }
+
+    /// Has the kernel tell group and interface only.
+    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
+        self.tell_details(false)
+    }
+
+    fn tell_details(&self, on: bool) -> io::Result<()> {
+        let on = libc::c_int::from(on);
+        self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, on)?;
+        self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, on)?;
         match self.family {
             Family::V4 => {
-                self.set(libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
-                self.set(libc::IPPROTO_IP, libc::IP_RECVTOS, 1)
+                self.set(libc::IPPROTO_IP, libc::IP_RECVTTL, on)?;
+                self.set(libc::IPPROTO_IP, libc::IP_RECVTOS, on)
             }
             Family::V6 => {
-                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
-                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, on)?;
+                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, on)
             }
         }
     }

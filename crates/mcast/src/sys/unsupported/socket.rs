@@ -45,6 +45,14 @@ impl Socket {
         match *self {}
     }
 
+    pub(crate) fn receive_bare(&self, _buffer: &mut [u8]) -> io::Result<Received> {
+        match *self {}
+    }
+
+    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
         match *self {}
     }

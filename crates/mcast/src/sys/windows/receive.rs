@@ -14,6 +14,11 @@ use super::socket::Socket;
 use crate::sys::Received;
 
 impl Socket {
+    /// Receives one datagram, told of in full as ever.
+    pub(crate) fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.receive(buffer)
+    }
+
     /// Receives one datagram.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {

@@ -123,6 +123,11 @@ impl Socket {
         Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
+    /// They are told always.
+    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// It is told always.
     pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
         Ok(())

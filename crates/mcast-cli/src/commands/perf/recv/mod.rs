@@ -132,7 +132,9 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
         .join_all(chosen.items)
         .allow_any_source(arguments.any_source)
         // Pings come one at a time: there is nothing to merge.
-        .merging(!arguments.no_gro && !arguments.reply);
+        .merging(!arguments.no_gro && !arguments.reply)
+        // What the kernel tells of each costs a ping-pong more time than it is worth there.
+        .details(!arguments.reply);
     if let Some(bytes) = arguments.buffer {
         builder = builder.receive_buffer(bytes);
     }

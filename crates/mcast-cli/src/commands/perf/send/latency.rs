@@ -24,6 +24,8 @@ const CALLS: u32 = 30;
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 /// A pong that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Looks for a pong between two looks at the clock.
+const LOOKS: u32 = 16;
 /// Opening and closing are sent so often.
 const REPEATED: u32 = 5;
 const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
@@ -192,13 +194,11 @@ impl<'a> Game<'a> {
         self.trips.ping(self.start.elapsed());
         self.sender.send_one(&self.target.outgoing(&self.ping))?;
         let end = Instant::now() + PATIENCE;
+        let mut left = PATIENCE;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            // Awake: look again and again, without a wait.
-            let wait = if self.arguments.measure.spin { Duration::ZERO } else { left };
-            let answer = self.sender.recv_answer(self.family, &mut self.buffer, wait)?;
+            let header = self.next_answer(left)?;
             let now = self.start.elapsed();
-            let header = answer.and_then(|answer| Header::decode(answer.payload));
+            left = end.saturating_duration_since(Instant::now());
             let pong =
                 header.filter(|header| header.kind == Kind::Pong && header.session == self.header.session);
             if pong.is_some_and(|pong| self.trips.pong(pong.sequence, now)) {
@@ -209,6 +209,18 @@ impl<'a> Game<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// The header of what is answered next.
+    fn next_answer(&mut self, left: Duration) -> anyhow::Result<Option<Header>> {
+        // Awake: look again and again, without a wait, and at the clock now and then.
+        let (looks, wait) = if self.arguments.measure.spin { (LOOKS, Duration::ZERO) } else { (1, left) };
+        for _ in 0..looks {
+            if let Some(answer) = self.sender.recv_answer(self.family, &mut self.buffer, wait)? {
+                return Ok(Header::decode(answer.payload));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -156,7 +156,9 @@ fn sender(arguments: &Arguments, hop_limit: u8) -> SenderBuilder {
     let builder = Sender::builder()
         .hop_limit(hop_limit)
         .loopback(!arguments.no_loopback)
-        .segmentation(!arguments.no_gso);
+        .segmentation(!arguments.no_gso)
+        // Of an answer to a load nothing but its words is read; a ping-pong would wait for more.
+        .details(false);
     match arguments.dscp {
         Some(dscp) => builder.traffic_class(dscp << 2),
         None => builder,
