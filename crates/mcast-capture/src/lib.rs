@@ -51,6 +51,7 @@
 
 mod batch;
 mod capture;
+mod control;
 mod error;
 mod file;
 mod filter;
@@ -62,6 +63,7 @@ mod sys;
 mod tap;
 
 pub use capture::{Capture, CapturedInterface, Statistics};
+pub use control::ControlSender;
 pub use error::{Error, ErrorKind};
 pub use file::{
     CaptureFile, CaptureWriter, FileError, FileErrorKind, FileFormat, FileInterface, FileStatistics,

@@ -10,6 +10,8 @@
 //! - `Socket::buffer_size() -> io::Result<usize>`;
 //! - `Poller::new(sockets) -> io::Result<Poller>`, and `wait(Option<Duration>) -> io::Result<bool>`: waits
 //!   until `receive` of one of them has something; on Unix, `Poller: AsFd`;
+//! - `ControlHandle::open(InterfaceIndex, IpAddr) -> io::Result<ControlHandle>` and `send(&[u8], IpAddr,
+//!   InterfaceIndex) -> io::Result<()>`: sends IGMP or MLD from that address, with hop limit 1 and router alert;
 //! - `interface_index(&str) -> io::Result<InterfaceIndex>`;
 //! - `interface_name(InterfaceIndex) -> io::Result<String>`;
 //! - `error_kind(&io::Error) -> ErrorKind`, for errors that `io::ErrorKind` does not tell apart;
@@ -24,6 +26,15 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
+#[cfg(target_os = "linux")]
+#[path = "linux/control.rs"]
+mod control;
+
+#[cfg(not(target_os = "linux"))]
+#[path = "without_control.rs"]
+mod control;
+
+pub(crate) use control::ControlHandle;
 pub(crate) use platform::{
     BATCH_BYTES, BATCH_PACKETS, LONGEST_FRAME, Poller, Socket, error_kind, interface_index, interface_name,
     is_unreadable,

@@ -10,6 +10,7 @@ mod lab;
 mod perf;
 mod pick;
 mod ping;
+mod querier;
 mod record;
 mod recv;
 mod replay;
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Ping(ping::Arguments),
     Perf(perf::Arguments),
     Record(record::Arguments),
+    Querier(querier::Arguments),
     Replay(replay::Arguments),
     Lab(lab::Arguments),
 }
@@ -48,7 +50,7 @@ pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo", "lab"]),
     ("Look", &["interfaces", "groups", "sniff", "top", "explain", "pick"]),
     ("Send and receive", &["send", "recv", "ask", "record", "replay"]),
-    ("Find out why", &["doctor"]),
+    ("Find out why", &["doctor", "querier"]),
     ("Measure", &["ping", "perf"]),
 ];
 
@@ -68,6 +70,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Doctor(arguments) => doctor::run(arguments, console),
         Command::Ping(arguments) => ping::run(arguments, console),
         Command::Perf(arguments) => perf::run(arguments, console),
+        Command::Querier(arguments) => querier::run(arguments, console),
         Command::Record(arguments) => record::run(arguments, console),
         Command::Replay(arguments) => replay::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),

@@ -65,6 +65,14 @@ pub trait Address:
     /// Whether the checksum covers a pseudo-header with the addresses.
     const PSEUDO_HEADER: bool;
 
+    /// Whether a query from this address counts in the election of the querier: one of a host in IPv4; a
+    /// link-local one in IPv6 (RFC 3810 section 5.1.14).
+    fn can_be_querier(self) -> bool;
+
+    /// Whether switches that snoop forward this group to its members only, so that leaving it matters: not
+    /// 224.0.0.0/24 (RFC 4541 section 2.1.2), nor all nodes and what stays on one node in IPv6.
+    fn is_forwarded_by_membership(self) -> bool;
+
     /// The address at the start of the bytes.
     fn read(bytes: &[u8]) -> Option<Self>;
 
@@ -102,6 +110,14 @@ impl Address for Ipv4Addr {
     const ROUTER_TERMINATION: u8 = 0x32;
     const GROUP_OFFSET: usize = 4;
     const PSEUDO_HEADER: bool = false;
+
+    fn can_be_querier(self) -> bool {
+        !self.is_unspecified() && !self.is_multicast() && !self.is_broadcast()
+    }
+
+    fn is_forwarded_by_membership(self) -> bool {
+        self.is_multicast() && !matches!(self.octets(), [224, 0, 0, _])
+    }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         array_at::<4>(bytes, 0).map(Self::from)
@@ -147,6 +163,15 @@ impl Address for Ipv6Addr {
     const ROUTER_TERMINATION: u8 = 153;
     const GROUP_OFFSET: usize = 8;
     const PSEUDO_HEADER: bool = true;
+
+    fn can_be_querier(self) -> bool {
+        self.is_unicast_link_local()
+    }
+
+    fn is_forwarded_by_membership(self) -> bool {
+        let scope = self.octets()[1] & 0x0f;
+        self.is_multicast() && self != Self::ALL_NODES && scope > 1
+    }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         array_at::<16>(bytes, 0).map(Self::from)

@@ -30,6 +30,7 @@ mod discovery;
 mod emit;
 mod message;
 mod parse;
+pub mod querier;
 mod record;
 mod sources;
 mod time;

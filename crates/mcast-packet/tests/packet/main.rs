@@ -7,5 +7,6 @@ mod control;
 mod frames;
 mod payloads;
 mod pim;
+mod querier;
 mod segments;
 mod support;

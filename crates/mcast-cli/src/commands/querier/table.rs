@@ -1,0 +1,146 @@
+//! Who asks, at the end.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use mcast::{Bridge, BridgeQuerier};
+
+use super::event::{Event, Teller};
+use super::heard::{Heard, Known};
+use super::kernel;
+use super::places::Place;
+use crate::output::{Cell, Table, seconds};
+
+/// Tells who asks at each place; says whether one is known wherever one is needed.
+pub(super) fn tell(
+    places: &[Place],
+    heard: &Heard,
+    bridges: &[Bridge],
+    listened: Option<Duration>,
+    teller: &mut Teller<'_>,
+) -> anyhow::Result<bool> {
+    let palette = *teller.console.palette();
+    let titles = ["interface", "protocol", "querier", "version", "asks every", "gone in", "known from"];
+    let mut table = Table::new(&titles, palette.heading);
+    let mut is_known_everywhere = true;
+    let mut silent = Vec::new();
+    for place in places {
+        let known = heard.at(place.interface, place.family);
+        let now = Instant::now();
+        for known in &known {
+            let expires = known.expires_in(now);
+            teller.object(&Event::known(place, known, expires))?;
+            table.row(row(place, known, expires));
+        }
+        let bridge = kernel::bridge_of(bridges, place);
+        let by_bridge = bridge.and_then(|bridge| Some((bridge, kernel::querier(bridge, place.family)?)));
+        if let Some((bridge, querier)) = by_bridge {
+            teller.object(&of_bridge(place, querier))?;
+            table.row(row_of_bridge(place, bridge, querier));
+        }
+        if known.is_empty() && by_bridge.is_none() {
+            teller.object(&Event::new("silent", place))?;
+            let none = if place.is_used { "none known" } else { "none known, none needed: no address" };
+            table.row([
+                Cell::new(&place.name).style(palette.interface),
+                Cell::new(place.protocol()),
+                Cell::new(none).style(if place.is_used { palette.warning } else { palette.dim }),
+            ]);
+            is_known_everywhere &= !place.is_used;
+            silent.extend(place.is_used.then_some(place));
+        }
+    }
+    if !teller.json {
+        table.write(teller.out())?;
+        teller.out().flush()?;
+    }
+    if !silent.is_empty() {
+        explain(&silent, listened, teller);
+    }
+    Ok(is_known_everywhere)
+}
+
+fn row(place: &Place, known: &Known, expires: Duration) -> [Cell; 7] {
+    let every = match (known.observed_interval(), known.question.interval) {
+        (Some(seen), Some(told)) => format!("{} (says {})", seconds(seen), whole(told)),
+        (Some(seen), None) => seconds(seen),
+        (None, Some(told)) => format!("{} (it says)", whole(told)),
+        (None, None) => "?".into(),
+    };
+    let querier = match known.source.is_unspecified() {
+        true => format!("{} (a switch on behalf of others)", known.source),
+        false => known.source.to_string(),
+    };
+    [
+        Cell::new(&place.name),
+        Cell::new(place.protocol()),
+        Cell::new(querier),
+        Cell::new(format!("{}v{}", place.protocol(), known.question.version)),
+        Cell::new(every),
+        Cell::new(if expires.is_zero() { "gone".into() } else { whole(expires) }),
+        Cell::new("heard"),
+    ]
+}
+
+fn row_of_bridge(place: &Place, bridge: &Bridge, querier: &BridgeQuerier) -> [Cell; 7] {
+    let is_itself = querier.expires.is_none();
+    let version = match place.family {
+        mcast::Family::V4 => bridge.igmp_version,
+        mcast::Family::V6 => bridge.mld_version,
+    };
+    [
+        Cell::new(&place.name),
+        Cell::new(place.protocol()),
+        Cell::new(match is_itself {
+            true => format!("{} (the bridge itself)", querier.address),
+            false => querier.address.to_string(),
+        }),
+        Cell::new(match version.filter(|_| is_itself) {
+            Some(version) => format!("{}v{version}", place.protocol()),
+            None => "?".into(),
+        }),
+        Cell::new(bridge.query_interval.filter(|_| is_itself).map_or_else(|| "?".into(), whole)),
+        Cell::new(querier.expires.map_or_else(|| "never".into(), whole)),
+        Cell::new(format!("bridge {}", bridge.name)),
+    ]
+}
+
+fn of_bridge(place: &Place, querier: &BridgeQuerier) -> Event {
+    Event {
+        address: Some(querier.address),
+        expires_s: querier.expires.map(|expires| expires.as_secs_f64()),
+        ..Event::new("bridge", place)
+    }
+}
+
+/// What silence says, and what it does not.
+fn explain(silent: &[&Place], listened: Option<Duration>, teller: &Teller<'_>) {
+    const BETWEEN_QUERIES: Duration = Duration::from_secs(125);
+    const GONE: Duration = Duration::from_secs(255);
+    let console = teller.console;
+    let names: Vec<_> =
+        silent.iter().map(|place| format!("{} on {}", place.protocol(), place.name)).collect();
+    let names = names.join(", ");
+    match listened {
+        None => console.note(format_args!("{names}: only bridges could be asked")),
+        Some(time) if time < BETWEEN_QUERIES => console.note(format_args!(
+            "{names}: heard nobody in {}, which proves nothing: a network may rightly be silent for 125 s \
+             between two queries. Listen longer (-W 130s), or make a querier speak (--ask)",
+            seconds(time)
+        )),
+        Some(time) if time < GONE => console.note(format_args!(
+            "{names}: heard nobody in {}: with the usual times a query would have come. A querier counts as gone \
+             after 255 s without one",
+            seconds(time)
+        )),
+        Some(time) => console.note(format_args!("{names}: no querier; heard nobody in {}", seconds(time))),
+    }
+    console.note(
+        "without a querier a switch that snoops forgets members (after 260 s) and their streams stop: turn on the \
+         querier of the switch or router, or be it: sudo mcast querier --become -i INTERFACE",
+    );
+}
+
+fn whole(time: Duration) -> String {
+    format!("{} s", time.as_secs())
+}

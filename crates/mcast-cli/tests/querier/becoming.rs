@@ -1,0 +1,262 @@
+//! Being the querier of a network that has none.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mcast_lab::{Host, Switch};
+
+use crate::network::{GROUPS, Network, address, become_querier, link_local};
+use crate::schemas::assert_valid;
+use crate::support::{PATIENCE, Running, eventually, mcast, program, recv, send};
+
+/// The switch forgets members after so long.
+const FORGETS: Duration = Duration::from_secs(3);
+
+fn with_port(group: &str) -> String {
+    std::net::SocketAddr::new(address(group), 5000).to_string()
+}
+
+/// A receiver of a group that prints what comes.
+fn receiver(host: &Host, group: &str) -> Running {
+    recv(host, &[&with_port(group), "-i", "eth0", "--format", "text"])
+}
+
+fn is_member(switch: &Switch, group: &str) -> bool {
+    switch.members().unwrap().iter().any(|member| member.host == "b" && member.group == address(group))
+}
+
+#[test]
+fn a_receiver_that_would_have_been_cut_off_goes_on_receiving() {
+    let network = Network::without_querier(FORGETS);
+    let Network { switch, a, b, c, .. } = &network;
+    let querier = become_querier(c, &[]);
+    let receivers = GROUPS.map(|group| receiver(b, group));
+    for group in GROUPS {
+        switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
+    }
+    // Three times as long as the switch remembers.
+    let end = Instant::now() + FORGETS * 3;
+    while Instant::now() < end {
+        GROUPS.iter().for_each(|group| assert!(is_member(switch, group), "{group} was forgotten"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let say = |text: &str| GROUPS.iter().for_each(|group| send(a, &[&with_port(group), "-i", "eth0", text]));
+    say("with a querier");
+    receivers.iter().for_each(|receiver| receiver.stdout.wait_for("with a querier"));
+
+    // Without it the members are forgotten, and cut off: the switch still believes in the one that was.
+    let ended = querier.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("eth0 IGMP: was the querier"), "{ended:?}");
+    for group in GROUPS {
+        switch.wait_for_leave(b, "eth0", address(group), PATIENCE).unwrap();
+    }
+    say("without a querier");
+
+    // And with the next one it goes on by itself.
+    let querier = become_querier(c, &[]);
+    for group in GROUPS {
+        switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
+    }
+    say("again");
+    for receiver in receivers {
+        receiver.stdout.wait_for("again");
+        let heard = receiver.signalled(libc::SIGINT);
+        assert_eq!(heard.lines(), ["with a querier", "again"]);
+    }
+    querier.signalled(libc::SIGTERM);
+}
+
+#[test]
+fn who_leaves_is_forgotten_soon_and_who_stays_is_not() {
+    // As long as it is by default.
+    let network = Network::without_querier(Duration::from_secs(260));
+    let Network { switch, b, c, .. } = &network;
+    let querier = become_querier(c, &["--query-interval", "60s", "--response-interval", "10s"]);
+    for group in GROUPS {
+        let leaves = receiver(b, group);
+        switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
+        leaves.signalled(libc::SIGINT);
+        let begin = Instant::now();
+        switch.wait_for_leave(b, "eth0", address(group), PATIENCE).unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(15), "{group}: {:?}", begin.elapsed());
+        querier.stdout.wait_for(&format!("members of {group}, answer within 1 s"));
+    }
+    // Two on one host: the kernel says nothing when one of them leaves. On two hosts both are known, and
+    // the answer of the one that stays keeps it.
+    let stays = recv(c, &[&with_port(GROUPS[0]), "-i", "eth0"]);
+    switch.wait_for_member(c, "eth0", address(GROUPS[0]), PATIENCE).unwrap();
+    let leaves = receiver(b, GROUPS[0]);
+    switch.wait_for_member(b, "eth0", address(GROUPS[0]), PATIENCE).unwrap();
+    leaves.signalled(libc::SIGINT);
+    switch.wait_for_leave(b, "eth0", address(GROUPS[0]), PATIENCE).unwrap();
+    let members = switch.members().unwrap();
+    assert!(
+        members.iter().any(|member| member.host == "c"),
+        "the querier's own host was forgotten: {members:?}"
+    );
+    stays.signalled(libc::SIGINT);
+    querier.signalled(libc::SIGINT);
+}
+
+#[test]
+fn its_own_host_reports_like_every_other() {
+    let network = Network::without_querier(FORGETS);
+    let Network { switch, c, .. } = &network;
+    let _querier = become_querier(c, &[]);
+    let _receivers = GROUPS.map(|group| receiver(c, group));
+    for group in GROUPS {
+        switch.wait_for_member(c, "eth0", address(group), PATIENCE).unwrap();
+    }
+    let end = Instant::now() + FORGETS * 2;
+    while Instant::now() < end {
+        let members = switch.members().unwrap();
+        for group in GROUPS {
+            let is_there = members.iter().any(|member| member.host == "c" && member.group == address(group));
+            assert!(is_there, "{group} was forgotten");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn queries_are_as_the_standards_want_them() {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: queries as tshark sees them: it is not installed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none_or(|value| value != "1"));
+        return;
+    }
+    let network = Network::without_querier(Duration::from_secs(260));
+    let Network { b, c, .. } = &network;
+    for (older, versions) in [(&[][..], ["3", "130"]), (&["--older"][..], ["2", "130"])] {
+        let filter = "igmp or (ip6 and ip6[40] == 58 and ip6[48] == 130)";
+        let capture = program(
+            b,
+            "tshark",
+            &[
+                "-n",
+                "-l",
+                "-i",
+                "eth0",
+                "-f",
+                filter,
+                "-T",
+                "fields",
+                "-E",
+                "separator=|",
+                "-o",
+                "ip.check_checksum:TRUE",
+                "-e",
+                "eth.dst",
+                "-e",
+                "ip.src",
+                "-e",
+                "ip.dst",
+                "-e",
+                "ip.ttl",
+                "-e",
+                "ip.dsfield.dscp",
+                "-e",
+                "ip.opt.ra",
+                "-e",
+                "igmp.version",
+                "-e",
+                "igmp.checksum.status",
+                "-e",
+                "ipv6.src",
+                "-e",
+                "ipv6.dst",
+                "-e",
+                "ipv6.hlim",
+                "-e",
+                "ipv6.opt.router_alert",
+                "-e",
+                "icmpv6.type",
+                "-e",
+                "icmpv6.checksum.status",
+                "-Y",
+                "igmp.type == 0x11 or icmpv6.type == 130",
+            ],
+            false,
+        );
+        capture.stderr.wait_for("Capturing on");
+        let querier = become_querier(c, older);
+        let igmp = format!("01:00:5e:00:00:01|10.0.0.3|224.0.0.1|1|48|0|{}|1|", versions[0]);
+        let own = link_local(&querier);
+        let mld = format!("33:33:00:00:00:01||||||||{own}|ff02::1|1|0|{}|1", versions[1]);
+        eventually("both queries", || {
+            let text = capture.stdout.text();
+            text.contains(&igmp) && text.contains(&mld)
+        });
+        querier.signalled(libc::SIGINT);
+        capture.child.kill().unwrap();
+    }
+}
+
+#[test]
+fn events_are_objects_as_the_schema_says() {
+    let network = Network::without_querier(FORGETS);
+    let querier = become_querier(&network.c, &["--json", "-W", "3s"]);
+    let ended = querier.end().succeeded();
+    let events = ended.json();
+    events.iter().for_each(|event| assert_valid("querier-event", event));
+    for protocol in ["IGMP", "MLD"] {
+        let kinds = events.iter().filter(|event| event["protocol"] == protocol).map(|event| &event["event"]);
+        let kinds: Vec<_> = kinds.map(|kind| kind.as_str().unwrap()).collect();
+        assert_eq!(kinds[..2], ["begins", "asked"]);
+        assert!(kinds.iter().filter(|kind| **kind == "asked").count() >= 3, "{kinds:?}");
+    }
+}
+
+#[test]
+fn an_interface_without_an_address_is_asked_on_as_soon_as_it_has_one() {
+    let network = Network::without_querier(FORGETS);
+    let c = &network.c;
+    c.remove_address("eth0", "10.0.0.3/24").unwrap();
+    let running = crate::support::start(
+        c,
+        &[
+            "querier",
+            "-i",
+            "eth0",
+            "-4",
+            "--become",
+            "--query-interval",
+            "1s",
+            "--response-interval",
+            "500ms",
+        ],
+    );
+    running.stderr.wait_for("it has no IPv4 address");
+    c.add_address("eth0", "10.0.0.9/24").unwrap();
+    running.stdout.wait_for("10.0.0.9 asks");
+    running.stdout.wait_for("asked IGMPv3 general query");
+    // Also when the interface is another one of the same name.
+    c.delete_interface("eth0").unwrap();
+    running.stderr.wait_for("it is down or gone");
+    c.connect("eth0", &network.switch, &["10.0.0.8/24"]).unwrap();
+    running.stdout.wait_for("10.0.0.8 asks");
+    let ended = running.signalled(libc::SIGINT);
+    assert!(ended.text().split("10.0.0.8 asks").nth(1).unwrap().contains("asked IGMPv3"), "{ended:?}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_reason() {
+    let network = Network::without_querier(FORGETS);
+    let c = &network.c;
+    for (arguments, status, words) in [
+        (&["--become"][..], 2, "--interface"),
+        (&["--become", "-i", "eth0", "--response-interval", "125s"], 2, "sooner than they are asked again"),
+        (&["--become", "-i", "eth0", "--robustness", "0"], 2, "robustness is 1 to 7"),
+        (&["--query-interval", "10s"], 2, "--become"),
+        (&["--become", "-i", "eth9"], 4, "eth9"),
+    ] {
+        let ended = mcast(c, &[&["querier"], arguments].concat());
+        assert_eq!(ended.status, Some(status), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+    }
+    let drop = ["--bounding-set=-net_raw", crate::support::MCAST, "querier", "-i", "eth0", "--become"];
+    let refused = program(c, "setpriv", &drop, false).end();
+    assert_eq!(refused.status, Some(3), "{refused:?}");
+    assert!(refused.stderr.contains("CAP_NET_RAW"), "{refused:?}");
+}
