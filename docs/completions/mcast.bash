@@ -46,6 +46,9 @@ _mcast() {
             mcast,ping)
                 cmd="mcast__subcmd__ping"
                 ;;
+            mcast,querier)
+                cmd="mcast__subcmd__querier"
+                ;;
             mcast,record)
                 cmd="mcast__subcmd__record"
                 ;;
@@ -92,7 +95,7 @@ _mcast() {
 
     case "${cmd}" in
         mcast)
-            opts="-q -v -h -V --quiet --verbose --help --version demo interfaces groups sniff top explain pick send recv ask doctor ping perf record replay lab"
+            opts="-q -v -h -V --quiet --verbose --help --version demo interfaces groups sniff top explain pick send recv ask doctor ping perf record querier replay lab"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -609,6 +612,48 @@ _mcast() {
                     return 0
                     ;;
                 --max-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mcast__subcmd__querier)
+            opts="-i -4 -6 -W -q -v -h --interface --ipv4 --ipv6 --timeout --follow --ask --json --become --query-interval --response-interval --robustness --older --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -W)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --query-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --response-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --robustness)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

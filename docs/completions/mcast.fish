@@ -42,6 +42,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "doctor" -d 'Find out wh
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ping" -d 'Ping a group: who answers, how far, how fast, by multicast and by unicast'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "perf" -d 'Measure rates, loss, reordering, jitter and delays'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "record" -d 'Record the datagrams of groups into a capture file'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "querier" -d 'Show who asks hosts for their groups (IGMP, MLD), or be the one'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "replay" -d 'Send the datagrams of a capture file again, with their timing'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "lab" -d 'Run networks of virtual hosts, to try anything on real kernels'
 complete -c mcast -n "__fish_mcast_using_subcommand demo" -l json -d 'Print JSON: one object a fact'
@@ -290,6 +291,21 @@ complete -c mcast -n "__fish_mcast_using_subcommand record" -l json -d 'Print on
 complete -c mcast -n "__fish_mcast_using_subcommand record" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand record" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand record" -s h -l help -d 'Print help'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s i -l interface -d 'On this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not loopback]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s W -l timeout -d 'End after so long [default: when a querier is known wherever one is needed, or after 130s]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l query-interval -d 'Ask each so often' -r
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l response-interval -d 'Give hosts so long to answer' -r
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l robustness -d 'Let so many messages in a row be lost, less one' -r
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l follow -d 'Go on until Ctrl-C, and tell each query'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l ask -d 'Do not wait for the next query: join a group that nobody uses and leave it again, which most queriers answer with a query within a second'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l json -d 'Print one JSON object for each event, and one for each querier'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l become -d 'Ask, as long as nobody with a lower address does; needs -i, and CAP_NET_RAW'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -l older -d 'Ask in IGMPv2 and MLDv1, for switches and routers that know no other'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand querier" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand replay" -l map -d 'Send to another group or port: FROM=TO, each `GROUP:PORT`, `GROUP` or `:PORT`, and TO also `GROUP%INTERFACE:PORT`; repeatable, the first that fits counts' -r
 complete -c mcast -n "__fish_mcast_using_subcommand replay" -s i -l interface -d 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand replay" -s t -l ttl -d 'How many networks to cross, or `recorded` for what each datagram had left [default: 1, this network; 0 is this host]' -r
