@@ -23,7 +23,10 @@ mod sys;
 pub mod wire;
 
 #[cfg(feature = "std")]
-pub use driver::{Closing, Publisher, PublisherBuilder, StreamError, Subscriber, SubscriberBuilder};
+pub use driver::{
+    Closing, DISCOVERY_V4, DISCOVERY_V6, Found, Publisher, PublisherBuilder, Snapshot, SnapshotServer,
+    StreamError, Subscriber, SubscriberBuilder, discover, fetch_snapshot, find_stream,
+};
 pub use outbox::{Control, Target};
 pub use receiver::Receiver;
 pub use sender::Sender;

@@ -18,6 +18,8 @@ pub enum Target {
     Group,
     /// To this address alone.
     Address(SocketAddr),
+    /// To the group on which streams tell their names.
+    Discovery,
 }
 
 /// A datagram other than data, ready to be sent.

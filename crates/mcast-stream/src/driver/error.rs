@@ -21,6 +21,12 @@ pub enum StreamError {
     /// A publisher needs somewhere to send to.
     #[error("no group to publish to is named")]
     NoDestination,
+    /// No stream of the name was announced.
+    #[error("no stream named {0:?} was announced in time")]
+    NoSuchStream(String),
+    /// A snapshot could not be served or fetched.
+    #[error("the snapshot: {0}")]
+    Snapshot(#[source] std::io::Error),
     /// Paths are told apart by two bits.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),

@@ -1,11 +1,15 @@
 //! The state machines on real sockets: a [`Publisher`] and a [`Subscriber`].
 
 mod clock;
+mod discovery;
 mod error;
 mod publisher;
+mod snapshot;
 mod subscriber;
 mod transmit;
 
+pub use discovery::{DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};
 pub use error::StreamError;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
+pub use snapshot::{Snapshot, SnapshotServer, fetch_snapshot};
 pub use subscriber::{Subscriber, SubscriberBuilder};

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use mcast::{Destination, Family, SenderBuilder};
 
 use super::clock::{self, Clock};
+use super::discovery::{self, Announcement};
 use super::error::StreamError;
+use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::Ways;
 use crate::seal::Keys;
 use crate::sender::{Refusal, SenderConfig, SenderEvent, SenderStatistics};
@@ -29,6 +31,7 @@ pub struct PublisherBuilder {
     datagram: Option<usize>,
     hop_limit: u8,
     loopback: bool,
+    name: Option<String>,
 }
 
 impl PublisherBuilder {
@@ -107,6 +110,13 @@ impl PublisherBuilder {
         self
     }
 
+    /// Tells this name every second to those who look for streams ([`discover`](crate::discover)).
+    /// Of a sealed stream only those who have its key see it.
+    pub fn announce(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// All other settings.
     pub fn configure(mut self, change: impl FnOnce(&mut SenderConfig)) -> Self {
         change(&mut self.config);
@@ -128,6 +138,7 @@ struct Shared {
     clock: Clock,
     ways: Ways,
     core: Mutex<Core>,
+    announcement: Mutex<Option<Announcement>>,
     /// Told when there may be more room, or less to wait for.
     progress: Condvar,
     /// Told when the next deadline comes sooner than the one that is slept until.
@@ -188,11 +199,18 @@ impl Publisher {
     pub fn builder() -> PublisherBuilder {
         let stream = StreamId(clock::seed());
         let config = SenderConfig::new(stream, Incarnation(clock::incarnation()));
-        PublisherBuilder { destinations: Vec::new(), config, datagram: None, hop_limit: 1, loopback: true }
+        PublisherBuilder {
+            destinations: Vec::new(),
+            config,
+            datagram: None,
+            hop_limit: 1,
+            loopback: true,
+            name: None,
+        }
     }
 
     fn new(builder: PublisherBuilder) -> Result<Self, StreamError> {
-        let PublisherBuilder { destinations, mut config, datagram, hop_limit, loopback } = builder;
+        let PublisherBuilder { destinations, mut config, datagram, hop_limit, loopback, name } = builder;
         let first = destinations.first().ok_or(StreamError::NoDestination)?;
         if destinations.len() > 4 {
             return Err(StreamError::TooManyPaths(destinations.len()));
@@ -203,11 +221,17 @@ impl Publisher {
         (config.unix_offset, config.seed) = (clock.unix_offset(), clock::seed());
         let open = |destination: &Destination| settings(hop_limit, loopback).to(destination.clone()).build();
         let paths: Vec<_> = destinations.iter().map(open).collect::<mcast::Result<_>>()?;
+        let discovery = match name {
+            Some(_) => Some(open(&discovery::destination(first))?),
+            None => None,
+        };
+        let announcement = name.map(|name| Announcement::new(name, &destinations));
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
         let sender = crate::Sender::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
-            ways: Ways { paths, family, control },
+            ways: Ways { paths, family, discovery, control },
+            announcement: Mutex::new(announcement),
             core: Mutex::new(Core { sender, sleeps_until: 0, failure: None }),
             progress: Condvar::new(),
             sooner: Condvar::new(),
@@ -322,6 +346,36 @@ impl Publisher {
     #[must_use]
     pub fn stream(&self) -> StreamId {
         self.shared.core().sender.config().stream
+    }
+
+    /// The number of the next message: what a snapshot has, that has all messages so far.
+    #[must_use]
+    pub fn next_message(&self) -> u64 {
+        self.shared.core().sender.next_message()
+    }
+
+    /// Serves snapshots at this address over TCP, sealed as the stream is, and tells the address
+    /// with the stream's name. `capture` makes one, whenever one is asked for: the state after all messages before a number,
+    /// and that number.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at.
+    pub fn serve_snapshots(
+        &self,
+        at: SocketAddr,
+        capture: impl Fn() -> Snapshot + Send + Sync + 'static,
+    ) -> Result<SnapshotServer, StreamError> {
+        let (stream, incarnation, keys) = {
+            let core = self.shared.core();
+            let config = core.sender.config();
+            (config.stream, config.incarnation, config.keys.clone())
+        };
+        let server = SnapshotServer::start(at, stream, incarnation, keys, capture)?;
+        let mut announcement = self.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(announcement) = &mut *announcement {
+            announcement.snapshot = Some(server.address());
+        }
+        Ok(server)
     }
 
     /// Waits until so many receivers have joined; `false` when the time is over.
@@ -473,12 +527,21 @@ impl Shared {
         }
     }
 
+    /// Tells the stream's name when it is time; says when it is next.
+    fn announce(&self, core: &mut Core) -> u64 {
+        let mut announcement = self.announcement.lock().unwrap_or_else(PoisonError::into_inner);
+        announcement
+            .as_mut()
+            .map_or(u64::MAX, |announcement| announcement.tell(&mut core.sender, self.clock.now()))
+    }
+
     /// Does what is due when nobody else happens to.
     fn keep_time(&self) {
         let mut core = self.core();
         while !self.ends.load(Ordering::Acquire) {
+            let announce_at = self.announce(&mut core);
             self.send(&mut core);
-            let deadline = core.sender.next_deadline();
+            let deadline = core.sender.next_deadline().min(announce_at);
             // Who is woken every few microseconds keeps others from their work.
             let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
             core.sleeps_until = self.clock.now() + sleep.as_nanos() as u64;

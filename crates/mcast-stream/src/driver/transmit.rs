@@ -14,6 +14,8 @@ pub(super) struct Ways {
     /// One for each path, so that each is sent in whole trains.
     pub(super) paths: Vec<mcast::Sender>,
     pub(super) family: Family,
+    /// Where the stream tells its name, if it has one.
+    pub(super) discovery: Option<mcast::Sender>,
     /// For single receivers.
     pub(super) control: UdpSocket,
 }
@@ -26,12 +28,10 @@ impl Ways {
         while let Some(transmit) = core.poll(now) {
             match transmit {
                 Transmit::Data { first, count } => self.send_data(core, first, count, &mut refused),
-                Transmit::Repair { sequence, to: Target::Group } => {
-                    self.send_repair(core, sequence, &mut refused);
-                }
                 Transmit::Repair { sequence, to: Target::Address(address) } => {
                     self.send_single(address, core.datagram(sequence));
                 }
+                Transmit::Repair { sequence, .. } => self.send_repair(core, sequence, &mut refused),
                 Transmit::Control(control) => {
                     self.send_control(&control, &mut refused);
                     core.reuse(control);
@@ -71,6 +71,9 @@ impl Ways {
         match control.to {
             Target::Group => self.paths.iter().for_each(|sender| refused.note(sender.send(control.bytes()))),
             Target::Address(address) => self.send_single(address, control.bytes()),
+            Target::Discovery => {
+                self.discovery.iter().for_each(|sender| refused.note(sender.send(control.bytes())));
+            }
         }
     }
 

@@ -14,6 +14,9 @@ use crate::wire::{Header, KeyEpoch, Kind, Packet, WireError};
 /// What came out of order by more is lost, or as good as.
 const LONGEST_REORDERING: u64 = 250_000_000;
 
+/// What takes longer was lost on the way, or waited for something else.
+const LONGEST_REPAIR: u64 = 2_000_000_000;
+
 impl Receiver {
     /// Takes a datagram that came on a path (0 to 3) of the group, or to the receiver's own port.
     ///
@@ -130,14 +133,28 @@ impl Receiver {
             return;
         }
         self.statistics.repaired += u64::from(is_repair);
-        let Some(noticed) = self.gaps.fill(sequence) else { return };
+        let Some(gap) = self.gaps.fill(sequence) else { return };
         if !is_repair {
-            let late = now.saturating_sub(noticed).min(LONGEST_REORDERING);
+            let late = now.saturating_sub(gap.noticed).min(LONGEST_REORDERING);
             self.reordering = late.max(self.reordering - self.reordering / 64);
+        } else if gap.tries == 1 {
+            self.measure_repair(now.saturating_sub(gap.asked));
         }
         if self.gaps.is_empty() {
             self.nak_at = u64::MAX;
         }
+    }
+
+    /// How long repairs take, smoothed, and how much that differs: as RFC 6298 has it.
+    fn measure_repair(&mut self, took: u64) {
+        let took = took.min(LONGEST_REPAIR);
+        if self.repair_time == 0 {
+            (self.repair_time, self.repair_spread) = (took, took / 2);
+            return;
+        }
+        self.repair_spread =
+            self.repair_spread - self.repair_spread / 4 + self.repair_time.abs_diff(took) / 4;
+        self.repair_time = self.repair_time - self.repair_time / 8 + took / 8;
     }
 
     /// Everything up to before this must have been sent: what is missing is a gap.

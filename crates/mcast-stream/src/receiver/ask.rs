@@ -96,7 +96,7 @@ impl Receiver {
         }
         let idle = self.status_last.saturating_add(self.idle_interval());
         if self.status_at.is_some_and(|at| now >= at) || now >= idle {
-            self.status(now, self.passive_flag());
+            self.status(now, self.flags());
         }
     }
 
@@ -104,7 +104,7 @@ impl Receiver {
     pub fn leave(&mut self, now: u64) {
         self.has_left = true;
         if self.incarnation.is_some() && !self.config.mute {
-            self.status(now, Status::LEAVING);
+            self.status(now, Status::LEAVING | self.flags());
         }
     }
 
@@ -145,6 +145,7 @@ impl Receiver {
     fn ask(&mut self, now: u64) {
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
+        let patience = (round_trip * 3 / 2).max(self.repair_time + 4 * self.repair_spread);
         // What comes too late need not be asked for.
         let too_late = match self.config.policy {
             Policy::Deadline(patience) => now.saturating_add(round_trip).saturating_sub(patience),
@@ -163,8 +164,8 @@ impl Receiver {
                 break;
             }
             self.add_missing(gap.first.max(self.base).max(self.trail), gap.end, &mut list, &mut naks);
-            let factor = 3_u64 << gap.tries.min(2);
-            gap.due = now + round_trip * factor / 2 + spread;
+            gap.due = now + (patience << gap.tries.min(2)) + spread;
+            gap.asked = now;
             gap.tries += 1;
         }
         self.gaps = gaps;
@@ -284,8 +285,9 @@ impl Receiver {
     }
 
     /// Who does not ask for repairs is not waited for.
-    const fn passive_flag(&self) -> u32 {
-        if self.config.repairs() { 0 } else { Status::PASSIVE }
+    const fn flags(&self) -> u32 {
+        let passive = if self.config.repairs() { 0 } else { Status::PASSIVE };
+        passive | if self.ended { Status::ENDED } else { 0 }
     }
 
     pub(super) fn push_control(

@@ -13,7 +13,8 @@ pub(super) struct Gap {
     pub(super) noticed: u64,
     /// When to ask for it.
     pub(super) due: u64,
-    /// How often it was asked for.
+    /// When it was last asked for, and how often.
+    pub(super) asked: u64,
     pub(super) tries: u32,
 }
 
@@ -50,15 +51,15 @@ impl Gaps {
         let is_full = self.all.len() == MOST;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
-            None => self.all.push_back(Gap { first, end, noticed, due, tries: 0 }),
+            None => self.all.push_back(Gap { first, end, noticed, due, asked: 0, tries: 0 }),
         }
     }
 
-    /// A datagram came: tells when it was noticed to be missing, if it was.
-    pub(super) fn fill(&mut self, sequence: u64) -> Option<u64> {
+    /// A datagram came: tells of the gap that it was missing in, if it was.
+    pub(super) fn fill(&mut self, sequence: u64) -> Option<Gap> {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
-        let (noticed, whole) = (gap.noticed, *gap);
+        let whole = *gap;
         if gap.first + 1 == gap.end {
             self.all.remove(index);
         } else if gap.first == sequence {
@@ -69,14 +70,15 @@ impl Gaps {
             self.all[index].end = sequence;
             self.all.insert(index + 1, Gap { first: sequence + 1, ..whole });
         }
-        Some(noticed)
+        Some(whole)
     }
 
     /// A datagram that had come is missing again.
     pub(super) fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         if self.all.len() < MOST && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
-            self.all.insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, tries: 0 });
+            self.all
+                .insert(index, Gap { first: sequence, end: sequence + 1, noticed, due, asked: 0, tries: 0 });
         }
     }
 

@@ -95,6 +95,9 @@ pub struct Receiver {
     /// When the next nak is due; found anew when gaps change.
     nak_at: u64,
     reordering: u64,
+    /// How long a repair takes once it was asked for, smoothed, and how much that differs.
+    repair_time: u64,
+    repair_spread: u64,
     /// Datagrams received and missed at the last status, and the smoothed share.
     loss_mark: (u64, u64),
     loss: u32,
@@ -152,6 +155,8 @@ impl Receiver {
             status_sent: Status::default(),
             nak_at: u64::MAX,
             reordering: 0,
+            repair_time: 0,
+            repair_spread: 0,
             loss_mark: (0, 0),
             loss: 0,
             stalled_told: 0,

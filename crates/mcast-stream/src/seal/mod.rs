@@ -41,6 +41,8 @@ pub enum Sealed {
     Control,
     /// This receiver.
     Receiver(ReceiverId),
+    /// Both ends of the connection of this number, by which a snapshot is fetched.
+    Snapshot(u64),
 }
 
 /// What a key is for. Each has a key of its own.
@@ -76,6 +78,7 @@ impl Purpose {
             Sealed::Data => (0, 0),
             Sealed::Control => (1, 0),
             Sealed::Receiver(receiver) => (2, receiver.0),
+            Sealed::Snapshot(connection) => (3, connection),
         };
         let mut bytes = [0; 47];
         bytes[..16].copy_from_slice(b"mcast stream 1.0");

@@ -17,6 +17,8 @@ pub(crate) struct Member {
     /// It has told what it has, and wants to be waited for.
     pub(crate) waited: bool,
     pub(crate) evicted: bool,
+    /// It has confirmed the end of the stream.
+    pub(crate) ended: bool,
     pub(crate) next: u64,
     pub(crate) window: u32,
     pub(crate) heard: u64,
@@ -39,6 +41,7 @@ impl Member {
             proven: false,
             waited: false,
             evicted: false,
+            ended: false,
             next: 0,
             window: 0,
             heard: now,
@@ -56,6 +59,7 @@ impl Member {
     pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) {
         self.next = self.next.max(status.next);
         self.window = status.window;
+        self.ended = status.flags & Status::ENDED != 0;
         self.loss = status.loss;
         self.received = status.received;
         if status.clock != 0 {

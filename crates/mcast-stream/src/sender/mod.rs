@@ -211,17 +211,17 @@ impl Sender {
     #[must_use]
     pub fn receivers(&self) -> (usize, usize) {
         let waited = || self.members.iter().filter(|(_, member)| member.waited && !member.evicted);
-        let complete = waited().filter(|(_, member)| member.next >= self.ring.next).count();
+        let complete = waited().filter(|(_, member)| self.is_complete(member)).count();
         (waited().count(), complete + if self.closed { self.left_complete } else { 0 })
     }
 
-    /// Those that it waits for and that don't have everything, with how many datagrams they miss.
+    /// Those that it waits for and that don't have everything, with how many datagrams they miss: of a closed stream
+    /// those, too, that have not confirmed its end.
     pub fn behind(&self) -> impl Iterator<Item = (ReceiverId, u64)> {
         let next = self.ring.next;
         let waited = self.members.iter().filter(|(_, member)| member.waited && !member.evicted);
-        waited
-            .map(move |(id, member)| (id, next.saturating_sub(member.next)))
-            .filter(|(_, behind)| *behind > 0)
+        let incomplete = waited.filter(|(_, member)| !self.is_complete(member));
+        incomplete.map(move |(id, member)| (id, next.saturating_sub(member.next)))
     }
 
     /// The receivers that it knows: who, where, the datagram before which it has everything, whether it is
@@ -230,6 +230,10 @@ impl Sender {
         self.members
             .iter()
             .map(|(id, member)| (id, member.address, member.next, member.waited && !member.evicted))
+    }
+
+    fn is_complete(&self, member: &members::Member) -> bool {
+        member.next >= self.ring.next && (member.ended || !self.closed)
     }
 
     fn tell(&mut self, event: SenderEvent) {

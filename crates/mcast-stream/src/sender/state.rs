@@ -7,7 +7,8 @@ use super::{LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP, PACE_BURST, Sender, SenderEven
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ReceiverId, Reset, ResetReason, WriteError,
+    Announce, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ReceiverId, Reset, ResetReason,
+    WriteError,
 };
 
 /// How often receivers and rate are looked at.
@@ -64,6 +65,11 @@ impl Sender {
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
         self.statistics.heartbeats += 1;
         self.next_heartbeat(now);
+    }
+
+    /// Tells the stream's name and places to those who look for streams.
+    pub fn announce(&mut self, announce: &Announce<'_>) {
+        self.push_control(Target::Discovery, Kind::Announce, Flags(0), |writer| announce.write(writer));
     }
 
     /// The first message that begins in this datagram or after it.

@@ -19,7 +19,7 @@ pub struct Status {
     pub clock: u64,
     /// How long that heartbeat was kept, in microseconds.
     pub held: u32,
-    /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING).
+    /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED).
     pub flags: u32,
     /// A token that an echo brought; 0: none.
     pub token: u64,
@@ -38,6 +38,9 @@ impl Status {
     pub const LEAVING: u32 = 2;
     /// It repairs nothing: nobody need wait for it.
     pub const PASSIVE: u32 = 4;
+
+    /// It has heard where the stream ends, and has everything.
+    pub const ENDED: u32 = 8;
 
     /// Reads a body.
     ///

@@ -7,5 +7,6 @@ mod net;
 mod lives;
 mod lossy;
 mod members;
+mod named;
 #[cfg(feature = "seal")]
 mod sealed;

@@ -10,6 +10,11 @@ use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a snapshot of the tests says: it follows from how many messages it has.
+pub(crate) fn digest(messages: u64) -> Vec<u8> {
+    (0..100_000_u64).map(|at| (at * messages) as u8).collect()
+}
+
 pub(crate) struct Net {
     _lab: Lab,
     _switch: Switch,

@@ -451,6 +451,7 @@ impl<'p> World<'p> {
 
     fn send_to(&mut self, to: Target, bytes: &[u8]) {
         match to {
+            Target::Discovery => {}
             Target::Group => (0..self.plan.paths).for_each(|path| self.reach_group(path, bytes)),
             Target::Address(address) => {
                 self.record(bytes);

@@ -1,0 +1,188 @@
+//! Streams by name: their publishers announce them on a well-known group.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership};
+
+use super::error::StreamError;
+use crate::seal::{self, Keys, Purpose, Sealed};
+use crate::wire::{Announce, Incarnation, KeyEpoch, Kind, MINOR, Packet, Place, StreamId};
+
+/// Where streams announce themselves: administratively scoped, so that it stays in the site.
+pub const DISCOVERY_V4: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(239, 255, 77, 67)), PORT);
+/// The same for IPv6: of site scope.
+pub const DISCOVERY_V6: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x4d43)), PORT);
+const PORT: u16 = 7767;
+/// Between two announcements.
+const INTERVAL: u64 = 1_000_000_000;
+/// More streams than this are not told apart.
+const MOST: usize = 1024;
+
+/// A stream that was announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub stream: StreamId,
+    /// The life of its publisher.
+    pub incarnation: Incarnation,
+    /// How to hear it: the membership of each path, on the interface by which the announcement came.
+    pub paths: Vec<Membership>,
+    /// Where snapshots are to be had.
+    pub snapshot: Option<SocketAddr>,
+    /// How fast it sends, in bytes a second; 0: as fast as it goes.
+    pub rate: u64,
+    /// Whether it is sealed.
+    pub sealed: bool,
+    /// Who announced it.
+    pub source: SocketAddr,
+}
+
+/// The streams that are announced within this time, by name and then by identity. Sealed ones are seen by those who have
+/// their keys.
+///
+/// # Errors
+/// When the group of announcements cannot be joined.
+pub fn discover(
+    family: Family,
+    interface: Option<InterfaceSelector>,
+    keys: &Keys,
+    time: Duration,
+) -> Result<Vec<Found>, StreamError> {
+    let mut all: Vec<Found> = Vec::new();
+    listen(family, interface, keys, time, |found| {
+        let known = all.iter().position(|known| known.stream == found.stream);
+        match known {
+            Some(index) if all[index].incarnation <= found.incarnation => all[index] = found,
+            None if all.len() < MOST => all.push(found),
+            _ => {}
+        }
+        false
+    })?;
+    all.sort_by(|a, b| (&a.name, a.stream).cmp(&(&b.name, b.stream)));
+    Ok(all)
+}
+
+/// Waits for the announcement of the stream of this name.
+///
+/// # Errors
+/// [`StreamError::NoSuchStream`] when the time is over.
+pub fn find_stream(
+    name: &str,
+    family: Family,
+    interface: Option<InterfaceSelector>,
+    keys: &Keys,
+    time: Duration,
+) -> Result<Found, StreamError> {
+    let mut wanted = None;
+    listen(family, interface, keys, time, |found| {
+        if found.name == name {
+            wanted = Some(found);
+        }
+        wanted.is_some()
+    })?;
+    wanted.ok_or_else(|| StreamError::NoSuchStream(name.to_owned()))
+}
+
+/// Hears announcements until the time is over or `done` says so.
+fn listen(
+    family: Family,
+    interface: Option<InterfaceSelector>,
+    keys: &Keys,
+    time: Duration,
+    mut done: impl FnMut(Found) -> bool,
+) -> Result<(), StreamError> {
+    let Some(group) = group(family) else { return Ok(()) };
+    let membership = match interface {
+        Some(interface) => Membership::new(group).on(interface),
+        None => Membership::new(group),
+    };
+    let receiver = mcast::Receiver::join_one(membership)?;
+    let deadline = Instant::now() + time;
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(datagram) = receiver.recv_timeout(&mut buffer, left)? else { return Ok(()) };
+        let interface = InterfaceSelector::Index(datagram.interface());
+        let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
+        if let Some(found) = read(&mut bytes, keys, &interface, source)
+            && done(found)
+        {
+            return Ok(());
+        }
+    }
+}
+
+fn read(bytes: &mut [u8], keys: &Keys, interface: &InterfaceSelector, source: SocketAddr) -> Option<Found> {
+    let packet = Packet::parse(bytes).ok()?;
+    let (header, head) = (packet.header, packet.head.len());
+    let sealed = header.epoch != KeyEpoch::CLEAR;
+    if header.kind != Kind::Announce || sealed == keys.is_empty() {
+        return None;
+    }
+    let end = match sealed {
+        true => seal::open(&*keys.cipher(&Purpose::of(&header, Sealed::Control))?, &header, bytes)?,
+        false => bytes.len(),
+    };
+    let announce = Announce::read(bytes.get(head..end)?).ok()?;
+    let membership = |place: &Place| {
+        let group = Group::new(place.group.ip()).ok()?;
+        Some(Membership::new(GroupAddr::new(group, place.group.port())).on(interface.clone()))
+    };
+    Some(Found {
+        name: announce.name.to_owned(),
+        stream: header.stream,
+        incarnation: header.incarnation,
+        paths: announce.paths.iter().flatten().filter_map(membership).collect(),
+        snapshot: announce.snapshot,
+        rate: announce.rate,
+        sealed,
+        source,
+    })
+}
+
+fn group(family: Family) -> Option<GroupAddr> {
+    let address = if family == Family::V4 { DISCOVERY_V4 } else { DISCOVERY_V6 };
+    Some(GroupAddr::new(Group::new(address.ip()).ok()?, PORT))
+}
+
+/// Where a stream to this destination is announced: on the same interface.
+pub(super) fn destination(first: &Destination) -> Destination {
+    let address = group(first.address.group.family()).unwrap_or(first.address);
+    Destination { address, interface: first.interface.clone() }
+}
+
+/// What a publisher announces, and when.
+#[derive(Debug)]
+pub(super) struct Announcement {
+    name: String,
+    paths: [Option<Place>; 4],
+    pub(super) snapshot: Option<SocketAddr>,
+    next: u64,
+}
+
+impl Announcement {
+    pub(super) fn new(name: String, destinations: &[Destination]) -> Self {
+        let mut paths = [None; 4];
+        for (path, destination) in paths.iter_mut().zip(destinations) {
+            *path = Some(Place { group: destination.address.into(), source: None });
+        }
+        Self { name, paths, snapshot: None, next: 0 }
+    }
+
+    /// Tells it, if it is time; says when it is next.
+    pub(super) fn tell(&mut self, sender: &mut crate::Sender, now: u64) -> u64 {
+        if now >= self.next {
+            self.next = now + INTERVAL;
+            let rate = sender.config().rate.unwrap_or(0);
+            let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
+            sender.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
+        }
+        self.next
+    }
+}

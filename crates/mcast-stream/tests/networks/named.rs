@@ -1,0 +1,112 @@
+//! Streams that are found by name, and snapshots that are fetched.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use mcast::{Family, InterfaceSelector};
+use mcast_lab::Impairment;
+use mcast_stream::receiver::{Event, Item, Start};
+use mcast_stream::seal::Keys;
+use mcast_stream::{Snapshot, StreamError, Subscriber, discover, fetch_snapshot, find_stream};
+
+use crate::net::{Net, PATIENCE, digest, hear, message};
+
+fn eth0() -> Option<InterfaceSelector> {
+    Some(InterfaceSelector::Name("eth0".into()))
+}
+
+fn a_late_joiner_finds_the_stream_and_has_the_whole_state(family: Family, keys: &Keys) {
+    let net = Net::new(family, 1, Impairment { loss: 0.05, ..Impairment::default() });
+    let publisher = Arc::new(net.publisher(|settings| settings.announce("prices").keys(keys.clone())));
+    (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    let server = {
+        let weak = Arc::downgrade(&publisher);
+        let capture = move || {
+            let message = weak.upgrade().map_or(0, |publisher| publisher.next_message());
+            Snapshot { message, bytes: digest(message) }
+        };
+        let address = if family == Family::V4 { "10.0.0.1:0" } else { "[fd00::1]:0" };
+        let serve = || publisher.serve_snapshots(address.parse().unwrap(), capture);
+        net.publisher.run(|| serve().unwrap()).unwrap()
+    };
+    let host = &net.subscribers[0].0;
+    let find = || find_stream("prices", family, eth0(), keys, PATIENCE).unwrap();
+    let found = loop {
+        let found = host.run(find).unwrap();
+        if found.snapshot.is_some() {
+            break found;
+        }
+    };
+    assert_eq!((found.snapshot, found.stream), (Some(server.address()), publisher.stream()));
+    assert_eq!(found.sealed, !keys.is_empty());
+    let subscribe = || {
+        let builder = Subscriber::builder().path(found.paths[0].clone()).stream(found.stream);
+        builder.keys(keys.clone()).start(Start::Snapshot).build().unwrap()
+    };
+    let mut subscriber = host.run(subscribe).unwrap();
+    thread::scope(|scope| {
+        let hearing = scope.spawn(|| {
+            let wanted = loop {
+                let item = subscriber.next_timeout(PATIENCE).unwrap();
+                if let Some(Item::Event(Event::SnapshotWanted { message })) = item {
+                    break message;
+                }
+            };
+            let fetch =
+                || fetch_snapshot(server.address(), found.stream, found.incarnation, keys, wanted).unwrap();
+            let snapshot = host.run(fetch).unwrap();
+            assert!(snapshot.message >= wanted && snapshot.bytes == digest(snapshot.message));
+            subscriber.resume(snapshot.message);
+            (snapshot.message, hear(&mut subscriber, message))
+        });
+        (300..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        assert!(publisher.wait_for(1, PATIENCE));
+        let publisher = Arc::into_inner(publisher).unwrap();
+        assert!(publisher.close(PATIENCE).behind.is_empty());
+        let (reached, heard) = hearing.join().unwrap();
+        assert_eq!(reached + heard.messages, 500, "{:?}", heard.events);
+    });
+}
+
+#[test]
+fn in_clear() {
+    a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V4, &Keys::none());
+    a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V6, &Keys::none());
+}
+
+#[cfg(feature = "seal")]
+#[test]
+fn sealed() {
+    use mcast_stream::seal::{Algorithm, GroupSecret};
+    use mcast_stream::wire::KeyEpoch;
+
+    let keys = Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm));
+    a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V4, &keys);
+}
+
+/// A stranger sees no sealed stream, and gets no snapshot of one.
+#[cfg(feature = "seal")]
+#[test]
+fn strangers_find_nothing_and_fetch_nothing() {
+    use mcast_stream::seal::{Algorithm, GroupSecret};
+    use mcast_stream::wire::{Incarnation, KeyEpoch};
+
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let key = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));
+    let publisher =
+        net.publisher(|settings| settings.announce("prices").keys(key(7)).incarnation(Incarnation(5)));
+    let capture = || Snapshot { message: 0, bytes: vec![1] };
+    let at = "10.0.0.1:0".parse().unwrap();
+    let server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
+    let host = &net.subscribers[0].0;
+    for stranger in [Keys::none(), key(8)] {
+        let look = || discover(Family::V4, eth0(), &stranger, Duration::from_millis(1_500)).unwrap();
+        assert_eq!(host.run(look).unwrap(), []);
+        let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &stranger, 0);
+        let fetched = host.run(fetch).unwrap();
+        assert!(matches!(fetched, Err(StreamError::Snapshot(_))), "{fetched:?}");
+    }
+    let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &key(7), 0).unwrap();
+    assert_eq!(host.run(fetch).unwrap().bytes, [1]);
+}
