@@ -50,10 +50,14 @@ pub enum Kind {
     Probe = 9,
     /// The answer to a probe.
     Answer = 10,
+    /// A probe of `mcast doctor --probe`.
+    PathProbe = 11,
+    /// The answer to a probe of the path.
+    PathAnswer = 12,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Data,
         Self::Opening,
         Self::Closing,
@@ -64,6 +68,8 @@ impl Kind {
         Self::Pong,
         Self::Probe,
         Self::Answer,
+        Self::PathProbe,
+        Self::PathAnswer,
     ];
 
     fn of_number(number: u8) -> Option<Self> {
@@ -156,7 +162,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(Kind::of_number(kind as u8), Some(kind));
         }
-        assert_eq!((Kind::of_number(0), Kind::of_number(11)), (None, None));
+        assert_eq!((Kind::of_number(0), Kind::of_number(13)), (None, None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::bytes::Reader;
 use super::header::{Header, Kind};
+use super::path::{PathAnswer, PathProbe};
 use super::ping::{Answer, Probe};
 use super::report::Report;
 use super::settings::Settings;
@@ -29,13 +30,17 @@ pub enum Message {
     Probe(Probe),
     /// The answer to a probe.
     Answer(Answer),
+    /// A probe of `mcast doctor --probe`.
+    PathProbe(PathProbe),
+    /// The answer to a probe of the path.
+    PathAnswer(PathAnswer),
 }
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// It is somebody else's, or of another version.
-    #[error("it is no message of mcast perf or mcast ping of this version")]
+    #[error("it is no message of mcast perf, ping or doctor of this version")]
     Foreign,
     /// It ends too early.
     #[error("the message ends too early")]
@@ -66,6 +71,8 @@ impl Message {
             Kind::Pong => Self::Pong,
             Kind::Probe => Self::Probe(Probe::decode(body)?),
             Kind::Answer => Self::Answer(Answer::decode(body)?),
+            Kind::PathProbe => Self::PathProbe(PathProbe::decode(body)?),
+            Kind::PathAnswer => Self::PathAnswer(PathAnswer::decode(body)?),
         })
     }
 }
@@ -77,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{CLOSING_LENGTH, PROBE_LENGTH, SessionId, UnixNanos};
+    use crate::wire::{CLOSING_LENGTH, PATH_PROBE_LENGTH, PROBE_LENGTH, SessionId, UnixNanos};
     use crate::{Clocks, Drops, Percentiles};
 
     prop_compose! {
@@ -170,8 +177,25 @@ mod tests {
         }
 
         #[test]
+        fn probes_of_the_path_and_answers_survive_the_wire(
+            header in headers(), length in 0_usize..2_000, hop_limit: u8, left: Option<u8>,
+            responder: u64, interface: u32, arrived: u32,
+        ) {
+            let probe = PathProbe { hop_limit };
+            let request = probe.encode(header, length);
+            let expected = (header.as_kind(Kind::PathProbe), Message::PathProbe(probe));
+            prop_assert_eq!(Message::decode(&request), Ok(expected));
+            prop_assert_eq!(request.len(), length.max(PATH_PROBE_LENGTH));
+            let answer = PathAnswer { responder, interface, length: arrived, hop_limit, hop_limit_left: left };
+            let bytes = answer.encode(header);
+            prop_assert!(bytes.len() <= request.len());
+            let expected = (header.as_kind(Kind::PathAnswer), Message::PathAnswer(answer));
+            prop_assert_eq!(Message::decode(&bytes), Ok(expected));
+        }
+
+        #[test]
         fn hostile_bytes_are_refused_or_read_but_never_a_panic(
-            start in headers(), kind in 0_u8..12, body in proptest::collection::vec(any::<u8>(), 0..260),
+            start in headers(), kind in 0_u8..14, body in proptest::collection::vec(any::<u8>(), 0..260),
             cut in 0_usize..300,
         ) {
             let mut bytes = start.encode().to_vec();
@@ -193,9 +217,10 @@ mod tests {
         let header =
             Header { kind: Kind::Probe, stream: 0, session: SessionId(1), sequence: 2, time: UnixNanos(3) };
         let probe = Probe { hop_limit: 9, by_unicast: false }.encode(header, 0);
+        let path_probe = PathProbe { hop_limit: 9 }.encode(header, 0);
         let opening = Settings::default().opening(header);
         let report = Report::default().encode(header);
-        for bytes in [probe, opening, report] {
+        for bytes in [probe, path_probe, opening, report] {
             for end in 0..bytes.len() {
                 assert!(Message::decode(&bytes[..end]).is_err(), "{end} of {}", bytes.len());
             }

@@ -1,4 +1,4 @@
-//! The messages of `mcast perf` and `mcast ping`.
+//! The messages of `mcast perf`, `mcast ping` and `mcast doctor --probe`.
 //!
 //! Each begins with the same 32 bytes, most significant byte first:
 //!
@@ -19,12 +19,14 @@
 mod bytes;
 mod header;
 mod message;
+mod path;
 mod ping;
 mod report;
 mod settings;
 
 pub use header::{Header, Kind, SessionId, UnixNanos};
 pub use message::{Message, WireError};
+pub use path::{PATH_PROBE_LENGTH, PathAnswer, PathProbe};
 pub use ping::{Answer, PROBE_LENGTH, Probe};
 pub use report::Report;
 pub use settings::{CLOSING_LENGTH, Settings};

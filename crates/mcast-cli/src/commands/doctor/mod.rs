@@ -2,6 +2,7 @@
 
 mod apply;
 mod json;
+mod path;
 mod program;
 mod progress;
 mod subject;
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     other: Other,
 
     #[command(flatten)]
+    path: PathOptions,
+
+    #[command(flatten)]
     tempo: Tempo,
 
     #[command(flatten)]
@@ -76,13 +80,35 @@ struct Other {
     read: Option<PathBuf>,
 }
 
+/// Both ends of a path.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Test the path between two machines")]
+struct PathOptions {
+    /// Hear the probes of another machine and answer them, until Ctrl-C; without a group on two that
+    /// both machines choose alike, one IPv4, one IPv6
+    #[arg(long, conflicts_with_all = ["probe", "pid", "port", "read", "command", "soak", "watch", "apply", "json"])]
+    listen: bool,
+
+    /// Probe the path to all who listen: which sizes, hop limits and families arrive
+    #[arg(long, conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
+    probe: bool,
+
+    /// How many networks to cross at most [default: 1, this network]
+    #[arg(short, long, value_name = "HOPS", requires = "probe", value_parser = clap::value_parser!(u8).range(1..))]
+    ttl: Option<u8>,
+
+    /// Probes of each size and hop limit
+    #[arg(short, long, value_name = "N", requires = "probe", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+}
+
 /// How long.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct Tempo {
-    /// Listen for so long
-    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
-    timeout: Duration,
+    /// Listen for so long [default: 5s; with --listen until Ctrl-C]
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
 
     /// Listen until memberships that nobody asks for have run out (275 s)
     #[arg(long, conflicts_with = "read")]
@@ -132,10 +158,15 @@ Examples:
   mcast doctor --pid 4711 --strict            or with this process; warnings count, too
   mcast doctor -- ./player udp://@239.1.2.3:5000    or with this program, started for it
   mcast doctor -r capture.pcapng              what a capture betrays
+  mcast doctor --listen                       on one machine, and on the other:
+  mcast doctor --probe -t 8                   which sizes and families arrive, across routers
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   cure it
   mcast doctor --json --watch                 for programs, again and again";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if let Some(end) = arguments.path.end() {
+        return path::run(end, arguments, console);
+    }
     let subject = Subject::of(arguments, console)?;
     let interrupt = Interrupt::catch(|| {})?;
     let doctor = Doctor { subject, options: arguments.options(), interrupt, console };
@@ -151,9 +182,22 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(doctor.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_well)))
 }
 
+impl PathOptions {
+    const fn end(&self) -> Option<path::End> {
+        match (self.listen, self.probe) {
+            (true, _) => Some(path::End::Listen),
+            (_, true) => Some(path::End::Probe),
+            _ => None,
+        }
+    }
+}
+
 impl Arguments {
     fn options(&self) -> Options {
-        let options = Options::default().listening(self.tempo.timeout);
+        let options = match self.tempo.timeout {
+            Some(timeout) => Options::default().listening(timeout),
+            None => Options::default(),
+        };
         if self.tempo.soak { options.soaking() } else { options }
     }
 }

@@ -33,6 +33,11 @@ impl Target {
         (index.to_string() == number).then_some(name.as_str())
     }
 
+    /// The interface to leave by, unless it is the route's.
+    pub(in crate::commands) fn interface_name(&self) -> Option<&str> {
+        self.by.as_ref().map(|(_, name)| name.as_str())
+    }
+
     pub(in crate::commands) fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
         let outgoing = Outgoing::new(payload).to(self.address);
         match self.by {

@@ -30,6 +30,9 @@ impl<'a> Carried<'a> {
         match self {
             Self::Known(payload) => payload.name(),
             Self::Probe(header) if is_ping(header) => "mcast ping",
+            Self::Probe(header) if matches!(header.kind, Kind::PathProbe | Kind::PathAnswer) => {
+                "mcast doctor"
+            }
             Self::Probe(_) => "mcast perf",
         }
     }
@@ -74,5 +77,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Pong => "pong",
         Kind::Probe => "probe",
         Kind::Answer => "answer",
+        Kind::PathProbe => "probe",
+        Kind::PathAnswer => "answer",
     }
 }

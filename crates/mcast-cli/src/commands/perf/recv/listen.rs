@@ -192,7 +192,9 @@ impl<'a> Listener<'a> {
             }
             // A call that is not for this receiver, and what only senders are told.
             Message::Call | Message::Data | Message::Token(_) | Message::Pong | Message::Report(_) => {}
-            Message::Probe(_) | Message::Answer(_) => self.tally.foreign += 1,
+            Message::Probe(_) | Message::Answer(_) | Message::PathProbe(_) | Message::PathAnswer(_) => {
+                self.tally.foreign += 1;
+            }
         }
     }
 

@@ -1,0 +1,213 @@
+//! What the answers to probes say about the path.
+
+use mcast_doctor::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use mcast_probe::{Listener, SizeLimit};
+
+use super::probe::Probed;
+
+/// The findings of one group. Where nobody named it, and the other family has answered, silence is
+/// no fault.
+pub(super) fn findings(probed: &Probed, is_optional: bool) -> Vec<Finding> {
+    let listeners = probed.path.listeners();
+    if listeners.is_empty() {
+        return silence(probed, is_optional).into_iter().collect();
+    }
+    let each = listeners.iter().flat_map(|listener| {
+        [size(probed, listener), hop_limit(probed, listener), duplicates(probed, listener)]
+    });
+    each.flatten().collect()
+}
+
+fn silence(probed: &Probed, is_optional: bool) -> Option<Finding> {
+    let asked: u64 = (0..probed.path.cases().len()).map(|case| probed.path.asked(case)).sum();
+    if asked == 0 {
+        return None;
+    }
+    let severity = if is_optional { Severity::Warning } else { Severity::Fault };
+    let cause = format!("Nobody answered probes to {}.", probed.destination.address);
+    let finding = Finding::new(Id::NothingArrives, severity, cause)
+        .because(Evidence::new(Sort::Packet, "probes sent, answers received", format!("{asked}, 0")))
+        .remedied([Remedy::advice(
+            Tool::Network,
+            "check that `mcast doctor --listen` runs on the other machine, with the same group; with routers between, give -t 16",
+        )]);
+    Some(about(finding, probed))
+}
+
+fn size(probed: &Probed, listener: &Listener) -> Option<Finding> {
+    let SizeLimit::Between { passes, lost } = probed.path.size_limit(listener, probed.highest) else {
+        return None;
+    };
+    let is_fragmented = lost > probed.frame;
+    let (id, severity, cause) = match is_fragmented {
+        true => (
+            Id::FragmentsLost,
+            Severity::Warning,
+            format!(
+                "Datagrams of more than one frame do not reach {}: their fragments are lost.",
+                listener.address
+            ),
+        ),
+        false => (
+            Id::MtuTooSmall,
+            Severity::Fault,
+            format!(
+                "Datagrams of {lost} bytes do not reach {}, although one frame holds them here.",
+                listener.address
+            ),
+        ),
+    };
+    let advice = format!("send datagrams of at most {passes} bytes of payload");
+    let finding = Finding::new(id, severity, cause)
+        .because(of_size(probed, listener, passes))
+        .because(of_size(probed, listener, lost))
+        .remedied([Remedy::advice(Tool::Program, advice)]);
+    Some(about(finding, probed))
+}
+
+fn of_size(probed: &Probed, listener: &Listener, size: usize) -> Evidence {
+    let cases = probed.path.cases();
+    let case = cases.iter().position(|case| case.size == size && case.hop_limit == probed.highest);
+    let (received, asked) = case.map_or((0, 0), |case| (listener.received(case), probed.path.asked(case)));
+    Evidence::new(
+        Sort::Packet,
+        format!("probes of {size} bytes that arrived"),
+        format!("{received} of {asked}"),
+    )
+}
+
+fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
+    let least = probed.path.least_hop_limit(listener).filter(|least| *least > 1)?;
+    let hops = listener.hops.map_or(0, |(fewest, _)| fewest);
+    // Hop limits are tried in doubles: what lies between the last one that failed and this may do.
+    let needed = hops.saturating_add(1);
+    if least / 2 >= needed {
+        let cause = format!(
+            "{} is {hops} routers away, and yet a hop limit of {} does not reach it: one of them wants more.",
+            listener.address,
+            least / 2
+        );
+        let finding = Finding::new(Id::TtlThreshold, Severity::Warning, cause)
+            .because(Evidence::new(Sort::Packet, "the lowest hop limit that arrived", least))
+            .remedied([Remedy::advice(Tool::Program, format!("send with a hop limit of at least {least}"))]);
+        return Some(about(finding, probed));
+    }
+    let cause = format!(
+        "{} is {hops} routers away: only datagrams with a hop limit of at least {needed} reach it.",
+        listener.address
+    );
+    let finding = Finding::new(Id::TtlTooSmall, Severity::Note, cause)
+        .because(Evidence::new(Sort::Packet, "the lowest hop limit that arrived", least))
+        .remedied([Remedy::advice(Tool::Program, format!("send with a hop limit of at least {needed}"))]);
+    Some(about(finding, probed))
+}
+
+fn duplicates(probed: &Probed, listener: &Listener) -> Option<Finding> {
+    let cases = 0..probed.path.cases().len();
+    let (received, again) = cases.fold((0, 0), |(received, again), case| {
+        (received + listener.received(case), again + listener.duplicated(case))
+    });
+    // One that is sent again by chance proves nothing.
+    if again * 2 < received {
+        return None;
+    }
+    let evidence =
+        Evidence::new(Sort::Packet, "probes that arrived, and once more", format!("{received}, {again}"));
+    let (id, cause) = match listener.interfaces.len() {
+        1 => (
+            Id::DuplicatePath,
+            format!("Datagrams reach {} more than once by one interface.", listener.address),
+        ),
+        many => (
+            Id::DuplicateInterfaces,
+            format!("{} has joined on {many} interfaces, and hears the same on each.", listener.address),
+        ),
+    };
+    let advice = match id {
+        Id::DuplicateInterfaces => "join on one of the interfaces there",
+        _ => "look for what copies: a loop, a mirrored port, a relay beside a router",
+    };
+    let finding = Finding::new(id, Severity::Warning, cause)
+        .because(evidence)
+        .remedied([Remedy::advice(Tool::Network, advice)]);
+    Some(about(finding, probed))
+}
+
+fn about(finding: Finding, probed: &Probed) -> Finding {
+    let finding = finding.of(probed.destination.address);
+    match &probed.interface {
+        Some(interface) => finding.on(interface),
+        None => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mcast_probe::Path;
+    use mcast_probe::wire::PathAnswer;
+
+    use super::super::plan;
+    use super::*;
+
+    const FRAME: usize = 1_472;
+
+    /// What is found where these sizes and hop limits arrive, over so many routers, so often.
+    fn found(
+        highest: u8,
+        arrives: impl Fn(usize, u8) -> bool,
+        hops: u8,
+        times: u64,
+        interfaces: u32,
+    ) -> Vec<Id> {
+        let mut path = Path::new(plan::cases(FRAME, highest));
+        for (number, case) in path.cases().to_vec().into_iter().enumerate() {
+            let asked = path.ask(number as u16);
+            for time in 0..times * u64::from(arrives(case.size, case.hop_limit)) {
+                let answer = PathAnswer {
+                    responder: 1,
+                    interface: 1 + time as u32 % interfaces,
+                    length: case.size as u32,
+                    hop_limit: case.hop_limit,
+                    hop_limit_left: Some(case.hop_limit.saturating_sub(hops)),
+                };
+                path.answered([10, 0, 0, 2].into(), number as u16, asked, &answer, Duration::ZERO);
+            }
+        }
+        let destination = "239.1.2.3:5000".parse().unwrap();
+        let probed = Probed { destination, interface: None, frame: FRAME, highest, path };
+        findings(&probed, false).iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn a_good_path_has_no_findings() {
+        assert_eq!(found(1, |_, _| true, 0, 1, 1), []);
+        assert_eq!(found(64, |_, _| true, 0, 1, 1), []);
+    }
+
+    #[test]
+    fn sizes_within_and_beyond_a_frame_have_different_causes() {
+        assert_eq!(found(1, |size, _| size <= FRAME, 0, 1, 1), [Id::FragmentsLost]);
+        assert_eq!(found(1, |size, _| size < FRAME, 0, 1, 1), [Id::MtuTooSmall]);
+        assert_eq!(found(1, |size, _| size != 1_200, 0, 1, 1), []);
+    }
+
+    #[test]
+    fn a_router_takes_one_hop_and_a_threshold_more() {
+        assert_eq!(found(16, |_, hops| hops > 1, 1, 1, 1), [Id::TtlTooSmall]);
+        assert_eq!(found(16, |_, hops| hops > 2, 2, 1, 1), [Id::TtlTooSmall]);
+        assert_eq!(found(64, |_, hops| hops > 16, 1, 1, 1), [Id::TtlThreshold]);
+    }
+
+    #[test]
+    fn copies_are_told_by_the_interfaces_they_come_by() {
+        assert_eq!(found(1, |_, _| true, 0, 2, 1), [Id::DuplicatePath]);
+        assert_eq!(found(1, |_, _| true, 0, 2, 2), [Id::DuplicateInterfaces]);
+    }
+
+    #[test]
+    fn silence_is_a_fault() {
+        assert_eq!(found(1, |_, _| false, 0, 1, 1), [Id::NothingArrives]);
+    }
+}

@@ -1,0 +1,183 @@
+//! `mcast doctor --listen`: hears probes, and says how they arrived.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use mcast::{Datagram, ErrorKind, Receiver};
+use mcast_probe::wire::{Message, PathAnswer, PathProbe};
+use mcast_probe::{Limiter, Quota};
+
+use super::super::Arguments;
+use crate::arguments::chosen_memberships;
+use crate::commands::perf::random_number;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{count, count_of};
+
+/// The fastest that `--probe` asks, for both families, and some to spare.
+const EACH: Quota = Quota { per_second: 250.0, burst: 50.0 };
+const ALL: Quota = Quota { per_second: 2_000.0, burst: 400.0 };
+const LONGEST: usize = 65_536;
+/// Probers that are named when they first ask.
+const MOST_NAMED: usize = 64;
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let Arguments { interfaces, sources, families, .. } = arguments;
+    let chosen = chosen_memberships(&super::groups(arguments)?, interfaces, sources, *families, console)?;
+    let receiver = Receiver::builder().join_all(chosen.items).merging(false).build()?;
+    let waker = receiver.waker();
+    let interrupt = Interrupt::catch(move || {
+        // Without a waker the wait ends with the next datagram.
+        let _ = waker.wake();
+    })?;
+    receiver.memberships().iter().for_each(|status| console.note(status));
+    console.note("answering `mcast doctor --probe`; Ctrl-C ends");
+    let mut listener = Listener::new(console);
+    let end = arguments.tempo.timeout.and_then(|timeout| listener.start.checked_add(timeout));
+    listener.answer_until(end, &receiver, &interrupt)?;
+    listener.tell();
+    Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
+}
+
+struct Listener<'a> {
+    id: u64,
+    start: Instant,
+    limiter: Limiter,
+    named: BTreeSet<IpAddr>,
+    answered: u64,
+    foreign: u64,
+    failed: u64,
+    console: &'a Console,
+}
+
+impl<'a> Listener<'a> {
+    fn new(console: &'a Console) -> Self {
+        Self {
+            id: random_number(),
+            start: Instant::now(),
+            limiter: Limiter::new(EACH, ALL),
+            named: BTreeSet::new(),
+            answered: 0,
+            foreign: 0,
+            failed: 0,
+            console,
+        }
+    }
+
+    fn answer_until(
+        &mut self,
+        end: Option<Instant>,
+        receiver: &Receiver,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<()> {
+        /// Where nothing ends it before.
+        const LONG: Duration = Duration::from_secs(3_600);
+
+        let mut buffer = vec![0; LONGEST];
+        while !interrupt.has_come() {
+            let left = end.map_or(LONG, |end| end.saturating_duration_since(Instant::now()));
+            match receiver.recv_timeout(&mut buffer, left) {
+                Ok(Some(datagram)) => self.answer(&datagram, receiver),
+                Ok(None) if end.is_some_and(|end| Instant::now() >= end) => return Ok(()),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Woken => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, datagram: &Datagram<'_>, receiver: &Receiver) {
+        let arrival = datagram.arrival();
+        let Some(answer) = self.answer_to(datagram.payload(), arrival) else { return };
+        match receiver.reply(arrival, &answer) {
+            Ok(()) => self.answered += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
+
+    /// The answer to a message, if it is a probe and its sender may be answered now.
+    fn answer_to(&mut self, message: &[u8], arrival: &mcast::Arrival) -> Option<Vec<u8>> {
+        let Ok((header, Message::PathProbe(PathProbe { hop_limit }))) = Message::decode(message) else {
+            self.foreign += 1;
+            return None;
+        };
+        let source = arrival.source.ip();
+        if self.named.len() < MOST_NAMED && self.named.insert(source) {
+            self.console.note(format_args!("{source} probes"));
+        }
+        let answer = PathAnswer {
+            responder: self.id,
+            interface: arrival.interface.number(),
+            length: u32::try_from(message.len()).unwrap_or(u32::MAX),
+            hop_limit,
+            hop_limit_left: arrival.hop_limit,
+        };
+        self.limiter.allows(source, self.start.elapsed()).then(|| answer.encode(header))
+    }
+
+    fn tell(&self) {
+        let others = [
+            (self.limiter.refused(), "not answered, having asked too often"),
+            (self.foreign, "not from mcast doctor"),
+            (self.failed, "could not be answered"),
+        ];
+        let others = others.iter().filter(|(number, _)| *number > 0);
+        let others: String = others.map(|(number, what)| format!("; {} {what}", count(*number))).collect();
+        self.console.note(format_args!("answered {}{others}", count_of(self.answered, "probe")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use mcast::{Arrival, InterfaceIndex};
+    use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
+
+    use super::*;
+
+    fn arrival() -> Arrival {
+        let source: SocketAddr = "10.0.0.1:9".parse().unwrap();
+        let interface = InterfaceIndex::new(3).unwrap();
+        Arrival::new("239.1.2.3:5000".parse().unwrap(), interface, source)
+    }
+
+    fn probe(length: usize) -> Vec<u8> {
+        let header = Header {
+            kind: Kind::PathProbe,
+            stream: 0,
+            session: SessionId(1),
+            sequence: 5,
+            time: UnixNanos(6),
+        };
+        PathProbe { hop_limit: 4 }.encode(header, length)
+    }
+
+    #[test]
+    fn an_answer_is_never_longer_than_its_probe_and_tells_what_arrived() {
+        let console = Console::new(true, false);
+        for length in [0, 64, 1_400, 60_000] {
+            let probe = probe(length);
+            let answer = Listener::new(&console).answer_to(&probe, &arrival()).unwrap();
+            assert!(answer.len() <= probe.len());
+            let Ok((_, Message::PathAnswer(answer))) = Message::decode(&answer) else { panic!("no answer") };
+            assert_eq!((answer.length as usize, answer.interface), (probe.len(), 3));
+        }
+    }
+
+    #[test]
+    fn only_probes_are_answered_and_nobody_is_flooded() {
+        let console = Console::new(true, false);
+        let mut listener = Listener::new(&console);
+        let answer = listener.answer_to(&probe(64), &arrival()).unwrap();
+        assert_eq!(listener.answer_to(&answer, &arrival()), None);
+        assert_eq!(listener.answer_to(b"hello", &arrival()), None);
+        assert_eq!(listener.answer_to(&probe(64)[..50], &arrival()), None);
+        assert_eq!(listener.foreign, 3);
+        let answers = (0..1_000).filter(|_| listener.answer_to(&probe(64), &arrival()).is_some()).count();
+        assert!((49..300).contains(&answers), "{answers}");
+    }
+}

@@ -1,0 +1,176 @@
+//! `mcast doctor --probe`: asks, and judges what came.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
+use mcast_doctor::Report;
+use mcast_probe::Path;
+use mcast_probe::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos};
+
+use super::super::{Arguments, json, tell as findings};
+use super::{family_of, judge, plan, tell};
+use crate::arguments::chosen_destinations;
+use crate::commands::perf::random_number;
+use crate::commands::send::targets::{self, Target};
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+
+/// Between two probes: half of what listeners answer.
+const PACE: Duration = Duration::from_millis(10);
+/// How long the last answers are waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// An interrupt is seen after so long at the latest.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What was found of one group.
+#[derive(Debug)]
+pub(super) struct Probed {
+    pub(super) destination: Destination,
+    /// By which interface it was sent, where that is known.
+    pub(super) interface: Option<String>,
+    /// The payload that one frame of that interface takes.
+    pub(super) frame: usize,
+    pub(super) highest: u8,
+    pub(super) path: Path,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let chosen = chosen_destinations(&super::groups(arguments)?, arguments.families, console)?;
+    let highest = arguments.path.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let interrupt = Interrupt::catch(|| {})?;
+    let prober = Prober {
+        arguments,
+        highest,
+        // What is not answered may not have been sent.
+        sender: Sender::builder().build()?,
+        session: SessionId(random_number()),
+        start: Instant::now(),
+        interrupt,
+        console,
+    };
+    let is_default = arguments.memberships.is_empty();
+    let mut probed = Vec::new();
+    for destination in &chosen.items {
+        match prober.probe(destination) {
+            Ok(one) => probed.push(one),
+            // Of the two groups that nobody named, one may be of a family that is not here.
+            Err(error) if is_default && chosen.items.len() > 1 => {
+                console.note(format_args!("{}: not probed: {error:#}", family_of(destination)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let is_worth = probed.iter().any(|one| !one.path.listeners().is_empty());
+    let mut report = Report::default();
+    report.findings.extend(probed.iter().flat_map(|one| judge::findings(one, is_default && is_worth)));
+    report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let mut out = console.output();
+    if arguments.demand.json {
+        probed.iter().try_for_each(|one| tell::objects(one, &mut out))?;
+        json::write(&report, &mut out)?;
+    } else {
+        tell::table(&probed, console.palette(), &mut out)?;
+        findings::write(&report, false, console, &mut out)?;
+    }
+    out.flush()?;
+    let is_well = !probed.is_empty() && report.worst() < Some(arguments.demand.worst_allowed());
+    Ok(prober.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_well)))
+}
+
+/// What asks.
+struct Prober<'a> {
+    arguments: &'a Arguments,
+    highest: u8,
+    sender: Sender,
+    session: SessionId,
+    start: Instant,
+    interrupt: Interrupt,
+    console: &'a Console,
+}
+
+impl Prober<'_> {
+    fn probe(&self, destination: &Destination) -> anyhow::Result<Probed> {
+        let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
+        let interface = interface_of(&targets, destination.address.group)?;
+        let family = family_of(destination);
+        let frame = plan::payload_of_frame(interface.as_ref(), family);
+        let path = Path::new(plan::cases(frame, self.highest));
+        let mut probed = Probed {
+            destination: destination.clone(),
+            interface: interface.map(|interface| interface.name),
+            frame,
+            highest: self.highest,
+            path,
+        };
+        targets::tell(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
+        for _ in 0..self.arguments.path.count {
+            for case in 0..probed.path.cases().len() {
+                if self.interrupt.has_come() {
+                    return Ok(probed);
+                }
+                self.ask(&mut probed.path, case, &targets)?;
+                self.listen(&mut probed.path, family, PACE, false)?;
+            }
+        }
+        self.listen(&mut probed.path, family, PATIENCE, true)?;
+        Ok(probed)
+    }
+
+    /// A probe of this case by each interface. What the system finds too large counts as not asked.
+    fn ask(&self, path: &mut Path, case: usize, targets: &[Target]) -> anyhow::Result<()> {
+        let (Some(tried), Ok(stream)) = (path.cases().get(case).copied(), u16::try_from(case)) else {
+            return Ok(());
+        };
+        let sequence = path.asked(case);
+        let time = UnixNanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let header = Header { kind: Kind::PathProbe, stream, session: self.session, sequence, time };
+        let message = PathProbe { hop_limit: tried.hop_limit }.encode(header, tried.size);
+        let mut is_asked = false;
+        for target in targets {
+            match self.sender.send_one(&target.outgoing(&message).hop_limit(tried.hop_limit)) {
+                Ok(()) => is_asked = true,
+                Err(error) if error.kind() == ErrorKind::TooLarge => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if is_asked {
+            path.ask(stream);
+        }
+        Ok(())
+    }
+
+    /// Takes in answers for so long; at the end only until everything is answered.
+    fn listen(&self, path: &mut Path, family: Family, time: Duration, is_end: bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + time;
+        let mut buffer = [0; 2_048];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.interrupt.has_come() || (is_end && path.all_answered()) {
+                return Ok(());
+            }
+            if let Some(answer) = self.sender.recv_answer(family, &mut buffer, left.min(LOOK))? {
+                self.take(path, answer.payload, answer.source.ip());
+            }
+        }
+    }
+
+    /// What is no answer to us is left aside: anybody may send anything.
+    fn take(&self, path: &mut Path, message: &[u8], source: std::net::IpAddr) {
+        let Ok((header, Message::PathAnswer(answer))) = Message::decode(message) else { return };
+        let round_trip = self.start.elapsed().checked_sub(Duration::from_nanos(header.time.0));
+        if let (true, Some(round_trip)) = (header.session == self.session, round_trip) {
+            path.answered(source, header.stream, header.sequence, &answer, round_trip);
+        }
+    }
+}
+
+/// The one interface by which it leaves; `None` where there are several.
+fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
+    let [target] = targets else { return Ok(None) };
+    match target.interface_name() {
+        Some(name) => Ok(mcast::interfaces()?.into_iter().find(|interface| interface.name == name)),
+        None => Ok(mcast::default_interface(group)?),
+    }
+}
