@@ -31,7 +31,8 @@ pub struct Path {
 /// One that hears the probes and answers.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// The address that it answers from.
+    /// The address that it first answered from. It answers by the interface that a probe came in by, so
+    /// it may have several.
     pub address: IpAddr,
     /// Its number: several may share an address.
     pub id: u64,
@@ -125,7 +126,7 @@ impl Path {
     }
 
     fn place_of(&mut self, address: IpAddr, id: u64) -> Option<usize> {
-        let known = self.listeners.iter().position(|one| one.address == address && one.id == id);
+        let known = self.listeners.iter().position(|one| one.id == id);
         if known.is_some() || self.listeners.len() == MOST_RESPONDERS {
             return known;
         }
@@ -305,6 +306,18 @@ mod tests {
         assert_eq!((path.listeners().len(), path.refused()), (0, 4));
         assert!(hear(&mut path, 0, 0) && hear(&mut path, 0, 0));
         assert_eq!((path.listeners()[0].received(0), path.listeners()[0].duplicated(0)), (1, 1));
+    }
+
+    #[test]
+    fn one_that_answers_from_two_addresses_is_one_that_hears_twice() {
+        let mut path = path(&[1]);
+        for (address, interface) in [([10, 0, 0, 2], 2), ([10, 0, 0, 3], 3)] {
+            let answer =
+                PathAnswer { responder: 1, interface, length: 64, hop_limit: 1, hop_limit_left: Some(1) };
+            assert!(path.answered(address.into(), 0, 0, &answer, Duration::ZERO));
+        }
+        let [listener] = path.listeners() else { panic!("{:?}", path.listeners()) };
+        assert_eq!((listener.received(0), listener.duplicated(0), listener.interfaces.len()), (1, 1, 2));
     }
 
     #[test]

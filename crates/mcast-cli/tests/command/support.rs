@@ -48,11 +48,22 @@ pub(crate) struct Running {
 }
 
 /// How a program ended.
-#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
+}
+
+/// What was written as text, since it is read by people when a test fails.
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        write!(
+            f,
+            "ended with {:?}; standard output:\n{stdout}\nstandard error:\n{}",
+            self.status, self.stderr
+        )
+    }
 }
 
 impl Ended {

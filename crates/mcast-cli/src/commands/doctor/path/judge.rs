@@ -4,6 +4,7 @@ use mcast_doctor::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
 use mcast_probe::{Listener, SizeLimit};
 
 use super::probe::Probed;
+use crate::output::count_of;
 
 /// The findings of one group. Where nobody named it, and the other family has answered, silence is
 /// no fault.
@@ -83,8 +84,9 @@ fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
     let needed = hops.saturating_add(1);
     if least / 2 >= needed {
         let cause = format!(
-            "{} is {hops} routers away, and yet a hop limit of {} does not reach it: one of them wants more.",
+            "{} is {} away, and yet a hop limit of {} does not reach it: one of them wants more.",
             listener.address,
+            count_of(hops.into(), "router"),
             least / 2
         );
         let finding = Finding::new(Id::TtlThreshold, Severity::Warning, cause)
@@ -93,8 +95,9 @@ fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
         return Some(about(finding, probed));
     }
     let cause = format!(
-        "{} is {hops} routers away: only datagrams with a hop limit of at least {needed} reach it.",
-        listener.address
+        "{} is {} away: only datagrams with a hop limit of at least {needed} reach it.",
+        listener.address,
+        count_of(hops.into(), "router"),
     );
     let finding = Finding::new(Id::TtlTooSmall, Severity::Note, cause)
         .because(Evidence::new(Sort::Packet, "the lowest hop limit that arrived", least))

@@ -131,6 +131,8 @@ impl Prober<'_> {
         for target in targets {
             match self.sender.send_one(&target.outgoing(&message).hop_limit(tried.hop_limit)) {
                 Ok(()) => is_asked = true,
+                // Dropped on the way, as it were: that is what is to be found out.
+                Err(error) if error.kind() == ErrorKind::QueueFull => is_asked = true,
                 Err(error) if error.kind() == ErrorKind::TooLarge => {}
                 Err(error) => return Err(error.into()),
             }

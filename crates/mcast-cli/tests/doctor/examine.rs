@@ -1,0 +1,151 @@
+//! What is found, how it is told, and the status.
+
+use std::fs;
+
+use mcast_doctor::Id;
+
+use crate::patient::{GROUP, Ward, events, ids};
+use crate::support::{PATIENCE, mcast, start};
+
+#[test]
+fn a_stream_that_arrives_is_no_fault() {
+    let ward = Ward::new().streaming();
+    let ended = ward.doctor(&[GROUP, "-W", "1s", "--json"]).succeeded();
+    let verdict = &events(&ended, "verdict")[0];
+    assert_eq!(verdict["faults"], 0, "{ended:?}");
+    let seen = events(&ended, "seen");
+    assert!(seen.iter().any(|seen| seen["depth"] == "socket"), "{ended:?}");
+    // Whether somebody asks cannot be known after a second.
+    assert_eq!(verdict["unknown"].as_u64().unwrap(), events(&ended, "unknown").len() as u64);
+    assert!(!events(&ended, "unknown").is_empty(), "{ended:?}");
+}
+
+#[test]
+fn a_fault_is_told_with_evidence_remedies_and_where_to_read_on() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let ended = ward.doctor(&[GROUP, "-W", "1s"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let text = ended.text();
+    assert!(text.starts_with("fault     reverse-path-filter  on eth0, 239.1.2.3:5000"), "{text}");
+    let line = |begin: &str| text.lines().any(|line| line.trim_start().starts_with(begin));
+    assert!(line("because   /proc/net/netstat") && text.contains(" -> "), "{text}");
+    assert!(line("now       ") && line("for good  ") && line("open      "), "{text}");
+    assert!(text.contains("mcast explain reverse-path-filter"), "{text}");
+    assert!(ended.stderr.contains("listening for 1.000 s") && ended.stderr.contains("1 fault"), "{ended:?}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn the_same_is_an_object_for_programs() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let ended = ward.doctor(&[GROUP, "-W", "1s", "--json"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let findings = events(&ended, "finding");
+    assert_eq!(findings[0]["id"], "reverse-path-filter", "{ended:?}");
+    assert_eq!(
+        (&findings[0]["severity"], &findings[0]["subject"]["interface"]),
+        (&"fault".into(), &"eth0".into())
+    );
+    let evidence = &findings[0]["evidence"][0];
+    let number = |field: &str| evidence[field].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(number("now") > number("before"), "{evidence}");
+    events(&ended, "seen");
+    events(&ended, "unknown");
+    assert_eq!(events(&ended, "verdict").len(), 1);
+}
+
+#[test]
+fn every_id_that_is_found_can_be_explained() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    for id in ids(&ward.doctor(&[GROUP, "-W", "1s", "--json"])) {
+        id.parse::<Id>().unwrap();
+        mcast(&ward.lan.b, &["explain", &id]).succeeded();
+    }
+}
+
+#[test]
+fn warnings_are_no_only_where_they_count() {
+    let ward = Ward::new();
+    let mut command = ward.lan.b.command("ip").unwrap();
+    assert!(command.args(["route", "del", "224.0.0.0/4"]).status().unwrap().success());
+    let ended = ward.doctor(&["--json"]).succeeded();
+    assert!(ids(&ended).contains(&"no-route".to_owned()), "{ended:?}");
+    let strict = ward.doctor(&["--strict", "-q"]);
+    assert_eq!((strict.status, strict.stderr.as_str()), (Some(1), ""), "{strict:?}");
+    assert!(strict.text().contains("warning   no-route"), "{strict:?}");
+}
+
+#[test]
+fn several_groups_are_examined_one_after_the_other() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let ended = ward.doctor(&[GROUP, "239.1.2.4:5000", "-W", "500ms", "--json"]);
+    let about: Vec<_> =
+        events(&ended, "finding").iter().map(|finding| finding["subject"]["group"].clone()).collect();
+    assert!(about.contains(&GROUP.into()), "{ended:?}");
+    assert!(
+        events(&ended, "seen")
+            .iter()
+            .any(|seen| seen["what"].as_str().unwrap().starts_with("239.1.2.4:5000"))
+    );
+}
+
+#[test]
+fn ctrl_c_ends_listening_and_still_tells() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    ward.wait_for_the_stream();
+    let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "10m", "--json"]);
+    running.stderr.wait_for("listening for 600.0 s");
+    crate::support::eventually("drops", || {
+        let table = ward.lan.b.read_proc_net("netstat").unwrap();
+        let mut lines = table.lines();
+        let names = lines.next().unwrap().split_whitespace();
+        let place = names.clone().position(|name| name == "IPReversePathFilter").unwrap();
+        lines.next().unwrap().split_whitespace().nth(place).unwrap().parse::<u64>().unwrap() > 10
+    });
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert_eq!(events(&ended, "verdict").len(), 1, "{ended:?}");
+}
+
+#[test]
+fn a_capture_file_is_explained() {
+    let ward = Ward::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty.pcap");
+    // The header of a capture file of Ethernet frames without any.
+    let header: [u32; 6] = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1];
+    fs::write(&file, header.map(u32::to_le_bytes).concat()).unwrap();
+    ward.doctor(&["-r", file.to_str().unwrap()]).succeeded();
+    let none = ward.doctor(&["-r", "/does/not/exist"]);
+    assert_eq!((none.status, none.stdout.len()), (Some(4), 0), "{none:?}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let ward = Ward::new();
+    let wrong: [&[&str]; 8] = [
+        &["--pid", "1", "--port", "5000"],
+        &["239.1.2.3:5000", "--pid", "1"],
+        &["239.1.2.3:5000", "--", "true"],
+        &["10.0.0.1:5000"],
+        &["--apply", "nothing-such"],
+        &["--yes"],
+        &["--listen", "--probe"],
+        &["-t", "4"],
+    ];
+    for arguments in wrong {
+        let ended = ward.doctor(arguments);
+        assert_eq!((ended.status, ended.stdout.len()), (Some(2), 0), "{arguments:?}: {ended:?}");
+    }
+    let nobody = ward.doctor(&["--port", "9", "-W", "100ms"]);
+    assert_eq!(nobody.status, Some(4), "{nobody:?}");
+    assert!(nobody.stderr.contains("mcast groups"), "{nobody:?}");
+}
+
+#[test]
+fn a_look_at_the_machine_takes_no_time() {
+    let ward = Ward::new();
+    let start = std::time::Instant::now();
+    ward.doctor(&["-q"]).succeeded();
+    assert!(start.elapsed() < PATIENCE / 3, "{:?}", start.elapsed());
+}

@@ -1,0 +1,15 @@
+//! `mcast doctor`, as it is used: on hosts of a lab, with faults that are real.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod apply;
+mod examine;
+mod path;
+mod patient;
+mod program;
+#[path = "../command/schemas.rs"]
+mod schemas;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+mod watch;

@@ -1,0 +1,88 @@
+//! A host to whom a stream comes, and what the doctor says of it.
+
+use serde_json::Value;
+
+use crate::schemas::assert_valid;
+use crate::support::{Ended, Lan, Running, eventually, mcast, start};
+
+pub(crate) const GROUP: &str = "239.1.2.3:5000";
+
+/// Three hosts, of which `a` sends to the group from 192.0.2.1, an address that `b` has no route to.
+pub(crate) struct Ward {
+    pub(crate) lan: Lan,
+    stream: Option<Running>,
+}
+
+impl Ward {
+    pub(crate) fn new() -> Self {
+        let lan = Lan::new();
+        sysctl(&lan.b, "rp_filter", "0");
+        Self { lan, stream: None }
+    }
+
+    /// `a` sends twenty times a second from now on.
+    pub(crate) fn streaming(mut self) -> Self {
+        let stream = start(&self.lan.a, &["send", "239.1.2.3%eth0:5000", "hello", "--every", "50ms"]);
+        stream.stderr.wait_for("hop limit 1");
+        self.stream = Some(stream);
+        self
+    }
+
+    /// The same from an address of another network.
+    pub(crate) fn streaming_from_afar(self) -> Self {
+        let ip = |words: &[&str]| {
+            let mut command = self.lan.a.command("ip").unwrap();
+            assert!(command.args(words).status().unwrap().success());
+        };
+        ip(&["address", "add", "192.0.2.1/32", "dev", "eth0"]);
+        ip(&["route", "replace", "224.0.0.0/4", "dev", "eth0", "src", "192.0.2.1"]);
+        let mut ward = self;
+        let stream = start(&ward.lan.a, &["send", GROUP, "hello", "--every", "50ms"]);
+        stream.stderr.wait_for("hop limit 1");
+        ward.stream = Some(stream);
+        ward
+    }
+
+    /// `b` drops what `a` sends from afar.
+    pub(crate) fn filtering(self) -> Self {
+        sysctl(&self.lan.b, "rp_filter", "1");
+        self
+    }
+
+    pub(crate) fn doctor(&self, arguments: &[&str]) -> Ended {
+        mcast(&self.lan.b, &[&["doctor"], arguments].concat())
+    }
+
+    /// Until the stream has reached `b`.
+    pub(crate) fn wait_for_the_stream(&self) {
+        eventually("frames", || {
+            let table = self.lan.b.read_proc_net("dev").unwrap();
+            let line = table.lines().find(|line| line.contains("eth0")).unwrap().to_owned();
+            line.split_whitespace().nth(2).unwrap().parse::<u64>().unwrap() > 20
+        });
+    }
+}
+
+pub(crate) fn sysctl(host: &mcast_lab::Host, name: &str, value: &str) {
+    for interface in ["all", "eth0"] {
+        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{name}");
+        host.run(|| std::fs::write(&path, value).unwrap()).unwrap();
+    }
+}
+
+/// The objects of this event, each as its schema says.
+pub(crate) fn events(ended: &Ended, event: &str) -> Vec<Value> {
+    let objects = ended.json().into_iter().filter(|object| object["event"] == event);
+    let objects: Vec<_> = objects.collect();
+    let schema = match event {
+        "found" | "gone" => "change",
+        other => other,
+    };
+    objects.iter().for_each(|object| assert_valid(&format!("doctor-{schema}"), object));
+    objects
+}
+
+/// The ids of what was found.
+pub(crate) fn ids(ended: &Ended) -> Vec<String> {
+    events(ended, "finding").iter().map(|finding| finding["id"].as_str().unwrap().to_owned()).collect()
+}

@@ -1,0 +1,33 @@
+//! `--watch`: what comes and goes.
+
+use crate::patient::{GROUP, Ward, events, sysctl};
+use crate::support::start;
+
+#[test]
+fn a_fault_that_comes_and_goes_is_told_twice() {
+    let ward = Ward::new().streaming_from_afar();
+    let arguments = ["doctor", GROUP, "-W", "500ms", "--watch", "--every", "600ms", "--json"];
+    let running = start(&ward.lan.b, &arguments);
+    running.stderr.wait_for("listening for 0.500 s");
+    sysctl(&ward.lan.b, "rp_filter", "1");
+    running.stdout.wait_for("\"found\"");
+    sysctl(&ward.lan.b, "rp_filter", "0");
+    running.stdout.wait_for("\"gone\"");
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    for event in ["found", "gone"] {
+        let told = events(&ended, event);
+        assert!(told.iter().any(|told| told["id"] == "reverse-path-filter"), "{ended:?}");
+    }
+}
+
+#[test]
+fn people_get_a_line_a_change() {
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "500ms", "--watch", "--every", "1h"]);
+    running.stdout.wait_for("reverse-path-filter");
+    let ended = running.signalled(libc::SIGINT);
+    let line =
+        ended.lines().into_iter().find(|line| line.contains("reverse-path-filter")).unwrap().to_owned();
+    assert!(line.contains(" found fault reverse-path-filter  on eth0, 239.1.2.3:5000"), "{line}");
+}
