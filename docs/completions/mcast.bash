@@ -177,7 +177,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__doctor)
-            opts="-i -s -4 -6 -r -W -q -v -h --interface --source --ipv4 --ipv6 --pid --port --read --timeout --soak --watch --every --strict --apply --yes --json --quiet --verbose --help"
+            opts="-i -s -4 -6 -r -t -c -W -q -v -h --interface --source --ipv4 --ipv6 --pid --port --read --listen --probe --ttl --count --timeout --soak --watch --every --strict --apply --yes --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -212,6 +212,22 @@ _mcast() {
                     return 0
                     ;;
                 -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

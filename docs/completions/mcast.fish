@@ -192,11 +192,15 @@ complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s s -l source -d 'A
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l pid -d 'At the sockets of this process' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l port -d 'At the sockets of whoever has this UDP port open' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s r -l read -d 'At a capture file, pcap or pcapng' -r -F
-complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s W -l timeout -d 'Listen for so long' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s t -l ttl -d 'How many networks to cross at most [default: 1, this network]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s c -l count -d 'Probes of each size and hop limit' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s W -l timeout -d 'Listen for so long [default: 5s; with --listen until Ctrl-C]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l every -d 'With --watch: look each so often' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l apply -d 'Apply the remedy of this finding, after asking, and look again' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l listen -d 'Hear the probes of another machine and answer them, until Ctrl-C; without a group on two that both machines choose alike, one IPv4, one IPv6'
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l probe -d 'Probe the path to all who listen: which sizes, hop limits and families arrive'
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l soak -d 'Listen until memberships that nobody asks for have run out (275 s)'
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l watch -d 'Look again and again, and tell what is new and what is gone, until Ctrl-C'
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l strict -d 'Status 1 also for warnings'

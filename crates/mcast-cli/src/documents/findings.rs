@@ -15,7 +15,7 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
 
 fn index() -> String {
     let mut text = String::from(
-        "# What the doctor finds\n\n\
+        "# Findings\n\n\
          A page for each finding of `mcast doctor`: what one sees, why it is so, how it is known, what helps, and\n\
          how to check the cure. `mcast explain FINDING` shows the same text.\n\n\
          What is written in capitals in commands stands for a value of yours: INTERFACE, GROUP, PORT, SOURCE (the sender's\n\

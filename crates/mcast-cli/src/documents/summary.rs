@@ -36,6 +36,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
 
 /// Behind the reference.
 const FIGURES: &[(&str, &str)] = &[
+    ("Injected causes, and what was found", "doctor-table.md"),
     ("What each system does", "platforms.md"),
     ("The stream protocol", "protocol.md"),
     ("Benchmarks", "benchmarks.md"),
@@ -52,7 +53,7 @@ pub(super) fn text() -> String {
     for named in reference::subcommands() {
         text += &format!("  - [mcast {}](reference/{})\n", named.words, named.file());
     }
-    text += "- [What the doctor finds](findings/index.md)\n";
+    text += "- [Findings](findings/index.md)\n";
     for id in Id::ALL {
         text += &format!("  - [{id}](findings/{id}.md)\n");
     }
