@@ -193,7 +193,7 @@ impl Observation {
     /// Of a membership that the doctor joined: how much of what was expected did not come.
     pub(crate) fn lost(&self, wanted: &Wanted<'_>) -> Option<Lost> {
         let asked = self.asked()?;
-        let mut lost = Lost::default();
+        let mut lost = Lost { dropped: asked.dropped, ..Lost::default() };
         for flow in self.expected(wanted) {
             lost.expected += flow.sound();
             lost.heard += asked.heard_from(wanted.interface, flow.key.source).min(flow.sound());
@@ -224,11 +224,14 @@ impl Observation {
 pub(crate) struct Lost {
     pub(crate) expected: u64,
     pub(crate) heard: u64,
+    /// What the doctor's own socket had no room for.
+    pub(crate) dropped: u64,
 }
 
 impl Lost {
+    /// What got lost on the way to the doctor's socket.
     pub(crate) fn count(self) -> u64 {
-        self.expected.saturating_sub(self.heard)
+        self.expected.saturating_sub(self.heard).saturating_sub(self.dropped)
     }
 
     /// Whether all are lost, or enough that chance does not explain it.

@@ -9,7 +9,9 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let is_of_the_cloud =
         |index: u32| seen.link(index).is_some_and(|link| link.kind.is_none() && !link.loopback);
     let silent = wanted.iter().any(|wanted| {
-        is_of_the_cloud(wanted.interface) && seen.wire.incoming(wanted.group.addr()).next().is_none()
+        is_of_the_cloud(wanted.interface)
+            && seen.wire.is_complete(wanted.interface)
+            && seen.wire.incoming(wanted.group.addr()).next().is_none()
     });
     let severity = match (seen.is_about_machine(), silent && !seen.heard_anything()) {
         (true, _) => Severity::Note,

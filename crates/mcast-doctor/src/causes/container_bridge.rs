@@ -10,11 +10,12 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
         return Vec::new();
     }
     let is_inside = |index: &&u32| {
-        seen.link(**index).is_some_and(|link| {
-            link.peer_elsewhere
-                && link.kind.as_deref() == Some("veth")
-                && seen.after.gateways.contains(&link.name)
-        })
+        seen.wire.is_complete(**index)
+            && seen.link(**index).is_some_and(|link| {
+                link.peer_elsewhere
+                    && link.kind.as_deref() == Some("veth")
+                    && seen.after.gateways.contains(&link.name)
+            })
     };
     let Some(link) = asked.joined.iter().find(is_inside).and_then(|index| seen.link(*index)) else {
         return Vec::new();

@@ -6,37 +6,33 @@
 
 use crate::observation::{Observation, Wanted};
 use crate::snapshot::{Counter, DroppingRule};
-use crate::{Evidence, Finding, Id, Severity, Sort, remedies};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+    let mut findings: Vec<_> = seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect();
+    findings.extend(may_be_blocked(seen));
+    findings
 }
 
 fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     let expected: u64 = seen.expected(wanted).iter().map(|flow| flow.sound()).sum();
     let (missing, heard) = match seen.lost(wanted) {
+        _ if !seen.wire.is_tapped(wanted.interface) => return by_counters_alone(seen, wanted),
         Some(lost) if lost.is_serious() => (lost.count(), lost.heard),
         Some(_) => return None,
         // Of another program's socket it is not known what it received.
         None => (expected, 0),
     };
-    if missing == 0 {
+    if missing == 0 || reached_udp(seen, wanted, heard).saturating_mul(2) >= missing {
         return None;
     }
     let rules = rules_that_dropped(seen, missing);
-    let by_counters = is_eaten_at_input(seen, wanted, missing, heard);
-    let (rule, _) = rules.first().copied().unzip();
-    // Where rules count, one of them must have counted it.
-    if !by_counters && rules.is_empty() {
+    if rules.is_empty() && !is_eaten_at_input(seen, wanted, missing, heard) {
         return None;
     }
     let interface = seen.link_name(wanted.interface);
     let to = wanted.destination();
-    let family = wanted.family();
-    let counters = [Counter::InMulticast, Counter::InDelivers].into_iter().filter_map(|counter| {
-        let (before, after) = seen.values(counter.name(family))?;
-        Some(Evidence::change(Sort::Counter, counter.name(family), before, after))
-    });
+    let rule = rules.first().map(|(rule, _)| *rule).or_else(|| rules_that_may(seen).next());
     let rules = rules.iter().map(|(rule, before)| {
         Evidence::change(Sort::Rule, &rule.place, before, rule.packets.unwrap_or_default())
     });
@@ -48,13 +44,76 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     .on(&interface)
     .of(to)
     .because(Evidence::new(Sort::Packet, &interface, format!("{expected} datagrams to {to}")))
-    .because_all(counters)
+    .because_all(counters(seen, wanted))
     .because_all(rules)
     .remedied(remedies::admit_datagrams(&interface, to, rule));
     Some(finding)
 }
 
-/// Whether so many packets were taken for this machine's own and not delivered, for no other reason.
+/// Without the right to look at the wire: the IP layer took packets to groups, and delivered none at all.
+fn by_counters_alone(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
+    /// Fewer may be of anything.
+    const MANY: u64 = 10;
+    let taken = seen.rise(Counter::InMulticast, wanted.family())?;
+    let eaten = taken >= MANY
+        && !seen.heard_anything()
+        && reached_udp(seen, wanted, 0) == 0
+        && is_eaten_at_input(seen, wanted, taken, 0);
+    let (interface, to) = (seen.link_name(wanted.interface), wanted.destination());
+    eaten.then(|| {
+        Finding::new(
+            Id::FirewallDropsData,
+            Severity::Warning,
+            format!("The IP layer took {taken} packets to groups and delivered none of them: a firewall drops them, whether or not they were for {to}."),
+        )
+        .on(&interface)
+        .of(to)
+        .because_all(counters(seen, wanted))
+        .remedied(remedies::admit_datagrams(&interface, to, rules_that_may(seen).next()))
+    })
+}
+
+/// A firewall whose rules cannot be read blocks what it does not know, and nothing was heard.
+fn may_be_blocked(seen: &Observation) -> Option<Finding> {
+    let wanted =
+        seen.wanted().into_iter().next().filter(|_| seen.asked().is_some() && !seen.heard_anything())?;
+    let state = seen.after.firewall.as_ref()?;
+    let to = wanted.destination();
+    let finding = Finding::new(
+        Id::FirewallDropsData,
+        Severity::Warning,
+        format!("This machine's firewall blocks what no rule admits, and nothing for {to} was heard."),
+    )
+    .of(to)
+    .because(Evidence::new(Sort::Rule, "firewall", state))
+    .remedied([if state.starts_with("profile") {
+        Remedy::now(
+            Tool::Netsh,
+            format!("netsh advfirewall firewall add rule name=\"multicast {to}\" dir=in action=allow protocol=UDP localport={}", to.port()),
+        )
+    } else {
+        Remedy::advice(Tool::Program, "Admit the program in System Settings, Network, Firewall, Options.")
+    }]);
+    Some(finding)
+}
+
+fn counters(seen: &Observation, wanted: &Wanted<'_>) -> Vec<Evidence> {
+    let change = |counter: Counter| {
+        let name = counter.name(wanted.family());
+        let (before, after) = seen.values(name)?;
+        Some(Evidence::change(Sort::Counter, name, before, after))
+    };
+    [Counter::InMulticast, Counter::InDelivers].into_iter().filter_map(change).collect()
+}
+
+/// How much was delivered to UDP beside what was heard: it may be what seems to be missing.
+fn reached_udp(seen: &Observation, wanted: &Wanted<'_>, heard: u64) -> u64 {
+    let others = ["TcpInSegs", "IcmpInMsgs", "Icmp6InMsgs"].into_iter().filter_map(|name| seen.rise_of(name));
+    let delivered = seen.rise(Counter::InDelivers, wanted.family()).unwrap_or_default();
+    delivered.saturating_sub(others.sum()).saturating_sub(heard)
+}
+
+/// Whether so many packets were taken for this machine's own and not delivered.
 fn is_eaten_at_input(seen: &Observation, wanted: &Wanted<'_>, missing: u64, heard: u64) -> bool {
     let rise = |counter| seen.rise(counter, wanted.family());
     let (Some(received), Some(multicast), Some(delivered)) =
@@ -66,23 +125,25 @@ fn is_eaten_at_input(seen: &Observation, wanted: &Wanted<'_>, missing: u64, hear
     let pieces = requests.saturating_sub(rise(Counter::Reassembled).unwrap_or_default());
     let undelivered = received.saturating_sub(delivered).saturating_sub(pieces);
     let enough = |count: u64| count.saturating_mul(5) >= missing.saturating_mul(4);
-    // What was delivered to UDP beside what was heard may be what seems to be missing.
-    let others = ["TcpInSegs", "IcmpInMsgs", "Icmp6InMsgs"].into_iter().filter_map(|name| seen.rise_of(name));
-    let to_udp = delivered.saturating_sub(others.sum::<u64>()).saturating_sub(heard);
-    enough(multicast.saturating_sub(heard)) && enough(undelivered) && to_udp.saturating_mul(2) < missing
+    enough(multicast.saturating_sub(heard)) && enough(undelivered)
+}
+
+/// The rules on the way in that drop, whether or not they count: one of them it may be.
+fn rules_that_may(seen: &Observation) -> impl Iterator<Item = &DroppingRule> {
+    seen.after.dropping_rules.iter().filter(|rule| is_on_the_way(rule))
+}
+
+fn is_on_the_way(rule: &DroppingRule) -> bool {
+    rule.hook.as_deref().is_none_or(|hook| matches!(hook, "input" | "prerouting" | "ingress"))
 }
 
 /// The rules on the way in that counted so many packets, and what they had counted before.
 fn rules_that_dropped(seen: &Observation, missing: u64) -> Vec<(&DroppingRule, u64)> {
-    let on_the_way = |rule: &&DroppingRule| {
-        rule.hook.as_deref().is_none_or(|hook| matches!(hook, "input" | "prerouting" | "ingress"))
-    };
     let count = |rule: &DroppingRule| {
         let same = seen.before.dropping_rules.iter().find(|before| before.place == rule.place);
         same.and_then(|before| before.packets)
     };
-    let rules = seen.after.dropping_rules.iter().filter(on_the_way);
-    rules
+    rules_that_may(seen)
         .filter_map(|rule| Some((rule, count(rule)?)))
         .filter(|(rule, before)| {
             let rise = rule.packets.unwrap_or_default().saturating_sub(*before);

@@ -21,8 +21,10 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     let link = seen.link(wanted.interface)?;
     // Without an address nothing of IPv6 leaves.
     let can_speak = wanted.group.addr().is_ipv4() || link.has_address(false);
-    let listened_well = seen.wire.is_complete(wanted.interface) && link.up && !link.loopback && can_speak;
-    if !listened_well
+    // Without a carrier nothing leaves, and no firewall is to blame.
+    let is_open = seen.wire.is_complete(wanted.interface) && link.running && link.multicast && !link.loopback;
+    if !is_open
+        || !can_speak
         || !must_be_reported(wanted)
         || !seen.after.is_joined(wanted.group.addr(), wanted.interface)
     {

@@ -1,8 +1,11 @@
 //! Datagrams come in pieces, and pieces are missing: on the way, or in front of the IP layer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::observation::{Observation, Wanted};
+use mcast::{Group, SourceFilter};
+
+use crate::observation::{About, Observation, Wanted};
 use crate::snapshot::Counter;
 use crate::wire::Pieces;
 use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
@@ -11,7 +14,36 @@ use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+    let mut wanted = seen.wanted();
+    if matches!(seen.about, About::File) {
+        wanted = everything(seen);
+    }
+    wanted.iter().filter_map(|wanted| judge(seen, wanted)).collect()
+}
+
+/// In a capture, every group that comes in pieces.
+fn everything(seen: &Observation) -> Vec<Wanted<'_>> {
+    static ANY: SourceFilter = SourceFilter::ANY;
+    let ports: BTreeSet<_> = seen
+        .wire
+        .pieces
+        .iter()
+        .filter_map(|pieces| Some((pieces.interface, Group::new(pieces.group).ok()?, pieces.port?)))
+        .collect();
+    let wanted = |(interface, group, port)| Wanted { group, port, interface, sources: &ANY, socket: None };
+    ports.into_iter().map(wanted).collect()
+}
+
+/// Whether most of what was complete on the wire is missing at the socket. Connection tracking puts IPv6
+/// together without a count, so of another program's socket the counters say nothing then.
+fn are_unheard(seen: &Observation, wanted: &Wanted<'_>, all: &[&Pieces], complete: u64) -> bool {
+    let Some(asked) = seen.asked() else { return wanted.group.addr().is_ipv4() };
+    let sources: BTreeSet<_> = all.iter().map(|pieces| pieces.source).collect();
+    let heard = asked
+        .heard
+        .iter()
+        .filter(|heard| heard.interface == wanted.interface && sources.contains(&heard.source.ip()));
+    heard.map(|heard| heard.datagrams).sum::<u64>() * 2 < complete
 }
 
 fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
@@ -34,7 +66,7 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     let unassembled = complete.saturating_sub(assembled.unwrap_or(complete));
     let on_the_way =
         broken > 0 && broken * 20 >= complete + broken && seen.wire.is_complete(wanted.interface);
-    let in_front = complete > 0 && unassembled * 2 >= complete;
+    let in_front = complete > 0 && unassembled * 2 >= complete && are_unheard(seen, wanted, &all, complete);
     if !on_the_way && !in_front {
         return None;
     }

@@ -6,10 +6,34 @@ use mcast::SourceFilter;
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = seen.after.settings.keys().filter_map(|name| forced(seen, name)).collect();
+    findings.extend(seen.after.settings.keys().filter_map(|name| elsewhere(seen, name)));
     if findings.is_empty() {
         findings.extend(by_querier(seen));
     }
     findings
+}
+
+/// On systems that have one setting for all interfaces.
+fn elsewhere(seen: &Observation, name: &str) -> Option<Finding> {
+    let (remedy, v4) = match name {
+        "net.inet.igmp.default_version" => (Remedy::now(Tool::Sysctl, format!("sysctl {name}=3")), true),
+        "netsh.ipv4.mldversion" => {
+            (Remedy::now(Tool::Netsh, "netsh interface ipv4 set global mldversion=version3"), true)
+        }
+        _ => return None,
+    };
+    let version = seen.after.number(name).filter(|version| (1..3).contains(version))?;
+    let concerns =
+        seen.is_about_machine() || seen.wanted().iter().any(|wanted| wanted.group.addr().is_ipv4() == v4);
+    concerns.then(|| {
+        Finding::new(
+            Id::IgmpVersionForced,
+            Severity::Warning,
+            format!("IGMPv{version} is set on this machine: it cannot tell routers and switches which sources are wanted."),
+        )
+        .because(Evidence::new(Sort::Setting, name, version))
+        .remedied([remedy])
+    })
 }
 
 /// By a setting, on an interface where something is joined or can be.
@@ -59,4 +83,24 @@ fn by_querier(seen: &Observation) -> Option<Finding> {
             .remedied([Remedy::advice(Tool::Network, "Set the querier (switch or router) to IGMPv3.")])
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::membership;
+    use super::*;
+
+    #[test]
+    fn other_systems_have_a_setting_for_all_interfaces() {
+        let with = |name: &str, version: &str| {
+            let mut seen = membership("239.1.2.3:5000", Vec::new(), 0);
+            seen.after.settings.insert(name.into(), version.into());
+            check(&seen).len()
+        };
+        assert_eq!(
+            (with("net.inet.igmp.default_version", "2"), with("net.inet.igmp.default_version", "3")),
+            (1, 0)
+        );
+        assert_eq!((with("netsh.ipv4.mldversion", "2"), with("netsh.ipv4.mldversion", "3")), (1, 0));
+    }
 }

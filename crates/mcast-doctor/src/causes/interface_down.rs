@@ -8,7 +8,9 @@ use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let Some(asked) = seen.asked() else { return Vec::new() };
     let refused = asked.failed_with(ErrorKind::InterfaceDown).and_then(|failure| failure.interface.clone());
-    let deaf = asked.joined.iter().filter_map(|index| seen.after.link(*index)).filter(|link| !link.running);
+    let joined: Vec<_> = asked.joined.iter().filter_map(|index| seen.after.link(*index)).collect();
+    // One of several without a carrier is an ordinary thing: a container's bridge without containers, say.
+    let deaf = joined.iter().filter(|_| joined.iter().all(|link| !link.running));
     let mut names: Vec<_> = refused.into_iter().chain(deaf.map(|link| link.name.clone())).collect();
     names.dedup();
     let finding = |name: String| {

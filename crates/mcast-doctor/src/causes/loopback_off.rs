@@ -4,6 +4,9 @@ use crate::observation::{Observation, Wanted};
 use crate::wire::Flow;
 use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
 
+/// The last datagram may still be on its way back when listening ends.
+const ENOUGH: u64 = 3;
+
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let Some(asked) = seen.asked() else { return Vec::new() };
     let unheard = |wanted: &Wanted<'_>| {
@@ -11,7 +14,7 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
             let source = flow.key.source.ip();
             flow.key.interface == wanted.interface
                 && flow.key.port == wanted.port
-                && flow.datagrams > 0
+                && flow.datagrams >= ENOUGH
                 && seen.before.is_own(source)
                 && wanted.sources.admits(source)
                 && asked.heard_from(wanted.interface, flow.key.source) == 0

@@ -11,7 +11,11 @@ const SOURCES: &str = "net.ipv4.igmp_max_msf";
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = refused(seen).into_iter().collect();
     if let Some(program) = seen.program() {
-        findings.extend(program.sockets.iter().filter_map(|socket| full(seen, program, socket)));
+        // Programs that know the limit open another socket.
+        let holders = program.sockets.iter().filter(|socket| !socket.memberships.is_empty());
+        if holders.clone().count() == 1 {
+            findings.extend(holders.filter_map(|socket| full(seen, program, socket)));
+        }
         findings.extend(program.sockets.iter().filter_map(|socket| full_of_sources(seen, program, socket)));
     }
     findings

@@ -7,6 +7,9 @@ use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 /// What Ethernet carries, and what senders therefore send.
 const ETHERNET: u32 = 1500;
 
+/// One or two may be of anything.
+const SEVERAL: u64 = 3;
+
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let mut wanted = seen.wanted();
     wanted.dedup_by_key(|wanted| wanted.interface);
@@ -14,12 +17,13 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
         let (before, after) = (seen.before.link(wanted.interface)?, seen.after.link(wanted.interface)?);
         let (old, new) = (before.statistics.refused(), after.statistics.refused());
         let small = after.mtu < ETHERNET && !after.loopback && !after.is_tunnel();
-        (small && new > old).then_some((wanted, after, old, new))
+        // Without a tap the count also has what no protocol here wants.
+        (small && new > old && seen.wire.is_tapped(after.index)).then_some((wanted, after, old, new))
     });
     small
         .map(|(wanted, link, old, new)| {
             let silent = seen.arrivals(wanted).is_empty();
-            let severity = if silent { Severity::Fault } else { Severity::Warning };
+            let severity = if silent && new - old >= SEVERAL { Severity::Fault } else { Severity::Warning };
             Finding::new(
                 Id::MtuTooSmall,
                 severity,

@@ -1,7 +1,7 @@
 //! A socket's receive buffer is full when datagrams come, and they are dropped.
 
 use crate::observation::{Observation, Program, ProgramSocket};
-use crate::snapshot::UdpSocket;
+use crate::snapshot::{Counter, UdpSocket};
 use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 /// A buffer that takes what comes at a gigabit in a thirtieth of a second.
@@ -14,7 +14,7 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     if seen.is_about_machine() {
         return seen.after.udp_sockets.iter().filter_map(|socket| of_machine(seen, socket)).collect();
     }
-    of_doctor(seen).into_iter().collect()
+    of_doctor(seen).or_else(|| of_somebody(seen)).into_iter().collect()
 }
 
 fn of_program(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
@@ -63,11 +63,12 @@ fn of_machine(seen: &Observation, socket: &UdpSocket) -> Option<Finding> {
     Some(finding)
 }
 
+/// That the doctor was too slow is no fault of the machine's, but a program of the same buffer would be, too.
 fn of_doctor(seen: &Observation) -> Option<Finding> {
     let asked = seen.asked().filter(|asked| asked.dropped > 0)?;
     let finding = Finding::new(
         Id::ReceiveBufferOverflow,
-        Severity::Warning,
+        Severity::Note,
         format!(
             "The buffer of the doctor's own socket was too small for {}:{}: {} datagrams found no room.",
             asked.group, asked.port, asked.dropped
@@ -75,6 +76,21 @@ fn of_doctor(seen: &Observation) -> Option<Finding> {
     )
     .of(format_args!("{}:{}", asked.group, asked.port))
     .because(Evidence::new(Sort::Counter, "SO_MEMINFO drops", asked.dropped))
+    .remedied(cures(seen));
+    Some(finding)
+}
+
+/// Where the system counts for all sockets together only (macOS, FreeBSD).
+fn of_somebody(seen: &Observation) -> Option<Finding> {
+    let wanted = seen.wanted().into_iter().next().filter(|_| seen.after.udp_sockets.is_empty())?;
+    let name = Counter::ReceiveBufferErrors.name(wanted.family());
+    let (before, after) = seen.values(name).filter(|(before, after)| after > before)?;
+    let finding = Finding::new(
+        Id::ReceiveBufferOverflow,
+        Severity::Warning,
+        format!("{} datagrams found no room in some program's socket while it was listened; whose, the system does not say.", after - before),
+    )
+    .because(Evidence::change(Sort::Counter, "netstat -s -p udp, dropped due to full socket buffers", before, after))
     .remedied(cures(seen));
     Some(finding)
 }

@@ -18,6 +18,9 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
         Some(lost) => lost.is_serious() && lost.is_explained_by(rise),
         None => expected > 0 && rise.saturating_mul(5) >= expected.saturating_mul(4),
     };
+    if !seen.wire.is_tapped(wanted.interface) && !seen.heard_anything() {
+        return Some(by_counter_alone(seen, wanted));
+    }
     let flow = flows.first().filter(|_| explained)?;
     let interface = seen.link_name(wanted.interface);
     let source = flow.key.source.ip();
@@ -44,4 +47,24 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     .remedied(remedies::sysctl("net.ipv4.conf.all.rp_filter", 0))
     .remedied(remedies::sysctl(&settings[1], 0));
     Some(finding)
+}
+
+/// Without the right to look at the wire: something was dropped, and nothing was heard.
+fn by_counter_alone(seen: &Observation, wanted: &Wanted<'_>) -> Finding {
+    let (before, after) = seen.values(COUNTER).unwrap_or_default();
+    let interface = seen.link_name(wanted.interface);
+    let setting = format!("net.ipv4.conf.{}.rp_filter", interface.replace('.', "/"));
+    Finding::new(
+        Id::ReversePathFilter,
+        Severity::Warning,
+        format!(
+            "The reverse path filter dropped {} packets while {} was listened for in vain; whose they were only a look at the wire tells.",
+            after - before,
+            wanted.destination()
+        ),
+    )
+    .of(wanted.destination())
+    .because(Evidence::change(Sort::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .remedied(remedies::sysctl("net.ipv4.conf.all.rp_filter", 0))
+    .remedied(remedies::sysctl(&setting, 0))
 }

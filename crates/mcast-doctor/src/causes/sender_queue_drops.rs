@@ -16,6 +16,9 @@ fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
         flow.key.outgoing && flow.key.interface == link.index && is_examined(seen, flow)
     };
     let flow = seen.wire.flows.iter().find(sends)?;
+    // The queue may as well have dropped somebody's TCP: UDP must have noticed.
+    let noticed = seen.rise(Counter::SendBufferErrors, Family::of(flow.key.group));
+    noticed.filter(|rise| *rise > 0)?;
     let errors = [Family::V4, Family::V6].into_iter().flat_map(|family| {
         [Counter::OutDiscards, Counter::SendBufferErrors].into_iter().filter_map(move |counter| {
             let (before, after) = seen.values(counter.name(family))?;

@@ -17,7 +17,14 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
         if seen.link(wanted.interface).is_none_or(|link| link.loopback) || wanted.group.addr().is_ipv6() {
             continue;
         }
-        let own = seen.arrivals(&wanted).into_iter().find(|flow| seen.before.is_own(flow.key.source.ip()));
+        // What this machine sends by one interface and hears there comes in again by another of the same network.
+        let is_heard = |source: std::net::IpAddr| {
+            seen.asked().is_some_and(|asked| asked.heard.iter().any(|heard| heard.source.ip() == source))
+        };
+        let own = seen.arrivals(&wanted).into_iter().find(|flow| {
+            let source = flow.key.source.ip();
+            seen.before.is_own(source) && !is_heard(source)
+        });
         let Some(flow) = own else { continue };
         let source = flow.key.source.ip();
         let macs: Vec<_> = flow.macs.iter().map(ToString::to_string).collect();

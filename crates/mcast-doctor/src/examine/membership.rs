@@ -16,7 +16,8 @@ use crate::{Options, Report, Result, Watch};
 /// Without the right to capture (`CAP_NET_RAW`) the wire stays unknown, which the report says.
 ///
 /// # Errors
-/// When the system does not tell its interfaces, or receiving fails. That joining fails is a finding.
+/// When the system does not tell its interfaces, when there is no such interface, or receiving fails. That
+/// joining is refused for a reason that can be cured is a finding.
 pub fn examine_membership(membership: &Membership, options: &Options, watch: Watch<'_>) -> Result<Report> {
     let mut before = snapshot()?;
     let (group, port) = (membership.address.group, membership.address.port);
@@ -27,10 +28,11 @@ pub fn examine_membership(membership: &Membership, options: &Options, watch: Wat
     let mut asked = asked(membership);
     let receiver = match built {
         Ok(receiver) => Some(receiver),
-        Err(error) => {
+        Err(error) if is_examined(error.kind()) => {
             asked.failures.push(failure(&error));
             None
         }
+        Err(error) => return Err(error.into()),
     };
     asked.joined =
         receiver.as_ref().map(|receiver| joined(receiver, &mut asked.failures)).unwrap_or_default();
@@ -80,6 +82,19 @@ fn named(membership: &Membership, machine: &Snapshot) -> Vec<u32> {
     let found = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
     let index = found.map(|interface| interface.index.number());
     index.into_iter().filter(|index| machine.link(*index).is_some_and(|link| link.up)).collect()
+}
+
+/// Whether a refusal is one that a cause explains; others are the caller's to hear.
+fn is_examined(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::AddressInUse
+            | ErrorKind::FamilyUnavailable
+            | ErrorKind::InterfaceDown
+            | ErrorKind::LimitReached
+            | ErrorKind::NoRoute
+            | ErrorKind::SourceNeeded
+    )
 }
 
 /// Where it was joined; what failed is noted.

@@ -106,15 +106,18 @@ impl Taps {
 }
 
 impl Ear {
-    /// Takes what has arrived; says whether there was anything.
-    fn drain(&mut self, receiver: &Receiver) -> Result<bool> {
+    /// Takes what has arrived; says whether there was anything. What came after `until` does not count:
+    /// the taps have not seen it.
+    fn drain(&mut self, receiver: &Receiver, until: Option<SystemTime>) -> Result<bool> {
         self.buffer.resize(LONGEST, 0);
         let mut any = false;
         for _ in 0..4096 {
             let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
             let arrival = datagram.arrival();
-            *self.heard.entry((arrival.interface.number(), arrival.source)).or_default() += 1;
             any = true;
+            if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
+                *self.heard.entry((arrival.interface.number(), arrival.source)).or_default() += 1;
+            }
         }
         Ok(any)
     }
@@ -141,7 +144,7 @@ pub(crate) fn listen(
     let mut ear = Ear::default();
     let mut told = begin;
     while begin.elapsed() < of {
-        let any = taps.drain() | receiver.map_or(Ok(false), |receiver| ear.drain(receiver))?;
+        let any = taps.drain() | receiver.map_or(Ok(false), |receiver| ear.drain(receiver, None))?;
         if told.elapsed() >= TELL {
             told = Instant::now();
             let on_wire = subject.group.map_or(0, |group| taps.recorder.count(group, subject.port));
@@ -160,7 +163,7 @@ pub(crate) fn listen(
     if let Some(receiver) = receiver {
         let last = Instant::now();
         while last.elapsed() < GRACE {
-            if !ear.drain(receiver)? {
+            if !ear.drain(receiver, Some(until))? {
                 std::thread::sleep(PAUSE);
             }
         }

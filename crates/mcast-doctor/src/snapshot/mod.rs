@@ -47,6 +47,8 @@ pub(crate) struct Snapshot {
     pub(crate) backlog_dropped: u64,
     /// What in the firewall drops and counts, where it may be read.
     pub(crate) dropping_rules: Vec<DroppingRule>,
+    /// What blocks what comes in unless it is admitted, on systems whose rules cannot be read.
+    pub(crate) firewall: Option<String>,
     pub(crate) machine: Machine,
 }
 

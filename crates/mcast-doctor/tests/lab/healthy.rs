@@ -186,3 +186,28 @@ fn a_sender_that_says_the_same_over_and_over() {
         assert_heard(&report);
     });
 }
+
+#[test]
+fn a_fast_sender_whose_datagrams_travel_in_trains() {
+    let net = Net::new();
+    let to: mcast::Destination = "239.1.2.3%eth0:5000".parse().unwrap();
+    let sender =
+        net.sender.run(|| mcast::Sender::builder().to(to.clone()).hop_limit(4).build().unwrap()).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let payloads: Vec<_> = (0..200_u32).map(|number| [number.to_be_bytes(); 100].concat()).collect();
+            let train: Vec<_> = payloads.iter().map(|payload| mcast::Outgoing::new(payload)).collect();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                sender.send_batch(&train).unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let reports = [examine(&net.receiver, "239.1.2.3%eth0:5000"), {
+            let _listener = listener(&net.receiver, "239.1.2.3:5001", &[("239.1.2.3", "eth0")]);
+            examine_port(&net.sender, sender.local_address(mcast::Family::V4).unwrap().port())
+        }];
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        reports.iter().for_each(assert_healthy);
+    });
+}

@@ -2,10 +2,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod files;
 mod firewall;
 mod healthy;
 mod ipv6;
-mod machine;
+
 mod net;
 mod path;
 mod routers;

@@ -2,13 +2,34 @@
 
 pub(crate) mod processes;
 
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+#[path = "bsd.rs"]
+mod programs;
+
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod programs;
+
+#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
+#[path = "silent.rs"]
+mod programs;
+
 use std::collections::BTreeMap;
 
 use mcast::interface::AddressState as State;
 use mcast::{Family, Group};
 
 use crate::Result;
-use crate::snapshot::{Address, AddressState, Joined, Link, Route, Snapshot};
+use crate::snapshot::{Address, AddressState, Counters, Joined, Link, Route, Snapshot};
+
+/// What the system's own programs say.
+#[derive(Default)]
+struct Told {
+    counters: Counters,
+    settings: BTreeMap<String, String>,
+    /// What blocks what comes in unless it is admitted.
+    firewall: Option<String>,
+}
 
 /// This machine, as it is now.
 pub(crate) fn snapshot() -> Result<Snapshot> {
@@ -17,10 +38,13 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     let joined = holdings
         .iter()
         .map(|holding| Joined { group: holding.group.addr(), interface: holding.interface.number() });
+    let Told { counters, settings, firewall } = programs::ask();
     Ok(Snapshot {
+        counters,
+        settings,
+        firewall,
         group_routes: group_routes(),
         joined: joined.collect(),
-        settings: BTreeMap::new(),
         links,
         ..Snapshot::default()
     })

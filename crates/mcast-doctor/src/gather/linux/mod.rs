@@ -41,6 +41,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         backlog_dropped: backlog_dropped(&net_table("softnet_stat")),
         // Without the right to read them there are none to be told of.
         dropping_rules: firewall::dropping_rules().unwrap_or_default(),
+        firewall: None,
         machine: machine(),
         links,
     })

@@ -1,0 +1,65 @@
+//! What capture files betray.
+
+use mcast_capture::{CaptureFile, CaptureWriter, WriteFormat};
+use mcast_doctor::{Id, Report, explain_capture};
+
+use crate::net::{Net, assert_healthy};
+
+/// Explains a capture of these frames.
+fn explain(frames: &[Vec<u8>]) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, path) = (folder.path().join("raw.pcap"), folder.path().join("capture.pcapng"));
+    std::fs::write(&raw, pcap(frames)).unwrap();
+    let mut file = CaptureFile::open(&raw).unwrap();
+    let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
+    while let Some(frame) = file.next().unwrap() {
+        writer.write(&frame).unwrap();
+    }
+    writer.flush().unwrap();
+    explain_capture(&path).unwrap()
+}
+
+/// A pcap file with a frame every 10 ms.
+fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+    for (number, frame) in (0_u32..).zip(frames) {
+        let length = u32::try_from(frame.len()).unwrap();
+        for word in [1_700_000_000 + number / 100, number % 100 * 10_000, length, length] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+fn frames(source: &str) -> Vec<Vec<u8>> {
+    let net = Net::new();
+    (0..20).map(|number| net.frame(source, "239.1.2.3:5000", number)).collect()
+}
+
+fn ids(report: &Report) -> Vec<Id> {
+    report.findings.iter().map(|finding| finding.id).collect()
+}
+
+#[test]
+fn a_capture_of_a_healthy_stream_betrays_nothing() {
+    let report = explain(&frames("10.9.0.1"));
+    assert_healthy(&report);
+    assert!(report.observations.iter().any(|seen| seen.what.contains("20 datagrams")), "{report:#?}");
+}
+
+#[test]
+fn a_capture_betrays_missing_sources_bad_checksums_and_repeats() {
+    assert_eq!(ids(&explain(&frames("0.0.0.0"))), [Id::SourceZero]);
+    let mut bad = frames("10.9.0.1");
+    bad.iter_mut().for_each(|frame| frame[14 + 20 + 7] ^= 1);
+    assert_eq!(ids(&explain(&bad)), [Id::BadChecksum]);
+    let twice: Vec<_> = frames("10.9.0.1").into_iter().flat_map(|frame| [frame.clone(), frame]).collect();
+    assert_eq!(ids(&explain(&twice)), [Id::DuplicatePath]);
+}
+
+#[test]
+fn what_is_no_capture_file_is_refused_in_words() {
+    let error = explain_capture("/dev/null").unwrap_err();
+    assert!(!error.to_string().is_empty());
+}
