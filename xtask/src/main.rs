@@ -3,6 +3,7 @@
 mod command;
 mod dist;
 mod docs;
+mod mutate;
 mod registry;
 mod report;
 mod soak;
@@ -27,6 +28,8 @@ enum Task {
     Verify(verify::Arguments),
     /// The same at length: many runs, more cases, fuzzing
     Soak(soak::Arguments),
+    /// Break each rule of the stream protocol in turn, and see its simulation notice
+    Mutate(mutate::Arguments),
     /// Make the packages: static programs, a Windows zip, Debian packages, wheels, checksums, a bill of materials
     Dist(dist::Arguments),
     /// Make the tables of registered groups from newer files of IANA's, or again from those kept here
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Mutate(arguments) => mutate::run(&arguments),
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Docs => docs::write(),
         Task::Registry { files } => registry::refresh(&files).map(|()| true),

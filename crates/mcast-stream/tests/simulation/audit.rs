@@ -39,6 +39,9 @@ impl Audit {
 
     pub(crate) fn message(&mut self, plan: &Plan, message: &Message<'_>) -> Result<(), String> {
         let life = self.life.ok_or("a message before the stream was joined")?;
+        if self.may_have_stopped() {
+            return Err(format!("message {} after it stopped", message.number));
+        }
         if self.wants_snapshot.is_some() {
             return Err(format!("message {} while a snapshot is wanted", message.number));
         }

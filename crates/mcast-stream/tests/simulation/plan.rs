@@ -99,6 +99,30 @@ impl Plan {
         }
     }
 
+    /// A short and quiet one.
+    pub(crate) fn simple(receivers: Vec<ReceiverPlan>) -> Self {
+        Self {
+            seed: 1,
+            receivers,
+            paths: 1,
+            trunk: Quality::FREE,
+            messages: 100,
+            pause: 0,
+            sizes: Sizes::Small,
+            keyed: false,
+            datagram: 1232,
+            slots: 1024,
+            waits: true,
+            rate: None,
+            sealed: false,
+            rotate: None,
+            restart: None,
+            jump: None,
+            hostile: None,
+            flush: true,
+        }
+    }
+
     /// Plans that lack one thing each.
     pub(crate) fn simpler(&self) -> Vec<Self> {
         let mut plans = Vec::new();
@@ -148,6 +172,20 @@ impl Plan {
 }
 
 impl ReceiverPlan {
+    /// One that is there from the start, behind good links.
+    pub(crate) fn simple() -> Self {
+        Self {
+            joins: 0,
+            start: Start::Now,
+            policy: Policy::Reliable(OnLoss::Continue),
+            window: 128,
+            down: Quality::GOOD,
+            up: Quality::GOOD,
+            sleeps: None,
+            restarts: None,
+        }
+    }
+
     fn draw(dice: &mut Dice, sealed: bool, keyed: bool) -> Self {
         let reliable = [OnLoss::Continue, OnLoss::Continue, OnLoss::Snapshot, OnLoss::Stop];
         let policy = match dice.below(8) {

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use mcast_stream::receiver::{Cause, Item, Policy, ReceiverConfig};
 use mcast_stream::seal::Keys;
 use mcast_stream::sender::{Breaker, SenderConfig, SenderEvent, SenderStatistics, Transmit};
-use mcast_stream::wire::{FlowControl, Incarnation, KeyEpoch, Kind, Packet, ReceiverId, StreamId};
+use mcast_stream::wire::{
+    FlowControl, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Packet, PacketWriter, ReceiverId, StreamId,
+};
 use mcast_stream::{Receiver, Sender, Target};
 
 use crate::audit::Audit;
@@ -59,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) statistics: SenderStatistics,
     pub(crate) finished: u64,
     pub(crate) lost_in_trunk: u64,
+    /// The longest time from publishing to handing out.
+    pub(crate) slowest: u64,
 }
 
 pub(crate) struct World<'p> {
@@ -78,6 +82,7 @@ pub(crate) struct World<'p> {
     closed: bool,
     trunks: Vec<Link>,
     lost_in_trunk: u64,
+    slowest: u64,
     nodes: Vec<Node>,
     waited_since: HashMap<ReceiverId, u64>,
     excused: HashMap<ReceiverId, bool>,
@@ -143,6 +148,7 @@ impl<'p> World<'p> {
             closed: false,
             trunks,
             lost_in_trunk: 0,
+            slowest: 0,
             nodes,
             waited_since: HashMap::new(),
             excused: HashMap::new(),
@@ -332,7 +338,12 @@ impl<'p> World<'p> {
             resume(&mut node.audit, receiver, life, published);
             let Some(item) = receiver.next(now, bytes) else { break };
             match item {
-                Item::Message(message) => node.audit.message(plan, &message).map_err(blame)?,
+                Item::Message(message) => {
+                    node.audit.message(plan, &message).map_err(blame)?;
+                    if let Some(at) = self.published_at.get(message.number as usize) {
+                        self.slowest = self.slowest.max(now.saturating_sub(*at));
+                    }
+                }
                 Item::Event(event) => {
                     node.audit.event(&event).map_err(blame)?;
                     if let mcast_stream::receiver::Event::Lost { first, cause, .. } = event {
@@ -503,8 +514,9 @@ impl<'p> World<'p> {
     /// Noise, changed copies, and copies from long ago, to everybody.
     fn hostile(&mut self) {
         let Some(every) = self.plan.hostile.filter(|_| self.now < QUIET_AFTER) else { return };
-        let bytes = match (self.dice.below(3), self.recorded.len() as u64) {
+        let bytes = match (self.dice.below(4), self.recorded.len() as u64) {
             (0, _) | (_, 0) => (0..self.dice.below(100)).map(|_| self.dice.next() as u8).collect(),
+            (3, _) => self.forged(),
             (1, count) => self.recorded[self.dice.below(count) as usize].clone(),
             (_, count) => {
                 let old = self.recorded[self.dice.below(count) as usize].clone();
@@ -516,6 +528,21 @@ impl<'p> World<'p> {
             self.at(self.now, Happening::ToSender(index, bytes.clone()));
         }
         self.at(self.now + every, Happening::Hostile);
+    }
+
+    /// What a stranger says without a seal: a later life of the sender, or data of this one.
+    fn forged(&mut self) -> Vec<u8> {
+        let life = Incarnation(self.life + self.dice.below(2) as u32);
+        let kind = self.dice.pick(&[Kind::Heartbeat, Kind::Data, Kind::Ncf]);
+        let header = Header::new(kind, STREAM, life, self.dice.between(1, 100));
+        let heartbeat =
+            Heartbeat { next: 90, next_message: 200, trail: 80, trail_message: 100, ..Heartbeat::default() };
+        let mut bytes = vec![0; 200];
+        let mut writer = PacketWriter::new(&mut bytes, &header).unwrap();
+        heartbeat.write(&mut writer).unwrap();
+        let length = writer.finish();
+        bytes.truncate(length);
+        bytes
     }
 
     fn make_quiet(&mut self) {
@@ -560,6 +587,7 @@ impl<'p> World<'p> {
             statistics,
             finished: self.now,
             lost_in_trunk: self.lost_in_trunk,
+            slowest: self.slowest,
         })
     }
 

@@ -1,0 +1,165 @@
+//! The rules, and how each is broken.
+
+/// A rule of the protocol.
+pub(super) struct Rule {
+    /// What no longer holds.
+    pub(super) name: &'static str,
+    /// Where it is kept, below `crates/mcast-stream/src`.
+    pub(super) file: &'static str,
+    /// The code that keeps it, which stands there once.
+    pub(super) code: &'static str,
+    /// What stands there instead.
+    pub(super) broken: &'static str,
+}
+
+const fn rule(name: &'static str, file: &'static str, code: &'static str, broken: &'static str) -> Rule {
+    Rule { name, file, code, broken }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    rule(
+        "what is missing is asked for",
+        "receiver/ask.rs",
+        "self.config.repairs() && !self.ended && !self.gaps.is_empty()",
+        "false",
+    ),
+    rule(
+        "what came before is a copy",
+        "receiver/arrive.rs",
+        "Some(_) => !self.window.has(sequence) && !is_current,",
+        "Some(_) => true,",
+    ),
+    rule(
+        "what is beyond the window is not kept",
+        "receiver/arrive.rs",
+        "Some(ahead) if ahead >= self.window.length() => {",
+        "Some(ahead) if ahead == u64::MAX => {",
+    ),
+    rule(
+        "every lost message is told",
+        "receiver/deliver.rs",
+        "        if number <= self.expected {\n            return None;\n        }\n        let event",
+        "        if number <= self.expected {\n            return None;\n        }\n        if !self.bridging { self.expected = number; return None; }\n        let event",
+    ),
+    rule(
+        "what can be repaired is not given up",
+        "receiver/deliver.rs",
+        "_ if self.base < self.trail => (gap_end.min(self.trail), Cause::Unrecoverable),",
+        "_ if true => (gap_end, Cause::Unrecoverable),",
+    ),
+    rule(
+        "nothing is handed out while a snapshot is wanted",
+        "receiver/deliver.rs",
+        "if self.held || self.stopped {\n                return None;",
+        "if self.stopped {\n                return None;",
+    ),
+    rule(
+        "who wants to stop at a loss is handed out nothing more",
+        "receiver/deliver.rs",
+        "OnLoss::Stop => self.stopped = true,",
+        "OnLoss::Stop => {}",
+    ),
+    rule(
+        "an outdated message of a key is not handed out",
+        "receiver/deliver.rs",
+        "if !self.latest.is_news(key, number) {",
+        "if !self.latest.is_news(key, number) && number == u64::MAX {",
+    ),
+    rule(
+        "a stream ends behind its last datagram",
+        "receiver/deliver.rs",
+        "self.end.filter(|(end, _)| *end <= self.base && !self.ended)?",
+        "self.end.filter(|_| !self.ended)?",
+    ),
+    rule(
+        "pieces of a message are put together only if they follow each other",
+        "receiver/deliver.rs",
+        "        self.gaps.trim(self.base);\n        self.assembly.abandon();",
+        "        self.gaps.trim(self.base);",
+    ),
+    rule(
+        "a former life of the sender is not followed",
+        "receiver/sender_state.rs",
+        "self.incarnation > Some(header.incarnation)",
+        "false",
+    ),
+    rule("a new life begins anew", "receiver/sender_state.rs", "        self.window.clear();\n", ""),
+    rule(
+        "what is not sealed is refused",
+        "receiver/arrive.rs",
+        "packet.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty()",
+        "false",
+    ),
+    rule(
+        "a seal that does not fit is refused",
+        "seal/mod.rs",
+        "is_whole.then_some(end + text)",
+        "Some(end + text)",
+    ),
+    rule(
+        "a repair is sealed as what it repairs",
+        "seal/mod.rs",
+        "head[Header::FLAGS_AT] = Flags(flags).without(Flags::MUTABLE).0;",
+        "",
+    ),
+    rule(
+        "each life of a sender has keys of its own",
+        "seal/mod.rs",
+        "bytes[24..28].copy_from_slice(&self.incarnation.0.to_be_bytes());",
+        "",
+    ),
+    rule(
+        "the key before still opens",
+        "seal/mod.rs",
+        "self.secrets.retain(|(known, _)| *known != epoch);\n        self.secrets.push",
+        "self.secrets.clear();\n        self.secrets.push",
+    ),
+    rule(
+        "nothing is overwritten that somebody who is waited for lacks",
+        "sender/publish.rs",
+        "let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.trail, sent));",
+        "let keep = sent;",
+    ),
+    rule(
+        "nothing is overwritten before it was sent",
+        "sender/publish.rs",
+        "if self.ring.next - keep + count <= self.ring.slots() {",
+        "if keep > 0 {",
+    ),
+    rule(
+        "repairs keep to their allowance",
+        "sender/repair.rs",
+        "if !self.repair_allowance.take(length) {",
+        "if self.repair_allowance.take(length) && false {",
+    ),
+    rule(
+        "what was just repaired is not repaired again",
+        "sender/repair.rs",
+        "filter(|(at, _)| now.saturating_sub(*at) < holdoff)",
+        "filter(|_| false)",
+    ),
+    rule(
+        "who falls silent is forgotten",
+        "sender/state.rs",
+        "while let Some(id) = silent(self) {",
+        "while let Some(id) = silent(self).filter(|_| false) {",
+    ),
+    rule(
+        "of many few ask",
+        "backoff.rs",
+        "if group_size <= 1 || longest == 0 {",
+        "if group_size < u32::MAX {",
+    ),
+    rule(
+        "the end of a burst is told",
+        "sender/transmit.rs",
+        "self.heartbeat_at = (now + self.tail_delay()).min(busy.max(now));",
+        "self.heartbeat_at = now + 1_000_000_000;",
+    ),
+    rule(
+        "nobody wakes for nothing",
+        "receiver/ask.rs",
+        "if self.sender_silent || self.ended {",
+        "if self.sender_silent {",
+    ),
+];
