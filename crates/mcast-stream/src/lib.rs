@@ -11,6 +11,7 @@ extern crate alloc;
 mod backoff;
 #[cfg(feature = "std")]
 mod driver;
+pub mod mold;
 mod outbox;
 mod random;
 pub mod receiver;
@@ -22,6 +23,8 @@ pub mod sender;
 mod sys;
 pub mod wire;
 
+#[cfg(feature = "tokio")]
+pub use driver::tokio;
 #[cfg(feature = "std")]
 pub use driver::{
     Closing, DISCOVERY_V4, DISCOVERY_V6, Found, Publisher, PublisherBuilder, Snapshot, SnapshotServer,

@@ -6,6 +6,8 @@ mod error;
 mod publisher;
 mod snapshot;
 mod subscriber;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod transmit;
 
 pub use discovery::{DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};

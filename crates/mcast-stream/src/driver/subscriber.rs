@@ -121,6 +121,19 @@ pub struct Subscriber {
     config: ReceiverConfig,
     paths: Vec<(GroupAddr, Option<InterfaceIndex>)>,
     now: u64,
+    /// A waker has ended a wait.
+    woken: bool,
+}
+
+/// What a look came to.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// This is next.
+    Step(Step),
+    /// The stream has ended, or a waker ended the wait.
+    Over,
+    /// Nothing for now: look again after so long at the latest.
+    Nothing(Duration),
 }
 
 /// Where the datagram lies that was handled last.
@@ -184,6 +197,7 @@ impl Subscriber {
             stream,
             config,
             paths,
+            woken: false,
         })
     }
 
@@ -269,7 +283,7 @@ impl Subscriber {
     }
 
     #[inline]
-    fn item(&self, step: &Step) -> Option<Item<'_>> {
+    pub(crate) fn item(&self, step: &Step) -> Option<Item<'_>> {
         Some(self.core.as_ref()?.item(step, self.lent_bytes()))
     }
 
@@ -288,8 +302,25 @@ impl Subscriber {
     fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Step>, StreamError> {
         let mut deadline = None;
         loop {
+            let due = match self.look()? {
+                Look::Step(step) => return Ok(Some(step)),
+                Look::Over => return Ok(None),
+                Look::Nothing(due) => due,
+            };
+            let until = *deadline.get_or_insert_with(|| timeout.map(|timeout| Instant::now() + timeout));
+            let left = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            sys::wait(&self.receiver, &self.control, left.min(due)).map_err(StreamError::Control)?;
+        }
+    }
+
+    /// The next step from what is there, and all that is to be done and said meanwhile.
+    pub(crate) fn look(&mut self) -> Result<Look, StreamError> {
+        loop {
             if let Some(step) = self.step() {
-                return Ok(Some(step));
+                return Ok(Look::Step(step));
             }
             if self.handle_next() {
                 continue;
@@ -297,25 +328,26 @@ impl Subscriber {
             self.now = self.clock.now();
             self.answer();
             if let Some(step) = self.step() {
-                return Ok(Some(step));
+                return Ok(Look::Step(step));
             }
             if self.core.as_ref().is_some_and(crate::Receiver::is_settled) {
-                return Ok(None);
+                return Ok(Look::Over);
             }
             if self.handle_single()? || self.refill()? {
                 continue;
             }
-            let until = *deadline.get_or_insert_with(|| timeout.map(|timeout| Instant::now() + timeout));
-            let left = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Ok(None);
+            if core::mem::take(&mut self.woken) {
+                return Ok(Look::Over);
             }
             let due = self.core.as_ref().map_or(LONGEST_WAIT, |core| self.clock.until(core.next_deadline()));
-            match sys::wait(&self.receiver, &self.control, left.min(due).min(LONGEST_WAIT)) {
-                Ok(()) => {}
-                Err(error) => return Err(StreamError::Control(error)),
-            }
+            return Ok(Look::Nothing(due.min(LONGEST_WAIT)));
         }
+    }
+
+    /// The socket for what is between the publisher and this receiver alone.
+    #[cfg(all(feature = "tokio", unix))]
+    pub(crate) const fn control(&self) -> &UdpSocket {
+        &self.control
     }
 
     #[inline]
@@ -382,6 +414,7 @@ impl Subscriber {
             Ok(count) => Ok(count > 0),
             Err(error) if error.kind() == ErrorKind::Woken => {
                 self.batch.clear();
+                self.woken = true;
                 Ok(false)
             }
             Err(error) => Err(error.into()),

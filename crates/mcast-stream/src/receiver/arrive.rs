@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::ops::Range;
 
+use super::ask::LEAST_GUARD;
 use super::deliver::Current;
 use super::event::Event;
 use super::item::Place;
@@ -137,8 +138,15 @@ impl Receiver {
         if !is_repair {
             let late = now.saturating_sub(gap.noticed).min(LONGEST_REORDERING);
             self.reordering = late.max(self.reordering - self.reordering / 64);
-        } else if gap.tries == 1 {
-            self.measure_repair(now.saturating_sub(gap.asked));
+        } else if gap.tries > 0 {
+            if gap.tries == 1 {
+                self.measure_repair(now.saturating_sub(gap.asked));
+            }
+            // Repairs come in the order in which they were asked for: what was asked for before is lost again.
+            let due = now + LEAST_GUARD;
+            if self.gaps.overtaken(gap.asked, sequence, due) {
+                self.nak_at = self.nak_at.min(due);
+            }
         }
         if self.gaps.is_empty() {
             self.nak_at = u64::MAX;

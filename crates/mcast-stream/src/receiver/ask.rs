@@ -12,7 +12,7 @@ use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Probe, Status, WriteError};
 
 /// The shortest time after which something out of order counts as missing.
-const LEAST_GUARD: u64 = 50_000;
+pub(super) const LEAST_GUARD: u64 = 50_000;
 /// A receiver that has nothing to say says so.
 const IDLE_STATUS: u64 = 1_000_000_000;
 /// An address is proven anew.

@@ -92,6 +92,20 @@ impl Gaps {
         }
     }
 
+    /// A repair came of what was asked for then: what was asked for before it is due again by this time. Says whether
+    /// there is such.
+    pub(super) fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
+        let mut some = false;
+        for gap in &mut self.all {
+            let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
+            if gap.tries > 0 && is_before && gap.due > due && gap.due != u64::MAX {
+                gap.due = due;
+                some = true;
+            }
+        }
+        some
+    }
+
     /// Asks for what lies in a range no sooner than this.
     pub(super) fn postpone(&mut self, first: u64, end: u64, until: u64) {
         let index = self.all.partition_point(|gap| gap.end <= first);

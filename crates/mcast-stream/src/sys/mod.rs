@@ -2,6 +2,8 @@
 //!
 //! `wait(receiver, control, timeout)`: until one of them may have something, or the time is over.
 
+#[cfg(all(unix, feature = "tokio"))]
+pub(crate) mod registration;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

@@ -35,6 +35,9 @@ impl FlowControl {
     }
 }
 
+/// No stream lasts so long; sums with it overflow nothing.
+const LARGEST: u64 = 1 << 62;
+
 /// The body of a heartbeat: 80 bytes. What is longer comes from a later version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -99,7 +102,8 @@ impl Heartbeat {
             status_interval: small(68)?,
             datagram: (small(72)? >> 16) as u16,
         };
-        let possible = heartbeat.next >= 1
+        let possible = (1..LARGEST).contains(&heartbeat.next)
+            && heartbeat.next_message < LARGEST
             && (1..=heartbeat.next).contains(&heartbeat.trail)
             && heartbeat.trail_message <= heartbeat.next_message
             && body.len() >= Self::LENGTH;

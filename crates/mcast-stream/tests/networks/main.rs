@@ -10,3 +10,5 @@ mod members;
 mod named;
 #[cfg(feature = "seal")]
 mod sealed;
+#[cfg(feature = "tokio")]
+mod tokio;

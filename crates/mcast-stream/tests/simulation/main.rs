@@ -1,7 +1,7 @@
 //! The protocol in networks that never were: seeded, with a clock of their own, as bad as the dice
 //! will have them. What must hold is said in `audit.rs` and in `World::judge`.
 //!
-//! `MCAST_SEEDS=100000` tries so many; `MCAST_SEED=17` tries that one and tells what happens.
+//! `MCAST_SEEDS=100000` tries so many, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` tries that one and tells what happens.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
@@ -88,12 +88,13 @@ fn whatever_the_network_does_the_promises_hold() {
         eprintln!("{:#?}\n{:?}", Plan::of(seed), must_hold(seed));
         return;
     }
-    let seeds = number("MCAST_SEEDS").unwrap_or(2_000);
-    let next = AtomicU64::new(0);
+    let first = number("MCAST_FIRST_SEED").unwrap_or(0);
+    let end = first + number("MCAST_SEEDS").unwrap_or(2_000);
+    let next = AtomicU64::new(first);
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let work = || {
-            while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds) {
+            while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < end) {
                 must_hold(seed);
             }
         };

@@ -1,0 +1,176 @@
+//! The same two types for tokio (feature `tokio`).
+//!
+//! Every call is cancel-safe: a future that is dropped has taken no message, and published all of one or
+//! nothing. A subscriber repairs what it misses within its calls, as the blocking one does: keep asking for the next.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use super::subscriber::Look;
+use crate::StreamError;
+use crate::receiver::Item;
+
+/// While a publisher waits for receivers, it looks again so often.
+const AGAIN: Duration = Duration::from_micros(500);
+
+/// A [`Publisher`](crate::Publisher) whose publishing waits without blocking; all else is the publisher's own.
+#[derive(Debug)]
+pub struct Publisher(crate::Publisher);
+
+impl Publisher {
+    /// Wraps a publisher.
+    #[must_use]
+    pub const fn new(publisher: crate::Publisher) -> Self {
+        Self(publisher)
+    }
+
+    /// Publishes a message and sends it at once; waits while there is no room. Tells its number.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`] when it can never be taken.
+    pub async fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+        loop {
+            match self.0.try_publish(message) {
+                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits until all that listen have everything that was published; `false` when the time is over.
+    pub async fn wait_complete(&self, timeout: Duration) -> bool {
+        let complete = async {
+            while !self.0.wait_complete(Duration::ZERO) {
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        tokio::time::timeout(timeout, complete).await.is_ok()
+    }
+
+    /// The blocking publisher.
+    #[must_use]
+    pub fn into_inner(self) -> crate::Publisher {
+        self.0
+    }
+}
+
+impl Deref for Publisher {
+    type Target = crate::Publisher;
+
+    fn deref(&self) -> &crate::Publisher {
+        &self.0
+    }
+}
+
+/// A [`Subscriber`](crate::Subscriber) whose waits don't block.
+#[derive(Debug)]
+pub struct Subscriber {
+    subscriber: crate::Subscriber,
+    readiness: readiness::Readiness,
+}
+
+impl Subscriber {
+    /// Wraps a subscriber, within a runtime with I/O and time.
+    ///
+    /// # Errors
+    /// When the runtime cannot wait for its sockets.
+    pub fn new(subscriber: crate::Subscriber) -> Result<Self, StreamError> {
+        let readiness = readiness::Readiness::new(&subscriber)?;
+        Ok(Self { subscriber, readiness })
+    }
+
+    /// The next message or event; waits for it. `None` when the stream has ended, or a waker ended the wait.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn next(&mut self) -> Result<Option<Item<'_>>, StreamError> {
+        let step = loop {
+            match self.subscriber.look()? {
+                Look::Step(step) => break step,
+                Look::Over => return Ok(None),
+                Look::Nothing(due) => self.readiness.wait(due).await?,
+            }
+        };
+        Ok(self.subscriber.item(&step))
+    }
+
+    /// The blocking subscriber.
+    #[must_use]
+    pub fn into_inner(self) -> crate::Subscriber {
+        self.subscriber
+    }
+}
+
+impl Deref for Subscriber {
+    type Target = crate::Subscriber;
+
+    fn deref(&self) -> &crate::Subscriber {
+        &self.subscriber
+    }
+}
+
+#[cfg(unix)]
+mod readiness {
+    //! By the descriptors of the two sockets, duplicated so that the subscriber keeps its own.
+
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::time::Duration;
+
+    use tokio::io::unix::AsyncFd;
+
+    use crate::StreamError;
+    use crate::sys::registration::readable;
+
+    #[derive(Debug)]
+    pub(super) struct Readiness {
+        receiver: AsyncFd<OwnedFd>,
+        control: AsyncFd<OwnedFd>,
+    }
+
+    impl Readiness {
+        pub(super) fn new(subscriber: &crate::Subscriber) -> Result<Self, StreamError> {
+            let watch = |descriptor| readable(descriptor).map_err(StreamError::Control);
+            Ok(Self {
+                receiver: watch(subscriber.receiver().as_fd())?,
+                control: watch(subscriber.control().as_fd())?,
+            })
+        }
+
+        /// Waits until one of them may have something, or the time is over.
+        ///
+        /// Whoever waits has just found both empty, so that what they told before is forgotten.
+        pub(super) async fn wait(&self, due: Duration) -> Result<(), StreamError> {
+            tokio::select! {
+                ready = self.receiver.readable() => ready.map_err(StreamError::Control)?.clear_ready(),
+                ready = self.control.readable() => ready.map_err(StreamError::Control)?.clear_ready(),
+                () = tokio::time::sleep(due) => {}
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod readiness {
+    //! Sockets that no foreign runtime can wait for are looked at every millisecond.
+
+    use std::time::Duration;
+
+    use crate::StreamError;
+
+    #[derive(Debug)]
+    pub(super) struct Readiness;
+
+    impl Readiness {
+        pub(super) fn new(_: &crate::Subscriber) -> Result<Self, StreamError> {
+            Ok(Self)
+        }
+
+        pub(super) async fn wait(&self, due: Duration) -> Result<(), StreamError> {
+            tokio::time::sleep(due.min(Duration::from_millis(1))).await;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Any datagrams, at any times, for both state machines: they neither panic nor keep more than they may.
+
+#![no_main]
+
+use std::net::SocketAddr;
+
+use libfuzzer_sys::fuzz_target;
+use mcast_stream::receiver::{Event, OnLoss, Policy, ReceiverConfig, Start};
+use mcast_stream::sender::SenderConfig;
+use mcast_stream::wire::{Incarnation, StreamId};
+use mcast_stream::{Receiver, Sender};
+
+const WINDOW: usize = 32;
+const LONGEST: usize = 4096;
+
+/// Bytes become a datagram of the stream: what is fuzzed is what follows the first checks.
+fn addressed(bytes: &[u8]) -> Vec<u8> {
+    let mut datagram = b"MC\x10".to_vec();
+    datagram.extend_from_slice(bytes);
+    if datagram.len() >= 24 {
+        datagram[6..8].fill(0);
+        datagram[8..16].copy_from_slice(&7_u64.to_be_bytes());
+        datagram[16..19].fill(0);
+        datagram[19] %= 3;
+        // Numbers that a window reaches are worth more than others.
+        if datagram.len() >= 32 && datagram[24] % 4 != 0 {
+            datagram[24..30].fill(0);
+        }
+    }
+    datagram
+}
+
+fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
+    let (choice, datagrams) = input;
+    let policy = match choice % 4 {
+        0 => Policy::Reliable(OnLoss::Snapshot),
+        1 => Policy::Deadline(1_000_000),
+        2 => Policy::Latest,
+        _ => Policy::Reliable(OnLoss::Continue),
+    };
+    let start = if choice & 0x80 == 0 { Start::Oldest } else { Start::Snapshot };
+    let config = ReceiverConfig {
+        policy,
+        start,
+        window: WINDOW,
+        longest_message: LONGEST,
+        paths: 2,
+        ..ReceiverConfig::new(StreamId(7))
+    };
+    let mut receiver = Receiver::new(config, 1);
+    let config = SenderConfig { history: 32 * 1232, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
+    let Ok(mut sender) = Sender::new(config, 1) else { return };
+    let address = SocketAddr::from(([10, 0, 0, 1], 9));
+    let mut now = 1;
+    for (number, (pause, bytes)) in datagrams.into_iter().enumerate() {
+        now += u64::from(pause) * 1_000;
+        let datagram = addressed(bytes);
+        receiver.handle(now, choice % 3, address, &datagram);
+        let mut items = 0;
+        while let Some(item) = receiver.next(now, &datagram) {
+            if let mcast_stream::receiver::Item::Event(Event::SnapshotWanted { message }) = item {
+                receiver.resume(message);
+            }
+            items += 1;
+            assert!(items < 100_000, "it hands out without end");
+        }
+        while let Some(control) = receiver.poll(now) {
+            receiver.reuse(control);
+        }
+        assert!(receiver.kept() <= WINDOW);
+        if number % 3 == 0 {
+            let _ = sender.publish(now, &bytes[..bytes.len().min(64)]);
+            sender.flush(now);
+        }
+        sender.handle(now, address, &datagram);
+        let mut sent = 0;
+        while sender.poll(now).is_some() {
+            sent += 1;
+            assert!(sent < 100_000, "it sends without end");
+        }
+        while sender.poll_event().is_some() {}
+        let _ = (sender.next_deadline(), receiver.next_deadline());
+    }
+});
