@@ -1,8 +1,9 @@
 //! Capture files instead of the wire.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use mcast::InterfaceIndex;
@@ -11,7 +12,7 @@ use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
 use serde_json::Value;
 
 use crate::streams::rtp;
-use crate::support::MCAST;
+use crate::support::{MCAST, eventually};
 
 /// A file of two interfaces: on `left` RTP with every tenth missing for ten seconds, on `right` one
 /// datagram.
@@ -131,4 +132,29 @@ fn what_is_no_capture_is_refused() {
     assert_eq!(refused.status.code(), Some(4));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("it is neither pcap nor pcapng"));
     assert_eq!(top(&["-r", "/nowhere/at.all"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_pipe_that_brings_nothing_yet_can_be_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.pcapng");
+    write(&path);
+    let mut command = Command::new(MCAST);
+    command.args(["top", "-r", "-", "--json"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    stdin.write_all(&std::fs::read(&path).unwrap()).unwrap();
+    let signals = format!("/proc/{}/status", running.id());
+    // Once it catches SIGINT (bit 1), it watches.
+    eventually("Ctrl-C is caught", || {
+        let status = std::fs::read_to_string(&signals).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() & 0b10 != 0
+    });
+    let interrupt = ["-INT".to_owned(), running.id().to_string()];
+    assert!(Command::new("kill").args(interrupt).status().unwrap().success());
+    let output = running.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(!output.stdout.is_empty());
 }

@@ -164,6 +164,11 @@ fn at_each_interval_it_tells_anew_until_the_time_is_over_or_ctrl_c() {
     assert!(counts.is_sorted() && counts[3] > counts[0], "{counts:?}");
     drop(television);
 
+    let shorter_than_an_interval = top(&lan.b, &["--json", "-W", "0.3"]).end().succeeded();
+    assert_eq!(objects(&shorter_than_an_interval, "summary").len(), 1);
+    let no_whole_number_of_them = top(&lan.b, &["--json", "--interval", "0.4", "-W", "1"]).end().succeeded();
+    assert_eq!(objects(&no_whole_number_of_them, "summary").len(), 2);
+
     let watching = top(&lan.b, &["--json", "--interval", "100"]);
     socket(&lan.a).send_to(b"x", GROUP).unwrap();
     let interrupted = watching.signalled(2);
@@ -213,6 +218,7 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(status(&["--interval", "0"]), Some(2));
     assert_eq!(status(&["--interval", "1ms"]), Some(2));
     assert_eq!(status(&["-W", "0"]), Some(2));
+    assert_eq!(status(&["--keep", "9999999999999999"]), Some(2));
     assert_eq!(status(&["--metrics", "127.0.0.1:9477"]), Some(2));
     assert_eq!(status(&["-i", "eth7"]), Some(4));
 }

@@ -15,6 +15,7 @@ const ENTER: &str = "\r";
 const ESCAPE: &str = "\x1b";
 const TAB: &str = "\t";
 const DOWN: &str = "\x1b[B";
+const RIGHT: &str = "\x1b[C";
 const CONTROL_C: &str = "\x03";
 
 /// A lan with a stream on it that is joined here, and a screen that watches.
@@ -141,8 +142,12 @@ fn the_network_pane_shows_queriers_members_and_messages() {
     );
     let joined = recv(&scene.lan.c, &["239.7.7.7:7000", "--discard"]);
     scene.screen.wait_for("239.7.7.7 on eth0  10.0.0.3");
+    let lines = scene.screen.wait_for("of solicited-node groups");
+    assert!(!lines.iter().any(|line| line.starts_with("  ff02::1:ff")), "{lines:#?}");
     scene.screen.press(&DOWN.repeat(30));
-    scene.screen.wait_for("report");
+    scene.screen.wait_for("IGMPv3 report: join 239.7.7.7");
+    scene.screen.press(RIGHT);
+    scene.screen.wait_until("the ends of the lines", |lines| !lines[2].starts_with("  "));
     drop(joined);
     scene.screen.press(TAB);
     scene.screen.wait_for("239.1.2.3:5000");
@@ -228,6 +233,10 @@ fn another_size_is_another_screen() {
     scene.screen.wait_until("few columns", |lines| {
         lines[9].starts_with("q quit") && lines.iter().any(|line| line.contains("239.1.2.3:5000"))
     });
+    scene.screen.resize(12, 8);
+    scene
+        .screen
+        .wait_until("a group that is cut", |lines| lines.iter().any(|line| line.starts_with("239.1.2.3:5…")));
     // A screen on which nothing fits is no reason to end.
     scene.screen.resize(3, 2);
     scene.screen.resize(1, 1);

@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let selection = Selection::new(arguments, console)?;
     let names_streams = selection.names_streams();
     let source = source::open(arguments)?;
-    let wants_screen = console::is_terminal() && !arguments.show.once && !arguments.show.json;
+    let wants_screen = can_show_a_screen() && !arguments.show.once && !arguments.show.json;
     let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
     let interrupt = Interrupt::catch(|| {})?;
     let monitor = Monitor::start(arguments, selection, source)?;
@@ -144,6 +144,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::of(!names_streams || monitor.has_seen_streams()))
 }
 
+/// Whether standard output is a terminal that can do more than print lines.
+fn can_show_a_screen() -> bool {
+    console::is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Says what is watched; a screen says it itself.
 fn tell_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, console: &Console) {
     if has_screen {
@@ -157,10 +162,12 @@ fn tell_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, 
     }
 }
 
-/// Without length there would be no rates.
+/// Without length there would be no rates, and there is a time that no clock can tell.
 fn parse_interval(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
     match parse_duration(text)? {
         Duration::ZERO => Err("nothing happens in no time: write more than zero".into()),
+        time if time > LONGEST => Err("nobody waits for more than a hundred years".into()),
         time => Ok(time),
     }
 }

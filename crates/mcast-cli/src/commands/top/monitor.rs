@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use mcast_capture::{ErrorKind, SourceError};
+use mcast_capture::{ErrorKind, Frame, SourceError};
 use mcast_watch::{Options, StreamKey, Time, Watch};
 
 use super::Arguments;
@@ -17,7 +17,7 @@ use super::picture::{Picture, RecordingState};
 use super::selection::Selection;
 use super::source::{Frames, Source};
 
-/// Frames that are taken in before others may look.
+/// Frames that are taken in before it is asked whether others want to look.
 const TOGETHER: usize = 512;
 /// The longest wait for a frame: after it, whoever ends this is heard.
 const WAIT: Duration = Duration::from_millis(50);
@@ -217,23 +217,26 @@ impl Shared {
     }
 
     /// Takes in what is there, or waits for it; `false` when nothing more will come.
+    ///
+    /// The state is free whenever a frame is waited for: a pipe that is read as a file lets everybody wait.
     fn take_in(&self, frames: &mut Frames) -> Result<bool, SourceError> {
         while self.lookers.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
+        let take = |frame: &Frame<'_>, interface: &Arc<str>| self.lock().feed.take(frame, interface);
         let before = Time::from(SystemTime::now());
-        let mut state = self.lock();
         for _ in 0..TOGETHER {
-            if !frames.next(Duration::ZERO, |frame, interface| state.feed.take(frame, interface))? {
-                state.has_taken_all(before, frames.lost());
-                drop(state);
-                self.changed.notify_all();
-                if frames.are_over() {
-                    return Ok(false);
-                }
-                frames.next(WAIT, |frame, interface| self.lock().feed.take(frame, interface))?;
-                return Ok(true);
+            if frames.next(Duration::ZERO, take)? {
+                continue;
             }
+            let lost = frames.lost();
+            self.lock().has_taken_all(before, lost);
+            self.changed.notify_all();
+            if frames.are_over() {
+                return Ok(false);
+            }
+            frames.next(WAIT, take)?;
+            break;
         }
         Ok(true)
     }

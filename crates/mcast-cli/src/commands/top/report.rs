@@ -31,22 +31,24 @@ pub(super) fn run(
         return fail_if_it_has(monitor);
     }
     let interval = arguments.rate_interval();
-    let start = monitor.begun();
-    let mut due = start + interval;
+    let end = arguments.timeout.map(|timeout| monitor.begun() + timeout);
+    let mut due = monitor.begun() + interval;
     loop {
-        let was_interrupted = sleep_until(due, interrupt);
-        let now = if was_interrupted { SystemTime::now() } else { due };
+        // What has begun when the time is over is no whole interval.
+        let is_cut = end.is_some_and(|end| due > end);
+        let moment = end.map_or(due, |end| due.min(end));
+        let was_interrupted = sleep_until(moment, interrupt);
+        let now = if was_interrupted { SystemTime::now() } else { moment };
         monitor.wait_until_seen(now);
-        // After Ctrl-C the interval that has begun is not worth a table unless it is the only one.
-        if !was_interrupted || printer.told == 0 {
+        // It is worth a table only if there was none before.
+        if printer.told == 0 || !(was_interrupted || is_cut) {
             printer.print(now)?;
         }
         fail_if_it_has(monitor)?;
-        due += interval;
-        let is_over = arguments.timeout.is_some_and(|timeout| due > start + timeout);
-        if was_interrupted || arguments.show.once || is_over {
+        if was_interrupted || is_cut || arguments.show.once || end == Some(due) {
             return Ok(());
         }
+        due += interval;
     }
 }
 
@@ -86,7 +88,7 @@ impl Printer<'_> {
     fn print(&mut self, now: SystemTime) -> io::Result<()> {
         let picture = self.monitor.picture(now);
         let mut rows: Vec<&Row> = picture.report.streams.iter().collect();
-        table::sort(&mut rows, self.arguments.show.sort, false, &picture);
+        table::sort(&mut rows, |row| row, self.arguments.show.sort, false, &picture);
         if self.arguments.show.json {
             json::write(&mut self.out, &picture, &rows, now)?;
         } else {

@@ -1,6 +1,7 @@
 //! The columns of streams, how rows are sorted by them, and what stands in them.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_watch::{Rate, Row};
@@ -117,34 +118,75 @@ impl Column {
     /// How many intervals are shown.
     pub(super) const TREND_WIDTH: usize = 8;
 
-    /// The order of two rows by this column, what people look for first: the most, or the first name.
-    fn compare(self, a: &Row, b: &Row, picture: &Picture) -> Ordering {
-        let text = || self.text(a, picture).cmp(&self.text(b, picture));
-        let most = |number: fn(&Row, &Picture) -> f64| number(b, picture).total_cmp(&number(a, picture));
+    /// What a row is sorted by in this column: what people look for comes first, the most or the first name.
+    fn rank(self, row: &Row, picture: &Picture) -> Rank {
+        let text = || self.text(row, picture);
         match self {
-            Self::Group => Ordering::Equal,
-            Self::Source => a.key.source.cmp(&b.key.source),
+            Self::Group => Rank::Same,
+            Self::Source => Rank::Source(row.key.source),
             // What has no name stands behind what has one.
-            Self::Name | Self::Payload | Self::Joined => {
-                let is_empty = |row: &Row| self.text(row, picture).is_empty();
-                is_empty(a).cmp(&is_empty(b)).then_with(text)
-            }
-            Self::Interface => text(),
-            Self::Datagrams => most(|row, picture| rate(row, picture).datagrams_per_second),
-            Self::Bits | Self::Trend => most(|row, picture| rate(row, picture).bits_per_second),
-            Self::Loss => most(|row, _| row.numbers.map_or(-1.0, |numbers| numbers.loss())),
-            Self::Ttl => a.hop_limit.cmp(&b.hop_limit),
-            Self::Jitter => most(|row, _| row.jitter.map_or(-1.0, |jitter| jitter.jitter.as_secs_f64())),
+            Self::Name | Self::Payload | Self::Joined => Rank::Text(text().is_empty(), text()),
+            Self::Interface => Rank::Text(false, text()),
+            Self::Datagrams => Rank::most(rate(row, picture).datagrams_per_second),
+            Self::Bits | Self::Trend => Rank::most(rate(row, picture).bits_per_second),
+            Self::Loss => Rank::most(row.numbers.map_or(-1.0, |numbers| numbers.loss())),
+            Self::Ttl => Rank::most(-f64::from(row.hop_limit)),
+            Self::Jitter => Rank::most(row.jitter.map_or(-1.0, |jitter| jitter.jitter.as_secs_f64())),
         }
     }
 }
 
-/// Sorts rows; equal ones stand by group, port, source and interface.
-pub(super) fn sort(rows: &mut [&Row], column: Column, reversed: bool, picture: &Picture) {
-    rows.sort_by(|a, b| {
-        let order = column.compare(a, b, picture).then_with(|| a.key.cmp(&b.key));
-        if reversed { order.reverse() } else { order }
-    });
+/// What a row is sorted by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Same,
+    Source(IpAddr),
+    Text(bool, String),
+    /// The highest number first.
+    Most(Reverse<Number>),
+}
+
+impl Rank {
+    const fn most(number: f64) -> Self {
+        Self::Most(Reverse(Number(number)))
+    }
+}
+
+/// A number in a total order.
+struct Number(f64);
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number {}
+
+/// Sorts what has rows; equal ones stand by group, port, source and interface.
+pub(super) fn sort<T>(
+    items: &mut [T],
+    row: impl Fn(&T) -> &Row,
+    column: Column,
+    reversed: bool,
+    picture: &Picture,
+) {
+    items.sort_by_cached_key(|item| (column.rank(row(item), picture), row(item).key));
+    if reversed {
+        items.reverse();
+    }
 }
 
 /// The rate that is shown: the latest; of a file that of all its time.

@@ -138,7 +138,7 @@ fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
         lines.plain("member", format!("{}, sources {filter}, {} ago", member.host, span(member.quiet)));
     }
     if locals.is_empty() && members == 0 && !picture.is_file {
-        lines.plain("joined", "nobody here, and no other host has told so yet".into());
+        lines.plain("joined", "nobody here, and no other host has reported so yet".into());
     }
 }
 

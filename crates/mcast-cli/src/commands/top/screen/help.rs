@@ -9,16 +9,16 @@ use super::state::State;
 
 const KEYS: [(&str, &str); 11] = [
     ("q, Ctrl-C", "quit"),
-    ("↑ ↓ PgUp PgDn Home End", "select a stream, scroll"),
+    ("↑ ↓ PgUp PgDn Home End", "select a stream, scroll; ← → move long lines"),
     ("Enter", "all about the selected stream; again: back"),
-    ("Tab, n", "queriers, routers, members, and what IGMP, MLD and PIM say; again: back"),
+    ("Tab, n", "queriers, routers, members, messages; again: back"),
     ("Esc", "back; among the streams: show all again"),
-    ("s, S", "sort by the next column, by the one before"),
-    ("r", "the other way round"),
-    ("/", "show only streams with this text: group, name, source, interface, process"),
+    ("s, S; r", "sort by the next column, the one before; turn it round"),
+    ("/", "show only streams with this text in a column"),
     ("p, Space", "pause: the screen stands, counting goes on"),
-    ("w", "record the selected stream into a pcapng file here; again: end it"),
+    ("w", "record the selected stream to a file; again: end it"),
     ("x", "forget everything and count anew"),
+    ("", ""),
 ];
 
 const COLUMNS: [(&str, &str); 9] = [
@@ -27,10 +27,10 @@ const COLUMNS: [(&str, &str); 9] = [
     ("loss", "missing of all that was sent, by sequence numbers: RTP, MPEG-TS,"),
     ("", "MoldUDP64, mcast perf, or --seq; – where there are none"),
     ("ttl", "what is left of it here"),
-    ("jitter", "RFC 3550 where datagrams say when they were sent, which RTP does"),
-    ("", "for formats that it knows; ~ of the gaps between them where not"),
-    ("joined", "processes here, then other hosts whose reports were heard: under"),
-    ("", "IGMPv2 and MLDv1 hosts keep silent when another has spoken"),
+    ("jitter", "RFC 3550 where datagrams say when they were sent, as RTP does in"),
+    ("", "formats whose clock is known; ~ that of the gaps between them"),
+    ("joined", "processes here, then hosts whose reports were heard: under"),
+    ("", "IGMPv2 and MLDv1, hosts keep silent when another has spoken"),
 ];
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
@@ -39,7 +39,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
         Line::from(vec![Span::styled(format!("{key:<width$}"), theme.key), Span::raw((*what).to_owned())])
     };
     let mut lines: Vec<Line<'_>> = KEYS.iter().map(|pair| line(pair, 24)).collect();
-    lines.push(Line::default());
     lines.extend(COLUMNS.iter().map(|pair| line(pair, 16)));
     scrolled(frame, area, state, lines);
 }

@@ -13,6 +13,9 @@ pub(super) enum Step {
     Interrupted,
 }
 
+/// How far long lines move at a time.
+const SIDEWAYS: usize = 16;
+
 pub(super) fn handle(state: &mut State<'_>, event: &Event) -> Step {
     let Event::Key(key) = event else { return Step::GoOn };
     if key.kind == KeyEventKind::Release {
@@ -38,7 +41,7 @@ pub(super) fn handle(state: &mut State<'_>, event: &Event) -> Step {
         KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
         KeyCode::Char('s') => state.sort_by_next(1),
         KeyCode::Char('S') => state.sort_by_next(-1),
-        KeyCode::Char('r') => state.reversed = !state.reversed,
+        KeyCode::Char('r') => state.reverse(),
         KeyCode::Char('w') => state.record_or_end(),
         KeyCode::Char('x') => state.clear(),
         code => go(state, code),
@@ -53,7 +56,7 @@ fn is_control(key: &KeyEvent) -> bool {
 /// Shows this, or the streams again if it is shown already.
 fn switch(state: &mut State<'_>, view: View) {
     state.view = if state.view == view { View::Streams } else { view };
-    state.scroll = 0;
+    (state.scroll, state.sideways) = (0, 0);
     // From now on it stays with the stream, wherever its row goes.
     if view == View::Detail {
         state.step(0);
@@ -62,7 +65,7 @@ fn switch(state: &mut State<'_>, view: View) {
 
 fn back(state: &mut State<'_>) {
     match state.view {
-        View::Streams => state.filter.clear(),
+        View::Streams => state.filter(String::clear),
         _ => state.view = View::Streams,
     }
 }
@@ -76,6 +79,8 @@ fn go(state: &mut State<'_>, code: KeyCode) {
         KeyCode::PageUp => -page,
         KeyCode::Home | KeyCode::Char('g') => isize::MIN,
         KeyCode::End | KeyCode::Char('G') => isize::MAX,
+        KeyCode::Right => return state.sideways = state.sideways.saturating_add(SIDEWAYS),
+        KeyCode::Left => return state.sideways = state.sideways.saturating_sub(SIDEWAYS),
         _ => return,
     };
     match state.view {
@@ -90,13 +95,18 @@ fn type_filter(state: &mut State<'_>, code: KeyCode) {
         KeyCode::Enter => state.is_typing = false,
         KeyCode::Esc => {
             state.is_typing = false;
-            state.filter.clear();
+            state.filter(String::clear);
         }
-        KeyCode::Backspace => drop(state.filter.pop()),
+        KeyCode::Backspace => state.filter(|text| text.truncate(text.len() - last_length(text))),
         KeyCode::Char(character) if state.filter.chars().count() < LONGEST => {
-            state.filter.extend(character.to_lowercase());
+            state.filter(|text| text.extend(character.to_lowercase()));
         }
         KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => go(state, code),
         _ => {}
     }
+}
+
+/// The bytes of the last character.
+fn last_length(text: &str) -> usize {
+    text.chars().next_back().map_or(0, char::len_utf8)
 }

@@ -64,24 +64,29 @@ fn show(
     let mut due = start;
     loop {
         let now = Instant::now();
-        if now >= due {
+        let mut has_changed = now >= due;
+        if has_changed {
             state.refresh(SystemTime::now());
             // Intervals that were missed (the machine slept, say) are not made up for.
             due = (due + arguments.interval).max(now);
         }
-        screen.draw(|frame| draw(frame, state)).context("cannot draw on the terminal")?;
-        let is_over = arguments.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
-        if interrupt.has_come() || is_over || state.source_has_failed() {
-            return Ok(None);
-        }
-        let wait = due.saturating_duration_since(Instant::now()).min(WAIT);
-        if event::poll(wait).context("cannot read the keyboard")? {
+        while event::poll(Duration::ZERO).context("cannot read the keyboard")? {
+            has_changed = true;
             match keys::handle(state, &event::read().context("cannot read the keyboard")?) {
                 Step::GoOn => {}
                 Step::Quit => return Ok(None),
                 Step::Interrupted => return Ok(Some(Outcome::Interrupted(INTERRUPTED))),
             }
         }
+        if has_changed {
+            screen.draw(|frame| draw(frame, state)).context("cannot draw on the terminal")?;
+        }
+        let is_over = arguments.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
+        if interrupt.has_come() || is_over || state.source_has_failed() {
+            return Ok(None);
+        }
+        let wait = due.saturating_duration_since(Instant::now()).min(WAIT);
+        event::poll(wait).context("cannot read the keyboard")?;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mcast::group::Kind;
 use mcast_watch::{Entry, Member, PimNeighbor, Protocol, Querier, RouterAdvertisement};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -13,7 +14,7 @@ use super::super::picture::Picture;
 use super::super::words::{name, sources, span};
 use super::state::State;
 use super::theme::Theme;
-use crate::output::clock_time;
+use crate::output::{clock_time, count_of};
 
 /// How many messages stand under the members.
 const MESSAGES: usize = 100;
@@ -39,20 +40,35 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
         "none has shown itself by PIM or router discovery",
         neighbors.chain(routers).collect(),
     );
-    let members = report.members.iter().map(|each| member(each, picture, theme)).collect();
-    section("members", "no report was heard yet", members);
+    section("members", "no report was heard yet", members(picture, theme));
     let messages = report.log.iter().take(MESSAGES).map(|each| message(each, picture, theme)).collect();
     section("messages", "none yet", messages);
     scrolled(frame, area, state, lines);
 }
 
-/// Lines, as far down as was scrolled, but not beyond their end.
+/// Who has joined. Every IPv6 host is a member of a group or two for each of its addresses (RFC 4291 section
+/// 2.7.1), which are but counted.
+fn members(picture: &Picture, theme: Theme) -> Vec<Line<'static>> {
+    let is_solicited_node = |member: &&Member| matches!(member.group.kind(), Kind::SolicitedNode { .. });
+    let (counted, shown): (Vec<_>, Vec<_>) = picture.report.members.iter().partition(is_solicited_node);
+    let mut lines: Vec<_> = shown.into_iter().map(|each| member(each, picture, theme)).collect();
+    if !counted.is_empty() {
+        let told = format!("  and {} of solicited-node groups", count_of(counted.len() as u64, "member"));
+        lines.push(Line::styled(told, theme.dim));
+    }
+    lines
+}
+
+/// Lines, as far down and to the side as was scrolled, but not beyond their end.
 pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>, lines: Vec<Line<'static>>) {
     let page = usize::from(area.height);
     state.page = page;
     state.scroll = state.scroll.min(lines.len().saturating_sub(page));
+    let widest = lines.iter().map(Line::width).max().unwrap_or(0);
+    state.sideways = state.sideways.min(widest.saturating_sub(usize::from(area.width)));
+    let sideways = u16::try_from(state.sideways).unwrap_or(u16::MAX);
     let shown: Vec<_> = lines.into_iter().skip(state.scroll).take(page).collect();
-    frame.render_widget(Paragraph::new(shown), area);
+    frame.render_widget(Paragraph::new(shown).scroll((0, sideways)), area);
 }
 
 /// Silence is no fault before a querier has had the time to ask.

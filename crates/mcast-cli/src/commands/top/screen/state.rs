@@ -44,8 +44,11 @@ pub(super) struct State<'a> {
     pub(super) top: usize,
     /// How many rows fit.
     pub(super) page: usize,
-    /// How far other views are scrolled.
+    /// How far other views are scrolled, down and to the side.
     pub(super) scroll: usize,
+    pub(super) sideways: usize,
+    /// The places of the streams that are shown, in their order.
+    order: Vec<usize>,
     message: Option<(String, Instant)>,
 }
 
@@ -54,7 +57,7 @@ impl<'a> State<'a> {
     const MESSAGE: Duration = Duration::from_secs(8);
 
     pub(super) fn new(arguments: &Arguments, monitor: &'a Monitor, console: &Console) -> Self {
-        Self {
+        let mut state = Self {
             monitor,
             theme: Theme::new(console.palette().is_coloured()),
             picture: monitor.picture(SystemTime::now()),
@@ -69,14 +72,19 @@ impl<'a> State<'a> {
             top: 0,
             page: 1,
             scroll: 0,
+            sideways: 0,
+            order: Vec::new(),
             message: None,
-        }
+        };
+        state.arrange();
+        state
     }
 
     /// Looks at the table again, unless it is paused.
     pub(super) fn refresh(&mut self, now: SystemTime) {
         if !self.is_paused {
             self.picture = self.monitor.picture(now);
+            self.arrange();
         }
     }
 
@@ -96,9 +104,7 @@ impl<'a> State<'a> {
 
     /// The streams that are shown, in their order.
     pub(super) fn rows(&self) -> Vec<&Row> {
-        let mut rows: Vec<_> = self.picture.report.streams.iter().filter(|row| self.admits(row)).collect();
-        table::sort(&mut rows, self.sort, self.reversed, &self.picture);
-        rows
+        self.order.iter().filter_map(|place| self.picture.report.streams.get(*place)).collect()
     }
 
     /// The stream that is selected, or the one that has come into its place.
@@ -124,7 +130,20 @@ impl<'a> State<'a> {
         let position = columns.iter().position(|column| *column == self.sort).unwrap_or(0);
         let next = position.cast_signed().saturating_add(by).rem_euclid(columns.len().cast_signed());
         self.sort = columns[next.unsigned_abs()];
+        self.arrange();
         self.tell(format!("sorted by {}", self.sort.title()));
+    }
+
+    /// Turns the order round.
+    pub(super) fn reverse(&mut self) {
+        self.reversed = !self.reversed;
+        self.arrange();
+    }
+
+    /// Changes which streams are shown.
+    pub(super) fn filter(&mut self, change: impl FnOnce(&mut String)) {
+        change(&mut self.filter);
+        self.arrange();
     }
 
     /// Starts to record the selected stream, or ends what is recorded.
@@ -151,6 +170,14 @@ impl<'a> State<'a> {
         self.monitor.clear();
         self.refresh(SystemTime::now());
         self.tell("counting anew".into());
+    }
+
+    /// Chooses and sorts the streams that are shown.
+    fn arrange(&mut self) {
+        let streams = self.picture.report.streams.iter().enumerate();
+        let mut rows: Vec<_> = streams.filter(|(_, row)| self.admits(row)).collect();
+        table::sort(&mut rows, |(_, row)| row, self.sort, self.reversed, &self.picture);
+        self.order = rows.into_iter().map(|(place, _)| place).collect();
     }
 
     fn admits(&self, row: &Row) -> bool {

@@ -109,7 +109,7 @@ fn about(row: &Row, state: &State<'_>) -> Line<'static> {
     if !who.is_empty() {
         add(format!("joined: {}", who.join(", ")));
     } else if !state.picture.is_file {
-        add("nobody has told to have joined".into());
+        add("no member known".into());
     }
     Line::from(spans)
 }
@@ -190,14 +190,15 @@ fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
     for column in Column::NEEDED {
         let widest =
             rows.iter().map(|row| column.text(row, &state.picture).chars().count()).max().unwrap_or(0);
-        let (least, most) = bounds(column);
-        if widest == 0 && least == 0 {
+        if widest == 0 {
             continue;
         }
+        let (least, most) = bounds(column);
         let wanted = u16::try_from(widest.max(column.title().len())).unwrap_or(u16::MAX).clamp(least, most);
         let room = left.saturating_sub(if chosen.is_empty() { 0 } else { GAP });
-        // What stands at the end of the line takes what is left.
-        let granted = if column == Column::Joined { wanted.min(room) } else { wanted };
+        // The first must be there at any width, and the last takes what is left.
+        let can_be_cut = matches!(column, Column::Group | Column::Joined);
+        let granted = if can_be_cut { wanted.min(room) } else { wanted };
         if granted > room || granted < least {
             continue;
         }
@@ -208,11 +209,11 @@ fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
     chosen
 }
 
-/// The least and the most characters of a column; none at all is fine where the least is zero.
+/// The least and the most characters of a column.
 const fn bounds(column: Column) -> (u16, u16) {
     match column {
-        Column::Group => (12, 46),
-        Column::Name => (0, 24),
+        Column::Group => (1, 46),
+        Column::Name => (4, 24),
         Column::Source => (9, 39),
         Column::Interface => (2, 15),
         Column::Datagrams | Column::Bits => (7, 7),
@@ -220,8 +221,8 @@ const fn bounds(column: Column) -> (u16, u16) {
         Column::Trend => (Column::TREND_WIDTH as u16, Column::TREND_WIDTH as u16),
         Column::Ttl => (3, 3),
         Column::Jitter => (8, 10),
-        Column::Payload => (0, 11),
-        Column::Joined => (0, 200),
+        Column::Payload => (7, 11),
+        Column::Joined => (12, 200),
     }
 }
 
