@@ -24,12 +24,28 @@ pub enum Action {
     Instructions(InstructionOptions),
     /// Write docs/benchmarks.md again from the figures that are kept in bench/results/
     Render,
+    /// Count what is lost when all that crosses a link is written into a file, beside tcpdump and tshark
+    Capture(CaptureOptions),
     /// Be one of the contestants (what the harness starts)
     #[command(hide = true)]
     Peer(PeerArguments),
     /// Exercise one piece of the hot path (what the harness starts under callgrind)
     #[command(hide = true)]
     Exercise(Exercise),
+}
+
+/// How to count what is lost.
+#[derive(Args, Clone, Debug)]
+pub struct CaptureOptions {
+    /// Runs of each program at each rate
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Seconds that each is sent to
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Write the tables there, as into docs/capture.md [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<std::path::PathBuf>,
 }
 
 /// What to measure, and how long.

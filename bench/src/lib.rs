@@ -13,11 +13,13 @@
 //! | [`tables`] | what is compared with what |
 //! | [`report`] | medians, ratios, goals, pictures |
 //! | [`peers`] | the contestants that are written in Rust |
+//! | [`capturing`] | who writes all that crosses a link into a file |
 //! | [`instructions`] | the guard of the hot path |
 
 #![cfg(target_os = "linux")]
 
 pub mod arguments;
+pub mod capturing;
 pub mod contestants;
 pub mod instructions;
 pub mod machine;
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
         Some(Action::Peer(peer)) => peers::run(&peer),
         Some(Action::Exercise(exercise)) => instructions::exercise(&exercise),
         Some(Action::Instructions(options)) => instructions::guard(&options),
+        Some(Action::Capture(options)) => capturing::measure(&options),
         Some(Action::Render) => report::render_kept(),
         None => tables::measure(&arguments.measure),
     };
