@@ -10,6 +10,7 @@ mod lab;
 mod perf;
 mod pick;
 mod ping;
+mod plan;
 mod querier;
 mod record;
 mod recv;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Top(top::Arguments),
     Explain(explain::Arguments),
     Pick(pick::Arguments),
+    Plan(plan::Arguments),
     Send(send::Arguments),
     Recv(recv::Arguments),
     Ask(ask::Arguments),
@@ -48,7 +50,7 @@ pub(crate) enum Command {
 /// How `mcast --help` groups them.
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo", "lab"]),
-    ("Look", &["interfaces", "groups", "sniff", "top", "explain", "pick"]),
+    ("Look", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
     ("Send and receive", &["send", "recv", "ask", "record", "replay"]),
     ("Find out why", &["doctor", "querier"]),
     ("Measure", &["ping", "perf"]),
@@ -64,6 +66,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Top(arguments) => top::run(arguments, console),
         Command::Explain(arguments) => explain::run(arguments, console),
         Command::Pick(arguments) => pick::run(arguments, console),
+        Command::Plan(arguments) => plan::run(arguments, console),
         Command::Send(arguments) => send::run(arguments, console),
         Command::Recv(arguments) => recv::run(arguments, console),
         Command::Ask(arguments) => ask::run(arguments, console),

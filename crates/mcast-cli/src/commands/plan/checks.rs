@@ -1,0 +1,195 @@
+//! All checks, in the order of the lines.
+
+use std::collections::HashMap;
+
+use super::entry::{Entry, Plan};
+use super::finding::{Finding, Severity};
+use super::{groups, pairs};
+
+/// What can be found, so that a finding that is allowed is one that there is.
+const IDS: &[&str] = &[
+    "unreadable",
+    "name-twice",
+    "overlap",
+    "malformed",
+    "reserved",
+    "unassigned",
+    "documentation",
+    "ssm-without-source",
+    "mac-alias-of-control",
+    "scope-too-small",
+    "pair-alone",
+    "pair-same-group",
+    "pair-alias",
+    "registered",
+    "in-use",
+    "not-yours",
+    "mac-alias",
+    "same-group",
+    "pair-same-port",
+    "pair-same-interface",
+    "pair-same-source",
+    "pair-scopes",
+    "scope-top",
+    "kept",
+    "shared-port",
+];
+
+/// What is found, by file and line, without what the lines allow.
+pub(super) fn findings(plan: &mut Plan) -> Vec<Finding> {
+    let mut findings = std::mem::take(&mut plan.unreadable);
+    let entries = &plan.entries;
+    unknown_allowances(entries, &mut findings);
+    names(entries, &mut findings);
+    entries.iter().for_each(|entry| groups::own(entry, &mut findings));
+    groups::together(entries, &mut findings);
+    pairs::check(entries, &mut findings);
+    findings.retain(|finding| !is_allowed(entries, finding));
+    let files: Vec<&str> = entries.iter().map(|entry| entry.place.file.as_str()).collect();
+    let rank = |finding: &Finding| files.iter().position(|file| *file == finding.place.file);
+    findings.sort_by_key(|finding| {
+        (rank(finding).unwrap_or(usize::MAX), finding.place.line, std::cmp::Reverse(finding.severity))
+    });
+    findings
+}
+
+fn is_allowed(entries: &[Entry], finding: &Finding) -> bool {
+    let entry = entries.iter().find(|entry| entry.place == finding.place);
+    entry.is_some_and(|entry| entry.allowed.iter().any(|id| id == finding.id))
+}
+
+fn unknown_allowances(entries: &[Entry], findings: &mut Vec<Finding>) {
+    for entry in entries {
+        for id in entry.allowed.iter().filter(|id| !IDS.contains(&id.as_str())) {
+            let message = format!("no finding is called \"{id}\", so that it cannot be allowed");
+            findings.push(Finding::new(&entry.place, Severity::Fault, "unreadable", message).of(&entry.name));
+        }
+    }
+}
+
+fn names(entries: &[Entry], findings: &mut Vec<Finding>) {
+    let mut first = HashMap::new();
+    for entry in entries {
+        match first.get(&entry.name) {
+            None => drop(first.insert(&entry.name, &entry.place)),
+            Some(place) => {
+                let message = format!("\"{}\" is a name that {place} has, too", entry.name);
+                let finding = Finding::new(&entry.place, Severity::Fault, "name-twice", message);
+                findings.push(finding.of(&entry.name));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without notes.
+    fn found(text: &str) -> Vec<(usize, &'static str)> {
+        all(text).into_iter().filter(|(_, id)| *id != "shared-port").collect()
+    }
+
+    fn all(text: &str) -> Vec<(usize, &'static str)> {
+        let mut plan = Plan::default();
+        plan.read("plan", text);
+        findings(&mut plan).iter().map(|finding| (finding.place.line, finding.id)).collect()
+    }
+
+    #[test]
+    fn a_good_plan_has_nothing_to_be_found() {
+        let text = "\u{feff}# two feeds\n\
+                    prices-a 10.0.0.7@232.1.2.3%eth1:5000 pair=prices ttl=8\n\n\
+                    prices-b 10.9.0.7@232.9.2.4%eth2:5001 pair=prices ttl=8 # the other\n\
+                    video 239.192.1.0/28:5004\n\
+                    discovery mdns\n";
+        assert_eq!(found(text), []);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_are_faults_and_the_others_are_checked() {
+        let text = "alone\n239.192.1.1:5000\nx 10.0.0.1:5\nx 239.192.1.1:5000 ttl=many\n\
+                    y 239.192.1.1:5000 colour=red\nz 225.1.1.1:5000 allow=nonsense";
+        let unreadable = [1, 2, 3, 4, 5].map(|line| (line, "unreadable"));
+        assert_eq!(found(text), [&unreadable[..], &[(6, "unreadable"), (6, "reserved")]].concat());
+        assert_eq!(found("239.192.1.1:5000 video"), [(1, "unreadable")]);
+    }
+
+    #[test]
+    fn each_group_is_judged_by_the_registries() {
+        for (membership, id) in [
+            ("225.1.1.1:5000", "reserved"),
+            ("224.0.0.3:5000", "unassigned"),
+            ("224.0.1.129:5000", "registered"),
+            ("239.255.255.250:5000", "in-use"),
+            ("233.252.0.1:5000", "documentation"),
+            ("233.8.9.1:5000", "not-yours"),
+            ("239.1.2.3:5000", "kept"),
+            ("239.255.255.100:5000", "scope-top"),
+            ("239.128.0.5:5000", "mac-alias-of-control"),
+            ("232.1.2.3:5000", "ssm-without-source"),
+            ("!10.0.0.1@232.1.2.3:5000", "ssm-without-source"),
+            ("[ff3e::8000:1]:5000", "ssm-without-source"),
+            ("224.0.0.251:5353 ttl=8", "scope-too-small"),
+        ] {
+            let found = found(&format!("x {membership}"));
+            assert!(found.contains(&(1, id)), "{membership}: {found:?}");
+        }
+        assert_eq!(found("x 239.255.255.250:5000 allow=in-use,scope-top,registered"), []);
+    }
+
+    #[test]
+    fn groups_that_get_in_each_others_way_are_found() {
+        assert_eq!(found("a 239.192.1.1:5000\nb 239.192.1.1:5000\n"), [(2, "overlap")]);
+        assert_eq!(found("a 239.192.1.0/30:5000\nb 239.192.1.2+9:5000\n"), [(2, "overlap")]);
+        assert_eq!(found("a 239.192.1.1%eth0:5000\nb 239.192.1.1%eth1:5000\n"), []);
+        assert_eq!(found("a 239.192.1.1:5000\nb 239.192.1.1:5001\n"), [(2, "same-group")]);
+        // Of different sources: the networks keep them apart.
+        assert_eq!(found("a 10.0.0.1@232.1.1.1:5000\nb 10.0.0.2@232.1.1.1:5000\n"), []);
+        assert_eq!(
+            found("a 10.0.0.1@232.1.1.1:5000\nb 10.0.0.1,10.0.0.2@232.1.1.1:5000\n"),
+            [(2, "overlap")]
+        );
+        // 239.64.1.1 and 239.192.1.1 have the same lower 23 bits.
+        assert_eq!(found("a 239.192.1.1:5000\nb 239.64.1.1:5001 allow=kept\n"), [(2, "mac-alias")]);
+        assert_eq!(all("a 239.192.1.1:5000\nb 239.192.1.2:5000\n"), [(2, "shared-port")]);
+        assert_eq!(found("a 239.192.1.1:5000\na 239.192.1.2:5001\n"), [(2, "name-twice")]);
+    }
+
+    #[test]
+    fn large_ranges_are_compared_in_no_time() {
+        let start = std::time::Instant::now();
+        assert_eq!(found("a 239.192.0.0/16:5000\nb 239.192.0.0/16:5000\n"), [(2, "overlap")]);
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn redundant_feeds_must_differ() {
+        let pair = |a: &str, b: &str| found(&format!("a {a} pair=x\nb {b} pair=x\n"));
+        assert_eq!(found("a 239.192.1.1:5000 pair=x\n"), [(1, "pair-alone")]);
+        assert_eq!(pair("239.192.1.1%eth0:5000", "239.192.2.1%eth1:5001"), []);
+        assert!(pair("239.192.1.1%eth0:5000", "239.192.1.1%eth1:5001").contains(&(2, "pair-same-group")));
+        assert_eq!(pair("239.192.1.1%eth0:5000", "239.192.2.1%eth1:5000"), [(2, "pair-same-port")]);
+        assert_eq!(pair("239.192.1.1%eth0:5000", "239.192.2.1%eth0:5001"), [(2, "pair-same-interface")]);
+        assert_eq!(
+            pair("10.0.0.1@239.192.1.1%eth0:5000", "10.0.0.1@239.192.2.1%eth1:5001"),
+            [(2, "pair-same-source")]
+        );
+        let aliases = pair("239.192.1.1%eth0:5000", "239.64.1.1%eth1:5001");
+        assert!(aliases.contains(&(2, "pair-alias")) && !aliases.contains(&(2, "mac-alias")), "{aliases:?}");
+        assert!(pair("239.192.1.1%eth0:5000", "[ff0e::8000:1%eth1]:5001").contains(&(2, "pair-scopes")));
+    }
+
+    #[test]
+    fn a_session_description_is_a_plan() {
+        let text = "v=0\no=- 1 1 IN IP4 10.0.0.1\ns=x\nt=0 0\na=group:DUP a b\n\
+                    m=video 5000 RTP/AVP 33\nc=IN IP4 239.192.1.1/8\na=mid:a\n\
+                    m=video 5000 RTP/AVP 33\nc=IN IP4 239.192.1.1/8\na=mid:b\n";
+        let found = found(text);
+        assert!(found.contains(&(9, "pair-same-group")), "{found:?}");
+        let broken = text.replace("IN IP4 239.192.1.1/8", "nowhere");
+        let mut plan = Plan::default();
+        plan.read("x.sdp", &broken);
+        assert_eq!(findings(&mut plan)[0].place.to_string(), "x.sdp:7");
+    }
+}

@@ -1,0 +1,64 @@
+//! What is found wrong with a plan.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something found: `schemas/plan-finding.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    #[serde(flatten)]
+    pub(super) place: Place,
+    pub(super) severity: Severity,
+    pub(super) id: &'static str,
+    /// The name of the line.
+    pub(super) name: Option<String>,
+    pub(super) message: String,
+    /// The document that says so.
+    pub(super) reference: Option<String>,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Place {
+    pub(super) file: String,
+    pub(super) line: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Severity {
+    Note,
+    Warning,
+    Fault,
+}
+
+impl Finding {
+    pub(super) fn new(place: &Place, severity: Severity, id: &'static str, message: String) -> Self {
+        Self { place: place.clone(), severity, id, name: None, message, reference: None }
+    }
+
+    pub(super) fn of(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
+    }
+
+    pub(super) fn says(self, reference: impl fmt::Display) -> Self {
+        Self { reference: Some(reference.to_string()), ..self }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! What is wrong with groups, each by itself and together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use mcast::group::{EthernetAddress, Severity as Concern, Statement};
+use mcast::{Group, GroupAddr, Membership, SourceFilter};
+
+use super::entry::Entry;
+use super::finding::{Finding, Severity};
+
+/// What the registries and the documents say of an entry's groups. A range says each thing once.
+pub(super) fn own(entry: &Entry, findings: &mut Vec<Finding>) {
+    let mut told = HashSet::new();
+    for membership in &entry.memberships {
+        let group = membership.address.group;
+        for advice in group.advice() {
+            let Some((severity, id)) = judge(&advice.statement, advice.severity, entry, membership) else {
+                continue;
+            };
+            if told.insert(id) {
+                let message = format!("{group}: {}", advice.statement);
+                let finding = Finding::new(&entry.place, severity, id, message);
+                findings.push(finding.of(&entry.name).says(advice.reference));
+            }
+        }
+        if entry.hop_limit.is_some_and(|limit| limit > 1)
+            && group.scope().stays_on_link()
+            && !entry.is_by_name
+            && told.insert("scope-too-small")
+        {
+            let message =
+                format!("{group} never leaves its network, whatever the TTL, and is sent to go further");
+            let finding = Finding::new(&entry.place, Severity::Fault, "scope-too-small", message);
+            findings.push(finding.of(&entry.name));
+        }
+    }
+}
+
+/// How bad it is, and its id; `None` for what a plan need not mind.
+fn judge(
+    statement: &Statement,
+    concern: Concern,
+    entry: &Entry,
+    membership: &Membership,
+) -> Option<(Severity, &'static str)> {
+    use Severity::{Fault, Warning};
+
+    Some(match statement {
+        Statement::Reserved | Statement::ReservedScope(_) => (Fault, "reserved"),
+        Statement::Malformed(_) => (Fault, "malformed"),
+        Statement::Unassigned | Statement::LowGroupId(_) => (Fault, "unassigned"),
+        Statement::Documentation => (Fault, "documentation"),
+        Statement::SourceSpecificNotFree(_) => (Fault, "reserved"),
+        Statement::RegisteredTo(_) if !entry.is_by_name => (Warning, "registered"),
+        Statement::InUseBy(_) if !entry.is_by_name => (Warning, "in-use"),
+        Statement::BelongsToAutonomousSystem(_)
+        | Statement::BelongsToNetwork(_)
+        | Statement::BelongsToPrefix(_)
+        | Statement::BelongsToInterface(_) => (Warning, "not-yours"),
+        Statement::KeptForExpansion => (Warning, "kept"),
+        Statement::RelativeAddress(_) if !entry.is_by_name => (Warning, "scope-top"),
+        Statement::SharesControlAddress(_) => (Fault, "mac-alias-of-control"),
+        Statement::NeedsSource if !matches!(membership.sources, SourceFilter::Include(_)) => {
+            (Fault, "ssm-without-source")
+        }
+        // What may be said some day, and is to be avoided.
+        _ if concern == Concern::Avoid && !entry.is_by_name && !is_settled(statement) => (Fault, "reserved"),
+        _ => return None,
+    })
+}
+
+/// What [`judge`] has decided to be none of a plan's business.
+const fn is_settled(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::NeedsSource
+            | Statement::RegisteredTo(_)
+            | Statement::InUseBy(_)
+            | Statement::RelativeAddress(_)
+            | Statement::StaysInHost
+            | Statement::NeverForwarded
+            | Statement::NeedsHopLimit
+            | Statement::ExpectsHopLimit(_)
+            | Statement::AnySourceBetweenDomains
+    )
+}
+
+/// Who has a group, a port or an Ethernet address first, and what later entries have in common with it.
+pub(super) fn together(entries: &[Entry], findings: &mut Vec<Finding>) {
+    let mut seen = Seen::default();
+    for entry in entries {
+        // Each earlier entry is told once, by its worst.
+        let mut told: HashSet<usize> = HashSet::new();
+        let mut same_port = None;
+        for membership in &entry.memberships {
+            for (id, other) in seen.conflicts(entries, entry, membership) {
+                if id == "shared-port" {
+                    same_port.get_or_insert((membership.address.port, other));
+                } else if told.insert(other)
+                    && let Some(other) = entries.get(other)
+                {
+                    findings.push(conflict(id, entry, membership, other));
+                }
+            }
+        }
+        if let Some((port, other)) = same_port
+            && told.is_empty()
+            && let Some(other) = entries.get(other)
+        {
+            findings.push(shared_port(entry, port, other));
+        }
+        seen.take(entry);
+    }
+}
+
+fn conflict(id: &'static str, entry: &Entry, membership: &Membership, other: &Entry) -> Finding {
+    let address = membership.address;
+    let (group, name, place) = (address.group, &other.name, &other.place);
+    let (severity, message) = match id {
+        "overlap" => (
+            Severity::Fault,
+            format!("{address} belongs to \"{name}\" ({place}), too: receivers would get both"),
+        ),
+        "same-group" => (
+            Severity::Warning,
+            format!(
+                "{group} is the group of \"{name}\" ({place}), too, on another port: whoever joins one is sent both"
+            ),
+        ),
+        _ => (
+            Severity::Warning,
+            format!(
+                "{group} has the Ethernet address {} that a group of \"{name}\" ({place}) has: network cards, and \
+                 switches that snoop by it, cannot tell them apart",
+                group.ethernet_address()
+            ),
+        ),
+    };
+    let finding = Finding::new(&entry.place, severity, id, message).of(&entry.name);
+    if id == "mac-alias" { finding.says("RFC 1112 section 6.4, RFC 2464 section 7") } else { finding }
+}
+
+fn shared_port(entry: &Entry, port: u16, other: &Entry) -> Finding {
+    let message = format!(
+        "port {port} is that of \"{}\" ({}), too: a program that binds to no group may hear both on Linux",
+        other.name, other.place
+    );
+    Finding::new(&entry.place, Severity::Note, "shared-port", message).of(&entry.name)
+}
+
+/// What earlier entries have, by the number of the entry.
+#[derive(Default)]
+struct Seen {
+    entries: usize,
+    /// With the place of the membership in its entry: a range may have very many.
+    groups: HashMap<Group, Vec<(usize, usize)>>,
+    ethernet: HashMap<EthernetAddress, Vec<(Group, usize)>>,
+    ports: HashMap<u16, usize>,
+}
+
+impl Seen {
+    fn take(&mut self, entry: &Entry) {
+        let number = self.entries;
+        self.entries += 1;
+        let groups: BTreeSet<Group> = entry.memberships.iter().map(|each| each.address.group).collect();
+        for group in groups {
+            self.ethernet.entry(group.ethernet_address()).or_default().push((group, number));
+        }
+        for (place, membership) in entry.memberships.iter().enumerate() {
+            self.groups.entry(membership.address.group).or_default().push((number, place));
+            self.ports.entry(membership.address.port).or_insert(number);
+        }
+    }
+
+    /// What a membership has in common with earlier entries, the worst first.
+    fn conflicts(
+        &self,
+        entries: &[Entry],
+        entry: &Entry,
+        membership: &Membership,
+    ) -> Vec<(&'static str, usize)> {
+        let GroupAddr { group, port, .. } = membership.address;
+        let is_pair = |number: usize| {
+            entry.pair.is_some() && entries.get(number).is_some_and(|other| other.pair == entry.pair)
+        };
+        let mut conflicts = Vec::new();
+        let same = self.groups.get(&group).into_iter().flatten();
+        for (number, place) in same.copied().filter(|(number, _)| !is_pair(*number)) {
+            let other = entries.get(number).and_then(|other| other.memberships.get(place));
+            if let Some(other) = other.filter(|other| meets(other, membership)) {
+                conflicts.push((if other.address.port == port { "overlap" } else { "same-group" }, number));
+            }
+        }
+        conflicts.sort_by_key(|(id, _)| *id != "overlap");
+        let sharing = self.ethernet.get(&group.ethernet_address()).into_iter().flatten();
+        let aliases = sharing.filter(|(other, number)| *other != group && !is_pair(*number));
+        conflicts.extend(aliases.map(|(_, number)| ("mac-alias", *number)));
+        if let Some(number) = self.ports.get(&port).copied().filter(|number| !is_pair(*number)) {
+            conflicts.push(("shared-port", number));
+        }
+        conflicts
+    }
+}
+
+/// Whether two memberships of one group would get the same packets: on the same interface, as far as they
+/// say, and from a source that both admit.
+fn meets(a: &Membership, b: &Membership) -> bool {
+    if a.address.group != b.address.group {
+        return false;
+    }
+    let same_interface = match (&a.interface, &b.interface) {
+        (Some(a), Some(b)) => a == b,
+        _ => true,
+    };
+    same_interface
+        && match (&a.sources, &b.sources) {
+            (SourceFilter::Include(a), SourceFilter::Include(b)) => !a.is_disjoint(b),
+            (SourceFilter::Include(named), filter) | (filter, SourceFilter::Include(named)) => {
+                named.iter().any(|source| filter.admits(*source))
+            }
+            _ => true,
+        }
+}

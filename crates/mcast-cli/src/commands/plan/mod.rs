@@ -1,0 +1,118 @@
+//! `mcast plan`: checks a list of planned memberships, before anybody joins them.
+
+mod checks;
+mod entry;
+mod finding;
+mod groups;
+mod pairs;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::console::{Console, Output};
+use crate::exit::{Failure, Outcome};
+use crate::output::{Palette, count_of, write_json};
+use entry::Plan;
+use finding::{Finding, Severity};
+
+/// Check a list of planned memberships
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The list, or a session description (`.sdp`); `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Status 1 for warnings, too
+    #[arg(long)]
+    strict: bool,
+
+    /// Print one JSON object a finding
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+A line of the list is a name, a membership as `mcast recv` takes it, and what else is known:
+  # Both feeds carry the same prices.
+  prices-a  10.0.0.7@232.1.2.3%eth1:5000  pair=prices ttl=8
+  prices-b  10.9.0.7@232.9.2.3%eth2:5001  pair=prices ttl=8
+  video     239.192.1.0/28:5004           allow=shared-port
+pair=NAME: redundant feeds; ttl=N: sent with; allow=ID,…: findings that are known and meant.
+
+Faults: unreadable, name-twice, overlap, malformed, reserved, unassigned, documentation,
+ssm-without-source, mac-alias-of-control, scope-too-small, pair-alone, pair-same-group, pair-alias.
+Warnings: registered, in-use, not-yours, mac-alias, same-group, pair-same-port,
+pair-same-interface, pair-same-source, pair-scopes, scope-top, kept. Notes (-v): shared-port.
+Several files are one plan.
+
+Examples:
+  mcast plan groups.txt                status 1 if there is a fault, as a check in CI
+  mcast plan groups.txt --strict       or a warning
+  mcast plan a.sdp b.sdp --json        for programs";
+
+/// More is no plan.
+const LONGEST: u64 = 8 << 20;
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let mut plan = Plan::default();
+    for path in &arguments.files {
+        plan.read(&path.display().to_string(), &text_of(path)?);
+    }
+    let findings = checks::findings(&mut plan);
+    let mut out = console.output();
+    for finding in &findings {
+        if arguments.json {
+            write_json(&mut out, &finding)?;
+        } else if finding.severity > Severity::Note || console.is_verbose() {
+            tell(&mut out, finding, console.palette())?;
+        }
+    }
+    out.flush()?;
+    let number = |severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+    let (faults, warnings) = (number(Severity::Fault), number(Severity::Warning));
+    console.note(format_args!(
+        "{} of {}: {}, {}, {}",
+        count_of(plan.memberships() as u64, "membership"),
+        count_of(plan.entries.len() as u64, "name"),
+        count_of(faults, "fault"),
+        count_of(warnings, "warning"),
+        count_of(number(Severity::Note), "note"),
+    ));
+    Ok(Outcome::of(faults == 0 && (warnings == 0 || !arguments.strict)))
+}
+
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    let is_input = path.as_os_str() == "-";
+    let reader: Box<dyn Read> = if is_input {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?)
+    };
+    let mut bytes = Vec::new();
+    let failed = || format!("cannot read {}", path.display());
+    reader.take(LONGEST + 1).read_to_end(&mut bytes).with_context(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Failure::usage(format!("{} is too long for a plan", path.display())).into());
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// As compilers tell, so that editors and CI find the line.
+fn tell(out: &mut Output, finding: &Finding, palette: &Palette) -> io::Result<()> {
+    let style = match finding.severity {
+        Severity::Fault => palette.bad,
+        Severity::Warning => palette.warning,
+        Severity::Note => palette.dim,
+    };
+    let Palette { dim, .. } = *palette;
+    let (severity, id) = (finding.severity, finding.id);
+    write!(out, "{}: {style}{severity}{style:#}: {} {dim}[{id}]{dim:#}", finding.place, finding.message)?;
+    match &finding.reference {
+        Some(reference) => writeln!(out, " {dim}({reference}){dim:#}"),
+        None => writeln!(out),
+    }
+}

@@ -1,0 +1,77 @@
+//! Redundant feeds: what one can lose the other must have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mcast::{InterfaceSelector, SourceFilter};
+
+use super::entry::Entry;
+use super::finding::{Finding, Severity};
+
+pub(super) fn check(entries: &[Entry], findings: &mut Vec<Finding>) {
+    let mut sets: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        if let Some(pair) = &entry.pair {
+            sets.entry(pair).or_default().push(entry);
+        }
+    }
+    for (pair, feeds) in sets {
+        if let [alone] = feeds[..] {
+            let message = format!("\"{}\" is the only feed of pair \"{pair}\"", alone.name);
+            findings.push(Finding::new(&alone.place, Severity::Fault, "pair-alone", message).of(&alone.name));
+        }
+        for (number, feed) in feeds.iter().enumerate() {
+            for other in feeds.iter().take(number) {
+                compare(feed, other, findings);
+            }
+        }
+    }
+}
+
+/// What a feed has in common with an earlier one of its pair, so that one fault may hit both.
+fn compare(feed: &Entry, other: &Entry, findings: &mut Vec<Finding>) {
+    let mut found = |severity, id, what: &str| {
+        let message =
+            format!("it has {what} as \"{}\" ({}), of which it is the pair", other.name, other.place);
+        findings.push(Finding::new(&feed.place, severity, id, message).of(&feed.name));
+    };
+    let groups = |entry: &Entry| -> BTreeSet<_> { all(entry, |each| each.address.group) };
+    let ethernet =
+        |entry: &Entry| -> BTreeSet<_> { all(entry, |each| each.address.group.ethernet_address().octets()) };
+    if !groups(feed).is_disjoint(&groups(other)) {
+        found(Severity::Fault, "pair-same-group", "the same group");
+    } else if !ethernet(feed).is_disjoint(&ethernet(other)) {
+        found(Severity::Fault, "pair-alias", "a group with the same Ethernet address");
+    }
+    if !all(feed, |each| each.address.port).is_disjoint(&all(other, |each| each.address.port)) {
+        found(Severity::Warning, "pair-same-port", "the same port");
+    }
+    match (interfaces(feed), interfaces(other)) {
+        (Some(own), Some(others)) if own.is_disjoint(&others) => {}
+        (Some(_), Some(_)) => found(Severity::Warning, "pair-same-interface", "the same interface"),
+        // Where nothing is said of interfaces, as in a session description, nothing is known.
+        _ => {}
+    }
+    if !sources(feed).is_disjoint(&sources(other)) {
+        found(Severity::Warning, "pair-same-source", "the same source");
+    }
+    if all(feed, |each| each.address.group.scope()) != all(other, |each| each.address.group.scope()) {
+        found(Severity::Warning, "pair-scopes", "not the same scope");
+    }
+}
+
+fn all<T: Ord>(entry: &Entry, of: impl Fn(&mcast::Membership) -> T) -> BTreeSet<T> {
+    entry.memberships.iter().map(of).collect()
+}
+
+/// `None` where one of the memberships names none.
+fn interfaces(entry: &Entry) -> Option<BTreeSet<InterfaceSelector>> {
+    entry.memberships.iter().map(|each| each.interface.clone()).collect()
+}
+
+fn sources(entry: &Entry) -> BTreeSet<std::net::IpAddr> {
+    let included = entry.memberships.iter().filter_map(|each| match &each.sources {
+        SourceFilter::Include(sources) => Some(sources.iter().copied()),
+        SourceFilter::Exclude(_) => None,
+    });
+    included.flatten().collect()
+}
