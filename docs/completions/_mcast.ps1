@@ -36,6 +36,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('top', 'top', [CompletionResultType]::ParameterValue, 'Watch live streams: rates, loss, jitter, who joined')
             [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say all that is known about a multicast address, or about a finding of `mcast doctor`')
             [CompletionResult]::new('pick', 'pick', [CompletionResultType]::ParameterValue, 'Choose a good group for a name')
+            [CompletionResult]::new('plan', 'plan', [CompletionResultType]::ParameterValue, 'Check a list of planned memberships')
             [CompletionResult]::new('send', 'send', [CompletionResultType]::ParameterValue, 'Send datagrams to groups')
             [CompletionResult]::new('recv', 'recv', [CompletionResultType]::ParameterValue, 'Receive the datagrams of groups')
             [CompletionResult]::new('ask', 'ask', [CompletionResultType]::ParameterValue, 'Send one datagram and collect the answers')
@@ -177,6 +178,17 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print more notes')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'mcast;plan' {
+            [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Status 1 for warnings, too')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON object a finding')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no notes: only data, errors and what fails')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no notes: only data, errors and what fails')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Print more notes')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Print more notes')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
         }
         'mcast;send' {

@@ -46,6 +46,9 @@ _mcast() {
             mcast,ping)
                 cmd="mcast__subcmd__ping"
                 ;;
+            mcast,plan)
+                cmd="mcast__subcmd__plan"
+                ;;
             mcast,querier)
                 cmd="mcast__subcmd__querier"
                 ;;
@@ -95,7 +98,7 @@ _mcast() {
 
     case "${cmd}" in
         mcast)
-            opts="-q -v -h -V --quiet --verbose --help --version demo interfaces groups sniff top explain pick send recv ask doctor ping perf record querier replay lab"
+            opts="-q -v -h -V --quiet --verbose --help --version demo interfaces groups sniff top explain pick plan send recv ask doctor ping perf record querier replay lab"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -631,6 +634,20 @@ _mcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mcast__subcmd__plan)
+            opts="-q -v -h --strict --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -33,6 +33,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand top 'Watch live streams: rates, loss, jitter, who joined'
             cand explain 'Say all that is known about a multicast address, or about a finding of `mcast doctor`'
             cand pick 'Choose a good group for a name'
+            cand plan 'Check a list of planned memberships'
             cand send 'Send datagrams to groups'
             cand recv 'Receive the datagrams of groups'
             cand ask 'Send one datagram and collect the answers'
@@ -167,6 +168,16 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand --verbose 'Print more notes'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+        }
+        &'mcast;plan'= {
+            cand --strict 'Status 1 for warnings, too'
+            cand --json 'Print one JSON object a finding'
+            cand -q 'Print no notes: only data, errors and what fails'
+            cand --quiet 'Print no notes: only data, errors and what fails'
+            cand -v 'Print more notes'
+            cand --verbose 'Print more notes'
+            cand -h 'Print help'
+            cand --help 'Print help'
         }
         &'mcast;send'= {
             cand -i 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]'

@@ -35,6 +35,7 @@ complete -c mcast -n "__fish_mcast_needs_command" -f -a "sniff" -d 'Show multica
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "top" -d 'Watch live streams: rates, loss, jitter, who joined'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "explain" -d 'Say all that is known about a multicast address, or about a finding of `mcast doctor`'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "pick" -d 'Choose a good group for a name'
+complete -c mcast -n "__fish_mcast_needs_command" -f -a "plan" -d 'Check a list of planned memberships'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "send" -d 'Send datagrams to groups'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "recv" -d 'Receive the datagrams of groups'
 complete -c mcast -n "__fish_mcast_needs_command" -f -a "ask" -d 'Send one datagram and collect the answers'
@@ -128,6 +129,11 @@ complete -c mcast -n "__fish_mcast_using_subcommand pick" -l json -d 'Print one 
 complete -c mcast -n "__fish_mcast_using_subcommand pick" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand pick" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand pick" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mcast -n "__fish_mcast_using_subcommand plan" -l strict -d 'Status 1 for warnings, too'
+complete -c mcast -n "__fish_mcast_using_subcommand plan" -l json -d 'Print one JSON object a finding'
+complete -c mcast -n "__fish_mcast_using_subcommand plan" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
+complete -c mcast -n "__fish_mcast_using_subcommand plan" -s v -l verbose -d 'Print more notes'
+complete -c mcast -n "__fish_mcast_using_subcommand plan" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand send" -s i -l interface -d 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand send" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand send" -l source-port -d 'Send from this port' -r

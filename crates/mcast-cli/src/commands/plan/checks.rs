@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn large_ranges_are_compared_in_no_time() {
         let start = std::time::Instant::now();
-        assert_eq!(found("a 239.192.0.0/16:5000\nb 239.192.0.0/16:5000\n"), [(2, "overlap")]);
+        assert_eq!(found("a 239.193.0.0/16:5000\nb 239.193.0.0/16:5000\n"), [(2, "overlap")]);
         assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
     }
 
