@@ -76,21 +76,25 @@ fn streams_are_told_apart_by_group_port_source_and_interface() {
 }
 
 #[test]
+fn the_same_stream_in_another_vlan_is_another() {
+    let mut table = Table::new();
+    let frame = PLAIN.frame();
+    let tagged = [&frame[..12], &[0x81, 0x00, 0x00, 42], &frame[12..]].concat();
+    for _ in 0..3 {
+        table.see_frame(at(1), 2, &tagged);
+    }
+    table.see_frame(at(1), 2, &frame);
+    let rows = table.report(1_000).streams;
+    let told: Vec<_> = rows.iter().map(|row| (row.key.vlan, row.datagrams)).collect();
+    assert_eq!(told, [(None, 1), (Some(42), 3)]);
+}
+
+#[test]
 fn unicast_is_no_stream() {
     let mut table = Table::new();
-    let mut frame = [0; 64];
-    let plain = mcast_packet::UdpFrame {
-        mac: crate::support::MAC,
-        source: "10.0.0.7".parse().unwrap(),
-        source_port: 1,
-        group: "239.1.2.3".parse().unwrap(),
-        destination_port: 2,
-        hop_limit: 1,
-        payload: b"x",
-    };
-    let length = plain.emit(&mut frame).unwrap();
+    let mut frame = PLAIN.frame();
     frame[30] = 10; // 10.1.2.3
-    assert_eq!(table.see_frame(at(1), 2, &frame[..length]), None);
+    assert_eq!(table.see_frame(at(1), 2, &frame), None);
     let report = table.report(1_000);
     assert_eq!((report.streams.len(), report.totals.datagrams), (0, 0));
 }
@@ -109,19 +113,10 @@ fn hop_limits_are_told_with_their_range() {
 fn a_wrong_checksum_is_counted() {
     let mut table = Table::new();
     table.see(1, PLAIN);
-    let mut frame = [0; 64];
-    let good = mcast_packet::UdpFrame {
-        mac: crate::support::MAC,
-        source: "10.0.0.7".parse().unwrap(),
-        source_port: 4000,
-        group: "239.1.2.3".parse().unwrap(),
-        destination_port: 5000,
-        hop_limit: 1,
-        payload: b"hello",
-    };
-    let length = good.emit(&mut frame).unwrap();
-    frame[length - 1] ^= 1;
-    table.see_frame(at(2), 2, &frame[..length]);
+    let mut frame = PLAIN.frame();
+    let last = frame.len() - 1;
+    frame[last] ^= 1;
+    table.see_frame(at(2), 2, &frame);
     assert_eq!(table.row(1_000).bad_checksums, 1);
 }
 

@@ -35,6 +35,25 @@ pub(crate) const PLAIN: Datagram<'static> = Datagram {
     payload: b"hello",
 };
 
+impl Datagram<'_> {
+    /// Its bytes, from the Ethernet header on.
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let frame = UdpFrame {
+            mac: MAC,
+            source: self.source.parse().unwrap(),
+            source_port: self.source_port,
+            group: self.group.parse().unwrap(),
+            destination_port: self.port,
+            hop_limit: self.hop_limit,
+            payload: self.payload,
+        };
+        let mut buffer = vec![0; 100 + self.payload.len()];
+        let length = frame.emit(&mut buffer).unwrap();
+        buffer.truncate(length);
+        buffer
+    }
+}
+
 /// So many milliseconds after the table began.
 pub(crate) fn at(milliseconds: u64) -> Time {
     Time::from_secs(1_700_000_000).after(Duration::from_millis(milliseconds))
@@ -56,19 +75,7 @@ impl Table {
     }
 
     pub(crate) fn see_at(&mut self, time: Time, datagram: Datagram<'_>) {
-        let Datagram { group, port, source, source_port, hop_limit, interface, payload } = datagram;
-        let frame = UdpFrame {
-            mac: MAC,
-            source: source.parse().unwrap(),
-            source_port,
-            group: group.parse().unwrap(),
-            destination_port: port,
-            hop_limit,
-            payload,
-        };
-        let mut buffer = vec![0; 100 + payload.len()];
-        let length = frame.emit(&mut buffer).unwrap();
-        self.see_frame(time, interface, &buffer[..length]);
+        self.see_frame(time, datagram.interface, &datagram.frame());
     }
 
     pub(crate) fn see_frame(&mut self, time: Time, interface: u32, bytes: &[u8]) -> Option<StreamKey> {
