@@ -61,12 +61,13 @@ class Work:
         return self.count / (self.clock() - self.started)
 
 
-def receiver(module: Any = pymcast, merging: bool = False) -> Any:
-    return module.Receiver(PLACE, interface="one", receive_buffer=BUFFER, merging=merging)
+def receiver(module: Any = pymcast, merging: bool = False, details: bool = True) -> Any:
+    settings = {"interface": "one", "receive_buffer": BUFFER, "merging": merging, "details": details}
+    return module.Receiver(PLACE, **settings)
 
 
-def recv(work: Work, fill: Callable[[], None]) -> float:
-    with receiver() as receives:
+def recv(work: Work, fill: Callable[[], None], details: bool = True) -> float:
+    with receiver(details=details) as receives:
         recv = receives.recv
         fill()
         work.start()
@@ -75,8 +76,8 @@ def recv(work: Work, fill: Callable[[], None]) -> float:
         return work.rate()
 
 
-def recv_into(work: Work, fill: Callable[[], None]) -> float:
-    with receiver() as receives:
+def recv_into(work: Work, fill: Callable[[], None], details: bool = True) -> float:
+    with receiver(details=details) as receives:
         recv_into, buffer = receives.recv_into, bytearray(65536)
         fill()
         work.start()
@@ -258,12 +259,14 @@ def receivers(work: Work, other: lab.Host) -> dict[str, Round]:
         rounds[f"{name} recvfrom"] = lambda package=package: expert_recvfrom(package, work, fill)
     rounds["socket recvfrom"] = lambda: socket_recvfrom(work, fill)
     rounds["pymcast recv"] = lambda: recv(work, fill)
+    rounds["pymcast recv, no details"] = lambda: recv(work, fill, details=False)
     rounds["pymcast reader"] = lambda: reader(work, fill)
     rounds["pymcast reader, merged"] = lambda: reader_merged(work, fill_with_trains)
     rounds["pymcast recv_batch"] = lambda: recv_batch(work, fill)
     rounds["pymcast recv_batch, merged"] = lambda: recv_batch_merged(work, fill_with_trains)
     rounds["socket recv_into"] = lambda: socket_recv_into(work, fill)
     rounds["pymcast recv_into"] = lambda: recv_into(work, fill)
+    rounds["pymcast recv_into, no details"] = lambda: recv_into(work, fill, details=False)
     for name, package in packages().items():
         rounds[f"{name} async recvfrom"] = lambda package=package: expert_async(package, work, fill)
     rounds["pymcast.aio recv"] = lambda: aio_recv(work, fill)

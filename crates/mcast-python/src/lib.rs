@@ -7,6 +7,7 @@
 mod capture;
 mod command;
 mod datagram;
+mod doctor;
 mod error;
 mod explain;
 mod group;
@@ -35,6 +36,8 @@ mod _pymcast {
     use super::command::run_command;
     #[pymodule_export]
     use super::datagram::Datagram;
+    #[pymodule_export]
+    use super::doctor::examine;
     #[pymodule_export]
     use super::explain::{Advice, Assignment, Explanation, ShortName, Statement, explain, pick};
     #[pymodule_export]

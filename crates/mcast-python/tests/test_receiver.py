@@ -385,3 +385,12 @@ def test_follows_an_interface_that_comes_later(other: lab.Host, port: int) -> No
             assert receiver.memberships[0].joined == ["later"]
         finally:
             lab.ip("link del later")
+
+
+def test_details_may_be_left_out(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.0.77:{port}", interface="one", details=False) as receiver:
+        other.run(lambda: pymcast.Sender(f"239.1.0.77%one:{port}")).send(b"bare")
+        datagram = receiver.recv(timeout=5)
+    assert (datagram.payload, str(datagram.group), datagram.interface) == (b"bare", "239.1.0.77", "one")
+    assert str(datagram.source) == lab.address("one", 2)
+    assert (datagram.hop_limit, datagram.traffic_class, datagram.time, datagram.lost) == (None,) * 4

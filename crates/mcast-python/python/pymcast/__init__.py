@@ -14,6 +14,7 @@ What there is:
 - `interfaces`, `find_interface`, `default_interface`: what this machine has;
 - `Group`, `explain`, `pick`: what an address means, and which one to take;
 - `Capture`, `CaptureFile`, `CaptureWriter`: packets as they are on the wire, and in files;
+- `doctor`: why multicast does not arrive, and what helps;
 - `Error` and its kinds: each says what failed, why, and what to do (`error.remedy`);
 - `pymcast.multicast_expert`: a drop-in for the package of that name;
 - the command `mcast`, which comes along: `mcast --help`.
@@ -25,6 +26,7 @@ is counted and told. Times are in seconds, sizes in bytes, hop limits are what I
 
 from __future__ import annotations
 
+from pymcast._doctor import Evidence, Finding, Remedy, Report, Seen, Unknown, doctor
 from pymcast._errors import (
     AddressInUseError,
     AddressNotAvailableError,
@@ -99,9 +101,11 @@ __all__ = [
     "ControlRecord",
     "Datagram",
     "Error",
+    "Evidence",
     "Explanation",
     "FamilyUnavailableError",
     "FileInterface",
+    "Finding",
     "Group",
     "Interface",
     "InterfaceDownError",
@@ -121,6 +125,9 @@ __all__ = [
     "QueueFullError",
     "Reader",
     "Receiver",
+    "Remedy",
+    "Report",
+    "Seen",
     "SendStatistics",
     "Sender",
     "ShortName",
@@ -128,10 +135,12 @@ __all__ = [
     "Statement",
     "Statistics",
     "TooLargeError",
+    "Unknown",
     "UnsupportedError",
     "Writer",
     "__version__",
     "default_interface",
+    "doctor",
     "explain",
     "find_interface",
     "interface_towards",

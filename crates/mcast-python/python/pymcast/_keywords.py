@@ -42,6 +42,7 @@ class ReceiverKeywords(TypedDict, total=False):
     follow: bool
     allow_any_source: bool
     merging: bool
+    details: bool
 
 
 class SenderKeywords(TypedDict, total=False):

@@ -48,6 +48,7 @@ __all__ = [
     "Statistics",
     "__version__",
     "default_interface",
+    "examine",
     "explain",
     "find_interface",
     "interface_towards",
@@ -229,6 +230,7 @@ class Receiver:
         follow: bool = False,
         allow_any_source: bool = False,
         merging: bool = True,
+        details: bool = True,
     ) -> Self: ...
     def open(self) -> None: ...
     def close(self) -> None: ...
@@ -628,4 +630,11 @@ def pick(
     source_specific: bool = False,
     in_use: Sequence[GroupLike] = (),
 ) -> Group: ...
+def examine(
+    membership: MembershipLike | None,
+    pid: int | None,
+    port: int | None,
+    file: str | PathLike[str] | None,
+    listen: float,
+) -> str: ...
 def run_command(arguments: Sequence[str]) -> int: ...

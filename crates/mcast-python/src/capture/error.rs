@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::error::Failure;
 
-pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let kind = match error.kind() {
         ErrorKind::Permission => "Permission",
         ErrorKind::NoSuchInterface => "NoSuchInterface",
@@ -28,7 +28,7 @@ pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     failure.raise(py)
 }
 
-pub(super) fn raise_file(py: Python<'_>, error: &FileError) -> PyErr {
+pub(crate) fn raise_file(py: Python<'_>, error: &FileError) -> PyErr {
     let kind = match error.kind() {
         FileErrorKind::NotACapture => "NotACapture",
         FileErrorKind::CutOff { .. } => "CutOff",

@@ -8,6 +8,7 @@ mod packet;
 mod writer;
 
 pub(crate) use control::{ControlMessage, ControlRecord};
+pub(crate) use error::{raise, raise_file};
 pub(crate) use file::{CaptureFile, FileInterface};
 pub(crate) use live::{Capture, CaptureStatistics};
 pub(crate) use packet::Packet;

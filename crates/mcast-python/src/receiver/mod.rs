@@ -39,6 +39,8 @@ pub(crate) use wait::Timeout;
 /// allow_any_source: whether source-specific groups may be joined without a source.
 /// merging: whether runs of equal datagrams may come from the system as one buffer, which makes
 ///     recv_batch many times faster (Linux).
+/// details: whether hop limit, traffic class, time and loss are told with each datagram. Without them,
+///     they are None, and receiving one datagram a call takes a third less time (Linux).
 ///
 /// Raises pymcast.Error, or one of its kinds, whose `remedy` says what to do: NoSuchInterfaceError,
 /// SourceNeededError, AddressInUseError and so on; pymcast.ParseError for text that cannot be
@@ -57,7 +59,7 @@ impl Receiver {
     #[new]
     #[pyo3(signature = (
         *memberships, interface=None, receive_buffer=None, loopback=None, follow=false,
-        allow_any_source=false, merging=true
+        allow_any_source=false, merging=true, details=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -69,6 +71,7 @@ impl Receiver {
         follow: bool,
         allow_any_source: bool,
         merging: bool,
+        details: bool,
     ) -> PyResult<Self> {
         let memberships: Vec<Membership> =
             memberships.iter().map(|each| each.extract()).collect::<PyResult<_>>()?;
@@ -81,6 +84,7 @@ impl Receiver {
             follow,
             allow_any_source,
             merging,
+            details,
         };
         let receiver = Self { settings, open: Mutex::new(None) };
         receiver.open(py)?;

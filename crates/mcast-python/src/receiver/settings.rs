@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub(super) follow: bool,
     pub(super) allow_any_source: bool,
     pub(super) merging: bool,
+    pub(super) details: bool,
 }
 
 impl Settings {
@@ -24,7 +25,8 @@ impl Settings {
             .join_all(self.memberships.iter().cloned())
             .follow(self.follow)
             .allow_any_source(self.allow_any_source)
-            .merging(self.merging);
+            .merging(self.merging)
+            .details(self.details);
         if let Some(bytes) = self.receive_buffer {
             builder = builder.receive_buffer(bytes);
         }

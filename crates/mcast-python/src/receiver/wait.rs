@@ -29,6 +29,11 @@ impl Timeout {
         Ok(Self(Duration::try_from_secs_f64(seconds).ok()))
     }
 
+    /// How long it is; `None` for ever.
+    pub(crate) fn duration(self) -> Option<Duration> {
+        self.0
+    }
+
     /// When it is over, if it begins now.
     pub(crate) fn deadline(self) -> Option<Instant> {
         Instant::now().checked_add(self.0?)

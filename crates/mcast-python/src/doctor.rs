@@ -1,0 +1,75 @@
+//! Why multicast does not arrive, as Python is told.
+//!
+//! A report goes over as JSON, in the words of the command's; `pymcast/_doctor.py` makes values of it.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use mcast_doctor::{Error, Options, Progress, Report, Target};
+use pyo3::prelude::*;
+
+use crate::capture;
+use crate::error::{Failure, raise, refused};
+use crate::membership::Membership;
+use crate::receiver::Timeout;
+
+/// For pymcast.doctor: the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (membership, pid, port, file, listen))]
+pub(crate) fn examine(
+    py: Python<'_>,
+    membership: Option<Membership>,
+    pid: Option<u32>,
+    port: Option<u16>,
+    file: Option<PathBuf>,
+    listen: f64,
+) -> PyResult<String> {
+    let listen = Timeout::new(Some(listen))?.duration();
+    let options = listen.map_or_else(Options::default, |listen| Options::default().listening(listen));
+    let mut interrupted = None;
+    let mut watch = |_: Progress| match Python::attach(Python::check_signals) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(signal) => {
+            interrupted = Some(signal);
+            ControlFlow::Break(())
+        }
+    };
+    let report = py.detach(|| match (membership, pid, port, file) {
+        (None, None, None, None) => Some(mcast_doctor::examine_machine()),
+        (Some(Membership(wanted)), None, None, None) => {
+            Some(mcast_doctor::examine_membership(&wanted, &options, &mut watch))
+        }
+        (None, Some(pid), None, None) => {
+            Some(mcast_doctor::examine_program(Target::Process(pid), &options, &mut watch))
+        }
+        (None, None, Some(port), None) => {
+            Some(mcast_doctor::examine_program(Target::Port(port), &options, &mut watch))
+        }
+        (None, None, None, Some(file)) => Some(mcast_doctor::explain_capture(file)),
+        _ => None,
+    });
+    if let Some(signal) = interrupted {
+        return Err(signal);
+    }
+    let report = report.ok_or_else(|| refused("one thing is examined: a membership, pid, port or file"))?;
+    as_json(&report.map_err(|error| told(py, &error))?)
+}
+
+fn as_json(report: &Report) -> PyResult<String> {
+    serde_json::to_string(report).map_err(refused)
+}
+
+fn told(py: Python<'_>, error: &Error) -> PyErr {
+    let (kind, errno) = match error {
+        Error::Multicast(error) => return raise(py, error),
+        Error::Capture(error) => return capture::raise(py, error),
+        Error::File(error) => return capture::raise_file(py, error),
+        Error::Unsupported(_) => ("Unsupported", None),
+        Error::NoProgram(_) => ("NoProgram", None),
+        Error::System { source, .. } => ("Other", source.raw_os_error()),
+        _ => ("Other", None),
+    };
+    let (reason, remedy) = (error.to_string(), error.remedy());
+    let failure = Failure { kind, operation: "examine", reason, remedy, group: None, interface: None, errno };
+    failure.raise(py)
+}

@@ -1,0 +1,94 @@
+"""Why it does not arrive."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import lab
+import pymcast
+import pytest
+
+
+def reverse_path_filter(value: str) -> None:
+    Path("/proc/sys/net/ipv4/conf/two/rp_filter").write_text(value, encoding="ascii")
+
+
+def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: int) -> None:
+    group, stop = "239.23.0.1", threading.Event()
+    # What the other host sends by its link "two" comes from an address that belongs to link "one".
+    sender = other.run(
+        lambda: pymcast.Sender(f"{group}%two:{port}", source_address=lab.address("one", 2))
+    )
+
+    def talk() -> None:
+        while not stop.wait(0.02):
+            sender.send(b"x")
+
+    talking = threading.Thread(target=talk)
+    reverse_path_filter("1")
+    talking.start()
+    try:
+        report = pymcast.doctor(f"{group}%two:{port}", listen=2)
+    finally:
+        stop.set()
+        talking.join()
+        reverse_path_filter("0")
+
+    found = {finding.id: finding for finding in report.findings}
+    assert "reverse-path-filter" in found, str(report)
+    finding = found["reverse-path-filter"]
+    assert finding.severity == "fault"
+    assert finding in report.faults
+    assert finding.interface == "two"
+    assert any(evidence.what == "counter" for evidence in finding.evidence)
+    assert any(remedy.command and "rp_filter" in remedy.command for remedy in finding.remedies)
+    assert "RFC 3704 section 2" in finding.references
+    assert f"fault: reverse-path-filter: {finding.cause}" in str(report)
+
+
+def test_what_arrives_has_no_fault(other: lab.Host, port: int) -> None:
+    group, stop = "239.23.0.2", threading.Event()
+    sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
+
+    def talk() -> None:
+        while not stop.wait(0.02):
+            sender.send(b"x")
+
+    talking = threading.Thread(target=talk)
+    talking.start()
+    try:
+        report = pymcast.doctor((group, port), listen=1)
+    finally:
+        stop.set()
+        talking.join()
+    assert report.faults == (), str(report)
+    assert any(seen.depth == "socket" for seen in report.observations), str(report)
+
+
+def test_the_machine_is_looked_at(other: lab.Host) -> None:
+    report = pymcast.doctor()
+    assert all(finding.severity in ("note", "warning", "fault") for finding in report.findings)
+    assert str(report)
+
+
+def test_what_cannot_be_examined_says_why(other: lab.Host, port: int, tmp_path: Path) -> None:
+    with pytest.raises(pymcast.Error) as caught:
+        pymcast.doctor(port=port, listen=0.1)
+    assert (caught.value.kind, caught.value.operation) == ("NoProgram", "examine")
+    assert caught.value.remedy is not None
+    with pytest.raises(pymcast.CaptureFileError):
+        pymcast.doctor(file=tmp_path / "missing")
+    with pytest.raises(ValueError, match="one thing"):
+        pymcast.doctor(pid=1, port=port)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+def test_ctrl_c_ends_it(other: lab.Host, port: int) -> None:
+    timer = threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pymcast.doctor(("239.23.0.3", port), listen=60)
+    timer.join()
