@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use anstream::{AutoStream, ColorChoice};
 
 use crate::output::Palette;
+use crate::service::journal_reads_notes;
 
 /// The two streams, what may be said on them, and in which colours.
 #[derive(Debug)]
@@ -14,13 +15,25 @@ pub(crate) struct Console {
     verbose: bool,
     out: Palette,
     err: Palette,
+    /// Lines carry their level for the journal.
+    levels: bool,
+}
+
+/// How much a line matters, as `sd-daemon(3)` and syslog number it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Error = 3,
+    Warning = 4,
+    Notice = 5,
+    Information = 6,
+    Detail = 7,
 }
 
 impl Console {
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         let out = Palette::new(is_coloured(AutoStream::choice(&io::stdout())));
         let err = Palette::new(is_coloured(AutoStream::choice(&io::stderr())));
-        Self { quiet, verbose, out, err }
+        Self { quiet, verbose, out, err, levels: journal_reads_notes() }
     }
 
     /// The styles for standard output: plain unless it is a terminal that wants colours.
@@ -53,14 +66,14 @@ impl Console {
     /// A line for people, on standard error; `-q` silences it.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
-            self.say(line);
+            self.say(Level::Information, line);
         }
     }
 
     /// A line that only `-v` shows.
     pub(crate) fn detail(&self, line: impl Display) {
         if self.verbose {
-            self.say(line);
+            self.say(Level::Detail, line);
         }
     }
 
@@ -68,20 +81,20 @@ impl Console {
     pub(crate) fn warn(&self, line: impl Display) {
         if !self.quiet {
             let style = self.err.warning;
-            self.say(format_args!("{style}warning:{style:#} {line}"));
+            self.say(Level::Warning, format_args!("{style}warning:{style:#} {line}"));
         }
     }
 
     /// A line that says what failed.
     pub(crate) fn error(&self, line: impl Display) {
         let style = self.err.bad;
-        self.say(format_args!("{style}error:{style:#} {line}"));
+        self.say(Level::Error, format_args!("{style}error:{style:#} {line}"));
     }
 
     /// A line that says what to do about it.
     pub(crate) fn help(&self, line: impl Display) {
         let style = self.err.good;
-        self.say(format_args!("{style}remedy:{style:#} {line}"));
+        self.say(Level::Notice, format_args!("{style}remedy:{style:#} {line}"));
     }
 
     /// The same behind a warning; `-q` silences it.
@@ -91,12 +104,20 @@ impl Console {
         }
     }
 
-    fn say(&self, line: impl Display) {
+    fn say(&self, level: Level, line: impl Display) {
         // At once, so that other programs on the same terminal do not write in between. Where
         // standard error is gone nobody can be told.
-        let line = format!("{line}\n");
+        let line = match self.levels {
+            true => with_level(level, &line.to_string()),
+            false => format!("{line}\n"),
+        };
         let _ = AutoStream::auto(io::stderr()).write_all(line.as_bytes());
     }
+}
+
+/// Each line with its level before it.
+fn with_level(level: Level, lines: &str) -> String {
+    lines.lines().map(|line| format!("<{}>{line}\n", level as u8)).collect()
 }
 
 /// Standard output behind a buffer.
@@ -127,4 +148,15 @@ fn is_coloured(choice: ColorChoice) -> bool {
 /// Whether a person reads standard output.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_has_its_level_for_the_journal() {
+        assert_eq!(with_level(Level::Warning, "one\ntwo"), "<4>one\n<4>two\n");
+        assert_eq!(with_level(Level::Information, "one"), "<6>one\n");
+    }
 }

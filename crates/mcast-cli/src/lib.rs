@@ -15,6 +15,7 @@ mod exit;
 mod interrupt;
 mod metrics;
 mod output;
+mod service;
 #[allow(unsafe_code)]
 mod sys;
 mod version;

@@ -7,6 +7,8 @@
 //! - `catch_hangups(flag)`: from now on a hang-up sets the flag instead of ending the process, where there
 //!   is such a signal.
 //! - `standard_output()`: a file that is standard output, without a buffer.
+//! - `keep_capabilities(kept)`: the calling thread, and those that it starts later, give up all rights but
+//!   these, where the system has such rights.
 //! - `shell(text)`: a process that runs the text as the system's shell understands it.
 //! - `ask_to_end(child)`: asks a program of ours to end, where there is a way to ask.
 
@@ -20,4 +22,12 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
+#[cfg(target_os = "linux")]
+#[path = "capabilities.rs"]
+mod capabilities;
+#[cfg(not(target_os = "linux"))]
+#[path = "without_capabilities.rs"]
+mod capabilities;
+
+pub(crate) use capabilities::{Capability, keep_capabilities};
 pub(crate) use platform::{ask_to_end, catch_hangups, catch_interrupts, shell, standard_output};

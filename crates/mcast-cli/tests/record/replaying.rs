@@ -1,5 +1,6 @@
 //! What is replayed, where to, and when.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -105,13 +106,20 @@ fn it_goes_faster_slower_at_a_rate_and_with_shorter_silences() {
         assert_eq!(ended.status, Some(0), "{ended:?}");
         heard[10].time.duration_since(heard[0].time).unwrap().as_millis()
     };
-    // At the earliest; later it may always be, on a busy machine.
-    assert!((398..2_000).contains(&took(&[])));
-    assert!((198..398).contains(&(0..5).map(|_| took(&["--speed", "2"])).min().unwrap()));
-    assert!(took(&["--speed", "0.5"]) >= 798);
-    assert!((98..198).contains(&(0..5).map(|_| took(&["--max-gap", "10ms"])).min().unwrap()));
-    assert!((9..98).contains(&(0..5).map(|_| took(&["--rate", "1kpps"])).min().unwrap()));
-    assert!((0..9).contains(&(0..5).map(|_| took(&["--flat-out"])).min().unwrap()));
+    // On a busy machine the first or the last may be late, but not every time.
+    let fits = |expected: Range<u128>, arguments: &[&str]| {
+        let mut tries = Vec::new();
+        while !tries.last().is_some_and(|took| expected.contains(took)) {
+            assert!(tries.len() < 8, "{arguments:?}: {tries:?} ms, not {expected:?}");
+            tries.push(took(arguments));
+        }
+    };
+    fits(398..410, &[]);
+    fits(198..210, &["--speed", "2"]);
+    fits(798..820, &["--speed", "0.5"]);
+    fits(98..110, &["--max-gap", "10ms"]);
+    fits(9..20, &["--rate", "1kpps"]);
+    fits(0..9, &["--flat-out"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use mcast::Family;
 use mcast_capture::{Capture, ErrorKind, Frame};
 use mcast_packet::Transport;
@@ -17,6 +18,8 @@ use super::places::{Place, own_v4, own_v6};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::service::Service;
+use crate::sys::{Capability, keep_capabilities};
 
 /// How often a wait looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -31,13 +34,13 @@ struct Becoming<'a> {
     capture: Capture,
     teller: Teller<'a>,
     start: Instant,
+    service: Service,
 }
 
 pub(super) fn run(
     arguments: &Arguments,
     settings: Settings,
     places: Vec<Place>,
-    interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let of = |family: Family| places.iter().filter(move |place| place.family == family).cloned();
@@ -47,14 +50,19 @@ pub(super) fn run(
         capture: listening::open(&places)?,
         teller: Teller::new(arguments.json, console),
         start: Instant::now(),
+        service: Service::begin(),
         places,
     };
+    // Interfaces come and go, and sockets for them are opened then: that right is kept, no other.
+    keep_capabilities(&[Capability::NetRaw]).context("cannot give up rights that are not needed any more")?;
+    let interrupt = &Interrupt::catch(|| {})?;
     console.note(format_args!(
         "asks every {} s, unless somebody with a lower address does; a membership lasts {} s after it was reported",
         settings.query_interval().as_secs_f64(),
         settings.group_membership_interval().as_secs_f64()
     ));
     let ended = becoming.ask_until_the_end(arguments.timeout, interrupt);
+    becoming.service.stopping();
     becoming.v4.iter().for_each(|asker| console.note(asker.words()));
     becoming.v6.iter().for_each(|asker| console.note(asker.words()));
     ended?;
@@ -65,6 +73,8 @@ impl Becoming<'_> {
     fn ask_until_the_end(&mut self, timeout: Option<Duration>, interrupt: &Interrupt) -> anyhow::Result<()> {
         let end = timeout.and_then(|timeout| self.start.checked_add(timeout));
         let mut last_look = None;
+        self.follow()?;
+        self.service.ready("Asks hosts for their groups, unless somebody with a lower address does");
         while !interrupt.has_come() && end.is_none_or(|end| Instant::now() < end) {
             if last_look.is_none_or(|last: Instant| last.elapsed() >= LOOK_AGAIN) {
                 last_look = Some(Instant::now());
@@ -72,6 +82,7 @@ impl Becoming<'_> {
             }
             self.ask()?;
             self.hear(end)?;
+            self.service.alive();
         }
         Ok(())
     }
@@ -108,7 +119,7 @@ impl Becoming<'_> {
         let due = v4.chain(self.v6.iter().filter_map(Asker::deadline)).min();
         let wait = due.map_or(GLANCE, |due| due.saturating_sub(self.start.elapsed()).min(GLANCE));
         let left = end.map_or(GLANCE, |end| end.saturating_duration_since(Instant::now()));
-        let Self { capture, v4, v6, teller, places, start } = self;
+        let Self { capture, v4, v6, teller, places, start, .. } = self;
         let frame = match capture.next(Some(wait.min(left))) {
             Ok(Some(frame)) if !frame.direction.is_outgoing() => frame,
             Ok(_) => return Ok(()),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context;
 use mcast::{Bridge, InterfaceIndex};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
@@ -15,18 +16,14 @@ use super::table;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::sys::keep_capabilities;
 
 /// Longer than the time between two queries of a querier with the usual settings.
 const LONG_ENOUGH: Duration = Duration::from_secs(130);
 /// How often a wait looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
 
-pub(super) fn run(
-    arguments: &Arguments,
-    places: &[Place],
-    interrupt: &Interrupt,
-    console: &Console,
-) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) -> anyhow::Result<Outcome> {
     let mut teller = Teller::new(arguments.json, console);
     let bridges = kernel::bridges(console);
     let mut heard = Heard::default();
@@ -38,6 +35,8 @@ pub(super) fn run(
             return Err(error.into());
         }
     };
+    keep_capabilities(&[]).context("cannot give up rights that are not needed any more")?;
+    let interrupt = Interrupt::catch(|| {})?;
     let start = Instant::now();
     let mut provocation = arguments.ask.then(|| Provocation::begin(places)).transpose()?;
     let end = match (arguments.follow, arguments.timeout) {

@@ -18,7 +18,6 @@ use mcast_packet::gmp::querier::Settings;
 use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
 
 /// Show who asks hosts for their groups (IGMP, MLD), or be the one
 #[derive(Debug, clap::Args)]
@@ -99,10 +98,9 @@ Examples:
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let settings = arguments.be.settings()?;
     let places = places::find(&arguments.interfaces, arguments.families)?;
-    let interrupt = Interrupt::catch(|| {})?;
     match arguments.be.be {
-        true => become_one::run(arguments, settings, places, &interrupt, console),
-        false => listening::run(arguments, &places, &interrupt, console),
+        true => become_one::run(arguments, settings, places, console),
+        false => listening::run(arguments, &places, console),
     }
 }
 

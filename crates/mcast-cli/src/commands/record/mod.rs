@@ -11,12 +11,14 @@ mod writing;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use mcast::InterfaceSelector;
 
 use crate::arguments::{Families, Limits, chosen_memberships, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::sys::{Capability, keep_capabilities};
 use files::Files;
 use recorder::Recorder;
 use rotation::Rotation;
@@ -133,8 +135,18 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let source = Source::open(arguments, chosen.items, console)?;
     let rotation = Rotation::of(&output.rotate);
     let files = Files::open(output, rotation, source.comment())?;
+    give_up_rights(arguments)?;
     let interrupt = Interrupt::catch(|| {})?;
     Recorder::new(arguments, source, files, interrupt, console)?.run()
+}
+
+/// What comes from the network is looked at without the rights that opening the sockets took. Where
+/// interfaces are followed new sockets will be opened, where files are rotated new files will be.
+fn give_up_rights(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut kept = Vec::new();
+    kept.extend(arguments.follow.then_some(Capability::NetRaw));
+    kept.extend((!arguments.output.rotate.is_empty()).then_some(Capability::DacOverride));
+    keep_capabilities(&kept).context("cannot give up rights that are not needed any more")
 }
 
 impl Output {

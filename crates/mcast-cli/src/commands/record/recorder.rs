@@ -12,6 +12,7 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{count, count_of};
+use crate::service::Service;
 
 /// After such a silence what waits is written.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -31,6 +32,7 @@ pub(super) struct Recorder<'a> {
     goal: Goal<'a>,
     start: Instant,
     last_look: Instant,
+    service: Service,
 }
 
 /// Why the loop ended.
@@ -60,6 +62,7 @@ impl<'a> Recorder<'a> {
             hangup: Hangup::catch()?,
             start,
             last_look: start,
+            service: Service::begin(),
         })
     }
 
@@ -68,7 +71,9 @@ impl<'a> Recorder<'a> {
         deaf.tell(&self.source.memberships(), self.console);
         self.tell_start()?;
         self.writing.describe(&self.source.interfaces());
+        self.service.ready(&self.status());
         let end = self.record();
+        self.service.stopping();
         // Also when it failed: what came before is written.
         let lost = self.source.take_statistics();
         self.writing.owe(lost.unwrap_or_default());
@@ -121,8 +126,11 @@ impl<'a> Recorder<'a> {
     fn look_after(&mut self) -> anyhow::Result<()> {
         if self.hangup.has_come() {
             self.console.note("a hang-up came: another file");
+            self.service.reloading();
             self.writing.rotate();
+            self.service.ready(&self.status());
         }
+        self.service.alive();
         if self.last_look.elapsed() < LOOK_AGAIN {
             return Ok(());
         }
@@ -135,6 +143,11 @@ impl<'a> Recorder<'a> {
         }
         self.writing.rotate_if_old();
         Ok(())
+    }
+
+    /// What the service manager is told.
+    fn status(&self) -> String {
+        format!("Recording from {} into {}", self.source.words(), self.writing.path().display())
     }
 
     /// Says once what was joined where, into which file it goes, and what was not granted.

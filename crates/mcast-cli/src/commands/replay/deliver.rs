@@ -4,6 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, Family, LaunchClock, Outgoing, Sender};
+use mcast_capture::CaptureFile;
 use mcast_probe::Histogram;
 
 use super::measure::Measure;
@@ -57,11 +58,11 @@ impl<'a> Delivery<'a> {
         arguments: &'a Arguments,
         sender: &'a Sender,
         clock: Option<LaunchClock>,
+        measure: Option<Measure>,
         interrupt: Interrupt,
         console: &'a Console,
-    ) -> anyhow::Result<Self> {
-        let measure = arguments.tempo.measure.then(|| Measure::begin(&arguments.interfaces)).transpose()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             arguments,
             sender,
             clock,
@@ -71,11 +72,11 @@ impl<'a> Delivery<'a> {
             targets: Vec::new(),
             report: Report::default(),
             warned: Vec::new(),
-        })
+        }
     }
 
-    pub(super) fn run(mut self, selection: Selection) -> anyhow::Result<Outcome> {
-        let events = selection.read()?;
+    pub(super) fn run(mut self, selection: Selection, file: CaptureFile) -> anyhow::Result<Outcome> {
+        let events = selection.read(file)?;
         let begin = Instant::now();
         let mut times = self.times(begin);
         let sent = self.send_all(&events, &mut times, begin);

@@ -44,13 +44,17 @@ pub(super) struct Exactness {
 }
 
 impl Measure {
-    /// Watches these interfaces from now on.
-    pub(super) fn begin(interfaces: &[InterfaceSelector]) -> anyhow::Result<Self> {
+    /// Opens a capture on these interfaces.
+    pub(super) fn open(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
         let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
         let mut names = names.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
         let first = names.next().context("there is no interface to be watched")?;
         let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
-        let capture = Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?;
+        Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
+    }
+
+    /// Watches what leaves from now on.
+    pub(super) fn begin(capture: Capture) -> anyhow::Result<Self> {
         let shared = Arc::<Shared>::default();
         let watched = Arc::clone(&shared);
         let watcher = std::thread::Builder::new().name("measure".into());

@@ -12,14 +12,17 @@ mod tempo;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use mcast::{InterfaceSelector, Rate, Sender};
 
 use crate::arguments::{Families, chosen_memberships, parse_duration, parse_rate};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::sys::{Capability, keep_capabilities};
 use deliver::Delivery;
 use mapping::Mapping;
+use measure::Measure;
 use reading::Selection;
 
 /// Send the datagrams of a capture file again, with their timing
@@ -145,8 +148,15 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         None => builder,
     }
     .build()?;
+    let capture = arguments.tempo.measure.then(|| Measure::open(&arguments.interfaces)).transpose()?;
+    // A file may come from anywhere: it is read without the rights that opening the capture took.
+    let file = selection.open()?;
+    let is_read_again = arguments.tempo.r#loop != 1;
+    let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
+    keep_capabilities(kept).context("cannot give up rights that are not needed any more")?;
     let interrupt = Interrupt::catch(|| {})?;
-    Delivery::new(arguments, &sender, clock, interrupt, console)?.run(selection)
+    let measure = capture.map(Measure::begin).transpose()?;
+    Delivery::new(arguments, &sender, clock, measure, interrupt, console).run(selection, file)
 }
 
 impl Arguments {

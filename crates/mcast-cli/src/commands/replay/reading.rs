@@ -107,9 +107,8 @@ impl Selection {
         })
     }
 
-    /// Begins to read. The file is opened here, so that what is wrong with it is told at once.
-    pub(super) fn read(self) -> anyhow::Result<Receiver<Event>> {
-        let file = self.open()?;
+    /// Begins to read; the file has been opened for the first time.
+    pub(super) fn read(self, file: CaptureFile) -> anyhow::Result<Receiver<Event>> {
         let (tells, told) = sync_channel(WAITING);
         let read = move || {
             // Nobody listens any more when the sending has ended.
@@ -119,7 +118,8 @@ impl Selection {
         Ok(told)
     }
 
-    fn open(&self) -> Result<CaptureFile, FileError> {
+    /// Opens the file.
+    pub(super) fn open(&self) -> Result<CaptureFile, FileError> {
         match self.is_standard_input {
             true => CaptureFile::from_reader(io::stdin(), "standard input"),
             false => CaptureFile::open(&self.path),

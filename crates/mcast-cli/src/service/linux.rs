@@ -1,0 +1,87 @@
+//! systemd, and those who speak its protocol: a datagram a message, to the socket that `NOTIFY_SOCKET` names.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use mcast::LaunchClock;
+
+/// A connection to the service manager.
+#[derive(Debug)]
+pub(super) struct Manager {
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    pub(super) fn of_environment() -> Option<Self> {
+        Self::at(&env::var_os("NOTIFY_SOCKET")?)
+    }
+
+    /// A path, or behind an `@` a name without a file.
+    fn at(name: &OsStr) -> Option<Self> {
+        let address = match name.as_bytes() {
+            [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),
+            _ => SocketAddr::from_pathname(name),
+        };
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.connect_addr(&address.ok()?).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        Some(Self { socket })
+    }
+
+    /// Who does not listen is not waited for.
+    pub(super) fn tell(&self, state: &str) {
+        let _ = self.socket.send(state.as_bytes());
+    }
+}
+
+/// How long the manager waits for a sign of life before it ends this process, if it does.
+pub(super) fn watchdog_interval() -> Option<Duration> {
+    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let is_meant = number("WATCHDOG_PID").is_none_or(|id| id == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|interval| is_meant && *interval > 0).map(Duration::from_micros)
+}
+
+pub(super) fn monotonic_microseconds() -> u128 {
+    LaunchClock::Monotonic.now().map_or(0, |now| now.as_micros())
+}
+
+/// Whether standard error is the journal, which takes levels before lines.
+pub(crate) fn journal_reads_notes() -> bool {
+    let Some(stream) = env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(own) = fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", own.dev(), own.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_datagrams_to_a_path_or_to_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        Manager::at(path.as_os_str()).unwrap().tell("READY=1");
+        let mut buffer = [0; 64];
+        let length = by_path.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"READY=1");
+
+        let name = format!("mcast-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let by_name = UnixDatagram::bind_addr(&address).unwrap();
+        Manager::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1");
+        let length = by_name.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"STOPPING=1");
+    }
+
+    #[test]
+    fn nobody_there_is_nobody_told() {
+        assert!(Manager::at(OsStr::new("/no/such/socket")).is_none());
+    }
+}

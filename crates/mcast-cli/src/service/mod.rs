@@ -1,0 +1,63 @@
+//! Life as a service: what the service manager is told (the protocol of `sd_notify(3)`), and whether what is
+//! said goes into its journal. Without a service manager nothing is told.
+
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod manager;
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
+mod manager;
+
+use std::time::{Duration, Instant};
+
+use manager::Manager;
+pub(crate) use manager::journal_reads_notes;
+
+/// The service manager, if there is one.
+#[derive(Debug)]
+pub(crate) struct Service {
+    manager: Option<Manager>,
+    /// How often it wants to be told that all is well, and when it last was.
+    watchdog: Option<(Duration, Instant)>,
+}
+
+impl Service {
+    /// The manager that has started this process.
+    pub(crate) fn begin() -> Self {
+        let interval = manager::watchdog_interval();
+        Self {
+            manager: Manager::of_environment(),
+            watchdog: interval.map(|every| (every / 2, Instant::now())),
+        }
+    }
+
+    /// It works from now on.
+    pub(crate) fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    /// It begins anew, as it was asked to; [`Self::ready`] follows.
+    pub(crate) fn reloading(&self) {
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", manager::monotonic_microseconds()));
+    }
+
+    /// It is about to end.
+    pub(crate) fn stopping(&self) {
+        self.tell("STOPPING=1");
+    }
+
+    /// All is well: to be called in the loop that does the work.
+    pub(crate) fn alive(&mut self) {
+        let Some((every, last)) = &mut self.watchdog else { return };
+        if last.elapsed() >= *every {
+            *last = Instant::now();
+            self.tell("WATCHDOG=1");
+        }
+    }
+
+    fn tell(&self, state: &str) {
+        if let Some(manager) = &self.manager {
+            manager.tell(state);
+        }
+    }
+}
