@@ -16,6 +16,7 @@ use crate::receiver::Timeout;
 /// For pymcast.doctor: the report as JSON.
 #[pyfunction]
 #[pyo3(signature = (membership, pid, port, file, listen))]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone has one lifetime only")]
 pub(crate) fn examine(
     py: Python<'_>,
     membership: Option<Membership>,
@@ -27,7 +28,7 @@ pub(crate) fn examine(
     let listen = Timeout::new(Some(listen))?.duration();
     let options = listen.map_or_else(Options::default, |listen| Options::default().listening(listen));
     let mut interrupted = None;
-    let mut watch = |_: Progress| match Python::attach(Python::check_signals) {
+    let mut watch = |_: Progress| match Python::attach(|py| py.check_signals()) {
         Ok(()) => ControlFlow::Continue(()),
         Err(signal) => {
             interrupted = Some(signal);
