@@ -138,10 +138,9 @@ impl Receiver {
         if !is_repair {
             let late = now.saturating_sub(gap.noticed).min(LONGEST_REORDERING);
             self.reordering = late.max(self.reordering - self.reordering / 64);
-        } else if gap.tries > 0 {
-            if gap.tries == 1 {
-                self.measure_repair(now.saturating_sub(gap.asked));
-            }
+        } else if gap.tries == 1 {
+            // Of what was asked for twice nobody knows which request was answered.
+            self.measure_repair(now.saturating_sub(gap.asked));
             // Repairs come in the order in which they were asked for: what was asked for before is lost again.
             let due = now + LEAST_GUARD;
             if self.gaps.overtaken(gap.asked, sequence, due) {

@@ -1,12 +1,18 @@
-//! Publishing a stream: the caller's thread sends, two threads of its own listen and keep time.
+//! Publishing a stream: the caller's thread sends, threads of its own listen and keep time.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+mod builder;
+mod shared;
+
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mcast::{Destination, Family, SenderBuilder};
+use mcast::Destination;
+
+pub use builder::PublisherBuilder;
+pub(super) use builder::any_address;
 
 use super::clock::{self, Clock};
 use super::discovery::{self, Announcement};
@@ -15,144 +21,11 @@ use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::Ways;
 use crate::seal::Keys;
 use crate::sender::{Refusal, SenderConfig, SenderEvent, SenderStatistics};
-use crate::wire::{FlowControl, HEADER_LENGTH, Incarnation, ReceiverId, StreamId};
+use crate::wire::{HEADER_LENGTH, ReceiverId, StreamId};
+use shared::{Core, LISTEN, Shared};
 
-/// How long a thread that listens may take to see that it is to end.
-const LISTEN: Duration = Duration::from_millis(100);
-/// What listens takes so many at once, before it sends.
-const ANSWERS_AT_ONCE: usize = 64;
-
-/// Settings of a [`Publisher`].
-#[derive(Debug)]
-#[must_use]
-pub struct PublisherBuilder {
-    destinations: Vec<Destination>,
-    config: SenderConfig,
-    datagram: Option<usize>,
-    hop_limit: u8,
-    loopback: bool,
-    name: Option<String>,
-}
-
-impl PublisherBuilder {
-    /// Sends to this group, too: a stream on several is the same on each, and who hears two
-    /// takes what comes first. At most four.
-    pub fn to(mut self, destination: Destination) -> Self {
-        self.destinations.push(destination);
-        self
-    }
-
-    /// The stream's identity. Default: random.
-    pub const fn stream(mut self, stream: StreamId) -> Self {
-        self.config.stream = stream;
-        self
-    }
-
-    /// The life of this publisher: greater than any that the stream had. Default: from the time of day, in
-    /// quarters of a second.
-    pub const fn incarnation(mut self, incarnation: Incarnation) -> Self {
-        self.config.incarnation = incarnation;
-        self
-    }
-
-    /// Bytes a second. Default: as fast as it goes.
-    pub const fn rate(mut self, bytes_per_second: u64) -> Self {
-        self.config.rate = Some(bytes_per_second);
-        self
-    }
-
-    /// Bytes that are kept for repairs. Default: 8 MiB, which a processor's cache holds.
-    pub const fn history(mut self, bytes: usize) -> Self {
-        self.config.history = bytes;
-        self
-    }
-
-    /// For whom it waits. Default: for the slowest receiver, for as long as that gets on.
-    pub const fn flow(mut self, flow: FlowControl) -> Self {
-        self.config.flow = flow;
-        self
-    }
-
-    /// A receiver that keeps the others waiting must get on within this time. Default: 2 s.
-    pub fn eviction(mut self, time: Duration) -> Self {
-        self.config.eviction = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self
-    }
-
-    /// The longest message, in bytes. Default: 16 MiB.
-    pub const fn longest_message(mut self, bytes: usize) -> Self {
-        self.config.longest_message = bytes;
-        self
-    }
-
-    /// The longest datagram, in bytes of UDP payload. Default: what the interface takes, if it
-    /// is known, else 1,232.
-    pub const fn datagram(mut self, bytes: usize) -> Self {
-        self.datagram = Some(bytes);
-        self
-    }
-
-    /// The secrets that seal. Default: none.
-    pub fn keys(mut self, keys: Keys) -> Self {
-        self.config.keys = keys;
-        self
-    }
-
-    /// How many networks a datagram may cross. Default: 1.
-    pub const fn hop_limit(mut self, hops: u8) -> Self {
-        self.hop_limit = hops;
-        self
-    }
-
-    /// Whether receivers on this host hear it. Default: yes.
-    pub const fn loopback(mut self, on: bool) -> Self {
-        self.loopback = on;
-        self
-    }
-
-    /// Tells this name every second to those who look for streams ([`discover`](crate::discover)).
-    /// Of a sealed stream only those who have its key see it.
-    pub fn announce(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// All other settings.
-    pub fn configure(mut self, change: impl FnOnce(&mut SenderConfig)) -> Self {
-        change(&mut self.config);
-        self
-    }
-
-    /// Opens the sockets and starts the threads.
-    ///
-    /// # Errors
-    /// When a socket cannot be opened, or the settings cannot be.
-    pub fn build(self) -> Result<Publisher, StreamError> {
-        Publisher::new(self)
-    }
-}
-
-/// What the threads share.
-#[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    ways: Ways,
-    core: Mutex<Core>,
-    announcement: Mutex<Option<Announcement>>,
-    /// Told when there may be more room, or less to wait for.
-    progress: Condvar,
-    /// Told when the next deadline comes sooner than the one that is slept until.
-    sooner: Condvar,
-    ends: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Core {
-    sender: crate::Sender,
-    /// Until when the timing thread sleeps.
-    sleeps_until: u64,
-    failure: Option<mcast::Error>,
-}
+/// What waits is sent once it is worth a call.
+const SEND_AT: u64 = 256;
 
 /// Publishes a stream of messages: dependable, paced, and with a reason whenever it waits.
 ///
@@ -197,35 +70,26 @@ impl Publisher {
 
     /// Settings for a publisher.
     pub fn builder() -> PublisherBuilder {
-        let stream = StreamId(clock::seed());
-        let config = SenderConfig::new(stream, Incarnation(clock::incarnation()));
-        PublisherBuilder {
-            destinations: Vec::new(),
-            config,
-            datagram: None,
-            hop_limit: 1,
-            loopback: true,
-            name: None,
-        }
+        PublisherBuilder::new()
     }
 
     fn new(builder: PublisherBuilder) -> Result<Self, StreamError> {
-        let PublisherBuilder { destinations, mut config, datagram, hop_limit, loopback, name } = builder;
-        let first = destinations.first().ok_or(StreamError::NoDestination)?;
-        if destinations.len() > 4 {
-            return Err(StreamError::TooManyPaths(destinations.len()));
+        let first = builder.destinations.first().ok_or(StreamError::NoDestination)?;
+        if builder.destinations.len() > 4 {
+            return Err(StreamError::TooManyPaths(builder.destinations.len()));
         }
         let family = first.address.group.family();
-        config.datagram = datagram.unwrap_or_else(|| path_datagram(&destinations));
         let clock = Clock::new();
-        (config.unix_offset, config.seed) = (clock.unix_offset(), clock::seed());
-        let open = |destination: &Destination| settings(hop_limit, loopback).to(destination.clone()).build();
-        let paths: Vec<_> = destinations.iter().map(open).collect::<mcast::Result<_>>()?;
-        let discovery = match name {
-            Some(_) => Some(open(&discovery::destination(first))?),
+        let paths = builder.destinations.iter().map(|destination| builder.open(destination));
+        let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
+        let discovery = match builder.name {
+            Some(_) => Some(builder.open(&discovery::destination(first))?),
             None => None,
         };
-        let announcement = name.map(|name| Announcement::new(name, &destinations));
+        let datagram = builder.longest_datagram();
+        let announcement = builder.name.map(|name| Announcement::new(name, &builder.destinations));
+        let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
+        let config = SenderConfig { datagram, unix_offset, seed, ..builder.config };
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
         let sender = crate::Sender::new(config, clock.now())?;
         let shared = Arc::new(Shared {
@@ -485,95 +349,4 @@ impl Drop for Publisher {
             let _ = thread.join();
         }
     }
-}
-
-/// What waits is sent once it is worth a call.
-const SEND_AT: u64 = 256;
-
-impl Shared {
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends all that is due; says how many datagrams of data went.
-    fn send(&self, core: &mut Core) -> u64 {
-        let before = core.sender.statistics().datagrams;
-        if let Some(failure) = self.ways.send_all(&mut core.sender, self.clock.now()) {
-            core.failure = Some(failure);
-        }
-        if core.sender.next_deadline() < core.sleeps_until {
-            self.sooner.notify_one();
-        }
-        core.sender.statistics().datagrams - before
-    }
-
-    /// Takes what receivers send to one of the sockets.
-    fn listen(&self, path: usize) {
-        let mut buffer = vec![0; 65_536];
-        let Some(socket) = self.ways.paths.get(path) else { return };
-        while !self.ends.load(Ordering::Acquire) {
-            let mut wait = LISTEN;
-            let mut core = None;
-            for _ in 0..ANSWERS_AT_ONCE {
-                let Ok(Some(answer)) = socket.recv_answer(self.ways.family, &mut buffer, wait) else { break };
-                let core = core.get_or_insert_with(|| self.core());
-                core.sender.handle(self.clock.now(), answer.source, answer.payload);
-                wait = Duration::ZERO;
-            }
-            if let Some(mut core) = core {
-                self.send(&mut core);
-                self.progress.notify_all();
-            }
-        }
-    }
-
-    /// Tells the stream's name when it is time; says when it is next.
-    fn announce(&self, core: &mut Core) -> u64 {
-        let mut announcement = self.announcement.lock().unwrap_or_else(PoisonError::into_inner);
-        announcement
-            .as_mut()
-            .map_or(u64::MAX, |announcement| announcement.tell(&mut core.sender, self.clock.now()))
-    }
-
-    /// Does what is due when nobody else happens to.
-    fn keep_time(&self) {
-        let mut core = self.core();
-        while !self.ends.load(Ordering::Acquire) {
-            let announce_at = self.announce(&mut core);
-            self.send(&mut core);
-            let deadline = core.sender.next_deadline().min(announce_at);
-            // Who is woken every few microseconds keeps others from their work.
-            let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
-            core.sleeps_until = self.clock.now() + sleep.as_nanos() as u64;
-            let woken = self.sooner.wait_timeout(core, sleep);
-            core = woken.map_or_else(|error| error.into_inner().0, |(core, _)| core);
-            core.sleeps_until = 0;
-        }
-    }
-}
-
-fn settings(hop_limit: u8, loopback: bool) -> SenderBuilder {
-    mcast::Sender::builder().hop_limit(hop_limit).loopback(loopback).send_buffer(4 << 20)
-}
-
-pub(super) const fn any_address(family: Family) -> SocketAddr {
-    match family {
-        Family::V4 => SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        Family::V6 => SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
-    }
-}
-
-/// The longest datagram that all the interfaces take whole, if they are known.
-fn path_datagram(destinations: &[Destination]) -> usize {
-    const IPV6_MINIMUM: usize = 1_232;
-    let of_one = |destination: &Destination| {
-        let family = destination.address.group.family();
-        let interface = match &destination.interface {
-            Some(selector) => mcast::find(selector).ok()?,
-            None => mcast::default_interface_of(family).ok()??,
-        };
-        let headers = if family == Family::V4 { 28 } else { 48 };
-        Some((interface.mtu as usize).clamp(IPV6_MINIMUM + headers, 9_000) - headers)
-    };
-    destinations.iter().map(|each| of_one(each).unwrap_or(IPV6_MINIMUM)).min().unwrap_or(IPV6_MINIMUM)
 }

@@ -1,0 +1,162 @@
+//! Settings of a publisher.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use mcast::{Destination, Family};
+
+use super::Publisher;
+use crate::StreamError;
+use crate::driver::clock;
+use crate::seal::Keys;
+use crate::sender::SenderConfig;
+use crate::wire::{FlowControl, Incarnation, StreamId};
+
+/// Settings of a [`Publisher`].
+#[derive(Debug)]
+#[must_use]
+pub struct PublisherBuilder {
+    pub(super) destinations: Vec<Destination>,
+    pub(super) config: SenderConfig,
+    datagram: Option<usize>,
+    hop_limit: u8,
+    loopback: bool,
+    pub(super) name: Option<String>,
+}
+
+impl PublisherBuilder {
+    pub(super) fn new() -> Self {
+        let stream = StreamId(clock::seed());
+        let config = SenderConfig::new(stream, Incarnation(clock::incarnation()));
+        Self { destinations: Vec::new(), config, datagram: None, hop_limit: 1, loopback: true, name: None }
+    }
+
+    /// A socket to one of the destinations.
+    pub(super) fn open(&self, destination: &Destination) -> mcast::Result<mcast::Sender> {
+        let builder = mcast::Sender::builder().hop_limit(self.hop_limit).loopback(self.loopback);
+        builder.send_buffer(4 << 20).to(destination.clone()).build()
+    }
+
+    /// The longest datagram that is to be sent.
+    pub(super) fn longest_datagram(&self) -> usize {
+        self.datagram.unwrap_or_else(|| path_datagram(&self.destinations))
+    }
+
+    /// Sends to this group, too: a stream on several is the same on each, and who hears two
+    /// takes what comes first. At most four.
+    pub fn to(mut self, destination: Destination) -> Self {
+        self.destinations.push(destination);
+        self
+    }
+
+    /// The stream's identity. Default: random.
+    pub const fn stream(mut self, stream: StreamId) -> Self {
+        self.config.stream = stream;
+        self
+    }
+
+    /// The life of this publisher: greater than any that the stream had. Default: from the time of day, in
+    /// quarters of a second.
+    pub const fn incarnation(mut self, incarnation: Incarnation) -> Self {
+        self.config.incarnation = incarnation;
+        self
+    }
+
+    /// Bytes a second. Default: as fast as it goes.
+    pub const fn rate(mut self, bytes_per_second: u64) -> Self {
+        self.config.rate = Some(bytes_per_second);
+        self
+    }
+
+    /// Bytes that are kept for repairs. Default: 8 MiB, which a processor's cache holds.
+    pub const fn history(mut self, bytes: usize) -> Self {
+        self.config.history = bytes;
+        self
+    }
+
+    /// For whom it waits. Default: for the slowest receiver, for as long as that gets on.
+    pub const fn flow(mut self, flow: FlowControl) -> Self {
+        self.config.flow = flow;
+        self
+    }
+
+    /// A receiver that keeps the others waiting must get on within this time. Default: 2 s.
+    pub fn eviction(mut self, time: Duration) -> Self {
+        self.config.eviction = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The longest message, in bytes. Default: 16 MiB.
+    pub const fn longest_message(mut self, bytes: usize) -> Self {
+        self.config.longest_message = bytes;
+        self
+    }
+
+    /// The longest datagram, in bytes of UDP payload. Default: what the interface takes, if it
+    /// is known, else 1,232.
+    pub const fn datagram(mut self, bytes: usize) -> Self {
+        self.datagram = Some(bytes);
+        self
+    }
+
+    /// The secrets that seal. Default: none.
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.config.keys = keys;
+        self
+    }
+
+    /// How many networks a datagram may cross. Default: 1.
+    pub const fn hop_limit(mut self, hops: u8) -> Self {
+        self.hop_limit = hops;
+        self
+    }
+
+    /// Whether receivers on this host hear it. Default: yes.
+    pub const fn loopback(mut self, on: bool) -> Self {
+        self.loopback = on;
+        self
+    }
+
+    /// Tells this name every second to those who look for streams ([`discover`](crate::discover)).
+    /// Of a sealed stream only those who have its key see it.
+    pub fn announce(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// All other settings.
+    pub fn configure(mut self, change: impl FnOnce(&mut SenderConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Opens the sockets and starts the threads.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened, or the settings cannot be.
+    pub fn build(self) -> Result<Publisher, StreamError> {
+        Publisher::new(self)
+    }
+}
+
+pub(in crate::driver) const fn any_address(family: Family) -> SocketAddr {
+    match family {
+        Family::V4 => SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        Family::V6 => SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
+}
+
+/// The longest datagram that all the interfaces take whole, if they are known.
+fn path_datagram(destinations: &[Destination]) -> usize {
+    const IPV6_MINIMUM: usize = 1_232;
+    let of_one = |destination: &Destination| {
+        let family = destination.address.group.family();
+        let interface = match &destination.interface {
+            Some(selector) => mcast::find(selector).ok()?,
+            None => mcast::default_interface_of(family).ok()??,
+        };
+        let headers = if family == Family::V4 { 28 } else { 48 };
+        Some((interface.mtu as usize).clamp(IPV6_MINIMUM + headers, 9_000) - headers)
+    };
+    destinations.iter().map(|each| of_one(each).unwrap_or(IPV6_MINIMUM)).min().unwrap_or(IPV6_MINIMUM)
+}
