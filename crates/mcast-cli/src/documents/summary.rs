@@ -17,6 +17,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("In containers and Kubernetes", "how-to/containers.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
+            ("Run it as a service", "how-to/services.md"),
             ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
         ],
     ),
