@@ -51,3 +51,45 @@ fn finding(seen: &Observation, flow: &Flow) -> Finding {
         Remedy::advice(Tool::Program, "A sender that leaves by two interfaces of one network sends twice: choose one (IP_MULTICAST_IF)."),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::invent::{ETH0, flow, membership};
+    use super::*;
+    use crate::wire::Look;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// Datagrams of these payloads, numbered by the sender or not.
+    fn found(payloads: impl IntoIterator<Item = u64>, numbered: bool) -> usize {
+        let first = flow(ETH0, "10.9.0.1:6000", TO);
+        let look = |(count, hash): (u16, u64)| Look {
+            time: first.first + Duration::from_millis(u64::from(count)),
+            mac: None,
+            hop_limit: 4,
+            number: if numbered { count + 1 } else { 0 },
+            hash,
+            length: 100,
+            bad_checksum: false,
+            fragmented: false,
+        };
+        let looks: Vec<_> = (0..).zip(payloads).map(look).collect();
+        let mut repeating = Flow::new(first.key, &looks[0]);
+        looks.into_iter().for_each(|look| repeating.add(look));
+        check(&membership(TO, vec![repeating], 0)).len()
+    }
+
+    #[test]
+    fn each_payload_twice_in_a_row_is_a_repetition() {
+        assert_eq!(found((0..20).flat_map(|hash| [hash, hash]), false), 1);
+    }
+
+    #[test]
+    fn a_sender_that_repeats_itself_is_none() {
+        assert_eq!(found([7; 50], false), 0, "always the same");
+        assert_eq!(found((0..100).map(|count| count % 10), false), 0, "in turns");
+        assert_eq!(found((0..20).flat_map(|hash| [hash, hash]), true), 0, "with numbers of their own");
+    }
+}

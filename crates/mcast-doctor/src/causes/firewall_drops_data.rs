@@ -182,4 +182,17 @@ mod tests {
         assert_eq!(found(0, [10, 10, 10, 0]), 0, "it was delivered");
         assert_eq!(found(0, [20, 10, 10, 0]), 0, "as much of something else was not taken");
     }
+
+    #[test]
+    fn without_a_tap_only_a_silence_of_all_is_suspicious() {
+        let found = |heard, delivered| {
+            let mut seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], heard);
+            seen.wire.flows.clear();
+            seen.wire.taps[0].refused = Some("no right".into());
+            let rises = [("IpInReceives", 20), ("IpExtInMcastPkts", 20), ("IpInDelivers", delivered)];
+            check(&counted(seen, &rises)).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+        };
+        assert_eq!(found(0, 0), [Severity::Warning]);
+        assert_eq!((found(0, 2), found(10, 10)), (Vec::new(), Vec::new()));
+    }
 }

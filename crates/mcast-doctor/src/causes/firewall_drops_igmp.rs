@@ -93,3 +93,46 @@ fn reports<'a>(seen: &'a Observation, wanted: &Wanted<'_>) -> impl Iterator<Item
         control.outgoing && control.interface == interface && about
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, membership};
+    use super::*;
+
+    /// A fresh membership of which no report was seen.
+    fn unreported(to: &str) -> Observation {
+        let mut seen = membership(to, Vec::new(), 0);
+        if let About::Membership(asked) = &mut seen.about {
+            asked.joined_before.clear();
+        }
+        seen
+    }
+
+    fn reported() -> Observation {
+        let mut seen = unreported("239.1.2.3:5000");
+        let (time, _) = seen.wire.span.unwrap();
+        let said = Said::Report { version: 3, wanted: vec!["239.1.2.3".parse().unwrap()], left: Vec::new() };
+        let source = "10.9.0.2".parse().unwrap();
+        seen.wire.control.push(ControlSeen { time, interface: ETH0, outgoing: true, source, said });
+        seen
+    }
+
+    #[test]
+    fn a_fresh_membership_must_be_reported() {
+        assert_eq!(check(&unreported("239.1.2.3:5000")).len(), 1);
+        assert_eq!(check(&reported()), []);
+    }
+
+    #[test]
+    fn what_nobody_reports_or_nothing_leaves_by_is_no_case() {
+        assert_eq!(check(&membership("239.1.2.3:5000", Vec::new(), 0)), [], "joined by another before");
+        assert_eq!(check(&unreported("224.0.0.251:5353")), [], "a group of the link");
+        let mut without_carrier = unreported("239.1.2.3:5000");
+        without_carrier.before.links[1].running = false;
+        without_carrier.after.links[1].running = false;
+        assert_eq!(check(&without_carrier), []);
+        let mut lossy_tap = unreported("239.1.2.3:5000");
+        lossy_tap.wire.taps[0].dropped = 1;
+        assert_eq!(check(&lossy_tap), [], "the tap may have missed it");
+    }
+}

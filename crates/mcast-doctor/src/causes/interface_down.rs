@@ -38,3 +38,22 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     };
     names.into_iter().map(finding).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, ETH1, membership};
+    use super::*;
+    use crate::observation::About;
+
+    #[test]
+    fn one_of_several_without_a_carrier_is_an_ordinary_thing() {
+        let mut seen = membership("239.1.2.3:5000", Vec::new(), 0);
+        if let About::Membership(asked) = &mut seen.about {
+            asked.joined = vec![ETH0, ETH1];
+        }
+        seen.after.links[1].running = false;
+        assert_eq!(check(&seen), []);
+        seen.after.links[2].running = false;
+        assert_eq!(check(&seen).len(), 2);
+    }
+}

@@ -29,3 +29,20 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     ]);
     vec![finding]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    #[test]
+    fn silence_is_told_of_only_where_it_could_be_heard() {
+        assert_eq!(check(&membership(TO, Vec::new(), 0)).len(), 1);
+        let mut deaf = membership(TO, Vec::new(), 0);
+        deaf.wire.taps[0].refused = Some("no right".into());
+        assert_eq!(check(&deaf), []);
+        assert_eq!(check(&membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0)), []);
+    }
+}

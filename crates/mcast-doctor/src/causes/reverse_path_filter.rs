@@ -68,3 +68,21 @@ fn by_counter_alone(seen: &Observation, wanted: &Wanted<'_>) -> Finding {
     .remedied(remedies::sysctl("net.ipv4.conf.all.rp_filter", 0))
     .remedied(remedies::sysctl(&setting, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, counted, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn found(heard: u64, rise: u64) -> usize {
+        let seen = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], heard);
+        check(&counted(seen, &[(COUNTER, rise)])).len()
+    }
+
+    #[test]
+    fn only_as_many_as_are_missing_are_its_fault() {
+        assert_eq!((found(0, 10), found(10, 10), found(0, 0), found(0, 3)), (1, 0, 0, 0));
+    }
+}

@@ -45,3 +45,23 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::invent::{ETH0, flow, membership};
+    use super::*;
+    use crate::observation::{About, Heard};
+
+    const TO: &str = "239.1.2.3:5000";
+
+    #[test]
+    fn what_is_heard_where_it_was_sent_may_come_in_again() {
+        let mut seen = membership(TO, vec![flow(ETH0, "10.8.0.2:6000", TO)], 0);
+        assert_eq!(check(&seen).len(), 1);
+        if let About::Membership(asked) = &mut seen.about {
+            let source = "10.8.0.2:6000".parse().unwrap();
+            asked.heard = vec![Heard { interface: super::super::invent::ETH1, source, datagrams: 10 }];
+        }
+        assert_eq!(check(&seen), []);
+    }
+}

@@ -2,7 +2,6 @@
 
 // On Linux only their tests need them.
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
-#[cfg_attr(any(target_os = "linux", target_os = "android"), allow(dead_code))]
 mod foreign;
 pub(crate) mod listen;
 pub(crate) mod program;
