@@ -14,6 +14,16 @@ struct Inner {
     os: Option<io::Error>,
 }
 
+/// The right that capturing needs, and how one gets it.
+const RIGHT: (&str, &str) = if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
+    ("it needs the right to read /dev/bpf*", "run it as root, or let a group of yours read /dev/bpf*")
+} else {
+    (
+        "it needs the right to capture (CAP_NET_RAW)",
+        "run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM",
+    )
+};
+
 /// Why it failed, as far as programs can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -62,9 +72,7 @@ impl Error {
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self.0.kind {
-            ErrorKind::Permission => {
-                "run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM"
-            }
+            ErrorKind::Permission => RIGHT.1,
             ErrorKind::NoSuchInterface => "`mcast interfaces` lists the interfaces there are",
             ErrorKind::InterfaceDown => "bring the interface up; the capture goes on by itself when it is",
             ErrorKind::LinkType(_) => "capture on the Ethernet interface below it",
@@ -78,7 +86,7 @@ impl fmt::Display for Error {
         let Inner { operation, interface, kind, os } = &*self.0;
         write!(f, "cannot {operation} on {interface}: ")?;
         match (kind, os) {
-            (ErrorKind::Permission, _) => f.write_str("it needs the right to capture (CAP_NET_RAW)")?,
+            (ErrorKind::Permission, _) => f.write_str(RIGHT.0)?,
             (ErrorKind::NoSuchInterface, _) => f.write_str("there is no such interface")?,
             (ErrorKind::InterfaceDown, _) => f.write_str("the interface is down")?,
             (ErrorKind::LinkType(number), _) => {

@@ -45,11 +45,13 @@
 //! | system | |
 //! |---|---|
 //! | Linux | `AF_PACKET`; needs `CAP_NET_RAW` in the network namespace |
-//! | macOS, FreeBSD | [`ErrorKind::Unsupported`] for now: the BPF devices have yet to be written |
-//! | Windows | [`ErrorKind::Unsupported`]: the system has no such thing without a driver |
+//! | macOS, FreeBSD | BPF devices; needs the right to read `/dev/bpf*`. Times to the microsecond; neither directions nor checksums left to the device are told; compiled and checked against the systems' layouts, not yet run |
+//! | Windows | [`ErrorKind::Unsupported`]: the system gives frames to drivers alone; files can be read and written |
 //! | Android and others | [`ErrorKind::Unsupported`] |
 
 mod batch;
+#[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
+mod bpf_records;
 mod capture;
 mod control;
 mod error;

@@ -22,9 +22,16 @@
 #[path = "linux/mod.rs"]
 mod platform;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+#[path = "bpf/mod.rs"]
+mod platform;
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
 #[path = "unsupported.rs"]
 mod platform;
+
+#[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
+mod names;
 
 #[cfg(target_os = "linux")]
 #[path = "linux/control.rs"]

@@ -15,9 +15,8 @@ pub(crate) const LONGEST_FRAME: usize = 0;
 
 /// What capturing needs here.
 const NEEDED: &str = if cfg!(windows) {
-    "Windows gives captures to drivers only, such as Npcap, and none is used here"
-} else if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
-    "capturing through the BPF devices (/dev/bpf) has yet to be written for this system"
+    "Windows gives frames to drivers alone, such as Npcap's, and none is used here: neither frames nor IGMP \
+     and MLD can be seen; what is joined can (`mcast recv`), and capture files can be read"
 } else {
     "capturing has yet to be written for this system"
 };

@@ -6,6 +6,7 @@ mod poller;
 mod receive;
 mod socket;
 
+pub(crate) use super::names::{interface_index, interface_name};
 pub(crate) use poller::Poller;
 pub(crate) use receive::{BATCH_BYTES, BATCH_PACKETS, LONGEST_FRAME};
-pub(crate) use socket::{Socket, error_kind, interface_index, interface_name, is_unreadable};
+pub(crate) use socket::{Socket, error_kind, is_unreadable};

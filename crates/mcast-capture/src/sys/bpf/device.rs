@@ -1,0 +1,181 @@
+//! A BPF device: opened, set up, read.
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use libc::{c_int, c_uint, c_ulong, c_void};
+use mcast_group::InterfaceIndex;
+use mcast_packet::{Checksums, LinkType};
+
+use super::{LAYOUT, interface_name};
+use crate::batch::{Arrived, Batch};
+use crate::{CaptureOptions, Direction, ErrorKind};
+
+/// Both systems grant no more by default (`debug.bpf_maxbufsize`, `net.bpf.maxbufsize`).
+pub(crate) const BATCH_BYTES: usize = 512 << 10;
+/// One read takes all that there is: never is a batch known to have left something.
+pub(crate) const BATCH_PACKETS: usize = usize::MAX;
+pub(crate) const LONGEST_FRAME: usize = 65_536 + 64;
+
+/// Requests that libc does not name for both systems (`net/bpf.h`, `_IO('B', n)` and its like).
+const BIOCGBLEN: c_ulong = 0x4004_4266;
+const BIOCSBLEN: c_ulong = 0xc004_4266;
+const BIOCPROMISC: c_ulong = 0x2000_4269;
+const BIOCGDLT: c_ulong = 0x4004_426a;
+const BIOCSETIF: c_ulong = 0x8020_426c;
+const BIOCGSTATS: c_ulong = 0x4008_426f;
+const BIOCIMMEDIATE: c_ulong = 0x8004_4270;
+/// FreeBSD calls it `BIOCSDIRECTION`: 0 for what comes in, 1 for both ways.
+const BIOCSSEESENT: c_ulong = 0x8004_4277;
+
+/// The numbers are those of the system where libc has them.
+const _: () = assert!(BIOCSSEESENT == libc::BIOCSSEESENT);
+
+/// `struct bpf_stat`.
+#[repr(C)]
+struct Statistics {
+    received: c_uint,
+    dropped: c_uint,
+}
+
+/// A BPF device that is bound to an interface.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    /// What a read must have room for, exactly.
+    length: usize,
+    /// The count of drops at the last look at it.
+    dropped: Cell<u32>,
+}
+
+impl Socket {
+    pub(crate) fn open(interface: InterfaceIndex, options: &CaptureOptions) -> io::Result<Self> {
+        let name = interface_name(interface)?;
+        let mut socket = Self { fd: open_device()?, length: 0, dropped: Cell::new(0) };
+        let mut length = c_uint::try_from(options.buffer_size.min(BATCH_BYTES)).unwrap_or(c_uint::MAX);
+        // Before the interface is chosen: afterwards it cannot be changed.
+        socket.request(BIOCSBLEN, &mut length)?;
+        socket.choose(&name)?;
+        let mut granted: c_uint = 0;
+        socket.request(BIOCGBLEN, &mut granted)?;
+        socket.length = (granted as usize).min(BATCH_BYTES);
+        socket.request(BIOCIMMEDIATE, &mut 1_u32)?;
+        socket.request(BIOCSSEESENT, &mut c_uint::from(options.outgoing))?;
+        if options.promiscuous || options.all_multicast || !options.groups.is_empty() {
+            socket.request(BIOCPROMISC, &mut 0_u32)?;
+        }
+        Ok(socket)
+    }
+
+    pub(crate) fn link_type(&self) -> io::Result<Result<LinkType, u16>> {
+        let mut number: c_uint = 0;
+        self.request(BIOCGDLT, &mut number)?;
+        Ok(match number {
+            libc::DLT_EN10MB => Ok(LinkType::Ethernet),
+            libc::DLT_RAW => Ok(LinkType::Ip),
+            libc::DLT_NULL | libc::DLT_LOOP => Ok(LinkType::Loopback),
+            other => Err(u16::try_from(other).unwrap_or(u16::MAX)),
+        })
+    }
+
+    pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        let room = batch.memory.get_mut(..self.length).unwrap_or_default();
+        // SAFETY: `room` is as much memory as is said, and nothing else points to it.
+        let count = unsafe { libc::read(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let read = batch.memory.get(..count).unwrap_or_default();
+        batch.arrived.extend(LAYOUT.records(read).map(|record| Arrived {
+            place: record.place,
+            original_length: record.original_length,
+            direction: Direction::Unknown,
+            time: record.time,
+            checksums: Checksums::Computed,
+            segment_size: None,
+        }));
+        Ok(())
+    }
+
+    pub(crate) fn take_dropped(&self) -> io::Result<u32> {
+        let mut statistics = Statistics { received: 0, dropped: 0 };
+        self.request(BIOCGSTATS, &mut statistics)?;
+        let before = self.dropped.replace(statistics.dropped);
+        Ok(statistics.dropped.wrapping_sub(before))
+    }
+
+    pub(crate) fn buffer_size(&self) -> io::Result<usize> {
+        Ok(self.length)
+    }
+
+    fn choose(&self, name: &str) -> io::Result<()> {
+        // SAFETY: zeros are a valid `ifreq`.
+        let mut request: libc::ifreq = unsafe { zeroed() };
+        let room = request.ifr_name.len() - 1;
+        let bytes = name.bytes().take(room);
+        request.ifr_name.iter_mut().zip(bytes).for_each(|(to, from)| *to = from.cast_signed());
+        self.request(BIOCSETIF, &mut request)
+    }
+
+    /// Every caller passes the type that the request is documented to take.
+    fn request<T>(&self, number: c_ulong, value: &mut T) -> io::Result<()> {
+        let value = ptr::from_mut(value).cast::<c_void>();
+        // SAFETY: `value` points to a value of the request's type, which outlives the call; the requests
+        // that write fill it with plain numbers.
+        match unsafe { libc::ioctl(self.fd.as_raw_fd(), number, value) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// FreeBSD makes a device for whoever opens `/dev/bpf`; macOS has numbered ones, and makes another when the
+/// last is taken.
+fn open_device() -> io::Result<OwnedFd> {
+    /// As many as macOS makes by default (`debug.bpf_maxdevices`).
+    const MOST: usize = 256;
+
+    let numbered = (0..MOST).map(|number| format!("/dev/bpf{number}"));
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for path in std::iter::once("/dev/bpf".to_owned()).chain(numbered) {
+        match open(&path) {
+            Ok(fd) => return Ok(fd),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => last = error,
+            // Only FreeBSD has the one without a number.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path == "/dev/bpf" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+fn open(path: &str) -> io::Result<OwnedFd> {
+    let path = CString::new(path).map_err(io::Error::other)?;
+    let flags: c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // SAFETY: `path` is a string that ends with a zero and outlives the call.
+    match unsafe { libc::open(path.as_ptr(), flags) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the descriptor has just been made and is nobody else's.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+pub(crate) fn error_kind(os: &io::Error) -> ErrorKind {
+    match os.raw_os_error() {
+        Some(libc::ENODEV | libc::ENXIO) => ErrorKind::NoSuchInterface,
+        Some(libc::ENOENT) => ErrorKind::Unsupported("this system has no BPF devices (/dev/bpf)"),
+        _ => ErrorKind::System,
+    }
+}
+
+pub(crate) fn is_unreadable(_os: &io::Error) -> bool {
+    false
+}
