@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import select
 import signal
 import socket
@@ -394,3 +395,13 @@ def test_details_may_be_left_out(other: lab.Host, port: int) -> None:
     assert (datagram.payload, str(datagram.group), datagram.interface) == (b"bare", "239.1.0.77", "one")
     assert str(datagram.source) == lab.address("one", 2)
     assert (datagram.hop_limit, datagram.traffic_class, datagram.time, datagram.lost) == (None,) * 4
+
+
+def test_datagrams_cost_the_collector_nothing(other: lab.Host, port: int) -> None:
+    with pymcast.Receiver(f"239.1.0.78:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.1.0.78%one:{port}"))
+        sender.send_batch([b"1", b"2", b"3"])
+        got = [receiver.recv(timeout=5), *receiver.recv_batch(timeout=5)]
+    assert not any(gc.is_tracked(datagram) for datagram in got)
+    del got
+    gc.collect()
