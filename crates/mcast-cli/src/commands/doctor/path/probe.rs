@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             Ok(one) => probed.push(one),
             // Of the two groups that nobody named, one may be of a family that is not here.
             Err(error) if is_default && chosen.items.len() > 1 => {
-                console.note(format_args!("{}: not probed: {error:#}", family_of(destination)));
+                console.note(format_args!("{}: not probed: {error}", family_of(destination)));
             }
             Err(error) => return Err(error),
         }
