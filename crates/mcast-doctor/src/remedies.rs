@@ -9,11 +9,18 @@ use crate::{Remedy, Tool};
 
 /// Sets a setting, now and for good.
 pub(crate) fn sysctl(name: &str, value: impl std::fmt::Display) -> [Remedy; 2] {
+    sysctls(&[name], value)
+}
+
+/// Sets several, which help together only.
+pub(crate) fn sysctls(names: &[&str], value: impl std::fmt::Display) -> [Remedy; 2] {
+    let now: String = names.iter().map(|name| format!(" {name}={value}")).collect();
+    let lines: String = names.iter().map(|name| format!("{name} = {value}\\n")).collect();
     [
-        Remedy::now(Tool::Sysctl, format!("sysctl -w {name}={value}")),
+        Remedy::now(Tool::Sysctl, format!("sysctl -w{now}")),
         Remedy::for_good(
             Tool::Sysctl,
-            format!("echo '{name} = {value}' >> /etc/sysctl.d/90-mcast.conf && sysctl --system"),
+            format!("printf '{lines}' >> /etc/sysctl.d/90-mcast.conf && sysctl --system"),
         ),
     ]
 }

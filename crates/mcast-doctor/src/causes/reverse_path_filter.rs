@@ -44,8 +44,8 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     .because(Evidence::change(Sort::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
     .because_all(evidence)
     .remedied([Remedy::now(Tool::Ip, format!("ip route add {source}/32 dev {interface}"))])
-    .remedied(remedies::sysctl("net.ipv4.conf.all.rp_filter", 0))
-    .remedied(remedies::sysctl(&settings[1], 0));
+    // The larger of the two is in force: one of them alone changes nothing.
+    .remedied(remedies::sysctls(&[&settings[0], &settings[1]], 0));
     Some(finding)
 }
 
