@@ -95,7 +95,12 @@ fn whatever_the_network_does_the_promises_hold() {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let work = || {
             while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < end) {
-                must_hold(seed);
+                let result = catch_unwind(|| must_hold(seed));
+                // One failure is enough: the other threads end with the seed that they are at.
+                if let Err(panic) = result {
+                    next.store(end, Ordering::Relaxed);
+                    std::panic::resume_unwind(panic);
+                }
             }
         };
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
