@@ -6,6 +6,7 @@ mod goals;
 mod kept;
 mod numbers;
 mod picture;
+mod reasons;
 mod statistics;
 
 pub use document::document;

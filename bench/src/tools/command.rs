@@ -15,5 +15,7 @@ pub(super) fn build(source: &Path, target: &Path, program: &Path) -> Result<Stri
     output_of(command.current_dir(source)).context("building the command `mcast`")?;
     let built = target.join("release/mcast");
     std::fs::copy(&built, program).with_context(|| format!("copying {}", built.display()))?;
-    Ok(output_of(Command::new(program).arg("--version"))?.trim().to_owned())
+    // The first line is the version; what follows says what it can do.
+    let version = output_of(Command::new(program).arg("--version"))?;
+    Ok(version.lines().next().unwrap_or_default().trim().to_owned())
 }

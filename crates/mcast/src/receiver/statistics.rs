@@ -16,7 +16,7 @@ pub struct Statistics {
     pub refused: u64,
     /// Datagrams that the system dropped for want of receive buffer.
     pub dropped: Drops,
-    /// System calls that received something.
+    /// Receives from a socket that found something; a batch may take two system calls for one.
     pub calls: u64,
     /// Buffers that held more than one datagram.
     pub merged: u64,

@@ -1,0 +1,110 @@
+//! Why what was promised and is missed is missed, as far as a profiler could tell.
+
+use std::fmt::Write;
+
+use super::goals::{Goal, Verdict};
+
+/// A reason, for the promises that begin so in the tables that begin so.
+struct Reason {
+    promise: &'static str,
+    table: &'static str,
+    why: &'static str,
+}
+
+const REASONS: &[Reason] = &[
+    Reason {
+        promise: "`recv` no slower than std::net::UdpSocket with the same options",
+        table: "receive-",
+        why: "`recv` hands out hop limit, traffic class, time and loss; `std` has the kernel prepare the same and \
+              leaves it there. To copy it out takes a third of the call: hand-written C that reads it (`c-plain`) \
+              is as far behind `std-options`. It shows on (a), where trains fill the buffer faster than single \
+              calls empty it, so that nothing but the call is measured. Whoever reads none of it says so \
+              (`ReceiverBuilder::details`): that is `mcast-lean`.",
+    },
+    Reason {
+        promise: "`mcast-batches`, sending",
+        table: "send-",
+        why: "A train of 128 small datagrams is one message to the kernel, but 128 values of `Outgoing` to us, each \
+              of which may go elsewhere: they are looked at one by one, at 90 instructions each. The C reference \
+              has one buffer and does not look.",
+    },
+    Reason {
+        promise: "`mcast perf --latency`, spinning",
+        table: "latency",
+        why: "Both ends of `mcast perf` check what they get: the receiver that its kernel says by which group and \
+              interface a ping came and that it carries the token that proves where it is from, the sender that the \
+              pong is the one that it waits for, so that both can be left open to the world. sockperf reflects what \
+              comes. Nothing of it shows in the tail: p99.9 is the better one.",
+    },
+    Reason {
+        promise: "`mcast perf --latency`, blocking",
+        table: "latency",
+        why: "A wake-up of a sleeping processor takes some 20 µs here, twice a round trip, and varies by more than \
+              the difference between the programs; `mcast-blocking`, the same library without the command around \
+              it, is where C is.",
+    },
+    Reason {
+        promise: "100 joined",
+        table: "groups-v6",
+        why: "Linux walks an IPv6 interface's whole list of groups for every datagram (`ipv6_chk_mcast_addr`), before \
+              any socket is looked at: the growth is in the sender's column, which walks the receiving stack. The \
+              program looks a datagram up in a hash table.",
+    },
+];
+
+/// Writes the reasons for what is missed, each once.
+pub(super) fn write(text: &mut String, goals: &[Goal]) {
+    let missed: Vec<_> = goals.iter().filter(|goal| goal.verdict == Verdict::Missed).collect();
+    let mut unexplained: Vec<&str> = Vec::new();
+    if missed.is_empty() {
+        return;
+    }
+    text.push_str("\nWhy what is missed is missed:\n\n");
+    for reason in REASONS {
+        let explained: Vec<_> = missed.iter().filter(|goal| reason.is_for(goal)).collect();
+        if let Some(first) = explained.first() {
+            let tables: Vec<_> = explained.iter().map(|goal| goal.table.as_str()).collect();
+            let _ = writeln!(text, "- {} ({}). {}", first.promise, tables.join(", "), reason.why);
+        }
+    }
+    for goal in missed {
+        if !REASONS.iter().any(|reason| reason.is_for(goal)) && !unexplained.contains(&goal.promise.as_str())
+        {
+            unexplained.push(&goal.promise);
+            let _ = writeln!(text, "- {}: not explained yet.", goal.promise);
+        }
+    }
+}
+
+impl Reason {
+    fn is_for(&self, goal: &Goal) -> bool {
+        goal.promise.starts_with(self.promise) && goal.table.starts_with(self.table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goal(promise: &str, table: &str, verdict: Verdict) -> Goal {
+        Goal { promise: promise.to_owned(), table: table.to_owned(), measured: "0.9".to_owned(), verdict }
+    }
+
+    #[test]
+    fn only_what_is_missed_is_explained_and_what_is_not_says_so() {
+        let promise = "`recv` no slower than std::net::UdpSocket with the same options";
+        let mut text = String::new();
+
+        write(&mut text, &[goal(promise, "receive-b-64", Verdict::Met)]);
+        assert_eq!(text, "");
+
+        let missed = [
+            goal(promise, "receive-a-64", Verdict::Missed),
+            goal(promise, "receive-a-1400", Verdict::Missed),
+            goal("faster than light", "latency", Verdict::Missed),
+        ];
+        write(&mut text, &missed);
+        assert_eq!(text.matches("(receive-a-64, receive-a-1400). `recv` hands out").count(), 1, "{text}");
+        assert!(text.contains("- faster than light: not explained yet."), "{text}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Sending while the system is busy.
+
+use std::io;
+
+use crate::sys::Transmit;
+use crate::sys::poller::wait_writable;
+use crate::sys::socket::Socket;
+
+/// Sends, waiting while the socket's own buffer is full.
+pub(crate) fn send_patiently(socket: &Socket, transmit: &Transmit<'_>) -> io::Result<()> {
+    loop {
+        match socket.send(transmit) {
+            Err(error) if is_busy(&error) => wait(socket)?,
+            // What the network said about an earlier datagram; this one has not gone yet.
+            Err(_) if socket.forget_errors() => {}
+            result => return result,
+        }
+    }
+}
+
+pub(super) fn wait(socket: &Socket) -> io::Result<()> {
+    socket.forget_errors();
+    match wait_writable(socket, None) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn is_busy(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
