@@ -17,6 +17,8 @@ pub(crate) struct Build {
     instead: Option<&'static str>,
     /// The C compiler that links for it, where it is not the machine's own.
     linker: Option<&'static str>,
+    /// The C compiler for what is in C: the ciphers.
+    compiler: &'static str,
     /// What Debian calls the architecture.
     pub(crate) debian: Option<&'static str>,
     /// The name of the program's file.
@@ -29,6 +31,7 @@ pub(crate) const PROGRAMS: [Build; 3] = [
         target: "x86_64-unknown-linux-musl",
         instead: None,
         linker: None,
+        compiler: "musl-gcc",
         debian: Some("amd64"),
         file: "mcast",
     },
@@ -38,6 +41,7 @@ pub(crate) const PROGRAMS: [Build; 3] = [
         target: "aarch64-unknown-linux-musl",
         instead: Some("aarch64-unknown-linux-gnu"),
         linker: Some("aarch64-linux-gnu-gcc"),
+        compiler: "aarch64-linux-gnu-gcc",
         debian: Some("arm64"),
         file: "mcast",
     },
@@ -46,6 +50,7 @@ pub(crate) const PROGRAMS: [Build; 3] = [
         target: "x86_64-pc-windows-gnu",
         instead: None,
         linker: Some("x86_64-w64-mingw32-gcc"),
+        compiler: "x86_64-w64-mingw32-gcc",
         debian: None,
         file: "mcast.exe",
     },
@@ -64,8 +69,9 @@ pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<R
     else {
         return Ok(Err(format!("`rustup target add {}` first", build.target)));
     };
-    if let Some(linker) = build.linker.filter(|linker| !succeeds(program(linker, ["--version"]))) {
-        return Ok(Err(format!("{linker} is not installed")));
+    let tools = build.linker.into_iter().chain([build.compiler]);
+    if let Some(missing) = tools.into_iter().find(|tool| !succeeds(program(tool, ["--version"]))) {
+        return Ok(Err(format!("{missing} is not installed")));
     }
     let folder = release.root.join("target/dist").join(attempt);
     let mut command = cargo(["build", "--quiet", "--locked", "--profile", "dist", "--package", "mcast-cli"]);

@@ -11,12 +11,14 @@ mod perf;
 mod pick;
 mod ping;
 mod plan;
+mod publish;
 mod querier;
 mod record;
 mod recv;
 mod replay;
 mod send;
 mod sniff;
+mod subscribe;
 mod top;
 
 use clap::Subcommand;
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Send(send::Arguments),
     Recv(recv::Arguments),
     Ask(ask::Arguments),
+    Publish(publish::Arguments),
+    Subscribe(subscribe::Arguments),
     Doctor(doctor::Arguments),
     Ping(ping::Arguments),
     Perf(perf::Arguments),
@@ -51,7 +55,7 @@ pub(crate) enum Command {
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Begin here", &["demo", "lab"]),
     ("Look", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
-    ("Send and receive", &["send", "recv", "ask", "record", "replay"]),
+    ("Send and receive", &["send", "recv", "ask", "publish", "subscribe", "record", "replay"]),
     ("Find out why", &["doctor", "querier"]),
     ("Measure", &["ping", "perf"]),
 ];
@@ -70,6 +74,8 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Send(arguments) => send::run(arguments, console),
         Command::Recv(arguments) => recv::run(arguments, console),
         Command::Ask(arguments) => ask::run(arguments, console),
+        Command::Publish(arguments) => publish::run(arguments, console),
+        Command::Subscribe(arguments) => subscribe::run(arguments, console),
         Command::Doctor(arguments) => doctor::run(arguments, console),
         Command::Ping(arguments) => ping::run(arguments, console),
         Command::Perf(arguments) => perf::run(arguments, console),

@@ -10,6 +10,8 @@
 //! - `keep_capabilities(kept)`: the calling thread, and those that it starts later, give up all rights but
 //!   these, where the system has such rights.
 //! - `shell(text)`: a process that runs the text as the system's shell understands it.
+//! - `create_private(path)`: a new file that only its owner may read, where files have rights.
+//! - `others_may_read(path)`: whether others on this machine may read the file, as far as can be told.
 //! - `ask_to_end(child)`: asks a program of ours to end, where there is a way to ask.
 
 #[cfg(unix)]
@@ -31,3 +33,5 @@ mod capabilities;
 
 pub(crate) use capabilities::{Capability, keep_capabilities};
 pub(crate) use platform::{ask_to_end, catch_hangups, catch_interrupts, shell, standard_output};
+#[cfg(feature = "seal")]
+pub(crate) use platform::{create_private, others_may_read};

@@ -45,6 +45,20 @@ pub(crate) fn shell(text: &str) -> Command {
     command
 }
 
+#[cfg(feature = "seal")]
+pub(crate) fn create_private(path: &std::path::Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(feature = "seal")]
+pub(crate) fn others_may_read(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0)
+}
+
 pub(crate) fn ask_to_end(child: &mut Child) {
     let Ok(id) = libc::pid_t::try_from(child.id()) else { return };
     // SAFETY: kill takes no pointers. The id is that of a child that has not been waited for (`child`

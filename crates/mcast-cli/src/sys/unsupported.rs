@@ -24,5 +24,17 @@ pub(crate) fn shell(text: &str) -> Command {
     command
 }
 
+/// Who may read it is a matter of the folder that it is in.
+#[cfg(feature = "seal")]
+pub(crate) fn create_private(path: &std::path::Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).open(path)
+}
+
+/// Not told here.
+#[cfg(feature = "seal")]
+pub(crate) fn others_may_read(_path: &std::path::Path) -> bool {
+    false
+}
+
 /// There is no way to ask: whoever calls this ends it next.
 pub(crate) fn ask_to_end(_child: &mut Child) {}

@@ -31,6 +31,7 @@ pub struct SubscriberBuilder {
     stream: Option<StreamId>,
     config: ReceiverConfig,
     receive_buffer: usize,
+    stays: bool,
 }
 
 impl SubscriberBuilder {
@@ -68,6 +69,12 @@ impl SubscriberBuilder {
     /// Bytes of receive buffer to ask the system for. Default: 4 MiB.
     pub const fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;
+        self
+    }
+
+    /// Whether it stays when the stream has ended, for its publisher's next life. Default: no.
+    pub const fn stay(mut self, on: bool) -> Self {
+        self.stays = on;
         self
     }
 
@@ -119,6 +126,7 @@ pub struct Subscriber {
     core: Option<crate::Receiver>,
     stream: Option<StreamId>,
     config: ReceiverConfig,
+    stays: bool,
     paths: Vec<(GroupAddr, Option<InterfaceIndex>)>,
     now: u64,
     /// A waker has ended a wait.
@@ -160,11 +168,12 @@ impl Subscriber {
             stream: None,
             config: ReceiverConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
+            stays: false,
         }
     }
 
     fn new(builder: SubscriberBuilder) -> Result<Self, StreamError> {
-        let SubscriberBuilder { memberships, stream, mut config, receive_buffer } = builder;
+        let SubscriberBuilder { memberships, stream, mut config, receive_buffer, stays } = builder;
         let first = memberships.first().ok_or(StreamError::NoDestination)?;
         if memberships.len() > 4 {
             return Err(StreamError::TooManyPaths(memberships.len()));
@@ -196,6 +205,7 @@ impl Subscriber {
             core: None,
             stream,
             config,
+            stays,
             paths,
             woken: false,
         })
@@ -330,7 +340,7 @@ impl Subscriber {
             if let Some(step) = self.step() {
                 return Ok(Look::Step(step));
             }
-            if self.core.as_ref().is_some_and(crate::Receiver::is_settled) {
+            if !self.stays && self.core.as_ref().is_some_and(crate::Receiver::is_settled) {
                 return Ok(Look::Over);
             }
             if self.handle_single()? || self.refill()? {

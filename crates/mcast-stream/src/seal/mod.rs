@@ -4,6 +4,8 @@
 
 #[cfg(feature = "seal")]
 mod aead;
+#[cfg(feature = "seal")]
+mod file;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -12,6 +14,8 @@ use core::fmt;
 
 #[cfg(feature = "seal")]
 pub use aead::{Algorithm, GroupSecret};
+#[cfg(feature = "seal")]
+pub use file::KeyFileError;
 
 use crate::wire::{Flags, Header, Incarnation, KeyEpoch, ReceiverId, StreamId, TAG_LENGTH};
 

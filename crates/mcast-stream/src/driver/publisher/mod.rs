@@ -147,6 +147,33 @@ impl Publisher {
         self.queue_by(message.len(), |sender, now| sender.publish(now, message))
     }
 
+    /// [`queue`](Self::queue) without waiting.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`], with the reason, when there is no room.
+    pub fn try_queue(&self, message: &[u8]) -> Result<u64, StreamError> {
+        let mut core = self.shared.core();
+        loop {
+            match core.sender.publish(self.shared.clock.now(), message) {
+                Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
+                    return Err(refusal.into());
+                }
+                Err(_) => {}
+                Ok(number) => {
+                    if core.sender.unsent() >= SEND_AT {
+                        self.shared.send(&mut core);
+                    }
+                    return Ok(number);
+                }
+            }
+        }
+    }
+
+    /// Waits until receivers have told something, which may have made room; no longer than this.
+    pub fn wait_for_room(&self, timeout: Duration) {
+        drop(self.shared.progress.wait_timeout(self.shared.core(), timeout));
+    }
+
     /// The same for a message about what the key names: to those who only want the latest of each.
     ///
     /// # Errors

@@ -1,0 +1,69 @@
+//! `--key FILE`: the secrets of a group.
+
+use std::path::Path;
+
+use mcast_stream::seal::Keys;
+
+use crate::console::Console;
+use crate::exit::Failure;
+
+/// Reads the secrets; warns where others may read them, too.
+#[cfg(feature = "seal")]
+pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> {
+    use anyhow::Context;
+
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if crate::sys::others_may_read(path) {
+        console.warn(format_args!(
+            "others on this machine may read {}: `chmod 600 {}`",
+            path.display(),
+            path.display()
+        ));
+    }
+    Keys::read(&text).map_err(|error| {
+        Failure::usage(format!("{}: {error}", path.display()))
+            .remedy("`mcast publish --new-key FILE` writes a file with a new secret")
+            .into()
+    })
+}
+
+/// Writes a file with a new secret, for its owner alone; never over another.
+#[cfg(feature = "seal")]
+pub(crate) fn write_new_key(path: &Path) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    use anyhow::Context;
+    use mcast_stream::seal::Algorithm;
+
+    let line = Keys::new_line(1, Algorithm::default())?;
+    let mut file = match crate::sys::create_private(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Failure::environment(format!(
+                "{} is there already, and is left as it is",
+                path.display()
+            ))
+            .remedy("name another file, or use this one with --key")
+            .into());
+        }
+        file => file.with_context(|| format!("cannot write {}", path.display()))?,
+    };
+    let head = "# The secrets of a group: who has this file can read and write its streams.\n";
+    file.write_all(format!("{head}{line}").as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(not(feature = "seal"))]
+pub(crate) fn read_keys(_: &Path, _: &Console) -> anyhow::Result<Keys> {
+    Err(without_ciphers().into())
+}
+
+#[cfg(not(feature = "seal"))]
+pub(crate) fn write_new_key(_: &Path) -> anyhow::Result<()> {
+    Err(without_ciphers().into())
+}
+
+#[cfg(not(feature = "seal"))]
+fn without_ciphers() -> Failure {
+    Failure::environment("this build has no ciphers").remedy("build with the feature `seal`")
+}

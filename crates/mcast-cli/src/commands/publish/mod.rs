@@ -1,0 +1,360 @@
+//! `mcast publish`: messages that all must arrive.
+
+mod audience;
+mod messages;
+mod report;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mcast::{Destination, ErrorKind, InterfaceSelector, Rate};
+use mcast_stream::wire::{FlowControl, StreamId};
+use mcast_stream::{Publisher, StreamError};
+
+use crate::arguments::{
+    Families, chosen_destinations, parse_duration, parse_rate, parse_size, read_keys, write_new_key,
+};
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::{Hangup, Interrupt};
+use audience::Audience;
+use messages::{Messages, Next};
+use report::Report;
+
+/// Publish messages that all must arrive
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Where to: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`)
+    #[arg(value_name = "GROUP:PORT", required_unless_present = "new_key")]
+    destination: Option<String>,
+
+    /// The messages. Without any, standard input is published, a message a line
+    #[arg(value_name = "MESSAGE")]
+    messages: Vec<OsString>,
+
+    /// Publish to this group, too: who hears several takes what comes first; repeatable
+    #[arg(long = "path", value_name = "GROUP:PORT")]
+    paths: Vec<String>,
+
+    /// Leave by this interface: a name, index or address [default: the route to the group]
+    #[arg(short, long, value_name = "INTERFACE")]
+    interface: Option<InterfaceSelector>,
+
+    /// How many networks to cross [default: 1, this network]
+    #[arg(short, long, value_name = "HOPS")]
+    ttl: Option<u8>,
+
+    /// Keep it from receivers on this host
+    #[arg(long)]
+    no_loopback: bool,
+
+    #[command(flatten)]
+    families: Families,
+
+    #[command(flatten)]
+    content: Content,
+
+    #[command(flatten)]
+    stream: Stream,
+
+    /// Print the closing report as a JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is a message.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to publish")]
+#[group(multiple = false)]
+struct Content {
+    /// A message a line of standard input, without its line end [default]
+    #[arg(long)]
+    lines: bool,
+
+    /// Records of standard input: four bytes of length, the greatest first, then the message
+    #[arg(long)]
+    records: bool,
+
+    /// The words are names of files, and each file is a message
+    #[arg(long)]
+    files: bool,
+}
+
+/// How.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How")]
+struct Stream {
+    /// The stream's name: a publisher that starts again goes on with it [default: a new stream]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    rate: Option<Rate>,
+
+    /// Keep so much for repairs and for those who come late [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    history: Option<usize>,
+
+    /// For whom to wait: `slowest` receiver, or `none`
+    #[arg(long, value_name = "WHOM", default_value = "slowest", hide_possible_values = true)]
+    flow: Flow,
+
+    /// Seal with the secrets of this file; a hang-up (SIGHUP) reads it again
+    #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
+    key: Option<PathBuf>,
+
+    /// Make this file, with a new secret, and seal with it
+    #[arg(long, value_name = "FILE")]
+    new_key: Option<PathBuf>,
+
+    /// Begin when so many receivers are there; who asks for no repairs (best-effort) is not seen
+    #[arg(long, value_name = "N")]
+    wait_for: Option<usize>,
+
+    /// At the end, wait for so long at most until all that listen have everything
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
+    linger: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Flow {
+    /// For the slowest receiver, as long as it gets on
+    Slowest,
+    /// For nobody
+    None,
+}
+
+const EXAMPLES: &str = "\
+It ends when all that listen have everything, or says who has not: status 1.
+
+Examples:
+  mcast publish 239.255.1.2:7000 hello world                two messages
+  tail -f log | mcast publish 239.255.1.2:7000              a message a line
+  mcast publish 239.255.1.2:7000 --files *.json             a message a file
+  mcast publish 239.255.1.2:7000 --wait-for 3 ready         begin when three listen
+  mcast publish --new-key prices.key                        a secret, for --key on both sides
+  mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
+  mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks";
+
+pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if let Some(path) = &arguments.stream.new_key {
+        write_new_key(path)?;
+        console.note(format_args!("{}: a new secret; give it to those who may listen", path.display()));
+    }
+    let Some(destination) = &arguments.destination else { return Ok(Outcome::Yes) };
+    let messages = Messages::choose(&arguments.messages, &arguments.content)?;
+    let publisher = open(arguments, destination, console)?;
+    let interrupt = Interrupt::catch(|| {})?;
+    let hangup = Hangup::catch()?;
+    Publishing { arguments, console, publisher, interrupt, hangup, audience: Audience::default() }
+        .run(messages)
+}
+
+fn open(arguments: &Arguments, destination: &str, console: &Console) -> anyhow::Result<Publisher> {
+    let texts: Vec<String> = std::iter::once(destination)
+        .chain(arguments.paths.iter().map(String::as_str))
+        .map(Into::into)
+        .collect();
+    let chosen = chosen_destinations(&texts, arguments.families, console)?;
+    if chosen.items.len() > texts.len() {
+        return Err(Failure::usage("a stream goes to single groups, not to ranges")
+            .remedy("name each group with --path, four in all at most")
+            .into());
+    }
+    let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let mut builder = Publisher::builder().hop_limit(hops).loopback(!arguments.no_loopback);
+    for destination in chosen.items {
+        let interface = destination.interface.clone().or_else(|| arguments.interface.clone());
+        builder = builder.to(Destination { interface, ..destination });
+    }
+    let stream = &arguments.stream;
+    builder = builder.flow(match stream.flow {
+        Flow::Slowest => FlowControl::Slowest,
+        Flow::None => FlowControl::None,
+    });
+    if let Some(name) = &stream.name {
+        builder = builder.stream(StreamId::named(name));
+    }
+    if let Some(bytes) = stream.history {
+        builder = builder.history(bytes);
+    }
+    if let Some(Rate::Bits(bits)) = stream.rate {
+        builder = builder.rate((bits / 8.0).ceil() as u64);
+    }
+    if let Some(path) = stream.key.as_ref().or(stream.new_key.as_ref()) {
+        builder = builder.keys(read_keys(path, console)?);
+    }
+    let publisher = builder.build()?;
+    // It has spoken already: who has no way out need not begin.
+    if let Some(error) = publisher.failure().filter(|error| error.kind() != ErrorKind::QueueFull) {
+        return Err(error.into());
+    }
+    let from = if stream.name.is_some() { "" } else { ", new" };
+    console.note(format_args!(
+        "stream {}{from}, to {}, hop limit {hops}",
+        publisher.stream(),
+        texts.join(" and ")
+    ));
+    Ok(publisher)
+}
+
+struct Publishing<'a> {
+    arguments: &'a Arguments,
+    console: &'a Console,
+    publisher: Publisher,
+    interrupt: Interrupt,
+    hangup: Hangup,
+    audience: Audience,
+}
+
+/// How long to wait before looking around.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Messages that are published before looking around.
+const AT_ONCE: usize = 256;
+
+impl Publishing<'_> {
+    fn run(mut self, messages: Messages) -> anyhow::Result<Outcome> {
+        self.wait_for_receivers();
+        let begun = Instant::now();
+        let failed = self.publish(messages).err();
+        let complete = self.wait_until_complete();
+        self.look_around()?;
+        let statistics_time = begun.elapsed();
+        self.outlive_its_number(begun);
+        let Self { arguments, console, publisher, interrupt, mut audience, .. } = self;
+        let stream = publisher.stream();
+        // All who listen have everything, or the time is over: the last word needs little.
+        let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
+        let closing = publisher.close(rest);
+        audience.close(&closing);
+        let report = Report::new(stream, &closing, &audience, statistics_time);
+        report.tell(arguments.json, console)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(audience.all_have_everything())))
+    }
+
+    fn wait_for_receivers(&mut self) {
+        let Some(wanted) = self.arguments.stream.wait_for else { return };
+        self.console.note(format_args!("waiting for {wanted} to listen"));
+        while !self.interrupt.has_come() && !self.publisher.wait_for(wanted, GLANCE) {}
+    }
+
+    fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
+        let mut waiting = VecDeque::new();
+        let mut due = Due::new(self.arguments.stream.rate);
+        loop {
+            self.look_around()?;
+            if self.interrupt.has_come() {
+                return Ok(());
+            }
+            match messages.next(GLANCE, AT_ONCE, &mut waiting)? {
+                Next::Some => {}
+                Next::NoneYet => continue,
+                Next::End => return Ok(()),
+            }
+            while let Some(message) = waiting.pop_front() {
+                if !due.wait(&self.interrupt, || self.publisher.flush()) {
+                    return Ok(());
+                }
+                self.queue(&message)?;
+            }
+            self.publisher.flush();
+        }
+    }
+
+    /// Queues a message; a wait for receivers ends by an interrupt, too.
+    fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
+        loop {
+            match self.publisher.try_queue(message) {
+                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+                    self.look_around()?;
+                    if self.interrupt.has_come() {
+                        return Ok(());
+                    }
+                    self.publisher.wait_for_room(GLANCE);
+                }
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// A life is numbered by the quarter of a second that it began in: the next one of the same name must
+    /// not begin in the same.
+    fn outlive_its_number(&self, begun: Instant) {
+        if self.arguments.stream.name.is_some() {
+            self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
+        }
+    }
+
+    fn wait_until_complete(&mut self) -> bool {
+        let deadline = Instant::now() + self.arguments.stream.linger;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.publisher.wait_complete(GLANCE.min(left)) {
+                return true;
+            }
+            // A second Ctrl-C ends the process; the first ends the publishing, and the waiting.
+            if left.is_zero() || self.interrupt.has_come() || self.look_around().is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Tells what has happened, and takes new secrets.
+    fn look_around(&mut self) -> anyhow::Result<()> {
+        while let Some(event) = self.publisher.event() {
+            self.audience.note(&event, self.console);
+        }
+        if let Some(error) = self.publisher.failure() {
+            self.console.warn(format_args!("{error}: repaired as soon as it can be sent"));
+        }
+        if let Some(path) = self.arguments.stream.key.as_ref().filter(|_| self.hangup.has_come()) {
+            match read_keys(path, self.console) {
+                Ok(keys) => {
+                    self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
+                    self.publisher.set_keys(keys);
+                }
+                Err(error) => self.console.warn(format_args!("the secrets stay as they were: {error:#}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When the next message is due, where messages are paced.
+struct Due {
+    each: Option<Duration>,
+    next: Instant,
+}
+
+impl Due {
+    fn new(rate: Option<Rate>) -> Self {
+        let each = match rate {
+            Some(Rate::Datagrams(rate)) => Some(Duration::from_secs_f64(1.0 / rate)),
+            _ => None,
+        };
+        Self { each, next: Instant::now() }
+    }
+
+    /// Waits until then, once what is queued was sent; `false` after an interrupt.
+    fn wait(&mut self, interrupt: &Interrupt, flush: impl FnOnce()) -> bool {
+        let Some(each) = self.each else { return true };
+        let now = Instant::now();
+        if self.next > now {
+            flush();
+            if interrupt.sleep(self.next - now) {
+                return false;
+            }
+        }
+        // Who was held up does not make up for it in a burst.
+        self.next = self.next.max(now.checked_sub(Duration::from_millis(100)).unwrap_or(now)) + each;
+        true
+    }
+}

@@ -1,0 +1,103 @@
+//! How a message is printed.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use mcast_stream::receiver::{Event, Message};
+use mcast_stream::wire::StreamId;
+use serde::Serialize;
+
+use super::Show;
+use super::story::Told;
+use crate::console::is_terminal;
+use crate::output::{Payload, SafeText, rfc3339, write_json};
+
+/// Prints messages and, as JSON, events.
+#[derive(Debug)]
+pub(super) struct Printer {
+    manner: Manner,
+    is_terminal: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Lines,
+    Raw,
+    Records,
+    Json,
+    Nothing,
+}
+
+#[derive(Debug, Serialize)]
+struct Record<'a> {
+    stream: String,
+    incarnation: Option<u32>,
+    sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u64>,
+    length: usize,
+    time: String,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+impl Printer {
+    pub(super) fn new(show: &Show) -> Self {
+        let manner = if show.json {
+            Manner::Json
+        } else if show.raw {
+            Manner::Raw
+        } else if show.records {
+            Manner::Records
+        } else if show.exec.is_some() {
+            // What the command prints is what is wanted then.
+            Manner::Nothing
+        } else {
+            Manner::Lines
+        };
+        Self { manner, is_terminal: is_terminal() }
+    }
+
+    pub(super) fn message(
+        &self,
+        out: &mut impl Write,
+        stream: StreamId,
+        incarnation: Option<u32>,
+        message: &Message<'_>,
+    ) -> io::Result<()> {
+        let bytes = message.bytes;
+        match self.manner {
+            Manner::Nothing => Ok(()),
+            Manner::Raw => out.write_all(bytes),
+            Manner::Records => {
+                // No message is longer than 4 GiB.
+                out.write_all(&(bytes.len() as u32).to_be_bytes())?;
+                out.write_all(bytes)
+            }
+            Manner::Lines if self.is_terminal => writeln!(out, "{}", SafeText::new(bytes)),
+            Manner::Lines => {
+                out.write_all(bytes)?;
+                out.write_all(b"\n")
+            }
+            Manner::Json => write_json(
+                out,
+                &Record {
+                    stream: stream.to_string(),
+                    incarnation,
+                    sequence: message.number,
+                    key: message.key,
+                    length: bytes.len(),
+                    time: rfc3339(SystemTime::now()),
+                    payload: Payload::new(bytes),
+                },
+            ),
+        }
+    }
+
+    pub(super) fn event(&self, out: &mut impl Write, event: &Event) -> io::Result<()> {
+        match self.manner {
+            Manner::Json => write_json(out, &Told::new(event, rfc3339(SystemTime::now()))),
+            _ => Ok(()),
+        }
+    }
+}

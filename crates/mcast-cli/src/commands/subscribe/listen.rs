@@ -1,0 +1,199 @@
+//! The loop: prints what comes, and flushes whenever it would wait.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use mcast::Drops;
+use mcast_stream::Subscriber;
+use mcast_stream::receiver::{Event, Item, Message};
+use mcast_stream::wire::StreamId;
+
+use super::Arguments;
+use super::execute;
+use super::format::Printer;
+use super::story::{Weight, words};
+use crate::arguments::Goal;
+use crate::console::{Console, Output};
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{bits_per_second, bytes, count_of, seconds};
+
+/// How long a wait may be before it is looked whether it is to end.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Everything that a run of `mcast subscribe` holds.
+pub(super) struct Listener<'a> {
+    arguments: &'a Arguments,
+    console: &'a Console,
+    subscriber: Subscriber,
+    interrupt: Interrupt,
+    goal: Goal<'a>,
+    printer: Printer,
+    out: Output,
+    tally: Tally,
+    begun: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    messages: u64,
+    bytes: u64,
+    lost: u64,
+    failed: u64,
+    incarnation: Option<u32>,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Enough,
+    StreamEnded,
+    TimeOver,
+    Interrupted,
+}
+
+impl<'a> Listener<'a> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        subscriber: Subscriber,
+        interrupt: Interrupt,
+        console: &'a Console,
+    ) -> Self {
+        let begun = Instant::now();
+        Self {
+            goal: Goal::new(&arguments.limits, begun),
+            printer: Printer::new(&arguments.show),
+            out: console.output(),
+            tally: Tally::default(),
+            arguments,
+            console,
+            subscriber,
+            interrupt,
+            begun,
+        }
+    }
+
+    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+        let end = self.listen();
+        // Also when it failed: what came before is printed.
+        self.out.flush()?;
+        let end = end?;
+        self.summarize();
+        if end == End::Interrupted {
+            return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
+        }
+        let mut misses = self.goal.misses(self.tally.messages, Drops::Exactly(0));
+        if end == End::StreamEnded
+            && self.arguments.limits.expect.is_none()
+            && self.arguments.limits.count.is_none()
+        {
+            // An empty stream that was closed was received whole.
+            misses.clear();
+        }
+        misses.iter().for_each(|miss| self.console.note(miss));
+        Ok(Outcome::of(misses.is_empty() && self.tally.lost == 0 && self.tally.failed == 0))
+    }
+
+    fn listen(&mut self) -> anyhow::Result<End> {
+        let mut wait = Duration::ZERO;
+        loop {
+            if self.interrupt.has_come() {
+                return Ok(End::Interrupted);
+            }
+            // What is there already is taken before anything is flushed.
+            let was_waiting = !wait.is_zero();
+            let stream = self.subscriber.stream();
+            let Some(item) = self.subscriber.next_timeout(wait)? else {
+                if self.subscriber.has_ended() && !self.arguments.stream.stay {
+                    return Ok(End::StreamEnded);
+                }
+                let left = self.goal.time_left();
+                if was_waiting && left.is_some_and(|left| left.is_zero()) {
+                    return Ok(End::TimeOver);
+                }
+                self.out.flush()?;
+                wait = left.map_or(GLANCE, |left| left.min(GLANCE)).max(Duration::from_millis(1));
+                continue;
+            };
+            wait = Duration::ZERO;
+            match item {
+                Item::Message(message) => {
+                    self.goal.heard();
+                    let stream = stream.unwrap_or(StreamId(0));
+                    self.printer.message(&mut self.out, stream, self.tally.incarnation, &message)?;
+                    self.tally.take(&message);
+                    if let Some(command) = &self.arguments.show.exec {
+                        self.out.flush()?;
+                        let succeeded = execute::run(command, stream, &message);
+                        self.tally.failed += u64::from(!succeeded.context("cannot run the command")?);
+                    }
+                }
+                Item::Event(event) => {
+                    self.printer.event(&mut self.out, &event)?;
+                    self.tally.note(&event);
+                    tell(&event, self.console);
+                }
+            }
+            if self.goal.is_reached(self.tally.messages) {
+                return Ok(End::Enough);
+            }
+        }
+    }
+
+    fn summarize(&self) {
+        let Tally { messages, bytes: length, lost, failed, first, last, .. } = self.tally;
+        let time = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
+        let rate = bits_per_second(length, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
+        let statistics = self.subscriber.statistics();
+        self.console.note(format_args!(
+            "received {}, {} in {}{rate}; lost {}; repaired {}",
+            count_of(messages, "message"),
+            bytes(length),
+            seconds(self.begun.elapsed()),
+            count_of(lost, "message"),
+            count_of(statistics.repaired, "datagram"),
+        ));
+        if failed > 0 {
+            self.console.warn(format_args!("{} failed", count_of(failed, "command")));
+        }
+        let paths = self.subscriber.paths();
+        for (number, path) in paths.iter().enumerate().filter(|_| paths.len() > 1) {
+            self.console.note(format_args!(
+                "  path {}: {}, {} of them first",
+                number + 1,
+                count_of(path.received, "datagram"),
+                path.first
+            ));
+        }
+    }
+}
+
+impl Tally {
+    fn take(&mut self, message: &Message<'_>) {
+        let now = Instant::now();
+        self.messages += 1;
+        self.bytes += message.bytes.len() as u64;
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+    }
+
+    fn note(&mut self, event: &Event) {
+        match *event {
+            Event::Joined { incarnation, .. } => self.incarnation = Some(incarnation.0),
+            Event::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
+            _ => {}
+        }
+    }
+}
+
+fn tell(event: &Event, console: &Console) {
+    let (weight, text) = words(event);
+    match weight {
+        Weight::Warning => console.warn(text),
+        Weight::Note => console.note(text),
+        Weight::Detail => console.detail(text),
+    }
+}

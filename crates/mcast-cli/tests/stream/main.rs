@@ -1,0 +1,30 @@
+//! `mcast publish` and `mcast subscribe`, as they are used: on hosts of a lab, with real packets.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod lossy;
+#[path = "../command/schemas.rs"]
+mod schemas;
+mod sealed;
+#[allow(dead_code)]
+#[path = "../command/support.rs"]
+mod support;
+mod whole;
+
+use mcast_lab::Host;
+use support::{Running, start};
+
+const GROUP: &str = "239.1.2.3:7000";
+const GROUPS: [&str; 2] = [GROUP, "[ff15::1:3]:7000"];
+
+/// `mcast subscribe` with these arguments on a host, once it has joined.
+fn subscriber(host: &Host, arguments: &[&str]) -> Running {
+    let running = start(host, &[&["subscribe", "-i", "eth0"], arguments].concat());
+    running.stderr.wait_for("joined");
+    running
+}
+
+/// `mcast publish` with these arguments on a host.
+fn publisher(host: &Host, arguments: &[&str]) -> Running {
+    start(host, &[&["publish", "-i", "eth0"], arguments].concat())
+}

@@ -1,0 +1,158 @@
+//! What is published arrives, as what it was.
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::Value;
+
+use crate::schemas::assert_valid;
+use crate::support::{Lan, mcast, program};
+use crate::{GROUP, GROUPS, publisher, subscriber};
+
+#[test]
+fn every_message_is_a_line_for_each_subscriber() {
+    let lan = Lan::new();
+    for group in GROUPS {
+        let running = [&lan.b, &lan.c].map(|host| subscriber(host, &[group]));
+        let ended = publisher(&lan.a, &[group, "--wait-for", "2", "hello", "", "world"]).end().succeeded();
+        assert!(ended.stderr.contains("everything is with 2 of 2 receivers"), "{ended:?}");
+        for running in running {
+            assert_eq!(running.end().succeeded().text(), "hello\n\nworld\n");
+        }
+    }
+}
+
+#[test]
+fn objects_say_where_a_message_stands_and_what_happened() {
+    let lan = Lan::new();
+    let running = subscriber(&lan.b, &[GROUP, "--json"]);
+    let arguments = [GROUP, "--wait-for", "1", "--json", "--name", "prices", "grüß", "b"];
+    let published = publisher(&lan.a, &arguments).end().succeeded();
+    let rows = running.end().succeeded().json();
+
+    let report = &published.json()[0];
+    assert_valid("publish-report", report);
+    assert_eq!((report["messages"].as_u64(), report["bytes"].as_u64()), (Some(2), Some(7)), "{report}");
+    assert_eq!(report["receivers"][0]["state"], "complete", "{report}");
+    let messages: Vec<&Value> = rows.iter().filter(|row| row.get("event").is_none()).collect();
+    for (number, (message, text)) in messages.iter().zip(["grüß", "b"]).enumerate() {
+        assert_valid("message", message);
+        assert_eq!((&message["text"], message["sequence"].as_u64()), (&text.into(), Some(number as u64)));
+        assert_eq!(message["stream"], report["stream"]);
+    }
+    let events: Vec<&Value> = rows.iter().filter(|row| row.get("event").is_some()).collect();
+    events.iter().for_each(|event| assert_valid("stream-event", event));
+    let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["joined", "ended"]);
+}
+
+#[test]
+fn lines_of_standard_input_arrive_byte_for_byte() {
+    let lan = Lan::new();
+    let lines: Vec<u8> = (0..50_000).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
+    let running = subscriber(&lan.b, &[GROUP]);
+    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "1"];
+    let mut publishing = program(&lan.a, crate::support::MCAST, &arguments, true);
+    publishing.child.stdin.take().unwrap().write_all(&lines).unwrap();
+    publishing.end().succeeded();
+    assert!(running.end().succeeded().stdout == lines);
+}
+
+#[test]
+fn records_and_files_are_messages_of_any_bytes() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
+    let contents: [&[u8]; 3] = [b"\n\0\xff", b"", &large];
+    let names: Vec<String> = contents
+        .iter()
+        .enumerate()
+        .map(|(number, bytes)| {
+            let path = folder.path().join(number.to_string());
+            fs::write(&path, bytes).unwrap();
+            path.display().to_string()
+        })
+        .collect();
+    let records: Vec<u8> =
+        contents.iter().flat_map(|bytes| [&(bytes.len() as u32).to_be_bytes(), *bytes].concat()).collect();
+
+    let running = subscriber(&lan.b, &[GROUP, "--records"]);
+    let words: Vec<&str> = names.iter().map(String::as_str).collect();
+    publisher(&lan.a, &[&[GROUP, "--wait-for", "1", "--files"], &words[..]].concat()).end().succeeded();
+    assert!(running.end().succeeded().stdout == records);
+
+    let running = subscriber(&lan.b, &[GROUP, "--records"]);
+    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--records"];
+    let mut publishing = program(&lan.a, crate::support::MCAST, &arguments, true);
+    publishing.child.stdin.take().unwrap().write_all(&records).unwrap();
+    publishing.end().succeeded();
+    assert!(running.end().succeeded().stdout == records);
+}
+
+#[test]
+fn a_command_is_run_for_each_in_order() {
+    let lan = Lan::new();
+    let running = subscriber(&lan.b, &[GROUP, "--exec", "echo $MCAST_SEQUENCE $(cat)"]);
+    publisher(&lan.a, &[GROUP, "--wait-for", "1", "a", "b", "c"]).end().succeeded();
+    assert_eq!(running.end().succeeded().text(), "0 a\n1 b\n2 c\n");
+}
+
+#[test]
+fn who_stays_follows_the_publishers_next_life() {
+    let lan = Lan::new();
+    let running = subscriber(&lan.b, &[GROUP, "--stay", "-c", "4"]);
+    for words in [["a", "b"], ["c", "d"]] {
+        publisher(&lan.a, &[&[GROUP, "--name", "news", "--wait-for", "1"], &words[..]].concat())
+            .end()
+            .succeeded();
+    }
+    assert_eq!(running.end().succeeded().text(), "a\nb\nc\nd\n");
+}
+
+#[test]
+fn what_comes_late_can_still_be_had_from_the_oldest_on() {
+    let lan = Lan::new();
+    let mut publishing = program(&lan.a, crate::support::MCAST, &["publish", "-i", "eth0", GROUP], true);
+    let mut input = publishing.child.stdin.take().unwrap();
+    input.write_all(b"a\nb\n").unwrap();
+    publishing.stderr.wait_for("stream");
+    let late = subscriber(&lan.b, &[GROUP, "--from", "oldest"]);
+    publishing.stderr.wait_for("10.0.0.2 listens");
+    input.write_all(b"c\n").unwrap();
+    drop(input);
+    publishing.end().succeeded();
+    assert_eq!(late.end().succeeded().text(), "a\nb\nc\n");
+}
+
+#[test]
+fn nothing_in_time_is_no_and_no_way_out_an_error() {
+    let lan = Lan::new();
+    let silent = mcast(&lan.b, &["subscribe", "-i", "eth0", GROUP, "-W", "300ms"]);
+    assert_eq!(silent.status, Some(1), "{silent:?}");
+
+    let lab = mcast_lab::Lab::new().unwrap();
+    let lonely = lab.host("lonely").unwrap();
+    let ended = mcast(&lonely, &["publish", GROUP, "x"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("no route") && ended.stderr.contains("remedy"), "{ended:?}");
+}
+
+#[test]
+fn who_is_killed_is_named_and_makes_it_a_no() {
+    let lan = Lan::new();
+    let [stays, dies] = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP]));
+    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "2", "--linger", "1s"];
+    let mut publishing = program(&lan.a, crate::support::MCAST, &arguments, true);
+    let mut input = publishing.child.stdin.take().unwrap();
+    input.write_all(b"a\n").unwrap();
+    for running in [&stays, &dies] {
+        running.stdout.wait_for("a\n");
+    }
+    dies.signalled(libc::SIGKILL);
+    input.write_all(b"b\n").unwrap();
+    drop(input);
+    let ended = publishing.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("10.0.0.3"), "{ended:?}");
+    assert_eq!(stays.end().succeeded().text(), "a\nb\n");
+}
