@@ -82,6 +82,29 @@ def test_loops_end_when_it_is_closed(other: lab.Host, port: int) -> None:
         capture.next(timeout=1)
 
 
+def test_capture_iterates_packets_of_all_usable_interfaces(other: lab.Host, port: int) -> None:
+    seen = []
+    with pymcast.capture(filter=port) as packets:
+        assert set(packets.interfaces) == {"one", "two"}
+        places = [f"239.22.0.6%{link}:{port}" for link in lab.LINKS]
+        sender = other.run(lambda: pymcast.Sender(*places))
+        sender.send(b"hello")
+        for packet in packets:
+            seen.append((packet.interface, packet.payload))
+            if len(seen) == 2:
+                break
+    assert sorted(seen) == [("one", b"hello"), ("two", b"hello")]
+    assert pymcast.capture("two", filter="control").interfaces == ["two"]
+
+
+def test_capture_without_an_interface_says_so(other: lab.Host) -> None:
+    lonely = lab.Host()
+    with pytest.raises(pymcast.NoUsableInterfaceError) as caught:
+        lonely.run(pymcast.capture)
+    assert "capture" in str(caught.value)
+    assert caught.value.remedy is not None
+
+
 def test_time_over_is_a_timeout_error(other: lab.Host, port: int) -> None:
     with pymcast.Capture("one", filter=port) as capture, pytest.raises(TimeoutError):
         capture.next(timeout=0.01)

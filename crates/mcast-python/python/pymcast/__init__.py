@@ -13,7 +13,7 @@ What there is:
 - `Receiver` and `Sender`, blocking; `pymcast.aio` has both for asyncio;
 - `interfaces`, `find_interface`, `default_interface`: what this machine has;
 - `Group`, `explain`, `pick`: what an address means, and which one to take;
-- `Capture`, `CaptureFile`, `CaptureWriter`: packets as they are on the wire, and in files;
+- `capture`, `Capture`, `CaptureFile`, `CaptureWriter`: packets as they are on the wire, and in files;
 - `doctor`: why multicast does not arrive, and what helps;
 - `Error` and its kinds: each says what failed, why, and what to do (`error.remedy`);
 - `pymcast.multicast_expert`: a drop-in for the package of that name;
@@ -26,6 +26,7 @@ is counted and told. Times are in seconds, sizes in bytes, hop limits are what I
 
 from __future__ import annotations
 
+from pymcast._capture import capture
 from pymcast._doctor import Evidence, Finding, Remedy, Report, Seen, Unknown, doctor
 from pymcast._errors import (
     AddressInUseError,
@@ -139,6 +140,7 @@ __all__ = [
     "UnsupportedError",
     "Writer",
     "__version__",
+    "capture",
     "default_interface",
     "doctor",
     "explain",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, TypedDict, Union
+from typing import TYPE_CHECKING, Literal, TypedDict, Union
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -60,3 +60,14 @@ class SenderKeywords(TypedDict, total=False):
     rate: float | None
     bit_rate: float | None
     follow: bool
+
+
+class CaptureKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Capture`."""
+
+    filter: Literal["all", "multicast", "group-addressed", "control"] | int
+    outgoing: bool
+    promiscuous: bool
+    all_multicast: bool
+    groups: Sequence[GroupLike]
+    buffer_size: int | None
