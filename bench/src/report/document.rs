@@ -68,11 +68,13 @@ fn machines(text: &mut String, kept: &Kept) {
     let alone = machines.len() == 1;
     for (machine, tables) in machines {
         let Machine { processor, processors, kernel, system, rmem_max, date, commit, .. } = machine;
+        // Some say more about themselves than their version, in further lines.
+        let versions: Vec<_> = machine.versions.iter().filter_map(|version| version.lines().next()).collect();
         let _ = writeln!(
             text,
             "- {processor}, {processors} processors; Linux {kernel}, {system}; `net.core.rmem_max` {rmem_max}; \
              commit {commit}, {date}. {}.{}",
-            machine.versions.join("; "),
+            versions.join("; "),
             if alone { String::new() } else { format!(" For: {}.", tables.join(", ")) },
         );
     }

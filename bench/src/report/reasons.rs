@@ -52,6 +52,14 @@ const REASONS: &[Reason] = &[
               program's, when traffic is spread, are the calls: each IPv6 group has a socket of its own, so that \
               a call finds fewer datagrams.",
     },
+    Reason {
+        promise: "Python, sending one datagram a call by `send`",
+        table: "python-",
+        why: "Some four fifths of a `send` are the kernel's: a datagram's walk through the stack. A plain `sendto` of \
+              Python's own socket does no better than multicast_expert either, so no call that sends one datagram at \
+              once can be twice as fast. What is: `Sender.writer`, to which a program still hands one datagram a \
+              call, and which sends them in batches.",
+    },
 ];
 
 /// Writes the reasons for what is missed, each once.
