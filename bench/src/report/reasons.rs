@@ -25,7 +25,7 @@ const REASONS: &[Reason] = &[
         promise: "`mcast-batches`, sending",
         table: "send-",
         why: "A train of 128 small datagrams is one message to the kernel, but 128 values of `Outgoing` to us, each \
-              of which may go elsewhere: they are looked at one by one, at 90 instructions each. The C reference \
+              of which may go elsewhere: they are looked at one by one. The C reference \
               has one buffer and does not look.",
     },
     Reason {

@@ -35,6 +35,7 @@ impl Egress {
     }
 
     /// The one interface to leave by, or the route; `None` if there are several, or none yet.
+    #[inline]
     pub(crate) fn single(&self) -> Option<Option<InterfaceIndex>> {
         if self.selectors.is_empty() {
             return Some(None);
@@ -125,6 +126,7 @@ pub(crate) struct Addressed {
 impl Addressed {
     /// For an interface that is known to have one: the address, where the system takes it only
     /// if it is named.
+    #[inline]
     pub(crate) fn find(&self, family: Family, index: InterfaceIndex) -> Option<Option<IpAddr>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|(of, on, _)| (*of, *on) == (family, index)).map(|(_, _, named)| *named)

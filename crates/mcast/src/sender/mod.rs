@@ -226,6 +226,7 @@ impl Sender {
         }
     }
 
+    #[inline]
     fn check_launch(&self, outgoing: &Outgoing<'_>) -> Result<()> {
         if outgoing.launch.is_some() && !self.settings.has_launch_clock() {
             let error = Error::new(Operation::Send, ErrorKind::Mismatch);
@@ -234,6 +235,7 @@ impl Sender {
         Ok(())
     }
 
+    #[inline]
     fn socket(&self, family: Family) -> Result<&Socket> {
         let cell = match family {
             Family::V4 => &self.v4,

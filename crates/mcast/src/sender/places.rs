@@ -82,12 +82,14 @@ impl Sender {
     }
 
     /// By which interfaces datagrams go to this group.
+    #[inline]
     pub(super) fn egress_to(&self, to: GroupAddr) -> &Egress {
         let own = self.destinations.iter().find(|(address, _)| *address == to);
         own.map_or(&self.egress, |(_, egress)| egress)
     }
 
     /// The one place to which a datagram goes, if it is one.
+    #[inline]
     pub(super) fn simple(&self, outgoing: &Outgoing<'_>) -> Option<(GroupAddr, Option<InterfaceIndex>)> {
         let (to, egress) = match outgoing.to {
             Some(to) => (to, self.egress_to(to)),
@@ -173,6 +175,7 @@ impl Sender {
     }
 
     /// The same, as far as it can be said without looking at the interface.
+    #[inline]
     pub(super) fn known_source(
         &self,
         family: Family,
@@ -205,6 +208,7 @@ impl Sender {
     }
 }
 
+#[inline]
 pub(super) fn transmit<'a>(
     outgoing: &Outgoing<'a>,
     to: GroupAddr,
