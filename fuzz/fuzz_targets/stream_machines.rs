@@ -23,7 +23,7 @@ fn addressed(bytes: &[u8]) -> Vec<u8> {
         datagram[16..19].fill(0);
         datagram[19] %= 3;
         // Numbers that a window reaches are worth more than others.
-        if datagram.len() >= 32 && datagram[24] % 4 != 0 {
+        if datagram.len() >= 32 && !datagram[24].is_multiple_of(4) {
             datagram[24..30].fill(0);
         }
     }
