@@ -276,6 +276,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand -t 'How many networks to cross [default: 1, this network]'
             cand --ttl 'How many networks to cross [default: 1, this network]'
             cand --name 'The stream''s name: a publisher that starts again goes on with it [default: a new stream]'
+            cand --announce 'Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream''s own name, too, unless --name gives another'
             cand --rate 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)'
             cand --history 'Keep so much for repairs and for those who come late [default: 8M]'
             cand --flow 'For whom to wait: `slowest` receiver, or `none`'

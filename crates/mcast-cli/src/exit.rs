@@ -66,6 +66,11 @@ impl Failure {
         Self { status: USAGE, message: message.into(), remedy: None }
     }
 
+    /// It ran, and what was looked for did not turn up.
+    pub(crate) fn no(message: impl Into<String>) -> Self {
+        Self { status: NO, message: message.into(), remedy: None }
+    }
+
     /// What is needed is not there.
     pub(crate) fn environment(message: impl Into<String>) -> Self {
         Self { status: ENVIRONMENT, message: message.into(), remedy: None }

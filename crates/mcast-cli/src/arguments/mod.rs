@@ -9,6 +9,7 @@ mod limits;
 mod pattern;
 mod rate;
 mod size;
+mod stream_name;
 mod wanted;
 
 pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
@@ -20,4 +21,5 @@ pub(crate) use limits::{Goal, Limits};
 pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};
 pub(crate) use size::{parse_percent, parse_size};
+pub(crate) use stream_name::{is_stream_name, parse_stream_name};
 pub(crate) use wanted::{Narrowing, Sight, Target, Wanted, is_named, read_targets};

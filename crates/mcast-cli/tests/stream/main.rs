@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lossy;
+mod named;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod sealed;

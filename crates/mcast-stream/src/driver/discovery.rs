@@ -43,19 +43,19 @@ pub struct Found {
     pub source: SocketAddr,
 }
 
-/// The streams that are announced within this time, by name and then by identity. Sealed ones are seen by those who have
-/// their keys.
+/// The streams that are announced within this time, by name and then by identity; with `None` for the
+/// family, in both. Sealed ones are seen by those who have their keys.
 ///
 /// # Errors
 /// When the group of announcements cannot be joined.
 pub fn discover(
-    family: Family,
+    family: impl Into<Option<Family>>,
     interface: Option<InterfaceSelector>,
     keys: &Keys,
     time: Duration,
 ) -> Result<Vec<Found>, StreamError> {
     let mut all: Vec<Found> = Vec::new();
-    listen(family, interface, keys, time, |found| {
+    listen(family.into(), interface, keys, time, |found| {
         let known = all.iter().position(|known| known.stream == found.stream);
         match known {
             Some(index) if all[index].incarnation <= found.incarnation => all[index] = found,
@@ -68,19 +68,19 @@ pub fn discover(
     Ok(all)
 }
 
-/// Waits for the announcement of the stream of this name.
+/// Waits for the announcement of the stream of this name; with `None` for the family, in both.
 ///
 /// # Errors
-/// [`StreamError::NoSuchStream`] when the time is over.
+/// [`StreamError::NoSuchStream`] when the time is over, and when the group of announcements cannot be joined.
 pub fn find_stream(
     name: &str,
-    family: Family,
+    family: impl Into<Option<Family>>,
     interface: Option<InterfaceSelector>,
     keys: &Keys,
     time: Duration,
 ) -> Result<Found, StreamError> {
     let mut wanted = None;
-    listen(family, interface, keys, time, |found| {
+    listen(family.into(), interface, keys, time, |found| {
         if found.name == name {
             wanted = Some(found);
         }
@@ -91,18 +91,13 @@ pub fn find_stream(
 
 /// Hears announcements until the time is over or `done` says so.
 fn listen(
-    family: Family,
+    family: Option<Family>,
     interface: Option<InterfaceSelector>,
     keys: &Keys,
     time: Duration,
     mut done: impl FnMut(Found) -> bool,
 ) -> Result<(), StreamError> {
-    let Some(group) = group(family) else { return Ok(()) };
-    let membership = match interface {
-        Some(interface) => Membership::new(group).on(interface),
-        None => Membership::new(group),
-    };
-    let receiver = mcast::Receiver::join_one(membership)?;
+    let receiver = join(family, interface.as_ref())?;
     let deadline = Instant::now() + time;
     let mut buffer = vec![0; 65_536];
     loop {
@@ -116,6 +111,20 @@ fn listen(
             return Ok(());
         }
     }
+}
+
+/// Joins where streams are announced. Of both families one will do: a machine may have no IPv6.
+fn join(family: Option<Family>, interface: Option<&InterfaceSelector>) -> mcast::Result<mcast::Receiver> {
+    let families =
+        [Family::V4, Family::V6].into_iter().filter(|each| family.is_none_or(|only| only == *each));
+    let memberships = families.filter_map(group).map(|group| match interface {
+        Some(interface) => Membership::new(group).on(interface.clone()),
+        None => Membership::new(group),
+    });
+    let memberships: Vec<Membership> = memberships.collect();
+    mcast::Receiver::builder().join_all(memberships.clone()).build().or_else(|error| {
+        memberships.into_iter().find_map(|each| mcast::Receiver::join_one(each).ok()).ok_or(error)
+    })
 }
 
 fn read(bytes: &mut [u8], keys: &Keys, interface: &InterfaceSelector, source: SocketAddr) -> Option<Found> {

@@ -14,7 +14,8 @@ use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, StreamError};
 
 use crate::arguments::{
-    Families, chosen_destinations, parse_duration, parse_rate, parse_size, read_keys, write_new_key,
+    Families, chosen_destinations, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
+    write_new_key,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -91,6 +92,11 @@ struct Stream {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream's
+    /// own name, too, unless --name gives another
+    #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
+    announce: Option<String>,
+
     /// So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
@@ -120,6 +126,13 @@ struct Stream {
     linger: Duration,
 }
 
+impl Stream {
+    /// What the stream's identity is made of.
+    fn own_name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.announce.as_deref())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Flow {
     /// For the slowest receiver, as long as it gets on
@@ -136,6 +149,7 @@ Examples:
   tail -f log | mcast publish 239.255.1.2:7000              a message a line
   mcast publish 239.255.1.2:7000 --files *.json             a message a file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         begin when three listen
+  mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   mcast publish --new-key prices.key                        a secret, for --key on both sides
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks";
@@ -176,8 +190,11 @@ fn open(arguments: &Arguments, destination: &str, console: &Console) -> anyhow::
         Flow::Slowest => FlowControl::Slowest,
         Flow::None => FlowControl::None,
     });
-    if let Some(name) = &stream.name {
+    if let Some(name) = stream.own_name() {
         builder = builder.stream(StreamId::named(name));
+    }
+    if let Some(name) = &stream.announce {
+        builder = builder.announce(name);
     }
     if let Some(bytes) = stream.history {
         builder = builder.history(bytes);
@@ -193,7 +210,7 @@ fn open(arguments: &Arguments, destination: &str, console: &Console) -> anyhow::
     if let Some(error) = publisher.failure().filter(|error| error.kind() != ErrorKind::QueueFull) {
         return Err(error.into());
     }
-    let from = if stream.name.is_some() { "" } else { ", new" };
+    let from = if stream.own_name().is_some() { "" } else { ", new" };
     console.note(format_args!(
         "stream {}{from}, to {}, hop limit {hops}",
         publisher.stream(),
@@ -288,7 +305,7 @@ impl Publishing<'_> {
     /// A life is numbered by the quarter of a second that it began in: the next one of the same name must
     /// not begin in the same.
     fn outlive_its_number(&self, begun: Instant) {
-        if self.arguments.stream.name.is_some() {
+        if self.arguments.stream.own_name().is_some() {
             self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
         }
     }

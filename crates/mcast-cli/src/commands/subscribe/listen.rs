@@ -60,9 +60,9 @@ impl<'a> Listener<'a> {
         arguments: &'a Arguments,
         subscriber: Subscriber,
         interrupt: Interrupt,
+        begun: Instant,
         console: &'a Console,
     ) -> Self {
-        let begun = Instant::now();
         Self {
             goal: Goal::new(&arguments.limits, begun),
             printer: Printer::new(&arguments.show),

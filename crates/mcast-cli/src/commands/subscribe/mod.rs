@@ -3,17 +3,19 @@
 mod execute;
 mod format;
 mod listen;
+mod named;
 mod policy;
 mod story;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
-use mcast::InterfaceSelector;
+use mcast::{InterfaceSelector, Membership};
 use mcast_stream::Subscriber;
 use mcast_stream::receiver::Start;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{Families, Limits, chosen_memberships, parse_size, read_keys};
+use crate::arguments::{Families, Limits, chosen_memberships, is_stream_name, parse_size, read_keys};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -24,9 +26,10 @@ use policy::Wanted;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL, or a session description
-    #[arg(value_name = "MEMBERSHIP")]
-    membership: String,
+    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL, or a session description;
+    /// or the name that its publisher announces
+    #[arg(value_name = "MEMBERSHIP|NAME")]
+    place: String,
 
     /// Hear it on this membership, too, and take what comes first; repeatable
     #[arg(long = "path", value_name = "MEMBERSHIP")]
@@ -125,6 +128,7 @@ Policies:
 
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
+  mcast subscribe prices                                    the stream that is announced so
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages from the oldest on
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks
@@ -132,6 +136,7 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       a command a message";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let begun = Instant::now();
     let subscriber = open(arguments, console)?;
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     let waker = subscriber.waker();
@@ -139,12 +144,37 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         // Without a waker the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
-    Listener::new(arguments, subscriber, interrupt, console).run()
+    Listener::new(arguments, subscriber, interrupt, begun, console).run()
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Subscriber> {
-    let Arguments { membership, paths, interface, sources, families, stream, .. } = arguments;
-    let texts: Vec<String> = std::iter::once(membership).chain(paths).cloned().collect();
+    let stream = &arguments.stream;
+    let keys = stream.key.as_deref().map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
+    let (memberships, id) = match is_stream_name(&arguments.place) {
+        true => named::find(arguments, &keys, console)?,
+        false => (memberships(arguments, console)?, None),
+    };
+    let start = match stream.from {
+        From::Now => Start::Now,
+        From::Oldest => Start::Oldest,
+    };
+    let mut builder = Subscriber::builder().start(start).policy(stream.policy.policy()).stay(stream.stay);
+    for membership in memberships {
+        builder = builder.path(membership);
+    }
+    if let Some(id) = stream.name.as_deref().map(StreamId::named).or(id) {
+        builder = builder.stream(id);
+    }
+    if let Some(bytes) = stream.buffer {
+        builder = builder.receive_buffer(bytes);
+    }
+    Ok(builder.keys(keys).build()?)
+}
+
+/// Where it is to be heard, as it was typed.
+fn memberships(arguments: &Arguments, console: &Console) -> anyhow::Result<Vec<Membership>> {
+    let Arguments { place, paths, interface, sources, families, .. } = arguments;
+    let texts: Vec<String> = std::iter::once(place).chain(paths).cloned().collect();
     let chosen = chosen_memberships(&texts, interface.as_slice(), sources, *families, console)?;
     if chosen.items.len() > 4 {
         return Err(Failure::usage(format!(
@@ -154,22 +184,5 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Subscriber> 
         .remedy("name single groups, each on one interface")
         .into());
     }
-    let start = match stream.from {
-        From::Now => Start::Now,
-        From::Oldest => Start::Oldest,
-    };
-    let mut builder = Subscriber::builder().start(start).policy(stream.policy.policy()).stay(stream.stay);
-    for membership in chosen.items {
-        builder = builder.path(membership);
-    }
-    if let Some(name) = &stream.name {
-        builder = builder.stream(StreamId::named(name));
-    }
-    if let Some(path) = &stream.key {
-        builder = builder.keys(read_keys(path, console)?);
-    }
-    if let Some(bytes) = stream.buffer {
-        builder = builder.receive_buffer(bytes);
-    }
-    Ok(builder.build()?)
+    Ok(chosen.items)
 }

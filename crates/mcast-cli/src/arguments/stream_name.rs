@@ -1,0 +1,44 @@
+//! Names of streams: what `publish --announce` tells, and `subscribe` takes in place of a membership.
+
+use mcast::group::Expand;
+
+/// The longest that an announcement holds.
+const LONGEST: usize = 255;
+
+/// A name that can be told apart from a membership.
+pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
+    match text.len() <= LONGEST && is_stream_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "a name has a letter, none of \":@%/\", at most {LONGEST} bytes, and is no protocol's (such as mdns)"
+        )),
+    }
+}
+
+/// Whether this is no membership, not even one with a mistake, but a stream's name.
+pub(crate) fn is_stream_name(text: &str) -> bool {
+    let is_strange = |character: char| character.is_control() || ":@%/".contains(character);
+    !text.contains(is_strange)
+        && text.contains(char::is_alphabetic)
+        && !super::description::is_description(text)
+        && Expand::default().memberships(text).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_from_memberships_with_or_without_mistakes() {
+        for name in ["prices", "eth0 prices", "a.b-c_d+1", "Größe"] {
+            assert_eq!(parse_stream_name(name).as_deref(), Ok(name));
+        }
+        let memberships =
+            ["239.1.2.3:7000", "239.1.2.3", "239.1.2", "239.1.2.0/28:1", "[ff15::1]:1", "ff15::1"];
+        let others = ["mdns", "mdns%eth0", "udp://239.1.2.3:1", "day.sdp", "", "7000", "a\nb"];
+        for text in memberships.iter().chain(&others) {
+            assert!(!is_stream_name(text), "{text}");
+        }
+        parse_stream_name(&"x".repeat(256)).unwrap_err();
+    }
+}

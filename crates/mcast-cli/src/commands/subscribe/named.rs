@@ -1,0 +1,63 @@
+//! A stream by the name that its publisher announces.
+
+use std::time::Duration;
+
+use mcast::{Membership, SourceFilter};
+use mcast_stream::seal::Keys;
+use mcast_stream::wire::StreamId;
+use mcast_stream::{Found, StreamError, find_stream};
+
+use super::Arguments;
+use crate::console::Console;
+use crate::exit::Failure;
+
+/// How long to look where nothing else was said: some announcements may be lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the stream is to be heard, and its identity.
+pub(super) fn find(
+    arguments: &Arguments,
+    keys: &Keys,
+    console: &Console,
+) -> anyhow::Result<(Vec<Membership>, Option<StreamId>)> {
+    let Arguments { place: name, paths, sources, interface, families, limits, .. } = arguments;
+    if !paths.is_empty() || !sources.is_empty() {
+        return Err(Failure::usage("what is announced says by itself which groups and sources to join")
+            .remedy("leave --path and --source away, or name the groups instead of the stream")
+            .into());
+    }
+    let patience = limits.timeout.unwrap_or(PATIENCE);
+    let found = match find_stream(name, families.only(), interface.clone(), keys, patience) {
+        Err(StreamError::NoSuchStream(_)) => return Err(nobody(name, keys, patience).into()),
+        found => found?,
+    };
+    let memberships: Vec<Membership> = found.paths.iter().map(|path| on_path(path, &found)).collect();
+    if memberships.is_empty() {
+        return Err(Failure::no(format!("\"{name}\" is announced by {} without a group", found.source.ip()))
+            .remedy("name the group: mcast subscribe GROUP:PORT")
+            .into());
+    }
+    console.note(format_args!("\"{name}\" is announced by {}: stream {}", found.source.ip(), found.stream));
+    Ok((memberships, Some(found.stream)))
+}
+
+/// Source-specific groups are joined with who announces them.
+fn on_path(path: &Membership, found: &Found) -> Membership {
+    match path.address.group.is_source_specific() {
+        true => path.clone().from_sources(SourceFilter::Include([found.source.ip()].into())),
+        false => path.clone(),
+    }
+}
+
+fn nobody(name: &str, keys: &Keys, patience: Duration) -> Failure {
+    let remedy = match keys.is_empty() {
+        true => {
+            "see that `mcast publish --announce` runs, and name its --key if it is sealed; -i says on which interface to look"
+        }
+        false => {
+            "see that `mcast publish --announce` runs with the same --key; -i says on which interface to look"
+        }
+    };
+    let seconds = patience.as_secs_f64();
+    Failure::no(format!("nobody announced a stream \"{name}\" within {seconds} s")).remedy(remedy)
+}
