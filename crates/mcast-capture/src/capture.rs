@@ -119,6 +119,19 @@ impl Capture {
         })
     }
 
+    /// Whether frames of any interface come [in blocks](CaptureOptions::in_blocks).
+    #[must_use]
+    pub fn is_in_blocks(&self) -> bool {
+        self.taps.iter().any(|tap| tap.is_in_blocks)
+    }
+
+    /// Why frames of an interface come one by one, where [`CaptureOptions::in_blocks`] asked for blocks; `None` where
+    /// they come as they were asked for. Nothing but time is lost by it.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Error> {
+        self.taps.iter().find_map(|tap| tap.refusal.as_ref())
+    }
+
     /// The receive buffer in bytes that the system granted each interface, the smallest of them. Linux
     /// counts its own bookkeeping too.
     ///

@@ -2,6 +2,9 @@
 
 use mcast_packet::{Checksums, LinkType, Network, Packet, Transport, protocol};
 
+/// Two addresses and a type.
+const ETHERNET_HEADER: usize = 14;
+
 /// Which frames are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -25,6 +28,11 @@ impl Filter {
     /// kernel sees neither through a second VLAN tag nor through IPv6 extension headers.
     pub(crate) fn admits(self, bytes: &[u8], link_type: LinkType) -> bool {
         if self == Self::All {
+            return true;
+        }
+        // The first byte tells of most.
+        let is_ethernet = link_type == LinkType::Ethernet && bytes.len() >= ETHERNET_HEADER;
+        if self == Self::GroupAddressed && is_ethernet && bytes.first().is_some_and(|byte| byte & 1 == 1) {
             return true;
         }
         // Nobody looks at the checksums here, so they need not be computed.

@@ -1,6 +1,7 @@
 //! What to capture, and how.
 
 use std::fmt;
+use std::time::Duration;
 
 use mcast_group::{Group, InterfaceIndex};
 
@@ -17,6 +18,7 @@ pub struct CaptureOptions {
     pub(crate) all_multicast: bool,
     pub(crate) groups: Vec<Group>,
     pub(crate) buffer_size: usize,
+    pub(crate) in_blocks: bool,
 }
 
 /// How the caller named the interface.
@@ -29,6 +31,10 @@ pub(crate) enum InterfaceName {
 impl CaptureOptions {
     /// The receive buffer that is asked for unless [`Self::buffer_size`] is called: 8 MiB.
     pub const DEFAULT_BUFFER_SIZE: usize = 8 << 20;
+
+    /// How long a frame waits at most until it can be taken, where frames come [in blocks](Self::in_blocks): 100 ms. The
+    /// kernel looks every 20 ms for blocks that have not changed hands since it last looked.
+    pub const LONGEST_IN_BLOCK: Duration = Duration::from_millis(100);
 
     /// Capture on the interface with this index.
     #[must_use]
@@ -65,6 +71,7 @@ impl CaptureOptions {
             all_multicast: false,
             groups: Vec::new(),
             buffer_size: Self::DEFAULT_BUFFER_SIZE,
+            in_blocks: false,
         }
     }
 
@@ -109,6 +116,22 @@ impl CaptureOptions {
     #[must_use]
     pub fn buffer_size(self, buffer_size: usize) -> Self {
         Self { buffer_size, ..self }
+    }
+
+    /// Whether frames may come late and many together, for a fraction of the cost: for whoever writes them to a file.
+    /// Default: no.
+    ///
+    /// Linux: the kernel fills blocks of 256 KiB in memory that it shares with the capture (`TPACKET_V3`), and leaves a
+    /// block to it when it is full or some time has gone by: a frame may wait for [`Self::LONGEST_IN_BLOCK`], and where
+    /// several interfaces are captured on, their frames may come out of order by as much. The buffer is then memory of
+    /// the kernel's that is really taken, and at least 512 KiB; what the kernel cannot
+    /// hand over counts as dropped. Where blocks cannot be had, as on other systems, frames
+    /// come one by one, and [`Capture::refusal`] says why.
+    ///
+    /// [`Capture::refusal`]: crate::Capture::refusal
+    #[must_use]
+    pub fn in_blocks(self, in_blocks: bool) -> Self {
+        Self { in_blocks, ..self }
     }
 }
 

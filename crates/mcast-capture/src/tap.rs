@@ -16,6 +16,9 @@ use crate::{CaptureOptions, Error, ErrorKind, Filter, Frame, Result, Statistics}
 #[derive(Debug)]
 pub(crate) struct Tap {
     pub(crate) socket: Socket,
+    pub(crate) is_in_blocks: bool,
+    /// Why frames come one by one, where blocks were asked for.
+    pub(crate) refusal: Option<Error>,
     pub(crate) interface: InterfaceIndex,
     /// What the system calls it.
     pub(crate) name: String,
@@ -63,13 +66,17 @@ impl Tap {
             InterfaceName::Index(index) => sys::interface_name(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
-        let socket = Socket::open(interface, options).map_err(failed)?;
+        let mut socket = Socket::open(interface, options).map_err(failed)?;
         let link_type = socket
             .link_type()
             .map_err(failed)?
             .map_err(|number| Error::new("capture", wanted, ErrorKind::LinkType(number)))?;
+        let shared = if options.in_blocks { socket.share(options.buffer_size) } else { Ok(()) };
+        let refusal = shared.err().map(|os| Error::from_os("capture in blocks", wanted, os));
         Ok(Self {
             socket,
+            is_in_blocks: options.in_blocks && refusal.is_none(),
+            refusal,
             interface,
             name,
             link_type,
@@ -113,7 +120,7 @@ impl Tap {
 
     /// Whether the system had more than fitted into the batch.
     pub(crate) const fn may_have_more(&self) -> bool {
-        self.batch.arrived.len() == sys::BATCH_PACKETS
+        self.batch.arrived.len() >= sys::BATCH_PACKETS
     }
 
     /// Takes what the system has, and says whether there was anything. The batch must have been read to

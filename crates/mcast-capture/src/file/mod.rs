@@ -8,6 +8,7 @@ mod error;
 mod input;
 mod interface;
 mod options;
+mod packet_block;
 mod pcap;
 mod pcapng;
 mod reader;

@@ -11,7 +11,6 @@ use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType, fill_udp_checksum};
 use pcap_file::pcap::{PcapHeader, PcapPacket};
 use pcap_file::pcapng::PcapNgBlock;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
@@ -21,6 +20,7 @@ use pcap_file::{Endianness, PcapError, TsResolution};
 
 use super::error::{FileError, FileErrorKind};
 use super::interface::LinkNumber;
+use super::packet_block::PacketBlock;
 use super::pcapng::flags;
 use super::spool::Spool;
 use crate::{Frame, Statistics};
@@ -300,13 +300,10 @@ impl CaptureWriter {
             });
         }
         let flags = flags(frame.direction);
-        self.put_block(EnhancedPacketBlock {
-            interface_id: place as u32,
-            timestamp,
-            original_len: original_length,
-            data: Cow::Borrowed(bytes),
-            options: if flags == 0 { Vec::new() } else { vec![EnhancedPacketOption::Flags(flags)] },
-        })
+        let block = PacketBlock { place: place as u32, time: timestamp, original_length, bytes, flags };
+        block.put(self.spool.begin());
+        self.spool.finish();
+        Ok(())
     }
 
     fn put_block<'a>(&mut self, block: impl PcapNgBlock<'a>) -> Result<(), FileError> {

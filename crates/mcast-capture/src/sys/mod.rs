@@ -4,6 +4,8 @@
 //!   system keeps the frames that the options admit, or more;
 //! - `Socket::link_type() -> io::Result<Result<LinkType, u16>>`: the inner error is a type that
 //!   cannot be decoded;
+//! - `Socket::share(bytes) -> io::Result<()>`: from now on frames come in blocks, through a buffer of about this size that
+//!   is shared with the system; after an error they come as before;
 //! - `Socket::receive(&mut Batch) -> io::Result<()>`: fills the batch without waiting;
 //!   `WouldBlock` when there is nothing;
 //! - `Socket::take_dropped() -> io::Result<u32>`: packets dropped since the last call;

@@ -23,6 +23,21 @@ fn captured() -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
+#[test]
+fn what_came_before_the_end_is_written() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("ended.pcapng").to_str().unwrap().to_owned();
+    // The kernel keeps frames together for a while when they are only written.
+    for _ in 0..5 {
+        let sees = sniff(&lan.b, &["-i", "eth0", "-w", &path, GROUP]);
+        send(&lan.a, &[GROUP, "last"]);
+        let ended = sees.signalled(2);
+        assert!(ended.stderr.contains("1 packet written to "), "{}", ended.stderr);
+        assert_eq!(lines(&plain(&["sniff", "-r", &path])).len(), 1);
+    }
+}
+
 fn plain(arguments: &[&str]) -> std::process::Output {
     Command::new(MCAST).args(arguments).stdin(Stdio::null()).output().unwrap()
 }

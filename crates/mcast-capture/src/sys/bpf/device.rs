@@ -82,6 +82,10 @@ impl Socket {
         })
     }
 
+    pub(crate) fn share(&mut self, _bytes: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         let room = batch.memory.get_mut(..self.length).unwrap_or_default();
         // SAFETY: `room` is as much memory as is said, and nothing else points to it.

@@ -41,7 +41,7 @@ pub(super) unsafe fn read_control(header: &libc::msghdr) -> Auxiliary {
                 (libc::SOL_PACKET, kind) if kind == libc::PACKET_AUXDATA as libc::c_int => {
                     let facts = ptr::read_unaligned(data.cast::<libc::tpacket_auxdata>());
                     auxiliary.original_length = facts.tp_len as usize;
-                    auxiliary.tag = tag(&facts);
+                    auxiliary.tag = tag(facts.tp_status, facts.tp_vlan_tpid, facts.tp_vlan_tci);
                 }
                 _ => {}
             }
@@ -56,12 +56,9 @@ fn duration(time: &libc::timespec) -> Option<Duration> {
 }
 
 /// Kernels before 3.13 took off only tags of 802.1Q and did not say so.
-fn tag(facts: &libc::tpacket_auxdata) -> Option<Tag> {
-    let says = |status| facts.tp_status & status != 0;
-    let ether_type = if says(libc::TP_STATUS_VLAN_TPID_VALID) {
-        facts.tp_vlan_tpid
-    } else {
-        mcast_packet::ether_type::VLAN
-    };
-    says(libc::TP_STATUS_VLAN_VALID).then_some(Tag { ether_type, control: facts.tp_vlan_tci })
+pub(super) fn tag(status: u32, protocol: u16, control: u16) -> Option<Tag> {
+    let says = |flag| status & flag != 0;
+    let ether_type =
+        if says(libc::TP_STATUS_VLAN_TPID_VALID) { protocol } else { mcast_packet::ether_type::VLAN };
+    says(libc::TP_STATUS_VLAN_VALID).then_some(Tag { ether_type, control })
 }

@@ -1,9 +1,11 @@
 //! Linux: packet sockets (`packet(7)`).
 
+mod block;
 mod filter;
 mod message;
 mod poller;
 mod receive;
+mod ring;
 mod socket;
 
 pub(crate) use super::names::{interface_index, interface_name};

@@ -26,7 +26,7 @@ pub(crate) const BATCH_BYTES: usize = SLOTS * SLOT_BYTES;
 pub(crate) const LONGEST_FRAME: usize = SLOT_BYTES;
 
 /// `struct virtio_net_hdr`: what the kernel would have a device do to the packet.
-const OFFLOAD_BYTES: usize = 10;
+pub(super) const OFFLOAD_BYTES: usize = 10;
 
 /// Room for the control messages of a packet: a time and a `tpacket_auxdata`.
 #[repr(C, align(8))]
@@ -68,7 +68,8 @@ pub(super) fn receive(fd: BorrowedFd<'_>, batch: &mut Batch) -> io::Result<()> {
         let auxiliary = unsafe { message::read_control(&message.msg_hdr) };
         let length = (message.msg_len as usize).saturating_sub(OFFLOAD_BYTES);
         let offload = Offload::from_bytes(offloads[number]);
-        batch.push(number, length, addresses[number].sll_pkttype, &offload, &auxiliary);
+        let start = number * SLOT_BYTES + TAG_ROOM;
+        batch.push(start, length, addresses[number].sll_pkttype, &offload, &auxiliary);
     }
     Ok(())
 }
@@ -78,9 +79,15 @@ fn buffer(bytes: &mut [u8]) -> libc::iovec {
 }
 
 impl Batch {
-    /// Notes the packet that the kernel has put into a slot.
-    fn push(&mut self, slot: usize, length: usize, kind: u8, offload: &Offload, auxiliary: &Auxiliary) {
-        let start = slot * SLOT_BYTES + TAG_ROOM;
+    /// Notes a packet that the kernel has put here, with room for a tag in front of it.
+    pub(super) fn push(
+        &mut self,
+        start: usize,
+        length: usize,
+        kind: u8,
+        offload: &Offload,
+        auxiliary: &Auxiliary,
+    ) {
         let mut place = start..start + length;
         let mut original_length = auxiliary.original_length.max(length);
         if let Some(tag) = auxiliary.tag.filter(|_| length >= ADDRESSES) {
@@ -129,7 +136,7 @@ fn since_epoch(time: Duration) -> SystemTime {
 
 /// The header that `PACKET_VNET_HDR` puts before a packet (`linux/virtio_net.h`), in the byte order of
 /// this machine.
-struct Offload {
+pub(super) struct Offload {
     flags: u8,
     kind: u8,
     segment_size: u16,
@@ -146,7 +153,7 @@ impl Offload {
     /// Some TCP packets carry this besides their kind.
     const CONGESTION: u8 = 0x80;
 
-    const fn from_bytes(bytes: [u8; OFFLOAD_BYTES]) -> Self {
+    pub(super) const fn from_bytes(bytes: [u8; OFFLOAD_BYTES]) -> Self {
         let [flags, kind, _, _, size_low, size_high, ..] = bytes;
         Self {
             flags,

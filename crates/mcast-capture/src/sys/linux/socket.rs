@@ -9,13 +9,16 @@ use libc::{c_int, c_void};
 use mcast_group::InterfaceIndex;
 use mcast_packet::{LinkType, MacAddress};
 
-use super::{filter, receive};
+use super::ring::Ring;
+use super::{block, filter, receive};
 use crate::batch::Batch;
 use crate::{CaptureOptions, ErrorKind, Filter};
 
 /// A packet socket, bound to an interface.
 #[derive(Debug)]
 pub(crate) struct Socket {
+    /// Where packets come, if not by calls. It is unmapped before the socket is closed.
+    ring: Option<Ring>,
     fd: OwnedFd,
 }
 
@@ -25,7 +28,7 @@ impl Socket {
         // SAFETY: a plain system call. Protocol 0 receives nothing before the socket is bound.
         let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
         // SAFETY: the descriptor has just been made and is nobody else's.
-        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
+        let socket = Self { ring: None, fd: unsafe { OwnedFd::from_raw_fd(fd) } };
         let on: c_int = 1;
         socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR as c_int, &on)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA as c_int, &on)?;
@@ -60,8 +63,27 @@ impl Socket {
         })
     }
 
-    pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<()> {
-        receive::receive(self.fd.as_fd(), batch)
+    pub(crate) fn share(&mut self, bytes: usize) -> io::Result<()> {
+        self.ring = Some(Ring::share(self.fd.as_fd(), bytes)?);
+        Ok(())
+    }
+
+    pub(crate) fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let Some(ring) = &mut self.ring else { return receive::receive(self.fd.as_fd(), batch) };
+        match ring.take(&mut batch.memory) {
+            Some(length) => {
+                block::read(batch, length);
+                Ok(())
+            }
+            None => Err(self.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into())),
+        }
+    }
+
+    /// What has happened to the socket, such as that its interface went down: once.
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let mut number: c_int = 0;
+        self.read(libc::SOL_SOCKET, libc::SO_ERROR, &mut number)?;
+        Ok((number != 0).then(|| io::Error::from_raw_os_error(number)))
     }
 
     pub(crate) fn take_dropped(&self) -> io::Result<u32> {
@@ -72,6 +94,9 @@ impl Socket {
     }
 
     pub(crate) fn buffer_size(&self) -> io::Result<usize> {
+        if let Some(ring) = &self.ring {
+            return Ok(ring.bytes());
+        }
         let mut size: c_int = 0;
         self.read(libc::SOL_SOCKET, libc::SO_RCVBUF, &mut size)?;
         Ok(usize::try_from(size).unwrap_or(0))

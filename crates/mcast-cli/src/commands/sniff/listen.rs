@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Drops, InterfaceIndex};
 use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, SourceError, WriteFormat};
@@ -36,6 +36,8 @@ pub(super) struct Sniffer<'a> {
     interrupt: Interrupt,
     console: &'a Console,
     start: Instant,
+    /// Packets that came later are not taken.
+    until: Option<SystemTime>,
     goal: Goal<'a>,
     desk: Desk<'a>,
 }
@@ -102,12 +104,19 @@ impl<'a> Sniffer<'a> {
             writer: arguments.show.write.as_deref().map(create).transpose()?,
             out: console.output(),
         };
-        Ok(Self { source, held, interrupt, console, start, goal: Goal::new(&arguments.limits, start), desk })
+        let goal = Goal::new(&arguments.limits, start);
+        Ok(Self { source, held, interrupt, console, start, until: None, goal, desk })
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let end = self.listen();
         let time = self.start.elapsed();
+        let end = end.and_then(|end| {
+            if matches!(end, End::TimeOver | End::Interrupted) {
+                self.take_waiting()?;
+            }
+            Ok(end)
+        });
         // Also when it failed: what came before is printed and written.
         let flushed = self.desk.flush();
         let lost = self.source.lost()?;
@@ -141,6 +150,17 @@ impl<'a> Sniffer<'a> {
                 }
             }
         }
+    }
+
+    /// Takes what had come before the end and still waits in a block of the kernel's.
+    fn take_waiting(&mut self) -> anyhow::Result<()> {
+        let Some(longest) = self.source.longest_wait() else { return Ok(()) };
+        self.until = Some(SystemTime::now());
+        let start = Instant::now();
+        while let Some(left) = longest.checked_sub(start.elapsed())
+            && !matches!(self.step(left)?, Some(Turn::Over(_)))
+        {}
+        Ok(())
     }
 
     /// Takes what is there, without waiting.
@@ -179,6 +199,9 @@ impl<'a> Sniffer<'a> {
             }
             Err(error) => return survive(error, self.console).map(|()| None),
         };
+        if self.until.is_some_and(|until| frame.time > until) {
+            return Ok(Some(Turn::Over(End::TimeOver)));
+        }
         if self.desk.knows(&frame) {
             self.desk.handle(&frame, self.held.as_mut())?;
         } else {

@@ -147,6 +147,11 @@ impl Show {
         !self.discard && (self.print || self.hex || self.json || self.write.is_none())
     }
 
+    /// Whether nobody sees packets before the file has them, on a system that then has a cheaper way to take them.
+    fn only_writes(&self) -> bool {
+        cfg!(target_os = "linux") && self.write.is_some() && !self.prints()
+    }
+
     fn writes_to_output(&self) -> bool {
         self.write.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }

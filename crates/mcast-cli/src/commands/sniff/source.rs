@@ -92,6 +92,14 @@ impl Source {
         }
     }
 
+    /// How long a packet may wait in the kernel before it can be taken, where packets may wait.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Live(live) => live.capture.is_in_blocks().then_some(CaptureOptions::LONGEST_IN_BLOCK),
+            Self::File(_) => None,
+        }
+    }
+
     pub(super) const fn capture(&mut self) -> Option<&mut Capture> {
         match self {
             Self::Live(live) => Some(&mut live.capture),
@@ -151,6 +159,9 @@ impl Live {
         if granted < asked && arguments.buffer.is_some() {
             console.warn(format_args!("the system granted {} of buffer an interface", bytes(granted as u64)));
         }
+        if let Some(refusal) = capture.refusal() {
+            console.note(format_args!("{refusal}; each packet takes a call instead"));
+        }
         let names: Vec<&str> = capture.interfaces().map(|interface| interface.name).collect();
         console.note(format_args!("capturing on {}", names.join(", ")));
         let all = mcast::interfaces()?;
@@ -175,7 +186,9 @@ fn open_on(
             .promiscuous(!arguments.no_promiscuous)
             .all_multicast(!arguments.no_promiscuous)
             .buffer_size(arguments.buffer.unwrap_or(BUFFER));
-        match Capture::open(options) {
+        // Frames of several interfaces come in order only one by one.
+        let is_one = interfaces.len() == 1;
+        match Capture::open(options.in_blocks(is_one && arguments.show.only_writes())) {
             Err(error)
                 if may_leave_out
                     && interfaces.len() > 1

@@ -1,0 +1,103 @@
+//! The packets in a block of a ring: each behind a header that says where the next one is.
+
+use std::mem::{offset_of, size_of};
+use std::time::Duration;
+
+use super::message::{self, Auxiliary};
+use super::receive::{OFFLOAD_BYTES, Offload};
+use crate::batch::Batch;
+
+/// Where the header of a block says how many packets it has, and where the first is.
+const HEADER: usize = 2 * size_of::<u32>();
+const COUNT: usize = HEADER + offset_of!(libc::tpacket_hdr_v1, num_pkts);
+const FIRST: usize = HEADER + offset_of!(libc::tpacket_hdr_v1, offset_to_first_pkt);
+
+/// Behind the header of a packet is its address.
+const KIND: usize = size_of::<libc::tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT)
+    + offset_of!(libc::sockaddr_ll, sll_pkttype);
+
+/// What the header of a packet says.
+struct Packet {
+    /// Where its bytes are.
+    start: usize,
+    length: usize,
+    kind: u8,
+    offload: Offload,
+    auxiliary: Auxiliary,
+    /// From its header to the next one.
+    next: usize,
+}
+
+/// Notes the packets of the block that is in the batch's memory. What is cut off or contradicts itself ends them.
+pub(super) fn read(batch: &mut Batch, length: usize) {
+    let block = batch.memory.get(..length).unwrap_or_default();
+    let (Some(count), Some(first)) = (u32_at(block, COUNT), u32_at(block, FIRST)) else { return };
+    let mut header = first as usize;
+    for _ in 0..count {
+        let block = batch.memory.get(..length).unwrap_or_default();
+        let Some(packet) = packet(block, header) else { return };
+        batch.push(packet.start, packet.length, packet.kind, &packet.offload, &packet.auxiliary);
+        if packet.next == 0 {
+            return;
+        }
+        header += packet.next;
+    }
+}
+
+fn packet(block: &[u8], start: usize) -> Option<Packet> {
+    let header = block.get(start..)?;
+    let u32_of = |offset| u32_at(header, offset);
+    let u16_of = |offset| Some(u16::from_ne_bytes(*header.get(offset..)?.first_chunk()?));
+    let tag = offset_of!(libc::tpacket3_hdr, hv1);
+    let control = u32_of(tag + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tci))? as u16;
+    let protocol = u16_of(tag + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tpid))?;
+    let status = u32_of(offset_of!(libc::tpacket3_hdr, tp_status))?;
+    let seconds = u32_of(offset_of!(libc::tpacket3_hdr, tp_sec))?;
+    let nanoseconds = u32_of(offset_of!(libc::tpacket3_hdr, tp_nsec))?;
+    let auxiliary = Auxiliary {
+        time: Some(Duration::new(seconds.into(), nanoseconds)),
+        original_length: u32_of(offset_of!(libc::tpacket3_hdr, tp_len))? as usize,
+        tag: message::tag(status, protocol, control),
+    };
+    let length = u32_of(offset_of!(libc::tpacket3_hdr, tp_snaplen))? as usize;
+    let bytes = usize::from(u16_of(offset_of!(libc::tpacket3_hdr, tp_mac))?);
+    // What a device is to do with it stands before the bytes, behind the address.
+    let offload = bytes.checked_sub(OFFLOAD_BYTES).filter(|offload| *offload > KIND)?;
+    header.get(bytes..)?.get(..length)?;
+    Some(Packet {
+        start: start + bytes,
+        length,
+        kind: *header.get(KIND)?,
+        offload: Offload::from_bytes(*header.get(offload..)?.first_chunk()?),
+        auxiliary,
+        next: u32_of(offset_of!(libc::tpacket3_hdr, tp_next_offset))? as usize,
+    })
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic_or_go_on_for_ever(
+            rest in proptest::collection::vec(0..70u8, 0..600),
+            count in any::<u32>(),
+            first in 0..200u32,
+        ) {
+            let mut batch = Batch::new(rest.len() + 48);
+            batch.memory[48..].copy_from_slice(&rest);
+            batch.memory[COUNT..COUNT + 4].copy_from_slice(&count.to_ne_bytes());
+            batch.memory[FIRST..FIRST + 4].copy_from_slice(&first.to_ne_bytes());
+            let length = batch.memory.len();
+            read(&mut batch, length);
+            prop_assert!(batch.arrived.iter().all(|arrived| arrived.place.end <= length));
+        }
+    }
+}
