@@ -662,7 +662,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__publish)
-            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --name --announce --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
+            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --name --announce --snapshot --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -693,6 +693,10 @@ _mcast() {
                     return 0
                     ;;
                 --announce)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1191,7 +1195,7 @@ _mcast() {
                     return 0
                     ;;
                 --from)
-                    COMPREPLY=($(compgen -W "now oldest" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "now oldest snapshot" -- "${cur}"))
                     return 0
                     ;;
                 --policy)

@@ -200,6 +200,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand publish" -s i -l interface -
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -s t -l ttl -d 'How many networks to cross [default: 1, this network]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l name -d 'The stream\'s name: a publisher that starts again goes on with it [default: a new stream]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l announce -d 'Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream\'s own name, too, unless --name gives another' -r
+complete -c mcast -n "__fish_mcast_using_subcommand publish" -l snapshot -d 'For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell command prints, at the time it is asked for; it must have all that was published until then' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l rate -d 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l history -d 'Keep so much for repairs and for those who come late [default: 8M]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l flow -d 'For whom to wait: `slowest` receiver, or `none`' -r -f -a "slowest\t'For the slowest receiver, as long as it gets on'
@@ -222,8 +223,9 @@ complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l path -d 'Hear 
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -s i -l interface -d 'Join on this interface: a name, index or address [default: all that are up and can multicast]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -s s -l source -d 'Admit only this source, or with a `!` before it every other; repeatable' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l name -d 'Only the stream of this name [default: the first that is heard]' -r
-complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l from -d 'From where on: `now`, or the `oldest` that can still be had' -r -f -a "now\t'With what is published from now on'
-oldest\t'With the oldest that can still be had'"
+complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l from -d 'From where on: `now`, the `oldest` that can still be had, or a `snapshot` of the state and what follows' -r -f -a "now\t'With what is published from now on'
+oldest\t'With the oldest that can still be had'
+snapshot\t'With the state as its publisher has it (`publish --snapshot`), and what follows'"
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l policy -d 'What to do about gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l key -d 'Open with the secrets of this file' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l buffer -d 'Ask for this much receive buffer [default: 4M]' -r
@@ -232,7 +234,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -s W -l timeout -
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l idle -d 'End after so long a silence; status 1 as with --timeout' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l expect -d 'Status 1 if fewer came; 0: none need come' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l max-loss -d 'Status 1 if this machine dropped a larger share, such as 0.1%' -r
-complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l exec -d 'Run this shell command for each, one after the other: the message is its standard input, MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment' -r
+complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l exec -d 'Run this shell command for each, one after the other: the message is its standard input, MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, of a snapshot MCAST_SNAPSHOT=1' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l stay -d 'Stay when the stream has ended, for its publisher\'s next life'

@@ -7,6 +7,7 @@ mod named;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod sealed;
+mod snapshots;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;

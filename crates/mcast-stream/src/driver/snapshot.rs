@@ -62,7 +62,7 @@ impl SnapshotServer {
         stream: StreamId,
         incarnation: Incarnation,
         keys: Keys,
-        capture: impl Fn() -> Snapshot + Send + Sync + 'static,
+        capture: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
         let address = listener.local_addr().map_err(StreamError::Snapshot)?;
@@ -105,7 +105,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn accept<F>(listener: &TcpListener, service: &Arc<Service<F>>, ends: &AtomicBool)
 where
-    F: Fn() -> Snapshot + Send + Sync + 'static,
+    F: Fn() -> Option<Snapshot> + Send + Sync + 'static,
 {
     for connection in listener.incoming() {
         if ends.load(Ordering::Acquire) {
@@ -126,7 +126,7 @@ where
     }
 }
 
-impl<F: Fn() -> Snapshot> Service<F> {
+impl<F: Fn() -> Option<Snapshot>> Service<F> {
     fn serve(&self, connection: TcpStream) -> io::Result<()> {
         let mut channel = Channel::new(connection, (clock::seed(), 0))?;
         channel.connection.write_all(GREETING)?;
@@ -140,7 +140,8 @@ impl<F: Fn() -> Snapshot> Service<F> {
         if request.len() != REQUEST || request[..12] != expected[..12] {
             return Err(invalid("it asks for another stream"));
         }
-        let snapshot = (self.capture)();
+        // Without one the client sees the connection end.
+        let Some(snapshot) = (self.capture)() else { return Ok(()) };
         let mut answer = [0; ANSWER];
         answer[..8].copy_from_slice(&snapshot.message.to_be_bytes());
         answer[8..].copy_from_slice(&(snapshot.bytes.len() as u64).to_be_bytes());
@@ -164,7 +165,15 @@ pub fn fetch_snapshot(
     keys: &Keys,
     message: u64,
 ) -> Result<Snapshot, StreamError> {
-    fetch(from, stream, incarnation, keys, message).map_err(StreamError::Snapshot)
+    let fetched = fetch(from, stream, incarnation, keys, message);
+    fetched.map_err(|error| {
+        StreamError::Snapshot(match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(error.kind(), "its publisher has none to give, or broke off")
+            }
+            _ => error,
+        })
+    })
 }
 
 fn fetch(

@@ -3,10 +3,12 @@
 mod audience;
 mod messages;
 mod report;
+mod snapshot;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast::{Destination, ErrorKind, InterfaceSelector, Rate};
@@ -23,6 +25,7 @@ use crate::interrupt::{Hangup, Interrupt};
 use audience::Audience;
 use messages::{Messages, Next};
 use report::Report;
+use snapshot::Snapshots;
 
 /// Publish messages that all must arrive
 #[derive(Debug, clap::Args)]
@@ -97,6 +100,11 @@ struct Stream {
     #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
     announce: Option<String>,
 
+    /// For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell
+    /// command prints, at the time it is asked for; it must have all that was published until then
+    #[arg(long, value_name = "FILE|COMMAND", requires = "announce")]
+    snapshot: Option<String>,
+
     /// So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
@@ -150,6 +158,8 @@ Examples:
   mcast publish 239.255.1.2:7000 --files *.json             a message a file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         begin when three listen
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
+  feed | mcast publish 239.255.1.2:7000 --announce prices --snapshot state.json
+                                                            those who come late begin with the state
   mcast publish --new-key prices.key                        a secret, for --key on both sides
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks";
@@ -161,14 +171,24 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let Some(destination) = &arguments.destination else { return Ok(Outcome::Yes) };
     let messages = Messages::choose(&arguments.messages, &arguments.content)?;
-    let publisher = open(arguments, destination, console)?;
+    let (publisher, first) = open(arguments, destination, console)?;
+    let publisher = Arc::new(publisher);
+    let snapshots = match (&arguments.stream.snapshot, first) {
+        (Some(text), Some(first)) => Some(Snapshots::serve(text, &publisher, &first, console)?),
+        _ => None,
+    };
     let interrupt = Interrupt::catch(|| {})?;
     let hangup = Hangup::catch()?;
-    Publishing { arguments, console, publisher, interrupt, hangup, audience: Audience::default() }
-        .run(messages)
+    let audience = Audience::default();
+    Publishing { arguments, console, publisher, snapshots, interrupt, hangup, audience }.run(messages)
 }
 
-fn open(arguments: &Arguments, destination: &str, console: &Console) -> anyhow::Result<Publisher> {
+/// A publisher, and the first of its destinations.
+fn open(
+    arguments: &Arguments,
+    destination: &str,
+    console: &Console,
+) -> anyhow::Result<(Publisher, Option<Destination>)> {
     let texts: Vec<String> = std::iter::once(destination)
         .chain(arguments.paths.iter().map(String::as_str))
         .map(Into::into)
@@ -181,9 +201,12 @@ fn open(arguments: &Arguments, destination: &str, console: &Console) -> anyhow::
     }
     let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
     let mut builder = Publisher::builder().hop_limit(hops).loopback(!arguments.no_loopback);
+    let mut first = None;
     for destination in chosen.items {
         let interface = destination.interface.clone().or_else(|| arguments.interface.clone());
-        builder = builder.to(Destination { interface, ..destination });
+        let destination = Destination { interface, ..destination };
+        first.get_or_insert_with(|| destination.clone());
+        builder = builder.to(destination);
     }
     let stream = &arguments.stream;
     builder = builder.flow(match stream.flow {
@@ -216,13 +239,14 @@ fn open(arguments: &Arguments, destination: &str, console: &Console) -> anyhow::
         publisher.stream(),
         texts.join(" and ")
     ));
-    Ok(publisher)
+    Ok((publisher, first))
 }
 
 struct Publishing<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
+    snapshots: Option<Snapshots>,
     interrupt: Interrupt,
     hangup: Hangup,
     audience: Audience,
@@ -242,7 +266,9 @@ impl Publishing<'_> {
         self.look_around()?;
         let statistics_time = begun.elapsed();
         self.outlive_its_number(begun);
-        let Self { arguments, console, publisher, interrupt, mut audience, .. } = self;
+        let Self { arguments, console, publisher, snapshots, interrupt, mut audience, .. } = self;
+        drop(snapshots);
+        let publisher = alone(publisher);
         let stream = publisher.stream();
         // All who listen have everything, or the time is over: the last word needs little.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
@@ -332,6 +358,9 @@ impl Publishing<'_> {
         if let Some(error) = self.publisher.failure() {
             self.console.warn(format_args!("{error}: repaired as soon as it can be sent"));
         }
+        while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
+            self.console.warn(failure);
+        }
         if let Some(path) = self.arguments.stream.key.as_ref().filter(|_| self.hangup.has_come()) {
             match read_keys(path, self.console) {
                 Ok(keys) => {
@@ -342,6 +371,17 @@ impl Publishing<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The publisher, once nobody else holds it: whoever is served a snapshot does so for no more than a glance.
+fn alone(mut publisher: Arc<Publisher>) -> Publisher {
+    loop {
+        match Arc::try_unwrap(publisher) {
+            Ok(publisher) => return publisher,
+            Err(shared) => publisher = shared,
+        }
+        std::thread::yield_now();
     }
 }
 

@@ -8,13 +8,21 @@ use mcast_stream::wire::StreamId;
 
 use crate::sys;
 
-/// Runs the command with the message as its input; says whether it succeeded.
-pub(super) fn run(command: &str, stream: StreamId, message: &Message<'_>) -> io::Result<bool> {
+/// Runs the command with the message, or the snapshot, as its input; says whether it succeeded.
+pub(super) fn run(
+    command: &str,
+    stream: StreamId,
+    message: &Message<'_>,
+    is_snapshot: bool,
+) -> io::Result<bool> {
     let mut shell = sys::shell(command);
     shell.stdin(Stdio::piped());
     shell.env("MCAST_STREAM", stream.to_string());
     shell.env("MCAST_SEQUENCE", message.number.to_string());
     shell.env("MCAST_LENGTH", message.bytes.len().to_string());
+    if is_snapshot {
+        shell.env("MCAST_SNAPSHOT", "1");
+    }
     let mut child = shell.spawn()?;
     if let Some(mut input) = child.stdin.take() {
         // That it does not read is its own business.

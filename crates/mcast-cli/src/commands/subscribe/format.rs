@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
+use mcast_stream::Snapshot;
 use mcast_stream::receiver::{Event, Message};
 use mcast_stream::wire::StreamId;
 use serde::Serialize;
@@ -37,6 +38,17 @@ struct Record<'a> {
     key: Option<u64>,
     length: usize,
     time: String,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+/// A snapshot, among the events.
+#[derive(Debug, Serialize)]
+struct State<'a> {
+    event: &'static str,
+    time: String,
+    sequence: u64,
+    length: usize,
     #[serde(flatten)]
     payload: Payload<'a>,
 }
@@ -88,6 +100,40 @@ impl Printer {
                     key: message.key,
                     length: bytes.len(),
                     time: rfc3339(SystemTime::now()),
+                    payload: Payload::new(bytes),
+                },
+            ),
+        }
+    }
+
+    /// The state, which has all messages before a number: as it is, on lines of its own.
+    pub(super) fn snapshot(&self, out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+        let bytes = &snapshot.bytes[..];
+        match self.manner {
+            Manner::Nothing => Ok(()),
+            Manner::Raw => out.write_all(bytes),
+            Manner::Records => {
+                out.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_be_bytes())?;
+                out.write_all(bytes)
+            }
+            Manner::Lines if bytes.is_empty() => Ok(()),
+            Manner::Lines if self.is_terminal => {
+                let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                whole
+                    .split(|byte| *byte == b'\n')
+                    .try_for_each(|line| writeln!(out, "{}", SafeText::new(line)))
+            }
+            Manner::Lines => {
+                out.write_all(bytes)?;
+                if bytes.ends_with(b"\n") { Ok(()) } else { out.write_all(b"\n") }
+            }
+            Manner::Json => write_json(
+                out,
+                &State {
+                    event: "snapshot",
+                    time: rfc3339(SystemTime::now()),
+                    sequence: snapshot.message,
+                    length: bytes.len(),
                     payload: Payload::new(bytes),
                 },
             ),

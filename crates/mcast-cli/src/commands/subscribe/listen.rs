@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::Drops;
-use mcast_stream::Subscriber;
 use mcast_stream::receiver::{Event, Item, Message};
+use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::StreamId;
+use mcast_stream::{Snapshot, Subscriber};
 
 use super::Arguments;
 use super::execute;
 use super::format::Printer;
+use super::snapshot::{Snapshots, Wish};
 use super::story::{Weight, words};
 use crate::arguments::Goal;
 use crate::console::{Console, Output};
@@ -27,6 +29,7 @@ pub(super) struct Listener<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
     subscriber: Subscriber,
+    snapshots: Option<Snapshots>,
     interrupt: Interrupt,
     goal: Goal<'a>,
     printer: Printer,
@@ -59,6 +62,7 @@ impl<'a> Listener<'a> {
     pub(super) fn new(
         arguments: &'a Arguments,
         subscriber: Subscriber,
+        snapshots: Option<Snapshots>,
         interrupt: Interrupt,
         begun: Instant,
         console: &'a Console,
@@ -71,6 +75,7 @@ impl<'a> Listener<'a> {
             arguments,
             console,
             subscriber,
+            snapshots,
             interrupt,
             begun,
         }
@@ -103,6 +108,9 @@ impl<'a> Listener<'a> {
             if self.interrupt.has_come() {
                 return Ok(End::Interrupted);
             }
+            if let Some(snapshot) = self.snapshots.as_mut().and_then(Snapshots::arrived) {
+                self.begin_with(&snapshot?)?;
+            }
             // What is there already is taken before anything is flushed.
             let was_waiting = !wait.is_zero();
             let stream = self.subscriber.stream();
@@ -127,7 +135,7 @@ impl<'a> Listener<'a> {
                     self.tally.take(&message);
                     if let Some(command) = &self.arguments.show.exec {
                         self.out.flush()?;
-                        let succeeded = execute::run(command, stream, &message);
+                        let succeeded = execute::run(command, stream, &message, false);
                         self.tally.failed += u64::from(!succeeded.context("cannot run the command")?);
                     }
                 }
@@ -135,12 +143,46 @@ impl<'a> Listener<'a> {
                     self.printer.event(&mut self.out, &event)?;
                     self.tally.note(&event);
                     tell(&event, self.console);
+                    if let Event::SnapshotWanted { message } = event {
+                        self.want_snapshot(message)?;
+                    }
                 }
             }
             if self.goal.is_reached(self.tally.messages) {
                 return Ok(End::Enough);
             }
         }
+    }
+
+    /// Asks for the state as it is behind the messages before this one.
+    fn want_snapshot(&mut self, message: u64) -> anyhow::Result<()> {
+        let (Some(snapshots), Some(stream), Some(incarnation)) =
+            (&mut self.snapshots, self.subscriber.stream(), self.tally.incarnation)
+        else {
+            return Ok(());
+        };
+        let wish = Wish { stream, incarnation: Incarnation(incarnation), message };
+        snapshots.fetch(wish, self.subscriber.waker())
+    }
+
+    /// Hands out the state, and goes on behind it.
+    fn begin_with(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        self.goal.heard();
+        self.printer.snapshot(&mut self.out, snapshot)?;
+        if let Some(command) = &self.arguments.show.exec {
+            self.out.flush()?;
+            let stream = self.subscriber.stream().unwrap_or(StreamId(0));
+            let message = Message { number: snapshot.message, key: None, bytes: &snapshot.bytes };
+            let succeeded = execute::run(command, stream, &message, true);
+            self.tally.failed += u64::from(!succeeded.context("cannot run the command")?);
+        }
+        self.console.note(format_args!(
+            "a snapshot of {}, and what follows from message {} on",
+            bytes(snapshot.bytes.len() as u64),
+            snapshot.message
+        ));
+        self.subscriber.resume(snapshot.message);
+        Ok(())
     }
 
     fn summarize(&self) {

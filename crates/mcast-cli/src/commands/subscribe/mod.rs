@@ -5,6 +5,7 @@ mod format;
 mod listen;
 mod named;
 mod policy;
+mod snapshot;
 mod story;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use mcast::{InterfaceSelector, Membership};
 use mcast_stream::Subscriber;
 use mcast_stream::receiver::Start;
+use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 
 use crate::arguments::{Families, Limits, chosen_memberships, is_stream_name, parse_size, read_keys};
@@ -21,6 +23,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use listen::Listener;
 use policy::Wanted;
+use snapshot::{Snapshots, Source};
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ struct Stream {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// From where on: `now`, or the `oldest` that can still be had
+    /// From where on: `now`, the `oldest` that can still be had, or a `snapshot` of the state and what follows
     #[arg(long, value_name = "WHERE", default_value = "now", hide_possible_values = true)]
     from: From,
 
@@ -92,6 +95,8 @@ enum From {
     Now,
     /// With the oldest that can still be had
     Oldest,
+    /// With the state as its publisher has it (`publish --snapshot`), and what follows
+    Snapshot,
 }
 
 /// What becomes of the messages.
@@ -111,7 +116,7 @@ struct Show {
     json: bool,
 
     /// Run this shell command for each, one after the other: the message is its standard input,
-    /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment
+    /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, of a snapshot MCAST_SNAPSHOT=1
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["raw", "records"])]
     exec: Option<String>,
 }
@@ -129,6 +134,7 @@ Policies:
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
   mcast subscribe prices                                    the stream that is announced so
+  mcast subscribe prices --from snapshot                    the state first, then what follows
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages from the oldest on
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks
@@ -137,19 +143,39 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
-    let subscriber = open(arguments, console)?;
+    let stream = &arguments.stream;
+    let keys = stream.key.as_deref().map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
+    let snapshots = snapshots(arguments, &keys)?;
+    let subscriber = open(arguments, keys, console)?;
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     let waker = subscriber.waker();
     let interrupt = Interrupt::catch(move || {
         // Without a waker the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
-    Listener::new(arguments, subscriber, interrupt, begun, console).run()
+    Listener::new(arguments, subscriber, snapshots, interrupt, begun, console).run()
 }
 
-fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Subscriber> {
+/// Where snapshots are announced, if one is wanted.
+fn snapshots(arguments: &Arguments, keys: &Keys) -> anyhow::Result<Option<Snapshots>> {
+    if arguments.stream.from != From::Snapshot {
+        return Ok(None);
+    }
+    if !is_stream_name(&arguments.place) {
+        return Err(Failure::usage("where snapshots are to be had is announced with the stream's name")
+            .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` tells")
+            .into());
+    }
+    Ok(Some(Snapshots::new(Source {
+        name: arguments.place.clone(),
+        family: arguments.families.only(),
+        interface: arguments.interface.clone(),
+        keys: keys.clone(),
+    })))
+}
+
+fn open(arguments: &Arguments, keys: Keys, console: &Console) -> anyhow::Result<Subscriber> {
     let stream = &arguments.stream;
-    let keys = stream.key.as_deref().map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
     let (memberships, id) = match is_stream_name(&arguments.place) {
         true => named::find(arguments, &keys, console)?,
         false => (memberships(arguments, console)?, None),
@@ -157,8 +183,10 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Subscriber> 
     let start = match stream.from {
         From::Now => Start::Now,
         From::Oldest => Start::Oldest,
+        From::Snapshot => Start::Snapshot,
     };
-    let mut builder = Subscriber::builder().start(start).policy(stream.policy.policy()).stay(stream.stay);
+    let mut builder =
+        Subscriber::builder().start(start).policy(stream.policy.policy(start)).stay(stream.stay);
     for membership in memberships {
         builder = builder.path(membership);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_stream::receiver::{OnLoss, Policy};
+use mcast_stream::receiver::{OnLoss, Policy, Start};
 
 use crate::arguments::parse_duration;
 
@@ -19,9 +19,11 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    pub(super) fn policy(self) -> Policy {
+    /// Who began with a snapshot takes another one where messages cannot be had.
+    pub(super) fn policy(self, start: Start) -> Policy {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match self {
+            Self::Reliable if start == Start::Snapshot => Policy::Reliable(OnLoss::Snapshot),
             Self::Reliable => Policy::Reliable(OnLoss::Continue),
             Self::Deadline(time) => Policy::Deadline(nanoseconds(time)),
             Self::BestEffort => Policy::BestEffort(nanoseconds(REORDERING)),

@@ -247,21 +247,21 @@ impl Publisher {
 
     /// Serves snapshots at this address over TCP, sealed as the stream is, and tells the address
     /// with the stream's name. `capture` makes one, whenever one is asked for: the state after all messages before a number,
-    /// and that number.
+    /// and that number; or `None` when it cannot.
     ///
     /// # Errors
     /// When the address cannot be listened at.
-    pub fn serve_snapshots(
+    pub fn serve_snapshots<S: Into<Option<Snapshot>>>(
         &self,
         at: SocketAddr,
-        capture: impl Fn() -> Snapshot + Send + Sync + 'static,
+        capture: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<SnapshotServer, StreamError> {
         let (stream, incarnation, keys) = {
             let core = self.shared.core();
             let config = core.sender.config();
             (config.stream, config.incarnation, config.keys.clone())
         };
-        let server = SnapshotServer::start(at, stream, incarnation, keys, capture)?;
+        let server = SnapshotServer::start(at, stream, incarnation, keys, move || capture().into())?;
         let mut announcement = self.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(announcement) = &mut *announcement {
             announcement.snapshot = Some(server.address());

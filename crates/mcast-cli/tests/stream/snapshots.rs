@@ -1,0 +1,88 @@
+//! Who comes late begins with the state.
+
+use std::fs;
+use std::io::Write;
+
+use crate::GROUP;
+use crate::schemas::assert_valid;
+use crate::support::{Lan, MCAST, Running, mcast, program, start};
+
+/// A publisher of what is written to its input, with this snapshot.
+fn with_snapshot(lan: &Lan, snapshot: &str) -> Running {
+    let arguments = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", snapshot];
+    let running = program(&lan.a, MCAST, &arguments, true);
+    running.stderr.wait_for("snapshots are");
+    running
+}
+
+#[test]
+fn the_state_comes_first_and_what_follows_behind_it() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::write(&state, "a\n").unwrap();
+    let name = state.display().to_string();
+    for (snapshot, words) in [(name.clone(), "the content of"), (format!("cat {name}"), "prints")] {
+        fs::write(&state, "a\n").unwrap();
+        let mut publishing = with_snapshot(&lan, &snapshot);
+        assert!(publishing.stderr.text().contains(words), "{}", publishing.stderr.text());
+        let mut input = publishing.child.stdin.take().unwrap();
+        // Somebody hears that it was published before another one begins.
+        let early = start(&lan.c, &["subscribe", "-i", "eth0", GROUP]);
+        publishing.stderr.wait_for("10.0.0.3 listens");
+        input.write_all(b"a\nb\n").unwrap();
+        early.stdout.wait_for("b\n");
+        // The state is that of the time when it is asked for.
+        fs::write(&state, "a\nb\n").unwrap();
+        let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot", "--json"]);
+        late.stderr.wait_for("a snapshot of");
+        input.write_all(b"c\n").unwrap();
+        drop(input);
+        publishing.end().succeeded();
+        early.end().succeeded();
+        let rows = late.end().succeeded().json();
+        let told = rows.iter().find(|row| row["event"] == "snapshot").unwrap();
+        assert_valid("stream-event", told);
+        assert_eq!((&told["text"], told["sequence"].as_u64()), (&"a\nb\n".into(), Some(2)), "{told}");
+        let messages: Vec<_> = rows.iter().filter(|row| row.get("event").is_none()).collect();
+        assert_eq!(messages.len(), 1, "{rows:?}");
+        assert_eq!((&messages[0]["text"], messages[0]["sequence"].as_u64()), (&"c".into(), Some(2)));
+    }
+}
+
+#[test]
+fn as_text_the_state_is_lines_like_the_messages() {
+    let lan = Lan::new();
+    let mut publishing = with_snapshot(&lan, "printf state");
+    let mut input = publishing.child.stdin.take().unwrap();
+    let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot"]);
+    late.stderr.wait_for("a snapshot of");
+    input.write_all(b"a\n").unwrap();
+    drop(input);
+    publishing.end().succeeded();
+    assert_eq!(late.end().succeeded().text(), "state\na\n");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_made_is_told_on_both_sides() {
+    let lan = Lan::new();
+    let mut publishing = with_snapshot(&lan, "exit 3");
+    let input = publishing.child.stdin.take().unwrap();
+    let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot"]);
+    publishing.stderr.wait_for("no snapshot: what `exit 3` prints");
+    let ended = late.end();
+    assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
+    assert!(ended.stderr.contains("has none to give") && ended.stderr.contains("remedy"), "{ended:?}");
+    drop(input);
+    publishing.end().succeeded();
+}
+
+#[test]
+fn a_snapshot_without_a_name_is_refused() {
+    let lan = Lan::new();
+    let ended = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--snapshot", "true", "x"]);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", GROUP, "--from", "snapshot"]);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("remedy"), "{ended:?}");
+}
