@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 
-use crate::output::Palette;
+use crate::output::{Palette, SafeText};
 use crate::service::journal_reads_notes;
 
 /// The two streams, what may be said on them, and in which colours.
@@ -85,10 +85,13 @@ impl Console {
         }
     }
 
-    /// A line that says what failed.
-    pub(crate) fn error(&self, line: impl Display) {
+    /// What failed, in one or more lines. It may quote a file or what was typed: no such bytes command
+    /// the terminal.
+    pub(crate) fn error(&self, lines: impl Display) {
         let style = self.err.bad;
-        self.say(Level::Error, format_args!("{style}error:{style:#} {line}"));
+        let lines = lines.to_string();
+        let safe: Vec<_> = lines.split('\n').map(|line| SafeText::new(line.as_bytes()).to_string()).collect();
+        self.say(Level::Error, format_args!("{style}error:{style:#} {}", safe.join("\n")));
     }
 
     /// A line that says what to do about it.

@@ -77,7 +77,6 @@ impl Failure {
     }
 
     /// A right is missing.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs tell, and they are Linux'"))]
     pub(crate) fn permission(message: impl Into<String>) -> Self {
         Self { status: PERMISSION, message: message.into(), remedy: None }
     }

@@ -27,6 +27,17 @@ pub enum Error {
     /// There is no such program, or it has no UDP socket.
     #[error("{0}")]
     NoProgram(String),
+    /// The program is another user's, and the system does not show its sockets.
+    #[error("{0} may not be looked into")]
+    Hidden(String),
+    /// The program is in another network namespace.
+    #[error("{name} is in another network namespace")]
+    OtherNamespace {
+        /// The program, as `name (pid)`.
+        name: String,
+        /// Its id.
+        pid: u32,
+    },
     /// This system cannot be examined so.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -42,7 +53,25 @@ impl Error {
             Self::NoProgram(_) => Some(
                 "start it first, or name its id or port: `mcast groups` lists who has joined what".into(),
             ),
+            Self::Hidden(_) => Some("run as its user, or as root".into()),
+            Self::OtherNamespace { pid, .. } => {
+                Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
+            }
             Self::File(_) | Self::System { .. } | Self::Unsupported(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_depends_on_why_the_program_is_not_seen() {
+        let remedy = |error: Error| error.remedy().unwrap();
+        assert!(remedy(Error::NoProgram("x".into())).starts_with("start it first"));
+        assert_eq!(remedy(Error::Hidden("x (7)".into())), "run as its user, or as root");
+        let elsewhere = Error::OtherNamespace { name: "x (7)".into(), pid: 7 };
+        assert_eq!(remedy(elsewhere), "nsenter --net=/proc/7/ns/net mcast doctor --pid 7");
     }
 }

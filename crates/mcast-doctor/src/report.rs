@@ -78,7 +78,7 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.why)?;
         match self.known_after {
-            Some(time) => write!(f, " (known after {} s)", time.as_secs()),
+            Some(time) => write!(f, " (known after {} s of listening)", time.as_secs()),
             None => Ok(()),
         }
     }

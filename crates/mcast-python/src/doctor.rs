@@ -66,7 +66,8 @@ fn told(py: Python<'_>, error: &Error) -> PyErr {
         Error::Capture(error) => return capture::raise(py, error),
         Error::File(error) => return capture::raise_file(py, error),
         Error::Unsupported(_) => ("Unsupported", None),
-        Error::NoProgram(_) => ("NoProgram", None),
+        Error::Hidden(_) => ("Permission", None),
+        Error::NoProgram(_) | Error::OtherNamespace { .. } => ("NoProgram", None),
         Error::System { source, .. } => ("Other", source.raw_os_error()),
         _ => ("Other", None),
     };

@@ -109,3 +109,11 @@ fn help_of_plan() {
     let output = Command::new(env!("CARGO_BIN_EXE_mcast")).args(["plan", "--help"]).output().unwrap();
     assert_data_eq!(String::from_utf8(output.stdout).unwrap(), file!["help/plan.txt"]);
 }
+
+#[test]
+fn what_a_file_holds_commands_no_terminal() {
+    let output = plan(&["-"], "feed \x1b[31mred:5000\n");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text.contains('\x1b') && text.contains("\\x1b[31mred"), "{text:?}");
+}

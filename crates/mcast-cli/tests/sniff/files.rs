@@ -80,6 +80,32 @@ fn a_file_is_filtered_into_another_that_keeps_names_and_times() {
 }
 
 #[test]
+fn what_a_file_calls_its_interfaces_commands_no_terminal() {
+    let (_folder, path) = captured();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let place = bytes.windows(4).position(|window| window == b"eth0").unwrap();
+    bytes[place..place + 4].copy_from_slice(b"\x1b[2J");
+    std::fs::write(&path, bytes).unwrap();
+    let all = plain(&["sniff", "-r", &path]);
+    let text = String::from_utf8_lossy(&all.stdout);
+    assert!(!text.contains('\x1b') && text.contains("\\x1b[2J"), "{text}");
+}
+
+#[test]
+fn the_rate_of_a_file_is_that_of_its_packets_and_not_that_of_reading() {
+    let (_folder, path) = captured();
+    let mut file = CaptureFile::open(&path).unwrap();
+    let mut times = Vec::new();
+    while let Some(frame) = file.next().unwrap() {
+        times.push(frame.time);
+    }
+    let span = times[2].duration_since(times[0]).unwrap();
+    let all = plain(&["sniff", "-r", &path, "--discard", "--json"]);
+    let summary: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert!((summary["seconds"].as_f64().unwrap() - span.as_secs_f64()).abs() < 1e-6, "{summary}");
+}
+
+#[test]
 fn files_go_through_pipes() {
     let (folder, path) = captured();
     let pcap = folder.path().join("all.pcap");

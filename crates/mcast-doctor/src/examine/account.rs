@@ -1,7 +1,6 @@
 //! How far the datagrams came, and what stays unknown: told beside the findings.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use crate::observation::{Observation, Wanted};
 use crate::snapshot::Counter;
@@ -95,8 +94,7 @@ fn unknown_querier(seen: &Observation, wanted: &Wanted<'_>) -> Option<Unknown> {
         seen.listened().as_secs(),
         seen.options.query_interval.as_secs()
     );
-    let rest = patience.saturating_sub(seen.listened()).max(Duration::from_secs(1));
-    Some(Unknown::new(format!("whether the network of {} has a querier", link.name), why).until(rest))
+    Some(Unknown::new(format!("whether the network of {} has a querier", link.name), why).until(patience))
 }
 
 fn tell_counters(seen: &Observation, report: &mut Report) {

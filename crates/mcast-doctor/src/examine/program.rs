@@ -1,5 +1,7 @@
 //! Somebody else's program.
 
+use std::time::SystemTime;
+
 use crate::gather::listen::{Subject, Taps, listen};
 use crate::gather::{program, snapshot};
 use crate::observation::{About, Observation};
@@ -20,12 +22,15 @@ pub enum Target {
 /// To see whose sockets are whose needs the same user or root, on Linux.
 ///
 /// # Errors
-/// [`Error::NoProgram`](crate::Error::NoProgram) when there is no such program, or it has no UDP socket, or is in
-/// another network namespace.
+/// [`Error::NoProgram`](crate::Error::NoProgram) when there is no such program, or it has no UDP socket;
+/// [`Error::Hidden`](crate::Error::Hidden) when it is another user's, and
+/// [`Error::OtherNamespace`](crate::Error::OtherNamespace) when it is in another network namespace.
 pub fn examine_program(target: Target, options: &Options, watch: Watch<'_>) -> Result<Report> {
     let before = snapshot()?;
     let first = program::look(target, &before)?;
-    let taps = Taps::of(&before, &first.sockets.iter().flat_map(interfaces).collect::<Vec<_>>());
+    let mut taps = Taps::of(&before, &first.sockets.iter().flat_map(interfaces).collect::<Vec<_>>());
+    // It listens from now on, whether or not anything comes.
+    taps.recorder.count_data_from(SystemTime::now());
     let groups: Vec<_> = first.sockets.iter().flat_map(|socket| &socket.memberships).collect();
     let subject = Subject { group: groups.first().map(|membership| membership.group.addr()), port: None };
     let (wire, _) = listen(taps, None, subject, options, watch)?;

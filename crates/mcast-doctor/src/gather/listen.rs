@@ -116,7 +116,8 @@ impl Ear {
             let arrival = datagram.arrival();
             any = true;
             if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
-                *self.heard.entry((arrival.interface.number(), arrival.source)).or_default() += 1;
+                let place = (arrival.interface.number(), as_on_wire(arrival.source));
+                *self.heard.entry(place).or_default() += 1;
             }
         }
         Ok(any)
@@ -130,6 +131,11 @@ impl Ear {
         let heard = |((interface, source), datagrams)| Heard { interface, source, datagrams };
         self.heard.into_iter().map(heard).collect()
     }
+}
+
+/// A socket names a link-local source with its interface, a packet does not.
+fn as_on_wire(source: SocketAddr) -> SocketAddr {
+    SocketAddr::new(source.ip(), source.port())
 }
 
 /// Listens for as long as the options say, or until the watcher ends it.
@@ -169,4 +175,17 @@ pub(crate) fn listen(
         }
     }
     Ok((wire, ear))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_local_source_is_the_same_on_the_wire_and_at_the_socket() {
+        let at_socket: SocketAddr = "[fe80::1%2]:6000".parse().unwrap();
+        let on_wire: SocketAddr = "[fe80::1]:6000".parse().unwrap();
+        assert_ne!(at_socket, on_wire);
+        assert_eq!(as_on_wire(at_socket), on_wire);
+    }
 }

@@ -102,8 +102,8 @@ fn owner(sockets: &[ProgramSocket], holders: &std::collections::BTreeMap<u64, Ve
 }
 
 fn none(target: Target) -> Error {
-    Error::NoProgram(match target {
+    match target {
         Target::Process(pid) => processes::why_none(pid),
-        Target::Port(port) => format!("no UDP socket is bound to port {port} here"),
-    })
+        Target::Port(port) => Error::NoProgram(format!("no UDP socket is bound to port {port} here")),
+    }
 }

@@ -111,11 +111,50 @@ impl Link {
     pub(crate) fn has_address(&self, v4: bool) -> bool {
         self.addresses.iter().any(|own| own.address.is_ipv4() == v4)
     }
+
+    /// Whether an address is of one of its own networks.
+    pub(crate) fn is_next_to(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.has_in_network(address))
+    }
+}
+
+impl Address {
+    fn has_in_network(&self, other: IpAddr) -> bool {
+        let bits = |address| match address {
+            IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
+            IpAddr::V6(v6) => u128::from(v6),
+        };
+        let mask = !u128::MAX.checked_shr(self.prefix.into()).unwrap_or_default();
+        self.address.is_ipv4() == other.is_ipv4() && (bits(self.address) ^ bits(other)) & mask == 0
+    }
 }
 
 impl Statistics {
     /// Frames that came and were not handed on.
     pub(crate) fn refused(&self) -> u64 {
         self.receive_dropped.saturating_add(self.receive_length_errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_next_to_an_interface_of_its_network() {
+        let with = |address: &str, prefix| Link {
+            addresses: vec![Address {
+                address: address.parse().unwrap(),
+                prefix,
+                state: AddressState::Ready,
+            }],
+            ..Link::default()
+        };
+        let is_next_to = |link: &Link, other: &str| link.is_next_to(other.parse().unwrap());
+        let v4 = with("10.9.0.2", 24);
+        assert!(is_next_to(&v4, "10.9.0.255") && !is_next_to(&v4, "10.9.1.2") && !is_next_to(&v4, "::"));
+        let v6 = with("fe80::1", 64);
+        assert!(is_next_to(&v6, "fe80::2:0:0:1") && !is_next_to(&v6, "fd00::1"));
+        assert!(is_next_to(&with("10.9.0.2", 0), "192.0.2.1") && !is_next_to(&with("::1", 128), "::2"));
     }
 }

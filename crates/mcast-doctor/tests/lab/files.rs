@@ -63,3 +63,16 @@ fn what_is_no_capture_file_is_refused_in_words() {
     let error = explain_capture("/dev/null").unwrap_err();
     assert!(!error.to_string().is_empty());
 }
+
+#[test]
+fn of_a_capture_that_was_cut_off_what_came_before_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcap");
+    let mut bytes = pcap(&frames("0.0.0.0"));
+    bytes.truncate(bytes.len() - 5);
+    std::fs::write(&path, bytes).unwrap();
+    let report = explain_capture(&path).unwrap();
+    assert_eq!(ids(&report), [Id::SourceZero]);
+    assert!(report.observations.iter().any(|seen| seen.what.contains("19 datagrams")), "{report:#?}");
+    assert!(report.unknown.iter().any(|unknown| unknown.why.contains("ends within")), "{report:#?}");
+}

@@ -17,6 +17,16 @@ fn assert_heard(report: &Report) {
         report.observations.iter().any(|seen| seen.depth == "socket" && seen.what.contains("datagrams from")),
         "{report:#?}"
     );
+    assert!(!report.unknown.iter().any(|unknown| unknown.what.contains("got lost")), "{report:#?}");
+}
+
+#[test]
+fn silence_around_a_program_is_listened_to_for_as_long_as_was_asked() {
+    let net = Net::new();
+    let _socket = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let report = examine_port(&net.receiver, 5000);
+    let open = report.unknown.iter().find(|unknown| unknown.what.contains("has a querier")).unwrap();
+    assert!(open.why.starts_with("no IGMP query in 1 s"), "{open}");
 }
 
 #[test]

@@ -124,11 +124,15 @@ fn told(error: Error) -> anyhow::Error {
         Error::File(error) => error.into(),
         Error::System { what, source } => anyhow::Error::new(source).context(format!("cannot read {what}")),
         other => {
-            let failure = Failure::environment(other.to_string());
-            remedy.map_or_else(
-                || failure.into(),
-                |remedy| Failure::environment(other.to_string()).remedy(remedy).into(),
-            )
+            let text = other.to_string();
+            let failure = match other {
+                Error::Hidden(_) => Failure::permission(text),
+                _ => Failure::environment(text),
+            };
+            match remedy {
+                Some(remedy) => failure.remedy(remedy).into(),
+                None => failure.into(),
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use mcast_doctor::{Finding, Lasts, Remedy, Report, Severity};
 
 use super::tools;
 use crate::console::{Console, Output};
-use crate::output::{Palette, count_of, wrap};
+use crate::output::{Palette, SafeText, count_of, wrap};
 
 /// Columns that running text takes.
 const WIDTH: usize = 96;
@@ -45,7 +45,7 @@ fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::
     let (style, group) = (style_of(finding.severity, palette), palette.group);
     write!(out, "{style}{:<LABEL$}{style:#}{group}{}{group:#}", finding.severity, finding.id)?;
     writeln!(out, "{}", about(finding))?;
-    for line in wrap(&finding.cause, WIDTH - INDENT) {
+    for line in wrap(&safe(&finding.cause), WIDTH - INDENT) {
         writeln!(out, "{:INDENT$}{line}", "")?;
     }
     let mut label = "because";
@@ -74,8 +74,13 @@ pub(super) fn about(finding: &Finding) -> String {
     parts.extend(subject.program.clone());
     match parts.is_empty() {
         true => String::new(),
-        false => format!("  {}", parts.join(", ")),
+        false => format!("  {}", safe(&parts.join(", "))),
     }
+}
+
+/// Programs and files name themselves as they like; that is not to command a terminal.
+pub(super) fn safe(text: &str) -> String {
+    SafeText::new(text.as_bytes()).to_string()
 }
 
 /// `now`, `for good`, `advice`; `or` where it is another way to the same.
@@ -95,7 +100,7 @@ fn write_remedy(
     for line in command.lines() {
         // Whole, however long: it is to be pasted.
         let good = palette.good;
-        writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{line}", "")?;
+        writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{}", "", safe(line))?;
         label = "";
     }
     Ok(())
@@ -112,7 +117,7 @@ fn kind_of(remedy: &Remedy) -> &'static str {
 /// A word at the left, and text beside it in lines.
 fn labelled(label: &str, style: Style, text: &str, indent: usize, out: &mut Output) -> io::Result<()> {
     let mut label = label;
-    for line in wrap(text, WIDTH - LABEL - indent) {
+    for line in wrap(&safe(text), WIDTH - LABEL - indent) {
         writeln!(out, "{:indent$}{style}{label:<LABEL$}{style:#}{line}", "")?;
         label = "";
     }
@@ -162,5 +167,11 @@ mod tests {
         let finding = Finding::new(Id::NoRoute, Severity::Fault, "x");
         assert_eq!(about(&finding), "");
         assert_eq!(about(&finding.on("eth0").from("10.0.0.7")), "  on eth0, from 10.0.0.7");
+    }
+
+    #[test]
+    fn the_name_of_a_program_commands_no_terminal() {
+        let finding = Finding::new(Id::BoundToUnicast, Severity::Fault, "x").by("\x1b[31mevil (7)");
+        assert_eq!(about(&finding), "  \\x1b[31mevil (7)");
     }
 }

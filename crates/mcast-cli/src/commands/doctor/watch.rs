@@ -63,6 +63,6 @@ fn write(
         finding.severity,
         finding.id,
         tell::about(finding),
-        finding.cause,
+        tell::safe(&finding.cause),
     )
 }

@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
-use crate::output::{Palette, count_of, write_json};
+use crate::output::{Palette, SafeText, count_of, write_json};
 use entry::Plan;
 use finding::{Finding, Severity};
 
@@ -110,7 +110,9 @@ fn tell(out: &mut Output, finding: &Finding, palette: &Palette) -> io::Result<()
     };
     let Palette { dim, .. } = *palette;
     let (severity, id) = (finding.severity, finding.id);
-    write!(out, "{}: {style}{severity}{style:#}: {} {dim}[{id}]{dim:#}", finding.place, finding.message)?;
+    // What is wrong is quoted, and may hold anything.
+    let message = SafeText::new(finding.message.as_bytes());
+    write!(out, "{}: {style}{severity}{style:#}: {message} {dim}[{id}]{dim:#}", finding.place)?;
     match &finding.reference {
         Some(reference) => writeln!(out, " {dim}({reference}){dim:#}"),
         None => writeln!(out),

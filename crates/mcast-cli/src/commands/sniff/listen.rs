@@ -110,13 +110,17 @@ impl<'a> Sniffer<'a> {
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let end = self.listen();
-        let time = self.start.elapsed();
+        let elapsed = self.start.elapsed();
         let end = end.and_then(|end| {
             if matches!(end, End::TimeOver | End::Interrupted) {
                 self.take_waiting()?;
             }
             Ok(end)
         });
+        let time = match self.desk.arguments.read {
+            Some(_) => self.desk.tally.span(),
+            None => elapsed,
+        };
         // Also when it failed: what came before is printed and written.
         let flushed = self.desk.flush();
         let lost = self.source.lost()?;

@@ -13,7 +13,7 @@ use super::Arguments;
 use crate::arguments::{Target, is_named};
 use crate::console::Console;
 use crate::exit::Failure;
-use crate::output::{bytes, count_of};
+use crate::output::{SafeText, bytes, count_of};
 
 /// Room for a tenth of a second of a full gigabit link, twice: a writer may have to wait for the disk.
 const BUFFER: usize = 32 << 20;
@@ -71,7 +71,8 @@ impl Source {
             Self::Live(live) => live.capture.interface_name(interface),
             Self::File(file) => file.interface_name(interface),
         };
-        name.map_or_else(|| format!("#{interface}"), ToOwned::to_owned)
+        // Whoever made a file named its interfaces as they liked.
+        name.map_or_else(|| format!("#{interface}"), |name| SafeText::new(name.as_bytes()).to_string())
     }
 
     /// How many packets were lost on the way here; `None` where nobody counted.

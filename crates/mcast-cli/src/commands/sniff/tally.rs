@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mcast::InterfaceIndex;
 use mcast_capture::Frame;
@@ -52,6 +52,8 @@ pub(super) struct Tally {
     flows: HashMap<Flow, Volume>,
     /// What came by flows beyond the most.
     others: Volume,
+    /// The times of the earliest and the latest.
+    span: Option<(SystemTime, SystemTime)>,
 }
 
 impl Volume {
@@ -65,6 +67,8 @@ impl Tally {
     pub(super) fn add(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, port: Option<u16>) {
         let length = frame.original_length;
         self.total.add(length);
+        let (earliest, latest) = self.span.unwrap_or((frame.time, frame.time));
+        self.span = Some((earliest.min(frame.time), latest.max(frame.time)));
         self.count_faults(packet);
         let Some(ip) = packet.ip_layer() else { return };
         let flow = Flow {
@@ -101,6 +105,12 @@ impl Tally {
         };
         self.bad_checksums += u64::from(checksum.is_invalid());
         self.malformed += u64::from(packet.malformed.is_some());
+    }
+
+    /// From the earliest to the latest packet.
+    pub(super) fn span(&self) -> Duration {
+        let span = self.span.and_then(|(earliest, latest)| latest.duration_since(earliest).ok());
+        span.unwrap_or_default()
     }
 
     pub(super) const fn packets(&self) -> u64 {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Error;
+
 /// Nobody is known.
 pub(crate) fn holders() -> BTreeMap<u64, Vec<String>> {
     BTreeMap::new()
@@ -13,6 +15,6 @@ pub(crate) fn name(pid: u32) -> String {
 }
 
 /// Why no UDP socket of a process is seen here.
-pub(crate) fn why_none(_pid: u32) -> String {
-    "this system does not tell whose sockets are whose: examine the membership instead".to_owned()
+pub(crate) fn why_none(_pid: u32) -> Error {
+    Error::Unsupported("this system does not tell whose sockets are whose: examine the membership instead")
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use crate::Error;
+
 /// The processes that have each socket open, as `name (pid)`, by the socket's number.
 pub(crate) fn holders() -> BTreeMap<u64, Vec<String>> {
     let mut holders: BTreeMap<u64, Vec<String>> = BTreeMap::new();
@@ -41,20 +43,17 @@ fn pids() -> impl Iterator<Item = u32> {
 }
 
 /// Why no UDP socket of a process is seen here.
-pub(crate) fn why_none(pid: u32) -> String {
+pub(crate) fn why_none(pid: u32) -> Error {
     let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
     let (there, here) = (namespace(&pid.to_string()), namespace("thread-self"));
     if !matches!(fs::exists(format!("/proc/{pid}")), Ok(true)) {
-        return format!("there is no process {pid}");
+        return Error::NoProgram(format!("there is no process {pid}"));
     }
     if fs::read_dir(format!("/proc/{pid}/fd")).is_err() {
-        return format!("{} may not be looked into: run as its user, or as root", name(pid));
+        return Error::Hidden(name(pid));
     }
     if there.is_some() && there != here {
-        return format!(
-            "{} is in another network namespace: run `nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}`",
-            name(pid)
-        );
+        return Error::OtherNamespace { name: name(pid), pid };
     }
-    format!("{} has no UDP socket", name(pid))
+    Error::NoProgram(format!("{} has no UDP socket", name(pid)))
 }
