@@ -42,7 +42,7 @@ impl Request {
         let Ok(line) = std::str::from_utf8(line) else { return Self::Nonsense };
         let words: Vec<&str> = line.trim_end().split(' ').collect();
         let [method, target, version] = words[..] else { return Self::Nonsense };
-        if !version.starts_with("HTTP/1.") {
+        if target.is_empty() || !version.starts_with("HTTP/1.") {
             return Self::Nonsense;
         }
         let path = target.split('?').next().unwrap_or_default();
