@@ -40,6 +40,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("Injected causes, and what was found", "doctor-table.md"),
     ("What each system does", "platforms.md"),
     ("The stream protocol", "protocol.md"),
+    ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
 ];
 
