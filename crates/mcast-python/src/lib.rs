@@ -17,6 +17,7 @@ mod outgoing;
 mod payload;
 mod receiver;
 mod sender;
+mod stream;
 #[allow(unsafe_code)]
 mod sys;
 
@@ -52,6 +53,11 @@ mod _pymcast {
     use super::receiver::{MembershipStatus, Reader, Receiver, Statistics};
     #[pymodule_export]
     use super::sender::{Answer, SendStatistics, Sender};
+    #[pymodule_export]
+    use super::stream::{
+        Closing, Message, Publisher, PublisherEvent, PublisherStatistics, PyKeys, Snapshot, StreamEvent,
+        Subscriber, SubscriberStatistics,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -146,7 +146,7 @@ class CaptureFileError(Error):
 
 
 class ClosedError(Error):
-    """The sender or receiver is closed."""
+    """The sender, receiver, publisher, subscriber or capture is closed."""
 
 
 class ParseError(ValueError):
@@ -203,6 +203,5 @@ def from_library(
 
 def closed(what: str) -> ClosedError:
     """The exception for the use of what is closed; the native library calls this."""
-    return ClosedError(
-        f"the {what} is closed", "open it again with open()", kind="Closed", errno=_errno.EBADF
-    )
+    remedy = "open it again with open()" if what in ("receiver", "sender") else "make another one"
+    return ClosedError(f"the {what} is closed", remedy, kind="Closed", errno=_errno.EBADF)

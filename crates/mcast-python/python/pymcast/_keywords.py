@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from os import PathLike
 from typing import TYPE_CHECKING, Literal, TypedDict, Union
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from pymcast import Group, Interface, Membership
+    from pymcast import Group, Interface, Keys, Membership
 
 GroupLike = Union[str, IPv4Address, IPv6Address, "Group"]
 """A group: text, an ipaddress object or a Group."""
@@ -31,6 +32,9 @@ MembershipLike = Union[str, tuple[GroupLike, int], "Membership"]
 
 PayloadLike = Union[bytes, "Buffer"]
 """Bytes: bytes, bytearray, memoryview and whatever else is a buffer."""
+
+KeysLike = Union[str, "PathLike[str]", "Keys"]
+"""Secrets: a Keys, or the path of its file."""
 
 
 class ReceiverKeywords(TypedDict, total=False):
@@ -71,3 +75,31 @@ class CaptureKeywords(TypedDict, total=False):
     all_multicast: bool
     groups: Sequence[GroupLike]
     buffer_size: int | None
+
+
+class PublisherKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Publisher`."""
+
+    interface: InterfaceLike | Iterable[InterfaceLike] | None
+    name: str | None
+    rate: int | None
+    history: int | None
+    flow: Literal["slowest", "none"]
+    eviction: float | None
+    longest_message: int | None
+    keys: KeysLike | None
+    hop_limit: int
+    loopback: bool
+
+
+class SubscriberKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Subscriber`."""
+
+    interface: InterfaceLike | Iterable[InterfaceLike] | None
+    start: Literal["now", "oldest", "snapshot"]
+    policy: Literal["reliable", "deadline", "best-effort", "latest"]
+    deadline: float | None
+    name: str | None
+    keys: KeysLike | None
+    receive_buffer: int | None
+    stay: bool

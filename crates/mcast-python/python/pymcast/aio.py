@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pymcast
 from pymcast._errors import closed
 from pymcast._readiness import Readiness
+from pymcast._streams import Publisher, Subscriber
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
         SourceLike,
     )
 
-__all__ = ["Receiver", "Sender"]
+__all__ = ["Publisher", "Receiver", "Sender", "Subscriber"]
 
 T = TypeVar("T")
 

@@ -22,6 +22,7 @@ use crate::sys;
 use open::Open;
 pub(crate) use reader::Reader;
 use settings::Settings;
+pub(crate) use settings::spread;
 pub(crate) use status::{MembershipStatus, Statistics};
 pub(crate) use wait::Timeout;
 

@@ -38,7 +38,7 @@ impl Settings {
 }
 
 /// Memberships that name no interface, each on all of these.
-pub(super) fn spread(
+pub(crate) fn spread(
     memberships: Vec<Membership>,
     interfaces: &[InterfaceSelector],
 ) -> Vec<mcast::Membership> {

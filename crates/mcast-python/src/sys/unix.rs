@@ -1,4 +1,4 @@
-//! Unix: a receiver is one descriptor.
+//! Unix: a receiver is one descriptor, a subscriber two.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -6,4 +6,8 @@ use pyo3::prelude::*;
 
 pub(crate) fn descriptor(receiver: &mcast::Receiver) -> PyResult<i64> {
     Ok(receiver.as_fd().as_raw_fd().into())
+}
+
+pub(crate) fn descriptors(subscriber: &mcast_stream::Subscriber) -> PyResult<Vec<i64>> {
+    Ok(subscriber.descriptors().iter().map(|each| each.as_raw_fd().into()).collect())
 }

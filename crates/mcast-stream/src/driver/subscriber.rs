@@ -240,6 +240,38 @@ impl Subscriber {
         self.core.as_ref().is_some_and(crate::Receiver::has_ended)
     }
 
+    /// Whether nothing more will come: the stream has ended, its publisher knows that all of it was handed
+    /// out, and this subscriber does not stay.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.stays && self.core.as_ref().is_some_and(crate::Receiver::is_settled)
+    }
+
+    /// How long one may wait before the next call, if nothing comes: it has something to ask for or to tell
+    /// then. For those who wait for [descriptors](Self::descriptors) themselves.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        let due = self.core.as_ref().map_or(LONGEST_WAIT, |core| self.clock.until(core.next_deadline()));
+        due.min(LONGEST_WAIT)
+    }
+
+    /// Waits until the next call may find something to do, and no longer than this. A call without a wait
+    /// (`next_timeout(Duration::ZERO)`) does it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait(&self, timeout: Duration) -> Result<(), StreamError> {
+        sys::wait(&self.receiver, &self.control, timeout.min(self.due())).map_err(StreamError::Control)
+    }
+
+    /// What becomes readable when a call would find something to do before it is [due](Self::due).
+    #[cfg(unix)]
+    #[must_use]
+    pub fn descriptors(&self) -> [std::os::fd::BorrowedFd<'_>; 2] {
+        use std::os::fd::AsFd;
+        [self.receiver.as_fd(), self.control.as_fd()]
+    }
+
     /// Goes on behind a snapshot that has all messages before this number.
     pub fn resume(&mut self, message: u64) {
         if let Some(core) = &mut self.core {
@@ -340,7 +372,7 @@ impl Subscriber {
             if let Some(step) = self.step() {
                 return Ok(Look::Step(step));
             }
-            if !self.stays && self.core.as_ref().is_some_and(crate::Receiver::is_settled) {
+            if self.is_over() {
                 return Ok(Look::Over);
             }
             if self.handle_single()? || self.refill()? {
@@ -349,8 +381,7 @@ impl Subscriber {
             if core::mem::take(&mut self.woken) {
                 return Ok(Look::Over);
             }
-            let due = self.core.as_ref().map_or(LONGEST_WAIT, |core| self.clock.until(core.next_deadline()));
-            return Ok(Look::Nothing(due.min(LONGEST_WAIT)));
+            return Ok(Look::Nothing(self.due()));
         }
     }
 

@@ -152,9 +152,24 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`], with the reason, when there is no room.
     pub fn try_queue(&self, message: &[u8]) -> Result<u64, StreamError> {
+        self.try_queue_by(|sender, now| sender.publish(now, message))
+    }
+
+    /// [`queue_keyed`](Self::queue_keyed) without waiting.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`], with the reason, when there is no room.
+    pub fn try_queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+        self.try_queue_by(|sender, now| sender.publish_keyed(now, key, message))
+    }
+
+    fn try_queue_by(
+        &self,
+        mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+    ) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
         loop {
-            match core.sender.publish(self.shared.clock.now(), message) {
+            match publish(&mut core.sender, self.shared.clock.now()) {
                 Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
                     return Err(refusal.into());
                 }

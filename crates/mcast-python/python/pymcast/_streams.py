@@ -1,0 +1,236 @@
+"""Dependable messages with asyncio: `pymcast.aio` has these classes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pymcast
+from pymcast._errors import closed
+from pymcast._readiness import Readiness
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from pymcast._keywords import (
+        DestinationLike,
+        KeysLike,
+        MembershipLike,
+        PayloadLike,
+        PublisherKeywords,
+        SourceLike,
+        SubscriberKeywords,
+    )
+
+__all__ = ["Publisher", "Subscriber"]
+
+# How soon to look again for room, or for receivers, in seconds.
+_AGAIN = 0.001
+# How many items are taken at once.
+_BATCH = 256
+
+
+class Publisher:
+    """Publishes a stream of messages that all arrive, for coroutines.
+
+    Raises what `pymcast.Publisher` does. A call that is cancelled has published all of its message, or
+    nothing.
+    """
+
+    def __init__(self, *destinations: DestinationLike, **settings: Unpack[PublisherKeywords]) -> None:
+        """The arguments are those of `pymcast.Publisher`."""
+        self._publisher = pymcast.Publisher(*destinations, **settings)
+
+    async def publish(self, payload: PayloadLike, *, key: int | None = None) -> int:
+        """Publishes a message, sends it at once, and tells its number; waits while there is no room.
+
+        For a limit of time: `asyncio.wait_for(publisher.publish(...), seconds)`.
+        """
+        while (number := self._publisher.try_publish(payload, key=key)) is None:
+            await asyncio.sleep(_AGAIN)
+        return number
+
+    async def wait_for(self, receivers: int, timeout: float | None = None) -> bool:
+        """Waits until so many receivers have joined; False when the time is over."""
+        return await self._until(lambda: self._publisher.wait_for(receivers, 0), timeout)
+
+    async def wait_complete(self, timeout: float | None = None) -> bool:
+        """Waits until all that listen have everything that was published; False when the time is over."""
+        return await self._until(lambda: self._publisher.wait_complete(0), timeout)
+
+    def events(self) -> list[pymcast.PublisherEvent]:
+        """What happened since the last call, the oldest first."""
+        return self._publisher.events()
+
+    def set_keys(self, keys: KeysLike) -> None:
+        """Seals with the greatest epoch of these from now on."""
+        self._publisher.set_keys(keys)
+
+    def serve_snapshots(
+        self, address: tuple[SourceLike, int], capture: Callable[[], pymcast.Snapshot]
+    ) -> tuple[str, int]:
+        """Serves snapshots, as `pymcast.Publisher.serve_snapshots`: `capture` is called by another thread."""
+        return self._publisher.serve_snapshots(address, capture)
+
+    @property
+    def next_message(self) -> int:
+        """The number of the next message."""
+        return self._publisher.next_message
+
+    @property
+    def statistics(self) -> pymcast.PublisherStatistics:
+        """What was sent so far."""
+        return self._publisher.statistics
+
+    @property
+    def stream(self) -> int:
+        """The stream's identity."""
+        return self._publisher.stream
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._publisher.closed
+
+    async def close(self, timeout: float = 5.0) -> pymcast.Closing | None:
+        """Ends the stream, and waits until all that listen have everything; tells who has not."""
+        return await asyncio.to_thread(self._publisher.close, timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<aio {self._publisher!r}>"
+
+    async def _until(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        while not done():
+            if end is not None and loop.time() >= end:
+                return False
+            await asyncio.sleep(_AGAIN)
+        return True
+
+
+class Subscriber:
+    """Receives a stream of messages, in order, each once, for coroutines.
+
+    Up to a batch of items waits in it, for the next calls: one that is cancelled loses none. Repairs are
+    asked for within its calls: keep asking for the next. Raises what `pymcast.Subscriber` does.
+    """
+
+    def __init__(self, *memberships: MembershipLike, **settings: Unpack[SubscriberKeywords]) -> None:
+        """The arguments are those of `pymcast.Subscriber`."""
+        self._subscriber = pymcast.Subscriber(*memberships, **settings)
+        self._pending: deque[pymcast.Message | pymcast.StreamEvent] = deque()
+        self._over = False
+        self._readiness: Readiness | None = None
+
+    async def next(self) -> pymcast.Message | pymcast.StreamEvent | None:
+        """Waits for the next item, a message or an event; None when the stream has ended.
+
+        For a limit of time: `asyncio.wait_for(subscriber.next(), seconds)`. Raises
+        `pymcast.ClosedError` when the subscriber is closed meanwhile.
+        """
+        if not self._pending:
+            await self._refill()
+        item = self._pending.popleft() if self._pending else None
+        if self._readiness is not None:
+            self._readiness.done(bool(self._pending) or self._over)
+        return item
+
+    async def fetch_snapshot(self, address: tuple[SourceLike, int]) -> pymcast.Snapshot:
+        """Fetches a snapshot, as `pymcast.Subscriber.fetch_snapshot`; go on behind it with `resume`."""
+        return await asyncio.to_thread(self._subscriber.fetch_snapshot, address)
+
+    def resume(self, message: int) -> None:
+        """Goes on behind a snapshot that has all messages before this number."""
+        self._subscriber.resume(message)
+
+    def set_keys(self, keys: KeysLike) -> None:
+        """Opens with these from now on."""
+        self._subscriber.set_keys(keys)
+
+    @property
+    def statistics(self) -> pymcast.SubscriberStatistics:
+        """What was received so far."""
+        return self._subscriber.statistics
+
+    @property
+    def stream(self) -> int | None:
+        """The identity of the stream, once it is heard."""
+        return self._subscriber.stream
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._subscriber.closed
+
+    def close(self) -> None:
+        """Leaves the stream. Coroutines that wait get `pymcast.ClosedError`."""
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+        self._subscriber.close()
+        self._pending.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> pymcast.Message | pymcast.StreamEvent:
+        try:
+            item = await self.next()
+        except pymcast.ClosedError:
+            raise StopAsyncIteration from None
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+    def __repr__(self) -> str:
+        return f"<aio {self._subscriber!r}>"
+
+    async def _refill(self) -> None:
+        """Returns when something is pending, or the stream has ended."""
+        # Who receives in a loop lets others run, once a batch.
+        await asyncio.sleep(0)
+        while not self._pending and not self._over:
+            if self._subscriber.closed:
+                raise closed("subscriber")
+            items, self._over, due = self._subscriber._take(_BATCH)
+            self._pending.extend(items)
+            if not items and not self._over:
+                # Nothing is lost with a wait that is cut short: nothing is taken while waiting.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._ready().wait(), due)
+
+    def _ready(self) -> Readiness:
+        if self._readiness is None:
+            subscriber = self._subscriber
+            self._readiness = Readiness(
+                asyncio.get_running_loop(), subscriber._descriptors, subscriber._wait
+            )
+        return self._readiness

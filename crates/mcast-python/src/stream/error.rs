@@ -1,0 +1,38 @@
+//! Failures of streams as Python's exceptions.
+
+use mcast_stream::StreamError;
+use mcast_stream::sender::Refusal;
+use pyo3::prelude::*;
+
+use crate::error::{Failure, closed, raise, refused};
+
+pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
+    let (operation, source) = match error {
+        StreamError::Socket(error) => return raise(py, error),
+        StreamError::Settings(_) | StreamError::NoDestination | StreamError::TooManyPaths(_) => {
+            return refused(error);
+        }
+        StreamError::Refused(Refusal::Closed) => return closed(py, "publisher"),
+        StreamError::Refused(Refusal::TooLong { .. }) => {
+            return failure("TooLarge", "publish", error).raise(py);
+        }
+        StreamError::Control(source) => ("stream", Some(source)),
+        StreamError::Snapshot(source) => ("snapshot", Some(source)),
+        StreamError::Thread(source) => ("open", Some(source)),
+        _ => ("publish", None),
+    };
+    Failure { errno: source.and_then(std::io::Error::raw_os_error), ..failure("Other", operation, error) }
+        .raise(py)
+}
+
+fn failure<'a>(kind: &'a str, operation: &'a str, error: &StreamError) -> Failure<'a> {
+    Failure {
+        kind,
+        operation,
+        reason: error.to_string(),
+        remedy: None,
+        group: None,
+        interface: None,
+        errno: None,
+    }
+}

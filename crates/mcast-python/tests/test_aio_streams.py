@@ -1,0 +1,87 @@
+"""Dependable messages with asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+
+import lab
+import pymcast
+import pytest
+from pymcast import aio
+
+
+def test_async_for_has_all_messages_and_ends_with_the_stream(other: lab.Host, port: int) -> None:
+    place = f"239.31.0.1%one:{port}"
+    publisher = other.run(lambda: aio.Publisher(place))
+
+    async def publish() -> pymcast.Closing | None:
+        assert await publisher.wait_for(1, timeout=20)
+        for number in range(1000):
+            assert await publisher.publish(b"%d" % number) == number
+        assert await publisher.wait_complete(timeout=20)
+        return await publisher.close(20)
+
+    async def main() -> None:
+        heard: list[bytes] = []
+        async with aio.Subscriber(place) as subscriber:
+            closing = asyncio.create_task(publish())
+            async for item in subscriber:
+                if isinstance(item, pymcast.Message):
+                    heard.append(item.payload)
+            assert await subscriber.next() is None
+            assert subscriber.statistics.messages == 1000
+            ended = await closing
+        assert heard == [b"%d" % number for number in range(1000)]
+        assert ended is not None
+        assert ended.behind == []
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_cancellation_loses_nothing(other: lab.Host, port: int) -> None:
+    place = f"239.31.0.2%one:{port}"
+    publisher = other.run(lambda: pymcast.Publisher(place))
+
+    async def main() -> None:
+        heard: list[bytes] = []
+        cancelled = 0
+        async with aio.Subscriber(place) as subscriber:
+            sent = 0
+            while len(heard) < 200:
+                if sent < 200 and (sent == 0 or len(heard) == sent):
+                    if sent or publisher.wait_for(1, timeout=0):
+                        publisher.publish(b"%d" % sent)
+                        sent += 1
+                waiting = asyncio.create_task(subscriber.next())
+                await asyncio.wait({waiting}, timeout=0.0005)
+                if waiting.cancel():
+                    cancelled += 1
+                try:
+                    item = await waiting
+                except asyncio.CancelledError:
+                    continue
+                if isinstance(item, pymcast.Message):
+                    heard.append(item.payload)
+        assert heard == [b"%d" % number for number in range(200)]
+        assert cancelled > 0
+
+    try:
+        asyncio.run(asyncio.wait_for(main(), 60))
+    finally:
+        publisher.close(0)
+
+
+def test_closing_ends_those_who_wait(other: lab.Host, port: int) -> None:
+    async def main() -> None:
+        subscriber = aio.Subscriber(f"239.31.0.3%one:{port}")
+        waiting = asyncio.create_task(subscriber.next())
+        await lab.settle()
+        subscriber.close()
+        with pytest.raises(pymcast.ClosedError):
+            await waiting
+        assert [item async for item in subscriber] == []
+        async with aio.Publisher(f"239.31.0.3%one:{port}") as publisher:
+            assert not await publisher.wait_for(1, timeout=0.01)
+        assert publisher.closed
+
+    asyncio.run(asyncio.wait_for(main(), 60))

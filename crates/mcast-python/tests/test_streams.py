@@ -1,0 +1,265 @@
+"""Dependable messages, blocking."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import lab
+import pymcast
+import pytest
+
+Item = pymcast.Message | pymcast.StreamEvent
+
+
+def take(subscriber: pymcast.Subscriber) -> tuple[list[bytes], list[pymcast.StreamEvent]]:
+    """Messages and events until the end of the stream."""
+    messages: list[bytes] = []
+    events: list[pymcast.StreamEvent] = []
+    while (item := subscriber.next(timeout=20)) is not None:
+        if isinstance(item, pymcast.Message):
+            assert item.number == len(messages)
+            messages.append(item.payload)
+        else:
+            events.append(item)
+    return messages, events
+
+
+def test_all_that_is_published_arrives(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.1%one:{port}"
+    sent = [b"%d" % number for number in range(500)] + [os.urandom(300_000)]
+    with pymcast.Subscriber(place) as subscriber:
+        publisher = other.run(lambda: pymcast.Publisher(place))
+        done: list[tuple[list[bytes], list[pymcast.StreamEvent]]] = []
+        thread = threading.Thread(target=lambda: done.append(take(subscriber)))
+        thread.start()
+        assert publisher.wait_for(1, timeout=20)
+        numbers = [publisher.queue(payload) for payload in sent[:-1]]
+        numbers.append(publisher.publish(sent[-1]))
+        closing = publisher.close(timeout=20)
+        thread.join(timeout=20)
+        assert numbers == list(range(501))
+        messages, events = done[0]
+        assert messages == sent
+        assert [event.kind for event in events] == ["joined", "ended"]
+        joined, ended = events
+        assert joined.sender is not None and joined.sender.startswith(lab.address("one", 2))
+        assert (joined.message, ended.message) == (0, 501)
+        assert str(ended) == "ended: message 501"
+        assert closing is not None
+        # Who has heard the end has left by now, or is complete.
+        assert (closing.complete <= 1, closing.behind, closing.statistics.messages) == (True, [], 501)
+        assert subscriber.statistics.messages == 501
+        assert subscriber.statistics.lost_messages == 0
+        assert subscriber.stream == publisher.stream
+        assert subscriber.next(timeout=20) is None
+        assert subscriber.ended
+    assert publisher.closed
+    assert publisher.close() is None
+    with pytest.raises(pymcast.ClosedError):
+        publisher.publish(b"late")
+
+
+def test_a_loop_ends_with_the_stream_and_events_say_who_listens(other: lab.Host, port: int) -> None:
+    place = f"[ff15::30:2%one]:{port}"
+    items: list[Item] = []
+    with pymcast.Subscriber(place) as subscriber:
+        thread = threading.Thread(target=lambda: items.extend(subscriber))
+        thread.start()
+        with other.run(lambda: pymcast.Publisher(place)) as publisher:
+            assert publisher.wait_for(1, timeout=20)
+            assert publisher.publish(b"keyed", key=7) == 0
+            assert publisher.next_message == 1
+            assert publisher.wait_complete(timeout=20)
+            joined = [event for event in publisher.events() if event.kind == "joined"]
+            assert publisher.statistics.receivers == 1
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    assert len(joined) == 1
+    assert joined[0].address is not None and lab.address("one", 1, 6) in joined[0].address
+    messages = [item for item in items if isinstance(item, pymcast.Message)]
+    assert [(message.payload, message.key, message.number) for message in messages] == [(b"keyed", 7, 0)]
+
+
+def test_what_is_sealed_needs_the_key(other: lab.Host, port: int, tmp_path: Path) -> None:
+    place = f"239.30.0.3%one:{port}"
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.write_text("# prices\n" + pymcast.Keys.new_line())
+    theirs.write_text(pymcast.Keys.new_line(2, "chacha20-poly1305"))
+    with pymcast.Subscriber(place, keys=mine) as subscriber, pymcast.Subscriber(place, keys=theirs) as wrong:
+        publisher = other.run(lambda: pymcast.Publisher(place, keys=str(mine)))
+        heard: list[tuple[list[bytes], list[pymcast.StreamEvent]]] = []
+        thread = threading.Thread(target=lambda: heard.append(take(subscriber)))
+        thread.start()
+        assert publisher.wait_for(1, timeout=20)
+        with pymcast.Capture("one", filter=port) as capture:
+            publisher.publish(b"the secret price")
+            while len(packet := capture.next(timeout=20)) < 14 + 20 + 8 + 16:
+                pass
+            seen = [packet, *(capture.next(timeout=20) for _ in range(2))]
+        publisher.close(timeout=20)
+        thread.join(timeout=20)
+        assert heard[0][0] == [b"the secret price"]
+        assert not any(b"secret" in bytes(packet) for packet in seen)
+        event = wrong.next(timeout=20)
+        assert isinstance(event, pymcast.StreamEvent)
+        assert (event.kind, event.epoch) == ("key-missing", 1)
+    assert pymcast.Keys(theirs).epoch == 2
+    theirs.write_text("1 rot13 00")
+    with pytest.raises(ValueError, match="theirs: line 1: the algorithm is"):
+        pymcast.Subscriber(place, keys=theirs)
+    with pytest.raises(FileNotFoundError):
+        pymcast.Publisher(place, keys=tmp_path / "missing")
+    with pytest.raises(ValueError, match="1 to 65535"):
+        pymcast.Keys.new_line(0)
+
+
+def test_a_publisher_that_starts_again_is_followed(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.4%one:{port}"
+    with pymcast.Subscriber(place, stay=True, name="prices") as subscriber:
+        lives: list[Item] = []
+
+        def listen() -> None:
+            while sum(isinstance(item, pymcast.Message) for item in lives) < 2:
+                item = subscriber.next(timeout=20)
+                assert item is not None
+                lives.append(item)
+            subscriber.close()
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        for payload in (b"first life", b"second life"):
+            with other.run(lambda: pymcast.Publisher(place, name="prices")) as publisher:
+                assert publisher.wait_for(1, timeout=20)
+                publisher.publish(payload)
+            # Incarnations are told apart by quarters of a second.
+            deadline = time.monotonic() + 0.3
+            while time.monotonic() < deadline:
+                thread.join(timeout=0.05)
+        thread.join(timeout=20)
+    messages = [item for item in lives if isinstance(item, pymcast.Message)]
+    assert [(message.number, message.payload) for message in messages] == [
+        (0, b"first life"),
+        (0, b"second life"),
+    ]
+    restarted = [item for item in lives if isinstance(item, pymcast.StreamEvent) and item.kind == "restarted"]
+    assert len(restarted) == 1
+
+
+def test_a_late_joiner_begins_with_a_snapshot(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.5%one:{port}"
+    publisher = other.run(lambda: pymcast.Publisher(place, history=65_536, flow="none"))
+    state = 0
+    for number in range(100):
+        publisher.publish(b"%d" % number)
+        state += number
+    at, total = publisher.next_message, state
+    failing: list[bool] = [True]
+
+    def capture() -> pymcast.Snapshot:
+        if failing:
+            failing.clear()
+            raise RuntimeError("not yet")
+        return pymcast.Snapshot(at, b"%d" % total)
+
+    told: list[object] = []
+    former, sys.unraisablehook = sys.unraisablehook, lambda args: told.append(args.exc_value)
+    try:
+        # The server must listen in the other host's network.
+        address = other.run(lambda: publisher.serve_snapshots((lab.address("one", 2), 0), capture))
+        with pymcast.Subscriber(place, start="snapshot") as subscriber:
+            with pytest.raises(ValueError, match="no snapshot is wanted"):
+                subscriber.fetch_snapshot(address)
+            while True:
+                item = subscriber.next(timeout=20)
+                assert isinstance(item, pymcast.StreamEvent)
+                if item.kind == "snapshot-wanted":
+                    break
+            with pytest.raises(pymcast.Error):
+                subscriber.fetch_snapshot(address)
+            snapshot = subscriber.fetch_snapshot(address)
+            assert (snapshot.message, int(snapshot.payload)) == (100, total)
+            subscriber.resume(snapshot.message)
+            publisher.publish(b"1000")
+            item = subscriber.next(timeout=20)
+            while isinstance(item, pymcast.StreamEvent):
+                item = subscriber.next(timeout=20)
+            assert item is not None
+            assert (item.number, item.payload) == (100, b"1000")
+    finally:
+        sys.unraisablehook = former
+        publisher.close(0)
+    assert [str(each) for each in told] == ["not yet"]
+
+
+def test_waiting_ends_in_time_and_when_it_is_closed(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.6%one:{port}"
+    subscriber = pymcast.Subscriber(place)
+    assert subscriber.try_next() is None
+    assert subscriber.stream is None
+    with pytest.raises(TimeoutError):
+        subscriber.next(timeout=0.01)
+    items: list[Item] = []
+    thread = threading.Thread(target=lambda: items.extend(subscriber))
+    thread.start()
+    subscriber.close()
+    subscriber.close()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert items == []
+    assert "closed" in repr(subscriber)
+    with pytest.raises(pymcast.ClosedError, match="subscriber is closed"):
+        subscriber.next(timeout=1)
+    with pymcast.Publisher(place, rate=1000, history=65_536) as publisher:
+        assert not publisher.wait_for(1, timeout=0.01)
+        with pytest.raises(TimeoutError):
+            while True:
+                publisher.publish(bytes(1000), timeout=0.01)
+        assert publisher.try_publish(bytes(1000)) is None
+        assert publisher.close(0) is not None
+
+
+def test_settings_that_cannot_be_are_refused(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.7%one:{port}"
+    with pytest.raises(TypeError, match="group and port"):
+        pymcast.Subscriber()
+    with pytest.raises(ValueError, match="no group to publish to"):
+        pymcast.Publisher()
+    with pytest.raises(ValueError, match="write now, oldest or snapshot"):
+        pymcast.Subscriber(place, start="then")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="deadline=0.05"):
+        pymcast.Subscriber(place, policy="deadline")
+    with pytest.raises(ValueError, match="slowest or none"):
+        pymcast.Publisher(place, flow="fast")  # type: ignore[arg-type]
+    with pytest.raises(pymcast.NoSuchInterfaceError):
+        pymcast.Subscriber(f"239.30.0.7%nowhere:{port}")
+    with pymcast.Publisher(place, longest_message=1000) as publisher:
+        with pytest.raises(pymcast.TooLargeError, match="at most 1000 bytes"):
+            publisher.publish(bytes(1001))
+        with pytest.raises(TypeError, match="not text"):
+            publisher.publish("text")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="Snapshot"):
+            publisher.serve_snapshots(("127.0.0.1", 0), 7)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_ends_a_wait(other: lab.Host, port: int) -> None:
+    program = (
+        "import pymcast, sys\n"
+        f"subscriber = pymcast.Subscriber('239.30.0.8%one:{port}')\n"
+        "try:\n"
+        "    print('ready', flush=True)\n"
+        "    for item in subscriber: pass\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=20)
+    assert output == "interrupted\n"
