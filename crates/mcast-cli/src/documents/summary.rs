@@ -42,7 +42,6 @@ const FIGURES: &[(&str, &str)] = &[
     ("The stream protocol", "protocol.md"),
     ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
-    ("Capturing beside tcpdump and tshark", "capture.md"),
 ];
 
 /// `SUMMARY.md`, as mdBook wants it.
