@@ -98,11 +98,16 @@ fn listen(
     mut done: impl FnMut(Found) -> bool,
 ) -> Result<(), StreamError> {
     let receiver = join(family, interface.as_ref())?;
-    let deadline = Instant::now() + time;
+    let deadline = Instant::now().checked_add(time);
     let mut buffer = vec![0; 65_536];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left =
+            deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         let Some(datagram) = receiver.recv_timeout(&mut buffer, left)? else { return Ok(()) };
+        // Whoever floods the group keeps nobody longer.
+        if left.is_zero() {
+            return Ok(());
+        }
         let interface = InterfaceSelector::Index(datagram.interface());
         let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
         if let Some(found) = read(&mut bytes, keys, &interface, source)

@@ -28,6 +28,8 @@ const MOST_CLIENTS: usize = 16;
 /// Bytes a second for each.
 const RATE: f64 = 64e6;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nobody is let in after that has failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// A snapshot is no longer.
 const LONGEST: u64 = 1 << 32;
 
@@ -111,18 +113,40 @@ where
         if ends.load(Ordering::Acquire) {
             return;
         }
-        let Ok(connection) = connection else { continue };
-        if service.clients.fetch_add(1, Ordering::AcqRel) >= MOST_CLIENTS {
-            service.clients.fetch_sub(1, Ordering::AcqRel);
+        let Ok(connection) = connection else {
+            // Where descriptors are short, it would fail again at once.
+            std::thread::sleep(AFTER_FAILURE);
+            continue;
+        };
+        let turn = Turn::take(service);
+        if turn.is_one_too_many() {
             continue;
         }
-        let service = Arc::clone(service);
         let serve = move || {
             // Who breaks off asks again.
-            let _ = service.serve(connection);
-            service.clients.fetch_sub(1, Ordering::AcqRel);
+            let _ = turn.0.serve(connection);
         };
         let _ = std::thread::Builder::new().name("mcast-snapshot".to_owned()).spawn(serve);
+    }
+}
+
+/// A client's turn, which ends also when no thread can be had, or the caller's code panics.
+struct Turn<F>(Arc<Service<F>>);
+
+impl<F> Turn<F> {
+    fn take(service: &Arc<Service<F>>) -> Self {
+        service.clients.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(service))
+    }
+
+    fn is_one_too_many(&self) -> bool {
+        self.0.clients.load(Ordering::Acquire) > MOST_CLIENTS
+    }
+}
+
+impl<F> Drop for Turn<F> {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -286,4 +310,26 @@ impl Channel {
 
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_fails_is_over() {
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+
+        let (stream, incarnation) = (StreamId(1), Incarnation(1));
+        let fails = || -> Option<Snapshot> { std::panic::resume_unwind(Box::new("the caller's code fails")) };
+        let clients = AtomicUsize::new(0);
+        let service = Arc::new(Service { stream, incarnation, keys: Keys::none(), capture: fails, clients });
+        for _ in 0..=MOST_CLIENTS {
+            let turn = Turn::take(&service);
+            assert!(!turn.is_one_too_many());
+            assert!(catch_unwind(AssertUnwindSafe(move || (turn.0.capture)())).is_err());
+        }
+        let turns: Vec<_> = (0..MOST_CLIENTS).map(|_| Turn::take(&service)).collect();
+        assert!(!turns.iter().any(Turn::is_one_too_many) && Turn::take(&service).is_one_too_many());
+    }
 }

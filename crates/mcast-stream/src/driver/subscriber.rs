@@ -13,13 +13,15 @@ use crate::outbox::Target;
 use crate::receiver::{Item, PathStatistics, Policy, ReceiverConfig, ReceiverStatistics, Start, Step};
 use crate::seal::Keys;
 use crate::sys;
-use crate::wire::{Header, StreamId};
+use crate::wire::{Header, KeyEpoch, StreamId};
 
 /// Buffers of a batch, and bytes of each: whatever the kernel merges.
 const BUFFERS: usize = 32;
 const BYTES: usize = 65_536;
 /// Single repairs that are taken before the group's datagrams again.
-const SINGLES_AT_ONCE: usize = 256;
+const SINGLES_AT_ONCE: usize = 64;
+/// Batches that hold nothing new before the caller is asked whether it goes on: the group may be flooded by anybody.
+const BATCHES_AT_ONCE: usize = 8;
 /// No wait is longer, so that a clock that was set back cannot hold anything up.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -123,6 +125,8 @@ pub struct Subscriber {
     lent: Lent,
     single: Vec<u8>,
     single_length: usize,
+    /// How many came since the group had its turn.
+    singles: usize,
     core: Option<crate::Receiver>,
     stream: Option<StreamId>,
     config: ReceiverConfig,
@@ -202,6 +206,7 @@ impl Subscriber {
             lent: Lent::Nothing,
             single: vec![0; BYTES],
             single_length: 0,
+            singles: 0,
             core: None,
             stream,
             config,
@@ -349,7 +354,8 @@ impl Subscriber {
                 Look::Over => return Ok(None),
                 Look::Nothing(due) => due,
             };
-            let until = *deadline.get_or_insert_with(|| timeout.map(|timeout| Instant::now() + timeout));
+            let until = *deadline
+                .get_or_insert_with(|| timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
             let left = until.map_or(LONGEST_WAIT, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
@@ -360,6 +366,7 @@ impl Subscriber {
 
     /// The next step from what is there, and all that is to be done and said meanwhile.
     pub(crate) fn look(&mut self) -> Result<Look, StreamError> {
+        let mut batches = 0;
         loop {
             if let Some(step) = self.step() {
                 return Ok(Look::Step(step));
@@ -375,11 +382,20 @@ impl Subscriber {
             if self.is_over() {
                 return Ok(Look::Over);
             }
-            if self.handle_single()? || self.refill()? {
+            if self.handle_single()? {
+                continue;
+            }
+            let more_singles = core::mem::take(&mut self.singles) == SINGLES_AT_ONCE;
+            let more = self.refill()?;
+            batches += usize::from(more);
+            if more && batches < BATCHES_AT_ONCE {
                 continue;
             }
             if core::mem::take(&mut self.woken) {
                 return Ok(Look::Over);
+            }
+            if more || more_singles {
+                return Ok(Look::Nothing(Duration::ZERO));
             }
             return Ok(Look::Nothing(self.due()));
         }
@@ -431,7 +447,8 @@ impl Subscriber {
 
     /// Handles what came for this receiver alone.
     fn handle_single(&mut self) -> Result<bool, StreamError> {
-        for _ in 0..SINGLES_AT_ONCE {
+        while self.singles < SINGLES_AT_ONCE {
+            self.singles += 1;
             match self.control.recv_from(&mut self.single) {
                 Ok((length, from)) => {
                     let Some(core) = &mut self.core else { continue };
@@ -439,7 +456,10 @@ impl Subscriber {
                     core.handle(self.now, 0, from, &self.single[..length]);
                     return Ok(true);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.singles = 0;
+                    return Ok(false);
+                }
                 // What the network said about something that was sent.
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(StreamError::Control(error)),
@@ -493,6 +513,11 @@ fn begin(
     now: u64,
 ) -> Option<crate::Receiver> {
     let (header, _) = Header::read(datagram).ok()?;
+    // A stream in clear may share the group; it is none that these keys open.
+    let is_sealed = header.epoch != KeyEpoch::CLEAR;
+    if !is_sealed && !config.keys.is_empty() {
+        return None;
+    }
     if header.kind.is_from_receivers() || wanted.is_some_and(|wanted| wanted != header.stream) {
         return None;
     }
@@ -515,4 +540,74 @@ fn is_passing(error: &io::Error) -> bool {
         error.kind(),
         ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
     )
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use mcast_lab::{Host, Lab};
+
+    use super::*;
+
+    const JUNK: &[u8] = b"no datagram of a stream";
+
+    fn on_a_host_of_its_own(test: impl FnOnce(Subscriber) + Send) {
+        let lab = Lab::new().unwrap();
+        let host: Host = lab.host("alone").unwrap();
+        let subscribe = || Subscriber::join_one("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
+        host.run(|| test(subscribe())).unwrap();
+    }
+
+    #[test]
+    fn who_floods_the_group_keeps_no_caller() {
+        on_a_host_of_its_own(|mut subscriber| {
+            let sender = mcast::Sender::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
+            let sent = BATCHES_AT_ONCE * BUFFERS + BUFFERS / 2;
+            (0..sent).for_each(|_| sender.send(JUNK).unwrap());
+            let looked = subscriber.look().unwrap();
+            assert!(matches!(looked, Look::Nothing(Duration::ZERO)), "{looked:?}");
+            let mut rest = Batch::new(BUFFERS, BYTES);
+            assert_eq!(subscriber.receiver.try_recv_batch(&mut rest).unwrap(), BUFFERS / 2);
+        });
+    }
+
+    #[test]
+    fn who_floods_the_socket_for_repairs_keeps_nobody_from_the_group() {
+        on_a_host_of_its_own(|mut subscriber| {
+            let config = ReceiverConfig { stream: StreamId(1), ..subscriber.config.clone() };
+            subscriber.core = Some(crate::Receiver::new(config, subscriber.now));
+            let port = subscriber.control.local_addr().unwrap().port();
+            let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let sent = SINGLES_AT_ONCE + 4;
+            (0..sent).for_each(|_| _ = flood.send_to(JUNK, (Ipv4Addr::LOCALHOST, port)).unwrap());
+            let looked = subscriber.look().unwrap();
+            assert!(matches!(looked, Look::Nothing(Duration::ZERO)), "{looked:?}");
+            subscriber.control.recv_from(&mut [0; 64]).unwrap();
+        });
+    }
+
+    #[cfg(feature = "seal")]
+    #[test]
+    fn who_has_keys_takes_no_stream_in_clear_for_the_one_that_is_wanted() {
+        use crate::seal::{Algorithm, GroupSecret};
+        use crate::wire::{Incarnation, Kind};
+
+        let header = Header::new(Kind::Heartbeat, StreamId(7), Incarnation(1), 1);
+        let sealed = Header { epoch: KeyEpoch(1), ..header };
+        let keys = Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm));
+        let config = ReceiverConfig::new(StreamId(0));
+        assert!(begin(None, &config, &header.bytes(), 1).is_some());
+        let config = ReceiverConfig { keys, ..config };
+        assert!(begin(None, &config, &header.bytes(), 1).is_none());
+        assert!(begin(None, &config, &sealed.bytes(), 1).is_some());
+    }
+
+    #[test]
+    fn a_time_that_no_clock_reaches_is_no_end() {
+        on_a_host_of_its_own(|mut subscriber| {
+            subscriber.waker().wake().unwrap();
+            assert!(subscriber.next_timeout(Duration::MAX).unwrap().is_none());
+        });
+    }
 }
