@@ -10,10 +10,15 @@ use mcast_stream::wire::ReceiverId;
 use crate::console::Console;
 use crate::output::count_of;
 
+/// Twice as many as a stream has at a time: of those who went, the rest is remembered.
+const MOST: usize = 8192;
+
 /// Everybody who ever listened.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     members: BTreeMap<ReceiverId, Member>,
+    /// One of those that are not remembered had not everything.
+    forgot_unserved: bool,
 }
 
 /// One of them.
@@ -60,7 +65,7 @@ impl Audience {
     pub(super) fn note(&mut self, event: &SenderEvent, console: &Console) {
         match *event {
             SenderEvent::ReceiverJoined(receiver, address) => {
-                self.members.insert(receiver, Member { address, state: State::Follows, missing: 0 });
+                self.add(receiver, address);
                 console.note(format_args!("{} listens", address.ip()));
             }
             SenderEvent::ReceiverLeft(receiver) => {
@@ -121,7 +126,19 @@ impl Audience {
     }
 
     pub(super) fn all_have_everything(&self) -> bool {
-        self.members.values().all(|member| member.state.is_served())
+        !self.forgot_unserved && self.members.values().all(|member| member.state.is_served())
+    }
+
+    /// Anybody can make up receivers that come and go, so that not all who went are remembered.
+    fn add(&mut self, receiver: ReceiverId, address: SocketAddr) {
+        if self.members.len() >= MOST {
+            let gone = self.members.iter().find(|(_, member)| member.state != State::Follows);
+            if let Some((gone, member)) = gone.map(|(gone, member)| (*gone, *member)) {
+                self.forgot_unserved |= !member.state.is_served();
+                self.members.remove(&gone);
+            }
+        }
+        self.members.insert(receiver, Member { address, state: State::Follows, missing: 0 });
     }
 
     fn set(&mut self, receiver: ReceiverId, state: State, missing: u64) {
@@ -135,5 +152,26 @@ impl Audience {
             Some(member) => member.address.ip().to_string(),
             None => format!("receiver {receiver}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_that_come_and_go_take_no_more_memory_than_there_is() {
+        let mut audience = Audience::default();
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        audience.add(ReceiverId(0), address);
+        for number in 1..3 * MOST as u64 {
+            audience.add(ReceiverId(number), address);
+            audience.set(ReceiverId(number), State::Silent, 0);
+        }
+        assert_eq!(audience.members.len(), MOST);
+        assert_eq!(audience.count(State::Follows), 1);
+        assert!(!audience.all_have_everything());
+        audience.members.clear();
+        assert!(!audience.all_have_everything(), "who is forgotten is not served");
     }
 }

@@ -1,8 +1,8 @@
 //! Where messages come from.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -67,7 +67,7 @@ impl Messages {
             }
             Self::Files(names) => {
                 let Some(name) = names.pop_front() else { return Ok(Next::End) };
-                let bytes = fs::read(&name).with_context(|| format!("cannot read {}", name.display()))?;
+                let bytes = read_file(&name).with_context(|| format!("cannot read {}", name.display()))?;
                 into.push_back(bytes);
                 Ok(Next::Some)
             }
@@ -84,6 +84,16 @@ impl Messages {
             }
         }
     }
+}
+
+/// A file, which may be one that never ends.
+fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(name)?.take(u64::from(LONGEST) + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > LONGEST as usize {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a file of more than 16 MiB is no message"));
+    }
+    Ok(bytes)
 }
 
 /// Reads on a thread of its own, so that Ctrl-C need not wait for input.
@@ -163,6 +173,14 @@ mod tests {
     fn lines_lose_their_ends_and_nothing_else() {
         let lines = all(b"a\n\nb \r\n\xffc", read_line);
         assert_eq!(lines, [b"a".to_vec(), b"".to_vec(), b"b ".to_vec(), b"\xffc".to_vec()]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_without_an_end_is_no_message() {
+        let error = read_file(OsStr::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("16 MiB"), "{error}");
+        assert_eq!(read_file(OsStr::new("/dev/null")).unwrap(), b"");
     }
 
     #[test]

@@ -254,6 +254,8 @@ struct Publishing<'a> {
 
 /// How long to wait before looking around.
 const GLANCE: Duration = Duration::from_millis(50);
+/// No two messages are farther apart: no clock would tell when the next is due.
+const SLOWEST: Duration = Duration::from_secs(365 * 86_400);
 /// Messages that are published before looking around.
 const AT_ONCE: usize = 256;
 
@@ -337,9 +339,9 @@ impl Publishing<'_> {
     }
 
     fn wait_until_complete(&mut self) -> bool {
-        let deadline = Instant::now() + self.arguments.stream.linger;
+        let deadline = Instant::now().checked_add(self.arguments.stream.linger);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(GLANCE, |deadline| deadline.saturating_duration_since(Instant::now()));
             if self.publisher.wait_complete(GLANCE.min(left)) {
                 return true;
             }
@@ -394,7 +396,9 @@ struct Due {
 impl Due {
     fn new(rate: Option<Rate>) -> Self {
         let each = match rate {
-            Some(Rate::Datagrams(rate)) => Some(Duration::from_secs_f64(1.0 / rate)),
+            Some(Rate::Datagrams(rate)) => {
+                Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SLOWEST).min(SLOWEST))
+            }
             _ => None,
         };
         Self { each, next: Instant::now() }
@@ -413,5 +417,20 @@ impl Due {
         // Who was held up does not make up for it in a burst.
         self.next = self.next.max(now.checked_sub(Duration::from_millis(100)).unwrap_or(now)) + each;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_of_next_to_nothing_is_no_rate_that_clocks_cannot_tell() {
+        for rate in [f64::MIN_POSITIVE, 1e-30, 1e-10] {
+            let mut due = Due::new(Some(Rate::Datagrams(rate)));
+            let interrupt = Interrupt::catch(|| {}).unwrap();
+            assert!(due.wait(&interrupt, || {}));
+            assert!(due.next > Instant::now());
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Series {
         let existing = series
             .existing()
             .with_context(|| format!("cannot look for earlier files in {}", series.folder.display()))?;
-        series.next = existing.last().map_or(1, |(number, _)| number + 1);
+        series.next = existing.last().map_or(1, |(number, _)| number.saturating_add(1));
         Ok(series)
     }
 
@@ -35,7 +35,7 @@ impl Series {
         let path = self.path(self.next, begin);
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.with_context(|| format!("cannot begin {}", path.display()))?;
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         Ok((path, file))
     }
 

@@ -1,5 +1,6 @@
 //! The file is read ahead, by a thread of its own, so that sending never waits for the disk.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -127,7 +128,7 @@ impl Selection {
     }
 
     fn read_rounds(&self, first: CaptureFile, tells: &SyncSender<Event>) -> Result<(), Gone> {
-        let mut destinations = Vec::new();
+        let mut destinations = HashMap::new();
         let mut file = first;
         for round in 0..self.rounds {
             if round > 0 {
@@ -137,7 +138,8 @@ impl Selection {
                 };
             }
             let ended = self.read_file(&mut file, &mut destinations, tells)?;
-            let is_over = ended.is_damaged();
+            // A file with nothing to send would be read for ever.
+            let is_over = ended.is_damaged() || destinations.is_empty();
             tell(tells, Event::Round(ended))?;
             if is_over {
                 break;
@@ -149,7 +151,7 @@ impl Selection {
     fn read_file(
         &self,
         file: &mut CaptureFile,
-        destinations: &mut Vec<(GroupAddr, usize)>,
+        destinations: &mut HashMap<GroupAddr, usize>,
         tells: &SyncSender<Event>,
     ) -> Result<Ended, Gone> {
         let mut ended = Ended { skipped: Skipped::default(), bad_checksums: 0, trouble: None };
@@ -179,7 +181,7 @@ impl Selection {
     fn take(
         &self,
         frame: &Frame<'_>,
-        destinations: &mut Vec<(GroupAddr, usize)>,
+        destinations: &mut HashMap<GroupAddr, usize>,
         piece: &mut Piece,
     ) -> Result<bool, Reason> {
         let packet = frame.packet();
@@ -193,11 +195,10 @@ impl Selection {
         if !self.is_asked_for(&packet, address) {
             return Err(Reason::NotAskedFor);
         }
-        let known = destinations.iter().find(|(known, _)| *known == address).map(|(_, place)| *place);
-        let to = known.unwrap_or_else(|| {
-            destinations.push((address, destinations.len()));
+        let next = destinations.len();
+        let to = *destinations.entry(address).or_insert_with(|| {
             piece.new_destinations.push(mapped(&self.mappings, address));
-            destinations.len() - 1
+            next
         });
         let start = piece.bytes.len();
         piece.bytes.extend_from_slice(udp.payload);

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// A recorded time that lies before the one before it by more than this is no disorder among interfaces: the
 /// clock was set back.
 const SET_BACK: Duration = Duration::from_secs(1);
+/// Nothing is due later: files may say any time, and no clock runs as far as they can.
+const LATEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Makes times to send of times that were recorded.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ impl Schedule {
         let due = match self.last {
             None => self.begin,
             Some((last, due)) => match recorded.duration_since(last) {
-                Ok(gap) => due + self.shortened(gap),
+                Ok(gap) => due.saturating_add(self.shortened(gap)).min(LATEST),
                 Err(back) if back.duration() < SET_BACK => {
                     due.saturating_sub(self.shortened(back.duration())).max(self.begin)
                 }
@@ -56,7 +58,7 @@ impl Schedule {
         let length = end.saturating_sub(self.begin);
         let gaps = self.datagrams.saturating_sub(1);
         let mean = length.checked_div(gaps).unwrap_or_default();
-        self.begin = end + mean;
+        self.begin = (end + mean).min(LATEST);
         self.datagrams = 0;
     }
 
@@ -66,7 +68,10 @@ impl Schedule {
     }
 
     fn shortened(&self, gap: Duration) -> Duration {
-        let gap = if self.speed == 1.0 { gap } else { gap.div_f64(self.speed) };
+        let gap = match self.speed {
+            1.0 => gap,
+            speed => Duration::try_from_secs_f64(gap.as_secs_f64() / speed).unwrap_or(LATEST),
+        };
         self.max_gap.map_or(gap, |most| gap.min(most))
     }
 }
@@ -105,6 +110,21 @@ mod tests {
         assert_eq!(due(&mut schedule, &[0, 5, 20]), [0, 5, 20]);
         schedule.next_round();
         assert_eq!(due(&mut schedule, &[0, 5, 20]), [30, 35, 50]);
+    }
+
+    #[test]
+    fn times_that_no_clock_reaches_are_due_at_the_end_of_all() {
+        let far =
+            UNIX_EPOCH.checked_add(Duration::from_secs(i64::MAX as u64)).unwrap_or_else(SystemTime::now);
+        for speed in [1.0, 1e-6, 1e6] {
+            let mut schedule = schedule(speed, None);
+            let start = schedule.start;
+            for recorded in [UNIX_EPOCH, far, UNIX_EPOCH, far] {
+                assert!(schedule.due(recorded) - start <= LATEST, "{speed}");
+            }
+            schedule.next_round();
+            assert!(schedule.due(far) - start <= LATEST);
+        }
     }
 
     #[test]

@@ -151,6 +151,10 @@ impl<'a> Listener<'a> {
             if self.goal.is_reached(self.tally.messages) {
                 return Ok(End::Enough);
             }
+            // There may always be another one.
+            if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(End::TimeOver);
+            }
         }
     }
 
