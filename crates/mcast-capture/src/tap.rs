@@ -120,7 +120,7 @@ impl Tap {
 
     /// Whether the system had more than fitted into the batch.
     pub(crate) const fn may_have_more(&self) -> bool {
-        self.batch.arrived.len() >= sys::BATCH_PACKETS
+        self.batch.arrived.len().checked_sub(sys::BATCH_PACKETS).is_some()
     }
 
     /// Takes what the system has, and says whether there was anything. The batch must have been read to

@@ -21,10 +21,8 @@ pub(crate) fn wait(receiver: &mcast::Receiver, control: &UdpSocket, timeout: Dur
 /// Timers of repairs are finer than the milliseconds of `poll`.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn poll(entries: &mut [libc::pollfd], timeout: Duration) -> libc::c_int {
-    let time = libc::timespec {
-        tv_sec: timeout.as_secs().min(86_400) as libc::time_t,
-        tv_nsec: timeout.subsec_nanos() as _,
-    };
+    let time =
+        libc::timespec { tv_sec: timeout.as_secs().min(86_400) as _, tv_nsec: timeout.subsec_nanos() as _ };
     let count = entries.len() as libc::nfds_t;
     // SAFETY: entries and time outlive the call, the number of entries is told, and no signals are.
     unsafe { libc::ppoll(entries.as_mut_ptr(), count, &raw const time, std::ptr::null()) }
