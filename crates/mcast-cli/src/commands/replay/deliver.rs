@@ -3,7 +3,7 @@
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use mcast::{ErrorKind, Family, LaunchClock, Outgoing, Sender};
+use mcast::{Family, LaunchClock, Outgoing, Sender};
 use mcast_capture::CaptureFile;
 use mcast_probe::Histogram;
 
@@ -13,6 +13,7 @@ use super::schedule::Schedule;
 use super::tell::{self, Report};
 use super::tempo::wait_until;
 use super::{Arguments, Hops};
+use crate::commands::send::dispatch::{Count, Dispatch};
 use crate::commands::send::pace::Pace;
 use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
@@ -30,6 +31,7 @@ const AHEAD: Duration = Duration::from_millis(2);
 pub(super) struct Delivery<'a> {
     arguments: &'a Arguments,
     sender: &'a Sender,
+    dispatch: Dispatch<'a>,
     clock: Option<LaunchClock>,
     interrupt: Interrupt,
     console: &'a Console,
@@ -37,7 +39,6 @@ pub(super) struct Delivery<'a> {
     /// Where each of the file's destinations goes.
     targets: Vec<Vec<Target>>,
     report: Report,
-    warned: Vec<ErrorKind>,
 }
 
 /// When datagrams are due: when they were recorded, or at a rate.
@@ -65,13 +66,13 @@ impl<'a> Delivery<'a> {
         Self {
             arguments,
             sender,
+            dispatch: Dispatch::new(sender, console),
             clock,
             interrupt,
             console,
             measure,
             targets: Vec::new(),
             report: Report::default(),
-            warned: Vec::new(),
         }
     }
 
@@ -81,6 +82,8 @@ impl<'a> Delivery<'a> {
         let mut times = self.times(begin);
         let sent = self.send_all(&events, &mut times, begin);
         self.report.time = begin.elapsed();
+        let Count { sent: datagrams, bytes, refused } = self.dispatch.count();
+        (self.report.sent, self.report.bytes, self.report.refused) = (datagrams, bytes, refused);
         if let Times::Recorded(schedule) = &times {
             self.report.clock_jumps = schedule.jumps();
         }
@@ -269,43 +272,7 @@ impl<'a> Delivery<'a> {
                 self.report.late.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
             }
         }
-        self.send(&outgoing)
-    }
-
-    fn send(&mut self, outgoing: &[Outgoing<'_>]) -> anyhow::Result<()> {
-        let mut rest = outgoing;
-        while !rest.is_empty() {
-            match self.sender.send_batch(rest) {
-                Ok(went) => {
-                    self.report.sent += went as u64;
-                    self.report.bytes +=
-                        rest[..went].iter().map(|each| each.payload().len() as u64).sum::<u64>();
-                    rest = &rest[went..];
-                }
-                Err(error) => {
-                    self.refuse(error)?;
-                    rest = &rest[1..];
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A refusal ends everything as long as nothing was sent. Later it is counted, and told the first time
-    /// that it is for this reason.
-    fn refuse(&mut self, error: mcast::Error) -> anyhow::Result<()> {
-        if self.report.sent == 0 && error.kind() != ErrorKind::QueueFull {
-            return Err(error.into());
-        }
-        self.report.refused += 1;
-        if !self.warned.contains(&error.kind()) {
-            self.warned.push(error.kind());
-            self.console.warn(&error);
-            if let Some(remedy) = error.remedy() {
-                self.console.advise(remedy);
-            }
-        }
-        Ok(())
+        self.dispatch.send(&outgoing, self.targets.iter().flatten())
     }
 }
 

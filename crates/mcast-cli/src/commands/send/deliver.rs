@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{ErrorKind, Outgoing, Sender};
+use mcast::{Outgoing, Sender};
 use serde::Serialize;
 
+use super::dispatch::{Count, Dispatch};
 use super::pace::Pace;
 use super::payloads::Payloads;
 use super::targets::Target;
@@ -26,18 +27,9 @@ const WAITING: usize = 64;
 /// Everything that a run of `mcast send` holds.
 pub(super) struct Delivery<'a> {
     arguments: &'a Arguments,
-    sender: &'a Sender,
+    dispatch: Dispatch<'a>,
     targets: &'a [Target],
     console: &'a Console,
-    count: Count,
-    warned: Vec<ErrorKind>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    sent: u64,
-    bytes: u64,
-    refused: u64,
 }
 
 /// What comes from whoever reads the payloads.
@@ -55,7 +47,7 @@ impl<'a> Delivery<'a> {
         targets: &'a [Target],
         console: &'a Console,
     ) -> Self {
-        Self { arguments, sender, targets, console, count: Count::default(), warned: Vec::new() }
+        Self { arguments, dispatch: Dispatch::new(sender, console), targets, console }
     }
 
     pub(super) fn run(mut self, payloads: Payloads) -> anyhow::Result<Outcome> {
@@ -68,7 +60,7 @@ impl<'a> Delivery<'a> {
             false => self.send_supply(payloads, start)?,
         };
         self.tell(start.elapsed())?;
-        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(self.count.refused == 0)))
+        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(self.dispatch.count().refused == 0)))
     }
 
     /// What is there at once, again and again.
@@ -140,59 +132,14 @@ impl<'a> Delivery<'a> {
         let mut rest = &outgoing[..];
         while !rest.is_empty() {
             let Some(due) = pace.wait(rest) else { return Ok(false) };
-            self.send(&rest[..due])?;
+            self.dispatch.send(&rest[..due], targets.iter())?;
             rest = &rest[due..];
         }
         Ok(true)
     }
 
-    fn send(&mut self, outgoing: &[Outgoing<'_>]) -> anyhow::Result<()> {
-        let mut rest = outgoing;
-        while !rest.is_empty() {
-            match self.sender.send_batch(rest) {
-                Ok(went) => {
-                    self.count.sent += went as u64;
-                    self.count.bytes +=
-                        rest[..went].iter().map(|each| each.payload().len() as u64).sum::<u64>();
-                    rest = &rest[went..];
-                }
-                Err(error) => {
-                    self.refuse(error)?;
-                    rest = &rest[1..];
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A refusal ends everything as long as nothing was sent. Later it is counted, and told the
-    /// first time that it is for this reason: an interface may come back, a queue empties.
-    fn refuse(&mut self, error: mcast::Error) -> anyhow::Result<()> {
-        if self.count.sent == 0 && error.kind() != ErrorKind::QueueFull {
-            return Err(error.into());
-        }
-        self.count.refused += 1;
-        if !self.warned.contains(&error.kind()) {
-            self.warned.push(error.kind());
-            match self.name_of_gone(&error) {
-                Some(name) => self.console.warn(format_args!("{name} is gone: {error}")),
-                None => self.console.warn(&error),
-            }
-            if let Some(remedy) = error.remedy() {
-                self.console.advise(remedy);
-            }
-        }
-        Ok(())
-    }
-
-    /// What an interface that has vanished meanwhile was called: the error knows but its number.
-    fn name_of_gone(&self, error: &mcast::Error) -> Option<&'a str> {
-        let interface = error.interface().filter(|_| error.kind() == ErrorKind::NoSuchInterface)?;
-        self.targets.iter().find_map(|target| target.name_of(interface))
-    }
-
     fn tell(&self, time: Duration) -> anyhow::Result<()> {
-        let Count { sent, bytes: volume, refused } = self.count;
+        let Count { sent, bytes: volume, refused } = self.dispatch.count();
         if self.arguments.json {
             let mut out = self.console.output();
             write_json(&mut out, &Summary { sent, bytes: volume, seconds: time.as_secs_f64(), refused })?;

@@ -1,6 +1,7 @@
 //! `mcast send`: datagrams to groups.
 
 mod deliver;
+pub(super) mod dispatch;
 pub(super) mod pace;
 mod payloads;
 pub(super) mod targets;

@@ -1,0 +1,82 @@
+//! Hands datagrams to the kernel, and counts what it takes and what it refuses.
+
+use mcast::{Error, ErrorKind, Outgoing, Sender};
+
+use super::targets::Target;
+use crate::console::Console;
+
+/// What became of the datagrams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::commands) struct Count {
+    pub(in crate::commands) sent: u64,
+    pub(in crate::commands) bytes: u64,
+    pub(in crate::commands) refused: u64,
+}
+
+/// Sends, whatever becomes of single datagrams.
+pub(in crate::commands) struct Dispatch<'a> {
+    sender: &'a Sender,
+    console: &'a Console,
+    count: Count,
+    warned: Vec<ErrorKind>,
+}
+
+impl<'a> Dispatch<'a> {
+    pub(in crate::commands) fn new(sender: &'a Sender, console: &'a Console) -> Self {
+        Self { sender, console, count: Count::default(), warned: Vec::new() }
+    }
+
+    /// Sends all of these, which go to some of the targets.
+    pub(in crate::commands) fn send<'t>(
+        &mut self,
+        outgoing: &[Outgoing<'_>],
+        targets: impl Iterator<Item = &'t Target> + Clone,
+    ) -> anyhow::Result<()> {
+        let mut rest = outgoing;
+        while !rest.is_empty() {
+            match self.sender.send_batch(rest) {
+                Ok(went) => {
+                    self.count.sent += went as u64;
+                    self.count.bytes +=
+                        rest[..went].iter().map(|each| each.payload().len() as u64).sum::<u64>();
+                    rest = &rest[went..];
+                }
+                Err(error) => {
+                    self.refuse(error, targets.clone())?;
+                    rest = &rest[1..];
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::commands) fn count(&self) -> Count {
+        self.count
+    }
+
+    /// A refusal ends everything as long as nothing was sent. Later it is counted, and told the
+    /// first time that it is for this reason: an interface may come back, a queue empties.
+    fn refuse<'t>(
+        &mut self,
+        error: Error,
+        mut targets: impl Iterator<Item = &'t Target>,
+    ) -> anyhow::Result<()> {
+        if self.count.sent == 0 && error.kind() != ErrorKind::QueueFull {
+            return Err(error.into());
+        }
+        self.count.refused += 1;
+        if !self.warned.contains(&error.kind()) {
+            self.warned.push(error.kind());
+            // Of an interface that has vanished meanwhile the error knows but the number.
+            let gone = error.interface().filter(|_| error.kind() == ErrorKind::NoSuchInterface);
+            match gone.and_then(|interface| targets.find_map(|target| target.name_of(interface))) {
+                Some(name) => self.console.warn(format_args!("{name} is gone: {error}")),
+                None => self.console.warn(&error),
+            }
+            if let Some(remedy) = error.remedy() {
+                self.console.advise(remedy);
+            }
+        }
+        Ok(())
+    }
+}
