@@ -12,9 +12,8 @@ mod writing;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mcast::InterfaceSelector;
 
-use crate::arguments::{Families, Limits, chosen_memberships, parse_size};
+use crate::arguments::{Joining, Limits, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -28,27 +27,8 @@ use source::Source;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
-    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), or a URL
-    /// (`udp://@GROUP:PORT`)
-    #[arg(required = true, value_name = "MEMBERSHIP")]
-    memberships: Vec<String>,
-
-    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
-    /// [default: all that are up and can multicast, but not loopback]
-    #[arg(short, long = "interface", value_name = "INTERFACE")]
-    interfaces: Vec<InterfaceSelector>,
-
-    /// Admit only this source, or with a `!` before it every other; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
-
-    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
-    #[arg(long)]
-    any_source: bool,
+    joining: Joining,
 
     /// Let memberships outlive interfaces that vanish, appear or change; wait for missing ones
     #[arg(long)]
@@ -125,13 +105,13 @@ Examples:
   mcast replay stream.pcapng -i lo                           send it again";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let Arguments { memberships, interfaces, sources, families, output, .. } = arguments;
+    let Arguments { output, .. } = arguments;
     if arguments.json && output.is_standard_output() {
         return Err(Failure::usage("--json and `-w -` both mean standard output")
             .remedy("write the capture to a file")
             .into());
     }
-    let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+    let chosen = arguments.joining.chosen(console)?;
     let source = Source::open(arguments, chosen.items, console)?;
     let rotation = Rotation::of(&output.rotate);
     let files = Files::open(output, rotation, source.comment())?;

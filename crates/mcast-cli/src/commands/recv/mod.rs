@@ -6,9 +6,9 @@ mod format;
 mod listen;
 pub(super) mod tally;
 
-use mcast::{InterfaceSelector, Receiver};
+use mcast::Receiver;
 
-use crate::arguments::{Families, Limits, chosen_memberships, parse_size};
+use crate::arguments::{Joining, Limits, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -20,27 +20,8 @@ use listen::Listener;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
-    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
-    /// (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`)
-    #[arg(required = true, value_name = "MEMBERSHIP")]
-    memberships: Vec<String>,
-
-    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
-    /// [default: all that are up and can multicast, but not loopback]
-    #[arg(short, long = "interface", value_name = "INTERFACE")]
-    interfaces: Vec<InterfaceSelector>,
-
-    /// Admit only this source, or with a `!` before it every other; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
-
-    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
-    #[arg(long)]
-    any_source: bool,
+    joining: Joining,
 
     /// Let memberships outlive interfaces that vanish, appear or change; wait for missing ones
     #[arg(long)]
@@ -130,13 +111,12 @@ impl Arguments {
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
-    let Arguments { memberships, interfaces, sources, families, .. } = arguments;
-    let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+    let chosen = arguments.joining.chosen(console)?;
     let builder = Receiver::builder()
         .join_all(chosen.items)
         .follow(arguments.follow)
         .merging(arguments.is_in_bulk())
-        .allow_any_source(arguments.any_source);
+        .allow_any_source(arguments.joining.any_source);
     let builder = match arguments.buffer {
         Some(bytes) => builder.receive_buffer(bytes),
         None => builder,

@@ -6,9 +6,9 @@ mod tell;
 
 use std::time::Duration;
 
-use mcast::{InterfaceSelector, Receiver};
+use mcast::Receiver;
 
-use crate::arguments::{Families, chosen_memberships, parse_duration, parse_percent, parse_size};
+use crate::arguments::{Joining, parse_duration, parse_percent, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -18,25 +18,8 @@ use listen::Listener;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range, or a name
-    #[arg(required = true, value_name = "MEMBERSHIP")]
-    memberships: Vec<String>,
-
-    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
-    /// [default: all that are up and can multicast, but not loopback]
-    #[arg(short, long = "interface", value_name = "INTERFACE")]
-    interfaces: Vec<InterfaceSelector>,
-
-    /// Admit only this source, or with a `!` before it every other; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    sources: Vec<String>,
-
     #[command(flatten)]
-    families: Families,
-
-    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
-    #[arg(long)]
-    any_source: bool,
+    joining: Joining,
 
     /// Ask for this much receive buffer a socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -116,7 +99,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let listener = Listener::new(arguments, &receiver, interrupt, console);
     console.note(format_args!(
         "waiting for mcast perf send on {} (receive buffer: {} bytes)",
-        arguments.memberships.join(", "),
+        arguments.joining.memberships.join(", "),
         receiver.receive_buffer()
     ));
     listener.run()
@@ -126,11 +109,10 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
     /// Longer than any wait between two looks around.
     const AWAKE: Duration = Duration::from_secs(1);
 
-    let Arguments { memberships, interfaces, sources, families, .. } = arguments;
-    let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
+    let chosen = arguments.joining.chosen(console)?;
     let mut builder = Receiver::builder()
         .join_all(chosen.items)
-        .allow_any_source(arguments.any_source)
+        .allow_any_source(arguments.joining.any_source)
         // Pings come one at a time: there is nothing to merge.
         .merging(!arguments.no_gro && !arguments.reply)
         // What the kernel tells of each costs a ping-pong more time than it is worth there.

@@ -36,7 +36,7 @@ impl Sockets {
             .join_all(memberships)
             .follow(arguments.follow)
             .merging(false)
-            .allow_any_source(arguments.any_source);
+            .allow_any_source(arguments.joining.any_source);
         let builder = match arguments.buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,

@@ -37,7 +37,7 @@ impl Wire {
         let holder = Receiver::builder()
             .join_all(held)
             .follow(arguments.follow)
-            .allow_any_source(arguments.any_source)
+            .allow_any_source(arguments.joining.any_source)
             .build()?;
         let mut wire = Self {
             holder,

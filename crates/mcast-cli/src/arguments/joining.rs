@@ -1,0 +1,38 @@
+//! What is joined, and from whom: the arguments of every subcommand whose matter is to receive.
+
+use mcast::{InterfaceSelector, Membership};
+
+use super::chosen::{Chosen, Families, chosen_memberships};
+use crate::console::Console;
+
+/// The memberships that `recv`, `record` and `perf recv` take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Joining {
+    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
+    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
+    /// (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`)
+    #[arg(required = true, value_name = "MEMBERSHIP")]
+    pub(crate) memberships: Vec<String>,
+
+    /// Join on this interface: a name, index or address, `default` or `all`; repeatable
+    /// [default: all that are up and can multicast, but not loopback]
+    #[arg(short, long = "interface", value_name = "INTERFACE")]
+    interfaces: Vec<InterfaceSelector>,
+
+    /// Admit only this source, or with a `!` before it every other; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    sources: Vec<String>,
+
+    #[command(flatten)]
+    families: Families,
+
+    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
+    #[arg(long)]
+    pub(crate) any_source: bool,
+}
+
+impl Joining {
+    pub(crate) fn chosen(&self, console: &Console) -> anyhow::Result<Chosen<Membership>> {
+        chosen_memberships(&self.memberships, &self.interfaces, &self.sources, self.families, console)
+    }
+}
