@@ -1078,7 +1078,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__sniff)
-            opts="-i -s -4 -6 -r -c -W -w -q -v -h --interface --source --port --protocol --ipv4 --ipv6 --control --join --no-promiscuous --buffer --read --count --timeout --idle --expect --max-loss --write --print --hex --json --discard --quiet --verbose --help"
+            opts="-i -s -4 -6 -r -c -W -w -q -v -h --interface --source --port --protocol --ipv4 --ipv6 --control --streams --key --join --no-promiscuous --buffer --read --count --timeout --idle --expect --max-loss --write --print --hex --json --discard --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1105,6 +1105,10 @@ _mcast() {
                     return 0
                     ;;
                 --protocol)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -70,6 +70,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s i -l interface -d 
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s s -l source -d 'Only from this source, or with a `!` before it from every other; repeatable' -r
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l port -d 'Only to this UDP port, or to these (`5000-5003`); repeatable' -r
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l protocol -d 'Only this protocol: udp, igmp, mld, pim, icmp, icmpv6, tcp, or its number; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l key -d 'Open what is sealed with the secrets in this file, to decode it' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l buffer -d 'Ask for this much buffer an interface [default: 32M]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s r -l read -d 'Read packets from this file, pcap or pcapng, instead; `-` for standard input' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s c -l count -d 'End after so many' -r
@@ -81,6 +82,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s w -l write -d 'Wri
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l control -d 'Only what groups are managed with: IGMP, MLD, router discovery and PIM, about the groups named'
+complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l streams -d 'Only datagrams of `mcast publish` and its subscribers, also those to one host: what is asked for and sent again'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l join -d 'Also join what is named, so that switches let it through, and say when it does not come'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l no-promiscuous -d 'Leave the interfaces\' own filters as they are: only what this machine has joined may come in'
 complete -c mcast -n "__fish_mcast_using_subcommand sniff" -l print -d 'Print a line each, also while writing to a file'

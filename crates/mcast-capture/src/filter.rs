@@ -19,6 +19,9 @@ pub enum Filter {
     GroupAddressed,
     /// UDP from or to this port. The later fragments of a datagram have no port and are left out.
     UdpPort(u16),
+    /// UDP whose payload begins with these two bytes, to groups and to hosts. The later fragments of a datagram are left
+    /// out.
+    UdpBeginsWith([u8; 2]),
     /// What groups are managed with: IGMP, MLD, multicast router discovery, and PIM.
     Control,
 }
@@ -46,6 +49,7 @@ impl Filter {
             (Self::UdpPort(port), _, Some(Transport::Udp(udp))) => {
                 udp.source_port == port || udp.destination_port == port
             }
+            (Self::UdpBeginsWith(bytes), _, Some(Transport::Udp(udp))) => udp.payload.starts_with(&bytes),
             (Self::Control, Some(Network::Ip(ip)), transport) => {
                 let igmp = ip.source.is_ipv4() && ip.protocol == protocol::IGMP;
                 igmp || ip.protocol == protocol::PIM || matches!(transport, Some(Transport::Mld(_)))

@@ -346,6 +346,8 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
     ];
 
     let mut port = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
+    let mut beginning = open(&cable.b, &cable.b0, Filter::UdpBeginsWith(*b"si"));
+    let mut four = open(&cable.b, &cable.b0, Filter::UdpBeginsWith(*b"fo"));
     let mut multicast = open(&cable.b, &cable.b0, Filter::Multicast);
     let mut control = open(&cable.b, &cable.b0, Filter::Control);
     let mut addressed = open(&cable.b, &cable.b0, Filter::GroupAddressed);
@@ -357,6 +359,12 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
     }
     assert_eq!(payloads, ["unicast", "four", "six", "six", "six"]);
     assert!(port.next(Some(until_taken())).unwrap().is_none());
+
+    let six = [(); 4].map(|()| String::from_utf8(next(&mut beginning).payload).unwrap());
+    assert_eq!(six, ["six"; 4], "of any port, also behind extension headers");
+    assert!(beginning.next(Some(until_taken())).unwrap().is_none());
+    assert_eq!(next(&mut four).payload, b"four");
+    assert!(four.next(Some(until_taken())).unwrap().is_none());
 
     let mut groups = Vec::new();
     while groups.len() < 6 {

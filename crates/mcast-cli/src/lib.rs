@@ -13,6 +13,7 @@ mod documents;
 mod errors;
 mod exit;
 mod interrupt;
+mod message_layer;
 mod metrics;
 mod output;
 mod service;

@@ -174,6 +174,16 @@ impl Wanted {
             && self.is_meant(ip.destination, Some(ip.source), sight)
     }
 
+    /// Whether nothing is named, and nothing narrows it.
+    pub(crate) fn is_anything(&self) -> bool {
+        self.exact.is_empty()
+            && self.ranges.is_empty()
+            && self.ports.is_empty()
+            && self.protocols.is_empty()
+            && self.family.is_none()
+            && self.sources == SourceFilter::ANY
+    }
+
     /// Whether a message of IGMP, MLD or PIM is wanted: whether it is about a group that is.
     pub(crate) fn admits_control(&self, packet: &Packet<'_>, sight: &Sight<'_>) -> bool {
         let has_message =

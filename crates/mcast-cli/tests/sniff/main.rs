@@ -12,6 +12,7 @@ mod live;
 mod refusals;
 #[path = "../command/schemas.rs"]
 mod schemas;
+mod streams;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;

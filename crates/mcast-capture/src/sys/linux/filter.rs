@@ -24,6 +24,9 @@ const LINK: i32 = -0x20_0000;
 /// The extension header that every MLD message has, and so the only one that is common.
 const HOP_BY_HOP: u32 = 0;
 
+/// The length of a UDP header.
+const UDP_HEADER: i32 = 8;
+
 /// The other headers that may stand between the IPv6 header and what it carries.
 const EXTENSION_HEADERS: [u32; 4] = [43, 44, 51, 60];
 
@@ -36,6 +39,7 @@ pub(super) fn program(filter: Filter) -> Option<Vec<sock_filter>> {
         Filter::All => return None,
         Filter::Multicast | Filter::GroupAddressed => (v4_multicast(), v6_multicast()),
         Filter::UdpPort(port) => (v4_port(port), v6_port(port)),
+        Filter::UdpBeginsWith(bytes) => (v4_payload(bytes), v6_payload(bytes)),
         Filter::Control => (v4_control(), v6_control()),
     };
     let mut program = vec![load(BPF_W, PROTOCOL)];
@@ -71,16 +75,9 @@ fn group_addressed() -> [sock_filter; 3] {
 }
 
 fn v4_port(port: u16) -> Vec<sock_filter> {
-    const FRAGMENT_OFFSET: u32 = 0x1fff;
-    let (port, udp) = (u32::from(port), u32::from(protocol::UDP));
-    vec![
-        load(BPF_B, NETWORK + 9),
-        if_equal(udp, 1),
-        REFUSE,
-        load(BPF_H, NETWORK + 6),
-        sock_filter { jt: 0, jf: 1, ..instruction(BPF_JMP | BPF_JSET | BPF_K, FRAGMENT_OFFSET) },
-        REFUSE,
-        instruction(BPF_LDX | BPF_B | BPF_MSH, NETWORK as u32),
+    let port = u32::from(port);
+    let mut program = v4_udp();
+    program.extend([
         instruction(BPF_LD | BPF_H | BPF_IND, NETWORK as u32),
         unless_equal(port, 1),
         ADMIT,
@@ -88,15 +85,14 @@ fn v4_port(port: u16) -> Vec<sock_filter> {
         unless_equal(port, 1),
         ADMIT,
         REFUSE,
-    ]
+    ]);
+    program
 }
 
 fn v6_port(port: u16) -> Vec<sock_filter> {
-    let (port, udp) = (u32::from(port), u32::from(protocol::UDP));
-    let mut program = v6_extensions(udp);
+    let port = u32::from(port);
+    let mut program = v6_udp();
     program.extend([
-        if_equal(udp, 1),
-        REFUSE,
         load(BPF_H, NETWORK + 40),
         unless_equal(port, 1),
         ADMIT,
@@ -105,6 +101,42 @@ fn v6_port(port: u16) -> Vec<sock_filter> {
         ADMIT,
         REFUSE,
     ]);
+    program
+}
+
+fn v4_payload(bytes: [u8; 2]) -> Vec<sock_filter> {
+    let mut program = v4_udp();
+    let first = instruction(BPF_LD | BPF_H | BPF_IND, (NETWORK + UDP_HEADER) as u32);
+    program.extend([first, unless_equal(u16::from_be_bytes(bytes).into(), 1), ADMIT, REFUSE]);
+    program
+}
+
+fn v6_payload(bytes: [u8; 2]) -> Vec<sock_filter> {
+    let mut program = v6_udp();
+    let first = load(BPF_H, NETWORK + 40 + UDP_HEADER);
+    program.extend([first, unless_equal(u16::from_be_bytes(bytes).into(), 1), ADMIT, REFUSE]);
+    program
+}
+
+/// Refuses all but the beginning of UDP, and has the length of the IP header in the index.
+fn v4_udp() -> Vec<sock_filter> {
+    const FRAGMENT_OFFSET: u32 = 0x1fff;
+    vec![
+        load(BPF_B, NETWORK + 9),
+        if_equal(u32::from(protocol::UDP), 1),
+        REFUSE,
+        load(BPF_H, NETWORK + 6),
+        sock_filter { jt: 0, jf: 1, ..instruction(BPF_JMP | BPF_JSET | BPF_K, FRAGMENT_OFFSET) },
+        REFUSE,
+        instruction(BPF_LDX | BPF_B | BPF_MSH, NETWORK as u32),
+    ]
+}
+
+/// Refuses all but UDP, and admits what has extension headers that may hide it.
+fn v6_udp() -> Vec<sock_filter> {
+    let udp = u32::from(protocol::UDP);
+    let mut program = v6_extensions(udp);
+    program.extend([if_equal(udp, 1), REFUSE]);
     program
 }
 

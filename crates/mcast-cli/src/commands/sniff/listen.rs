@@ -16,8 +16,9 @@ use super::fragments::Fragments;
 use super::held::Held;
 use super::output::Printer;
 use super::source::{Source, is_among};
+use super::streams::Streams;
 use super::tally::{Ending, Tally};
-use crate::arguments::{Goal, Sight, Wanted};
+use crate::arguments::{Goal, Sight, Wanted, read_keys};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -48,6 +49,7 @@ struct Desk<'a> {
     wanted: Wanted,
     known: HashMap<InterfaceIndex, Known>,
     fragments: Fragments,
+    streams: Streams,
     tally: Tally,
     beside: Beside,
     printer: Printer,
@@ -93,14 +95,17 @@ impl<'a> Sniffer<'a> {
         console: &'a Console,
     ) -> anyhow::Result<Self> {
         let start = Instant::now();
+        let key = arguments.key.as_deref();
+        let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
         let desk = Desk {
             arguments,
             wanted,
             known: HashMap::new(),
             fragments: Fragments::default(),
+            streams: Streams::default(),
             tally: Tally::default(),
             beside: Beside::default(),
-            printer: Printer::new(&arguments.show, console),
+            printer: Printer::new(&arguments.show, keys, console),
             writer: arguments.show.write.as_deref().map(create).transpose()?,
             out: console.output(),
         };
@@ -283,6 +288,8 @@ impl Desk<'_> {
         let sight = Sight { interface: frame.interface, interface_name: name, port };
         let is_wanted = if self.arguments.control {
             is_control(&packet) && self.wanted.admits_control(&packet, &sight)
+        } else if self.arguments.streams {
+            self.streams.admit(&packet, &self.wanted, &sight)
         } else {
             self.wanted.admits(&packet, &sight)
         };

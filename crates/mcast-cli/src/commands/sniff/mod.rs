@@ -8,6 +8,7 @@ mod object;
 mod output;
 mod payload;
 mod source;
+mod streams;
 mod tally;
 
 use std::path::PathBuf;
@@ -49,6 +50,14 @@ pub(crate) struct Arguments {
     /// Only what groups are managed with: IGMP, MLD, router discovery and PIM, about the groups named
     #[arg(long)]
     control: bool,
+
+    /// Only datagrams of `mcast publish` and its subscribers, also those to one host: what is asked for and sent again
+    #[arg(long, conflicts_with = "control")]
+    streams: bool,
+
+    /// Open what is sealed with the secrets in this file, to decode it
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 
     /// Also join what is named, so that switches let it through, and say when it does not come
     #[arg(long, conflicts_with = "read")]
@@ -102,14 +111,15 @@ const EXAMPLES: &str = "\
 It needs the right to capture: root, or CAP_NET_RAW. It joins nothing by itself, so a switch that
 snoops may hold back what nobody here has joined: --join joins it. A line has the time (UTC), the
 interface, in or out, the layers, TTL and length; what groups often carry (RTP, MPEG-TS, MoldUDP64,
-PTP, mDNS, SSDP, mcast perf and ping) is decoded. -v adds Ethernet addresses and text. Broadcast is
-counted beside.
+PTP, mDNS, SSDP, mcast publish, perf and ping) is decoded. -v adds Ethernet addresses and text.
+Broadcast is counted beside.
 
 Examples:
   mcast sniff                                     all multicast, until Ctrl-C
   mcast sniff 239.1.2.3 -i eth0 --hex             one group, with its bytes
   mcast sniff --control                           who joins, leaves, asks and routes
   mcast sniff --join 192.0.2.7@232.1.2.3:5000     behind a switch that snoops
+  mcast sniff --streams 239.1.2.3                 what a publisher and its subscribers say
   mcast sniff -w all.pcapng                       for Wireshark; prints nothing
   mcast sniff -r all.pcapng mdns --json           from a file, for programs";
 

@@ -8,6 +8,7 @@ use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, protocol};
 use serde::Serialize;
 
 use super::payload::Carried;
+use crate::message_layer::Object as StreamObject;
 use crate::output::{Payload, rfc3339};
 
 #[derive(Debug, Serialize)]
@@ -35,6 +36,7 @@ pub(super) struct Record<'a> {
     control: Option<Control>,
     carries: Option<&'static str>,
     sequence: Option<u64>,
+    stream: Option<StreamObject>,
     #[serde(flatten)]
     payload: Option<Payload<'a>>,
 }
@@ -109,6 +111,7 @@ impl<'a> Record<'a> {
             control: Control::of(packet),
             carries: carried.map(Carried::name),
             sequence: carried.and_then(Carried::sequence),
+            stream: carried.and_then(Carried::stream),
             payload: udp.map(|udp| Payload::new(udp.payload)),
         }
     }

@@ -4,11 +4,13 @@ use std::io::{self, Write};
 
 use mcast_capture::Frame;
 use mcast_packet::{Packet, hexdump};
+use mcast_stream::seal::Keys;
 
 use super::Show;
 use super::object::Record;
 use super::payload::Carried;
 use crate::console::Console;
+use crate::message_layer::opened;
 use crate::output::{Palette, SafeText, clock_time, write_json};
 
 /// Text beyond so many bytes is cut off in a line.
@@ -20,6 +22,8 @@ pub(super) struct Printer {
     manner: Option<Manner>,
     palette: Palette,
     is_verbose: bool,
+    /// What sealed streams are opened with.
+    keys: Keys,
     /// How wide the interfaces' names have become.
     width: usize,
 }
@@ -32,14 +36,14 @@ enum Manner {
 }
 
 impl Printer {
-    pub(super) fn new(show: &Show, console: &Console) -> Self {
+    pub(super) fn new(show: &Show, keys: Keys, console: &Console) -> Self {
         let manner = match show {
             _ if !show.prints() => None,
             Show { json: true, .. } => Some(Manner::Json),
             Show { hex: true, .. } => Some(Manner::Hex),
             _ => Some(Manner::Line),
         };
-        Self { manner, palette: *console.palette(), is_verbose: console.is_verbose(), width: 0 }
+        Self { manner, palette: *console.palette(), is_verbose: console.is_verbose(), keys, width: 0 }
     }
 
     pub(super) fn print(
@@ -50,7 +54,8 @@ impl Printer {
         interface: &str,
     ) -> io::Result<()> {
         let Some(manner) = self.manner else { return Ok(()) };
-        let carried = Carried::by(packet);
+        let opened = packet.udp().and_then(|udp| opened(udp.payload, &self.keys));
+        let carried = Carried::by(packet, opened.as_deref());
         match manner {
             Manner::Json => write_json(out, &Record::new(frame, packet, carried.as_ref(), interface)),
             Manner::Line => self.line(out, frame, packet, carried.as_ref(), interface),
@@ -74,7 +79,8 @@ impl Printer {
         let width = self.width;
         write!(out, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
         write!(out, "{dim}{}{dim:#} ", way(frame))?;
-        let style = if packet.malformed.is_some() { warning } else { anstyle::Style::new() };
+        let is_broken = packet.malformed.is_some() || carried.is_some_and(Carried::is_broken);
+        let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
             Some(carried) => write!(out, "{style}{}{style:#}", packet.summary_with(carried))?,
             None => write!(out, "{style}{packet}{style:#}")?,

@@ -5,24 +5,40 @@ use std::fmt;
 use mcast_packet::{Packet, Payload, payload};
 use mcast_probe::wire::{Header, Kind};
 
+use crate::message_layer::{Object, StreamDatagram};
+
 /// What a datagram carries, as far as it is recognized.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Carried<'a> {
     Known(Payload<'a>),
     /// A message of `mcast perf` or `mcast ping`.
     Probe(Header),
+    /// A datagram of `mcast publish` or `mcast subscribe`.
+    Stream(StreamDatagram<'a>),
 }
 
 impl<'a> Carried<'a> {
-    /// `None` for what is not UDP, not whole, or not recognized.
-    pub(super) fn by(packet: &Packet<'a>) -> Option<Self> {
+    /// `None` for what is not UDP or not recognized. Of a datagram that is not whole, only the message layer's say
+    /// by their beginning what they are. `opened` is what was made of a sealed one.
+    pub(super) fn by(packet: &Packet<'a>, opened: Option<&'a [u8]>) -> Option<Self> {
         let (ip, udp) = (packet.ip_layer()?, packet.udp()?);
         if ip.fragment.is_some() || ip.truncated {
-            return None;
+            return StreamDatagram::recognize_cut_off(udp.payload).map(Self::Stream);
         }
-        match Header::decode(udp.payload) {
-            Some(header) => Some(Self::Probe(header)),
-            None => payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Known),
+        if let Some(header) = Header::decode(udp.payload) {
+            return Some(Self::Probe(header));
+        }
+        if let Some(datagram) = StreamDatagram::recognize(udp.payload, opened) {
+            return Some(Self::Stream(datagram));
+        }
+        payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Known)
+    }
+
+    /// The datagram of the message layer, as an object.
+    pub(super) fn stream(&self) -> Option<Object> {
+        match self {
+            Self::Stream(datagram) => Some(Object::new(datagram)),
+            _ => None,
         }
     }
 
@@ -34,7 +50,13 @@ impl<'a> Carried<'a> {
                 "mcast doctor"
             }
             Self::Probe(_) => "mcast perf",
+            Self::Stream(_) => "mcast stream",
         }
+    }
+
+    /// Whether it cannot be what it claims to be.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Self::Stream(StreamDatagram::Broken { .. }))
     }
 
     /// The number that it has in its stream.
@@ -42,6 +64,7 @@ impl<'a> Carried<'a> {
         match self {
             Self::Known(payload) => payload.sequence().map(|(number, ..)| number),
             Self::Probe(header) => Some(header.sequence),
+            Self::Stream(datagram) => datagram.sequence(),
         }
     }
 }
@@ -50,6 +73,7 @@ impl fmt::Display for Carried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = match self {
             Self::Known(payload) => return payload.fmt(f),
+            Self::Stream(datagram) => return datagram.fmt(f),
             Self::Probe(header) => header,
         };
         let (kind, Header { session, sequence, .. }) = (kind_name(header.kind), header);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mcast::{Family, Group, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
+use mcast_stream::wire::MAGIC;
 
 use super::Arguments;
 use crate::arguments::{Target, is_named};
@@ -183,7 +184,7 @@ fn open_on(
         let first = indexes.next().ok_or_else(|| Failure::environment("no interface can be captured on"))?;
         let options = indexes.fold(CaptureOptions::on(first), CaptureOptions::and_on);
         let options = options
-            .filter(if arguments.control { Filter::Control } else { Filter::GroupAddressed })
+            .filter(filter(arguments))
             .promiscuous(!arguments.no_promiscuous)
             .all_multicast(!arguments.no_promiscuous)
             .buffer_size(arguments.buffer.unwrap_or(BUFFER));
@@ -202,6 +203,14 @@ fn open_on(
             }
             opened => return Ok(opened?),
         }
+    }
+}
+
+const fn filter(arguments: &Arguments) -> Filter {
+    match arguments {
+        Arguments { control: true, .. } => Filter::Control,
+        Arguments { streams: true, .. } => Filter::UdpBeginsWith(MAGIC),
+        _ => Filter::GroupAddressed,
     }
 }
 

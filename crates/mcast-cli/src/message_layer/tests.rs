@@ -1,0 +1,220 @@
+use mcast_stream::wire::{
+    Announce, Flags, Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Place, ReceiverId,
+    StreamId,
+};
+use proptest::prelude::*;
+
+use super::{Object, StreamDatagram};
+
+/// The datagrams of docs/protocol.md, section *Golden vectors*.
+const DATA: &str = "4d43 10 01 08 08 0000 0102030405060708 11223344 00000007 0000000000000005 0002 6869 0000";
+const PIECE: &str =
+    "4d43 10 01 0a 80 0000 0102030405060708 11223344 00000008 0000000000000006 8102 0000 00000bb8 616263";
+const NAK: &str = "4d43 10 04 0b 00 0000 0102030405060708 11223344 00000000 0000000000000003
+    8903 0000 000000000000aabb 0000000000000005
+    0000000000000032 0001 0001 00000000 00000006 00000096 00000064";
+
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hexadecimal.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+fn words(bytes: &[u8]) -> Option<String> {
+    StreamDatagram::recognize(bytes, None).map(|datagram| datagram.to_string())
+}
+
+fn json(bytes: &[u8]) -> serde_json::Value {
+    serde_json::to_value(Object::new(&StreamDatagram::recognize(bytes, None).unwrap())).unwrap()
+}
+
+#[test]
+fn the_golden_datagrams_are_told_in_words() {
+    let of = "stream 0102030405060708, incarnation 287454020";
+    assert_eq!(words(&bytes(DATA)).unwrap(), format!("mcast stream data, {of}, number 5, messages 7 to 8"));
+    assert_eq!(
+        words(&bytes(PIECE)).unwrap(),
+        format!("mcast stream data, {of}, number 6, first piece of message 8, 3 of 3000 bytes")
+    );
+    assert_eq!(
+        words(&bytes(NAK)).unwrap(),
+        format!(
+            "mcast stream nak, {of}, receiver 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
+        )
+    );
+}
+
+#[test]
+fn the_golden_datagrams_are_told_as_objects() {
+    let data = json(&bytes(DATA));
+    assert_eq!((&data["kind"], &data["number"]), (&"data".into(), &5.into()));
+    assert_eq!((&data["message"], &data["messages"]), (&7.into(), &2.into()));
+    assert_eq!((&data["sealed"], &data["broken"]), (&false.into(), &serde_json::Value::Null));
+    assert_eq!(
+        json(&bytes(PIECE))["piece"],
+        serde_json::json!({"first": true, "last": false, "length": 3, "total": 3000})
+    );
+    let missing = serde_json::json!([
+        {"first": 50, "last": 50}, {"first": 52, "last": 53}, {"first": 200, "last": 299}
+    ]);
+    assert_eq!(json(&bytes(NAK))["missing"], missing);
+}
+
+#[test]
+fn a_long_list_is_cut_short_in_words_and_whole_as_an_object() {
+    let mut list = NakWriter::new();
+    for number in 0..100 {
+        assert!(list.add(1_000 + 10 * number, 2));
+    }
+    let mut buffer = [0; 1_400];
+    let header = Header::new(Kind::Nak, StreamId(1), Incarnation(2), 3);
+    let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+    writer.receiver(ReceiverId(7)).unwrap();
+    list.write_nak(0, &mut writer).unwrap();
+    let length = writer.finish();
+    let told = words(&buffer[..length]).unwrap();
+    assert!(
+        told.ends_with("missing 1000-1001, 1010-1011, 1020-1021, 1030-1031, 1040-1041, 1050-1051, 1060-1061, 1070-1071 and 92 ranges more (200 datagrams)"),
+        "{told}"
+    );
+    assert_eq!(json(&buffer[..length])["missing"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn an_announcement_is_told_and_commands_no_terminal() {
+    let mut announce = Announce::new("pri\x1b[2Jces");
+    let source = Some([10, 0, 0, 1].into());
+    announce.paths[0] = Some(Place { group: ([239, 1, 2, 3], 5000).into(), source });
+    announce.snapshot = Some(([10, 0, 0, 1], 4000).into());
+    let mut buffer = [0; 400];
+    let header = Header::new(Kind::Announce, StreamId(1), Incarnation(2), 3);
+    let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
+    announce.write(&mut writer).unwrap();
+    let length = writer.finish();
+    let told = words(&buffer[..length]).unwrap();
+    assert!(
+        told.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
+        "{told}"
+    );
+    let object = json(&buffer[..length]);
+    assert_eq!(object["announcement"]["paths"][0], "10.0.0.1@239.1.2.3:5000");
+}
+
+#[test]
+fn sealed_ones_show_what_is_not_hidden() {
+    let header = Header {
+        epoch: KeyEpoch(3),
+        flags: Flags::REPAIR,
+        ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
+    };
+    let mut sealed = header.bytes().to_vec();
+    sealed.extend([0xaa; 20]);
+    let told = words(&sealed).unwrap();
+    assert!(told.ends_with("number 9, sent again, sealed with epoch 3, 4 bytes"), "{told}");
+    let object = json(&sealed);
+    assert_eq!(
+        (&object["sealed"], &object["epoch"], &object["repair"]),
+        (&true.into(), &3.into(), &true.into())
+    );
+    assert!(object.get("messages").is_none(), "{object}");
+}
+
+#[test]
+fn what_is_somebody_elses_is_not_taken_for_ours() {
+    assert_eq!(words(b"MCAST hello, everybody out there on this group!"), None);
+    assert_eq!(words(b"MC"), None);
+    assert_eq!(words(b""), None);
+    let with = |at: usize, value: u8| {
+        let mut bytes = bytes(DATA);
+        bytes[at] = value;
+        words(&bytes)
+    };
+    assert_eq!(with(1, b'D'), None, "another magic");
+    assert_eq!(with(2, 0x20), None, "another major version");
+    assert_eq!(with(3, 0), None, "no kind");
+    assert_eq!(with(3, 12), None, "a kind that this version cannot have");
+    assert_eq!(with(4, 7), None, "a header shorter than any");
+    assert_eq!(with(4, 64), None, "a header longer than any");
+}
+
+#[test]
+fn what_is_ours_and_broken_says_so() {
+    let cut = |to: usize| words(&bytes(DATA)[..to]).unwrap();
+    assert_eq!(cut(20), "mcast stream, broken: the datagram ends too early");
+    assert!(
+        cut(35).contains("data, stream 0102030405060708") && cut(35).contains(", broken: the body is not")
+    );
+    let mut flagged = bytes(DATA);
+    flagged[5] |= 4;
+    assert_eq!(words(&flagged).unwrap(), "mcast stream, broken: the reserved flag is set");
+    let mut later = bytes(DATA);
+    (later[2], later[3]) = (0x11, 200);
+    assert!(words(&later).unwrap().ends_with("kind 200 is not known here"));
+    assert_eq!(json(&flagged)["broken"], "the reserved flag is set");
+}
+
+#[test]
+fn the_beginning_of_one_is_told_as_that() {
+    let whole = bytes(PIECE);
+    let datagram = StreamDatagram::recognize_cut_off(&whole[..whole.len() - 2]).unwrap();
+    assert!(datagram.to_string().ends_with("number 6, cut off"), "{datagram}");
+    assert_eq!(serde_json::to_value(Object::new(&datagram)).unwrap()["cut_off"], true);
+}
+
+#[cfg(feature = "seal")]
+#[test]
+fn a_key_opens_what_it_sealed_and_nothing_else() {
+    use mcast_stream::seal::{Algorithm, GroupSecret, Keys, Purpose, Sealed, Secret};
+    use mcast_stream::wire::push_message;
+
+    use super::opened;
+
+    let keys = |fill: u8| Keys::one(KeyEpoch(3), GroupSecret::new(&[fill; 32], Algorithm::default()));
+    let mut body = [0; 7];
+    push_message(&mut body, 0, b"hello").unwrap();
+    let header = Header {
+        epoch: KeyEpoch(3),
+        flags: Flags::BATCH,
+        ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
+    };
+    let secret = GroupSecret::new(&[7; 32], Algorithm::default());
+    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data));
+    let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();
+    let sealed = [&header.bytes()[..], &body, &tag].concat();
+    let clear = opened(&sealed, &keys(7)).unwrap();
+    let told = StreamDatagram::recognize(&sealed, Some(&clear)).unwrap().to_string();
+    assert!(told.ends_with("sealed with epoch 3, message 0"), "{told}");
+    assert_eq!(opened(&sealed, &keys(8)), None);
+    assert_eq!(opened(&bytes(DATA), &keys(7)), None, "it is clear");
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_it_panic(
+        kind in 0_u8..14, words in 0_u8..70, flags: u8, epoch in 0_u16..2,
+        body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340, minor in 0_u8..3,
+    ) {
+        let mut datagram = Header::new(Kind::Data, StreamId(1), Incarnation(2), 3).bytes().to_vec();
+        (datagram[2], datagram[3], datagram[4], datagram[5]) = (0x10 | minor, kind, words, flags);
+        datagram[6..8].copy_from_slice(&epoch.to_be_bytes());
+        datagram.extend(body);
+        datagram.truncate(cut);
+        for told in [StreamDatagram::recognize(&datagram, None), StreamDatagram::recognize_cut_off(&datagram)] {
+            let Some(told) = told else { continue };
+            let text = told.to_string();
+            prop_assert!(text.starts_with("mcast stream") && !text.contains(char::is_control), "{text}");
+            let object = serde_json::to_value(Object::new(&told)).unwrap();
+            prop_assert_eq!(object["broken"].is_null(), matches!(told, StreamDatagram::Whole(_)));
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_in_one_byte_never_panics(at in 0_usize..64, value: u8) {
+        for golden in [DATA, PIECE, NAK] {
+            let mut damaged = bytes(golden);
+            let length = damaged.len();
+            damaged[at % length] = value;
+            let _ = words(&damaged);
+        }
+    }
+}
