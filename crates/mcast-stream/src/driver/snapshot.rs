@@ -1,6 +1,7 @@
 //! Snapshots by a side channel: over TCP, sealed with the stream's keys.
 //!
-//! The server greets with `MCS1` and a random number (64 bits), the client with one of its own (64): both are in the keys of the
+//! The server greets with `MCS1`, a random number (64 bits) and the epoch of the key that it seals with (16), the client with a
+//! number of its own (64): both are in the keys of the
 //! connection, so that neither can be made to repeat one. The client asks with the stream (64),
 //! the incarnation (32), and the number of the message that its snapshot must reach at least (64). The server answers with that
 //! number of its snapshot (64) and its length (64), and then the bytes, in frames of at most 16 KiB, each behind its length (32 bits). Of a sealed
@@ -16,9 +17,10 @@ use std::time::Duration;
 use super::clock;
 use super::error::StreamError;
 use crate::seal::{Cipher, Keys, Purpose, Sealed};
-use crate::wire::{Incarnation, StreamId, TAG_LENGTH};
+use crate::wire::{Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
 
 const GREETING: &[u8; 4] = b"MCS1";
+const HELLO: usize = 14;
 const REQUEST: usize = 20;
 const ANSWER: usize = 16;
 const FRAME: usize = 16 << 10;
@@ -50,10 +52,13 @@ pub struct SnapshotServer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Tells the keys of the stream as they are now: they change while it runs.
+pub(super) type KeysNow = Box<dyn Fn() -> Keys + Send + Sync>;
+
 struct Service<F> {
     stream: StreamId,
     incarnation: Incarnation,
-    keys: Keys,
+    keys: KeysNow,
     capture: F,
     clients: AtomicUsize,
 }
@@ -63,7 +68,7 @@ impl SnapshotServer {
         at: SocketAddr,
         stream: StreamId,
         incarnation: Incarnation,
-        keys: Keys,
+        keys: KeysNow,
         capture: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
@@ -152,13 +157,13 @@ impl<F> Drop for Turn<F> {
 
 impl<F: Fn() -> Option<Snapshot>> Service<F> {
     fn serve(&self, connection: TcpStream) -> io::Result<()> {
+        let keys = (self.keys)();
         let mut channel = Channel::new(connection, (clock::seed(), 0))?;
-        channel.connection.write_all(GREETING)?;
-        channel.connection.write_all(&channel.numbers.0.to_be_bytes())?;
+        channel.connection.write_all(&greeting_bytes(channel.numbers.0, keys.latest()))?;
         let mut theirs = [0; 8];
         channel.connection.read_exact(&mut theirs)?;
         channel.numbers.1 = u64::from_be_bytes(theirs);
-        channel.seal_with(&self.keys, self.stream, self.incarnation)?;
+        channel.seal_with(&keys, keys.latest(), self.stream, self.incarnation)?;
         let request = channel.receive(1, REQUEST)?;
         let expected = request_bytes(self.stream, self.incarnation, 0);
         if request.len() != REQUEST || request[..12] != expected[..12] {
@@ -208,17 +213,13 @@ fn fetch(
     message: u64,
 ) -> io::Result<Snapshot> {
     let mut connection = TcpStream::connect_timeout(&from, TIMEOUT)?;
-    let mut greeting = [0; 12];
+    let mut greeting = [0; HELLO];
     connection.set_read_timeout(Some(TIMEOUT))?;
     connection.read_exact(&mut greeting)?;
-    let (magic, number) = greeting.split_at(4);
-    if magic != GREETING {
-        return Err(invalid("it is no server of snapshots"));
-    }
-    let number = number.first_chunk().map_or(0, |number| u64::from_be_bytes(*number));
+    let (number, epoch) = read_greeting(greeting).ok_or_else(|| invalid("it is no server of snapshots"))?;
     let mut channel = Channel::new(connection, (number, clock::seed()))?;
     channel.connection.write_all(&channel.numbers.1.to_be_bytes())?;
-    channel.seal_with(keys, stream, incarnation)?;
+    channel.seal_with(keys, epoch, stream, incarnation)?;
     channel.send(1, &request_bytes(stream, incarnation, message))?;
     let answer = channel.receive(FIRST_ANSWER, ANSWER)?;
     let at = |at: usize| {
@@ -245,6 +246,21 @@ fn fetch(
     Ok(Snapshot { message: reached, bytes })
 }
 
+fn greeting_bytes(number: u64, epoch: KeyEpoch) -> [u8; HELLO] {
+    let mut greeting = [0; HELLO];
+    greeting[..4].copy_from_slice(GREETING);
+    greeting[4..12].copy_from_slice(&number.to_be_bytes());
+    greeting[12..].copy_from_slice(&epoch.0.to_be_bytes());
+    greeting
+}
+
+/// The server's number and epoch.
+fn read_greeting(greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
+    let rest = greeting.strip_prefix(GREETING)?;
+    let (number, epoch) = rest.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), KeyEpoch(u16::from_be_bytes(*epoch.first_chunk()?))))
+}
+
 fn request_bytes(stream: StreamId, incarnation: Incarnation, message: u64) -> [u8; REQUEST] {
     let mut request = [0; REQUEST];
     request[..8].copy_from_slice(&stream.0.to_be_bytes());
@@ -269,12 +285,22 @@ impl Channel {
         Ok(Self { connection, numbers, cipher: None })
     }
 
-    fn seal_with(&mut self, keys: &Keys, stream: StreamId, incarnation: Incarnation) -> io::Result<()> {
-        if keys.is_empty() {
-            return Ok(());
+    /// From here on everything is sealed with the server's epoch. Nobody is talked into a connection in clear who has keys.
+    fn seal_with(
+        &mut self,
+        keys: &Keys,
+        epoch: KeyEpoch,
+        stream: StreamId,
+        incarnation: Incarnation,
+    ) -> io::Result<()> {
+        match (keys.is_empty(), epoch == KeyEpoch::CLEAR) {
+            (true, true) => return Ok(()),
+            (true, false) => return Err(invalid("it is sealed, and there is no key here")),
+            (false, true) => return Err(invalid("it is not sealed, as its stream is")),
+            (false, false) => {}
         }
         let (sealed, block) = (Sealed::Snapshot(self.numbers.0), self.numbers.1);
-        let purpose = Purpose { stream, incarnation, epoch: keys.latest(), sealed, block };
+        let purpose = Purpose { stream, incarnation, epoch, sealed, block };
         self.cipher = Some(keys.cipher(&purpose).ok_or_else(|| invalid("the key is missing"))?);
         Ok(())
     }
@@ -323,7 +349,8 @@ mod tests {
         let (stream, incarnation) = (StreamId(1), Incarnation(1));
         let fails = || -> Option<Snapshot> { std::panic::resume_unwind(Box::new("the caller's code fails")) };
         let clients = AtomicUsize::new(0);
-        let service = Arc::new(Service { stream, incarnation, keys: Keys::none(), capture: fails, clients });
+        let service =
+            Arc::new(Service { stream, incarnation, keys: Box::new(Keys::none), capture: fails, clients });
         for _ in 0..=MOST_CLIENTS {
             let turn = Turn::take(&service);
             assert!(!turn.is_one_too_many());

@@ -7,7 +7,8 @@ use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::receiver::{Event, Item};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
-use mcast_stream::wire::KeyEpoch;
+use mcast_stream::wire::{Incarnation, KeyEpoch};
+use mcast_stream::{Snapshot, fetch_snapshot};
 
 use crate::net::{Net, PATIENCE, hear, message};
 
@@ -54,4 +55,27 @@ fn a_key_changes_without_a_gap() {
         assert!(publisher.close(PATIENCE).behind.is_empty());
         assert_eq!(hearing.join().unwrap().messages, 400);
     });
+}
+
+/// Receivers are given a new secret first: until the publisher has it, too, its snapshots are sealed with the old one.
+#[test]
+fn a_snapshot_is_to_be_had_while_a_key_changes() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let old = keys(1, 7, Algorithm::Aes128Gcm);
+    let mut both = old.clone();
+    both.add(KeyEpoch(2), GroupSecret::new(&[9; 32], Algorithm::Aes128Gcm));
+    let publisher = net.publisher(|settings| settings.keys(old).incarnation(Incarnation(5)));
+    let capture = || Snapshot { message: 0, bytes: vec![1] };
+    let at = "10.0.0.1:0".parse().unwrap();
+    let server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
+    let fetch = |keys: &Keys| {
+        let fetch = || fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), keys, 0);
+        net.subscribers[0].0.run(fetch).unwrap()
+    };
+    assert_eq!(fetch(&both).unwrap().bytes, [1]);
+    let new = self::keys(2, 9, Algorithm::Aes128Gcm);
+    assert!(fetch(&new).is_err());
+    publisher.set_keys(new.clone());
+    assert_eq!(fetch(&new).unwrap().bytes, [1]);
+    assert!(fetch(&Keys::none()).is_err());
 }

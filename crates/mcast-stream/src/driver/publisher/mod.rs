@@ -276,11 +276,12 @@ impl Publisher {
         at: SocketAddr,
         capture: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<SnapshotServer, StreamError> {
-        let (stream, incarnation, keys) = {
+        let (stream, incarnation) = {
             let core = self.shared.core();
-            let config = core.sender.config();
-            (config.stream, config.incarnation, config.keys.clone())
+            (core.sender.config().stream, core.sender.config().incarnation)
         };
+        let shared = Arc::clone(&self.shared);
+        let keys = Box::new(move || shared.core().sender.config().keys.clone());
         let server = SnapshotServer::start(at, stream, incarnation, keys, move || capture().into())?;
         let mut announcement = self.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(announcement) = &mut *announcement {
