@@ -16,7 +16,6 @@ mod interrupt;
 mod message_layer;
 mod metrics;
 mod output;
-mod rights;
 mod service;
 #[allow(unsafe_code)]
 mod sys;

@@ -10,5 +10,7 @@ mod members;
 mod named;
 #[cfg(feature = "seal")]
 mod sealed;
+#[cfg(feature = "seal")]
+mod second;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context;
 use mcast::{Bridge, InterfaceIndex};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
@@ -15,7 +16,7 @@ use super::table;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::rights;
+use crate::sys::keep_capabilities;
 
 /// Longer than the time between two queries of a querier with the usual settings.
 const LONG_ENOUGH: Duration = Duration::from_secs(130);
@@ -34,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) ->
             return Err(error.into());
         }
     };
-    rights::keep(&[])?;
+    keep_capabilities(&[]).context("cannot give up rights that are not needed any more")?;
     let interrupt = Interrupt::catch(|| {})?;
     let start = Instant::now();
     let mut provocation = arguments.ask.then(|| Provocation::begin(places)).transpose()?;
