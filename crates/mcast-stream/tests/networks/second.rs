@@ -6,6 +6,7 @@ use std::thread;
 
 use mcast::Family;
 use mcast_lab::{Host, Impairment};
+use mcast_stream::Snapshot;
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::KeyEpoch;
 
@@ -14,13 +15,10 @@ use crate::net::{Net, PATIENCE, hear, message};
 const MESSAGES: u64 = 300;
 /// ChaCha20-Poly1305 in plain Python takes its time.
 const SEALED: u64 = 60;
+const SECRET: [u8; 32] = [7; 32];
 
 fn secret() -> Keys {
-    Keys::one(KeyEpoch(3), GroupSecret::new(&[7; 32], Algorithm::ChaCha20Poly1305))
-}
-
-fn sealed_arguments(keys: &Keys) -> Vec<String> {
-    if keys.is_empty() { Vec::new() } else { vec!["07".repeat(32), "3".to_owned()] }
+    Keys::one(KeyEpoch(3), GroupSecret::new(&SECRET, Algorithm::ChaCha20Poly1305))
 }
 
 fn lossy() -> Impairment {
@@ -36,10 +34,13 @@ fn has_python() -> bool {
     found
 }
 
-fn program(host: &Host, name: &str, address: &str, arguments: &[String]) -> mcast_lab::Child {
+fn program(host: &Host, name: &str, arguments: &[&str], keys: &Keys) -> mcast_lab::Child {
     let path = format!("{}/tests/second/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut command = host.command("python3").unwrap();
-    command.args(["-B", &path, "239.7.7.7", "7000", address]).args(arguments);
+    command.args(["-B", &path]).args(arguments);
+    if !keys.is_empty() {
+        command.args([&SECRET.map(|byte| format!("{byte:02x}")).concat(), "3"]);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -49,7 +50,7 @@ fn it_hears_everything(keys: &Keys, count: u64) {
     }
     let net = Net::new(Family::V4, 1, lossy());
     let publisher = net.publisher(|settings| settings.keys(keys.clone()));
-    let hearer = program(&net.subscribers[0].0, "hear.py", "10.0.0.2", &sealed_arguments(keys));
+    let hearer = program(&net.subscribers[0].0, "hear.py", &["239.7.7.7", "7000", "10.0.0.2"], keys);
     assert!(publisher.wait_for(1, PATIENCE), "{:?}", publisher.statistics());
     (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
     let closing = publisher.close(PATIENCE);
@@ -71,8 +72,8 @@ fn it_is_heard(keys: &Keys, count: u64) {
     }
     let net = Net::new(Family::V4, 2, lossy());
     let mut subscribers = [0, 1].map(|number| net.subscriber(number, |settings| settings.keys(keys.clone())));
-    let arguments = [vec![count.to_string()], sealed_arguments(keys)].concat();
-    let speaker = program(&net.publisher, "speak.py", "10.0.0.1", &arguments);
+    let arguments = ["239.7.7.7", "7000", "10.0.0.1", &count.to_string()];
+    let speaker = program(&net.publisher, "speak.py", &arguments, keys);
     thread::scope(|scope| {
         let hearing: Vec<_> =
             subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
@@ -86,6 +87,24 @@ fn it_is_heard(keys: &Keys, count: u64) {
     assert!(output.status.success(), "{said}");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(!told.contains("\"repairs\": 0"), "{told}");
+}
+
+fn it_finds_and_fetches(keys: &Keys, length: usize) {
+    if !has_python() {
+        return;
+    }
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let publisher = net.publisher(|settings| settings.announce("prices").keys(keys.clone()));
+    let snapshot: Vec<u8> = (0..length).map(|at| at as u8).collect();
+    let bytes = snapshot.clone();
+    let capture = move || Snapshot { message: 5, bytes: bytes.clone() };
+    let at = "10.0.0.1:0".parse().unwrap();
+    let _server = net.publisher.run(|| publisher.serve_snapshots(at, capture).unwrap()).unwrap();
+    let finder = program(&net.subscribers[0].0, "find.py", &["prices", "10.0.0.2"], keys);
+    let output = finder.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "{\"paths\": [\"239.7.7.7:7000\"], \"message\": 5}\n");
+    assert!(output.status.success() && output.stdout == snapshot);
 }
 
 #[test]
@@ -106,4 +125,10 @@ fn we_hear_a_second_implementation() {
 #[test]
 fn we_hear_a_second_implementation_sealed() {
     it_is_heard(&secret(), SEALED);
+}
+
+#[test]
+fn a_second_implementation_finds_our_streams_and_fetches_snapshots() {
+    it_finds_and_fetches(&Keys::none(), 1 << 20);
+    it_finds_and_fetches(&secret(), 40_000);
 }

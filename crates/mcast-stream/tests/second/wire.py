@@ -98,11 +98,14 @@ class Secret:
         info = b"mcast stream 1.0" + struct.pack(
             ">QIHBQQ", datagram.stream, datagram.incarnation, self.epoch, who,
             datagram.receiver if who == 2 else 0, datagram.sequence >> 22)
-        key, mask = (hmac.digest(self.prk, info + name + b"\x01", hashlib.sha256) for name in (b"key", b"nonce"))
-        nonce = int.from_bytes(mask[:12], "big") ^ datagram.sequence
         head = bytearray(datagram.head)
         head[5] &= ~(AGAIN | PATH)
-        return key, nonce.to_bytes(12, "big"), bytes(head)
+        return (*self.derive(info, datagram.sequence), bytes(head))
+
+    def derive(self, info, count):
+        """The key for this use, and the nonce of this count."""
+        key, mask = (hmac.digest(self.prk, info + name + b"\x01", hashlib.sha256) for name in (b"key", b"nonce"))
+        return key, (int.from_bytes(mask[:12], "big") ^ count).to_bytes(12, "big")
 
     def seal(self, datagram):
         key, nonce, head = self._keys(datagram)
