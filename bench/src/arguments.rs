@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::peers::PeerArguments;
+use crate::peers::{MessagesArguments, PeerArguments};
 
 /// Compares mcast with its peers on the same work, between the same two hosts of a lab, in
 /// interleaved rounds, and writes docs/benchmarks.md.
@@ -29,6 +29,9 @@ pub enum Action {
     /// Be one of the contestants (what the harness starts)
     #[command(hide = true)]
     Peer(PeerArguments),
+    /// Publish or subscribe to messages (what the harness starts)
+    #[command(hide = true)]
+    Messages(MessagesArguments),
     /// Exercise one piece of the hot path (what the harness starts under callgrind)
     #[command(hide = true)]
     Exercise(Exercise),

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`tools`] | what has to be built or installed first |
 //! | [`network`] | the two hosts and the link between them |
+//! | [`segment`] | a sender and several receivers, on links that lose |
 //! | [`contestants`] | who takes part, and how each is started |
 //! | [`run`] | one run: a program on each host, and what it counted |
 //! | [`tables`] | what is compared with what |
@@ -27,6 +28,7 @@ pub mod network;
 pub mod peers;
 pub mod report;
 pub mod run;
+pub mod segment;
 pub mod tables;
 pub mod tools;
 
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.action {
         Some(Action::Peer(peer)) => peers::run(&peer),
+        Some(Action::Messages(messages)) => peers::run_messages(&messages),
         Some(Action::Exercise(exercise)) => instructions::exercise(&exercise),
         Some(Action::Instructions(options)) => instructions::guard(&options),
         Some(Action::Capture(options)) => capturing::measure(&options),

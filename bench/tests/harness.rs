@@ -70,3 +70,25 @@ fn what_groups_cost_is_worked_out_from_both_ends() {
 
     assert!(costs.iter().all(|(total, program)| *program > 0.0 && total >= program), "{costs:?}");
 }
+
+#[test]
+fn links_lose_what_they_are_told_and_every_message_arrives() {
+    let names = ["mcast-stream", "tcp"];
+    let rows = names.map(|name| [format!("{name}, 0 %"), format!("{name}, 5 %")]).concat();
+
+    // (lost on the way, receivers without all, messages a second)
+    let seen: Vec<[f64; 3]> = measure("messages-lossy-4", &names, |figures| {
+        let seen = |row: &String| {
+            Some(["drawn", "without", "goodput"].map(|series| value(figures, row, series)))
+                .and_then(|values| Some([values[0]?, values[1]?, values[2]?]))
+        };
+        rows.iter().map(seen).collect()
+    });
+
+    for (row, [drawn, without, goodput]) in rows.iter().zip(seen) {
+        let told = if row.contains("5 %") { 2.5..7.5 } else { 0.0..f64::MIN_POSITIVE };
+        assert!(told.contains(&drawn), "{row}: {drawn} % lost on the way");
+        assert_eq!(without, 0.0, "{row}");
+        assert!(goodput > 0.0, "{row}");
+    }
+}

@@ -3,6 +3,7 @@
  * NORM_PEER_BITS is the rate in bits a second where the words name none (libnorm needs one), and
  * NORM_PEER_PARITY the parity segments of a block of 64 (0: repair by retransmission alone). */
 #include <normApi.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,14 +11,19 @@
 #include <string.h>
 #include <sys/select.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { SEGMENT = 1400, BLOCK = 64, BUFFER = 16 << 20, LARGEST = 65536, PATIENCE_SECONDS = 20 };
+enum { SEGMENT = 1400, BLOCK = 64, BUFFER = 16 << 20, LARGEST = 65536, PATIENCE_SECONDS = 20, UNTIMED = 64, FIRST_RECEIVER = 2 };
+
+/* Marks the number of the last message. */
+static const uint64_t LAST = 1ull << 63;
 
 struct options {
     char group[64] = {};
     int port = 0;
     const char *interface = nullptr;
-    uint64_t size = 1344, count = 1000, rate = 0, timeout = 30, linger = 4;
+    uint64_t size = 1344, rate = 0, receivers = 1;
+    double seconds = 1, timeout = 30, linger = 10;
     double bits = 1e9;
     int parity = 0;
 };
@@ -27,6 +33,8 @@ static uint64_t now(void) {
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
+
+static uint64_t nanoseconds(double seconds) { return (uint64_t)(seconds * 1e9); }
 
 static void fail(const char *what) {
     fprintf(stderr, "norm-peer: %s\n", what);
@@ -50,10 +58,11 @@ static struct options read_options(int count, char **words) {
             options.port = atoi(colon + 1);
         } else if (!strcmp(name, "--interface")) options.interface = value;
         else if (!strcmp(name, "--size")) options.size = number;
-        else if (!strcmp(name, "--count")) options.count = number;
+        else if (!strcmp(name, "--receivers")) options.receivers = number;
+        else if (!strcmp(name, "--seconds")) options.seconds = atof(value);
         else if (!strcmp(name, "--rate")) options.rate = number;
-        else if (!strcmp(name, "--timeout")) options.timeout = number;
-        else if (!strcmp(name, "--linger")) options.linger = number;
+        else if (!strcmp(name, "--timeout")) options.timeout = atof(value);
+        else if (!strcmp(name, "--linger")) options.linger = atof(value);
     }
     if (options.size < 16 || options.size > LARGEST) fail("--size of 16 to 65536");
     options.bits = number_in_environment("NORM_PEER_BITS", 1e9);
@@ -78,15 +87,53 @@ static bool next_event(NormInstanceHandle instance, NormEvent *event, int millis
     return select(descriptor + 1, &set, NULL, NULL, &time) > 0 && NormGetNextEvent(instance, event, false);
 }
 
-static void write_message(NormInstanceHandle instance, NormObjectHandle stream, const char *message, uint64_t size) {
+static bool input_has_ended(void) {
+    char byte;
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(STDIN_FILENO, &set);
+    struct timeval none = {};
+    return select(STDIN_FILENO + 1, &set, NULL, NULL, &none) > 0 && read(STDIN_FILENO, &byte, 1) <= 0;
+}
+
+/* A stream that keeps what not all subscribers have acknowledged: libnorm itself would send over it. */
+struct kept_stream {
+    NormInstanceHandle instance;
+    NormSessionHandle session;
+    NormObjectHandle stream;
+    /* Segments that may be kept; that are; bytes of the one being filled. */
+    unsigned room, kept, begun;
+    bool asked;
+};
+
+static void take_event(struct kept_stream *to, int milliseconds) {
+    NormEvent event;
+    if (!next_event(to->instance, &event, milliseconds) || event.type != NORM_TX_WATERMARK_COMPLETED) return;
+    if (NormGetAckingStatus(to->session) != NORM_ACK_SUCCESS) {
+        NormResetWatermark(to->session);
+        return;
+    }
+    to->asked = false;
+    to->kept -= to->room / 2;
+}
+
+static void write_message(struct kept_stream *to, const char *message, uint64_t size) {
     uint64_t written = 0, patience = now() + PATIENCE_SECONDS * 1000000000ull;
     while (written < size) {
-        written += NormStreamWrite(stream, message + written, (unsigned)(size - written));
-        NormEvent event;
-        if (written < size) next_event(instance, &event, 10);
+        unsigned count = 0;
+        if (to->kept < to->room) count = NormStreamWrite(to->stream, message + written, (unsigned)(size - written));
+        written += count;
+        to->begun += count;
+        to->kept += to->begun / SEGMENT;
+        to->begun %= SEGMENT;
+        if (!to->asked && to->kept >= to->room / 2) {
+            NormSetWatermark(to->session, to->stream);
+            to->asked = true;
+        }
+        if (written < size) take_event(to, 10);
         if (now() > patience) fail("the stream took nothing for 20 s");
     }
-    NormStreamMarkEom(stream);
+    NormStreamMarkEom(to->stream);
 }
 
 static int publish(const struct options *options) {
@@ -98,27 +145,41 @@ static int publish(const struct options *options) {
     NormSetTxSocketBuffer(session, 4 << 20);
     NormSetGrttEstimate(session, 0.001);
     NormSetGrttMax(session, 0.1);
+    NormSetFlowControl(session, 0);
+    for (uint64_t receiver = 0; receiver < options->receivers; receiver++) {
+        NormAddAckingNode(session, (NormNodeId)(FIRST_RECEIVER + receiver));
+    }
     if (!NormStartSender(session, 1, BUFFER, SEGMENT, BLOCK, (UINT16)options->parity, 0)) fail("no sender");
     NormObjectHandle stream = NormStreamOpen(session, BUFFER, NULL, 0);
     if (stream == NORM_OBJECT_INVALID) fail("no stream");
+    unsigned room = NormGetStreamBufferSegmentCount(BUFFER, SEGMENT, BLOCK) - BLOCK;
+    struct kept_stream to = {instance, session, stream, room, 0, 0, false};
     if (options->rate) NormStreamSetAutoFlush(stream, NORM_FLUSH_PASSIVE);
     char *message = static_cast<char *>(malloc(options->size));
     if (!message) fail("no memory");
     memset(message, 0x5a, options->size);
-    uint64_t begun = now();
-    for (uint64_t number = 0; number < options->count; number++) {
-        while (options->rate && now() - begun < number * 1000000000u / options->rate) {
-        }
-        uint64_t time = now();
+    uint64_t begun = now(), length = nanoseconds(options->seconds), sent = 0;
+    for (bool ended = false; !ended; sent++) {
+        uint64_t time = 0;
+        if (options->rate) {
+            uint64_t due = sent * 1000000000u / options->rate;
+            /* The library's thread may have no other processor. */
+            while (now() - begun < due) sched_yield();
+            ended = due >= length;
+            time = now();
+        } else if (sent % UNTIMED == 0) ended = now() - begun >= length;
+        uint64_t number = ended ? sent | LAST : sent;
         memcpy(message, &number, 8);
         memcpy(message + 8, &time, 8);
-        write_message(instance, stream, message, options->size);
+        write_message(&to, message, options->size);
+        take_event(&to, 0);
         if (options->rate) NormStreamFlush(stream, true, NORM_FLUSH_PASSIVE);
     }
-    printf("{\"sent\":%llu,\"seconds\":%.6f}\n", (unsigned long long)options->count, (double)(now() - begun) / 1e9);
+    printf("{\"sent\":%llu,\"seconds\":%.6f}\n", (unsigned long long)sent, (double)(now() - begun) / 1e9);
     fflush(stdout);
     NormStreamFlush(stream, true, NORM_FLUSH_ACTIVE);
-    for (uint64_t end = now() + options->linger * 1000000000u; now() < end;) {
+    /* It repairs until standard input ends, or so long. */
+    for (uint64_t end = now() + nanoseconds(options->linger); now() < end && !input_has_ended();) {
         NormEvent event;
         next_event(instance, &event, 10);
     }
@@ -137,22 +198,29 @@ static double microseconds(const uint64_t *sorted, uint64_t count, double quanti
     return (double)sorted[place] / 1000;
 }
 
+/* The last number of an IPv4 address: who acknowledges must be known by a number. */
+static NormNodeId last_number(const char *address) {
+    const char *dot = address ? strrchr(address, '.') : NULL;
+    if (!dot) fail("--interface with an IPv4 address");
+    return (NormNodeId)atoi(dot + 1);
+}
+
 static int subscribe(const struct options *options) {
     NormInstanceHandle instance = NormCreateInstance(false);
-    NormSessionHandle session = open_session(instance, options, (NormNodeId)(2 + now() % 1000000));
+    NormSessionHandle session = open_session(instance, options, last_number(options->interface));
     NormSetRxPortReuse(session, true, NULL, NULL, 0);
     if (!NormStartReceiver(session, BUFFER)) fail("no receiver");
     NormSetRxSocketBuffer(session, 4 << 20);
     fprintf(stderr, "ready\n");
     char *message = static_cast<char *>(malloc(options->size));
-    uint64_t *latencies = static_cast<uint64_t *>(malloc(options->count * sizeof(uint64_t)));
+    uint64_t room = 1 << 20, *latencies = static_cast<uint64_t *>(malloc(room * sizeof(uint64_t)));
     if (!message || !latencies) fail("no memory");
-    uint64_t received = 0, filled = 0, first = 0, last = 0, end = now() + options->timeout * 1000000000u;
-    bool in_order = true;
-    while (received < options->count && now() < end) {
+    uint64_t received = 0, filled = 0, timed = 0, first = 0, end = now() + nanoseconds(PATIENCE_SECONDS);
+    bool in_order = true, complete = false;
+    while (!complete && now() < end) {
         NormEvent event;
         if (!next_event(instance, &event, 10) || event.type != NORM_RX_OBJECT_UPDATED) continue;
-        for (;;) {
+        while (!complete) {
             unsigned wanted = (unsigned)(options->size - filled);
             if (!NormStreamRead(event.object, message + filled, &wanted)) fail("the stream broke");
             if (wanted == 0) break;
@@ -162,24 +230,36 @@ static int subscribe(const struct options *options) {
             memcpy(&number, message, 8);
             memcpy(&time, message + 8, 8);
             filled = 0;
-            last = now();
-            if (received == 0) first = last;
-            in_order &= number == received;
-            if (received < options->count) latencies[received] = last - time;
+            if (received == 0) {
+                first = now();
+                end = first + nanoseconds(options->timeout);
+            }
+            in_order &= (number & ~LAST) == received;
+            complete = number & LAST;
+            if (time && timed < room) latencies[timed++] = now() - time;
             received++;
         }
     }
-    uint64_t told = received < options->count ? received : options->count;
-    qsort(latencies, told, sizeof(uint64_t), by_size);
-    printf("{\"received\":%llu,\"in_order\":%s,\"seconds\":%.6f,\"latency_us\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}}\n",
-           (unsigned long long)received, in_order ? "true" : "false", (double)(last - first) / 1e9,
-           microseconds(latencies, told, 0.5), microseconds(latencies, told, 0.99),
-           microseconds(latencies, told, 0.999), microseconds(latencies, told, 1));
+    double seconds = received ? (double)(now() - first) / 1e9 : 0;
+    qsort(latencies, timed, sizeof(uint64_t), by_size);
+    printf("{\"received\":%llu,\"in_order\":%s,\"complete\":%s,\"seconds\":%.6f,"
+           "\"latency_us\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f}}\n",
+           (unsigned long long)received, in_order ? "true" : "false", complete ? "true" : "false", seconds,
+           microseconds(latencies, timed, 0.5), microseconds(latencies, timed, 0.99),
+           microseconds(latencies, timed, 0.999), microseconds(latencies, timed, 1));
     NormDestroyInstance(instance);
     return 0;
 }
 
+static int tell_version(void) {
+    int major = 0, minor = 0, patch = 0;
+    NormGetVersion(&major, &minor, &patch);
+    printf("NORM %d.%d.%d\n", major, minor, patch);
+    return 0;
+}
+
 int main(int count, char **words) {
+    if (count > 1 && !strcmp(words[1], "version")) return tell_version();
     struct options options = read_options(count, words);
     if (count > 1 && !strcmp(words[1], "publish")) return publish(&options);
     if (count > 1 && !strcmp(words[1], "subscribe")) return subscribe(&options);

@@ -2,6 +2,7 @@
 
 mod foreign;
 mod list;
+mod messages;
 mod ours;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use std::ffi::OsString;
 use crate::tools::{Need, Tools};
 
 pub use list::{ALL, PYTHON, named};
+pub use messages::{MESSENGERS, Messages, Messenger, Side, messenger};
 
 /// A way to send or receive that is compared.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ mod mcast_batches;
 mod mcast_single;
 #[cfg_attr(not(target_env = "gnu"), path = "mcrx_absent.rs")]
 mod mcrx;
+mod messages;
 mod quinn;
 mod sampler;
 mod sockets;
@@ -25,6 +26,7 @@ use anyhow::Result;
 
 use mcast_single::Details;
 
+pub use messages::{MessagesArguments, run as run_messages};
 pub use work::{Name, PeerArguments, Role, Work};
 
 /// Runs one of them. It ends by itself when its window closes.

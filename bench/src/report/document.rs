@@ -79,7 +79,8 @@ fn machines(text: &mut String, kept: &Kept) {
         );
     }
     text.push_str(
-        "- Receive buffers: 4 MiB asked for in every table but `loss-defaults`, which the kernel doubles; by \
+        "- Receive buffers: 4 MiB asked for in every table but `loss-defaults`, which the kernel doubles (`messages`: \
+         by each on its own account, 4 MiB too where it is told); by \
          `SO_RCVBUFFORCE` where the contestant can.\n\
          - mcast and the C reference set the same options: bound to the group, `IP_MULTICAST_ALL` 0, packet info, \
          TTL, TOS, `SO_TIMESTAMPNS`, `SO_RXQ_OVFL`, and read them for each buffer; a contestant that does less \
@@ -126,9 +127,27 @@ impl Layout {
                 vec![("rate", "datagrams/s"), ("cpu_ns", "its CPU, ns each"), ("offered", "offered/s")],
                 numbers::rate,
             ),
+            "goodput" => (
+                vec![
+                    ("goodput", "messages/s"),
+                    ("payload", "Gbit/s of payload"),
+                    ("drawn", "% lost on the way"),
+                    ("without", "receivers without all"),
+                ],
+                numbers::rate,
+            ),
             "loss" => (vec![("loss", "% lost"), ("rate", "sent/s")], numbers::short),
             "p50" => (
-                vec![("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p999", "p99.9"), ("lost", "lost")],
+                vec![
+                    ("p50", "p50"),
+                    ("p90", "p90"),
+                    ("p99", "p99"),
+                    ("p999", "p99.9"),
+                    ("max", "most"),
+                    ("lost", "lost"),
+                    ("drawn", "% lost on the way"),
+                    ("without", "receivers without all"),
+                ],
                 numbers::short,
             ),
             _ => (
@@ -149,25 +168,38 @@ impl Layout {
 
     fn write(&self, text: &mut String, figures: &Figures) {
         let heads: Vec<_> = self.columns.iter().map(|(_, head)| *head).collect();
-        let _ = writeln!(text, "| | {} | ratio to {} |", heads.join(" | "), figures.reference);
-        let _ = writeln!(text, "|---|{}---:|", "---:|".repeat(heads.len()));
+        let own = figures.rows.iter().any(|row| row.beside.is_some());
+        let (own_head, own_rule) = if own { (" ratio to its own without loss |", "---:|") } else { ("", "") };
+        let _ = writeln!(text, "| | {} | ratio to {} |{own_head}", heads.join(" | "), figures.reference);
+        let _ = writeln!(text, "|---|{}---:|{own_rule}", "---:|".repeat(heads.len()));
         for row in &figures.rows {
             let cells: Vec<_> = self.columns.iter().map(|(series, _)| self.cell(row, series)).collect();
-            let ratio = figures.ratio(&row.name, &figures.reference, &figures.main);
-            let ratio = ratio.map_or_else(|| "–".to_owned(), numbers::ratio);
-            let _ = writeln!(text, "| {} | {} | {ratio} |", row.name, cells.join(" | "));
+            let ratio = |to: &str| {
+                let ratio = figures.ratio(&row.name, to, &figures.main);
+                ratio.map_or_else(|| "–".to_owned(), numbers::ratio)
+            };
+            let own = row.beside.as_deref().map(|to| format!(" {} |", ratio(to))).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |{own}",
+                row.name,
+                cells.join(" | "),
+                ratio(&figures.reference)
+            );
         }
     }
 
     fn cell(&self, row: &Row, series: &str) -> String {
-        let notation = if series == "rate" || series == "offered" { numbers::rate } else { numbers::short };
+        let notation =
+            if matches!(series, "rate" | "offered" | "goodput") { numbers::rate } else { numbers::short };
         row.spread(series).map_or_else(|| "–".to_owned(), |spread: Spread| numbers::spread(spread, notation))
     }
 }
 
 fn contestants(text: &mut String, kept: &Kept) {
     let rows = kept.tables().flat_map(|figures| &figures.rows);
-    let described: BTreeMap<_, _> = rows.map(|row| (&row.name, &row.what)).collect();
+    // A contestant that takes part with several losses is one.
+    let described: BTreeMap<_, _> = rows.map(|row| (row.contestant(), &row.what)).collect();
     text.push_str("\n## Contestants\n\n");
     for (name, what) in described.into_iter().filter(|(_, what)| !what.is_empty()) {
         let _ = writeln!(text, "- `{name}`: {what}");

@@ -44,6 +44,9 @@ pub struct Row {
     pub name: String,
     /// What it does.
     pub what: String,
+    /// The row of its own that it is given as a ratio to, beside the table's reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// By series, a value for each round that counts; `null` where the run failed.
     pub series: BTreeMap<String, Vec<Option<f64>>>,
 }
@@ -73,7 +76,16 @@ impl Row {
     /// A row without figures yet.
     #[must_use]
     pub fn new(name: &str, what: &str) -> Self {
-        Self { name: name.to_owned(), what: what.to_owned(), series: BTreeMap::new() }
+        Self { name: name.to_owned(), what: what.to_owned(), beside: None, series: BTreeMap::new() }
+    }
+
+    /// Whose it is: its name, without how much was lost.
+    #[must_use]
+    pub fn contestant(&self) -> &str {
+        match self.name.rsplit_once(", ") {
+            Some((name, loss)) if loss.ends_with('%') => name,
+            _ => &self.name,
+        }
     }
 
     /// The spread of a series.

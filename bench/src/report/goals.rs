@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::figures::Figures;
 use super::kept::Kept;
 use super::statistics::Spread;
-use super::{numbers, reasons};
+use super::{message_goals, numbers, reasons};
 use crate::network::Link;
 
 /// One promise in one table.
@@ -48,13 +48,13 @@ impl Verdict {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Bound {
+pub(super) enum Bound {
     AtLeast(f64),
     AtMost(f64),
 }
 
 impl Bound {
-    fn judge(self, spread: Spread) -> Verdict {
+    pub(super) fn judge(self, spread: Spread) -> Verdict {
         let (median, best) = match self {
             Self::AtLeast(bound) => (spread.median >= bound, spread.upper >= bound),
             Self::AtMost(bound) => (spread.median <= bound, spread.lower <= bound),
@@ -77,6 +77,7 @@ pub(super) fn goals(kept: &Kept) -> Vec<Goal> {
     latency(kept, &mut goals);
     loss(kept, &mut goals);
     groups(kept, &mut goals);
+    message_goals::add(kept, &mut goals);
     python(kept, &mut goals);
     goals
 }
@@ -204,7 +205,7 @@ fn python(kept: &Kept, goals: &mut Vec<Goal>) {
     }
 }
 
-fn ratio(
+pub(super) fn ratio(
     kept: &Kept,
     table: String,
     promise: String,
@@ -220,7 +221,7 @@ fn ratio(
     }
 }
 
-fn not_measured(promise: String, table: String) -> Goal {
+pub(super) fn not_measured(promise: String, table: String) -> Goal {
     Goal { promise, table, measured: "–".to_owned(), verdict: Verdict::NotMeasured }
 }
 

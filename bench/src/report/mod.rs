@@ -4,6 +4,7 @@ mod document;
 mod figures;
 mod goals;
 mod kept;
+mod message_goals;
 mod numbers;
 mod picture;
 mod reasons;

@@ -6,7 +6,7 @@ mod process;
 
 pub use counters::UdpCounters;
 pub use pair::{Judged, Reading, run_pair, wait_until_joined};
-pub use process::{Cpu, Running, start};
+pub use process::{Cpu, Running, start, start_attended};
 
 use serde::Deserialize;
 

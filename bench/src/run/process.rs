@@ -16,6 +16,9 @@ use super::counters::cpu_seconds;
 /// How long a contestant may take to open its sockets.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long one may take to leave.
+const LEAVES_WITHIN: Duration = Duration::from_secs(15);
+
 /// The processor that a program is kept on, so that sender and receiver never share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cpu {
@@ -50,10 +53,22 @@ pub struct Running {
 /// # Errors
 /// When it cannot be started.
 pub fn start(host: &Host, cpu: Cpu, program: &[OsString]) -> Result<Running> {
+    start_with(host, cpu, program, Stdio::null())
+}
+
+/// The same for one that stays until its standard input ends: until it is told to [leave](Running::leave).
+///
+/// # Errors
+/// As [`start`].
+pub fn start_attended(host: &Host, cpu: Cpu, program: &[OsString]) -> Result<Running> {
+    start_with(host, cpu, program, Stdio::piped())
+}
+
+fn start_with(host: &Host, cpu: Cpu, program: &[OsString], input: Stdio) -> Result<Running> {
     let what = words(program);
     let mut command = host.command("taskset")?;
     command.arg("--cpu-list").arg(cpu.number().to_string()).args(program);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("starting `{what}`"))?;
     let (to, output) = channel();
     forward(child.stdout.take(), to.clone());
@@ -84,6 +99,16 @@ impl Running {
     /// As [`wait_ready`](Self::wait_ready).
     pub fn result<T: DeserializeOwned>(&mut self, within: Duration) -> Result<T> {
         self.wait_for(within, |line| serde_json::from_str(line).ok())
+    }
+
+    /// Ends its standard input, and waits until it has ended.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub fn leave(&mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        self.child.wait_timeout(LEAVES_WITHIN)?;
+        Ok(())
     }
 
     /// Processor time that it has used so far, in seconds.

@@ -3,6 +3,7 @@
 mod groups;
 mod latency;
 mod loss;
+mod messages;
 mod perf;
 mod plan;
 mod queue;
@@ -13,7 +14,7 @@ mod throughput;
 use anyhow::{Result, bail};
 
 use crate::arguments::Measure;
-use crate::contestants::{ALL, Contestant, PYTHON};
+use crate::contestants::{ALL, Contestant, MESSENGERS, PYTHON};
 use crate::machine::Machine;
 use crate::report::{self, Figures, Kept, Row};
 use crate::tools::{Need, Tools};
@@ -82,6 +83,12 @@ fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
         let missing = bench.tools.missing(contestant.need());
         let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
         println!("  {:18} {}{missing}", contestant.name, contestant.what);
+    }
+    println!("contestants for messages:");
+    for messenger in MESSENGERS {
+        let missing = bench.tools.missing(messenger.need());
+        let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
+        println!("  {:18} {}{missing}", messenger.name, messenger.what);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::messages::{self, LARGE, SMALL, Subject};
 use super::{Bench, groups, latency, loss, queue, throughput};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant};
@@ -25,6 +26,7 @@ enum Kind {
     Latency,
     Loss { equal_buffers: bool },
     Groups { v6: bool },
+    Messages(Subject),
 }
 
 /// Small datagrams, and those that fill a frame.
@@ -56,6 +58,7 @@ pub(crate) fn all() -> Vec<Plan> {
     ));
     plans.push(plan("groups-v4", "Cost of a datagram by IPv4 groups joined", Kind::Groups { v6: false }));
     plans.push(plan("groups-v6", "Cost of a datagram by IPv6 groups joined", Kind::Groups { v6: true }));
+    plans.extend(messages());
     plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
     for (direction, link) in [Direction::Receive, Direction::Send]
         .into_iter()
@@ -68,6 +71,31 @@ pub(crate) fn all() -> Vec<Plan> {
         ));
     }
     plans
+}
+
+/// Those about messages that must all arrive.
+fn messages() -> impl Iterator<Item = Plan> {
+    let plain = [LARGE, SMALL].map(|size| {
+        plan(
+            &format!("messages-plain-{size}"),
+            &format!("Messages, {size} bytes, {}", Link::Whole.description()),
+            Kind::Messages(Subject::Plain(size)),
+        )
+    });
+    let lossy = [1, 4, 8].map(|receivers| {
+        let who = if receivers == 1 { "one receiver".to_owned() } else { format!("{receivers} receivers") };
+        plan(
+            &format!("messages-lossy-{receivers}"),
+            &format!("Messages, {LARGE} bytes, on links that lose some, {who}"),
+            Kind::Messages(Subject::Lossy(receivers)),
+        )
+    });
+    let delays = plan(
+        "messages-latency",
+        "Messages, 224 bytes, 20,000 a second: how long each takes, microseconds",
+        Kind::Messages(Subject::Delays),
+    );
+    plain.into_iter().chain(lossy).chain([delays])
 }
 
 fn plan(name: &str, title: &str, kind: Kind) -> Plan {
@@ -83,6 +111,7 @@ impl Plan {
             Kind::Queue => vec![Need::Pymcast, Need::MulticastExpert],
             Kind::Latency => vec![Need::Reference, Need::Mcast, Need::Sockperf],
             Kind::Groups { .. } => vec![Need::Reference],
+            Kind::Messages(subject) => messages::needs(subject, options),
         }
     }
 
@@ -95,6 +124,7 @@ impl Plan {
             Kind::Latency => latency::measure(bench, self),
             Kind::Loss { equal_buffers } => loss::measure(bench, self, equal_buffers),
             Kind::Groups { v6 } => groups::measure(bench, self, v6),
+            Kind::Messages(subject) => messages::measure(bench, self, subject),
         }
     }
 }
@@ -115,6 +145,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 5);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 6 + 5);
     }
 }

@@ -3,8 +3,10 @@
 //! Everything that is made lies in `target/bench-peers/`; only packages of the system are installed
 //! for the whole machine, and only as root.
 
+mod aeron;
 mod command;
 mod compiler;
+mod norm;
 mod packages;
 mod python;
 
@@ -33,6 +35,12 @@ pub enum Need {
     Iperf,
     /// The program of this name.
     Sockperf,
+    /// The program `nft`, which makes links lose.
+    Nft,
+    /// The program on Aeron, from `bench/peers/`.
+    Aeron,
+    /// The program on libnorm, from `bench/peers/`.
+    Norm,
 }
 
 /// What is there, and why what is not there is not.
@@ -78,9 +86,12 @@ impl Tools {
             Need::Pymcast => {
                 python::pymcast(&self.source, &self.environment(), &self.made.join("wheels"), install)
             }
-            Need::Socat => packages::provide("socat", &["-V"], "version", install),
-            Need::Iperf => packages::provide("iperf", &["--version"], "version", install),
-            Need::Sockperf => packages::provide("sockperf", &["--version"], "version", install),
+            Need::Socat => packages::provide(("socat", "socat"), &["-V"], "version", install),
+            Need::Iperf => packages::provide(("iperf", "iperf"), &["--version"], "version", install),
+            Need::Sockperf => packages::provide(("sockperf", "sockperf"), &["--version"], "version", install),
+            Need::Nft => packages::provide(("nft", "nftables"), &["--version"], "nftables", install),
+            Need::Aeron => aeron::build(&self.source.join("peers/aeron"), &self.made, &self.aeron(), install),
+            Need::Norm => norm::build(&self.source.join("peers/norm"), &self.norm(), install),
         }
     }
 
@@ -111,6 +122,18 @@ impl Tools {
     #[must_use]
     pub fn mcast(&self) -> PathBuf {
         self.made.join("mcast")
+    }
+
+    /// The program on Aeron.
+    #[must_use]
+    pub fn aeron(&self) -> PathBuf {
+        self.made.join("aeron-peer")
+    }
+
+    /// The program on libnorm.
+    #[must_use]
+    pub fn norm(&self) -> PathBuf {
+        self.made.join("norm-peer")
     }
 
     /// A program in Python.

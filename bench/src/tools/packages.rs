@@ -6,13 +6,18 @@ use anyhow::{Context, Result, bail};
 
 use super::{has_program, output_of};
 
-/// A program's version line, the one that contains `marker`; installs it where it is missing.
-pub(super) fn provide(program: &str, ask: &[&str], marker: &str, install: bool) -> Result<String> {
+/// A program's version line, the one that contains `marker`; installs its package where it is missing.
+pub(super) fn provide(
+    (program, package): (&str, &str),
+    ask: &[&str],
+    marker: &str,
+    install: bool,
+) -> Result<String> {
     if !has_program(program) {
         if !install {
             bail!("`{program}` is not installed");
         }
-        install_package(program)?;
+        self::install(&[package])?;
     }
     // Some answer on standard error, some with a status of their own.
     let output = Command::new(program).args(ask).output().with_context(|| format!("asking {program}"))?;
@@ -22,14 +27,16 @@ pub(super) fn provide(program: &str, ask: &[&str], marker: &str, install: bool) 
     Ok(line.trim().to_owned())
 }
 
-fn install_package(name: &str) -> Result<()> {
+/// Installs packages; does nothing where they are there.
+pub(super) fn install(names: &[&str]) -> Result<()> {
+    let listed = names.join(", ");
     if !has_program("apt-get") {
-        bail!("`{name}` is not installed, and there is no apt-get to install it with");
+        bail!("`{listed}` is not installed, and there is no apt-get to install it with");
     }
     let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--no-install-recommends", name]);
+    command.args(["install", "--yes", "--no-install-recommends"]).args(names);
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    eprintln!("installing {name}");
-    output_of(&mut command).with_context(|| format!("`{name}` is not installed"))?;
+    eprintln!("installing {listed}");
+    output_of(&mut command).with_context(|| format!("`{listed}` is not installed"))?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io::Read;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -13,10 +15,18 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const STREAM: i32 = 1001;
 const PATIENCE: Duration = Duration::from_secs(20);
 const FRAGMENTS: usize = 64;
+/// Marks the number of the last message.
+const LAST: u64 = 1 << 63;
+/// Messages between two looks at the clock.
+const UNTIMED: u64 = 64;
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let role = words.next().ok_or("publish or subscribe?")?;
+    if role == "version" {
+        println!("Aeron {}, by rusteron 0.2.16", Aeron::version_text());
+        return Ok(());
+    }
     let options = Options::read(words)?;
     // The driver reads AERON_* from the environment, such as its threading mode.
     let driver = EmbeddedDriver::launch()?;
@@ -54,6 +64,14 @@ impl Options {
         self.0.get(name).map_or(Ok(otherwise), |text| Ok(text.parse()?))
     }
 
+    fn seconds(&self, name: &str) -> Result<Duration> {
+        Ok(Duration::try_from_secs_f64(self.text(name)?.parse()?)?)
+    }
+
+    fn seconds_or(&self, name: &str, otherwise: f64) -> Result<Duration> {
+        if self.0.contains_key(name) { self.seconds(name) } else { Ok(Duration::from_secs_f64(otherwise)) }
+    }
+
     /// Multicast with the slowest receiver setting the pace, as whoever wants all messages uses it;
     /// windows large enough for the link.
     fn channel(&self, more: &str) -> Result<std::ffi::CString> {
@@ -65,8 +83,9 @@ impl Options {
 }
 
 fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
-    let (count, size) = (options.number("--count")?, options.number("--size")? as usize);
+    let size = options.number("--size")? as usize;
     let (rate, receivers) = (options.number_or("--rate", 0)?, options.number_or("--receivers", 1)?);
+    let length = options.seconds("--seconds")?;
     let channel = options.channel(&format!("|fc=min,g:/{receivers}"))?;
     let publication = aeron.async_add_exclusive_publication(&channel, STREAM)?.poll_blocking(PATIENCE)?;
     let patience = Instant::now() + PATIENCE;
@@ -78,60 +97,93 @@ fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
     }
     let mut message = vec![0x5a; size.max(16)];
     let begun = Instant::now();
-    for number in 0..count {
-        while rate > 0 && begun.elapsed().as_nanos() < u128::from(number) * 1_000_000_000 / u128::from(rate) {
-            std::hint::spin_loop();
+    let (mut sent, mut ended) = (0, false);
+    while !ended {
+        let mut time = 0;
+        if rate > 0 {
+            let due = Duration::from_nanos(sent * 1_000_000_000 / rate);
+            while begun.elapsed() < due {
+                // The driver's threads may have no other processor.
+                std::thread::yield_now();
+            }
+            ended = due >= length;
+            time = Aeron::nano_clock();
+        } else if sent % UNTIMED == 0 {
+            ended = begun.elapsed() >= length;
         }
-        message[..8].copy_from_slice(&number.to_le_bytes());
-        message[8..16].copy_from_slice(&Aeron::nano_clock().to_le_bytes());
         let patience = Instant::now() + PATIENCE;
         loop {
+            let number = if ended { sent | LAST } else { sent };
+            message[..8].copy_from_slice(&number.to_le_bytes());
+            message[8..16].copy_from_slice(&time.to_le_bytes());
             match publication.offer(&message) {
                 Ok(_) => break,
-                Err(error) if error.is_retryable() && Instant::now() < patience => std::thread::yield_now(),
+                Err(error) if error.is_retryable() && Instant::now() < patience => {
+                    std::thread::yield_now();
+                    // Whoever is held up looks at the clock, too.
+                    ended |= rate == 0 && begun.elapsed() >= length;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
+        sent += 1;
     }
-    println!("{{\"sent\":{count},\"seconds\":{:.6}}}", begun.elapsed().as_secs_f64());
-    // What is still on its way is repaired by the driver, which ends with this process.
-    let linger = Duration::from_secs(options.number_or("--linger", 4)?);
-    let end = Instant::now() + linger;
-    while Instant::now() < end && publication.is_connected() {
-        std::thread::sleep(Duration::from_millis(10));
+    println!("{{\"sent\":{sent},\"seconds\":{:.6}}}", begun.elapsed().as_secs_f64());
+    linger(options)
+}
+
+/// What is still on its way is repaired by the driver, which ends with this process: stays until standard
+/// input ends, or so long.
+fn linger(options: &Options) -> Result<()> {
+    let (ended, over) = channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        drop(ended);
+    });
+    let end = Instant::now() + options.seconds_or("--linger", 10.0)?;
+    while Instant::now() < end && over.try_recv() == Err(TryRecvError::Empty) {
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }
 
 fn subscribe(aeron: &Aeron, options: &Options) -> Result<()> {
-    let (count, timeout) = (options.number("--count")?, Duration::from_secs(options.number("--timeout")?));
+    let timeout = options.seconds_or("--timeout", 30.0)?;
     let channel = options.channel("|rcv-wnd=2m")?;
     let subscription =
         aeron.async_add_subscription(&channel, STREAM, Handlers::NONE, Handlers::NONE)?.poll_blocking(PATIENCE)?;
     eprintln!("ready");
-    let (begun, mut first, mut last) = (Instant::now(), None, Instant::now());
-    let (mut received, mut in_order) = (0_u64, true);
+    let (opened, mut first) = (Instant::now(), None::<Instant>);
+    let (mut received, mut in_order, mut complete) = (0_u64, true, false);
     let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
-    while received < count && begun.elapsed() < timeout {
+    let is_over = |first: Option<Instant>| match first {
+        Some(first) => first.elapsed() >= timeout,
+        None => opened.elapsed() >= PATIENCE,
+    };
+    while !complete && !is_over(first) {
         let fragments = subscription.poll_fn(
             |message, _| {
-                in_order &= number(message, 0) == received;
-                latency.saturating_record((Aeron::nano_clock() as u64).saturating_sub(number(message, 8)));
+                let (number, time) = (number(message, 0), number(message, 8));
+                in_order &= number & !LAST == received;
+                complete |= number & LAST != 0;
+                if time != 0 {
+                    latency.saturating_record((Aeron::nano_clock() as u64).saturating_sub(time));
+                }
                 received += 1;
             },
             FRAGMENTS,
         )?;
         if fragments > 0 {
-            last = Instant::now();
-            first.get_or_insert(last);
+            first.get_or_insert_with(Instant::now);
         } else {
             std::thread::yield_now();
         }
     }
-    let seconds = first.map_or(0.0, |first| (last - first).as_secs_f64());
+    let seconds = first.map_or(0.0, |first| first.elapsed().as_secs_f64());
     let microseconds = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
     println!(
-        "{{\"received\":{received},\"in_order\":{in_order},\"seconds\":{seconds:.6},\"latency_us\":{{\"p50\":{:.1},\"p99\":{:.1},\"p999\":{:.1},\"max\":{:.1}}}}}",
+        "{{\"received\":{received},\"in_order\":{in_order},\"complete\":{complete},\"seconds\":{seconds:.6},\
+         \"latency_us\":{{\"p50\":{:.1},\"p99\":{:.1},\"p999\":{:.1},\"max\":{:.1}}}}}",
         microseconds(0.5),
         microseconds(0.99),
         microseconds(0.999),

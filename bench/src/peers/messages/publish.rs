@@ -1,0 +1,75 @@
+//! A stream's publisher.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use mcast::{Destination, Group, GroupAddr, InterfaceSelector};
+use mcast_stream::Publisher;
+use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
+use mcast_stream::wire::KeyEpoch;
+
+use super::source::Source;
+use super::{How, PATIENCE, Work};
+
+/// Waits for the subscribers, publishes, and stays until they have everything.
+pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
+    let to = Destination { address: group(work)?, interface: Some(interface(work)) };
+    let publisher = Publisher::builder().to(to).loopback(false).keys(keys(sealed)).build()?;
+    ensure!(publisher.wait_for(work.receivers, PATIENCE), "no {} receivers came", work.receivers);
+    let mut source = Source::begin(work);
+    match how {
+        How::Queue if work.rate.is_none() => {
+            while let Some(message) = source.next() {
+                publisher.queue(message)?;
+            }
+            publisher.flush();
+        }
+        How::All => {
+            let size = source.size();
+            while let Some(messages) = source.next_many() {
+                publisher.publish_all(messages.chunks(size))?;
+            }
+        }
+        How::Queue | How::Each | How::Tcp => {
+            while let Some(message) = source.next() {
+                publisher.publish(message)?;
+            }
+        }
+    }
+    println!("{}", source.report());
+    let closing = publisher.close(Duration::from_secs_f64(work.linger));
+    for (receiver, datagrams) in closing.behind {
+        eprintln!("receiver {receiver:?} lacks {datagrams} datagrams");
+    }
+    Ok(())
+}
+
+/// The group and port.
+pub(super) fn group(work: &Work) -> Result<GroupAddr> {
+    let group = Group::new(work.group.ip()).with_context(|| format!("{} is no group", work.group))?;
+    Ok(GroupAddr::new(group, work.group.port()))
+}
+
+/// One's own interface.
+pub(super) const fn interface(work: &Work) -> InterfaceSelector {
+    InterfaceSelector::Address(work.interface)
+}
+
+/// The secrets that both sides know.
+pub(super) fn keys(sealed: bool) -> Keys {
+    match sealed {
+        true => Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm)),
+        false => Keys::none(),
+    }
+}
+
+/// Stays until standard input ends, or so long.
+pub(super) fn linger(work: &Work) {
+    let (ended, over) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        drop(ended);
+    });
+    let _ = over.recv_timeout(Duration::from_secs_f64(work.linger));
+}

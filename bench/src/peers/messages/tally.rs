@@ -1,0 +1,88 @@
+//! What a subscriber got.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::source::{HEAD, LAST};
+use super::{PATIENCE, Work};
+use crate::peers::sys;
+
+/// Messages between two looks at the clock.
+const UNTIMED: u64 = 1024;
+
+/// Counts messages, and checks that each is the one behind that before.
+#[derive(Debug)]
+pub(super) struct Tally {
+    received: u64,
+    in_order: bool,
+    complete: bool,
+    opened: Instant,
+    first: Option<Instant>,
+    timeout: Duration,
+    /// Nanoseconds from publishing to here, of those that carry their time.
+    delays: Vec<u64>,
+}
+
+impl Tally {
+    pub(super) fn new(work: &Work) -> Self {
+        Self {
+            received: 0,
+            in_order: true,
+            complete: false,
+            opened: Instant::now(),
+            first: None,
+            timeout: Duration::from_secs_f64(work.timeout),
+            delays: Vec::new(),
+        }
+    }
+
+    /// Takes a message; says whether to go on.
+    #[inline]
+    pub(super) fn take(&mut self, message: &[u8]) -> bool {
+        let Some(head) = message.first_chunk::<HEAD>() else {
+            self.in_order = false;
+            return true;
+        };
+        let [number, time] = [&head[..8], &head[8..]].map(little_endian);
+        if self.received == 0 {
+            self.first = Some(Instant::now());
+        }
+        self.in_order &= number & !LAST == self.received;
+        self.received += 1;
+        if time != 0 {
+            self.delays.push(sys::monotonic_nanoseconds().saturating_sub(time));
+        }
+        self.complete = number & LAST != 0;
+        !self.complete && (!self.received.is_multiple_of(UNTIMED) || !self.is_over())
+    }
+
+    /// Whether nothing more will be waited for.
+    pub(super) fn is_over(&self) -> bool {
+        match self.first {
+            Some(first) => first.elapsed() >= self.timeout,
+            None => self.opened.elapsed() >= PATIENCE,
+        }
+    }
+
+    /// What came, as JSON: called when the last message came, or the time is over.
+    pub(super) fn report(mut self) -> serde_json::Value {
+        let seconds = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
+        self.delays.sort_unstable();
+        let at = |part: f64| match self.delays.len() {
+            0 => 0.0,
+            count => self.delays[((count - 1) as f64 * part) as usize] as f64 / 1e3,
+        };
+        json!({
+            "received": self.received,
+            "in_order": self.in_order,
+            "complete": self.complete,
+            "seconds": seconds,
+            "latency_us": { "p50": at(0.5), "p99": at(0.99), "p999": at(0.999), "max": at(1.0) },
+        })
+    }
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}

@@ -1,0 +1,96 @@
+//! TCP: a connection a receiver, and everything written to each.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::publish::linger;
+use super::source::Source;
+use super::tally::Tally;
+use super::{PATIENCE, Work};
+
+const BUFFER: usize = 256 << 10;
+const PAUSE: Duration = Duration::from_millis(2);
+/// How long to wait until the next look at the time.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Takes the connections, and writes all of it to each in turn: the slowest sets the pace.
+pub(super) fn publish(work: &Work) -> Result<()> {
+    let listener = TcpListener::bind((work.interface, work.group.port()))?;
+    let mut connections = accept(&listener, work.receivers)?;
+    let mut source = Source::begin(work);
+    while let Some(messages) = source.next_many() {
+        for connection in &mut connections {
+            connection.write_all(messages)?;
+        }
+    }
+    println!("{}", source.report());
+    linger(work);
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, count: usize) -> Result<Vec<TcpStream>> {
+    listener.set_nonblocking(true)?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut connections = Vec::new();
+    while connections.len() < count {
+        match listener.accept() {
+            Ok((connection, _)) => {
+                connection.set_nonblocking(false)?;
+                connection.set_nodelay(true)?;
+                connections.push(connection);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                ensure!(Instant::now() < deadline, "no {count} receivers came");
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(connections)
+}
+
+/// Connects as soon as the publisher is there, and reads to the last message, or until the time is over.
+pub(super) fn subscribe(work: &Work) -> Result<()> {
+    let publisher = work.publisher.context("--publisher is needed: where to connect to")?;
+    eprintln!("ready");
+    let mut connection = connect(SocketAddr::new(publisher, work.group.port()))?;
+    connection.set_read_timeout(Some(WAIT))?;
+    let mut tally = Tally::new(work);
+    let (mut buffer, mut filled) = (vec![0; BUFFER.max(work.size)], 0);
+    'reading: while !tally.is_over() {
+        match connection.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let mut messages = buffer[..filled].chunks_exact(work.size);
+        for message in messages.by_ref() {
+            if !tally.take(message) {
+                break 'reading;
+            }
+        }
+        let rest = messages.remainder().len();
+        buffer.copy_within(filled - rest..filled, 0);
+        filled = rest;
+    }
+    println!("{}", tally.report());
+    Ok(())
+}
+
+fn connect(to: SocketAddr) -> Result<TcpStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect_timeout(&to, PATIENCE) {
+            Ok(connection) => return Ok(connection),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && Instant::now() < deadline => {
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(error).with_context(|| format!("connecting to {to}")),
+        }
+    }
+}

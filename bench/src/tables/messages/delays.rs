@@ -1,0 +1,66 @@
+//! How long a message takes, at a steady rate.
+
+use anyhow::Result;
+
+use super::goodput::{describe, row, without_loss};
+use super::{manner, present, transfer, window};
+use crate::contestants::{Messages, Messenger};
+use crate::network::Link;
+use crate::report::Figures;
+use crate::segment::Segment;
+use crate::tables::plan::Plan;
+use crate::tables::rounds::{Turn, Values, take_turns};
+use crate::tables::{Bench, fill};
+
+/// Those that can be paced; the first is whom the others are judged against.
+const CONTESTANTS: [&str; 5] = ["mcast-stream-each", "mcast-stream-sealed", "aeron", "norm", "tcp"];
+/// Percent.
+const LOSSES: [f64; 2] = [0.0, 1.0];
+const SIZE: usize = 224;
+/// Messages a second.
+const RATE: u32 = 20_000;
+/// How long a subscriber may take to get what was published in its time.
+const PATIENCE: f64 = 5.0;
+
+pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
+    let about = format!(
+        "From publishing to the subscriber, in microseconds: {SIZE} bytes, {RATE} messages a second, evenly, each \
+         sent at once, to one receiver, offloads off. Frames are dropped at random as they come in, at both ends."
+    );
+    let segment = &Segment::new(Link::Frames, 1)?;
+    let mut figures = bench.figures(plan, about, "p50", &row(CONTESTANTS[0], LOSSES[0]));
+    let seconds = window(bench);
+    figures.seconds = seconds;
+    let messages =
+        Messages { size: SIZE, seconds, rate: Some(RATE), receivers: 1, timeout: seconds + PATIENCE };
+    let who = present(bench, &CONTESTANTS, &mut figures);
+    let turns: Vec<_> = who
+        .into_iter()
+        .flat_map(|who| LOSSES.map(|loss| (who, loss)))
+        .map(|(who, loss)| Turn {
+            name: row(who.name, loss),
+            run: Box::new(move || run_once(segment, bench, who, &messages, loss)) as Box<_>,
+        })
+        .collect();
+    let rounds = take_turns(&turns, manner(bench, "p50"))?;
+    fill(&mut figures, rounds, |name| describe(without_loss(name)));
+    Ok(figures)
+}
+
+fn run_once(
+    segment: &Segment,
+    bench: &Bench,
+    who: &Messenger,
+    messages: &Messages,
+    loss: f64,
+) -> Result<Values> {
+    let transfer = transfer::run(segment, &bench.tools, who, messages, loss)?;
+    Ok(vec![
+        ("p50", transfer.worst(|delays| delays.p50)),
+        ("p99", transfer.worst(|delays| delays.p99)),
+        ("p999", transfer.worst(|delays| delays.p999)),
+        ("max", transfer.worst(|delays| delays.max)),
+        ("drawn", transfer.lost),
+        ("without", transfer.without as f64),
+    ])
+}

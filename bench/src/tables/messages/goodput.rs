@@ -1,0 +1,120 @@
+//! As many messages as go.
+
+use anyhow::Result;
+
+use super::{LARGE, manner, present, raw, transfer, window};
+use crate::contestants::{Messages, Messenger, messenger};
+use crate::network::Link;
+use crate::report::Figures;
+use crate::segment::Segment;
+use crate::tables::plan::Plan;
+use crate::tables::rounds::{Turn, Values, take_turns};
+use crate::tables::{Bench, fill};
+
+/// The first is whom the others are judged against.
+const OVER_A_PLAIN_LINK: [&str; 7] =
+    ["mcast-stream", "mcast-stream-all", "mcast-stream-sealed", "mcast-stream-each", "aeron", "norm", "tcp"];
+const TO_ONE: [&str; 5] = ["mcast-stream", "mcast-stream-sealed", "aeron", "norm", "tcp"];
+const TO_SEVERAL: [&str; 4] = ["mcast-stream", "aeron", "norm", "tcp"];
+/// Percent.
+const LOSSES: [f64; 3] = [0.0, 1.0, 5.0];
+/// How long a subscriber may take to get what was published in its time.
+const PATIENCE: f64 = 2.0;
+
+/// One receiver on a link that loses nothing.
+pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> {
+    let about = format!(
+        "Messages of {size} bytes as fast as they go, to one receiver, on link (a). `mcast perf` sends bare \
+         datagrams, as long as those that carry a message each, and repairs none: what the link takes. Aeron's driver and client share the processor of their side."
+    );
+    let segment = &Segment::new(Link::Whole, 1)?;
+    let mut figures = bench.figures(plan, about, "goodput", OVER_A_PLAIN_LINK[0]);
+    figures.seconds = window(bench);
+    let messages = messages(bench, size, 1);
+    let who = present(bench, &OVER_A_PLAIN_LINK, &mut figures);
+    let mut turns: Vec<_> = who
+        .into_iter()
+        .map(|who| Turn {
+            name: who.name.to_owned(),
+            run: Box::new(move || run_once(segment, bench, who, &messages, 0.0)) as Box<_>,
+        })
+        .collect();
+    if bench.options.wants(raw::NAME) && raw::is_present(bench, &mut figures) {
+        let run = Box::new(move || raw::run_once(segment, bench, size));
+        turns.insert(1, Turn { name: raw::NAME.to_owned(), run });
+    }
+    let rounds = take_turns(&turns, manner(bench, "goodput"))?;
+    fill(&mut figures, rounds, describe);
+    Ok(figures)
+}
+
+/// Some receivers on links that lose none, one and five percent.
+pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figures> {
+    let who = if receivers == 1 { "one receiver".to_owned() } else { format!("{receivers} receivers") };
+    let about = format!(
+        "Messages of {LARGE} bytes as fast as they go, to {who}, offloads off at both ends, so \
+         that each datagram is a frame. Frames are dropped at random as they come in, at both ends: so many percent \
+         of the data, and of the answers. What counts is what the slowest receiver got a second. The last column is \
+         the ratio to the contestant's own run without loss in the same round."
+    );
+    let names: &[&str] = if receivers == 1 { &TO_ONE } else { &TO_SEVERAL };
+    let segment = &Segment::new(Link::Frames, receivers)?;
+    let mut figures = bench.figures(plan, about, "goodput", &row(names[0], LOSSES[0]));
+    figures.seconds = window(bench);
+    let messages = messages(bench, LARGE, receivers);
+    let who = present(bench, names, &mut figures);
+    let turns: Vec<_> = who
+        .into_iter()
+        .flat_map(|who| LOSSES.map(|loss| (who, loss)))
+        .map(|(who, loss)| Turn {
+            name: row(who.name, loss),
+            run: Box::new(move || run_once(segment, bench, who, &messages, loss)) as Box<_>,
+        })
+        .collect();
+    let rounds = take_turns(&turns, manner(bench, "goodput"))?;
+    fill(&mut figures, rounds, |name| describe(without_loss(name)));
+    for row in &mut figures.rows {
+        row.beside = Some(self::row(row.contestant(), LOSSES[0]));
+    }
+    Ok(figures)
+}
+
+fn messages(bench: &Bench, size: usize, receivers: usize) -> Messages {
+    let seconds = window(bench);
+    Messages { size, seconds, rate: None, receivers, timeout: seconds + PATIENCE }
+}
+
+fn run_once(
+    segment: &Segment,
+    bench: &Bench,
+    who: &Messenger,
+    messages: &Messages,
+    loss: f64,
+) -> Result<Values> {
+    let transfer = transfer::run(segment, &bench.tools, who, messages, loss)?;
+    let goodput = transfer.goodput();
+    Ok(vec![
+        ("goodput", goodput),
+        ("payload", goodput * messages.size as f64 * 8.0 / 1e9),
+        ("drawn", transfer.lost),
+        ("without", transfer.without as f64),
+    ])
+}
+
+/// A row's name.
+pub(super) fn row(name: &str, loss: f64) -> String {
+    format!("{name}, {loss} %")
+}
+
+/// Whose it is.
+pub(super) fn without_loss(row: &str) -> &str {
+    row.split_once(',').map_or(row, |(name, _)| name)
+}
+
+/// What a contestant does.
+pub(super) fn describe(name: &str) -> String {
+    match name {
+        raw::NAME => raw::WHAT.to_owned(),
+        name => messenger(name).map_or_else(String::new, |each| each.what.to_owned()),
+    }
+}
