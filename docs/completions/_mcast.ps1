@@ -370,6 +370,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('-W', '-W ', [CompletionResultType]::ParameterName, 'Listen for so long [default: 5s; with --listen until Ctrl-C]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Listen for so long [default: 5s; with --listen until Ctrl-C]')
             [CompletionResult]::new('--every', '--every', [CompletionResultType]::ParameterName, 'With --watch: look each so often')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'With --watch: hand out figures for Prometheus at http://ADDRESS/metrics')
             [CompletionResult]::new('--apply', '--apply', [CompletionResultType]::ParameterName, 'Apply the remedy of this finding, after asking, and look again')
             [CompletionResult]::new('-4', '-4', [CompletionResultType]::ParameterName, 'Take the IPv4 group of a name; refuse IPv6 groups')
             [CompletionResult]::new('--ipv4', '--ipv4', [CompletionResultType]::ParameterName, 'Take the IPv4 group of a name; refuse IPv6 groups')

@@ -186,7 +186,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__doctor)
-            opts="-i -s -4 -6 -r -t -c -W -q -v -h --interface --source --ipv4 --ipv6 --pid --port --read --listen --probe --ttl --count --timeout --soak --watch --every --strict --apply --yes --json --quiet --verbose --help"
+            opts="-i -s -4 -6 -r -t -c -W -q -v -h --interface --source --ipv4 --ipv6 --pid --port --read --listen --probe --ttl --count --timeout --soak --watch --every --metrics --strict --apply --yes --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -249,6 +249,10 @@ _mcast() {
                     return 0
                     ;;
                 --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -353,6 +353,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand -W 'Listen for so long [default: 5s; with --listen until Ctrl-C]'
             cand --timeout 'Listen for so long [default: 5s; with --listen until Ctrl-C]'
             cand --every 'With --watch: look each so often'
+            cand --metrics 'With --watch: hand out figures for Prometheus at http://ADDRESS/metrics'
             cand --apply 'Apply the remedy of this finding, after asking, and look again'
             cand -4 'Take the IPv4 group of a name; refuse IPv6 groups'
             cand --ipv4 'Take the IPv4 group of a name; refuse IPv6 groups'

@@ -255,6 +255,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s t -l ttl -d 'How 
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s c -l count -d 'Probes of each size and hop limit' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s W -l timeout -d 'Listen for so long [default: 5s; with --listen until Ctrl-C]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l every -d 'With --watch: look each so often' -r
+complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l metrics -d 'With --watch: hand out figures for Prometheus at http://ADDRESS/metrics' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -l apply -d 'Apply the remedy of this finding, after asking, and look again' -r
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand doctor" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'

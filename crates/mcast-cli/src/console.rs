@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use anstream::{AutoStream, ColorChoice};
 
 use crate::output::{Palette, SafeText};
-use crate::service::journal_reads_notes;
+use crate::service::{journal_reads_notes, journal_reads_output};
 
 /// The two streams, what may be said on them, and in which colours.
 #[derive(Debug)]
@@ -15,13 +15,15 @@ pub(crate) struct Console {
     verbose: bool,
     out: Palette,
     err: Palette,
-    /// Lines carry their level for the journal.
+    /// Lines on standard error carry their level for the journal.
     levels: bool,
+    /// So may those on standard output.
+    output_levels: bool,
 }
 
 /// How much a line matters, as `sd-daemon(3)` and syslog number it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+pub(crate) enum Level {
     Error = 3,
     Warning = 4,
     Notice = 5,
@@ -33,7 +35,14 @@ impl Console {
     pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         let out = Palette::new(is_coloured(AutoStream::choice(&io::stdout())));
         let err = Palette::new(is_coloured(AutoStream::choice(&io::stderr())));
-        Self { quiet, verbose, out, err, levels: journal_reads_notes() }
+        Self {
+            quiet,
+            verbose,
+            out,
+            err,
+            levels: journal_reads_notes(),
+            output_levels: journal_reads_output(),
+        }
     }
 
     /// The styles for standard output: plain unless it is a terminal that wants colours.
@@ -61,6 +70,11 @@ impl Console {
         let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
         // Plain styles leave nothing to strip, and data may hold any bytes: they pass as they are.
         Output::with_capacity(64 << 10, Data(AutoStream::new(io::stdout(), choice)))
+    }
+
+    /// What stands before a line of text on standard output where the journal reads it: its level.
+    pub(crate) fn mark(&self, level: Level) -> String {
+        if self.output_levels { format!("<{}>", level as u8) } else { String::new() }
     }
 
     /// A line for people, on standard error; `-q` silences it.

@@ -16,6 +16,7 @@ mod interrupt;
 mod message_layer;
 mod metrics;
 mod output;
+mod rights;
 mod service;
 #[allow(unsafe_code)]
 mod sys;

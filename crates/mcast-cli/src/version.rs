@@ -34,7 +34,7 @@ fn system() -> String {
     format!("{} {}{library}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
-fn built_in() -> [(&'static str, &'static str); 3] {
+fn built_in() -> [(&'static str, &'static str); 4] {
     let linux = cfg!(target_os = "linux");
     let batches = if cfg!(any(target_os = "linux", target_os = "android")) {
         "recvmmsg, sendmmsg, UDP segmentation and receive offload where the kernel has them"
@@ -43,13 +43,17 @@ fn built_in() -> [(&'static str, &'static str); 3] {
     } else {
         "a call for each datagram"
     };
-    let capture = if cfg!(any(target_os = "linux", target_os = "android")) {
-        "live by packet sockets; pcap and pcapng files"
+    let capture = if linux {
+        "live by packet sockets, and rings of the kernel; pcap and pcapng files"
+    } else if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
+        "live by BPF devices; pcap and pcapng files"
     } else {
         "pcap and pcapng files"
     };
+    let ciphers =
+        if cfg!(feature = "seal") { "AES-128-GCM, ChaCha20-Poly1305" } else { "none: built without `seal`" };
     let lab = if linux { "network namespaces" } else { "none: it needs Linux" };
-    [("batches", batches), ("capture", capture), ("lab", lab)]
+    [("batches", batches), ("capture", capture), ("ciphers", ciphers), ("lab", lab)]
 }
 
 #[cfg(test)]

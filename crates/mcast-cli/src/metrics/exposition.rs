@@ -41,7 +41,7 @@ impl Exposition {
         Family { exposition: self, name }
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 

@@ -27,3 +27,7 @@ pub(super) fn monotonic_microseconds() -> u128 {
 pub(crate) fn journal_reads_notes() -> bool {
     false
 }
+
+pub(crate) fn journal_reads_output() -> bool {
+    false
+}

@@ -53,8 +53,17 @@ pub(super) fn monotonic_microseconds() -> u128 {
 
 /// Whether standard error is the journal, which takes levels before lines.
 pub(crate) fn journal_reads_notes() -> bool {
+    journal_reads(libc::STDERR_FILENO)
+}
+
+/// Whether standard output is.
+pub(crate) fn journal_reads_output() -> bool {
+    journal_reads(libc::STDOUT_FILENO)
+}
+
+fn journal_reads(descriptor: i32) -> bool {
     let Some(stream) = env::var("JOURNAL_STREAM").ok() else { return false };
-    let Ok(own) = fs::metadata("/proc/self/fd/2") else { return false };
+    let Ok(own) = fs::metadata(format!("/proc/self/fd/{descriptor}")) else { return false };
     stream == format!("{}:{}", own.dev(), own.ino())
 }
 

@@ -8,17 +8,19 @@ mod manager;
 #[path = "elsewhere.rs"]
 mod manager;
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::interrupt::Hangup;
 use manager::Manager;
-pub(crate) use manager::journal_reads_notes;
+pub(crate) use manager::{journal_reads_notes, journal_reads_output};
 
 /// The service manager, if there is one.
 #[derive(Debug)]
 pub(crate) struct Service {
     manager: Option<Manager>,
     /// How often it wants to be told that all is well, and when it last was.
-    watchdog: Option<(Duration, Instant)>,
+    watchdog: Option<(Duration, Cell<Instant>)>,
 }
 
 impl Service {
@@ -27,8 +29,14 @@ impl Service {
         let interval = manager::watchdog_interval();
         Self {
             manager: Manager::of_environment(),
-            watchdog: interval.map(|every| (every / 2, Instant::now())),
+            watchdog: interval.map(|every| (every / 2, Cell::new(Instant::now()))),
         }
+    }
+
+    /// Requests to begin anew, which a service manager makes by hang-ups. Without one they mean what they
+    /// always do: the terminal has gone, and this ends.
+    pub(crate) fn hangups(&self) -> anyhow::Result<Option<Hangup>> {
+        self.manager.as_ref().map(|_| Hangup::catch()).transpose()
     }
 
     /// It works from now on.
@@ -47,10 +55,10 @@ impl Service {
     }
 
     /// All is well: to be called in the loop that does the work.
-    pub(crate) fn alive(&mut self) {
-        let Some((every, last)) = &mut self.watchdog else { return };
-        if last.elapsed() >= *every {
-            *last = Instant::now();
+    pub(crate) fn alive(&self) {
+        let Some((every, last)) = &self.watchdog else { return };
+        if last.get().elapsed() >= *every {
+            last.set(Instant::now());
             self.tell("WATCHDOG=1");
         }
     }

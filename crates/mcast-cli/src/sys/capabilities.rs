@@ -7,8 +7,14 @@ use std::io;
 pub(crate) enum Capability {
     /// To open packet and raw sockets.
     NetRaw,
+    /// To read firewalls, and to tell whose network a socket is in.
+    NetAdmin,
     /// To create files where others own the folder, as root is used to.
     DacOverride,
+    /// To list what processes of others have open.
+    DacReadSearch,
+    /// To look at the sockets of others' processes.
+    SysPtrace,
 }
 
 /// `struct __user_cap_header_struct` and `struct __user_cap_data_struct` of `linux/capability.h`.
@@ -33,7 +39,10 @@ impl Capability {
     const fn bit(self) -> u32 {
         match self {
             Self::DacOverride => 1 << 1,
+            Self::DacReadSearch => 1 << 2,
+            Self::NetAdmin => 1 << 12,
             Self::NetRaw => 1 << 13,
+            Self::SysPtrace => 1 << 19,
         }
     }
 }

@@ -7,8 +7,14 @@ use std::io;
 pub(crate) enum Capability {
     /// To open packet and raw sockets.
     NetRaw,
+    /// To read firewalls.
+    NetAdmin,
     /// To create files where others own the folder.
     DacOverride,
+    /// To list what processes of others have open.
+    DacReadSearch,
+    /// To look at the sockets of others' processes.
+    SysPtrace,
 }
 
 pub(crate) fn keep_capabilities(_kept: &[Capability]) -> io::Result<()> {

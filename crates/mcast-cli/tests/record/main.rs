@@ -9,7 +9,6 @@ mod replaying;
 mod rotating;
 #[path = "../command/schemas.rs"]
 mod schemas;
-mod serving;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]
 mod support;

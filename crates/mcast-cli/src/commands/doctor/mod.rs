@@ -1,6 +1,7 @@
 //! `mcast doctor`: why multicast does not arrive, and what helps.
 
 mod apply;
+mod export;
 mod json;
 mod path;
 mod program;
@@ -22,6 +23,9 @@ use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::metrics::Listen;
+use crate::rights::{self, Capability};
+use crate::service::Service;
 use progress::Progress;
 use subject::Subject;
 
@@ -121,6 +125,10 @@ struct Tempo {
     /// With --watch: look each so often
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m", requires = "watch")]
     every: Duration,
+
+    /// With --watch: hand out figures for Prometheus at http://ADDRESS/metrics
+    #[arg(long, value_name = "ADDRESS", requires = "watch")]
+    metrics: Option<Listen>,
 }
 
 /// What is done with what is found.
@@ -161,17 +169,26 @@ Examples:
   mcast doctor --listen                       on one machine, and on the other:
   mcast doctor --probe -t 8                   which sizes and families arrive, across routers
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   cure it
-  mcast doctor --json --watch                 for programs, again and again";
+  mcast doctor --json --watch                 for programs, again and again
+  mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus, too";
+
+/// What an examination needs, each time: to see the wire, firewalls, and whose sockets are whose.
+const RIGHTS: [Capability; 4] =
+    [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
+    if arguments.demand.apply.is_none() {
+        rights::keep(&RIGHTS)?;
+    }
     let interrupt = Interrupt::catch(|| {})?;
-    let doctor = Doctor { subject, options: arguments.options(), interrupt, console };
+    let service = Service::begin();
+    let doctor = Doctor { subject, options: arguments.options(), interrupt, service, console };
     if arguments.tempo.watch {
-        return watch::run(&doctor, arguments.tempo.every, arguments.demand.json);
+        return watch::run(&doctor, &arguments.tempo, arguments.demand.json);
     }
     let report = doctor.examine()?;
     if let Some(id) = arguments.demand.apply {
@@ -214,12 +231,13 @@ struct Doctor<'a> {
     subject: Subject,
     options: Options,
     interrupt: Interrupt,
+    service: Service,
     console: &'a Console,
 }
 
 impl Doctor<'_> {
     fn examine(&self) -> anyhow::Result<Report> {
-        let mut progress = Progress::new(self.console, self.interrupt.clone());
+        let mut progress = Progress::new(self.console, &self.service, self.interrupt.clone());
         self.subject.examine(&self.options, &mut progress)
     }
 

@@ -8,19 +8,21 @@ use mcast_doctor::{Options, Progress as Step};
 use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::output::{count, seconds};
+use crate::service::Service;
 
 /// Tells how far listening has come, and ends it at an interrupt.
 pub(super) struct Progress<'a> {
     console: &'a Console,
+    service: &'a Service,
     interrupt: Interrupt,
     is_live: bool,
     shown: String,
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(console: &'a Console, interrupt: Interrupt) -> Self {
+    pub(super) fn new(console: &'a Console, service: &'a Service, interrupt: Interrupt) -> Self {
         let is_live = io::stderr().is_terminal() && !console.is_quiet();
-        Self { console, interrupt, is_live, shown: String::new() }
+        Self { console, service, interrupt, is_live, shown: String::new() }
     }
 
     /// Listening to this begins.
@@ -38,6 +40,7 @@ impl<'a> Progress<'a> {
         if self.interrupt.has_come() {
             return ControlFlow::Break(());
         }
+        self.service.alive();
         let line = line(&step);
         if self.is_live && line != self.shown {
             write(&format!("\r\x1b[K{line}"));

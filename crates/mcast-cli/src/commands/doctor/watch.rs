@@ -5,23 +5,39 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast_doctor::{Finding, Id, Severity, Subject};
 
+use super::export::Looks;
 use super::json::Change;
-use super::{Doctor, tell};
-use crate::console::Output;
+use super::{Doctor, Tempo, tell};
+use crate::console::{Level, Output};
 use crate::exit::Outcome;
+use crate::interrupt::Hangup;
 use crate::output::{clock_time, write_json};
 
-pub(super) fn run(doctor: &Doctor<'_>, every: Duration, is_json: bool) -> anyhow::Result<Outcome> {
-    let mut out = doctor.console.output();
+/// How often a wait gives a sign of life, and looks whether it is to begin anew.
+const GLANCE: Duration = Duration::from_millis(500);
+
+pub(super) fn run(doctor: &Doctor<'_>, tempo: &Tempo, is_json: bool) -> anyhow::Result<Outcome> {
+    let (console, service) = (doctor.console, &doctor.service);
+    let hangup = service.hangups()?;
+    let looks = Looks::default();
+    if let Some(listen) = &tempo.metrics {
+        let exporter = looks.hand_out(listen)?;
+        console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+    }
+    let mut out = console.output();
     let mut known: Vec<Finding> = Vec::new();
-    doctor.console.note("looking again and again; Ctrl-C ends");
-    loop {
+    console.note("looking again and again; Ctrl-C ends");
+    let status = format!("Looks every {} s", tempo.every.as_secs_f64());
+    service.ready(&status);
+    let outcome = loop {
         let start = Instant::now();
-        let findings = doctor.examine()?.findings;
+        let report = doctor.examine()?;
         if let Some(outcome) = doctor.interrupt.outcome() {
             // What was not looked at to the end is not gone.
-            return Ok(outcome);
+            break outcome;
         }
+        looks.add(&report, start.elapsed());
+        let findings = report.findings;
         for finding in findings.iter().filter(|finding| !holds(&known, finding)) {
             write(doctor, &mut out, "found", finding, is_json)?;
         }
@@ -30,14 +46,47 @@ pub(super) fn run(doctor: &Doctor<'_>, every: Duration, is_json: bool) -> anyhow
         }
         out.flush()?;
         known = findings;
-        if doctor.interrupt.sleep(every.saturating_sub(start.elapsed())) {
-            return Ok(doctor.interrupt.outcome().unwrap_or(Outcome::Yes));
+        match wait(doctor, hangup.as_ref(), start, tempo.every) {
+            Next::Look => {}
+            Next::BeginAnew => {
+                console.note("a hang-up came: looking at once, and telling all that there is");
+                service.reloading();
+                known.clear();
+                service.ready(&status);
+            }
+            Next::End => break doctor.interrupt.outcome().unwrap_or(Outcome::Yes),
+        }
+    };
+    service.stopping();
+    Ok(outcome)
+}
+
+/// What ended a wait.
+enum Next {
+    Look,
+    BeginAnew,
+    End,
+}
+
+/// Waits until the time after `start` is over, or something else is to be done.
+fn wait(doctor: &Doctor<'_>, hangup: Option<&Hangup>, start: Instant, every: Duration) -> Next {
+    loop {
+        let left = every.saturating_sub(start.elapsed());
+        if doctor.interrupt.sleep(left.min(GLANCE)) {
+            return Next::End;
+        }
+        doctor.service.alive();
+        if hangup.is_some_and(Hangup::has_come) {
+            return Next::BeginAnew;
+        }
+        if left <= GLANCE {
+            return Next::Look;
         }
     }
 }
 
 /// Whether one like it is among them: evidence changes from look to look.
-fn holds(findings: &[Finding], finding: &Finding) -> bool {
+pub(super) fn holds(findings: &[Finding], finding: &Finding) -> bool {
     fn key(finding: &Finding) -> (Id, Severity, &Subject) {
         (finding.id, finding.severity, &finding.subject)
     }
@@ -58,11 +107,21 @@ fn write(
     let (dim, style, group) = (palette.dim, tell::style_of(finding.severity, palette), palette.group);
     writeln!(
         out,
-        "{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}: {}",
+        "{}{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}: {}",
+        doctor.console.mark(level(event, finding.severity)),
         clock_time(SystemTime::now()),
         finding.severity,
         finding.id,
         tell::about(finding),
         tell::safe(&finding.cause),
     )
+}
+
+/// How much it matters to whoever reads the journal.
+fn level(event: &str, severity: Severity) -> Level {
+    match (event, severity) {
+        ("found", Severity::Fault) => Level::Error,
+        ("found", Severity::Warning) => Level::Warning,
+        _ => Level::Information,
+    }
 }

@@ -14,6 +14,7 @@ use crate::arguments::Pattern;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_json};
+use crate::rights;
 use json::Described;
 
 /// Show who on this machine has joined what
@@ -56,6 +57,7 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let selection = Selection::new(arguments)?;
+    rights::keep(&rights::TO_LOOK_INTO_PROCESSES)?;
     if arguments.watch {
         return watch::run(arguments.json, selection, console);
     }

@@ -63,6 +63,11 @@ impl<A: Address> Asker<A> {
         teller.tell(&event, SystemTime::now(), &words)
     }
 
+    /// Forgets what was heard; [`Self::follow`] begins again.
+    pub(super) fn begin_anew(&mut self) {
+        self.active = None;
+    }
+
     /// Hears a message that came by an interface.
     pub(super) fn hear(
         &mut self,

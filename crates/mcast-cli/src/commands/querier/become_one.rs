@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use mcast::Family;
 use mcast_capture::{Capture, ErrorKind, Frame};
 use mcast_packet::Transport;
@@ -17,14 +16,17 @@ use super::listening;
 use super::places::{Place, own_v4, own_v6};
 use crate::console::Console;
 use crate::exit::Outcome;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Hangup, Interrupt};
+use crate::rights::{self, Capability};
 use crate::service::Service;
-use crate::sys::{Capability, keep_capabilities};
 
 /// How often a wait looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
 /// How often it is looked whether interfaces have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the service manager is told.
+const STATUS: &str = "Asks hosts for their groups, unless somebody with a lower address does";
 
 /// Everything that a run of `mcast querier --become` holds.
 struct Becoming<'a> {
@@ -54,7 +56,7 @@ pub(super) fn run(
         places,
     };
     // Interfaces come and go, and sockets for them are opened then: that right is kept, no other.
-    keep_capabilities(&[Capability::NetRaw]).context("cannot give up rights that are not needed any more")?;
+    rights::keep(&[Capability::NetRaw])?;
     let interrupt = &Interrupt::catch(|| {})?;
     console.note(format_args!(
         "asks every {} s, unless somebody with a lower address does; a membership lasts {} s after it was reported",
@@ -73,8 +75,9 @@ impl Becoming<'_> {
     fn ask_until_the_end(&mut self, timeout: Option<Duration>, interrupt: &Interrupt) -> anyhow::Result<()> {
         let end = timeout.and_then(|timeout| self.start.checked_add(timeout));
         let mut last_look = None;
+        let hangup = self.service.hangups()?;
         self.follow()?;
-        self.service.ready("Asks hosts for their groups, unless somebody with a lower address does");
+        self.service.ready(STATUS);
         while !interrupt.has_come() && end.is_none_or(|end| Instant::now() < end) {
             if last_look.is_none_or(|last: Instant| last.elapsed() >= LOOK_AGAIN) {
                 last_look = Some(Instant::now());
@@ -83,7 +86,20 @@ impl Becoming<'_> {
             self.ask()?;
             self.hear(end)?;
             self.service.alive();
+            if hangup.as_ref().is_some_and(Hangup::has_come) {
+                self.begin_anew()?;
+            }
         }
+        Ok(())
+    }
+
+    /// Asks as it did when it started: at once, and a few times.
+    fn begin_anew(&mut self) -> anyhow::Result<()> {
+        self.service.reloading();
+        self.v4.iter_mut().for_each(Asker::begin_anew);
+        self.v6.iter_mut().for_each(Asker::begin_anew);
+        self.follow()?;
+        self.service.ready(STATUS);
         Ok(())
     }
 

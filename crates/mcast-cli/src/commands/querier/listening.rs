@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
 use mcast::{Bridge, InterfaceIndex};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
@@ -16,7 +15,7 @@ use super::table;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::sys::keep_capabilities;
+use crate::rights;
 
 /// Longer than the time between two queries of a querier with the usual settings.
 const LONG_ENOUGH: Duration = Duration::from_secs(130);
@@ -35,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) ->
             return Err(error.into());
         }
     };
-    keep_capabilities(&[]).context("cannot give up rights that are not needed any more")?;
+    rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
     let start = Instant::now();
     let mut provocation = arguments.ask.then(|| Provocation::begin(places)).transpose()?;

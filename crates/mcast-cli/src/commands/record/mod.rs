@@ -11,13 +11,11 @@ mod writing;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-
 use crate::arguments::{Joining, Limits, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::sys::{Capability, keep_capabilities};
+use crate::rights::{self, Capability};
 use files::Files;
 use recorder::Recorder;
 use rotation::Rotation;
@@ -126,7 +124,7 @@ fn give_up_rights(arguments: &Arguments) -> anyhow::Result<()> {
     let mut kept = Vec::new();
     kept.extend(arguments.follow.then_some(Capability::NetRaw));
     kept.extend((!arguments.output.rotate.is_empty()).then_some(Capability::DacOverride));
-    keep_capabilities(&kept).context("cannot give up rights that are not needed any more")
+    rights::keep(&kept)
 }
 
 impl Output {

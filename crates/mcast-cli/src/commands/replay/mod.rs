@@ -12,14 +12,13 @@ mod tempo;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use mcast::{InterfaceSelector, Rate, Sender};
 
 use crate::arguments::{Families, chosen_memberships, parse_duration, parse_rate};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::sys::{Capability, keep_capabilities};
+use crate::rights::{self, Capability};
 use deliver::Delivery;
 use mapping::Mapping;
 use measure::Measure;
@@ -153,7 +152,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let file = selection.open()?;
     let is_read_again = arguments.tempo.r#loop != 1;
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
-    keep_capabilities(kept).context("cannot give up rights that are not needed any more")?;
+    rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let measure = capture.map(Measure::begin).transpose()?;
     Delivery::new(arguments, &sender, clock, measure, interrupt, console).run(selection, file)

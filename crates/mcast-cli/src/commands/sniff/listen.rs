@@ -1,7 +1,6 @@
 //! The loop: takes packets, counts, prints and writes them, and flushes whenever it would wait.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,6 +22,7 @@ use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::write_json;
+use crate::sys::standard_output;
 
 /// So many packets are taken between two looks at the clock.
 const AT_ONCE: usize = 256;
@@ -34,7 +34,6 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Sniffer<'a> {
     source: Source,
     held: Option<Held>,
-    interrupt: Interrupt,
     console: &'a Console,
     start: Instant,
     /// Packets that came later are not taken.
@@ -91,7 +90,6 @@ impl<'a> Sniffer<'a> {
         source: Source,
         wanted: Wanted,
         held: Option<Held>,
-        interrupt: Interrupt,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
         let start = Instant::now();
@@ -110,11 +108,11 @@ impl<'a> Sniffer<'a> {
             out: console.output(),
         };
         let goal = Goal::new(&arguments.limits, start);
-        Ok(Self { source, held, interrupt, console, start, until: None, goal, desk })
+        Ok(Self { source, held, console, start, until: None, goal, desk })
     }
 
-    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let end = self.listen();
+    pub(super) fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
+        let end = self.listen(interrupt);
         let elapsed = self.start.elapsed();
         let end = end.and_then(|end| {
             if matches!(end, End::TimeOver | End::Interrupted) {
@@ -135,14 +133,14 @@ impl<'a> Sniffer<'a> {
         flushed?;
         counted?;
         if end == End::Interrupted {
-            return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
+            return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
         }
         Ok(self.judge(lost))
     }
 
-    fn listen(&mut self) -> anyhow::Result<End> {
+    fn listen(&mut self, interrupt: &Interrupt) -> anyhow::Result<End> {
         loop {
-            if self.interrupt.has_come() {
+            if interrupt.has_come() {
                 return Ok(End::Interrupted);
             }
             if self.goal.time_left() == Some(Duration::ZERO) {
@@ -344,18 +342,6 @@ fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
         return Ok(CaptureWriter::from_file(standard_output()?, "standard output", format)?);
     }
     Ok(CaptureWriter::create(path, format)?)
-}
-
-#[cfg(unix)]
-fn standard_output() -> std::io::Result<File> {
-    use std::os::fd::AsFd;
-    Ok(File::from(std::io::stdout().as_fd().try_clone_to_owned()?))
-}
-
-#[cfg(windows)]
-fn standard_output() -> std::io::Result<File> {
-    use std::os::windows::io::AsHandle;
-    Ok(File::from(std::io::stdout().as_handle().try_clone_to_owned()?))
 }
 
 /// Says what a source told that does not end it; fails with what does.

@@ -19,6 +19,7 @@ use crate::arguments::{Families, Limits, Narrowing, Wanted, parse_size, read_tar
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::rights;
 use held::Held;
 use listen::Sniffer;
 use source::Source;
@@ -126,7 +127,6 @@ Examples:
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     check(arguments)?;
     let targets = read_targets(&arguments.targets, arguments.families, console)?;
-    let interrupt = Interrupt::catch(|| {})?;
     let source = Source::open(arguments, &targets, console)?;
     let wanted = Wanted::new(
         &targets,
@@ -136,7 +136,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         |selector, group| source.places(selector, group),
     )?;
     let held = if arguments.join { Some(Held::join(arguments, &targets, console)?) } else { None };
-    Sniffer::new(arguments, source, wanted, held, interrupt, console)?.run()
+    let sniffer = Sniffer::new(arguments, source, wanted, held, console)?;
+    // Packets come from anybody: they are looked at without the rights that the capture took.
+    rights::keep(&[])?;
+    sniffer.run(&Interrupt::catch(|| {})?)
 }
 
 /// What clap cannot say.

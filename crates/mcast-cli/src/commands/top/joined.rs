@@ -72,7 +72,7 @@ fn locals(holder: &Holder) -> Vec<Local> {
 }
 
 impl Joiners {
-    /// Starts a thread, which lives in this one's network namespace.
+    /// Starts a thread, which lives in this one's network namespace and has this one's rights.
     pub(super) fn start() -> Self {
         let joiners = Self(Arc::default());
         let told = joiners.clone();

@@ -25,6 +25,9 @@ use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics::{Exporter, Listen};
+use crate::rights::{self, Capability};
+use crate::service::Service;
+use joined::Joiners;
 use monitor::Monitor;
 use selection::Selection;
 use table::Column;
@@ -119,24 +122,36 @@ Examples:
   mcast top -r capture.pcapng --once           the streams of a capture file
   mcast top --metrics :9477                    for Prometheus, too";
 
+/// To create a file in the folder of somebody else, as root is used to.
+const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let selection = Selection::new(arguments, console)?;
     let names_streams = selection.names_streams();
     let source = source::open(arguments)?;
     let wants_screen = can_show_a_screen() && !arguments.show.once && !arguments.show.json;
     let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
+    let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
+    // Frames come from anybody: they are looked at without the rights that the capture took, and by another
+    // thread than the one that looks into processes.
+    let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
+    rights::keep(&[&rights::TO_LOOK_INTO_PROCESSES, kept].concat())?;
+    let joiners = arguments.read.is_none().then(Joiners::start);
+    rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
-    let monitor = Monitor::start(arguments, selection, source)?;
+    let service = Service::begin();
+    let monitor = Monitor::start(arguments, selection, source, joiners)?;
     let exporter =
         arguments.show.metrics.as_ref().map(|listen| export::start(listen, &monitor)).transpose()?;
     tell_start(&monitor, exporter.as_ref(), wants_screen, console);
     let ran = if wants_screen {
         screen::run(arguments, &monitor, &interrupt, exporter.as_ref(), console)
     } else if is_headless {
-        report::wait(arguments, &monitor, &interrupt).map(|()| None)
+        report::wait(arguments, &monitor, &named, &interrupt, &service).map(|()| None)
     } else {
         report::run(arguments, &monitor, &interrupt, console).map(|()| None)
     };
+    service.stopping();
     monitor.stop();
     if let Some(outcome) = ran?.or_else(|| interrupt.outcome()) {
         return Ok(outcome);

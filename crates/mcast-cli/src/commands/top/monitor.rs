@@ -61,7 +61,12 @@ enum End {
 
 impl Monitor {
     /// Starts to capture, on a thread of its own that lives in this one's network namespace.
-    pub(super) fn start(arguments: &Arguments, selection: Selection, source: Source) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        arguments: &Arguments,
+        selection: Selection,
+        source: Source,
+        joiners: Option<Joiners>,
+    ) -> anyhow::Result<Self> {
         let Source { frames, loopbacks, interfaces } = source;
         let is_file = arguments.read.is_some();
         let mut watch = Watch::new(Options {
@@ -93,12 +98,7 @@ impl Monitor {
             .spawn(move || capturing.capture(frames))
             .context("cannot start the thread that captures")?;
         let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        Ok(Self {
-            shared,
-            joiners: (!is_file).then(Joiners::start),
-            interfaces: (!is_file).then(|| names.join(", ")),
-            begun,
-        })
+        Ok(Self { shared, joiners, interfaces: (!is_file).then(|| names.join(", ")), begun })
     }
 
     /// The names of the interfaces that are captured on; `None` for a file.

@@ -1,8 +1,9 @@
 //! Tables and JSON at intervals, for people without a screen and for programs.
 
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use mcast::Interface;
 use mcast_watch::Row;
 
 use super::Arguments;
@@ -11,11 +12,15 @@ use super::monitor::Monitor;
 use super::picture::Picture;
 use super::table::{self, Column};
 use crate::console::{Console, Output};
-use crate::interrupt::Interrupt;
+use crate::exit::Failure;
+use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{Cell, Table, bits_per_second, count, count_of, rfc3339};
+use crate::service::Service;
 
 /// Between two looks whether a file is over.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two looks whether the interfaces are still there.
+const LOOK_AT_INTERFACES: Duration = Duration::from_secs(1);
 
 /// Prints at each interval, until the time is over, or Ctrl-C.
 pub(super) fn run(
@@ -52,17 +57,49 @@ pub(super) fn run(
     }
 }
 
-/// Does nothing until the time is over, or Ctrl-C: somebody else shows what is seen.
-pub(super) fn wait(arguments: &Arguments, monitor: &Monitor, interrupt: &Interrupt) -> anyhow::Result<()> {
+/// Does nothing until the time is over, or Ctrl-C: somebody else shows what is seen. A service manager may
+/// have it begin anew. It fails when an interface that was named has gone, of which nothing would come any more.
+pub(super) fn wait(
+    arguments: &Arguments,
+    monitor: &Monitor,
+    named: &[Interface],
+    interrupt: &Interrupt,
+    service: &Service,
+) -> anyhow::Result<()> {
     let start = SystemTime::now();
+    let mut last_look = Instant::now();
+    let hangup = service.hangups()?;
+    let status = format!("Watching {}", monitor.interfaces().unwrap_or_default());
+    service.ready(&status);
     loop {
         if interrupt.sleep(LOOK) {
             return Ok(());
         }
         fail_if_it_has(monitor)?;
+        if last_look.elapsed() >= LOOK_AT_INTERFACES {
+            last_look = Instant::now();
+            fail_if_one_has_gone(named)?;
+        }
+        // The monitor has answered, so that whoever captures has not got stuck.
+        service.alive();
+        if hangup.as_ref().is_some_and(Hangup::has_come) {
+            service.reloading();
+            monitor.clear();
+            service.ready(&status);
+        }
         if arguments.timeout.is_some_and(|timeout| start.elapsed().is_ok_and(|elapsed| elapsed >= timeout)) {
             return Ok(());
         }
+    }
+}
+
+fn fail_if_one_has_gone(named: &[Interface]) -> anyhow::Result<()> {
+    let there = mcast::interfaces()?;
+    match named.iter().find(|each| there.iter().all(|interface| interface.index != each.index)) {
+        None => Ok(()),
+        Some(gone) => Err(Failure::environment(format!("{} has gone, or is another one now", gone.name))
+            .remedy("start it again when the interface is back; a service manager does so by itself")
+            .into()),
     }
 }
 

@@ -1,0 +1,58 @@
+//! The service manager's end.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::PATIENCE;
+
+/// Hears what a service tells, in a folder that any user may enter.
+pub(crate) struct Manager {
+    pub(crate) folder: TempDir,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    pub(crate) fn new() -> Self {
+        let folder = open_folder();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        allow(&path, 0o666);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { folder, socket }
+    }
+
+    /// Where it listens.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("notify")
+    }
+
+    /// The next message that is no sign of life.
+    pub(crate) fn told(&self) -> String {
+        loop {
+            let message = self.next();
+            if message != "WATCHDOG=1" {
+                return message;
+            }
+        }
+    }
+
+    pub(crate) fn next(&self) -> String {
+        let mut buffer = [0; 4096];
+        let length = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+}
+
+/// A folder that any user may look into.
+pub(crate) fn open_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    allow(folder.path(), 0o755);
+    folder
+}
+
+pub(crate) fn allow(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}

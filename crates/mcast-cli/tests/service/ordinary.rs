@@ -1,0 +1,189 @@
+//! The table of rights in `docs/how-to/services.md`, as those live it who have none, or one.
+
+use mcast_lab::Host;
+use tempfile::TempDir;
+
+use crate::manager::{allow, open_folder};
+use crate::running::{as_nobody, copied};
+use crate::support::{Ended, Lan, Running, mcast, program};
+
+const GROUP: &str = "239.1.2.3:5000";
+
+/// Somebody without any right but these, on host `b`.
+struct Somebody {
+    lan: Lan,
+    folder: TempDir,
+    command: String,
+    capabilities: Vec<String>,
+}
+
+impl Somebody {
+    fn with(capabilities: &[&str]) -> Self {
+        let folder = open_folder();
+        allow(folder.path(), 0o777);
+        let command = copied(folder.path());
+        let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
+        Self { lan: Lan::new(), folder, command, capabilities }
+    }
+
+    fn start_on(&self, host: &Host, arguments: &[&str]) -> Running {
+        let mut words = as_nobody(&self.capabilities);
+        words.push(self.command.clone());
+        words.extend(arguments.iter().map(|word| (*word).to_owned()));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        program(host, words[0], &words[1..], false)
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        self.start_on(&self.lan.b, arguments)
+    }
+
+    fn mcast(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).end()
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+fn refused(ended: &Ended, right: &str) {
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains(right), "{ended:?}");
+}
+
+#[test]
+fn without_rights_sockets_do_all_they_do() {
+    let somebody = Somebody::with(&[]);
+    let receiving = somebody.start(&["recv", "-i", "eth0", "-c", "1", GROUP]);
+    receiving.stderr.wait_for("joined");
+    somebody.start_on(&somebody.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
+    assert!(receiving.end().succeeded().text().contains("hello"));
+
+    let answering = somebody.start(&["ping", "--reply", "-i", "eth0", "239.1.2.3:5001"]);
+    answering.stderr.wait_for("answering pings");
+    let ping = ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "1", "--expect", "1"];
+    somebody.start_on(&somebody.lan.a, &ping).end().succeeded();
+    answering.signalled(libc::SIGINT);
+
+    let measuring = somebody.start(&["perf", "recv", "-i", "eth0", "239.1.2.3:5002"]);
+    measuring.stderr.wait_for("waiting for mcast perf send");
+    let perf = ["perf", "send", "-i", "eth0", "239.1.2.3:5002", "--duration", "100ms", "--rate", "1kpps"];
+    somebody.start_on(&somebody.lan.a, &perf).end().succeeded();
+    measuring.end().succeeded();
+
+    for arguments in [&["interfaces"][..], &["explain", "239.1.2.3"], &["pick", "x"]] {
+        somebody.mcast(arguments).succeeded();
+    }
+}
+
+#[test]
+fn without_rights_messages_all_arrive_and_what_was_recorded_is_sent_again() {
+    let somebody = Somebody::with(&[]);
+    let subscribing = somebody.start(&["subscribe", "-i", "eth0", "-c", "1", GROUP]);
+    subscribing.stderr.wait_for("joined");
+    let publish = ["publish", "-i", "eth0", GROUP, "hello"];
+    let publishing = somebody.start_on(&somebody.lan.a, &publish);
+    assert!(subscribing.end().succeeded().text().contains("hello"));
+    publishing.end().succeeded();
+
+    // From sockets, as it says.
+    let file = somebody.file("x.pcapng");
+    let recording = somebody.start(&["record", "-i", "eth0", "-c", "1", "-w", &file, GROUP]);
+    recording.stderr.wait_for("recording from sockets");
+    somebody.start_on(&somebody.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
+    recording.end().succeeded();
+    somebody.mcast(&["replay", "-i", "eth0", &file]).succeeded();
+    let shown = somebody.mcast(&["sniff", "-r", &file]).succeeded();
+    assert!(shown.text().contains("239.1.2.3"), "{shown:?}");
+    let shown = somebody.mcast(&["top", "-r", &file, "--once"]).succeeded();
+    assert!(shown.text().contains("239.1.2.3"), "{shown:?}");
+    somebody.mcast(&["doctor", "-r", &file]);
+}
+
+#[test]
+fn without_rights_the_wire_is_refused_with_a_remedy() {
+    let somebody = Somebody::with(&[]);
+    for arguments in [
+        &["sniff", "-i", "eth0"][..],
+        &["top", "-i", "eth0", "--once"],
+        &["querier", "-i", "eth0"],
+        &["querier", "-i", "eth0", "--become"],
+        &["record", "-i", "eth0", "--via", "wire", "-w", &somebody.file("wire.pcapng"), GROUP],
+    ] {
+        let ended = somebody.mcast(arguments);
+        refused(&ended, "cap_net_raw");
+    }
+}
+
+#[test]
+fn with_the_right_to_capture_the_wire_is_seen() {
+    let somebody = Somebody::with(&["net_raw"]);
+    let sniffing = somebody.start(&["sniff", "-i", "eth0", "--join", GROUP]);
+    sniffing.stderr.wait_for("joined");
+    let watching = somebody.start(&["top", "-i", "eth0", "--json", "--interval", "100ms", "239.1.2.3"]);
+    watching.stderr.wait_for("watching eth0");
+    somebody.start_on(&somebody.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
+    sniffing.stdout.wait_for("239.1.2.3");
+    watching.stdout.wait_for("239.1.2.3");
+    sniffing.signalled(libc::SIGINT);
+    watching.signalled(libc::SIGINT);
+    let asking = somebody.start(&["querier", "-i", "eth0", "--become"]);
+    asking.stdout.wait_for("asked IGMP");
+    asking.signalled(libc::SIGINT);
+}
+
+#[test]
+fn without_rights_the_doctor_says_what_it_could_not_see() {
+    let somebody = Somebody::with(&[]);
+    somebody.mcast(&["doctor", "--json"]);
+    let examined = somebody.mcast(&["doctor", "-i", "eth0", "-W", "300ms", "--json", GROUP]);
+    assert!(matches!(examined.status, Some(0 | 1)), "{examined:?}");
+    let open: Vec<_> = examined.json().into_iter().filter(|row| row["event"] == "unknown").collect();
+    assert!(open.iter().any(|row| row.to_string().contains("CAP_NET_RAW")), "{examined:?}");
+}
+
+#[test]
+fn whose_sockets_are_whose_takes_rights() {
+    // A receiver of root's, or of another namespace's owner.
+    let nobody = Somebody::with(&[]);
+    let held = crate::support::recv(&nobody.lan.b, &["-i", "eth0", GROUP]);
+    let own = nobody.start(&["recv", "-i", "eth0", "239.1.2.4:5000"]);
+    own.stderr.wait_for("joined");
+    let shown = nobody.mcast(&["groups", "--json"]).succeeded();
+    let holder = |shown: &Ended, group: &str| {
+        let rows = shown.json().into_iter().filter(|row| row["group"] == *group);
+        rows.map(|row| row.to_string()).collect::<String>()
+    };
+    assert!(holder(&shown, "239.1.2.4").contains("\"mcast\""), "{shown:?}");
+    assert!(!holder(&shown, "239.1.2.3").contains("\"mcast\""), "{shown:?}");
+    assert!(shown.stderr.contains("CAP_SYS_PTRACE"), "{shown:?}");
+
+    let words = as_nobody(&["sys_ptrace".into(), "dac_read_search".into()]);
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    words.extend([&*nobody.command, "groups", "--json"]);
+    let shown = program(&nobody.lan.b, words[0], &words[1..], false).end().succeeded();
+    assert!(holder(&shown, "239.1.2.3").contains("\"mcast\""), "{shown:?}");
+    held.child.kill().unwrap();
+    own.child.kill().unwrap();
+}
+
+#[test]
+fn the_table_has_a_row_for_every_subcommand() {
+    let page = include_str!("../../../../docs/how-to/services.md");
+    let help = mcast(&Lan::new().a, &["--help"]).succeeded();
+    let mut commands: Vec<String> = Vec::new();
+    for line in help.lines().into_iter().take_while(|line| !line.starts_with("`mcast COMMAND")) {
+        let is_command = line.strip_prefix("  ").is_some_and(|rest| !rest.starts_with(' '));
+        commands.extend(line.split_whitespace().next().filter(|_| is_command).map(str::to_owned));
+    }
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in &commands {
+        let is_named = page.lines().any(|line| {
+            line.split('|').nth(1).is_some_and(|cell| {
+                cell.contains(&format!("`{command}`")) || cell.contains(&format!("`{command} "))
+            })
+        });
+        assert!(is_named, "{command} has no row");
+    }
+}

@@ -1,0 +1,151 @@
+//! Rights that root has, and which of them are left once sockets are open: by thread, as the kernel tells it.
+
+use std::path::Path;
+
+use mcast_lab::Child;
+use tempfile::tempdir;
+
+use crate::support::{Lan, Running, eventually, send, start};
+
+const GROUP: &str = "239.1.2.3:5000";
+
+pub(crate) const DAC_OVERRIDE: u64 = 1 << 1;
+const DAC_READ_SEARCH: u64 = 1 << 2;
+pub(crate) const NET_ADMIN: u64 = 1 << 12;
+pub(crate) const NET_RAW: u64 = 1 << 13;
+const SYS_PTRACE: u64 = 1 << 19;
+/// To see whose sockets are whose.
+const LOOK: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
+
+/// The rights of a process.
+#[derive(Debug)]
+pub(crate) struct Rights {
+    pub(crate) threads: Vec<Thread>,
+}
+
+/// The sets of capabilities of a thread (capabilities(7)).
+#[derive(Debug)]
+pub(crate) struct Thread {
+    name: String,
+    pub(crate) effective: u64,
+    pub(crate) permitted: u64,
+    pub(crate) inheritable: u64,
+    pub(crate) ambient: u64,
+    pub(crate) bounding: u64,
+}
+
+impl Rights {
+    pub(crate) fn of(child: &Child) -> Self {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        // A thread that has ended meanwhile has none.
+        let threads = threads.filter_map(|thread| Thread::read(&thread.ok()?.path()));
+        Self { threads: threads.collect() }
+    }
+
+    /// Whether each thread has just what is expected of its name, of what can be had here at all.
+    fn are(&self, expected: impl Fn(&str) -> u64) -> bool {
+        !self.threads.is_empty()
+            && self.threads.iter().all(|thread| {
+                let kept = expected(&thread.name) & thread.bounding;
+                (thread.effective, thread.permitted, thread.inheritable) == (kept, kept, 0)
+            })
+    }
+}
+
+impl Thread {
+    fn read(path: &Path) -> Option<Self> {
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        let of = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let set = |name| u64::from_str_radix(of(name)?, 16).ok();
+        Some(Self {
+            name: of("Name:")?.to_owned(),
+            effective: set("CapEff:")?,
+            permitted: set("CapPrm:")?,
+            inheritable: set("CapInh:")?,
+            ambient: set("CapAmb:")?,
+            bounding: set("CapBnd:")?,
+        })
+    }
+}
+
+/// What a subcommand keeps, and the words by which it says that it has begun.
+struct Case<'a> {
+    arguments: &'a [&'a str],
+    begun: &'a str,
+    left: u64,
+}
+
+impl Case<'_> {
+    fn start(&self, lan: &Lan) -> Running {
+        let running = start(&lan.b, self.arguments);
+        eventually(&format!("{:?} to begin", self.arguments), || {
+            running.stderr.text().contains(self.begun) || running.stdout.text().contains(self.begun)
+        });
+        running
+    }
+}
+
+#[test]
+fn rights_that_are_not_needed_any_more_are_given_up_by_every_thread() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (sniffed, plain, rotated, followed) =
+        (path("sniffed.pcapng"), path("plain.pcapng"), path("rotated.pcapng"), path("followed.pcapng"));
+    let cases = [
+        Case { arguments: &["sniff", "-v", "-i", "eth0", "--join", GROUP], begun: "joined", left: 0 },
+        Case {
+            arguments: &["sniff", "-i", "eth0", "-w", &sniffed, "--join", GROUP],
+            begun: "joined",
+            left: 0,
+        },
+        Case { arguments: &["top", "-i", "eth0"], begun: "watching eth0", left: 0 },
+        Case { arguments: &["groups", "--watch", "-a"], begun: "224.0.0.1", left: LOOK },
+        Case { arguments: &["doctor", "--watch"], begun: "Ctrl-C ends", left: LOOK | NET_RAW },
+        Case { arguments: &["querier", "-i", "eth0", "--follow"], begun: "", left: 0 },
+        Case { arguments: &["querier", "-i", "eth0", "--become"], begun: "asks every", left: NET_RAW },
+        Case { arguments: &["record", GROUP, "-i", "eth0", "-w", &plain], begun: "recording", left: 0 },
+        Case {
+            arguments: &["record", GROUP, "-i", "eth0", "-w", &rotated, "--rotate", "1h"],
+            begun: "recording",
+            left: DAC_OVERRIDE,
+        },
+        Case {
+            arguments: &["record", GROUP, "-i", "eth0", "--follow", "-w", &followed],
+            begun: "recording",
+            left: NET_RAW,
+        },
+    ];
+    for case in cases {
+        let running = case.start(&lan);
+        let expected = |thread: &str| if thread == "joined" { LOOK } else { case.left };
+        let mut rights = Rights::of(&running.child);
+        eventually(&format!("{:?} to give up rights", case.arguments), || {
+            rights = Rights::of(&running.child);
+            rights.are(expected)
+        });
+        assert!(rights.threads.len() >= 2, "{:?}: {rights:x?}", case.arguments);
+        running.child.kill().unwrap();
+    }
+}
+
+#[test]
+fn what_was_opened_before_still_works() {
+    let lan = Lan::new();
+    let sniffing = start(&lan.b, &["sniff", "-i", "eth0", "--join", GROUP]);
+    sniffing.stderr.wait_for("joined");
+    eventually("rights to be given up", || Rights::of(&sniffing.child).are(|_| 0));
+    send(&lan.a, &["-i", "eth0", GROUP, "hello"]);
+    sniffing.stdout.wait_for("239.1.2.3");
+    sniffing.signalled(libc::SIGINT);
+}
+
+#[test]
+fn a_remedy_is_applied_with_all_rights() {
+    let lan = Lan::new();
+    let running = start(&lan.b, &["doctor", GROUP, "-W", "5s", "--apply", "no-querier", "--yes"]);
+    running.stderr.wait_for("examining");
+    let rights = Rights::of(&running.child);
+    assert!(rights.threads.iter().all(|thread| thread.effective == thread.bounding), "{rights:x?}");
+    running.child.kill().unwrap();
+}

@@ -1,0 +1,202 @@
+//! Each unit's own command line, with the rights that the unit gives and no others, in a lab.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use mcast_lab::Host;
+
+use crate::manager::{Manager, allow};
+use crate::rights::{DAC_OVERRIDE, NET_ADMIN, NET_RAW, Rights};
+use crate::support::{Lan, MCAST, Running, eventually, program, send};
+use crate::unit::{UNITS, Unit};
+
+const GROUP: &str = "239.1.2.3:5000";
+
+/// A unit's service on host `b`, and the manager that has started it.
+struct Served {
+    lan: Lan,
+    manager: Manager,
+    unit: Unit,
+    running: Running,
+}
+
+impl Served {
+    /// Once it is ready.
+    fn start(name: &str) -> Self {
+        let (_, instance, settings) = UNITS.into_iter().find(|(each, ..)| *each == name).unwrap();
+        let (lan, manager, unit) = (Lan::new(), Manager::new(), Unit::read(name, instance, settings));
+        let running = serve(&lan.b, &unit, &manager);
+        let ready = manager.told();
+        assert!(ready.starts_with("READY=1\nSTATUS="), "{name}: {ready}");
+        Self { lan, manager, unit, running }
+    }
+
+    /// It begins anew, and says so.
+    fn reload(&self) {
+        assert_eq!(self.unit.value("ExecReload"), "/bin/kill -HUP $MAINPID");
+        self.running.child.signal(libc::SIGHUP).unwrap();
+        let reloading = self.manager.told();
+        assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+        let ready = self.manager.told();
+        assert!(ready.starts_with("READY=1\n"), "{ready}");
+    }
+
+    /// It ends as systemd asks it to.
+    fn stop(self) {
+        self.running.child.signal(libc::SIGTERM).unwrap();
+        assert_eq!(self.manager.told(), "STOPPING=1");
+        let ended = self.running.end();
+        assert_eq!(ended.status, Some(143), "{ended:?}");
+        assert_eq!(self.unit.value("SuccessExitStatus"), "143");
+    }
+
+    fn metrics(&self) -> String {
+        let address =
+            self.unit.words().iter().skip_while(|word| *word != "--metrics").nth(1).unwrap().clone();
+        self.lan.b.run(|| fetch(&address)).unwrap()
+    }
+}
+
+/// As systemd would start it: as somebody else where root may become that, with no rights but those of the unit,
+/// and no way to more.
+fn serve(host: &Host, unit: &Unit, manager: &Manager) -> Running {
+    let folder = manager.folder.path();
+    let state = folder.join("state");
+    std::fs::create_dir(&state).unwrap();
+    allow(&state, 0o777);
+    let mut words = vec![format!("NOTIFY_SOCKET={}", manager.path().display())];
+    words.push("WATCHDOG_USEC=200000".into());
+    words.extend(as_nobody(&unit.capabilities()));
+    let own = unit.words();
+    assert_eq!(own[0], "/usr/bin/mcast");
+    words.push(copied(folder));
+    words.extend(own[1..].iter().map(|word| word.replace("/var/lib/mcast", state.to_str().unwrap())));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    program(host, "env", &words, false)
+}
+
+/// Runs what follows without any right but these.
+pub(crate) fn as_nobody(capabilities: &[String]) -> Vec<String> {
+    let kept: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+    let mut words: Vec<String> = ["setpriv", "--no-new-privs"].map(str::to_owned).into();
+    // In a user namespace there is nobody else to become.
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        words.extend(["--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned));
+    }
+    for set in ["bounding-set", "inh-caps", "ambient-caps"] {
+        words.push(format!("--{set}=-all{kept}"));
+    }
+    words
+}
+
+/// The command where anybody may run it.
+pub(crate) fn copied(folder: &Path) -> String {
+    let path = folder.join("mcast");
+    std::fs::hard_link(MCAST, &path).or_else(|_| std::fs::copy(MCAST, &path).map(drop)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn fetch(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    answer
+}
+
+#[test]
+fn every_unit_begins_gives_signs_of_life_begins_anew_and_ends() {
+    for (name, ..) in UNITS {
+        let served = Served::start(name);
+        eventually("a sign of life", || served.manager.next() == "WATCHDOG=1");
+        served.reload();
+        eventually("a sign of life", || served.manager.next() == "WATCHDOG=1");
+        served.stop();
+    }
+}
+
+#[test]
+fn every_unit_keeps_only_what_it_needs_while_it_runs() {
+    let kept = [("record", NET_RAW), ("querier", NET_RAW), ("top", 0), ("doctor", NET_RAW | NET_ADMIN)];
+    for (name, ..) in UNITS {
+        let left = kept.iter().find(|(each, _)| *each == name).unwrap().1;
+        let served = Served::start(name);
+        let rights = Rights::of(&served.running.child);
+        assert!(rights.threads.len() >= 2, "{name}: {rights:x?}");
+        for thread in &rights.threads {
+            // What the thread that looks into processes would keep, the unit does not give.
+            assert_eq!((thread.effective, thread.permitted), (left, left), "{name}: {rights:x?}");
+            assert_eq!((thread.inheritable, thread.ambient), (0, 0), "{name}: {rights:x?}");
+            assert_eq!(thread.bounding & DAC_OVERRIDE, 0, "{name}: {rights:x?}");
+        }
+        served.stop();
+    }
+}
+
+#[test]
+fn a_recording_goes_on_in_another_file_when_it_begins_anew() {
+    let served = Served::start("record");
+    let state = served.manager.folder.path().join("state");
+    let files = || std::fs::read_dir(&state).unwrap().count();
+    assert_eq!(files(), 1);
+    served.reload();
+    eventually("another file", || files() == 2);
+    served.stop();
+}
+
+#[test]
+fn a_querier_asks_at_once_when_it_begins_anew() {
+    let served = Served::start("querier");
+    let asked = || served.running.stdout.text().matches("asked IGMPv3 general query").count();
+    eventually("the first query", || asked() == 1);
+    served.reload();
+    // The next one would be due after 31 s.
+    eventually("another query", || asked() == 2);
+    served.stop();
+}
+
+#[test]
+fn the_figures_of_streams_begin_anew() {
+    let served = Served::start("top");
+    send(&served.lan.a, &["-i", "eth0", GROUP, "hello"]);
+    eventually("the stream", || {
+        served.metrics().contains("mcast_stream_datagrams_total{group=\"239.1.2.3\"")
+    });
+    served.reload();
+    let figures = served.metrics();
+    assert!(!figures.contains("mcast_stream_datagrams_total{"), "{figures}");
+    served.stop();
+}
+
+#[test]
+fn figures_fail_with_the_interface_that_they_are_of() {
+    let served = Served::start("top");
+    served.lan.b.delete_interface("eth0").unwrap();
+    let ended = served.running.end();
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("eth0 has gone"), "{ended:?}");
+    assert_eq!(served.unit.value("Restart"), "on-failure");
+}
+
+#[test]
+fn what_the_doctor_finds_is_handed_out_and_told_again_when_it_begins_anew() {
+    let served = Served::start("doctor");
+    // Nobody sends.
+    eventually("a look", || !served.metrics().contains("mcast_doctor_looks_total 0\n"));
+    let figures = served.metrics();
+    assert!(figures.contains("mcast_doctor_findings{severity=\"fault\"} "), "{figures}");
+    let finding =
+        figures.lines().find(|line| line.starts_with("mcast_doctor_finding{")).unwrap_or_else(|| {
+            panic!("{figures}");
+        });
+    assert!(finding.ends_with(",program=\"\"} 1"), "{finding}");
+    let told = || served.running.stdout.text().matches(" found ").count();
+    let before = told();
+    assert!(before > 0);
+    served.reload();
+    eventually("the same again", || told() >= 2 * before);
+    served.stop();
+}
