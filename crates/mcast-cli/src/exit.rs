@@ -3,6 +3,8 @@
 use std::io;
 
 use mcast::{ErrorKind, Operation};
+use mcast_stream::StreamError;
+use mcast_stream::sender::{ConfigError, Refusal};
 
 /// What the help and the manual say about them.
 pub(crate) const TABLE: &str = "\
@@ -97,6 +99,9 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
         if let Some(error) = cause.downcast_ref::<mcast::Error>() {
             return Some(of_kind(error.kind()));
         }
+        if let Some(status) = cause.downcast_ref::<StreamError>().and_then(of_stream) {
+            return Some(status);
+        }
         if let Some(error) = cause.downcast_ref::<mcast_capture::Error>() {
             let is_right = error.kind() == mcast_capture::ErrorKind::Permission;
             return Some(if is_right { PERMISSION } else { ENVIRONMENT });
@@ -116,6 +121,7 @@ pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let own = cause.downcast_ref::<Failure>().and_then(|failure| failure.remedy.clone());
         own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(remedy_of))
+            .or_else(|| cause.downcast_ref::<StreamError>().and_then(remedy_of_stream))
             .or_else(|| cause.downcast_ref::<mcast_capture::Error>()?.remedy().map(Into::into))
             .or_else(|| cause.downcast_ref::<mcast_capture::FileError>()?.remedy().map(Into::into))
     })
@@ -139,6 +145,32 @@ fn remedy_of(error: &mcast::Error) -> Option<String> {
         _ => return error.remedy(),
     };
     Some(error.remedy().unwrap_or_else(|| right.into()))
+}
+
+fn remedy_of_stream(error: &StreamError) -> Option<String> {
+    let remedy = match error {
+        StreamError::Socket(error) => return remedy_of(error),
+        StreamError::Refused(Refusal::TooLong { .. }) => {
+            "the history must hold all of it: with --history 32M a message may have 16 MiB"
+        }
+        StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds some thousand",
+        StreamError::MixedFamilies => "publish twice, or leave the other family away (-4, -6)",
+        _ => return None,
+    };
+    Some(remedy.into())
+}
+
+/// Of a stream; `None` where what is behind it says more.
+fn of_stream(error: &StreamError) -> Option<u8> {
+    match error {
+        StreamError::Socket(error) => Some(of_kind(error.kind())),
+        StreamError::Settings(_)
+        | StreamError::Refused(Refusal::TooLong { .. })
+        | StreamError::TooManyPaths(_)
+        | StreamError::MixedFamilies => Some(USAGE),
+        StreamError::NoSuchStream(_) => Some(NO),
+        _ => None,
+    }
 }
 
 fn of_kind(kind: ErrorKind) -> u8 {

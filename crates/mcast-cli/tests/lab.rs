@@ -214,7 +214,7 @@ fn a_network_without_programs_says_so() {
 fn what_is_not_there_is_told_with_what_is() {
     let output = lab(&["run", "/nowhere/net.toml"]);
     assert_status(&output, 4);
-    assert!(text(&output.stderr).contains("four-hosts, two-lans, lossy-link"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("four-hosts, two-lans, lossy-link, price-feed"), "{}", text(&output.stderr));
     let output = lab(&["shell", "four-hosts", "harlem"]);
     assert_status(&output, 2);
     assert!(text(&output.stderr).contains("eastny, midwood, flatbush, bushwick"), "{}", text(&output.stderr));
@@ -227,7 +227,7 @@ fn networks_are_listed_and_shown() {
     assert_status(&listed, 0);
     let names: Vec<_> =
         objects(&listed, "lab-network").into_iter().map(|object| object["name"].clone()).collect();
-    assert_eq!(names, ["four-hosts", "two-lans", "lossy-link"]);
+    assert_eq!(names, ["four-hosts", "two-lans", "lossy-link", "price-feed"]);
     let shown = lab(&["show", "two-lans"]);
     let file = File::new(text(&shown.stdout));
     assert_status(&lab(&["run", file.path()]), 0);

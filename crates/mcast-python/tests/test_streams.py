@@ -228,7 +228,7 @@ def test_settings_that_cannot_be_are_refused(other: lab.Host, port: int) -> None
     place = f"239.30.0.7%one:{port}"
     with pytest.raises(TypeError, match="group and port"):
         pymcast.Subscriber()
-    with pytest.raises(ValueError, match="no group to publish to"):
+    with pytest.raises(ValueError, match="no group is named"):
         pymcast.Publisher()
     with pytest.raises(ValueError, match="write now, oldest or snapshot"):
         pymcast.Subscriber(place, start="then")  # type: ignore[arg-type]

@@ -6,7 +6,14 @@ use super::reference;
 
 /// What people have written: parts, with the pages of each in order.
 const PARTS: &[(&str, &[(&str, &str)])] = &[
-    ("Learn", &[("Your first group", "tutorial.md"), ("Python in ten minutes", "python/ten-minutes.md")]),
+    (
+        "Learn",
+        &[
+            ("Your first group", "tutorial.md"),
+            ("A price feed", "price-feed.md"),
+            ("Python in ten minutes", "python/ten-minutes.md"),
+        ],
+    ),
     (
         "Do",
         &[

@@ -5,9 +5,14 @@
 //! begins as soon as this one has said something. Each line that is shown must come, in this order; `…` in it stands for
 //! anything. `^C` is Ctrl-C, pressed when all that stands before it has come and all other commands
 //! have ended. A command ends with status 0, unless `(status 1)` stands under it.
+//!
+//! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
+//! `file=NAME` is put into that file first. `<!-- lab: NAME -->` on a page asks for that network.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
 
 use crate::markdown::{Block, blocks, files, top};
 use crate::network::Network;
@@ -15,6 +20,8 @@ use crate::support::{Ended, MCAST, PATIENCE, Running, eventually, program};
 
 const INTERRUPT: &str = "^C";
 const STATUS: &str = "(status ";
+/// Pages that are followed at a time.
+const READERS: usize = 4;
 
 /// A command of a block, and what is shown of its output.
 struct Step {
@@ -161,27 +168,62 @@ fn matches(shown: &str, said: &str) -> bool {
     rest.ends_with(last)
 }
 
-#[test]
-fn every_command_of_the_guide_does_what_stands_there() {
-    let mut wrong = Vec::new();
-    let mut run_blocks = 0;
-    for file in files(&top()) {
-        let text = fs::read_to_string(&file).unwrap();
-        let blocks: Vec<_> =
-            blocks(&text).into_iter().filter(|block| block.info.starts_with("console")).collect();
-        if blocks.is_empty() {
-            continue;
-        }
-        // A network and a folder for each page: its blocks may build on each other.
-        let (network, folder) = (Network::new(), tempfile::tempdir().unwrap());
-        for block in blocks {
-            run_blocks += 1;
-            if let Err(why) = run(&block, &network, folder.path()) {
-                wrong.push(format!("{}, line {}: {why}", file.display(), block.line));
-            }
+/// A block of `sh`: a script for the first host, which must succeed.
+fn run_script(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
+    let command = format!("set -e; {}", block.lines.join("\n"));
+    let step = Step { host: String::new(), command, shown: Vec::new() };
+    check(&step, &end(&step, start(&step, network, folder))?, 0)
+}
+
+/// Does what a block says; `None` where it says nothing to do.
+fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(), String>> {
+    let words: Vec<&str> = block.info.split_whitespace().collect();
+    if let Some(name) = words.iter().find_map(|word| word.strip_prefix("file=")) {
+        let written = fs::write(folder.join(name), block.lines.join("\n") + "\n");
+        return Some(written.map_err(|error| format!("{name}: {error}")));
+    }
+    match words[..] {
+        ["console"] => Some(run(block, network, folder)),
+        ["sh"] => Some(run_script(block, network, folder)),
+        _ => None,
+    }
+}
+
+/// Does what a page says, in its order, on a network and in a folder of its own: blocks may build on each
+/// other. Says how many blocks there were, and what was not so.
+fn follow(file: &Path) -> (usize, Vec<String>) {
+    let text = fs::read_to_string(file).unwrap();
+    let all = blocks(&text);
+    if !all.iter().any(|block| ["console", "sh"].contains(&block.info.as_str())) {
+        return (0, Vec::new());
+    }
+    let (network, folder) = (Network::of(&text), tempfile::tempdir().unwrap());
+    let (mut followed, mut wrong) = (0, Vec::new());
+    for block in all {
+        let Some(outcome) = perform(&block, &network, folder.path()) else { continue };
+        followed += 1;
+        if let Err(why) = outcome {
+            wrong.push(format!("{}, line {}: {why}", file.display(), block.line));
         }
     }
-    assert!(run_blocks >= 10, "only {run_blocks} blocks were found");
+    (followed, wrong)
+}
+
+#[test]
+fn every_command_of_the_guide_does_what_stands_there() {
+    // Findings and the reference have tests of their own.
+    let is_elsewhere = |path: &PathBuf| ["findings", "reference"].iter().any(|part| path.starts_with(top().join(part)));
+    let pages: Vec<PathBuf> = files(&top()).into_iter().filter(|path| !is_elsewhere(path)).collect();
+    // Most of the time is spent waiting; yet each page is a network.
+    let left = Mutex::new(pages.iter());
+    let next = || left.lock().unwrap().next();
+    let (followed, wrong): (Vec<usize>, Vec<Vec<String>>) = thread::scope(|scope| {
+        let read = || std::iter::from_fn(next).map(|file| follow(file)).collect::<Vec<_>>();
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
+        readers.into_iter().flat_map(|reader| reader.join().unwrap()).unzip()
+    });
+    let (followed, wrong) = (followed.iter().sum::<usize>(), wrong.concat());
+    assert!(followed >= 30, "only {followed} blocks were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 

@@ -8,6 +8,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("four-hosts", include_str!("../../topologies/four-hosts.toml")),
     ("two-lans", include_str!("../../topologies/two-lans.toml")),
     ("lossy-link", include_str!("../../topologies/lossy-link.toml")),
+    ("price-feed", include_str!("../../topologies/price-feed.toml")),
 ];
 
 impl Topology {

@@ -19,7 +19,7 @@ pub enum StreamError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A publisher needs somewhere to send to.
-    #[error("no group to publish to is named")]
+    #[error("no group is named to publish to, or to hear")]
     NoDestination,
     /// No stream of the name was announced.
     #[error("no stream named {0:?} was announced in time")]
@@ -30,6 +30,9 @@ pub enum StreamError {
     /// Paths are told apart by two bits.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),
+    /// What goes between one receiver and the sender has one family.
+    #[error("the paths of a stream are all IPv4 or all IPv6, not some of each")]
+    MixedFamilies,
     /// A thread could not be started.
     #[error("starting a thread: {0}")]
     Thread(#[source] std::io::Error),

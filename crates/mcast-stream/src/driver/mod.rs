@@ -3,6 +3,7 @@
 mod clock;
 mod discovery;
 mod error;
+mod named;
 mod publisher;
 mod snapshot;
 mod subscriber;

@@ -183,6 +183,9 @@ impl Subscriber {
             return Err(StreamError::TooManyPaths(memberships.len()));
         }
         let family: Family = first.address.group.family();
+        if memberships.iter().any(|other| other.address.group.family() != family) {
+            return Err(StreamError::MixedFamilies);
+        }
         let paths = memberships.iter().map(|membership| {
             let interface = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
             (membership.address, interface.map(|interface| interface.index))

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mcast::{Membership, SourceFilter};
+use mcast::{InterfaceSelector, Membership};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
-use mcast_stream::{Found, StreamError, find_stream};
+use mcast_stream::{StreamError, find_stream};
 
 use super::Arguments;
 use crate::console::Console;
@@ -27,25 +27,25 @@ pub(super) fn find(
             .into());
     }
     let patience = limits.timeout.unwrap_or(PATIENCE);
+    console.note(format_args!("looking for \"{name}\""));
     let found = match find_stream(name, families.only(), interface.clone(), keys, patience) {
         Err(StreamError::NoSuchStream(_)) => return Err(nobody(name, keys, patience).into()),
         found => found?,
     };
-    let memberships: Vec<Membership> = found.paths.iter().map(|path| on_path(path, &found)).collect();
-    if memberships.is_empty() {
+    let Ok(memberships) = found.memberships() else {
         return Err(Failure::no(format!("\"{name}\" is announced by {} without a group", found.source.ip()))
             .remedy("name the group: mcast subscribe GROUP:PORT")
             .into());
-    }
+    };
     console.note(format_args!("\"{name}\" is announced by {}: stream {}", found.source.ip(), found.stream));
-    Ok((memberships, Some(found.stream)))
+    Ok((memberships.into_iter().map(by_name).collect(), Some(found.stream)))
 }
 
-/// Source-specific groups are joined with who announces them.
-fn on_path(path: &Membership, found: &Found) -> Membership {
-    match path.address.group.is_source_specific() {
-        true => path.clone().from_sources(SourceFilter::Include([found.source.ip()].into())),
-        false => path.clone(),
+/// The interface by which it was announced, as people call it.
+fn by_name(membership: Membership) -> Membership {
+    match membership.interface.as_ref().map(mcast::find) {
+        Some(Ok(interface)) => membership.on(InterfaceSelector::Name(interface.name)),
+        _ => membership,
     }
 }
 

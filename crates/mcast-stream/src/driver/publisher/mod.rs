@@ -84,6 +84,9 @@ impl Publisher {
             return Err(StreamError::TooManyPaths(builder.destinations.len()));
         }
         let family = first.address.group.family();
+        if builder.destinations.iter().any(|other| other.address.group.family() != family) {
+            return Err(StreamError::MixedFamilies);
+        }
         let clock = Clock::new();
         let paths = builder.destinations.iter().map(|destination| builder.open(destination));
         let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;

@@ -1,0 +1,55 @@
+//! Subscribing by name.
+
+use std::time::Duration;
+
+use mcast::{Membership, SourceFilter};
+
+use super::discovery::{Found, find_stream};
+use super::error::StreamError;
+use super::subscriber::{Subscriber, SubscriberBuilder};
+use crate::seal::Keys;
+
+/// Announcements come once a second, and some may be lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Subscriber {
+    /// A subscriber to the stream that is announced by this name in clear, with default settings; waits for its
+    /// announcement for ten seconds, on every interface. For anything else there are [`find_stream`] and
+    /// [`Found::subscriber`].
+    ///
+    /// # Errors
+    /// As [`find_stream`], [`Found::memberships`] and [`SubscriberBuilder::build`].
+    pub fn named(name: &str) -> Result<Self, StreamError> {
+        find_stream(name, None, None, &Keys::none(), PATIENCE)?.subscriber()?.build()
+    }
+}
+
+impl Found {
+    /// Settings for a subscriber to it: its paths, and no other stream that may share them. Of a sealed stream
+    /// the [keys](SubscriberBuilder::keys) are missing still.
+    ///
+    /// # Errors
+    /// As [`memberships`](Self::memberships).
+    pub fn subscriber(&self) -> Result<SubscriberBuilder, StreamError> {
+        let builder = Subscriber::builder().stream(self.stream);
+        Ok(self.memberships()?.into_iter().fold(builder, SubscriberBuilder::path))
+    }
+
+    /// What to join: its paths, where groups that are source-specific are joined with who announced it.
+    ///
+    /// # Errors
+    /// [`StreamError::NoDestination`] when it was announced without a group.
+    pub fn memberships(&self) -> Result<Vec<Membership>, StreamError> {
+        match self.paths.is_empty() {
+            true => Err(StreamError::NoDestination),
+            false => Ok(self.paths.iter().map(|path| self.from_its_source(path)).collect()),
+        }
+    }
+
+    fn from_its_source(&self, path: &Membership) -> Membership {
+        match path.address.group.is_source_specific() {
+            true => path.clone().from_sources(SourceFilter::Include([self.source.ip()].into())),
+            false => path.clone(),
+        }
+    }
+}
