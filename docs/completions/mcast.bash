@@ -666,7 +666,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__publish)
-            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --name --announce --snapshot --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
+            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --keyed --name --announce --snapshot --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1172,7 +1172,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__subscribe)
-            opts="-i -s -4 -6 -c -W -q -v -h --path --interface --source --ipv4 --ipv6 --name --from --policy --key --buffer --stay --count --timeout --idle --expect --max-loss --raw --records --json --exec --quiet --verbose --help"
+            opts="-i -s -4 -6 -c -W -q -v -h --path --interface --source --ipv4 --ipv6 --name --from --policy --on-loss --key --buffer --stay --count --timeout --idle --expect --max-loss --raw --records --json --exec --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1208,6 +1208,10 @@ _mcast() {
                     ;;
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-loss)
+                    COMPREPLY=($(compgen -W "continue snapshot stop" -- "${cur}"))
                     return 0
                     ;;
                 --key)

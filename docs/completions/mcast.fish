@@ -217,6 +217,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand publish" -s 6 -l ipv6 -d 'Ta
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l lines -d 'A message a line of standard input, without its line end [default]'
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l records -d 'Records of standard input: four bytes of length, the greatest first, then the message'
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l files -d 'The words are names of files, and each file is a message'
+complete -c mcast -n "__fish_mcast_using_subcommand publish" -l keyed -d 'The first word of a message says what it is about: who wants the latest of each (`subscribe --policy latest`) goes by that'
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l json -d 'Print the closing report as a JSON object on standard output'
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -s v -l verbose -d 'Print more notes'
@@ -229,6 +230,9 @@ complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l from -d 'From 
 oldest\t'With the oldest that can still be had'
 snapshot\t'With the state as its publisher has it (`publish --snapshot`), and what follows'"
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l policy -d 'What to do about gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`' -r
+complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l on-loss -d 'What comes after a loss that nothing repairs: `continue` behind it, a fresh `snapshot`, or `stop`; goes with `reliable` [default: snapshot with --from snapshot, else continue]' -r -f -a "continue\t'The messages behind it'
+snapshot\t'A fresh snapshot, and the messages behind that'
+stop\t'Nothing more'"
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l key -d 'Open with the secrets of this file' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -l buffer -d 'Ask for this much receive buffer [default: 4M]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand subscribe" -s c -l count -d 'End after so many' -r

@@ -108,6 +108,20 @@ fn a_lossy_link_loses_the_same_datagrams_each_time() {
 }
 
 #[test]
+fn a_price_feed_loses_nothing_although_its_cables_do() {
+    let output = lab(&["run", "price-feed"]);
+    assert_status(&output, 0);
+    let report = text(&output.stderr);
+    assert_eq!(report.matches("lost 0 messages").count(), 2, "{report}");
+    assert!(report.contains("late     | a snapshot of "), "{report}");
+    let lines = lines(&output);
+    for host in ["desk", "late"] {
+        assert!(lines.contains(&(host, "apples 200")) && lines.contains(&(host, "pears 199")), "{lines:?}");
+    }
+    assert!(lines.contains(&("desk", "pears 101")));
+}
+
+#[test]
 fn nobody_may_run_one_too() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -214,7 +228,11 @@ fn a_network_without_programs_says_so() {
 fn what_is_not_there_is_told_with_what_is() {
     let output = lab(&["run", "/nowhere/net.toml"]);
     assert_status(&output, 4);
-    assert!(text(&output.stderr).contains("four-hosts, two-lans, lossy-link, price-feed"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("four-hosts, two-lans, lossy-link, price-feed"),
+        "{}",
+        text(&output.stderr)
+    );
     let output = lab(&["shell", "four-hosts", "harlem"]);
     assert_status(&output, 2);
     assert!(text(&output.stderr).contains("eastny, midwood, flatbush, bushwick"), "{}", text(&output.stderr));

@@ -12,7 +12,7 @@ use crate::exit::Failure;
 pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> {
     use anyhow::Context;
 
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_some(path).with_context(|| format!("cannot read {}", path.display()))?;
     if crate::sys::others_may_read(path) {
         console.warn(format_args!(
             "others on this machine may read {}: `chmod 600 {}`",
@@ -25,6 +25,20 @@ pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> 
             .remedy("`mcast publish --new-key FILE` writes a file with a new secret")
             .into()
     })
+}
+
+/// A file of secrets, which is none that never ends.
+#[cfg(feature = "seal")]
+fn read_some(path: &Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind, Read};
+
+    const LONGEST: u64 = 1 << 20;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= LONGEST {
+        true => Ok(text),
+        false => Err(Error::new(ErrorKind::InvalidData, "it is longer than any file of secrets")),
+    }
 }
 
 /// Writes a file with a new secret, for its owner alone; never over another.

@@ -18,6 +18,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
         "Do",
         &[
             ("Choose an address", "how-to/choose-an-address.md"),
+            ("Choose a policy", "how-to/choose-a-policy.md"),
             ("Find out why it does not arrive", "how-to/find-out-why.md"),
             ("Use a switch with snooping", "how-to/snooping-switch.md"),
             ("Cross routers", "how-to/across-routers.md"),
@@ -38,6 +39,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Reverse-path filtering", "explanation/reverse-path-filtering.md"),
             ("Queriers and snooping", "explanation/queriers.md"),
             ("Loss, and where it happens", "explanation/loss.md"),
+            ("How the message layer works", "explanation/message-layer.md"),
         ],
     ),
 ];

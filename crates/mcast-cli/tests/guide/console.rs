@@ -7,7 +7,8 @@
 //! have ended. A command ends with status 0, unless `(status 1)` stands under it.
 //!
 //! A block of `sh` is a script that must succeed; one of `sh elsewhere` cannot run in a lab. A block with
-//! `file=NAME` is put into that file first. `<!-- lab: NAME -->` on a page asks for that network.
+//! `file=NAME` is put into that file first, one with `from=PATH` stands so in that file of the project, which has tests
+//! of its own. `<!-- lab: NAME -->` on a page asks for that network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -182,11 +183,21 @@ fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(),
         let written = fs::write(folder.join(name), block.lines.join("\n") + "\n");
         return Some(written.map_err(|error| format!("{name}: {error}")));
     }
+    if let Some(path) = words.iter().find_map(|word| word.strip_prefix("from=")) {
+        return Some(stands_in(block, path));
+    }
     match words[..] {
         ["console"] => Some(run(block, network, folder)),
         ["sh"] => Some(run_script(block, network, folder)),
         _ => None,
     }
+}
+
+/// Whether a block stands in this file of the project, as it is.
+fn stands_in(block: &Block, path: &str) -> Result<(), String> {
+    let text = fs::read_to_string(top().join("..").join(path)).map_err(|error| format!("{path}: {error}"))?;
+    let is_there = !block.lines.is_empty() && text.contains(&block.lines.join("\n"));
+    if is_there { Ok(()) } else { Err(format!("{path} has no such lines")) }
 }
 
 /// Does what a page says, in its order, on a network and in a folder of its own: blocks may build on each
@@ -212,7 +223,8 @@ fn follow(file: &Path) -> (usize, Vec<String>) {
 #[test]
 fn every_command_of_the_guide_does_what_stands_there() {
     // Findings and the reference have tests of their own.
-    let is_elsewhere = |path: &PathBuf| ["findings", "reference"].iter().any(|part| path.starts_with(top().join(part)));
+    let is_elsewhere =
+        |path: &PathBuf| ["findings", "reference"].iter().any(|part| path.starts_with(top().join(part)));
     let pages: Vec<PathBuf> = files(&top()).into_iter().filter(|path| !is_elsewhere(path)).collect();
     // Most of the time is spent waiting; yet each page is a network.
     let left = Mutex::new(pages.iter());

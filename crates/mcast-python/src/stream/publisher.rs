@@ -323,7 +323,7 @@ impl Publisher {
             drop(servers);
             let rest =
                 deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
-            alone(publisher).close(rest)
+            publisher.close(rest)
         });
         Ok(Some(closing.into()))
     }
@@ -342,17 +342,6 @@ fn attempt(
     match tried {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
         tried => tried.map(Some),
-    }
-}
-
-/// The publisher itself, once calls that other threads are in have ended: each holds it for a slice only.
-fn alone(mut shared: Arc<mcast_stream::Publisher>) -> mcast_stream::Publisher {
-    loop {
-        match Arc::try_unwrap(shared) {
-            Ok(publisher) => return publisher,
-            Err(others) => shared = others,
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

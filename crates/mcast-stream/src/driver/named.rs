@@ -1,13 +1,16 @@
 //! Subscribing by name.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 use mcast::{Membership, SourceFilter};
 
 use super::discovery::{Found, find_stream};
 use super::error::StreamError;
+use super::snapshot::{Snapshot, fetch_snapshot};
 use super::subscriber::{Subscriber, SubscriberBuilder};
 use crate::seal::Keys;
+use crate::wire::Incarnation;
 
 /// Announcements come once a second, and some may be lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,11 +45,51 @@ impl Found {
     pub fn memberships(&self) -> Result<Vec<Membership>, StreamError> {
         match self.paths.is_empty() {
             true => Err(StreamError::NoDestination),
-            false => Ok(self.paths.iter().map(|path| self.from_its_source(path)).collect()),
+            false => Ok(self.paths.iter().map(|path| self.with_its_source(path)).collect()),
         }
     }
 
-    fn from_its_source(&self, path: &Membership) -> Membership {
+    /// Fetches a snapshot of this life of its publisher, that has all messages before this one, or more: from where
+    /// the publisher announces it. Waits for an announcement that helps, or for a fresh snapshot, for no longer than this.
+    ///
+    /// # Errors
+    /// Why the last try failed.
+    pub fn fetch_snapshot(
+        &self,
+        incarnation: Incarnation,
+        message: u64,
+        keys: &Keys,
+        time: Duration,
+    ) -> Result<Snapshot, StreamError> {
+        let deadline = Instant::now().checked_add(time);
+        let mut found = self.clone();
+        loop {
+            let is_it = found.stream == self.stream && found.incarnation == incarnation;
+            let error = match found.snapshot.filter(|_| is_it) {
+                None => StreamError::Snapshot(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "its publisher announces none",
+                )),
+                Some(address) => match fetch_snapshot(address, self.stream, incarnation, keys, message) {
+                    Ok(snapshot) => return Ok(snapshot),
+                    Err(error) => error,
+                },
+            };
+            let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.look_again(keys, left) {
+                Ok(again) => found = again,
+                Err(_) => return Err(error),
+            }
+        }
+    }
+
+    /// Announcements come once a second, so that nobody is asked oftener.
+    fn look_again(&self, keys: &Keys, time: Duration) -> Result<Self, StreamError> {
+        let path = self.paths.first().ok_or(StreamError::NoDestination)?;
+        find_stream(&self.name, path.address.group.family(), path.interface.clone(), keys, time)
+    }
+
+    fn with_its_source(&self, path: &Membership) -> Membership {
         match path.address.group.is_source_specific() {
             true => path.clone().from_sources(SourceFilter::Include([self.source.ip()].into())),
             false => path.clone(),

@@ -219,8 +219,8 @@ impl Subscriber {
         })
     }
 
-    /// The next message or event; waits for it. `None` when the stream has ended, or a [`Waker`] ended
-    /// the wait.
+    /// The next message or event; waits for it. `None` when the stream has ended, a loss has stopped it, or
+    /// a [`Waker`] ended the wait.
     ///
     /// # Errors
     /// What the system says.
@@ -248,11 +248,18 @@ impl Subscriber {
         self.core.as_ref().is_some_and(crate::Receiver::has_ended)
     }
 
-    /// Whether nothing more will come: the stream has ended, its publisher knows that all of it was handed
-    /// out, and this subscriber does not stay.
+    /// Whether a loss has stopped it, as [`OnLoss::Stop`](crate::receiver::OnLoss::Stop) wants.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.core.as_ref().is_some_and(crate::Receiver::has_stopped)
+    }
+
+    /// Whether nothing more will come: a loss [has stopped it](Self::has_stopped); or the stream has ended, its
+    /// publisher knows that all of it was handed out, and this subscriber does not stay.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !self.stays && self.core.as_ref().is_some_and(crate::Receiver::is_settled)
+        let is_settled = self.core.as_ref().is_some_and(crate::Receiver::is_settled);
+        self.has_stopped() || is_settled && !self.stays
     }
 
     /// How long one may wait before the next call, if nothing comes: it has something to ask for or to tell

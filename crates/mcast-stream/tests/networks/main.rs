@@ -8,6 +8,7 @@ mod lives;
 mod lossy;
 mod members;
 mod named;
+mod price_feed;
 #[cfg(feature = "seal")]
 mod sealed;
 #[cfg(feature = "seal")]

@@ -4,17 +4,15 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::Content;
+use super::read_ahead::{Look, Reader, read_ahead};
 use crate::exit::Failure;
 
-/// Messages that were read and wait; so many bounds what is held.
-const READ_AHEAD: usize = 256;
 /// The longest record: what a stream takes unless told otherwise.
 const LONGEST: u32 = 16 << 20;
 
@@ -25,7 +23,7 @@ pub(super) enum Messages {
     /// The contents of these files.
     Files(VecDeque<OsString>),
     /// What a thread reads from standard input.
-    Input(Receiver<io::Result<Vec<u8>>>),
+    Input(Reader),
 }
 
 /// What came.
@@ -72,12 +70,14 @@ impl Messages {
                 Ok(Next::Some)
             }
             Self::Input(input) => {
-                match input.recv_timeout(wait) {
-                    Ok(message) => into.push_back(message.context("cannot read standard input")?),
-                    Err(RecvTimeoutError::Timeout) => return Ok(Next::NoneYet),
-                    Err(RecvTimeoutError::Disconnected) => return Ok(Next::End),
+                match input.take(wait) {
+                    Look::Some(message) => into.push_back(message.context("cannot read standard input")?),
+                    Look::NoneYet => return Ok(Next::NoneYet),
+                    Look::End => return Ok(Next::End),
                 }
-                for message in input.try_iter().take(most - 1) {
+                while into.len() < most
+                    && let Look::Some(message) = input.take(Duration::ZERO)
+                {
                     into.push_back(message.context("cannot read standard input")?);
                 }
                 Ok(Next::Some)
@@ -97,25 +97,21 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
 }
 
 /// Reads on a thread of its own, so that Ctrl-C need not wait for input.
-fn read_input(records: bool) -> anyhow::Result<Receiver<io::Result<Vec<u8>>>> {
-    let (to, messages) = sync_channel(READ_AHEAD);
+fn read_input(records: bool) -> anyhow::Result<Reader> {
+    let (to, messages) = read_ahead();
     let read = move || {
         let mut input = BufReader::with_capacity(1 << 16, io::stdin().lock());
         loop {
             let message = if records { read_record(&mut input) } else { read_line(&mut input) };
             let Some(message) = message.transpose() else { return };
-            if !hand_on(&to, message) {
+            let goes_on = message.is_ok();
+            if !to.put(message) || !goes_on {
                 return;
             }
         }
     };
     thread::Builder::new().name("read".into()).spawn(read).context("cannot start a thread")?;
     Ok(messages)
-}
-
-fn hand_on(to: &SyncSender<io::Result<Vec<u8>>>, message: io::Result<Vec<u8>>) -> bool {
-    let goes_on = message.is_ok();
-    to.send(message).is_ok() && goes_on
 }
 
 /// A line without its end; a last one need have none.

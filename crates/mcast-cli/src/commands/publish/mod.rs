@@ -1,7 +1,9 @@
 //! `mcast publish`: messages that all must arrive.
 
 mod audience;
+mod keyed;
 mod messages;
+mod read_ahead;
 mod report;
 mod snapshot;
 
@@ -61,6 +63,11 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     content: Content,
 
+    /// The first word of a message says what it is about: who wants the latest of each (`subscribe --policy
+    /// latest`) goes by that
+    #[arg(long, help_heading = "What to publish")]
+    keyed: bool,
+
     #[command(flatten)]
     stream: Stream,
 
@@ -102,7 +109,7 @@ struct Stream {
 
     /// For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell
     /// command prints, at the time it is asked for; it must have all that was published until then
-    #[arg(long, value_name = "FILE|COMMAND", requires = "announce")]
+    #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = snapshot::parse)]
     snapshot: Option<String>,
 
     /// So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)
@@ -110,7 +117,7 @@ struct Stream {
     rate: Option<Rate>,
 
     /// Keep so much for repairs and for those who come late [default: 8M]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_history)]
     history: Option<usize>,
 
     /// For whom to wait: `slowest` receiver, or `none`
@@ -126,12 +133,21 @@ struct Stream {
     new_key: Option<PathBuf>,
 
     /// Begin when so many receivers are there; who asks for no repairs (best-effort) is not seen
-    #[arg(long, value_name = "N")]
-    wait_for: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    wait_for: Option<u32>,
 
     /// At the end, wait for so long at most until all that listen have everything
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     linger: Duration,
+}
+
+/// A history that there may be memory for: it is taken at once.
+fn parse_history(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    match bytes <= MOST_HISTORY && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() {
+        true => Ok(bytes),
+        false => Err("there is no memory for so much, or it is more than 16G".into()),
+    }
 }
 
 impl Stream {
@@ -252,6 +268,8 @@ struct Publishing<'a> {
     audience: Audience,
 }
 
+/// Longer ones hold no more datagrams.
+const MOST_HISTORY: usize = 1 << 34;
 /// How long to wait before looking around.
 const GLANCE: Duration = Duration::from_millis(50);
 /// No two messages are farther apart: no clock would tell when the next is due.
@@ -270,7 +288,6 @@ impl Publishing<'_> {
         self.outlive_its_number(begun);
         let Self { arguments, console, publisher, snapshots, interrupt, mut audience, .. } = self;
         drop(snapshots);
-        let publisher = alone(publisher);
         let stream = publisher.stream();
         // All who listen have everything, or the time is over: the last word needs little.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
@@ -287,7 +304,7 @@ impl Publishing<'_> {
     fn wait_for_receivers(&mut self) {
         let Some(wanted) = self.arguments.stream.wait_for else { return };
         self.console.note(format_args!("waiting for {wanted} to listen"));
-        while !self.interrupt.has_come() && !self.publisher.wait_for(wanted, GLANCE) {}
+        while !self.interrupt.has_come() && !self.publisher.wait_for(wanted as usize, GLANCE) {}
     }
 
     fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
@@ -316,7 +333,11 @@ impl Publishing<'_> {
     /// Queues a message; a wait for receivers ends by an interrupt, too.
     fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
         loop {
-            match self.publisher.try_queue(message) {
+            let queued = match self.arguments.keyed {
+                true => self.publisher.try_queue_keyed(keyed::key_of(message), message),
+                false => self.publisher.try_queue(message),
+            };
+            match queued {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     self.look_around()?;
                     if self.interrupt.has_come() {
@@ -373,17 +394,6 @@ impl Publishing<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The publisher, once nobody else holds it: whoever is served a snapshot does so for no more than a glance.
-fn alone(mut publisher: Arc<Publisher>) -> Publisher {
-    loop {
-        match Arc::try_unwrap(publisher) {
-            Ok(publisher) => return publisher,
-            Err(shared) => publisher = shared,
-        }
-        std::thread::yield_now();
     }
 }
 

@@ -1,11 +1,12 @@
 //! `--snapshot`: the state, for those who come late.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use anyhow::Context;
 use mcast::{Destination, Family};
@@ -15,13 +16,19 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::sys;
 
-/// Where the state comes from.
+/// Where the state comes from: it is the content of this file, where there is one at the time, else what this shell
+/// command prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
-    /// It is the content of this file.
-    File(PathBuf),
-    /// This shell command prints it.
-    Command(String),
+struct State(String);
+
+/// How long a command may take: who asked waits no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn parse(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Err("name a file, or write a shell command".into()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// Hands out the state as it is whenever somebody asks, until it is dropped.
@@ -38,7 +45,7 @@ impl Snapshots {
         destination: &Destination,
         console: &Console,
     ) -> anyhow::Result<Self> {
-        let state = State::choose(text);
+        let state = State(text.to_owned());
         let (tell, failures) = channel();
         let what = state.words();
         let weak = Arc::downgrade(publisher);
@@ -66,31 +73,44 @@ impl Snapshots {
 }
 
 impl State {
-    fn choose(text: &str) -> Self {
-        match Path::new(text).is_file() {
-            true => Self::File(text.into()),
-            false => Self::Command(text.to_owned()),
-        }
+    fn is_file(&self) -> bool {
+        Path::new(&self.0).is_file()
     }
 
     fn words(&self) -> String {
-        match self {
-            Self::File(path) => format!("the content of {}", path.display()),
-            Self::Command(command) => format!("what `{command}` prints"),
+        match self.is_file() {
+            true => format!("the content of {}", self.0),
+            false => format!("what `{}` prints", self.0),
         }
     }
 
     fn capture(&self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::File(path) => std::fs::read(path),
-            Self::Command(command) => {
-                let output = sys::shell(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-                match output.status.success() {
-                    true => Ok(output.stdout),
-                    false => Err(io::Error::other(output.status.to_string())),
-                }
-            }
+        match self.is_file() {
+            true => std::fs::read(&self.0),
+            false => output_of(&self.0),
         }
+    }
+}
+
+/// What a shell command prints, if it succeeds, and in time.
+fn output_of(command: &str) -> io::Result<Vec<u8>> {
+    let mut child = sys::shell(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let Some(mut output) = child.stdout.take() else { return Ok(Vec::new()) };
+    let (tell, told) = channel();
+    let read = move || {
+        let mut bytes = Vec::new();
+        // Nobody waits any longer where the time is over.
+        let _ = tell.send(output.read_to_end(&mut bytes).map(|_| bytes));
+    };
+    std::thread::Builder::new().name("snapshot".into()).spawn(read)?;
+    let Ok(bytes) = told.recv_timeout(PATIENCE) else {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "it was still running after 10 s"));
+    };
+    match child.wait()? {
+        status if status.success() => bytes,
+        status => Err(io::Error::other(status.to_string())),
     }
 }
 

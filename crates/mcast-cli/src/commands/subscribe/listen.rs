@@ -13,7 +13,7 @@ use mcast_stream::{Snapshot, Subscriber};
 use super::Arguments;
 use super::execute;
 use super::format::Printer;
-use super::snapshot::{Snapshots, Wish};
+use super::snapshot::Snapshots;
 use super::story::{Weight, words};
 use crate::arguments::Goal;
 use crate::console::{Console, Output};
@@ -54,6 +54,8 @@ struct Tally {
 enum End {
     Enough,
     StreamEnded,
+    /// By a loss, as was asked for.
+    Stopped,
     TimeOver,
     Interrupted,
 }
@@ -115,6 +117,9 @@ impl<'a> Listener<'a> {
             let was_waiting = !wait.is_zero();
             let stream = self.subscriber.stream();
             let Some(item) = self.subscriber.next_timeout(wait)? else {
+                if self.subscriber.has_stopped() {
+                    return Ok(End::Stopped);
+                }
                 if self.subscriber.has_ended() && !self.arguments.stream.stay {
                     return Ok(End::StreamEnded);
                 }
@@ -160,13 +165,10 @@ impl<'a> Listener<'a> {
 
     /// Asks for the state as it is behind the messages before this one.
     fn want_snapshot(&mut self, message: u64) -> anyhow::Result<()> {
-        let (Some(snapshots), Some(stream), Some(incarnation)) =
-            (&mut self.snapshots, self.subscriber.stream(), self.tally.incarnation)
-        else {
+        let (Some(snapshots), Some(incarnation)) = (&mut self.snapshots, self.tally.incarnation) else {
             return Ok(());
         };
-        let wish = Wish { stream, incarnation: Incarnation(incarnation), message };
-        snapshots.fetch(wish, self.subscriber.waker())
+        snapshots.fetch(Incarnation(incarnation), message, self.subscriber.waker())
     }
 
     /// Hands out the state, and goes on behind it.

@@ -22,8 +22,8 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use listen::Listener;
-use policy::Wanted;
-use snapshot::{Snapshots, Source};
+use policy::{AfterLoss, Wanted};
+use snapshot::Snapshots;
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
@@ -74,6 +74,11 @@ struct Stream {
     /// What to do about gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`
     #[arg(long, value_name = "POLICY", default_value = "reliable", value_parser = policy::parse)]
     policy: Wanted,
+
+    /// What comes after a loss that nothing repairs: `continue` behind it, a fresh `snapshot`, or `stop`; goes with
+    /// `reliable` [default: snapshot with --from snapshot, else continue]
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    on_loss: Option<AfterLoss>,
 
     /// Open with the secrets of this file
     #[arg(long, value_name = "FILE")]
@@ -145,8 +150,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let begun = Instant::now();
     let stream = &arguments.stream;
     let keys = stream.key.as_deref().map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-    let snapshots = snapshots(arguments, &keys)?;
-    let subscriber = open(arguments, keys, console)?;
+    let (subscriber, snapshots) = open(arguments, keys, console)?;
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     let waker = subscriber.waker();
     let interrupt = Interrupt::catch(move || {
@@ -156,47 +160,62 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Listener::new(arguments, subscriber, snapshots, interrupt, begun, console).run()
 }
 
-/// Where snapshots are announced, if one is wanted.
-fn snapshots(arguments: &Arguments, keys: &Keys) -> anyhow::Result<Option<Snapshots>> {
-    if arguments.stream.from != From::Snapshot {
-        return Ok(None);
-    }
-    if !is_stream_name(&arguments.place) {
-        return Err(Failure::usage("where snapshots are to be had is announced with the stream's name")
-            .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` tells")
-            .into());
-    }
-    Ok(Some(Snapshots::new(Source {
-        name: arguments.place.clone(),
-        family: arguments.families.only(),
-        interface: arguments.interface.clone(),
-        keys: keys.clone(),
-    })))
-}
-
-fn open(arguments: &Arguments, keys: Keys, console: &Console) -> anyhow::Result<Subscriber> {
+/// A subscriber, and what fetches snapshots for it, if it begins with one.
+fn open(
+    arguments: &Arguments,
+    keys: Keys,
+    console: &Console,
+) -> anyhow::Result<(Subscriber, Option<Snapshots>)> {
     let stream = &arguments.stream;
-    let (memberships, id) = match is_stream_name(&arguments.place) {
-        true => named::find(arguments, &keys, console)?,
-        false => (memberships(arguments, console)?, None),
+    check(stream)?;
+    let (found, memberships) = match is_stream_name(&arguments.place) {
+        true => {
+            let (found, memberships) = named::find(arguments, &keys, console)?;
+            (Some(found), memberships)
+        }
+        false if stream.from == From::Snapshot => return Err(no_name().into()),
+        false => (None, memberships(arguments, console)?),
     };
     let start = match stream.from {
         From::Now => Start::Now,
         From::Oldest => Start::Oldest,
         From::Snapshot => Start::Snapshot,
     };
-    let mut builder =
-        Subscriber::builder().start(start).policy(stream.policy.policy(start)).stay(stream.stay);
+    let mut builder = Subscriber::builder()
+        .start(start)
+        .policy(stream.policy.policy(start, stream.on_loss))
+        .stay(stream.stay);
     for membership in memberships {
         builder = builder.path(membership);
     }
-    if let Some(id) = stream.name.as_deref().map(StreamId::named).or(id) {
+    let announced = found.as_ref().map(|found| found.stream);
+    if let Some(id) = stream.name.as_deref().map(StreamId::named).or(announced) {
         builder = builder.stream(id);
     }
     if let Some(bytes) = stream.buffer {
         builder = builder.receive_buffer(bytes);
     }
-    Ok(builder.keys(keys).build()?)
+    let subscriber = builder.keys(keys.clone()).build()?;
+    let snapshots = found.filter(|_| start == Start::Snapshot).map(|found| Snapshots::new(found, keys));
+    Ok((subscriber, snapshots))
+}
+
+fn check(stream: &Stream) -> Result<(), Failure> {
+    match stream.on_loss {
+        Some(_) if stream.policy != Wanted::Reliable => {
+            Err(Failure::usage("--on-loss goes with --policy reliable: the others go on behind what is lost"))
+        }
+        Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
+            Err(Failure::usage("--on-loss snapshot, and no snapshot to begin with")
+                .remedy("add --from snapshot"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn no_name() -> Failure {
+    Failure::usage("where snapshots are to be had is announced with the stream's name")
+        .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` tells")
 }
 
 /// Where it is to be heard, as it was typed.

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use mcast::{InterfaceSelector, Membership};
 use mcast_stream::seal::Keys;
-use mcast_stream::wire::StreamId;
-use mcast_stream::{StreamError, find_stream};
+use mcast_stream::{Found, StreamError, find_stream};
 
 use super::Arguments;
 use crate::console::Console;
@@ -14,12 +13,12 @@ use crate::exit::Failure;
 /// How long to look where nothing else was said: some announcements may be lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where the stream is to be heard, and its identity.
+/// The stream, and where to join for it.
 pub(super) fn find(
     arguments: &Arguments,
     keys: &Keys,
     console: &Console,
-) -> anyhow::Result<(Vec<Membership>, Option<StreamId>)> {
+) -> anyhow::Result<(Found, Vec<Membership>)> {
     let Arguments { place: name, paths, sources, interface, families, limits, .. } = arguments;
     if !paths.is_empty() || !sources.is_empty() {
         return Err(Failure::usage("what is announced says by itself which groups and sources to join")
@@ -38,7 +37,7 @@ pub(super) fn find(
             .into());
     };
     console.note(format_args!("\"{name}\" is announced by {}: stream {}", found.source.ip(), found.stream));
-    Ok((memberships.into_iter().map(by_name).collect(), Some(found.stream)))
+    Ok((found, memberships.into_iter().map(by_name).collect()))
 }
 
 /// The interface by which it was announced, as people call it.

@@ -18,13 +18,30 @@ pub(super) enum Wanted {
     Latest,
 }
 
+/// What comes after a loss that nothing repairs, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum AfterLoss {
+    /// The messages behind it
+    Continue,
+    /// A fresh snapshot, and the messages behind that
+    Snapshot,
+    /// Nothing more
+    Stop,
+}
+
 impl Wanted {
     /// Who began with a snapshot takes another one where messages cannot be had.
-    pub(super) fn policy(self, start: Start) -> Policy {
+    pub(super) fn policy(self, start: Start, after_loss: Option<AfterLoss>) -> Policy {
+        let on_loss = match after_loss {
+            Some(AfterLoss::Continue) => OnLoss::Continue,
+            Some(AfterLoss::Stop) => OnLoss::Stop,
+            Some(AfterLoss::Snapshot) => OnLoss::Snapshot,
+            None if start == Start::Snapshot => OnLoss::Snapshot,
+            None => OnLoss::Continue,
+        };
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match self {
-            Self::Reliable if start == Start::Snapshot => Policy::Reliable(OnLoss::Snapshot),
-            Self::Reliable => Policy::Reliable(OnLoss::Continue),
+            Self::Reliable => Policy::Reliable(on_loss),
             Self::Deadline(time) => Policy::Deadline(nanoseconds(time)),
             Self::BestEffort => Policy::BestEffort(nanoseconds(REORDERING)),
             Self::Latest => Policy::Latest,

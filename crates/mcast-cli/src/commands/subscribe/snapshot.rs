@@ -1,57 +1,46 @@
 //! `--from snapshot`: fetched on a thread of its own, so that the stream is followed meanwhile.
 
-use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
-use mcast::{Family, InterfaceSelector, Waker};
+use mcast::Waker;
 use mcast_stream::seal::Keys;
-use mcast_stream::wire::{Incarnation, StreamId};
-use mcast_stream::{Snapshot, StreamError, fetch_snapshot, find_stream};
+use mcast_stream::wire::Incarnation;
+use mcast_stream::{Found, Snapshot, StreamError};
 
 use crate::exit::Failure;
 
 /// How long to try.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where the stream's snapshots are announced.
-#[derive(Clone, Debug)]
-pub(super) struct Source {
-    pub(super) name: String,
-    pub(super) family: Option<Family>,
-    pub(super) interface: Option<InterfaceSelector>,
-    pub(super) keys: Keys,
-}
-
 /// Fetches what is wanted last.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    source: Source,
+    stream: Found,
+    keys: Keys,
     pending: Option<Receiver<Result<Snapshot, StreamError>>>,
 }
 
-/// What is wanted: the state of this life of the stream, with all messages before this one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
-    pub(super) stream: StreamId,
-    pub(super) incarnation: Incarnation,
-    pub(super) message: u64,
-}
-
 impl Snapshots {
-    pub(super) const fn new(source: Source) -> Self {
-        Self { source, pending: None }
+    pub(super) const fn new(stream: Found, keys: Keys) -> Self {
+        Self { stream, keys, pending: None }
     }
 
-    /// Begins to fetch one, in place of any that was wanted before, and wakes when it is there.
-    pub(super) fn fetch(&mut self, wish: Wish, waker: Waker) -> anyhow::Result<()> {
+    /// Begins to fetch the state of this life of the stream with all messages before this one, in place of any that
+    /// was wanted before, and wakes when it is there.
+    pub(super) fn fetch(
+        &mut self,
+        incarnation: Incarnation,
+        message: u64,
+        waker: Waker,
+    ) -> anyhow::Result<()> {
         let (tell, pending) = channel();
-        let source = self.source.clone();
+        let (stream, keys) = (self.stream.clone(), self.keys.clone());
         let work = move || {
             // Nobody listens any more if another one is wanted by now.
-            let _ = tell.send(source.fetch(wish));
+            let _ = tell.send(stream.fetch_snapshot(incarnation, message, &keys, PATIENCE));
             let _ = waker.wake();
         };
         thread::Builder::new().name("snapshot".into()).spawn(work).context("cannot start a thread")?;
@@ -67,33 +56,5 @@ impl Snapshots {
             let remedy = "see that its publisher was started with --snapshot, and lets TCP through to it";
             Failure::no(error.to_string()).remedy(remedy).into()
         }))
-    }
-}
-
-impl Source {
-    /// Tries with each announcement; they come once a second.
-    fn fetch(&self, wish: Wish) -> Result<Snapshot, StreamError> {
-        let Wish { stream, incarnation, message } = wish;
-        let deadline = Instant::now() + PATIENCE;
-        let mut last = None;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let found = match find_stream(&self.name, self.family, self.interface.clone(), &self.keys, left) {
-                Err(error) => return Err(last.unwrap_or(error)),
-                Ok(found) => found,
-            };
-            let is_it = found.stream == stream && found.incarnation == incarnation;
-            let fetched = match found.snapshot.filter(|_| is_it) {
-                Some(address) => fetch_snapshot(address, stream, incarnation, &self.keys, message),
-                None => Err(StreamError::Snapshot(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "its publisher announces none",
-                ))),
-            };
-            match fetched {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(error) => last = Some(error),
-            }
-        }
     }
 }

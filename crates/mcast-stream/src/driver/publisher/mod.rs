@@ -313,9 +313,9 @@ impl Publisher {
     }
 
     /// Ends the stream, and waits for no longer than this until all that listen have everything.
-    /// Tells who has not.
+    /// Tells who has not. Whoever shares the publisher can publish nothing more.
     #[must_use]
-    pub fn close(self, timeout: Duration) -> Closing {
+    pub fn close(&self, timeout: Duration) -> Closing {
         {
             let mut core = self.shared.core();
             core.sender.close(self.shared.clock.now());
