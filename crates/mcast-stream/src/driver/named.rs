@@ -20,6 +20,21 @@ impl Subscriber {
     /// announcement for ten seconds, on every interface. For anything else there are [`find_stream`] and
     /// [`Found::subscriber`].
     ///
+    /// ```no_run
+    /// use mcast_stream::{Subscriber, receiver::Item};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let mut prices = Subscriber::named("prices")?;
+    ///     while let Some(item) = prices.next()? {
+    ///         match item {
+    ///             Item::Message(message) => println!("{}: {:?}", message.number, message.bytes),
+    ///             Item::Event(event) => eprintln!("{event:?}"),       // a loss is never silent
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`find_stream`], [`Found::memberships`] and [`SubscriberBuilder::build`].
     pub fn named(name: &str) -> Result<Self, StreamError> {
