@@ -151,6 +151,10 @@ pub enum Tool {
     Networkd,
     /// NetworkManager's `nmcli`.
     NetworkManager,
+    /// `route` of macOS and FreeBSD.
+    Route,
+    /// `ifconfig` of macOS and FreeBSD.
+    Ifconfig,
     /// Windows' `netsh`.
     Netsh,
     /// This program.
@@ -321,6 +325,8 @@ impl fmt::Display for Tool {
             Self::Ufw => "ufw",
             Self::Networkd => "networkd",
             Self::NetworkManager => "NetworkManager",
+            Self::Route => "route",
+            Self::Ifconfig => "ifconfig",
             Self::Netsh => "netsh",
             Self::Mcast => "mcast",
             Self::Program => "in the program",

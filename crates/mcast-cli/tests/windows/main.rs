@@ -12,6 +12,8 @@ mod schemas;
 mod support;
 mod wine;
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use schemas::assert_valid;
@@ -151,6 +153,101 @@ fn nothing_was_lost(ended: &Ended) {
 
 #[test]
 #[ignore = "started by `cargo verify --only wine`"]
+fn messages_all_arrive_both_ways() {
+    let pair = Pair::new();
+    let subscribe = |group| ["subscribe", "-i", "eth0", group];
+    let publish = |group| ["publish", "-i", "eth0", "--wait-for", "1", group, "one", "two", "three"];
+    for (group, ..) in FAMILIES {
+        let hears = pair.windows.start(&subscribe(group));
+        hears.stderr.wait_for("joined");
+        mcast(&pair.linux, &publish(group)).succeeded();
+        assert_eq!(lines_of(&hears.end().succeeded()), ["one", "two", "three"]);
+
+        let hears = start(&pair.linux, &subscribe(group));
+        hears.stderr.wait_for("joined");
+        pair.windows.mcast(&publish(group)).succeeded();
+        assert_eq!(lines_of(&hears.end().succeeded()), ["one", "two", "three"]);
+    }
+}
+
+fn lines_of(ended: &Ended) -> Vec<&str> {
+    ended.text().lines().map(|line| line.trim_end_matches('\r')).collect()
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn the_doctor_says_what_it_can_know_here() {
+    let pair = Pair::new();
+    let ended = pair.windows.mcast(&["doctor", "--json"]);
+    let rows = ended.json();
+    let no_route = rows.iter().find(|row| row["id"] == "no-route").unwrap_or_else(|| panic!("{ended:?}"));
+    assert_valid("doctor-finding", no_route);
+    let words = no_route.to_string();
+    assert!(words.contains("netsh interface ipv4 add route") && !words.contains("ip route"), "{words}");
+    assert_eq!(
+        (ended.status, rows.last().unwrap()["event"].as_str()),
+        (Some(0), Some("verdict")),
+        "{ended:?}"
+    );
+
+    // What comes to the socket is seen, what is on the wire stays an open question.
+    let sending =
+        start(&pair.linux, &["send", "-q", "-i", "eth0", "239.1.2.3:5000", "hello", "--every", "20ms"]);
+    let examine = ["doctor", "-i", "eth0", "239.1.2.3:5000", "-W", "1s", "--json"];
+    let ended = pair.windows.mcast(&examine);
+    sending.signalled(libc::SIGINT);
+    let rows = ended.json();
+    let told = |event: &'static str, words: &'static str| {
+        rows.iter().any(|row| row["event"] == event && row.to_string().contains(words))
+    };
+    assert!(told("seen", "datagrams"), "{ended:?}");
+    assert!(told("unknown", "Npcap"), "{ended:?}");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+
+    let ended = pair.windows.mcast(&["doctor", "--pid", "1", "-W", "100ms"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("examine the membership instead"), "{ended:?}");
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn the_path_is_probed_both_ways() {
+    let pair = Pair::new();
+    let (listen, probe) =
+        (["doctor", "--listen", "-4", "-i", "eth0"], ["doctor", "--probe", "-4", "-i", "eth0", "--json"]);
+    let listening = start(&pair.linux, &listen);
+    listening.stderr.wait_for("joined");
+    let ended = pair.windows.mcast(&probe);
+    assert_valid("doctor-path", ended.json().first().unwrap_or_else(|| panic!("{ended:?}")));
+    assert!(ended.text().contains("10.0.0.2"), "{ended:?}");
+    listening.signalled(libc::SIGINT);
+
+    let listening = pair.windows.start(&listen);
+    listening.stderr.wait_for("joined");
+    let ended = mcast(&pair.linux, &probe);
+    assert_valid("doctor-path", ended.json().first().unwrap_or_else(|| panic!("{ended:?}")));
+    assert!(ended.text().contains("10.0.0.1"), "{ended:?}");
+    assert_eq!(listening.signalled(libc::SIGINT).status, Some(130));
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn what_is_left_out_here_says_so() {
+    let pair = Pair::new();
+    for (arguments, words) in [
+        (&["sniff", "-i", "eth0"][..], "Windows gives frames to drivers alone"),
+        (&["top", "-i", "eth0", "--once"], "Windows gives frames to drivers alone"),
+        (&["querier", "-i", "eth0", "--become"], "Windows gives frames to drivers alone"),
+        (&["lab", "list"], "Linux network namespaces"),
+    ] {
+        let ended = pair.windows.mcast(arguments);
+        assert_eq!(ended.status, Some(4), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
 fn explanations_are_the_same_on_both_systems() {
     let pair = Pair::new();
     for address in ["239.1.2.3", "224.0.0.251", "ff02::fb", "232.1.2.3"] {
@@ -185,4 +282,21 @@ fn nothing_but_text_goes_into_a_pipe_and_time_runs_out() {
     let ended = pair.windows.mcast(&["recv", "-i", "eth0", "239.1.2.3:5000", "-W", "300ms", "--expect", "1"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert!(ended.stdout.is_empty() && !ended.stderr.contains('\u{1b}'), "{ended:?}");
+}
+
+/// A console, as a person has it: Ctrl-C is a key, colours are the console's.
+#[test]
+#[ignore = "started by `cargo verify --only wine`"]
+fn in_a_console_there_are_colours_and_ctrl_c_is_a_key() {
+    let pair = Pair::new();
+    let mut console = pair.windows.console(&["recv", "-i", "eth0", "239.1.2.3:5000"]);
+    console.stdout.wait_for("joined on eth0");
+    mcast(&pair.linux, &["send", "-q", "-i", "eth0", "239.1.2.3:5000", "hello there"]).succeeded();
+    console.stdout.wait_for("hello there");
+    console.child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let ended = console.end();
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    let shown = ended.text();
+    assert!(shown.contains("received 1 datagram"), "the summary is printed: {ended:?}");
+    assert!(shown.contains("\u{1b}[3"), "nothing is coloured: {ended:?}");
 }

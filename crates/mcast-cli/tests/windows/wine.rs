@@ -55,14 +55,28 @@ impl Windows {
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        // The program's words follow the shell's, which sets what Wine wants and becomes Wine.
-        let script =
-            r#"export WINEPREFIX="$1" WINEPATH="$2" WINEARCH=win64 WINEDEBUG=-all; shift 2; exec "$@""#;
-        let (prefix, home) = (self.prefix.path().display().to_string(), home().display().to_string());
-        let (wine, exe) = (variable("MCAST_WINE_PROGRAM"), variable("MCAST_WINDOWS_COMMAND"));
-        let mut words = vec!["-c", script, "sh", &prefix, &home, &wine, &exe];
-        words.extend(arguments);
-        program(&self.host, "/bin/sh", &words, false)
+        let words = self.words(arguments);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        program(&self.host, words[0], &words[1..], false)
+    }
+
+    /// The same in a console: on a terminal of its own, whose keys are what is written to standard input.
+    pub(crate) fn console(&self, arguments: &[&str]) -> Running {
+        let quoted =
+            self.words(arguments).iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let script = ["--quiet", "--return", "--flush", "--command", &quoted, "/dev/null"];
+        program(&self.host, "script", &script, true)
+    }
+
+    /// Sets what Wine wants, and becomes Wine.
+    fn words(&self, arguments: &[&str]) -> Vec<String> {
+        let home = home().display().to_string();
+        let mut words = vec!["env".to_owned(), format!("WINEPREFIX={}", self.prefix.path().display())];
+        words.push(format!("WINEPATH={home}"));
+        words.extend(["WINEARCH=win64", "WINEDEBUG=-all"].map(str::to_owned));
+        words.extend(["MCAST_WINE_PROGRAM", "MCAST_WINDOWS_COMMAND"].map(variable));
+        words.extend(arguments.iter().map(|word| (*word).to_owned()));
+        words
     }
 }
 

@@ -3,7 +3,7 @@
 use mcast::ErrorKind;
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let Some(asked) = seen.asked() else { return Vec::new() };
@@ -27,13 +27,7 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
         match up {
             true => finding
                 .remedied([Remedy::advice(Tool::Network, "Look at the cable, the radio, or the other end.")]),
-            false => finding.remedied([
-                Remedy::now(Tool::Ip, format!("ip link set {name} up")),
-                Remedy::for_good(
-                    Tool::NetworkManager,
-                    format!("nmcli device set {name} managed yes autoconnect yes"),
-                ),
-            ]),
+            false => finding.remedied(remedies::bring_up(&name)),
         }
     };
     names.into_iter().map(finding).collect()

@@ -38,7 +38,7 @@ fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
             finding(format!("{address} on {} is another host's, too, so it is not used.", link.name))
                 .because(Evidence::new(Sort::Interface, &link.name, format!("{address} dadfailed")))
                 .remedied([
-                    Remedy::now(Tool::Ip, format!("ip -6 address del {address}/{} dev {}", duplicate.prefix, link.name)),
+                    remedies::remove_address(address, duplicate.prefix, &link.name),
                     Remedy::advice(Tool::Network, "Give each host an address of its own; virtual machines that were copied have equal hardware addresses."),
                 ]),
         );
@@ -60,9 +60,6 @@ fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
     (!link.has_address(false)).then(|| {
         finding(format!("{} has no IPv6 address, not even one of the link.", link.name))
             .because(Evidence::new(Sort::Interface, &link.name, "no IPv6 address"))
-            .remedied([Remedy::now(
-                Tool::Ip,
-                format!("ip link set {0} down && ip link set {0} up", link.name),
-            )])
+            .remedied([remedies::bring_down_and_up(&link.name)])
     })
 }

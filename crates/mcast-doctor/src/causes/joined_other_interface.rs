@@ -3,7 +3,7 @@
 use crate::observation::{Observation, Wanted};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
 
 pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let wanted = seen.wanted();
@@ -71,7 +71,7 @@ fn judge(seen: &Observation, wanted: &[&Wanted<'_>], of_program: bool) -> Option
     }
     Some(finding.remedied([
         Remedy::advice(Tool::Program, format!("Join on {there}, by its index {} (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP): without one the routing table chooses.", flow.key.interface)),
-        Remedy::now(Tool::Ip, format!("ip route replace 224.0.0.0/4 dev {there}")),
+        remedies::move_groups(&there),
     ]))
 }
 

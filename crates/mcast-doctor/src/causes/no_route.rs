@@ -37,7 +37,7 @@ fn finding(seen: &Observation, family: Family, severity: Severity) -> Finding {
         severity,
         format!("There is no {family} route for groups, so programs that choose no interface can neither send nor join."),
     )
-    .because(Evidence::new(Sort::Route, if v4 { "ip route get 239.255.255.1" } else { "ip -6 route get ff15::1" }, "unreachable"))
+    .because(Evidence::new(Sort::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable"))
     .remedied(remedies::route_groups(family, interface))
     .remedied([Remedy::advice(Tool::Program, "Or choose the interface in the program: IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, the index to join.")])
 }

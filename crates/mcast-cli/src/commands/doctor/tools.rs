@@ -41,6 +41,8 @@ fn program_of(tool: Tool) -> Option<&'static str> {
         Tool::Ufw => "ufw",
         Tool::Networkd => "networkctl",
         Tool::NetworkManager => "nmcli",
+        Tool::Route => "route",
+        Tool::Ifconfig => "ifconfig",
         Tool::Netsh => "netsh.exe",
         _ => return None,
     })

@@ -1,4 +1,27 @@
 //! Commands that help, for this system and this interface.
+//!
+//! Each family of systems offers:
+//! - `ROUTE_V4`, `ROUTE_V6`: where people see by which interface groups leave.
+//! - `route_groups(family, interface)`: has groups leave by an interface unless a program chooses another.
+//! - `move_groups(interface)`: the same where IPv4 groups leave by another one now.
+//! - `bring_up(interface)`, `bring_down_and_up(interface)`.
+//! - `remove_address(address, prefix, interface)`: an IPv6 address.
+//!
+//! All of them compile everywhere for their tests.
+
+#[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
+mod bsd;
+#[cfg(any(test, not(any(target_vendor = "apple", target_os = "freebsd", windows))))]
+mod linux;
+#[cfg(any(test, windows))]
+mod windows;
+
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+use bsd as system;
+#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
+use linux as system;
+#[cfg(windows)]
+use windows as system;
 
 use std::net::SocketAddr;
 
@@ -6,6 +29,9 @@ use mcast::Family;
 
 use crate::snapshot::DroppingRule;
 use crate::{Remedy, Tool};
+pub(crate) use system::{
+    ROUTE_V4, ROUTE_V6, bring_down_and_up, bring_up, move_groups, remove_address, route_groups,
+};
 
 /// Sets a setting, now and for good.
 pub(crate) fn sysctl(name: &str, value: impl std::fmt::Display) -> [Remedy; 2] {
@@ -23,28 +49,6 @@ pub(crate) fn sysctls(names: &[&str], value: impl std::fmt::Display) -> [Remedy;
             format!("printf '{lines}' >> /etc/sysctl.d/90-mcast.conf && sysctl --system"),
         ),
     ]
-}
-
-/// Sends groups out by an interface unless a program chooses another.
-pub(crate) fn route_groups(family: Family, interface: &str) -> Vec<Remedy> {
-    match family {
-        Family::V4 => vec![
-            Remedy::now(Tool::Ip, format!("ip route add 224.0.0.0/4 dev {interface}")),
-            networkd(interface, "[Route]\\nDestination=224.0.0.0/4\\nScope=link\\n"),
-            Remedy::for_good(
-                Tool::NetworkManager,
-                format!(
-                    "nmcli connection modify \"$(nmcli -g GENERAL.CONNECTION device show {interface})\" +ipv4.routes 224.0.0.0/4"
-                ),
-            ),
-        ],
-        Family::V6 => {
-            vec![Remedy::now(
-                Tool::Ip,
-                format!("ip -6 route add multicast ff00::/8 dev {interface} table local"),
-            )]
-        }
-    }
 }
 
 /// Adds lines to what systemd-networkd has for an interface, in whichever file that stands.
@@ -107,4 +111,54 @@ pub(crate) fn admit_membership_protocol(family: Family, interface: &str) -> Vec<
         ));
     }
     remedies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that a system's module offers, for an interface.
+    macro_rules! offered {
+        ($system:ident, $interface:literal) => {{
+            let mut remedies = vec![
+                $system::move_groups($interface),
+                $system::bring_down_and_up($interface),
+                $system::remove_address("fe80::1".parse().unwrap(), 64, $interface),
+            ];
+            remedies.extend($system::bring_up($interface));
+            remedies.extend($system::route_groups(Family::V4, $interface));
+            remedies.extend($system::route_groups(Family::V6, $interface));
+            let commands = remedies.iter().filter_map(Remedy::command).map(str::to_owned);
+            commands.chain([$system::ROUTE_V4, $system::ROUTE_V6].map(str::to_owned)).collect::<Vec<_>>()
+        }};
+    }
+
+    #[test]
+    fn every_system_is_helped_by_its_own_programs() {
+        let first = |command: &String| command.split(' ').next().unwrap_or_default().to_owned();
+        let programs = |commands: &[String]| {
+            let mut programs: Vec<_> = commands.iter().map(first).collect();
+            programs.sort();
+            programs.dedup();
+            programs
+        };
+
+        assert_eq!(programs(&offered!(windows, "Ethernet 2")), ["netsh"]);
+        assert_eq!(programs(&offered!(bsd, "en0")), ["ifconfig", "route"]);
+        let linux = programs(&offered!(linux, "eth0"));
+        assert!(linux.contains(&"ip".to_owned()) && !linux.contains(&"netsh".to_owned()), "{linux:?}");
+    }
+
+    #[test]
+    fn names_of_windows_have_spaces() {
+        let named =
+            offered!(windows, "Ethernet 2").into_iter().filter(|command| command.contains("Ethernet"));
+        for command in named {
+            assert_eq!(
+                command.matches("Ethernet 2").count(),
+                command.matches("\"Ethernet 2\"").count(),
+                "{command}"
+            );
+        }
+    }
 }
