@@ -1,9 +1,9 @@
 //! How much a stream moves between hosts of a lab: `throughput [--size N] [--seconds S] [--loss P] [--receivers N]
 //! [--sealed] [--single] [--rate MESSAGES] [--frames]`.
 //!
-//! With `--rate`, each message carries its time and the delays are told instead. `--loss` draws per datagram on
-//! links that leave no work to their devices; without, the link is a plain pair, or with `--frames` one without
-//! offloads.
+//! With `--rate`, each message carries its time and the delays are told instead. `--loss` and `--frames` turn the
+//! links' offloads off, so that each datagram is a frame, and `--loss` draws for each that comes in at either end (it
+//! needs root and `nft`); without, the link is a plain pair.
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 #![expect(clippy::unwrap_used, reason = "an example stops where it fails")]
 
@@ -11,7 +11,7 @@
 mod linux {
     use std::time::{Duration, Instant};
 
-    use mcast_lab::{Impairment, Lab};
+    use mcast_lab::{Lab, Offload};
     use mcast_stream::receiver::Item;
     use mcast_stream::{Publisher, Subscriber};
 
@@ -69,29 +69,11 @@ mod linux {
         let lab = Lab::new().unwrap();
         let sender = lab.host("sender").unwrap();
         let switch = lab.switch("lan").unwrap();
-        let bad = options.loss > 0.0 || options.frames;
         let hosts: Vec<_> = (0..options.receivers)
             .map(|number| {
                 let host = lab.host(&format!("receiver{number}")).unwrap();
                 let address = format!("10.0.0.{}/24", number + 2);
-                if bad {
-                    let impairment =
-                        Impairment { loss: options.loss, seed: number as u64 + 1, ..Impairment::default() };
-                    if options.receivers == 1 {
-                        lab.bad_link(
-                            &sender,
-                            "eth0",
-                            &["10.0.0.1/24"],
-                            &host,
-                            "eth0",
-                            &[&address],
-                            impairment,
-                        )
-                        .unwrap();
-                    } else {
-                        lab.connect_badly(&host, "eth0", &switch, &[&address], impairment).unwrap();
-                    }
-                } else if options.receivers == 1 {
+                if options.receivers == 1 {
                     lab.link(&sender, "eth0", &["10.0.0.1/24"], &host, "eth0", &[&address]).unwrap();
                 } else {
                     host.connect("eth0", &switch, &[&address]).unwrap();
@@ -102,7 +84,22 @@ mod linux {
         if options.receivers > 1 {
             sender.connect("eth0", &switch, &["10.0.0.1/24"]).unwrap();
         }
+        for host in hosts.iter().chain([&sender]).filter(|_| options.frames || options.loss > 0.0) {
+            host.offload("eth0", Offload::none()).unwrap();
+            lose(host, options.loss);
+        }
         run(&options, &sender, &hosts);
+    }
+
+    /// Draws for each frame of UDP that comes in, in the kernel, so that nothing but the loss costs anything.
+    fn lose(host: &mcast_lab::Host, share: f64) {
+        let rule = format!(
+            "add table netdev loss; add chain netdev loss in {{ type filter hook ingress device \"eth0\" priority 0; }}; \
+             add rule netdev loss in ip protocol udp numgen random mod 100000 < {} drop",
+            (share * 100_000.0) as u32
+        );
+        let status = host.command("nft").unwrap().arg(rule).status().unwrap();
+        assert!(status.success(), "losses are drawn by nft, which must be installed");
     }
 
     fn run(options: &Options, sender: &mcast_lab::Host, hosts: &[mcast_lab::Host]) {
@@ -126,11 +123,16 @@ mod linux {
         std::thread::scope(|scope| {
             let hearing: Vec<_> = subscribers
                 .into_iter()
-                .map(|subscriber| scope.spawn(move || hear(subscriber, start)))
+                .map(|subscriber| {
+                    let thread = std::thread::Builder::new().name("hear".to_owned());
+                    thread.spawn_scoped(scope, move || hear(subscriber, start)).unwrap()
+                })
                 .collect();
             assert!(publisher.wait_for(hosts.len(), Duration::from_secs(10)));
             let began = Instant::now();
             publish(options, &publisher, start);
+            let published = began.elapsed();
+            let threads = costs(published);
             let closing = publisher.close(Duration::from_secs(20));
             let elapsed = began.elapsed().as_secs_f64();
             let statistics = closing.statistics;
@@ -146,10 +148,26 @@ mod linux {
                 closing.complete,
                 hosts.len(),
             );
+            println!("  {threads}");
             for one in hearing {
                 println!("  {}", one.join().unwrap());
             }
         });
+    }
+
+    /// What share of this time each thread ran, and could have run but for others.
+    fn costs(elapsed: Duration) -> String {
+        let of_thread = |task: std::fs::DirEntry| {
+            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+            let times = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let mut times = times.split_whitespace().filter_map(|time| time.parse::<f64>().ok());
+            let mut share = || times.next().map(|time| time / elapsed.as_nanos() as f64 * 100.0);
+            let (ran, waited) = (share()?, share()?);
+            (ran > 0.5).then(|| format!("{} ran {ran:.0} % waited {waited:.0} %", name.trim()))
+        };
+        let threads =
+            std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| of_thread(task.unwrap()));
+        threads.collect::<Vec<_>>().join(", ")
     }
 
     fn publish(options: &Options, publisher: &Publisher, start: Instant) {

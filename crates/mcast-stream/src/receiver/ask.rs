@@ -255,11 +255,18 @@ impl Receiver {
         }
     }
 
-    /// Says what it has when a quarter of the window was taken since, or the stream's end.
+    /// Says what it has when a quarter of what the sender keeps was taken since, less when the sender must soon
+    /// wait for this, or the stream's end.
+    #[inline]
     pub(super) fn want_status_after_progress(&mut self) {
-        let is_far = self.base >= self.status_sent.next + self.window.length() / 4;
+        let told = self.status_sent.next;
+        let enough = if self.highest - told.min(self.highest) >= self.credit / 4 * 3 {
+            self.credit / 16
+        } else {
+            self.credit / 4
+        };
         let is_end = self.end.is_some_and(|(end, _)| self.base >= end);
-        if is_far || is_end {
+        if self.base >= told + enough || is_end {
             self.want_status(self.status_last + self.status_interval());
         }
     }

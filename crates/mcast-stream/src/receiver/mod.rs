@@ -36,6 +36,9 @@ use latest::Latest;
 use paths::Paths;
 use window::Window;
 
+/// A sender that has just begun does not show how much it keeps.
+const LEAST_CREDIT: u64 = 256;
+
 /// Events that nobody fetches: more are dropped. There is room for one of each kind many times.
 const MOST_EVENTS: usize = 256;
 
@@ -62,6 +65,8 @@ pub struct Receiver {
     highest: u64,
     /// Everything before this is beyond repair.
     trail: u64,
+    /// How far the sender may go beyond what it was told: what it keeps, or the window if that is less.
+    credit: u64,
     /// The message whose turn it is.
     expected: u64,
     /// Where the stream ends: the datagram behind the last, and how many messages there are.
@@ -128,6 +133,7 @@ impl Receiver {
             base: 0,
             highest: 0,
             trail: 0,
+            credit: LEAST_CREDIT,
             expected: 0,
             end: None,
             ended: false,

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::event::{Cause, Event};
-use super::{Receiver, Start};
+use super::{LEAST_CREDIT, Receiver, Start};
 use crate::replay::Counts;
 use crate::wire::{
     Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Ncf, Packet, Probe, Reset, ResetReason, Status,
@@ -98,11 +98,18 @@ impl Receiver {
         }
         (self.heartbeat, self.heartbeat_at, self.epoch) = (heartbeat, now, header.epoch);
         self.trail = self.trail.max(heartbeat.trail);
+        self.note_credit(&heartbeat);
         if header.flags.has(Flags::END_OF_STREAM) {
             self.end = Some((heartbeat.next, heartbeat.next_message));
         }
         self.notice(now, heartbeat.next);
         self.want_status_after_heartbeat(now);
+    }
+
+    /// A sender shows by its trail how much it keeps.
+    fn note_credit(&mut self, heartbeat: &Heartbeat) {
+        let kept = heartbeat.next.saturating_sub(heartbeat.trail).max(self.credit);
+        self.credit = kept.min(self.window.length());
     }
 
     fn on_confirmation(&mut self, now: u64, confirmation: &Ncf<'_>) {
@@ -161,7 +168,8 @@ impl Receiver {
             Start::Oldest => (heartbeat.trail, heartbeat.trail_message),
             Start::Now | Start::Snapshot => (heartbeat.next, heartbeat.next_message),
         };
-        (self.highest, self.trail) = (self.base, heartbeat.trail);
+        (self.highest, self.trail, self.credit) = (self.base, heartbeat.trail, LEAST_CREDIT);
+        self.note_credit(&heartbeat);
         (self.end, self.ended, self.farewells) = (None, false, 0);
         self.window.clear();
         self.gaps.clear();

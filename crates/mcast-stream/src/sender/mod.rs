@@ -33,6 +33,8 @@ use ring::Ring;
 
 /// Between the heartbeats of a busy sender, and the first two of an idle one.
 const BUSY_INTERVAL: u64 = 10_000_000;
+/// Between the first two of one that waits for receivers, at least.
+const WAITING_INTERVAL: u64 = 1_000_000;
 /// What the interval of an idle one grows to.
 const IDLE_INTERVAL: u64 = 1_000_000_000;
 /// Timers can't be shorter than what systems are late by.

@@ -256,6 +256,7 @@ impl Sender {
         let Some((by, next)) = self.members.slowest() else { return };
         if self.blocked.is_none_or(|blocked| blocked.by != by) {
             self.blocked = Some(Blocked { by, next, since: now });
+            self.ask_how_far();
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is to be sent, and when to look again.
 
-use super::{BUSY_INTERVAL, IDLE_INTERVAL, Sender};
+use super::{BUSY_INTERVAL, IDLE_INTERVAL, Sender, WAITING_INTERVAL};
 use crate::outbox::{Control, Target};
 
 /// Datagrams that are sent at once: enough for many trains.
@@ -138,8 +138,19 @@ impl Sender {
         self.blocked.is_none()
     }
 
+    /// Receivers answer a heartbeat by what they have: who waits for that sends one soon.
+    pub(super) fn ask_how_far(&mut self) {
+        self.heartbeat_interval = self.waiting_interval();
+        self.heartbeat_at = self.heartbeat_at.min(self.heartbeat_last + self.heartbeat_interval);
+    }
+
+    fn waiting_interval(&self) -> u64 {
+        self.round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
+    }
+
     pub(super) fn next_heartbeat(&mut self, now: u64) {
         self.heartbeat_interval = match self.has_sent_since_heartbeat {
+            true if self.blocked.is_some() => self.waiting_interval(),
             true => BUSY_INTERVAL,
             false => (self.heartbeat_interval * 2).min(IDLE_INTERVAL),
         };
