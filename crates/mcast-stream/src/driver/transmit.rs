@@ -21,21 +21,19 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// Sends all that is due. What a socket refuses is as if the network had lost it, and repaired as such;
-    /// the first refusal is told.
-    pub(super) fn send_all(&self, core: &mut crate::Sender, now: u64) -> Option<mcast::Error> {
+    /// Sends this. What a socket refuses is as if the network had lost it, and repaired as such; the first refusal
+    /// is told.
+    pub(super) fn send(&self, core: &mut crate::Sender, transmit: Transmit) -> Option<mcast::Error> {
         let mut refused = Refused(None);
-        while let Some(transmit) = core.poll(now) {
-            match transmit {
-                Transmit::Data { first, count } => self.send_data(core, first, count, &mut refused),
-                Transmit::Repair { sequence, to: Target::Address(address) } => {
-                    self.send_single(address, core.datagram(sequence));
-                }
-                Transmit::Repair { sequence, .. } => self.send_repair(core, sequence, &mut refused),
-                Transmit::Control(control) => {
-                    self.send_control(&control, &mut refused);
-                    core.reuse(control);
-                }
+        match transmit {
+            Transmit::Data { first, count } => self.send_data(core, first, count, &mut refused),
+            Transmit::Repair { sequence, to: Target::Address(address) } => {
+                self.send_single(address, core.datagram(sequence));
+            }
+            Transmit::Repair { sequence, .. } => self.send_repair(core, sequence, &mut refused),
+            Transmit::Control(control) => {
+                self.send_control(&control, &mut refused);
+                core.reuse(control);
             }
         }
         refused.0

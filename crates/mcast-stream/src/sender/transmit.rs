@@ -4,7 +4,7 @@ use super::{BUSY_INTERVAL, IDLE_INTERVAL, Sender, WAITING_INTERVAL};
 use crate::outbox::{Control, Target};
 
 /// Datagrams that are sent at once: enough for many trains.
-const MOST_AT_ONCE: u64 = 512;
+const MOST_AT_ONCE: u64 = 132;
 
 /// Something to be sent.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ impl Sender {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
-            self.wait_readable(family, left)?;
+            self.wait_answer(family, left)?;
         }
     }
 
@@ -84,8 +84,13 @@ impl Sender {
         Ok(())
     }
 
-    /// Waits until the family's socket has a datagram; says whether it has.
-    pub(crate) fn wait_readable(&self, family: Family, timeout: Option<Duration>) -> Result<bool> {
+    /// Waits until [`recv_answer`](Self::recv_answer) may find an answer at once, for no longer than this (without
+    /// limit for `None`); says whether it may. For those who share a sender and must not take an answer before they hold
+    /// what it is for.
+    ///
+    /// # Errors
+    /// When the system cannot wait.
+    pub fn wait_answer(&self, family: Family, timeout: Option<Duration>) -> Result<bool> {
         self.make_room(family)?;
         match wait_readable(self.socket(family)?, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),

@@ -58,7 +58,7 @@ impl Sockets {
     /// Waits until the family's socket has a datagram.
     pub(super) async fn readable(&self, sender: &Arc<crate::Sender>, family: Family) -> Result<()> {
         let sender = Arc::clone(sender);
-        let waited = spawn_blocking(move || sender.wait_readable(family, Some(SLICE))).await;
+        let waited = spawn_blocking(move || sender.wait_answer(family, Some(SLICE))).await;
         waited.map_err(|error| failed(io::Error::other(error)))?.map(|_| ())
     }
 }

@@ -104,7 +104,7 @@ impl Publisher {
             clock,
             ways: Ways { paths, family, discovery, control },
             announcement: Mutex::new(announcement),
-            core: Mutex::new(Core { sender, sleeps_until: 0, failure: None }),
+            core: Mutex::new(Core::new(sender)),
             progress: Condvar::new(),
             sooner: Condvar::new(),
             ends: AtomicBool::new(false),

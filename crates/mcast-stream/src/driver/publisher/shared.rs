@@ -10,8 +10,11 @@ use crate::driver::transmit::Ways;
 
 /// How long a thread that listens may take to see that it is to end.
 pub(super) const LISTEN: Duration = Duration::from_millis(100);
-/// What listens takes so many at once, before it sends.
+/// So many are taken at once, before it is sent again.
 const ANSWERS_AT_ONCE: usize = 64;
+const LONGEST_ANSWER: usize = 65_536;
+/// Datagrams of data that are sent before it is looked at what receivers say.
+const LOOK_EVERY: u64 = 128;
 
 /// What the threads share.
 #[derive(Debug)]
@@ -33,6 +36,16 @@ pub(super) struct Core {
     /// Until when the timing thread sleeps.
     pub(super) sleeps_until: u64,
     pub(super) failure: Option<mcast::Error>,
+    /// When so many datagrams of data were sent, it is time to see what receivers say.
+    looks_at: u64,
+    answer: Box<[u8]>,
+}
+
+impl Core {
+    pub(super) fn new(sender: crate::Sender) -> Self {
+        let answer = vec![0; LONGEST_ANSWER].into_boxed_slice();
+        Self { sender, sleeps_until: 0, failure: None, looks_at: LOOK_EVERY, answer }
+    }
 }
 
 impl Shared {
@@ -41,10 +54,20 @@ impl Shared {
     }
 
     /// Sends all that is due; says how many datagrams of data went.
+    ///
+    /// Who has much to send holds the lock for long. So it takes what receivers say itself meanwhile: who waits for a
+    /// repair would wait for all of it.
     pub(super) fn send(&self, core: &mut Core) -> u64 {
         let before = core.sender.statistics().datagrams;
-        if let Some(failure) = self.ways.send_all(&mut core.sender, self.clock.now()) {
-            core.failure = Some(failure);
+        while let Some(transmit) = core.sender.poll(self.clock.now()) {
+            if let Some(failure) = self.ways.send(&mut core.sender, transmit) {
+                core.failure.get_or_insert(failure);
+            }
+            let sent = core.sender.statistics().datagrams;
+            if sent >= core.looks_at {
+                core.looks_at = sent + LOOK_EVERY;
+                self.take_answers(core);
+            }
         }
         if core.sender.next_deadline() < core.sleeps_until {
             self.sooner.notify_one();
@@ -52,22 +75,38 @@ impl Shared {
         core.sender.statistics().datagrams - before
     }
 
-    /// Takes what receivers send to one of the sockets.
+    /// Takes what receivers have said by now; says whether that was anything.
+    fn take_answers(&self, core: &mut Core) -> bool {
+        let mut taken = 0;
+        for socket in &self.ways.paths {
+            while taken < ANSWERS_AT_ONCE {
+                let answer = socket.recv_answer(self.ways.family, &mut core.answer, Duration::ZERO);
+                let Ok(Some(answer)) = answer else { break };
+                core.sender.handle(self.clock.now(), answer.source, answer.payload);
+                taken += 1;
+            }
+        }
+        if taken > 0 {
+            self.progress.notify_all();
+        }
+        taken > 0
+    }
+
+    /// Takes what receivers send to one of the sockets when nobody is sending.
     pub(super) fn listen(&self, path: usize) {
-        let mut buffer = vec![0; 65_536];
         let Some(socket) = self.ways.paths.get(path) else { return };
         while !self.ends.load(Ordering::Acquire) {
-            let mut wait = LISTEN;
-            let mut core = None;
-            for _ in 0..ANSWERS_AT_ONCE {
-                let Ok(Some(answer)) = socket.recv_answer(self.ways.family, &mut buffer, wait) else { break };
-                let core = core.get_or_insert_with(|| self.core());
-                core.sender.handle(self.clock.now(), answer.source, answer.payload);
-                wait = Duration::ZERO;
-            }
-            if let Some(mut core) = core {
-                self.send(&mut core);
-                self.progress.notify_all();
+            match socket.wait_answer(self.ways.family, Some(LISTEN)) {
+                // Nothing is taken before the lock is: it would have to wait for it.
+                Ok(true) => {
+                    let mut core = self.core();
+                    if self.take_answers(&mut core) {
+                        self.send(&mut core);
+                    }
+                }
+                Ok(false) => {}
+                // It would fail again at once.
+                Err(_) => std::thread::sleep(LISTEN),
             }
         }
     }
