@@ -9,7 +9,9 @@ use super::event::Event;
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{Header, Incarnation, KeyEpoch, Kind, NakWriter, PacketWriter, Probe, Status, WriteError};
+use crate::wire::{
+    Header, Incarnation, KeyEpoch, Kind, NAK_INTERVAL, NakWriter, PacketWriter, Probe, Status, WriteError,
+};
 
 /// The shortest time after which something out of order counts as missing.
 pub(super) const LEAST_GUARD: u64 = 50_000;
@@ -17,8 +19,9 @@ pub(super) const LEAST_GUARD: u64 = 50_000;
 const IDLE_STATUS: u64 = 1_000_000_000;
 /// An address is proven anew.
 const PROBE_INTERVAL: u64 = 50_000_000_000;
-/// An unanswered probe is sent again.
-const PROBE_AGAIN: u64 = 200_000_000;
+/// An unanswered probe is sent again, first after so long, then after twice that, and so on.
+const PROBE_AGAIN: u64 = 10_000_000;
+const PROBE_DOUBLINGS: u32 = 5;
 /// Between two confirmations of the end.
 const FAREWELL_INTERVAL: u64 = 2_000_000;
 /// Naks that one look may send.
@@ -45,7 +48,7 @@ impl Receiver {
             deadline = deadline.min(status).min(self.probe_at);
         }
         if self.asks() {
-            deadline = deadline.min(self.nak_at);
+            deadline = deadline.min(self.nak_at.max(self.asks_from));
         }
         if let Some(gap) = self.gaps.first().filter(|_| !self.held) {
             deadline = deadline.min(self.patience(gap.noticed));
@@ -91,7 +94,7 @@ impl Receiver {
         if now >= self.probe_at {
             self.probe(now);
         }
-        if self.asks() && now >= self.nak_at {
+        if self.asks() && now >= self.nak_at.max(self.asks_from) {
             self.ask(now);
         }
         let idle = self.status_last.saturating_add(self.idle_interval());
@@ -152,6 +155,7 @@ impl Receiver {
             _ => 0,
         };
         let spread = self.backoff();
+        let before = self.statistics.naks;
         let mut list = NakWriter::new();
         let mut naks = 0;
         let mut gaps = core::mem::take(&mut self.gaps);
@@ -170,6 +174,8 @@ impl Receiver {
         }
         self.gaps = gaps;
         self.send_nak(&mut list);
+        // What the sender would not look at is not sent.
+        self.asks_from = now + NAK_INTERVAL * (self.statistics.naks - before).max(1);
         self.nak_at = self.gaps.next_due().unwrap_or(u64::MAX).max(now + 1);
     }
 
@@ -243,7 +249,8 @@ impl Receiver {
         let (Some(sender), Some(incarnation)) = (self.sender, self.incarnation) else { return };
         let probe = Probe { clock: now, token: 0, receiver: self.id.0 };
         self.push_control(sender, incarnation, Kind::Probe, |writer| probe.write(writer));
-        self.probe_at = now + if self.token == 0 { PROBE_AGAIN } else { PROBE_INTERVAL };
+        self.probe_at = now + if self.token == 0 { PROBE_AGAIN << self.probes } else { PROBE_INTERVAL };
+        self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);
     }
 
     /// Says soon what it has, if that is news to the sender.

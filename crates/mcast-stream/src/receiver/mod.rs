@@ -92,6 +92,8 @@ pub struct Receiver {
     control_count: u64,
     token: u64,
     probe_at: u64,
+    /// How many were sent since the sender is known, as far as it matters.
+    probes: u32,
     status_at: Option<u64>,
     status_last: u64,
     /// How often the end is still to be confirmed, since nobody confirms that.
@@ -99,6 +101,8 @@ pub struct Receiver {
     status_sent: Status,
     /// When the next nak is due; found anew when gaps change.
     nak_at: u64,
+    /// No nak is sent sooner.
+    asks_from: u64,
     reordering: u64,
     /// How long a repair takes once it was asked for, smoothed, and how much that differs.
     repair_time: u64,
@@ -155,11 +159,13 @@ impl Receiver {
             control_count: 0,
             token: 0,
             probe_at: u64::MAX,
+            probes: 0,
             status_at: None,
             status_last: 0,
             farewells: 0,
             status_sent: Status::default(),
             nak_at: u64::MAX,
+            asks_from: 0,
             reordering: 0,
             repair_time: 0,
             repair_spread: 0,

@@ -87,7 +87,7 @@ impl Receiver {
 
     fn on_heartbeat(&mut self, now: u64, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
         if self.sender != Some(from) {
-            (self.sender, self.token, self.probe_at) = (Some(from), 0, now);
+            self.prove_again(now, from);
         }
         if core::mem::take(&mut self.sender_silent) {
             self.tell(Event::SenderBack);
@@ -104,6 +104,11 @@ impl Receiver {
         }
         self.notice(now, heartbeat.next);
         self.want_status_after_heartbeat(now);
+    }
+
+    /// A sender at an address that was not known gives no token yet.
+    fn prove_again(&mut self, now: u64, from: SocketAddr) {
+        (self.sender, self.token, self.probe_at, self.probes) = (Some(from), 0, now, 0);
     }
 
     /// A sender shows by its trail how much it keeps.
@@ -162,7 +167,7 @@ impl Receiver {
     ) {
         (self.incarnation, self.epoch) = (Some(incarnation), epoch);
         (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
-        (self.sender, self.token, self.probe_at) = (Some(from), 0, now);
+        self.prove_again(now, from);
         self.sender_counts = Counts::default();
         (self.base, self.expected) = match start {
             Start::Oldest => (heartbeat.trail, heartbeat.trail_message),

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use crate::replay::Counts;
 use crate::seal::{Cipher, Purpose};
-use crate::wire::{ReceiverId, Status};
+use crate::wire::{NAK_INTERVAL, ReceiverId, Status};
 
 /// A receiver, as its sender knows it.
 pub(crate) struct Member {
@@ -96,8 +96,6 @@ impl Member {
 
 /// Naks that one receiver may send at once.
 const NAK_BURST: u32 = 64;
-/// A further one every 200 µs.
-const NAK_INTERVAL: u64 = 200_000;
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

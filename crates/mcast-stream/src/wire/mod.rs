@@ -38,6 +38,7 @@ pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR};
 pub use heartbeat::{FlowControl, Heartbeat};
 pub use identity::{Incarnation, KeyEpoch, ReceiverId, StreamId};
 pub use messages::{Messages, batch_overhead, push_message};
+pub(crate) use nak::NAK_INTERVAL;
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
 pub use packet::{Packet, WireError};
 pub use probe::Probe;

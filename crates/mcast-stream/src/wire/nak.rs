@@ -15,6 +15,9 @@ const MOST_ENTRIES: usize = 140;
 /// More datagrams than this no range may hold: a window is never so large.
 const LONGEST_RANGE: u32 = 1 << 24;
 
+/// Nanoseconds for each nak, beyond a burst: a receiver sends no more for long, and a sender looks at no more.
+pub(crate) const NAK_INTERVAL: u64 = 200_000;
+
 /// The body of a nak: all that a receiver misses and is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nak<'a> {
