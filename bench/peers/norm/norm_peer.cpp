@@ -1,7 +1,7 @@
 /* Messages by NORM (RFC 5740): a stream of libnorm, at a fixed rate. See ../README.md.
  *
- * NORM_PEER_BITS is the rate in bits a second where the words name none (libnorm needs one), and
- * NORM_PEER_PARITY the parity segments of a block of 64 (0: repair by retransmission alone). */
+ * Beside the words of all: --bits, the rate in bits a second where --rate tells none (libnorm needs one), and
+ * --parity, the parity segments of a block of 64 (0: repair by retransmission alone). */
 #include <normApi.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -41,11 +41,6 @@ static void fail(const char *what) {
     exit(1);
 }
 
-static double number_in_environment(const char *name, double otherwise) {
-    const char *text = getenv(name);
-    return text ? atof(text) : otherwise;
-}
-
 static struct options read_options(int count, char **words) {
     struct options options;
     for (int i = 2; i + 1 < count; i += 2) {
@@ -62,11 +57,11 @@ static struct options read_options(int count, char **words) {
         else if (!strcmp(name, "--seconds")) options.seconds = atof(value);
         else if (!strcmp(name, "--rate")) options.rate = number;
         else if (!strcmp(name, "--timeout")) options.timeout = atof(value);
+        else if (!strcmp(name, "--bits")) options.bits = atof(value);
+        else if (!strcmp(name, "--parity")) options.parity = atoi(value);
         else if (!strcmp(name, "--linger")) options.linger = atof(value);
     }
     if (options.size < 16 || options.size > LARGEST) fail("--size of 16 to 65536");
-    options.bits = number_in_environment("NORM_PEER_BITS", 1e9);
-    options.parity = (int)number_in_environment("NORM_PEER_PARITY", 0);
     return options;
 }
 

@@ -76,19 +76,19 @@ fn is_asked_for(options: &Measure, name: &str) -> bool {
 
 fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
     println!("tables:");
-    plans.iter().for_each(|plan| println!("  {:18} {}", plan.name, plan.title));
+    plans.iter().for_each(|plan| println!("  {:22} {}", plan.name, plan.title));
     println!("contestants:");
     let python = PYTHON.iter().filter(|each| !ALL.iter().any(|other| other.name == each.name));
     for contestant in ALL.iter().chain(python) {
         let missing = bench.tools.missing(contestant.need());
         let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
-        println!("  {:18} {}{missing}", contestant.name, contestant.what);
+        println!("  {:22} {}{missing}", contestant.name, contestant.what);
     }
     println!("contestants for messages:");
     for messenger in MESSENGERS {
         let missing = bench.tools.missing(messenger.need());
         let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
-        println!("  {:18} {}{missing}", messenger.name, messenger.what);
+        println!("  {:22} {}{missing}", messenger.name, messenger.what);
     }
     Ok(())
 }

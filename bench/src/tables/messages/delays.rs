@@ -54,13 +54,13 @@ fn run_once(
     messages: &Messages,
     loss: f64,
 ) -> Result<Values> {
-    let transfer = transfer::run(segment, &bench.tools, who, messages, loss)?;
+    let transfer = transfer::run(segment, &bench.tools, who, messages, Some(loss))?;
     Ok(vec![
         ("p50", transfer.worst(|delays| delays.p50)),
         ("p99", transfer.worst(|delays| delays.p99)),
         ("p999", transfer.worst(|delays| delays.p999)),
         ("max", transfer.worst(|delays| delays.max)),
-        ("drawn", transfer.lost),
+        ("drawn", transfer.lost.unwrap_or(0.0)),
         ("without", transfer.without as f64),
     ])
 }

@@ -11,7 +11,6 @@ use crate::tables::plan::Plan;
 use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
-/// The first is whom the others are judged against.
 const OVER_A_PLAIN_LINK: [&str; 7] =
     ["mcast-stream", "mcast-stream-all", "mcast-stream-sealed", "mcast-stream-each", "aeron", "norm", "tcp"];
 const TO_ONE: [&str; 5] = ["mcast-stream", "mcast-stream-sealed", "aeron", "norm", "tcp"];
@@ -28,21 +27,19 @@ pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> 
          datagrams, as long as those that carry a message each, and repairs none: what the link takes. Aeron's driver and client share the processor of their side."
     );
     let segment = &Segment::new(Link::Whole, 1)?;
-    let mut figures = bench.figures(plan, about, "goodput", OVER_A_PLAIN_LINK[0]);
+    let mut figures = bench.figures(plan, about, "goodput", raw::NAME);
     figures.seconds = window(bench);
     let messages = messages(bench, size, 1);
-    let who = present(bench, &OVER_A_PLAIN_LINK, &mut figures);
-    let mut turns: Vec<_> = who
-        .into_iter()
-        .map(|who| Turn {
-            name: who.name.to_owned(),
-            run: Box::new(move || run_once(segment, bench, who, &messages, 0.0)) as Box<_>,
-        })
-        .collect();
-    if bench.options.wants(raw::NAME) && raw::is_present(bench, &mut figures) {
-        let run = Box::new(move || raw::run_once(segment, bench, size));
-        turns.insert(1, Turn { name: raw::NAME.to_owned(), run });
-    }
+    // What the link takes tells best whether the machine is steady.
+    let bare = raw::is_present(bench, &mut figures).then(|| Turn {
+        name: raw::NAME.to_owned(),
+        run: Box::new(move || raw::run_once(segment, bench, size)) as Box<_>,
+    });
+    let others = present(bench, &OVER_A_PLAIN_LINK, &mut figures).into_iter().map(|who| Turn {
+        name: who.name.to_owned(),
+        run: Box::new(move || run_once(segment, bench, who, &messages, None)) as Box<_>,
+    });
+    let turns: Vec<_> = bare.into_iter().chain(others).collect();
     let rounds = take_turns(&turns, manner(bench, "goodput"))?;
     fill(&mut figures, rounds, describe);
     Ok(figures)
@@ -68,7 +65,7 @@ pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figu
         .flat_map(|who| LOSSES.map(|loss| (who, loss)))
         .map(|(who, loss)| Turn {
             name: row(who.name, loss),
-            run: Box::new(move || run_once(segment, bench, who, &messages, loss)) as Box<_>,
+            run: Box::new(move || run_once(segment, bench, who, &messages, Some(loss))) as Box<_>,
         })
         .collect();
     let rounds = take_turns(&turns, manner(bench, "goodput"))?;
@@ -89,16 +86,17 @@ fn run_once(
     bench: &Bench,
     who: &Messenger,
     messages: &Messages,
-    loss: f64,
+    loss: Option<f64>,
 ) -> Result<Values> {
     let transfer = transfer::run(segment, &bench.tools, who, messages, loss)?;
     let goodput = transfer.goodput();
-    Ok(vec![
+    let mut values = vec![
         ("goodput", goodput),
         ("payload", goodput * messages.size as f64 * 8.0 / 1e9),
-        ("drawn", transfer.lost),
         ("without", transfer.without as f64),
-    ])
+    ];
+    values.extend(transfer.lost.map(|lost| ("drawn", lost)));
+    Ok(values)
 }
 
 /// A row's name.

@@ -42,7 +42,6 @@ pub(super) fn is_present(bench: &Bench, figures: &mut Figures) -> bool {
 
 /// Sends datagrams as long as those that carry one message of this size.
 pub(super) fn run_once(segment: &Segment, bench: &Bench, size: usize) -> Result<Values> {
-    segment.lose(0.0)?;
     let receiver = segment.receivers.first().context("a receiver")?;
     let mut counting = start(receiver, Cpu::Receiver, &program(&bench.tools, "recv", &[]))?;
     wait_until_joined(receiver, ONE_GROUP)?;

@@ -45,8 +45,8 @@ struct Published {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Transfer {
     pub(super) heard: Vec<Heard>,
-    /// Percent that the links lost on purpose, on the way to the receivers.
-    pub(super) lost: f64,
+    /// Percent that the links lost on purpose, on the way to the receivers; `None` where they were left alone.
+    pub(super) lost: Option<f64>,
     /// Receivers that did not get every message in time.
     pub(super) without: usize,
 }
@@ -64,7 +64,7 @@ impl Transfer {
     }
 }
 
-/// Publishes over links that lose so many percent.
+/// Publishes over links that lose so many percent; without a number, over links that nothing is done to.
 ///
 /// # Errors
 /// When a program cannot be started, or ends early; when messages came out of order, twice or made up, or
@@ -74,9 +74,11 @@ pub(super) fn run(
     tools: &Tools,
     who: &Messenger,
     messages: &Messages,
-    percent: f64,
+    percent: Option<f64>,
 ) -> Result<Transfer> {
-    segment.lose(percent)?;
+    if let Some(percent) = percent {
+        segment.lose(percent)?;
+    }
     let mut hearing = Vec::new();
     for (number, host) in segment.receivers.iter().enumerate() {
         let side = Side::Subscribe(Segment::address(number).into());
@@ -93,14 +95,20 @@ pub(super) fn run(
         Err(error) => return Err(heard.err().map_or(error, |first| first.context("a subscriber failed"))),
     };
     talking.leave()?;
+    let lost = percent.map(|percent| check_loss(segment, percent)).transpose()?;
+    judge(heard?, published, lost)
+}
+
+/// How many percent were lost; that these are about as many as should be.
+fn check_loss(segment: &Segment, percent: f64) -> Result<f64> {
     let drawn = segment.drawn()?;
     let off = (drawn.percent() - percent).abs();
     let fair = drawn.seen < ENOUGH || off <= percent / 2.0;
     ensure!(fair, "the links lost {:.2} %, not {percent} %", drawn.percent());
-    judge(heard?, published, drawn.percent())
+    Ok(drawn.percent())
 }
 
-fn judge(heard: Vec<Heard>, published: Published, lost: f64) -> Result<Transfer> {
+fn judge(heard: Vec<Heard>, published: Published, lost: Option<f64>) -> Result<Transfer> {
     for (number, Heard { received, in_order, complete, .. }) in heard.iter().enumerate() {
         ensure!(*received > 0, "receiver {number} got nothing");
         ensure!(in_order, "receiver {number} got messages that were not the next ones");
@@ -131,7 +139,7 @@ mod tests {
     fn the_slowest_receiver_tells_what_all_got() {
         let slow = Heard { received: 40, complete: false, ..HEARD };
 
-        let transfer = judge(vec![HEARD, slow], PUBLISHED, 1.0).unwrap();
+        let transfer = judge(vec![HEARD, slow], PUBLISHED, Some(1.0)).unwrap();
 
         assert_eq!((transfer.goodput(), transfer.without), (20.0, 1));
         assert_eq!(transfer.worst(|delays| delays.p99), 2.0);
@@ -144,7 +152,7 @@ mod tests {
             (Heard { received: 0, complete: false, ..HEARD }, "got nothing"),
             (Heard { received: 99, ..HEARD }, "got 99 of 100"),
         ] {
-            let refused = judge(vec![HEARD, wrong], PUBLISHED, 0.0).unwrap_err().to_string();
+            let refused = judge(vec![HEARD, wrong], PUBLISHED, None).unwrap_err().to_string();
             assert!(refused.contains(why), "{refused}");
         }
     }
