@@ -4,6 +4,8 @@ if command -v cc; then echo 'this system is not clean: it has a compiler' >&2; e
 python3 -m venv /venv
 /venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index /given/*.whl
 /venv/bin/mcast --version
+# Nothing of it lies beside other packages.
+test -z "$(find /venv/lib -path '*/site-packages/*' -prune -name 'LICENSE*')"
 /venv/bin/mcast demo
 /venv/bin/python -c 'import pymcast; print(pymcast.Group("239.1.2.3"), len(pymcast.interfaces()))'
 /venv/bin/python -m pip uninstall --quiet --yes pymcast

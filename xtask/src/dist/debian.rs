@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::Release;
+use super::archive::civil;
 use super::tree::{self, File};
 use crate::command::{finish, program, succeeds};
 
@@ -53,9 +54,14 @@ fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
         files.push(File::plain(format!("usr/share/{to}"), bytes));
     }
     let changes = tree::gzip(&tree::read(&release.root.join("CHANGELOG.md"))?)?;
-    files.push(File::plain("usr/share/doc/mcast/changelog.gz", changes));
-    let copyright = tree::read(&release.root.join("packaging/debian/copyright"))?;
-    files.push(File::plain("usr/share/doc/mcast/copyright", copyright));
+    files.push(File::plain("usr/share/doc/mcast/CHANGELOG.md.gz", changes));
+    let changelog = filled(release, "changelog", &[("@DATE@", &mail_time(release.time))])?;
+    files.push(File::plain("usr/share/doc/mcast/changelog.gz", tree::gzip(changelog.as_bytes())?));
+    for (from, to) in [("copyright", "doc/mcast/copyright"), ("lintian-overrides", "lintian/overrides/mcast")]
+    {
+        let bytes = tree::read(&release.root.join("packaging/debian").join(from))?;
+        files.push(File::plain(format!("usr/share/{to}"), bytes));
+    }
     // Units lie ready and start nothing by themselves.
     if release.root.join("packaging/systemd").is_dir() {
         for (name, bytes) in tree::files(release, "packaging/systemd")? {
@@ -96,10 +102,54 @@ fn set_mode(_: &Path, _: bool) -> Result<()> {
 }
 
 fn control(release: &Release, architecture: &str, kilobytes: usize) -> Result<String> {
-    let template = String::from_utf8(tree::read(&release.root.join("packaging/debian/control"))?)
-        .context("reading the template of the control file")?;
-    Ok(template
-        .replace("@VERSION@", &release.version)
-        .replace("@ARCHITECTURE@", architecture)
-        .replace("@KILOBYTES@", &kilobytes.to_string()))
+    let kilobytes = kilobytes.to_string();
+    filled(release, "control", &[("@ARCHITECTURE@", architecture), ("@KILOBYTES@", &kilobytes)])
+}
+
+/// A template in `packaging/debian`, with the version and these in it.
+fn filled(release: &Release, template: &str, values: &[(&str, &str)]) -> Result<String> {
+    let text = String::from_utf8(tree::read(&release.root.join("packaging/debian").join(template))?)
+        .with_context(|| format!("reading the template {template}"))?;
+    let text = text.replace("@VERSION@", &release.version);
+    Ok(values.iter().fold(text, |text, (name, value)| text.replace(name, value)))
+}
+
+/// `Thu, 01 Jan 1970 00:00:00 +0000`
+fn mail_time(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let name = |names: &[&'static str], place: u64| names.get(place as usize).copied().unwrap_or_default();
+    format!(
+        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
+        name(&DAYS, days % 7),
+        name(&MONTHS, month - 1),
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    #[test]
+    fn times_are_as_mail_has_them() {
+        assert_eq!(mail_time(0), "Thu, 01 Jan 1970 00:00:00 +0000");
+        assert_eq!(mail_time(951_825_599), "Tue, 29 Feb 2000 11:59:59 +0000");
+    }
+
+    #[test]
+    fn every_template_can_be_filled() {
+        let release = Release::of(&crate::root()).unwrap();
+        let changelog = filled(&release, "changelog", &[("@DATE@", &mail_time(release.time))]).unwrap();
+        assert!(changelog.starts_with(&format!("mcast ({}) ", release.version)), "{changelog}");
+        for text in [changelog, control(&release, "amd64", 1).unwrap()] {
+            let is_mark = |word: &str| word.starts_with('@') && word.trim_end_matches('.').ends_with('@');
+            assert!(!text.split_whitespace().any(is_mark), "{text}");
+        }
+    }
 }

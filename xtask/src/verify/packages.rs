@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::{ordinary_user, python, sources};
 use crate::command::{finish, program, succeeds};
 use crate::dist::{self, Release};
-use crate::step::{Manner, Outcome, Step};
+use crate::step::{Manner, Outcome, Step, Verdict};
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
@@ -21,16 +21,26 @@ pub(super) fn steps() -> Vec<Step> {
 fn debian(manner: &Manner) -> Result<Outcome> {
     let release = Release::of(&crate::root())?;
     let [native, ..] = &dist::PROGRAMS;
-    let program = match dist::build(&release, native, "first")? {
-        Ok(program) => program,
+    let command = match dist::build(&release, native, "first")? {
+        Ok(command) => command,
         Err(why) => return Ok(Outcome::skipped(why)),
     };
     let out = crate::root().join("target/clean-root");
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-    match dist::debian_package(&release, "amd64", &program, &out)? {
-        Ok(package) => in_clean_system(&package, "debian.sh", manner),
-        Err(why) => Ok(Outcome::skipped(why)),
+    let package = match dist::debian_package(&release, "amd64", &command, &out)? {
+        Ok(package) => package,
+        Err(why) => return Ok(Outcome::skipped(why)),
+    };
+    // Debian's own judge of packages, where it is at hand.
+    if succeeds(program("lintian", ["--version"])) {
+        let mut lintian = program("lintian", ["--fail-on", "error,warning"]);
+        lintian.arg(&package);
+        let outcome = sources::check(lintian, manner)?;
+        if outcome.verdict != Verdict::Passed {
+            return Ok(outcome);
+        }
     }
+    in_clean_system(&package, "debian.sh", manner)
 }
 
 fn wheel(manner: &Manner) -> Result<Outcome> {
