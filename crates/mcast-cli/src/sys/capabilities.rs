@@ -35,6 +35,9 @@ struct Sets {
 /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 capabilities each.
 const VERSION: u32 = 0x2008_0522;
 
+/// As the kernel's header has them, on every processor.
+const _: () = assert!(size_of::<Header>() == 8 && size_of::<Sets>() == 12);
+
 impl Capability {
     const fn bit(self) -> u32 {
         match self {

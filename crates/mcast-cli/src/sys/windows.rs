@@ -15,6 +15,9 @@ use windows_sys::core::BOOL;
 /// As after SIGINT elsewhere.
 const STATUS: u8 = 130;
 
+/// The numbers of `wincon.h`.
+const _: () = assert!(CTRL_C_EVENT == 0 && CTRL_BREAK_EVENT == 1 && size_of::<BOOL>() == 4);
+
 type Then = Box<dyn Fn(u8) + Send>;
 
 static THEN: Mutex<Option<Then>> = Mutex::new(None);

@@ -5,6 +5,13 @@ use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+/// `struct pollfd` of `poll.h`, the same on every Unix.
+const _: () = {
+    use std::mem::{offset_of, size_of};
+    assert!(size_of::<libc::pollfd>() == 8 && offset_of!(libc::pollfd, events) == 4);
+    assert!(offset_of!(libc::pollfd, revents) == 6 && libc::POLLIN == 1);
+};
+
 /// Waits until one of the two may have something, or the time is over.
 pub(crate) fn wait(receiver: &mcast::Receiver, control: &UdpSocket, timeout: Duration) -> io::Result<()> {
     let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

@@ -42,6 +42,18 @@ struct Statistics {
     dropped: c_uint,
 }
 
+/// Requests say how large is what they take (`sys/ioccom.h`).
+const _: () = {
+    const fn size_in(request: c_ulong) -> usize {
+        (request >> 16 & 0x1fff) as usize
+    }
+
+    assert!(size_in(BIOCGSTATS) == size_of::<Statistics>() && size_in(BIOCSETIF) == size_of::<libc::ifreq>());
+    assert!(size_in(BIOCSBLEN) == size_of::<c_uint>() && size_in(BIOCGBLEN) == size_of::<c_uint>());
+    assert!(size_in(BIOCGDLT) == size_of::<c_uint>() && size_in(BIOCIMMEDIATE) == size_of::<c_uint>());
+    assert!(size_in(BIOCSSEESENT) == size_of::<c_uint>() && size_in(BIOCPROMISC) == 0);
+};
+
 /// A BPF device that is bound to an interface.
 #[derive(Debug)]
 pub(crate) struct Socket {

@@ -27,5 +27,8 @@ const _: () = {
     assert!(offset_of!(libc::bpf_hdr, bh_caplen) == 2 * LAYOUT.time);
     assert!(offset_of!(libc::bpf_hdr, bh_datalen) == 2 * LAYOUT.time + 4);
     assert!(offset_of!(libc::bpf_hdr, bh_hdrlen) == 2 * LAYOUT.time + 8);
+    assert!(LAYOUT.alignment == LAYOUT.time);
     assert!(std::mem::size_of::<libc::ifreq>() == 32);
+    assert!(libc::DLT_NULL == 0 && libc::DLT_EN10MB == 1 && libc::DLT_RAW == 12 && libc::DLT_LOOP == 108);
+    assert!(libc::EVFILT_READ == -1 && libc::EV_ADD == 1);
 };

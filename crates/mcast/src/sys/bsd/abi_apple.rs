@@ -44,4 +44,5 @@ const _: () = {
     assert!(libc::IPV6_RECVHOPLIMIT == 37 && libc::IPV6_HOPLIMIT == 47);
     assert!(libc::IPV6_RECVTCLASS == 35 && libc::IPV6_TCLASS == 36);
     assert!(libc::SO_TIMESTAMP == 0x400 && libc::SCM_TIMESTAMP == 2);
+    assert!(libc::AF_INET6 == 30 && libc::EVFILT_USER == -10);
 };

@@ -43,4 +43,7 @@ const _: () = {
     assert!(libc::IPV6_RECVTCLASS == 57 && libc::IPV6_TCLASS == 61 && libc::IPV6_DONTFRAG == 62);
     assert!(libc::SO_TIMESTAMP == 0x400 && libc::SCM_TIMESTAMP == 2 && libc::SCM_REALTIME == 5);
     assert!(libc::SO_TS_CLOCK == 0x1017 && libc::SO_TS_REALTIME == 2);
+    assert!(libc::AF_INET6 == 28 && libc::EVFILT_USER == -11);
+    assert!(libc::RTM_IFANNOUNCE == 17 && libc::IFAN_DEPARTURE == 1 && libc::LINK_STATE_DOWN == 1);
+    assert!(offset_of!(libc::if_data, ifi_link_state) == 4);
 };

@@ -44,6 +44,12 @@ struct Entry {
     hardware_address: *const libc::sockaddr,
 }
 
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(Entry, name) == 8 && offset_of!(Entry, address) == 16 && size_of::<Entry>() == 32);
+};
+
 unsafe extern "C" {
     fn getifmaddrs(first: *mut *mut Entry) -> libc::c_int;
     fn freeifmaddrs(first: *mut Entry);

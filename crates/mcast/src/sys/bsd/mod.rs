@@ -1,8 +1,9 @@
 //! macOS and Apple's other systems, and FreeBSD.
 
+mod abi;
 #[cfg_attr(target_vendor = "apple", path = "abi_apple.rs")]
 #[cfg_attr(target_os = "freebsd", path = "abi_freebsd.rs")]
-mod abi;
+mod abi_os;
 pub(super) mod address;
 pub(crate) mod control;
 pub(crate) mod interface;

@@ -1,5 +1,8 @@
 //! Linux and Android.
 
+// Other processors have numbers of their own.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod abi;
 pub(super) mod address;
 pub(crate) mod bridge;
 pub(crate) mod control;

@@ -1,10 +1,12 @@
 //! What the code for Windows takes for granted about numbers and layouts, written down a second time from
 //! the system's headers: where the bindings say otherwise, nothing compiles.
 //!
-//! `ws2ipdef.h`, `ws2def.h`, `mswsock.h` of the Windows SDK 10.
+//! `ws2ipdef.h`, `ws2def.h`, `mswsock.h`, `iptypes.h`, `netioapi.h` of the Windows SDK 10; a C compiler for Windows
+//! (mingw-w64) says the same.
 
 use std::mem::{align_of, offset_of, size_of};
 
+use windows_sys::Win32::NetworkManagement::{IpHelper as helper, Ndis};
 use windows_sys::Win32::Networking::WinSock as winsock;
 
 const _: () = {
@@ -45,4 +47,44 @@ const _: () = {
     assert!(winsock::IPV6_PKTINFO == 19 && winsock::IPV6_HOPLIMIT == 21);
     assert!(winsock::IPV6_TCLASS == 39 && winsock::IPV6_RECVTCLASS == 40);
     assert!(winsock::UDP_SEND_MSG_SIZE == 2);
+};
+
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    use helper::{IP_ADAPTER_ADDRESSES_LH as Adapter, IP_ADAPTER_UNICAST_ADDRESS_LH as Own};
+    use helper::{IP_ADAPTER_MULTICAST_ADDRESS_XP as Joined, MIB_IPINTERFACE_ROW as Row};
+
+    assert!(size_of::<Adapter>() == 448 && offset_of!(Adapter, Next) == 8);
+    assert!(
+        offset_of!(Adapter, FirstUnicastAddress) == 24 && offset_of!(Adapter, FirstMulticastAddress) == 40
+    );
+    assert!(offset_of!(Adapter, FriendlyName) == 72 && offset_of!(Adapter, PhysicalAddress) == 80);
+    assert!(offset_of!(Adapter, PhysicalAddressLength) == 88 && offset_of!(Adapter, Mtu) == 96);
+    assert!(offset_of!(Adapter, IfType) == 100 && offset_of!(Adapter, OperStatus) == 104);
+    assert!(offset_of!(Adapter, Ipv6IfIndex) == 108);
+    assert!(size_of::<Own>() == 64 && offset_of!(Own, Next) == 8 && offset_of!(Own, Address) == 16);
+    assert!(offset_of!(Own, DadState) == 40 && offset_of!(Own, OnLinkPrefixLength) == 56);
+    assert!(size_of::<Joined>() == 32 && offset_of!(Joined, Next) == 8 && offset_of!(Joined, Address) == 16);
+    assert!(size_of::<Row>() == 168 && offset_of!(Row, InterfaceIndex) == 16);
+    assert!(size_of::<winsock::SOCKET_ADDRESS>() == 16);
+    assert!(size_of::<winsock::WSAPOLLFD>() == 16 && offset_of!(winsock::WSAPOLLFD, revents) == 10);
+    // The length comes first.
+    assert!(size_of::<winsock::WSABUF>() == 16 && offset_of!(winsock::WSABUF, buf) == 8);
+};
+
+const _: () = {
+    assert!(winsock::AF_INET6 == 23 && winsock::POLLRDNORM == 0x100 && winsock::POLLWRNORM == 0x10);
+    assert!(winsock::SIO_GET_EXTENSION_FUNCTION_POINTER == 0xc800_0006);
+    assert!(winsock::SIO_UDP_CONNRESET == 0x9800_000c && winsock::SIO_UDP_NETRESET == 0x9800_000f);
+    assert!(winsock::IP_DONTFRAGMENT == 14 && winsock::IPV6_DONTFRAG == 14);
+    assert!(winsock::IPV6_MULTICAST_LOOP == 11);
+    assert!(winsock::WSAEINVAL == 10_022 && winsock::WSAEMSGSIZE == 10_040);
+    assert!(winsock::WSAENOPROTOOPT == 10_042);
+    assert!(winsock::IpDadStateInvalid == 0 && winsock::IpDadStateTentative == 1);
+    assert!(winsock::IpDadStateDuplicate == 2);
+    assert!(helper::GAA_FLAG_SKIP_UNICAST == 1 && helper::GAA_FLAG_SKIP_ANYCAST == 2);
+    assert!(helper::GAA_FLAG_SKIP_MULTICAST == 4 && helper::GAA_FLAG_SKIP_DNS_SERVER == 8);
+    assert!(helper::IF_TYPE_PPP == 23 && helper::IF_TYPE_SOFTWARE_LOOPBACK == 24);
+    assert!(helper::IF_TYPE_TUNNEL == 131 && helper::IP_ADAPTER_NO_MULTICAST == 16);
+    assert!(helper::MibDeleteInstance == 2 && Ndis::IfOperStatusUp == 1);
 };
