@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -90,9 +91,19 @@ pub(crate) fn examine_for(host: &Host, membership: &str, options: &Options) -> R
 
 /// Examines whoever has a port open on a host.
 pub(crate) fn examine_port(host: &Host, port: u16) -> Report {
+    let (listens, _nobody) = channel();
+    examine_port_and_watch(host, port, listens)
+}
+
+/// The same, telling somebody that it listens.
+pub(crate) fn examine_port_and_watch(host: &Host, port: u16, listens: Sender<()>) -> Report {
     let options = Options::default().listening(LISTEN);
-    let examine = || examine_program(Target::Port(port), &options, &mut |_| ControlFlow::Continue(()));
-    host.run(|| examine().unwrap()).unwrap()
+    let mut watch = |_| {
+        // Whoever was told once may have gone.
+        let _ = listens.send(());
+        ControlFlow::Continue(())
+    };
+    host.run(|| examine_program(Target::Port(port), &options, &mut watch).unwrap()).unwrap()
 }
 
 pub(crate) fn look_at(host: &Host) -> Report {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use mcast_doctor::Report;
 use socket2::{Domain, Socket, Type};
 
-use crate::net::{Net, Stream, examine, examine_port, listener, look_at, options, run, socket};
+use crate::net::{
+    Net, Stream, examine, examine_port, examine_port_and_watch, listener, look_at, options, run, socket,
+};
 
 /// Joined on the wrong one of two interfaces.
 pub(crate) fn membership_on_other_interface() -> Report {
@@ -182,9 +184,10 @@ pub(crate) fn source_not_admitted_by_program() -> Report {
 pub(crate) fn interface_recreated() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let (listens, listening) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port(&net.receiver, 5000));
-        std::thread::sleep(Duration::from_millis(400));
+        let examination = scope.spawn(|| examine_port_and_watch(&net.receiver, 5000, listens));
+        listening.recv_timeout(Duration::from_secs(10)).unwrap();
         net.receiver.reconnect("eth0", &net.lan, &["10.9.0.2/24"]).unwrap();
         examination.join().unwrap()
     })
