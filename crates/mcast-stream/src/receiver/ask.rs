@@ -56,9 +56,9 @@ impl Receiver {
         deadline
     }
 
-    /// Whether there is something to ask for.
+    /// Whether there is something to ask for, and somebody to answer.
     fn asks(&self) -> bool {
-        self.config.repairs() && !self.ended && !self.gaps.is_empty()
+        self.config.repairs() && !self.ended && !self.sender_silent && !self.gaps.is_empty()
     }
 
     /// When a gap that was noticed then is given up, or told to hold everything up.

@@ -9,6 +9,8 @@ pub(crate) struct Quality {
     /// The chance to fall into, and to come out of, a time in which everything is lost.
     pub(crate) burst: Option<(f64, f64)>,
     pub(crate) every: Option<u64>,
+    /// The one that is lost whatever becomes of the others.
+    pub(crate) kth: Option<u64>,
     pub(crate) duplicate: f64,
     pub(crate) delay: u64,
     pub(crate) jitter: u64,
@@ -26,6 +28,7 @@ impl Quality {
         loss: 0.0,
         burst: None,
         every: None,
+        kth: None,
         duplicate: 0.0,
         delay: 100_000,
         jitter: 0,
@@ -59,7 +62,8 @@ impl Link {
             self.in_burst = if self.in_burst { !self.dice.chance(rise) } else { self.dice.chance(fall) };
         }
         let is_cut = quality.cut.is_some_and(|(from, to)| (from..to).contains(&now));
-        let is_nth = quality.every.is_some_and(|every| self.passed.is_multiple_of(every));
+        let is_nth = quality.every.is_some_and(|every| self.passed.is_multiple_of(every))
+            || quality.kth == Some(self.passed);
         let is_burst = self.in_burst && quality.burst.is_some();
         if is_cut || is_nth || is_burst || self.dice.chance(quality.loss) {
             return Vec::new();

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::Quality;
+use mcast_stream::receiver::Start;
 use plan::{MILLISECOND, Plan, ReceiverPlan, SECOND};
 use world::{Outcome, World};
 
@@ -76,6 +77,39 @@ fn of_a_thousand_receivers_few_ask_for_what_all_have_lost() {
     let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
     assert!(repairs <= 3 * losses, "{repairs} repairs of {losses} losses of {}", outcome.data);
     assert!(outcome.finished < 60 * SECOND);
+}
+
+/// Losses near the receivers are everybody's own: who asks gets its own repair, and all of them stay within the allowance.
+#[test]
+fn a_thousand_receivers_that_lose_on_their_own_get_what_they_lack() {
+    let down = Quality { loss: 0.01, ..Quality::GOOD };
+    // Who misses the first heartbeat wants what came before the next as well.
+    let receivers = vec![ReceiverPlan { down, start: Start::Oldest, ..ReceiverPlan::simple() }; 1_000];
+    let plan = Plan { messages: 60, pause: 4 * MILLISECOND, ..Plan::simple(receivers) };
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.messages, 60 * 1_000);
+    let losses = outcome.lost_in_links;
+    assert!(losses >= 400, "{outcome:?}");
+    assert!(outcome.naks < 3 * losses / 2, "{} naks for {losses} losses", outcome.naks);
+    let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
+    assert!(repairs < losses, "{repairs} repairs of {losses} losses, of which many are of the same datagram");
+}
+
+/// What comes on one path need not come on the other: nobody asks for it.
+#[test]
+fn a_path_that_is_cut_costs_nothing() {
+    for cut_path in [(0, SECOND), (3 * MILLISECOND, SECOND), (0, 5 * MILLISECOND)] {
+        let plan = Plan {
+            paths: 2,
+            cut_path: Some(cut_path),
+            pause: 100_000,
+            ..Plan::simple(vec![ReceiverPlan::simple(); 3])
+        };
+        let outcome = World::run(&plan).unwrap();
+        assert_eq!((outcome.messages, outcome.naks), (300, 0), "{cut_path:?}");
+        assert!(outcome.lost_in_trunk > 0, "the cut hit nothing");
+        assert!(outcome.slowest < MILLISECOND, "it took {} ns", outcome.slowest);
+    }
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -27,14 +27,37 @@ pub(crate) struct Plan {
     pub(crate) sealed: bool,
     /// After so many messages the key changes.
     pub(crate) rotate: Option<u64>,
-    /// After so many messages the sender starts again.
-    pub(crate) restart: Option<u64>,
+    /// After so many messages the sender starts again, in this life.
+    pub(crate) restart: Option<(u64, NewLife)>,
     /// The sender's clock springs ahead by so much, after so many messages.
     pub(crate) jump: Option<(u64, u64)>,
     /// Every so many nanoseconds something hostile comes to everybody.
     pub(crate) hostile: Option<u64>,
     /// Messages are flushed at once.
     pub(crate) flush: bool,
+    /// From when to when nothing passes on the second path.
+    pub(crate) cut_path: Option<(u64, u64)>,
+}
+
+/// What a sender that starts again calls its new life.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum NewLife {
+    /// The one behind the former, which it remembered.
+    Remembered,
+    /// It remembers nothing, and counts quarters of a second.
+    ByClock,
+    /// The same, and the clock was set back in between: nobody can know that it is newer.
+    ByClockSetBack,
+}
+
+impl NewLife {
+    pub(crate) fn after(self, former: u32, elapsed: u64) -> u32 {
+        match self {
+            Self::Remembered => former + 1,
+            Self::ByClock => former + 1 + (elapsed / (SECOND / 4)) as u32,
+            Self::ByClockSetBack => former - 50,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +72,12 @@ pub(crate) struct ReceiverPlan {
     pub(crate) sleeps: Option<(u64, u64)>,
     /// When it starts again, with nothing remembered.
     pub(crate) restarts: Option<u64>,
+    /// It takes a datagram from its buffer only every so many nanoseconds.
+    pub(crate) slow: Option<u64>,
+    /// Its clock springs ahead at this time by so much.
+    pub(crate) jump: Option<(u64, u64)>,
+    /// It gets a new key so long after all others.
+    pub(crate) key_late: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,7 +105,13 @@ impl Plan {
         let sealed = dice.chance(0.5);
         let count = if dice.chance(0.05) { dice.between(7, 24) } else { dice.between(1, 5) };
         let keyed = dice.chance(0.3);
-        let receivers = (0..count).map(|_| ReceiverPlan::draw(&mut dice, sealed, keyed)).collect();
+        let mut further = Dice::new(seed ^ 0x6675_7274);
+        let mut receivers: Vec<_> =
+            (0..count).map(|_| ReceiverPlan::draw(&mut dice, sealed, keyed)).collect();
+        receivers.iter_mut().for_each(|receiver| receiver.draw_further(&mut further));
+        if further.chance(0.05) {
+            lose_feedback_only(&mut receivers, &mut further);
+        }
         Self {
             seed,
             receivers,
@@ -92,10 +127,14 @@ impl Plan {
             rate: dice.chance(0.3).then(|| dice.pick(&[300_000, 2_000_000, 50_000_000])),
             sealed,
             rotate: (sealed && dice.chance(0.3)).then(|| dice.between(1, 300)),
-            restart: dice.chance(0.15).then(|| dice.between(1, 300)),
+            restart: dice.chance(0.15).then(|| (dice.between(1, 300), new_life(&mut further))),
             jump: dice.chance(0.1).then(|| (dice.between(1, 300), dice.between(1, 30 * SECOND))),
-            hostile: (sealed && dice.chance(0.5)).then(|| dice.pick(&[100_000, MILLISECOND])),
+            hostile: dice.chance(if sealed { 0.5 } else { 0.2 }).then(|| dice.pick(&[100_000, MILLISECOND])),
             flush: dice.chance(0.5),
+            cut_path: further.chance(0.5).then(|| {
+                let from = further.below(300 * MILLISECOND);
+                (from, from + further.below(2 * SECOND))
+            }),
         }
     }
 
@@ -120,6 +159,7 @@ impl Plan {
             jump: None,
             hostile: None,
             flush: true,
+            cut_path: None,
         }
     }
 
@@ -148,9 +188,13 @@ impl Plan {
             add(&|plan| plan.receivers[index].sleeps = None);
             add(&|plan| plan.receivers[index].restarts = None);
             add(&|plan| plan.receivers[index].joins = 0);
+            add(&|plan| plan.receivers[index].slow = None);
+            add(&|plan| plan.receivers[index].jump = None);
+            add(&|plan| plan.receivers[index].key_late = 0);
         }
         add(&|plan| plan.trunk = Quality::FREE);
         add(&|plan| plan.paths = 1);
+        add(&|plan| plan.cut_path = None);
         add(&|plan| plan.messages = plan.messages / 2 + 1);
         add(&|plan| plan.messages = plan.messages.max(2) - 1);
         add(&|plan| plan.rate = None);
@@ -183,6 +227,9 @@ impl ReceiverPlan {
             up: Quality::GOOD,
             sleeps: None,
             restarts: None,
+            slow: None,
+            jump: None,
+            key_late: 0,
         }
     }
 
@@ -207,7 +254,30 @@ impl ReceiverPlan {
                 (from, from + dice.below(3 * SECOND))
             }),
             restarts: dice.chance(0.08).then(|| dice.below(300 * MILLISECOND)),
+            slow: None,
+            jump: None,
+            key_late: 0,
         }
+    }
+
+    fn draw_further(&mut self, dice: &mut Dice) {
+        self.slow = dice.chance(0.08).then(|| dice.pick(&[20_000, 200_000, 5 * MILLISECOND]));
+        self.jump = dice.chance(0.08).then(|| (dice.below(400 * MILLISECOND), dice.between(1, 30 * SECOND)));
+        self.key_late = if dice.chance(0.3) { dice.below(500 * MILLISECOND) } else { 0 };
+        self.down.kth = dice.chance(0.1).then(|| dice.between(1, 60));
+        self.up.kth = dice.chance(0.1).then(|| dice.between(1, 12));
+    }
+}
+
+fn new_life(dice: &mut Dice) -> NewLife {
+    dice.pick(&[NewLife::Remembered, NewLife::ByClock, NewLife::ByClockSetBack])
+}
+
+/// Everything comes, and hardly anything of what is said about it.
+fn lose_feedback_only(receivers: &mut [ReceiverPlan], dice: &mut Dice) {
+    for receiver in receivers {
+        receiver.down = Quality { delay: receiver.down.delay, ..Quality::GOOD };
+        receiver.up.loss = dice.pick(&[0.5, 0.9, 1.0]);
     }
 }
 
@@ -226,6 +296,7 @@ fn quality(dice: &mut Dice, sealed: bool) -> Quality {
         loss: dice.pick(&[0.0, 0.0, 0.01, 0.05, 0.2, 0.4]),
         burst: dice.chance(0.2).then(|| (0.01, dice.pick(&[0.05, 0.3]))),
         every: dice.chance(0.1).then(|| dice.between(2, 40)),
+        kth: None,
         duplicate: dice.pick(&[0.0, 0.0, 0.1]),
         delay: dice.pick(&[20_000, 100_000, MILLISECOND, 20 * MILLISECOND]),
         jitter: dice.pick(&[0, 0, 50_000, 2 * MILLISECOND]),

@@ -1,0 +1,125 @@
+//! What must hold when all is over.
+
+use mcast_stream::receiver::Policy;
+use mcast_stream::sender::SenderStatistics;
+use mcast_stream::wire::Kind;
+
+use super::{Node, Outcome, QUIET_AFTER, World};
+use crate::content;
+use crate::plan::{MILLISECOND, SECOND};
+
+impl World<'_> {
+    /// Whether all is published, and everybody has heard the end of it, and some time has passed.
+    pub(super) fn is_over(&self) -> bool {
+        if !self.closed || self.now < QUIET_AFTER {
+            return false;
+        }
+        let last = self.traffic.iter().rev().find(|(_, kind)| *kind == Kind::Data).map_or(0, |(at, _)| *at);
+        // Who follows a life that is over needs a while to see it.
+        let is_left_behind = self.nodes.iter().any(|node| !node.audit.ended && self.need_not_end(node));
+        let settled = if is_left_behind { 9 * SECOND } else { 3 * SECOND };
+        self.all_done() && self.now > last.max(QUIET_AFTER) + settled
+    }
+
+    pub(super) fn judge(self) -> Result<Outcome, String> {
+        for (index, node) in self.nodes.iter().enumerate() {
+            self.judge_receiver(index, node)?;
+        }
+        let statistics = self.sender.statistics();
+        if self.notary.saw_reuse() {
+            return Err("a count was used twice for different texts".into());
+        }
+        self.judge_repairs(&statistics)?;
+        self.judge_wakes()?;
+        self.judge_quiet()?;
+        let messages = self.nodes.iter().map(|node| node.audit.messages).sum();
+        let data = statistics.datagrams;
+        Ok(Outcome {
+            naks: self.naks,
+            data,
+            messages,
+            statistics,
+            finished: self.now,
+            lost_in_trunk: self.lost_in_trunk,
+            lost_in_links: self.lost_in_links,
+            slowest: self.slowest,
+        })
+    }
+
+    fn all_done(&self) -> bool {
+        self.nodes.iter().all(|node| node.audit.ended || self.need_not_end(node))
+    }
+
+    /// A loss has stopped it as it wished; or it follows a life of which it cannot know that it is over.
+    fn need_not_end(&self, node: &Node) -> bool {
+        node.audit.may_have_stopped() || node.audit.life.is_some_and(|life| life > self.life)
+    }
+
+    fn judge_receiver(&self, index: usize, node: &Node) -> Result<(), String> {
+        if self.need_not_end(node) {
+            return Ok(());
+        }
+        if !node.audit.ended {
+            let state = format!("{:?}\n{:?}\n{:?}", node.receiver, node.audit, self.sender);
+            return Err(format!("receiver {index} has not ended by {}: {state}", self.now));
+        }
+        if node.audit.policy == Policy::Latest {
+            for key in 0..7 {
+                let last = (0..self.published)
+                    .rev()
+                    .find(|number| content::message(self.plan, self.life, *number).0 == Some(key));
+                let known = node.audit.latest(key);
+                // Before it joined, or lost for good, it need not have it; then it has an older one or none.
+                let excused = !node.audit.lost.is_empty() || known.is_none();
+                if known != last && !excused {
+                    return Err(format!("receiver {index} has {known:?} of key {key}, not {last:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_repairs(&self, statistics: &SenderStatistics) -> Result<(), String> {
+        let config = self.sender.config();
+        let elapsed = self.sender_now() - self.begun + self.sender_clock;
+        let burst = (self.plan.slots * config.datagram / 4) as u64;
+        let floor = config.repair_floor * (elapsed / MILLISECOND + 1) / 1_000;
+        let share = statistics.datagram_bytes * u64::from(config.repair_percent) / 100;
+        match statistics.repair_bytes <= burst + floor + share {
+            true => Ok(()),
+            false => Err(format!(
+                "repairs took {} bytes, more than {burst} + {floor} + {share}",
+                statistics.repair_bytes
+            )),
+        }
+    }
+
+    /// Nobody wakes again and again for nothing.
+    fn judge_wakes(&self) -> Result<(), String> {
+        let count = |name| self.tally.get(name).copied().unwrap_or(0);
+        let seconds = self.now / SECOND + 1;
+        let datagrams = count("to receiver") + count("to sender") + count("publish");
+        let most = 3 * datagrams + 400 * seconds * (self.nodes.len() as u64 + 1);
+        match count("receiver wakes") + count("sender wakes") <= most {
+            true => Ok(()),
+            false => Err(format!("more than {most} wakes (limit): {:?}", self.tally)),
+        }
+    }
+
+    /// When everybody has everything, nobody says more than that it is there.
+    fn judge_quiet(&self) -> Result<(), String> {
+        let from = self.now.saturating_sub(2 * SECOND);
+        let late: Vec<Kind> =
+            self.traffic.iter().filter(|(at, _)| *at > from).map(|(_, kind)| *kind).collect();
+        if let Some(loud) = late.iter().find(|kind| matches!(kind, Kind::Data | Kind::Nak | Kind::Ncf)) {
+            return Err(format!("{loud:?} when everything was over"));
+        }
+        let most = 12 * usize::from(self.plan.paths) + 8 * self.nodes.len();
+        match late.len() <= most {
+            true => Ok(()),
+            false => {
+                Err(format!("{} datagrams in the last two seconds, when everything was over", late.len()))
+            }
+        }
+    }
+}

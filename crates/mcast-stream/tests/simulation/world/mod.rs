@@ -1,0 +1,266 @@
+//! A sender, receivers, the links between them, and a clock that goes on when all is done.
+
+mod hostile;
+mod judge;
+mod network;
+mod receivers;
+mod sender;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+
+use mcast_stream::seal::Keys;
+use mcast_stream::sender::SenderStatistics;
+use mcast_stream::wire::{KeyEpoch, Kind, ReceiverId, StreamId};
+use mcast_stream::{Receiver, Sender};
+
+use crate::audit::Audit;
+use crate::cipher::Notary;
+use crate::dice::Dice;
+use crate::link::{Link, Quality};
+use crate::plan::{MILLISECOND, Plan, ReceiverPlan, SECOND};
+use receivers::address;
+use sender::new_sender;
+
+const STREAM: StreamId = StreamId(0x5157);
+/// When all links become good.
+const QUIET_AFTER: u64 = 6 * SECOND;
+/// No run is longer, nor is one in which so long nothing is published, handed out or told although all links are good.
+const LONGEST: u64 = 900 * SECOND;
+const LONGEST_STANDSTILL: u64 = 60 * SECOND;
+/// The sender's first.
+const FIRST_LIFE: u32 = 100;
+/// Datagrams that a sleeping receiver's buffer holds.
+const BUFFER: usize = 300;
+
+/// What happens at a time.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    Publish,
+    SenderWakes,
+    ReceiverWakes(usize),
+    Joins(usize),
+    Restarts(usize),
+    GetsKey(usize),
+    ClockSprings(usize),
+    ToReceiver(usize, u8, Vec<u8>),
+    ToSender(usize, Vec<u8>),
+    Hostile,
+    Quiet,
+}
+
+struct Node {
+    receiver: Option<Receiver>,
+    inbox: VecDeque<(u8, Vec<u8>)>,
+    down: Vec<Link>,
+    up: Link,
+    audit: Audit,
+    lives: u64,
+    wakes_at: u64,
+    /// When a slow one takes its next datagram.
+    takes_at: u64,
+    /// How far its clock is ahead.
+    clock: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) naks: u64,
+    pub(crate) data: u64,
+    pub(crate) messages: u64,
+    pub(crate) statistics: SenderStatistics,
+    pub(crate) finished: u64,
+    pub(crate) lost_in_trunk: u64,
+    /// Near the receivers.
+    pub(crate) lost_in_links: u64,
+    /// The longest time from publishing to handing out.
+    pub(crate) slowest: u64,
+}
+
+pub(crate) struct World<'p> {
+    plan: &'p Plan,
+    now: u64,
+    order: u64,
+    happenings: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    dice: Dice,
+    notary: Notary,
+    keys: Keys,
+    sender: Sender,
+    sender_clock: u64,
+    sender_wakes_at: u64,
+    life: u32,
+    published: u64,
+    published_at: Vec<u64>,
+    closed: bool,
+    trunks: Vec<Link>,
+    lost_in_trunk: u64,
+    lost_in_links: u64,
+    slowest: u64,
+    nodes: Vec<Node>,
+    waited_since: HashMap<ReceiverId, u64>,
+    excused: HashSet<ReceiverId>,
+    begun: u64,
+    progress_at: u64,
+    recorded: Vec<Vec<u8>>,
+    naks: u64,
+    traffic: Vec<(u64, Kind)>,
+    tally: HashMap<&'static str, u64>,
+}
+
+impl<'p> World<'p> {
+    pub(crate) fn run(plan: &'p Plan) -> Result<Outcome, String> {
+        let mut world = Self::new(plan);
+        world.begin();
+        while let Some(Reverse((at, _, happening))) = world.happenings.pop() {
+            world.now = at;
+            *world.tally.entry(name(&happening)).or_default() += 1;
+            if at > LONGEST || at > QUIET_AFTER.max(world.progress_at) + LONGEST_STANDSTILL {
+                break;
+            }
+            world.happen(happening)?;
+            if world.is_over() {
+                break;
+            }
+        }
+        world.judge()
+    }
+
+    fn new(plan: &'p Plan) -> Self {
+        let notary = Notary::default();
+        let keys = match plan.sealed {
+            true => Keys::one(KeyEpoch(1), notary.secret(plan.seed)),
+            false => Keys::none(),
+        };
+        let mut dice = Dice::new(plan.seed ^ 0xa5a5);
+        let node = |receiver: &ReceiverPlan| Node {
+            receiver: None,
+            inbox: VecDeque::new(),
+            down: (0..plan.paths).map(|_| Link::new(receiver.down.clone(), dice.next())).collect(),
+            up: Link::new(receiver.up.clone(), dice.next()),
+            audit: Audit::new(receiver.policy),
+            lives: 0,
+            wakes_at: u64::MAX,
+            takes_at: 0,
+            clock: 0,
+        };
+        let nodes = plan.receivers.iter().map(node).collect();
+        let trunk = |path| Quality {
+            cut: plan.cut_path.filter(|_| path == 1).or(plan.trunk.cut),
+            ..plan.trunk.clone()
+        };
+        let trunks = (0..plan.paths).map(|path| Link::new(trunk(path), dice.next())).collect();
+        let sender = new_sender(plan, FIRST_LIFE, &keys, 0);
+        Self {
+            plan,
+            now: 0,
+            order: 0,
+            happenings: BinaryHeap::new(),
+            dice: Dice::new(plan.seed ^ 0x77),
+            notary,
+            keys,
+            sender,
+            sender_clock: 0,
+            sender_wakes_at: u64::MAX,
+            life: FIRST_LIFE,
+            published: 0,
+            published_at: Vec::new(),
+            closed: false,
+            trunks,
+            lost_in_trunk: 0,
+            lost_in_links: 0,
+            slowest: 0,
+            nodes,
+            waited_since: HashMap::new(),
+            excused: HashSet::new(),
+            begun: 0,
+            progress_at: 0,
+            recorded: Vec::new(),
+            naks: 0,
+            traffic: Vec::new(),
+            tally: HashMap::new(),
+        }
+    }
+
+    fn begin(&mut self) {
+        for (index, receiver) in self.plan.receivers.iter().enumerate() {
+            self.at(receiver.joins, Happening::Joins(index));
+            if let Some(at) = receiver.restarts {
+                self.at(receiver.joins + at, Happening::Restarts(index));
+            }
+            if let Some((_, end)) = receiver.sleeps {
+                self.at(end + 1, Happening::ReceiverWakes(index));
+            }
+            if let Some((at, _)) = receiver.jump {
+                self.at(at, Happening::ClockSprings(index));
+            }
+        }
+        self.at(0, Happening::SenderWakes);
+        self.at(2 * MILLISECOND, Happening::Publish);
+        self.at(QUIET_AFTER, Happening::Quiet);
+        if self.plan.hostile.is_some() {
+            self.at(MILLISECOND, Happening::Hostile);
+        }
+    }
+
+    fn at(&mut self, time: u64, happening: Happening) {
+        self.order += 1;
+        self.happenings.push(Reverse((time, self.order, happening)));
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        match happening {
+            Happening::Publish => self.publish()?,
+            Happening::SenderWakes => {
+                if self.sender_wakes_at <= self.now {
+                    self.sender_wakes_at = u64::MAX;
+                }
+            }
+            Happening::ReceiverWakes(index) => {
+                if self.nodes[index].wakes_at <= self.now {
+                    self.nodes[index].wakes_at = u64::MAX;
+                }
+                return self.serve(index);
+            }
+            Happening::GetsKey(index) => {
+                self.hand_key(index);
+                return self.serve(index);
+            }
+            Happening::ClockSprings(index) => {
+                self.nodes[index].clock += self.plan.receivers[index].jump.map_or(0, |(_, forward)| forward);
+                return self.serve(index);
+            }
+            Happening::Joins(index) | Happening::Restarts(index) => {
+                self.start(index);
+                return self.serve(index);
+            }
+            Happening::ToReceiver(index, path, bytes) => {
+                let node = &mut self.nodes[index];
+                if node.receiver.is_some() && node.inbox.len() < BUFFER {
+                    node.inbox.push_back((path, bytes));
+                }
+                return self.serve(index);
+            }
+            Happening::ToSender(index, bytes) => {
+                let now = self.sender_now();
+                self.sender.handle(now, address(index), &bytes);
+            }
+            Happening::Hostile => self.hostile(),
+            Happening::Quiet => self.make_quiet(),
+        }
+        self.serve_sender();
+        Ok(())
+    }
+}
+
+fn name(happening: &Happening) -> &'static str {
+    match happening {
+        Happening::Publish => "publish",
+        Happening::SenderWakes => "sender wakes",
+        Happening::ReceiverWakes(_) => "receiver wakes",
+        Happening::ToReceiver(..) => "to receiver",
+        Happening::ToSender(..) => "to sender",
+        Happening::Hostile => "hostile",
+        _ => "other",
+    }
+}

@@ -1,0 +1,179 @@
+//! The receivers' side: when they start, what they take, what they say.
+
+use std::net::SocketAddr;
+
+use mcast_stream::Receiver;
+use mcast_stream::receiver::{Cause, Event, Item, ReceiverConfig};
+use mcast_stream::wire::{Kind, Packet, ReceiverId};
+
+use super::{Happening, QUIET_AFTER, STREAM, World};
+use crate::audit::Audit;
+use crate::plan::SECOND;
+
+const SENDER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
+
+pub(super) fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 1, 1], index as u16 + 1))
+}
+
+impl World<'_> {
+    /// Starts a receiver, for the first time or again.
+    pub(super) fn start(&mut self, index: usize) {
+        let plan = &self.plan.receivers[index];
+        let node = &mut self.nodes[index];
+        node.lives += 1;
+        let config = ReceiverConfig {
+            start: plan.start,
+            policy: plan.policy,
+            window: plan.window,
+            paths: self.plan.paths,
+            keys: self.keys.clone(),
+            unix_offset: Some(SECOND),
+            seed: self.plan.seed ^ (index as u64) << 32 ^ node.lives << 20,
+            ..ReceiverConfig::new(STREAM)
+        };
+        node.receiver = Some(Receiver::new(config, self.now + node.clock));
+        node.inbox.clear();
+        node.audit = Audit::new(plan.policy);
+    }
+
+    pub(super) fn hand_key(&mut self, index: usize) {
+        let keys = self.keys.clone();
+        if let Some(receiver) = &mut self.nodes[index].receiver {
+            receiver.set_keys(keys);
+        }
+    }
+
+    /// Lets a receiver take what is in its buffer, and say what it has to say.
+    pub(super) fn serve(&mut self, index: usize) -> Result<(), String> {
+        let sleeps = self.plan.receivers[index].sleeps;
+        if sleeps.is_some_and(|(from, to)| (from..to).contains(&self.now)) {
+            return Ok(());
+        }
+        self.take_all(index, &[])?;
+        while let Some((path, bytes)) = self.take_from_buffer(index) {
+            let node = &mut self.nodes[index];
+            let Some(receiver) = &mut node.receiver else { return Ok(()) };
+            receiver.handle(self.now + node.clock, path, SENDER, &bytes);
+            self.take_all(index, &bytes)?;
+        }
+        self.send_from(index);
+        self.take_all(index, &[])?;
+        self.wake_receiver(index);
+        Ok(())
+    }
+
+    /// The next datagram, unless a slow one must wait before it takes another.
+    fn take_from_buffer(&mut self, index: usize) -> Option<(u8, Vec<u8>)> {
+        let (now, node) = (self.now, &mut self.nodes[index]);
+        let slow = self.plan.receivers[index].slow.filter(|_| now < QUIET_AFTER);
+        let Some(pause) = slow else { return node.inbox.pop_front() };
+        if now < node.takes_at {
+            return None;
+        }
+        let taken = node.inbox.pop_front()?;
+        node.takes_at = now + pause;
+        self.at(now + pause, Happening::ReceiverWakes(index));
+        Some(taken)
+    }
+
+    fn take_all(&mut self, index: usize, bytes: &[u8]) -> Result<(), String> {
+        let (plan, now) = (self.plan, self.now);
+        let (published, life) = (self.published, self.life);
+        let node = &mut self.nodes[index];
+        let clock = node.clock;
+        let Some(receiver) = &mut node.receiver else { return Ok(()) };
+        let id = receiver.id();
+        let blame = |what: String| format!("receiver {index} at {now}: {what}");
+        let mut lost = Vec::new();
+        loop {
+            resume(&mut node.audit, receiver, life, published);
+            let Some(item) = receiver.next(now + clock, bytes) else { break };
+            self.progress_at = now;
+            match item {
+                Item::Message(message) => {
+                    node.audit.message(plan, &message).map_err(blame)?;
+                    if let Some(at) = self.published_at.get(message.number as usize) {
+                        self.slowest = self.slowest.max(now.saturating_sub(*at));
+                    }
+                }
+                Item::Event(event) => {
+                    node.audit.event(&event).map_err(blame)?;
+                    if let Event::Lost { first, cause, .. } = event {
+                        lost.push((first, cause));
+                    }
+                }
+            }
+        }
+        if receiver.kept() > receiver.config().window.max(16).next_power_of_two() {
+            return Err(blame("it keeps more than its window".into()));
+        }
+        let audited = node.audit.life;
+        for (first, cause) in lost {
+            self.check_excuse(index, id, audited, first, cause)?;
+        }
+        Ok(())
+    }
+
+    /// Who is waited for loses nothing that was published since.
+    fn check_excuse(
+        &self,
+        index: usize,
+        id: ReceiverId,
+        life: Option<u32>,
+        first: u64,
+        cause: Cause,
+    ) -> Result<(), String> {
+        let is_waited = self.plan.waits && life == Some(self.life) && !self.excused.contains(&id);
+        let Some(since) = self.waited_since.get(&id).filter(|_| is_waited && cause == Cause::Unrecoverable)
+        else {
+            return Ok(());
+        };
+        match self.published_at.get(first as usize) {
+            Some(at) if at > since => {
+                Err(format!("receiver {index} lost {first} although it was waited for since {since}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn send_from(&mut self, index: usize) {
+        let (now, node) = (self.now, &mut self.nodes[index]);
+        let mut sent = Vec::new();
+        if let Some(receiver) = &mut node.receiver {
+            while let Some(control) = receiver.poll(now + node.clock) {
+                sent.push(control.bytes().to_vec());
+                receiver.reuse(control);
+            }
+        }
+        for bytes in sent {
+            let kind = Packet::parse(&bytes).map(|packet| packet.header.kind);
+            self.naks += u64::from(kind == Ok(Kind::Nak));
+            self.traffic.extend(kind.ok().map(|kind| (now, kind)));
+            let arrivals = self.nodes[index].up.pass(now, bytes.len());
+            for (at, corrupt) in arrivals {
+                let bytes = if corrupt { self.corrupted(&bytes) } else { bytes.clone() };
+                self.at(at, Happening::ToSender(index, bytes));
+            }
+        }
+    }
+
+    fn wake_receiver(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let Some(receiver) = &node.receiver else { return };
+        let at = receiver.next_deadline().saturating_sub(node.clock).max(self.now + 1_000);
+        if at < node.wakes_at {
+            node.wakes_at = at;
+            self.at(at, Happening::ReceiverWakes(index));
+        }
+    }
+}
+
+/// A snapshot that is wanted is there at once, of what was published by now.
+fn resume(audit: &mut Audit, receiver: &mut Receiver, life: u32, published: u64) {
+    let is_possible = |message: &u64| audit.life == Some(life) && published >= *message;
+    if audit.wants_snapshot.filter(is_possible).is_some() {
+        (audit.wants_snapshot, audit.cursor) = (None, Some(published));
+        receiver.resume(published);
+    }
+}
