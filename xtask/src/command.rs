@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -44,6 +45,32 @@ pub(crate) fn finish(mut command: Command, echo: bool) -> Result<Finished> {
     let output = collect(BufReader::new(reader), echo).with_context(|| format!("reading `{words}`"))?;
     let status = child.wait().with_context(|| format!("waiting for `{words}`"))?;
     Ok(Finished { success: status.success(), status: status.to_string(), output })
+}
+
+/// Runs `command` to its end, quietly, for so long at most: `None` says that it was ended because it took longer.
+pub(crate) fn finish_within(mut command: Command, limit: Duration) -> Result<Option<Finished>> {
+    let words = words(&command);
+    let (reader, writer) = std::io::pipe().context("making a pipe")?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone().context("doubling a pipe")?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("starting `{words}`"))?;
+    drop(command);
+    let (ends, end) = std::sync::mpsc::channel();
+    let output = std::thread::spawn(move || {
+        let output = collect(BufReader::new(reader), false);
+        // Whoever waited may have gone.
+        let _ = ends.send(());
+        output
+    });
+    let in_time = end.recv_timeout(limit).is_ok();
+    if !in_time {
+        child.kill().with_context(|| format!("ending `{words}`"))?;
+    }
+    let status = child.wait().with_context(|| format!("waiting for `{words}`"))?;
+    if !in_time {
+        return Ok(None);
+    }
+    let output = output.join().map_err(|_| anyhow::anyhow!("reading `{words}`"))??;
+    Ok(Some(Finished { success: status.success(), status: status.to_string(), output }))
 }
 
 /// Runs `command` quietly; true when it could be started and exited with status 0.
@@ -92,6 +119,15 @@ mod tests {
         assert_eq!(finished.output, "one\ntwo\nthree\n");
         assert!(!finished.success);
         assert_eq!(finished.status, "exit status: 3");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended() {
+        let (quick, slow) = (program("echo", ["one"]), program("sleep", ["60"]));
+
+        let finished = finish_within(quick, Duration::from_secs(30)).unwrap().unwrap();
+        assert_eq!((finished.success, &finished.output[..]), (true, "one\n"));
+        assert!(finish_within(slow, Duration::from_millis(50)).unwrap().is_none());
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! `cargo xtask mutate`: breaks each rule of the stream protocol in turn, and sees its simulation notice.
+//! `cargo xtask mutate`: breaks each rule of the stream protocol in turn, and sees its simulation or its model notice.
 
 mod rules;
+mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{cargo, finish, program};
+use crate::command::{finish, program};
 use rules::{RULES, Rule};
+use trial::{Trial, Verdict};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -19,24 +21,30 @@ pub(crate) struct Arguments {
     /// Only the rules whose names contain this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// What takes longer than so many seconds with a rule broken counts as noticed
+    #[arg(long, default_value_t = 240, value_name = "SECONDS")]
+    limit: u64,
 }
 
 /// Breaks all of them; true when each was noticed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let tree = crate::root().join("target/mutants/tree");
     copy_sources(&tree)?;
-    ensure!(
-        !is_noticed(&tree, arguments.seeds)?,
-        "the simulation fails with no rule broken: mend that first"
-    );
+    let trial = Trial::new(&tree, arguments.seeds, Duration::from_secs(arguments.limit));
+    if let Verdict::Noticed { by, .. } = trial.run()? {
+        bail!("it fails with no rule broken: mend that first: {by}");
+    }
+    let wanted = |rule: &&Rule| arguments.only.as_ref().is_none_or(|only| rule.name.contains(only));
     let mut unnoticed = Vec::new();
-    for rule in
-        RULES.iter().filter(|rule| arguments.only.as_ref().is_none_or(|only| rule.name.contains(only)))
-    {
-        let noticed = with_broken(&tree, rule, || is_noticed(&tree, arguments.seeds))?;
-        anstream::println!("{}  {}", if noticed { "noticed  " } else { "UNNOTICED" }, rule.name);
-        if !noticed {
-            unnoticed.push(rule.name);
+    for rule in RULES.iter().filter(wanted) {
+        match with_broken(&tree, rule, || trial.run())? {
+            Verdict::Noticed { by, after } => {
+                anstream::println!("noticed    {:4} s  {}: {by}", after.as_secs(), rule.name);
+            }
+            Verdict::Unnoticed => {
+                anstream::println!("UNNOTICED          {}", rule.name);
+                unnoticed.push(rule.name);
+            }
         }
     }
     if !unnoticed.is_empty() {
@@ -45,27 +53,43 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(unnoticed.is_empty())
 }
 
-/// A copy to break things in, so that the checkout stays whole whatever happens.
+/// A copy to break things in, so that the checkout stays whole whatever happens. What is there already and is the same
+/// stays untouched, so that nothing is built twice.
 fn copy_sources(tree: &Path) -> Result<()> {
-    let listed = finish(
-        {
-            let mut list = program("git", ["ls-files", "--cached", "--others", "--exclude-standard"]);
-            list.current_dir(crate::root());
-            list
-        },
-        false,
-    )?;
+    let mut list = program("git", ["ls-files", "--cached", "--others", "--exclude-standard"]);
+    list.current_dir(crate::root());
+    let listed = finish(list, false)?;
     ensure!(listed.success, "git cannot list the sources: {}", listed.output);
-    let _ = fs::remove_dir_all(tree);
-    for file in listed.output.lines() {
+    let files: Vec<_> = listed.output.lines().collect();
+    remove_others(tree, tree, &files)?;
+    for file in files {
         let (from, to) = (crate::root().join(file), tree.join(file));
-        if !from.is_file() {
+        if !from.is_file() || is_same(&from, &to) {
             continue;
         }
         fs::create_dir_all(to.parent().unwrap_or(tree))?;
         fs::copy(&from, &to).with_context(|| format!("copying {file}"))?;
     }
     Ok(())
+}
+
+/// Removes what is in the copy and no longer in the checkout.
+fn remove_others(tree: &Path, folder: &Path, files: &[&str]) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(tree, &path, files)?;
+        } else if path.strip_prefix(tree).is_ok_and(|name| !files.iter().any(|file| Path::new(file) == name))
+        {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Does `work` while a rule is broken in the copy.
@@ -76,24 +100,30 @@ fn with_broken<T>(tree: &Path, rule: &Rule, work: impl FnOnce() -> Result<T>) ->
         bail!("{}: `{}` must stand in {} exactly once", rule.name, rule.code, rule.file);
     }
     fs::write(&path, whole.replace(rule.code, rule.broken))?;
-    let result = work();
+    let result = work().with_context(|| format!("with this rule broken: {}", rule.name));
     fs::write(&path, whole)?;
     result
 }
 
-/// Whether the simulation fails. That it doesn't even compile is an error here.
-fn is_noticed(tree: &Path, seeds: u32) -> Result<bool> {
-    let built = finish(simulation(tree, &["--no-run"], seeds), false)?;
-    ensure!(built.success, "it does not compile:\n{}", built.output);
-    Ok(!finish(simulation(tree, &[], seeds), false)?.success)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn simulation(tree: &Path, more: &[&str], seeds: u32) -> Command {
-    let head =
-        ["test", "--quiet", "--package", "mcast-stream", "--no-default-features", "--test", "simulation"];
-    let mut command = cargo(head.iter().chain(more));
-    command.current_dir(tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
-    command.env("RUSTFLAGS", "--cap-lints=allow");
-    command.env("MCAST_SEEDS", seeds.to_string()).env("MCAST_SHRINK", "0").env_remove("MCAST_SEED");
-    command
+    #[test]
+    fn each_rule_stands_where_it_is_said_to_stand_once() {
+        for rule in RULES {
+            let path = crate::root().join("crates/mcast-stream/src").join(rule.file);
+            let whole = fs::read_to_string(&path).unwrap();
+            assert_eq!(whole.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
+            assert_ne!(rule.code, rule.broken, "{}", rule.name);
+        }
+    }
+
+    #[test]
+    fn no_two_rules_share_a_name() {
+        let mut names: Vec<_> = RULES.iter().map(|rule| rule.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), RULES.len());
+    }
 }

@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "what is missing is asked for",
         "receiver/ask.rs",
-        "self.config.repairs() && !self.ended && !self.gaps.is_empty()",
+        "self.config.repairs() && !self.ended && !self.sender_silent && !self.gaps.is_empty()",
         "false",
     ),
     rule(

@@ -21,7 +21,7 @@ const IDLE_STATUS: u64 = 1_000_000_000;
 const PROBE_INTERVAL: u64 = 50_000_000_000;
 /// An unanswered probe is sent again, first after so long, then after twice that, and so on.
 const PROBE_AGAIN: u64 = 10_000_000;
-const PROBE_DOUBLINGS: u32 = 5;
+const PROBE_DOUBLINGS: u32 = 12;
 /// Between two confirmations of the end.
 const FAREWELL_INTERVAL: u64 = 2_000_000;
 /// Naks that one look may send.
@@ -45,7 +45,8 @@ impl Receiver {
         if self.incarnation.is_some() && !self.config.mute {
             let status =
                 self.status_at.unwrap_or(u64::MAX).min(self.status_last.saturating_add(self.idle_interval()));
-            deadline = deadline.min(status).min(self.probe_at);
+            let probe = if self.sender_silent { u64::MAX } else { self.probe_at };
+            deadline = deadline.min(status).min(probe);
         }
         if self.asks() {
             deadline = deadline.min(self.nak_at.max(self.asks_from));
@@ -91,7 +92,7 @@ impl Receiver {
             }
             return;
         }
-        if now >= self.probe_at {
+        if now >= self.probe_at && !self.sender_silent {
             self.probe(now);
         }
         if self.asks() && now >= self.nak_at.max(self.asks_from) {

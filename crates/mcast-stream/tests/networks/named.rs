@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use mcast::{Family, InterfaceSelector};
 use mcast_lab::Impairment;
 use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::seal::Keys;
-use mcast_stream::{Snapshot, StreamError, Subscriber, discover, fetch_snapshot, find_stream};
+use mcast_stream::{Snapshot, Subscriber, fetch_snapshot, find_stream};
 
 use crate::net::{Net, PATIENCE, digest, hear, message};
 
@@ -90,8 +89,11 @@ fn sealed() {
 #[cfg(feature = "seal")]
 #[test]
 fn strangers_find_nothing_and_fetch_nothing() {
+    use std::time::Duration;
+
     use mcast_stream::seal::{Algorithm, GroupSecret};
     use mcast_stream::wire::{Incarnation, KeyEpoch};
+    use mcast_stream::{StreamError, discover};
 
     let net = Net::new(Family::V4, 1, Impairment::default());
     let key = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));

@@ -117,9 +117,20 @@ impl World<'_> {
         let most = 12 * usize::from(self.plan.paths) + 8 * self.nodes.len();
         match late.len() <= most {
             true => Ok(()),
-            false => {
-                Err(format!("{} datagrams in the last two seconds, when everything was over", late.len()))
-            }
+            false => Err(format!(
+                "{} datagrams (limit {most}) in the last two seconds, when everything was over: {}",
+                late.len(),
+                tally(&late)
+            )),
         }
     }
+}
+
+/// How many of each kind.
+fn tally(kinds: &[Kind]) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for kind in kinds {
+        *counts.entry(format!("{kind:?}")).or_insert(0) += 1;
+    }
+    format!("{counts:?}")
 }

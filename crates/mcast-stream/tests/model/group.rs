@@ -1,0 +1,467 @@
+//! A sender, receivers, and what is on its way between them, as a number of steps has left them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+
+use mcast_stream::receiver::{Item, ReceiverConfig};
+use mcast_stream::seal::Keys;
+use mcast_stream::sender::{SenderConfig, Transmit};
+use mcast_stream::wire::{FlowControl, Incarnation, KeyEpoch, StreamId};
+use mcast_stream::{Receiver, Sender, Target};
+
+use crate::audit::{Audit, content};
+use crate::cipher::Notary;
+use crate::journal::Journal;
+use crate::network::{Flight, Network, Place};
+use crate::scene::{Action, EPOCH, Fault, PROGRESS, Scene};
+use crate::state::Broken;
+use crate::stranger;
+
+pub(crate) const STREAM: StreamId = StreamId(7);
+const FIRST_LIFE: u32 = 100;
+const SECOND: u64 = 1_000_000_000;
+/// Datagrams that are kept: the fewest there can be.
+pub(crate) const SLOTS: usize = 16;
+pub(crate) const SENDER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
+
+pub(crate) struct Group<'s> {
+    scene: &'s Scene,
+    now: u64,
+    notary: Notary,
+    sender: Sender,
+    sender_journal: Journal,
+    life: u32,
+    /// All that there ever were.
+    lives: Vec<u32>,
+    /// Messages of this life.
+    published: u64,
+    bursts: usize,
+    nodes: Vec<Node>,
+    network: Network,
+    left: Left,
+    keys: Rekeying,
+    broken: Option<Broken>,
+}
+
+#[derive(Default)]
+struct Node {
+    receiver: Option<Receiver>,
+    journal: Journal,
+    audit: Audit,
+    /// A snapshot that was taken for it: of which life, and how many messages.
+    captured: Option<(u32, u64)>,
+    has_new_key: bool,
+    has_old_key: bool,
+}
+
+/// How often something may still happen.
+#[derive(Clone, Copy, Hash)]
+struct Left {
+    losses: u8,
+    copies: u8,
+    swaps: u8,
+    delays: u8,
+    restarts: u8,
+    strangers: u8,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Rekeying {
+    /// The messages that were published before the sender used the new key.
+    used_from: Option<u64>,
+}
+
+impl<'s> Group<'s> {
+    pub(crate) fn after(scene: &'s Scene, steps: &[Action]) -> Self {
+        let mut group = Self::new(scene);
+        for step in steps {
+            group.take(*step);
+        }
+        group
+    }
+
+    fn new(scene: &'s Scene) -> Self {
+        let notary = Notary::default();
+        let Scene { losses, copies, swaps, delays, restarts, strangers, .. } = *scene;
+        let mut group = Self {
+            sender: new_sender(FIRST_LIFE, keys(scene, &notary, false), SECOND),
+            scene,
+            now: SECOND,
+            notary,
+            sender_journal: Journal::default(),
+            life: FIRST_LIFE,
+            lives: vec![FIRST_LIFE],
+            published: 0,
+            bursts: 0,
+            nodes: scene.joiners.iter().map(|_| Node::default()).collect(),
+            network: Network::default(),
+            left: Left { losses, copies, swaps, delays, restarts, strangers },
+            keys: Rekeying::default(),
+            broken: None,
+        };
+        for (index, joiner) in scene.joiners.iter().enumerate() {
+            if !joiner.late {
+                group.join(index);
+            }
+        }
+        group.serve_sender();
+        group
+    }
+
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        let own = || self.nodes.iter().find_map(|node| node.audit.check().err());
+        let reused = self.notary.saw_reuse().then(|| (EPOCH, "a count was used twice".to_owned()));
+        self.broken.clone().or_else(own).or(reused)
+    }
+
+    /// The same for two ways by which every machine was told the same.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.now, self.sender_journal, self.life, self.published, self.bursts, self.left, self.keys)
+            .hash(&mut hasher);
+        for node in &self.nodes {
+            (node.journal, node.captured, node.has_new_key, node.has_old_key).hash(&mut hasher);
+        }
+        self.network.digest().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub(crate) fn choices(&self) -> Vec<Action> {
+        let mut all = Vec::new();
+        if self.bursts < self.scene.bursts.len() {
+            all.push(Action::Publish);
+        }
+        if self.left.restarts > 0 && self.published > 0 {
+            all.push(Action::Restart);
+        }
+        for index in 0..self.nodes.len() {
+            all.extend(self.choices_of(index));
+        }
+        all.extend(self.may_use_key().then_some(Action::UseKey));
+        self.add_flights(&mut all);
+        if self.network.is_empty() || self.left.delays > 0 {
+            all.push(Action::Wait);
+        }
+        all
+    }
+
+    fn choices_of(&self, index: usize) -> Vec<Action> {
+        let node = &self.nodes[index];
+        if node.receiver.is_none() {
+            return vec![Action::Join(index)];
+        }
+        let mut all = Vec::new();
+        let wants = node.audit.wants.is_some();
+        all.extend((wants && node.captured.is_none()).then_some(Action::Capture(index)));
+        all.extend(node.captured.map(|_| Action::Hand(index)));
+        all.extend((self.scene.rotates && !node.has_new_key).then_some(Action::GiveKey(index)));
+        let has_all_before = self.keys.used_from.is_some_and(|from| node.audit.due >= from);
+        all.extend((node.has_old_key && has_all_before).then_some(Action::DropKey(index)));
+        all.extend((self.left.strangers > 0).then_some(Action::Stranger(index)));
+        all
+    }
+
+    fn may_use_key(&self) -> bool {
+        let is_ready = |node: &Node| node.receiver.is_none() || node.has_new_key;
+        let unready_is_fine = self.scene.fault == Some(Fault::KeyNeverGiven);
+        self.scene.rotates
+            && self.keys.used_from.is_none()
+            && (unready_is_fine || self.nodes.iter().all(is_ready))
+    }
+
+    fn add_flights(&self, all: &mut Vec<Action>) {
+        for (index, flight) in self.network.flights().iter().enumerate() {
+            if self.network.overtakes(index) && self.left.swaps == 0 {
+                continue;
+            }
+            all.push(Action::Deliver(index));
+            if self.left.copies > 0 {
+                all.push(Action::DeliverCopy(index));
+            }
+            if self.left.losses > 0 {
+                all.push(Action::Lose(index));
+                if flight.datagrams.len() > 1 {
+                    all.extend([Action::LoseFirst(index), Action::LoseLast(index)]);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, step: Action) {
+        match step {
+            Action::Publish => self.publish(),
+            Action::Join(index) => self.join(index),
+            Action::Capture(index) => self.nodes[index].captured = Some((self.life, self.published)),
+            Action::Hand(index) => self.hand(index),
+            Action::Restart => self.restart(),
+            Action::GiveKey(index) => self.give_keys(index, true, true),
+            Action::DropKey(index) => {
+                self.give_keys(index, true, self.scene.fault == Some(Fault::OldKeyStays));
+                self.nodes[index].has_old_key = false;
+            }
+            Action::UseKey => {
+                self.keys.used_from = Some(self.published);
+                self.sender_journal.note(self.now, b"key");
+                self.sender.set_keys(self.now, keys(self.scene, &self.notary, true));
+                self.serve_sender();
+            }
+            Action::Deliver(index) => {
+                self.left.swaps -= u8::from(self.network.overtakes(index));
+                let flight = self.network.take(index);
+                self.deliver(flight);
+            }
+            Action::DeliverCopy(index) => {
+                self.left.swaps -= u8::from(self.network.overtakes(index));
+                self.left.copies -= 1;
+                self.deliver(self.network.flights()[index].clone());
+            }
+            Action::Lose(index) => {
+                self.left.losses -= 1;
+                self.network.take(index);
+            }
+            Action::LoseFirst(index) => self.lose(index, |datagrams| drop(datagrams.remove(0))),
+            Action::LoseLast(index) => self.lose(index, |datagrams| drop(datagrams.pop())),
+            Action::Stranger(index) => self.hear_strangers(index),
+            Action::Wait => self.wait(),
+        }
+    }
+
+    fn publish(&mut self) {
+        for _ in 0..self.scene.bursts[self.bursts] {
+            let message = content(self.life, self.lives.len() as u32, self.published);
+            // Nobody is waited for, so that there is always room.
+            if self.sender.publish(self.now, &message).is_ok() {
+                self.published += 1;
+            }
+            self.sender.flush(self.now);
+            self.serve_sender();
+        }
+        self.bursts += 1;
+        self.sender_journal.note(self.now, b"publish");
+    }
+
+    fn join(&mut self, index: usize) {
+        let joiner = self.scene.joiners[index];
+        let has_new = self.keys.used_from.is_some();
+        let config = ReceiverConfig {
+            start: joiner.start,
+            policy: joiner.policy,
+            window: SLOTS,
+            keys: keys(self.scene, &self.notary, has_new),
+            unix_offset: Some(SECOND),
+            seed: index as u64 + 1,
+            ..ReceiverConfig::new(STREAM)
+        };
+        let node = &mut self.nodes[index];
+        (node.has_new_key, node.has_old_key) = (has_new, self.scene.sealed);
+        node.receiver = Some(Receiver::new(config, self.now));
+        node.journal.note(self.now, b"join");
+        self.serve(index, &[]);
+    }
+
+    /// A snapshot comes; one of a former life, or that has not all that is wanted, is of no use.
+    fn hand(&mut self, index: usize) {
+        let lacks = u64::from(self.scene.fault == Some(Fault::SnapshotLacksTheLast));
+        let node = &mut self.nodes[index];
+        let (Some((life, messages)), Some(receiver)) = (node.captured.take(), &mut node.receiver) else {
+            return;
+        };
+        if node.audit.life == Some(life) && node.audit.wants.is_some_and(|wanted| wanted <= messages) {
+            receiver.resume(messages);
+            node.audit.snapshot(messages, messages.saturating_sub(lacks));
+            node.journal.note(self.now, &messages.to_be_bytes());
+        }
+        self.serve(index, &[]);
+    }
+
+    fn restart(&mut self) {
+        self.left.restarts -= 1;
+        self.life = match self.scene.fault {
+            Some(Fault::ClockSetBack) => self.life - 50,
+            Some(Fault::SameLife) => self.life,
+            _ => self.life + 1,
+        };
+        self.lives.push(self.life);
+        let uses_new = self.keys.used_from.is_some();
+        self.sender = new_sender(self.life, keys(self.scene, &self.notary, uses_new), self.now);
+        self.sender_journal.note(self.now, b"restart");
+        self.published = 0;
+        self.serve_sender();
+    }
+
+    fn give_keys(&mut self, index: usize, new: bool, old: bool) {
+        let mut given = Keys::none();
+        let all = keys(self.scene, &self.notary, new);
+        if old {
+            given = all;
+        } else {
+            given.add(KeyEpoch(2), self.notary.secret(2));
+        }
+        let node = &mut self.nodes[index];
+        node.has_new_key = true;
+        node.journal.note(self.now, if old { b"both" } else { b"new " });
+        if let Some(receiver) = &mut node.receiver {
+            receiver.set_keys(given);
+        }
+        self.serve(index, &[]);
+    }
+
+    fn lose(&mut self, index: usize, what: impl FnOnce(&mut Vec<Vec<u8>>)) {
+        self.left.losses -= 1;
+        self.left.swaps -= u8::from(self.network.overtakes(index));
+        let mut flight = self.network.take(index);
+        what(&mut flight.datagrams);
+        self.deliver(flight);
+    }
+
+    fn hear_strangers(&mut self, index: usize) {
+        self.left.strangers -= 1;
+        let is_shut_out = self.keys.used_from.is_some() && !self.nodes[index].has_old_key;
+        let next = self.nodes[index].audit.due;
+        let datagrams = stranger::datagrams(self.life, next, self.now, is_shut_out);
+        self.deliver(Flight { from: Place::Sender, to: Place::Receiver(index), datagrams });
+    }
+
+    fn wait(&mut self) {
+        if !self.network.is_empty() {
+            self.left.delays = self.left.delays.saturating_sub(1);
+        }
+        let receivers = self.nodes.iter().filter_map(|node| node.receiver.as_ref());
+        let next = receivers.map(Receiver::next_deadline).min().unwrap_or(u64::MAX);
+        self.now = next.min(self.sender.next_deadline()).max(self.now + 1_000);
+        if self.sender.next_deadline() <= self.now {
+            self.sender_journal.note(self.now, b"wait");
+            self.serve_sender();
+        }
+        for index in 0..self.nodes.len() {
+            let is_due = |receiver: &Receiver| receiver.next_deadline() <= self.now;
+            if self.nodes[index].receiver.as_ref().is_some_and(is_due) {
+                self.nodes[index].journal.note(self.now, b"wait");
+                self.serve(index, &[]);
+            }
+        }
+    }
+
+    fn deliver(&mut self, flight: Flight) {
+        for datagram in flight.datagrams {
+            match flight.to {
+                Place::Sender => {
+                    let Place::Receiver(from) = flight.from else { continue };
+                    self.sender_journal.note(self.now, &datagram);
+                    self.sender.handle(self.now, address(from), &datagram);
+                    self.serve_sender();
+                }
+                Place::Receiver(index) => {
+                    let node = &mut self.nodes[index];
+                    let Some(receiver) = &mut node.receiver else { continue };
+                    node.journal.note(self.now, &datagram);
+                    receiver.handle(self.now, 0, SENDER, &datagram);
+                    self.serve(index, &datagram);
+                }
+            }
+        }
+    }
+
+    fn serve_sender(&mut self) {
+        let mut to: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.nodes.len()];
+        while let Some(transmit) = self.sender.poll(self.now) {
+            let (datagrams, target) = match transmit {
+                Transmit::Data { first, count } => {
+                    let all = (first..first + count).map(|sequence| self.sender.datagram(sequence).to_vec());
+                    (all.collect(), Target::Group)
+                }
+                Transmit::Repair { sequence, to } => (vec![self.sender.datagram(sequence).to_vec()], to),
+                Transmit::Control(control) => (vec![control.bytes().to_vec()], control.to),
+            };
+            for (index, bytes) in to.iter_mut().enumerate() {
+                if target == Target::Group || target == Target::Address(address(index)) {
+                    bytes.extend(datagrams.iter().cloned());
+                }
+            }
+        }
+        while self.sender.poll_event().is_some() {}
+        for (index, datagrams) in to.into_iter().enumerate() {
+            if self.nodes[index].receiver.is_some() {
+                self.network.add(Place::Sender, Place::Receiver(index), datagrams);
+            }
+        }
+    }
+
+    /// Lets a receiver hand out what it has, and say what it has to say.
+    fn serve(&mut self, index: usize, datagram: &[u8]) {
+        let (now, lives) = (self.now, &self.lives);
+        let Node { receiver: Some(receiver), audit, .. } = &mut self.nodes[index] else { return };
+        while let Some(item) = receiver.next(now, datagram) {
+            let kept = match item {
+                Item::Message(message) => audit.message(&message),
+                Item::Event(event) => audit.event(&event, |life| lives.contains(&life)),
+            };
+            self.broken = self.broken.take().or_else(|| kept.err());
+        }
+        let mut said = Vec::new();
+        while let Some(control) = receiver.poll(now) {
+            said.push(control.bytes().to_vec());
+        }
+        self.network.add(Place::Receiver(index), Place::Sender, said);
+    }
+
+    /// Nothing untoward happens any more: all that is sent comes, and everybody has the end of the stream.
+    pub(crate) fn gets_to_the_end(mut self) -> bool {
+        const MOST_STEPS: usize = 3_000;
+        self.sender.close(self.now);
+        self.serve_sender();
+        for _ in 0..MOST_STEPS {
+            if self.nodes.iter().all(|node| self.is_at_the_end(node)) {
+                return self.broken().is_none_or(|(promise, _)| promise == PROGRESS);
+            }
+            let wants = |node: &Node| node.audit.wants.is_some();
+            if !self.network.is_empty() {
+                let flight = self.network.take(0);
+                self.deliver(flight);
+                continue;
+            }
+            for index in (0..self.nodes.len()).filter(|index| wants(&self.nodes[*index])).collect::<Vec<_>>()
+            {
+                self.take(Action::Capture(index));
+                self.take(Action::Hand(index));
+            }
+            self.wait();
+        }
+        false
+    }
+
+    /// Who follows a life that seems later than the present one cannot know that it is over.
+    fn is_at_the_end(&self, node: &Node) -> bool {
+        let is_left_behind = node.audit.life.is_some_and(|life| life > self.life);
+        node.receiver.is_none() || node.audit.ended && node.audit.life == Some(self.life) || is_left_behind
+    }
+}
+
+pub(crate) fn keys(scene: &Scene, notary: &Notary, with_new: bool) -> Keys {
+    if !scene.sealed {
+        return Keys::none();
+    }
+    let mut keys = Keys::one(KeyEpoch(1), notary.secret(1));
+    if with_new {
+        keys.add(KeyEpoch(2), notary.secret(2));
+    }
+    keys
+}
+
+fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 1, 1], index as u16 + 1))
+}
+
+fn new_sender(life: u32, keys: Keys, now: u64) -> Sender {
+    let config = SenderConfig {
+        datagram: 256,
+        history: SLOTS * 256,
+        flow: FlowControl::None,
+        unix_offset: Some(SECOND),
+        seed: u64::from(life),
+        keys,
+        ..SenderConfig::new(STREAM, Incarnation(life))
+    };
+    Sender::new(config, now).unwrap()
+}

@@ -1,0 +1,115 @@
+//! One trial: the tests are built once, then run, the likeliest to notice first.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::Message;
+
+use crate::command::{cargo, finish, finish_within};
+
+/// A few seeds notice most; the others are tried only where those did not.
+const FIRST_SEEDS: u32 = 60;
+
+pub(super) enum Verdict {
+    /// By what, and how long that took, building not counted.
+    Noticed {
+        by: String,
+        after: Duration,
+    },
+    Unnoticed,
+}
+
+pub(super) struct Trial<'t> {
+    tree: &'t Path,
+    seeds: u32,
+    limit: Duration,
+}
+
+impl<'t> Trial<'t> {
+    pub(super) fn new(tree: &'t Path, seeds: u32, limit: Duration) -> Self {
+        Self { tree, seeds, limit }
+    }
+
+    /// Whether a test fails, or does not end in time. That it doesn't even compile is an error here.
+    pub(super) fn run(&self) -> Result<Verdict> {
+        let (simulation, model) = (self.build("simulation")?, self.build("model")?);
+        let started = Instant::now();
+        let rounds = [
+            (&simulation, 0, FIRST_SEEDS.min(self.seeds)),
+            (&model, 0, 0),
+            (&simulation, FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)),
+        ];
+        for (binary, first_seed, seeds) in rounds {
+            let mut command = Command::new(binary);
+            command
+                .current_dir(self.tree)
+                .env("MCAST_SHRINK", "0")
+                .env("RUST_BACKTRACE", "0")
+                .env_remove("MCAST_SEED");
+            command.env("MCAST_FIRST_SEED", first_seed.to_string()).env("MCAST_SEEDS", seeds.to_string());
+            let by = match finish_within(command, self.limit)? {
+                None => format!("it did not end within {} s", self.limit.as_secs()),
+                Some(finished) if finished.success => continue,
+                Some(finished) => reason(&finished.output),
+            };
+            return Ok(Verdict::Noticed { by, after: started.elapsed() });
+        }
+        Ok(Verdict::Unnoticed)
+    }
+
+    /// Builds a test of the copy, and tells where it is.
+    fn build(&self, test: &str) -> Result<PathBuf> {
+        let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", "mcast-stream"];
+        let mut command = cargo(head.iter().chain(&["--no-default-features", "--test", test]));
+        command.current_dir(self.tree).env("CARGO_TARGET_DIR", crate::root().join("target/mutants/build"));
+        command.env("RUSTFLAGS", "--cap-lints=allow");
+        let built = finish(command, false)?;
+        ensure!(built.success, "it does not compile:\n{}", built.output);
+        let executable = |message| match message {
+            Ok(Message::CompilerArtifact(artifact)) => {
+                artifact.executable.filter(|_| artifact.target.name == test)
+            }
+            _ => None,
+        };
+        let found = Message::parse_stream(built.output.as_bytes()).find_map(executable);
+        found.map(PathBuf::from).with_context(|| format!("cargo did not tell where the test {test} is"))
+    }
+}
+
+/// The first thing that a failed test says, on one line.
+fn reason(output: &str) -> String {
+    let mut lines = output.lines();
+    let panic = lines.find(|line| line.contains("panicked at"));
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("note:")).take(1).collect();
+    let test = output.lines().find_map(|line| line.strip_suffix(" ... FAILED")?.strip_prefix("test "));
+    match (panic, said.first()) {
+        (Some(_), Some(said)) => format!("{}: {}", test.unwrap_or("a test"), shortened(said)),
+        _ => test.unwrap_or("it ended abnormally").to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const MOST: usize = 110;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_test_and_what_it_said_first() {
+        let output = "running 2 tests\ntest a ... ok\ntest b ... FAILED\n\n---- b stdout ----\n\nthread 'b' panicked at x.rs:1:2:\nseed 3: too late\nnote: run with\n";
+        assert_eq!(reason(output), "b: seed 3: too late");
+    }
+
+    #[test]
+    fn what_dies_without_a_word_is_told_so() {
+        assert_eq!(reason("running 2 tests\n"), "it ended abnormally");
+    }
+}
