@@ -16,7 +16,8 @@ use crate::step::{Manner, Outcome, Step};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-const PACKAGES: [&str; 3] = ["mcast-group", "mcast-packet", "mcast"];
+const PACKAGES: [&str; 7] =
+    ["mcast-group", "mcast-packet", "mcast-probe", "mcast-watch", "mcast-capture", "mcast-doctor", "mcast"];
 
 /// Where Wine's loader may be: Debian keeps the 64-bit one off the search path.
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
