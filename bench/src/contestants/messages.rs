@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{ONE_GROUP, PORT, words};
 use crate::network::SENDER;
-use crate::tools::{Need, Tools};
+use crate::tools::{Need, Tools, aeron_directory};
 
 /// A way to publish messages that is compared.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +115,11 @@ impl Messenger {
                 program.extend((sealed == Sealed::Yes).then(|| "--sealed".into()));
                 program
             }
-            MadeOf::Aeron => vec![tools.aeron().into(), role.into()],
+            MadeOf::Aeron => {
+                let mut directory = OsString::from("AERON_DIR=");
+                directory.push(aeron_directory());
+                vec!["env".into(), directory, tools.aeron().into(), role.into()]
+            }
             MadeOf::Norm => {
                 let bits = if messages.receivers == 1 { "2e9" } else { "1e9" };
                 let mut program = vec![tools.norm().into(), role.into()];

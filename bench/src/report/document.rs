@@ -103,6 +103,11 @@ fn table(text: &mut String, figures: &Figures, pictures: &Path) -> Result<()> {
     for (name, why) in &figures.absent {
         let _ = write!(text, "\nNot there: `{name}`: {}\n", why.replace('\n', " "));
     }
+    for (name, faults) in &figures.faults {
+        let last = faults.last().map(|why| why.replace('\n', " ")).unwrap_or_default();
+        let times = if faults.len() == 1 { "once" } else { "twice, and was then left out" };
+        let _ = write!(text, "\n`{name}` failed {times}: {last}\n");
+    }
     // Most that lose nothing would not show on its scale.
     let drawn = (figures.main != "loss").then(|| picture::svg(figures, layout.notation)).flatten();
     if let Some(svg) = drawn {

@@ -31,6 +31,9 @@ pub struct Figures {
     pub rows: Vec<Row>,
     /// Who doesn't, and why.
     pub absent: BTreeMap<String, String>,
+    /// Whose runs failed at times, and why each; after two, somebody is not asked again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<String, Vec<String>>,
     /// Where and when.
     pub machine: Machine,
     /// The command that measures it.

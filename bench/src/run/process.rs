@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -179,7 +180,23 @@ fn forward(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
     });
 }
 
-/// The program as one would type it.
+/// The program as one would type it, without the directories, which differ from machine to machine.
 pub(crate) fn words(program: &[OsString]) -> String {
-    program.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let bare = |word: &OsString| {
+        let path = Path::new(word);
+        let name = path.file_name().filter(|_| path.is_absolute());
+        name.unwrap_or(word).to_string_lossy().into_owned()
+    };
+    program.iter().map(bare).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_without_its_directory() {
+        let program = ["env", "A=/b/c", "/x/y/peer", "10.0.0.1/24"].map(OsString::from);
+        assert_eq!(words(&program), "env A=/b/c peer 10.0.0.1/24");
+    }
 }

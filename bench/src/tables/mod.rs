@@ -128,6 +128,7 @@ impl Bench {
             unsteady: false,
             rows: Vec::new(),
             absent: std::collections::BTreeMap::new(),
+            faults: std::collections::BTreeMap::new(),
             machine: self.machine.clone(),
             command: format!("cargo bench-peers --table {}", plan.name),
         }
@@ -143,6 +144,7 @@ fn fill(figures: &mut Figures, rounds: Rounds, what: impl Fn(&str) -> String) {
         figures.rows.push(row);
     }
     figures.absent.extend(rounds.failed);
+    figures.faults.extend(rounds.faults);
 }
 
 /// The names of all tables, in the order of the document.

@@ -44,6 +44,8 @@ pub(super) struct Rounds {
     pub(super) unsteady: bool,
     /// Who was left out, and why.
     pub(super) failed: BTreeMap<String, String>,
+    /// Of those who were not, whose runs failed at times, and why each.
+    pub(super) faults: BTreeMap<String, Vec<String>>,
 }
 
 /// By series, a value for each round that counts.
@@ -143,7 +145,13 @@ fn collect(turns: &[Turn<'_>], steady: Vec<Round>, moved: Vec<Round>, failures: 
         match (series.is_empty(), failures[place].last()) {
             (true, Some(why)) => drop(result.failed.insert(turn.name.clone(), why.clone())),
             (true, None) => {}
-            (false, _) => result.series.push((turn.name.clone(), series)),
+            (false, why) => {
+                // The reference is asked twice as often, and judged by that.
+                if why.is_some() && place > 0 {
+                    result.faults.insert(turn.name.clone(), failures[place].clone());
+                }
+                result.series.push((turn.name.clone(), series));
+            }
         }
     }
     result
@@ -230,5 +238,20 @@ mod tests {
 
         assert_eq!(rounds.failed["broken"], "no such thing");
         assert_eq!(rounds.series.len(), 1);
+    }
+
+    #[test]
+    fn who_fails_at_times_stays_with_what_it_said() {
+        let calls = Cell::new(0);
+        let moody = turn("moody", || {
+            calls.set(calls.get() + 1);
+            if calls.get() == 2 { bail!("not today") } else { Ok(1.0) }
+        });
+        let turns = [turn("reference", || Ok(1.0)), moody];
+
+        let rounds = take_turns(&turns, Manner { rounds: 3, ..MANNER }).unwrap();
+
+        assert_eq!(rounds.series[1].1["rate"], [Some(1.0), None, Some(1.0)]);
+        assert_eq!(rounds.faults["moody"], ["not today"]);
     }
 }

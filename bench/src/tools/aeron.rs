@@ -1,7 +1,7 @@
 //! Aeron's C driver and client, built from what the crate rusteron brings along.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +28,30 @@ pub(super) fn build(source: &Path, made: &Path, program: &Path, install: bool) -
         bail!("Aeron is not built");
     }
     Ok(output_of(Command::new(program).arg("version"))?.trim().to_owned())
+}
+
+/// Where its drivers keep their files: they add a number of their own.
+pub(crate) fn directory() -> PathBuf {
+    let place = Path::new("/dev/shm");
+    let place = if place.is_dir() { place.to_owned() } else { std::env::temp_dir() };
+    place.join(format!("mcast-bench-aeron-{}-", std::process::id()))
+}
+
+/// Takes away, when dropped, what drivers that were killed have left there.
+#[derive(Debug)]
+pub(crate) struct Leftovers;
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let prefix = directory();
+        let entries = prefix.parent().and_then(|place| std::fs::read_dir(place).ok());
+        for entry in entries.into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes()) {
+                let _ = std::fs::remove_dir_all(path);
+            }
+        }
+    }
 }
 
 fn cargo(source: &Path, target: &Path, path: &OsString) -> Result<()> {

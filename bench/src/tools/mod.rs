@@ -10,6 +10,9 @@ mod norm;
 mod packages;
 mod python;
 
+pub(crate) use aeron::Leftovers as AeronLeftovers;
+pub(crate) use aeron::directory as aeron_directory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

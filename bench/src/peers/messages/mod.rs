@@ -83,6 +83,24 @@ struct Work {
     publisher: Option<IpAddr>,
 }
 
+#[cfg(test)]
+impl Work {
+    /// Messages of the least size, as fast as they go.
+    fn for_tests() -> Self {
+        Self {
+            group: SocketAddr::from(([239, 77, 0, 1], 7700)),
+            interface: IpAddr::from([10, 77, 0, 1]),
+            size: source::HEAD,
+            seconds: 10.0,
+            rate: None,
+            receivers: 1,
+            linger: 1.0,
+            timeout: 10.0,
+            publisher: None,
+        }
+    }
+}
+
 /// Runs one of them.
 ///
 /// # Errors

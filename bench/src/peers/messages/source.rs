@@ -103,3 +103,48 @@ fn write(message: &mut [u8], number: u64, time: u64) {
     message[..8].copy_from_slice(&number.to_le_bytes());
     message[8..HEAD].copy_from_slice(&time.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(message: &[u8]) -> u64 {
+        u64::from_le_bytes(message[..8].try_into().unwrap())
+    }
+
+    #[test]
+    fn only_the_last_message_says_so() {
+        for rate in [None, Some(2_000)] {
+            let mut source = Source::begin(&Work { rate, seconds: 0.01, ..Work::for_tests() });
+            let mut numbers = Vec::new();
+            while let Some(message) = source.next() {
+                numbers.push(number(message));
+            }
+            let (last, others) = numbers.split_last().unwrap();
+            assert_eq!(*last, others.len() as u64 | LAST);
+            assert!(others.iter().copied().eq(0..others.len() as u64));
+            assert_eq!(source.report()["sent"], numbers.len());
+        }
+    }
+
+    #[test]
+    fn paced_messages_come_at_their_rate_and_carry_their_time() {
+        let mut source = Source::begin(&Work { rate: Some(1_000), seconds: 0.05, ..Work::for_tests() });
+        let begun = Instant::now();
+        let mut count = 0;
+        while let Some(messages) = source.next_many() {
+            assert_ne!(messages[8..HEAD], [0; 8]);
+            count += messages.len() / HEAD;
+        }
+        assert_eq!(count, 51);
+        assert!(begun.elapsed() >= Duration::from_millis(49));
+    }
+
+    #[test]
+    fn many_at_once_are_numbered_one_by_one() {
+        let mut source = Source::begin(&Work { size: 64, ..Work::for_tests() });
+        let messages = source.next_many().unwrap();
+        assert_eq!(messages.len(), AT_ONCE);
+        assert!(messages.chunks(64).map(number).eq(0..AT_ONCE as u64 / 64));
+    }
+}

@@ -86,3 +86,48 @@ impl Tally {
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or(0, u64::from_le_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(number: u64, time: u64) -> Vec<u8> {
+        [number.to_le_bytes(), time.to_le_bytes()].concat()
+    }
+
+    /// What is reported of these.
+    fn tally(messages: &[Vec<u8>]) -> serde_json::Value {
+        let mut tally = Tally::new(&Work::for_tests());
+        for message in messages {
+            tally.take(message);
+        }
+        tally.report()
+    }
+
+    #[test]
+    fn messages_without_a_gap_up_to_the_last_are_complete() {
+        let said = tally(&[message(0, 0), message(1, 0), message(2 | LAST, 0)]);
+        assert_eq!(
+            (&said["received"], &said["in_order"], &said["complete"]),
+            (&3.into(), &true.into(), &true.into())
+        );
+    }
+
+    #[test]
+    fn a_gap_a_copy_and_a_piece_are_out_of_order() {
+        for wrong in
+            [vec![message(0, 0), message(2, 0)], vec![message(0, 0), message(0, 0)], vec![vec![0; 8]]]
+        {
+            let said = tally(&wrong);
+            assert_eq!((&said["in_order"], &said["complete"]), (&false.into(), &false.into()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn only_messages_with_a_time_have_a_delay() {
+        let long_ago = sys::monotonic_nanoseconds() - 5_000_000_000;
+        let said = tally(&[message(0, long_ago), message(1, 0)]);
+        assert!((5e6..60e6).contains(&said["latency_us"]["p50"].as_f64().unwrap()), "{said}");
+        assert_eq!(tally(&[message(0, 0)])["latency_us"]["max"], 0.0);
+    }
+}

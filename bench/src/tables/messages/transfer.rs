@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::contestants::{Messages, Messenger, Side};
 use crate::run::{Cpu, Running, start, start_attended};
 use crate::segment::Segment;
-use crate::tools::Tools;
+use crate::tools::{AeronLeftovers, Tools};
 
 /// How long a program may take beyond its time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,6 +79,8 @@ pub(super) fn run(
     if let Some(percent) = percent {
         segment.lose(percent)?;
     }
+    // Dropped behind the programs.
+    let _leftovers = AeronLeftovers;
     let mut hearing = Vec::new();
     for (number, host) in segment.receivers.iter().enumerate() {
         let side = Side::Subscribe(Segment::address(number).into());
@@ -89,7 +91,7 @@ pub(super) fn run(
     let mut talking = start_attended(&segment.sender, Cpu::Sender, &program)?;
     let patience = Duration::from_secs_f64(messages.seconds + messages.timeout) + PATIENCE;
     let heard = hearing.iter_mut().map(|each| each.result(patience)).collect::<Result<Vec<Heard>>>();
-    // The publisher's own words say more about why nothing came.
+    // Where a subscriber failed, the publisher is not waited for.
     let published: Published = match talking.result(if heard.is_ok() { PATIENCE } else { Duration::ZERO }) {
         Ok(published) => published,
         Err(error) => return Err(heard.err().map_or(error, |first| first.context("a subscriber failed"))),
