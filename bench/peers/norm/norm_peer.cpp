@@ -204,6 +204,8 @@ static int subscribe(const struct options *options) {
     NormInstanceHandle instance = NormCreateInstance(false);
     NormSessionHandle session = open_session(instance, options, last_number(options->interface));
     NormSetRxPortReuse(session, true, NULL, NULL, 0);
+    /* A first datagram that is lost is asked for, too. */
+    NormSetDefaultSyncPolicy(session, NORM_SYNC_STREAM);
     if (!NormStartReceiver(session, BUFFER)) fail("no receiver");
     NormSetRxSocketBuffer(session, 4 << 20);
     fprintf(stderr, "ready\n");
