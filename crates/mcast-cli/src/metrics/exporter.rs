@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use super::Exposition;
 use super::request::Request;
 use crate::exit::Failure;
@@ -19,6 +21,14 @@ use crate::exit::Failure;
 pub(crate) struct Listen {
     text: String,
     addresses: Vec<SocketAddr>,
+}
+
+/// Where figures will be handed out: whoever asks by then waits. Opened as long as there are rights, which some
+/// ports take.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
 }
 
 /// Hands out figures for as long as the process lives.
@@ -38,22 +48,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RECOVERY: Duration = Duration::from_millis(100);
 
 impl Exporter {
-    /// Begins to listen, and asks `figures` at each request. Starts a thread.
+    /// Asks `figures` at each request. Starts a thread.
     pub(crate) fn start(
-        listen: &Listen,
+        bound: Bound,
         figures: impl Fn() -> Exposition + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let failed = |error: io::Error| {
-            Failure::environment(format!("cannot hand out metrics at {}: {error}", listen.text))
-                .remedy("name a free port and an address of this machine, such as 127.0.0.1:9477")
-        };
-        let listener = TcpListener::bind(&listen.addresses[..]).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let Bound { listener, address } = bound;
         let figures: Figures = Arc::new(figures);
         thread::Builder::new()
             .name("metrics".into())
             .spawn(move || serve(&listener, &figures))
-            .map_err(failed)?;
+            .context("cannot start the thread that hands out metrics")?;
         Ok(Self { address })
     }
 
@@ -159,6 +164,18 @@ impl Write for Patient {
     }
 }
 
+impl Listen {
+    /// Begins to listen.
+    pub(crate) fn bind(&self) -> anyhow::Result<Bound> {
+        let bound = TcpListener::bind(&self.addresses[..])
+            .and_then(|listener| Ok(Bound { address: listener.local_addr()?, listener }));
+        Ok(bound.map_err(|error| {
+            Failure::environment(format!("cannot hand out metrics at {}: {error}", self.text))
+                .remedy("name a free port and an address of this machine, such as 127.0.0.1:9477")
+        })?)
+    }
+}
+
 impl FromStr for Listen {
     type Err = String;
 
@@ -186,7 +203,8 @@ mod tests {
             exposition.family("answer", Kind::Gauge, "Of everything.").sample(&[], 42);
             exposition
         };
-        Exporter::start(&"127.0.0.1:0".parse().unwrap(), figures).unwrap().address()
+        let listen: Listen = "127.0.0.1:0".parse().unwrap();
+        Exporter::start(listen.bind().unwrap(), figures).unwrap().address()
     }
 
     fn ask(address: SocketAddr, request: &str) -> String {
@@ -246,8 +264,8 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_says_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = taken.local_addr().unwrap().to_string().parse().unwrap();
-        let refused = Exporter::start(&listen, Exposition::default).unwrap_err();
+        let listen: Listen = taken.local_addr().unwrap().to_string().parse().unwrap();
+        let refused = listen.bind().unwrap_err();
         assert!(refused.to_string().starts_with("cannot hand out metrics at 127.0.0.1:"), "{refused}");
     }
 }

@@ -7,5 +7,5 @@ mod exporter;
 mod exposition;
 mod request;
 
-pub(crate) use exporter::{Exporter, Listen};
+pub(crate) use exporter::{Bound, Exporter, Listen};
 pub(crate) use exposition::{Exposition, Kind};

@@ -141,6 +141,16 @@ fn what_was_opened_before_still_works() {
 }
 
 #[test]
+fn ports_that_take_a_right_can_be_handed_out_at() {
+    let lan = Lan::new();
+    for arguments in [&["top", "-i", "eth0"][..], &["doctor", "--watch"]] {
+        let running = start(&lan.b, &[arguments, &["--metrics", "127.0.0.1:80"]].concat());
+        running.stderr.wait_for("metrics at http://127.0.0.1:80/metrics");
+        running.signalled(libc::SIGTERM);
+    }
+}
+
+#[test]
 fn a_remedy_is_applied_with_all_rights() {
     let lan = Lan::new();
     let running = start(&lan.b, &["doctor", GROUP, "-W", "5s", "--apply", "no-querier", "--yes"]);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mcast_doctor::{Finding, Report, Severity};
 
-use crate::metrics::{Exporter, Exposition, Kind, Listen};
+use crate::metrics::{Bound, Exporter, Exposition, Kind};
 
 /// What was found so far, as those see it who ask for figures.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +41,9 @@ impl Looks {
     }
 
     /// Begins to hand out figures of all that is added.
-    pub(super) fn hand_out(&self, listen: &Listen) -> anyhow::Result<Exporter> {
+    pub(super) fn hand_out(&self, bound: Bound) -> anyhow::Result<Exporter> {
         let looks = self.clone();
-        Exporter::start(listen, move || figures(&looks.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        Exporter::start(bound, move || figures(&looks.0.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 

@@ -181,6 +181,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return path::run(end, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
+    let bound = arguments.tempo.metrics.as_ref().map(Listen::bind).transpose()?;
     if arguments.demand.apply.is_none() {
         rights::keep(&RIGHTS)?;
     }
@@ -188,7 +189,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let service = Service::begin();
     let doctor = Doctor { subject, options: arguments.options(), interrupt, service, console };
     if arguments.tempo.watch {
-        return watch::run(&doctor, &arguments.tempo, arguments.demand.json);
+        return watch::run(&doctor, arguments.tempo.every, bound, arguments.demand.json);
     }
     let report = doctor.examine()?;
     if let Some(id) = arguments.demand.apply {

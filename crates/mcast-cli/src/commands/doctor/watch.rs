@@ -7,27 +7,33 @@ use mcast_doctor::{Finding, Id, Severity, Subject};
 
 use super::export::Looks;
 use super::json::Change;
-use super::{Doctor, Tempo, tell};
+use super::{Doctor, tell};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Hangup;
+use crate::metrics::Bound;
 use crate::output::{clock_time, write_json};
 
 /// How often a wait gives a sign of life, and looks whether it is to begin anew.
 const GLANCE: Duration = Duration::from_millis(500);
 
-pub(super) fn run(doctor: &Doctor<'_>, tempo: &Tempo, is_json: bool) -> anyhow::Result<Outcome> {
+pub(super) fn run(
+    doctor: &Doctor<'_>,
+    every: Duration,
+    bound: Option<Bound>,
+    is_json: bool,
+) -> anyhow::Result<Outcome> {
     let (console, service) = (doctor.console, &doctor.service);
     let hangup = service.hangups()?;
     let looks = Looks::default();
-    if let Some(listen) = &tempo.metrics {
-        let exporter = looks.hand_out(listen)?;
+    if let Some(bound) = bound {
+        let exporter = looks.hand_out(bound)?;
         console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
     }
     let mut out = console.output();
     let mut known: Vec<Finding> = Vec::new();
     console.note("looking again and again; Ctrl-C ends");
-    let status = format!("Looks every {} s", tempo.every.as_secs_f64());
+    let status = format!("Looks every {} s", every.as_secs_f64());
     service.ready(&status);
     let outcome = loop {
         let start = Instant::now();
@@ -46,7 +52,7 @@ pub(super) fn run(doctor: &Doctor<'_>, tempo: &Tempo, is_json: bool) -> anyhow::
         }
         out.flush()?;
         known = findings;
-        match wait(doctor, hangup.as_ref(), start, tempo.every) {
+        match wait(doctor, hangup.as_ref(), start, every) {
             Next::Look => {}
             Next::BeginAnew => {
                 console.note("a hang-up came: looking at once, and telling all that there is");

@@ -8,12 +8,12 @@ use mcast_watch::{Report, Row};
 use super::monitor::Monitor;
 use super::picture::Picture;
 use super::words::name;
-use crate::metrics::{Exporter, Exposition, Kind, Listen};
+use crate::metrics::{Bound, Exporter, Exposition, Kind};
 
 /// Begins to hand out what the monitor sees.
-pub(super) fn start(listen: &Listen, monitor: &Monitor) -> anyhow::Result<Exporter> {
+pub(super) fn start(bound: Bound, monitor: &Monitor) -> anyhow::Result<Exporter> {
     let monitor = monitor.clone();
-    Exporter::start(listen, move || figures(&monitor.picture(SystemTime::now())))
+    Exporter::start(bound, move || figures(&monitor.picture(SystemTime::now())))
 }
 
 fn figures(picture: &Picture) -> Exposition {

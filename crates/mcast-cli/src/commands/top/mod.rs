@@ -132,6 +132,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let wants_screen = can_show_a_screen() && !arguments.show.once && !arguments.show.json;
     let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
+    let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
     // Frames come from anybody: they are looked at without the rights that the capture took, and by another
     // thread than the one that looks into processes.
     let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
@@ -141,8 +142,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
     let monitor = Monitor::start(arguments, selection, source, joiners)?;
-    let exporter =
-        arguments.show.metrics.as_ref().map(|listen| export::start(listen, &monitor)).transpose()?;
+    let exporter = bound.map(|bound| export::start(bound, &monitor)).transpose()?;
     tell_start(&monitor, exporter.as_ref(), wants_screen, console);
     let ran = if wants_screen {
         screen::run(arguments, &monitor, &interrupt, exporter.as_ref(), console)
