@@ -19,9 +19,10 @@ fn only_who_has_the_secret_reads_it() {
         [&["--key", &wrong][..], &[]].map(|key| subscriber(&lan.c, &[&[GROUP, "-W", "2s"], key].concat()));
     publisher(&lan.a, &[GROUP, "--wait-for", "1", "--key", &right, "secret"]).end().succeeded();
     assert_eq!(knows.end().succeeded().text(), "secret\n");
-    for other in others {
+    for (other, why) in others.into_iter().zip(["none was sealed with these secrets", "see --key"]) {
         let ended = other.end();
         assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains(why), "{ended:?}");
     }
 }
 

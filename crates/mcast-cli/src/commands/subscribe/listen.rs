@@ -191,6 +191,19 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
+    /// Why nothing was heard of any stream, although something came.
+    fn explain_silence(&self) {
+        let came = self.subscriber.receiver().statistics().received;
+        if came == 0 {
+            return;
+        }
+        let why = match self.arguments.stream.key {
+            Some(_) => "none was sealed with these secrets: see that the publisher has the same --key",
+            None => "none belonged to a stream that can be followed: see --key, if it is sealed, and --name",
+        };
+        self.console.warn(format_args!("{} came, and {why}", count_of(came, "datagram")));
+    }
+
     fn summarize(&self) {
         let Tally { messages, bytes: length, lost, failed, first, last, .. } = self.tally;
         let time = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
@@ -204,6 +217,9 @@ impl<'a> Listener<'a> {
             count_of(lost, "message"),
             count_of(statistics.repaired, "datagram"),
         ));
+        if self.tally.incarnation.is_none() {
+            self.explain_silence();
+        }
         if failed > 0 {
             self.console.warn(format_args!("{} failed", count_of(failed, "command")));
         }

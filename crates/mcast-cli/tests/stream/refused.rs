@@ -1,0 +1,81 @@
+//! What cannot be is said, with what helps.
+
+use std::fs;
+
+use crate::GROUP;
+use crate::support::{Lan, mcast};
+use crate::{publisher, subscriber};
+
+/// Every one of these ends with status 2, and says so.
+const SENSELESS: &[(&[&str], &str)] = &[
+    (&["publish", GROUP, "--history", "10", "x"], "less than 16 datagrams"),
+    (&["publish", GROUP, "--history", "100G", "x"], "no memory for so much"),
+    (&["publish", GROUP, "--wait-for", "0", "x"], "1..=4096"),
+    (&["publish", GROUP, "--announce", "prices", "--snapshot", " ", "x"], "name a file"),
+    (&["publish", GROUP, "--path", "[ff15::1]:7000", "x"], "all IPv4 or all IPv6"),
+    (
+        &["publish", GROUP, "--path", GROUP, "--path", GROUP, "--path", GROUP, "--path", GROUP, "x"],
+        "at most four paths, not 5",
+    ),
+    (&["publish", GROUP, "--key", "/dev/null", "x"], "no secret in it"),
+    (&["subscribe", GROUP, "--path", "[ff15::1]:7000"], "all IPv4 or all IPv6"),
+    (&["subscribe", GROUP, "--policy", "latest", "--on-loss", "stop"], "--policy reliable"),
+    (&["subscribe", GROUP, "--on-loss", "snapshot"], "add --from snapshot"),
+    (&["subscribe", "232.1.1.1:7000"], "name the source"),
+];
+
+#[test]
+fn what_makes_no_sense_is_usage() {
+    let lan = Lan::new();
+    for (arguments, says) in SENSELESS {
+        let ended = mcast(&lan.a, arguments);
+        assert_eq!((ended.status, ended.text()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_no_file_of_secrets() {
+    let lan = Lan::new();
+    for command in ["publish", "subscribe"] {
+        let ended = mcast(&lan.a, &[command, GROUP, "--key", "/dev/zero"]);
+        assert_eq!(ended.status, Some(4), "{ended:?}");
+        assert!(ended.stderr.contains("longer than any file of secrets"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_message_that_the_history_does_not_hold_is_refused_with_what_helps() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large");
+    fs::write(&path, vec![7; 16 << 20]).unwrap();
+    let name = path.display().to_string();
+    let ended = publisher(&lan.a, &[GROUP, "--files", &name]).end();
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--history 32M"), "{ended:?}");
+
+    let running = subscriber(&lan.b, &[GROUP, "--raw"]);
+    let arguments = [GROUP, "--wait-for", "1", "--history", "32M", "--files", &name];
+    publisher(&lan.a, &arguments).end().succeeded();
+    assert!(running.end().succeeded().stdout == vec![7; 16 << 20]);
+}
+
+#[test]
+fn what_a_snapshot_is_made_of_may_come_later() {
+    use crate::support::{MCAST, program, start};
+
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let arguments = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot"];
+    let name = path.display().to_string();
+    let mut publishing = program(&lan.a, MCAST, &[&arguments[..], &[&name]].concat(), true);
+    publishing.stderr.wait_for("snapshots are");
+    fs::write(&path, "there by now\n").unwrap();
+    let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot"]);
+    late.stderr.wait_for("a snapshot of 13 bytes");
+    drop(publishing.child.stdin.take());
+    publishing.end().succeeded();
+    assert_eq!(late.end().succeeded().text(), "there by now\n");
+}
