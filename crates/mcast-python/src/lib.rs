@@ -55,8 +55,8 @@ mod _pymcast {
     use super::sender::{Answer, SendStatistics, Sender};
     #[pymodule_export]
     use super::stream::{
-        Closing, Message, Publisher, PublisherEvent, PublisherStatistics, PyKeys, Snapshot, StreamEvent,
-        Subscriber, SubscriberStatistics,
+        Announcements, Closing, FoundStream, Message, Publisher, PublisherEvent, PublisherStatistics, PyKeys,
+        Snapshot, StreamEvent, Subscriber, SubscriberStatistics,
     };
 
     #[pymodule_init]

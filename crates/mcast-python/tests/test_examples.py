@@ -84,6 +84,28 @@ def test_live_page(other: lab.Host, port: int) -> None:
         assert json.loads(data[6:])[1:] == ["239.20.0.6", "one", lab.address("one", 2), "<hello>"]
 
 
+def test_the_price_feed(other: lab.Host, port: int) -> None:
+    place = [f"239.20.0.7:{port}", "one", lab.address("one", 2), "80"]
+    publishing = other.start([sys.executable, str(EXAMPLES / "price_feed.py"), "publish", *place])
+    with publishing, running("price_feed.py", "subscribe") as early:
+        # An announcement a second: the other one comes a second late.
+        for _ in range(2):
+            pymcast.find_stream("prices", timeout=20)
+        with running("price_feed.py", "subscribe") as late:
+            for child in (early, late):
+                output, errors = child.communicate(timeout=30)
+                assert output.strip() in ("{'pears': 179, 'apples': 180}", "{'apples': 180, 'pears': 179}"), errors
+        assert publishing.wait(timeout=20) == 0
+
+
+def test_the_guide_shows_the_price_feed_as_it_is() -> None:
+    page = (EXAMPLES.parents[2] / "docs" / "price-feed.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python from=\S*price_feed.py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    program = (EXAMPLES / "price_feed.py").read_text(encoding="utf-8")
+    assert all(block in program for block in blocks)
+
+
 def test_the_page_of_ten_minutes(
     other: lab.Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,8 @@ pub mod wire;
 pub use driver::tokio;
 #[cfg(feature = "std")]
 pub use driver::{
-    Closing, DISCOVERY_V4, DISCOVERY_V6, Found, Publisher, PublisherBuilder, Snapshot, SnapshotServer,
-    StreamError, Subscriber, SubscriberBuilder, discover, fetch_snapshot, find_stream,
+    Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, Found, Publisher, PublisherBuilder, Snapshot,
+    SnapshotServer, StreamError, Subscriber, SubscriberBuilder, discover, fetch_snapshot, find_stream,
 };
 pub use outbox::{Control, Target};
 pub use receiver::Receiver;

@@ -11,7 +11,8 @@
 What there is:
 
 - `Receiver` and `Sender`, blocking; `pymcast.aio` has both for asyncio;
-- `Publisher` and `Subscriber`: messages that all arrive, blocking and in `pymcast.aio`;
+- `Publisher` and `Subscriber`: messages that all arrive, blocking and in `pymcast.aio`; `find_stream` and
+  `discover`: streams by name;
 - `interfaces`, `find_interface`, `default_interface`: what this machine has;
 - `Group`, `explain`, `pick`: what an address means, and which one to take;
 - `capture`, `Capture`, `CaptureFile`, `CaptureWriter`: packets as they are on the wire, and in files;
@@ -28,6 +29,7 @@ is counted and told. Times are in seconds, sizes in bytes, hop limits are what I
 from __future__ import annotations
 
 from pymcast._capture import capture
+from pymcast._discovery import discover, find_stream
 from pymcast._doctor import Evidence, Finding, Remedy, Report, Seen, Unknown, doctor
 from pymcast._errors import (
     AddressInUseError,
@@ -53,6 +55,7 @@ from pymcast._errors import (
 )
 from pymcast._pymcast import (
     Advice,
+    Announcements,
     Answer,
     Assignment,
     Capture,
@@ -65,6 +68,7 @@ from pymcast._pymcast import (
     Datagram,
     Explanation,
     FileInterface,
+    FoundStream,
     Group,
     Interface,
     Keys,
@@ -101,6 +105,7 @@ __all__ = [
     "AddressInUseError",
     "AddressNotAvailableError",
     "Advice",
+    "Announcements",
     "Answer",
     "Assignment",
     "Capture",
@@ -119,6 +124,7 @@ __all__ = [
     "FamilyUnavailableError",
     "FileInterface",
     "Finding",
+    "FoundStream",
     "Group",
     "Interface",
     "InterfaceDownError",
@@ -163,9 +169,11 @@ __all__ = [
     "__version__",
     "capture",
     "default_interface",
+    "discover",
     "doctor",
     "explain",
     "find_interface",
+    "find_stream",
     "interface_towards",
     "interfaces",
     "pick",

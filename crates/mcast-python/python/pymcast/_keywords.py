@@ -77,6 +77,14 @@ class CaptureKeywords(TypedDict, total=False):
     buffer_size: int | None
 
 
+class AnnouncementKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Announcements`."""
+
+    interface: InterfaceLike | None
+    family: Literal[4, 6] | None
+    keys: KeysLike | None
+
+
 class PublisherKeywords(TypedDict, total=False):
     """The keywords of `pymcast.Publisher`."""
 
@@ -99,6 +107,7 @@ class SubscriberKeywords(TypedDict, total=False):
     start: Literal["now", "oldest", "snapshot"]
     policy: Literal["reliable", "deadline", "best-effort", "latest"]
     deadline: float | None
+    on_loss: Literal["continue", "snapshot", "stop"] | None
     name: str | None
     keys: KeysLike | None
     receive_buffer: int | None

@@ -23,6 +23,7 @@ from pymcast._writer import Writer
 
 __all__ = [
     "Advice",
+    "Announcements",
     "Answer",
     "Assignment",
     "Capture",
@@ -35,6 +36,7 @@ __all__ = [
     "Datagram",
     "Explanation",
     "FileInterface",
+    "FoundStream",
     "Group",
     "Interface",
     "Keys",
@@ -581,6 +583,7 @@ class Capture:
         buffer_size: int | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Packet: ...
+    def _descriptor(self) -> int: ...
     @property
     def statistics(self) -> CaptureStatistics: ...
     @property
@@ -748,6 +751,43 @@ class Snapshot:
     def payload(self) -> bytes: ...
 
 @final
+class FoundStream:
+    @property
+    def name(self) -> str: ...
+    @property
+    def stream(self) -> int: ...
+    @property
+    def incarnation(self) -> int: ...
+    @property
+    def memberships(self) -> list[Membership]: ...
+    @property
+    def snapshot(self) -> tuple[str, int] | None: ...
+    @property
+    def rate(self) -> int | None: ...
+    @property
+    def sealed(self) -> bool: ...
+    @property
+    def source(self) -> tuple[str, int]: ...
+
+@final
+class Announcements:
+    def __new__(
+        cls,
+        *,
+        interface: InterfaceLike | None = None,
+        family: Literal[4, 6] | None = None,
+        keys: KeysLike | None = None,
+    ) -> Self: ...
+    def next(self, timeout: float | None = None) -> FoundStream: ...
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> FoundStream: ...
+
+@final
 class Publisher:
     def __new__(
         cls,
@@ -794,11 +834,12 @@ class Publisher:
 class Subscriber:
     def __new__(
         cls,
-        *memberships: MembershipLike,
+        *memberships: MembershipLike | FoundStream,
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
         start: Literal["now", "oldest", "snapshot"] = "now",
         policy: Literal["reliable", "deadline", "best-effort", "latest"] = "reliable",
         deadline: float | None = None,
+        on_loss: Literal["continue", "snapshot", "stop"] | None = None,
         name: str | None = None,
         keys: KeysLike | None = None,
         receive_buffer: int | None = None,
@@ -808,7 +849,9 @@ class Subscriber:
     def try_next(self) -> Message | StreamEvent | None: ...
     @property
     def ended(self) -> bool: ...
-    def fetch_snapshot(self, address: tuple[SourceLike, int]) -> Snapshot: ...
+    def fetch_snapshot(
+        self, address: tuple[SourceLike, int] | None = None, timeout: float = 10.0
+    ) -> Snapshot: ...
     def resume(self, message: int) -> None: ...
     def set_keys(self, keys: KeysLike) -> None: ...
     @property

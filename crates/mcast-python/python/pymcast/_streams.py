@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import pymcast
-from pymcast._errors import closed
-from pymcast._readiness import Readiness
+from pymcast._discovery import newest, nobody
+from pymcast._receiving import Receiving
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from pymcast._keywords import (
+        AnnouncementKeywords,
         DestinationLike,
         KeysLike,
         MembershipLike,
@@ -27,12 +26,14 @@ if TYPE_CHECKING:
         SubscriberKeywords,
     )
 
-__all__ = ["Publisher", "Subscriber"]
+__all__ = ["Publisher", "Subscriber", "discover", "find_stream"]
 
 # How soon to look again for room, or for receivers, in seconds.
 _AGAIN = 0.001
 # How many items are taken at once.
 _BATCH = 256
+# How long a thread listens before it looks whether anybody still wants it, in seconds.
+_SLICE = 0.25
 
 
 class Publisher:
@@ -125,19 +126,21 @@ class Publisher:
         return True
 
 
-class Subscriber:
+class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
     """Receives a stream of messages, in order, each once, for coroutines.
 
     Up to a batch of items waits in it, for the next calls: one that is cancelled loses none. Repairs are
     asked for within its calls: keep asking for the next. Raises what `pymcast.Subscriber` does.
     """
 
-    def __init__(self, *memberships: MembershipLike, **settings: Unpack[SubscriberKeywords]) -> None:
+    _what = "subscriber"
+
+    def __init__(
+        self, *memberships: MembershipLike | pymcast.FoundStream, **settings: Unpack[SubscriberKeywords]
+    ) -> None:
         """The arguments are those of `pymcast.Subscriber`."""
         self._subscriber = pymcast.Subscriber(*memberships, **settings)
-        self._pending: deque[pymcast.Message | pymcast.StreamEvent] = deque()
-        self._over = False
-        self._readiness: Readiness | None = None
+        super().__init__(self._subscriber)
 
     async def next(self) -> pymcast.Message | pymcast.StreamEvent | None:
         """Waits for the next item, a message or an event; None when the stream has ended.
@@ -145,16 +148,13 @@ class Subscriber:
         For a limit of time: `asyncio.wait_for(subscriber.next(), seconds)`. Raises
         `pymcast.ClosedError` when the subscriber is closed meanwhile.
         """
-        if not self._pending:
-            await self._refill()
-        item = self._pending.popleft() if self._pending else None
-        if self._readiness is not None:
-            self._readiness.done(bool(self._pending) or self._over)
-        return item
+        return await self._one()
 
-    async def fetch_snapshot(self, address: tuple[SourceLike, int]) -> pymcast.Snapshot:
+    async def fetch_snapshot(
+        self, address: tuple[SourceLike, int] | None = None, timeout: float = 10.0
+    ) -> pymcast.Snapshot:
         """Fetches a snapshot, as `pymcast.Subscriber.fetch_snapshot`; go on behind it with `resume`."""
-        return await asyncio.to_thread(self._subscriber.fetch_snapshot, address)
+        return await asyncio.to_thread(self._subscriber.fetch_snapshot, address, timeout)
 
     def resume(self, message: int) -> None:
         """Goes on behind a snapshot that has all messages before this number."""
@@ -174,63 +174,41 @@ class Subscriber:
         """The identity of the stream, once it is heard."""
         return self._subscriber.stream
 
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._subscriber.closed
+    def _take(self) -> tuple[list[pymcast.Message | pymcast.StreamEvent], float]:
+        items, self._over, due = self._subscriber._take(_BATCH)
+        return items, due
 
-    def close(self) -> None:
-        """Leaves the stream. Coroutines that wait get `pymcast.ClosedError`."""
-        if self._readiness is not None:
-            self._readiness.close()
-            self._readiness = None
-        self._subscriber.close()
-        self._pending.clear()
+    def _descriptors(self) -> list[int]:
+        return self._subscriber._descriptors()
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _wait(self) -> None:
+        self._subscriber._wait()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
-    def __aiter__(self) -> Self:
-        return self
+async def find_stream(
+    name: str, timeout: float = 10.0, **where: Unpack[AnnouncementKeywords]
+) -> pymcast.FoundStream:
+    """Waits for the announcement of the stream of this name, as `pymcast.find_stream`."""
+    async for found in _announced(timeout, **where):
+        if found.name == name:
+            return found
+    raise nobody(name)
 
-    async def __anext__(self) -> pymcast.Message | pymcast.StreamEvent:
-        try:
-            item = await self.next()
-        except pymcast.ClosedError:
-            raise StopAsyncIteration from None
-        if item is None:
-            raise StopAsyncIteration
-        return item
 
-    def __repr__(self) -> str:
-        return f"<aio {self._subscriber!r}>"
+async def discover(timeout: float = 1.5, **where: Unpack[AnnouncementKeywords]) -> list[pymcast.FoundStream]:
+    """The streams that are announced within this time, as `pymcast.discover`."""
+    return newest([found async for found in _announced(timeout, **where)])
 
-    async def _refill(self) -> None:
-        """Returns when something is pending, or the stream has ended."""
-        # Who receives in a loop lets others run, once a batch.
-        await asyncio.sleep(0)
-        while not self._pending and not self._over:
-            if self._subscriber.closed:
-                raise closed("subscriber")
-            items, self._over, due = self._subscriber._take(_BATCH)
-            self._pending.extend(items)
-            if not items and not self._over:
-                # Nothing is lost with a wait that is cut short: nothing is taken while waiting.
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._ready().wait(), due)
 
-    def _ready(self) -> Readiness:
-        if self._readiness is None:
-            subscriber = self._subscriber
-            self._readiness = Readiness(
-                asyncio.get_running_loop(), subscriber._descriptors, subscriber._wait
-            )
-        return self._readiness
+async def _announced(
+    timeout: float, **where: Unpack[AnnouncementKeywords]
+) -> AsyncIterator[pymcast.FoundStream]:
+    """What is announced within so many seconds. A thread listens, and looks often whether it still should."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout
+    with pymcast.Announcements(**where) as announcements:
+        while (left := end - loop.time()) > 0:
+            try:
+                yield await asyncio.to_thread(announcements.next, min(left, _SLICE))
+            except TimeoutError:
+                continue

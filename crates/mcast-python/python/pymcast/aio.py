@@ -14,22 +14,23 @@ others (Windows' proactor) are helped by a thread.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import pymcast
-from pymcast._errors import closed
-from pymcast._readiness import Readiness
-from pymcast._streams import Publisher, Subscriber
+from pymcast._receiving import Receiving
+from pymcast._streams import Publisher, Subscriber, discover, find_stream
 
 if TYPE_CHECKING:
+    from os import PathLike
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from pymcast._keywords import (
+        CaptureKeywords,
         DestinationLike,
         InterfaceLike,
         MembershipLike,
@@ -40,25 +41,39 @@ if TYPE_CHECKING:
         SourceLike,
     )
 
-__all__ = ["Publisher", "Receiver", "Sender", "Subscriber"]
+__all__ = [
+    "Capture",
+    "Publisher",
+    "Receiver",
+    "Sender",
+    "Subscriber",
+    "discover",
+    "doctor",
+    "find_stream",
+]
 
 T = TypeVar("T")
 
 # How long a thread listens for answers before it looks whether anybody still wants one, in seconds.
 _SLICE = 0.25
+# How many packets are taken at once.
+_BATCH = 256
+# How long a thread sleeps where no descriptor tells of packets, in seconds.
+_GLANCE = 0.01
 
 
-class Receiver:
+class Receiver(Receiving["pymcast.Datagram"]):
     """Receives the datagrams of the groups that it joined, for coroutines.
 
     Up to a batch of datagrams waits in it, for the next calls. Raises what `pymcast.Receiver` does.
     """
 
+    _what = "receiver"
+
     def __init__(self, *memberships: MembershipLike, **settings: Unpack[ReceiverKeywords]) -> None:
         """The arguments are those of `pymcast.Receiver`."""
         self._receiver = pymcast.Receiver(*memberships, **settings)
-        self._pending: deque[pymcast.Datagram] = deque()
-        self._readiness: Readiness | None = None
+        super().__init__(self._receiver)
 
     async def recv(self) -> pymcast.Datagram:
         """Waits for a datagram.
@@ -128,70 +143,92 @@ class Receiver:
         """Bytes of receive buffer that the system granted."""
         return self._receiver.receive_buffer
 
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._receiver.closed
-
     def open(self) -> None:
         """Opens it again, with the memberships that it was made with."""
         self._receiver.open()
 
-    def close(self) -> None:
-        """Leaves all groups and closes the sockets. Coroutines that wait get `pymcast.ClosedError`."""
-        if self._readiness is not None:
-            self._readiness.close()
-            self._readiness = None
-        self._receiver.close()
-        self._pending.clear()
+    def _take(self) -> tuple[list[pymcast.Datagram], None]:
+        return self._receiver.try_recv_batch(), None
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _descriptors(self) -> list[int]:
+        return [self._receiver.fileno()]
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _wait(self) -> object:
+        return self._receiver.wait()
 
-    def __aiter__(self) -> Self:
-        return self
 
-    async def __anext__(self) -> pymcast.Datagram:
-        try:
-            return await self.recv()
-        except pymcast.ClosedError:
-            raise StopAsyncIteration from None
+class Capture(Receiving["pymcast.Packet"]):
+    """Captures what interfaces receive and send, for coroutines: `async for packet in aio.Capture("eth0")`.
 
-    def __repr__(self) -> str:
-        return f"<aio {self._receiver!r}>"
+    Packets are kept from the moment it is made. Raises what `pymcast.Capture` does.
+    """
 
-    async def _refill(self) -> None:
-        """Returns when something is pending."""
-        # Who receives in a loop lets others run, once a batch.
-        await asyncio.sleep(0)
-        while not self._pending:
-            batch = self._receiver.try_recv_batch()
-            if batch:
-                self._pending.extend(batch)
-                return
-            await self._ready().wait()
-            if self._receiver.closed:
-                raise closed("receiver")
+    _what = "capture"
 
-    def _done(self) -> None:
-        if self._readiness is not None:
-            self._readiness.done(bool(self._pending))
+    def __init__(self, *interfaces: InterfaceLike, **settings: Unpack[CaptureKeywords]) -> None:
+        """The arguments are those of `pymcast.capture`: without an interface, all on which a receiver joins."""
+        self._capture = pymcast.capture(*interfaces, **settings)
+        super().__init__(self._capture)
 
-    def _ready(self) -> Readiness:
-        if self._readiness is None:
-            receiver = self._receiver
-            self._readiness = Readiness(
-                asyncio.get_running_loop(), lambda: [receiver.fileno()], receiver.wait
-            )
-        return self._readiness
+    async def next(self) -> pymcast.Packet:
+        """Waits for the next packet.
+
+        For a limit of time: `asyncio.wait_for(capture.next(), seconds)`. Raises `pymcast.ClosedError` when the
+        capture is closed meanwhile, and `pymcast.InterfaceDownError` once when an interface goes down.
+        """
+        if not self._pending:
+            await self._refill()
+        packet = self._pending.popleft()
+        self._done()
+        return packet
+
+    @property
+    def statistics(self) -> pymcast.CaptureStatistics:
+        """What was seen and lost since it was made."""
+        return self._capture.statistics
+
+    @property
+    def interfaces(self) -> list[str]:
+        """The names of the interfaces that are captured on."""
+        return self._capture.interfaces
+
+    def _take(self) -> tuple[list[pymcast.Packet], None]:
+        packets: list[pymcast.Packet] = []
+        while len(packets) < _BATCH:
+            try:
+                packets.append(self._capture.next(0))
+            except TimeoutError:
+                break
+            except pymcast.Error:
+                # What was captured is handed out first; the next call meets what still fails.
+                if not packets:
+                    raise
+                break
+        return packets, None
+
+    def _descriptors(self) -> list[int]:
+        return [self._capture._descriptor()]
+
+    def _wait(self) -> None:
+        # Nothing waits for a packet without taking it: look again soon.
+        time.sleep(_GLANCE)
+
+
+async def doctor(
+    membership: MembershipLike | None = None,
+    *,
+    pid: int | None = None,
+    port: int | None = None,
+    file: str | PathLike[str] | None = None,
+    listen: float = 5.0,
+) -> pymcast.Report:
+    """Finds out why multicast does not arrive, as `pymcast.doctor`; a thread does it.
+
+    A call that is cancelled leaves the thread to its end, after `listen` seconds.
+    """
+    return await asyncio.to_thread(
+        pymcast.doctor, membership, pid=pid, port=port, file=file, listen=listen
+    )
 
 
 class Sender:

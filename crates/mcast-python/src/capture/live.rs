@@ -15,6 +15,7 @@ use crate::error::{OrRaise, closed, refused, timed_out};
 use crate::group::Group;
 use crate::interface::Selector;
 use crate::receiver::Timeout;
+use crate::sys;
 
 /// How long to wait before looking whether it was closed meanwhile. Signals end a wait.
 const SLICE: Duration = Duration::from_millis(100);
@@ -110,6 +111,12 @@ impl Capture {
     #[getter]
     fn interfaces(&self) -> Vec<String> {
         self.names.iter().map(|(_, name)| name.to_string()).collect()
+    }
+
+    /// For pymcast.aio: what becomes readable when there is a packet.
+    fn _descriptor(&self, py: Python<'_>) -> PyResult<i64> {
+        let told = py.detach(|| self.lock().as_ref().map(sys::capturing));
+        told.ok_or_else(|| closed(py, "capture"))?
     }
 
     /// Ends the capture. Loops over it just end. Closing twice does nothing.

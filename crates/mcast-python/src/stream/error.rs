@@ -9,7 +9,10 @@ use crate::error::{Failure, closed, raise, refused};
 pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
     let (operation, source) = match error {
         StreamError::Socket(error) => return raise(py, error),
-        StreamError::Settings(_) | StreamError::NoDestination | StreamError::TooManyPaths(_) => {
+        StreamError::Settings(_)
+        | StreamError::NoDestination
+        | StreamError::TooManyPaths(_)
+        | StreamError::MixedFamilies => {
             return refused(error);
         }
         StreamError::Refused(Refusal::Closed) => return closed(py, "publisher"),

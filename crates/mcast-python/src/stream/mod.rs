@@ -1,6 +1,7 @@
 //! Dependable messages, as Python has them.
 
 mod audience;
+mod discovery;
 mod error;
 mod event;
 mod keys;
@@ -14,6 +15,7 @@ mod statistics;
 mod subscriber;
 
 pub(crate) use audience::{Closing, PublisherEvent};
+pub(crate) use discovery::{Announcements, FoundStream};
 pub(crate) use event::{Message, StreamEvent};
 pub(crate) use keys::PyKeys;
 pub(crate) use publisher::Publisher;

@@ -20,9 +20,30 @@ pub(super) fn start(word: &str) -> PyResult<Start> {
     }
 }
 
-/// What is done about gaps. Who starts from a snapshot gets another one after a loss.
-pub(super) fn policy(word: &str, deadline: Option<f64>, start: Start) -> PyResult<Policy> {
-    let on_loss = if start == Start::Snapshot { OnLoss::Snapshot } else { OnLoss::Continue };
+/// What comes after a loss that nothing repairs. Who starts from a snapshot gets another one, unless told otherwise.
+fn on_loss(word: Option<&str>, start: Start) -> PyResult<OnLoss> {
+    match word {
+        None if start == Start::Snapshot => Ok(OnLoss::Snapshot),
+        None | Some("continue") => Ok(OnLoss::Continue),
+        Some("snapshot") => Ok(OnLoss::Snapshot),
+        Some("stop") => Ok(OnLoss::Stop),
+        Some(other) => Err(refused(format_args!(
+            "{other:?} is nothing to do on a loss: write continue, snapshot or stop"
+        ))),
+    }
+}
+
+/// What is done about gaps.
+pub(super) fn policy(
+    word: &str,
+    deadline: Option<f64>,
+    on_loss_word: Option<&str>,
+    start: Start,
+) -> PyResult<Policy> {
+    let on_loss = on_loss(on_loss_word, start)?;
+    if on_loss_word.is_some() && word != "reliable" {
+        return Err(refused("on_loss goes with the policy reliable: the others go on behind what is lost"));
+    }
     match (word, deadline) {
         ("reliable", None) => Ok(Policy::Reliable(on_loss)),
         ("best-effort", None) => Ok(Policy::BestEffort(REORDERING)),

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use mcast::Waker;
+use mcast_stream::Found;
 use mcast_stream::receiver::{Event, Item};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{Incarnation, StreamId};
@@ -12,6 +13,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::discovery::FoundStream;
 use super::error::raise_stream;
 use super::event::handed_out;
 use super::keys::Secrets;
@@ -31,7 +33,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// `for item in pymcast.Subscriber("239.1.2.3:7000")`.
 ///
 /// Items are Message and StreamEvent objects. Each membership is a path by which the stream comes, at most
-/// four; what comes first counts. Use it in a `with` statement, or close it. It asks for repairs within its
+/// four; what comes first counts. Instead of memberships, what find_stream found. Use it in a `with` statement, or close it. It asks for repairs within its
 /// calls: who does not call for two seconds is no longer waited for by the publisher.
 ///
 /// interface: where memberships that name none are joined. Default: as Receiver.
@@ -39,6 +41,9 @@ const SLICE: Duration = Duration::from_millis(50);
 ///     asked for by an event, and answered by fetch_snapshot and resume).
 /// policy: "reliable", "deadline" (waits for a repair no longer than `deadline` seconds), "best-effort" (asks
 ///     for nothing), or "latest" (of each key only the latest message).
+/// on_loss: of the policy "reliable", what comes after a loss that nothing repairs: "continue" (the messages
+///     behind it), "snapshot" (one is asked for again), or "stop" (nothing: it is as if the stream had
+///     ended). Default: "snapshot" for who starts so, else "continue".
 /// name: only the stream of this name. Default: the first that is heard.
 /// keys: a Keys or the path of its file; what is not sealed with them is refused.
 /// receive_buffer: bytes to ask the system for. Default: 4 MiB.
@@ -52,6 +57,8 @@ pub(crate) struct Subscriber {
     ends: AtomicBool,
     waker: Waker,
     memberships: Vec<mcast::Membership>,
+    /// As it was announced, if it was found so.
+    found: Option<Found>,
 }
 
 #[derive(Debug)]
@@ -74,8 +81,8 @@ enum Look {
 impl Subscriber {
     #[new]
     #[pyo3(signature = (
-        *memberships, interface=None, start="now", policy="reliable", deadline=None, name=None, keys=None,
-        receive_buffer=None, stay=false
+        *memberships, interface=None, start="now", policy="reliable", deadline=None, on_loss=None, name=None,
+        keys=None, receive_buffer=None, stay=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -85,29 +92,26 @@ impl Subscriber {
         start: &str,
         policy: &str,
         deadline: Option<f64>,
+        on_loss: Option<&str>,
         name: Option<&str>,
         keys: Option<Secrets>,
         receive_buffer: Option<usize>,
         stay: bool,
     ) -> PyResult<Self> {
-        let memberships: Vec<Membership> =
-            memberships.iter().map(|each| each.extract()).collect::<PyResult<_>>()?;
-        if memberships.is_empty() {
-            return Err(PyTypeError::new_err("name a group and port to subscribe to"));
-        }
+        let (memberships, found) = places(memberships)?;
         let memberships = spread(memberships, &interface.map_or_else(Vec::new, |interfaces| interfaces.0));
         let start = settings::start(start)?;
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let mut builder = mcast_stream::Subscriber::builder()
             .start(start)
-            .policy(settings::policy(policy, deadline, start)?)
+            .policy(settings::policy(policy, deadline, on_loss, start)?)
             .keys(keys.clone())
             .stay(stay);
         for membership in &memberships {
             builder = builder.path(membership.clone());
         }
-        if let Some(name) = name {
-            builder = builder.stream(StreamId::named(name));
+        if let Some(stream) = name.map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream)) {
+            builder = builder.stream(stream);
         }
         if let Some(bytes) = receive_buffer {
             builder = builder.receive_buffer(bytes);
@@ -115,7 +119,8 @@ impl Subscriber {
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let waker = subscriber.waker();
         let listening = Listening { subscriber, keys, incarnation: None, wanted: None };
-        Ok(Self { open: Mutex::new(Some(listening)), ends: AtomicBool::new(false), waker, memberships })
+        let open = Mutex::new(Some(listening));
+        Ok(Self { open, ends: AtomicBool::new(false), waker, memberships, found })
     }
 
     /// Waits for the next item, a Message or a StreamEvent; None when the stream has ended. Raises
@@ -148,16 +153,20 @@ impl Subscriber {
         }
     }
 
-    /// Whether nothing more will come: the stream has ended, and all of it was handed out.
+    /// Whether nothing more will come: the stream has ended and all of it was handed out, or a loss has stopped it.
     #[getter]
     fn ended(&self, py: Python<'_>) -> PyResult<bool> {
         self.with(py, |listening| listening.subscriber.is_over())
     }
 
     /// Fetches a snapshot from where the publisher serves them, an address and port: one that has all messages
-    /// before the one that the event "snapshot-wanted" told, or more. Go on behind it with resume. Raises
-    /// pymcast.Error when it cannot be had, and ValueError before one is wanted.
-    fn fetch_snapshot(&self, py: Python<'_>, address: Place) -> PyResult<Snapshot> {
+    /// before the one that the event "snapshot-wanted" told, or more. Go on behind it with resume. Who was made
+    /// of what find_stream found may leave the address away: it is the announced one, and for `timeout` seconds
+    /// another is tried with each announcement. Raises pymcast.Error when it cannot be had, and ValueError
+    /// before one is wanted.
+    #[pyo3(signature = (address=None, timeout=10.0))]
+    fn fetch_snapshot(&self, py: Python<'_>, address: Option<Place>, timeout: f64) -> PyResult<Snapshot> {
+        let patience = settings::time(timeout)?;
         let wanted = self.with(py, |listening| {
             let stream = listening.subscriber.stream()?;
             Some((stream, listening.incarnation?, listening.wanted?, listening.keys.clone()))
@@ -165,8 +174,14 @@ impl Subscriber {
         let Some((stream, incarnation, message, keys)) = wanted else {
             return Err(refused("no snapshot is wanted: the event snapshot-wanted tells when"));
         };
-        let fetch = || mcast_stream::fetch_snapshot(address.0, stream, incarnation, &keys, message);
-        let snapshot = py.detach(fetch).map_err(|error| raise_stream(py, &error))?;
+        let fetch = || match (address, &self.found) {
+            (Some(Place(address)), _) => {
+                Ok(mcast_stream::fetch_snapshot(address, stream, incarnation, &keys, message))
+            }
+            (None, Some(found)) => Ok(found.fetch_snapshot(incarnation, message, &keys, patience)),
+            (None, None) => Err(refused("say where from: only a stream that was found announces that")),
+        };
+        let snapshot = py.detach(fetch)?.map_err(|error| raise_stream(py, &error))?;
         Ok(Snapshot::of(py, &snapshot))
     }
 
@@ -271,6 +286,21 @@ impl Subscriber {
         let closed = if self.closed() { ", closed" } else { "" };
         format!("<Subscriber of {}{closed}>", memberships.join(", "))
     }
+}
+
+/// What to join: memberships, or what was found.
+fn places(given: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<Found>)> {
+    if given.is_empty() {
+        return Err(PyTypeError::new_err("name a group and port to subscribe to"));
+    }
+    if let Ok(found) = given.get_item(0)?.cast::<FoundStream>() {
+        if given.len() > 1 {
+            return Err(refused("what was found says by itself what to join: leave the rest away"));
+        }
+        let found = found.get();
+        return Ok((found.joined().into_iter().map(Membership).collect(), Some(found.found.clone())));
+    }
+    Ok((given.iter().map(|each| each.extract()).collect::<PyResult<_>>()?, None))
 }
 
 impl Subscriber {

@@ -1,7 +1,7 @@
 //! What Python's objects and the systems ask care for: all of this crate's `unsafe`.
 //!
 //! Each platform module offers `descriptor(receiver)`: its one pollable descriptor, and
-//! `descriptors(subscriber)`: those of a subscriber; or an OSError.
+//! `descriptors(subscriber)`: those of a subscriber, and `capturing(capture)`: that of a capture; or an OSError.
 
 #[cfg(not(unix))]
 #[path = "no_descriptor.rs"]
@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::PyByteArray;
 
-pub(crate) use platform::{descriptor, descriptors};
+pub(crate) use platform::{capturing, descriptor, descriptors};
 
 /// Lends the bytes of a bytearray, to be written by what calls nothing of Python's.
 pub(crate) fn with_bytes_mut<T>(array: &Bound<'_, PyByteArray>, write: impl FnOnce(&mut [u8]) -> T) -> T {

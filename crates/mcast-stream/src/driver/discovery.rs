@@ -97,23 +97,59 @@ fn listen(
     time: Duration,
     mut done: impl FnMut(Found) -> bool,
 ) -> Result<(), StreamError> {
-    let receiver = join(family, interface.as_ref())?;
+    let mut announcements = Announcements::join(family, interface, keys.clone())?;
     let deadline = Instant::now().checked_add(time);
-    let mut buffer = vec![0; 65_536];
     loop {
         let left =
             deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
-        let Some(datagram) = receiver.recv_timeout(&mut buffer, left)? else { return Ok(()) };
-        // Whoever floods the group keeps nobody longer.
-        if left.is_zero() {
+        let Some(found) = announcements.next_timeout(left)? else { return Ok(()) };
+        if done(found) || left.is_zero() {
             return Ok(());
         }
-        let interface = InterfaceSelector::Index(datagram.interface());
-        let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
-        if let Some(found) = read(&mut bytes, keys, &interface, source)
-            && done(found)
-        {
-            return Ok(());
+    }
+}
+
+/// Hears what streams are announced, again with each of their announcements, one a second.
+#[derive(Debug)]
+pub struct Announcements {
+    receiver: mcast::Receiver,
+    keys: Keys,
+    buffer: Vec<u8>,
+}
+
+impl Announcements {
+    /// Joins where streams are announced; with `None` for the family, in both.
+    ///
+    /// # Errors
+    /// When the group of announcements cannot be joined.
+    pub fn join(
+        family: impl Into<Option<Family>>,
+        interface: Option<InterfaceSelector>,
+        keys: Keys,
+    ) -> Result<Self, StreamError> {
+        let receiver = join(family.into(), interface.as_ref())?;
+        Ok(Self { receiver, keys, buffer: vec![0; 65_536] })
+    }
+
+    /// The next announcement of a stream in clear, or with keys of one that they open; `None` when the time is over.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn next_timeout(&mut self, time: Duration) -> Result<Option<Found>, StreamError> {
+        let deadline = Instant::now().checked_add(time);
+        let mut left = time;
+        loop {
+            let Some(datagram) = self.receiver.recv_timeout(&mut self.buffer, left)? else { return Ok(None) };
+            let interface = InterfaceSelector::Index(datagram.interface());
+            let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
+            if let Some(found) = read(&mut bytes, &self.keys, &interface, source) {
+                return Ok(Some(found));
+            }
+            // Whoever floods the group keeps nobody longer.
+            left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(None);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ mod subscriber;
 pub mod tokio;
 mod transmit;
 
-pub use discovery::{DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};
+pub use discovery::{Announcements, DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};
 pub use error::StreamError;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use snapshot::{Snapshot, SnapshotServer, fetch_snapshot};
