@@ -18,9 +18,9 @@ pub(crate) struct Arguments {
     /// How many seeds the simulation tries with each rule broken
     #[arg(long, default_value_t = 600, value_name = "N")]
     seeds: u32,
-    /// Only the rules whose names contain this
+    /// Only the rules whose names contain this; repeatable
     #[arg(long, value_name = "NAME")]
-    only: Option<String>,
+    only: Vec<String>,
     /// What takes longer than so many seconds with a rule broken counts as noticed
     #[arg(long, default_value_t = 240, value_name = "SECONDS")]
     limit: u64,
@@ -34,7 +34,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     if let Verdict::Noticed { by, .. } = trial.run()? {
         bail!("it fails with no rule broken: mend that first: {by}");
     }
-    let wanted = |rule: &&Rule| arguments.only.as_ref().is_none_or(|only| rule.name.contains(only));
+    let only = &arguments.only;
+    let wanted = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
     let mut unnoticed = Vec::new();
     for rule in RULES.iter().filter(wanted) {
         match with_broken(&tree, rule, || trial.run())? {

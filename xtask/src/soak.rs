@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(seed_from_the_clock);
     anstream::println!("seed {seed}: `cargo soak --seed {seed}` makes the same random choices again");
     let mut steps =
-        vec![properties(arguments.cases, seed), simulation(arguments.networks, seed), advisories()];
+        vec![properties(arguments.cases, seed), simulation(arguments.networks, seed), model(), advisories()];
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));
     steps.extend(fuzz::steps(arguments.fuzz_seconds, seed)?);
     let manner = Manner { require_all: arguments.no_skip, verbose: arguments.verbose, fail_fast: false };
@@ -73,6 +73,16 @@ fn simulation(networks: u32, seed: u32) -> Step {
             true => Outcome::passed(format!("seeds {first} and on")),
             false => Outcome::failed(finished.status, finished.output),
         })
+    })
+}
+
+/// Ways that are longer by two than those that every landing looks at.
+fn model() -> Step {
+    Step::new("model", "hand-over, restart and change of keys keep their promises in every order", |manner| {
+        let head = ["test", "--quiet", "--release", "--package", "mcast-stream", "--no-default-features"];
+        let mut command = cargo(head.iter().chain(&["--test", "model"]));
+        command.env("MCAST_MODEL_DEEPER", "2");
+        tests::outcome(command, "cargo test", manner)
     })
 }
 

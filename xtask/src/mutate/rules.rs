@@ -67,9 +67,9 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "a stream ends behind its last datagram",
-        "receiver/deliver.rs",
-        "self.end.filter(|(end, _)| *end <= self.base && !self.ended)?",
-        "self.end.filter(|_| !self.ended)?",
+        "sender/state.rs",
+        "let is_over = self.closed && sent == self.ring.next;",
+        "let is_over = self.closed;",
     ),
     rule(
         "pieces of a message are put together only if they follow each other",

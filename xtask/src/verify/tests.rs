@@ -96,7 +96,7 @@ pub(super) fn run_demo(mut command: Command, manner: &Manner) -> Result<Outcome>
 }
 
 /// Runs the tests that `command` runs, and reads from its output what became of them.
-pub(super) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
+pub(crate) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
     demand_all(&mut command, manner);
     let called = words(&command);
     let finished = finish(command, manner.verbose)?;

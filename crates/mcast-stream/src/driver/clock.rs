@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::wire::Incarnation;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -33,9 +35,22 @@ impl Clock {
 
 /// Quarters of a second since 2024: a later life has a greater one.
 pub(crate) fn incarnation() -> u32 {
+    u32::try_from(since_2024().as_millis() / QUARTER.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// Waits until the quarter of this incarnation is over; not if the clock stands elsewhere by now.
+pub(crate) fn wait_for_the_next(incarnation: Incarnation) {
+    let left = (QUARTER * incarnation.0.saturating_add(1)).saturating_sub(since_2024());
+    if left <= QUARTER {
+        std::thread::sleep(left);
+    }
+}
+
+const QUARTER: Duration = Duration::from_millis(250);
+
+fn since_2024() -> Duration {
     const START: Duration = Duration::from_secs(1_704_067_200);
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(START);
-    u32::try_from(unix.saturating_sub(START).as_millis() / 250).unwrap_or(u32::MAX).max(1)
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(START).saturating_sub(START)
 }
 
 /// A number that nobody else has: the standard library draws the keys of its maps from the system.

@@ -3,6 +3,7 @@
 mod clock;
 mod discovery;
 mod error;
+mod interface;
 mod named;
 mod publisher;
 mod snapshot;

@@ -8,6 +8,7 @@ use mcast::{Batch, Cursor, ErrorKind, Family, GroupAddr, InterfaceIndex, Members
 
 use super::clock::{self, Clock};
 use super::error::StreamError;
+use super::interface;
 use super::publisher::any_address;
 use crate::outbox::Target;
 use crate::receiver::{Item, PathStatistics, Policy, ReceiverConfig, ReceiverStatistics, Start, Step};
@@ -186,14 +187,17 @@ impl Subscriber {
         if memberships.iter().any(|other| other.address.group.family() != family) {
             return Err(StreamError::MixedFamilies);
         }
-        let paths = memberships.iter().map(|membership| {
-            let interface = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
-            (membership.address, interface.map(|interface| interface.index))
-        });
-        let paths: Vec<_> = paths.collect();
+        let paths = memberships
+            .iter()
+            .map(|membership| Ok((membership.address, interface::there_now(membership.interface.as_ref())?)));
+        let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
         config.paths = paths.len() as u8;
-        let receiver =
-            mcast::Receiver::builder().join_all(memberships).receive_buffer(receive_buffer).build()?;
+        let follow = paths.iter().all(|(_, interface)| interface.is_some());
+        let receiver = mcast::Receiver::builder()
+            .join_all(memberships)
+            .follow(follow)
+            .receive_buffer(receive_buffer)
+            .build()?;
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
         control.set_nonblocking(true).map_err(StreamError::Control)?;
         let clock = Clock::new();
@@ -535,10 +539,11 @@ fn begin(
     Some(crate::Receiver::new(config, now))
 }
 
-/// The path that this came by: first by group and interface, then by group alone.
+/// The path that this came by: by group and interface, else by group alone, since an interface that was made again has
+/// another index.
 fn path_of(paths: &[(GroupAddr, Option<InterfaceIndex>)], group: GroupAddr, interface: InterfaceIndex) -> u8 {
     let exact = paths.iter().position(|(known, on)| *known == group && *on == Some(interface));
-    let path = exact.or_else(|| paths.iter().position(|(known, on)| *known == group && on.is_none()));
+    let path = exact.or_else(|| paths.iter().position(|(known, _)| *known == group));
     path.unwrap_or(0) as u8
 }
 

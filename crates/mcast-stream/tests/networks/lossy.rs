@@ -53,6 +53,50 @@ fn at_twenty_percent_loss() {
 }
 
 #[test]
+fn to_four_at_one_percent_loss_and_to_eight_at_five() {
+    everything_comes(Family::V6, 4, 2_000, Impairment { loss: 0.01, ..Impairment::default() });
+    everything_comes(Family::V4, 8, 1_000, Impairment { loss: 0.05, ..Impairment::default() });
+}
+
+#[test]
+fn to_eight_without_loss_and_at_twenty_percent() {
+    everything_comes(Family::V4, 8, 1_000, Impairment::default());
+    everything_comes(Family::V6, 8, 300, Impairment { loss: 0.2, ..Impairment::default() });
+}
+
+/// Again and again one link swallows all that goes over it, both ways, for a while.
+#[test]
+fn when_losses_come_in_bursts() {
+    const COUNT: u64 = 2_000;
+    let net = Net::new(Family::V4, 2, Impairment::default());
+    let mut subscribers = [net.subscriber(0, |settings| settings), net.subscriber(1, |settings| settings)];
+    // All of it fits, so that nothing waits while a link swallows what would end the wait.
+    let publisher = net.publisher(|settings| settings.history(8 << 20));
+    thread::scope(|scope| {
+        let hearing: Vec<_> =
+            subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
+        assert!(publisher.wait_for(2, PATIENCE));
+        for number in 0..COUNT {
+            let link = &net.subscribers[number as usize / 100 % 2].1;
+            match number % 100 {
+                40 => link.set(Impairment { loss: 1.0, ..Impairment::default() }).unwrap(),
+                60 => link.set(Impairment::default()).unwrap(),
+                _ => {}
+            }
+            assert_eq!(publisher.publish(&message(number)).unwrap(), number);
+        }
+        let closing = publisher.close(PATIENCE);
+        assert!(closing.behind.is_empty(), "{closing:?}");
+        for one in hearing {
+            let heard = one.join().unwrap();
+            assert_eq!((heard.first, heard.messages), (Some(0), COUNT), "{:?}", heard.events);
+        }
+    });
+    let lost: u64 = net.subscribers.iter().map(|(_, link)| link.statistics().lost).sum();
+    assert!(lost >= 100, "the bursts took only {lost}");
+}
+
+#[test]
 fn with_reordering_copies_and_delay() {
     let delay = Duration::from_millis(2);
     let impairment = Impairment {

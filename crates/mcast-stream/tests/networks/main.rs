@@ -8,7 +8,10 @@ mod lives;
 mod lossy;
 mod members;
 mod named;
+mod outages;
+mod paths;
 mod price_feed;
+mod processes;
 #[cfg(feature = "seal")]
 mod sealed;
 #[cfg(feature = "seal")]

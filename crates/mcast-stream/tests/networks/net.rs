@@ -17,7 +17,7 @@ pub(crate) fn digest(messages: u64) -> Vec<u8> {
 
 pub(crate) struct Net {
     _lab: Lab,
-    _switch: Switch,
+    pub(crate) switch: Switch,
     pub(crate) publisher: Host,
     pub(crate) subscribers: Vec<(Host, BadLink)>,
     family: Family,
@@ -38,7 +38,7 @@ impl Net {
             (host, link)
         };
         let subscribers = (0..subscribers).map(subscriber).collect();
-        Self { _lab: lab, _switch: switch, publisher, subscribers, family }
+        Self { _lab: lab, switch, publisher, subscribers, family }
     }
 
     pub(crate) fn membership(&self) -> Membership {

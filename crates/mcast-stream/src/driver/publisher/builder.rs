@@ -7,7 +7,7 @@ use mcast::{Destination, Family};
 
 use super::Publisher;
 use crate::StreamError;
-use crate::driver::clock;
+use crate::driver::{clock, interface};
 use crate::seal::Keys;
 use crate::sender::SenderConfig;
 use crate::wire::{FlowControl, Incarnation, StreamId};
@@ -22,19 +22,40 @@ pub struct PublisherBuilder {
     hop_limit: u8,
     loopback: bool,
     pub(super) name: Option<String>,
+    /// What was drawn, in case nothing else is chosen.
+    drawn: (StreamId, Incarnation),
 }
 
 impl PublisherBuilder {
     pub(super) fn new() -> Self {
         let stream = StreamId(clock::seed());
         let config = SenderConfig::new(stream, Incarnation(clock::incarnation()));
-        Self { destinations: Vec::new(), config, datagram: None, hop_limit: 1, loopback: true, name: None }
+        let drawn = (stream, config.incarnation);
+        Self {
+            destinations: Vec::new(),
+            config,
+            datagram: None,
+            hop_limit: 1,
+            loopback: true,
+            name: None,
+            drawn,
+        }
     }
 
     /// A socket to one of the destinations.
     pub(super) fn open(&self, destination: &Destination) -> mcast::Result<mcast::Sender> {
+        let follow = interface::there_now(destination.interface.as_ref())?.is_some();
         let builder = mcast::Sender::builder().hop_limit(self.hop_limit).loopback(self.loopback);
-        builder.send_buffer(4 << 20).to(destination.clone()).build()
+        builder.follow(follow).send_buffer(4 << 20).to(destination.clone()).build()
+    }
+
+    /// Waits until no other life of the stream can have this incarnation from the clock: one that was killed in the same
+    /// quarter of a second has sent nothing then. A stream that was drawn at random has no other life.
+    pub(super) fn outlive_others(&self) {
+        let (stream, incarnation) = self.drawn;
+        if self.config.stream != stream && self.config.incarnation == incarnation {
+            clock::wait_for_the_next(incarnation);
+        }
     }
 
     /// The longest datagram that is to be sent.
@@ -56,7 +77,8 @@ impl PublisherBuilder {
     }
 
     /// The life of this publisher: greater than any that the stream had. Default: from the time of day, in
-    /// quarters of a second.
+    /// quarters of a second; a [`stream`](Self::stream) that was chosen then begins with the next quarter, so that a
+    /// publisher that was killed and started again at once has another one.
     pub const fn incarnation(mut self, incarnation: Incarnation) -> Self {
         self.config.incarnation = incarnation;
         self

@@ -87,6 +87,7 @@ impl Publisher {
         if builder.destinations.iter().any(|other| other.address.group.family() != family) {
             return Err(StreamError::MixedFamilies);
         }
+        builder.outlive_others();
         let clock = Clock::new();
         let paths = builder.destinations.iter().map(|destination| builder.open(destination));
         let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;

@@ -1,0 +1,124 @@
+//! The same stream by two networks.
+
+use std::thread;
+
+use mcast::{Destination, Membership};
+use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
+use mcast_stream::receiver::Event;
+use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
+
+use crate::net::{PATIENCE, hear, message};
+
+const WAYS: [&str; 2] = ["239.7.7.1%eth0:7000", "239.7.7.2%eth1:7000"];
+
+/// A publisher and a subscriber, each with a leg in both networks.
+struct TwoNets {
+    _lab: Lab,
+    _switches: [Switch; 2],
+    publisher: Host,
+    subscriber: Host,
+    links: [BadLink; 2],
+}
+
+impl TwoNets {
+    fn new(impairments: [Impairment; 2]) -> Self {
+        let lab = Lab::new().unwrap();
+        let switches = [lab.switch("red").unwrap(), lab.switch("blue").unwrap()];
+        let (publisher, subscriber) = (lab.host("publisher").unwrap(), lab.host("subscriber").unwrap());
+        let links = [0, 1].map(|way| {
+            let (name, own) = (format!("eth{way}"), format!("10.{way}.0.1/24"));
+            publisher.connect(&name, &switches[way], &[&own]).unwrap();
+            let own = format!("10.{way}.0.2/24");
+            lab.connect_badly(&subscriber, &name, &switches[way], &[&own], impairments[way]).unwrap().1
+        });
+        Self { _lab: lab, _switches: switches, publisher, subscriber, links }
+    }
+
+    fn publisher(&self) -> Publisher {
+        let ways = WAYS.map(|way| way.parse::<Destination>().unwrap());
+        let build = || ways.into_iter().fold(Publisher::builder(), PublisherBuilder::to).build();
+        self.publisher.run(|| build().unwrap()).unwrap()
+    }
+
+    fn subscriber(&self) -> Subscriber {
+        let ways = WAYS.map(|way| way.parse::<Membership>().unwrap());
+        let build = || ways.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path).build();
+        self.subscriber.run(|| build().unwrap()).unwrap()
+    }
+}
+
+/// What is on the way when the plug is pulled comes by the other path, so that nobody need ask.
+#[test]
+fn of_two_paths_one_may_be_cut() {
+    let nets = TwoNets::new([Impairment::default(); 2]);
+    let mut subscriber = nets.subscriber();
+    let publisher = nets.publisher();
+    thread::scope(|scope| {
+        let hearing = scope.spawn(|| (hear(&mut subscriber, message), subscriber.statistics()));
+        assert!(publisher.wait_for(1, PATIENCE));
+        for number in 0..600 {
+            match number {
+                200 => nets.links[1].cut().unwrap(),
+                400 => nets.links[1].mend().unwrap(),
+                _ => {}
+            }
+            assert_eq!(publisher.publish(&message(number)).unwrap(), number);
+        }
+        let closing = publisher.close(PATIENCE);
+        assert!(closing.behind.is_empty(), "{closing:?}");
+        let (heard, statistics) = hearing.join().unwrap();
+        assert_eq!((heard.first, heard.messages), (Some(0), 600), "{:?}", heard.events);
+        assert_eq!(statistics.given_up, 0, "{statistics:?}");
+    });
+}
+
+/// Each loses much; together they lose little, and that is repaired.
+#[test]
+fn two_bad_paths_make_a_better_one() {
+    let bad = |seed| Impairment { loss: 0.2, seed, ..Impairment::default() };
+    let nets = TwoNets::new([bad(1), bad(2)]);
+    let mut subscriber = nets.subscriber();
+    let publisher = nets.publisher();
+    thread::scope(|scope| {
+        let hearing = scope.spawn(|| {
+            let heard = hear(&mut subscriber, message);
+            (heard, subscriber.paths().to_vec())
+        });
+        assert!(publisher.wait_for(1, PATIENCE));
+        (0..1_000).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+        assert!(publisher.close(PATIENCE).behind.is_empty());
+        let (heard, paths) = hearing.join().unwrap();
+        assert_eq!((heard.first, heard.messages), (Some(0), 1_000), "{:?}", heard.events);
+        assert!(paths.len() == 2 && paths.iter().all(|path| path.first > 50), "{paths:?}");
+    });
+}
+
+#[test]
+fn a_path_that_falls_silent_is_told() {
+    let nets = TwoNets::new([Impairment::default(); 2]);
+    let mut subscriber = nets.subscriber();
+    let publisher = nets.publisher();
+    let (tells, told) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut last = None;
+            while let Some(item) = subscriber.next_timeout(PATIENCE).unwrap() {
+                if let mcast_stream::receiver::Item::Event(
+                    event @ (Event::PathSilent(_) | Event::PathBack(_)),
+                ) = item
+                {
+                    last = Some(event);
+                    tells.send(event).unwrap();
+                }
+            }
+            last
+        });
+        assert!(publisher.wait_for(1, PATIENCE));
+        nets.links[1].cut().unwrap();
+        // Heartbeats alone keep the other path alive.
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathSilent(1));
+        nets.links[1].mend().unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathBack(1));
+        assert!(publisher.close(PATIENCE).behind.is_empty());
+    });
+}
