@@ -1,8 +1,18 @@
 //! Numbers that look random, from a seed: the core has no randomness of its own.
 
+use core::hash::Hasher;
+
 /// SplitMix64: small, fast, good enough for timers and identifiers; nothing secret rests on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
+
+/// A number that a seed gives and that does not give it away, unlike those of [`Random`]: it is told in clear.
+#[expect(deprecated, reason = "core has no other keyed hash")]
+pub(crate) fn salt(seed: u64) -> u64 {
+    let mut hasher = core::hash::SipHasher::new_with_keys(seed, 0x6d63_6173_7420_7361);
+    hasher.write(b"the salt of a life");
+    hasher.finish()
+}
 
 impl Random {
     pub(crate) const fn new(seed: u64) -> Self {

@@ -178,7 +178,7 @@ fn a_key_opens_what_it_sealed_and_nothing_else() {
         ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
     };
     let secret = GroupSecret::new(&[7; 32], Algorithm::default());
-    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data));
+    let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(0)));
     let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();
     let sealed = [&header.bytes()[..], &body, &tag].concat();
     let clear = opened(&sealed, &keys(7)).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mcast::{Destination, Family, Group, GroupAddr, InterfaceSelector, Membership};
 
 use super::error::StreamError;
-use crate::seal::{self, Keys, Purpose, Sealed};
+use crate::seal::Keys;
 use crate::wire::{Announce, Incarnation, KeyEpoch, Kind, MINOR, Packet, Place, StreamId};
 
 /// Where streams announce themselves: administratively scoped, so that it stays in the site.
@@ -176,7 +176,7 @@ fn read(bytes: &mut [u8], keys: &Keys, interface: &InterfaceSelector, source: So
         return None;
     }
     let end = match sealed {
-        true => seal::open(&*keys.cipher(&Purpose::of(&header, Sealed::Control))?, &header, bytes)?,
+        true => keys.open(bytes)?,
         false => bytes.len(),
     };
     let announce = Announce::read(bytes.get(head..end)?).ok()?;

@@ -10,7 +10,7 @@ use super::item::Place;
 use super::window::Meta;
 use super::{Policy, Receiver};
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{Header, KeyEpoch, Kind, Packet, WireError};
+use crate::wire::{KeyEpoch, Kind, Packet, WireError};
 
 /// What came out of order by more is lost, or as good as.
 const LONGEST_REORDERING: u64 = 250_000_000;
@@ -55,7 +55,10 @@ impl Receiver {
     fn on_data(&mut self, now: u64, path: u8, from: SocketAddr, datagram: &[u8], packet: &Packet<'_>) {
         if self.incarnation != Some(packet.header.incarnation) {
             self.statistics.other += 1;
-            self.ask_to_join(now, from, packet.header.incarnation);
+            // Who only claims to be sealed by the group gets no answer.
+            if self.may_ask_to_join(now, packet.header.incarnation) && self.open(packet, datagram).is_some() {
+                self.ask_to_join(now, from, packet.header.incarnation);
+            }
             return;
         }
         let sequence = packet.header.sequence;
@@ -73,7 +76,7 @@ impl Receiver {
             self.note_path(now, path, false);
             return;
         }
-        let Some((place, range)) = self.open(&packet.header, datagram, packet.head.len()) else { return };
+        let Some((place, range)) = self.open(packet, datagram) else { return };
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
         let meta = Meta::of(packet);
@@ -96,16 +99,18 @@ impl Receiver {
     }
 
     /// Where the body lies, uncovered if it was sealed.
-    pub(super) fn open(
-        &mut self,
-        header: &Header,
-        datagram: &[u8],
-        head: usize,
-    ) -> Option<(Place, Range<usize>)> {
+    pub(super) fn open(&mut self, packet: &Packet<'_>, datagram: &[u8]) -> Option<(Place, Range<usize>)> {
+        let (header, head) = (&packet.header, packet.head.len());
         if header.epoch == KeyEpoch::CLEAR {
             return Some((Place::Lent, head..datagram.len()));
         }
-        let sealed = if header.kind == Kind::Data { Sealed::Data } else { Sealed::Control };
+        let salt = packet.salt();
+        if self.incarnation == Some(header.incarnation) && self.salt != 0 && salt != self.salt {
+            // Of a life that took the number of this one: sealed by the group, but no part of this stream.
+            self.statistics.refused += 1;
+            return None;
+        }
+        let sealed = if header.kind == Kind::Data { Sealed::Data(salt) } else { Sealed::Control(salt) };
         let Some(cipher) = self.ciphers.find(&self.config.keys, Purpose::of(header, sealed)) else {
             self.statistics.refused += 1;
             if self.key_missing != header.epoch {

@@ -28,6 +28,23 @@ pub enum Item<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step(pub(super) StepKind);
 
+impl Step {
+    /// What a driver tells by itself.
+    #[cfg(feature = "std")]
+    pub(crate) const fn of_event(event: Event) -> Self {
+        Self(StepKind::Event(event))
+    }
+
+    /// The event, if it is one.
+    #[cfg(feature = "std")]
+    pub(crate) const fn event(&self) -> Option<Event> {
+        match self.0 {
+            StepKind::Event(event) => Some(event),
+            StepKind::Message { .. } => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StepKind {
     Message { number: u64, keyed: bool, place: Place, range: Range<usize> },

@@ -34,6 +34,7 @@ use deliver::Current;
 use gaps::Gaps;
 use latest::Latest;
 use paths::Paths;
+use sender_state::Life;
 use window::Window;
 
 /// A sender that has just begun does not show how much it keeps.
@@ -53,8 +54,10 @@ pub struct Receiver {
     random: Random,
     /// The life of the sender that is followed, once it has said where it stands.
     incarnation: Option<Incarnation>,
+    /// What it seals with, and no other life of it.
+    salt: u64,
     /// A new life, for which what is left of the old one is not yet handed out.
-    successor: Option<(Incarnation, KeyEpoch, Heartbeat, SocketAddr)>,
+    successor: Option<(Life, Heartbeat, SocketAddr)>,
     heartbeat: Heartbeat,
     heartbeat_at: u64,
     sender: Option<SocketAddr>,
@@ -128,6 +131,7 @@ impl Receiver {
             id: ReceiverId(random.next()),
             random,
             incarnation: None,
+            salt: 0,
             successor: None,
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             heartbeat_at: now,

@@ -14,6 +14,23 @@ const LONGEST_SKEW: u64 = 120_000_000_000;
 /// Between two requests to join.
 const JOIN_INTERVAL: u64 = 50_000_000;
 
+/// What tells a life of the sender, as a heartbeat of it has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    incarnation: Incarnation,
+    salt: u64,
+    epoch: KeyEpoch,
+    /// The heartbeat's own number.
+    count: u64,
+}
+
+impl Life {
+    fn of(packet: &Packet<'_>) -> Self {
+        let Header { incarnation, epoch, sequence: count, .. } = packet.header;
+        Self { incarnation, salt: packet.salt(), epoch, count }
+    }
+}
+
 impl Receiver {
     pub(super) fn on_control(
         &mut self,
@@ -35,13 +52,13 @@ impl Receiver {
             self.statistics.other += 1;
             return;
         }
-        let Some((place, range)) = self.open(&header, datagram, packet.head.len()) else { return };
+        let Some((place, range)) = self.open(packet, datagram) else { return };
         let opened = core::mem::take(&mut self.opened);
         let body = match place {
             super::item::Place::Opened => opened.get(range),
             _ => datagram.get(range),
         };
-        let is_good = self.take_control(now, from, &header, body.unwrap_or_default());
+        let is_good = self.take_control(now, from, packet, body.unwrap_or_default());
         self.opened = opened;
         match is_good {
             true => self.hear_path(now, path),
@@ -50,17 +67,22 @@ impl Receiver {
     }
 
     /// Takes a body that was opened; `false` if it is none.
-    fn take_control(&mut self, now: u64, from: SocketAddr, header: &Header, body: &[u8]) -> bool {
+    fn take_control(&mut self, now: u64, from: SocketAddr, packet: &Packet<'_>, body: &[u8]) -> bool {
+        let header = &packet.header;
         let is_current = self.incarnation == Some(header.incarnation);
         if is_current {
             self.sender_counts.note(header.sequence);
+            if self.salt == 0 {
+                // It has begun to seal.
+                self.salt = packet.salt();
+            }
         }
         match header.kind {
             Kind::Heartbeat => {
                 let Ok(heartbeat) = Heartbeat::read(body) else { return false };
                 match is_current {
                     true => self.on_heartbeat(now, from, header, heartbeat),
-                    false => self.on_new_life(now, from, header, heartbeat),
+                    false => self.on_new_life(now, from, Life::of(packet), heartbeat),
                 }
             }
             Kind::Ncf => {
@@ -126,8 +148,8 @@ impl Receiver {
     }
 
     /// A sender that was not known, or a new life of it.
-    fn on_new_life(&mut self, now: u64, from: SocketAddr, header: &Header, heartbeat: Heartbeat) {
-        if header.epoch != KeyEpoch::CLEAR && self.is_stale(now, &heartbeat) {
+    fn on_new_life(&mut self, now: u64, from: SocketAddr, life: Life, heartbeat: Heartbeat) {
+        if life.epoch != KeyEpoch::CLEAR && self.is_stale(now, &heartbeat) {
             if !core::mem::replace(&mut self.stale_told, true) {
                 self.tell(Event::Stale);
             }
@@ -135,13 +157,14 @@ impl Receiver {
         }
         match self.incarnation {
             None => {
-                self.follow(now, header.incarnation, header.epoch, heartbeat, from, self.config.start);
-                self.sender_counts.note(header.sequence);
+                self.follow(now, life, heartbeat, from, self.config.start);
+                self.sender_counts.note(life.count);
             }
             Some(_) => {
-                let is_newer = self.successor.as_ref().is_none_or(|(known, ..)| *known <= header.incarnation);
+                let is_newer =
+                    self.successor.as_ref().is_none_or(|(known, ..)| known.incarnation <= life.incarnation);
                 if is_newer {
-                    self.successor = Some((header.incarnation, header.epoch, heartbeat, from));
+                    self.successor = Some((life, heartbeat, from));
                 }
             }
         }
@@ -156,16 +179,9 @@ impl Receiver {
     }
 
     /// Follows this life of the sender.
-    fn follow(
-        &mut self,
-        now: u64,
-        incarnation: Incarnation,
-        epoch: KeyEpoch,
-        heartbeat: Heartbeat,
-        from: SocketAddr,
-        start: Start,
-    ) {
-        (self.incarnation, self.epoch) = (Some(incarnation), epoch);
+    fn follow(&mut self, now: u64, life: Life, heartbeat: Heartbeat, from: SocketAddr, start: Start) {
+        let incarnation = life.incarnation;
+        (self.incarnation, self.salt, self.epoch) = (Some(incarnation), life.salt, life.epoch);
         (self.heartbeat, self.heartbeat_at) = (heartbeat, now);
         self.prove_again(now, from);
         self.sender_counts = Counts::default();
@@ -194,7 +210,7 @@ impl Receiver {
 
     /// Goes over to the sender's new life, once all that can be had of the old one is handed out.
     pub(super) fn follow_successor(&mut self, now: u64) -> Option<Event> {
-        let (incarnation, epoch, heartbeat, from) = self.successor?;
+        let (life, heartbeat, from) = self.successor?;
         let lost =
             self.expected.max(self.heartbeat.next_message).max(self.end.map_or(0, |(_, messages)| messages));
         if self.expected < lost && !self.held && !self.stopped {
@@ -204,20 +220,23 @@ impl Receiver {
         let former = self.incarnation?;
         // Who followed the old life wants all of the new one.
         let start = if self.config.start == Start::Snapshot { Start::Snapshot } else { Start::Oldest };
-        self.follow(now, incarnation, epoch, heartbeat, from, start);
+        self.follow(now, life, heartbeat, from, start);
         if start == Start::Oldest && self.expected > 0 {
             // What the new life no longer has, it had.
             (self.expected, self.cause) = (0, Cause::Unrecoverable);
         }
-        Some(Event::Restarted { from: former, to: incarnation })
+        Some(Event::Restarted { from: former, to: life.incarnation })
+    }
+
+    /// Whether an unknown sender may be asked now.
+    pub(super) fn may_ask_to_join(&self, now: u64, incarnation: Incarnation) -> bool {
+        let is_old = self.incarnation.is_some_and(|known| known > incarnation);
+        let is_too_soon = now < self.status_last + JOIN_INTERVAL && self.status_last > 0;
+        !(self.config.mute || is_old || is_too_soon)
     }
 
     /// Asks an unknown sender where it stands.
     pub(super) fn ask_to_join(&mut self, now: u64, from: SocketAddr, incarnation: Incarnation) {
-        let is_old = self.incarnation.is_some_and(|known| known > incarnation);
-        if self.config.mute || is_old || now < self.status_last + JOIN_INTERVAL && self.status_last > 0 {
-            return;
-        }
         self.status_last = now;
         let status = Status { flags: Status::JOINING, ..Status::default() };
         self.push_control(from, incarnation, Kind::Status, |writer| status.write(writer));

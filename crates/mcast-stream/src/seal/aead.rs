@@ -125,7 +125,7 @@ mod tests {
         stream: StreamId(1),
         incarnation: Incarnation(2),
         epoch: KeyEpoch(3),
-        sealed: Sealed::Data,
+        sealed: Sealed::Data(0),
         block: 0,
     };
 
@@ -157,7 +157,8 @@ mod tests {
                 Purpose { stream: StreamId(2), ..PURPOSE },
                 Purpose { incarnation: Incarnation(3), ..PURPOSE },
                 Purpose { epoch: KeyEpoch(4), ..PURPOSE },
-                Purpose { sealed: Sealed::Control, ..PURPOSE },
+                Purpose { sealed: Sealed::Control(0), ..PURPOSE },
+                Purpose { sealed: Sealed::Data(1), ..PURPOSE },
                 Purpose { sealed: Sealed::Receiver(ReceiverId(0)), ..PURPOSE },
                 Purpose { block: 1, ..PURPOSE },
             ];

@@ -103,10 +103,6 @@ impl Keys {
         let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(format!("{epoch} {} {digits}\n", algorithm.name()))
     }
-
-    fn has(&self, epoch: KeyEpoch) -> bool {
-        self.secrets.iter().any(|(known, _)| *known == epoch)
-    }
 }
 
 fn bytes(digits: &str) -> Option<[u8; 32]> {

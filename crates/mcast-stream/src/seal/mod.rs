@@ -6,6 +6,9 @@
 mod aead;
 #[cfg(feature = "seal")]
 mod file;
+#[cfg(all(test, feature = "seal"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod lives;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -39,10 +42,10 @@ pub trait Secret: Send + Sync {
 /// Who seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sealed {
-    /// The sender, its data.
-    Data,
-    /// The sender, all else.
-    Control,
+    /// The sender, its data, in the life that has this salt.
+    Data(u64),
+    /// The sender, all else, in the life that has this salt.
+    Control(u64),
     /// This receiver.
     Receiver(ReceiverId),
     /// Both ends of the connection of this number, by which a snapshot is fetched.
@@ -78,9 +81,9 @@ impl Purpose {
     /// The bytes that name it, as keys are derived with them.
     #[must_use]
     pub fn bytes(&self) -> [u8; 47] {
-        let (kind, receiver) = match self.sealed {
-            Sealed::Data => (0, 0),
-            Sealed::Control => (1, 0),
+        let (kind, salt) = match self.sealed {
+            Sealed::Data(salt) => (0, salt),
+            Sealed::Control(salt) => (1, salt),
             Sealed::Receiver(receiver) => (2, receiver.0),
             Sealed::Snapshot(connection) => (3, connection),
         };
@@ -90,7 +93,7 @@ impl Purpose {
         bytes[24..28].copy_from_slice(&self.incarnation.0.to_be_bytes());
         bytes[28..30].copy_from_slice(&self.epoch.0.to_be_bytes());
         bytes[30] = kind;
-        bytes[31..39].copy_from_slice(&receiver.to_be_bytes());
+        bytes[31..39].copy_from_slice(&salt.to_be_bytes());
         bytes[39..].copy_from_slice(&self.block.to_be_bytes());
         bytes
     }
@@ -145,6 +148,12 @@ impl Keys {
         self.secrets.is_empty()
     }
 
+    /// Whether the secret of this epoch is here.
+    #[must_use]
+    pub fn has(&self, epoch: KeyEpoch) -> bool {
+        self.secrets.iter().any(|(known, _)| *known == epoch)
+    }
+
     /// The greatest epoch.
     #[must_use]
     pub const fn latest(&self) -> KeyEpoch {
@@ -162,9 +171,9 @@ impl Keys {
         let packet = Packet::parse(bytes).ok()?;
         let header = packet.header;
         let sealed = match header.kind {
-            Kind::Data => Sealed::Data,
+            Kind::Data => Sealed::Data(packet.salt()),
             kind if kind.is_from_receivers() => Sealed::Receiver(packet.receiver()?),
-            _ => Sealed::Control,
+            _ => Sealed::Control(packet.salt()),
         };
         open(&*self.cipher(&Purpose::of(&header, sealed))?, &header, bytes)
     }

@@ -23,7 +23,7 @@ pub use event::{Refusal, SenderEvent, SenderStatistics};
 pub use transmit::Transmit;
 
 use crate::outbox::Outbox;
-use crate::random::Random;
+use crate::random::{self, Random};
 use crate::seal::{Cipher, Ciphers, Keys, Purpose};
 use crate::wire::{FlowControl, Header, Kind, ReceiverId};
 use bucket::Bucket;
@@ -64,6 +64,8 @@ pub struct Sender {
     events_missed: u64,
     statistics: SenderStatistics,
     token_key: (u64, u64),
+    /// What no other life seals with.
+    salt: u64,
     cipher: Option<(Purpose, Box<dyn Cipher>)>,
     ciphers: Ciphers,
     control_count: u64,
@@ -120,6 +122,7 @@ impl Sender {
             events_missed: 0,
             statistics: SenderStatistics::default(),
             token_key: (random.next(), random.next()),
+            salt: random::salt(config.seed),
             cipher: None,
             ciphers: Ciphers::default(),
             control_count: 0,

@@ -10,6 +10,7 @@ use crate::wire::{
 const KEY_LENGTH: usize = 8;
 const TOTAL_EXTENSION: usize = 8;
 const KEYED_EXTENSION: usize = 4;
+const SALT_EXTENSION: usize = 12;
 
 /// The datagram that is being written.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +113,7 @@ impl Sender {
     #[must_use]
     pub const fn longest_claim(&self, keyed: bool) -> usize {
         let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + KEY_LENGTH } else { 0 };
-        let longest = self.config.datagram - head - self.tag_length() - batch_overhead();
+        let longest = self.config.datagram - head - self.seal_length() - batch_overhead();
         if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
     }
 
@@ -152,7 +153,7 @@ impl Sender {
     }
 
     fn publish_long(&mut self, now: u64, key: Option<u64>, message: &[u8]) -> Result<u64, Refusal> {
-        let capacity = self.config.datagram - HEADER_LENGTH - self.tag_length();
+        let capacity = self.config.datagram - HEADER_LENGTH - self.seal_length();
         let pieces = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
         self.check_length(message.len())?;
@@ -271,14 +272,18 @@ impl Sender {
         let flags = if is_first { Flags::BEGIN } else { Flags(0) };
         let message = (self.next_message - 1) as u32;
         let header = Header { flags, message, ..self.header(Kind::Data, self.ring.next) };
-        let head = HEADER_LENGTH + self.tag_length() + if writing.keyed { KEYED_EXTENSION } else { 0 };
+        let head = HEADER_LENGTH + self.seal_length() + if writing.keyed { KEYED_EXTENSION } else { 0 };
         let is_long = is_first && writing.total > self.config.datagram - head;
         self.open_datagram(now, header, is_first && writing.keyed, is_long.then_some(writing.total as u32))
     }
 
     fn open_datagram(&mut self, now: u64, header: Header, keyed: bool, total: Option<u32>) -> bool {
         self.ring.make_room();
+        let salt = self.salt;
         let written = PacketWriter::new(self.ring.open_mut(), &header).and_then(|mut writer| {
+            if header.epoch != KeyEpoch::CLEAR {
+                writer.extension(ExtensionKind::SALT, 0, &salt.to_be_bytes())?;
+            }
             if let Some(total) = total {
                 writer.extension(ExtensionKind::TOTAL_LENGTH, 0, &total.to_be_bytes())?;
             }
@@ -342,7 +347,7 @@ impl Sender {
         if open.header.epoch == KeyEpoch::CLEAR {
             return true;
         }
-        let purpose = Purpose::of(&open.header, Sealed::Data);
+        let purpose = Purpose::of(&open.header, Sealed::Data(self.salt));
         if self.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
             self.cipher = self.config.keys.cipher(&purpose).map(|cipher| (purpose, cipher));
         }
@@ -353,6 +358,11 @@ impl Sender {
         let Some(tag) = cipher.seal(open.header.sequence, head, text) else { return false };
         room.copy_from_slice(&tag);
         true
+    }
+
+    /// What sealing takes of a datagram.
+    const fn seal_length(&self) -> usize {
+        if self.seals() { SALT_EXTENSION + TAG_LENGTH } else { 0 }
     }
 
     const fn tag_length(&self) -> usize {

@@ -7,8 +7,8 @@ use super::{LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP, PACE_BURST, Sender, SenderEven
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    Announce, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ReceiverId, Reset, ResetReason,
-    WriteError,
+    Announce, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ReceiverId, Reset,
+    ResetReason, WriteError,
 };
 
 /// How often receivers and rate are looked at.
@@ -89,15 +89,21 @@ impl Sender {
     ) {
         self.control_count += 1;
         let header = crate::wire::Header { flags, ..self.header(kind, self.control_count) };
-        let purpose = Purpose::of(&header, Sealed::Control);
-        let Self { ciphers, config, outbox, .. } = self;
+        let purpose = Purpose::of(&header, Sealed::Control(self.salt));
+        let Self { ciphers, config, outbox, salt, .. } = self;
         let seal = |bytes: &mut Vec<u8>| match header.epoch {
             KeyEpoch::CLEAR => true,
             _ => ciphers
                 .find(&config.keys, purpose)
                 .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
         };
-        outbox.push(to, &header, write, seal);
+        let whole = |writer: &mut PacketWriter<'_>| {
+            if header.epoch != KeyEpoch::CLEAR {
+                writer.extension(ExtensionKind::SALT, 0, &salt.to_be_bytes())?;
+            }
+            write(writer)
+        };
+        outbox.push(to, &header, whole, seal);
     }
 
     /// At least so long lies between two statuses of one receiver.

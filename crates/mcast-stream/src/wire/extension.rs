@@ -33,12 +33,15 @@ impl ExtensionKind {
     /// The receiver that sends this (64 bits).
     pub const RECEIVER: Self = Self(Self::CRITICAL | 9);
 
+    /// What no other life of the stream seals with (64 bits): on all that a sealed stream's sender sends.
+    pub const SALT: Self = Self(Self::CRITICAL | 10);
+
     const fn is_critical(self) -> bool {
         self.0 & Self::CRITICAL != 0
     }
 
     const fn is_known(self) -> bool {
-        matches!(self, Self::TOTAL_LENGTH | Self::KEYED | Self::RECEIVER)
+        matches!(self, Self::TOTAL_LENGTH | Self::KEYED | Self::RECEIVER | Self::SALT)
     }
 }
 

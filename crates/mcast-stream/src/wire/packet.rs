@@ -69,6 +69,13 @@ impl<'a> Packet<'a> {
         Ok(Self { header, extensions, head, body })
     }
 
+    /// The salt of the sender's life, with which it seals; 0 where there is none.
+    #[must_use]
+    #[inline]
+    pub fn salt(&self) -> u64 {
+        if self.extensions.is_empty() { 0 } else { self.extensions.u64(ExtensionKind::SALT).unwrap_or(0) }
+    }
+
     /// The receiver that sent it, if one did.
     #[must_use]
     pub fn receiver(&self) -> Option<ReceiverId> {

@@ -31,13 +31,14 @@ class Sender:
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
         self.socket.bind((interface, 0))
         self.stream, self.incarnation = random.getrandbits(64), int((time.time() - 1_704_067_200) * 4)
+        self.salt = {0x8A: random.randbytes(8)} if secret else {}
         self.told, self.next, self.message = 0, 1, 0
         self.kept, self.begun, self.repairs, self.naks = {}, {}, 0, 0
         self.receivers, self.ended, self.beaten = {}, False, 0.0
 
     def say(self, kind, body, to, flags=0):
         self.told += 1
-        datagram = Datagram(kind, self.stream, self.incarnation, self.told, flags=flags, body=body)
+        datagram = Datagram(kind, self.stream, self.incarnation, self.told, flags=flags, extensions=self.salt, body=body)
         self.socket.sendto(datagram.write(self.secret), to)
 
     def beat(self):
@@ -48,7 +49,7 @@ class Sender:
         self.say(HEARTBEAT, body, self.group, LAST if self.ended else 0)
 
     def send(self, body, flags, extensions=()):
-        datagram = Datagram(DATA, self.stream, self.incarnation, self.next, self.message, flags, 0, extensions, body)
+        datagram = Datagram(DATA, self.stream, self.incarnation, self.next, self.message, flags, 0, {**self.salt, **dict(extensions)}, body)
         bytes_ = datagram.write(self.secret)
         self.kept[self.next], self.begun[self.next] = bytes_, self.message
         self.next += 1

@@ -31,7 +31,7 @@ class Datagram:
             number, length, value = struct.unpack_from(">BBH", datagram, at)
             if not length or at + 4 * length > 4 * words:
                 raise ValueError("an extension of no length, or one too long")
-            if number & 0x80 and number not in (0x81, 0x84, 0x89):
+            if number & 0x80 and number not in (0x81, 0x84, 0x89, 0x8A):
                 raise ValueError("an unknown critical extension")
             extensions[number] = datagram[at + 4 : at + 4 * length]
             at += 4 * length
@@ -60,8 +60,11 @@ class Datagram:
 
     @property
     def receiver(self):
-        value = self.extensions.get(0x89)
-        return int.from_bytes(value, "big") if value else 0
+        return int.from_bytes(self.extensions.get(0x89, b""), "big")
+
+    @property
+    def salt(self):
+        return int.from_bytes(self.extensions.get(0x8A, b""), "big")
 
 
 def write_list(numbers):
@@ -97,7 +100,7 @@ class Secret:
         who = 2 if datagram.kind in (NAK, STATUS, PROBE) else 0 if datagram.kind == DATA else 1
         info = b"mcast stream 1.0" + struct.pack(
             ">QIHBQQ", datagram.stream, datagram.incarnation, self.epoch, who,
-            datagram.receiver if who == 2 else 0, datagram.sequence >> 22)
+            datagram.receiver if who == 2 else datagram.salt, datagram.sequence >> 22)
         head = bytearray(datagram.head)
         head[5] &= ~(AGAIN | PATH)
         return (*self.derive(info, datagram.sequence), bytes(head))

@@ -1,20 +1,30 @@
 //! Receiving a stream on the caller's own thread: what is asked for and told happens in its calls.
 
+mod begin;
+mod builder;
+mod path;
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
 use std::io;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mcast::{Batch, Cursor, ErrorKind, Family, GroupAddr, InterfaceIndex, Membership, Waker};
 
-use super::clock::{self, Clock};
+use super::clock::Clock;
 use super::error::StreamError;
 use super::interface;
 use super::publisher::any_address;
 use crate::outbox::Target;
-use crate::receiver::{Item, PathStatistics, Policy, ReceiverConfig, ReceiverStatistics, Start, Step};
+use crate::receiver::{Item, PathStatistics, ReceiverConfig, ReceiverStatistics, Step};
 use crate::seal::Keys;
 use crate::sys;
-use crate::wire::{Header, KeyEpoch, StreamId};
+use crate::wire::StreamId;
+use begin::Strangers;
+pub use builder::SubscriberBuilder;
+use path::path_of;
 
 /// Buffers of a batch, and bytes of each: whatever the kernel merges.
 const BUFFERS: usize = 32;
@@ -25,76 +35,6 @@ const SINGLES_AT_ONCE: usize = 64;
 const BATCHES_AT_ONCE: usize = 8;
 /// No wait is longer, so that a clock that was set back cannot hold anything up.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
-/// Settings of a [`Subscriber`].
-#[derive(Debug)]
-#[must_use]
-pub struct SubscriberBuilder {
-    memberships: Vec<Membership>,
-    stream: Option<StreamId>,
-    config: ReceiverConfig,
-    receive_buffer: usize,
-    stays: bool,
-}
-
-impl SubscriberBuilder {
-    /// Hears the stream on this membership, too. Each is a path; what comes first counts. At
-    /// most four.
-    pub fn path(mut self, membership: Membership) -> Self {
-        self.memberships.push(membership);
-        self
-    }
-
-    /// Only this stream. Default: the first that is heard.
-    pub const fn stream(mut self, stream: StreamId) -> Self {
-        self.stream = Some(stream);
-        self
-    }
-
-    /// From where on. Default: now.
-    pub const fn start(mut self, start: Start) -> Self {
-        self.config.start = start;
-        self
-    }
-
-    /// What to do about gaps. Default: reliable.
-    pub const fn policy(mut self, policy: Policy) -> Self {
-        self.config.policy = policy;
-        self
-    }
-
-    /// The secrets that open. Default: none.
-    pub fn keys(mut self, keys: Keys) -> Self {
-        self.config.keys = keys;
-        self
-    }
-
-    /// Bytes of receive buffer to ask the system for. Default: 4 MiB.
-    pub const fn receive_buffer(mut self, bytes: usize) -> Self {
-        self.receive_buffer = bytes;
-        self
-    }
-
-    /// Whether it stays when the stream has ended, for its publisher's next life. Default: no.
-    pub const fn stay(mut self, on: bool) -> Self {
-        self.stays = on;
-        self
-    }
-
-    /// All other settings.
-    pub fn configure(mut self, change: impl FnOnce(&mut ReceiverConfig)) -> Self {
-        change(&mut self.config);
-        self
-    }
-
-    /// Joins.
-    ///
-    /// # Errors
-    /// When a group cannot be joined, or a socket cannot be opened.
-    pub fn build(self) -> Result<Subscriber, StreamError> {
-        Subscriber::new(self)
-    }
-}
 
 /// Receives a stream of messages, in order, each once, and is told of everything that could not be had.
 ///
@@ -132,6 +72,7 @@ pub struct Subscriber {
     stream: Option<StreamId>,
     config: ReceiverConfig,
     stays: bool,
+    strangers: Strangers,
     paths: Vec<(GroupAddr, Option<InterfaceIndex>)>,
     now: u64,
     /// A waker has ended a wait.
@@ -168,13 +109,7 @@ impl Subscriber {
 
     /// Settings for a subscriber.
     pub fn builder() -> SubscriberBuilder {
-        SubscriberBuilder {
-            memberships: Vec::new(),
-            stream: None,
-            config: ReceiverConfig::new(StreamId(0)),
-            receive_buffer: 4 << 20,
-            stays: false,
-        }
+        SubscriberBuilder::new()
     }
 
     fn new(builder: SubscriberBuilder) -> Result<Self, StreamError> {
@@ -218,6 +153,7 @@ impl Subscriber {
             stream,
             config,
             stays,
+            strangers: Strangers::default(),
             paths,
             woken: false,
         })
@@ -306,10 +242,12 @@ impl Subscriber {
         }
     }
 
-    /// What was received so far; of nothing before the stream is heard.
+    /// What was received so far; before the stream is heard, only what keys refused.
     #[must_use]
     pub fn statistics(&self) -> ReceiverStatistics {
-        self.core.as_ref().map(crate::Receiver::statistics).unwrap_or_default()
+        let mut statistics = self.core.as_ref().map(crate::Receiver::statistics).unwrap_or_default();
+        statistics.refused += self.strangers.refused;
+        statistics
     }
 
     /// What came on each path.
@@ -345,7 +283,10 @@ impl Subscriber {
 
     #[inline]
     pub(crate) fn item(&self, step: &Step) -> Option<Item<'_>> {
-        Some(self.core.as_ref()?.item(step, self.lent_bytes()))
+        match (&self.core, step.event()) {
+            (_, Some(event)) => Some(Item::Event(event)),
+            (core, None) => Some(core.as_ref()?.item(step, self.lent_bytes())),
+        }
     }
 
     fn lent_bytes(&self) -> &[u8] {
@@ -423,7 +364,9 @@ impl Subscriber {
 
     #[inline]
     fn step(&mut self) -> Option<Step> {
-        let core = self.core.as_mut()?;
+        let Some(core) = self.core.as_mut() else {
+            return self.strangers.event().map(Step::of_event);
+        };
         let lent = match self.lent {
             Lent::Nothing => &[][..],
             Lent::Batch => {
@@ -451,7 +394,7 @@ impl Subscriber {
         };
         let payload = datagram.payload();
         if self.core.is_none() {
-            self.core = begin(self.stream, &self.config, payload, self.now);
+            self.core = self.strangers.begin(self.stream, &self.config, payload, self.now);
         }
         if let Some(core) = &mut self.core {
             core.handle(self.now, path, arrival.source, payload);
@@ -519,34 +462,6 @@ impl Drop for Subscriber {
     }
 }
 
-/// A state machine for the stream that a datagram belongs to, if it is one that is wanted.
-fn begin(
-    wanted: Option<StreamId>,
-    config: &ReceiverConfig,
-    datagram: &[u8],
-    now: u64,
-) -> Option<crate::Receiver> {
-    let (header, _) = Header::read(datagram).ok()?;
-    // A stream in clear may share the group; it is none that these keys open.
-    let is_sealed = header.epoch != KeyEpoch::CLEAR;
-    if !is_sealed && !config.keys.is_empty() {
-        return None;
-    }
-    if header.kind.is_from_receivers() || wanted.is_some_and(|wanted| wanted != header.stream) {
-        return None;
-    }
-    let config = ReceiverConfig { stream: header.stream, seed: clock::seed(), ..config.clone() };
-    Some(crate::Receiver::new(config, now))
-}
-
-/// The path that this came by: by group and interface, else by group alone, since an interface that was made again has
-/// another index.
-fn path_of(paths: &[(GroupAddr, Option<InterfaceIndex>)], group: GroupAddr, interface: InterfaceIndex) -> u8 {
-    let exact = paths.iter().position(|(known, on)| *known == group && *on == Some(interface));
-    let path = exact.or_else(|| paths.iter().position(|(known, _)| *known == group));
-    path.unwrap_or(0) as u8
-}
-
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
@@ -555,75 +470,4 @@ fn is_passing(error: &io::Error) -> bool {
         error.kind(),
         ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
     )
-}
-
-#[cfg(all(test, target_os = "linux"))]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use mcast_lab::{Host, Lab};
-
-    use super::*;
-
-    const JUNK: &[u8] = b"no datagram of a stream";
-
-    fn on_a_host_of_its_own(test: impl FnOnce(Subscriber) + Send) {
-        let lab = Lab::new().unwrap();
-        let host: Host = lab.host("alone").unwrap();
-        let subscribe = || Subscriber::join_one("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
-        host.run(|| test(subscribe())).unwrap();
-    }
-
-    #[test]
-    fn who_floods_the_group_keeps_no_caller() {
-        on_a_host_of_its_own(|mut subscriber| {
-            let sender = mcast::Sender::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
-            let sent = BATCHES_AT_ONCE * BUFFERS + BUFFERS / 2;
-            (0..sent).for_each(|_| sender.send(JUNK).unwrap());
-            let looked = subscriber.look().unwrap();
-            assert!(matches!(looked, Look::Nothing(Duration::ZERO)), "{looked:?}");
-            let mut rest = Batch::new(BUFFERS, BYTES);
-            assert_eq!(subscriber.receiver.try_recv_batch(&mut rest).unwrap(), BUFFERS / 2);
-        });
-    }
-
-    #[test]
-    fn who_floods_the_socket_for_repairs_keeps_nobody_from_the_group() {
-        on_a_host_of_its_own(|mut subscriber| {
-            let config = ReceiverConfig { stream: StreamId(1), ..subscriber.config.clone() };
-            subscriber.core = Some(crate::Receiver::new(config, subscriber.now));
-            let port = subscriber.control.local_addr().unwrap().port();
-            let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let sent = SINGLES_AT_ONCE + 4;
-            (0..sent).for_each(|_| _ = flood.send_to(JUNK, (Ipv4Addr::LOCALHOST, port)).unwrap());
-            let looked = subscriber.look().unwrap();
-            assert!(matches!(looked, Look::Nothing(Duration::ZERO)), "{looked:?}");
-            subscriber.control.recv_from(&mut [0; 64]).unwrap();
-        });
-    }
-
-    #[cfg(feature = "seal")]
-    #[test]
-    fn who_has_keys_takes_no_stream_in_clear_for_the_one_that_is_wanted() {
-        use crate::seal::{Algorithm, GroupSecret};
-        use crate::wire::{Incarnation, Kind};
-
-        let header = Header::new(Kind::Heartbeat, StreamId(7), Incarnation(1), 1);
-        let sealed = Header { epoch: KeyEpoch(1), ..header };
-        let keys = Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm));
-        let config = ReceiverConfig::new(StreamId(0));
-        assert!(begin(None, &config, &header.bytes(), 1).is_some());
-        let config = ReceiverConfig { keys, ..config };
-        assert!(begin(None, &config, &header.bytes(), 1).is_none());
-        assert!(begin(None, &config, &sealed.bytes(), 1).is_some());
-    }
-
-    #[test]
-    fn a_time_that_no_clock_reaches_is_no_end() {
-        on_a_host_of_its_own(|mut subscriber| {
-            subscriber.waker().wake().unwrap();
-            assert!(subscriber.next_timeout(Duration::MAX).unwrap().is_none());
-        });
-    }
 }
