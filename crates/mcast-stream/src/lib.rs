@@ -11,6 +11,8 @@ extern crate alloc;
 mod backoff;
 #[cfg(feature = "std")]
 mod driver;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod mold;
 mod outbox;
 mod random;

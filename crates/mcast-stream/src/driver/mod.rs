@@ -17,3 +17,9 @@ pub use error::StreamError;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
 pub use snapshot::{Snapshot, SnapshotServer, fetch_snapshot};
 pub use subscriber::{Subscriber, SubscriberBuilder};
+
+/// Several, as one label.
+#[cfg(feature = "metrics")]
+fn label<T: ToString>(all: impl Iterator<Item = T>) -> String {
+    all.map(|each| each.to_string()).collect::<Vec<_>>().join(",")
+}

@@ -12,8 +12,11 @@ use crate::receiver::Item;
 
 /// While a publisher waits for receivers, it looks again so often.
 const AGAIN: Duration = Duration::from_micros(500);
+/// So often it looks again without a pause.
+const SOON: u32 = 64;
 
-/// A [`Publisher`](crate::Publisher) whose publishing waits without blocking; all else is the publisher's own.
+/// A [`Publisher`](crate::Publisher) whose publishing waits without blocking. All else is the publisher's own, and may block for as long as the
+/// system's queue is full.
 #[derive(Debug)]
 pub struct Publisher(crate::Publisher);
 
@@ -24,25 +27,31 @@ impl Publisher {
         Self(publisher)
     }
 
-    /// Publishes a message and sends it at once; waits while there is no room. Tells its number.
+    /// Publishes a message, and has it sent at once by the publisher's own thread; waits while there is no room. Tells its
+    /// number. It blocks nobody, also when the system's queue is full.
     ///
     /// # Errors
     /// [`StreamError::Refused`] when it can never be taken.
     pub async fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+        let mut tried = 0;
         loop {
-            match self.0.try_publish(message) {
-                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+            match self.0.post(message) {
+                // Who has it has it for a moment, as a rule.
+                None if tried < SOON => tokio::task::yield_now().await,
+                None => tokio::time::sleep(AGAIN).await,
+                Some(Err(StreamError::Refused(refusal))) if refusal.is_temporary() => {
                     tokio::time::sleep(AGAIN).await;
                 }
-                result => return result,
+                Some(result) => return result,
             }
+            tried += 1;
         }
     }
 
     /// Waits until all that listen have everything that was published; `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
         let complete = async {
-            while !self.0.wait_complete(Duration::ZERO) {
+            while self.0.is_complete() != Some(true) {
                 tokio::time::sleep(AGAIN).await;
             }
         };

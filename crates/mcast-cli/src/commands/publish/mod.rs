@@ -112,6 +112,10 @@ struct Stream {
     #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = snapshot::parse)]
     snapshot: Option<String>,
 
+    /// Serve snapshots at this TCP port, for a firewall that must know it [default: any that is free]
+    #[arg(long, value_name = "PORT", requires = "snapshot", value_parser = clap::value_parser!(u16).range(1..))]
+    snapshot_port: Option<u16>,
+
     /// So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
@@ -190,7 +194,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let (publisher, first) = open(arguments, destination, console)?;
     let publisher = Arc::new(publisher);
     let snapshots = match (&arguments.stream.snapshot, first) {
-        (Some(text), Some(first)) => Some(Snapshots::serve(text, &publisher, &first, console)?),
+        (Some(text), Some(first)) => {
+            let port = arguments.stream.snapshot_port.unwrap_or(0);
+            Some(Snapshots::serve(text, &publisher, &first, port, console)?)
+        }
         _ => None,
     };
     let interrupt = Interrupt::catch(|| {})?;

@@ -43,6 +43,7 @@ impl Snapshots {
         text: &str,
         publisher: &Arc<Publisher>,
         destination: &Destination,
+        port: u16,
         console: &Console,
     ) -> anyhow::Result<Self> {
         let state = State(text.to_owned());
@@ -61,7 +62,10 @@ impl Snapshots {
                 }
             }
         };
-        let server = publisher.serve_snapshots(address(destination)?, capture)?;
+        let at = SocketAddr::new(address(destination)?, port);
+        let server = publisher
+            .serve_snapshots(at, capture)
+            .with_context(|| format!("cannot serve snapshots at {at}"))?;
         console.note(format_args!("snapshots are {what}, to be had at {}", server.address()));
         Ok(Self { _server: server, failures })
     }
@@ -115,7 +119,7 @@ fn output_of(command: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Where to listen: on the network that the stream goes to, and no other.
-fn address(destination: &Destination) -> anyhow::Result<SocketAddr> {
+fn address(destination: &Destination) -> anyhow::Result<IpAddr> {
     let family = destination.address.group.family();
     let interface = match &destination.interface {
         Some(selector) => Some(mcast::find(selector)?),
@@ -124,11 +128,10 @@ fn address(destination: &Destination) -> anyhow::Result<SocketAddr> {
     let addresses = interface.iter().flat_map(|interface| &interface.addresses).map(|each| each.address);
     let address =
         addresses.into_iter().find(|address| Family::of(*address) == family && !is_link_local(*address));
-    let address = address.ok_or_else(|| {
+    Ok(address.ok_or_else(|| {
         Failure::environment(format!("the interface has no {family} address to serve snapshots at"))
             .remedy("give it one that is not link-local")
-    })?;
-    Ok(SocketAddr::new(address, 0))
+    })?)
 }
 
 /// Such an address says nothing without an interface, and that is another one on each host.

@@ -49,6 +49,9 @@ const SEND_AT: u64 = 256;
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
+    /// Its groups and interfaces, as they were named.
+    #[cfg(feature = "metrics")]
+    places: (String, String),
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -96,6 +99,11 @@ impl Publisher {
             None => None,
         };
         let datagram = builder.longest_datagram();
+        #[cfg(feature = "metrics")]
+        let places = (
+            super::label(builder.destinations.iter().map(|each| each.address)),
+            super::label(builder.destinations.iter().filter_map(|each| each.interface.as_ref())),
+        );
         let announcement = builder.name.map(|name| Announcement::new(name, &builder.destinations));
         let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
         let config = SenderConfig { datagram, unix_offset, seed, ..builder.config };
@@ -110,7 +118,12 @@ impl Publisher {
             sooner: Condvar::new(),
             ends: AtomicBool::new(false),
         });
-        let mut publisher = Self { shared, threads: Vec::new() };
+        let mut publisher = Self {
+            shared,
+            #[cfg(feature = "metrics")]
+            places,
+            threads: Vec::new(),
+        };
         publisher.shared.send(&mut publisher.shared.core());
         for path in 0..publisher.shared.ways.paths.len() {
             publisher.spawn("mcast-stream-listen", move |shared| shared.listen(path))?;
@@ -145,6 +158,28 @@ impl Publisher {
         let number = core.sender.publish(self.shared.clock.now(), message)?;
         self.flush_now(&mut core);
         Ok(number)
+    }
+
+    /// Publishes without waiting for anything, be it the lock: who sends may hold it for as long as the system's queue is
+    /// full. The publisher's own thread sends. `None`: the lock is taken, so that nothing was done.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn post(&self, message: &[u8]) -> Option<Result<u64, StreamError>> {
+        let mut core = self.shared.try_core()?;
+        let now = self.shared.clock.now();
+        let posted = core.sender.publish(now, message);
+        core.sender.flush(now);
+        self.shared.leave_to_time(&core);
+        Some(posted.map_err(StreamError::from))
+    }
+
+    /// Whether all that listen have everything, by the same rules.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_complete(&self) -> Option<bool> {
+        let mut core = self.shared.try_core()?;
+        core.sender.flush(self.shared.clock.now());
+        self.shared.leave_to_time(&core);
+        let is_sent = core.sender.is_sent();
+        Some(is_sent && core.sender.behind().next().is_none())
     }
 
     /// Publishes a message that may wait for others to share its datagram, until
@@ -294,6 +329,12 @@ impl Publisher {
         Ok(server)
     }
 
+    /// Its groups and interfaces.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn places(&self) -> (String, String) {
+        self.places.clone()
+    }
+
     /// Waits until so many receivers have joined; `false` when the time is over.
     #[must_use]
     pub fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
@@ -411,5 +452,37 @@ impl Drop for Publisher {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux", feature = "tokio"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use mcast_lab::Lab;
+
+    use super::*;
+
+    fn publish_while_the_lock_is_held(publisher: Publisher) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let publisher = crate::tokio::Publisher::new(publisher);
+        let shared = Arc::clone(&publisher.shared);
+        let held = shared.core();
+        runtime.block_on(async {
+            let mut publishing = std::pin::pin!(publisher.publish(b"hello"));
+            let ticked = tokio::time::timeout(Duration::from_millis(20), &mut publishing).await;
+            assert!(ticked.is_err(), "nothing can be published while the lock is held");
+            assert!(!publisher.wait_complete(Duration::from_millis(20)).await);
+            drop(held);
+            assert_eq!(publishing.await.unwrap(), 0);
+            assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
+        });
+        assert_eq!(publisher.statistics().datagrams, 1);
+    }
+
+    #[test]
+    fn who_sends_for_long_keeps_no_executor() {
+        let lab = Lab::new().unwrap();
+        let publisher = || Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
+        lab.host("alone").unwrap().run(|| publish_while_the_lock_is_held(publisher())).unwrap();
     }
 }

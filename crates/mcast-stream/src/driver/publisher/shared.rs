@@ -1,5 +1,7 @@
 //! What a publisher's threads share, and what each of them does.
 
+#[cfg(feature = "tokio")]
+use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,6 +55,23 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The core, if nobody has it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn try_core(&self) -> Option<MutexGuard<'_, Core>> {
+        match self.core.try_lock() {
+            Ok(core) => Some(core),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Lets the thread that keeps time do what is due.
+    pub(super) fn leave_to_time(&self, core: &Core) {
+        if core.sender.next_deadline() < core.sleeps_until {
+            self.sooner.notify_one();
+        }
+    }
+
     /// Sends all that is due; says how many datagrams of data went.
     ///
     /// Who has much to send holds the lock for long. So it takes what receivers say itself meanwhile: who waits for a
@@ -69,9 +88,7 @@ impl Shared {
                 self.take_answers(core);
             }
         }
-        if core.sender.next_deadline() < core.sleeps_until {
-            self.sooner.notify_one();
-        }
+        self.leave_to_time(core);
         core.sender.statistics().datagrams - before
     }
 

@@ -73,6 +73,9 @@ pub struct Subscriber {
     config: ReceiverConfig,
     stays: bool,
     strangers: Strangers,
+    /// Its groups and interfaces, as they were named.
+    #[cfg(feature = "metrics")]
+    places: (String, String),
     paths: Vec<(GroupAddr, Option<InterfaceIndex>)>,
     now: u64,
     /// A waker has ended a wait.
@@ -127,6 +130,11 @@ impl Subscriber {
             .map(|membership| Ok((membership.address, interface::there_now(membership.interface.as_ref())?)));
         let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
         config.paths = paths.len() as u8;
+        #[cfg(feature = "metrics")]
+        let places = (
+            super::label(memberships.iter().map(|each| each.address)),
+            super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
+        );
         let follow = paths.iter().all(|(_, interface)| interface.is_some());
         let receiver = mcast::Receiver::builder()
             .join_all(memberships)
@@ -154,6 +162,8 @@ impl Subscriber {
             config,
             stays,
             strangers: Strangers::default(),
+            #[cfg(feature = "metrics")]
+            places,
             paths,
             woken: false,
         })
@@ -266,6 +276,12 @@ impl Subscriber {
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.core.as_ref().map(crate::Receiver::stream)
+    }
+
+    /// Its groups and interfaces.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn places(&self) -> (String, String) {
+        self.places.clone()
     }
 
     /// What ends a wait from another thread.

@@ -1,0 +1,78 @@
+//! Publishes, and shows what a recorder is told: `metrics GROUP:PORT`, say `metrics 239.1.2.3%eth0:7000`.
+//!
+//! The recorder here prints; `metrics-exporter-prometheus` has one that serves a scraper, installed the same way.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcast_stream::Publisher;
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
+};
+
+struct Printer;
+
+struct Figure(Key);
+
+impl CounterFn for Figure {
+    fn increment(&self, value: u64) {
+        println!("{} +{value}", self.0);
+    }
+
+    fn absolute(&self, value: u64) {
+        println!("{} {value}", self.0);
+    }
+}
+
+impl GaugeFn for Figure {
+    fn increment(&self, value: f64) {
+        println!("{} +{value}", self.0);
+    }
+
+    fn decrement(&self, value: f64) {
+        println!("{} -{value}", self.0);
+    }
+
+    fn set(&self, value: f64) {
+        println!("{} {value}", self.0);
+    }
+}
+
+impl HistogramFn for Figure {
+    fn record(&self, value: f64) {
+        println!("{} {value}", self.0);
+    }
+}
+
+impl Recorder for Printer {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(Figure(key.clone())))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(Figure(key.clone())))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(Figure(key.clone())))
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let place = std::env::args().nth(1).ok_or("usage: metrics GROUP:PORT")?;
+    metrics::set_global_recorder(Printer).map_err(|_| "a recorder is there already")?;
+    mcast_stream::metrics::describe();
+    let publisher = Publisher::to(place.parse()?)?;
+    for second in 0..3_u32 {
+        publisher.publish(format!("second {second}").as_bytes())?;
+        publisher.export_metrics();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
+}
