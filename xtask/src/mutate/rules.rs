@@ -103,9 +103,9 @@ pub(super) const RULES: &[Rule] = &[
         "",
     ),
     rule(
-        "each life of a sender has keys of its own",
+        "whoever seals has keys of its own",
         "seal/mod.rs",
-        "bytes[24..28].copy_from_slice(&self.incarnation.0.to_be_bytes());",
+        "bytes[31..39].copy_from_slice(&salt.to_be_bytes());",
         "",
     ),
     rule(
