@@ -11,6 +11,9 @@ extern crate alloc;
 mod backoff;
 #[cfg(feature = "std")]
 mod driver;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod goodput;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod mold;
