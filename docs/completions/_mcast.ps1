@@ -295,6 +295,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'The stream''s name: a publisher that starts again goes on with it [default: a new stream]')
             [CompletionResult]::new('--announce', '--announce', [CompletionResultType]::ParameterName, 'Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream''s own name, too, unless --name gives another')
             [CompletionResult]::new('--snapshot', '--snapshot', [CompletionResultType]::ParameterName, 'For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell command prints, at the time it is asked for; it must have all that was published until then')
+            [CompletionResult]::new('--snapshot-port', '--snapshot-port', [CompletionResultType]::ParameterName, 'Serve snapshots at this TCP port, for a firewall that must know it [default: any that is free]')
             [CompletionResult]::new('--rate', '--rate', [CompletionResultType]::ParameterName, 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)')
             [CompletionResult]::new('--history', '--history', [CompletionResultType]::ParameterName, 'Keep so much for repairs and for those who come late [default: 8M]')
             [CompletionResult]::new('--flow', '--flow', [CompletionResultType]::ParameterName, 'For whom to wait: `slowest` receiver, or `none`')

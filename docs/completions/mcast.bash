@@ -666,7 +666,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__publish)
-            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --keyed --name --announce --snapshot --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
+            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --keyed --name --announce --snapshot --snapshot-port --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -701,6 +701,10 @@ _mcast() {
                     return 0
                     ;;
                 --snapshot)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snapshot-port)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

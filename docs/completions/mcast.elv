@@ -280,6 +280,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand --name 'The stream''s name: a publisher that starts again goes on with it [default: a new stream]'
             cand --announce 'Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream''s own name, too, unless --name gives another'
             cand --snapshot 'For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell command prints, at the time it is asked for; it must have all that was published until then'
+            cand --snapshot-port 'Serve snapshots at this TCP port, for a firewall that must know it [default: any that is free]'
             cand --rate 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)'
             cand --history 'Keep so much for repairs and for those who come late [default: 8M]'
             cand --flow 'For whom to wait: `slowest` receiver, or `none`'

@@ -203,6 +203,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand publish" -s t -l ttl -d 'How
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l name -d 'The stream\'s name: a publisher that starts again goes on with it [default: a new stream]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l announce -d 'Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream\'s own name, too, unless --name gives another' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l snapshot -d 'For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell command prints, at the time it is asked for; it must have all that was published until then' -r
+complete -c mcast -n "__fish_mcast_using_subcommand publish" -l snapshot-port -d 'Serve snapshots at this TCP port, for a firewall that must know it [default: any that is free]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l rate -d 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l history -d 'Keep so much for repairs and for those who come late [default: 8M]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l flow -d 'For whom to wait: `slowest` receiver, or `none`' -r -f -a "slowest\t'For the slowest receiver, as long as it gets on'
