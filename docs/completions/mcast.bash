@@ -1266,7 +1266,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__top)
-            opts="-i -s -4 -6 -r -W -q -v -h --interface --source --ipv4 --ipv6 --seq --read --interval --timeout --streams --keep --once --json --metrics --sort --quiet --verbose --help"
+            opts="-i -s -4 -6 -r -W -q -v -h --interface --source --ipv4 --ipv6 --seq --join --announced --key --read --interval --timeout --streams --keep --once --json --metrics --sort --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1289,6 +1289,14 @@ _mcast() {
                     return 0
                     ;;
                 --seq)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --join)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -95,6 +95,8 @@ complete -c mcast -n "__fish_mcast_using_subcommand sniff" -s h -l help -d 'Prin
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s i -l interface -d 'Watch this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not loopback]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s s -l source -d 'Only streams from this source, or with a `!` before it every other; repeatable' -r
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l seq -d 'Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l join -d 'Also join this group or membership, so that switches let it through; repeatable' -r
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l key -d 'Open announcements that are sealed with the secrets in this file' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s r -l read -d 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l interval -d 'Over how long rates are told, and how often' -r
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s W -l timeout -d 'End after so long in all; status 1 if nothing came of what MEMBERSHIP names' -r
@@ -115,6 +117,7 @@ payload\t'What it carries'
 joined\t'Who has joined'"
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l announced -d 'Also join where `mcast publish --announce` tells of streams'
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l once -d 'Print one table after the time of --timeout, or of --interval, and end'
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l json -d 'Print JSON objects: streams, queriers, routers, members, a summary, at each interval'
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s q -l quiet -d 'Print no notes: only data, errors and what fails'

@@ -41,7 +41,14 @@ fn observe(watch: &mut Watch, frame: &[u8]) {
     let packet = Packet::ethernet(frame);
     let interface = InterfaceIndex::new(2).unwrap();
     let time = Time::from_secs(START);
-    watch.observe(&Seen { time, interface, outgoing: false, length: frame.len(), packet: &packet });
+    watch.observe(&Seen {
+        time,
+        interface,
+        outgoing: false,
+        length: frame.len(),
+        packet: &packet,
+        numbered: None,
+    });
 }
 
 fn packets(criterion: &mut Criterion) {

@@ -25,7 +25,7 @@
 //! let packet = Packet::ethernet(&frame[..length]);
 //! let start = Time::from_secs(1_700_000_000);
 //! watch.begin(start);
-//! watch.observe(&Seen { time: start, interface, outgoing: false, length, packet: &packet });
+//! watch.observe(&Seen { time: start, interface, outgoing: false, length, packet: &packet, numbered: None });
 //!
 //! let report = watch.report(Time::from_secs(1_700_000_001));
 //! assert_eq!(report.streams[0].now.datagrams_per_second, 1.0);
@@ -35,6 +35,7 @@
 mod clock;
 mod history;
 mod jitter;
+mod ledger;
 mod log;
 mod lru;
 mod members;
@@ -47,6 +48,7 @@ mod watch;
 
 pub use history::Slot;
 pub use jitter::{JitterBasis, JitterValue};
+pub use ledger::{Identity, Numbered};
 pub use log::Entry;
 pub use members::Member;
 pub use numbering::{Format, Numbers, Unit};

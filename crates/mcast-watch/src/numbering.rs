@@ -10,6 +10,7 @@ use mcast_packet::sequence::{SequenceField, SequenceTracker};
 use mcast_probe::wire::{Header, Kind};
 
 use crate::jitter::Sent;
+use crate::ledger::{self, Identity, Ledger, Numbered};
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,8 @@ pub enum Format {
     MoldUdp64,
     /// Datagrams of `mcast perf` or `mcast ping`.
     Probe,
+    /// A stream of `mcast publish`, as the caller has told ([`Numbered`]).
+    Stream,
     /// A number at a place that was told.
     Field,
     /// PTP (IEEE 1588).
@@ -59,6 +62,9 @@ pub struct Numbers {
     pub duplicates: u64,
     /// How many came after a higher one; `None` where the numbers are too small to tell.
     pub reordered: Option<u64>,
+    /// How many were sent again and said so, whether they were missing or not; they are neither duplicates nor
+    /// reordered. `None` where numbers do not tell.
+    pub repairs: Option<u64>,
     /// How often the sender has started again.
     pub restarts: u64,
 }
@@ -68,6 +74,8 @@ pub struct Numbers {
 pub(crate) struct Numbering {
     format: Option<Format>,
     sequence: Option<Box<Sequence>>,
+    /// Of a stream that the caller has told of.
+    ledger: Option<Box<(Identity, Ledger)>>,
     /// RTP around it or not.
     continuity: Option<Box<ContinuityTracker>>,
     /// How many datagrams in a row have looked so.
@@ -125,7 +133,11 @@ impl Numbering {
         port: u16,
         payload: &[u8],
         field: Option<SequenceField>,
+        numbered: Option<&Numbered>,
     ) -> Told {
+        if let Some(numbered) = numbered {
+            return self.take(numbered);
+        }
         let Some(found) = self.dissect(group, port, payload, field) else {
             if !self.is_certain() {
                 *self = Self::default();
@@ -151,6 +163,36 @@ impl Numbering {
         Told { lost, sent: found.sent, another_session }
     }
 
+    /// Takes what the caller says, who knows.
+    fn take(&mut self, numbered: &Numbered) -> Told {
+        if self.format.is_some_and(|format| format != Format::Stream) {
+            *self = Self::default();
+        }
+        self.format = Some(Format::Stream);
+        let before = self.missing();
+        let another_session = match self.ledger.as_deref_mut() {
+            Some((identity, ledger)) if identity.stream == numbered.identity.stream => {
+                ledger.observe(numbered);
+                let incarnation = identity.incarnation.max(numbered.identity.incarnation);
+                let is_another = incarnation != identity.incarnation;
+                *identity = Identity { incarnation, ..numbered.identity };
+                is_another
+            }
+            _ => {
+                let mut ledger = Ledger::default();
+                ledger.observe(numbered);
+                self.ledger.replace(Box::new((numbered.identity, ledger))).is_some()
+            }
+        };
+        let after = i64::try_from(self.missing()).unwrap_or(i64::MAX);
+        Told { lost: after - i64::try_from(before).unwrap_or(i64::MAX), sent: None, another_session }
+    }
+
+    /// Which stream the caller said that it is.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.ledger.as_deref().map(|(identity, _)| *identity)
+    }
+
     /// What it carries, once that is certain.
     pub(crate) fn format(&self) -> Option<Format> {
         self.format.filter(|_| self.is_certain())
@@ -160,6 +202,9 @@ impl Numbering {
     pub(crate) fn numbers(&self) -> Option<Numbers> {
         if !self.is_certain() {
             return None;
+        }
+        if let Some((_, ledger)) = self.ledger.as_deref() {
+            return Some(told(ledger));
         }
         match &self.sequence {
             Some(sequence) => Some(sequence.numbers()),
@@ -253,8 +298,15 @@ impl Sequence {
 
     fn numbers(&self) -> Numbers {
         let Sums { received, missing, duplicates, reordered, restarts } = self.sums();
-        Numbers { unit: self.unit, received, missing, duplicates, reordered: Some(reordered), restarts }
+        let reordered = Some(reordered);
+        Numbers { unit: self.unit, received, missing, duplicates, reordered, repairs: None, restarts }
     }
+}
+
+fn told(ledger: &Ledger) -> Numbers {
+    let ledger::Sums { received, missing, duplicates, reordered, repairs, restarts } = ledger.sums();
+    let (reordered, repairs) = (Some(reordered), Some(repairs));
+    Numbers { unit: Unit::Datagrams, received, missing, duplicates, reordered, repairs, restarts }
 }
 
 fn cells(tracker: &ContinuityTracker) -> Numbers {
@@ -265,6 +317,7 @@ fn cells(tracker: &ContinuityTracker) -> Numbers {
         missing: counts.missing,
         duplicates: counts.duplicates,
         reordered: None,
+        repairs: None,
         restarts: 0,
     }
 }
@@ -337,6 +390,7 @@ impl fmt::Display for Format {
             Self::MpegTs => "MPEG-TS",
             Self::MoldUdp64 => "MoldUDP64",
             Self::Probe => "mcast",
+            Self::Stream => "mcast stream",
             Self::Field => "numbered",
             Self::Ptp => "PTP",
             Self::Mdns => "mDNS",

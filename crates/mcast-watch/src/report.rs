@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::history::Slot;
 use crate::jitter::JitterValue;
+use crate::ledger::Identity;
 use crate::log::Entry;
 use crate::members::Member;
 use crate::numbering::{Format, Numbers};
@@ -64,6 +65,8 @@ pub struct Row {
     pub history: Vec<Slot>,
     /// What it carries, where that is certain.
     pub format: Option<Format>,
+    /// Which stream it is by what its datagrams say, where the caller told ([`Seen::numbered`](crate::Seen)).
+    pub identity: Option<Identity>,
     /// What its sequence numbers say, where it has some.
     pub numbers: Option<Numbers>,
     /// Where a transport stream leaps, by its own counters.

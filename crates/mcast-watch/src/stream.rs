@@ -10,6 +10,7 @@ use mcast_packet::{ChecksumStatus, Ip, Udp};
 use crate::clock::Clock;
 use crate::history::{History, Slot};
 use crate::jitter::JitterMeter;
+use crate::ledger::Numbered;
 use crate::numbering::Numbering;
 use crate::report::{Rate, Row};
 use crate::time::Time;
@@ -61,6 +62,7 @@ pub(crate) struct Datagram<'a> {
     /// The length of the frame.
     pub(crate) length: usize,
     pub(crate) outgoing: bool,
+    pub(crate) numbered: Option<&'a Numbered>,
 }
 
 impl Stream {
@@ -91,7 +93,7 @@ impl Stream {
         datagram: &Datagram<'_>,
         field: Option<SequenceField>,
     ) {
-        let Datagram { ip, udp, group, length, outgoing } = *datagram;
+        let Datagram { ip, udp, group, length, outgoing, numbered } = *datagram;
         let bytes = payload_length(udp) as u64;
         self.last = self.last.max(now);
         self.datagrams += 1;
@@ -102,7 +104,7 @@ impl Stream {
         self.bad_checksums += u64::from(matches!(udp.checksum, ChecksumStatus::Invalid { .. }));
         self.fragmented += u64::from(ip.fragment.is_some());
         self.outgoing = outgoing;
-        let told = self.numbering.observe(group, udp.destination_port, udp.payload, field);
+        let told = self.numbering.observe(group, udp.destination_port, udp.payload, field, numbered);
         if told.another_session {
             self.jitter.start_again();
         }
@@ -141,6 +143,7 @@ impl Stream {
             mean: Rate::of(self.datagrams, self.bytes, now.since(clock.start())),
             history: self.history.before(current, self.first_interval),
             format: self.numbering.format(),
+            identity: self.numbering.identity(),
             numbers: self.numbering.numbers(),
             continuity_errors: self.numbering.continuity_errors(),
             jitter: self.jitter.value(),

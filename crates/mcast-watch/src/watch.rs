@@ -8,6 +8,7 @@ use mcast_packet::sequence::SequenceField;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
 use crate::clock::Clock;
+use crate::ledger::Numbered;
 use crate::log::Log;
 use crate::lru::Lru;
 use crate::members::{Heard, Members};
@@ -53,6 +54,8 @@ pub struct Seen<'a> {
     pub length: usize,
     /// Its layers.
     pub packet: &'a Packet<'a>,
+    /// What its payload says of its place in a stream, where the caller knows the protocol and the table does not.
+    pub numbered: Option<Numbered>,
 }
 
 /// The table of what goes on in a network.
@@ -192,7 +195,8 @@ impl Watch {
         let Heard { time: now, interface, vlan, source, outgoing } = heard;
         let (port, source_port) = (udp.destination_port, udp.source_port);
         let key = StreamKey { group, port, source, source_port, interface, vlan };
-        let datagram = Datagram { ip, udp, group, length: seen.length, outgoing };
+        let numbered = seen.numbered.as_ref();
+        let datagram = Datagram { ip, udp, group, length: seen.length, outgoing, numbered };
         let interval = self.clock.interval_of(now);
         let (stream, evicted) = self.streams.touch(key, || Stream::new(now, interval, &datagram));
         stream.observe(now, interval, &datagram, self.options.sequence);

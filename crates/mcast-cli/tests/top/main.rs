@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod files;
+mod following;
 mod help;
 mod metrics;
 mod once;
+mod published;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod screen;

@@ -32,7 +32,15 @@ fn see(table: &mut Table, milliseconds: u64, payload: &[u8]) {
 }
 
 fn datagrams(received: u64, missing: u64) -> Numbers {
-    Numbers { unit: Unit::Datagrams, received, missing, duplicates: 0, reordered: Some(0), restarts: 0 }
+    Numbers {
+        unit: Unit::Datagrams,
+        received,
+        missing,
+        duplicates: 0,
+        reordered: Some(0),
+        repairs: None,
+        restarts: 0,
+    }
 }
 
 #[test]
@@ -122,6 +130,7 @@ fn a_transport_stream_is_followed_by_the_counters_of_its_cells() {
         missing: 7,
         duplicates: 0,
         reordered: None,
+        repairs: None,
         restarts: 0,
     };
     assert_eq!((row.format, row.numbers), (Some(Format::MpegTs), Some(expected)));

@@ -82,7 +82,14 @@ impl Table {
         let packet = Packet::ethernet(bytes);
         let interface = InterfaceIndex::new(interface).unwrap();
         let length = bytes.len();
-        self.watch.observe(&Seen { time, interface, outgoing: false, length, packet: &packet })
+        self.watch.observe(&Seen {
+            time,
+            interface,
+            outgoing: false,
+            length,
+            packet: &packet,
+            numbered: None,
+        })
     }
 
     pub(crate) fn see_igmp(&mut self, milliseconds: u64, source: &str, message: igmp::Message<'_>) {

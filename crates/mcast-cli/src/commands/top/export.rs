@@ -19,6 +19,7 @@ pub(super) fn start(bound: Bound, monitor: &Monitor) -> anyhow::Result<Exporter>
 fn figures(picture: &Picture) -> Exposition {
     let mut out = Exposition::default();
     streams(&mut out, picture);
+    announced(&mut out, picture);
     routers(&mut out, picture);
     totals(&mut out, picture);
     out
@@ -27,7 +28,7 @@ fn figures(picture: &Picture) -> Exposition {
 /// A number that each stream has, or some.
 type OfStream = (&'static str, Kind, &'static str, fn(&Row) -> Option<f64>);
 
-const OF_STREAMS: [OfStream; 10] = [
+const OF_STREAMS: [OfStream; 11] = [
     ("mcast_stream_datagrams_total", Kind::Counter, "Datagrams of the stream.", |row| {
         Some(row.datagrams as f64)
     }),
@@ -52,6 +53,12 @@ const OF_STREAMS: [OfStream; 10] = [
         Kind::Counter,
         "What has come more than once by the stream's sequence numbers.",
         |row| row.numbers.map(|numbers| numbers.duplicates as f64),
+    ),
+    (
+        "mcast_stream_repairs_total",
+        Kind::Counter,
+        "What came again and said so, of streams of mcast publish.",
+        |row| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
     ),
     (
         "mcast_stream_continuity_errors_total",
@@ -109,6 +116,47 @@ fn streams(out: &mut Exposition, picture: &Picture) {
             let more: [(&str, &dyn Display); 3] = [("name", &name), ("payload", &payload), ("unit", &unit)];
             family.sample(&[labels, &more].concat(), 1);
         });
+    }
+}
+
+/// Streams of the message layer by what they say of themselves.
+fn announced(out: &mut Exposition, picture: &Picture) {
+    let mut family = out.family(
+        "mcast_stream_publisher_info",
+        Kind::Gauge,
+        "1; which stream of mcast publish it is, and the name that it is announced by.",
+    );
+    for row in &picture.report.streams {
+        let Some(identity) = row.identity else { continue };
+        let stream = format!("{:016x}", identity.stream);
+        let name = picture.announced_name(row).unwrap_or_default();
+        with_labels(row, picture, |labels| {
+            let more: [(&str, &dyn Display); 4] = [
+                ("stream", &stream),
+                ("incarnation", &identity.incarnation),
+                ("sealed", &identity.sealed),
+                ("announced", &name),
+            ];
+            family.sample(&[labels, &more].concat(), 1);
+        });
+    }
+    let mut family =
+        out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Since a stream was last announced.");
+    for announced in &picture.announced {
+        let said = announced.said.as_ref();
+        let interface = picture.interface(announced.interface);
+        let paths = said.map(|said| said.places().join(" ")).unwrap_or_default();
+        let snapshot = said.and_then(|said| said.snapshot).map(|at| at.to_string()).unwrap_or_default();
+        let labels: [(&str, &dyn Display); 7] = [
+            ("announced", &announced.name().unwrap_or_default()),
+            ("stream", &announced.stream),
+            ("paths", &paths),
+            ("source", &announced.source.ip()),
+            ("interface", &interface),
+            ("sealed", &announced.is_sealed),
+            ("snapshot", &snapshot),
+        ];
+        family.sample(&labels, picture.report.time.since(announced.latest).as_secs_f64());
     }
 }
 

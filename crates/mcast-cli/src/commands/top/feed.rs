@@ -1,14 +1,18 @@
 //! Frames on their way into the table.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast::{Group, InterfaceIndex};
 use mcast_capture::Frame;
-use mcast_packet::Transport;
+use mcast_packet::{Packet, Transport};
+use mcast_stream::seal::Keys;
 use mcast_watch::{Seen, StreamKey, Time, Watch};
 
+use super::announced::Announcements;
+use super::numbered::numbered;
 use super::recording::Recording;
 use super::selection::Selection;
 
@@ -18,13 +22,32 @@ pub(super) struct Feed {
     pub(super) watch: Watch,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) recording: Option<Recording>,
+    pub(super) announcements: Announcements,
+    keys: Keys,
     selection: Selection,
-    loopbacks: Vec<InterfaceIndex>,
+    /// Whether numbers are where somebody has said, whatever the payload.
+    has_field: bool,
+    pub(super) loopbacks: Vec<InterfaceIndex>,
 }
 
 impl Feed {
-    pub(super) fn new(watch: Watch, selection: Selection, loopbacks: Vec<InterfaceIndex>) -> Self {
-        Self { watch, names: HashMap::new(), recording: None, selection, loopbacks }
+    pub(super) fn new(
+        watch: Watch,
+        selection: Selection,
+        keys: Keys,
+        has_field: bool,
+        loopbacks: Vec<InterfaceIndex>,
+    ) -> Self {
+        Self {
+            watch,
+            names: HashMap::new(),
+            recording: None,
+            announcements: Announcements::default(),
+            keys,
+            selection,
+            has_field,
+            loopbacks,
+        }
     }
 
     /// Begins to write a stream to a file.
@@ -42,6 +65,11 @@ impl Feed {
             return;
         }
         let packet = frame.packet();
+        let numbered = numbered(&packet);
+        // Whatever streams are meant: it tells their names.
+        if numbered.is_some_and(|numbered| numbered.number.is_none()) {
+            self.hear_announcement(frame, &packet);
+        }
         if let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) {
             let Ok(group) = Group::new(ip.destination) else { return };
             if !self.selection.admits(interface, group, udp.destination_port, ip.source) {
@@ -54,9 +82,17 @@ impl Feed {
             outgoing: frame.direction.is_outgoing(),
             length: frame.original_length,
             packet: &packet,
+            numbered: numbered.filter(|_| !self.has_field),
         });
         if let Some(recording) = &mut self.recording {
             recording.take(frame, &packet, key);
         }
+    }
+
+    fn hear_announcement(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
+        let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return };
+        let source = SocketAddr::new(ip.source, udp.source_port);
+        let now = Time::from(frame.time);
+        self.announcements.observe(udp.payload, source, frame.interface, now, &self.keys);
     }
 }

@@ -1,19 +1,20 @@
 //! The same for programs: `schemas/top-*.json`.
 
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use mcast_watch::{JitterBasis, Member, PimNeighbor, Protocol, Querier, RouterAdvertisement, Row};
 use serde::Serialize;
 
+use super::announced::{Announced, Said};
 use super::joined::Local;
 use super::picture::Picture;
 use super::table::rate;
 use super::words::name;
 use crate::output::{rfc3339, write_json};
 
-/// Writes an object for each stream, querier, router and member, and a summary behind them.
+/// Writes an object for each stream, querier, router, member and announced stream, and a summary behind them.
 pub(super) fn write(
     out: &mut impl Write,
     picture: &Picture,
@@ -28,6 +29,7 @@ pub(super) fn write(
     report.pim_neighbors.iter().try_for_each(|each| write_json(out, &Router::pim(each, picture, &time)))?;
     report.routers.iter().try_for_each(|each| write_json(out, &Router::shown(each, picture, &time)))?;
     report.members.iter().try_for_each(|member| write_json(out, &Membership::new(member, picture, &time)))?;
+    picture.announced.iter().try_for_each(|each| write_json(out, &Stated::new(each, picture, &time)))?;
     write_json(out, &Summary::new(picture, &time))
 }
 
@@ -61,7 +63,12 @@ struct Stream<'a> {
     lost_now: Option<u64>,
     duplicated: Option<u64>,
     reordered: Option<u64>,
+    repairs: Option<u64>,
     restarts: Option<u64>,
+    stream: Option<String>,
+    incarnation: Option<u32>,
+    sealed: Option<bool>,
+    announced: Option<&'a str>,
     continuity_errors: Option<u64>,
     jitter_us: Option<f64>,
     jitter_of: Option<&'static str>,
@@ -109,7 +116,12 @@ impl<'a> Stream<'a> {
             lost_now: numbers.map(|_| row.lost_now),
             duplicated: numbers.map(|numbers| numbers.duplicates),
             reordered: numbers.and_then(|numbers| numbers.reordered),
+            repairs: numbers.and_then(|numbers| numbers.repairs),
             restarts: numbers.map(|numbers| numbers.restarts),
+            stream: row.identity.map(|identity| format!("{:016x}", identity.stream)),
+            incarnation: row.identity.map(|identity| identity.incarnation),
+            sealed: row.identity.map(|identity| identity.sealed),
+            announced: picture.announced_name(row),
             continuity_errors: row.continuity_errors,
             jitter_us: row.jitter.map(|jitter| jitter.jitter.as_secs_f64() * 1e6),
             jitter_of: row.jitter.map(|jitter| match jitter.basis {
@@ -266,6 +278,45 @@ impl<'a> Membership<'a> {
             more_sources: member.more_sources,
             quiet_seconds: member.quiet.as_secs_f64(),
             this_machine: member.is_this_machine,
+        }
+    }
+}
+
+/// A stream that is announced.
+#[derive(Serialize)]
+struct Stated<'a> {
+    kind: &'static str,
+    time: &'a str,
+    name: Option<&'a str>,
+    stream: String,
+    incarnation: u32,
+    paths: Vec<String>,
+    source: IpAddr,
+    source_port: u16,
+    interface: String,
+    sealed: bool,
+    snapshot: Option<SocketAddr>,
+    rate: Option<u64>,
+    quiet_seconds: f64,
+}
+
+impl<'a> Stated<'a> {
+    fn new(announced: &'a Announced, picture: &Picture, time: &'a str) -> Self {
+        let said = announced.said.as_ref();
+        Self {
+            kind: "announced",
+            time,
+            name: announced.name(),
+            stream: announced.stream.to_string(),
+            incarnation: announced.incarnation,
+            paths: said.map(Said::places).unwrap_or_default(),
+            source: announced.source.ip(),
+            source_port: announced.source.port(),
+            interface: picture.interface(announced.interface),
+            sealed: announced.is_sealed,
+            snapshot: said.and_then(|said| said.snapshot),
+            rate: said.and_then(|said| said.rate),
+            quiet_seconds: picture.report.time.since(announced.latest).as_secs_f64(),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! `mcast top`: live streams, who joined them, and which routers there are.
 
+mod announced;
 mod export;
 mod feed;
+mod following;
+mod held;
 mod joined;
 mod json;
 mod monitor;
+mod numbered;
 mod picture;
 mod recording;
 mod report;
@@ -20,13 +24,14 @@ use std::time::Duration;
 use mcast::InterfaceSelector;
 use mcast_packet::sequence::SequenceField;
 
-use crate::arguments::{Families, parse_duration};
+use crate::arguments::{Families, parse_duration, read_keys};
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics::{Exporter, Listen};
 use crate::rights::{self, Capability};
 use crate::service::Service;
+use held::Held;
 use joined::Joiners;
 use monitor::Monitor;
 use selection::Selection;
@@ -56,6 +61,18 @@ pub(crate) struct Arguments {
     /// Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes
     #[arg(long, value_name = "OFFSET:SIZE")]
     seq: Option<SequenceField>,
+
+    /// Also join this group or membership, so that switches let it through; repeatable
+    #[arg(long, value_name = "MEMBERSHIP", conflicts_with = "read")]
+    join: Vec<String>,
+
+    /// Also join where `mcast publish --announce` tells of streams
+    #[arg(long, conflicts_with = "read")]
+    announced: bool,
+
+    /// Open announcements that are sealed with the secrets in this file
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 
     /// Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire
     #[arg(short, long, value_name = "FILE", conflicts_with = "metrics")]
@@ -104,10 +121,11 @@ struct Show {
 
 const EXAMPLES: &str = "\
 On a terminal this is a screen: `?` there tells the keys. Elsewhere a table comes at each interval.
-It listens and joins nothing: behind a switch that snoops only joined groups are seen.
+It listens and joins nothing by itself: behind a switch that snoops only joined groups are seen, and
+--join joins more. Interfaces that come and go are followed, unless -i names others.
 
-Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf`; for
-others --seq says where the number is. RTP with a format of its own is recognized on even ports.
+Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf`,
+`mcast publish`, whose repairs are counted, too; for others --seq says where the number is. RTP with a format of its own is recognized on even ports.
 Jitter is that of RFC 3550 where the payload says when it was sent; where not (marked ~), that of
 the gaps between datagrams. Bits are those of the payload.
 
@@ -118,6 +136,7 @@ Examples:
   mcast top 239.1.0.0/16 -i 127.0.0.1          such groups on the loopback interface
   mcast top --once -W 5                        one table of five seconds
   mcast top --once --json 239.1.2.3:5000       one stream for a script; status 1 if it is not there
+  mcast top --announced                        also the streams that announce themselves
   mcast top --seq 0:4                          count loss by the first four bytes of payloads
   mcast top -r capture.pcapng --once           the streams of a capture file
   mcast top --metrics :9477                    for Prometheus, too";
@@ -128,11 +147,20 @@ const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let selection = Selection::new(arguments, console)?;
     let names_streams = selection.names_streams();
-    let source = source::open(arguments)?;
+    let mut source = source::open(arguments)?;
     let wants_screen = can_show_a_screen() && !arguments.show.once && !arguments.show.json;
     let is_headless = arguments.show.metrics.is_some() && !wants_screen && !arguments.show.json;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { source.interfaces.clone() };
     let bound = arguments.show.metrics.as_ref().map(Listen::bind).transpose()?;
+    let key = arguments.key.as_deref();
+    let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
+    let held = Held::join(arguments, console)?;
+    // A service that was given interfaces ends with them, and is started again when they are back.
+    let ends_with_them = is_headless && !arguments.interfaces.is_empty();
+    let follows = arguments.read.is_none() && !ends_with_them;
+    if follows && let Err(error) = source.frames.follow(held.clone()) {
+        console.warn(format_args!("interfaces that come later will not be seen: {error}"));
+    }
     // Frames come from anybody: they are looked at without the rights that the capture took, and by another
     // thread than the one that looks into processes.
     let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
@@ -141,7 +169,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
-    let monitor = Monitor::start(arguments, selection, source, joiners)?;
+    let monitor = Monitor::start(arguments, selection, source, keys, joiners)?;
     let exporter = bound.map(|bound| export::start(bound, &monitor)).transpose()?;
     tell_start(&monitor, exporter.as_ref(), wants_screen, console);
     let ran = if wants_screen {

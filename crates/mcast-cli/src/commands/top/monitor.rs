@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{ErrorKind, Frame, SourceError};
+use mcast_stream::seal::Keys;
 use mcast_watch::{Options, StreamKey, Time, Watch};
 
 use super::Arguments;
@@ -27,7 +29,6 @@ const WAIT: Duration = Duration::from_millis(50);
 pub(super) struct Monitor {
     shared: Arc<Shared>,
     joiners: Option<Joiners>,
-    interfaces: Option<String>,
     begun: SystemTime,
 }
 
@@ -42,6 +43,8 @@ struct Shared {
 struct State {
     feed: Feed,
     is_file: bool,
+    /// The names of the interfaces that are captured on; `None` for a file.
+    interfaces: Option<String>,
     /// All frames up to this time are in the table.
     caught_up: Time,
     /// How many packets were lost before they got here, where anybody counts.
@@ -65,9 +68,10 @@ impl Monitor {
         arguments: &Arguments,
         selection: Selection,
         source: Source,
+        keys: Keys,
         joiners: Option<Joiners>,
     ) -> anyhow::Result<Self> {
-        let Source { frames, loopbacks, interfaces } = source;
+        let Source { frames, interfaces } = source;
         let is_file = arguments.read.is_some();
         let mut watch = Watch::new(Options {
             interval: arguments.rate_interval(),
@@ -80,8 +84,9 @@ impl Monitor {
             watch.begin(begun.into());
         }
         let state = State {
-            feed: Feed::new(watch, selection, loopbacks),
+            feed: Feed::new(watch, selection, keys, arguments.seq.is_some(), loopbacks(&interfaces)),
             is_file,
+            interfaces: (!is_file).then(|| names(&interfaces)),
             caught_up: Time::default(),
             lost: None,
             end: End::NotYet,
@@ -97,13 +102,12 @@ impl Monitor {
             .name("capture".into())
             .spawn(move || capturing.capture(frames))
             .context("cannot start the thread that captures")?;
-        let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        Ok(Self { shared, joiners, interfaces: (!is_file).then(|| names.join(", ")), begun })
+        Ok(Self { shared, joiners, begun })
     }
 
     /// The names of the interfaces that are captured on; `None` for a file.
-    pub(super) fn interfaces(&self) -> Option<&str> {
-        self.interfaces.as_deref()
+    pub(super) fn interfaces(&self) -> Option<String> {
+        self.shared.look().interfaces.clone()
     }
 
     /// When the first interval began.
@@ -115,8 +119,13 @@ impl Monitor {
     pub(super) fn picture(&self, now: SystemTime) -> Picture {
         let mut state = self.shared.look();
         let at = if state.is_file { state.feed.watch.latest() } else { now.into() };
+        if !state.is_file {
+            state.feed.announcements.forget_the_silent(at);
+        }
         Picture {
             report: state.feed.watch.report(at),
+            announced: state.feed.announcements.list(),
+            announced_left_out: state.feed.announcements.left_out(),
             names: state.feed.names.clone(),
             joined: self.joiners.as_ref().map(Joiners::known).unwrap_or_default(),
             lost: state.lost,
@@ -176,7 +185,9 @@ impl Monitor {
 
     /// Forgets everything and starts anew.
     pub(super) fn clear(&self) {
-        self.shared.look().feed.watch.clear(SystemTime::now().into());
+        let mut state = self.shared.look();
+        state.feed.watch.clear(SystemTime::now().into());
+        state.feed.announcements.clear();
     }
 
     /// Ends the capture and what is recorded.
@@ -229,6 +240,9 @@ impl Shared {
             if frames.next(Duration::ZERO, take)? {
                 continue;
             }
+            if let Some(interfaces) = frames.renewed() {
+                self.lock().watch_others(&interfaces);
+            }
             let lost = frames.lost();
             self.lock().has_taken_all(before, lost);
             self.changed.notify_all();
@@ -243,6 +257,12 @@ impl Shared {
 }
 
 impl State {
+    /// Interfaces have come or gone.
+    fn watch_others(&mut self, interfaces: &[Interface]) {
+        self.interfaces = Some(names(interfaces));
+        self.feed.loopbacks = loopbacks(interfaces);
+    }
+
     /// All that came before this moment is in the table.
     fn has_taken_all(&mut self, moment: Time, lost: Option<u64>) {
         self.caught_up = moment;
@@ -251,6 +271,16 @@ impl State {
             recording.flush();
         }
     }
+}
+
+fn names(interfaces: &[Interface]) -> String {
+    let names: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// Those on which everything that is sent is heard as well.
+fn loopbacks(interfaces: &[Interface]) -> Vec<InterfaceIndex> {
+    interfaces.iter().filter(|each| each.loopback).map(|each| each.index).collect()
 }
 
 /// An interface that goes down may come back; the others go on meanwhile.

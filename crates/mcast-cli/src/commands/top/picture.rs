@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mcast::InterfaceIndex;
 use mcast_watch::{Member, Report, Row};
 
+use super::announced::Announced;
 use super::joined::{Joined, Local};
 use super::recording::Recording;
 
@@ -14,6 +15,10 @@ use super::recording::Recording;
 #[derive(Debug)]
 pub(super) struct Picture {
     pub(super) report: Report,
+    /// Streams that announce themselves.
+    pub(super) announced: Vec<Announced>,
+    /// How many times one was left out for want of room.
+    pub(super) announced_left_out: u64,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) joined: Arc<Joined>,
     /// Packets that were lost before they could be counted; `None` where nobody knows.
@@ -40,6 +45,15 @@ impl Picture {
     /// Who on this machine has joined the stream's group where it comes.
     pub(super) fn locals(&self, row: &Row) -> &[Local] {
         self.joined.of(row.key.group, row.key.interface)
+    }
+
+    /// What a stream of the message layer is announced as, where it is seen.
+    pub(super) fn announced_name(&self, row: &Row) -> Option<&str> {
+        let identity = row.identity?;
+        let is_it = |announced: &&Announced| {
+            announced.stream.0 == identity.stream && announced.interface == row.key.interface
+        };
+        self.announced.iter().find(is_it)?.name()
     }
 
     /// Who else has told to be a member.

@@ -14,7 +14,7 @@ use super::table::{self, Column};
 use crate::console::{Console, Output};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
-use crate::output::{Cell, Table, bits_per_second, count, count_of, rfc3339};
+use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
 use crate::service::Service;
 
 /// Between two looks whether a file is over.
@@ -146,7 +146,7 @@ impl Printer<'_> {
             writeln!(self.out, "{}{}{:#}", palette.dim, rfc3339(now), palette.dim)?;
         }
         if rows.is_empty() {
-            return Ok(());
+            return self.announced(picture);
         }
         let columns = Column::SHOWN.into_iter().filter(|column| *column != Column::Trend);
         let columns: Vec<_> =
@@ -156,6 +156,35 @@ impl Printer<'_> {
         for row in rows {
             table.row(columns.iter().map(|column| self.cell(*column, row, picture)));
         }
+        table.write(&mut self.out)?;
+        self.announced(picture)
+    }
+
+    fn announced(&mut self, picture: &Picture) -> io::Result<()> {
+        if picture.announced.is_empty() {
+            return Ok(());
+        }
+        let palette = self.console.palette();
+        let titles = ["announced", "group", "source", "on", "stream", "sealed", "snapshots", "rate"];
+        let mut table = Table::new(&titles, palette.heading);
+        for announced in &picture.announced {
+            let said = announced.said.as_ref();
+            let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+            let places = said.map(|said| said.places().join(" "));
+            let second = Duration::from_secs(1);
+            let rate = said.and_then(|said| said.rate).and_then(|rate| bits_per_second(rate, second));
+            table.row([
+                Cell::new(or_dash(announced.name().map(|name| SafeText::new(name.as_bytes()).to_string()))),
+                Cell::new(or_dash(places)).style(palette.group),
+                Cell::new(announced.source.ip().to_string()).style(palette.address),
+                Cell::new(picture.interface(announced.interface)).style(palette.interface),
+                Cell::new(announced.stream.to_string()),
+                Cell::new(if announced.is_sealed { "yes" } else { "no" }),
+                Cell::new(or_dash(said.and_then(|said| said.snapshot).map(|snapshot| snapshot.to_string()))),
+                Cell::new(or_dash(rate)),
+            ]);
+        }
+        writeln!(self.out)?;
         table.write(&mut self.out)
     }
 
@@ -195,6 +224,10 @@ impl Printer<'_> {
                 "{} left out for want of room (--streams keeps more)",
                 count_of(left_out, "stream")
             ));
+        }
+        if picture.announced_left_out > 0 {
+            let announcements = count_of(picture.announced_left_out, "announcement");
+            self.console.warn(format_args!("{announcements} left out: too many streams are announced"));
         }
         if let Some(lost) = picture.lost.filter(|lost| *lost > 0) {
             self.console.warn(format_args!(

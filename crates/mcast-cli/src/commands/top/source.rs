@@ -6,76 +6,129 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcast::{Interface, InterfaceIndex};
+use mcast::{Interface, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{
     Capture, CaptureFile, CaptureOptions, ErrorKind, Filter, Frame, FrameSource, SourceError,
 };
 
 use super::Arguments;
+use super::following::Following;
+use super::held::Held;
 use crate::exit::Failure;
 use crate::output::SafeText;
 
 /// Where the frames come from.
 pub(super) struct Source {
     pub(super) frames: Frames,
-    /// Interfaces on which everything that is sent is heard as well.
-    pub(super) loopbacks: Vec<InterfaceIndex>,
     /// The interfaces that are captured on; empty for a file.
     pub(super) interfaces: Vec<Interface>,
 }
 
 /// Frames with the names of their interfaces.
 pub(super) struct Frames {
-    source: Box<dyn FrameSource + Send>,
+    origin: Origin,
     names: HashMap<InterfaceIndex, Arc<str>>,
 }
 
+enum Origin {
+    File(Box<CaptureFile>),
+    Wire(Box<Following>),
+}
+
 impl Frames {
-    fn new(source: impl FrameSource + Send + 'static) -> Self {
-        Self { source: Box::new(source), names: HashMap::new() }
+    fn new(origin: Origin) -> Self {
+        Self { origin, names: HashMap::new() }
     }
 
-    /// Shows the next frame, if there is one in time, and says whether there was.
+    /// Has interfaces followed that come and go, and memberships with them.
+    pub(super) fn follow(&mut self, held: Option<Held>) -> anyhow::Result<()> {
+        match &mut self.origin {
+            Origin::File(_) => Ok(()),
+            Origin::Wire(following) => following.follow(held),
+        }
+    }
+
+    /// Shows the next frame, if there is one in time, and says whether there was one.
     pub(super) fn next(
         &mut self,
         timeout: Duration,
         show: impl FnOnce(&Frame<'_>, &Arc<str>),
     ) -> Result<bool, SourceError> {
-        let Some(frame) = self.source.next_frame(Some(timeout))? else { return Ok(false) };
-        if let Some(name) = self.names.get(&frame.interface) {
-            show(&frame, name);
-            return Ok(true);
+        match &mut self.origin {
+            Origin::File(file) => show_next(&mut **file, timeout, &mut self.names, |_| true, show),
+            Origin::Wire(following) => following.next(timeout, &mut self.names, show),
         }
-        // The source lends the frame, and must have it back before it tells a name.
-        let bytes = frame.bytes.to_vec();
-        let Frame { original_length, link_type, interface, direction, time, checksums, cut, .. } = frame;
-        let name =
-            self.source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
-        let name: Arc<str> = name.unwrap_or_else(|| interface.to_string()).into();
-        let bytes = &bytes;
-        let copy = Frame { bytes, original_length, link_type, interface, direction, time, checksums, cut };
-        show(&copy, &name);
-        self.names.insert(interface, name);
-        Ok(true)
+    }
+
+    /// The interfaces that are captured on, if they are others than when this was last asked.
+    pub(super) fn renewed(&mut self) -> Option<Vec<Interface>> {
+        match &mut self.origin {
+            Origin::File(_) => None,
+            Origin::Wire(following) => following.renewed(),
+        }
     }
 
     pub(super) fn are_over(&self) -> bool {
-        self.source.is_at_end()
+        match &self.origin {
+            Origin::File(file) => file.is_at_end(),
+            Origin::Wire(_) => false,
+        }
     }
 
     /// How many packets were lost before they got here; `None` where nobody counts, or can tell.
     pub(super) fn lost(&mut self) -> Option<u64> {
-        self.source.lost().ok().flatten()
+        match &mut self.origin {
+            Origin::File(file) => file.lost().ok().flatten(),
+            Origin::Wire(following) => following.lost(),
+        }
     }
+}
+
+/// Shows the next frame of a source if it is wanted, and says whether there was one.
+pub(super) fn show_next(
+    source: &mut impl FrameSource,
+    timeout: Duration,
+    names: &mut HashMap<InterfaceIndex, Arc<str>>,
+    is_wanted: impl FnOnce(&Frame<'_>) -> bool,
+    show: impl FnOnce(&Frame<'_>, &Arc<str>),
+) -> Result<bool, SourceError> {
+    let Some(frame) = source.next_frame(Some(timeout))? else { return Ok(false) };
+    if !is_wanted(&frame) {
+        return Ok(true);
+    }
+    if let Some(name) = names.get(&frame.interface) {
+        show(&frame, name);
+        return Ok(true);
+    }
+    // The source lends the frame, and must have it back before it tells a name.
+    let bytes = frame.bytes.to_vec();
+    let Frame { original_length, link_type, interface, direction, time, checksums, cut, .. } = frame;
+    let name = source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
+    let name: Arc<str> = name.unwrap_or_else(|| interface.to_string()).into();
+    let bytes = &bytes;
+    let copy = Frame { bytes, original_length, link_type, interface, direction, time, checksums, cut };
+    show(&copy, &name);
+    names.insert(interface, name);
+    Ok(true)
 }
 
 pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
     match &arguments.read {
         Some(path) => {
-            let frames = Frames::new(open_file(path)?);
-            Ok(Source { frames, loopbacks: Vec::new(), interfaces: Vec::new() })
+            let frames = Frames::new(Origin::File(Box::new(open_file(path)?)));
+            Ok(Source { frames, interfaces: Vec::new() })
         }
-        None => open_capture(interfaces(arguments)?),
+        None => {
+            let interfaces = interfaces(&arguments.interfaces)?;
+            if interfaces.is_empty() {
+                return Err(Failure::environment("no interface is up and can multicast")
+                    .remedy("name one with -i; `mcast interfaces` lists those there are")
+                    .into());
+            }
+            let capture = capture_on(&interfaces).map_err(refused)?;
+            let following = Following::new(arguments.interfaces.clone(), capture, &interfaces);
+            Ok(Source { frames: Frames::new(Origin::Wire(Box::new(following))), interfaces })
+        }
     }
 }
 
@@ -86,34 +139,44 @@ fn open_file(path: &Path) -> anyhow::Result<CaptureFile> {
     })
 }
 
-fn open_capture(interfaces: Vec<Interface>) -> anyhow::Result<Source> {
+/// Begins to capture on these interfaces, of which there is one at least.
+pub(super) fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
     let mut names = interfaces.iter().map(|interface| interface.name.as_str());
-    let Some(first) = names.next() else {
-        return Err(Failure::environment("no interface is up and can multicast")
-            .remedy("name one with -i; `mcast interfaces` lists those there are")
-            .into());
-    };
+    let first = names.next().unwrap_or_default();
     let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
-    let capture = Capture::open(options.filter(Filter::Multicast).all_multicast(true)).map_err(refused)?;
-    let loopbacks = interfaces.iter().filter(|each| each.loopback).map(|each| each.index).collect();
-    Ok(Source { frames: Frames::new(capture), loopbacks, interfaces })
+    Capture::open(options.filter(Filter::Multicast).all_multicast(true))
 }
 
 /// The interfaces that are named, each once; or all that are joined on by default.
-fn interfaces(arguments: &Arguments) -> anyhow::Result<Vec<Interface>> {
-    if arguments.interfaces.is_empty() {
+fn interfaces(selectors: &[InterfaceSelector]) -> anyhow::Result<Vec<Interface>> {
+    if selectors.is_empty() {
         let mut interfaces = mcast::interfaces()?;
         interfaces.retain(Interface::is_joined_by_default);
         return Ok(interfaces);
     }
     let mut interfaces: Vec<Interface> = Vec::new();
-    for selector in &arguments.interfaces {
+    for selector in selectors {
         let found = mcast::find(selector)?;
         if interfaces.iter().all(|known| known.index != found.index) {
             interfaces.push(found);
         }
     }
     Ok(interfaces)
+}
+
+/// The same of those that are there now.
+pub(super) fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
+    match selectors {
+        [] => interfaces(selectors).unwrap_or_default(),
+        _ => {
+            let found =
+                selectors.iter().filter_map(|selector| interfaces(std::slice::from_ref(selector)).ok());
+            let mut all: Vec<Interface> = found.flatten().filter(|interface| interface.up).collect();
+            all.sort_by_key(|interface| interface.index);
+            all.dedup_by_key(|interface| interface.index);
+            all
+        }
+    }
 }
 
 /// Who may not capture can do other things.

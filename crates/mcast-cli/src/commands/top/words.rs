@@ -6,8 +6,9 @@ use std::time::Duration;
 use mcast::{Group, SourceFilter};
 use mcast_watch::{JitterBasis, JitterValue, Numbers, Row};
 
+use super::announced::Said;
 use super::picture::Picture;
-use crate::output::seconds;
+use crate::output::{bits_per_second, seconds};
 
 /// The name of a group: the short one if it has one, else the registry's.
 pub(super) fn name(group: Group) -> Option<&'static str> {
@@ -97,6 +98,21 @@ pub(super) fn who(picture: &Picture, row: &Row) -> Vec<String> {
     who
 }
 
+/// ` at 239.1.2.3:5000, snapshots from 10.0.0.1:4000, at most 8.0 Mbit/s`: behind the name.
+pub(super) fn announced(said: &Said) -> String {
+    let mut told = match said.places().as_slice() {
+        [] => String::new(),
+        places => format!(" at {}", places.join(" and ")),
+    };
+    if let Some(snapshot) = said.snapshot {
+        told += &format!(", snapshots from {snapshot}");
+    }
+    if let Some(rate) = said.rate.and_then(|rate| bits_per_second(rate, Duration::from_secs(1))) {
+        told += &format!(", at most {rate}");
+    }
+    told
+}
+
 /// A bar for each number, the highest full.
 pub(super) fn sparkline(numbers: &[f64], width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -130,7 +146,15 @@ mod tests {
     fn loss_is_told_as_exactly_as_it_matters() {
         let of = |received, missing| {
             let unit = Unit::Datagrams;
-            loss(Some(&Numbers { unit, received, missing, duplicates: 0, reordered: None, restarts: 0 }))
+            loss(Some(&Numbers {
+                unit,
+                received,
+                missing,
+                duplicates: 0,
+                reordered: None,
+                repairs: None,
+                restarts: 0,
+            }))
         };
         assert_eq!(
             [loss(None), of(10, 0), of(999_999, 1), of(9_900, 100), of(3, 1), of(0, 5)],

@@ -12,7 +12,7 @@ use super::super::words::{self, short, sources, span};
 use super::network::scrolled;
 use super::state::State;
 use super::theme::Theme;
-use crate::output::{count, count_of};
+use crate::output::{SafeText, count, count_of};
 
 /// The width of what stands before each line.
 const LABEL: usize = 12;
@@ -72,6 +72,13 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
     lines.plain("ttl", format!("{}{range}", row.hop_limit));
     let payload = row.format.map_or_else(|| "nothing that is known here".into(), |format| format.to_string());
     lines.plain("payload", payload);
+    if let Some(identity) = row.identity {
+        let name =
+            picture.announced_name(row).map(|name| format!("\"{}\"  ", SafeText::new(name.as_bytes())));
+        let sealed = if identity.sealed { ", sealed" } else { "" };
+        let told = format!("{:016x}, incarnation {}{sealed}", identity.stream, identity.incarnation);
+        lines.plain("stream", format!("{}{told}", name.unwrap_or_default()));
+    }
     lines.plain("jitter", words::jitter(row.jitter));
 }
 
@@ -117,6 +124,7 @@ fn describe_numbers(numbers: &Numbers) -> String {
     };
     add(numbers.duplicates, "twice");
     add(numbers.reordered.unwrap_or(0), "out of order");
+    add(numbers.repairs.unwrap_or(0), "sent again");
     add(numbers.restarts, "times begun anew");
     told
 }

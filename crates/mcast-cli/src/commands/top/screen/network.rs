@@ -10,11 +10,12 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use super::super::announced::Announced;
 use super::super::picture::Picture;
-use super::super::words::{name, sources, span};
+use super::super::words::{self, name, sources, span};
 use super::state::State;
 use super::theme::Theme;
-use crate::output::{clock_time, count_of};
+use crate::output::{SafeText, clock_time, count_of};
 
 /// How many messages stand under the members.
 const MESSAGES: usize = 100;
@@ -41,6 +42,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
         neighbors.chain(routers).collect(),
     );
     section("members", "no report was heard yet", members(picture, theme));
+    let announced = picture.announced.iter().map(|each| announcement(each, picture, theme)).collect();
+    section("announced streams", "none was announced (--announced joins where they are)", announced);
     let messages = report.log.iter().take(MESSAGES).map(|each| message(each, picture, theme)).collect();
     section("messages", "none yet", messages);
     scrolled(frame, area, state, lines);
@@ -143,6 +146,25 @@ fn member(member: &Member, picture: &Picture, theme: Theme) -> Line<'static> {
         Span::raw(" on "),
         Span::styled(on, theme.interface),
         Span::raw(told),
+    ])
+}
+
+fn announcement(announced: &Announced, picture: &Picture, theme: Theme) -> Line<'static> {
+    let sealed = if announced.is_sealed { ", sealed" } else { "" };
+    let (name, told) = match &announced.said {
+        Some(said) => (SafeText::new(said.name.as_bytes()).to_string(), words::announced(said)),
+        None => ("a sealed stream".into(), String::new()),
+    };
+    let on = picture.interface(announced.interface);
+    Line::from(vec![
+        Span::raw("  "),
+        Span::styled(name, theme.group),
+        Span::raw(told),
+        Span::raw(format!(", stream {}, by ", announced.stream)),
+        Span::styled(announced.source.ip().to_string(), theme.address),
+        Span::raw(" on "),
+        Span::styled(on, theme.interface),
+        Span::raw(sealed),
     ])
 }
 

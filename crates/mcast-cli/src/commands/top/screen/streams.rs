@@ -28,7 +28,7 @@ fn title(state: &State<'_>) -> Line<'static> {
         .fold((0.0, 0.0), |sum, rate| (sum.0 + rate.datagrams_per_second, sum.1 + rate.bits_per_second));
     let seconds = report.watched.as_secs();
     let time = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let on = state.monitor.interfaces().unwrap_or("capture file").to_owned();
+    let on = state.monitor.interfaces().unwrap_or_else(|| "capture file".into());
     let streams = report.streams.len() as u64;
     let mut line = Line::from(vec![
         Span::styled("mcast top", theme.title),

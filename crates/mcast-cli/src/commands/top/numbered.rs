@@ -1,0 +1,23 @@
+//! What a datagram of the message layer says of its place in its stream.
+
+use mcast_packet::Packet;
+use mcast_stream::wire::{self, Flags, Heartbeat, KeyEpoch, Kind};
+use mcast_watch::{Identity, Numbered};
+
+/// `None` for what is somebody else's, or broken. The header is clear also where the body is sealed; only where a
+/// stream ends for now is then not told.
+pub(super) fn numbered(packet: &Packet<'_>) -> Option<Numbered> {
+    let wire::Packet { header, body, .. } = wire::Packet::parse(packet.udp()?.payload).ok()?;
+    let is_sealed = header.epoch != KeyEpoch::CLEAR;
+    let is_data = header.kind == Kind::Data;
+    let end = match header.kind {
+        Kind::Heartbeat if !is_sealed => Some(Heartbeat::read(body).ok()?.next),
+        _ => None,
+    };
+    Some(Numbered {
+        identity: Identity { stream: header.stream.0, incarnation: header.incarnation.0, sealed: is_sealed },
+        number: is_data.then_some(header.sequence),
+        repair: is_data && header.flags.has(Flags::REPAIR),
+        end,
+    })
+}

@@ -1,0 +1,48 @@
+//! Interfaces that come and go while it watches.
+
+use crate::streams::{GROUP, objects, rtp, socket, top};
+use crate::support::{Lan, eventually, send};
+
+#[test]
+fn an_interface_that_comes_is_watched_and_joined_on_and_one_that_returns_again() {
+    let lan = Lan::new();
+    let other = lan.lab.switch("other").unwrap();
+    lan.a.connect("eth1", &other, &["10.1.0.1/24"]).unwrap();
+    let watching = top(&lan.b, &["--json", "--interval", "100ms", "239.1.2.3", "--join", "239.1.2.3"]);
+
+    for _ in 0..2 {
+        let before = watching.stdout.text().matches(r#""interface":"eth1""#).count();
+        lan.b.connect("eth1", &other, &["10.1.0.2/24"]).unwrap();
+        eventually("the stream on the new interface", || {
+            send(&lan.a, &[GROUP, "-i", "eth1", "new"]);
+            watching.stdout.text().matches(r#""interface":"eth1""#).count() > before
+        });
+        eventually("the membership on it", || {
+            let table = lan.b.run(|| std::fs::read_to_string("/proc/thread-self/net/igmp").unwrap()).unwrap();
+            let of_it = table.split("eth1").nth(1).unwrap_or_default();
+            of_it.contains("030201EF")
+        });
+        lan.b.delete_interface("eth1").unwrap();
+    }
+
+    let streams = objects(&watching.signalled(2), "stream");
+    assert!(streams.iter().any(|stream| stream["interface"] == "eth1"), "{streams:?}");
+}
+
+#[test]
+fn what_comes_meanwhile_by_others_is_counted_once() {
+    let lan = Lan::new();
+    let other = lan.lab.switch("other").unwrap();
+    let watching = top(&lan.b, &["--json", "--interval", "100", "239.1.2.3", "-v"]);
+    let sender = socket(&lan.a);
+    for number in 0..3_000_u16 {
+        sender.send_to(&rtp(number), GROUP).unwrap();
+        if number % 1_000 == 500 {
+            lan.b.connect(&format!("eth{}", 1 + number / 1_000), &other, &[]).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_micros(500));
+    }
+    let streams = objects(&watching.signalled(2), "stream");
+    assert_eq!((&streams[0]["datagrams"], &streams[0]["lost"]), (&3_000.into(), &0.into()));
+    assert_eq!(streams[0]["duplicated"], 0);
+}

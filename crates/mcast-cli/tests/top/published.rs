@@ -1,0 +1,158 @@
+//! Streams of `mcast publish`: their numbers, their repairs, their names.
+
+use mcast_lab::{Impairment, Lab};
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::streams::{objects, top};
+use crate::support::{Ended, Lan, eventually, mcast, mcast_with_input, start};
+
+const GROUP: &str = "239.1.2.3:6000";
+
+/// The header of a datagram of stream 0102030405060708, in hexadecimal.
+fn header(kind: u8, flags: u8, incarnation: u32, number: u64) -> String {
+    format!("4d4310{kind:02x}08{flags:02x}00000102030405060708{incarnation:08x}00000000{number:016x}")
+}
+
+fn data(number: u64) -> String {
+    header(1, 8, 1, number) + "000168"
+}
+
+fn stream(ended: &Ended) -> Value {
+    objects(ended, "stream").into_iter().find(|stream| stream["group"] == "239.1.2.3").unwrap()
+}
+
+#[test]
+fn numbers_of_the_header_tell_loss_copies_repairs_disorder_and_the_end() {
+    let lan = Lan::new();
+    let watching = top(&lan.b, &["--once", "--json", "-W", "2", "239.1.2.3"]);
+    let beat = header(3, 0, 1, 1)
+        + &[12_u64, 0, 1, 0, 0, 0, 0].map(|number| format!("{number:016x}")).concat()
+        + &"00".repeat(24);
+    let again = header(1, 0x28, 1, 3) + "000168";
+    let sent = [data(1), data(2), data(5), data(5), data(4), again.clone(), again, data(7), beat, data(10)];
+    let sent: Vec<&str> =
+        ["send", "-q", GROUP, "--hex"].into_iter().chain(sent.iter().map(String::as_str)).collect();
+    mcast(&lan.a, &sent).succeeded();
+
+    let stream = stream(&watching.end().succeeded());
+
+    assert_eq!((&stream["payload"], &stream["unit"]), (&"mcast stream".into(), &"datagrams".into()));
+    // 1, 2, 5 twice, 4, 3 as a repair (and once in vain), 7, 10; 6, 8, 9 and 11 are missing.
+    assert_eq!((&stream["received"], &stream["lost"]), (&8.into(), &4.into()));
+    assert_eq!((&stream["duplicated"], &stream["reordered"]), (&1.into(), &2.into()));
+    assert_eq!((&stream["repairs"], &stream["restarts"]), (&2.into(), &0.into()));
+    assert_eq!((&stream["stream"], &stream["incarnation"]), (&"0102030405060708".into(), &1.into()));
+    assert_eq!((&stream["sealed"], &stream["announced"]), (&false.into(), &Value::Null));
+}
+
+#[test]
+fn what_a_link_lost_is_exactly_what_is_missing_behind_it() {
+    let lab = Lab::new().unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    let loses = Impairment { loss: 0.1, ..Impairment::default() };
+    let _link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], loses).unwrap();
+    let before = top(&a, &["--json", "-i", "eth0", "--interval", "100", "239.1.2.3"]);
+    let behind = top(&b, &["--json", "-i", "eth0", "--interval", "100", "239.1.2.3"]);
+    let hears = start(&b, &["subscribe", "-q", "-i", "eth0", GROUP]);
+    let words = format!("{}\n", "x".repeat(700)).repeat(1_000);
+    let arguments = [
+        "publish",
+        "-i",
+        "eth0",
+        GROUP,
+        "--wait-for",
+        "1",
+        "--rate",
+        "4000pps",
+        "--announce",
+        "prices",
+        "--json",
+    ];
+    let published = mcast_with_input(&a, &arguments, words.as_bytes()).succeeded();
+    hears.end().succeeded();
+    let (before, behind) = (stream(&before.signalled(2)), stream(&behind.signalled(2)));
+
+    let datagrams = &published.json()[0]["datagrams"];
+    assert_eq!((&before["received"], &before["lost"]), (datagrams, &0.into()), "{before}");
+    assert_eq!(before["announced"], "prices");
+    let number = |field: &str| behind[field].as_u64().unwrap();
+    // Datagrams before the first that came count for nothing.
+    let seen = number("received") - number("duplicated") + number("lost");
+    assert!(datagrams.as_u64().unwrap() - seen < 20, "{behind} of {datagrams}");
+    assert!(number("lost") > 20, "{behind}");
+    assert_eq!((&behind["duplicated"], &behind["reordered"]), (&0.into(), &0.into()), "{behind}");
+}
+
+#[test]
+fn announced_streams_are_listed_with_all_that_they_say() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let key = folder.path().join("key").to_str().unwrap().to_owned();
+    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    let publish = |announced: &str, more: &[&str]| {
+        let arguments = ["publish", GROUP, "--announce", announced, "--wait-for", "1", "one"];
+        start(&lan.a, &[&arguments[..], more].concat())
+    };
+    let running = [
+        publish("prices", &["--snapshot", "/dev/null", "--rate", "8Mbit"]),
+        publish("hidden", &["--key", &key]),
+    ];
+    let listed = |more: &[&str]| {
+        let arguments = ["--once", "--json", "-W", "3", "--announced", "239.9.9.9"];
+        objects(&top(&lan.b, &[&arguments, more].concat()).end(), "announced")
+    };
+
+    let without = listed(&[]);
+    let with = listed(&["--key", &key]);
+
+    let prices = &without[0];
+    assert_eq!((&prices["name"], &prices["paths"]), (&"prices".into(), &serde_json::json!([GROUP])));
+    assert_eq!((&prices["source"], &prices["interface"]), (&"10.0.0.1".into(), &"eth0".into()));
+    assert_eq!((&prices["sealed"], &prices["rate"]), (&false.into(), &1_000_000.into()));
+    assert!(prices["snapshot"].as_str().unwrap().starts_with("10.0.0.1:"), "{prices}");
+    assert_eq!((&without[1]["name"], &without[1]["sealed"]), (&Value::Null, &true.into()));
+    let names: Vec<&Value> = with.iter().map(|each| &each["name"]).collect();
+    assert_eq!(names, ["hidden", "prices"]);
+    let ended = top(&lan.b, &["--once", "-W", "2", "--announced"]).end().succeeded();
+    let line = ended.lines().into_iter().find(|line| line.starts_with("prices ")).unwrap();
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!((cells[1..4].to_vec(), cells[5]), (vec![GROUP, "10.0.0.1", "eth0"], "no"));
+    for publishing in running {
+        publishing.signalled(libc::SIGINT);
+    }
+}
+
+#[test]
+fn a_switch_that_snoops_lets_announcements_and_what_is_joined_through() {
+    let lab = Lab::new().unwrap();
+    let switch = lab.switch("lan").unwrap();
+    switch.set_snooping(true).unwrap();
+    switch.set_querier(true).unwrap();
+    let host = |name: &str, number: u8| {
+        let host = lab.host(name).unwrap();
+        host.connect("eth0", &switch, &[&format!("10.0.0.{number}/24")]).unwrap();
+        host.add_route("224.0.0.0/4", "eth0").unwrap();
+        host
+    };
+    let (a, b, c) = (host("a", 1), host("b", 2), host("c", 3));
+    // A member elsewhere: without any, the switch would flood.
+    let member = crate::support::recv(&a, &["239.1.2.3:5000", "239.255.77.67:7767", "--discard"]);
+    let watching = top(&b, &["--json", "--interval", "200ms", "--announced", "--join", "239.1.2.3"]);
+    let publishes =
+        start(&a, &["publish", "239.9.9.9:6000", "--announce", "prices", "--wait-for", "1", "one"]);
+    eventually("the group and the announcement", || {
+        crate::support::send(&a, &["239.1.2.3:5000", "x"]);
+        let text = watching.stdout.text();
+        text.contains(r#""group":"239.1.2.3""#) && text.contains(r#""name":"prices""#)
+    });
+    // Announcements come each second.
+    let without = top(&c, &["--json", "--once", "-W", "2"]);
+    crate::support::send(&a, &["239.1.2.3:5000", "x"]);
+    let ended = without.end().succeeded();
+    assert!(objects(&ended, "stream").iter().all(|stream| stream["group"] != "239.1.2.3"), "{ended:?}");
+    assert!(objects(&ended, "announced").is_empty(), "{ended:?}");
+    for running in [watching, publishes, member] {
+        running.signalled(libc::SIGINT);
+    }
+}
