@@ -19,7 +19,7 @@ const RIGHTS: [Capability; 1] = [Capability::NetRaw];
 /// A capture that is opened anew when an interface has come.
 ///
 /// The new one is opened before the old one is given up, so that both have the frames of a moment: those stamped
-/// before the new one was open are taken from the old one, all later ones from the new one.
+/// before the change are taken from the old one, all later ones from the new one.
 pub(super) struct Following {
     /// What was named; empty: all.
     selectors: Vec<InterfaceSelector>,
@@ -38,15 +38,13 @@ pub(super) struct Following {
 struct Opened {
     capture: Capture,
     interfaces: Vec<Interface>,
-    /// Since then it has everything.
-    since: SystemTime,
 }
 
 /// Which frames the capture before has, too: until all that both had has been handed out.
 struct Overlap {
     /// Where the capture before saw frames.
     captured: HashSet<InterfaceIndex>,
-    /// Since then the new one has everything.
+    /// What was stamped later is taken from the new one.
     since: SystemTime,
 }
 
@@ -153,7 +151,9 @@ impl Following {
         Some(lost + leaving.unwrap_or(0) + self.lost_before)
     }
 
-    fn change_to(&mut self, Opened { capture, interfaces, since }: Opened) {
+    /// What the capture before has handed out was stamped before this moment, from which on the new one is asked.
+    fn change_to(&mut self, Opened { capture, interfaces }: Opened) {
+        let since = SystemTime::now();
         let capture = std::mem::replace(&mut self.capture, capture);
         let captured = std::mem::replace(&mut self.captured, indexes(&interfaces));
         (self.leaving, self.overlap) = (Some(capture), Some(Overlap { captured, since }));
@@ -183,7 +183,7 @@ fn look_out(
         // One that is already gone again is followed by another change.
         let Ok(capture) = capture_on(&interfaces) else { continue };
         captured = now;
-        if sender.send(Opened { capture, interfaces, since: SystemTime::now() }).is_err() {
+        if sender.send(Opened { capture, interfaces }).is_err() {
             return;
         }
     }
