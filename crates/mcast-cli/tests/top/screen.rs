@@ -147,7 +147,8 @@ fn the_network_pane_shows_queriers_members_and_messages() {
     scene.screen.press(&DOWN.repeat(30));
     scene.screen.wait_for("IGMPv3 report: join 239.7.7.7");
     scene.screen.press(RIGHT);
-    scene.screen.wait_until("the ends of the lines", |lines| !lines[2].starts_with("  "));
+    let is_indented = |line: &String| line.starts_with("  ") && !line.trim().is_empty();
+    scene.screen.wait_until("the ends of the lines", |lines| !lines[2..10].iter().any(is_indented));
     drop(joined);
     scene.screen.press(TAB);
     scene.screen.wait_for("239.1.2.3:5000");
