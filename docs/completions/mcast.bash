@@ -424,7 +424,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__perf__subcmd__recv)
-            opts="-i -s -4 -6 -c -W -q -v -h --interface --source --ipv4 --ipv6 --any-source --buffer --no-gro --reply --spin --json --count --keep --timeout --idle --expect --max-loss --quiet --verbose --help"
+            opts="-i -s -4 -6 -c -W -q -v -h --interface --source --ipv4 --ipv6 --any-source --buffer --no-gro --reply --spin --json --count --keep --timeout --idle --expect --max-loss --stream --key --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -478,6 +478,10 @@ _mcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -486,7 +490,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__perf__subcmd__send)
-            opts="-i -t -4 -6 -c -q -v -h --interface --ttl --no-loopback --dscp --ipv4 --ipv6 --size --duration --count --rate --streams --no-gso --json --sweep --latency --spin --expect --max-loss --quiet --verbose --help"
+            opts="-i -t -4 -6 -c -q -v -h --interface --ttl --no-loopback --dscp --ipv4 --ipv6 --size --duration --count --rate --streams --no-gso --json --sweep --latency --spin --expect --max-loss --stream --key --history --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -541,6 +545,14 @@ _mcast() {
                     return 0
                     ;;
                 --max-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --history)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -308,6 +308,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcom
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l idle -d 'A sender that is silent for so long has ended, its last message having been lost' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l expect -d 'Status 1 if fewer datagrams came' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l max-loss -d 'Status 1 if a larger share was lost, such as 0.1%' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l key -d 'Open what is sealed with the secrets in this file' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l any-source -d 'Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source'
@@ -316,19 +317,22 @@ complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcom
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l spin -d 'Wait for them awake: shorter delays, for a processor\'s time'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l json -d 'Print a JSON object a run, and nothing each second'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l keep -d 'Don\'t end: count run after run until Ctrl-C'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -l stream -d 'Receive the messages of `mcast perf send --stream`, and check each'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from recv" -s h -l help -d 'Print help'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s i -l interface -d 'Leave by this interface: a name, index or address, or `all`; repeatable [default: the route to the group]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s t -l ttl -d 'How many networks to cross [default: 1, this network; 0 is this host]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l dscp -d 'Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5' -r
-complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l size -d 'Bytes of payload a datagram, from 32 [default: 1400; with --latency 64]' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l size -d 'Bytes of payload a datagram, from 32 [default: 1400; with --latency 64]; with --stream of a message, from 40 [default: 1344]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l duration -d 'How long to send; with --sweep at each rate [default: 10s; with --sweep 1s]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s c -l count -d 'End after so many datagrams to each group, or so many pings' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l rate -d 'So many a second in all, evenly: 200kpps, or 10Mbit of payload; with --sweep where to begin [default: as fast as it goes; with --sweep 1000pps]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l streams -d 'So many streams to each group, a socket and a thread each' -r
-complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l expect -d 'Status 1 if fewer receivers report' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l expect -d 'Status 1 if fewer receivers report; with --stream begin when so many are there [there: 1]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l max-loss -d 'Status 1 if a receiver, or a ping-pong, lost a larger share; with --sweep what may be lost' -r
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l key -d 'Seal them with the secrets in this file' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l history -d 'Keep so much for repairs' -r
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l no-loopback -d 'Keep it from receivers on this host'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s 4 -l ipv4 -d 'Take the IPv4 group of a name; refuse IPv6 groups'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s 6 -l ipv6 -d 'Take the IPv6 group of a name; refuse IPv4 groups'
@@ -337,6 +341,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcom
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l sweep -d 'Raise the rate until loss starts; say where that is, and which counter shows it'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l latency -d 'Play ping-pong with one `mcast perf recv --reply`: how long does a datagram take?'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l spin -d 'Wait for each pong awake: shorter delays, for a processor\'s time'
+complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -l stream -d 'Publish messages, which must all arrive, to `mcast perf recv --stream`'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s q -l quiet -d 'Print no notes: only data, errors and what fails'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s v -l verbose -d 'Print more notes'
 complete -c mcast -n "__fish_mcast_using_subcommand perf; and __fish_seen_subcommand_from send" -s h -l help -d 'Print help'

@@ -7,6 +7,7 @@ mod help;
 mod hosts;
 mod latency;
 mod loss;
+mod messages;
 mod perf;
 mod ping;
 #[path = "../command/schemas.rs"]

@@ -3,6 +3,7 @@
 mod clock;
 mod counters;
 mod figures;
+mod message;
 mod recv;
 mod send;
 
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Side {
-    Recv(recv::Arguments),
+    Recv(Box<recv::Arguments>),
     Send(Box<send::Arguments>),
 }
 
@@ -36,7 +37,10 @@ Examples:
   mcast perf send 239.255.1.2:5000 --sweep                            where does loss start?
 
   mcast perf recv 239.255.1.2:5000 --reply
-  mcast perf send 239.255.1.2:5000 --latency --size 64                how long does it take?";
+  mcast perf send 239.255.1.2:5000 --latency --size 64                how long does it take?
+
+  mcast perf recv 239.255.1.2:5000 --stream
+  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps             messages that all arrive";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match &arguments.side {

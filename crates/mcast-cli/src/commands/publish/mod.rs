@@ -405,13 +405,13 @@ impl Publishing<'_> {
 }
 
 /// When the next message is due, where messages are paced.
-struct Due {
+pub(super) struct Due {
     each: Option<Duration>,
     next: Instant,
 }
 
 impl Due {
-    fn new(rate: Option<Rate>) -> Self {
+    pub(super) fn new(rate: Option<Rate>) -> Self {
         let each = match rate {
             Some(Rate::Datagrams(rate)) => {
                 Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SLOWEST).min(SLOWEST))
@@ -422,7 +422,7 @@ impl Due {
     }
 
     /// Waits until then, once what is queued was sent; `false` after an interrupt.
-    fn wait(&mut self, interrupt: &Interrupt, flush: impl FnOnce()) -> bool {
+    pub(super) fn wait(&mut self, interrupt: &Interrupt, flush: impl FnOnce()) -> bool {
         let Some(each) = self.each else { return true };
         let now = Instant::now();
         if self.next > now {

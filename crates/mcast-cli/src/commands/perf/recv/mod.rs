@@ -2,6 +2,7 @@
 
 mod answer;
 mod listen;
+mod stream;
 mod tell;
 
 use std::time::Duration;
@@ -43,6 +44,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     limits: Limits,
+
+    #[command(flatten)]
+    messages: stream::Messages,
 }
 
 /// When to end, and what is success.
@@ -85,9 +89,13 @@ Examples:
   mcast perf recv 239.255.1.2:5000 --keep             run after run
   mcast perf recv 239.255.1.2:5000 --json -W 60       for programs
   mcast perf recv 239.255.1.2:5000 --max-loss 0.1%    status 1 if more is lost
-  mcast perf recv 239.255.1.2:5000 --reply --spin     the other end of a latency measurement";
+  mcast perf recv 239.255.1.2:5000 --reply --spin     the other end of a latency measurement
+  mcast perf recv 239.255.1.2:5000 --stream           messages of `mcast perf send --stream`";
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if arguments.messages.stream {
+        return stream::run(arguments, console);
+    }
     let receiver = open(arguments, console)?;
     let waker = receiver.waker();
     let interrupt = Interrupt::catch(move || {

@@ -4,6 +4,7 @@ mod course;
 mod latency;
 mod load;
 mod outcome;
+mod stream;
 mod sweep;
 mod worker;
 
@@ -49,7 +50,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     families: Families,
 
-    /// Bytes of payload a datagram, from 32 [default: 1400; with --latency 64]
+    /// Bytes of payload a datagram, from 32 [default: 1400; with --latency 64]; with --stream
+    /// of a message, from 40 [default: 1344]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<usize>,
 
@@ -83,6 +85,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     demand: Demand,
+
+    #[command(flatten)]
+    messages: stream::Messages,
 }
 
 /// What else to find out than what arrives.
@@ -106,7 +111,7 @@ struct Measure {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What is success")]
 struct Demand {
-    /// Status 1 if fewer receivers report
+    /// Status 1 if fewer receivers report; with --stream begin when so many are there [there: 1]
     #[arg(long, value_name = "N", conflicts_with = "latency")]
     expect: Option<u64>,
 
@@ -125,9 +130,13 @@ Examples:
   mcast perf send 239.255.1.2:5000 --size 1400 --duration 5s      as fast as it goes
   mcast perf send 239.255.1.2:5000 --rate 200kpps --max-loss 0    status 1 if one is lost
   mcast perf send 239.255.1.2:5000 --sweep                        where does loss start?
-  mcast perf send 239.255.1.2:5000 --latency --spin               how long does it take?";
+  mcast perf send 239.255.1.2:5000 --latency --spin               how long does it take?
+  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps         messages, as `mcast publish` does";
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    if arguments.messages.stream {
+        return stream::run(arguments, &Interrupt::catch(|| {})?, console);
+    }
     let size = checked_size(arguments)?;
     let chosen = chosen_destinations(&arguments.groups, arguments.families, console)?;
     let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;

@@ -1,0 +1,377 @@
+//! `--stream`: messages through the message layer: each one checked, and what they took.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mcast_probe::{Histogram, Jitter, Percentiles};
+use mcast_stream::receiver::{Event, Item, Message, ReceiverStatistics};
+use mcast_stream::seal::Keys;
+use mcast_stream::{Subscriber, SubscriberBuilder};
+use serde::Serialize;
+
+use super::Arguments;
+use crate::arguments::read_keys;
+use crate::commands::perf::clock::{machine_clock, unix_now};
+use crate::commands::perf::figures::{Micros, micros, per_second, rates, share, short_time};
+use crate::commands::perf::message;
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{count, count_of, seconds, write_json};
+
+/// Through the message layer.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Through the message layer")]
+pub(super) struct Messages {
+    /// Receive the messages of `mcast perf send --stream`, and check each
+    #[arg(long, conflicts_with_all = ["reply", "spin", "no_gro"])]
+    pub(super) stream: bool,
+
+    /// Open what is sealed with the secrets in this file
+    #[arg(long, value_name = "FILE", requires = "stream")]
+    key: Option<PathBuf>,
+}
+
+/// The longest wait before looking around.
+const GLANCE: Duration = Duration::from_millis(50);
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let key = arguments.messages.key.as_deref();
+    let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
+    let chosen = arguments.joining.chosen(console)?;
+    if chosen.items.len() > 4 {
+        return Err(Failure::usage("a stream comes on four paths at most")
+            .remedy("name single groups, each on one interface")
+            .into());
+    }
+    let open = || {
+        let builder: SubscriberBuilder = Subscriber::builder();
+        let builder = chosen.items.iter().cloned().fold(builder, SubscriberBuilder::path);
+        let builder = match arguments.buffer {
+            Some(bytes) => builder.receive_buffer(bytes),
+            None => builder,
+        };
+        builder.keys(keys.clone()).build()
+    };
+    let mut subscriber = open()?;
+    let waker = subscriber.waker();
+    let interrupt = Interrupt::catch(move || {
+        // Without a waker the wait ends with the next look around.
+        let _ = waker.wake();
+    })?;
+    console.note(format_args!(
+        "waiting for mcast perf send --stream on {}",
+        arguments.joining.memberships.join(", ")
+    ));
+    let deadline = arguments.limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let (mut runs, mut is_good) = (0, true);
+    loop {
+        let mut run = Run::new(&keys);
+        let ended = run.listen(&mut subscriber, arguments, deadline, &interrupt, console)?;
+        if run.joined.is_some() {
+            run.tell(&subscriber.statistics(), arguments, console)?;
+            is_good &= run.is_good(&arguments.limits);
+            runs += 1;
+        }
+        if !ended || (!arguments.limits.keep && runs >= arguments.limits.count) {
+            let has_enough = runs >= if arguments.limits.keep { 1 } else { arguments.limits.count };
+            return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && has_enough)));
+        }
+        subscriber = open()?;
+    }
+}
+
+/// What came of one stream.
+struct Run {
+    is_sealed: bool,
+    own_clock: u64,
+    /// Who publishes, the life of it, and the first message that is ours.
+    joined: Option<(SocketAddr, u32, u64)>,
+    stream: String,
+    size: Option<usize>,
+    /// How many messages there were in all, once that is known.
+    ended: Option<u64>,
+    messages: u64,
+    bytes: u64,
+    lost: u64,
+    /// Not what was published under the number.
+    wrong: u64,
+    stalls: u64,
+    /// The publisher says nothing any more.
+    is_silent: bool,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    jitter: Jitter,
+    delays: Histogram,
+    /// Whether all messages so far were stamped by this machine's clock.
+    has_same_clock: bool,
+    told: (Instant, u64, u64),
+}
+
+impl Run {
+    fn new(keys: &Keys) -> Self {
+        Self {
+            is_sealed: !keys.is_empty(),
+            own_clock: machine_clock(),
+            joined: None,
+            stream: String::new(),
+            size: None,
+            ended: None,
+            messages: 0,
+            bytes: 0,
+            lost: 0,
+            wrong: 0,
+            stalls: 0,
+            is_silent: false,
+            first: None,
+            last: None,
+            jitter: Jitter::default(),
+            delays: Histogram::new(),
+            has_same_clock: true,
+            told: (Instant::now(), 0, 0),
+        }
+    }
+
+    /// Listens until the stream has ended; `false` if something else ended it.
+    fn listen(
+        &mut self,
+        subscriber: &mut Subscriber,
+        arguments: &Arguments,
+        deadline: Option<Instant>,
+        interrupt: &Interrupt,
+        console: &Console,
+    ) -> anyhow::Result<bool> {
+        let mut quiet_since = Instant::now();
+        loop {
+            if interrupt.has_come() {
+                return Ok(false);
+            }
+            let now = Instant::now();
+            let left = deadline.map_or(GLANCE, |deadline| deadline.saturating_duration_since(now));
+            if left.is_zero() {
+                return Ok(false);
+            }
+            if let Some(stream) = subscriber.stream().filter(|_| self.stream.is_empty()) {
+                self.stream = stream.to_string();
+            }
+            let has_come = match subscriber.next_timeout(left.min(GLANCE))? {
+                Some(Item::Message(message)) => {
+                    self.take(&message);
+                    true
+                }
+                Some(Item::Event(event)) => {
+                    self.note(&event, console);
+                    true
+                }
+                None => false,
+            };
+            if has_come {
+                quiet_since = now;
+            } else if subscriber.has_ended()
+                || (self.is_silent && quiet_since.elapsed() > arguments.limits.idle)
+            {
+                return Ok(true);
+            }
+            self.line(arguments, console);
+        }
+    }
+
+    fn take(&mut self, message: &Message<'_>) {
+        let (now, time) = (Instant::now(), unix_now());
+        self.messages += 1;
+        self.bytes += message.bytes.len() as u64;
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        let Some(said) = message::read(message.bytes, message.number) else {
+            self.wrong += 1;
+            return;
+        };
+        self.size.get_or_insert(message.bytes.len());
+        let transit = time.0.wrapping_sub(said.time.0).cast_signed();
+        self.jitter.record(transit);
+        self.has_same_clock &= said.clock == self.own_clock && self.own_clock != 0;
+        if self.has_same_clock {
+            self.delays.record(u64::try_from(transit).unwrap_or(0));
+        }
+    }
+
+    fn note(&mut self, event: &Event, console: &Console) {
+        match *event {
+            Event::Joined { incarnation, sender, message } => {
+                self.joined = Some((sender, incarnation.0, message));
+            }
+            Event::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
+            Event::Stalled { .. } => self.stalls += 1,
+            Event::Ended { messages } => self.ended = Some(messages),
+            Event::SenderSilent => {
+                self.is_silent = true;
+                console.warn("the publisher says nothing any more");
+            }
+            Event::SenderBack => self.is_silent = false,
+            Event::Evicted => console.warn("too slow: the publisher no longer waits for this receiver"),
+            Event::KeyMissing(epoch) => console.warn(format_args!(
+                "sealed with the secret of epoch {epoch}, which is not known here (--key)"
+            )),
+            _ => {}
+        }
+    }
+
+    /// A line a second.
+    fn line(&mut self, arguments: &Arguments, console: &Console) {
+        const EACH: Duration = Duration::from_secs(1);
+
+        let (before, messages, bytes) = self.told;
+        let since = before.elapsed();
+        if since < EACH {
+            return;
+        }
+        if self.messages > messages && !arguments.json {
+            let rates = rates_of(self.messages - messages, self.bytes - bytes, since);
+            let jitter = short_time(self.jitter.value());
+            console.note(format_args!("{rates}  lost {}  jitter {jitter}", count(self.lost)));
+        }
+        self.told = (Instant::now(), self.messages, self.bytes);
+    }
+
+    fn time(&self) -> Duration {
+        self.first.zip(self.last).map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// How many messages were published from the first on that was ours; `None` while the end is not known.
+    fn sent(&self) -> Option<u64> {
+        let (.., first) = self.joined?;
+        Some(self.ended?.saturating_sub(first))
+    }
+
+    /// Whether every message came as it was published, or as many as were asked for.
+    fn is_good(&self, limits: &super::Limits) -> bool {
+        let share = self.lost as f64 / (self.messages + self.lost).max(1) as f64;
+        let lost_too_many = limits.max_loss.map_or(self.lost > 0, |most| share * 100.0 > most);
+        let came_too_few = limits.expect.is_some_and(|expected| self.messages < expected);
+        self.ended.is_some() && self.wrong == 0 && !lost_too_many && !came_too_few
+    }
+
+    fn tell(
+        &self,
+        statistics: &ReceiverStatistics,
+        arguments: &Arguments,
+        console: &Console,
+    ) -> anyhow::Result<()> {
+        let mut out = console.output();
+        let summary = Summary::new(self, statistics);
+        if arguments.json {
+            write_json(&mut out, &summary)?;
+        } else {
+            self.write(&mut out, &summary)?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn write(&self, out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
+        let source = summary.source.map(|source| source.ip().to_string()).unwrap_or_default();
+        let sealed = if self.is_sealed { ", sealed" } else { "" };
+        writeln!(out, "from {source}: stream {}{sealed}", self.stream)?;
+        let of = summary.sent.map_or_else(|| "an unknown number".into(), count);
+        writeln!(
+            out,
+            "  received    {} of {of} in {}: {}",
+            count_of(self.messages, "message"),
+            seconds(self.time()),
+            rates_of(self.messages, self.bytes, self.time())
+        )?;
+        writeln!(
+            out,
+            "  lost        {}; not as published {}",
+            share(self.lost, self.messages + self.lost),
+            count(self.wrong)
+        )?;
+        writeln!(
+            out,
+            "  repaired    {}; asked {}, beyond repair {}, copies {}, stalled {}",
+            share(summary.repaired, summary.datagrams),
+            count_of(summary.naks, "time"),
+            count(summary.unrecoverable),
+            count(summary.copies),
+            count_of(self.stalls, "time")
+        )?;
+        let delays = match self.delays.percentiles().filter(|_| self.has_same_clock) {
+            Some(times) => told(&times),
+            None => "not known: the clocks are not the same".into(),
+        };
+        writeln!(out, "  delay       {delays}; jitter {}", short_time(self.jitter.value()))
+    }
+}
+
+fn told(times: &Percentiles) -> String {
+    let Percentiles { p50, p90, p99, p999, max } = *times;
+    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(short_time);
+    format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
+}
+
+/// `199,900 messages/s, 2.24 Gbit/s`.
+fn rates_of(messages: u64, bytes: u64, time: Duration) -> String {
+    rates(messages, bytes, time).replacen("datagrams/s", "messages/s", 1)
+}
+
+/// `schemas/perf-stream-recv.json`.
+#[derive(Debug, Serialize)]
+struct Summary {
+    source: Option<SocketAddr>,
+    stream: String,
+    incarnation: Option<u32>,
+    sealed: bool,
+    size: Option<usize>,
+    sent: Option<u64>,
+    received: u64,
+    lost: u64,
+    wrong: u64,
+    bytes: u64,
+    seconds: f64,
+    messages_per_second: Option<f64>,
+    bits_per_second: Option<f64>,
+    jitter_us: f64,
+    latency_us: Option<Micros>,
+    clocks: &'static str,
+    datagrams: u64,
+    repaired: u64,
+    unrecoverable: u64,
+    copies: u64,
+    naks: u64,
+    stalls: u64,
+    round_trip_us: f64,
+    closed: bool,
+}
+
+impl Summary {
+    fn new(run: &Run, statistics: &ReceiverStatistics) -> Self {
+        let time = run.time();
+        Self {
+            source: run.joined.map(|(source, ..)| source),
+            stream: run.stream.clone(),
+            incarnation: run.joined.map(|(_, incarnation, _)| incarnation),
+            sealed: run.is_sealed,
+            size: run.size,
+            sent: run.sent(),
+            received: run.messages,
+            lost: run.lost,
+            wrong: run.wrong,
+            bytes: run.bytes,
+            seconds: time.as_secs_f64(),
+            messages_per_second: per_second(run.messages, time),
+            bits_per_second: per_second(run.bytes.saturating_mul(8), time),
+            jitter_us: micros(run.jitter.value()),
+            latency_us: run.delays.percentiles().filter(|_| run.has_same_clock).map(Micros::from),
+            clocks: if run.has_same_clock { "same" } else { "unknown" },
+            datagrams: statistics.received,
+            repaired: statistics.repaired,
+            unrecoverable: statistics.given_up,
+            copies: statistics.copies,
+            naks: statistics.naks,
+            stalls: run.stalls,
+            round_trip_us: micros(Duration::from_nanos(statistics.round_trip)),
+            closed: run.ended.is_some(),
+        }
+    }
+}

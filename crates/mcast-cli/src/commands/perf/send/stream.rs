@@ -1,0 +1,399 @@
+//! `--stream`: messages through the message layer, and what that took.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use mcast::{Destination, Rate};
+use mcast_probe::wire::SessionId;
+use mcast_stream::sender::{Refusal, SenderEvent, SenderStatistics};
+use mcast_stream::{Closing, Publisher, StreamError};
+use serde::Serialize;
+
+use super::Arguments;
+use crate::arguments::{chosen_destinations, parse_size, read_keys};
+use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
+use crate::commands::perf::figures::{per_second, rates, share};
+use crate::commands::perf::message::{self, SHORTEST, Said};
+use crate::commands::publish::Due;
+use crate::console::Console;
+use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{count, count_of, seconds, write_json};
+
+/// Through the message layer.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Through the message layer")]
+pub(super) struct Messages {
+    /// Publish messages, which must all arrive, to `mcast perf recv --stream`
+    #[arg(long, conflicts_with_all = ["sweep", "latency", "streams", "dscp", "no_gso", "max_loss"])]
+    pub(super) stream: bool,
+
+    /// Seal them with the secrets in this file
+    #[arg(long, value_name = "FILE", requires = "stream")]
+    key: Option<PathBuf>,
+
+    /// Keep so much for repairs
+    #[arg(long, value_name = "SIZE", requires = "stream", value_parser = parse_size)]
+    history: Option<usize>,
+}
+
+/// How long to wait before looking around.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How long to wait at the end until all that listen have everything.
+const LINGER: Duration = Duration::from_secs(10);
+/// Messages between two looks at the clock.
+const AT_ONCE: u64 = 64;
+
+pub(super) fn run(
+    arguments: &Arguments,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let size = checked_size(arguments)?;
+    let publisher = open(arguments, console)?;
+    let wanted = arguments.demand.expect.unwrap_or(1);
+    console.note(format_args!("waiting for {} with --stream", count_of(wanted, "receiver")));
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    while !publisher.wait_for(wanted, GLANCE) {
+        if interrupt.has_come() {
+            return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
+        }
+    }
+    let said = Said { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
+    let course = Course {
+        arguments,
+        console,
+        interrupt,
+        publisher: &publisher,
+        buffer: vec![0; size],
+        said,
+        held: Held::default(),
+        published: 0,
+    };
+    let (held, time) = course.run()?;
+    let end = Instant::now() + LINGER;
+    while !publisher.wait_complete(GLANCE) && Instant::now() < end && !interrupt.has_come() {}
+    let whole_time = time.begun.elapsed();
+    let mut report = Report::new(&publisher, size, &held, time.publishing, whole_time);
+    report.sealed = arguments.messages.key.is_some();
+    let closing = publisher.close(Duration::from_secs(2));
+    let report = report.close(&closing);
+    report.tell(arguments.json, console)?;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= wanted)))
+}
+
+fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
+    const MOST: usize = 16 << 20;
+
+    match arguments.size.unwrap_or(1_344) {
+        size if (SHORTEST..=MOST).contains(&size) => Ok(size),
+        size => Err(Failure::usage(format!("a message of {size} bytes cannot be measured")).remedy(format!(
+            "take a size from {SHORTEST} (number, time and clock have to fit in) to {MOST}"
+        ))),
+    }
+}
+
+fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
+    let chosen = chosen_destinations(&arguments.groups, arguments.families, console)?;
+    let [destination] = &chosen.items[..] else {
+        return Err(Failure::usage("a stream of messages goes to one group")
+            .remedy("name one, without a range")
+            .into());
+    };
+    let interface = match &arguments.interfaces[..] {
+        [] => destination.interface.clone(),
+        [interface] => Some(interface.clone()),
+        _ => return Err(Failure::usage("a stream of messages leaves by one interface").into()),
+    };
+    let destination = Destination { interface, ..destination.clone() };
+    let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let mut builder = Publisher::builder().to(destination).hop_limit(hops).loopback(!arguments.no_loopback);
+    if let Some(path) = &arguments.messages.key {
+        builder = builder.keys(read_keys(path, console)?);
+    }
+    if let Some(bytes) = arguments.messages.history {
+        builder = builder.history(bytes);
+    }
+    let publisher = builder.build()?;
+    console.note(format_args!("stream {}, to {}, hop limit {hops}", publisher.stream(), arguments.groups[0]));
+    Ok(publisher)
+}
+
+/// Back-pressure: how often and how long there was no room for a message, and why.
+#[derive(Debug, Default)]
+struct Held {
+    by_receivers: u64,
+    by_sending: u64,
+    time: Duration,
+}
+
+/// When it was, and for how long messages were published.
+struct Times {
+    begun: Instant,
+    publishing: Duration,
+}
+
+struct Course<'a> {
+    arguments: &'a Arguments,
+    console: &'a Console,
+    interrupt: &'a Interrupt,
+    publisher: &'a Publisher,
+    buffer: Vec<u8>,
+    said: Said,
+    held: Held,
+    published: u64,
+}
+
+impl Course<'_> {
+    fn run(mut self) -> anyhow::Result<(Held, Times)> {
+        let begun = Instant::now();
+        let end = match self.arguments.count {
+            Some(_) => None,
+            None => begun.checked_add(self.arguments.duration.unwrap_or(Duration::from_secs(10))),
+        };
+        let most = self.arguments.count.unwrap_or(u64::MAX);
+        let mut due = Due::new(self.rate());
+        let mut told = (begun, self.publisher.statistics());
+        while self.published < most && !self.interrupt.has_come() {
+            if self.published.is_multiple_of(AT_ONCE) || self.is_paced() {
+                let now = Instant::now();
+                if end.is_some_and(|end| now >= end) {
+                    break;
+                }
+                self.look_around(begun, now, &mut told);
+            }
+            if !due.wait(self.interrupt, || self.publisher.flush()) {
+                break;
+            }
+            self.publish()?;
+        }
+        self.publisher.flush();
+        Ok((self.held, Times { begun, publishing: begun.elapsed() }))
+    }
+
+    /// Publishes the next message, and waits for room if there is none.
+    fn publish(&mut self) -> anyhow::Result<()> {
+        let mut waiting: Option<Instant> = None;
+        loop {
+            // A wait for room is part of what a message takes: it is stamped when it was first offered.
+            if waiting.is_none() {
+                self.said.time = unix_now();
+                message::write(&mut self.buffer, self.published, &self.said);
+            }
+            match self.publisher.try_queue(&self.buffer) {
+                Ok(_) => break,
+                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
+                    if waiting.is_none() {
+                        self.held.count(refusal);
+                    }
+                    waiting.get_or_insert_with(Instant::now);
+                    if self.interrupt.has_come() {
+                        return Ok(());
+                    }
+                    self.publisher.wait_for_room(GLANCE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.held.time += waiting.map_or(Duration::ZERO, |since| since.elapsed());
+        self.published += 1;
+        Ok(())
+    }
+
+    /// Tells what has happened, and each second how far it is.
+    fn look_around(&self, begun: Instant, now: Instant, told: &mut (Instant, SenderStatistics)) {
+        const LINE: Duration = Duration::from_secs(1);
+
+        while let Some(event) = self.publisher.event() {
+            match event {
+                SenderEvent::ReceiverEvicted(receiver, _) => {
+                    self.console
+                        .warn(format_args!("receiver {receiver} is too slow: nobody waits for it any more"));
+                }
+                SenderEvent::ReceiverSilent(receiver) => {
+                    self.console.warn(format_args!("receiver {receiver} says nothing any more"));
+                }
+                _ => {}
+            }
+        }
+        if now - told.0 < LINE || self.arguments.json {
+            return;
+        }
+        let (statistics, before) = (self.publisher.statistics(), told.1);
+        let rates = rates_of(
+            statistics.messages - before.messages,
+            statistics.message_bytes - before.message_bytes,
+            now - told.0,
+        );
+        self.console.note(format_args!(
+            "{:>6.1} s  {rates}  repaired {}",
+            (now - begun).as_secs_f64(),
+            count(repairs(&statistics) - repairs(&before)),
+        ));
+        *told = (now, statistics);
+    }
+
+    /// Messages a second, whichever way the rate was told.
+    fn rate(&self) -> Option<Rate> {
+        self.arguments.rate.map(|rate| match rate {
+            Rate::Bits(bits) => Rate::Datagrams(bits / 8.0 / self.buffer.len() as f64),
+            rate => rate,
+        })
+    }
+
+    const fn is_paced(&self) -> bool {
+        self.arguments.rate.is_some()
+    }
+}
+
+impl Held {
+    fn count(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::WaitingFor { .. } => self.by_receivers += 1,
+            _ => self.by_sending += 1,
+        }
+    }
+}
+
+const fn repairs(statistics: &SenderStatistics) -> u64 {
+    statistics.group_repairs + statistics.single_repairs
+}
+
+/// `199,900 messages/s, 2.24 Gbit/s`.
+fn rates_of(messages: u64, bytes: u64, time: Duration) -> String {
+    rates(messages, bytes, time).replacen("datagrams/s", "messages/s", 1)
+}
+
+/// `schemas/perf-stream-send.json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    stream: String,
+    size: usize,
+    sealed: bool,
+    messages: u64,
+    bytes: u64,
+    seconds: f64,
+    messages_per_second: Option<f64>,
+    bits_per_second: Option<f64>,
+    datagrams: u64,
+    repairs: Repairs,
+    back_pressure: BackPressure,
+    complete: usize,
+    behind: usize,
+    #[serde(skip)]
+    time: Duration,
+    #[serde(skip)]
+    whole_time: Duration,
+}
+
+#[derive(Debug, Serialize)]
+struct Repairs {
+    to_the_group: u64,
+    to_one: u64,
+    bytes: u64,
+    asked: u64,
+    gone: u64,
+}
+
+/// How often a message had to wait, for how long in all, and for whom.
+#[derive(Debug, Serialize)]
+struct BackPressure {
+    for_receivers: u64,
+    for_sending: u64,
+    seconds: f64,
+}
+
+impl Report {
+    fn new(publisher: &Publisher, size: usize, held: &Held, time: Duration, whole_time: Duration) -> Self {
+        Self {
+            stream: publisher.stream().to_string(),
+            size,
+            sealed: false,
+            messages: 0,
+            bytes: 0,
+            seconds: time.as_secs_f64(),
+            messages_per_second: None,
+            bits_per_second: None,
+            datagrams: 0,
+            repairs: Repairs { to_the_group: 0, to_one: 0, bytes: 0, asked: 0, gone: 0 },
+            back_pressure: BackPressure {
+                for_receivers: held.by_receivers,
+                for_sending: held.by_sending,
+                seconds: held.time.as_secs_f64(),
+            },
+            complete: 0,
+            behind: 0,
+            time,
+            whole_time,
+        }
+    }
+
+    /// With what is known once it has ended.
+    fn close(self, closing: &Closing) -> Self {
+        let statistics = &closing.statistics;
+        Self {
+            messages: statistics.messages,
+            bytes: statistics.message_bytes,
+            messages_per_second: per_second(statistics.messages, self.time),
+            bits_per_second: per_second(statistics.message_bytes.saturating_mul(8), self.time),
+            datagrams: statistics.datagrams,
+            repairs: Repairs {
+                to_the_group: statistics.group_repairs,
+                to_one: statistics.single_repairs,
+                bytes: statistics.repair_bytes,
+                asked: statistics.naks,
+                gone: statistics.unrecoverable,
+            },
+            complete: closing.complete,
+            behind: closing.behind.len(),
+            ..self
+        }
+    }
+
+    fn tell(&self, json: bool, console: &Console) -> anyhow::Result<()> {
+        use std::io::Write;
+
+        let mut out = console.output();
+        if json {
+            write_json(&mut out, self)?;
+            return Ok(out.flush()?);
+        }
+        let Repairs { to_the_group, to_one, asked, gone, .. } = self.repairs;
+        let pressure = &self.back_pressure;
+        writeln!(
+            out,
+            "published   {} of {} bytes in {}: {}",
+            count_of(self.messages, "message"),
+            count(self.size as u64),
+            seconds(self.time),
+            rates_of(self.messages, self.bytes, self.time)
+        )?;
+        writeln!(
+            out,
+            "with all    {} after {}",
+            count_of(self.complete as u64, "receiver"),
+            seconds(self.whole_time)
+        )?;
+        writeln!(
+            out,
+            "repaired    {} of {}; {} to all, {} to one; asked {}, gone {}",
+            share(to_the_group + to_one, self.datagrams),
+            count_of(self.datagrams, "datagram"),
+            count(to_the_group),
+            count(to_one),
+            count_of(asked, "time"),
+            count(gone)
+        )?;
+        writeln!(
+            out,
+            "held back   {}: {} for receivers, {} for the network",
+            seconds(Duration::from_secs_f64(pressure.seconds)),
+            count_of(pressure.for_receivers, "time"),
+            count_of(pressure.for_sending, "time")
+        )?;
+        if self.behind > 0 {
+            writeln!(out, "short       {} without everything", count_of(self.behind as u64, "receiver"))?;
+        }
+        Ok(out.flush()?)
+    }
+}
