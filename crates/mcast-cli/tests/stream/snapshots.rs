@@ -78,6 +78,26 @@ fn a_snapshot_that_cannot_be_made_is_told_on_both_sides() {
 }
 
 #[test]
+fn snapshots_are_served_at_the_port_that_is_asked_for() {
+    let lan = Lan::new();
+    let serve = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", "printf state"];
+    let serve = [&serve[..], &["--snapshot-port", "7654"]].concat();
+    let mut publishing = program(&lan.a, MCAST, &serve, true);
+    publishing.stderr.wait_for("to be had at 10.0.0.1:7654");
+    // Nobody else can have it meanwhile, and is told so.
+    let ended = mcast(&lan.a, &serve);
+    assert_ne!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("10.0.0.1:7654"), "{ended:?}");
+    let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot"]);
+    late.stderr.wait_for("a snapshot of");
+    drop(publishing.child.stdin.take());
+    publishing.end().succeeded();
+    assert_eq!(late.end().succeeded().text(), "state\n");
+    let without = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--snapshot-port", "7654", "x"]);
+    assert_eq!(without.status, Some(2), "{without:?}");
+}
+
+#[test]
 fn a_snapshot_without_a_name_is_refused() {
     let lan = Lan::new();
     let ended = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--snapshot", "true", "x"]);
