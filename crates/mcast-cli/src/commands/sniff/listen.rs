@@ -164,10 +164,15 @@ impl<'a> Sniffer<'a> {
         let Some(longest) = self.source.longest_wait() else { return Ok(()) };
         self.until = Some(SystemTime::now());
         let start = Instant::now();
-        while let Some(left) = longest.checked_sub(start.elapsed())
-            && !matches!(self.step(left)?, Some(Turn::Over(_)))
-        {}
-        Ok(())
+        loop {
+            // Whoever got no processor for so long looks once more.
+            let left = longest.saturating_sub(start.elapsed());
+            match self.step(left)? {
+                Some(Turn::Over(_)) => return Ok(()),
+                Some(_) if left.is_zero() => return Ok(()),
+                _ => {}
+            }
+        }
     }
 
     /// Takes what is there, without waiting.
