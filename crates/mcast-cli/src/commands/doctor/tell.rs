@@ -132,7 +132,7 @@ pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
     }
 }
 
-/// `1 fault, 2 warnings`; `nothing wrong found`.
+/// `1 fault, 2 warnings`; `nothing wrong found`, which is no clean bill of health while something could not be looked at.
 fn verdict(report: &Report) -> String {
     let mut text = String::new();
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
@@ -143,12 +143,16 @@ fn verdict(report: &Report) -> String {
             let _ = write!(text, "{separator}{}", count_of(number, &severity.to_string()));
         }
     }
-    if text.is_empty() { "nothing wrong found".into() } else { text }
+    let open = match report.unknown.len() as u64 {
+        0 => String::new(),
+        open => format!(", {} left open", count_of(open, "question")),
+    };
+    if text.is_empty() { format!("nothing wrong found{open}") } else { text + &open }
 }
 
 #[cfg(test)]
 mod tests {
-    use mcast_doctor::Id;
+    use mcast_doctor::{Id, Unknown};
 
     use super::*;
 
@@ -160,6 +164,18 @@ mod tests {
             report.findings.push(Finding::new(Id::NoRoute, severity, "x"));
         }
         assert_eq!(verdict(&report), "1 fault, 2 notes");
+    }
+
+    #[test]
+    fn the_verdict_owns_to_what_could_not_be_looked_at() {
+        let unknown =
+            |what: &str| Unknown { what: what.into(), why: "it needs root".into(), known_after: None };
+        let mut report = Report::default();
+        report.unknown.push(unknown("the wire"));
+        assert_eq!(verdict(&report), "nothing wrong found, 1 question left open");
+        report.unknown.push(unknown("the firewall"));
+        report.findings.push(Finding::new(Id::NoRoute, Severity::Fault, "x"));
+        assert_eq!(verdict(&report), "1 fault, 2 questions left open");
     }
 
     #[test]
