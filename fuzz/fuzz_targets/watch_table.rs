@@ -5,9 +5,26 @@
 use libfuzzer_sys::fuzz_target;
 use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType, Packet};
-use mcast_watch::{Options, Seen, Time, Watch};
+use mcast_watch::{Identity, Numbered, Options, Seen, Time, Watch};
 
 const CAPACITY: usize = 8;
+
+/// What somebody may say of a frame that ends in enough bytes: streams, lives and numbers as they come.
+fn numbered(frame: &[u8]) -> Option<Numbered> {
+    let (_, [choice, stream, life, number @ ..]) = frame.split_last_chunk::<11>()?;
+    let number = u64::from_be_bytes(*number);
+    let says = |bit: u8| choice & bit != 0;
+    says(1).then_some(Numbered {
+        identity: Identity {
+            stream: u64::from(stream % 3),
+            incarnation: u32::from(life % 4),
+            sealed: says(2),
+        },
+        number: says(4).then_some(number),
+        repair: says(8),
+        end: says(16).then_some(number.rotate_left(8)),
+    })
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((settings, mut rest)) = bytes.split_at_checked(2) else { return };
@@ -26,6 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
             outgoing: interface % 2 == 1,
             length: frame.len(),
             packet: &packet,
+            numbered: numbered(frame),
         };
         streams += u64::from(watch.observe(&seen).is_some());
         rest = after;

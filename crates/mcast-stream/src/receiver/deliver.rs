@@ -107,9 +107,11 @@ impl Receiver {
                 Some(lost)
             }
             None if self.base < self.highest => self.give_up(now).then_some(None),
-            // The window did not reach so far before.
             None if self.base < self.heartbeat.next => {
-                self.notice(now, self.heartbeat.next);
+                if !self.pass_over_what_is_gone() {
+                    // The window did not reach so far before.
+                    self.notice(now, self.heartbeat.next);
+                }
                 Some(None)
             }
             None => self.look_at_the_end(now).map(|event| Some(Step(StepKind::Event(event)))),
@@ -134,6 +136,27 @@ impl Receiver {
             (self.farewells, self.status_at) = (FAREWELLS, Some(now));
         }
         Some(Event::Ended { messages })
+    }
+
+    /// Where nothing is kept any more, passes at once over what will not come or is not waited for: a forged
+    /// heartbeat may claim so much that nobody could count through it. `false` if it is worth waiting.
+    fn pass_over_what_is_gone(&mut self) -> bool {
+        let next = self.heartbeat.next;
+        let (end, cause) = match self.config.policy {
+            _ if self.base < self.trail => (self.trail.min(next), Cause::Unrecoverable),
+            _ if self.successor.is_some() => (next, Cause::Restart),
+            Policy::Deadline(0) => (next, Cause::Deadline),
+            Policy::BestEffort(0) => (next, Cause::NotRepaired),
+            _ => return false,
+        };
+        let passed = end - self.base;
+        self.statistics.missed = self.statistics.missed.saturating_add(passed);
+        self.statistics.given_up = self.statistics.given_up.saturating_add(passed);
+        (self.base, self.cause) = (end, cause);
+        self.highest = self.highest.max(end);
+        self.gaps.trim(end);
+        self.assembly.abandon();
+        true
     }
 
     /// Gives up what will not come or is not waited for; `false` if it is worth waiting.
@@ -345,7 +368,8 @@ impl Receiver {
         let first = self.expected;
         self.expected = end;
         self.assembly.abandon();
-        self.statistics.lost_messages += end.saturating_sub(first);
+        self.statistics.lost_messages =
+            self.statistics.lost_messages.saturating_add(end.saturating_sub(first));
         if let Policy::Reliable(on_loss) = self.config.policy
             && cause != Cause::Restart
         {
