@@ -11,4 +11,5 @@ mod support;
 mod survival;
 #[cfg(target_os = "linux")]
 mod together;
+#[cfg(unix)]
 mod tshark;
