@@ -69,8 +69,15 @@ fn must_be_reported(wanted: &Wanted<'_>) -> bool {
 fn unreported_join(seen: &Observation, wanted: &Wanted<'_>) -> Option<String> {
     let About::Membership(asked) = &seen.about else { return None };
     let fresh = !asked.joined_before.contains(&wanted.interface);
-    let reported = reports(seen, wanted).next().is_some();
-    (fresh && !reported && seen.listened() >= PATIENCE).then(|| "no report after joining".to_owned())
+    let is_silent = reports(seen, wanted).next().is_none() && !has_tried_nothing(seen, wanted);
+    (fresh && is_silent && seen.listened() >= PATIENCE).then(|| "no report after joining".to_owned())
+}
+
+/// A query of an older version that comes just then makes the system take its first report back, and answer within ten
+/// seconds. A firewall drops only what the system counts as sent.
+fn has_tried_nothing(seen: &Observation, wanted: &Wanted<'_>) -> bool {
+    let sent = seen.values(Counter::OutRequests.name(wanted.family()));
+    sent.is_some_and(|(before, after)| before == after)
 }
 
 /// Only in the versions in which hosts do not fall silent when they hear another's report.
@@ -121,6 +128,16 @@ mod tests {
     fn a_fresh_membership_must_be_reported() {
         assert_eq!(check(&unreported("239.1.2.3:5000")).len(), 1);
         assert_eq!(check(&reported()), []);
+    }
+
+    #[test]
+    fn what_the_system_has_not_sent_was_dropped_by_nobody() {
+        let mut seen = unreported("239.1.2.3:5000");
+        let sent = |count| [("IpOutRequests".to_owned(), count)].into_iter().collect();
+        (seen.before.counters, seen.after.counters) = (sent(7), sent(7));
+        assert_eq!(check(&seen), []);
+        seen.after.counters = sent(8);
+        assert_eq!(check(&seen).len(), 1);
     }
 
     #[test]
