@@ -111,6 +111,10 @@ impl<'a> Sniffer<'a> {
         Ok(Self { source, held, console, start, until: None, goal, desk })
     }
 
+    pub(super) fn tell_start(&self) {
+        self.source.tell_start(self.console);
+    }
+
     pub(super) fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
         let end = self.listen(interrupt);
         let elapsed = self.start.elapsed();

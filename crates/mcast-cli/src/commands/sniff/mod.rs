@@ -139,7 +139,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let sniffer = Sniffer::new(arguments, source, wanted, held, console)?;
     // Packets come from anybody: they are looked at without the rights that the capture took.
     rights::keep(&[])?;
-    sniffer.run(&Interrupt::catch(|| {})?)
+    let interrupt = Interrupt::catch(|| {})?;
+    // Not before: who reads it may interrupt at once, and is to have what came until then.
+    sniffer.tell_start();
+    sniffer.run(&interrupt)
 }
 
 /// What clap cannot say.

@@ -94,6 +94,14 @@ impl Source {
         }
     }
 
+    /// Says that whatever comes from now on is taken.
+    pub(super) fn tell_start(&self, console: &Console) {
+        if let Self::Live(live) = self {
+            let names: Vec<&str> = live.capture.interfaces().map(|interface| interface.name).collect();
+            console.note(format_args!("capturing on {}", names.join(", ")));
+        }
+    }
+
     /// How long a packet may wait in the kernel before it can be taken, where packets may wait.
     pub(super) fn longest_wait(&self) -> Option<Duration> {
         match self {
@@ -164,8 +172,6 @@ impl Live {
         if let Some(refusal) = capture.refusal() {
             console.note(format_args!("{refusal}; each packet takes a call instead"));
         }
-        let names: Vec<&str> = capture.interfaces().map(|interface| interface.name).collect();
-        console.note(format_args!("capturing on {}", names.join(", ")));
         let all = mcast::interfaces()?;
         let loopback = all.iter().filter(|each| each.loopback).map(|each| each.index).collect();
         Ok(Self { capture, loopback })
