@@ -1,6 +1,6 @@
 //! What a subscriber hands out: messages, and what happened between them.
 
-use mcast_stream::receiver::{Cause, Event, Item};
+use mcast_stream::receiver::{Event, Item};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -33,13 +33,13 @@ pub(crate) struct StreamEvent {
     /// publisher, as `incarnation`: messages are numbered from 0 again), "ended" (after `message` messages),
     /// "stalled" (a gap holds up everything), "path-silent", "path-back", "sender-silent", "sender-back",
     /// "evicted" (the publisher no longer waits for this subscriber), "key-missing" (the secret of `epoch`),
-    /// "stale" (a publisher whose clock differs by minutes is not believed), or "other".
+    /// or "stale" (a publisher whose clock differs by minutes is not believed).
     kind: &'static str,
     /// The message that it is about, or how many there were.
     message: Option<u64>,
     /// Of "lost": behind the last message.
     end: Option<u64>,
-    /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable" or "other".
+    /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart" or "unreadable".
     cause: Option<&'static str>,
     /// The life of the publisher.
     incarnation: Option<u32>,
@@ -78,7 +78,7 @@ impl StreamEvent {
 impl From<&Event> for StreamEvent {
     fn from(event: &Event) -> Self {
         let told = Self {
-            kind: kind(event),
+            kind: event.name(),
             message: None,
             end: None,
             cause: None,
@@ -95,7 +95,7 @@ impl From<&Event> for StreamEvent {
                 ..told
             },
             Event::Lost { first, end, cause } => {
-                Self { message: Some(first), end: Some(end), cause: Some(why(cause)), ..told }
+                Self { message: Some(first), end: Some(end), cause: Some(cause.name()), ..told }
             }
             Event::SnapshotWanted { message } => Self { message: Some(message), ..told },
             Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..told },
@@ -104,36 +104,6 @@ impl From<&Event> for StreamEvent {
             Event::KeyMissing(epoch) => Self { epoch: Some(epoch.0), ..told },
             _ => told,
         }
-    }
-}
-
-const fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::Joined { .. } => "joined",
-        Event::Lost { .. } => "lost",
-        Event::SnapshotWanted { .. } => "snapshot-wanted",
-        Event::Restarted { .. } => "restarted",
-        Event::Ended { .. } => "ended",
-        Event::Stalled { .. } => "stalled",
-        Event::PathSilent(_) => "path-silent",
-        Event::PathBack(_) => "path-back",
-        Event::SenderSilent => "sender-silent",
-        Event::SenderBack => "sender-back",
-        Event::Evicted => "evicted",
-        Event::KeyMissing(_) => "key-missing",
-        Event::Stale => "stale",
-        _ => "other",
-    }
-}
-
-const fn why(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Unrecoverable => "unrecoverable",
-        Cause::Deadline => "deadline",
-        Cause::NotRepaired => "not-repaired",
-        Cause::Restart => "restart",
-        Cause::Unreadable => "unreadable",
-        _ => "other",
     }
 }
 

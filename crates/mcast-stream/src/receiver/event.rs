@@ -20,6 +20,19 @@ pub enum Cause {
     Unreadable,
 }
 
+impl Cause {
+    /// Its name, as the command's JSON and Python say it: `not-repaired`. Names never change.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unrecoverable => "unrecoverable",
+            Self::Deadline => "deadline",
+            Self::NotRepaired => "not-repaired",
+            Self::Restart => "restart",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// What happened to a stream, between the messages between which it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -81,6 +94,27 @@ pub enum Event {
     KeyMissing(KeyEpoch),
     /// A sender was not believed: its clock is too far from this one's, so that what it says may be old.
     Stale,
+}
+
+impl Event {
+    /// Its name, as the command's JSON and Python say it: `path-silent`. Names never change.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Joined { .. } => "joined",
+            Self::Lost { .. } => "lost",
+            Self::SnapshotWanted { .. } => "snapshot-wanted",
+            Self::Restarted { .. } => "restarted",
+            Self::Ended { .. } => "ended",
+            Self::Stalled { .. } => "stalled",
+            Self::PathSilent(_) => "path-silent",
+            Self::PathBack(_) => "path-back",
+            Self::SenderSilent => "sender-silent",
+            Self::SenderBack => "sender-back",
+            Self::Evicted => "evicted",
+            Self::KeyMissing(_) => "key-missing",
+            Self::Stale => "stale",
+        }
+    }
 }
 
 /// What a receiver has seen so far. All count datagrams where nothing else is said.

@@ -29,7 +29,7 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn new(event: &Event, time: String) -> Self {
         let told = Self {
-            event: name(event),
+            event: event.name(),
             time,
             incarnation: None,
             sender: None,
@@ -49,7 +49,7 @@ impl Told {
             Event::Lost { first, end, cause } => Self {
                 sequence: Some(first),
                 count: Some(end.saturating_sub(first)),
-                cause: Some(why(cause).0),
+                cause: Some(cause.name()),
                 ..told
             },
             Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..told },
@@ -63,38 +63,15 @@ impl Told {
     }
 }
 
-fn name(event: &Event) -> &'static str {
-    match event {
-        Event::Joined { .. } => "joined",
-        Event::Lost { .. } => "lost",
-        Event::SnapshotWanted { .. } => "snapshot-wanted",
-        Event::Restarted { .. } => "restarted",
-        Event::Ended { .. } => "ended",
-        Event::Stalled { .. } => "stalled",
-        Event::PathSilent(_) => "path-silent",
-        Event::PathBack(_) => "path-back",
-        Event::SenderSilent => "sender-silent",
-        Event::SenderBack => "sender-back",
-        Event::Evicted => "evicted",
-        Event::KeyMissing(_) => "key-missing",
-        Event::Stale => "stale",
-        _ => "other",
-    }
-}
-
-/// Its name, and words.
-const fn why(cause: Cause) -> (&'static str, &'static str) {
+/// The cause in words.
+const fn why(cause: Cause) -> &'static str {
     match cause {
-        Cause::Unrecoverable => {
-            ("unrecoverable", "the publisher no longer has them (its --history keeps more)")
-        }
-        Cause::Deadline => ("deadline", "they did not come in time"),
-        Cause::NotRepaired => ("not-repaired", "they did not come, and nothing was asked for"),
-        Cause::Restart => ("restart", "the publisher has started again, and took them with it"),
-        Cause::Unreadable => {
-            ("unreadable", "they are longer than allowed here, or their pieces make no message")
-        }
-        _ => ("other", "they could not be had"),
+        Cause::Unrecoverable => "the publisher no longer has them (its --history keeps more)",
+        Cause::Deadline => "they did not come in time",
+        Cause::NotRepaired => "they did not come, and nothing was asked for",
+        Cause::Restart => "the publisher has started again, and took them with it",
+        Cause::Unreadable => "they are longer than allowed here, or their pieces make no message",
+        _ => "they could not be had",
     }
 }
 
@@ -114,7 +91,7 @@ pub(super) fn words(event: &Event) -> (Weight, String) {
         }
         Event::Lost { first, end, cause } => {
             let lost = count_of(end.saturating_sub(first), "message");
-            (Weight::Warning, format!("lost {lost}, from {first} on: {}", why(cause).1))
+            (Weight::Warning, format!("lost {lost}, from {first} on: {}", why(cause)))
         }
         Event::Restarted { .. } => (Weight::Note, "the publisher has started again".into()),
         Event::Ended { messages } => {
@@ -142,5 +119,47 @@ pub(super) fn words(event: &Event) -> (Weight, String) {
             (Weight::Detail, format!("a snapshot is wanted up to message {message}"))
         }
         _ => (Weight::Detail, format!("{event:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::{Incarnation, KeyEpoch};
+
+    use super::*;
+
+    #[test]
+    fn the_schema_names_every_event_and_cause() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../../schemas/stream-event.json")).unwrap();
+        let lost = |cause| Event::Lost { first: 1, end: 3, cause };
+        let events = [
+            Event::Joined { incarnation: Incarnation(1), sender: ([10, 0, 0, 1], 7).into(), message: 2 },
+            lost(Cause::Unrecoverable),
+            lost(Cause::Deadline),
+            lost(Cause::NotRepaired),
+            lost(Cause::Restart),
+            lost(Cause::Unreadable),
+            Event::SnapshotWanted { message: 1 },
+            Event::Restarted { from: Incarnation(1), to: Incarnation(2) },
+            Event::Ended { messages: 3 },
+            Event::Stalled { datagram: 1, waiting: 2 },
+            Event::PathSilent(0),
+            Event::PathBack(0),
+            Event::SenderSilent,
+            Event::SenderBack,
+            Event::Evicted,
+            Event::KeyMissing(KeyEpoch(1)),
+            Event::Stale,
+        ];
+        for event in events {
+            let told = serde_json::to_value(Told::new(&event, String::new())).unwrap();
+            for field in ["event", "cause"] {
+                let Some(name) = told.get(field) else { continue };
+                let known = schema["properties"][field]["enum"].as_array().unwrap();
+                assert!(known.contains(name), "{name} is no {field} of the schema");
+            }
+            assert!(!words(&event).1.is_empty());
+        }
     }
 }
