@@ -1,6 +1,7 @@
 //! `cargo soak`: the checks of `cargo verify` at length, for a person or a night.
 
 mod fuzz;
+mod networks;
 mod runs;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,8 +45,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(seed_from_the_clock);
     anstream::println!("seed {seed}: `cargo soak --seed {seed}` makes the same random choices again");
-    let mut steps =
-        vec![properties(arguments.cases, seed), simulation(arguments.networks, seed), model(), advisories()];
+    let mut steps = vec![
+        properties(arguments.cases, seed),
+        networks::step(arguments.networks, seed),
+        model(),
+        advisories(),
+    ];
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));
     steps.extend(fuzz::steps(arguments.fuzz_seconds, seed)?);
     let manner = Manner { require_all: arguments.no_skip, verbose: arguments.verbose, fail_fast: false };
@@ -56,23 +61,6 @@ fn properties(cases: u32, seed: u32) -> Step {
     Step::new("properties", format!("each property holds for {cases} cases"), move |manner| {
         let environment = [("PROPTEST_CASES", cases.to_string()), ("PROPTEST_RNG_SEED", seed.to_string())];
         tests::run(Suite::All, &environment, manner)
-    })
-}
-
-/// Networks that no run of the tests tries; one that fails is told by its seed.
-fn simulation(networks: u32, seed: u32) -> Step {
-    let about = format!("the stream protocol keeps its promises in {networks} networks");
-    Step::new("simulation", about, move |manner| {
-        let head = ["test", "--quiet", "--release", "--package", "mcast-stream", "--no-default-features"];
-        let mut command = cargo(head.iter().chain(&["--test", "simulation"]));
-        // Far from those that every landing tries.
-        let first = 1_000_000 + u64::from(seed) * 1_000_000;
-        command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
-        let finished = finish(command, manner.verbose)?;
-        Ok(match finished.success {
-            true => Outcome::passed(format!("seeds {first} and on")),
-            false => Outcome::failed(finished.status, finished.output),
-        })
     })
 }
 

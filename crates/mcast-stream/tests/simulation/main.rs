@@ -2,6 +2,7 @@
 //! will have them. What must hold is said in `audit.rs` and in `World::judge`.
 //!
 //! `MCAST_SEEDS=100000` tries so many, from `MCAST_FIRST_SEED` on; `MCAST_SEED=17` tries that one and tells what happens.
+//! Seeds that once failed stand in `seeds.txt`; every run begins with them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
@@ -45,7 +46,7 @@ fn must_hold(seed: u64) -> Outcome {
             panic!("seed {seed}: {why}");
         }
         let (simple, simple_why) = shrunk(plan, why.clone());
-        panic!("seed {seed}: {why}\nshrunk to {simple:#?}\n{simple_why}");
+        panic!("seed {seed}: {why}\nshrunk to {simple:#?}\n{simple_why}\nkeep it: a line of tests/simulation/seeds.txt");
     })
 }
 
@@ -113,6 +114,12 @@ fn a_path_that_is_cut_costs_nothing() {
     }
 }
 
+/// The seeds that once failed: the first word of each line that is no comment.
+fn once_failed() -> Vec<u64> {
+    let lines = include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -123,14 +130,19 @@ fn whatever_the_network_does_the_promises_hold() {
         eprintln!("{:#?}\n{:?}", Plan::of(seed), must_hold(seed));
         return;
     }
+    let kept = once_failed();
     let first = number("MCAST_FIRST_SEED").unwrap_or(0);
-    let end = first + number("MCAST_SEEDS").unwrap_or(2_000);
-    let next = AtomicU64::new(first);
+    let end = kept.len() as u64 + number("MCAST_SEEDS").unwrap_or(2_000);
+    let seed = |turn: u64| match kept.get(turn as usize) {
+        Some(seed) => *seed,
+        None => first + turn - kept.len() as u64,
+    };
+    let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let work = || {
-            while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < end) {
-                let result = catch_unwind(|| must_hold(seed));
+            while let Some(turn) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|turn| *turn < end) {
+                let result = catch_unwind(|| must_hold(seed(turn)));
                 // One failure is enough: the other threads end with the seed that they are at.
                 if let Err(panic) = result {
                     next.store(end, Ordering::Relaxed);
