@@ -1,4 +1,4 @@
-//! A Debian package of a static program: it depends on nothing and runs no script.
+//! A Debian package of a static program: it depends on nothing, and its scripts do no more than see to services that run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use super::Release;
 use super::archive::civil;
 use super::tree::{self, File};
 use crate::command::{finish, program, succeeds};
+
+/// What dpkg runs; they do nothing but see to services that run, and to their settings.
+const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Writes `mcast_VERSION_ARCHITECTURE.deb`; its path, or why it can't be made here.
 pub(crate) fn package(
@@ -30,6 +33,10 @@ pub(crate) fn package(
     }
     let size: usize = files.iter().map(|file| file.bytes.len().div_ceil(1024)).sum();
     lay(&tree, &File::plain("DEBIAN/control", control(release, architecture, size)?.into_bytes()))?;
+    for name in SCRIPTS {
+        let path = release.root.join("packaging/debian").join(name);
+        lay(&tree, &File::program(format!("DEBIAN/{name}"), &path)?)?;
+    }
     let path = out.join(format!("mcast_{}_{architecture}.deb", release.version));
     let mut build = program("dpkg-deb", ["--root-owner-group", "-Zxz", "--build"]);
     build.arg(&tree).arg(&path).env("SOURCE_DATE_EPOCH", release.time.to_string());

@@ -35,7 +35,7 @@ impl Served {
 
     /// It begins anew, and says so.
     fn reload(&self) {
-        assert_eq!(self.unit.value("ExecReload"), "/bin/kill -HUP $MAINPID");
+        assert_eq!(self.unit.value("ExecReload"), "/bin/sh -c \"kill -HUP $MAINPID\"");
         self.running.child.signal(libc::SIGHUP).unwrap();
         let reloading = self.manager.told();
         assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
@@ -200,4 +200,29 @@ fn what_the_doctor_finds_is_handed_out_and_told_again_when_it_begins_anew() {
     served.reload();
     eventually("the same again", || told() >= 2 * count);
     served.stop();
+}
+
+#[test]
+fn a_doctor_on_duty_outlives_the_interface() {
+    let served = Served::start("doctor");
+    let looks = || number(&served.metrics(), "mcast_doctor_looks_total");
+    let failures = || number(&served.metrics(), "mcast_doctor_look_failures_total");
+    eventually("a look", || looks() > 0);
+    assert_eq!(failures(), 0);
+    served.lan.b.delete_interface("eth0").unwrap();
+    eventually("looks that fail", || failures() >= 3);
+    let before = looks();
+    served.lan.b.connect("eth0", &served.lan.switch, &["10.0.0.2/24"]).unwrap();
+    eventually("looks that don't", || looks() > before);
+    let said = served.running.stderr.text();
+    assert_eq!(said.matches("cannot look: ").count(), 1, "{said}");
+    assert_eq!(said.matches("can look again").count(), 1, "{said}");
+    assert_eq!(said.matches("examining").count(), 1, "{said}");
+    served.stop();
+}
+
+/// The value of a figure that has no labels.
+fn number(figures: &str, name: &str) -> u64 {
+    let value = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name}: {figures}")).parse().unwrap()
 }

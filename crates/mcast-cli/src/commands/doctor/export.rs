@@ -15,6 +15,7 @@ pub(super) struct Looks(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     number: u64,
+    failed: u64,
     latest: Option<Look>,
 }
 
@@ -40,6 +41,16 @@ impl Looks {
         });
     }
 
+    /// A look was not possible.
+    pub(super) fn fail(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).failed += 1;
+    }
+
+    /// Whether a look has come to its end.
+    pub(super) fn is_begun(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).latest.is_some()
+    }
+
     /// Begins to hand out figures of all that is added.
     pub(super) fn hand_out(&self, bound: Bound) -> anyhow::Result<Exporter> {
         let looks = self.clone();
@@ -51,6 +62,12 @@ fn figures(known: &Known) -> Exposition {
     let mut out = Exposition::default();
     out.family("mcast_doctor_looks_total", Kind::Counter, "Looks that have come to their end.")
         .sample(&[], known.number);
+    out.family(
+        "mcast_doctor_look_failures_total",
+        Kind::Counter,
+        "Looks that were not possible, as when the interface is gone.",
+    )
+    .sample(&[], known.failed);
     if let Some(look) = &known.latest {
         of_findings(&mut out, &look.findings);
         of_look(&mut out, look);

@@ -11,6 +11,7 @@ mod tell;
 mod tools;
 mod watch;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -187,7 +188,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
-    let doctor = Doctor { subject, options: arguments.options(), interrupt, service, console };
+    let options = arguments.options();
+    let doctor = Doctor { subject, options, interrupt, service, console, is_repeating: Cell::new(false) };
     if arguments.tempo.watch {
         return watch::run(&doctor, arguments.tempo.every, bound, arguments.demand.json);
     }
@@ -234,11 +236,13 @@ struct Doctor<'a> {
     interrupt: Interrupt,
     service: Service,
     console: &'a Console,
+    /// Whether the same was examined before, and will be again.
+    is_repeating: Cell<bool>,
 }
 
 impl Doctor<'_> {
     fn examine(&self) -> anyhow::Result<Report> {
-        let mut progress = Progress::new(self.console, &self.service, self.interrupt.clone());
+        let mut progress = Progress::new(self);
         self.subject.examine(&self.options, &mut progress)
     }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use mcast_doctor::{Options, Progress as Step};
 
+use super::Doctor;
 use crate::console::Console;
 use crate::interrupt::Interrupt;
 use crate::output::{count, seconds};
@@ -15,20 +16,31 @@ pub(super) struct Progress<'a> {
     console: &'a Console,
     service: &'a Service,
     interrupt: Interrupt,
+    is_repeating: bool,
     is_live: bool,
     shown: String,
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(console: &'a Console, service: &'a Service, interrupt: Interrupt) -> Self {
-        let is_live = io::stderr().is_terminal() && !console.is_quiet();
-        Self { console, service, interrupt, is_live, shown: String::new() }
+    pub(super) fn new(doctor: &'a Doctor<'_>) -> Self {
+        Self {
+            console: doctor.console,
+            service: &doctor.service,
+            interrupt: doctor.interrupt.clone(),
+            is_repeating: doctor.is_repeating.get(),
+            is_live: io::stderr().is_terminal() && !doctor.console.is_quiet(),
+            shown: String::new(),
+        }
     }
 
-    /// Listening to this begins.
+    /// Listening to this begins; whoever looks again and again need not be told each time.
     pub(super) fn begin(&self, what: &str, options: &Options) {
-        let time = seconds(options.duration());
-        self.console.note(format_args!("examining {what}: listening for {time}"));
+        let line = format!("examining {what}: listening for {}", seconds(options.duration()));
+        if self.is_repeating {
+            self.console.detail(line);
+        } else {
+            self.console.note(line);
+        }
     }
 
     pub(super) fn is_interrupted(&self) -> bool {

@@ -30,34 +30,36 @@ pub(super) fn run(
         let exporter = looks.hand_out(bound)?;
         console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
     }
-    let mut out = console.output();
-    let mut known: Vec<Finding> = Vec::new();
+    let mut told = Told { doctor, out: console.output(), is_json, known: Vec::new(), failure: None };
     console.note("looking again and again; Ctrl-C ends");
     let status = format!("Looks every {} s", every.as_secs_f64());
     service.ready(&status);
     let outcome = loop {
         let start = Instant::now();
-        let report = doctor.examine()?;
+        let looked = doctor.examine();
+        doctor.is_repeating.set(true);
         if let Some(outcome) = doctor.interrupt.outcome() {
             // What was not looked at to the end is not gone.
             break outcome;
         }
-        looks.add(&report, start.elapsed());
-        let findings = report.findings;
-        for finding in findings.iter().filter(|finding| !holds(&known, finding)) {
-            write(doctor, &mut out, "found", finding, is_json)?;
+        match looked {
+            Ok(report) => {
+                looks.add(&report, start.elapsed());
+                told.tell(report.findings)?;
+            }
+            // What worked before may work again, as when the interface is back.
+            Err(error) if looks.is_begun() => {
+                looks.fail();
+                told.tell_of_failure(&error);
+            }
+            Err(error) => return Err(error),
         }
-        for finding in known.iter().filter(|finding| !holds(&findings, finding)) {
-            write(doctor, &mut out, "gone", finding, is_json)?;
-        }
-        out.flush()?;
-        known = findings;
         match wait(doctor, hangup.as_ref(), start, every) {
             Next::Look => {}
             Next::BeginAnew => {
                 console.note("a hang-up came: looking at once, and telling all that there is");
                 service.reloading();
-                known.clear();
+                told.known.clear();
                 service.ready(&status);
             }
             Next::End => break doctor.interrupt.outcome().unwrap_or(Outcome::Yes),
@@ -65,6 +67,42 @@ pub(super) fn run(
     };
     service.stopping();
     Ok(outcome)
+}
+
+/// What was told already.
+struct Told<'a> {
+    doctor: &'a Doctor<'a>,
+    out: Output,
+    is_json: bool,
+    known: Vec<Finding>,
+    /// Why the last look failed, if it did.
+    failure: Option<String>,
+}
+
+impl Told<'_> {
+    /// Tells what is new and what is gone.
+    fn tell(&mut self, findings: Vec<Finding>) -> io::Result<()> {
+        for finding in findings.iter().filter(|finding| !holds(&self.known, finding)) {
+            write(self.doctor, &mut self.out, "found", finding, self.is_json)?;
+        }
+        for finding in self.known.iter().filter(|finding| !holds(&findings, finding)) {
+            write(self.doctor, &mut self.out, "gone", finding, self.is_json)?;
+        }
+        self.known = findings;
+        if self.failure.take().is_some() {
+            self.doctor.console.note("can look again");
+        }
+        self.out.flush()
+    }
+
+    /// Tells once why nothing can be seen.
+    fn tell_of_failure(&mut self, error: &anyhow::Error) {
+        let failure = format!("{error:#}");
+        if self.failure.as_ref() != Some(&failure) {
+            self.doctor.console.warn(format_args!("cannot look: {failure}; trying again"));
+            self.failure = Some(failure);
+        }
+    }
 }
 
 /// What ended a wait.
