@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 const MCAST: &str = env!("CARGO_BIN_EXE_mcast");
 const NOBODY: u32 = 65534;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn lab(arguments: &[&str]) -> Output {
     Command::new(MCAST).arg("lab").args(arguments).stdin(Stdio::null()).output().unwrap()

@@ -58,11 +58,23 @@ impl<'a> Goal<'a> {
         self.limits.count.is_some_and(|count| datagrams >= count)
     }
 
-    /// How long to wait for the next one: `None` for ever, zero when the time is over.
+    /// Whether everything ends, also where more is there.
+    pub(crate) fn is_time_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// How long to wait for the next one: `None` for ever, zero when the time is over. That it was silent can only be
+    /// said after a look: whoever was busy for longer, or had no processor, may have something waiting.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         let idle = self.limits.idle.and_then(|idle| self.silent_since.checked_add(idle));
         let end = [self.deadline, idle].into_iter().flatten().min()?;
         Some(end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether it has been silent for so much longer than it need be.
+    pub(crate) fn is_overdue(&self, by: Duration) -> bool {
+        let idle = self.limits.idle.and_then(|idle| self.silent_since.checked_add(idle)?.checked_add(by));
+        idle.is_some_and(|end| Instant::now() >= end)
     }
 
     /// When everything ends.

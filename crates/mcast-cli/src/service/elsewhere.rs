@@ -14,6 +14,10 @@ impl Manager {
     pub(super) fn tell(&self, _state: &str) {
         match *self {}
     }
+
+    pub(super) fn give_sign(&self) {
+        match *self {}
+    }
 }
 
 pub(super) fn watchdog_interval() -> Option<Duration> {

@@ -11,10 +11,14 @@ use std::time::Duration;
 
 use mcast::LaunchClock;
 
+/// For so long a manager that is behind is waited for: a state that it is not told it never learns.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A connection to the service manager.
 #[derive(Debug)]
 pub(super) struct Manager {
-    socket: UnixDatagram,
+    states: UnixDatagram,
+    signs: UnixDatagram,
 }
 
 impl Manager {
@@ -28,15 +32,26 @@ impl Manager {
             [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),
             _ => SocketAddr::from_pathname(name),
         };
-        let socket = UnixDatagram::unbound().ok()?;
-        socket.connect_addr(&address.ok()?).ok()?;
-        socket.set_nonblocking(true).ok()?;
-        Some(Self { socket })
+        let address = address.ok()?;
+        let connected = || {
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.connect_addr(&address).ok()?;
+            Some(socket)
+        };
+        let (states, signs) = (connected()?, connected()?);
+        states.set_write_timeout(Some(PATIENCE)).ok()?;
+        signs.set_nonblocking(true).ok()?;
+        Some(Self { states, signs })
     }
 
-    /// Who does not listen is not waited for.
+    /// Tells a state; waits for room where the manager is behind, but not for ever.
     pub(super) fn tell(&self, state: &str) {
-        let _ = self.socket.send(state.as_bytes());
+        let _ = self.states.send(state.as_bytes());
+    }
+
+    /// Gives a sign of life. Where there is no room for it, there are others that have not been read.
+    pub(super) fn give_sign(&self) {
+        let _ = self.signs.send(b"WATCHDOG=1");
     }
 }
 
@@ -87,6 +102,25 @@ mod tests {
         Manager::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1");
         let length = by_name.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"STOPPING=1");
+    }
+
+    #[test]
+    fn a_manager_that_is_behind_with_signs_of_life_learns_of_every_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let manager = Manager::at(path.as_os_str()).unwrap();
+        // More than any queue holds.
+        (0..10_000).for_each(|_| manager.give_sign());
+        let telling = std::thread::spawn(move || manager.tell("STOPPING=1"));
+        let mut buffer = [0; 64];
+        let mut next = || {
+            let length = socket.recv(&mut buffer).unwrap();
+            buffer[..length].to_vec()
+        };
+        while next() != b"STOPPING=1" {}
+        telling.join().unwrap();
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Service {
         let Some((every, last)) = &self.watchdog else { return };
         if last.get().elapsed() >= *every {
             last.set(Instant::now());
-            self.tell("WATCHDOG=1");
+            self.manager.iter().for_each(Manager::give_sign);
         }
     }
 

@@ -50,7 +50,7 @@ fn nobody_and_too_few_are_no_success() {
     assert!(nobody.stderr.contains("0 answers in"), "{nobody:?}");
 
     let _one = recv(&lan.b, &[GROUP, "--exec", "echo here", "--reply"]);
-    let too_few = mcast(&lan.a, &["ask", GROUP, "hello", "-W", "2", "--expect", "2"]);
+    let too_few = mcast(&lan.a, &["ask", GROUP, "hello", "-c", "1", "-W", "20", "--expect", "2"]);
     assert_eq!((too_few.status, too_few.lines().len()), (Some(1), 1), "{too_few:?}");
 }
 

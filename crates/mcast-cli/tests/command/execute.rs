@@ -1,5 +1,8 @@
 //! `mcast recv --exec`: a process a datagram.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::support::{Lan, mcast, recv, send};
 
 const GROUP: &str = "239.255.1.2:5000";
@@ -30,9 +33,10 @@ fn what_is_printed_before_a_command_is_there_before_it_runs() {
 fn commands_run_side_by_side_up_to_the_limit() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
-    // Each counts how many run with it.
+    // Each waits until there were two side by side, and counts how many run with it.
     let script = format!(
-        "cd {}; touch $MCAST_SOURCE_PORT.$$; ls | wc -l; sleep 0.3; rm *.$$",
+        "cd {}; touch $$.runs; until [ -e two ]; do [ $(ls *.runs | wc -l) -lt 2 ] || touch two; done; \
+         ls *.runs | wc -l; sleep 0.3; rm $$.runs",
         folder.path().display()
     );
     let runs = recv(&lan.b, &[GROUP, "-c", "6", "--exec", &script, "--exec-limit", "2"]);
@@ -45,8 +49,15 @@ fn commands_run_side_by_side_up_to_the_limit() {
 #[test]
 fn datagrams_that_no_command_was_run_for_are_counted() {
     let lan = Lan::new();
-    let runs = recv(&lan.b, &[GROUP, "-W", "700ms", "--exec", "sleep 1.5", "--exec-limit", "1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let end = folder.path().join("end");
+    let script = format!("echo begun; until [ -e {} ]; do sleep 0.05; done", end.display());
+    let runs = recv(&lan.b, &[GROUP, "-W", "3s", "--exec", &script, "--exec-limit", "1"]);
     send(&lan.a, &[GROUP, "x", "-c", "3"]);
+    runs.stdout.wait_for("begun");
+    // Its end is waited for, also beyond the time.
+    thread::sleep(Duration::from_secs(3));
+    std::fs::write(end, "").unwrap();
     let ended = runs.end().succeeded();
     assert!(ended.stderr.contains("ran 1 command\n"), "{ended:?}");
     assert!(ended.stderr.contains("for 2 datagrams no command was run"), "{ended:?}");
@@ -54,6 +65,23 @@ fn datagrams_that_no_command_was_run_for_are_counted() {
         ended.stderr.contains("received 2 datagrams") || ended.stderr.contains("received 3 datagrams"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn what_waits_while_a_command_runs_is_no_silence() {
+    const IDLE: Duration = Duration::from_secs(3);
+
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let end = folder.path().join("end");
+    let script = format!("cat; echo; until [ -e {} ]; do sleep 0.05; done", end.display());
+    let runs = recv(&lan.b, &[GROUP, "--idle", "3s", "--exec", &script, "--exec-limit", "1"]);
+    send(&lan.a, &[GROUP, "one", "two"]);
+    runs.stdout.wait_for("one");
+    send(&lan.a, &[GROUP, "three"]);
+    thread::sleep(IDLE);
+    std::fs::write(end, "").unwrap();
+    assert_eq!(runs.end().succeeded().text(), "one\ntwo\nthree\n");
 }
 
 #[test]
@@ -71,7 +99,7 @@ fn a_large_payload_and_a_large_answer_do_not_wait_for_each_other() {
     let runs =
         recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 60000 /dev/zero; cat >/dev/null"]);
     let asked =
-        mcast(&lan.a, &["ask", GROUP, &"x".repeat(65_000), "-c", "1", "-W", "10", "--json"]).succeeded();
+        mcast(&lan.a, &["ask", GROUP, &"x".repeat(65_000), "-c", "1", "-W", "30", "--json"]).succeeded();
     assert_eq!(asked.json()[0]["length"], 60_000);
     runs.end().succeeded();
 }

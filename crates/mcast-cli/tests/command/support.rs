@@ -224,6 +224,14 @@ impl State {
     }
 }
 
+/// IPv4 packets that have come to a host so far: counted just after they were shown to whoever captures there.
+#[allow(dead_code)]
+pub(crate) fn packets_received(host: &Host) -> u64 {
+    let text = host.read_proc_net("snmp").unwrap();
+    let numbers = text.lines().filter(|line| line.starts_with("Ip:")).nth(1).unwrap();
+    numbers.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
 /// Looks again and again until it is so.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

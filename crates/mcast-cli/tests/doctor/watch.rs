@@ -1,7 +1,7 @@
 //! `--watch`: what comes and goes.
 
 use crate::patient::{GROUP, Ward, events, sysctl};
-use crate::support::start;
+use crate::support::{eventually, start};
 
 #[test]
 fn a_fault_that_comes_and_goes_is_told_twice() {
@@ -10,9 +10,14 @@ fn a_fault_that_comes_and_goes_is_told_twice() {
     let running = start(&ward.lan.b, &arguments);
     running.stderr.wait_for("listening for 0.500 s");
     sysctl(&ward.lan.b, "rp_filter", "1");
-    running.stdout.wait_for("\"found\"");
+    let told = |event: &str| {
+        let whole = running.stdout.text();
+        let lines = whole.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.into_iter().any(|line| line.contains(event) && line.contains("\"reverse-path-filter\""))
+    };
+    eventually("the fault", || told("\"found\""));
     sysctl(&ward.lan.b, "rp_filter", "0");
-    running.stdout.wait_for("\"gone\"");
+    eventually("its end", || told("\"gone\""));
     let ended = running.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130), "{ended:?}");
     for event in ["found", "gone"] {
@@ -24,7 +29,7 @@ fn a_fault_that_comes_and_goes_is_told_twice() {
 #[test]
 fn people_get_a_line_a_change() {
     let ward = Ward::new().streaming_from_afar().filtering();
-    let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "500ms", "--watch", "--every", "1h"]);
+    let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "2s", "--watch", "--every", "1h"]);
     running.stdout.wait_for("reverse-path-filter");
     let ended = running.signalled(libc::SIGINT);
     let line =

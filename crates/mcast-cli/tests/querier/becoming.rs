@@ -9,8 +9,8 @@ use crate::network::{GROUPS, Network, address, become_querier, link_local};
 use crate::schemas::assert_valid;
 use crate::support::{PATIENCE, Running, eventually, mcast, program, recv, send};
 
-/// The switch forgets members after so long.
-const FORGETS: Duration = Duration::from_secs(3);
+/// The switch forgets members after so long: members answer every second, and a busy machine may be late.
+const FORGETS: Duration = Duration::from_secs(6);
 
 fn with_port(group: &str) -> String {
     std::net::SocketAddr::new(address(group), 5000).to_string()
@@ -34,8 +34,8 @@ fn a_receiver_that_would_have_been_cut_off_goes_on_receiving() {
     for group in GROUPS {
         switch.wait_for_member(b, "eth0", address(group), PATIENCE).unwrap();
     }
-    // Three times as long as the switch remembers.
-    let end = Instant::now() + FORGETS * 3;
+    // Twice as long as the switch remembers.
+    let end = Instant::now() + FORGETS * 2;
     while Instant::now() < end {
         GROUPS.iter().for_each(|group| assert!(is_member(switch, group), "{group} was forgotten"));
         std::thread::sleep(Duration::from_millis(100));
@@ -196,7 +196,7 @@ fn queries_are_as_the_standards_want_them() {
 #[test]
 fn events_are_objects_as_the_schema_says() {
     let network = Network::without_querier(FORGETS);
-    let querier = become_querier(&network.c, &["--json", "-W", "3s"]);
+    let querier = become_querier(&network.c, &["--json", "-W", "6s"]);
     let ended = querier.end().succeeded();
     let events = ended.json();
     events.iter().for_each(|event| assert_valid("querier-event", event));

@@ -84,7 +84,7 @@ fn two_that_ask_are_both_shown_and_every_query_is_followed() {
     let network = Network::without_querier(Duration::from_secs(260));
     let _b = become_querier(&network.b, &["--query-interval", "10s", "--response-interval", "1s"]);
     let following = program(&network.a, MCAST, &["querier", "-4", "--follow"], false);
-    following.stderr.wait_for("");
+    following.stderr.wait_for("listening for queries");
     let _c = become_querier(&network.c, &["--query-interval", "10s", "--response-interval", "1s"]);
     following.stdout.wait_for("10.0.0.2 IGMPv3 general query");
     following.stdout.wait_for("10.0.0.3 IGMPv3 general query");

@@ -82,7 +82,7 @@ fn fragments_are_recorded_with_the_datagram_they_belong_to() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("fragments.pcapng");
     let running =
-        record(&lan.b, &[GROUP, "-w", path.to_str().unwrap(), "--idle", "2s", "-W", "20s", "--json"]);
+        record(&lan.b, &[GROUP, "-w", path.to_str().unwrap(), "--idle", "5s", "-W", "60s", "--json"]);
     send(&lan.a, &[GROUP, "-i", "eth0", "--random", "4000"]);
     let ended = running.end().succeeded();
     let summary = &ended.json()[1];
@@ -115,13 +115,15 @@ fn one_source_alone_is_recorded_where_one_is_named() {
 fn what_a_host_sends_to_itself_is_recorded_once() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
-    for (name, by) in [("lo", "lo"), ("eth0", "eth0")] {
-        let path = folder.path().join(format!("{name}.pcapng"));
-        let running = record(
-            &lan.a,
-            &[GROUP, "-i", by, "-w", path.to_str().unwrap(), "--idle", "1s", "-W", "20s", "--expect", "2"],
-        );
+    let paths = ["lo", "eth0"].map(|by| (by, folder.path().join(format!("{by}.pcapng"))));
+    let running = paths.each_ref().map(|(by, path)| {
+        let end = ["--idle", "4s", "-W", "60s", "--expect", "2"];
+        record(&lan.a, &[&[GROUP, "-i", by, "-w", path.to_str().unwrap()][..], &end].concat())
+    });
+    for (by, _) in &paths {
         send(&lan.a, &[GROUP, "-i", by, "once", "twice"]);
+    }
+    for (running, (by, path)) in running.into_iter().zip(paths) {
         running.end().succeeded();
         assert_eq!(read(&path).iter().map(Datagram::text).collect::<Vec<_>>(), ["once", "twice"], "{by}");
     }

@@ -62,7 +62,7 @@ fn without_rights_sockets_do_all_they_do() {
 
     let answering = somebody.start(&["ping", "--reply", "-i", "eth0", "239.1.2.3:5001"]);
     answering.stderr.wait_for("answering pings");
-    let ping = ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "1", "--expect", "1"];
+    let ping = ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "1", "--wait", "20s", "--expect", "1"];
     somebody.start_on(&somebody.lan.a, &ping).end().succeeded();
     answering.signalled(libc::SIGINT);
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use mcast_capture::CaptureFile;
 use tempfile::tempdir;
 
-use crate::support::{Lan, MCAST, eventually, mcast, send};
+use crate::support::{Lan, MCAST, eventually, mcast, packets_received, send};
 use crate::{GROUP, sniff};
 
 /// A file with three datagrams of both families, and its folder.
@@ -31,21 +31,14 @@ fn what_came_before_the_end_is_written() {
     // The kernel keeps frames together for a while when they are only written.
     for _ in 0..5 {
         let sees = sniff(&lan.b, &["-i", "eth0", "-w", &path, GROUP]);
-        let before = received(&lan.b);
+        let before = packets_received(&lan.b);
         send(&lan.a, &[GROUP, "last"]);
         // Where processors are busy, the kernel hands it over a while after it was sent.
-        eventually("the packet comes in", || received(&lan.b) > before);
+        eventually("the packet comes in", || packets_received(&lan.b) > before);
         let ended = sees.signalled(2);
         assert!(ended.stderr.contains("1 packet written to "), "{}", ended.stderr);
         assert_eq!(lines(&plain(&["sniff", "-r", &path])).len(), 1);
     }
-}
-
-/// IPv4 packets that came in so far: counted just after they were shown to whoever captures.
-fn received(host: &mcast_lab::Host) -> u64 {
-    let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap()).unwrap();
-    let numbers = text.lines().filter(|line| line.starts_with("Ip:")).nth(1).unwrap();
-    numbers.split_whitespace().nth(3).unwrap().parse().unwrap()
 }
 
 fn plain(arguments: &[&str]) -> std::process::Output {

@@ -16,7 +16,7 @@ fn only_who_has_the_secret_reads_it() {
     }
     let knows = subscriber(&lan.b, &[GROUP, "--key", &right]);
     let others =
-        [&["--key", &wrong][..], &[]].map(|key| subscriber(&lan.c, &[&[GROUP, "-W", "2s"], key].concat()));
+        [&["--key", &wrong][..], &[]].map(|key| subscriber(&lan.c, &[&[GROUP, "-W", "8s"], key].concat()));
     publisher(&lan.a, &[GROUP, "--wait-for", "1", "--key", &right, "secret"]).end().succeeded();
     assert_eq!(knows.end().succeeded().text(), "secret\n");
     for (other, why) in others.into_iter().zip(["none was sealed with these secrets", "see --key"]) {

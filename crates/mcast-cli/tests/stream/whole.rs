@@ -160,11 +160,11 @@ fn who_is_killed_is_named_and_makes_it_a_no() {
 #[test]
 fn a_time_limit_ends_it_although_messages_keep_coming() {
     let lan = Lan::new();
-    let running = subscriber(&lan.b, &[GROUP, "-W", "3s", "--json", "--exec", "sleep 0.1"]);
+    let running = subscriber(&lan.b, &[GROUP, "-W", "4s", "--json", "--exec", "sleep 0.1"]);
     let words: Vec<String> = (0..200).map(|number| number.to_string()).collect();
     let words = words.iter().map(String::as_str);
     let arguments: Vec<&str> =
-        [GROUP, "--wait-for", "1", "--linger", "20s"].into_iter().chain(words).collect();
+        [GROUP, "--wait-for", "1", "--linger", "30s"].into_iter().chain(words).collect();
     let publishing = publisher(&lan.a, &arguments);
     let rows = running.end().succeeded().json();
     let messages = rows.iter().filter(|row| row.get("event").is_none()).count();

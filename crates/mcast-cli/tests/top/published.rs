@@ -27,7 +27,7 @@ fn stream(ended: &Ended) -> Value {
 #[test]
 fn numbers_of_the_header_tell_loss_copies_repairs_disorder_and_the_end() {
     let lan = Lan::new();
-    let watching = top(&lan.b, &["--once", "--json", "-W", "2", "239.1.2.3"]);
+    let watching = top(&lan.b, &["--once", "--json", "-W", "5", "239.1.2.3"]);
     let beat = header(3, 0, 1, 1)
         + &[12_u64, 0, 1, 0, 0, 0, 0].map(|number| format!("{number:016x}")).concat()
         + &"00".repeat(24);
@@ -101,7 +101,7 @@ fn announced_streams_are_listed_with_all_that_they_say() {
         publish("hidden", &["--key", &key]),
     ];
     let listed = |more: &[&str]| {
-        let arguments = ["--once", "--json", "-W", "3", "--announced", "239.9.9.9"];
+        let arguments = ["--once", "--json", "-W", "6", "--announced", "239.9.9.9"];
         objects(&top(&lan.b, &[&arguments, more].concat()).end(), "announced")
     };
 
@@ -116,7 +116,7 @@ fn announced_streams_are_listed_with_all_that_they_say() {
     assert_eq!((&without[1]["name"], &without[1]["sealed"]), (&Value::Null, &true.into()));
     let names: Vec<&Value> = with.iter().map(|each| &each["name"]).collect();
     assert_eq!(names, ["hidden", "prices"]);
-    let ended = top(&lan.b, &["--once", "-W", "2", "--announced"]).end().succeeded();
+    let ended = top(&lan.b, &["--once", "-W", "5", "--announced"]).end().succeeded();
     let line = ended.lines().into_iter().find(|line| line.starts_with("prices ")).unwrap();
     let cells: Vec<&str> = line.split_whitespace().collect();
     assert_eq!((cells[1..4].to_vec(), cells[5]), (vec![GROUP, "10.0.0.1", "eth0"], "no"));
@@ -150,7 +150,7 @@ fn a_switch_that_snoops_lets_announcements_and_what_is_joined_through() {
     });
     // By now the switch no longer floods. What the one has joined comes to its host; announcements come each second.
     let seen = |host| {
-        let seeing = top(host, &["--json", "--once", "-W", "2"]);
+        let seeing = top(host, &["--json", "--once", "-W", "5"]);
         crate::support::send(&a, &["239.1.2.3:5000", "x"]);
         let ended = seeing.end().succeeded();
         let of_group = objects(&ended, "stream").iter().any(|stream| stream["group"] == "239.1.2.3");

@@ -47,9 +47,17 @@ fn row<'a>(lines: &'a [String], text: &str) -> Vec<&'a str> {
 #[test]
 fn a_screen_of_80_by_24_shows_streams_and_what_is_selected() {
     let scene = Scene::new((80, 24), &[]);
+    // Of fifty a second a tenth is missing; a machine that is busy with other things sends fewer.
+    let is_usual = |line: &String| {
+        let rate = line.split_whitespace().nth(3).and_then(|rate| rate.parse::<f64>().ok());
+        rate.is_some_and(|rate| (20.0..=60.0).contains(&rate))
+    };
     let lines = scene.screen.wait_until("loss and a rate", |lines| {
         lines.iter().any(|line| {
-            line.contains("239.1.2.3:5000") && line.contains('%') && line.contains('▇') | line.contains('█')
+            line.contains("239.1.2.3:5000")
+                && line.contains('%')
+                && line.contains('▇') | line.contains('█')
+                && is_usual(line)
         })
     });
     assert_eq!(lines.len(), 24);
@@ -57,8 +65,6 @@ fn a_screen_of_80_by_24_shows_streams_and_what_is_selected() {
     assert_eq!(row(&lines, "group")[..5], ["group", "source", "on", "dgram/s", "bit/s"]);
     let stream = row(&lines, "239.1.2.3:5000");
     assert_eq!(stream[1..3], ["10.0.0.1", "eth0"]);
-    let rate: f64 = stream[3].parse().unwrap();
-    assert!((20.0..=60.0).contains(&rate), "{rate}");
     assert!(
         lines[22].contains("239.1.2.3") && lines[22].contains("RTP") && lines[22].contains("joined: mcast (")
     );
@@ -285,7 +291,8 @@ fn the_time_can_be_limited_and_metrics_are_there_beside_the_screen() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["top", "-W", "1.5", "--metrics", "127.0.0.1:0"];
     let screen = Terminal::start(&lan.b, (80, 24), folder.path(), &arguments);
-    screen.wait_for("metrics at http://127.0.0.1:");
+    // What is on the screen is gone with it.
+    eventually("where the metrics are", || contains(&screen.bytes(), b"metrics at http://127.0.0.1:"));
     assert_eq!(screen.end(), Some(0));
 }
 

@@ -83,13 +83,13 @@ impl Terminal {
         sys::resize(&self.person, columns, rows);
     }
 
-    /// Waits until the screen is so, and gives its lines.
+    /// Waits until a whole picture is so, and gives its lines.
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut screen = self.shown.state.lock().unwrap();
         loop {
             let lines = screen.lines();
-            if is_so(&lines) {
+            if screen.is_whole() && is_so(&lines) {
                 return lines;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -133,6 +133,12 @@ impl Terminal {
 }
 
 impl Screen {
+    /// Whether no picture is half drawn: each begins and ends as a synchronized update.
+    fn is_whole(&self) -> bool {
+        let last = |mark: &[u8]| self.bytes.windows(mark.len()).rposition(|window| window == mark);
+        last(b"\x1b[?2026h") <= last(b"\x1b[?2026l")
+    }
+
     fn lines(&self) -> Vec<String> {
         let screen = self.parser.screen();
         screen.rows(0, screen.size().1.get()).collect()

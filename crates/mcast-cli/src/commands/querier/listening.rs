@@ -43,9 +43,11 @@ pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) ->
         (_, timeout) => start.checked_add(timeout.unwrap_or(LONG_ENOUGH)),
     };
     let ends_when_known = !arguments.follow && arguments.timeout.is_none();
-    if !arguments.follow {
-        let most = end.map_or(Duration::ZERO, |end| end.saturating_duration_since(start));
-        console.note(format_args!("listening for queries, for at most {} s", most.as_secs_f64().ceil()));
+    match end.map(|end| end.saturating_duration_since(start)) {
+        Some(most) => {
+            console.note(format_args!("listening for queries, for at most {} s", most.as_secs_f64().ceil()));
+        }
+        None => console.note("listening for queries; Ctrl-C ends it"),
     }
     while !interrupt.has_come() {
         let now = Instant::now();

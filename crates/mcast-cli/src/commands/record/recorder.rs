@@ -100,10 +100,10 @@ impl<'a> Recorder<'a> {
             if self.interrupt.has_come() {
                 return Ok(End::Interrupted);
             }
-            let left = self.goal.time_left();
-            if left == Some(Duration::ZERO) {
+            if self.goal.is_time_over() {
                 return Ok(End::TimeOver);
             }
+            let left = self.goal.time_left();
             match self.source.next(left.map_or(patience, |left| left.min(patience)))? {
                 Next::Found(found) => {
                     self.writing.take(&found);
@@ -113,7 +113,10 @@ impl<'a> Recorder<'a> {
                         return Ok(End::Enough);
                     }
                 }
+                // What is not wanted does not keep it for ever.
+                Next::Passed if self.goal.is_overdue(LOOK_AGAIN) => return Ok(End::TimeOver),
                 Next::Passed => patience = PAUSE,
+                Next::Nothing if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
                 Next::Nothing => {
                     self.writing.flush();
                     patience = GLANCE;

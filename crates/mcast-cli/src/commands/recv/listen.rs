@@ -120,12 +120,12 @@ impl<'a> Listener<'a> {
 
     /// Receives what is there, or waits for something; 0 when the time is over.
     fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
-        let left = self.goal.time_left();
-        if left == Some(Duration::ZERO) {
+        if self.goal.is_time_over() {
             return Ok(0);
         }
+        let left = self.goal.time_left();
         let there = self.receiver.try_recv_batch(batch)?;
-        if there > 0 {
+        if there > 0 || left == Some(Duration::ZERO) {
             return Ok(there);
         }
         self.out.flush()?;

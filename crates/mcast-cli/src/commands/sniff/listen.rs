@@ -147,12 +147,14 @@ impl<'a> Sniffer<'a> {
             if interrupt.has_come() {
                 return Ok(End::Interrupted);
             }
-            if self.goal.time_left() == Some(Duration::ZERO) {
+            if self.goal.is_time_over() {
                 return Ok(End::TimeOver);
             }
+            let left = self.goal.time_left();
             match self.take()? {
                 Turn::Over(end) => return Ok(end),
-                Turn::Busy => self.goal.heard(),
+                Turn::Busy => {}
+                Turn::Idle if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
                 Turn::Idle => {
                     self.desk.flush()?;
                     if let Some(end) = self.wait()? {
@@ -186,6 +188,7 @@ impl<'a> Sniffer<'a> {
                 return Ok(turn);
             }
         }
+        self.goal.heard();
         Ok(Turn::Busy)
     }
 

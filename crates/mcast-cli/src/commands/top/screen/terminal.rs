@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use ratatui::crossterm::{execute, queue};
 use ratatui::{DefaultTerminal, Frame};
 
 /// The terminal while a screen is on it. It is given back as it was when this goes, and on a panic before
@@ -22,8 +24,12 @@ impl Screen {
         }
     }
 
+    /// Draws a picture, which a terminal that can shows only when it is whole: it is written in pieces.
     pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.terminal.draw(render).map(drop)
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        let drawn = self.terminal.draw(render).map(drop);
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
+        drawn
     }
 }
 
