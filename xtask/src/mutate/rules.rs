@@ -36,6 +36,18 @@ pub(super) const RULES: &[Rule] = &[
         "Some(ahead) if ahead == u64::MAX => {",
     ),
     rule(
+        "what was set aside is there only if nothing before it is missing",
+        "receiver/ask.rs",
+        "true => self.gaps.first().map_or(self.highest, |gap| gap.first),",
+        "true => self.highest,",
+    ),
+    rule(
+        "what was set aside leaves less room",
+        "receiver/ask.rs",
+        "window: (self.room_end() - next) as u32,",
+        "window: self.window.length() as u32,",
+    ),
+    rule(
         "every lost message is told",
         "receiver/deliver.rs",
         "        if number <= self.expected {\n            return None;\n        }\n        let event",

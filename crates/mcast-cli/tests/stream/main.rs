@@ -8,6 +8,7 @@ mod refused;
 #[path = "../command/schemas.rs"]
 mod schemas;
 mod sealed;
+mod slow;
 mod snapshots;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]

@@ -80,7 +80,7 @@ impl Receiver {
         self.note_path(now, path, true);
         self.note_arrival(now, sequence, packet.header.flags.has(crate::wire::Flags::REPAIR));
         let meta = Meta::of(packet);
-        let at_once = sequence == self.base && self.current.is_none() && !self.held
+        let at_once = sequence == self.base && self.current.is_none() && self.hands_out()
             || self.config.policy == Policy::Latest && meta.is_whole() && meta.keyed && self.may_go_ahead();
         if at_once {
             self.current = Some(Current::new(sequence, meta, place, range));
@@ -91,11 +91,19 @@ impl Receiver {
             _ => datagram.get(range),
         };
         self.window.keep(sequence, meta, body.unwrap_or_default());
+        if self.aside {
+            self.want_status_after_progress();
+        }
+    }
+
+    /// Whether anything is handed out at present.
+    pub(super) const fn hands_out(&self) -> bool {
+        !self.held && !self.aside
     }
 
     /// Whether a datagram may be handed out before its turn.
     const fn may_go_ahead(&self) -> bool {
-        self.current.is_none() && !self.held && !self.bridging && !self.stopped
+        self.current.is_none() && self.hands_out() && !self.bridging && !self.stopped
     }
 
     /// Where the body lies, uncovered if it was sealed.

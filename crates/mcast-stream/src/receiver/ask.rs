@@ -31,11 +31,11 @@ impl Receiver {
     /// When to [`poll`](Self::poll), and to ask for the [`next`](Self::next), at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        if !self.outbox.is_empty() || !self.events.is_empty() {
+        if !self.outbox.is_empty() || !self.events.is_empty() && !self.aside {
             return 0;
         }
         let mut deadline = self.heartbeat_at.saturating_add(self.config.sender_silence);
-        if self.sender_silent || self.ended {
+        if self.sender_silent || self.has_all() {
             deadline = u64::MAX;
         }
         deadline = deadline.min(self.paths.next_silent(self.config.path_silence));
@@ -51,7 +51,7 @@ impl Receiver {
         if self.asks() {
             deadline = deadline.min(self.nak_at.max(self.asks_from));
         }
-        if let Some(gap) = self.gaps.first().filter(|_| !self.held) {
+        if let Some(gap) = self.gaps.first().filter(|_| self.hands_out()) {
             deadline = deadline.min(self.patience(gap.noticed));
         }
         deadline
@@ -114,7 +114,7 @@ impl Receiver {
 
     fn look_for_the_sender(&mut self, now: u64) {
         let is_silent = now >= self.heartbeat_at.saturating_add(self.config.sender_silence);
-        if is_silent && !self.sender_silent && !self.ended {
+        if is_silent && !self.sender_silent && !self.has_all() {
             self.sender_silent = true;
             if self.incarnation.is_some() {
                 self.tell(Event::SenderSilent);
@@ -123,7 +123,7 @@ impl Receiver {
     }
 
     fn look_for_a_stall(&mut self, now: u64) {
-        let Some(gap) = self.gaps.first().copied().filter(|_| !self.held) else { return };
+        let Some(gap) = self.gaps.first().copied().filter(|_| self.hands_out()) else { return };
         if gap.noticed > self.stalled_told && now >= gap.noticed.saturating_add(self.config.stalled_after) {
             // Of all gaps that were there by now, one is told.
             self.stalled_told = now;
@@ -213,10 +213,11 @@ impl Receiver {
     fn status(&mut self, now: u64, flags: u32) {
         let (Some(sender), Some(incarnation)) = (self.sender, self.incarnation) else { return };
         self.measure_loss();
+        let next = self.confirmed();
         let status = Status {
-            next: self.base,
-            highest: self.highest.max(self.base),
-            window: self.window.length() as u32,
+            next,
+            highest: self.highest.max(next),
+            window: (self.room_end() - next) as u32,
             loss: self.loss,
             clock: self.heartbeat.clock,
             held: u32::try_from(now.saturating_sub(self.heartbeat_at) / 1_000).unwrap_or(u32::MAX),
@@ -256,7 +257,12 @@ impl Receiver {
 
     /// Says soon what it has, if that is news to the sender.
     pub(super) fn want_status_after_heartbeat(&mut self, now: u64) {
-        let is_news = self.base != self.status_sent.next || now >= self.status_last + IDLE_STATUS / 2;
+        let told = &self.status_sent;
+        let told_room = told.next + u64::from(told.window);
+        let has_news = self.confirmed() != told.next
+            || self.room_end() != told_room
+            || self.has_all() && told.flags & Status::ENDED == 0;
+        let is_news = has_news || now >= self.status_last + IDLE_STATUS / 2;
         if is_news || self.end.is_some() && self.base < self.heartbeat.next {
             let soon = now + self.jitter();
             self.want_status(soon.max(self.status_last + self.status_interval()));
@@ -264,17 +270,19 @@ impl Receiver {
     }
 
     /// Says what it has when a quarter of what the sender keeps was taken since, less when the sender must soon
-    /// wait for this, or the stream's end.
+    /// wait for this, or the stream's end; and what it has room for, when that has grown by as much.
     #[inline]
     pub(super) fn want_status_after_progress(&mut self) {
         let told = self.status_sent.next;
+        let told_room = told + u64::from(self.status_sent.window);
+        let next = self.confirmed();
         let enough = if self.highest - told.min(self.highest) >= self.credit / 4 * 3 {
             self.credit / 16
         } else {
             self.credit / 4
         };
-        let is_end = self.end.is_some_and(|(end, _)| self.base >= end);
-        if self.base >= told + enough || is_end {
+        let is_end = self.end.is_some_and(|(end, _)| next >= end);
+        if next >= told + enough || self.room_end() >= told_room + enough || is_end {
             self.want_status(self.status_last + self.status_interval());
         }
     }
@@ -300,9 +308,29 @@ impl Receiver {
     }
 
     /// Who does not ask for repairs is not waited for.
-    const fn flags(&self) -> u32 {
+    fn flags(&self) -> u32 {
         let passive = if self.config.repairs() { 0 } else { Status::PASSIVE };
-        passive | if self.ended { Status::ENDED } else { 0 }
+        passive | if self.has_all() { Status::ENDED } else { 0 }
+    }
+
+    /// The datagram before which everything is there or given up: what was set aside is there, and what the sender
+    /// was told stays so.
+    fn confirmed(&self) -> u64 {
+        let there = match self.aside {
+            true => self.gaps.first().map_or(self.highest, |gap| gap.first),
+            false => self.base,
+        };
+        there.max(self.base).max(self.status_sent.next)
+    }
+
+    /// The first datagram that there is no room for.
+    const fn room_end(&self) -> u64 {
+        self.base + self.window.length()
+    }
+
+    /// Whether the end was heard, and there is nothing that the sender could still give.
+    fn has_all(&self) -> bool {
+        self.ended || self.end.is_some_and(|(end, _)| self.confirmed() >= end)
     }
 
     pub(super) fn push_control(

@@ -40,6 +40,7 @@ impl Receiver {
 
     /// The same without its bytes, so that nothing stays borrowed.
     pub fn step(&mut self, now: u64, datagram: &[u8]) -> Option<Step> {
+        self.aside = false;
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(Step(StepKind::Event(event)));
@@ -211,6 +212,19 @@ impl Receiver {
             true => self.next_of_batch(current, number, datagram),
             false => self.next_piece(&current, number, datagram),
         }
+    }
+
+    /// The same, from where it lies until its turn is over.
+    pub(super) fn kept_in_window(&mut self, mut current: Current, datagram: &[u8]) -> Current {
+        let body = match current.place {
+            Place::Lent => datagram.get(current.range.clone()),
+            Place::Opened => self.opened.get(current.range.clone()),
+            Place::Window(_) | Place::Assembly => return current,
+        };
+        let body = body.unwrap_or_default();
+        self.window.keep(current.sequence, current.meta, body);
+        (current.place, current.range) = (Place::Window(current.sequence), 0..body.len());
+        current
     }
 
     /// Keeps a datagram whose turn comes again.

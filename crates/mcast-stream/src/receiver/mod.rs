@@ -81,6 +81,8 @@ pub struct Receiver {
     current: Option<Current>,
     /// Nothing is handed out until a snapshot is there.
     held: bool,
+    /// Nothing is handed out until it is asked for again: what comes is kept.
+    aside: bool,
     /// The first message behind a snapshot has not come yet.
     bridging: bool,
     stopped: bool,
@@ -150,6 +152,7 @@ impl Receiver {
             assembly: Assembly::default(),
             current: None,
             held: false,
+            aside: false,
             bridging: false,
             stopped: false,
             has_left: false,
@@ -198,6 +201,17 @@ impl Receiver {
             self.bridging = true;
             self.assembly.abandon();
             self.expected = message;
+        }
+    }
+
+    /// For a caller that is busy with what it was handed: what is left of the datagram that was
+    /// [`handle`](Self::handle)d last is kept, and so is what is handled until the [`next`](Self::next) is asked
+    /// for, as far as the window reaches. Go on with [`poll`](Self::poll) meanwhile: the sender learns what is here, and
+    /// for how much more there is room.
+    pub fn set_aside(&mut self, datagram: &[u8]) {
+        self.aside = true;
+        if let Some(current) = self.current.take() {
+            self.current = Some(self.kept_in_window(current, datagram));
         }
     }
 

@@ -198,7 +198,8 @@ impl Receiver {
         self.assembly.abandon();
         (self.current, self.nak_at, self.loss_mark) =
             (None, u64::MAX, (self.statistics.received, self.statistics.missed));
-        (self.status_sent, self.sender_silent) = (Status::default(), false);
+        let unsent = Status { window: self.window.length() as u32, ..Status::default() };
+        (self.status_sent, self.sender_silent) = (unsent, false);
         self.held = start == Start::Snapshot;
         self.tell(Event::Joined { incarnation, sender: from, message: self.expected });
         if self.held {

@@ -64,7 +64,7 @@ impl Window {
         Self { slots: all, spare: Vec::new(), kept: 0 }
     }
 
-    pub(super) fn length(&self) -> u64 {
+    pub(super) const fn length(&self) -> u64 {
         self.slots.len() as u64
     }
 

@@ -18,6 +18,8 @@ enum Comes {
     Everything,
     /// It hears what there is, and lacks it.
     ControlAlone,
+    /// Everything but each third datagram of data, where that is new.
+    TwoOfThree,
 }
 
 struct Two {
@@ -25,6 +27,8 @@ struct Two {
     sender: Sender,
     receiver: Receiver,
     messages: u64,
+    /// It asks for nothing more until this is over.
+    busy: bool,
 }
 
 impl Two {
@@ -40,6 +44,7 @@ impl Two {
             sender: Sender::new(config, now).unwrap(),
             receiver: Receiver::new(receiver, now),
             messages: 0,
+            busy: false,
         };
         while two.sender.statistics().statuses == 0 {
             two.step(Comes::Everything);
@@ -75,16 +80,15 @@ impl Two {
             let arriving: Vec<Vec<u8>> = match transmit {
                 Transmit::Control(control) => vec![control.bytes().to_vec()],
                 _ if comes == Comes::ControlAlone => Vec::new(),
-                Transmit::Data { first, count } => {
-                    (first..first + count).map(|number| self.sender.datagram(number).to_vec()).collect()
-                }
+                Transmit::Data { first, count } => (first..first + count)
+                    .filter(|number| comes != Comes::TwoOfThree || number % 3 != 0)
+                    .map(|number| self.sender.datagram(number).to_vec())
+                    .collect(),
                 Transmit::Repair { sequence, .. } => vec![self.sender.datagram(sequence).to_vec()],
             };
             for datagram in arriving {
                 self.receiver.handle(self.now, 0, from, &datagram);
-                while let Some(item) = self.receiver.next(self.now, &datagram) {
-                    self.messages += u64::from(matches!(item, Item::Message(_)));
-                }
+                self.take(&datagram);
             }
         }
         while let Some(control) = self.receiver.poll(self.now) {
@@ -92,6 +96,98 @@ impl Two {
         }
         self.now += MILLISECOND / 10;
     }
+
+    /// Asks for nothing more for a while.
+    fn be_busy(&mut self) {
+        self.receiver.set_aside(&[]);
+        self.busy = true;
+    }
+
+    /// Takes what there is, unless it is busy.
+    fn take(&mut self, datagram: &[u8]) {
+        while !self.busy
+            && let Some(item) = self.receiver.next(self.now, datagram)
+        {
+            let Item::Message(message) = item else { continue };
+            assert_eq!(message.number, self.messages);
+            self.messages += 1;
+        }
+    }
+
+    /// Goes on for so long, and for no longer than there is something to wait for.
+    fn pass(&mut self, time: u64, comes: Comes, is_over: impl Fn(&Self) -> bool) {
+        let until = self.now + time;
+        while self.now < until && !is_over(self) {
+            self.step(comes);
+            while let Some(event) = self.sender.poll_event() {
+                let is_gone = matches!(
+                    event,
+                    SenderEvent::ReceiverSilent(_)
+                        | SenderEvent::ReceiverEvicted(..)
+                        | SenderEvent::ReceiverLeft(_)
+                );
+                assert!(!is_gone, "{event:?} at {}", self.now);
+            }
+        }
+    }
+
+    /// Publishes as many messages as there is room for, each in a datagram of its own; says how many.
+    fn publish_from(&mut self, first: u64, end: u64) -> u64 {
+        let mut number = first;
+        while number < end && self.sender.publish(self.now, &number.to_be_bytes()).is_ok() {
+            self.sender.flush(self.now);
+            number += 1;
+        }
+        number
+    }
+}
+
+/// Who is busy with a message for longer than silence is borne has all others nevertheless, and its sender knows.
+#[test]
+fn who_is_busy_with_a_message_goes_on_speaking() {
+    let mut two = Two::joined();
+    assert_eq!(two.publish_from(0, 1), 1);
+    two.pass(SECOND, Comes::Everything, |two| two.messages == 1);
+    two.be_busy();
+    assert_eq!(two.publish_from(1, 200), 200);
+    two.sender.close(two.now);
+    let began = two.now;
+    two.pass(5 * SECOND, Comes::TwoOfThree, |two| two.sender.receivers() == (1, 1));
+    assert!(two.now < began + SECOND, "it takes {} ns to know that it has everything", two.now - began);
+    two.pass(12 * SECOND, Comes::Everything, |_| false);
+    assert_eq!((two.messages, two.sender.receivers()), (1, (1, 1)));
+
+    two.busy = false;
+    two.take(&[]);
+    assert_eq!(two.messages, 200);
+    assert!(two.receiver.has_ended());
+    assert_eq!(two.receiver.statistics().lost_messages, 0);
+}
+
+/// What comes meanwhile takes no more memory than the window, and the sender waits with the rest.
+#[test]
+fn who_is_busy_has_room_for_its_window_and_no_more() {
+    const ALL: u64 = 4_000;
+    let mut two = Two::with(ReceiverConfig { window: 64, ..ReceiverConfig::new(STREAM) });
+    let mut published = two.publish_from(0, 1);
+    two.pass(SECOND, Comes::Everything, |two| two.messages == 1);
+    let mut turns = 0;
+    while two.messages < ALL {
+        two.be_busy();
+        let began = two.now;
+        while two.now < began + 500 * MILLISECOND {
+            published = two.publish_from(published, ALL);
+            two.pass(10 * MILLISECOND, Comes::TwoOfThree, |_| false);
+            assert!(two.receiver.kept() <= 64, "{}", two.receiver.kept());
+        }
+        assert!(published == ALL || two.receiver.kept() == 64, "{} are kept", two.receiver.kept());
+        two.busy = false;
+        two.take(&[]);
+        turns += 1;
+        assert!(turns <= ALL / 64 + 1, "{} of {ALL} after {turns} turns", two.messages);
+    }
+    let statistics = two.receiver.statistics();
+    assert_eq!((statistics.lost_messages, statistics.beyond), (0, 0));
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub(crate) struct ReceiverPlan {
     pub(crate) restarts: Option<u64>,
     /// It takes a datagram from its buffer only every so many nanoseconds.
     pub(crate) slow: Option<u64>,
+    /// After every so many messages it is busy with them for so many nanoseconds, and sets aside what comes.
+    pub(crate) busy: Option<(u64, u64)>,
     /// Its clock springs ahead at this time by so much.
     pub(crate) jump: Option<(u64, u64)>,
     /// It gets a new key so long after all others.
@@ -109,6 +111,8 @@ impl Plan {
         let mut receivers: Vec<_> =
             (0..count).map(|_| ReceiverPlan::draw(&mut dice, sealed, keyed)).collect();
         receivers.iter_mut().for_each(|receiver| receiver.draw_further(&mut further));
+        let mut others = Dice::new(seed ^ 0x6275_7379);
+        receivers.iter_mut().for_each(|receiver| receiver.busy = busy(&mut others));
         if further.chance(0.05) {
             lose_feedback_only(&mut receivers, &mut further);
         }
@@ -189,6 +193,7 @@ impl Plan {
             add(&|plan| plan.receivers[index].restarts = None);
             add(&|plan| plan.receivers[index].joins = 0);
             add(&|plan| plan.receivers[index].slow = None);
+            add(&|plan| plan.receivers[index].busy = None);
             add(&|plan| plan.receivers[index].jump = None);
             add(&|plan| plan.receivers[index].key_late = 0);
         }
@@ -228,6 +233,7 @@ impl ReceiverPlan {
             sleeps: None,
             restarts: None,
             slow: None,
+            busy: None,
             jump: None,
             key_late: 0,
         }
@@ -255,6 +261,7 @@ impl ReceiverPlan {
             }),
             restarts: dice.chance(0.08).then(|| dice.below(300 * MILLISECOND)),
             slow: None,
+            busy: None,
             jump: None,
             key_late: 0,
         }
@@ -267,6 +274,11 @@ impl ReceiverPlan {
         self.down.kth = dice.chance(0.1).then(|| dice.between(1, 60));
         self.up.kth = dice.chance(0.1).then(|| dice.between(1, 12));
     }
+}
+
+fn busy(dice: &mut Dice) -> Option<(u64, u64)> {
+    let pauses = [200_000, 20 * MILLISECOND, 700 * MILLISECOND, 3 * SECOND];
+    dice.chance(0.2).then(|| (dice.pick(&[1, 2, 7, 40, 150]), dice.pick(&pauses)))
 }
 
 fn new_life(dice: &mut Dice) -> NewLife {

@@ -1,9 +1,8 @@
-//! The loop: prints what comes, and flushes whenever it would wait.
+//! The loop: hands on what comes, whole buffers at once and the rest whenever it would wait.
 
-use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use mcast::Drops;
 use mcast_stream::receiver::{Event, Item, Message};
 use mcast_stream::wire::Incarnation;
@@ -11,12 +10,13 @@ use mcast_stream::wire::StreamId;
 use mcast_stream::{Snapshot, Subscriber};
 
 use super::Arguments;
-use super::execute;
+use super::execute::Call;
 use super::format::Printer;
+use super::outlet::Outlet;
 use super::snapshot::Snapshots;
 use super::story::{Weight, words};
 use crate::arguments::Goal;
-use crate::console::{Console, Output};
+use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{bits_per_second, bytes, count_of, seconds};
@@ -33,7 +33,8 @@ pub(super) struct Listener<'a> {
     interrupt: Interrupt,
     goal: Goal<'a>,
     printer: Printer,
-    out: Output,
+    outlet: Outlet,
+    command: Option<Arc<str>>,
     tally: Tally,
     begun: Instant,
 }
@@ -68,11 +69,12 @@ impl<'a> Listener<'a> {
         interrupt: Interrupt,
         begun: Instant,
         console: &'a Console,
-    ) -> Self {
-        Self {
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
             goal: Goal::new(&arguments.limits, begun),
             printer: Printer::new(&arguments.show),
-            out: console.output(),
+            outlet: Outlet::new(console.output(), subscriber.waker())?,
+            command: arguments.show.exec.as_deref().map(Arc::from),
             tally: Tally::default(),
             arguments,
             console,
@@ -80,13 +82,15 @@ impl<'a> Listener<'a> {
             snapshots,
             interrupt,
             begun,
-        }
+        })
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let end = self.listen();
         // Also when it failed: what came before is printed.
-        self.out.flush()?;
+        self.outlet.flush();
+        self.wait_while(Outlet::is_busy)?;
+        self.tally.failed = self.outlet.failed();
         let end = end?;
         self.summarize();
         if end == End::Interrupted {
@@ -110,8 +114,12 @@ impl<'a> Listener<'a> {
             if self.interrupt.has_come() {
                 return Ok(End::Interrupted);
             }
+            if let Some(error) = self.outlet.error() {
+                return Err(error);
+            }
             if let Some(snapshot) = self.snapshots.as_mut().and_then(Snapshots::arrived) {
-                self.begin_with(&snapshot?)?;
+                self.begin_with(snapshot?)?;
+                self.wait_while(Outlet::is_full)?;
             }
             // What is there already is taken before anything is flushed.
             let was_waiting = !wait.is_zero();
@@ -127,7 +135,7 @@ impl<'a> Listener<'a> {
                 if was_waiting && left.is_some_and(|left| left.is_zero()) {
                     return Ok(End::TimeOver);
                 }
-                self.out.flush()?;
+                self.outlet.flush();
                 wait = left.map_or(GLANCE, |left| left.min(GLANCE)).max(Duration::from_millis(1));
                 continue;
             };
@@ -136,16 +144,15 @@ impl<'a> Listener<'a> {
                 Item::Message(message) => {
                     self.goal.heard();
                     let stream = stream.unwrap_or(StreamId(0));
-                    self.printer.message(&mut self.out, stream, self.tally.incarnation, &message)?;
+                    let out = self.outlet.buffer();
+                    self.printer.message(out, stream, self.tally.incarnation, &message)?;
                     self.tally.take(&message);
-                    if let Some(command) = &self.arguments.show.exec {
-                        self.out.flush()?;
-                        let succeeded = execute::run(command, stream, &message, false);
-                        self.tally.failed += u64::from(!succeeded.context("cannot run the command")?);
+                    if let Some(command) = &self.command {
+                        self.outlet.call(Call::with_message(command, stream, &message));
                     }
                 }
                 Item::Event(event) => {
-                    self.printer.event(&mut self.out, &event)?;
+                    self.printer.event(self.outlet.buffer(), &event)?;
                     self.tally.note(&event);
                     tell(&event, self.console);
                     if let Event::SnapshotWanted { message } = event {
@@ -155,6 +162,9 @@ impl<'a> Listener<'a> {
             }
             if self.goal.is_reached(self.tally.messages) {
                 return Ok(End::Enough);
+            }
+            if self.outlet.settle() {
+                self.wait_while(Outlet::is_full)?;
             }
             // There may always be another one.
             if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
@@ -172,23 +182,31 @@ impl<'a> Listener<'a> {
     }
 
     /// Hands out the state, and goes on behind it.
-    fn begin_with(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
+    fn begin_with(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
         self.goal.heard();
-        self.printer.snapshot(&mut self.out, snapshot)?;
-        if let Some(command) = &self.arguments.show.exec {
-            self.out.flush()?;
-            let stream = self.subscriber.stream().unwrap_or(StreamId(0));
-            let message = Message { number: snapshot.message, key: None, bytes: &snapshot.bytes };
-            let succeeded = execute::run(command, stream, &message, true);
-            self.tally.failed += u64::from(!succeeded.context("cannot run the command")?);
-        }
+        self.printer.snapshot(self.outlet.buffer(), &snapshot)?;
         self.console.note(format_args!(
             "a snapshot of {}, and what follows from message {} on",
             bytes(snapshot.bytes.len() as u64),
             snapshot.message
         ));
         self.subscriber.resume(snapshot.message);
+        if let Some(command) = &self.command {
+            let stream = self.subscriber.stream().unwrap_or(StreamId(0));
+            self.outlet.call(Call::with_snapshot(command, stream, snapshot.message, snapshot.bytes));
+        }
         Ok(())
+    }
+
+    /// Goes on speaking with the publisher while who reads, or the command, is slower than messages come.
+    fn wait_while(&mut self, is_so: impl Fn(&Outlet) -> bool) -> anyhow::Result<()> {
+        while is_so(&self.outlet) {
+            match self.subscriber.is_over() {
+                true => self.outlet.wait(GLANCE),
+                false => self.subscriber.attend(GLANCE)?,
+            }
+        }
+        self.outlet.error().map_or(Ok(()), Err)
     }
 
     /// Why nothing was heard of any stream, although something came.

@@ -4,6 +4,7 @@ mod execute;
 mod format;
 mod listen;
 mod named;
+mod outlet;
 mod policy;
 mod snapshot;
 mod story;
@@ -157,7 +158,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         // Without a waker the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
-    Listener::new(arguments, subscriber, snapshots, interrupt, begun, console).run()
+    Listener::new(arguments, subscriber, snapshots, interrupt, begun, console)?.run()
 }
 
 /// A subscriber, and what fetches snapshots for it, if it begins with one.

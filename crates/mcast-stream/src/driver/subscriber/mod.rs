@@ -39,7 +39,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Receives a stream of messages, in order, each once, and is told of everything that could not be had.
 ///
 /// It asks for repairs and tells the publisher where it stands within its calls: who does not
-/// call for longer than the publisher waits (2 s unless told otherwise) is no longer waited for.
+/// call for longer than the publisher waits (2 s unless told otherwise) is no longer waited for. Who is busy with a
+/// message for longer calls [`attend`](Self::attend) meanwhile.
 ///
 /// ```no_run
 /// use mcast_stream::{Subscriber, receiver::Item};
@@ -80,6 +81,8 @@ pub struct Subscriber {
     now: u64,
     /// A waker has ended a wait.
     woken: bool,
+    /// The caller is busy: nothing is handed out.
+    attends: bool,
 }
 
 /// What a look came to.
@@ -166,6 +169,7 @@ impl Subscriber {
             places,
             paths,
             woken: false,
+            attends: false,
         })
     }
 
@@ -190,6 +194,21 @@ impl Subscriber {
     #[inline]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Item<'_>>, StreamError> {
         self.next_until(Some(timeout))
+    }
+
+    /// For a caller that is busy with what it was handed, on another thread, say: goes on for so long, hands out
+    /// nothing, and keeps what comes as far as the window reaches. So the publisher knows meanwhile that this subscriber is
+    /// there, what it has and for how much more it has room. Ends sooner when a [`Waker`] rings or
+    /// nothing more [will come](Self::is_over).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn attend(&mut self, timeout: Duration) -> Result<(), StreamError> {
+        self.set_aside();
+        self.attends = true;
+        let attended = self.advance(Some(timeout));
+        self.attends = false;
+        attended.map(|_| ())
     }
 
     /// Whether the stream was closed, and all of it was handed out.
@@ -378,8 +397,18 @@ impl Subscriber {
         &self.control
     }
 
+    /// Keeps what is left of the datagram that was lent, and what comes.
+    fn set_aside(&mut self) {
+        let Some(mut core) = self.core.take() else { return };
+        core.set_aside(self.lent_bytes());
+        self.core = Some(core);
+    }
+
     #[inline]
     fn step(&mut self) -> Option<Step> {
+        if self.attends {
+            return None;
+        }
         let Some(core) = self.core.as_mut() else {
             return self.strangers.event().map(Step::of_event);
         };
@@ -411,6 +440,9 @@ impl Subscriber {
         let payload = datagram.payload();
         if self.core.is_none() {
             self.core = self.strangers.begin(self.stream, &self.config, payload, self.now);
+            if let Some(core) = self.core.as_mut().filter(|_| self.attends) {
+                core.set_aside(&[]);
+            }
         }
         if let Some(core) = &mut self.core {
             core.handle(self.now, path, arrival.source, payload);

@@ -59,6 +59,9 @@ struct Node {
     wakes_at: u64,
     /// When a slow one takes its next datagram.
     takes_at: u64,
+    /// Until when it is busy, and how many messages it had.
+    busy_until: u64,
+    handed_out: u64,
     /// How far its clock is ahead.
     clock: u64,
 }
@@ -142,6 +145,8 @@ impl<'p> World<'p> {
             lives: 0,
             wakes_at: u64::MAX,
             takes_at: 0,
+            busy_until: 0,
+            handed_out: 0,
             clock: 0,
         };
         let nodes = plan.receivers.iter().map(node).collect();

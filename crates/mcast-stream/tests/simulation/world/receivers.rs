@@ -34,6 +34,7 @@ impl World<'_> {
         };
         node.receiver = Some(Receiver::new(config, self.now + node.clock));
         node.inbox.clear();
+        node.busy_until = 0;
         node.audit = Audit::new(plan.policy);
     }
 
@@ -85,8 +86,9 @@ impl World<'_> {
         let Some(receiver) = &mut node.receiver else { return Ok(()) };
         let id = receiver.id();
         let blame = |what: String| format!("receiver {index} at {now}: {what}");
-        let mut lost = Vec::new();
-        loop {
+        let busy = self.plan.receivers[index].busy.filter(|_| now < QUIET_AFTER);
+        let (mut lost, mut free_at) = (Vec::new(), None);
+        while now >= node.busy_until {
             resume(&mut node.audit, receiver, life, published);
             let Some(item) = receiver.next(now + clock, bytes) else { break };
             self.progress_at = now;
@@ -95,6 +97,13 @@ impl World<'_> {
                     node.audit.message(plan, &message).map_err(blame)?;
                     if let Some(at) = self.published_at.get(message.number as usize) {
                         self.slowest = self.slowest.max(now.saturating_sub(*at));
+                    }
+                    node.handed_out += 1;
+                    if let Some((_, pause)) = busy.filter(|(every, _)| node.handed_out.is_multiple_of(*every))
+                    {
+                        receiver.set_aside(bytes);
+                        node.busy_until = now + pause;
+                        free_at = Some(node.busy_until);
                     }
                 }
                 Item::Event(event) => {
@@ -109,6 +118,9 @@ impl World<'_> {
             return Err(blame("it keeps more than its window".into()));
         }
         let audited = node.audit.life;
+        if let Some(at) = free_at {
+            self.at(at, Happening::ReceiverWakes(index));
+        }
         for (first, cause) in lost {
             self.check_excuse(index, id, audited, first, cause)?;
         }
