@@ -6,6 +6,8 @@ mod error;
 mod interface;
 mod named;
 mod publisher;
+mod repairs;
+mod singles;
 mod snapshot;
 mod subscriber;
 #[cfg(feature = "tokio")]

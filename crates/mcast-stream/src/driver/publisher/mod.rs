@@ -17,6 +17,7 @@ pub(super) use builder::any_address;
 use super::clock::{self, Clock};
 use super::discovery::{self, Announcement};
 use super::error::StreamError;
+use super::singles::Singles;
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::Ways;
 use crate::seal::Keys;
@@ -111,7 +112,7 @@ impl Publisher {
         let sender = crate::Sender::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
-            ways: Ways { paths, family, discovery, control },
+            ways: Ways { paths, family, discovery, singles: Singles::new(control) },
             announcement: Mutex::new(announcement),
             core: Mutex::new(Core::new(sender)),
             progress: Condvar::new(),

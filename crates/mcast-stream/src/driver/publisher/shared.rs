@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
+use crate::driver::repairs::Repairs;
 use crate::driver::transmit::Ways;
+use crate::sender::Transmit;
 
 /// How long a thread that listens may take to see that it is to end.
 pub(super) const LISTEN: Duration = Duration::from_millis(100);
@@ -40,13 +42,21 @@ pub(super) struct Core {
     pub(super) failure: Option<mcast::Error>,
     /// When so many datagrams of data were sent, it is time to see what receivers say.
     looks_at: u64,
+    repairs: Repairs,
     answer: Box<[u8]>,
 }
 
 impl Core {
     pub(super) fn new(sender: crate::Sender) -> Self {
         let answer = vec![0; LONGEST_ANSWER].into_boxed_slice();
-        Self { sender, sleeps_until: 0, failure: None, looks_at: LOOK_EVERY, answer }
+        let repairs = Repairs::default();
+        Self { sender, sleeps_until: 0, failure: None, looks_at: LOOK_EVERY, repairs, answer }
+    }
+
+    fn note(&mut self, failure: Option<mcast::Error>) {
+        if let (Some(failure), None) = (failure, &self.failure) {
+            self.failure = Some(failure);
+        }
     }
 }
 
@@ -79,17 +89,44 @@ impl Shared {
     pub(super) fn send(&self, core: &mut Core) -> u64 {
         let before = core.sender.statistics().datagrams;
         while let Some(transmit) = core.sender.poll(self.clock.now()) {
-            if let Some(failure) = self.ways.send(&mut core.sender, transmit) {
-                core.failure.get_or_insert(failure);
-            }
+            self.send_one(core, transmit);
             let sent = core.sender.statistics().datagrams;
             if sent >= core.looks_at {
                 core.looks_at = sent + LOOK_EVERY;
                 self.take_answers(core);
             }
         }
+        self.send_repairs(core);
         self.leave_to_time(core);
         core.sender.statistics().datagrams - before
+    }
+
+    /// Sends this; a repair, together with others.
+    fn send_one(&self, core: &mut Core, transmit: Transmit) {
+        let failure = match transmit {
+            Transmit::Repair { sequence, to } => {
+                if core.repairs.add(sequence, to) {
+                    self.send_repairs(core);
+                }
+                return;
+            }
+            Transmit::Data { first, count } => {
+                self.send_repairs(core);
+                self.ways.send_data(&mut core.sender, first, count)
+            }
+            Transmit::Control(control) => {
+                self.send_repairs(core);
+                let failure = self.ways.send_control(&control);
+                core.sender.reuse(control);
+                failure
+            }
+        };
+        core.note(failure);
+    }
+
+    fn send_repairs(&self, core: &mut Core) {
+        let failure = self.ways.send_repairs(&mut core.sender, &mut core.repairs);
+        core.note(failure);
     }
 
     /// Takes what receivers have said by now; says whether that was anything.
