@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mcast::Family;
-use mcast::joined::{self, Holder, SocketKind, Visibility};
+use mcast::joined::{self, Holder, Snapshot, SocketKind, Visibility};
 
 use crate::host::{Program, eventually, holdings_of, host_on_two_lans, joined_by_sockets, look, sockets_of};
 use crate::rights;
@@ -127,6 +127,35 @@ if child == 0:
     eventually(&host, "one process is left", |snapshot| {
         sockets_of(snapshot, "239.1.2.3")[0].socket.processes.len() == 1
     });
+}
+
+#[test]
+fn who_borrows_a_socket_to_look_at_it_is_no_holder() {
+    let (_lab, host) = host_on_two_lans();
+    let Some(program) = Program::start(&host, "a = udp(V4, 7001)\njoin(a, 'eth0', '239.1.2.3')") else {
+        return;
+    };
+    // As another survey does it, which lasts.
+    let borrow = format!(
+        "import ctypes
+lender = os.pidfd_open({})
+mark = os.memfd_create('mcast-survey')
+for number in range(3, 100):
+    lent = ctypes.CDLL(None).syscall(438, lender, number, 0)
+    if lent >= 0 and os.readlink('/proc/self/fd/%d' % lent).startswith('socket:'): break",
+        program.id()
+    );
+    let Some(mut surveyor) = Program::start(&host, &borrow) else { return };
+    let holders = |snapshot: &Snapshot| -> Vec<u32> {
+        let [held] = sockets_of(snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
+        held.socket.processes.iter().map(|process| process.pid).collect()
+    };
+
+    assert_eq!(holders(&look(&host)), [program.id()]);
+
+    // Who has it and does not survey is one.
+    surveyor.run("os.close(mark)");
+    eventually(&host, "both hold it", |snapshot| holders(snapshot).len() == 2);
 }
 
 #[test]

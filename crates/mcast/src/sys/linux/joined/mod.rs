@@ -10,15 +10,15 @@ mod processes;
 mod socket;
 mod tables;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, Visibility};
 use accounts::Accounts;
-use borrow::Lender;
+use borrow::{Lender, Mark};
 pub(crate) use notices::Notices;
 use socket::BorrowedSocket;
 
@@ -44,10 +44,12 @@ pub(crate) fn survey() -> io::Result<(Vec<Holding>, Visibility)> {
 }
 
 fn survey_once() -> io::Result<(Vec<Holding>, Visibility)> {
+    let _mark = Mark::set();
     let mut survey = Survey { accounts: Accounts::open(tables::read()?), ..Survey::default() };
     for process in processes::all()? {
         survey.look_into(&process)?;
     }
+    survey.dismiss_borrowers();
     let visibility = survey.visibility();
     let held = survey.held.into_values().flatten();
     // The table once more: what was left meanwhile is then not taken for something unseen.
@@ -61,6 +63,8 @@ struct Survey {
     accounts: Accounts,
     /// Every socket that was met, by its inode; `None` for those without memberships here.
     held: BTreeMap<u64, Option<Held>>,
+    /// Processes that survey, too, and may have borrowed what they have open.
+    surveyors: BTreeSet<u32>,
     closed: Vec<u32>,
     borrowing_is_unsupported: bool,
 }
@@ -87,7 +91,11 @@ impl Survey {
 
     fn ask_sockets_of(&mut self, process: &processes::Found) -> io::Result<()> {
         let mut lender = None;
-        for (descriptor, inode) in process.sockets()? {
+        let open = process.open()?;
+        if open.surveys {
+            self.surveyors.insert(process.pid);
+        }
+        for (descriptor, inode) in open.sockets {
             let holder = Process { pid: process.pid, name: process.name.clone(), descriptor };
             match self.held.entry(inode) {
                 Entry::Occupied(mut met) => {
@@ -107,6 +115,31 @@ impl Survey {
             }
         }
         Ok(())
+    }
+
+    /// A socket that others have, too, a surveyor may have borrowed: then it gives it back before it ends. Who is not
+    /// done for long is taken for one who has borrowed.
+    fn dismiss_borrowers(&mut self) {
+        for attempt in 1..=ATTEMPTS {
+            // First who is done, then what they still have.
+            let busy = self.surveyors.iter().copied().filter(|pid| processes::surveys(*pid)).collect();
+            let surveyors = std::mem::replace(&mut self.surveyors, busy);
+            for held in self.held.values_mut().flatten() {
+                held.keep(|process, inode| {
+                    let is_free = !surveyors.contains(&process.pid);
+                    is_free || processes::is_still(process.pid, process.descriptor, inode)
+                });
+            }
+            if !self.held.values().flatten().any(|held| held.is_shared_with(&self.surveyors)) {
+                return;
+            }
+            if attempt < ATTEMPTS {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        for held in self.held.values_mut().flatten() {
+            held.keep(|process, _| !self.surveyors.contains(&process.pid));
+        }
     }
 
     fn visibility(&self) -> Visibility {
@@ -136,6 +169,20 @@ impl Held {
         if self.socket.processes.iter().all(|known| known.pid != process.pid) {
             self.socket.processes.push(process);
         }
+    }
+
+    /// Keeps these of several processes, if there are any.
+    fn keep(&mut self, is_kept: impl Fn(&Process, u64) -> bool) {
+        let JoinedSocket { processes, inode, .. } = &mut self.socket;
+        let is_kept = |process: &Process| is_kept(process, *inode);
+        if processes.len() > 1 && processes.iter().any(is_kept) {
+            processes.retain(is_kept);
+        }
+    }
+
+    fn is_shared_with(&self, surveyors: &BTreeSet<u32>) -> bool {
+        let processes = &self.socket.processes;
+        processes.len() > 1 && processes.iter().any(|process| surveyors.contains(&process.pid))
     }
 
     fn into_holders(self) -> impl Iterator<Item = (usize, SocketHolder)> {

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::borrow;
+
 /// A process that can have sockets open.
 pub(super) struct Found {
     pub(super) pid: u32,
@@ -38,27 +40,56 @@ fn name_of_live_process(status: &str) -> Option<String> {
     (!is_kernel_thread && !matches!(state, "Z" | "X" | "x")).then(|| name.to_owned())
 }
 
-impl Found {
+/// What a process has open.
+#[derive(Default)]
+pub(super) struct Open {
     /// Its descriptors of sockets, in order, each with the socket's inode.
-    pub(super) fn sockets(&self) -> io::Result<Vec<(i32, u64)>> {
-        let entries = fs::read_dir(format!("/proc/{}/fd", self.pid))?;
-        let sockets = entries.filter_map(|entry| entry.and_then(|entry| socket(&entry.path())).transpose());
-        let mut sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-        sockets.sort_unstable();
-        Ok(sockets)
+    pub(super) sockets: Vec<(i32, u64)>,
+    /// It surveys as well: of its sockets some may be borrowed.
+    pub(super) surveys: bool,
+}
+
+impl Found {
+    /// What it has open. Of the calling process, what is borrowed is left out.
+    pub(super) fn open(&self) -> io::Result<Open> {
+        let is_own = self.pid == std::process::id();
+        // Held until all is listed.
+        let borrowed = is_own.then(borrow::borrowed);
+        let mut open = Open::default();
+        for entry in fs::read_dir(format!("/proc/{}/fd", self.pid))? {
+            let path = entry?.path();
+            let Some(target) = target(&path)? else { continue };
+            open.surveys |= !is_own && target == borrow::MARK;
+            let descriptor = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            open.sockets.extend(descriptor.zip(socket_inode(&target)));
+        }
+        if let Some(borrowed) = borrowed {
+            open.sockets.retain(|(descriptor, _)| !borrowed.contains(descriptor));
+        }
+        open.sockets.sort_unstable();
+        Ok(open)
     }
 }
 
-/// The descriptor and inode, if it is a socket's. To list descriptors can be allowed where to see
-/// what they are is not.
-fn socket(entry: &Path) -> io::Result<Option<(i32, u64)>> {
-    let target = match fs::read_link(entry) {
-        // Closed meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        target => target?,
-    };
-    let descriptor = entry.file_name().and_then(|name| name.to_str()?.parse().ok());
-    Ok(descriptor.zip(target.to_str().and_then(socket_inode)))
+/// Whether a process has this mark of who surveys.
+pub(super) fn surveys(pid: u32) -> bool {
+    let targets = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    targets.filter_map(|entry| target(&entry.ok()?.path()).ok()?).any(|target| target == borrow::MARK)
+}
+
+/// Whether a descriptor of a process is this socket still.
+pub(super) fn is_still(pid: u32, descriptor: i32, inode: u64) -> bool {
+    let target = target(Path::new(&format!("/proc/{pid}/fd/{descriptor}")));
+    target.is_ok_and(|target| target.as_deref().and_then(socket_inode) == Some(inode))
+}
+
+/// What a descriptor is, unless it was closed meanwhile. To list descriptors can be allowed where to see what they are
+/// is not.
+fn target(entry: &Path) -> io::Result<Option<String>> {
+    match fs::read_link(entry) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        target => Ok(target?.into_os_string().into_string().ok()),
+    }
 }
 
 /// What a descriptor of a socket links to: `socket:[INODE]`.
@@ -95,7 +126,12 @@ mod tests {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let own = all().unwrap().into_iter().find(|found| found.pid == std::process::id()).unwrap();
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
-        assert!(own.sockets().unwrap().iter().any(|(each, _)| *each == descriptor));
+        let has = |descriptor| own.open().unwrap().sockets.iter().any(|(each, _)| *each == descriptor);
+        assert!(has(descriptor));
+        let lender = borrow::Lender::open(own.pid).unwrap();
+        let loan = lender.lend(descriptor).unwrap();
+        let lent = std::os::fd::AsRawFd::as_raw_fd(&*loan);
+        assert!(!has(lent), "what is borrowed is no socket of its own");
     }
 
     proptest! {

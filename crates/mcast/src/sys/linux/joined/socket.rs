@@ -1,17 +1,15 @@
 //! A borrowed socket, asked what it has joined. Nothing is set on it: it is another's.
 
-use std::fs::File;
 use std::io;
 use std::mem::size_of_val;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::borrow::Lender;
+use super::borrow::{Lender, Loan};
 use super::filter;
 use crate::joined::{JoinedSocket, Process, SocketHolder, SocketKind};
 
@@ -23,8 +21,7 @@ const SO_MEMINFO: libc::c_int = 55;
 
 /// Another's socket, ours as long as this lives.
 pub(super) struct BorrowedSocket {
-    pub(super) descriptor: OwnedFd,
-    inode: u64,
+    pub(super) descriptor: Loan,
     domain: Domain,
     kind: Type,
 }
@@ -48,17 +45,16 @@ impl Answer {
 impl BorrowedSocket {
     /// The socket behind a process's descriptor; `None` if that is no longer the socket `inode`.
     pub(super) fn of(lender: &Lender, descriptor: RawFd, inode: u64) -> io::Result<Option<Self>> {
-        let file = match lender.lend(descriptor) {
+        let descriptor = match lender.lend(descriptor) {
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(None),
-            lent => File::from(lent?),
+            lent => lent?,
         };
-        if file.metadata()?.ino() != inode {
+        if descriptor.inode != inode {
             return Ok(None);
         }
-        let descriptor = OwnedFd::from(file);
-        let socket = SockRef::from(&descriptor);
+        let socket = SockRef::from(&*descriptor);
         let (domain, kind) = (socket.domain()?, socket.r#type()?);
-        Ok(Some(Self { descriptor, inode, domain, kind }))
+        Ok(Some(Self { descriptor, domain, kind }))
     }
 
     /// Whether the socket can join groups at all.
@@ -94,11 +90,11 @@ impl BorrowedSocket {
     }
 
     pub(super) fn describe(&self, holder: Process) -> JoinedSocket {
-        let socket = SockRef::from(&self.descriptor);
+        let socket = SockRef::from(&*self.descriptor);
         let protocol = socket.protocol().ok().flatten();
         let kind = kind(self.kind, protocol);
         JoinedSocket {
-            inode: self.inode,
+            inode: self.descriptor.inode,
             family: if self.domain == Domain::IPV6 { Family::V6 } else { Family::V4 },
             kind,
             local: socket.local_addr().ok().and_then(|address| local(address.as_socket()?, kind)),
@@ -172,7 +168,8 @@ pub(super) mod tests {
 
     pub(crate) fn borrowed() -> (std::net::UdpSocket, BorrowedSocket) {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let inode = File::from(OwnedFd::from(socket.try_clone().unwrap())).metadata().unwrap().ino();
+        let file = std::fs::File::from(OwnedFd::from(socket.try_clone().unwrap()));
+        let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
         let lender = Lender::open(std::process::id()).unwrap();
         let borrowed = BorrowedSocket::of(&lender, socket.as_raw_fd(), inode).unwrap().unwrap();
         (socket, borrowed)
@@ -182,7 +179,7 @@ pub(super) mod tests {
     fn a_descriptor_that_is_another_socket_by_now_is_not_taken_for_the_old_one() {
         let (socket, borrowed) = borrowed();
         let lender = Lender::open(std::process::id()).unwrap();
-        let other = BorrowedSocket::of(&lender, socket.as_raw_fd(), borrowed.inode + 1).unwrap();
+        let other = BorrowedSocket::of(&lender, socket.as_raw_fd(), borrowed.descriptor.inode + 1).unwrap();
         assert!(other.is_none());
     }
 }
