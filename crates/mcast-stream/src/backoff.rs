@@ -4,10 +4,14 @@ use core::f64::consts::{LN_2, LOG2_E};
 
 use crate::random::Random;
 
+/// Where so many listen, all may ask at once: the sender takes as many naks, and answers the second by a repair for
+/// all.
+pub(crate) const SMALL_GROUP: u32 = 8;
+
 /// A time from the truncated exponential distribution: at most `longest`, the later the likelier,
-/// the more so the larger the group.
+/// the more so the larger the group. None in a small group, where waiting would cost more than it saves.
 pub(crate) fn backoff(longest: u64, group_size: u32, random: &mut Random) -> u64 {
-    if group_size <= 1 || longest == 0 {
+    if group_size <= SMALL_GROUP || longest == 0 {
         return 0;
     }
     let lambda = ln(f64::from(group_size)) + 1.0;
@@ -70,7 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_does_not_wait() {
-        assert_eq!(backoff(1_000_000, 1, &mut Random::new(3)), 0);
+    fn a_small_group_does_not_wait() {
+        let mut random = Random::new(3);
+        assert!((0..=SMALL_GROUP).all(|size| backoff(1_000_000, size, &mut random) == 0));
+        assert_ne!(backoff(1_000_000, SMALL_GROUP + 1, &mut random), 0);
     }
 }

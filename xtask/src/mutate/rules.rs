@@ -159,7 +159,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "of many few ask",
         "backoff.rs",
-        "if group_size <= 1 || longest == 0 {",
+        "if group_size <= SMALL_GROUP || longest == 0 {",
         "if group_size < u32::MAX {",
     ),
     rule(

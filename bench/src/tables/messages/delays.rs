@@ -14,6 +14,8 @@ use crate::tables::{Bench, fill};
 
 /// Those that can be paced; the first is whom the others are judged against.
 const CONTESTANTS: [&str; 5] = ["mcast-stream-each", "mcast-stream-sealed", "aeron", "norm", "tcp"];
+/// To how many more the first publishes, beside one.
+const TO_SEVERAL: [usize; 2] = [4, 8];
 /// Percent.
 const LOSSES: [f64; 2] = [0.0, 1.0];
 const SIZE: usize = 224;
@@ -25,26 +27,39 @@ const PATIENCE: f64 = 5.0;
 pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let about = format!(
         "From publishing to the subscriber, in microseconds: {SIZE} bytes, {RATE} messages a second, evenly, each \
-         sent at once, to one receiver, offloads off. Frames are dropped at random as they come in, at both ends."
+         sent at once, to one receiver unless a row says otherwise, offloads off. Frames are dropped at random as they \
+         come in, at both ends. Of several receivers, the slowest counts; they share one processor."
     );
     let segment = &Segment::new(Link::Frames, 1)?;
+    let several = TO_SEVERAL.map(|count| Segment::new(Link::Frames, count));
+    let several = several.into_iter().collect::<Result<Vec<_>>>()?;
     let mut figures = bench.figures(plan, about, "p50", &row(CONTESTANTS[0], LOSSES[0]));
     let seconds = window(bench);
     figures.seconds = seconds;
     let messages =
         Messages { size: SIZE, seconds, rate: Some(RATE), receivers: 1, timeout: seconds + PATIENCE };
     let who = present(bench, &CONTESTANTS, &mut figures);
-    let turns: Vec<_> = who
-        .into_iter()
-        .flat_map(|who| LOSSES.map(|loss| (who, loss)))
-        .map(|(who, loss)| Turn {
-            name: row(who.name, loss),
+    let to_one = who.iter().map(|who| (*who, segment));
+    let to_several = who.iter().take(1).flat_map(|who| several.iter().map(|segment| (*who, segment)));
+    let turns: Vec<_> = to_one
+        .chain(to_several)
+        .flat_map(|(who, segment)| LOSSES.map(|loss| (who, segment, loss)))
+        .map(|(who, segment, loss)| Turn {
+            name: row_to(who.name, loss, segment.receivers.len()),
             run: Box::new(move || run_once(segment, bench, who, &messages, loss)) as Box<_>,
         })
         .collect();
     let rounds = take_turns(&turns, manner(bench, "p50"))?;
     fill(&mut figures, rounds, |name| describe(without_loss(name)));
     Ok(figures)
+}
+
+/// A row's name, which says to how many if it is not one.
+fn row_to(name: &str, loss: f64, receivers: usize) -> String {
+    match receivers {
+        1 => row(name, loss),
+        several => format!("{}, {several} receivers", row(name, loss)),
+    }
 }
 
 fn run_once(
@@ -54,7 +69,8 @@ fn run_once(
     messages: &Messages,
     loss: f64,
 ) -> Result<Values> {
-    let transfer = transfer::run(segment, &bench.tools, who, messages, Some(loss))?;
+    let messages = Messages { receivers: segment.receivers.len(), ..*messages };
+    let transfer = transfer::run(segment, &bench.tools, who, &messages, Some(loss))?;
     Ok(vec![
         ("p50", transfer.worst(|delays| delays.p50)),
         ("p99", transfer.worst(|delays| delays.p99)),

@@ -138,9 +138,6 @@ impl Receiver {
 
     /// How long to wait so that of many few ask.
     pub(super) fn backoff(&mut self) -> u64 {
-        if !self.has_company() {
-            return 0;
-        }
         let longest = u64::from(self.heartbeat.backoff.max(1)) * self.round_trip();
         backoff(longest, self.heartbeat.group_size, &mut self.random)
     }

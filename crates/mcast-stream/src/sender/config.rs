@@ -41,7 +41,7 @@ pub struct SenderConfig {
     pub breaker: Option<Breaker>,
     /// Small messages may wait so long for others, unless flushed. Default: 1 ms.
     pub linger: u64,
-    /// Naks are spread over so many group round trips. Default: 6.
+    /// Naks of more than eight receivers are spread over so many group round trips. Default: 6.
     pub backoff: u8,
     /// The group round-trip time before it is known. Default: 1 ms.
     pub round_trip: u64,

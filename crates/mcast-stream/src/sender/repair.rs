@@ -9,7 +9,7 @@ use crate::wire::{Flags, Kind, NakWriter, Ranges, ReceiverId};
 const LEAST_HOLDOFF: u64 = 200_000;
 /// In a group larger than this, what one misses is sent to all at once if most losses of late were
 /// shared: to wait for the second who asks would let many ask.
-const LARGE_GROUP: usize = 8;
+const LARGE_GROUP: usize = crate::backoff::SMALL_GROUP as usize;
 /// Of the share of losses that several have: one half.
 pub(super) const HALF: u32 = 500;
 
