@@ -17,7 +17,7 @@ mod transmit;
 pub use discovery::{Announcements, DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};
 pub use error::StreamError;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
-pub use snapshot::{Snapshot, SnapshotServer, fetch_snapshot};
+pub use snapshot::{Snapshot, SnapshotServer, fetch_snapshot, fetch_snapshot_while};
 pub use subscriber::{Subscriber, SubscriberBuilder};
 
 /// Several, as one label.

@@ -1,13 +1,12 @@
 //! Subscribing by name.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast::{Membership, SourceFilter};
 
 use super::discovery::{Found, find_stream};
 use super::error::StreamError;
-use super::snapshot::{Snapshot, fetch_snapshot};
+use super::snapshot::{Snapshot, fetch_from_announced};
 use super::subscriber::{Subscriber, SubscriberBuilder};
 use crate::seal::Keys;
 use crate::wire::Incarnation;
@@ -76,32 +75,22 @@ impl Found {
         keys: &Keys,
         time: Duration,
     ) -> Result<Snapshot, StreamError> {
-        let deadline = Instant::now().checked_add(time);
-        let mut found = self.clone();
-        loop {
-            let is_it = found.stream == self.stream && found.incarnation == incarnation;
-            let error = match found.snapshot.filter(|_| is_it) {
-                None => StreamError::Snapshot(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "its publisher announces none",
-                )),
-                Some(address) => match fetch_snapshot(address, self.stream, incarnation, keys, message) {
-                    Ok(snapshot) => return Ok(snapshot),
-                    Err(error) => error,
-                },
-            };
-            let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.look_again(keys, left) {
-                Ok(again) => found = again,
-                Err(_) => return Err(error),
-            }
-        }
+        fetch_from_announced(self, incarnation, message, keys, time, &mut || true)
     }
 
-    /// Announcements come once a second, so that nobody is asked oftener.
-    fn look_again(&self, keys: &Keys, time: Duration) -> Result<Self, StreamError> {
-        let path = self.paths.first().ok_or(StreamError::NoDestination)?;
-        find_stream(&self.name, path.address.group.family(), path.interface.clone(), keys, time)
+    /// The same for as long as `go_on` says so: it is called on this thread, about twenty times a second.
+    ///
+    /// # Errors
+    /// Why the last try failed, or that the caller gave up.
+    pub fn fetch_snapshot_while(
+        &self,
+        incarnation: Incarnation,
+        message: u64,
+        keys: &Keys,
+        time: Duration,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Snapshot, StreamError> {
+        fetch_from_announced(self, incarnation, message, keys, time, go_on)
     }
 
     fn with_its_source(&self, path: &Membership) -> Membership {

@@ -4,19 +4,24 @@
 //! nothing. A subscriber repairs what it misses within its calls, as the blocking one does: keep asking for the next.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::publisher::{BETWEEN_LAST_WORDS, LAST_WORDS, is_complete};
 use super::subscriber::Look;
-use crate::StreamError;
 use crate::receiver::Item;
+use crate::seal::Keys;
+use crate::sender::Refusal;
+use crate::wire::Incarnation;
+use crate::{Closing, Found, Snapshot, StreamError};
 
 /// While a publisher waits for receivers, it looks again so often.
 const AGAIN: Duration = Duration::from_micros(500);
 /// So often it looks again without a pause.
 const SOON: u32 = 64;
 
-/// A [`Publisher`](crate::Publisher) whose publishing waits without blocking. All else is the publisher's own, and may block for as long as the
-/// system's queue is full.
+/// A [`Publisher`](crate::Publisher) whose publishing, waiting and closing wait without blocking. All else is the publisher's own, and may
+/// block for as long as the system's queue is full.
 #[derive(Debug)]
 pub struct Publisher(crate::Publisher);
 
@@ -33,29 +38,72 @@ impl Publisher {
     /// # Errors
     /// [`StreamError::Refused`] when it can never be taken.
     pub async fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
+        self.publish_by(|sender, now| sender.publish(now, message)).await
+    }
+
+    /// The same for a message about what the key names: to those who only want the latest of each.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
+        self.publish_by(|sender, now| sender.publish_keyed(now, key, message)).await
+    }
+
+    async fn publish_by(
+        &self,
+        mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+    ) -> Result<u64, StreamError> {
         let mut tried = 0;
         loop {
-            match self.0.post(message) {
+            match self.0.post(&mut publish) {
                 // Who has it has it for a moment, as a rule.
                 None if tried < SOON => tokio::task::yield_now().await,
                 None => tokio::time::sleep(AGAIN).await,
-                Some(Err(StreamError::Refused(refusal))) if refusal.is_temporary() => {
-                    tokio::time::sleep(AGAIN).await;
-                }
-                Some(result) => return result,
+                Some(Err(refusal)) if refusal.is_temporary() => tokio::time::sleep(AGAIN).await,
+                Some(result) => return Ok(result?),
             }
             tried += 1;
         }
     }
 
+    /// Waits until so many receivers have joined; `false` when the time is over.
+    pub async fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
+        self.until(timeout, |sender| sender.receivers().0 >= receivers).await
+    }
+
     /// Waits until all that listen have everything that was published; `false` when the time is over.
     pub async fn wait_complete(&self, timeout: Duration) -> bool {
-        let complete = async {
-            while self.0.is_complete() != Some(true) {
+        self.until(timeout, is_complete).await
+    }
+
+    /// Ends the stream, and waits for no longer than this until all that listen have everything. Tells who has not.
+    pub async fn close(&self, timeout: Duration) -> Closing {
+        self.done(crate::Sender::close).await;
+        self.wait_complete(timeout).await;
+        for _ in 0..LAST_WORDS {
+            tokio::time::sleep(BETWEEN_LAST_WORDS).await;
+            self.done(crate::Sender::close).await;
+        }
+        self.done(|sender, _| Closing::of(sender)).await
+    }
+
+    async fn until(&self, timeout: Duration, is_it_so: impl Fn(&crate::Sender) -> bool) -> bool {
+        let waiting = async {
+            while !self.done(|sender, _| is_it_so(sender)).await {
                 tokio::time::sleep(AGAIN).await;
             }
         };
-        tokio::time::timeout(timeout, complete).await.is_ok()
+        tokio::time::timeout(timeout, waiting).await.is_ok()
+    }
+
+    /// Does something with the sender as soon as nobody else does.
+    async fn done<T>(&self, mut work: impl FnMut(&mut crate::Sender, u64) -> T) -> T {
+        loop {
+            match self.0.post(&mut work) {
+                Some(done) => return done,
+                None => tokio::time::sleep(AGAIN).await,
+            }
+        }
     }
 
     /// The blocking publisher.
@@ -105,6 +153,16 @@ impl Subscriber {
         Ok(self.subscriber.item(&step))
     }
 
+    /// Goes on behind a snapshot that has all messages before this number.
+    pub fn resume(&mut self, message: u64) {
+        self.subscriber.resume(message);
+    }
+
+    /// Opens with these secrets from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.subscriber.set_keys(keys);
+    }
+
     /// The blocking subscriber.
     #[must_use]
     pub fn into_inner(self) -> crate::Subscriber {
@@ -118,6 +176,27 @@ impl Deref for Subscriber {
     fn deref(&self) -> &crate::Subscriber {
         &self.subscriber
     }
+}
+
+/// [`Found::fetch_snapshot`] on a thread that may wait; who drops the future ends that, too.
+///
+/// # Errors
+/// Why the last try failed.
+pub async fn fetch_snapshot(
+    found: &Found,
+    incarnation: Incarnation,
+    message: u64,
+    keys: &Keys,
+    time: Duration,
+) -> Result<Snapshot, StreamError> {
+    let (found, keys) = (found.clone(), keys.clone());
+    let wanted = Arc::new(());
+    let still = Arc::downgrade(&wanted);
+    let mut go_on = move || still.strong_count() > 0;
+    let fetch = move || found.fetch_snapshot_while(incarnation, message, &keys, time, &mut go_on);
+    let fetched = tokio::task::spawn_blocking(fetch).await;
+    drop(wanted);
+    fetched.unwrap_or_else(|failed| Err(StreamError::Thread(failed.into())))
 }
 
 #[cfg(unix)]

@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use mcast::Family;
 use mcast_lab::Impairment;
-use mcast_stream::receiver::{Event, Item};
-use mcast_stream::tokio::{Publisher, Subscriber};
+use mcast_stream::receiver::{Event, Item, Start};
+use mcast_stream::seal::Keys;
+use mcast_stream::tokio::{Publisher, Subscriber, fetch_snapshot};
+use mcast_stream::{Snapshot, find_stream};
 
 use crate::net::{Net, PATIENCE, message};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
 
 #[test]
 fn tasks_publish_and_hear_over_a_lossy_link() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let subscriber = net.subscriber(0, |settings| settings);
     let publisher = net.publisher(|settings| settings.history(256 << 10));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let hearing = tokio::spawn(async move {
             let mut subscriber = Subscriber::new(subscriber).unwrap();
             let mut count = 0;
@@ -31,15 +36,57 @@ fn tasks_publish_and_hear_over_a_lossy_link() {
             count
         });
         let publisher = Publisher::new(publisher);
-        while !publisher.wait_for(1, Duration::ZERO) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        assert!(!publisher.wait_for(2, Duration::from_millis(1)).await);
+        assert!(publisher.wait_for(1, PATIENCE).await);
         for number in 0..600 {
             assert_eq!(publisher.publish(&message(number)).await.unwrap(), number);
         }
         assert!(publisher.wait_complete(PATIENCE).await);
-        let closing = tokio::task::spawn_blocking(|| publisher.into_inner().close(PATIENCE)).await.unwrap();
-        assert!(closing.behind.is_empty(), "{closing:?}");
+        let closing = publisher.close(PATIENCE).await;
+        assert!(closing.behind.is_empty() && closing.statistics.messages == 600, "{closing:?}");
+        assert!(publisher.publish(b"too late").await.is_err());
+        // What was published is repaired as long as the publisher is there.
         assert_eq!(tokio::time::timeout(PATIENCE, hearing).await.unwrap().unwrap(), 600);
     });
+}
+
+#[test]
+fn a_task_begins_with_a_snapshot() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let publisher = net.publisher(|settings| settings.announce("prices"));
+    (0..10).for_each(|number| assert_eq!(publisher.queue_keyed(7, &message(number)).unwrap(), number));
+    let serve = || {
+        let capture = || Snapshot { message: 10, bytes: b"state".to_vec() };
+        publisher.serve_snapshots("10.0.0.1:0".parse().unwrap(), capture).unwrap()
+    };
+    let _server = net.publisher.run(serve).unwrap();
+    let find = || find_stream("prices", None, None, &Keys::none(), PATIENCE).unwrap();
+    let found = net.subscribers[0].0.run(find).unwrap();
+    let subscriber = net.subscriber(0, |settings| settings.stream(found.stream).start(Start::Snapshot));
+    let publisher = Publisher::new(publisher);
+    // The threads of a runtime have the network of the one that makes them.
+    let hear = || {
+        runtime().block_on(async {
+            let mut subscriber = Subscriber::new(subscriber).unwrap();
+            let wanted = loop {
+                if let Some(Item::Event(Event::SnapshotWanted { message })) = subscriber.next().await.unwrap()
+                {
+                    break message;
+                }
+            };
+            let keys = Keys::none();
+            let fetched = fetch_snapshot(&found, found.incarnation, wanted, &keys, PATIENCE).await;
+            let snapshot = fetched.unwrap();
+            assert_eq!((snapshot.message, &snapshot.bytes[..]), (10, &b"state"[..]));
+            subscriber.resume(snapshot.message);
+            assert_eq!(publisher.publish_keyed(8, b"behind it").await.unwrap(), 10);
+            loop {
+                if let Some(Item::Message(heard)) = subscriber.next().await.unwrap() {
+                    return (heard.number, heard.key, heard.bytes.to_vec());
+                }
+            }
+        })
+    };
+    let heard = net.subscribers[0].0.run(hear).unwrap();
+    assert_eq!(heard, (10, Some(8), b"behind it".to_vec()));
 }

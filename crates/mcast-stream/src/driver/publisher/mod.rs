@@ -27,8 +27,8 @@ use shared::{Core, LISTEN, Shared};
 
 /// How often the end is told once more, and how far apart: at a loss of one in five, a subscriber in some
 /// hundred thousand does not hear of it.
-const LAST_WORDS: u32 = 8;
-const BETWEEN_LAST_WORDS: Duration = Duration::from_millis(2);
+pub(crate) const LAST_WORDS: u32 = 8;
+pub(crate) const BETWEEN_LAST_WORDS: Duration = Duration::from_millis(2);
 
 /// What waits is sent once it is worth a call.
 const SEND_AT: u64 = 256;
@@ -66,6 +66,16 @@ pub struct Closing {
     pub behind: Vec<(ReceiverId, u64)>,
     /// What was sent in all.
     pub statistics: SenderStatistics,
+}
+
+impl Closing {
+    pub(crate) fn of(sender: &crate::Sender) -> Self {
+        Self {
+            complete: sender.receivers().1,
+            behind: sender.behind().collect(),
+            statistics: sender.statistics(),
+        }
+    }
 }
 
 impl Publisher {
@@ -161,26 +171,16 @@ impl Publisher {
         Ok(number)
     }
 
-    /// Publishes without waiting for anything, be it the lock: who sends may hold it for as long as the system's queue is
-    /// full. The publisher's own thread sends. `None`: the lock is taken, so that nothing was done.
+    /// Does something without waiting, be it for the lock: who sends may hold it for as long as the system's queue is
+    /// full. The publisher's own thread sends what is to be sent. `None`: the lock is taken, so that nothing was done.
     #[cfg(feature = "tokio")]
-    pub(crate) fn post(&self, message: &[u8]) -> Option<Result<u64, StreamError>> {
+    pub(crate) fn post<T>(&self, work: impl FnOnce(&mut crate::Sender, u64) -> T) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let now = self.shared.clock.now();
-        let posted = core.sender.publish(now, message);
+        let done = work(&mut core.sender, now);
         core.sender.flush(now);
         self.shared.leave_to_time(&core);
-        Some(posted.map_err(StreamError::from))
-    }
-
-    /// Whether all that listen have everything, by the same rules.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_complete(&self) -> Option<bool> {
-        let mut core = self.shared.try_core()?;
-        core.sender.flush(self.shared.clock.now());
-        self.shared.leave_to_time(&core);
-        let is_sent = core.sender.is_sent();
-        Some(is_sent && core.sender.behind().next().is_none())
+        Some(done)
     }
 
     /// Publishes a message that may wait for others to share its datagram, until
@@ -346,7 +346,7 @@ impl Publisher {
     #[must_use]
     pub fn wait_complete(&self, timeout: Duration) -> bool {
         self.flush();
-        self.wait_until(timeout, |sender| sender.is_sent() && sender.behind().next().is_none())
+        self.wait_until(timeout, is_complete)
     }
 
     /// Seals with the greatest epoch of these from now on.
@@ -355,32 +355,29 @@ impl Publisher {
         self.shared.core().sender.set_keys(now, keys);
     }
 
+    /// Ends the stream, without waiting for anybody: nothing more can be published. What was is still repaired until the
+    /// publisher is dropped; [`wait_complete`](Self::wait_complete) and [`close`](Self::close) wait for that.
+    pub fn end(&self) {
+        let mut core = self.shared.core();
+        core.sender.close(self.shared.clock.now());
+        self.shared.send(&mut core);
+    }
+
     /// Ends the stream, and waits for no longer than this until all that listen have everything.
     /// Tells who has not. Whoever shares the publisher can publish nothing more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {
-        {
-            let mut core = self.shared.core();
-            core.sender.close(self.shared.clock.now());
-            self.shared.send(&mut core);
-        }
-        self.wait_until(timeout, |sender| sender.is_sent() && sender.behind().next().is_none());
+        self.end();
+        self.wait_until(timeout, is_complete);
         self.repeat_the_end();
-        let core = self.shared.core();
-        Closing {
-            complete: core.sender.receivers().1,
-            behind: core.sender.behind().collect(),
-            statistics: core.sender.statistics(),
-        }
+        Closing::of(&self.shared.core().sender)
     }
 
     /// Tells the end some more times: who asks for no repairs has only this to know it by.
     fn repeat_the_end(&self) {
         for _ in 0..LAST_WORDS {
             std::thread::sleep(BETWEEN_LAST_WORDS);
-            let mut core = self.shared.core();
-            core.sender.close(self.shared.clock.now());
-            self.shared.send(&mut core);
+            self.end();
         }
     }
 
@@ -445,6 +442,11 @@ impl Publisher {
     }
 }
 
+/// Whether all that listen have everything that was published; of a stream that has ended, whether they know that.
+pub(crate) fn is_complete(sender: &crate::Sender) -> bool {
+    sender.is_sent() && sender.behind().next().is_none()
+}
+
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::Release);
@@ -473,6 +475,7 @@ mod tests {
             let ticked = tokio::time::timeout(Duration::from_millis(20), &mut publishing).await;
             assert!(ticked.is_err(), "nothing can be published while the lock is held");
             assert!(!publisher.wait_complete(Duration::from_millis(20)).await);
+            assert!(!publisher.wait_for(0, Duration::from_millis(20)).await);
             drop(held);
             assert_eq!(publishing.await.unwrap(), 0);
             assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");

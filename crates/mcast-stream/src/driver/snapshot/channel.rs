@@ -1,0 +1,147 @@
+//! A connection, and what seals on it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use super::invalid;
+use super::patience::{Patience, SLICE};
+use crate::seal::{Cipher, Keys, Purpose, Sealed};
+use crate::wire::{Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
+
+const GREETING: &[u8; 4] = b"MCS1";
+const HELLO: usize = 14;
+
+pub(super) struct Channel<'p> {
+    connection: TcpStream,
+    patience: Patience<'p>,
+    /// The server's and the client's.
+    numbers: (u64, u64),
+    cipher: Option<Box<dyn Cipher>>,
+}
+
+impl<'p> Channel<'p> {
+    pub(super) fn new(connection: TcpStream, patience: Patience<'p>) -> io::Result<Self> {
+        connection.set_read_timeout(Some(SLICE))?;
+        connection.set_write_timeout(Some(SLICE))?;
+        connection.set_nodelay(true)?;
+        Ok(Self { connection, patience, numbers: (0, 0), cipher: None })
+    }
+
+    /// The server's part: says who it is and hears the client's number.
+    pub(super) fn greet(&mut self, number: u64, epoch: KeyEpoch) -> io::Result<()> {
+        let mut greeting = [0; HELLO];
+        greeting[..4].copy_from_slice(GREETING);
+        greeting[4..12].copy_from_slice(&number.to_be_bytes());
+        greeting[12..].copy_from_slice(&epoch.0.to_be_bytes());
+        self.write(&greeting)?;
+        let mut theirs = [0; 8];
+        self.read(&mut theirs)?;
+        self.numbers = (number, u64::from_be_bytes(theirs));
+        Ok(())
+    }
+
+    /// The client's: hears who the server is, tells it a number, and says with which epoch it seals.
+    pub(super) fn hear_greeting(&mut self, number: u64) -> io::Result<KeyEpoch> {
+        let mut greeting = [0; HELLO];
+        self.read(&mut greeting)?;
+        let (theirs, epoch) =
+            read_greeting(greeting).ok_or_else(|| invalid("it is no server of snapshots"))?;
+        self.numbers = (theirs, number);
+        self.write(&number.to_be_bytes())?;
+        Ok(epoch)
+    }
+
+    /// From here on everything is sealed with the server's epoch. Nobody is talked into a connection in clear who has keys.
+    pub(super) fn seal_with(
+        &mut self,
+        keys: &Keys,
+        epoch: KeyEpoch,
+        stream: StreamId,
+        incarnation: Incarnation,
+    ) -> io::Result<()> {
+        match (keys.is_empty(), epoch == KeyEpoch::CLEAR) {
+            (true, true) => return Ok(()),
+            (true, false) => return Err(invalid("it is sealed, and there is no key here")),
+            (false, true) => return Err(invalid("it is not sealed, as its stream is")),
+            (false, false) => {}
+        }
+        let (sealed, block) = (Sealed::Snapshot(self.numbers.0), self.numbers.1);
+        let purpose = Purpose { stream, incarnation, epoch, sealed, block };
+        self.cipher = Some(keys.cipher(&purpose).ok_or_else(|| invalid("the key is missing"))?);
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, count: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut frame = bytes.to_vec();
+        if let Some(cipher) = &self.cipher {
+            let tag = cipher.seal(count, GREETING, &mut frame);
+            frame.extend_from_slice(&tag.ok_or_else(|| invalid("the cipher failed"))?);
+        }
+        self.write(&(frame.len() as u32).to_be_bytes())?;
+        self.write(&frame)
+    }
+
+    pub(super) fn receive(&mut self, count: u64, longest: usize) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.read(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > longest + TAG_LENGTH {
+            return Err(invalid("a frame is too long"));
+        }
+        let mut frame = vec![0; length];
+        self.read(&mut frame)?;
+        if let Some(cipher) = &self.cipher {
+            if !cipher.open(count, GREETING, &mut frame) {
+                return Err(invalid("it was not sealed with this key"));
+            }
+            frame.truncate(length.saturating_sub(TAG_LENGTH));
+        }
+        Ok(frame)
+    }
+
+    /// All of it, or an error: also of who sends it drop by drop.
+    fn read(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
+        self.patience.begin_step()?;
+        while !bytes.is_empty() {
+            match self.connection.read(bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => bytes = &mut bytes[count..],
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if !bytes.is_empty() {
+                self.patience.ask()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.patience.begin_step()?;
+        while !bytes.is_empty() {
+            match self.connection.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if !bytes.is_empty() {
+                self.patience.ask()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The server's number and epoch.
+fn read_greeting(greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
+    let rest = greeting.strip_prefix(GREETING)?;
+    let (number, epoch) = rest.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), KeyEpoch(u16::from_be_bytes(*epoch.first_chunk()?))))
+}
+
+/// Nothing came for a slice, or a signal did.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}

@@ -1,0 +1,48 @@
+//! How long to wait for the other side, and for whom.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Who waits is asked so often whether to go on.
+pub(super) const SLICE: Duration = Duration::from_millis(50);
+
+/// What waits goes on as long as the caller says so, and no step takes longer than the limit.
+pub(super) struct Patience<'p> {
+    limit: Duration,
+    go_on: &'p mut dyn FnMut() -> bool,
+    asked: Instant,
+    deadline: Instant,
+}
+
+impl<'p> Patience<'p> {
+    pub(super) fn new(limit: Duration, go_on: &'p mut dyn FnMut() -> bool) -> Self {
+        let now = Instant::now();
+        Self { limit, go_on, asked: now, deadline: now + limit }
+    }
+
+    /// The next step has its time from now on.
+    pub(super) fn begin_step(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        self.deadline = now + self.limit;
+        match now.duration_since(self.asked) >= SLICE {
+            true => self.ask(),
+            false => Ok(()),
+        }
+    }
+
+    /// To be asked whenever a wait was without success.
+    ///
+    /// # Errors
+    /// When the caller gives up, or the step has taken too long.
+    pub(super) fn ask(&mut self) -> io::Result<()> {
+        self.asked = Instant::now();
+        if !(self.go_on)() {
+            // Nothing that tries again on `ErrorKind::Interrupted` may take it for a passing signal.
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the caller gave up"));
+        }
+        match self.asked < self.deadline {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::TimedOut, "the other side takes too long")),
+        }
+    }
+}
