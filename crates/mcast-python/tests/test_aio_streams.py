@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import lab
 import pymcast
@@ -83,5 +84,30 @@ def test_closing_ends_those_who_wait(other: lab.Host, port: int) -> None:
         async with aio.Publisher(f"239.31.0.3%one:{port}") as publisher:
             assert not await publisher.wait_for(1, timeout=0.01)
         assert publisher.closed
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_who_cancels_fetching_a_snapshot_leaves_no_thread(other: lab.Host, port: int) -> None:
+    place = f"239.31.0.4%one:{port}"
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.setblocking(False)
+            async with aio.Publisher(place) as publisher, aio.Subscriber(place, start="snapshot") as subscriber:
+                await publisher.publish(b"something")
+                async for item in subscriber:
+                    if isinstance(item, pymcast.StreamEvent) and item.kind == "snapshot-wanted":
+                        break
+                fetching = asyncio.create_task(subscriber.fetch_snapshot(silent.getsockname(), timeout=60))
+                connection, _ = await loop.sock_accept(silent)
+                fetching.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await fetching
+                # Whoever fetched hangs up.
+                while await loop.sock_recv(connection, 100):
+                    pass
+                connection.close()
 
     asyncio.run(asyncio.wait_for(main(), 60))

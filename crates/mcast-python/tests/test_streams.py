@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -247,19 +249,148 @@ def test_settings_that_cannot_be_are_refused(other: lab.Host, port: int) -> None
             publisher.serve_snapshots(("127.0.0.1", 0), 7)  # type: ignore[arg-type]
 
 
-def test_ctrl_c_ends_a_wait(other: lab.Host, port: int) -> None:
-    program = (
-        "import pymcast, sys\n"
-        f"subscriber = pymcast.Subscriber('239.30.0.8%one:{port}')\n"
-        "try:\n"
-        "    print('ready', flush=True)\n"
-        "    for item in subscriber: pass\n"
-        "except KeyboardInterrupt:\n"
-        "    print('interrupted')\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        child.send_signal(signal.SIGINT)
-        output, _ = child.communicate(timeout=20)
+INTERRUPTED = """
+import faulthandler, pymcast, sys, threading, traceback
+faulthandler.dump_traceback_later(60, exit=True)
+place = sys.argv[1]
+publisher = pymcast.Publisher(place, rate=1000, history=65_536, flow="none")
+publisher.publish(b"something")
+subscriber = pymcast.Subscriber(place, start="snapshot")
+while True:
+    item = subscriber.next(timeout=20)
+    if isinstance(item, pymcast.StreamEvent) and item.kind == "snapshot-wanted":
+        break
+
+def work(main):
+    line = sys.stdin.readline()
+    names = []
+    while not {"<lambda>", "fill"}.intersection(names):
+        stack = traceback.walk_stack(sys._current_frames()[main])
+        names = [frame.f_code.co_name for frame, _ in stack]
+    print("others run", line, end="", flush=True)
+
+def fill():
+    while True:
+        publisher.publish(bytes(1000))
+
+calls = {
+    "loop": lambda: list(subscriber),
+    "fetch_snapshot": lambda: subscriber.fetch_snapshot(("127.0.0.1", int(sys.argv[3])), timeout=60),
+    "publish": fill,
+    "wait_for": lambda: publisher.wait_for(7),
+    "close": lambda: publisher.close(timeout=60),
+    "announcements": lambda: pymcast.find_stream("nothing", timeout=60),
+}
+if sys.argv[2] == "close":
+    # It never has everything: it does not call.
+    forgetful = pymcast.Subscriber(place, start="oldest")
+    while not isinstance(forgetful.next(timeout=20), pymcast.Message):
+        pass
+    for _ in range(60):
+        publisher.queue(bytes(1000))
+threading.Thread(target=work, args=(threading.get_ident(),)).start()
+try:
+    print("ready", flush=True)
+    calls[sys.argv[2]]()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "call", ["loop", "fetch_snapshot", "publish", "wait_for", "close", "announcements"]
+)
+def test_ctrl_c_ends_what_waits_and_others_run_meanwhile(other: lab.Host, port: int, call: str) -> None:
+    with contextlib.ExitStack() as closing, socket.create_server(("127.0.0.1", 0)) as silent:
+        arguments = [f"239.30.0.8%one:{port}", call, str(silent.getsockname()[1])]
+        with subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            if call == "fetch_snapshot":
+                silent.settimeout(20)
+                connection, _ = silent.accept()
+                closing.enter_context(connection)
+            child.stdin.write("meanwhile\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == "others run meanwhile\n"
+            child.send_signal(signal.SIGINT)
+            output, _ = child.communicate(timeout=20)
     assert output == "interrupted\n"
+
+
+def test_who_fetches_a_snapshot_follows_the_stream(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.9%one:{port}"
+    publisher = other.run(lambda: pymcast.Publisher(place))
+    publisher.publish(b"before")
+    repaired: list[bool] = []
+
+    def capture() -> pymcast.Snapshot:
+        # Far more than the subscriber's buffer holds: what it lacks it can only ask for while it waits for this.
+        at = publisher.next_message
+        for number in range(200):
+            publisher.publish(b"%d" % number + bytes(1000))
+        deadline = time.monotonic() + 8
+        while publisher.statistics.naks == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        repaired.append(publisher.statistics.naks > 0)
+        return pymcast.Snapshot(at, b"state")
+
+    address = other.run(lambda: publisher.serve_snapshots((lab.address("one", 2), 0), capture))
+    with pymcast.Subscriber(place, start="snapshot", receive_buffer=8_192) as subscriber:
+        while True:
+            item = subscriber.next(timeout=20)
+            if isinstance(item, pymcast.StreamEvent) and item.kind == "snapshot-wanted":
+                break
+        deadline = time.monotonic() + 20
+        while not publisher.wait_for(1, timeout=0.01):
+            assert subscriber.try_next() is None
+            assert time.monotonic() < deadline
+        snapshot = subscriber.fetch_snapshot(address)
+        assert repaired == [True]
+        subscriber.resume(snapshot.message)
+        with pytest.raises(ValueError, match="no snapshot is wanted"):
+            subscriber.fetch_snapshot(address)
+        thread = threading.Thread(target=publisher.close, args=(20,))
+        thread.start()
+        numbers: list[int] = []
+        while (item := subscriber.next(timeout=20)) is not None:
+            if isinstance(item, pymcast.Message):
+                numbers.append(item.number)
+            else:
+                assert item.kind == "ended"
+        thread.join(timeout=20)
+    assert numbers == list(range(snapshot.message, 201))
+
+
+def test_closing_ends_who_fetches_a_snapshot(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.10%one:{port}"
+    with socket.create_server(("127.0.0.1", 0)) as silent, pymcast.Publisher(place) as publisher:
+        publisher.publish(b"something")
+        subscriber = pymcast.Subscriber(place, start="snapshot")
+        while True:
+            item = subscriber.next(timeout=20)
+            if isinstance(item, pymcast.StreamEvent) and item.kind == "snapshot-wanted":
+                break
+        raised: list[BaseException] = []
+
+        def fetch() -> None:
+            try:
+                subscriber.fetch_snapshot(silent.getsockname(), timeout=60)
+            except pymcast.Error as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=fetch)
+        thread.start()
+        silent.settimeout(20)
+        connection, _ = silent.accept()
+        subscriber.close()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+        connection.close()
+    assert [type(error) for error in raised] == [pymcast.ClosedError]

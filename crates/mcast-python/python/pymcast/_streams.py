@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
@@ -154,7 +155,13 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
         self, address: tuple[SourceLike, int] | None = None, timeout: float = 10.0
     ) -> pymcast.Snapshot:
         """Fetches a snapshot, as `pymcast.Subscriber.fetch_snapshot`; go on behind it with `resume`."""
-        return await asyncio.to_thread(self._subscriber.fetch_snapshot, address, timeout)
+        abandoned = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                self._subscriber._fetch_snapshot, address, timeout, abandoned.is_set
+            )
+        finally:
+            abandoned.set()
 
     def resume(self, message: int) -> None:
         """Goes on behind a snapshot that has all messages before this number."""

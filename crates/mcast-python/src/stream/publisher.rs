@@ -307,9 +307,25 @@ impl Publisher {
         }
     }
 
-    /// Waits with an ear for signals, which leave it open; then ends it.
+    /// Waits with an ear for signals, which leave it open; then ends it, and waits likewise until that is known.
     fn end(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<Closing>> {
         let deadline = Instant::now().checked_add(timeout);
+        self.wait_until(py, deadline)?;
+        if let Ok(publisher) = self.opened(py) {
+            py.detach(|| publisher.end());
+        }
+        self.wait_until(py, deadline)?;
+        let Some(publisher) = self.lock().take() else { return Ok(None) };
+        let servers = std::mem::take(&mut *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner));
+        let closing = py.detach(move || {
+            drop(servers);
+            publisher.close(Duration::ZERO)
+        });
+        Ok(Some(closing.into()))
+    }
+
+    /// Waits until all that listen have everything, the time is over, or it is closed.
+    fn wait_until(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<()> {
         while let Ok(publisher) = self.opened(py) {
             let left = left(deadline, SLICE);
             if py.detach(|| publisher.wait_complete(left)) || left.is_zero() {
@@ -317,15 +333,7 @@ impl Publisher {
             }
             py.check_signals()?;
         }
-        let Some(publisher) = self.lock().take() else { return Ok(None) };
-        let servers = std::mem::take(&mut *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner));
-        let closing = py.detach(move || {
-            drop(servers);
-            let rest =
-                deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
-            publisher.close(rest)
-        });
-        Ok(Some(closing.into()))
+        Ok(())
     }
 }
 

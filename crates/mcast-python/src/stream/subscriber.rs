@@ -1,14 +1,15 @@
 //! Subscribing, as Python has it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use mcast::Waker;
-use mcast_stream::Found;
 use mcast_stream::receiver::{Event, Item};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{Incarnation, StreamId};
+use mcast_stream::{Found, fetch_snapshot_while};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -68,6 +69,8 @@ struct Listening {
     incarnation: Option<Incarnation>,
     /// The first message that a snapshot need not have.
     wanted: Option<u64>,
+    /// What happened while a snapshot was fetched.
+    pending: VecDeque<Py<PyAny>>,
 }
 
 /// What a look came to.
@@ -118,7 +121,8 @@ impl Subscriber {
         }
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let waker = subscriber.waker();
-        let listening = Listening { subscriber, keys, incarnation: None, wanted: None };
+        let pending = VecDeque::new();
+        let listening = Listening { subscriber, keys, incarnation: None, wanted: None, pending };
         let open = Mutex::new(Some(listening));
         Ok(Self { open, ends: AtomicBool::new(false), waker, memberships, found })
     }
@@ -156,38 +160,36 @@ impl Subscriber {
     /// Whether nothing more will come: the stream has ended and all of it was handed out, or a loss has stopped it.
     #[getter]
     fn ended(&self, py: Python<'_>) -> PyResult<bool> {
-        self.with(py, |listening| listening.subscriber.is_over())
+        self.with(py, |listening| listening.pending.is_empty() && listening.subscriber.is_over())
     }
 
     /// Fetches a snapshot from where the publisher serves them, an address and port: one that has all messages
     /// before the one that the event "snapshot-wanted" told, or more. Go on behind it with resume. Who was made
     /// of what find_stream found may leave the address away: it is the announced one, and for `timeout` seconds
-    /// another is tried with each announcement. Raises pymcast.Error when it cannot be had, and ValueError
-    /// before one is wanted.
+    /// another is tried with each announcement. The stream is followed meanwhile. Raises pymcast.Error when it
+    /// cannot be had, pymcast.ClosedError when the subscriber is closed meanwhile, and ValueError before one is wanted.
     #[pyo3(signature = (address=None, timeout=10.0))]
     fn fetch_snapshot(&self, py: Python<'_>, address: Option<Place>, timeout: f64) -> PyResult<Snapshot> {
-        let patience = settings::time(timeout)?;
-        let wanted = self.with(py, |listening| {
-            let stream = listening.subscriber.stream()?;
-            Some((stream, listening.incarnation?, listening.wanted?, listening.keys.clone()))
-        })?;
-        let Some((stream, incarnation, message, keys)) = wanted else {
-            return Err(refused("no snapshot is wanted: the event snapshot-wanted tells when"));
-        };
-        let fetch = || match (address, &self.found) {
-            (Some(Place(address)), _) => {
-                Ok(mcast_stream::fetch_snapshot(address, stream, incarnation, &keys, message))
-            }
-            (None, Some(found)) => Ok(found.fetch_snapshot(incarnation, message, &keys, patience)),
-            (None, None) => Err(refused("say where from: only a stream that was found announces that")),
-        };
-        let snapshot = py.detach(fetch)?.map_err(|error| raise_stream(py, &error))?;
-        Ok(Snapshot::of(py, &snapshot))
+        self.fetch(py, address, timeout, None)
+    }
+
+    /// For pymcast.aio: the same, for as long as `abandoned` does not say True.
+    fn _fetch_snapshot(
+        &self,
+        py: Python<'_>,
+        address: Option<Place>,
+        timeout: f64,
+        abandoned: Bound<'_, PyAny>,
+    ) -> PyResult<Snapshot> {
+        self.fetch(py, address, timeout, Some(abandoned.unbind()))
     }
 
     /// Goes on behind a snapshot that has all messages before this number.
     fn resume(&self, py: Python<'_>, message: u64) -> PyResult<()> {
-        self.with(py, |listening| listening.subscriber.resume(message))
+        self.with(py, |listening| {
+            listening.wanted = None;
+            listening.subscriber.resume(message);
+        })
     }
 
     /// Opens with these from now on.
@@ -331,6 +333,56 @@ impl Subscriber {
         self.with(py, |listening| listening.look(py))?
     }
 
+    /// Fetches a snapshot with an ear for signals, for who closes it, and for the stream.
+    fn fetch(
+        &self,
+        py: Python<'_>,
+        address: Option<Place>,
+        timeout: f64,
+        abandoned: Option<Py<PyAny>>,
+    ) -> PyResult<Snapshot> {
+        let patience = settings::time(timeout)?;
+        let wanted = self.with(py, |listening| {
+            let stream = listening.subscriber.stream()?;
+            Some((stream, listening.incarnation?, listening.wanted?, listening.keys.clone()))
+        })?;
+        let Some((stream, incarnation, message, keys)) = wanted else {
+            return Err(refused("no snapshot is wanted: the event snapshot-wanted tells when"));
+        };
+        let mut raised = None;
+        let mut go_on = || {
+            let attended = Python::try_attach(|py| self.attend(py, abandoned.as_ref()));
+            let goes_on = matches!(attended, Some(Ok(())));
+            raised = attended.and_then(Result::err);
+            goes_on
+        };
+        let fetch = || match (address, &self.found) {
+            (Some(Place(address)), _) => {
+                Ok(fetch_snapshot_while(address, stream, incarnation, &keys, message, &mut go_on))
+            }
+            (None, Some(found)) => {
+                Ok(found.fetch_snapshot_while(incarnation, message, &keys, patience, &mut go_on))
+            }
+            (None, None) => Err(refused("say where from: only a stream that was found announces that")),
+        };
+        let fetched = py.detach(fetch)?;
+        match raised {
+            Some(error) => Err(error),
+            None => Ok(Snapshot::of(py, &fetched.map_err(|error| raise_stream(py, &error))?)),
+        }
+    }
+
+    /// Looks after all else while a snapshot is fetched.
+    fn attend(&self, py: Python<'_>, abandoned: Option<&Py<PyAny>>) -> PyResult<()> {
+        py.check_signals()?;
+        if let Some(abandoned) = abandoned
+            && abandoned.call0(py)?.is_truthy(py)?
+        {
+            return Err(closed(py, "subscriber"));
+        }
+        self.with(py, |listening| listening.follow(py))?
+    }
+
     fn wait(&self, py: Python<'_>, time: Duration) -> PyResult<()> {
         let waited = py.detach(|| self.lock().as_ref().map(|listening| listening.subscriber.wait(time)));
         py.check_signals()?;
@@ -341,10 +393,34 @@ impl Subscriber {
 impl Listening {
     /// What is there, without waiting.
     fn look(&mut self, py: Python<'_>) -> PyResult<Look> {
+        if let Some(item) = self.pending.pop_front() {
+            return Ok(Look::Item(item));
+        }
+        match self.take(py)? {
+            Some((item, _)) => Ok(Look::Item(item)),
+            None if self.subscriber.is_over() => Ok(Look::Over),
+            None => Ok(Look::Nothing),
+        }
+    }
+
+    /// Takes what comes while a snapshot is wanted, and answers the publisher: messages wait for the snapshot,
+    /// events for the next call.
+    fn follow(&mut self, py: Python<'_>) -> PyResult<()> {
+        while self.wanted.is_some()
+            && let Some((item, is_message)) = self.take(py)?
+        {
+            self.pending.push_back(item);
+            if is_message {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next item of the stream that is there, and whether it is a message.
+    fn take(&mut self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, bool)>> {
         let item = self.subscriber.next_timeout(Duration::ZERO).map_err(|error| raise_stream(py, &error))?;
-        let Some(item) = item else {
-            return Ok(if self.subscriber.is_over() { Look::Over } else { Look::Nothing });
-        };
+        let Some(item) = item else { return Ok(None) };
         match item {
             Item::Event(Event::Joined { incarnation, .. } | Event::Restarted { to: incarnation, .. }) => {
                 self.incarnation = Some(incarnation);
@@ -352,6 +428,6 @@ impl Listening {
             Item::Event(Event::SnapshotWanted { message }) => self.wanted = Some(message),
             _ => {}
         }
-        handed_out(py, &item).map(Look::Item)
+        Ok(Some((handed_out(py, &item)?, matches!(item, Item::Message(_)))))
     }
 }

@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn who_sends_drop_by_drop_has_no_more_time() {
         let (address, server) = somebody(|mut connection| {
-            while connection.write_all(&[b'M']).is_ok() {
+            while connection.write_all(b"M").is_ok() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
