@@ -10,9 +10,7 @@ use crate::exit::Failure;
 /// Reads the secrets; warns where others may read them, too.
 #[cfg(feature = "seal")]
 pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> {
-    use anyhow::Context;
-
-    let text = read_some(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_some(path).map_err(|error| unread(path, &error))?;
     if crate::sys::others_may_read(path) {
         console.warn(format_args!(
             "others on this machine may read {}: `chmod 600 {}`",
@@ -25,6 +23,21 @@ pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> 
             .remedy("`mcast publish --new-key FILE` writes a file with a new secret")
             .into()
     })
+}
+
+#[cfg(feature = "seal")]
+fn unread(path: &Path, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+
+    let message = format!("cannot read {}: {error}", path.display());
+    match error.kind() {
+        NotFound => Failure::environment(message).remedy(
+            "name the file that everybody in the group has; `mcast publish --new-key FILE` writes one",
+        ),
+        PermissionDenied => Failure::permission(message).remedy("run it as the user whose file it is"),
+        _ => Failure::environment(message)
+            .remedy("--key takes a file that `mcast publish --new-key FILE` has written"),
+    }
 }
 
 /// A file of secrets, which is none that never ends.

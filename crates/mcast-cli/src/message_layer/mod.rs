@@ -4,6 +4,7 @@
 //! damaged one is, and how both are told in words and as JSON.
 
 mod object;
+mod repairs;
 mod words;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ use mcast_stream::wire::{
 };
 
 pub(crate) use object::Object;
+pub(crate) use repairs::Repairs;
 
 /// A datagram of the message layer.
 #[derive(Clone, Debug, PartialEq)]

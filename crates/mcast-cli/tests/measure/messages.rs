@@ -89,10 +89,21 @@ fn who_hears_nothing_says_no_and_what_makes_no_sense_is_refused() {
     let pair = Pair::new(Impairment::default());
     let ended = receive(&pair, &["-W", "300ms", GROUPS[0]]).end();
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
+    assert!(ended.stderr.contains("no run has come to its end"), "{ended:?}");
     let status = |arguments: &[&str]| mcast(&pair.a, &[&["perf", "send"], arguments].concat()).status;
     assert_eq!(status(&["--stream", "--size", "39", GROUPS[0]]), Some(2));
     assert_eq!(status(&["--stream", "--sweep", GROUPS[0]]), Some(2));
     assert_eq!(status(&["--stream", GROUPS[0], GROUPS[1]]), Some(2));
     assert_eq!(status(&["--key", "x", GROUPS[0]]), Some(2));
     assert_eq!(status(&["--stream", "--key", "/nowhere", GROUPS[0]]), Some(4));
+}
+
+#[test]
+fn too_few_messages_are_said() {
+    let pair = Pair::new(Impairment::default());
+    let receives = receive(&pair, &["--expect", "200", GROUPS[0]]);
+    perf_send(&pair.a, &["--stream", "-c", "100", GROUPS[0]]).end().succeeded();
+    let ended = receives.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("100 came where 200 were expected"), "{ended:?}");
 }

@@ -45,6 +45,23 @@ fn a_file_without_an_end_is_no_file_of_secrets() {
 }
 
 #[test]
+fn a_file_of_secrets_that_cannot_be_read_is_told_with_what_helps() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for command in ["publish", "subscribe", "sniff", "top"] {
+        for (path, remedy) in [("/nowhere", "everybody in the group has"), (folder, "has written")] {
+            let group: &[&str] = if command == "top" { &["--once"] } else { &[GROUP] };
+            let ended = mcast(&lan.a, &[&[command, "--key", path], group].concat());
+            assert_eq!((ended.status, ended.text()), (Some(4), ""), "{command}: {ended:?}");
+            assert!(ended.stderr.contains(&format!("cannot read {path}")), "{command}: {ended:?}");
+            assert!(ended.stderr.contains("mcast publish --new-key FILE"), "{command}: {ended:?}");
+            assert!(ended.stderr.contains(remedy), "{command}: {ended:?}");
+        }
+    }
+}
+
+#[test]
 fn a_message_that_the_history_does_not_hold_is_refused_with_what_helps() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();

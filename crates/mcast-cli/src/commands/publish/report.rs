@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mcast_stream::Closing;
-use mcast_stream::sender::SenderStatistics;
 use mcast_stream::wire::StreamId;
 use serde::Serialize;
 
 use super::audience::{Audience, State};
 use crate::console::Console;
+use crate::message_layer::Repairs;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_json};
 
 #[derive(Debug, Serialize)]
@@ -26,16 +26,6 @@ pub(super) struct Report {
     complete: usize,
 }
 
-/// What had to be sent again.
-#[derive(Debug, Serialize)]
-struct Repairs {
-    to_the_group: u64,
-    to_one: u64,
-    bytes: u64,
-    asked: u64,
-    gone: u64,
-}
-
 #[derive(Debug, Serialize)]
 struct Member {
     receiver: String,
@@ -46,17 +36,7 @@ struct Member {
 
 impl Report {
     pub(super) fn new(stream: StreamId, closing: &Closing, audience: &Audience, time: Duration) -> Self {
-        let SenderStatistics {
-            messages,
-            message_bytes,
-            datagrams,
-            group_repairs,
-            single_repairs,
-            repair_bytes,
-            naks,
-            unrecoverable,
-            ..
-        } = closing.statistics;
+        let statistics = &closing.statistics;
         let member = |(receiver, member): (&_, &super::audience::Member)| Member {
             receiver: ToString::to_string(receiver),
             address: member.address.to_string(),
@@ -65,17 +45,11 @@ impl Report {
         };
         Self {
             stream: stream.to_string(),
-            messages,
-            bytes: message_bytes,
+            messages: statistics.messages,
+            bytes: statistics.message_bytes,
             seconds: time.as_secs_f64(),
-            datagrams,
-            repairs: Repairs {
-                to_the_group: group_repairs,
-                to_one: single_repairs,
-                bytes: repair_bytes,
-                asked: naks,
-                gone: unrecoverable,
-            },
+            datagrams: statistics.datagrams,
+            repairs: Repairs::of(statistics),
             receivers: audience.members().map(member).collect(),
             time,
             complete: audience.count(State::Follows),
@@ -97,7 +71,7 @@ impl Report {
             count_of(self.messages, "message"),
             bytes(self.bytes),
             seconds(self.time),
-            count_of(self.repairs.to_the_group + self.repairs.to_one, "datagram"),
+            count_of(self.repairs.count(), "datagram"),
         ));
         match (self.receivers.len(), self.complete) {
             (0, _) => console.note("nobody listened who tells"),

@@ -19,7 +19,7 @@ use crate::commands::perf::message;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, seconds, write_json};
+use crate::output::{count, count_of, expected, seconds, write_json};
 
 /// Through the message layer.
 #[derive(Debug, clap::Args)]
@@ -72,14 +72,26 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let ended = run.listen(&mut subscriber, arguments, deadline, &interrupt, console)?;
         if run.joined.is_some() {
             run.tell(&subscriber.statistics(), arguments, console)?;
-            is_good &= run.is_good(&arguments.limits);
+            let misses = run.misses(&arguments.limits);
+            misses.iter().for_each(|miss| console.note(miss));
+            is_good &= misses.is_empty();
             runs += 1;
         }
         if !ended || (!arguments.limits.keep && runs >= arguments.limits.count) {
-            let has_enough = runs >= if arguments.limits.keep { 1 } else { arguments.limits.count };
-            return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && has_enough)));
+            let wanted = if arguments.limits.keep { 1 } else { arguments.limits.count };
+            if runs < wanted && !interrupt.has_come() {
+                console.note(too_few(runs, wanted));
+            }
+            return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && runs >= wanted)));
         }
         subscriber = open()?;
+    }
+}
+
+fn too_few(runs: u64, wanted: u64) -> String {
+    match runs {
+        0 => "no run has come to its end".into(),
+        _ => format!("{} came where {}", count_of(runs, "run"), expected(wanted)),
     }
 }
 
@@ -245,12 +257,28 @@ impl Run {
         Some(self.ended?.saturating_sub(first))
     }
 
-    /// Whether every message came as it was published, or as many as were asked for.
-    fn is_good(&self, limits: &super::Limits) -> bool {
-        let share = self.lost as f64 / (self.messages + self.lost).max(1) as f64;
-        let lost_too_many = limits.max_loss.map_or(self.lost > 0, |most| share * 100.0 > most);
-        let came_too_few = limits.expect.is_some_and(|expected| self.messages < expected);
-        self.ended.is_some() && self.wrong == 0 && !lost_too_many && !came_too_few
+    /// What is wrong with what came, in words; nothing if every message came as it was published, or as many as
+    /// were asked for.
+    fn misses(&self, limits: &super::Limits) -> Vec<String> {
+        let mut misses = Vec::new();
+        if self.ended.is_none() {
+            misses.push("the run has not come to its end".into());
+        }
+        if self.wrong > 0 {
+            misses.push(format!("{} came that are not what was published", count_of(self.wrong, "message")));
+        }
+        let share = self.lost as f64 * 100.0 / (self.messages + self.lost).max(1) as f64;
+        match limits.max_loss {
+            Some(most) if share > most => {
+                misses.push(format!("{share:.3}% was lost where at most {most}% was allowed"));
+            }
+            None if self.lost > 0 => misses.push(format!("{} lost", count_of(self.lost, "message"))),
+            _ => {}
+        }
+        if let Some(wanted) = limits.expect.filter(|wanted| self.messages < *wanted) {
+            misses.push(format!("{} came where {}", count(self.messages), expected(wanted)));
+        }
+        misses
     }
 
     fn tell(
@@ -373,5 +401,17 @@ impl Summary {
             round_trip_us: micros(Duration::from_nanos(statistics.round_trip)),
             closed: run.ended.is_some(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_did_not_come_are_told_in_numbers() {
+        assert_eq!(too_few(0, 1), "no run has come to its end");
+        assert_eq!(too_few(0, 3), "no run has come to its end");
+        assert_eq!(too_few(1, 2), "1 run came where 2 were expected");
     }
 }

@@ -18,6 +18,7 @@ use crate::commands::publish::Due;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::message_layer::Repairs;
 use crate::output::{count, count_of, seconds, write_json};
 
 /// Through the message layer.
@@ -286,15 +287,6 @@ struct Report {
     whole_time: Duration,
 }
 
-#[derive(Debug, Serialize)]
-struct Repairs {
-    to_the_group: u64,
-    to_one: u64,
-    bytes: u64,
-    asked: u64,
-    gone: u64,
-}
-
 /// How often a message had to wait, for how long in all, and for whom.
 #[derive(Debug, Serialize)]
 struct BackPressure {
@@ -315,7 +307,7 @@ impl Report {
             messages_per_second: None,
             bits_per_second: None,
             datagrams: 0,
-            repairs: Repairs { to_the_group: 0, to_one: 0, bytes: 0, asked: 0, gone: 0 },
+            repairs: Repairs::default(),
             back_pressure: BackPressure {
                 for_receivers: held.by_receivers,
                 for_sending: held.by_sending,
@@ -337,13 +329,7 @@ impl Report {
             messages_per_second: per_second(statistics.messages, self.time),
             bits_per_second: per_second(statistics.message_bytes.saturating_mul(8), self.time),
             datagrams: statistics.datagrams,
-            repairs: Repairs {
-                to_the_group: statistics.group_repairs,
-                to_one: statistics.single_repairs,
-                bytes: statistics.repair_bytes,
-                asked: statistics.naks,
-                gone: statistics.unrecoverable,
-            },
+            repairs: Repairs::of(statistics),
             complete: closing.complete,
             behind: closing.behind.len(),
             ..self
@@ -377,7 +363,7 @@ impl Report {
         writeln!(
             out,
             "repaired    {} of {}; {} to all, {} to one; asked {}, gone {}",
-            share(to_the_group + to_one, self.datagrams),
+            share(self.repairs.count(), self.datagrams),
             count_of(self.datagrams, "datagram"),
             count(to_the_group),
             count(to_one),
