@@ -69,7 +69,7 @@ fn a_conversation_is_told_by_kind_number_and_range() {
 #[test]
 fn an_announcement_is_shown_with_its_name() {
     let lan = Lan::new();
-    let sees = sniff(&lan.c, &["239.255.77.67", "-c", "1"]);
+    let sees = sniff(&lan.c, &["239.255.251.67", "-c", "1"]);
     let publishes = start(&lan.a, &["publish", GROUP, "--announce", "prices", "--wait-for", "1", "one"]);
     let ended = sees.end().succeeded();
     assert!(ended.text().contains("/ mcast stream announcement, stream "), "{ended:?}");

@@ -139,7 +139,7 @@ fn a_switch_that_snoops_lets_announcements_and_what_is_joined_through() {
     };
     let (a, b, c) = (host("a", 1), host("b", 2), host("c", 3));
     // A member elsewhere: without any, the switch would flood.
-    let member = crate::support::recv(&a, &["239.1.2.3:5000", "239.255.77.67:7767", "--discard"]);
+    let member = crate::support::recv(&a, &["239.1.2.3:5000", "239.255.251.67:7767", "--discard"]);
     let watching = top(&b, &["--json", "--interval", "200ms", "--announced", "--join", "239.1.2.3"]);
     let publishes =
         start(&a, &["publish", "239.9.9.9:6000", "--announce", "prices", "--wait-for", "1", "one"]);

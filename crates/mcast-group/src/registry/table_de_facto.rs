@@ -34,11 +34,13 @@ pub(super) const FIXED: &[DeFactoRow<Group>] = &[
     DeFactoRow { first: v4(0xefff4d4d), last: v4(0xefff4d4d), name: "Scream audio", ports: &[4010], reference: &[Reference::Document("Scream documentation")] },
     DeFactoRow { first: v4(0xefff5a5a), last: v4(0xefff5a5a), name: "Roon discovery", ports: &[9003], reference: &[Reference::Document("Roon SOOD protocol notes")] },
     DeFactoRow { first: v4(0xefff9132), last: v4(0xefff9132), name: "MAVLink", ports: &[14550], reference: &[Reference::Document("MAVLink router documentation")] },
+    DeFactoRow { first: v4(0xeffffb43), last: v4(0xeffffb43), name: "mcast stream announcements", ports: &[7767], reference: &[Reference::Document("mcast stream protocol")] },
     DeFactoRow { first: v4(0xeffffffa), last: v4(0xeffffffa), name: "WS-Discovery", ports: &[3702], reference: &[Reference::Document("OASIS WS-Discovery 1.1")] },
     DeFactoRow { first: v6(0xff02000000000000000000000000000c), last: v6(0xff02000000000000000000000000000c), name: "WS-Discovery", ports: &[3702], reference: &[Reference::Document("OASIS WS-Discovery 1.1")] },
     DeFactoRow { first: v6(0xff020000000000000000000000000114), last: v6(0xff020000000000000000000000000114), name: "Yggdrasil discovery", ports: &[9001], reference: &[Reference::Document("Yggdrasil documentation")] },
     DeFactoRow { first: v6(0xff120000000000000000000000008384), last: v6(0xff120000000000000000000000008384), name: "Syncthing local discovery", ports: &[21027], reference: &[Reference::Document("Syncthing local discovery protocol v4")] },
     DeFactoRow { first: v6(0xff1500000000000000000000efc0988f), last: v6(0xff1500000000000000000000efc0988f), name: "BitTorrent local service discovery", ports: &[6771], reference: &[Reference::Document("BEP 14")] },
+    DeFactoRow { first: v6(0xff150000000000000000000080004d43), last: v6(0xff150000000000000000000080004d43), name: "mcast stream announcements", ports: &[7767], reference: &[Reference::Document("mcast stream protocol")] },
     DeFactoRow { first: v6(0xff180000000000000000000083000001), last: v6(0xff18000000000000000000008300f9ff), name: "Streaming ACN (universe in the last two octets)", ports: &[5568], reference: &[Reference::Document("ANSI E1.31")] },
 ];
 

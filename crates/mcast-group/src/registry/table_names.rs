@@ -48,6 +48,8 @@ pub(super) const NAMES: &[WellKnown] = &[
     WellKnown { name: "llmnr", group: v6(0xff020000000000000000000000010003), ports: &[5355], hop_limit: Some(255), reference: Reference::section(4795, "2") },
     WellKnown { name: "lxi", group: v4(0xe000179f), ports: &[5044], hop_limit: None, reference: Reference::Document("LXI Event Messaging") },
     WellKnown { name: "mavlink", group: v4(0xefff9132), ports: &[14550], hop_limit: None, reference: Reference::Document("MAVLink router documentation") },
+    WellKnown { name: "mcast-announcements", group: v4(0xeffffb43), ports: &[7767], hop_limit: None, reference: Reference::Document("mcast stream protocol") },
+    WellKnown { name: "mcast-announcements", group: v6(0xff150000000000000000000080004d43), ports: &[7767], hop_limit: None, reference: Reference::Document("mcast stream protocol") },
     WellKnown { name: "mcjoin", group: v4(0xe1010203), ports: &[1234], hop_limit: None, reference: Reference::Document("mcjoin manual") },
     WellKnown { name: "mdns", group: v4(0xe00000fb), ports: &[5353], hop_limit: Some(255), reference: Reference::section(6762, "11") },
     WellKnown { name: "mdns", group: v6(0xff0200000000000000000000000000fb), ports: &[5353], hop_limit: Some(255), reference: Reference::section(6762, "11") },

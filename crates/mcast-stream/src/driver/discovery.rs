@@ -9,12 +9,13 @@ use super::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Announce, Incarnation, KeyEpoch, Kind, MINOR, Packet, Place, StreamId};
 
-/// Where streams announce themselves: administratively scoped, so that it stays in the site.
+/// Where streams announce themselves: administratively scoped, so that it stays in the site, and above what
+/// others take of that scope by convention (Streaming ACN up to 239.255.249.255).
 pub const DISCOVERY_V4: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(239, 255, 77, 67)), PORT);
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(239, 255, 251, 67)), PORT);
 /// The same for IPv6: of site scope.
 pub const DISCOVERY_V6: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x4d43)), PORT);
+    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0x8000, 0x4d43)), PORT);
 const PORT: u16 = 7767;
 /// Between two announcements.
 const INTERVAL: u64 = 1_000_000_000;
@@ -234,5 +235,21 @@ impl Announcement {
             sender.announce(&Announce { paths, snapshot, rate, minors, ..Announce::new(&self.name) });
         }
         self.next
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_takes_the_groups_of_announcements() {
+        for address in [DISCOVERY_V4, DISCOVERY_V6] {
+            let found: Vec<_> = Group::new(address.ip()).unwrap().assignments().collect();
+            let names: Vec<_> = found.iter().map(|each| each.name).collect();
+            assert_eq!(names, ["mcast stream announcements"], "{address}");
+            assert!(found[0].ports.contains(&address.port()));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The same stream by two networks.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use mcast::{Destination, Membership};
 use mcast_lab::{BadLink, Host, Impairment, Lab, Switch};
@@ -14,7 +15,7 @@ const WAYS: [&str; 2] = ["239.7.7.1%eth0:7000", "239.7.7.2%eth1:7000"];
 /// A publisher and a subscriber, each with a leg in both networks.
 struct TwoNets {
     _lab: Lab,
-    _switches: [Switch; 2],
+    switches: [Switch; 2],
     publisher: Host,
     subscriber: Host,
     links: [BadLink; 2],
@@ -31,17 +32,25 @@ impl TwoNets {
             let own = format!("10.{way}.0.2/24");
             lab.connect_badly(&subscriber, &name, &switches[way], &[&own], impairments[way]).unwrap().1
         });
-        Self { _lab: lab, _switches: switches, publisher, subscriber, links }
+        Self { _lab: lab, switches: switches, publisher, subscriber, links }
     }
 
     fn publisher(&self) -> Publisher {
-        let ways = WAYS.map(|way| way.parse::<Destination>().unwrap());
+        self.publisher_to(WAYS)
+    }
+
+    fn publisher_to(&self, ways: [&str; 2]) -> Publisher {
+        let ways = ways.map(|way| way.parse::<Destination>().unwrap());
         let build = || ways.into_iter().fold(Publisher::builder(), PublisherBuilder::to).build();
         self.publisher.run(|| build().unwrap()).unwrap()
     }
 
     fn subscriber(&self) -> Subscriber {
-        let ways = WAYS.map(|way| way.parse::<Membership>().unwrap());
+        self.subscriber_to(WAYS)
+    }
+
+    fn subscriber_to(&self, ways: [&str; 2]) -> Subscriber {
+        let ways = ways.map(|way| way.parse::<Membership>().unwrap());
         let build = || ways.into_iter().fold(Subscriber::builder(), SubscriberBuilder::path).build();
         self.subscriber.run(|| build().unwrap()).unwrap()
     }
@@ -121,4 +130,37 @@ fn a_path_that_falls_silent_is_told() {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathBack(1));
         assert!(publisher.close(PATIENCE).behind.is_empty());
     });
+}
+
+/// An interface that is made again has another index, and is the same path.
+#[test]
+fn of_one_group_on_two_interfaces_each_stays_a_path_when_its_interface_is_made_again() {
+    const ONE_GROUP: [&str; 2] = ["239.7.7.7%eth0:7000", "239.7.7.7%eth1:7000"];
+
+    let nets = TwoNets::new([Impairment::default(); 2]);
+    let mut subscriber = nets.subscriber_to(ONE_GROUP);
+    let publisher = nets.publisher_to(ONE_GROUP);
+    let received = |subscriber: &Subscriber| match subscriber.paths() {
+        [first, second] => (first.received, second.received),
+        paths => panic!("{paths:?}"),
+    };
+    let mut publish_until = |what: &str, is_so: &dyn Fn(u64, u64) -> bool| {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = None;
+        loop {
+            publisher.publish(b"x").unwrap();
+            while subscriber.next_timeout(Duration::from_millis(5)).unwrap().is_some() {}
+            let (first, second) = received(&subscriber);
+            let (first_then, second_then) = *before.get_or_insert((first, second));
+            if is_so(first - first_then, second - second_then) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what}: {:?}", subscriber.paths());
+        }
+    };
+    publish_until("both paths are heard", &|first, second| first > 10 && second > 10);
+    nets.subscriber.delete_interface("eth1").unwrap();
+    publish_until("the first alone is heard", &|first, _| first > 10);
+    nets.subscriber.connect("eth1", &nets.switches[1], &["10.1.0.2/24"]).unwrap();
+    publish_until("the second is heard again", &|_, second| second > 10);
 }

@@ -12,7 +12,7 @@ import sys
 
 from wire import *
 
-DISCOVERY = "239.255.77.67", 7767
+DISCOVERY = "239.255.251.67", 7767
 GREETING = struct.Struct(">4sQH")
 
 

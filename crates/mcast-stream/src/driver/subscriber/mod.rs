@@ -11,7 +11,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use mcast::{Batch, Cursor, ErrorKind, Family, GroupAddr, InterfaceIndex, Membership, Waker};
+use mcast::{Batch, Cursor, ErrorKind, Family, Membership, Waker};
 
 use super::clock::Clock;
 use super::error::StreamError;
@@ -24,7 +24,7 @@ use crate::sys;
 use crate::wire::StreamId;
 use begin::Strangers;
 pub use builder::SubscriberBuilder;
-use path::path_of;
+use path::Paths;
 
 /// Buffers of a batch, and bytes of each: whatever the kernel merges.
 const BUFFERS: usize = 32;
@@ -77,7 +77,7 @@ pub struct Subscriber {
     /// Its groups and interfaces, as they were named.
     #[cfg(feature = "metrics")]
     places: (String, String),
-    paths: Vec<(GroupAddr, Option<InterfaceIndex>)>,
+    paths: Paths,
     now: u64,
     /// A waker has ended a wait.
     woken: bool,
@@ -128,20 +128,20 @@ impl Subscriber {
         if memberships.iter().any(|other| other.address.group.family() != family) {
             return Err(StreamError::MixedFamilies);
         }
-        let paths = memberships
-            .iter()
-            .map(|membership| Ok((membership.address, interface::there_now(membership.interface.as_ref())?)));
-        let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
-        config.paths = paths.len() as u8;
+        let with_interface = |membership: &Membership| {
+            Ok((membership.clone(), interface::there_now(membership.interface.as_ref())?))
+        };
+        let paths: Vec<_> = memberships.iter().map(with_interface).collect::<mcast::Result<_>>()?;
+        let paths = Paths::new(paths);
+        config.paths = paths.count();
         #[cfg(feature = "metrics")]
         let places = (
             super::label(memberships.iter().map(|each| each.address)),
             super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
         );
-        let follow = paths.iter().all(|(_, interface)| interface.is_some());
         let receiver = mcast::Receiver::builder()
             .join_all(memberships)
-            .follow(follow)
+            .follow(paths.name_interfaces())
             .receive_buffer(receive_buffer)
             .build()?;
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
@@ -433,10 +433,7 @@ impl Subscriber {
         };
         self.lent = Lent::Batch;
         let arrival = datagram.arrival();
-        let path = match &self.paths[..] {
-            [_] => 0,
-            paths => path_of(paths, arrival.group, arrival.interface),
-        };
+        let path = self.paths.of(arrival.group, arrival.interface, self.now, &self.receiver);
         let payload = datagram.payload();
         if self.core.is_none() {
             self.core = self.strangers.begin(self.stream, &self.config, payload, self.now);
