@@ -32,7 +32,7 @@ impl TwoNets {
             let own = format!("10.{way}.0.2/24");
             lab.connect_badly(&subscriber, &name, &switches[way], &[&own], impairments[way]).unwrap().1
         });
-        Self { _lab: lab, switches: switches, publisher, subscriber, links }
+        Self { _lab: lab, switches, publisher, subscriber, links }
     }
 
     fn publisher(&self) -> Publisher {
