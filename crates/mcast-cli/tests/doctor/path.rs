@@ -83,6 +83,25 @@ fn a_family_that_does_not_pass_is_a_warning_beside_one_that_does() {
 }
 
 #[test]
+fn a_family_that_is_here_without_a_route_is_a_fault_beside_one_that_passes() {
+    let lan = Lan::new();
+    let _running = listener(&lan.b, &[]);
+    lan.a.remove_route("224.0.0.0/4", "eth0").unwrap();
+    let ended = mcast(&lan.a, &["doctor", "--probe", "-c", "1", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["no-route".to_owned()]), "{ended:?}");
+    assert!(!arrived(&ended, '6').is_empty() && arrived(&ended, '4').is_empty(), "{ended:?}");
+}
+
+#[test]
+fn what_could_not_be_probed_at_all_is_not_called_well() {
+    let lab = Lab::new().unwrap();
+    let lonely = lab.host("lonely").unwrap();
+    let ended = mcast(&lonely, &["doctor", "--probe", "-c", "1"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("no route") && !ended.stderr.contains("nothing wrong"), "{ended:?}");
+}
+
+#[test]
 fn an_interface_that_takes_less_is_found_by_size() {
     let lan = Lan::new();
     let mut command = lan.b.command("ip").unwrap();

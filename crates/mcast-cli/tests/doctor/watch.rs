@@ -1,7 +1,7 @@
 //! `--watch`: what comes and goes.
 
 use crate::patient::{GROUP, Ward, events, sysctl};
-use crate::support::{eventually, start};
+use crate::support::{Lan, eventually, recv, start};
 
 #[test]
 fn a_fault_that_comes_and_goes_is_told_twice() {
@@ -35,4 +35,18 @@ fn people_get_a_line_a_change() {
     let line =
         ended.lines().into_iter().find(|line| line.contains("reverse-path-filter")).unwrap().to_owned();
     assert!(line.contains(" found fault reverse-path-filter  on eth0, 239.1.2.3:5000"), "{line}");
+}
+
+#[test]
+fn a_process_that_has_ended_is_not_waited_for() {
+    let lan = Lan::new();
+    let receiving = recv(&lan.b, &["-i", "eth0", GROUP]);
+    let id = receiving.child.id().to_string();
+    let watching =
+        start(&lan.b, &["doctor", "-v", "--pid", &id, "-W", "200ms", "--watch", "--every", "200ms"]);
+    eventually("another look", || watching.stderr.text().matches("examining").count() >= 2);
+    receiving.signalled(libc::SIGINT);
+    let ended = watching.end();
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains(&id), "{ended:?}");
 }

@@ -210,14 +210,16 @@ fn a_doctor_on_duty_outlives_the_interface() {
     eventually("a look", || looks() > 0);
     assert_eq!(failures(), 0);
     served.lan.b.delete_interface("eth0").unwrap();
+    let said = |words: &str| served.running.stderr.text().matches(words).count();
     eventually("looks that fail", || failures() >= 3);
+    // The first may have failed while the interface went, for another reason.
+    let told = said("cannot look: ");
+    eventually("more looks that fail", || failures() >= 6);
+    assert!((1..=2).contains(&told) && said("cannot look: ") == told, "{}", served.running.stderr.text());
     let before = looks();
     served.lan.b.connect("eth0", &served.lan.switch, &["10.0.0.2/24"]).unwrap();
-    eventually("looks that don't", || looks() > before);
-    let said = served.running.stderr.text();
-    assert_eq!(said.matches("cannot look: ").count(), 1, "{said}");
-    assert_eq!(said.matches("can look again").count(), 1, "{said}");
-    assert_eq!(said.matches("examining").count(), 1, "{said}");
+    eventually("looks that don't", || looks() > before && said("can look again") > 0);
+    assert_eq!(said("examining"), 1, "{}", served.running.stderr.text());
     served.stop();
 }
 

@@ -57,6 +57,11 @@ impl Subject {
         !matches!(self, Self::Machine)
     }
 
+    /// Whether it can be again what it was once it is gone: a process cannot.
+    pub(super) const fn may_come_back(&self) -> bool {
+        !matches!(self, Self::Program(Target::Process(_)))
+    }
+
     pub(super) fn examine(&self, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
         match self {
             Self::Machine => examine_machine().map_err(told),

@@ -48,7 +48,7 @@ pub(super) fn run(
                 told.tell(report.findings)?;
             }
             // What worked before may work again, as when the interface is back.
-            Err(error) if looks.is_begun() => {
+            Err(error) if looks.is_begun() && doctor.subject.may_come_back() => {
                 looks.fail();
                 told.tell_of_failure(&error);
             }

@@ -1,8 +1,10 @@
 //! What the answers to probes say about the path.
 
+use mcast::{Destination, ErrorKind};
 use mcast_doctor::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
 use mcast_probe::{Listener, SizeLimit};
 
+use super::family_of;
 use super::probe::Probed;
 use crate::output::count_of;
 
@@ -17,6 +19,19 @@ pub(super) fn findings(probed: &Probed, is_optional: bool) -> Vec<Finding> {
         [size(probed, listener), hop_limit(probed, listener), duplicates(probed, listener)]
     });
     each.flatten().collect()
+}
+
+/// That no route says by which interface probes to this group would leave, if that is why none did.
+pub(super) fn no_route(destination: &Destination, failure: &anyhow::Error) -> Option<Finding> {
+    let error = failure.downcast_ref::<mcast::Error>().filter(|error| error.kind() == ErrorKind::NoRoute)?;
+    let family = family_of(destination);
+    let cause = format!("There is no {family} route for groups, so {family} was not probed.");
+    let advice = "name the interface to probe by, -i, which needs no route";
+    let finding = Finding::new(Id::NoRoute, Severity::Fault, cause)
+        .because(Evidence::new(Sort::Answer, "send", error))
+        .remedied([Remedy::advice(Tool::Program, advice)])
+        .remedied(error.remedy().map(|remedy| Remedy::advice(Tool::Network, remedy)));
+    Some(finding.of(destination.address))
 }
 
 fn silence(probed: &Probed, is_optional: bool) -> Option<Finding> {

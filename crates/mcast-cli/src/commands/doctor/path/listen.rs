@@ -15,6 +15,7 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
+use crate::rights;
 
 /// The fastest that `--probe` asks, for both families, and some to spare.
 const EACH: Quota = Quota { per_second: 250.0, burst: 50.0 };
@@ -27,6 +28,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let Arguments { interfaces, sources, families, .. } = arguments;
     let chosen = chosen_memberships(&super::groups(arguments)?, interfaces, sources, *families, console)?;
     let receiver = Receiver::builder().join_all(chosen.items).merging(false).build()?;
+    rights::keep(&[])?;
     let waker = receiver.waker();
     let interrupt = Interrupt::catch(move || {
         // Without a waker the wait ends with the next datagram.

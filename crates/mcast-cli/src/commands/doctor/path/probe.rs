@@ -16,6 +16,7 @@ use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::rights;
 
 /// Between two probes: half of what listeners answer.
 const PACE: Duration = Duration::from_millis(10);
@@ -39,12 +40,13 @@ pub(super) struct Probed {
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let chosen = chosen_destinations(&super::groups(arguments)?, arguments.families, console)?;
     let highest = arguments.path.ttl.or(chosen.hop_limit).unwrap_or(1);
+    let sender = Sender::builder().build()?;
+    rights::keep(&[])?;
     let interrupt = Interrupt::catch(|| {})?;
     let prober = Prober {
         arguments,
         highest,
-        // What is not answered may not have been sent.
-        sender: Sender::builder().build()?,
+        sender,
         session: SessionId(random_number()),
         start: Instant::now(),
         interrupt,
@@ -52,18 +54,27 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     let is_default = arguments.memberships.is_empty();
     let mut probed = Vec::new();
+    let mut report = Report::default();
+    let mut failure = None;
     for destination in &chosen.items {
         match prober.probe(destination) {
             Ok(one) => probed.push(one),
-            // Of the two groups that nobody named, one may be of a family that is not here.
             Err(error) if is_default && chosen.items.len() > 1 => {
-                console.note(format_args!("{}: not probed: {error}", family_of(destination)));
+                let family = family_of(destination);
+                console.note(format_args!("{family}: not probed: {error}"));
+                // Of the two groups that nobody named, one may be of a family that is not here.
+                if is_here(family)? {
+                    report.findings.extend(judge::no_route(destination, &error));
+                }
+                failure = failure.or(Some(error));
             }
             Err(error) => return Err(error),
         }
     }
+    if let (true, true, Some(failure)) = (probed.is_empty(), report.findings.is_empty(), failure) {
+        return Err(failure);
+    }
     let is_worth = probed.iter().any(|one| !one.path.listeners().is_empty());
-    let mut report = Report::default();
     report.findings.extend(probed.iter().flat_map(|one| judge::findings(one, is_default && is_worth)));
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let mut out = console.output();
@@ -166,6 +177,14 @@ impl Prober<'_> {
             path.answered(source, header.stream, header.sequence, &answer, round_trip);
         }
     }
+}
+
+/// Whether an interface that groups can leave by has an address of this family.
+fn is_here(family: Family) -> anyhow::Result<bool> {
+    let has = |interface: &Interface| {
+        interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()
+    };
+    Ok(mcast::interfaces()?.iter().any(has))
 }
 
 /// The one interface by which it leaves; `None` where there are several.
