@@ -8,6 +8,7 @@ mod registry;
 mod report;
 mod soak;
 mod step;
+mod target;
 mod verify;
 
 use std::path::{Path, PathBuf};

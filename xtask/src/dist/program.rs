@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use super::Release;
 use crate::command::{cargo, finish, program, succeeds};
+use crate::target;
 
 /// A program to build.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(crate) const PROGRAMS: [Build; 3] = [
         debian: Some("amd64"),
         file: "mcast",
     },
-    // Static with glibc where the toolchain has no musl for it: the same program in use.
+    // Static with glibc where no musl can be had for it: the same program in use, and told.
     Build {
         label: "aarch64-linux",
         target: "aarch64-unknown-linux-musl",
@@ -61,12 +62,25 @@ impl Build {
     pub(super) fn runs_here(&self) -> bool {
         self.label == format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
     }
+
+    /// What is to be told of it where it is not what it should be.
+    pub(super) fn compromise(&self) -> Option<String> {
+        let chosen = self.chosen_target().filter(|chosen| *chosen != self.target)?;
+        Some(format!(
+            "{} for {}: made for {chosen} instead, since rustup cannot add the target",
+            self.label, self.target
+        ))
+    }
+
+    fn chosen_target(&self) -> Option<&'static str> {
+        let is_first = target::is_there_or_added(self.target);
+        is_first.then_some(self.target).or_else(|| self.instead.filter(|name| target::is_there(name)))
+    }
 }
 
 /// The program's path, or why it can't be built here. `attempt` names the folder it is built in.
 pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<Result<PathBuf, String>> {
-    let Some(target) = [Some(build.target), build.instead].into_iter().flatten().find(|name| installed(name))
-    else {
+    let Some(target) = build.chosen_target() else {
         return Ok(Err(format!("`rustup target add {}` first", build.target)));
     };
     let tools = build.linker.into_iter().chain([build.compiler]);
@@ -114,9 +128,4 @@ pub(super) fn flags(release: &Release, folder: &Path, target: &str) -> String {
         flags.push("-Clink-arg=-Wl,--no-insert-timestamp".to_owned());
     }
     flags.join(" ")
-}
-
-fn installed(target: &str) -> bool {
-    let found = finish(program("rustc", ["--print", "target-libdir", "--target", target]), false);
-    found.is_ok_and(|found| found.success && Path::new(found.output.trim()).exists())
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::Release;
 use super::program::{flags, reproducible};
 use crate::command::{finish, program, succeeds};
+use crate::target;
 
 const CRATE: &str = "crates/mcast-python";
 
@@ -20,10 +21,11 @@ struct Wheel {
     compatibility: &'static str,
 }
 
-const WHEELS: [Wheel; 3] = [
+const WHEELS: [Wheel; 4] = [
     Wheel { target: "x86_64-unknown-linux-gnu", compatibility: "manylinux2014" },
     Wheel { target: "aarch64-unknown-linux-gnu", compatibility: "manylinux2014" },
     Wheel { target: "x86_64-unknown-linux-musl", compatibility: "musllinux_1_2" },
+    Wheel { target: "aarch64-unknown-linux-musl", compatibility: "musllinux_1_2" },
 ];
 
 /// Makes all; returns what can't be made here, with the reason.
@@ -31,13 +33,18 @@ pub(super) fn make(release: &Release, out: &Path, attempt: &str) -> Result<Vec<S
     let Some(tools) = tools(release)? else {
         return Ok(vec!["wheels: pip cannot install maturin and ziglang".to_owned()]);
     };
+    let mut missing = Vec::new();
     for wheel in &WHEELS {
+        if !target::is_there_or_added(wheel.target) {
+            missing.push(format!("wheel for {}: rustup cannot add the target", wheel.target));
+            continue;
+        }
         let mut arguments = vec!["build", "--quiet", "--profile", "dist", "--zig", "--target", wheel.target];
         arguments.extend(["--compatibility", wheel.compatibility, "--interpreter", "python3.10", "--locked"]);
         maturin(release, &tools, &arguments, out, attempt, wheel.target)?;
     }
     maturin(release, &tools, &["sdist"], out, attempt, "")?;
-    Ok(Vec::new())
+    Ok(missing)
 }
 
 fn maturin(

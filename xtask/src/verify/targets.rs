@@ -1,10 +1,9 @@
 //! The other systems: everything compiles for them, and lints clean.
 
-use anyhow::Result;
-
 use super::sources::{check, clippy};
-use crate::command::{cargo, finish, program, succeeds};
+use crate::command::{cargo, finish};
 use crate::step::{Outcome, Step, Verdict};
+use crate::target;
 
 /// Systems that the whole workspace is built for.
 const SYSTEMS: [&str; 7] = [
@@ -47,8 +46,8 @@ pub(super) fn steps() -> Vec<Step> {
 
 fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step {
     Step::new(format!("cross:{target}"), about, move |manner| {
-        if let Some(skipped) = missing(target)? {
-            return Ok(skipped);
+        if !target::is_there_or_added(target) {
+            return Ok(Outcome::skipped(format!("rustup has not, and could not add, the target {target}")));
         }
         // Clippy does all that `cargo check` does, and then its lints.
         let whole = check(clippy(&[&["--target", target], packages.as_slice()].concat()), manner)?;
@@ -67,24 +66,6 @@ fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step 
         ];
         check(clippy(&head.into_iter().chain(packages).collect::<Vec<_>>()), manner)
     })
-}
-
-/// Why `target` can't be built for, after rustup was asked to add it.
-fn missing(target: &str) -> Result<Option<Outcome>> {
-    if standard_library_is_there(target)? {
-        return Ok(None);
-    }
-    if succeeds(program("rustup", ["target", "add", target])) && standard_library_is_there(target)? {
-        return Ok(None);
-    }
-    Ok(Some(Outcome::skipped(format!("rustup has not, and could not add, the target {target}"))))
-}
-
-/// Asks the compiler, not rustup: a toolchain from a distribution has no rustup.
-fn standard_library_is_there(target: &str) -> Result<bool> {
-    let finished = finish(program("rustc", ["--print", "target-libdir", "--target", target]), false)?;
-    let folder = std::path::Path::new(finished.output.trim());
-    Ok(finished.success && folder.is_dir())
 }
 
 /// The target that the compiler builds for by itself.
