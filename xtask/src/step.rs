@@ -93,6 +93,12 @@ impl Outcome {
         Self { skips: vec![why.clone()], ..Self::one(Verdict::Skipped, why) }
     }
 
+    /// What this machine refuses, whatever is installed on it: told as skipped, and no failure either where
+    /// nothing may be skipped.
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::one(Verdict::Skipped, why)
+    }
+
     fn one(verdict: Verdict, note: impl Into<String>) -> Self {
         let count = match verdict {
             Verdict::Passed => Count { passed: 1, ..Count::default() },
@@ -151,6 +157,13 @@ mod tests {
         assert_eq!(outcome.verdict, Verdict::Failed);
         assert_eq!(outcome.count, Count { failed: 1, ..Count::default() });
         assert!(outcome.evidence.contains("socat is not installed"), "{}", outcome.evidence);
+    }
+
+    #[test]
+    fn what_the_machine_refuses_stays_skipped() {
+        let outcome = Outcome::refused("no control groups").without_skips();
+
+        assert_eq!((outcome.verdict, &outcome.note[..]), (Verdict::Skipped, "no control groups"));
     }
 
     #[test]

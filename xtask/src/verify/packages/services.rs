@@ -11,6 +11,7 @@ use super::control_group::ControlGroup;
 use super::scripts;
 use crate::command::{finish_within, program, succeeds};
 use crate::step::{Manner, Outcome};
+use crate::verify::ordinary_user;
 
 /// All that systemd gets for itself.
 const NAMESPACES: [&str; 6] = ["--cgroup", "--ipc", "--mount", "--net", "--pid", "--uts"];
@@ -19,12 +20,15 @@ const LIMIT: Duration = Duration::from_secs(330);
 
 /// Installs `package` there and has `services.py` try what it brings.
 pub(super) fn outcome(package: &Path, manner: &Manner) -> Result<Outcome> {
-    if !succeeds(program("unshare", NAMESPACES.iter().chain(&["--fork", "true"]))) {
-        return Ok(Outcome::skipped("this machine refuses the namespaces that systemd is started in"));
+    if !ordinary_user::is_root()? {
+        return Ok(Outcome::skipped("only root can start a systemd"));
+    }
+    if !can_start_systemd() {
+        return Ok(Outcome::refused("this machine refuses the namespaces that systemd is started in"));
     }
     let group = match ControlGroup::new()? {
         Ok(group) => group,
-        Err(why) => return Ok(Outcome::skipped(why)),
+        Err(why) => return Ok(Outcome::refused(why)),
     };
     let unit = scripts().join("trial.service");
     let system = match CleanSystem::with(&[package, &unit, &scripts().join("services.py")], manner)? {
@@ -57,4 +61,11 @@ pub(super) fn outcome(package: &Path, manner: &Manner) -> Result<Outcome> {
         Some(finished) => Outcome::failed(finished.status, finished.output + &said),
         None => Outcome::failed(format!("not at its end after {} s", LIMIT.as_secs()), said),
     })
+}
+
+/// Whether there are such namespaces, and control groups in them.
+fn can_start_systemd() -> bool {
+    let mut mount = program("unshare", NAMESPACES);
+    mount.args(["--fork", "mount", "-t", "cgroup2", "cgroup2"]).arg(scripts());
+    succeeds(mount)
 }

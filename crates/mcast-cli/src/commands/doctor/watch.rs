@@ -59,7 +59,7 @@ pub(super) fn run(
             Next::BeginAnew => {
                 console.note("a hang-up came: looking at once, and telling all that there is");
                 service.reloading();
-                told.known.clear();
+                told.forget();
                 service.ready(&status);
             }
             Next::End => break doctor.interrupt.outcome().unwrap_or(Outcome::Yes),
@@ -93,6 +93,12 @@ impl Told<'_> {
             self.doctor.console.note("can look again");
         }
         self.out.flush()
+    }
+
+    /// All will be told again.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.failure = None;
     }
 
     /// Tells once why nothing can be seen.
