@@ -171,7 +171,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "nobody wakes for nothing",
         "receiver/ask.rs",
-        "if self.sender_silent || self.ended {",
+        "if self.sender_silent || self.has_all() {",
         "if self.sender_silent {",
     ),
 ];
