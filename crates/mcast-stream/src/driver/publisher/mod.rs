@@ -22,7 +22,7 @@ use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::Ways;
 use crate::seal::Keys;
 use crate::sender::{Refusal, SenderConfig, SenderEvent, SenderStatistics};
-use crate::wire::{HEADER_LENGTH, ReceiverId, StreamId};
+use crate::wire::{ReceiverId, StreamId};
 use shared::{Core, LISTEN, Shared};
 
 /// How often the end is told once more, and how far apart: at a loss of one in five, a subscriber in some
@@ -189,7 +189,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn queue(&self, message: &[u8]) -> Result<u64, StreamError> {
-        self.queue_by(message.len(), |sender, now| sender.publish(now, message))
+        self.queue_by(|sender, now| sender.publish(now, message))
     }
 
     /// [`queue`](Self::queue) without waiting.
@@ -214,15 +214,14 @@ impl Publisher {
     ) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
         loop {
-            match publish(&mut core.sender, self.shared.clock.now()) {
+            let now = self.shared.clock.now();
+            match publish(&mut core.sender, now) {
                 Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
                     return Err(refusal.into());
                 }
                 Err(_) => {}
                 Ok(number) => {
-                    if core.sender.unsent() >= SEND_AT {
-                        self.shared.send(&mut core);
-                    }
+                    self.send_soon(&mut core, now);
                     return Ok(number);
                 }
             }
@@ -239,7 +238,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn queue_keyed(&self, key: u64, message: &[u8]) -> Result<u64, StreamError> {
-        self.queue_by(message.len(), |sender, now| sender.publish_keyed(now, key, message))
+        self.queue_by(|sender, now| sender.publish_keyed(now, key, message))
     }
 
     /// Publishes many messages with one lock; sends them. Tells the number of the last.
@@ -383,20 +382,27 @@ impl Publisher {
 
     fn queue_by(
         &self,
-        length: usize,
         mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
     ) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
         loop {
-            match publish(&mut core.sender, self.shared.clock.now()) {
+            let now = self.shared.clock.now();
+            match publish(&mut core.sender, now) {
                 Ok(number) => {
-                    if length > HEADER_LENGTH && core.sender.unsent() >= SEND_AT {
-                        self.shared.send(&mut core);
-                    }
+                    self.send_soon(&mut core, now);
                     return Ok(number);
                 }
                 Err(refusal) => core = self.make_room(core, refusal)?,
             }
+        }
+    }
+
+    /// Sends what waits if it is worth a call; else the thread that keeps time does, once it has waited long enough.
+    fn send_soon(&self, core: &mut Core, now: u64) {
+        if core.sender.unsent() >= SEND_AT {
+            self.shared.send(core);
+        } else if core.sleeps_until > now.saturating_add(core.sender.config().linger) {
+            self.shared.sooner.notify_one();
         }
     }
 
@@ -458,13 +464,48 @@ impl Drop for Publisher {
     }
 }
 
-#[cfg(all(test, target_os = "linux", feature = "tokio"))]
+#[cfg(all(test, target_os = "linux"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use mcast_lab::Lab;
 
     use super::*;
 
+    fn publisher() -> Publisher {
+        Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap()
+    }
+
+    /// Waits until this holds; tells for how long.
+    fn wait_until(publisher: &Publisher, holds: impl Fn(SenderStatistics) -> bool) -> Duration {
+        let began = Instant::now();
+        while !holds(publisher.statistics()) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", publisher.statistics());
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        began.elapsed()
+    }
+
+    fn queue_when_nothing_happens() -> Duration {
+        let publisher = publisher();
+        let late = (1..=5).map(|count| {
+            // The sixth heartbeat of a pause is followed by the next after a third of a second.
+            let heartbeats = publisher.statistics().heartbeats;
+            wait_until(&publisher, |statistics| statistics.heartbeats >= heartbeats + 6);
+            publisher.queue(b"hello").unwrap();
+            wait_until(&publisher, |statistics| statistics.datagrams == count)
+        });
+        late.sum()
+    }
+
+    #[test]
+    fn what_is_queued_in_a_pause_goes_soon() {
+        let lab = Lab::new().unwrap();
+        let late = lab.host("alone").unwrap().run(queue_when_nothing_happens).unwrap();
+        // A millisecond each, and not when the publisher next looks about itself, every tenth of a second.
+        assert!(late < Duration::from_millis(100), "five messages took {late:?}");
+    }
+
+    #[cfg(feature = "tokio")]
     fn publish_while_the_lock_is_held(publisher: Publisher) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let publisher = crate::tokio::Publisher::new(publisher);
@@ -483,10 +524,10 @@ mod tests {
         assert_eq!(publisher.statistics().datagrams, 1);
     }
 
+    #[cfg(feature = "tokio")]
     #[test]
     fn who_sends_for_long_keeps_no_executor() {
         let lab = Lab::new().unwrap();
-        let publisher = || Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap();
         lab.host("alone").unwrap().run(|| publish_while_the_lock_is_held(publisher())).unwrap();
     }
 }
