@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use mcast_lab::{Impairment, Lab, SwitchOptions};
+use mcast_stream::seal::Keys;
+use mcast_stream::sender::{SenderConfig, Transmit};
+use mcast_stream::wire::{Incarnation, StreamId};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -84,6 +87,61 @@ fn what_a_link_lost_is_exactly_what_is_missing_behind_it() {
     assert!(datagrams.as_u64().unwrap() - seen < 20, "{behind} of {datagrams}");
     assert!(number("lost") > 20, "{behind}");
     assert_eq!((&behind["duplicated"], &behind["reordered"]), (&0.into(), &0.into()), "{behind}");
+}
+
+/// Three datagrams of a sealed stream, of which two are lost, and what tells that there were three.
+fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
+    let config = SenderConfig { keys, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
+    let mut sender = mcast_stream::Sender::new(config, 1).unwrap();
+    for _ in 0..3 {
+        sender.publish(1, b"x").unwrap();
+        sender.flush(1);
+    }
+    let mut sent = Vec::new();
+    for now in (1..50_000_000).step_by(100_000) {
+        while let Some(transmit) = sender.poll(now) {
+            match transmit {
+                Transmit::Control(control) => sent.push(control.bytes().to_vec()),
+                Transmit::Data { first, .. } if sent.len() == 1 => sent.push(sender.datagram(first).to_vec()),
+                _ => {}
+            }
+        }
+    }
+    sent.iter().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
+}
+
+#[test]
+fn what_is_lost_at_the_end_of_a_sealed_stream_is_known_to_who_has_its_key() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let key = folder.path().join("key").to_str().unwrap().to_owned();
+    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    let keys = Keys::read(&std::fs::read_to_string(&key).unwrap()).unwrap();
+    let watching = [&[][..], &["--key", &key]]
+        .map(|more| top(&lan.b, &[&["--once", "--json", "-W", "5", "239.1.2.3"], more].concat()));
+    let sent = sealed_with_a_loss(keys);
+    let sent: Vec<&str> =
+        ["send", "-q", GROUP, "--hex"].into_iter().chain(sent.iter().map(String::as_str)).collect();
+    mcast(&lan.a, &sent).succeeded();
+
+    let seen = watching.map(|watching| stream(&watching.end().succeeded()));
+
+    let counts = seen.each_ref().map(|stream| (stream["received"].as_u64(), stream["lost"].as_u64()));
+    assert_eq!(counts, [(Some(1), Some(0)), (Some(1), Some(2))]);
+}
+
+#[test]
+fn what_may_have_been_repaired_unseen_is_not_said_to_be_lost_for_good() {
+    let lan = Lan::new();
+    for (numbers, is_said) in [([1, 2, 3], false), ([1, 2, 4], true)] {
+        let watching = top(&lan.b, &["--once", "-W", "5", "239.1.2.3"]);
+        let sent = numbers.map(data);
+        let sent: Vec<&str> =
+            ["send", "-q", GROUP, "--hex"].into_iter().chain(sent.iter().map(String::as_str)).collect();
+        mcast(&lan.a, &sent).succeeded();
+        let ended = watching.end().succeeded();
+        assert_eq!(ended.stderr.contains("repaired for one receiver alone"), is_said, "{ended:?}");
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ const OF_STREAMS: [OfStream; 11] = [
         "mcast_stream_missing",
         Kind::Gauge,
         "What is missing by the stream's sequence numbers, in the unit that mcast_stream_info tells; goes down when \
-         something comes late.",
+         something comes late. What an mcast stream repairs for one receiver alone is not seen, and stays missing.",
         |row| row.numbers.map(|numbers| numbers.missing as f64),
     ),
     (

@@ -65,7 +65,7 @@ impl Feed {
             return;
         }
         let packet = frame.packet();
-        let numbered = numbered(&packet);
+        let numbered = numbered(&packet, &self.keys);
         // Whatever streams are meant: it tells their names.
         if numbered.is_some_and(|numbered| numbered.number.is_none()) {
             self.hear_announcement(frame, &packet);

@@ -11,6 +11,7 @@ use super::json;
 use super::monitor::Monitor;
 use super::picture::Picture;
 use super::table::{self, Column};
+use super::words;
 use crate::console::{Console, Output};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt};
@@ -29,7 +30,8 @@ pub(super) fn run(
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<()> {
-    let mut printer = Printer { arguments, monitor, console, out: console.output(), told: 0 };
+    let mut printer =
+        Printer { arguments, monitor, console, out: console.output(), told: 0, has_explained: false };
     if arguments.read.is_some() {
         while !monitor.wait_for_end(LOOK) && !interrupt.has_come() {}
         printer.print(SystemTime::now())?;
@@ -119,6 +121,8 @@ struct Printer<'a> {
     out: Output,
     /// How often it has printed.
     told: u64,
+    /// What is missing of streams that are repaired was put into words.
+    has_explained: bool,
 }
 
 impl Printer<'_> {
@@ -202,7 +206,7 @@ impl Printer<'_> {
     }
 
     /// What stands beside the table: sums, and what could not be seen.
-    fn tell(&self, picture: &Picture) {
+    fn tell(&mut self, picture: &Picture) {
         let report = &picture.report;
         let sums = report.streams.iter().map(|row| table::rate(row, picture));
         let (datagrams, bits) = sums.fold((0.0, 0.0), |(datagrams, bits), rate| {
@@ -217,6 +221,10 @@ impl Printer<'_> {
                 count(datagrams as u64),
                 count_of(report.totals.control, "message"),
             ));
+        }
+        if !self.has_explained && report.streams.iter().any(words::may_be_repaired_unseen) {
+            self.has_explained = true;
+            self.console.note(format_args!("of an mcast stream, loss {}", words::MISSING_IN_THE_GROUP));
         }
         let left_out = report.totals.streams_left_out;
         if left_out > 0 {

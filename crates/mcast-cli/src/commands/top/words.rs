@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Group, SourceFilter};
-use mcast_watch::{JitterBasis, JitterValue, Numbers, Row};
+use mcast_watch::{Format, JitterBasis, JitterValue, Numbers, Row};
 
 use super::announced::Said;
 use super::picture::Picture;
@@ -51,6 +51,14 @@ pub(super) fn loss(numbers: Option<&Numbers>) -> String {
         _ if percent < 9.995 => format!("{percent:.2}%"),
         _ => format!("{percent:.1}%"),
     }
+}
+
+/// What is meant by missing where receivers may have more.
+pub(super) const MISSING_IN_THE_GROUP: &str = "is what did not come by the group here: what is repaired for one receiver alone goes to its address, unseen";
+
+/// Whether something is missing that may have been repaired nevertheless.
+pub(super) fn may_be_repaired_unseen(row: &Row) -> bool {
+    row.format == Some(Format::Stream) && row.numbers.is_some_and(|numbers| numbers.missing > 0)
 }
 
 /// `230 µs`, or `~5.00 ms` of gaps.

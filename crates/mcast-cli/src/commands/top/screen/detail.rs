@@ -88,6 +88,9 @@ fn faults(lines: &mut Lines, row: &Row) {
         Some(numbers) => {
             let style = if numbers.missing > 0 { theme.bad } else { Style::new() };
             lines.add("loss", describe_numbers(numbers), style);
+            if words::may_be_repaired_unseen(row) {
+                lines.plain("", format!("missing {}", words::MISSING_IN_THE_GROUP));
+            }
         }
         None => lines.plain("loss", "not known: its datagrams are not numbered (--seq says where)".into()),
     }
