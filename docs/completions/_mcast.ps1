@@ -136,7 +136,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('--source', '--source', [CompletionResultType]::ParameterName, 'Only streams from this source, or with a `!` before it every other; repeatable')
             [CompletionResult]::new('--seq', '--seq', [CompletionResultType]::ParameterName, 'Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes')
             [CompletionResult]::new('--join', '--join', [CompletionResultType]::ParameterName, 'Also join this group or membership, so that switches let it through; repeatable')
-            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Open announcements that are sealed with the secrets in this file')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Open announcements and heartbeats that are sealed with the secrets in this file')
             [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire')
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire')
             [CompletionResult]::new('--interval', '--interval', [CompletionResultType]::ParameterName, 'Over how long rates are told, and how often')

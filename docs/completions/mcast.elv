@@ -128,7 +128,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand --source 'Only streams from this source, or with a `!` before it every other; repeatable'
             cand --seq 'Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes'
             cand --join 'Also join this group or membership, so that switches let it through; repeatable'
-            cand --key 'Open announcements that are sealed with the secrets in this file'
+            cand --key 'Open announcements and heartbeats that are sealed with the secrets in this file'
             cand -r 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire'
             cand --read 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire'
             cand --interval 'Over how long rates are told, and how often'

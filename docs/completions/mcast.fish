@@ -96,7 +96,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand top" -s i -l interface -d 'W
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s s -l source -d 'Only streams from this source, or with a `!` before it every other; repeatable' -r
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l seq -d 'Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes' -r
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l join -d 'Also join this group or membership, so that switches let it through; repeatable' -r
-complete -c mcast -n "__fish_mcast_using_subcommand top" -l key -d 'Open announcements that are sealed with the secrets in this file' -r -F
+complete -c mcast -n "__fish_mcast_using_subcommand top" -l key -d 'Open announcements and heartbeats that are sealed with the secrets in this file' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s r -l read -d 'Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand top" -l interval -d 'Over how long rates are told, and how often' -r
 complete -c mcast -n "__fish_mcast_using_subcommand top" -s W -l timeout -d 'End after so long in all; status 1 if nothing came of what MEMBERSHIP names' -r

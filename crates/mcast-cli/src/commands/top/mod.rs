@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "read")]
     announced: bool,
 
-    /// Open announcements that are sealed with the secrets in this file
+    /// Open announcements and heartbeats that are sealed with the secrets in this file
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
