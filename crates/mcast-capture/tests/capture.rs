@@ -14,7 +14,7 @@ use mcast_packet::gmp::RouterDiscovery;
 use mcast_packet::pim::{self, HelloOption};
 use mcast_packet::{ChecksumStatus, ControlFrame, MacAddress, PimFrame, UdpFrame, mld};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x123);
 

@@ -111,14 +111,16 @@ impl Lane {
             counters.queue_full.fetch_add(1, Relaxed);
             return;
         };
-        counters.forwarded.fetch_add(1, Relaxed);
         let copies = if fate.duplicated { 2 } else { 1 };
-        counters.duplicated.fetch_add(copies - 1, Relaxed);
         if due <= moment.now && self.under_way.is_empty() {
-            return (0..copies).for_each(|_| (moment.send)(frame));
+            (0..copies).for_each(|_| (moment.send)(frame));
+        } else {
+            counters.delayed.fetch_add(1, Relaxed);
+            self.under_way.extend((0..copies).map(|_| (due, frame.to_vec())));
         }
-        counters.delayed.fetch_add(1, Relaxed);
-        self.under_way.extend((0..copies).map(|_| (due, frame.to_vec())));
+        // Last, so that what went at once is gone when it is counted.
+        counters.duplicated.fetch_add(copies - 1, Relaxed);
+        counters.forwarded.fetch_add(1, Relaxed);
     }
 
     /// When a frame arrives that comes in now; `None` if the queue before the wire is full.

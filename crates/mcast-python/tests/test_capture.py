@@ -18,7 +18,7 @@ def test_a_packet_is_decoded(other: lab.Host, port: int) -> None:
         sender = other.run(lambda: pymcast.Sender(f"239.22.0.1%one:{port}", hop_limit=3))
         before = time.time()
         sender.send(b"hello")
-        packet = capture.next(timeout=10)
+        packet = capture.next(timeout=30)
 
     assert (packet.kind, packet.payload, packet.port) == ("udp", b"hello", port)
     assert packet.group == pymcast.Group("239.22.0.1")
@@ -48,7 +48,7 @@ def test_what_hosts_and_routers_say_is_told(
     with pymcast.Capture("one", filter="control", outgoing=False) as capture:
         with other.run(lambda: pymcast.Receiver(place)):
             while True:
-                control = capture.next(timeout=10).control
+                control = capture.next(timeout=30).control
                 records = [] if control is None else control.records
                 if any(str(record.group) == group for record in records):
                     break
@@ -74,7 +74,7 @@ def test_loops_end_when_it_is_closed(other: lab.Host, port: int) -> None:
         assert time.monotonic() < deadline
     capture.close()
     capture.close()
-    thread.join(timeout=10)
+    thread.join(timeout=30)
     assert not thread.is_alive()
     assert [packet.interface for packet in seen] == ["two"]
     assert capture.closed
@@ -128,7 +128,7 @@ def test_what_is_written_is_read_again(other: lab.Host, port: int, tmp_path: Pat
         sender = other.run(lambda: pymcast.Sender(f"239.22.0.4%one:{port}"))
         for payload in (b"a", b"b", b"c"):
             sender.send(payload)
-        captured = [capture.next(timeout=10) for _ in range(3)]
+        captured = [capture.next(timeout=30) for _ in range(3)]
     with pymcast.CaptureWriter(path, format="pcap" if form == "pcap" else "pcapng") as writer:
         for packet in captured:
             writer.write(packet)
@@ -158,7 +158,7 @@ def test_a_file_that_is_cut_off_is_read_as_far_as_it_goes(
         sender = other.run(lambda: pymcast.Sender(f"239.22.0.5%one:{port}"))
         for payload in (b"first", b"second"):
             sender.send(payload)
-            writer.write(capture.next(timeout=10))
+            writer.write(capture.next(timeout=30))
     cut.write_bytes(whole.read_bytes()[:-7])
     read = []
 

@@ -38,8 +38,8 @@ def test_streams_are_listed_once_and_the_others_unseen(other: lab.Host, port: in
     ]
     publishers.append(other.run(lambda: pymcast.Publisher(f"239.31.0.2%one:{port}", name="sealed", keys=keys)))
     try:
-        assert [found.name for found in pymcast.discover(timeout=2.5, interface="one")] == names
-        assert [found.name for found in pymcast.discover(timeout=2.5, keys=keys)] == ["sealed"]
+        assert [found.name for found in pymcast.discover(timeout=5, interface="one")] == names
+        assert [found.name for found in pymcast.discover(timeout=5, keys=keys)] == ["sealed"]
         assert pymcast.discover(timeout=1.2, family=6) == []
     finally:
         for publisher in publishers:

@@ -48,7 +48,7 @@ def test_send(other: lab.Host, port: int) -> None:
             text=True,
             check=True,
         )
-        assert [receiver.recv(timeout=5).payload for _ in range(2)] == [b"first", b"second"]
+        assert [receiver.recv(timeout=30).payload for _ in range(2)] == [b"first", b"second"]
 
 
 def test_which_group(other: lab.Host, port: int) -> None:
@@ -73,9 +73,9 @@ def test_live_page(other: lab.Host, port: int) -> None:
     pytest.importorskip("aiohttp")
     with running("live_page.py", f"239.20.0.6:{port}", "--interface", "one", "--web-port", str(port)) as child:
         assert "Running on" in line(child.stdout)
-        with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
             assert b"EventSource" in page.read()
-        with urlopen(f"http://127.0.0.1:{port}/events", timeout=10) as events:
+        with urlopen(f"http://127.0.0.1:{port}/events", timeout=30) as events:
             assert events.readline() == b": connected\n"
             assert events.readline() == b"\n"
             other.run(lambda: pymcast.Sender(f"239.20.0.6%one:{port}")).send(b"<hello>")

@@ -33,12 +33,12 @@ def test_those_that_send_are_heard(other: lab.Host, port: int, address: list[str
     with (
         a_route(other),
         pymcast.Receiver((group, port), interface="one") as receiver,
-        multicast_expert.McastRxSocket(socket.AF_INET, [group], port, iface="one", timeout=10) as drop_in,
+        multicast_expert.McastRxSocket(socket.AF_INET, [group], port, iface="one", timeout=30) as drop_in,
     ):
         talk = [sys.executable, str(PROGRAMS / "talk.py"), group, str(port), MESSAGE, *address]
         with other.start(talk) as talker:
             assert talker.wait(timeout=20) == 0, talker.communicate()
-        datagram = receiver.recv(timeout=10)
+        datagram = receiver.recv(timeout=30)
         assert (datagram.payload.decode(), str(datagram.source)) == (MESSAGE, lab.address("one", 2))
         assert drop_in.recvfrom() == (MESSAGE.encode(), datagram.address)
 

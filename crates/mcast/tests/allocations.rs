@@ -71,7 +71,7 @@ fn exchange(receiver: &Receiver, sender: &Sender) {
     let outgoing = [Outgoing::new(&payload); 200];
     let mut buffer = [0; 2048];
     let mut batch = Batch::new(32, 65_536);
-    let patience = Duration::from_secs(5);
+    let patience = Duration::from_secs(30);
 
     assert_none_once_warm("one at a time", || {
         sender.send(&payload).unwrap();

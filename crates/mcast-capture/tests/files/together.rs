@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use crate::support::{index, read};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn frames_of_several_interfaces_come_in_the_order_of_time_and_go_into_one_file() {

@@ -1,7 +1,7 @@
 //! Two hosts on a network, datagrams between them, and small words for what tests do with them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,8 +191,48 @@ pub(crate) fn socket(host: &Host, group: IpAddr, interface: &str) -> Socket {
     .unwrap()
 }
 
+/// A socket that is read until it is dropped.
+pub(crate) struct Listener {
+    socket: UdpSocket,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Deref for Listener {
+    type Target = UdpSocket;
+
+    fn deref(&self) -> &UdpSocket {
+        &self.socket
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
 /// A listener as programs have it: bound to an address, joined on interfaces by their index.
-pub(crate) fn listener(host: &Host, bind: &str, joins: &[(&str, &str)]) -> UdpSocket {
+pub(crate) fn listener(host: &Host, bind: &str, joins: &[(&str, &str)]) -> Listener {
+    let socket = idle_listener(host, bind, joins);
+    socket.set_read_timeout(Some(PACE)).unwrap();
+    let reads = socket.try_clone().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            // Mostly the time is over.
+            let _ = reads.recv(&mut [0; 64]);
+        }
+    });
+    Listener { socket, stop, thread: Some(thread) }
+}
+
+/// The same of a program that does not read.
+pub(crate) fn idle_listener(host: &Host, bind: &str, joins: &[(&str, &str)]) -> UdpSocket {
     let bind: SocketAddr = bind.parse().unwrap();
     let indices: Vec<_> =
         joins.iter().map(|(group, interface)| (*group, host.interface_index(interface).unwrap())).collect();

@@ -7,7 +7,8 @@ use mcast_doctor::Report;
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine, examine_port, examine_port_and_watch, listener, look_at, options, run, socket,
+    Net, Stream, examine, examine_port, examine_port_and_watch, idle_listener, listener, look_at, options,
+    run, socket,
 };
 
 /// Joined on the wrong one of two interfaces.
@@ -50,7 +51,7 @@ pub(crate) fn bound_to_unicast() -> Report {
 /// A small buffer, and nobody reads.
 pub(crate) fn receive_buffer() -> Report {
     let net = Net::new();
-    let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let listener = idle_listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     options(&listener).set_recv_buffer_size(2048).unwrap();
     let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 1000, |_| {});
     examine_port(&net.receiver, 5000)
@@ -59,7 +60,7 @@ pub(crate) fn receive_buffer() -> Report {
 /// The same, seen later by who looks at the machine.
 pub(crate) fn receive_buffer_of_machine() -> Report {
     let net = Net::new();
-    let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let listener = idle_listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     options(&listener).set_recv_buffer_size(2048).unwrap();
     let sender: UdpSocket = socket(&net.sender, [239, 1, 2, 3].into(), "eth0").into();
     for _ in 0..100 {

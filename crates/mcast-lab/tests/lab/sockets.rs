@@ -8,7 +8,7 @@ use std::{
 use mcast_lab::{Host, Port};
 
 /// How long something may take that does happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const PORT: u16 = 5000;
 pub(crate) const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3));
 

@@ -234,7 +234,7 @@ fn commands_can_be_prepared() {
     });
     let mut events = Vec::new();
     while !run.is_over() {
-        events.extend(run.next(Duration::from_secs(5)).unwrap());
+        events.extend(run.next(PATIENCE).unwrap());
     }
     place(&events, |event| *event == line(0, Stream::Output, "hello from a"));
 }

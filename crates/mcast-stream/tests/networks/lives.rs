@@ -38,6 +38,7 @@ fn who_comes_late_can_have_what_is_kept() {
     let net = Net::new(Family::V4, 2, Impairment { loss: 0.02, ..Impairment::default() });
     let publisher = net.publisher(|settings| settings);
     (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    net.until_passed(&publisher);
     let mut oldest = net.subscriber(0, |settings| settings.start(Start::Oldest));
     let mut now = net.subscriber(1, |settings| settings.start(Start::Now));
     thread::scope(|scope| {
@@ -57,6 +58,7 @@ fn a_snapshot_and_what_follows_make_the_whole() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let publisher = net.publisher(|settings| settings);
     (0..300).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap(), number));
+    net.until_passed(&publisher);
     let mut subscriber = net.subscriber(0, |settings| settings.start(Start::Snapshot));
     thread::scope(|scope| {
         let hearing = scope.spawn(move || {

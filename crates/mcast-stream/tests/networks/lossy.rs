@@ -1,7 +1,7 @@
 //! Whatever the links lose, delay and turn around, every message comes, in order, as it was.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
@@ -76,11 +76,23 @@ fn when_losses_come_in_bursts() {
         let hearing: Vec<_> =
             subscribers.iter_mut().map(|subscriber| scope.spawn(|| hear(subscriber, message))).collect();
         assert!(publisher.wait_for(2, PATIENCE));
+        let mut lost = 0;
         for number in 0..COUNT {
             let link = &net.subscribers[number as usize / 100 % 2].1;
             match number % 100 {
-                40 => link.set(Impairment { loss: 1.0, ..Impairment::default() }).unwrap(),
-                60 => link.set(Impairment::default()).unwrap(),
+                40 => {
+                    lost = link.statistics().lost;
+                    link.set(Impairment { loss: 1.0, ..Impairment::default() }).unwrap();
+                }
+                60 => {
+                    // The link comes to it when it has the processor.
+                    let deadline = Instant::now() + PATIENCE;
+                    while link.statistics().lost < lost + 5 {
+                        assert!(Instant::now() < deadline, "nothing is lost: {:?}", link.statistics());
+                        thread::yield_now();
+                    }
+                    link.set(Impairment::default()).unwrap();
+                }
                 _ => {}
             }
             assert_eq!(publisher.publish(&message(number)).unwrap(), number);

@@ -48,7 +48,7 @@ fn who_takes_nothing_is_waited_for_by_name_and_then_no_more() {
 #[test]
 fn who_attends_while_it_is_busy_is_neither_silent_nor_without_what_comes() {
     // Who has nothing to say says so every second.
-    let silence = Duration::from_secs(2);
+    let silence = Duration::from_secs(4);
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings);
     let publisher = net.publisher(|settings| {

@@ -41,6 +41,23 @@ impl Net {
         Self { _lab: lab, switch, publisher, subscribers, family }
     }
 
+    /// Waits until all that was sent so far has come through every link, or was lost there: on a busy machine that takes
+    /// a while.
+    pub(crate) fn until_passed(&self, publisher: &Publisher) {
+        let sent = publisher.statistics();
+        let deadline = Instant::now() + PATIENCE;
+        for (_, link) in &self.subscribers {
+            let passed = || {
+                let seen = link.statistics();
+                seen.forwarded + seen.lost + seen.queue_full + seen.overruns
+            };
+            while passed() < sent.datagrams + sent.heartbeats {
+                assert!(Instant::now() < deadline, "{sent:?}, {:?}", link.statistics());
+                std::thread::yield_now();
+            }
+        }
+    }
+
     pub(crate) fn membership(&self) -> Membership {
         match self.family {
             Family::V4 => "239.7.7.7%eth0:7000".parse().unwrap(),

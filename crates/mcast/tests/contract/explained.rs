@@ -91,11 +91,11 @@ fn what_waits_while_interfaces_are_joined_and_left_is_still_told_apart(net: &Net
     let (eth0, eth1) = (net.index(&net.receiver, "eth0"), net.index(&net.receiver, "eth1"));
     let receiver = net.joined(std::slice::from_ref(&on_eth0));
 
-    // Nothing is received before all of it has come.
-    net.send("eth0", net.group(1), b"alone");
+    // Nothing is received before all of it has come, one after the other.
+    net.until_arrived(1, || net.send("eth0", net.group(1), b"alone"));
     net.receiver.run(|| receiver.join(on_eth1.clone())).unwrap().unwrap();
-    net.send("eth1", net.group(1), b"second");
-    net.send("eth0", net.group(1), b"first");
+    net.until_arrived(1, || net.send("eth1", net.group(1), b"second"));
+    net.until_arrived(1, || net.send("eth0", net.group(1), b"first"));
     let told: Vec<_> = (0..3).map(|_| next(&receiver)).collect();
     let told: Vec<_> = told.iter().map(|came| (&*came.text, came.arrival.interface)).collect();
     assert_eq!(told, [("alone", eth0), ("second", eth1), ("first", eth0)]);

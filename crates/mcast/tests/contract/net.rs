@@ -10,7 +10,7 @@ use mcast::{
 use mcast_lab::{Host, Lab, Switch};
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The port that tests use: their networks are their own.
 pub(crate) const PORT: u16 = 7000;
 
@@ -118,6 +118,30 @@ impl Net {
             |builder| builder.interface(interface).source_address(source),
             |sender| sender.send_to(payload, to).unwrap(),
         );
+    }
+
+    /// Sends so many datagrams, and waits until they have reached the host `receiver`: where processors are busy, the
+    /// kernel may hand them over a while after they were sent.
+    pub(crate) fn until_arrived(&self, datagrams: u64, send: impl FnOnce()) {
+        let before = self.packets_received();
+        send();
+        let deadline = Instant::now() + PATIENCE;
+        while self.packets_received() < before + datagrams {
+            assert!(Instant::now() < deadline, "{datagrams} datagrams did not come in time");
+            std::thread::yield_now();
+        }
+    }
+
+    /// What the IP layer of the host `receiver` has been given.
+    fn packets_received(&self) -> u64 {
+        let (table, place) = match self.family {
+            Family::V4 => ("snmp", 3),
+            Family::V6 => ("snmp6", 1),
+        };
+        let text = self.receiver.read_proc_net(table).unwrap();
+        let is_it = |line: &&str| line.starts_with("Ip6InReceives ") || line.starts_with("Ip: ");
+        let line = text.lines().filter(is_it).next_back().unwrap();
+        line.split_whitespace().nth(place).unwrap().parse().unwrap()
     }
 
     pub(crate) fn index(&self, host: &Host, interface: &str) -> InterfaceIndex {

@@ -91,6 +91,15 @@ fn a_launch_time_needs_a_clock(net: &Net) {
 }
 
 fn a_paced_sender_spreads_its_datagrams(net: &Net) {
+    // On a machine that is busy with other things many may come at once: then again. One that sends in bursts never
+    // passes.
+    let most: Vec<usize> = (0..20).map(|_| most_in_10_ms(net)).take_while(|most| *most > 42).collect();
+    // 20 are due in this time, and 20 more may be caught up with.
+    assert!(most.len() < 20, "{most:?}");
+}
+
+/// Sends 400 datagrams at 2,000 a second; says how many of them came within 10 ms at most.
+fn most_in_10_ms(net: &Net) -> usize {
     const COUNT: usize = 400;
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let seconds = net.send_with(
@@ -107,12 +116,8 @@ fn a_paced_sender_spreads_its_datagrams(net: &Net) {
     // Later than it should be a sender may be on a busy machine, but never early.
     assert!(seconds >= 0.18, "{seconds}");
     let times: Vec<_> = (0..COUNT).map(|_| next(&receiver).arrival.time.unwrap()).collect();
-    let most_in_10_ms = times
-        .iter()
-        .map(|from| {
-            times.iter().filter(|time| *time >= from && **time < *from + Duration::from_millis(10)).count()
-        })
-        .max();
-    // 20 are due in this time, and 20 more may be caught up with.
-    assert!(most_in_10_ms <= Some(42), "{most_in_10_ms:?}");
+    let within_10_ms = |from: &std::time::SystemTime| {
+        times.iter().filter(|time| *time >= from && **time < *from + Duration::from_millis(10)).count()
+    };
+    times.iter().map(within_10_ms).max().unwrap()
 }

@@ -1,6 +1,7 @@
 //! The same on tokio: cancelled waits take nothing, and senders wait without blocking.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use mcast::{Family, InterfaceSelector, Outgoing};
 use tokio::time::timeout;
@@ -51,16 +52,17 @@ fn several_tasks_share_a_receiver(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let seen = block_on(async {
         let receiver = std::sync::Arc::new(mcast::tokio::Receiver::new(receiver).unwrap());
+        let (count, deadline) = (std::sync::Arc::new(AtomicUsize::new(0)), Instant::now() + PATIENCE);
         let tasks: Vec<_> = (0..4)
             .map(|_| {
-                let receiver = receiver.clone();
+                let (receiver, count) = (receiver.clone(), count.clone());
                 tokio::spawn(async move {
                     let mut batch = mcast::Batch::new(2, 64);
                     let mut seen = Vec::new();
-                    while let Ok(received) =
-                        timeout(Duration::from_millis(200), receiver.recv_batch(&mut batch)).await
-                    {
-                        received.unwrap();
+                    while count.load(Ordering::Relaxed) < 100 && Instant::now() < deadline {
+                        let waiting = timeout(Duration::from_millis(20), receiver.recv_batch(&mut batch));
+                        let Ok(received) = waiting.await else { continue };
+                        count.fetch_add(received.unwrap(), Ordering::Relaxed);
                         seen.extend(batch.iter().map(|datagram| datagram.payload()[0]));
                     }
                     seen

@@ -11,7 +11,7 @@ use mcast::{InterfaceIndex, Membership, Receiver, SourceFilter};
 use mcast_lab::{Child, Host, Lab};
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The host `host` with `eth0` and `eth1`, each on a network of its own.
 pub(crate) fn host_on_two_lans() -> (Lab, Host) {
