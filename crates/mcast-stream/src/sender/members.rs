@@ -59,7 +59,8 @@ impl Member {
     pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) {
         self.next = self.next.max(status.next);
         self.window = status.window;
-        self.ended = status.flags & Status::ENDED != 0;
+        // One that was overtaken on the way takes nothing back.
+        self.ended |= status.flags & Status::ENDED != 0;
         self.loss = status.loss;
         self.received = status.received;
         if status.clock != 0 {
@@ -177,5 +178,19 @@ impl Members {
         self.slowest = waited().map(|(id, member)| (*id, member.next)).min_by_key(|(_, next)| *next);
         let limit = waited().map(|(_, member)| member.next.saturating_add(u64::from(member.window)));
         self.limit = limit.min().unwrap_or(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_was_overtaken_takes_nothing_back() {
+        let mut member = Member::new(SocketAddr::from(([10, 0, 0, 2], 7000)), 1);
+        let status = |next, flags| Status { next, flags, ..Status::default() };
+        member.record(&status(5, Status::ENDED), 2, 1);
+        member.record(&status(3, 0), 3, 1);
+        assert_eq!((member.next, member.ended), (5, true));
     }
 }

@@ -128,7 +128,8 @@ fn a_path_that_falls_silent_is_told() {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathSilent(1));
         nets.links[1].mend().unwrap();
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathBack(1));
-        assert!(publisher.close(PATIENCE).behind.is_empty());
+        let closing = publisher.close(PATIENCE);
+        assert!(closing.behind.is_empty(), "{closing:?}");
     });
 }
 
