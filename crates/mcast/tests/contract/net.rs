@@ -140,7 +140,7 @@ impl Net {
         };
         let text = self.receiver.read_proc_net(table).unwrap();
         let is_it = |line: &&str| line.starts_with("Ip6InReceives ") || line.starts_with("Ip: ");
-        let line = text.lines().filter(is_it).next_back().unwrap();
+        let line = text.lines().rfind(is_it).unwrap();
         line.split_whitespace().nth(place).unwrap().parse().unwrap()
     }
 
