@@ -2,7 +2,8 @@
 //!
 //! It is what exchanges send market data by (Nasdaq, MoldUDP64 1.00): messages of up to 65,535 bytes,
 //! numbered from 1 within a session, several to a datagram, without fragments, seals or flow control. What is
-//! missing is asked of a server by unicast. Neither machine has sockets or clocks: time is in nanoseconds.
+//! missing is asked of a server by unicast. Neither machine has sockets or clocks: time is in nanoseconds. The example
+//! `exchange_feed` gives them some: a feed to two groups, and a server of re-requests.
 
 mod receiver;
 mod sender;
@@ -10,7 +11,7 @@ mod sender;
 pub use receiver::{MoldConfig, MoldItem, MoldReceiver, MoldStatistics};
 pub use sender::{MoldError, MoldSender};
 
-/// A session's name: ASCII, filled up with spaces.
+/// A session's name: ASCII letters and digits, filled up with spaces.
 pub type Session = [u8; 10];
 
 /// The header of every datagram: session, number, count.

@@ -6,6 +6,10 @@ use alloc::vec::Vec;
 use mcast_packet::payload::MoldUdp64;
 
 use super::{HEADER, Session, request};
+use crate::receiver::gaps::Gaps;
+
+/// Gaps that are asked for at once; those behind them wait until these are filled or given up.
+const MOST_ASKED: usize = 64;
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -20,9 +24,9 @@ pub struct MoldConfig {
     pub window: usize,
     /// After so long something is missing and not only out of order. Default: 1 ms.
     pub reordering: u64,
-    /// What was asked for is asked for again after so long. Default: 20 ms.
+    /// What was asked for, and of which nothing came, is asked for again after so long. Default: 20 ms.
     pub again: u64,
-    /// What is missing for so long is given up. Default: 1 s.
+    /// A gap of which nothing came for so long is given up. Default: 1 s.
     pub patience: u64,
     /// Whether to ask for what is missing. Default: yes.
     pub requests: bool,
@@ -86,10 +90,9 @@ pub struct MoldReceiver {
     known: u64,
     end: Option<u64>,
     ended: bool,
-    /// What came before its turn, and when.
-    waiting: BTreeMap<u64, (u64, Vec<u8>)>,
-    missing_since: Option<u64>,
-    asked_at: Option<u64>,
+    /// What came before its turn.
+    waiting: BTreeMap<u64, Vec<u8>>,
+    gaps: Gaps,
     statistics: MoldStatistics,
 }
 
@@ -105,8 +108,7 @@ impl MoldReceiver {
             end: None,
             ended: false,
             waiting: BTreeMap::new(),
-            missing_since: None,
-            asked_at: None,
+            gaps: Gaps::new(),
             statistics: MoldStatistics {
                 messages: 0,
                 copies: 0,
@@ -133,7 +135,7 @@ impl MoldReceiver {
         if self.session != Some(packet.session) {
             self.begin(packet.session, packet.sequence, &mut out);
         }
-        self.known = self.known.max(end);
+        self.notice(now, packet.sequence, end);
         if packet.end_of_session {
             self.end = Some(packet.sequence);
         }
@@ -141,6 +143,7 @@ impl MoldReceiver {
         for (number, message) in (packet.sequence..).zip(packet.messages) {
             is_first |= self.take(now, number, message, &mut out);
         }
+        self.ask_for_the_rest(now, end);
         if let Some(first) = self.statistics.first_by_path.get_mut(usize::from(path)) {
             *first += u64::from(is_first);
         }
@@ -149,34 +152,37 @@ impl MoldReceiver {
 
     /// Gives up what has been missing for too long, and hands out what follows.
     pub fn pass(&mut self, now: u64, mut out: impl FnMut(MoldItem<'_>)) {
-        let is_over = |since: u64| now >= since.saturating_add(self.config.patience);
-        if self.missing_since.is_some_and(is_over) {
-            let end = self.waiting.keys().next().copied().unwrap_or(self.known);
+        while let Some(gap) = self.gaps.first().copied()
+            && now >= gap.noticed.saturating_add(self.config.patience)
+        {
+            // There is more of it where gaps are not told apart any more.
+            let end = self.waiting.keys().next().map_or(gap.end, |came| gap.end.min(*came));
             self.statistics.lost += end - self.next;
             out(MoldItem::Lost(self.next, end));
             self.next = end;
-            self.missing_since = None;
+            self.hand_out(now, &mut out);
         }
         self.hand_out(now, &mut out);
     }
 
-    /// A request for what is missing, if one is due: to be sent to a server of re-requests.
+    /// A request for what is missing, if one is due: to be sent to a server of re-requests. Ask again until there is none.
     pub fn poll(&mut self, now: u64) -> Option<[u8; HEADER]> {
-        let due = self.request_due()?;
-        let session = self.session.filter(|_| now >= due)?;
-        let end = self.waiting.keys().next().copied().unwrap_or(self.known);
-        let count = (end - self.next).min(u64::from(self.config.most_at_once.max(1))) as u16;
-        self.asked_at = Some(now);
+        let session = self.session.filter(|_| self.config.requests)?;
+        let again = now.saturating_add(self.config.again);
+        let gap = self.gaps.iter_mut().take(MOST_ASKED).find(|gap| gap.due <= now)?;
+        (gap.due, gap.asked, gap.tries) = (again, now, gap.tries.saturating_add(1));
+        let (first, count) = (gap.first, gap.end - gap.first);
         self.statistics.requests += 1;
-        Some(request(session, self.next, count))
+        Some(request(session, first, count.min(u64::from(self.config.most_at_once.max(1))) as u16))
     }
 
     /// When to [`pass`](Self::pass) and to [`poll`](Self::poll) at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
         let patience =
-            self.missing_since.map_or(u64::MAX, |since| since.saturating_add(self.config.patience));
-        patience.min(self.request_due().unwrap_or(u64::MAX))
+            self.gaps.first().map_or(u64::MAX, |gap| gap.noticed.saturating_add(self.config.patience));
+        let asked = self.gaps.iter().take(MOST_ASKED).map(|gap| gap.due).min();
+        patience.min(asked.filter(|_| self.config.requests).unwrap_or(u64::MAX))
     }
 
     /// What it has seen so far.
@@ -189,6 +195,12 @@ impl MoldReceiver {
     #[must_use]
     pub const fn next_message(&self) -> u64 {
         self.next
+    }
+
+    /// Whether the session is over, and all of it was handed out or given up.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.ended
     }
 
     fn is_mine(&self, session: Session) -> bool {
@@ -205,9 +217,17 @@ impl MoldReceiver {
         self.session = Some(session);
         self.next = first.unwrap_or(sequence).max(1);
         (self.known, self.end, self.ended) = (self.next, None, false);
-        (self.missing_since, self.asked_at) = (None, None);
         self.waiting.clear();
+        self.gaps.clear();
         out(MoldItem::Session(session, self.next));
+    }
+
+    /// Messages up to here were sent, and those from `first` on have come.
+    fn notice(&mut self, now: u64, first: u64, end: u64) {
+        if first > self.known {
+            self.gaps.open(self.known, first, now, now.saturating_add(self.config.reordering));
+        }
+        self.known = self.known.max(end);
     }
 
     /// Hands out a message whose turn it is, or keeps it; `false` if it is none that is new.
@@ -218,41 +238,49 @@ impl MoldReceiver {
         }
         if number == self.next {
             self.next += 1;
-            self.missing_since = None;
             self.statistics.messages += 1;
+            self.gaps.fill(number);
             out(MoldItem::Message(number, message));
             return true;
         }
         if self.waiting.len() < self.config.window {
-            self.waiting.insert(number, (now, message.to_vec()));
+            self.gaps.fill(number);
+            self.waiting.insert(number, message.to_vec());
+        } else {
+            // It is asked for again when there is room.
+            self.gaps.reopen(number, now, now.saturating_add(self.config.again));
         }
         true
     }
 
+    /// An answer holds no more than a datagram does: where one ends within a gap that was asked for, its rest is due, too.
+    fn ask_for_the_rest(&mut self, now: u64, end: u64) {
+        let reordering = self.config.reordering;
+        if let Some(rest) = self.gaps.iter_mut().find(|gap| gap.first >= end)
+            && rest.first == end
+            && rest.tries > 0
+        {
+            // Not at once: it may be what came late, and more of that.
+            rest.due = rest.due.min(rest.asked.saturating_add(reordering));
+            rest.noticed = now;
+        }
+    }
+
     fn hand_out(&mut self, now: u64, out: &mut impl FnMut(MoldItem<'_>)) {
-        while let Some((_, message)) = self.waiting.remove(&self.next) {
+        while let Some(message) = self.waiting.remove(&self.next) {
             out(MoldItem::Message(self.next, &message));
             self.next += 1;
             self.statistics.messages += 1;
-            self.missing_since = None;
         }
-        if self.next < self.known {
-            // What came behind the gap has shown it when it came.
-            let noticed = self.waiting.first_key_value().map_or(now, |(_, (came, _))| *came);
-            self.missing_since.get_or_insert(noticed);
+        self.gaps.trim(self.next);
+        if self.next < self.known && self.gaps.first().is_none_or(|gap| gap.first > self.next) {
+            // There was no room for it, nor for the gap that it was in.
+            self.gaps.reopen(self.next, now, now);
         }
         if self.end.is_some_and(|end| self.next >= end) && !self.ended {
             self.ended = true;
             out(MoldItem::Ended(self.next));
         }
-    }
-
-    fn request_due(&self) -> Option<u64> {
-        let since = self.missing_since.filter(|_| self.config.requests)?;
-        let first = since.saturating_add(self.config.reordering);
-        // What was asked for before this gap says nothing of it.
-        let again = self.asked_at.filter(|asked| *asked >= since);
-        Some(again.map_or(first, |asked| asked.saturating_add(self.config.again)))
     }
 }
 
@@ -263,14 +291,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::mold::MoldSender;
+    use crate::mold::{MoldError, MoldSender};
 
     const SESSION: Session = *b"SESSION  1";
 
     /// Messages as they were handed out, and what was told to be lost.
     fn run(seed: u64, loss: f64, messages: u64, ask: bool) -> (Vec<u64>, Vec<(u64, u64)>, bool) {
         let mut random = crate::random::Random::new(seed);
-        let mut sender = MoldSender::new(SESSION, 1400, 1 << 20);
+        let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
         let config = MoldConfig { first: Some(1), requests: ask, ..MoldConfig::default() };
         let mut receiver = MoldReceiver::new(config);
         let (mut came, mut lost, mut ended, mut now) = (Vec::new(), Vec::new(), false, 0);
@@ -312,11 +340,12 @@ mod tests {
                 receiver.handle(now, packet[0], &packet[1..], &mut out);
             }
             receiver.pass(now, &mut out);
-            if let Some(request) = receiver.poll(now)
-                && let Some(answer) = sender.answer(&request)
-                && random.unit() >= loss
-            {
-                receiver.handle(now, 3, &answer, &mut out);
+            while let Some(request) = receiver.poll(now) {
+                if let Some(answer) = sender.answer(now, &request)
+                    && random.unit() >= loss
+                {
+                    receiver.handle(now, 3, &answer, &mut out);
+                }
             }
             if ended {
                 break;
@@ -362,12 +391,103 @@ mod tests {
         }
     }
 
+    /// So many messages, each in a datagram of its own.
+    fn datagrams(sender: &mut MoldSender, messages: u64) -> Vec<Vec<u8>> {
+        let publish = |number: u64| {
+            sender.publish(&number.to_be_bytes()).unwrap();
+            sender.flush();
+            sender.poll(1).unwrap()
+        };
+        (1..=messages).map(publish).collect()
+    }
+
+    /// When all messages have come, with a server that is half a millisecond away.
+    fn repaired_at(receiver: &mut MoldReceiver, sender: &mut MoldSender, messages: u64) -> u64 {
+        let mut answers: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
+        for now in (0..10_000).map(|step| step * MILLISECOND / 10) {
+            while answers.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, answer) = answers.pop_front().unwrap();
+                receiver.handle(now, 3, &answer, |item| assert!(!matches!(item, MoldItem::Lost(..))));
+            }
+            while let Some(request) = receiver.poll(now) {
+                answers.extend(sender.answer(now, &request).map(|answer| (now + MILLISECOND / 2, answer)));
+            }
+            if receiver.next_message() > messages {
+                return now;
+            }
+        }
+        panic!("it is not repaired: {receiver:?}");
+    }
+
+    #[test]
+    fn all_gaps_are_asked_for_at_once() {
+        let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
+        let mut receiver = MoldReceiver::new(MoldConfig::default());
+        for (number, datagram) in (1..).zip(datagrams(&mut sender, 101)) {
+            if number % 10 != 5 {
+                receiver.handle(0, 0, &datagram, |_| {});
+            }
+        }
+        assert!(repaired_at(&mut receiver, &mut sender, 101) < 3 * MILLISECOND);
+        assert_eq!(receiver.statistics().requests, 10);
+    }
+
+    /// 8 bytes each: a datagram holds 138 of them.
+    #[test]
+    fn a_gap_longer_than_an_answer_is_asked_for_piece_by_piece_without_waiting() {
+        let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
+        let mut receiver = MoldReceiver::new(MoldConfig::default());
+        for (number, datagram) in (1..).zip(datagrams(&mut sender, 1_002)) {
+            if !(2..=1_001).contains(&number) {
+                receiver.handle(0, 0, &datagram, |_| {});
+            }
+        }
+        assert!(repaired_at(&mut receiver, &mut sender, 1_002) < 12 * MILLISECOND);
+        assert_eq!(receiver.statistics().requests, 8);
+    }
+
+    #[test]
+    fn what_the_window_did_not_hold_is_asked_for_later() {
+        let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap();
+        let mut receiver = MoldReceiver::new(MoldConfig { window: 4, ..MoldConfig::default() });
+        for (number, datagram) in (1..).zip(datagrams(&mut sender, 40)) {
+            if number != 2 {
+                receiver.handle(0, 0, &datagram, |_| {});
+            }
+        }
+        assert!(receiver.waiting.len() <= 4);
+        assert!(repaired_at(&mut receiver, &mut sender, 40) < 100 * MILLISECOND);
+    }
+
+    #[test]
+    fn who_asks_without_end_gets_no_more_than_is_allowed() {
+        let mut sender = MoldSender::new(SESSION, 1400, 1 << 20).unwrap().allow(100_000, 10_000);
+        let _ = datagrams(&mut sender, 1_000);
+        let asked = request(SESSION, 1, 1_000);
+        let answered = |sender: &mut MoldSender, now: u64| -> usize {
+            let answers = std::iter::from_fn(|| sender.answer(now, &asked)).take(10_000);
+            answers.map(|answer| answer.len()).sum()
+        };
+        let at_once = answered(&mut sender, 1);
+        assert!((8_600..=10_000).contains(&at_once), "{at_once} bytes");
+        // In 50 ms there are 5,000 more.
+        let later = answered(&mut sender, 50 * MILLISECOND + 1);
+        assert!((2_800..=6_400).contains(&later), "{later} bytes");
+    }
+
+    #[test]
+    fn a_session_that_nobody_would_read_is_refused() {
+        for name in [b"20261120-A", b"          ", b"s\0\0\0\0\0\0\0\0\0"] {
+            assert_eq!(MoldSender::new(*name, 1400, 1 << 16).unwrap_err(), MoldError::BadSession);
+        }
+    }
+
     #[test]
     fn another_session_is_heard_only_when_the_one_before_is_over() {
         let mut receiver = MoldReceiver::new(MoldConfig::default());
         let mut items = Vec::new();
         let packet = |session: &[u8; 10], end: bool| {
-            let mut sender = MoldSender::new(*session, 1400, 1 << 16);
+            let mut sender = MoldSender::new(*session, 1400, 1 << 16).unwrap();
             if end {
                 sender.end();
             } else {

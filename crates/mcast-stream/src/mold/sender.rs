@@ -6,9 +6,12 @@ use alloc::vec::Vec;
 use mcast_packet::payload::MoldUdp64;
 
 use super::{HEADER, Session, request};
+use crate::sender::bucket::Bucket;
 
 /// Between two heartbeats of a sender that has nothing to send.
 const HEARTBEAT: u64 = 1_000_000_000;
+/// Bytes of answers a second, and at once.
+const ALLOWANCE: (u64, u64) = (12_500_000, 1 << 20);
 const END_OF_SESSION: u16 = 0xffff;
 /// As many as a count can tell.
 const MOST_MESSAGES: usize = 0xfffe;
@@ -27,6 +30,9 @@ pub enum MoldError {
     /// The session is over.
     #[error("the session is over")]
     Ended,
+    /// Receivers would take nothing of it.
+    #[error("a session's name is of ASCII letters and digits, filled up with spaces")]
+    BadSession,
 }
 
 /// The sender of a session.
@@ -45,13 +51,18 @@ pub struct MoldSender {
     ready: VecDeque<Vec<u8>>,
     heartbeat_at: u64,
     ended: bool,
+    allowance: Bucket,
 }
 
 impl MoldSender {
     /// A sender of datagrams of at most so many bytes, that keeps so many bytes of messages for those who ask.
-    #[must_use]
-    pub fn new(session: Session, datagram: usize, history: usize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`MoldError::BadSession`] when the name of the session is none.
+    pub fn new(session: Session, datagram: usize, history: usize) -> Result<Self, MoldError> {
+        // By the very rule of who reads.
+        MoldUdp64::parse(&request(session, 1, 0)).ok_or(MoldError::BadSession)?;
+        Ok(Self {
             session,
             datagram: datagram.clamp(HEADER + 3, 65_507),
             history,
@@ -64,7 +75,16 @@ impl MoldSender {
             ready: VecDeque::new(),
             heartbeat_at: 0,
             ended: false,
-        }
+            allowance: Bucket::new(ALLOWANCE.0, ALLOWANCE.1, 0),
+        })
+    }
+
+    /// Answers no more than so many bytes a second, and so many at once: requests are twenty bytes in clear, and whoever forges
+    /// where they come from aims the answers. Default: 12.5 MB a second, 1 MiB at once.
+    #[must_use]
+    pub const fn allow(mut self, rate: u64, at_once: u64) -> Self {
+        self.allowance = Bucket::new(rate, at_once, 0);
+        self
     }
 
     /// Publishes a message, and tells its number. It goes out with its datagram: when that is full, or by
@@ -129,9 +149,9 @@ impl MoldSender {
     }
 
     /// The answer to a request: as many of the messages as one datagram holds. `None` if it is no request of this
-    /// session, or the first of them is no longer kept.
+    /// session, the first of them is no longer kept, or the [allowance](Self::allow) is used up.
     #[must_use]
-    pub fn answer(&self, asked: &[u8]) -> Option<Vec<u8>> {
+    pub fn answer(&mut self, now: u64, asked: &[u8]) -> Option<Vec<u8>> {
         let session: Session = *asked.first_chunk()?;
         let first = u64::from_be_bytes(*asked.get(10..)?.first_chunk()?);
         let count = u16::from_be_bytes(*asked.get(18..)?.first_chunk()?);
@@ -151,7 +171,8 @@ impl MoldSender {
         let mut packet = alloc::vec![0; self.datagram];
         let end = MoldUdp64::emit(session, first, &messages, &mut packet).ok()?;
         packet.truncate(end);
-        (!messages.is_empty()).then_some(packet)
+        self.allowance.pass(now);
+        (!messages.is_empty() && self.allowance.take(end as u64)).then_some(packet)
     }
 
     fn keep(&mut self, message: &[u8]) {

@@ -7,47 +7,55 @@ const MOST: usize = 4096;
 
 /// Datagrams that are missing, all noticed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub(super) first: u64,
-    pub(super) end: u64,
-    pub(super) noticed: u64,
+pub(crate) struct Gap {
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+    pub(crate) noticed: u64,
     /// When to ask for it.
-    pub(super) due: u64,
+    pub(crate) due: u64,
     /// When it was last asked for, and how often.
-    pub(super) asked: u64,
-    pub(super) tries: u32,
+    pub(crate) asked: u64,
+    pub(crate) tries: u32,
 }
 
 /// Gaps, rising. What lies in one may have come nevertheless: who asks must look.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
+pub(crate) struct Gaps {
     all: VecDeque<Gap>,
 }
 
 impl Gaps {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) const fn new() -> Self {
+        Self { all: VecDeque::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    pub(super) fn first(&self) -> Option<&Gap> {
+    pub(crate) fn first(&self) -> Option<&Gap> {
         self.all.front()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Gap> {
+        self.all.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Gap> {
         self.all.iter_mut()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.all.clear();
     }
 
     /// When the first is due that is due first.
-    pub(super) fn next_due(&self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         self.all.iter().map(|gap| gap.due).min()
     }
 
     /// Adds one behind all others.
-    pub(super) fn open(&mut self, first: u64, end: u64, noticed: u64, due: u64) {
+    pub(crate) fn open(&mut self, first: u64, end: u64, noticed: u64, due: u64) {
         let is_full = self.all.len() == MOST;
         match self.all.back_mut().filter(|_| is_full) {
             Some(last) => last.end = end,
@@ -56,7 +64,7 @@ impl Gaps {
     }
 
     /// A datagram came: tells of the gap that it was missing in, if it was.
-    pub(super) fn fill(&mut self, sequence: u64) -> Option<Gap> {
+    pub(crate) fn fill(&mut self, sequence: u64) -> Option<Gap> {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         let gap = self.all.get_mut(index).filter(|gap| gap.first <= sequence)?;
         let whole = *gap;
@@ -74,7 +82,7 @@ impl Gaps {
     }
 
     /// A datagram that had come is missing again.
-    pub(super) fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
+    pub(crate) fn reopen(&mut self, sequence: u64, noticed: u64, due: u64) {
         let index = self.all.partition_point(|gap| gap.end <= sequence);
         if self.all.len() < MOST && self.all.get(index).is_none_or(|gap| gap.first > sequence) {
             self.all
@@ -83,7 +91,7 @@ impl Gaps {
     }
 
     /// Forgets what lies before a datagram.
-    pub(super) fn trim(&mut self, base: u64) {
+    pub(crate) fn trim(&mut self, base: u64) {
         while self.all.front().is_some_and(|gap| gap.end <= base) {
             self.all.pop_front();
         }
@@ -94,7 +102,7 @@ impl Gaps {
 
     /// A repair came of what was asked for then: what was asked for before it is due again by this time. Says whether
     /// there is such.
-    pub(super) fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
+    pub(crate) fn overtaken(&mut self, asked: u64, sequence: u64, due: u64) -> bool {
         let mut some = false;
         for gap in &mut self.all {
             let is_before = gap.asked < asked || gap.asked == asked && gap.end <= sequence;
@@ -107,7 +115,7 @@ impl Gaps {
     }
 
     /// Asks for what lies in a range no sooner than this.
-    pub(super) fn postpone(&mut self, first: u64, end: u64, until: u64) {
+    pub(crate) fn postpone(&mut self, first: u64, end: u64, until: u64) {
         let index = self.all.partition_point(|gap| gap.end <= first);
         for gap in self.all.iter_mut().skip(index).take_while(|gap| gap.first < end) {
             gap.due = gap.due.max(until);

@@ -8,7 +8,7 @@ mod assembly;
 mod config;
 mod deliver;
 mod event;
-mod gaps;
+pub(crate) mod gaps;
 mod item;
 mod latest;
 mod paths;

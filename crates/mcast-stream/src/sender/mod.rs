@@ -2,7 +2,7 @@
 //!
 //! Time is a number of nanoseconds that never falls, from wherever the caller begins to count.
 
-mod bucket;
+pub(crate) mod bucket;
 mod config;
 mod event;
 mod feedback;

@@ -7,6 +7,7 @@ mod net;
 mod lives;
 mod lossy;
 mod members;
+mod mold;
 mod named;
 mod outages;
 mod paths;

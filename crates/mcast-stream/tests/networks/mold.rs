@@ -1,0 +1,45 @@
+//! The example of an exchange's feed: MoldUDP64 to two groups, over links that lose.
+
+#[path = "../../examples/exchange_feed.rs"]
+mod example;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use mcast::{Destination, Family, Membership};
+use mcast_lab::Impairment;
+
+use crate::net::{Net, PATIENCE};
+
+const ORDERS: u64 = 2_000;
+
+/// One in four is lost on the link, so that of one in sixteen both copies are, and only a re-request helps.
+#[test]
+fn an_exchanges_feed_comes_whole_by_two_groups_and_re_requests() {
+    let net = Net::new(Family::V4, 2, Impairment { loss: 0.25, ..Impairment::default() });
+    let feeds: [Membership; 2] =
+        ["239.7.7.7%eth0:7000", "239.7.7.8%eth0:7000"].map(|feed| feed.parse().unwrap());
+    let to = feeds.clone().map(|feed| Destination { address: feed.address, interface: feed.interface });
+    let server = "10.0.0.1:7001".parse().unwrap();
+    let left = AtomicUsize::new(2);
+    let receive = |feeds| {
+        let received = example::receive(feeds, server).unwrap();
+        left.fetch_sub(1, Ordering::AcqRel);
+        received
+    };
+    let stays = |over| over < PATIENCE && left.load(Ordering::Acquire) > 0;
+    let publish = || example::publish(to.clone(), server, ORDERS, stays).unwrap();
+    thread::scope(|scope| {
+        let receiving = [0, 1].map(|host| {
+            let (host, feeds, receive) = (&net.subscribers[host].0, feeds.clone(), &receive);
+            scope.spawn(move || host.run(move || receive(feeds)).unwrap())
+        });
+        let publishing = scope.spawn(|| net.publisher.run(publish).unwrap());
+        for receiving in receiving {
+            let (orders, lost) = receiving.join().unwrap();
+            let expected: Vec<String> = (1..=ORDERS).map(|number| format!("order {number}")).collect();
+            assert!(orders == expected && lost == 0, "{} orders, {lost} lost", orders.len());
+        }
+        publishing.join().unwrap();
+    });
+}
