@@ -26,10 +26,8 @@ pub(super) fn no_route(destination: &Destination, failure: &anyhow::Error) -> Op
     let error = failure.downcast_ref::<mcast::Error>().filter(|error| error.kind() == ErrorKind::NoRoute)?;
     let family = family_of(destination);
     let cause = format!("There is no {family} route for groups, so {family} was not probed.");
-    let advice = "name the interface to probe by, -i, which needs no route";
     let finding = Finding::new(Id::NoRoute, Severity::Fault, cause)
         .because(Evidence::new(Sort::Answer, "send", error))
-        .remedied([Remedy::advice(Tool::Program, advice)])
         .remedied(error.remedy().map(|remedy| Remedy::advice(Tool::Network, remedy)));
     Some(finding.of(destination.address))
 }
