@@ -157,6 +157,24 @@ pub(super) const RULES: &[Rule] = &[
         "while let Some(id) = silent(self).filter(|_| false) {",
     ),
     rule(
+        "repairs go only where somebody has proven to be",
+        "sender/feedback.rs",
+        "member.proven |= is_proven;",
+        "member.proven |= is_proven || true;",
+    ),
+    rule(
+        "who moves has to prove it again",
+        "sender/feedback.rs",
+        "            member.proven &= member.address == from;\n",
+        "",
+    ),
+    rule(
+        "great losses slow the sender",
+        "sender/state.rs",
+        "if loss <= breaker.loss {",
+        "if loss <= breaker.loss || true {",
+    ),
+    rule(
         "of many few ask",
         "backoff.rs",
         "if group_size <= SMALL_GROUP || longest == 0 {",

@@ -8,6 +8,7 @@
 mod audit;
 mod bounds;
 mod cipher;
+mod claims;
 mod content;
 mod dice;
 mod link;
