@@ -82,13 +82,17 @@ impl Row {
         Self { name: name.to_owned(), what: what.to_owned(), beside: None, series: BTreeMap::new() }
     }
 
-    /// Whose it is: its name, without how much was lost.
+    /// Whose it is: its name, without how much was lost on the way to how many.
     #[must_use]
     pub fn contestant(&self) -> &str {
-        match self.name.rsplit_once(", ") {
-            Some((name, loss)) if loss.ends_with('%') => name,
-            _ => &self.name,
+        let mut name = &*self.name;
+        while let Some((rest, told)) = name.rsplit_once(", ") {
+            if !told.ends_with('%') && !told.ends_with(" receivers") {
+                break;
+            }
+            name = rest;
         }
+        name
     }
 
     /// The spread of a series.
