@@ -167,6 +167,7 @@ fn of_stream(error: &StreamError) -> Option<u8> {
         StreamError::Settings(_)
         | StreamError::Refused(Refusal::TooLong { .. })
         | StreamError::TooManyPaths(_)
+        | StreamError::Name(_)
         | StreamError::MixedFamilies => Some(USAGE),
         StreamError::NoSuchStream(_) => Some(NO),
         _ => None,

@@ -236,6 +236,9 @@ def test_settings_that_cannot_be_are_refused(other: lab.Host, port: int) -> None
         pymcast.Subscriber(place, start="then")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="deadline=0.05"):
         pymcast.Subscriber(place, policy="deadline")
+    for name in ("", "x" * 256):
+        with pytest.raises(ValueError, match="1 to 255 bytes"):
+            pymcast.Publisher(place, name=name)
     with pytest.raises(ValueError, match="slowest or none"):
         pymcast.Publisher(place, flow="fast")  # type: ignore[arg-type]
     with pytest.raises(pymcast.NoSuchInterfaceError):

@@ -10,6 +10,7 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
     let (operation, source) = match error {
         StreamError::Socket(error) => return raise(py, error),
         StreamError::Settings(_)
+        | StreamError::Name(_)
         | StreamError::NoDestination
         | StreamError::TooManyPaths(_)
         | StreamError::MixedFamilies => {

@@ -24,6 +24,9 @@ pub enum StreamError {
     /// No stream of the name was announced.
     #[error("no stream named {0:?} was announced in time")]
     NoSuchStream(String),
+    /// A stream cannot be announced by this name.
+    #[error("a stream is announced by a name of 1 to 255 bytes, not of {0}")]
+    Name(usize),
     /// A snapshot could not be served or fetched.
     #[error("the snapshot: {0}")]
     Snapshot(#[source] std::io::Error),

@@ -7,7 +7,7 @@ use mcast::{Family, InterfaceSelector};
 use mcast_lab::Impairment;
 use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::seal::Keys;
-use mcast_stream::{Snapshot, Subscriber, fetch_snapshot, find_stream};
+use mcast_stream::{Publisher, Snapshot, StreamError, Subscriber, fetch_snapshot, find_stream};
 
 use crate::net::{Net, PATIENCE, digest, hear, message};
 
@@ -70,6 +70,15 @@ fn a_late_joiner_finds_the_stream_and_has_the_whole_state(family: Family, keys: 
 }
 
 #[test]
+fn a_name_that_cannot_be_announced_is_refused() {
+    for length in [0, 256] {
+        let to = "239.7.7.7%eth0:7000".parse().unwrap();
+        let refused = Publisher::builder().to(to).announce("x".repeat(length)).build();
+        assert!(matches!(refused, Err(StreamError::Name(told)) if told == length), "{refused:?}");
+    }
+}
+
+#[test]
 fn in_clear() {
     a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V4, &Keys::none());
     a_late_joiner_finds_the_stream_and_has_the_whole_state(Family::V6, &Keys::none());
@@ -91,9 +100,9 @@ fn sealed() {
 fn strangers_find_nothing_and_fetch_nothing() {
     use std::time::Duration;
 
+    use mcast_stream::discover;
     use mcast_stream::seal::{Algorithm, GroupSecret};
     use mcast_stream::wire::{Incarnation, KeyEpoch};
-    use mcast_stream::{StreamError, discover};
 
     let net = Net::new(Family::V4, 1, Impairment::default());
     let key = |byte| Keys::one(KeyEpoch(1), GroupSecret::new(&[byte; 32], Algorithm::Aes128Gcm));

@@ -101,6 +101,9 @@ impl Publisher {
         if builder.destinations.iter().any(|other| other.address.group.family() != family) {
             return Err(StreamError::MixedFamilies);
         }
+        if let Some(name) = builder.name.as_ref().filter(|name| !(1..=255).contains(&name.len())) {
+            return Err(StreamError::Name(name.len()));
+        }
         builder.outlive_others();
         let clock = Clock::new();
         let paths = builder.destinations.iter().map(|destination| builder.open(destination));
