@@ -29,7 +29,8 @@ pub enum SenderEvent {
         /// The new rate.
         rate: u64,
     },
-    /// A receiver asked for datagrams that are no longer there: from the first to before the second.
+    /// A receiver asked for datagrams that are no longer there, or was not waited for and had not confirmed them when
+    /// they went: from the first to before the second.
     Unrecoverable(ReceiverId, u64, u64),
     /// Events were not fetched, so that so many before this one were dropped.
     Missed(u64),

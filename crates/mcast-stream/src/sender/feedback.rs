@@ -127,6 +127,8 @@ impl Sender {
         }
         let caught_up = self.ring.sent - status.next <= self.ring.slots() / 4;
         let Some(member) = self.members.get_mut(id) else { return };
+        let gone = (member.next, self.ring.trail.min(status.next));
+        let lacks_some = member.evicted && gone.0 < gone.1;
         member.record(status, now, self.round_trip);
         let is_passive = status.flags & Status::PASSIVE != 0;
         let has_joined = !member.waited && !is_passive;
@@ -135,6 +137,9 @@ impl Sender {
         self.members.changed();
         if has_joined {
             self.tell(SenderEvent::ReceiverJoined(id, from));
+        }
+        if lacks_some {
+            self.tell(SenderEvent::Unrecoverable(id, gone.0, gone.1));
         }
         if has_returned {
             self.tell(SenderEvent::ReceiverReturned(id));

@@ -108,9 +108,14 @@ impl Two {
         while !self.busy
             && let Some(item) = self.receiver.next(self.now, datagram)
         {
-            let Item::Message(message) = item else { continue };
-            assert_eq!(message.number, self.messages);
-            self.messages += 1;
+            match item {
+                Item::Message(message) => {
+                    assert_eq!(message.number, self.messages);
+                    self.messages += 1;
+                }
+                Item::Event(Event::Lost { end, .. }) => self.messages = end,
+                Item::Event(_) => {}
+            }
         }
     }
 
@@ -225,6 +230,30 @@ fn repairs_keep_to_their_allowance() {
     while two.sender.receivers().1 == 0 || two.messages == 0 {
         two.step(Comes::Everything);
         assert!(two.now < began + 20 * SECOND, "the rest is not repaired: {:?}", two.sender.statistics());
+    }
+}
+
+/// Who is waited for no longer and catches up again lacks what went meanwhile, and its sender says so.
+#[test]
+fn who_returns_without_what_went_meanwhile_is_known_to_lack_it() {
+    for (published, lacks) in [(5_000, true), (20, false)] {
+        let mut two = Two::with(ReceiverConfig { window: 64, ..ReceiverConfig::new(STREAM) });
+        two.be_busy();
+        let (mut number, mut events) = (0, Vec::new());
+        let began = two.now;
+        while two.now < began + 10 * SECOND {
+            number = two.publish_from(number, published);
+            two.step(Comes::Everything);
+            two.busy &= two.now < began + 5 * SECOND;
+            two.take(&[]);
+            events.extend(std::iter::from_fn(|| two.sender.poll_event()));
+        }
+        let position = |is: fn(&SenderEvent) -> bool| events.iter().position(is);
+        let gone = position(|event| matches!(event, SenderEvent::Unrecoverable(..)));
+        let returned = position(|event| matches!(event, SenderEvent::ReceiverReturned(_)));
+        assert_eq!((gone.is_some(), returned.is_some()), (lacks, lacks), "{events:?}");
+        assert_eq!(two.receiver.statistics().lost_messages > 0, lacks);
+        assert!(gone <= returned, "{events:?}");
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) state: State,
     /// Datagrams that it has not, as far as is known.
     pub(super) missing: u64,
+    /// Of those, what went while nobody waited for it.
+    gone: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) enum State {
     Silent,
     /// Had not everything in time.
     Behind,
+    /// Caught up, without what went while nobody waited for it.
+    Incomplete,
 }
 
 impl State {
@@ -52,6 +56,7 @@ impl State {
             Self::Evicted => "evicted",
             Self::Silent => "silent",
             Self::Behind => "behind",
+            Self::Incomplete => "incomplete",
         }
     }
 
@@ -69,7 +74,7 @@ impl Audience {
                 console.note(format_args!("{} listens", address.ip()));
             }
             SenderEvent::ReceiverLeft(receiver) => {
-                self.set(receiver, State::Left, 0);
+                self.set_unless_incomplete(receiver, State::Left);
                 console.note(format_args!("{} has left", self.name(receiver)));
             }
             SenderEvent::ReceiverSilent(receiver) => {
@@ -85,7 +90,7 @@ impl Audience {
                 ));
             }
             SenderEvent::ReceiverReturned(receiver) => {
-                self.set(receiver, State::Follows, 0);
+                self.set_unless_incomplete(receiver, State::Follows);
                 console.note(format_args!("{} has caught up", self.name(receiver)));
             }
             SenderEvent::ReceiverRefused(receiver) => {
@@ -96,11 +101,15 @@ impl Audience {
                 rate as f64 * 8.0 / 1e6,
                 f64::from(loss) / 1e4
             )),
-            SenderEvent::Unrecoverable(receiver, first, end) => console.warn(format_args!(
-                "{} asked for {} that are no longer kept (--history keeps more)",
-                self.name(receiver),
-                count_of(end.saturating_sub(first), "datagram")
-            )),
+            SenderEvent::Unrecoverable(receiver, first, end) => {
+                let gone = end.saturating_sub(first);
+                self.lacks(receiver, gone);
+                console.warn(format_args!(
+                    "{} lacks {} that are no longer kept (--history keeps more)",
+                    self.name(receiver),
+                    count_of(gone, "datagram")
+                ));
+            }
             SenderEvent::Missed(events) => {
                 console.detail(format_args!("{} were not told", count_of(events, "event")));
             }
@@ -138,7 +147,22 @@ impl Audience {
                 self.members.remove(&gone);
             }
         }
-        self.members.insert(receiver, Member { address, state: State::Follows, missing: 0 });
+        self.members.insert(receiver, Member { address, state: State::Follows, missing: 0, gone: 0 });
+    }
+
+    /// What went while nobody waited for it does not come again.
+    fn lacks(&mut self, receiver: ReceiverId, datagrams: u64) {
+        if let Some(member) = self.members.get_mut(&receiver).filter(|member| member.state == State::Evicted)
+        {
+            member.gone += datagrams;
+        }
+    }
+
+    fn set_unless_incomplete(&mut self, receiver: ReceiverId, state: State) {
+        match self.members.get(&receiver).map_or(0, |member| member.gone) {
+            0 => self.set(receiver, state, 0),
+            gone => self.set(receiver, State::Incomplete, gone),
+        }
     }
 
     fn set(&mut self, receiver: ReceiverId, state: State, missing: u64) {
@@ -173,5 +197,24 @@ mod tests {
         assert!(!audience.all_have_everything());
         audience.members.clear();
         assert!(!audience.all_have_everything(), "who is forgotten is not served");
+    }
+
+    #[test]
+    fn who_caught_up_without_what_went_meanwhile_has_not_everything() {
+        let (console, address) = (Console::new(true, false), SocketAddr::from(([10, 0, 0, 1], 1)));
+        let [whole, short] = [ReceiverId(1), ReceiverId(2)];
+        let mut audience = Audience::default();
+        for receiver in [whole, short] {
+            audience.note(&SenderEvent::ReceiverJoined(receiver, address), &console);
+            audience.note(&SenderEvent::ReceiverEvicted(receiver, 70), &console);
+        }
+        audience.note(&SenderEvent::ReceiverReturned(whole), &console);
+        assert_eq!(audience.count(State::Follows), 1);
+        audience.note(&SenderEvent::Unrecoverable(short, 5, 12), &console);
+        audience.note(&SenderEvent::ReceiverReturned(short), &console);
+        audience.note(&SenderEvent::ReceiverLeft(short), &console);
+        assert_eq!(audience.count(State::Incomplete), 1);
+        assert_eq!(audience.members[&short].missing, 7);
+        assert!(!audience.all_have_everything());
     }
 }
