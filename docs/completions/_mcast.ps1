@@ -302,6 +302,7 @@ Register-ArgumentCompleter -Native -CommandName 'mcast' -ScriptBlock {
             [CompletionResult]::new('--rate', '--rate', [CompletionResultType]::ParameterName, 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)')
             [CompletionResult]::new('--history', '--history', [CompletionResultType]::ParameterName, 'Keep so much for repairs and for those who come late [default: 8M]')
             [CompletionResult]::new('--flow', '--flow', [CompletionResultType]::ParameterName, 'For whom to wait: `slowest` receiver, or `none`')
+            [CompletionResult]::new('--evict-after', '--evict-after', [CompletionResultType]::ParameterName, 'Wait no longer for a receiver that has kept the others waiting for so long without getting on: a subscriber whose command takes its time, say [default: 2s]')
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Seal with the secrets of this file; a hang-up (SIGHUP) reads it again')
             [CompletionResult]::new('--new-key', '--new-key', [CompletionResultType]::ParameterName, 'Make this file, with a new secret, and seal with it')
             [CompletionResult]::new('--wait-for', '--wait-for', [CompletionResultType]::ParameterName, 'Begin when so many receivers are there; who asks for no repairs (best-effort) is not seen')

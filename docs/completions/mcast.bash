@@ -678,7 +678,7 @@ _mcast() {
             return 0
             ;;
         mcast__subcmd__publish)
-            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --keyed --name --announce --snapshot --snapshot-port --rate --history --flow --key --new-key --wait-for --linger --json --quiet --verbose --help"
+            opts="-i -t -4 -6 -q -v -h --path --interface --ttl --no-loopback --ipv4 --ipv6 --lines --records --files --keyed --name --announce --snapshot --snapshot-port --rate --history --flow --evict-after --key --new-key --wait-for --linger --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -730,6 +730,10 @@ _mcast() {
                     ;;
                 --flow)
                     COMPREPLY=($(compgen -W "slowest none" -- "${cur}"))
+                    return 0
+                    ;;
+                --evict-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --key)

@@ -287,6 +287,7 @@ set edit:completion:arg-completer[mcast] = {|@words|
             cand --rate 'So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)'
             cand --history 'Keep so much for repairs and for those who come late [default: 8M]'
             cand --flow 'For whom to wait: `slowest` receiver, or `none`'
+            cand --evict-after 'Wait no longer for a receiver that has kept the others waiting for so long without getting on: a subscriber whose command takes its time, say [default: 2s]'
             cand --key 'Seal with the secrets of this file; a hang-up (SIGHUP) reads it again'
             cand --new-key 'Make this file, with a new secret, and seal with it'
             cand --wait-for 'Begin when so many receivers are there; who asks for no repairs (best-effort) is not seen'

@@ -211,6 +211,7 @@ complete -c mcast -n "__fish_mcast_using_subcommand publish" -l rate -d 'So many
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l history -d 'Keep so much for repairs and for those who come late [default: 8M]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l flow -d 'For whom to wait: `slowest` receiver, or `none`' -r -f -a "slowest\t'For the slowest receiver, as long as it gets on'
 none\t'For nobody'"
+complete -c mcast -n "__fish_mcast_using_subcommand publish" -l evict-after -d 'Wait no longer for a receiver that has kept the others waiting for so long without getting on: a subscriber whose command takes its time, say [default: 2s]' -r
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l key -d 'Seal with the secrets of this file; a hang-up (SIGHUP) reads it again' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l new-key -d 'Make this file, with a new secret, and seal with it' -r -F
 complete -c mcast -n "__fish_mcast_using_subcommand publish" -l wait-for -d 'Begin when so many receivers are there; who asks for no repairs (best-effort) is not seen' -r

@@ -63,3 +63,24 @@ fn who_reads_no_more_ends_it_and_is_no_error() {
     assert!(!ended.stderr.contains("error"), "{ended:?}");
     publishing.signalled(libc::SIGKILL);
 }
+
+#[test]
+fn who_gets_on_slowly_is_waited_for_as_long_as_was_said() {
+    let lan = Lan::new();
+    let running = subscriber(&lan.b, &[GROUP]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("content");
+    fs::write(&path, vec![b'x'; 3_000_000]).unwrap();
+    let name = path.display().to_string();
+    let mut arguments = vec![GROUP, "--evict-after", "1h", "--rate", "100Mbit", "--wait-for", "1", "--files"];
+    arguments.extend([name.as_str(); 12]);
+    let publishing = publisher(&lan.a, &arguments);
+    publishing.stderr.wait_for("listens");
+    running.child.signal(libc::SIGSTOP).unwrap();
+    // Unless told to wait, it would have given up three seconds before.
+    publishing.stderr.wait_for("has fallen silent");
+    let ended = publishing.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(!ended.stderr.contains("no longer waited for"), "{ended:?}");
+    running.signalled(libc::SIGKILL);
+}

@@ -10,8 +10,8 @@ use super::statistics::PublisherStatistics;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (said nothing for too long), "evicted" (kept everybody waiting; it was
-    /// `count` datagrams behind), "returned" (caught up), "refused" (one too many), "unrecoverable" (asked
-    /// for `count` datagrams that are no longer kept), "slowed" (receivers lose so much that the rate is
+    /// `count` datagrams behind), "returned" (caught up), "refused" (one too many), "unrecoverable" (lacks
+    /// `count` datagrams that are no longer kept), "slowed" (receivers lose so much that the rate is
     /// lowered to `count` bytes a second), "missed" (`count` events were not fetched in time), or "other".
     kind: &'static str,
     /// The receiver that it is about.

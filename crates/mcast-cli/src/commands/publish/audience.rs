@@ -84,7 +84,7 @@ impl Audience {
             SenderEvent::ReceiverEvicted(receiver, missing) => {
                 self.set(receiver, State::Evicted, missing);
                 console.warn(format_args!(
-                    "{} is no longer waited for: it got on too slowly, and was {} behind",
+                    "{} is no longer waited for: it got on too slowly, and was {} behind (--evict-after waits longer)",
                     self.name(receiver),
                     count_of(missing, "datagram")
                 ));

@@ -128,6 +128,11 @@ struct Stream {
     #[arg(long, value_name = "WHOM", default_value = "slowest", hide_possible_values = true)]
     flow: Flow,
 
+    /// Wait no longer for a receiver that has kept the others waiting for so long without getting on: a
+    /// subscriber whose command takes its time, say [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    evict_after: Option<Duration>,
+
     /// Seal with the secrets of this file; a hang-up (SIGHUP) reads it again
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     key: Option<PathBuf>,
@@ -232,10 +237,20 @@ fn open(
         builder = builder.to(destination);
     }
     let stream = &arguments.stream;
+    if stream.flow == Flow::None && stream.evict_after.is_some() {
+        return Err(Failure::usage(
+            "--flow none waits for nobody, so that there is nothing to --evict-after",
+        )
+        .remedy("leave one of them out")
+        .into());
+    }
     builder = builder.flow(match stream.flow {
         Flow::Slowest => FlowControl::Slowest,
         Flow::None => FlowControl::None,
     });
+    if let Some(time) = stream.evict_after {
+        builder = builder.eviction(time);
+    }
     if let Some(name) = stream.own_name() {
         builder = builder.stream(StreamId::named(name));
     }
