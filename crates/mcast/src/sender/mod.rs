@@ -235,7 +235,8 @@ impl Sender {
         Ok(())
     }
 
-    #[inline]
+    // The rest of the crate decided whether a hint was followed, and the hot path is counted.
+    #[inline(always)]
     fn socket(&self, family: Family) -> Result<&Socket> {
         let cell = match family {
             Family::V4 => &self.v4,

