@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import lab
@@ -15,6 +16,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # At once: only a process with one thread may enter a user namespace.
     del config
     global _why_not
+    # Whoever starts the tests in the background may have had Ctrl-C ignored, for all that they start, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         lab.enter()
         lab.ip("link set lo up")

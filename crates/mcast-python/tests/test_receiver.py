@@ -311,9 +311,7 @@ def test_the_lock_is_free_while_waiting(other: lab.Host, port: int) -> None:
 @pytest.mark.parametrize("waiting", ["receiver.recv()", "receiver.recv_batch()", "next(receiver)", "receiver.wait()"])
 def test_ctrl_c_ends_a_wait_at_once(other: lab.Host, port: int, waiting: str) -> None:
     program = f"""
-import pymcast, signal
-# Where the tests run in the background, Ctrl-C is ignored from the start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import pymcast
 receiver = pymcast.Receiver("239.1.2.15:{port}", interface="one")
 print("ready", flush=True)
 try:
