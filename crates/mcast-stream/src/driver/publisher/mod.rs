@@ -488,7 +488,8 @@ mod tests {
         began.elapsed()
     }
 
-    fn queue_when_nothing_happens() -> Duration {
+    /// How late each of these was sent, the soonest first.
+    fn queue_when_nothing_happens() -> Vec<Duration> {
         let publisher = publisher();
         let late = (1..=5).map(|count| {
             // The sixth heartbeat of a pause is followed by the next after a third of a second.
@@ -497,15 +498,18 @@ mod tests {
             publisher.queue(b"hello").unwrap();
             wait_until(&publisher, |statistics| statistics.datagrams == count)
         });
-        late.sum()
+        let mut late: Vec<Duration> = late.collect();
+        late.sort();
+        late
     }
 
     #[test]
     fn what_is_queued_in_a_pause_goes_soon() {
         let lab = Lab::new().unwrap();
         let late = lab.host("alone").unwrap().run(queue_when_nothing_happens).unwrap();
-        // A millisecond each, and not when the publisher next looks about itself, every tenth of a second.
-        assert!(late < Duration::from_millis(100), "five messages took {late:?}");
+        // A millisecond, and not when the publisher next looks about itself, every tenth of a second; a machine that stands still
+        // for a moment makes one late.
+        assert!(late[2] < Duration::from_millis(30), "{late:?}");
     }
 
     #[cfg(feature = "tokio")]
