@@ -8,7 +8,7 @@ use mcast_group::{Membership, SessionDescription};
 fuzz_target!(|text: &str| {
     if let Ok(description) = text.parse::<SessionDescription>() {
         assert!(!description.streams.is_empty());
-        assert!(description.streams.len() <= SessionDescription::MOST_STREAMS);
+        assert!(description.streams.len() <= SessionDescription::MAX_STREAMS);
         for stream in description.streams.iter().take(100) {
             let shown = stream.membership.to_string();
             // Who is admitted to nobody has no text that could be read.

@@ -1,4 +1,4 @@
-//! Any bytes as a datagram of a stream, and what its body says.
+//! Any bytes as a datagram of a stream, and as the body of each kind of datagram.
 
 #![no_main]
 
@@ -6,10 +6,16 @@ use libfuzzer_sys::fuzz_target;
 use mcast_stream::wire::{Announce, Heartbeat, Messages, Nak, Ncf, Packet, Probe, Reset, Status};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(packet) = Packet::parse(bytes) else { return };
-    assert_eq!(packet.head.len() + packet.body.len(), bytes.len());
+    read_body(bytes);
+    // The magic number is given, so that the fuzzer spends its time on what follows.
+    let datagram = [b"MC\x10", bytes].concat();
+    let Ok(packet) = Packet::parse(&datagram) else { return };
+    assert_eq!(packet.head.len() + packet.body.len(), datagram.len());
     assert!(packet.extensions.count() <= 55);
-    let body = packet.body;
+    read_body(packet.body);
+});
+
+fn read_body(body: &[u8]) {
     let _ = (
         Heartbeat::read(body),
         Status::read(body),
@@ -26,4 +32,4 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut confirmation) = Ncf::read(body) {
         assert!(confirmation.coming.all(|(_, count)| count > 0));
     }
-});
+}

@@ -4,11 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, finish};
+use crate::command::{cargo, finish, program};
 use crate::step::{Manner, Outcome, Step};
+use crate::verify::built;
+
+/// The example of mcast-cli that writes them.
+const GENERATOR: &str = "generate-docs";
 
 /// The folders under `docs/` that hold nothing but what is generated.
 const GENERATED: [&str; 4] = ["man", "completions", "reference", "findings"];
@@ -18,7 +23,7 @@ const CONTENTS: &str = "SUMMARY.md";
 /// Writes them anew under `docs/`; a page whose command is gone goes too.
 pub(crate) fn write() -> Result<bool> {
     let docs = crate::root().join("docs");
-    generate(&docs)?;
+    generate(cargo(["run", "--quiet", "--package", "mcast-cli", "--example", GENERATOR, "--"]), &docs)?;
     anstream::println!(
         "written: {}",
         GENERATED.map(|folder| docs.join(folder).display().to_string()).join(", ")
@@ -33,7 +38,10 @@ pub(crate) fn step() -> Step {
 
 fn check(_: &Manner) -> Result<Outcome> {
     let fresh = crate::root().join("target/generated-docs");
-    generate(&fresh)?;
+    match built::program(GENERATOR)? {
+        Ok(generator) => generate(program(generator, [""; 0]), &fresh)?,
+        Err(failed) => return Ok(failed),
+    }
     let stale = differences(&files(&crate::root().join("docs"))?, &files(&fresh)?);
     Ok(match stale.is_empty() {
         true => Outcome::passed(""),
@@ -44,14 +52,13 @@ fn check(_: &Manner) -> Result<Outcome> {
     })
 }
 
-fn generate(into: &Path) -> Result<()> {
+fn generate(mut command: Command, into: &Path) -> Result<()> {
     for folder in GENERATED.map(|folder| into.join(folder)) {
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
         }
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
-    let mut command = cargo(["run", "--quiet", "--package", "mcast-cli", "--example", "generate-docs", "--"]);
     command.arg(into);
     let finished = finish(command, false)?;
     if !finished.success {

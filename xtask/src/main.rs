@@ -3,6 +3,7 @@
 mod command;
 mod dist;
 mod docs;
+mod language;
 mod mutate;
 mod registry;
 mod report;
@@ -38,6 +39,15 @@ enum Task {
         /// IANA's CSV files, `multicast-addresses` and `ipv6-multicast-addresses`, any of their tables
         files: Vec<PathBuf>,
     },
+    /// Check names and texts against the lists in docs/design/language
+    Language {
+        /// Lower the counts of what is still allowed
+        #[arg(long)]
+        update: bool,
+        /// Print each place
+        #[arg(long)]
+        list: bool,
+    },
     /// Write the man pages, shell completions and the guide's reference anew
     Docs,
 }
@@ -49,6 +59,7 @@ fn main() -> ExitCode {
         Task::Mutate(arguments) => mutate::run(&arguments),
         Task::Dist(arguments) => dist::run(&arguments),
         Task::Docs => docs::write(),
+        Task::Language { update, list } => language::run(update, list),
         Task::Registry { files } => registry::refresh(&files).map(|()| true),
     };
     match outcome {

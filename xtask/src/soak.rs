@@ -1,6 +1,8 @@
 //! `cargo soak`: the checks of `cargo verify` at length, for a person or a night.
 
+mod chaos;
 mod fuzz;
+mod memory;
 mod networks;
 mod runs;
 
@@ -12,9 +14,13 @@ use crate::command::{cargo, finish, succeeds};
 use crate::report;
 use crate::step::{Manner, Outcome, Step};
 use crate::verify::tests::{self, Suite};
+use crate::verify::{chosen, kernel};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// Run only this step, or this family of steps (`fuzz`); repeatable
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
     /// How often to run the tests that stand in `tests/`, the lab's among them
     #[arg(long, default_value_t = 100, value_name = "N")]
     runs: u32,
@@ -27,6 +33,9 @@ pub(crate) struct Arguments {
     /// How many networks to simulate for the stream protocol
     #[arg(long, default_value_t = 50_000, value_name = "N")]
     networks: u32,
+    /// How long to let things happen to publishers and subscribers
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    chaos_minutes: u64,
     /// How long to run each fuzz target
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     fuzz_seconds: u64,
@@ -49,12 +58,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         properties(arguments.cases, seed),
         networks::step(arguments.networks, seed),
         model(),
+        chaos::step(arguments.chaos_minutes, seed),
         advisories(),
+        kernel::step(),
     ];
+    steps.extend(memory::steps());
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));
     steps.extend(fuzz::steps(arguments.fuzz_seconds, seed)?);
     let manner = Manner { require_all: arguments.no_skip, verbose: arguments.verbose, fail_fast: false };
-    Ok(report::run(&steps, manner))
+    Ok(report::run(&chosen(steps, &arguments.only)?, manner))
 }
 
 fn properties(cases: u32, seed: u32) -> Step {

@@ -99,7 +99,7 @@ fn receive(times: u32, count: u32, manner: Manner) -> Result<()> {
     let memberships = (0..groups).map(|number| Ok(Membership::new(group(number.into())?).on(interface())));
     let memberships = memberships.collect::<Result<Vec<_>>>()?;
     let trains = matches!(manner, Manner::Batch | Manner::Reader);
-    let receiver = Receiver::builder().join_all(memberships).merging(trains).build()?;
+    let receiver = Receiver::builder().join_all(memberships).gro(trains).build()?;
     let sender = Sender::builder().interface(interface()).segmentation(trains).build()?;
     let payloads = vec![0; SIZE * count as usize];
     let to = if many { to_many } else { to_one };

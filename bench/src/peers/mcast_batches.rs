@@ -25,7 +25,7 @@ pub(super) fn receiver(work: &Work) -> Result<Receiver> {
 
 /// The settings of one.
 pub(super) fn builder(work: &Work) -> Result<ReceiverBuilder> {
-    let builder = Receiver::builder().join_all(work.memberships()?).merging(!work.no_trains);
+    let builder = Receiver::builder().join_all(work.memberships()?).gro(!work.no_trains);
     Ok(if work.buffer > 0 { builder.receive_buffer(work.buffer) } else { builder })
 }
 

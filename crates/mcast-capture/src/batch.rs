@@ -1,4 +1,4 @@
-//! Memory for many frames, filled by one call to the system.
+//! Memory for many frames, filled by one system call.
 
 use std::ops::Range;
 use std::time::SystemTime;
@@ -11,28 +11,29 @@ use crate::Direction;
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) memory: Box<[u8]>,
-    pub(crate) arrived: Vec<Arrived>,
+    pub(crate) packets: Vec<BatchPacket>,
 }
 
-/// A packet in the memory of a batch, before anything is undone that the kernel did to it.
+/// A packet in the memory of a batch, as the kernel delivered it: possibly coalesced, and without its VLAN
+/// tag.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrived {
-    /// Where in the memory its bytes are.
-    pub(crate) place: Range<usize>,
+pub(crate) struct BatchPacket {
+    /// The range of its bytes in the memory.
+    pub(crate) range: Range<usize>,
     pub(crate) original_length: usize,
     pub(crate) direction: Direction,
     pub(crate) time: SystemTime,
     pub(crate) checksums: Checksums,
-    /// The payload of each UDP datagram that the packet stands for, when it is not one itself.
+    /// The payload size of each UDP datagram, if the packet is several coalesced ones.
     pub(crate) segment_size: Option<u16>,
 }
 
 impl Batch {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { memory: vec![0; bytes].into_boxed_slice(), arrived: Vec::new() }
+        Self { memory: vec![0; bytes].into_boxed_slice(), packets: Vec::new() }
     }
 
-    pub(crate) fn bytes(&self, arrived: &Arrived) -> &[u8] {
-        self.memory.get(arrived.place.clone()).unwrap_or_default()
+    pub(crate) fn bytes(&self, packet: &BatchPacket) -> &[u8] {
+        self.memory.get(packet.range.clone()).unwrap_or_default()
     }
 }

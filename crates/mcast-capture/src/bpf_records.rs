@@ -1,34 +1,34 @@
-//! What a read of a BPF device gives (`bpf(4)`): packets one after the other, each behind a header.
+//! The format of what a BPF device returns (`bpf(4)`): packets, each preceded by a header.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-/// How the system lays out the header. Behind the time come the captured length, the length on the wire (four
-/// bytes each) and the length of the header (two bytes), which says where the packet starts.
+/// The layout of the header. The time is followed by the captured length, the length on the wire (four bytes
+/// each) and the length of the header (two bytes), which gives the start of the packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    /// Bytes of the seconds, and of the microseconds: 4 or 8.
+    /// Size of the seconds, and of the microseconds, in bytes: 4 or 8.
     pub(crate) time: usize,
-    /// A record starts at a multiple of this.
+    /// Records start at multiples of this.
     pub(crate) alignment: usize,
 }
 
-/// A packet among what was read.
+/// One packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Where its bytes are.
-    pub(crate) place: Range<usize>,
+    /// The range of its bytes.
+    pub(crate) range: Range<usize>,
     pub(crate) original_length: usize,
     pub(crate) time: SystemTime,
 }
 
 impl Layout {
-    /// The records in what was read. What is cut off or contradicts itself ends them.
+    /// Returns the records in `bytes`, ending at the first one that is truncated or inconsistent.
     pub(crate) fn records(self, bytes: &[u8]) -> impl Iterator<Item = Record> + '_ {
         let mut next = 0;
         std::iter::from_fn(move || {
             let record = self.record(bytes, next)?;
-            next = record.place.end.next_multiple_of(self.alignment);
+            next = record.range.end.next_multiple_of(self.alignment);
             Some(record)
         })
     }
@@ -41,7 +41,7 @@ impl Layout {
         let captured = u32_at(header, lengths)? as usize;
         let original_length = u32_at(header, lengths + 4)? as usize;
         let header_length = usize::from(u16::from_ne_bytes(*header.get(lengths + 8..)?.first_chunk()?));
-        // A header of no length would be read for ever.
+        // A header of length zero would cause an endless loop.
         if header_length < lengths + 10 {
             return None;
         }
@@ -49,10 +49,10 @@ impl Layout {
         let end = first.checked_add(captured).filter(|end| *end <= bytes.len())?;
         let since = Duration::from_secs(seconds).checked_add(Duration::from_micros(microseconds))?;
         let time = SystemTime::UNIX_EPOCH.checked_add(since)?;
-        Some(Record { place: first..end, original_length: original_length.max(captured), time })
+        Some(Record { range: first..end, original_length: original_length.max(captured), time })
     }
 
-    /// A part of the time, which is never negative.
+    /// Reads one half of the time, which is never negative.
     fn number(self, header: &[u8], offset: usize) -> Option<u64> {
         let bytes = header.get(offset..)?;
         match self.time {
@@ -75,7 +75,7 @@ mod tests {
     const APPLE: Layout = Layout { time: 4, alignment: 4 };
     const FREEBSD: Layout = Layout { time: 8, alignment: 8 };
 
-    /// As the systems' headers have it: with what the compiler fills up to its alignment.
+    /// Builds records as in the systems' headers, including the compiler's padding.
     fn written(layout: Layout, packets: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (number, packet) in packets.iter().enumerate() {
@@ -94,11 +94,11 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn packets_of_both_systems_are_found_with_their_times() {
+    fn records_of_both_layouts_are_parsed() {
         for layout in [APPLE, FREEBSD] {
             let bytes = written(layout, &[b"first", b"", b"third packet"]);
             let records: Vec<Record> = layout.records(&bytes).collect();
-            let packets: Vec<&[u8]> = records.iter().map(|record| &bytes[record.place.clone()]).collect();
+            let packets: Vec<&[u8]> = records.iter().map(|record| &bytes[record.range.clone()]).collect();
             assert_eq!(packets, [&b"first"[..], b"", b"third packet"], "{layout:?}");
             let since = records[2].time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
             assert_eq!(since, Duration::new(1_700_000_002, 250_000_000));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_ends_them() {
+    fn truncated_records_are_omitted() {
         let bytes = written(FREEBSD, &[b"first", b"second"]);
         for end in 0..bytes.len() {
             assert!(FREEBSD.records(&bytes[..end]).count() < 2, "{end}");
@@ -116,10 +116,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic_or_go_on_for_ever(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn arbitrary_bytes_neither_panic_nor_loop(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             for layout in [APPLE, FREEBSD] {
                 let records: Vec<Record> = layout.records(&bytes).collect();
-                prop_assert!(records.iter().all(|record| record.place.end <= bytes.len()));
+                prop_assert!(records.iter().all(|record| record.range.end <= bytes.len()));
             }
         }
     }

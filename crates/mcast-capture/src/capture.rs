@@ -1,4 +1,4 @@
-//! The capture: frames one by one, of one interface or several.
+//! Live capture of frames from one interface or several.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,44 +10,44 @@ use crate::sys::Poller;
 use crate::tap::Tap;
 use crate::{CaptureOptions, Error, ErrorKind, Frame, Result};
 
-/// An open capture on one interface, or on several.
+/// An open capture on one interface or several.
 #[derive(Debug)]
 pub struct Capture {
     taps: Vec<Tap>,
     poller: Poller,
 }
 
-/// What a capture has seen since it was opened.
+/// Counts since the capture was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Frames that [`Capture::next`] gave out.
+    /// Frames returned by [`Capture::next`].
     pub frames: u64,
-    /// Packets that the kernel dropped because the buffer was full. A packet may stand for several
-    /// datagrams, so that at least so many were lost. What the filter refuses is not counted, except
-    /// where only a look behind VLAN tags or IPv6 extension headers would have told.
+    /// Packets that the kernel dropped because the buffer was full. A packet may be several coalesced
+    /// datagrams, so at least this many were lost. Packets that the filter rejects are not counted, except
+    /// those that only a look past VLAN tags or IPv6 extension headers would have rejected.
     pub dropped: u64,
-    /// Packets that the kernel had but could not hand over: UDP with GSO on Linux before 6.2.
+    /// Packets that the kernel could not deliver: UDP with GSO on Linux before 6.2.
     pub unreadable: u64,
 }
 
-/// An interface that is captured on.
+/// An interface of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CapturedInterface<'a> {
-    /// Its index, which [`Frame::interface`] tells too.
+    /// Its index, as in [`Frame::interface`].
     pub index: InterfaceIndex,
     /// Its name when the capture was opened.
     pub name: &'a str,
-    /// What every frame of it starts with.
+    /// The link type of its frames.
     pub link_type: LinkType,
 }
 
 impl Capture {
-    /// Starts to capture. Frames are kept from now on, until [`Self::next`] takes them.
+    /// Starts a capture. Frames are buffered from now on, until [`Self::next`] returns them.
     ///
     /// # Errors
     /// [`ErrorKind::Permission`] without the right to capture, [`ErrorKind::NoSuchInterface`],
-    /// [`ErrorKind::LinkType`] when an interface carries neither Ethernet nor IP,
-    /// [`ErrorKind::Unsupported`] on systems where capturing has yet to be written.
+    /// [`ErrorKind::LinkType`] when an interface carries neither Ethernet nor IP, [`ErrorKind::Unsupported`]
+    /// on systems for which capturing is not implemented.
     pub fn open(options: CaptureOptions) -> Result<Self> {
         let opened = options.interfaces.iter().map(|name| Tap::open(name, &options));
         let taps = opened.collect::<Result<Vec<_>>>()?;
@@ -56,17 +56,16 @@ impl Capture {
         Ok(Self { taps, poller })
     }
 
-    /// The next frame. Waits until there is one, or for `timeout`; zero does not wait at all.
+    /// Returns the next frame. Waits until there is one, at most for `timeout`; zero does not wait.
     ///
-    /// Frames of several interfaces come in the order of their times, as far as the system had them
-    /// ready. `None` says that no frame came in time, or that a signal handler ran in this thread
-    /// meanwhile.
+    /// Frames of several interfaces are returned in the order of their timestamps, as far as the system has
+    /// them ready. Returns `None` if no frame arrived in time, or if a signal handler ran in this thread.
     ///
     /// # Errors
-    /// [`ErrorKind::InterfaceDown`] once when an interface goes down; a later call goes on with the
-    /// others, and with this one when it is up again. [`ErrorKind::System`] for what the system says.
+    /// [`ErrorKind::InterfaceDown`] once when an interface goes down; later calls continue with the others,
+    /// and with this one when it is up again. [`ErrorKind::System`] for other errors of the system.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Frame<'_>>> {
-        // Looking at the clock costs as much as a frame does, and most calls need not wait.
+        // Reading the clock costs as much as a frame does, and most calls need not wait.
         let mut deadline = None;
         let position = loop {
             if let Some(position) = self.earliest()? {
@@ -86,10 +85,10 @@ impl Capture {
         Ok(self.taps.get_mut(position).and_then(Tap::take))
     }
 
-    /// What was seen and what was lost so far, on all interfaces together.
+    /// Returns the counts of all interfaces together.
     ///
     /// # Errors
-    /// [`ErrorKind::System`] when the system does not tell.
+    /// [`ErrorKind::System`] when the system does not report them.
     pub fn statistics(&mut self) -> Result<Statistics> {
         let mut sum = Statistics::default();
         for tap in &mut self.taps {
@@ -101,16 +100,16 @@ impl Capture {
         Ok(sum)
     }
 
-    /// What was seen and what was lost so far on one interface; `None` when it is not captured on.
+    /// Returns the counts of one interface; `None` if the capture does not include it.
     ///
     /// # Errors
-    /// [`ErrorKind::System`] when the system does not tell.
+    /// [`ErrorKind::System`] when the system does not report them.
     pub fn interface_statistics(&mut self, interface: InterfaceIndex) -> Result<Option<Statistics>> {
         let tap = self.taps.iter_mut().find(|tap| tap.interface == interface);
         tap.map(Tap::statistics).transpose()
     }
 
-    /// The interfaces that are captured on.
+    /// Returns the interfaces of the capture.
     pub fn interfaces(&self) -> impl Iterator<Item = CapturedInterface<'_>> {
         self.taps.iter().map(|tap| CapturedInterface {
             index: tap.interface,
@@ -119,31 +118,31 @@ impl Capture {
         })
     }
 
-    /// Whether frames of any interface come [in blocks](CaptureOptions::in_blocks).
+    /// Returns whether any interface delivers frames [in blocks](CaptureOptions::in_blocks).
     #[must_use]
     pub fn is_in_blocks(&self) -> bool {
         self.taps.iter().any(|tap| tap.is_in_blocks)
     }
 
-    /// Why frames of an interface come one by one, where [`CaptureOptions::in_blocks`] asked for blocks; `None` where
-    /// they come as they were asked for. Nothing but time is lost by it.
+    /// Returns why an interface delivers frames one by one although [`CaptureOptions::in_blocks`] requested
+    /// blocks; `None` if all do as requested. The capture is slower then, but complete.
     #[must_use]
-    pub fn refusal(&self) -> Option<&Error> {
-        self.taps.iter().find_map(|tap| tap.refusal.as_ref())
+    pub fn block_error(&self) -> Option<&Error> {
+        self.taps.iter().find_map(|tap| tap.block_error.as_ref())
     }
 
-    /// The receive buffer in bytes that the system granted each interface, the smallest of them. Linux
-    /// counts its own bookkeeping too.
+    /// Returns the receive buffer size in bytes that the system granted, the smallest of all interfaces. On
+    /// Linux it includes the kernel's own bookkeeping.
     ///
     /// # Errors
-    /// [`ErrorKind::System`] when the system does not tell.
+    /// [`ErrorKind::System`] when the system does not report it.
     pub fn buffer_size(&self) -> Result<usize> {
         let sizes = self.taps.iter().map(Tap::buffer_size).collect::<Result<Vec<_>>>()?;
         Ok(sizes.into_iter().min().unwrap_or_default())
     }
 
-    /// The interface whose next frame is the oldest. What the system still has for an interface whose
-    /// batch is used up may be older than what the others have, so it is asked for first.
+    /// Returns the position of the interface with the oldest frame. An interface whose batch is used up may
+    /// still have older frames in the kernel than the others have here, so its batch is refilled first.
     fn earliest(&mut self) -> Result<Option<usize>> {
         let mut earliest = None;
         for (position, tap) in self.taps.iter_mut().enumerate() {
@@ -159,7 +158,7 @@ impl Capture {
         Ok(earliest.map(|(_, position)| position))
     }
 
-    /// Takes what the system has, and says whether there was anything. All batches are used up.
+    /// Refills all batches, and returns whether there was anything. All batches must be used up.
     fn fill(&mut self) -> Result<bool> {
         let mut any = false;
         for tap in &mut self.taps {
@@ -168,7 +167,7 @@ impl Capture {
         Ok(any)
     }
 
-    /// Whether there is something to take now. `false` after the time-out or a signal.
+    /// Waits, and returns whether there are frames; `false` after the timeout or a signal.
     fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
         match self.poller.wait(timeout) {
             Ok(ready) => Ok(ready),
@@ -181,8 +180,8 @@ impl Capture {
     }
 }
 
-/// Readable when the system has frames. Frames that were taken in a batch do not show here: call
-/// [`Capture::next`] with a zero time-out until it gives `None`, and only then wait.
+/// The descriptor is readable when the system has frames. Frames already fetched in a batch do not make it
+/// readable: call [`Capture::next`] with a zero timeout until it returns `None`, and only then wait.
 #[cfg(unix)]
 impl std::os::fd::AsFd for Capture {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {

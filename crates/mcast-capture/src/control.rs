@@ -1,4 +1,4 @@
-//! Saying something oneself in IGMP and MLD: what a querier does.
+//! Sending IGMP and MLD messages, as a querier does.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,11 +9,11 @@ use mcast_packet::gmp::{Address, Message};
 use crate::sys::{self, ControlHandle};
 use crate::{Error, Result};
 
-/// Sends messages of IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`) by one interface, as the RFCs ask:
-/// hop limit 1, router alert, for IGMP the DSCP CS6. This host hears them, too, so that its own memberships
-/// are reported like everybody's.
+/// Sends IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`) messages on one interface, as the RFCs require:
+/// with hop limit 1, router alert, and for IGMP the DSCP CS6. Messages are looped back to this host, so that
+/// it reports its own memberships like any other host.
 ///
-/// Linux only; needs `CAP_NET_RAW` in the network namespace, but only to be opened.
+/// Linux only. Opening it needs `CAP_NET_RAW` in the network namespace; sending does not.
 #[derive(Debug)]
 pub struct ControlSender<A> {
     handle: ControlHandle,
@@ -22,28 +22,28 @@ pub struct ControlSender<A> {
 }
 
 impl<A: Address> ControlSender<A> {
-    /// No message of a querier is longer.
-    const LONGEST: usize = 1500;
+    /// Maximum length of a querier's message, in bytes.
+    const MAX_LENGTH: usize = 1500;
 
-    /// Opens a sender by this interface, from this address of it: for MLD its link-local one, or nobody will
-    /// listen.
+    /// Opens a sender on this interface, with `source` as one of its addresses. For MLD it must be the
+    /// link-local address, otherwise hosts ignore the messages.
     ///
     /// # Errors
-    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) without the right to it,
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, and what else the system
-    /// refuses, such as an address that is not the interface's.
+    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) without `CAP_NET_RAW`,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, and errors of the system,
+    /// for example if the address does not belong to the interface.
     pub fn open(interface: InterfaceIndex, source: A) -> Result<Self> {
         let handle = ControlHandle::open(interface, source.into()).map_err(|os| failed(interface, os))?;
         Ok(Self { handle, interface, source })
     }
 
-    /// Sends a message to where its RFC has it sent.
+    /// Sends a message to the destination that its RFC defines.
     ///
     /// # Errors
-    /// [`ErrorKind::InterfaceDown`](crate::ErrorKind::InterfaceDown), and what else the system refuses.
+    /// [`ErrorKind::InterfaceDown`](crate::ErrorKind::InterfaceDown), and other errors of the system.
     pub fn send(&self, message: &Message<'_, A>) -> Result<()> {
         let to = message.destination();
-        let mut buffer = vec![0; Self::LONGEST];
+        let mut buffer = vec![0; Self::MAX_LENGTH];
         let emitted = message.emit(&mut buffer, self.source, to).map_err(io::Error::other);
         let sent = emitted.and_then(|length| {
             let message = buffer.get(..length).unwrap_or_default();
@@ -52,7 +52,7 @@ impl<A: Address> ControlSender<A> {
         sent.map_err(|os| failed(self.interface, os))
     }
 
-    /// The address that is sent from.
+    /// Returns the source address.
     #[must_use]
     pub fn source(&self) -> IpAddr {
         self.source.into()

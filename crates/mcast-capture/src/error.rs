@@ -1,9 +1,10 @@
-//! What failed, on which interface, why, and what to do.
+//! Errors of a live capture.
 
 use std::fmt;
 use std::io;
 
-/// What failed, on which interface, and why; [`Self::remedy`] says what to do about it.
+/// An error of a live capture: what failed, on which interface, and why. [`Self::remedy`] returns what to do
+/// about it.
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
@@ -14,31 +15,34 @@ struct Inner {
     os: Option<io::Error>,
 }
 
-/// The right that capturing needs, and how one gets it.
-const RIGHT: (&str, &str) = if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
-    ("it needs the right to read /dev/bpf*", "run it as root, or let a group of yours read /dev/bpf*")
+/// The right that capturing needs, and how to get it.
+const CAPTURE_RIGHT: (&str, &str) = if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
+    (
+        "it needs the right to read /dev/bpf*",
+        "run it as root, or give one of your groups read access to /dev/bpf*",
+    )
 } else {
     (
         "it needs the right to capture (CAP_NET_RAW)",
-        "run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM",
+        "run it as root, or grant the program the capability once: sudo setcap cap_net_raw+ep PROGRAM",
     )
 };
 
-/// Why it failed, as far as programs can act on it.
+/// The cause of an error, for programs to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The right to capture is missing; on Linux it is called `CAP_NET_RAW`.
+    /// The right to capture is missing; on Linux, `CAP_NET_RAW`.
     Permission,
-    /// There is no interface of this name or index.
+    /// There is no interface with this name or index.
     NoSuchInterface,
-    /// The interface is down, or went down, or was deleted.
+    /// The interface is down, went down, or was deleted.
     InterfaceDown,
     /// The interface carries neither Ethernet nor plain IP; the number is Linux' `ARPHRD_*`.
     LinkType(u16),
-    /// This system cannot capture, or not with this option. The text says what it would need.
+    /// This system cannot capture, or not with this option. The text names what is missing.
     Unsupported(&'static str),
-    /// The system refused for a reason of its own: [`std::error::Error::source`].
+    /// The system reported an error: [`std::error::Error::source`].
     System,
 }
 
@@ -56,25 +60,25 @@ impl Error {
         Self(Box::new(Inner { operation, interface: interface.to_string(), kind, os: Some(os) }))
     }
 
-    /// Why it failed.
+    /// Returns the cause.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The interface, as the caller named it.
+    /// Returns the interface, as the caller named it.
     #[must_use]
     pub fn interface(&self) -> &str {
         &self.0.interface
     }
 
-    /// What helps, where something does.
+    /// Returns what to do about the error, if anything helps.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self.0.kind {
-            ErrorKind::Permission => RIGHT.1,
-            ErrorKind::NoSuchInterface => "`mcast interfaces` lists the interfaces there are",
-            ErrorKind::InterfaceDown => "bring the interface up; the capture goes on by itself when it is",
+            ErrorKind::Permission => CAPTURE_RIGHT.1,
+            ErrorKind::NoSuchInterface => "run `mcast interfaces` to list the interfaces",
+            ErrorKind::InterfaceDown => "bring the interface up; the capture then continues",
             ErrorKind::LinkType(_) => "capture on the Ethernet interface below it",
             ErrorKind::Unsupported(_) | ErrorKind::System => return None,
         })
@@ -86,15 +90,15 @@ impl fmt::Display for Error {
         let Inner { operation, interface, kind, os } = &*self.0;
         write!(f, "cannot {operation} on {interface}: ")?;
         match (kind, os) {
-            (ErrorKind::Permission, _) => f.write_str(RIGHT.0)?,
-            (ErrorKind::NoSuchInterface, _) => f.write_str("there is no such interface")?,
+            (ErrorKind::Permission, _) => f.write_str(CAPTURE_RIGHT.0)?,
+            (ErrorKind::NoSuchInterface, _) => f.write_str("no such interface")?,
             (ErrorKind::InterfaceDown, _) => f.write_str("the interface is down")?,
             (ErrorKind::LinkType(number), _) => {
                 write!(f, "the interface carries neither Ethernet nor plain IP (link type {number})")?;
             }
             (ErrorKind::Unsupported(need), _) => f.write_str(need)?,
             (ErrorKind::System, Some(os)) => os.fmt(f)?,
-            (ErrorKind::System, None) => f.write_str("the system refused")?,
+            (ErrorKind::System, None) => f.write_str("unknown system error")?,
         }
         Ok(())
     }
@@ -117,12 +121,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_right_is_named_with_the_command_that_grants_it() {
+    fn missing_right_is_reported_with_a_remedy() {
         let os = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = Error::from_os("capture", "eth0", os);
         assert_eq!(error.kind(), ErrorKind::Permission);
         assert_eq!(error.to_string(), "cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)");
-        let remedy = "run it as root, or give the program the right once: sudo setcap cap_net_raw+ep PROGRAM";
+        let remedy =
+            "run it as root, or grant the program the capability once: sudo setcap cap_net_raw+ep PROGRAM";
         assert_eq!(error.remedy(), Some(remedy));
     }
 }

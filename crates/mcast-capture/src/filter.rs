@@ -1,44 +1,44 @@
-//! Which frames are wanted.
+//! Selection of the frames to capture.
 
 use mcast_packet::{Checksums, LinkType, Network, Packet, Transport, protocol};
 
-/// Two addresses and a type.
+/// The length of two addresses and a type.
 const ETHERNET_HEADER: usize = 14;
 
-/// Which frames are wanted.
+/// Selects the frames to capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Filter {
-    /// Every frame.
+    /// All frames.
     #[default]
     All,
-    /// IPv4 and IPv6 packets to a group, whatever they carry.
+    /// All IPv4 and IPv6 packets to a group.
     Multicast,
-    /// What [`Self::Multicast`] admits, and besides every frame whose Ethernet address is broadcast or a
-    /// group's, whatever it carries: ARP, spanning tree, LLDP.
+    /// The frames of [`Self::Multicast`], and all frames whose Ethernet destination is broadcast or a group,
+    /// including ARP, spanning tree and LLDP.
     GroupAddressed,
-    /// UDP from or to this port. The later fragments of a datagram have no port and are left out.
+    /// UDP from or to this port. Later fragments of a datagram have no port and are omitted.
     UdpPort(u16),
-    /// UDP whose payload begins with these two bytes, to groups and to hosts. The later fragments of a datagram are left
-    /// out.
+    /// UDP whose payload starts with these two bytes, unicast included. Later fragments of a datagram are
+    /// omitted.
     UdpBeginsWith([u8; 2]),
-    /// What groups are managed with: IGMP, MLD, multicast router discovery, and PIM.
+    /// Multicast control protocols: IGMP, MLD, multicast router discovery, and PIM.
     Control,
 }
 
 impl Filter {
-    /// Whether the filter admits a frame. Every frame is asked about here, because a filter in the
-    /// kernel sees neither through a second VLAN tag nor through IPv6 extension headers.
+    /// Returns whether the filter accepts a frame. This is checked for every frame, because a filter in the
+    /// kernel cannot look past a second VLAN tag or IPv6 extension headers.
     pub(crate) fn admits(self, bytes: &[u8], link_type: LinkType) -> bool {
         if self == Self::All {
             return true;
         }
-        // The first byte tells of most.
+        // The first byte decides for most frames.
         let is_ethernet = link_type == LinkType::Ethernet && bytes.len() >= ETHERNET_HEADER;
         if self == Self::GroupAddressed && is_ethernet && bytes.first().is_some_and(|byte| byte & 1 == 1) {
             return true;
         }
-        // Nobody looks at the checksums here, so they need not be computed.
+        // The filter ignores checksums, so they need not be computed.
         let packet = Packet::decode(bytes, link_type, Checksums::LeftToDevice);
         match (self, packet.network, packet.transport) {
             (Self::Multicast, Some(Network::Ip(ip)), _) => ip.destination.is_multicast(),

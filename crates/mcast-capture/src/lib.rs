@@ -1,9 +1,9 @@
-//! Live capture: the frames of interfaces, as they are on the wire; and capture files, pcap and pcapng.
+//! Live capture of frames as they are on the wire, and capture files in the formats pcap and pcapng.
 //!
-//! A [`Capture`] sees what arrives at an interface and what leaves it, whether anybody on this
-//! machine has joined the group or not. What the kernel does for speed is undone: datagrams that it
-//! carries as one packet (GSO, GRO) come out one by one, VLAN tags that it has taken off are put
-//! back, and a checksum that it has left to the device is said to be so instead of taken for bad.
+//! A [`Capture`] sees what arrives at an interface and what leaves it, regardless of which groups are joined.
+//! It reverses the kernel's optimizations: packets that the kernel carries coalesced (GSO, GRO) are split
+//! into their datagrams, VLAN tags that it has removed are restored, and a checksum that it has left to the
+//! device is marked as such instead of appearing invalid.
 //!
 //! ```no_run
 //! use mcast_capture::{Capture, CaptureOptions, Filter};
@@ -15,7 +15,7 @@
 //! # Ok::<(), mcast_capture::Error>(())
 //! ```
 //!
-//! A [`CaptureFile`] gives the same frames out of a file, a [`CaptureWriter`] takes them into one:
+//! A [`CaptureFile`] reads the same frames from a file, and a [`CaptureWriter`] writes them to one:
 //!
 //! ```no_run
 //! use mcast_capture::{CaptureFile, CaptureWriter, WriteFormat};
@@ -31,22 +31,22 @@
 //! # Ok::<(), mcast_capture::FileError>(())
 //! ```
 //!
-//! Whoever takes a `dyn `[`FrameSource`] reads files as the wire.
+//! Code that takes a `dyn `[`FrameSource`] works with live captures and files alike.
 //!
-//! # Hearing is not joining
+//! # Capturing does not join
 //!
-//! A capture joins no group: no IGMP or MLD leaves the machine because of it. So a switch that
-//! forwards groups only to members (snooping) may hold back what would have been seen, and the
-//! interface itself may discard the groups that its hardware filter does not know, which
-//! [`CaptureOptions::all_multicast`] or [`CaptureOptions::group`] change.
+//! A capture joins no group, so the machine sends no IGMP or MLD because of it. A switch with snooping, which
+//! forwards groups only to members, may therefore hold back traffic, and the interface itself may discard
+//! groups that its hardware filter does not know. [`CaptureOptions::all_multicast`] and
+//! [`CaptureOptions::group`] change the latter.
 //!
 //! # Platforms
 //!
 //! | system | |
 //! |---|---|
 //! | Linux | `AF_PACKET`; needs `CAP_NET_RAW` in the network namespace |
-//! | macOS, FreeBSD | BPF devices; needs the right to read `/dev/bpf*`. Times to the microsecond; neither directions nor checksums left to the device are told; compiled and checked against the systems' layouts, not yet run |
-//! | Windows | [`ErrorKind::Unsupported`]: the system gives frames to drivers alone; files can be read and written |
+//! | macOS, FreeBSD | BPF devices; needs the right to read `/dev/bpf*`. Times in microseconds; directions and checksums left to the device are not reported. Compiled and checked against the systems' layouts, not yet run |
+//! | Windows | [`ErrorKind::Unsupported`]: only drivers can see frames; files can be read and written |
 //! | Android and others | [`ErrorKind::Unsupported`] |
 
 mod batch;
@@ -76,5 +76,5 @@ pub use frame::{Direction, Frame};
 pub use options::CaptureOptions;
 pub use source::{FrameSource, SourceError};
 
-/// What capturing gives or why it failed.
+/// The result of a capture operation.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,4 +1,4 @@
-//! What to capture, and how.
+//! Configuration of a live capture.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,8 +7,7 @@ use mcast_group::{Group, InterfaceIndex};
 
 use crate::Filter;
 
-/// What to capture, and how: one interface or several, and by default every frame that they receive or
-/// send.
+/// Configuration of a capture: one interface or several, and by default all frames that they receive or send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureOptions {
     pub(crate) interfaces: Vec<InterfaceName>,
@@ -21,7 +20,7 @@ pub struct CaptureOptions {
     pub(crate) in_blocks: bool,
 }
 
-/// How the caller named the interface.
+/// The interface, as the caller named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InterfaceName {
     Index(InterfaceIndex),
@@ -29,33 +28,33 @@ pub(crate) enum InterfaceName {
 }
 
 impl CaptureOptions {
-    /// The receive buffer that is asked for unless [`Self::buffer_size`] is called: 8 MiB.
+    /// The default of [`Self::buffer_size`]: 8 MiB.
     pub const DEFAULT_BUFFER_SIZE: usize = 8 << 20;
 
-    /// How long a frame waits at most until it can be taken, where frames come [in blocks](Self::in_blocks): 100 ms. The
-    /// kernel looks every 20 ms for blocks that have not changed hands since it last looked.
-    pub const LONGEST_IN_BLOCK: Duration = Duration::from_millis(100);
+    /// Maximum delay of a frame when frames are delivered [in blocks](Self::in_blocks): 100 ms. Every 20 ms,
+    /// the kernel releases the current block if it is the same as 20 ms before.
+    pub const MAX_BLOCK_DELAY: Duration = Duration::from_millis(100);
 
-    /// Capture on the interface with this index.
+    /// Creates options for the interface with this index.
     #[must_use]
     pub fn on(interface: InterfaceIndex) -> Self {
         Self::on_interface(InterfaceName::Index(interface))
     }
 
-    /// Capture on the interface of this name.
+    /// Creates options for the interface with this name.
     #[must_use]
     pub fn on_name(interface: impl Into<String>) -> Self {
         Self::on_interface(InterfaceName::Name(interface.into()))
     }
 
-    /// Capture on the interface with this index, too.
+    /// Adds the interface with this index.
     #[must_use]
     pub fn and_on(mut self, interface: InterfaceIndex) -> Self {
         self.interfaces.push(InterfaceName::Index(interface));
         self
     }
 
-    /// Capture on the interface of this name, too.
+    /// Adds the interface with this name.
     #[must_use]
     pub fn and_on_name(mut self, interface: impl Into<String>) -> Self {
         self.interfaces.push(InterfaceName::Name(interface.into()));
@@ -75,42 +74,42 @@ impl CaptureOptions {
         }
     }
 
-    /// Capture only what the filter admits. Where the system can, the kernel sorts out the rest
-    /// before it costs anything.
+    /// Captures only the frames that the filter accepts. Where the system supports it, the kernel discards
+    /// the others before they cost anything.
     #[must_use]
     pub fn filter(self, filter: Filter) -> Self {
         Self { filter, ..self }
     }
 
-    /// Whether to capture what this machine sends, too. Default: yes.
+    /// Sets whether frames that this machine sends are captured. Default: yes.
     #[must_use]
     pub fn outgoing(self, outgoing: bool) -> Self {
         Self { outgoing, ..self }
     }
 
-    /// Whether the interface should take in frames that are addressed to others. Default: no.
+    /// Sets whether the interface receives frames addressed to other machines. Default: no.
     #[must_use]
     pub fn promiscuous(self, promiscuous: bool) -> Self {
         Self { promiscuous, ..self }
     }
 
-    /// Whether the interface should take in the frames of all groups, joined or not. Without it the
-    /// hardware may discard what nobody on this machine has joined. Default: no.
+    /// Sets whether the interface receives the frames of all groups, joined or not. Without it the hardware
+    /// may discard groups that are not joined on this machine. Default: no.
     #[must_use]
     pub fn all_multicast(self, all_multicast: bool) -> Self {
         Self { all_multicast, ..self }
     }
 
-    /// Has the interface take in the frames of this group, without joining it by IGMP or MLD. May be
-    /// called for several groups.
+    /// Makes the interface receive the frames of this group, without joining it by IGMP or MLD. May be called
+    /// for several groups.
     #[must_use]
     pub fn group(mut self, group: Group) -> Self {
         self.groups.push(group);
         self
     }
 
-    /// The receive buffer in bytes to ask the system for; [`Capture::buffer_size`] says what it
-    /// granted.
+    /// Sets the receive buffer size in bytes to request from the system; [`Capture::buffer_size`] returns the
+    /// size that was granted.
     ///
     /// [`Capture::buffer_size`]: crate::Capture::buffer_size
     #[must_use]
@@ -118,17 +117,16 @@ impl CaptureOptions {
         Self { buffer_size, ..self }
     }
 
-    /// Whether frames may come late and many together, for a fraction of the cost: for whoever writes them to a file.
-    /// Default: no.
+    /// Sets whether frames may be delivered late and in groups, at a fraction of the cost. This suits
+    /// programs that write them to a file. Default: no.
     ///
-    /// Linux: the kernel fills blocks of 256 KiB in memory that it shares with the capture (`TPACKET_V3`), and leaves a
-    /// block to it when it is full or some time has gone by: a frame may wait for [`Self::LONGEST_IN_BLOCK`], and where
-    /// several interfaces are captured on, their frames may come out of order by as much. The buffer is then memory of
-    /// the kernel's that is really taken, and at least 512 KiB; what the kernel cannot
-    /// hand over counts as dropped. Where blocks cannot be had, as on other systems, frames
-    /// come one by one, and [`Capture::refusal`] says why.
+    /// Linux: the kernel fills blocks of 256 KiB in shared memory (`TPACKET_V3`) and releases a block when it
+    /// is full or after some time. A frame may be delayed by [`Self::MAX_BLOCK_DELAY`], and frames of several
+    /// interfaces may be out of order by as much. The buffer is then allocated in full, and at least 512 KiB;
+    /// packets that the kernel cannot deliver count as dropped. If blocks are not available, as on other
+    /// systems, frames are delivered one by one, and [`Capture::block_error`] returns the reason.
     ///
-    /// [`Capture::refusal`]: crate::Capture::refusal
+    /// [`Capture::block_error`]: crate::Capture::block_error
     #[must_use]
     pub fn in_blocks(self, in_blocks: bool) -> Self {
         Self { in_blocks, ..self }

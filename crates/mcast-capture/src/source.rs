@@ -1,4 +1,4 @@
-//! Frames from anywhere: what captures, files and simulators share.
+//! An interface common to live captures, files and simulators.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,37 +7,37 @@ use mcast_group::InterfaceIndex;
 
 use crate::{Capture, CaptureFile, Error, FileError, Frame};
 
-/// Where frames come from.
+/// A source of frames.
 ///
-/// A [`Capture`] is one, and so is a [`CaptureFile`]: what takes a `dyn FrameSource` reads files as it reads
-/// the wire, and is tested without either.
+/// [`Capture`] and [`CaptureFile`] implement it: code that takes a `dyn FrameSource` works with both, and can
+/// be tested with neither.
 pub trait FrameSource {
-    /// The next frame. Waits until there is one, or for `timeout`; zero does not wait at all. `None`: none
-    /// came in time, a signal handler ran meanwhile, or there will be no more
-    /// ([`is_at_end`](Self::is_at_end)). Files do not wait; a pipe that is read as a file does, whatever the
-    /// time-out.
+    /// Returns the next frame. Waits until there is one, at most for `timeout`; zero does not wait. Returns
+    /// `None` if no frame arrived in time, if a signal handler ran, or if there are no more frames
+    /// ([`is_at_end`](Self::is_at_end)). Reading a file does not wait; reading a pipe as a file does,
+    /// regardless of the timeout.
     ///
     /// # Errors
-    /// As the source has them. A later call may go on: see [`Capture::next`] and [`CaptureFile::next`].
+    /// Depend on the source. A later call may continue: see [`Capture::next`] and [`CaptureFile::next`].
     fn next_frame(&mut self, timeout: Option<Duration>) -> Result<Option<Frame<'_>>, SourceError>;
 
-    /// Whether nothing more will come, as at the end of a file.
+    /// Returns whether there are no more frames, as at the end of a file.
     fn is_at_end(&self) -> bool {
         false
     }
 
-    /// What the interface of a frame is called, where anybody says it.
+    /// Returns the name of a frame's interface, if it is known.
     fn interface_name(&self, interface: InterfaceIndex) -> Option<&str>;
 
-    /// How many packets were lost before they got here, so far; `None` where nobody counted. A packet may
-    /// stand for several datagrams, so that at least so many were lost.
+    /// Returns the number of packets lost before they reached this source; `None` if it was not counted. A
+    /// packet may be several coalesced datagrams, so at least this many were lost.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system does not report it.
     fn lost(&mut self) -> Result<Option<u64>, SourceError>;
 }
 
-/// Why a source gave no frame.
+/// The reason why a source could not return a frame.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -48,7 +48,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// What helps, where something does.
+    /// Returns what to do about the error, if anything helps.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
@@ -109,16 +109,16 @@ impl FrameSource for CaptureFile {
     }
 
     fn is_at_end(&self) -> bool {
-        self.is_over()
+        self.is_at_end()
     }
 
     fn interface_name(&self, interface: InterfaceIndex) -> Option<&str> {
         self.interface(interface)?.name.as_deref()
     }
 
-    /// As the file says it: pcapng files may, behind the frames.
+    /// Returns the count stated in the file; in pcapng it may follow the frames.
     fn lost(&mut self) -> Result<Option<u64>, SourceError> {
-        let told = self.interfaces().iter().filter_map(|interface| interface.dropped);
-        Ok(told.fold(None, |sum, dropped| Some(sum.unwrap_or(0) + dropped)))
+        let dropped = self.interfaces().iter().filter_map(|interface| interface.dropped);
+        Ok(dropped.fold(None, |sum, dropped| Some(sum.unwrap_or(0) + dropped)))
     }
 }

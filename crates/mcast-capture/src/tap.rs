@@ -1,4 +1,4 @@
-//! One interface of a capture: its socket, and the frames that were taken from it in a batch.
+//! One interface of a capture: its socket, and the batch of frames fetched from it.
 
 use std::io;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType, Segments};
 
-use crate::batch::{Arrived, Batch};
+use crate::batch::{Batch, BatchPacket};
 use crate::options::InterfaceName;
 use crate::sys::{self, Socket};
 use crate::{CaptureOptions, Error, ErrorKind, Filter, Frame, Result, Statistics};
@@ -17,52 +17,52 @@ use crate::{CaptureOptions, Error, ErrorKind, Filter, Frame, Result, Statistics}
 pub(crate) struct Tap {
     pub(crate) socket: Socket,
     pub(crate) is_in_blocks: bool,
-    /// Why frames come one by one, where blocks were asked for.
-    pub(crate) refusal: Option<Error>,
+    /// Why frames are delivered one by one although blocks were requested.
+    pub(crate) block_error: Option<Error>,
     pub(crate) interface: InterfaceIndex,
-    /// What the system calls it.
+    /// The system's name for it.
     pub(crate) name: String,
     pub(crate) link_type: LinkType,
     filter: Filter,
     batch: Batch,
     cursor: Cursor,
-    /// Where a datagram that is cut from a larger packet is put together.
+    /// Memory for a datagram extracted from a coalesced packet.
     scratch: Vec<u8>,
-    /// The frame to be given out next.
-    ready: Option<Ready>,
+    /// The frame to return next.
+    pending: Option<PendingFrame>,
     statistics: Statistics,
 }
 
-/// Where in the batch the frame after that is.
+/// The position in the batch after the pending frame.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
-    arrived: usize,
-    /// The number of the datagram within a packet that stands for several.
+    packet: usize,
+    /// The number of the datagram within a coalesced packet.
     segment: usize,
 }
 
-/// A frame that can be given out.
+/// A frame ready to be returned.
 #[derive(Debug)]
-struct Ready {
-    arrived: Arrived,
-    bytes: Bytes,
+struct PendingFrame {
+    packet: BatchPacket,
+    location: FrameLocation,
 }
 
-/// Where its bytes are.
+/// The location of a frame's bytes.
 #[derive(Debug)]
-enum Bytes {
+enum FrameLocation {
     Batch(Range<usize>),
     Scratch(Range<usize>),
 }
 
 impl Tap {
-    pub(crate) fn open(wanted: &InterfaceName, options: &CaptureOptions) -> Result<Self> {
-        let failed = |os| Error::from_os("capture", wanted, os);
-        let interface = match wanted {
+    pub(crate) fn open(requested: &InterfaceName, options: &CaptureOptions) -> Result<Self> {
+        let failed = |os| Error::from_os("capture", requested, os);
+        let interface = match requested {
             InterfaceName::Index(index) => *index,
             InterfaceName::Name(name) => sys::interface_index(name).map_err(failed)?,
         };
-        let name = match wanted {
+        let name = match requested {
             InterfaceName::Index(index) => sys::interface_name(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
@@ -70,13 +70,13 @@ impl Tap {
         let link_type = socket
             .link_type()
             .map_err(failed)?
-            .map_err(|number| Error::new("capture", wanted, ErrorKind::LinkType(number)))?;
-        let shared = if options.in_blocks { socket.share(options.buffer_size) } else { Ok(()) };
-        let refusal = shared.err().map(|os| Error::from_os("capture in blocks", wanted, os));
+            .map_err(|number| Error::new("capture", requested, ErrorKind::LinkType(number)))?;
+        let enabled = if options.in_blocks { socket.enable_blocks(options.buffer_size) } else { Ok(()) };
+        let block_error = enabled.err().map(|os| Error::from_os("enable block delivery", requested, os));
         Ok(Self {
             socket,
-            is_in_blocks: options.in_blocks && refusal.is_none(),
-            refusal,
+            is_in_blocks: options.in_blocks && block_error.is_none(),
+            block_error,
             interface,
             name,
             link_type,
@@ -84,52 +84,51 @@ impl Tap {
             batch: Batch::new(sys::BATCH_BYTES),
             cursor: Cursor::default(),
             scratch: Vec::new(),
-            ready: None,
+            pending: None,
             statistics: Statistics::default(),
         })
     }
 
-    /// When the frame that is to be given out next came; `None` at the batch's end.
+    /// Returns the time of the next frame; `None` at the end of the batch.
     pub(crate) fn peek(&mut self) -> Option<SystemTime> {
-        if self.ready.is_none() {
-            self.ready = self.advance();
+        if self.pending.is_none() {
+            self.pending = self.advance();
         }
-        self.ready.as_ref().map(|ready| ready.arrived.time)
+        self.pending.as_ref().map(|pending| pending.packet.time)
     }
 
-    /// Gives out the frame that [`Self::peek`] has shown.
+    /// Returns the frame that [`Self::peek`] has found.
     pub(crate) fn take(&mut self) -> Option<Frame<'_>> {
-        let Ready { arrived, bytes } = self.ready.take()?;
+        let PendingFrame { packet, location } = self.pending.take()?;
         self.statistics.frames += 1;
-        let (bytes, cut) = match bytes {
-            Bytes::Batch(place) => (self.batch.memory.get(place), false),
-            Bytes::Scratch(place) => (self.scratch.get(place), true),
+        let (bytes, resegmented) = match location {
+            FrameLocation::Batch(range) => (self.batch.memory.get(range), false),
+            FrameLocation::Scratch(range) => (self.scratch.get(range), true),
         };
         let bytes = bytes.unwrap_or_default();
         Some(Frame {
             bytes,
-            original_length: if cut { bytes.len() } else { arrived.original_length },
+            original_length: if resegmented { bytes.len() } else { packet.original_length },
             link_type: self.link_type,
             interface: self.interface,
-            direction: arrived.direction,
-            time: arrived.time,
-            checksums: if cut { Checksums::LeftToDevice } else { arrived.checksums },
-            cut,
+            direction: packet.direction,
+            time: packet.time,
+            checksums: if resegmented { Checksums::LeftToDevice } else { packet.checksums },
+            resegmented,
         })
     }
 
-    /// Whether the system had more than fitted into the batch.
+    /// Returns whether the system may have more packets than fitted into the batch.
     pub(crate) const fn may_have_more(&self) -> bool {
-        self.batch.arrived.len().checked_sub(sys::BATCH_PACKETS).is_some()
+        self.batch.packets.len().checked_sub(sys::BATCH_PACKETS).is_some()
     }
 
-    /// Takes what the system has, and says whether there was anything. The batch must have been read to
-    /// its end.
+    /// Fetches what the system has, and returns whether there was anything. The batch must be used up.
     pub(crate) fn fill(&mut self) -> Result<bool> {
         self.cursor = Cursor::default();
-        self.batch.arrived.clear();
+        self.batch.packets.clear();
         match self.socket.receive(&mut self.batch) {
-            Ok(()) => Ok(!self.batch.arrived.is_empty()),
+            Ok(()) => Ok(!self.batch.packets.is_empty()),
             Err(os) if os.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(os) if sys::is_unreadable(&os) => {
                 self.statistics.unreadable += 1;
@@ -153,36 +152,36 @@ impl Tap {
         Error::from_os(operation, &self.name, os)
     }
 
-    /// Goes on to the next frame of the batch that the filter admits; `None` at the batch's end.
-    fn advance(&mut self) -> Option<Ready> {
+    /// Advances to the next frame of the batch that the filter accepts; `None` at the end of the batch.
+    fn advance(&mut self) -> Option<PendingFrame> {
         loop {
-            let arrived = self.batch.arrived.get(self.cursor.arrived)?.clone();
+            let packet = self.batch.packets.get(self.cursor.packet)?.clone();
             let segment = self.cursor.segment;
-            match self.cut(&arrived, segment) {
+            match self.extract(&packet, segment) {
                 Some(length) => {
                     self.cursor.segment += 1;
-                    return Some(Ready { arrived, bytes: Bytes::Scratch(0..length) });
+                    return Some(PendingFrame { packet, location: FrameLocation::Scratch(0..length) });
                 }
-                None => self.cursor = Cursor { arrived: self.cursor.arrived + 1, segment: 0 },
+                None => self.cursor = Cursor { packet: self.cursor.packet + 1, segment: 0 },
             }
-            // A packet of which at least one datagram was cut has been given out whole.
-            if segment == 0 && self.filter.admits(self.batch.bytes(&arrived), self.link_type) {
-                let bytes = Bytes::Batch(arrived.place.clone());
-                return Some(Ready { arrived, bytes });
+            // If any datagram was extracted from a packet, the whole packet has been delivered that way.
+            if segment == 0 && self.filter.admits(self.batch.bytes(&packet), self.link_type) {
+                let location = FrameLocation::Batch(packet.range.clone());
+                return Some(PendingFrame { packet, location });
             }
         }
     }
 
-    /// Puts the datagram of this number into the scratch memory, and says how long its frame is.
-    /// `None` when the packet is no larger one, or has no further datagram.
-    fn cut(&mut self, arrived: &Arrived, number: usize) -> Option<usize> {
-        let size = arrived.segment_size?;
-        let bytes = self.batch.bytes(arrived);
-        let segments = Segments::new(bytes, self.link_type, arrived.checksums, size)?;
+    /// Writes the frame of the given datagram to the scratch memory, and returns its length. Returns `None`
+    /// if the packet is not coalesced, or has no further datagram.
+    fn extract(&mut self, packet: &BatchPacket, number: usize) -> Option<usize> {
+        let size = packet.segment_size?;
+        let bytes = self.batch.bytes(packet);
+        let segments = Segments::new(bytes, self.link_type, packet.checksums, size)?;
         if number >= segments.len() || !self.filter.admits(bytes, self.link_type) {
             return None;
         }
-        self.scratch.resize(sys::LONGEST_FRAME, 0);
+        self.scratch.resize(sys::MAX_FRAME_BYTES, 0);
         segments.emit(number, &mut self.scratch).ok()
     }
 }

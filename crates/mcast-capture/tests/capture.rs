@@ -1,4 +1,4 @@
-//! Captures in labs: what crosses a wire is seen as it is on the wire, and nothing else.
+//! Captures in labs: traffic appears as it is on the wire, and nothing else does.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,29 +9,29 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast_capture::{Capture, CaptureOptions, Direction, ErrorKind, Filter, Frame};
 use mcast_group::InterfaceIndex;
-use mcast_lab::{Host, Lab, Offload, Port};
+use mcast_lab::{Host, HostInterface, Lab, Offload};
 use mcast_packet::gmp::RouterDiscovery;
 use mcast_packet::pim::{self, HelloOption};
 use mcast_packet::{ChecksumStatus, ControlFrame, MacAddress, PimFrame, UdpFrame, mld};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x123);
 
-/// What a test keeps of a frame.
+/// The properties of a frame that the tests check.
 #[derive(Debug)]
-struct Seen {
+struct FrameSummary {
     text: String,
     payload: Vec<u8>,
     checksum: Option<ChecksumStatus>,
     direction: Direction,
-    cut: bool,
+    resegmented: bool,
     length: usize,
     original_length: usize,
     time: SystemTime,
 }
 
-impl Seen {
+impl FrameSummary {
     fn of(frame: &Frame<'_>) -> Self {
         let packet = frame.packet();
         Self {
@@ -39,7 +39,7 @@ impl Seen {
             payload: packet.udp().map(|udp| udp.payload.to_vec()).unwrap_or_default(),
             checksum: packet.udp().map(|udp| udp.checksum),
             direction: frame.direction,
-            cut: frame.cut,
+            resegmented: frame.resegmented,
             length: frame.bytes.len(),
             original_length: frame.original_length,
             time: frame.time,
@@ -47,14 +47,14 @@ impl Seen {
     }
 }
 
-/// Two hosts with a cable between them.
+/// Two hosts connected by a cable.
 struct Cable {
-    /// The hosts live as long as this.
+    /// Keeps the hosts alive.
     _lab: Lab,
     a: Host,
     b: Host,
-    a0: Port,
-    b0: Port,
+    a0: HostInterface,
+    b0: HostInterface,
 }
 
 impl Cable {
@@ -66,54 +66,54 @@ impl Cable {
         Self { _lab: lab, a, b, a0, b0 }
     }
 
-    /// A socket of host a that sends by its only cable.
+    /// Returns a socket of host a, which sends through its only cable.
     fn sender(&self) -> UdpSocket {
         self.a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap()
     }
 }
 
-fn open(host: &Host, port: &Port, filter: Filter) -> Capture {
+fn open(host: &Host, port: &HostInterface, filter: Filter) -> Capture {
     open_with(host, options(port).filter(filter))
 }
 
 fn open_with(host: &Host, options: CaptureOptions) -> Capture {
     let capture = host.run(move || Capture::open(options).unwrap()).unwrap();
-    assert!(capture.refusal().is_none(), "{:?}", capture.refusal());
+    assert!(capture.block_error().is_none(), "{:?}", capture.block_error());
     assert_eq!(capture.is_in_blocks(), in_blocks());
     capture
 }
 
-fn options(port: &Port) -> CaptureOptions {
+fn options(port: &HostInterface) -> CaptureOptions {
     CaptureOptions::on(InterfaceIndex::new(port.index).unwrap()).in_blocks(in_blocks())
 }
 
-/// All tests are there twice: `capture_in_blocks.rs` has them, too.
+/// Whether this is the test program `capture_in_blocks`, which runs all tests a second time.
 fn in_blocks() -> bool {
     env!("CARGO_CRATE_NAME") == "capture_in_blocks"
 }
 
-/// Until what the kernel has can be taken.
-fn until_taken() -> Duration {
-    if in_blocks() { CaptureOptions::LONGEST_IN_BLOCK } else { Duration::ZERO }
+/// Returns the time until the kernel's frames can be read.
+fn until_readable() -> Duration {
+    if in_blocks() { CaptureOptions::MAX_BLOCK_DELAY } else { Duration::ZERO }
 }
 
-fn next(capture: &mut Capture) -> Seen {
-    match capture.next(Some(PATIENCE)).unwrap() {
-        Some(frame) => Seen::of(&frame),
-        None => panic!("no frame within {PATIENCE:?}"),
+fn next(capture: &mut Capture) -> FrameSummary {
+    match capture.next(Some(TIMEOUT)).unwrap() {
+        Some(frame) => FrameSummary::of(&frame),
+        None => panic!("no frame within {TIMEOUT:?}"),
     }
 }
 
-/// The next frame whose summary has this in it; others are passed over.
-fn next_with(capture: &mut Capture, text: &str) -> Seen {
-    let deadline = Instant::now() + PATIENCE;
+/// Returns the next frame whose summary contains `text`, skipping others.
+fn next_with(capture: &mut Capture, text: &str) -> FrameSummary {
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
-        let seen = next(capture);
-        if seen.text.contains(text) {
-            return seen;
+        let summary = next(capture);
+        if summary.text.contains(text) {
+            return summary;
         }
     }
-    panic!("no frame with {text:?} within {PATIENCE:?}");
+    panic!("no frame with {text:?} within {TIMEOUT:?}");
 }
 
 fn frame(source: IpAddr, group: IpAddr, payload: &[u8]) -> Vec<u8> {
@@ -127,7 +127,7 @@ fn frame(source: IpAddr, group: IpAddr, payload: &[u8]) -> Vec<u8> {
     buffer
 }
 
-/// Puts frames onto host a's cable as they are.
+/// Sends raw frames through host a's cable.
 fn inject(cable: &Cable, frames: &[Vec<u8>]) {
     const PROGRAM: &str = "import socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -140,7 +140,7 @@ for frame in sys.argv[1:]: s.send(bytes.fromhex(frame))";
 }
 
 #[test]
-fn a_datagram_that_nobody_joined_is_seen_as_it_crosses_the_switch() {
+fn datagram_of_an_unjoined_group_is_captured() {
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
@@ -152,18 +152,18 @@ fn a_datagram_that_nobody_joined_is_seen_as_it_crosses_the_switch() {
     let sender = a.run(|| UdpSocket::bind("192.168.56.103:52582").unwrap()).unwrap();
     sender.send_to(b"Hello, World!", ("224.1.1.5", 50001)).unwrap();
 
-    let seen = next(&mut capture);
-    assert_eq!(seen.text, "Ether / IP / UDP 192.168.56.103:52582 > 224.1.1.5:50001 / Raw");
-    assert_eq!(seen.payload, b"Hello, World!");
-    assert_eq!((seen.direction, seen.cut), (Direction::Multicast, false));
-    assert_eq!((seen.length, seen.original_length), (55, 55));
-    assert!(before <= seen.time && seen.time <= SystemTime::now());
-    assert!(capture.next(Some(until_taken())).unwrap().is_none());
+    let summary = next(&mut capture);
+    assert_eq!(summary.text, "Ether / IP / UDP 192.168.56.103:52582 > 224.1.1.5:50001 / Raw");
+    assert_eq!(summary.payload, b"Hello, World!");
+    assert_eq!((summary.direction, summary.resegmented), (Direction::Multicast, false));
+    assert_eq!((summary.length, summary.original_length), (55, 55));
+    assert!(before <= summary.time && summary.time <= SystemTime::now());
+    assert!(capture.next(Some(until_readable())).unwrap().is_none());
     assert_eq!(capture.statistics().unwrap().frames, 1);
 }
 
 #[test]
-fn a_checksum_left_to_the_device_is_not_called_bad() {
+fn checksum_left_to_the_device_is_not_invalid() {
     let cable = Cable::new();
     let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
     cable.sender().send_to(b"x", (GROUP, 5000)).unwrap();
@@ -178,7 +178,7 @@ fn a_checksum_left_to_the_device_is_not_called_bad() {
 }
 
 #[test]
-fn joins_and_leaves_of_both_families_are_seen_by_both_ends() {
+fn joins_and_leaves_are_captured_at_both_ends() {
     let cable = Cable::new();
     let mut sending = open(&cable.a, &cable.a0, Filter::Control);
     let mut receiving = open(&cable.b, &cable.b0, Filter::Control);
@@ -186,20 +186,20 @@ fn joins_and_leaves_of_both_families_are_seen_by_both_ends() {
     let socket_6 = cable.a.run(|| UdpSocket::bind("[::]:0").unwrap()).unwrap();
 
     socket.join_multicast_v4(&GROUP, &cable.a0.ipv4().unwrap()).unwrap();
-    let join = "Ether / IP / IGMPv3 report 10.0.0.1: join 239.1.2.3 (exclude nobody)";
+    let join = "Ether / IP / IGMPv3 report 10.0.0.1: join 239.1.2.3 (exclude none)";
     assert_eq!(next_with(&mut sending, join).direction, Direction::Outgoing);
     assert_eq!(next_with(&mut receiving, join).direction, Direction::Multicast);
 
     socket.leave_multicast_v4(&GROUP, &cable.a0.ipv4().unwrap()).unwrap();
-    next_with(&mut receiving, "IGMPv3 report 10.0.0.1: leave 239.1.2.3 (include nobody)");
+    next_with(&mut receiving, "IGMPv3 report 10.0.0.1: leave 239.1.2.3 (include none)");
 
     socket_6.join_multicast_v6(&GROUP_6, cable.a0.index).unwrap();
-    let join = format!("MLDv2 report {}: join ff15::123 (exclude nobody)", cable.a0.link_local());
+    let join = format!("MLDv2 report {}: join ff15::123 (exclude none)", cable.a0.link_local());
     assert_eq!(next_with(&mut sending, &join).direction, Direction::Outgoing);
     assert_eq!(next_with(&mut receiving, &join).direction, Direction::Multicast);
 }
 
-/// Sends 550 bytes as one packet that stands for six datagrams, then a plain one.
+/// Sends 550 bytes as one packet of six datagrams, then a plain one.
 const SEND_LARGE: &str = "import socket, sys
 UDP_SEGMENT = 103
 family, group = (socket.AF_INET, '239.1.2.3') if sys.argv[1] == '4' else (socket.AF_INET6, 'ff15::123')
@@ -210,8 +210,8 @@ s.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
 s.sendto(bytes(i // 100 for i in range(550)), (group, 5000))
 s.sendto(b'alone', (group, 5000))";
 
-/// Joins as a program does that takes merged datagrams, and stays until its input ends.
-const RECEIVE_MERGED: &str = "import socket, sys
+/// Joins like a program that accepts coalesced datagrams, and stays until its input ends.
+const RECEIVE_COALESCED: &str = "import socket, sys
 UDP_GRO = 104
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
@@ -225,28 +225,28 @@ fn send_large(cable: &Cable, family: &str) {
     assert!(python.args(["-c", SEND_LARGE, family]).status().unwrap().success());
 }
 
-/// The six datagrams and the plain one; says how many of the six the kernel had in larger packets.
+/// Reads the six datagrams and the plain one, and returns how many of the six the kernel had coalesced.
 fn next_large(capture: &mut Capture, direction: Direction) -> usize {
-    let mut cut = 0;
+    let mut resegmented = 0;
     for number in 0..6u8 {
-        let seen = next(capture);
+        let summary = next(capture);
         let length = if number == 5 { 50 } else { 100 };
-        assert_eq!(seen.payload, vec![number; length], "{}", seen.text);
-        assert_eq!(seen.direction, direction);
-        assert!(!seen.text.contains("bad"), "{}", seen.text);
-        assert_eq!(seen.length, seen.original_length);
-        if seen.cut {
-            assert_eq!(seen.checksum, Some(ChecksumStatus::NotComputed));
-            cut += 1;
+        assert_eq!(summary.payload, vec![number; length], "{}", summary.text);
+        assert_eq!(summary.direction, direction);
+        assert!(!summary.text.contains("bad"), "{}", summary.text);
+        assert_eq!(summary.length, summary.original_length);
+        if summary.resegmented {
+            assert_eq!(summary.checksum, Some(ChecksumStatus::NotComputed));
+            resegmented += 1;
         }
     }
-    let seen = next(capture);
-    assert_eq!((seen.payload.as_slice(), seen.cut), (&b"alone"[..], false));
-    cut
+    let summary = next(capture);
+    assert_eq!((summary.payload.as_slice(), summary.resegmented), (&b"alone"[..], false));
+    resegmented
 }
 
 #[test]
-fn what_the_kernel_carries_as_one_packet_comes_out_as_the_datagrams_of_the_wire() {
+fn gso_packets_are_split_into_datagrams() {
     let cable = Cable::new();
     for family in ["4", "6"] {
         let mut sending = open(&cable.a, &cable.a0, Filter::UdpPort(5000));
@@ -263,33 +263,33 @@ fn what_the_kernel_carries_as_one_packet_comes_out_as_the_datagrams_of_the_wire(
 }
 
 #[test]
-fn what_the_kernel_merges_on_arrival_comes_out_as_it_arrived() {
+fn gro_packets_are_split_into_datagrams() {
     let cable = Cable::new();
     cable.a.offload("eth0", Offload::none()).unwrap();
     cable.b.offload("eth0", Offload { gro: true, ..Offload::none() }).unwrap();
     let mut receiver = cable.b.command("python3").unwrap();
-    receiver.args(["-c", RECEIVE_MERGED]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    receiver.args(["-c", RECEIVE_COALESCED]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut receiver = receiver.spawn().unwrap();
     let mut ready = String::new();
     BufReader::new(receiver.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     assert_eq!(ready, "ready\n");
 
-    // Whether the kernel merges depends on how quickly the frames follow each other.
-    let deadline = Instant::now() + PATIENCE;
+    // Whether the kernel coalesces depends on the spacing of the frames.
+    let deadline = Instant::now() + TIMEOUT;
     let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
     loop {
         send_large(&cable, "4");
         if next_large(&mut capture, Direction::Multicast) > 0 {
             break;
         }
-        assert!(Instant::now() < deadline, "the kernel has merged nothing");
+        assert!(Instant::now() < deadline, "the kernel has coalesced nothing");
     }
     drop(receiver.stdin.take());
     assert!(receiver.wait().unwrap().success());
 }
 
 #[test]
-fn vlan_tags_are_put_back_where_they_were() {
+fn vlan_tags_are_restored() {
     let cable = Cable::new();
     let plain = frame([10, 0, 0, 1].into(), GROUP.into(), b"tagged");
     let tagged = |tags: &[u8]| {
@@ -301,14 +301,14 @@ fn vlan_tags_are_put_back_where_they_were() {
     let one = tagged(&[0x81, 0, 0, 42]);
     inject(&cable, &[one.clone(), tagged(&[0x88, 0xa8, 0, 7, 0x81, 0, 0, 42])]);
 
-    let first = capture.next(Some(PATIENCE)).unwrap().unwrap();
+    let first = capture.next(Some(TIMEOUT)).unwrap().unwrap();
     assert_eq!((first.bytes, first.original_length), (&one[..], one.len()));
     let second = next(&mut capture);
     assert_eq!(second.text, "Ether / 802.1Q 7 / 802.1Q 42 / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000 / Raw");
 }
 
 #[test]
-fn a_filter_admits_what_it_names_and_nothing_else() {
+fn filter_accepts_exactly_the_selected_frames() {
     let cable = Cable::new();
     let v4 = |port: u16, group: [u8; 4], text: &str| {
         let mut frame = frame([10, 0, 0, 1].into(), IpAddr::from([239, 0, 0, 1]), text.as_bytes());
@@ -326,15 +326,15 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
     behind_hop_by_hop[20] = 0;
     let mut other_port = v6.clone();
     other_port[56..58].copy_from_slice(&5001u16.to_be_bytes());
-    // An Ethernet address of a group, or broadcast, makes a frame one for many; this one is for one.
-    let mut for_one = v4(5002, [10, 0, 0, 3], "one");
-    for_one[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
-    let mut asks = vec![0xff; 6];
-    asks.extend([2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 1]);
-    asks.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+    // A group or broadcast Ethernet destination makes a frame group-addressed; this one is unicast.
+    let mut unicast = v4(5002, [10, 0, 0, 3], "one");
+    unicast[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    let mut arp_request = vec![0xff; 6];
+    arp_request.extend([2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 1]);
+    arp_request.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
     let frames = [
-        for_one,
-        asks,
+        unicast,
+        arp_request,
         vec![0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 9, 0x88, 0xcc, 0, 0],
         v4(5001, [239, 1, 2, 3], "other port"),
         v4(5000, [10, 0, 0, 2], "unicast"),
@@ -358,38 +358,42 @@ fn a_filter_admits_what_it_names_and_nothing_else() {
         payloads.push(String::from_utf8(next(&mut port).payload).unwrap());
     }
     assert_eq!(payloads, ["unicast", "four", "six", "six", "six"]);
-    assert!(port.next(Some(until_taken())).unwrap().is_none());
+    assert!(port.next(Some(until_readable())).unwrap().is_none());
 
     let six = [(); 4].map(|()| String::from_utf8(next(&mut beginning).payload).unwrap());
-    assert_eq!(six, ["six"; 4], "of any port, also behind extension headers");
-    assert!(beginning.next(Some(until_taken())).unwrap().is_none());
+    assert_eq!(six, ["six"; 4], "on any port, also after extension headers");
+    assert!(beginning.next(Some(until_readable())).unwrap().is_none());
     assert_eq!(next(&mut four).payload, b"four");
-    assert!(four.next(Some(until_taken())).unwrap().is_none());
+    assert!(four.next(Some(until_readable())).unwrap().is_none());
 
     let mut groups = Vec::new();
     while groups.len() < 6 {
-        let seen = next(&mut multicast);
-        if seen.text.contains("UDP") {
-            groups.push(String::from_utf8(seen.payload).unwrap());
+        let summary = next(&mut multicast);
+        if summary.text.contains("UDP") {
+            groups.push(String::from_utf8(summary.payload).unwrap());
         }
     }
     assert_eq!(groups, ["other port", "four", "six", "six", "six", "six"]);
-    while let Some(frame) = control.next(Some(until_taken())).unwrap() {
-        assert!(Seen::of(&frame).text.contains("MLD"), "{}", frame.packet());
+    while let Some(frame) = control.next(Some(until_readable())).unwrap() {
+        assert!(FrameSummary::of(&frame).text.contains("MLD"), "{}", frame.packet());
     }
     let mut texts = Vec::new();
     while texts.iter().filter(|text: &&String| !text.contains("MLD")).count() < 9 {
         texts.push(next(&mut addressed).text);
     }
-    for text in ["Ether / LLDP", "Ether / ARP 10.0.0.1 asks for", "> 10.0.0.2:5000 "] {
+    for text in ["Ether / LLDP", "Ether / ARP 10.0.0.1 requests", "> 10.0.0.2:5000 "] {
         assert!(texts.iter().any(|seen| seen.contains(text)), "{text} in {texts:?}");
     }
     assert!(!texts.iter().any(|text| text.contains("10.0.0.3")), "{texts:?}");
-    assert_eq!(port.statistics().unwrap().dropped, 0, "what a filter refuses is no loss");
+    assert_eq!(
+        port.statistics().unwrap().dropped,
+        0,
+        "frames rejected by the filter do not count as dropped"
+    );
 }
 
 #[test]
-fn routers_are_heard_where_control_is_asked_for() {
+fn control_filter_accepts_pim_and_router_discovery() {
     let cable = Cable::new();
     let mac = MacAddress([2, 0, 0, 0, 0, 9]);
     let emitted = |emit: &dyn Fn(&mut [u8]) -> usize| {
@@ -414,7 +418,7 @@ fn routers_are_heard_where_control_is_asked_for() {
     while seen.len() < 3 {
         let text = next(&mut capture).text;
         assert!(!text.contains("UDP"), "{text}");
-        // The hosts themselves join groups of IPv6 meanwhile.
+        // The hosts themselves join IPv6 groups meanwhile.
         if !text.contains("MLDv2 report") {
             seen.push(text);
         }
@@ -424,16 +428,16 @@ fn routers_are_heard_where_control_is_asked_for() {
         [
             "Ether / IP / PIMv2 hello 10.0.0.1: hold 105 s",
             "Ether / IPv6 / PIMv2 hello fe80::9: hold 105 s",
-            "Ether / IPv6 / MLD multicast router termination fe80::9: forwards no multicast any more",
+            "Ether / IPv6 / MLD multicast router termination fe80::9: stops forwarding multicast",
         ]
     );
 }
 
 #[test]
-fn what_does_not_fit_into_the_buffer_is_counted() {
+fn buffer_overflow_is_counted() {
     const SENT: u64 = 3000;
     let cable = Cable::new();
-    // Where they go out: between here and the other end the kernel has a queue of its own.
+    // Captures at the sending end, because the kernel queues frames on the way to the other end.
     let small = options(&cable.a0).filter(Filter::UdpPort(5000)).buffer_size(50_000);
     let mut capture = open_with(&cable.a, small);
     let bytes = capture.buffer_size().unwrap();
@@ -442,40 +446,40 @@ fn what_does_not_fit_into_the_buffer_is_counted() {
     for _ in 0..SENT {
         sender.send_to(&[7; 1000], (GROUP, 5000)).unwrap();
     }
-    while capture.next(Some(until_taken())).unwrap().is_some() {}
+    while capture.next(Some(until_readable())).unwrap().is_some() {}
     let statistics = capture.statistics().unwrap();
     assert!(statistics.dropped > 0);
     assert_eq!(statistics.frames + statistics.dropped, SENT);
-    assert_eq!(capture.statistics().unwrap(), statistics, "asking again changes nothing");
+    assert_eq!(capture.statistics().unwrap(), statistics, "a second reading changes nothing");
 }
 
 #[test]
-fn outgoing_frames_can_be_left_out() {
+fn outgoing_frames_can_be_omitted() {
     let cable = Cable::new();
     let mut both = open(&cable.a, &cable.a0, Filter::UdpPort(5000));
     let mut incoming = open_with(&cable.a, options(&cable.a0).filter(Filter::UdpPort(5000)).outgoing(false));
     cable.sender().send_to(b"x", (GROUP, 5000)).unwrap();
     assert!(next(&mut both).direction.is_outgoing());
-    assert!(incoming.next(Some(until_taken())).unwrap().is_none());
+    assert!(incoming.next(Some(until_readable())).unwrap().is_none());
 }
 
 #[test]
-fn an_interface_that_goes_down_is_told_once_and_then_waited_for() {
+fn interface_going_down_is_reported_once() {
     let cable = Cable::new();
     let mut capture = open(&cable.b, &cable.b0, Filter::UdpPort(5000));
     cable.b.set_down("eth0").unwrap();
     let error = loop {
-        match capture.next(Some(PATIENCE)) {
-            Ok(frame) => assert!(frame.is_some(), "the end of the interface was not told"),
+        match capture.next(Some(TIMEOUT)) {
+            Ok(frame) => assert!(frame.is_some(), "the interface going down was not reported"),
             Err(error) => break error,
         }
     };
     assert_eq!(error.kind(), ErrorKind::InterfaceDown);
     cable.b.set_up("eth0").unwrap();
     let sender = cable.sender();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        assert!(Instant::now() < deadline, "nothing came after the interface was up again");
+        assert!(Instant::now() < deadline, "nothing arrived after the interface was up again");
         sender.send_to(b"again", (GROUP, 5000)).unwrap();
         if capture.next(Some(Duration::from_millis(20))).unwrap().is_some() {
             break;
@@ -484,17 +488,17 @@ fn an_interface_that_goes_down_is_told_once_and_then_waited_for() {
 }
 
 #[test]
-fn an_interface_takes_in_what_the_options_ask_for_while_the_capture_lives() {
+fn address_filter_is_open_while_the_capture_exists() {
     let cable = Cable::new();
-    let wanted: Ipv4Addr = [239, 9, 9, 9].into();
-    let hardware = MacAddress::of_group(IpAddr::from(wanted).try_into().unwrap());
+    let group: Ipv4Addr = [239, 9, 9, 9].into();
+    let hardware = MacAddress::of_group(IpAddr::from(group).try_into().unwrap());
     let listed = || {
         let table = cable.b.read_proc_net("dev_mcast").unwrap();
         table.contains(&hardware.to_string().replace(':', ""))
     };
     let joined = || cable.b.read_proc_net("igmp").unwrap().contains("090909EF");
     assert!(!listed());
-    let group = IpAddr::from(wanted).try_into().unwrap();
+    let group = IpAddr::from(group).try_into().unwrap();
     let all = options(&cable.b0).group(group).all_multicast(true).promiscuous(true);
     let capture = open_with(&cable.b, all);
     assert!(listed() && !joined());
@@ -503,7 +507,7 @@ fn an_interface_takes_in_what_the_options_ask_for_while_the_capture_lives() {
 }
 
 #[test]
-fn on_loopback_a_frame_is_seen_going_out_and_coming_in() {
+fn loopback_frames_are_captured_in_both_directions() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let mut capture =
@@ -515,7 +519,7 @@ fn on_loopback_a_frame_is_seen_going_out_and_coming_in() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_named() {
+fn missing_interface_is_reported() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let error = host.run(|| Capture::open(CaptureOptions::on_name("eth7")).unwrap_err()).unwrap();
@@ -523,16 +527,16 @@ fn an_interface_that_is_not_there_is_named() {
     let index = InterfaceIndex::new(4711).unwrap();
     let error = host.run(|| Capture::open(CaptureOptions::on(index)).unwrap_err()).unwrap();
     assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
-    assert!(error.to_string().starts_with("cannot capture on interface 4711: there is no such interface"));
+    assert!(error.to_string().starts_with("cannot capture on interface 4711: no such interface"));
 }
 
-/// Runs this test binary again as an ordinary user, who may not capture on the machine itself.
+/// Runs this test program again as an ordinary user, who may not capture on the machine itself.
 #[test]
-fn without_the_right_the_error_says_how_to_get_it() {
+fn missing_right_is_reported_to_an_ordinary_user() {
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65_534;
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["opens_nothing_as_an_ordinary_user", "--ignored", "--nocapture"]);
+    again.args(["ordinary_user_cannot_open_a_capture", "--ignored", "--nocapture"]);
     let is_root =
         std::fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data)).unwrap() == 0;
     if is_root {
@@ -545,7 +549,7 @@ fn without_the_right_the_error_says_how_to_get_it() {
 
 #[test]
 #[ignore = "run as an ordinary user by the test above"]
-fn opens_nothing_as_an_ordinary_user() {
+fn ordinary_user_cannot_open_a_capture() {
     let error = Capture::open(CaptureOptions::on_name("lo")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(error.to_string().contains("CAP_NET_RAW"));

@@ -1,4 +1,4 @@
-//! What `capture.rs` tests, with frames that come in blocks.
+//! Runs the tests of `capture.rs` with frames delivered in blocks.
 #![cfg(target_os = "linux")]
 
 mod capture;

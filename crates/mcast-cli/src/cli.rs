@@ -1,21 +1,22 @@
-//! The whole grammar: what is typed after `mcast`.
+//! The command-line grammar.
 
 use std::ffi::OsString;
 
+use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
 use crate::commands::{Command, HEADINGS};
-use crate::exit;
+use crate::{exit, notes};
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
-#[command(name = "mcast", version, long_version = crate::version::long(), styles = STYLES, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "mcast", version, long_version = crate::version::long(), styles = STYLES, disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Print no notes: only data, errors and what fails
+    /// Print only data and errors, no notes
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
     pub(crate) quiet: bool,
 
@@ -24,49 +25,79 @@ pub(crate) struct Cli {
     pub(crate) verbose: bool,
 }
 
-const ENVIRONMENT: &str = "\
-Environment: NO_COLOR switches colours off, which only terminals get; CLICOLOR_FORCE insists on them.";
-
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
     .usage(AnsiColor::Yellow.on_default().bold())
     .literal(AnsiColor::Green.on_default())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// The definition of the command, with the help that it prints.
+/// Columns of help where nothing says how many there are.
+pub(crate) const USUAL_WIDTH: usize = 80;
+/// Columns that help takes at most: longer lines are hard to read.
+const MOST_WIDTH: usize = 100;
+
+/// The definition of the command, with the help that it prints, as wide as the terminal.
 #[must_use]
 pub fn command() -> clap::Command {
-    let command = Cli::command();
+    command_of_width(crate::console::width().unwrap_or(USUAL_WIDTH).min(MOST_WIDTH))
+}
+
+/// The same for this many columns.
+pub(crate) fn command_of_width(width: usize) -> clap::Command {
+    let command = source();
     let overview = overview(&command);
-    command.help_template("{about}\n\n{usage-heading} {usage}{after-help}\n{options}").after_help(overview)
+    let command = with_notes(command.term_width(width), width);
+    let overview = notes::lay_out(&notes::parse(&overview), width, NOTES);
+    let header = STYLES.get_header();
+    command
+        .help_template("{about}\n\n{usage-heading} {usage}{after-help}\n{options}")
+        .after_help(format!("{overview}{header}\n\nOptions:{header:#}"))
 }
 
-/// The same for a manual, which lists the subcommands by itself.
-pub(crate) fn manual() -> clap::Command {
-    Cli::command().long_version(None).after_help(format!("{}\n\n{ENVIRONMENT}", exit::TABLE))
+/// The definition as it is written, for documents.
+pub(crate) fn source() -> clap::Command {
+    Cli::command()
 }
 
-/// What was typed.
+/// Parses the arguments.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
 }
 
-/// The subcommands in groups, from their definitions.
+const NOTES: notes::Styles = notes::Styles { heading: *STYLES.get_header(), entry: *STYLES.get_literal() };
+
+/// With the notes of the command and of those below it laid out for this many columns.
+fn with_notes(command: clap::Command, width: usize) -> clap::Command {
+    let laid_out = |text: Option<&StyledStr>| {
+        text.map(|text| notes::lay_out(&notes::parse(&text.to_string()), width, NOTES))
+    };
+    let (short, long) = (laid_out(command.get_after_help()), laid_out(command.get_after_long_help()));
+    let command = match short {
+        Some(text) => command.after_help(text),
+        None => command,
+    };
+    let command = match long {
+        Some(text) => command.after_long_help(text),
+        None => command,
+    };
+    command.mut_subcommands(|subcommand| with_notes(subcommand, width))
+}
+
+/// The subcommands in groups, from their definitions, in the form of notes.
 fn overview(command: &clap::Command) -> String {
-    let header = STYLES.get_header();
-    let literal = STYLES.get_literal();
     let mut text = String::new();
     for (heading, names) in HEADINGS {
-        text += &format!("{header}{heading}:{header:#}\n");
+        text += &format!("{heading}:\n");
         for subcommand in names.iter().filter_map(|name| command.find_subcommand(name)) {
             let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
-            text += &format!("  {literal}{:<12}{literal:#}{about}\n", subcommand.get_name());
+            text += &format!("  {}  {about}\n", subcommand.get_name());
         }
     }
-    text += "\n`mcast COMMAND --help` says more about each, with examples.\n\n";
-    text += exit::TABLE;
-    text + &format!("\n\n{header}Options:{header:#}")
+    text += "\nRun `mcast COMMAND --help` for the options of a command, with examples.\n\nExit status: ";
+    let statuses: Vec<_> =
+        exit::STATUSES.iter().map(|(status, meaning)| format!("{status} {meaning}")).collect();
+    text + &statuses.join("; ") + "."
 }
 
 #[cfg(test)]

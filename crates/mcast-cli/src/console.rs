@@ -1,4 +1,4 @@
-//! Where words go: data to standard output, everything else to standard error.
+//! Output streams: data goes to standard output, everything else to standard error.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -8,7 +8,7 @@ use anstream::{AutoStream, ColorChoice};
 use crate::output::{Palette, SafeText};
 use crate::service::{journal_reads_notes, journal_reads_output};
 
-/// The two streams, what may be said on them, and in which colours.
+/// The output streams, with their verbosity and colours.
 #[derive(Debug)]
 pub(crate) struct Console {
     quiet: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Console {
     output_levels: bool,
 }
 
-/// How much a line matters, as `sd-daemon(3)` and syslog number it.
+/// The level of a line, numbered as in `sd-daemon(3)` and syslog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Error = 3,
@@ -55,17 +55,17 @@ impl Console {
         &self.err
     }
 
-    /// Whether no notes are wanted.
+    /// Returns whether notes are silenced (`-q`).
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Whether more notes are wanted.
+    /// Returns whether details are shown (`-v`).
     pub(crate) fn is_verbose(&self) -> bool {
         self.verbose
     }
 
-    /// Standard output, buffered: whoever writes flushes before waiting.
+    /// Returns buffered standard output; flush it before blocking.
     pub(crate) fn output(&self) -> Output {
         let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
         // Plain styles leave nothing to strip, and data may hold any bytes: they pass as they are.
@@ -77,21 +77,21 @@ impl Console {
         if self.output_levels { format!("<{}>", level as u8) } else { String::new() }
     }
 
-    /// A line for people, on standard error; `-q` silences it.
+    /// Prints a note on standard error; `-q` silences it.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
             self.say(Level::Information, line);
         }
     }
 
-    /// A line that only `-v` shows.
+    /// Prints a detail, which only `-v` shows.
     pub(crate) fn detail(&self, line: impl Display) {
         if self.verbose {
             self.say(Level::Detail, line);
         }
     }
 
-    /// A line that warns; `-q` silences it.
+    /// Prints a warning; `-q` silences it.
     pub(crate) fn warn(&self, line: impl Display) {
         if !self.quiet {
             let style = self.err.warning;
@@ -108,13 +108,13 @@ impl Console {
         self.say(Level::Error, format_args!("{style}error:{style:#} {}", safe.join("\n")));
     }
 
-    /// A line that says what to do about it.
+    /// Prints a remedy.
     pub(crate) fn help(&self, line: impl Display) {
         let style = self.err.good;
         self.say(Level::Notice, format_args!("{style}remedy:{style:#} {line}"));
     }
 
-    /// The same behind a warning; `-q` silences it.
+    /// Prints a remedy after a warning; `-q` silences it.
     pub(crate) fn advise(&self, line: impl Display) {
         if !self.quiet {
             self.help(line);
@@ -132,12 +132,12 @@ impl Console {
     }
 }
 
-/// Each line with its level before it.
+/// Prefixes each line with its level.
 fn with_level(level: Level, lines: &str) -> String {
     lines.lines().map(|line| format!("<{}>{line}\n", level as u8)).collect()
 }
 
-/// Standard output behind a buffer.
+/// Buffered standard output.
 pub(crate) type Output = io::BufWriter<Data>;
 
 /// Standard output, whose errors say that it was this that failed.
@@ -153,7 +153,7 @@ impl Write for Data {
     }
 }
 
-/// The kind stays: a broken pipe is no failure, and whoever is interrupted tries again.
+/// Keeps the kind: a broken pipe is not a failure, and interrupted calls are repeated.
 fn not_written(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
 }
@@ -162,7 +162,15 @@ fn is_coloured(choice: ColorChoice) -> bool {
     choice != ColorChoice::Never
 }
 
-/// Whether a person reads standard output.
+/// The columns of the terminal that standard output goes to, or as many as COLUMNS says; `None` where lines may be of
+/// any length.
+pub(crate) fn width() -> Option<usize> {
+    let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(said).filter(|columns| *columns > 0)
+}
+
+/// Returns whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }

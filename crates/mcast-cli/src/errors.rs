@@ -1,9 +1,11 @@
-//! How a failure is told: what failed, why, and what to do about it, on standard error.
+//! Prints failures on standard error: what failed, why, and what to do about it.
+
+use std::io::Write;
 
 use crate::console::Console;
 use crate::exit;
 
-/// Tells why the command failed, and gives the exit status that says so, too.
+/// Prints why the command failed, and returns the exit status.
 pub(crate) fn tell(error: &anyhow::Error, console: &Console) -> u8 {
     let Some(status) = exit::status(error) else {
         return exit::SUCCESS;
@@ -15,17 +17,24 @@ pub(crate) fn tell(error: &anyhow::Error, console: &Console) -> u8 {
     status
 }
 
-/// Tells what is wrong with what was typed; help and version, which come the same way, are data.
+/// Prints a usage error; help and version, which arrive the same way, are data.
 pub(crate) fn tell_usage(error: &clap::Error) -> u8 {
-    // Nobody is left to be told that the pipe is broken.
-    let _ = error.print();
+    if error.use_stderr() {
+        // The standard library's words for what is not a number, which clap quotes.
+        let text =
+            error.render().ansi().to_string().replace("invalid digit found in string", "not a whole number");
+        let _ = write!(anstream::stderr(), "{text}");
+    } else {
+        // Nobody is left to be told that the pipe is broken.
+        let _ = error.print();
+    }
     match error.exit_code() {
         0 => exit::SUCCESS,
         _ => exit::USAGE,
     }
 }
 
-/// The whole chain of causes in a line. A cause that its effect has already told is left out.
+/// Returns the chain of causes as one line. A cause that is already part of its effect is omitted.
 fn describe(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -1,37 +1,54 @@
-//! Exit statuses: what they are, and how what failed maps to them.
+//! Exit statuses, and the mapping from errors to them.
 
 use std::io;
 
+use mcast::group::WellKnown;
 use mcast::{ErrorKind, Operation};
 use mcast_stream::StreamError;
 use mcast_stream::sender::{ConfigError, Refusal};
 
-/// What the help and the manual say about them.
-pub(crate) const TABLE: &str = "\
-Exit status: 0 success; 1 it ran and the answer is no (fewer than asked for, too much lost);
-2 usage; 3 a right is missing; 4 environment (no such interface, no route); 130 Ctrl-C.";
+use crate::suggestion::closest;
 
-/// What was asked for happened.
+/// The exit statuses, as help and the manual describe them.
+pub(crate) const STATUSES: &[(&str, &str)] = &[
+    ("0", "success"),
+    ("1", "the answer is no (too few datagrams, too much loss, a fault found)"),
+    ("2", "wrong usage"),
+    ("3", "missing permission"),
+    ("4", "environment (no such interface, no route, no such file)"),
+    ("130", "Ctrl-C"),
+];
+
+/// The environment variables that every subcommand reads.
+pub(crate) const VARIABLES: &[(&str, &str)] = &[
+    ("NO_COLOR", "disables colours, which otherwise are used on terminals only"),
+    ("CLICOLOR_FORCE", "forces colours where standard output is not a terminal"),
+    ("COLUMNS", "the width of lines where standard output is not a terminal"),
+];
+
+/// Success.
 pub(crate) const SUCCESS: u8 = 0;
-/// It ran, and the answer is no.
+/// The command ran, and the answer is no.
 const NO: u8 = 1;
-/// What was typed makes no sense.
+/// A usage error.
 pub(crate) const USAGE: u8 = 2;
-/// A right is missing.
+/// A permission is missing.
 const PERMISSION: u8 = 3;
-/// What is needed is not there: an interface, a kernel feature, a file.
+/// Something in the environment is missing: an interface, a kernel feature, a file.
 const ENVIRONMENT: u8 = 4;
 
-/// How a subcommand that ran to its end ended.
+/// The outcome of a subcommand that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// What was asked for happened.
+    /// Success.
     Yes,
-    /// It ran, and the answer is no: fewer than asked for, too much lost, a fault found.
+    /// The command ran, and the answer is no: too few datagrams, too much loss, a fault found.
     No,
-    /// A signal ended it, with the exit status that belongs to it: 130 after Ctrl-C.
+    /// The command ran, and the answer is unknown because a permission is missing.
+    NotPermitted,
+    /// A signal ended the command, with its exit status: 130 after Ctrl-C.
     Interrupted(u8),
-    /// It ran a program in its stead, which ended with this exit status.
+    /// Another program ran instead, and ended with this exit status.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs do, and they are Linux'"))]
     Handed(u8),
 }
@@ -48,6 +65,7 @@ impl From<Outcome> for u8 {
         match outcome {
             Outcome::Yes => SUCCESS,
             Outcome::No => NO,
+            Outcome::NotPermitted => PERMISSION,
             Outcome::Interrupted(status) | Outcome::Handed(status) => status,
         }
     }
@@ -63,27 +81,27 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// What was typed makes no sense.
+    /// A usage error.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { status: USAGE, message: message.into(), remedy: None }
     }
 
-    /// It ran, and what was looked for did not turn up.
+    /// The command ran, and did not find what was requested.
     pub(crate) fn no(message: impl Into<String>) -> Self {
         Self { status: NO, message: message.into(), remedy: None }
     }
 
-    /// What is needed is not there.
+    /// Something in the environment is missing.
     pub(crate) fn environment(message: impl Into<String>) -> Self {
         Self { status: ENVIRONMENT, message: message.into(), remedy: None }
     }
 
-    /// A right is missing.
+    /// A permission is missing.
     pub(crate) fn permission(message: impl Into<String>) -> Self {
         Self { status: PERMISSION, message: message.into(), remedy: None }
     }
 
-    /// The same with what to do about it.
+    /// Adds a remedy.
     pub(crate) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
@@ -116,14 +134,15 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
     Some(ENVIRONMENT)
 }
 
-/// What to do about a failure, where that can be said.
+/// Returns the remedy for a failure, if one is known.
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let own = cause.downcast_ref::<Failure>().and_then(|failure| failure.remedy.clone());
         own.or_else(|| cause.downcast_ref::<mcast::Error>().and_then(remedy_of))
             .or_else(|| cause.downcast_ref::<StreamError>().and_then(remedy_of_stream))
-            .or_else(|| cause.downcast_ref::<mcast_capture::Error>()?.remedy().map(Into::into))
+            .or_else(|| cause.downcast_ref::<mcast_capture::Error>().and_then(remedy_of_capture))
             .or_else(|| cause.downcast_ref::<mcast_capture::FileError>()?.remedy().map(Into::into))
+            .or_else(|| suggested_name(cause.downcast_ref::<mcast::ParseError>()?))
     })
 }
 
@@ -132,14 +151,14 @@ pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
 fn remedy_of(error: &mcast::Error) -> Option<String> {
     let right = match (error.kind(), error.operation()) {
         (ErrorKind::Permission, Operation::Open) => {
-            "take a port from 1024 up, or give the command the capability CAP_NET_BIND_SERVICE"
+            "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE"
         }
         (ErrorKind::Permission, Operation::Send) => {
-            "a firewall on this machine refuses it: let multicast out there (`nft list ruleset`)"
+            "a firewall on this machine rejects it: allow outgoing multicast there (`nft list ruleset`)"
         }
         (ErrorKind::SourceNeeded, _) => {
             return Some(
-                "name the source: SOURCE@GROUP:PORT (or `-s SOURCE`), or join any source with --any-source, which RFC 4607 does not mean these groups for".into(),
+                "name the source: SOURCE@GROUP:PORT (or `-s SOURCE`); --any-source joins without one, which RFC 4607 does not intend".into(),
             );
         }
         _ => return error.remedy(),
@@ -147,14 +166,29 @@ fn remedy_of(error: &mcast::Error) -> Option<String> {
     Some(error.remedy().unwrap_or_else(|| right.into()))
 }
 
+/// The name that may have been meant where a text is neither an address nor a name.
+fn suggested_name(error: &mcast::ParseError) -> Option<String> {
+    let text = error.part().unwrap_or_else(|| error.text()).split([':', '%']).next()?;
+    if !text.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+        return None;
+    }
+    let name = closest(text, WellKnown::all().iter().map(|known| known.name))?;
+    Some(format!("did you mean `{name}`? `mcast explain --names` lists all names"))
+}
+
+/// The library's own remedy; the program that is to be given a right is this one.
+pub(crate) fn remedy_of_capture(error: &mcast_capture::Error) -> Option<String> {
+    error.remedy().map(|remedy| remedy.replace("PROGRAM", "\"$(command -v mcast)\""))
+}
+
 fn remedy_of_stream(error: &StreamError) -> Option<String> {
     let remedy = match error {
         StreamError::Socket(error) => return remedy_of(error),
         StreamError::Refused(Refusal::TooLong { .. }) => {
-            "the history must hold all of it: with --history 32M a message may have 16 MiB"
+            "the retransmission buffer must hold all of it: with --history 32M a message may have 16 MiB"
         }
-        StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds some thousand",
-        StreamError::MixedFamilies => "publish twice, or leave the other family away (-4, -6)",
+        StreamError::Settings(ConfigError::History(_)) => "the default, --history 8M, holds several thousand",
+        StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
         _ => return None,
     };
     Some(remedy.into())

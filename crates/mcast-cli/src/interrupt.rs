@@ -1,4 +1,4 @@
-//! Ctrl-C: asks whoever works to end, so that the summary is still printed.
+//! Ctrl-C: asks the running loop to end, so that the summary is still printed.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -48,12 +48,12 @@ impl Interrupt {
         }
     }
 
-    /// Whether it has come.
+    /// Returns whether the interrupt has arrived.
     pub(crate) fn has_come(&self) -> bool {
         self.outcome().is_some()
     }
 
-    /// Sleeps so long, or until it comes; says whether it came.
+    /// Sleeps for this time or until the interrupt arrives; returns whether it arrived.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
         let guard = self.state.lock.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.state.came.wait_timeout_while(guard, time, |()| !self.has_come()));
@@ -69,14 +69,14 @@ pub(crate) struct Hangup {
 }
 
 impl Hangup {
-    /// From now on a hang-up ends nothing.
+    /// Handles SIGHUP from now on, instead of ending the process.
     pub(crate) fn catch() -> anyhow::Result<Self> {
         let came = Arc::<AtomicBool>::default();
-        sys::catch_hangups(Arc::clone(&came)).context("cannot catch hang-ups")?;
+        sys::catch_hangups(Arc::clone(&came)).context("cannot handle SIGHUP")?;
         Ok(Self { came })
     }
 
-    /// Whether one has come since the last call.
+    /// Returns whether SIGHUP has arrived since the last call.
     pub(crate) fn has_come(&self) -> bool {
         self.came.load(Ordering::Relaxed) && self.came.swap(false, Ordering::AcqRel)
     }

@@ -8,6 +8,7 @@
 mod arguments;
 mod cli;
 mod commands;
+mod completion;
 mod console;
 mod documents;
 mod errors;
@@ -15,9 +16,12 @@ mod exit;
 mod interrupt;
 mod message_layer;
 mod metrics;
+mod notes;
 mod output;
+mod receiving;
 mod rights;
 mod service;
+mod suggestion;
 #[allow(unsafe_code)]
 mod sys;
 mod version;
@@ -28,7 +32,7 @@ use std::process::ExitCode;
 pub use cli::command;
 pub use documents::write_documents;
 
-/// Runs the command with the arguments of this process; what it returns is the exit status.
+/// Runs the command with the arguments of this process, and returns the exit status.
 ///
 /// To be called first in `main`, before any thread is started: a lab may have to enter a user
 /// namespace, which only a process with a single thread can do.
@@ -43,6 +47,12 @@ pub fn main() -> ExitCode {
 /// To be called as [`main`] is: before any thread is started.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match completion::answer(&arguments) {
+        Ok(false) => {}
+        Ok(true) => return exit::SUCCESS,
+        Err(error) => return errors::tell_usage(&error),
+    }
     let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => return errors::tell_usage(&error),

@@ -13,5 +13,5 @@ pub(crate) const TO_LOOK_INTO_PROCESSES: [Capability; 3] =
 /// The calling thread, and those that it starts from now on, keep these rights of those they have, and no
 /// others.
 pub(crate) fn keep(kept: &[Capability]) -> anyhow::Result<()> {
-    sys::keep_capabilities(kept).context("cannot give up rights that are not needed any more")
+    sys::keep_capabilities(kept).context("cannot drop rights that are no longer needed")
 }

@@ -1,8 +1,8 @@
-//! What `mcast --version` says: which build this is, and what it can do on the system it was built for.
+//! The text of `mcast --version`: the build, and its capabilities on the system it was built for.
 
 use std::sync::LazyLock;
 
-/// The commit, where whoever built this told it.
+/// The commit, if it was known when building.
 const COMMIT: Option<&str> = option_env!("MCAST_COMMIT");
 
 /// For `--version`; `-V` prints the number alone.
@@ -41,12 +41,12 @@ fn built_in() -> [(&'static str, &'static str); 4] {
     } else if cfg!(windows) {
         "UDP segmentation offload where the system has it"
     } else {
-        "a call for each datagram"
+        "one system call per datagram"
     };
     let capture = if linux {
-        "live by packet sockets, and rings of the kernel; pcap and pcapng files"
+        "live with packet sockets and kernel ring buffers; pcap and pcapng files"
     } else if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
-        "live by BPF devices; pcap and pcapng files"
+        "live with BPF devices; pcap and pcapng files"
     } else {
         "pcap and pcapng files"
     };

@@ -127,7 +127,7 @@ fn an_object_says_the_same_to_programs() {
     );
     assert_eq!((&ssm["pid"], &ssm["process"]), (&listener.child.id().into(), &"mcast".into()));
     assert_eq!((&ssm["port"], &ssm["drops"]), (&7001.into(), &0.into()));
-    assert_eq!((&ssm["holder"], &ssm["kind"]), (&"socket".into(), &"udp".into()));
+    assert_eq!((&ssm["holder"], &ssm["socket_kind"]), (&"socket".into(), &"udp".into()));
     let mdns = of("ff02::fb");
     assert_eq!((&mdns["name"], &mdns["version"]), (&"mdns".into(), &"MLDv2".into()));
     assert_eq!((&mdns["mode"], &mdns["sources"]), (&"exclude".into(), &serde_json::json!(["fd00::9"])));
@@ -249,7 +249,7 @@ fn an_ordinary_user_is_told_what_could_not_be_seen() {
     assert_eq!(table.status.code(), Some(0));
     let row = stdout(&table).lines().last().unwrap();
     assert!(row.starts_with("239.1.2.3") && row.ends_with("not seen"), "{row}");
-    assert!(stderr(&table).contains("who holds 1 membership could not be seen"), "{}", stderr(&table));
+    assert!(stderr(&table).contains("cannot determine the process of 1 membership"), "{}", stderr(&table));
     assert!(stderr(&table).contains("CAP_SYS_PTRACE"), "{}", stderr(&table));
 
     let objects = objects(stdout(&nobody(&["--json"])));
@@ -281,7 +281,7 @@ fn surprises_are_remarked() {
     let _listener = Listener::start(&host, MCAST, &["10.0.0.7@232.1.2.3%eth1:7001"]);
 
     let plain = groups(&host, &[]);
-    assert!(stdout(&plain).contains("IGMPv2 cannot ask the network for sources"), "{}", stdout(&plain));
+    assert!(stdout(&plain).contains("IGMPv2 cannot report sources to the network"), "{}", stdout(&plain));
     assert!(!stdout(&plain).contains("MULTICAST_ALL"), "{}", stdout(&plain));
 
     let verbose = groups(&host, &["--verbose"]);

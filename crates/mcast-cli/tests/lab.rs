@@ -113,7 +113,7 @@ fn a_price_feed_loses_nothing_although_its_cables_do() {
     assert_status(&output, 0);
     let report = text(&output.stderr);
     assert_eq!(report.matches("lost 0 messages").count(), 2, "{report}");
-    assert!(report.contains("late     | a snapshot of "), "{report}");
+    assert!(report.contains("late     | received a snapshot of "), "{report}");
     let lines = lines(&output);
     for host in ["desk", "late"] {
         assert!(lines.contains(&(host, "apples 200")) && lines.contains(&(host, "pears 199")), "{lines:?}");
@@ -158,10 +158,10 @@ fn a_command_that_fails_gives_1_and_is_named() {
     let output = lab(&["run", file.path()]);
     assert_status(&output, 1);
     let report = text(&output.stderr);
-    assert!(report.contains("a | ✗ exit 3 where 0 was expected"), "{report}");
+    assert!(report.contains("a | ✗ exit 3, expected 0"), "{report}");
     assert!(report.contains("a | ✓ exit 4, as expected"), "{report}");
-    assert!(report.contains("a | ✗ not started: what it waits for did not happen"), "{report}");
-    assert!(report.contains("b | ✗ killed by signal 9 where 0 was expected"), "{report}");
+    assert!(report.contains("a | ✗ not started: a program that it waits for was not ready"), "{report}");
+    assert!(report.contains("b | ✗ killed by signal 9, expected 0"), "{report}");
 
     let json = lab(&["run", file.path(), "--json"]);
     assert_status(&json, 1);
@@ -255,7 +255,7 @@ fn networks_are_listed_and_shown() {
 fn the_file_in_the_help_works() {
     let help = lab(&["run", "--help"]);
     let (_, example) = text(&help.stdout).split_once("A topology file:\n").unwrap();
-    let (example, _) = example.split_once("\n\n").unwrap();
+    let (example, _) = example.split_once("\n\n`run` lists").unwrap();
     let output = lab(&["run", File::new(example).path()]);
     assert_status(&output, 0);
     let lines = lines(&output);
@@ -291,7 +291,10 @@ fn a_time_limit_stops_everything() {
     assert_status(&output, 1);
     assert!(begun.elapsed() < PATIENCE);
     let report = text(&output.stderr);
-    assert!(report.contains("warning: the time is over") && report.contains("- stopped after"), "{report}");
+    assert!(
+        report.contains("warning: the time limit has passed") && report.contains("- stopped after"),
+        "{report}"
+    );
 }
 
 /// A network whose programs never end, and say how they can be found among all processes.
@@ -469,5 +472,5 @@ fn where_namespaces_are_refused_it_says_why_and_what_helps() {
     let output = command.args(["--user", "--map-root-user", "sh", "-c", &script]).output().unwrap();
     assert_status(&output, 3);
     let told = text(&output.stderr);
-    assert!(told.contains("error: cannot make a lab: ") && told.contains("remedy: "), "{told}");
+    assert!(told.contains("error: cannot create a lab: ") && told.contains("remedy: "), "{told}");
 }

@@ -1,8 +1,8 @@
-//! Why multicast does not arrive: causes, the evidence for each, and what helps.
+//! Finds out why multicast does not arrive: the cause, the evidence for it, and the remedy.
 //!
-//! Multicast fails silently. Whatever ate the datagrams, the program only sees that none come. So the
-//! doctor looks at three depths at once, on the wire, at the counters of the IP layer, and at the
-//! socket, and names the layer at which they got lost and why.
+//! Multicast fails silently: whatever drops the datagrams, the program only notices that none arrive. The
+//! doctor therefore observes three layers at once (the wire, the counters of the IP layer, and a socket), and
+//! reports the layer at which datagrams were lost and why.
 //!
 //! ```no_run
 //! use mcast_doctor::{Options, examine_membership};
@@ -16,9 +16,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Each cause is a pure function from what was observed to findings (`src/causes`), and gathering is
-//! apart from it (`src/gather`). A cause is told only when nothing else explains what was seen as well:
-//! a false alarm does more harm than a miss. What cannot be known is in [`Report::unknown`].
+//! Each cause is a pure function from observations to findings (`src/causes`). Input and output are separate
+//! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
+//! because a false alarm does more harm than a missed cause. Open questions are in [`Report::unknown`].
 
 mod causes;
 mod error;
@@ -30,17 +30,28 @@ mod observation;
 mod options;
 mod pages;
 mod remedies;
+mod remedy;
 mod report;
 mod snapshot;
 mod wire;
 
 pub use error::Error;
 pub use examine::{Target, examine_machine, examine_membership, examine_program, explain_capture};
-pub use finding::{Evidence, Finding, Lasts, Remedy, Severity, Sort, Step, Subject, Tool};
+pub use finding::{Evidence, EvidenceKind, Finding, Severity, Subject};
 pub use id::{Id, UnknownId};
-pub use options::{Options, Progress, Watch};
+pub use options::{Options, Progress, ProgressCallback};
 pub use pages::{Block, Page, Tags};
-pub use report::{Report, Seen, Unknown};
+#[doc(hidden)]
+pub use remedies::mcast::suggestions;
+pub use remedy::{Action, Instructions, Persistence, Remedy, Tool};
+pub use report::{ArrivalStatus, Effect, LayerObservation, OpenQuestion, Report, Verdict};
 
-/// What an examination gives, or why it could not be made.
+/// Returns the running processes among `pid`, its descendants, and the members of the process group that it
+/// leads. Linux only; empty on other systems.
+#[must_use]
+pub fn process_family(pid: u32) -> Vec<u32> {
+    gather::processes::family(pid)
+}
+
+/// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

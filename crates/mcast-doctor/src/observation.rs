@@ -1,4 +1,4 @@
-//! All that an examination saw, as the causes are judged by it.
+//! Everything that an examination observed: the input of the causes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,51 +9,66 @@ use crate::Options;
 use crate::snapshot::{Counter, Link, Snapshot};
 use crate::wire::{Flow, Wire};
 
-/// All that an examination saw.
+/// Everything that an examination observed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
     pub(crate) before: Snapshot,
     pub(crate) after: Snapshot,
     pub(crate) wire: Wire,
-    pub(crate) about: About,
+    pub(crate) target: ExaminationTarget,
     pub(crate) options: Options,
 }
 
 /// What was examined.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum About {
+pub(crate) enum ExaminationTarget {
     /// This machine.
     #[default]
     Machine,
-    /// A membership, which the doctor joined itself.
-    Membership(Asked),
+    /// A membership that the doctor joined itself.
+    Membership(TrialMembership),
     /// Another program.
     Program(Program),
     /// A file.
     File,
 }
 
-/// A membership that was asked for, and what became of it.
+/// A membership that the doctor joined to test it, and the result.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct TrialMembership {
     pub(crate) group: Group,
     pub(crate) port: u16,
     pub(crate) sources: SourceFilter,
-    /// Whether the routing table was to choose the interface.
+    /// Whether the routing table chose the interface.
     pub(crate) by_default: bool,
-    /// The interfaces on which it was joined.
+    /// Whether the group was joined on all interfaces because none was named.
+    pub(crate) on_all_interfaces: bool,
+    /// The interfaces on which the doctor joined.
     pub(crate) joined: Vec<u32>,
-    /// Those on which it was joined by somebody before.
-    pub(crate) joined_before: Vec<u32>,
-    /// What could not be had, on which interface.
+    /// The interfaces of `joined` on which another program had joined before.
+    pub(crate) already_joined: Vec<u32>,
+    /// The joins that failed.
     pub(crate) failures: Vec<Failure>,
-    /// What the doctor's socket received, by interface and sender.
-    pub(crate) heard: Vec<Heard>,
-    /// What its socket had no room for.
+    /// What the doctor's socket received, by interface and source.
+    pub(crate) received: Vec<ReceivedCount>,
+    /// Datagrams dropped because the buffer of the doctor's socket was full.
     pub(crate) dropped: u64,
+    /// The result of leaving and rejoining after the stream stopped; `None` if the doctor did not rejoin.
+    pub(crate) rejoin: Option<RejoinOutcome>,
+    /// Sockets of other programs on this machine that have the port open.
+    pub(crate) other_sockets: Vec<ProgramSocket>,
 }
 
-/// Why a membership could not be had.
+/// The result of leaving and rejoining after a stream stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RejoinOutcome {
+    /// The new report brought the stream back: a device on the path had forgotten the old one.
+    CameBack,
+    /// The stream stayed silent: the sender has stopped.
+    StayedSilent,
+}
+
+/// Why a join failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) interface: Option<String>,
@@ -61,9 +76,9 @@ pub(crate) struct Failure {
     pub(crate) text: String,
 }
 
-/// Datagrams that arrived at the doctor's socket.
+/// The number of datagrams that the doctor's socket received from one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ReceivedCount {
     pub(crate) interface: u32,
     pub(crate) source: SocketAddr,
     pub(crate) datagrams: u64,
@@ -75,7 +90,7 @@ pub(crate) struct Program {
     /// As `name (pid)`.
     pub(crate) name: String,
     pub(crate) sockets: Vec<ProgramSocket>,
-    /// Whether all its sockets could be looked into.
+    /// Whether the owners of all its sockets could be determined.
     pub(crate) visible: bool,
 }
 
@@ -83,14 +98,17 @@ pub(crate) struct Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProgramSocket {
     pub(crate) inode: u64,
-    /// None while it is not bound.
+    /// The program that has it open, as `name (pid)`, if it can be determined.
+    pub(crate) owner: String,
+    /// `None` if the socket is not bound.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) bound_interface: Option<u32>,
-    /// In bytes, as one asks for it.
+    /// In bytes, as passed to `SO_RCVBUF`.
     pub(crate) receive_buffer: Option<usize>,
+    /// The drop counter before and after listening.
     pub(crate) drops: (u64, u64),
-    /// What it held when listening began, and what at its end.
+    /// The memberships before listening; those after it are in `memberships_after`.
     pub(crate) memberships: Vec<Membership>,
     pub(crate) memberships_after: Vec<Membership>,
 }
@@ -105,19 +123,19 @@ pub(crate) struct Membership {
     pub(crate) loopback: bool,
 }
 
-/// A group that somebody wants: the doctor or the program.
+/// Interest in a group on one interface, of the doctor or of the examined program.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Interest<'a> {
     pub(crate) group: Group,
     pub(crate) port: u16,
     pub(crate) interface: u32,
     pub(crate) sources: &'a SourceFilter,
-    /// The program's socket; none: the doctor's own.
+    /// The program's socket; `None` for the doctor's own.
     pub(crate) socket: Option<&'a ProgramSocket>,
 }
 
 impl Observation {
-    /// How much a counter rose while it was listened; `None` where the system has no such counter.
+    /// Returns by how much a counter increased while listening; `None` if the system has no such counter.
     pub(crate) fn rise(&self, counter: Counter, family: Family) -> Option<u64> {
         self.rise_of(counter.name(family))
     }
@@ -131,74 +149,76 @@ impl Observation {
         Some((self.before.counters.value(name)?, self.after.counters.value(name)?))
     }
 
-    pub(crate) fn asked(&self) -> Option<&Asked> {
-        match &self.about {
-            About::Membership(asked) => Some(asked),
+    pub(crate) fn trial(&self) -> Option<&TrialMembership> {
+        match &self.target {
+            ExaminationTarget::Membership(trial) => Some(trial),
             _ => None,
         }
     }
 
     pub(crate) fn program(&self) -> Option<&Program> {
-        match &self.about {
-            About::Program(program) => Some(program),
+        match &self.target {
+            ExaminationTarget::Program(program) => Some(program),
             _ => None,
         }
     }
 
     pub(crate) fn is_about_machine(&self) -> bool {
-        matches!(self.about, About::Machine)
+        matches!(self.target, ExaminationTarget::Machine)
     }
 
-    /// Every group that is wanted, on every interface on which it was joined.
-    pub(crate) fn wanted(&self) -> Vec<Wanted<'_>> {
-        match &self.about {
-            About::Membership(asked) => {
-                let wanted = |interface: &u32| Wanted {
-                    group: asked.group,
-                    port: asked.port,
+    /// Returns every group that the doctor or the program joined, once per interface.
+    pub(crate) fn interests(&self) -> Vec<Interest<'_>> {
+        match &self.target {
+            ExaminationTarget::Membership(trial) => {
+                let interest = |interface: &u32| Interest {
+                    group: trial.group,
+                    port: trial.port,
                     interface: *interface,
-                    sources: &asked.sources,
+                    sources: &trial.sources,
                     socket: None,
                 };
-                asked.joined.iter().map(wanted).collect()
+                trial.joined.iter().map(interest).collect()
             }
-            About::Program(program) => program.sockets.iter().flat_map(ProgramSocket::wanted).collect(),
-            About::Machine | About::File => Vec::new(),
+            ExaminationTarget::Program(program) => {
+                program.sockets.iter().flat_map(ProgramSocket::interests).collect()
+            }
+            ExaminationTarget::Machine | ExaminationTarget::File => Vec::new(),
         }
     }
 
-    /// What came in by the right interface for a group that is wanted, from whomever.
-    pub(crate) fn arrivals(&self, wanted: &Wanted<'_>) -> Vec<&Flow> {
-        let Wanted { group, port, interface, .. } = *wanted;
+    /// Returns the flows to the group and port that arrived on the joined interface, from any source.
+    pub(crate) fn arrivals(&self, interest: &Interest<'_>) -> Vec<&Flow> {
+        let Interest { group, port, interface, .. } = *interest;
         let here = |flow: &&Flow| {
             flow.key.interface == interface && flow.key.port == port && flow.key.vlan.is_none()
         };
         self.wire.incoming(group.addr()).filter(here).collect()
     }
 
-    /// What of that one could expect at the socket: from admitted senders, with right checksums, from
-    /// addresses that the system takes, no piece missing.
-    pub(crate) fn expected(&self, wanted: &Wanted<'_>) -> Vec<&Flow> {
+    /// Returns the arrivals that the socket should receive: from admitted sources, with valid checksums, from
+    /// source addresses that the system accepts, and not fragmented.
+    pub(crate) fn expected(&self, interest: &Interest<'_>) -> Vec<&Flow> {
         let good = |flow: &&Flow| {
             let source = flow.key.source.ip();
-            wanted.sources.admits(source)
+            interest.sources.admits(source)
                 && !source.is_unspecified()
                 && !self.before.is_own(source)
                 && flow.sound() > 0
                 && flow.fragmented == 0
         };
-        self.arrivals(wanted).into_iter().filter(good).collect()
+        self.arrivals(interest).into_iter().filter(good).collect()
     }
 
-    /// Of a membership that the doctor joined: how much of what was expected did not come.
-    pub(crate) fn lost(&self, wanted: &Wanted<'_>) -> Option<Lost> {
-        let asked = self.asked()?;
-        let mut lost = Lost { dropped: asked.dropped, ..Lost::default() };
-        for flow in self.expected(wanted) {
-            lost.expected += flow.sound();
-            lost.heard += asked.heard_from(wanted.interface, flow.key.source).min(flow.sound());
+    /// Returns how many of the expected datagrams the doctor's own socket did not receive.
+    pub(crate) fn loss(&self, interest: &Interest<'_>) -> Option<Loss> {
+        let trial = self.trial()?;
+        let mut loss = Loss { dropped: trial.dropped, ..Loss::default() };
+        for flow in self.expected(interest) {
+            loss.expected += flow.sound();
+            loss.received += trial.received_from(interest.interface, flow.key.source).min(flow.sound());
         }
-        Some(lost)
+        Some(loss)
     }
 
     pub(crate) fn link(&self, index: u32) -> Option<&Link> {
@@ -213,42 +233,47 @@ impl Observation {
         self.wire.duration()
     }
 
-    /// Whether the doctor's own socket heard anything at all.
-    pub(crate) fn heard_anything(&self) -> bool {
-        self.asked().is_some_and(|asked| asked.heard.iter().any(|heard| heard.datagrams > 0))
+    /// Returns whether the doctor's own socket received anything.
+    pub(crate) fn received_anything(&self) -> bool {
+        self.trial().is_some_and(|trial| trial.received.iter().any(|count| count.datagrams > 0))
     }
 }
 
-/// How many datagrams there were on the wire, and how many at the socket.
+/// The number of datagrams on the wire and at the socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub(crate) struct Loss {
     pub(crate) expected: u64,
-    pub(crate) heard: u64,
-    /// What the doctor's own socket had no room for.
+    pub(crate) received: u64,
+    /// Datagrams dropped because the buffer of the doctor's own socket was full.
     pub(crate) dropped: u64,
 }
 
-impl Lost {
-    /// What got lost on the way to the doctor's socket.
+impl Loss {
+    /// Returns the number of datagrams lost before they reached the doctor's socket.
     pub(crate) fn count(self) -> u64 {
-        self.expected.saturating_sub(self.heard).saturating_sub(self.dropped)
+        self.expected.saturating_sub(self.received).saturating_sub(self.dropped)
     }
 
-    /// Whether all are lost, or enough that chance does not explain it.
+    /// Returns whether nothing was received, or at least 5 % were lost: more than chance explains.
     pub(crate) fn is_serious(self) -> bool {
-        self.count() > 0 && (self.heard == 0 || self.count() * 20 >= self.expected)
+        self.count() > 0 && (self.received == 0 || self.count() * 20 >= self.expected)
     }
 
-    /// Whether a counter's rise explains it.
+    /// Returns whether the increase of a counter explains at least 80 % of the loss.
     pub(crate) fn is_explained_by(self, rise: u64) -> bool {
         self.count() > 0 && rise.saturating_mul(5) >= self.count().saturating_mul(4)
     }
 }
 
-impl Asked {
-    pub(crate) fn heard_from(&self, interface: u32, source: SocketAddr) -> u64 {
-        let same = |heard: &&Heard| heard.interface == interface && heard.source == source;
-        self.heard.iter().filter(same).map(|heard| heard.datagrams).sum()
+impl TrialMembership {
+    /// Returns the group and port.
+    pub(crate) fn destination(&self) -> SocketAddr {
+        SocketAddr::new(self.group.addr(), self.port)
+    }
+
+    pub(crate) fn received_from(&self, interface: u32, source: SocketAddr) -> u64 {
+        let same = |count: &&ReceivedCount| count.interface == interface && count.source == source;
+        self.received.iter().filter(same).map(|count| count.datagrams).sum()
     }
 
     pub(crate) fn failed_with(&self, kind: ErrorKind) -> Option<&Failure> {
@@ -257,11 +282,11 @@ impl Asked {
 }
 
 impl ProgramSocket {
-    /// The groups that it wants, if it is bound to a port.
-    fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> {
+    /// Returns the groups that the socket has joined, if it is bound to a port.
+    pub(crate) fn interests(&self) -> impl Iterator<Item = Interest<'_>> {
         let port = self.local.map(|local| local.port()).filter(|port| *port != 0);
         self.memberships.iter().filter_map(move |membership| {
-            Some(Wanted {
+            Some(Interest {
                 group: membership.group,
                 port: port?,
                 interface: membership.interface,
@@ -271,18 +296,18 @@ impl ProgramSocket {
         })
     }
 
-    /// The address that it is bound to, if it is a group.
+    /// Returns the group that the socket is bound to, if it is bound to one.
     pub(crate) fn bound_group(&self) -> Option<IpAddr> {
         self.local.map(|local| local.ip()).filter(IpAddr::is_multicast)
     }
 }
 
-impl Wanted<'_> {
+impl Interest<'_> {
     pub(crate) fn family(&self) -> Family {
         self.group.family()
     }
 
-    /// The group and port as text.
+    /// Returns the group and port.
     pub(crate) fn destination(&self) -> SocketAddr {
         SocketAddr::new(self.group.addr(), self.port)
     }

@@ -1,20 +1,21 @@
-//! How long to listen, and who watches meanwhile.
+//! How long to listen, and the progress callback.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// How to examine.
+/// Options of an examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long to listen. Default: 5 s.
     pub listen: Duration,
-    /// How often a querier is expected to ask: the query interval of RFC 9776 section 8.2. Default:
-    /// 125 s. Silence of queriers is judged after this and the time for an answer, 10 s.
+    /// The query interval of the network's querier (RFC 9776 section 8.2). Default: 125 s. The doctor
+    /// reports a missing querier after this interval plus 8 %, which is the 10 s response interval of the
+    /// default.
     pub query_interval: Duration,
-    /// How long a membership lasts without being reported again. Default: 260 s. With
-    /// [`Self::soaking`], listening goes on beyond it.
+    /// How long a switch keeps a membership that is not reported again. Default: 260 s. With
+    /// [`Self::soaking`], the doctor listens beyond it.
     pub membership_interval: Duration,
-    /// Whether to listen across the membership interval.
+    /// Whether to listen beyond the membership interval.
     pub soak: bool,
 }
 
@@ -30,19 +31,24 @@ impl Default for Options {
 }
 
 impl Options {
-    /// To listen this long.
+    /// Sets how long to listen.
     #[must_use]
     pub fn listening(self, listen: Duration) -> Self {
         Self { listen, ..self }
     }
 
-    /// To listen until memberships that nobody asks for have run out, and 15 s longer.
+    /// Listens until memberships that no querier refreshes have expired, plus 15 s.
     #[must_use]
     pub fn soaking(self) -> Self {
         Self { soak: true, ..self }
     }
 
-    /// How long listening takes in all.
+    /// Returns how long to listen before the absence of queries is conclusive.
+    pub(crate) fn querier_timeout(&self) -> Duration {
+        self.query_interval.mul_f64(1.08)
+    }
+
+    /// Returns how long the examination listens in total.
     #[must_use]
     pub fn duration(&self) -> Duration {
         match self.soak {
@@ -52,19 +58,19 @@ impl Options {
     }
 }
 
-/// How far listening has come.
+/// The progress of an examination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// How long it has been listened.
+    /// How long the doctor has listened so far.
     pub elapsed: Duration,
-    /// How long it will be listened in all.
+    /// How long the doctor listens in total.
     pub of: Duration,
-    /// Datagrams of what is examined that the taps have seen.
+    /// Datagrams of the examined group captured on the wire.
     pub on_wire: u64,
-    /// Datagrams that the doctor's own socket received.
+    /// Datagrams received by the doctor's own socket.
     pub at_socket: u64,
 }
 
-/// Who watches: called several times a second while it is listened; `Break` ends it early.
-pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+/// A callback that is called several times per second while the doctor listens. `Break` stops it early.
+pub type ProgressCallback<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;

@@ -1,62 +1,62 @@
-//! What there is to know about a cause, for people: the page that stands in the guide.
+//! The documentation pages of the causes, which are also part of the guide.
 //!
-//! Pages are Markdown of the plainest kind, a file each in `pages/`. What is written in capitals in
-//! their commands stands for a value: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
+//! The pages use a small subset of Markdown, one file per cause in `pages/`. Words in capitals in their commands
+//! are placeholders: INTERFACE, GROUP, PORT, SOURCE, BRIDGE.
 
 use crate::Id;
 
-/// The page of a cause.
+/// The documentation page of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     id: Id,
     text: &'static str,
 }
 
-/// A piece of a page.
+/// A block of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block {
-    /// A heading, and how deep: 1 is the page's title.
+    /// A heading with its level: 1 is the title of the page.
     Heading(usize, String),
-    /// Running text.
+    /// A paragraph.
     Paragraph(String),
-    /// A point of a list.
+    /// A list item.
     Point(String),
-    /// Rows of cells, the titles first.
+    /// A table: rows of cells, the header first.
     Table(Vec<Vec<String>>),
-    /// Commands or the lines of a file, to be taken as they are.
+    /// A fenced block: commands, or the lines of a file.
     Code(Tags, Vec<String>),
 }
 
-/// For what a block of commands is: its language and where and how long it helps.
+/// The info string of a fenced block: its language, and where and how long the commands apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// `sh`, `bat`, `ini`, `yaml`.
     pub language: String,
-    /// The rest: a system (`linux`, `macos`, `windows`) or `mcast`; a tool; `ipv4` or `ipv6`; `now`,
+    /// The other words: a system (`linux`, `macos`, `windows`) or `mcast`; a tool; `ipv4` or `ipv6`; `now`,
     /// `for-good`.
     pub words: Vec<String>,
 }
 
 impl Page {
-    /// The page of this cause.
+    /// Returns the page of a cause.
     #[must_use]
     pub const fn of(id: Id) -> Self {
         Self { id, text: id.page() }
     }
 
-    /// The cause.
+    /// Returns the id of the cause.
     #[must_use]
     pub const fn id(&self) -> Id {
         self.id
     }
 
-    /// The whole page as Markdown.
+    /// Returns the whole page as Markdown.
     #[must_use]
     pub const fn text(&self) -> &'static str {
         self.text
     }
 
-    /// What it is, in a sentence.
+    /// Returns the summary, the first sentence of the page.
     #[must_use]
     pub fn summary(&self) -> String {
         let paragraph = self.blocks().into_iter().find_map(|block| match block {
@@ -66,7 +66,7 @@ impl Page {
         paragraph.unwrap_or_default()
     }
 
-    /// The page in pieces.
+    /// Returns the blocks of the page.
     #[must_use]
     pub fn blocks(&self) -> Vec<Block> {
         blocks(self.text)
@@ -79,20 +79,20 @@ impl Tags {
         Self { language: words.next().unwrap_or_default(), words: words.collect() }
     }
 
-    /// Whether this is one of its words.
+    /// Returns whether `word` is one of the words.
     #[must_use]
     pub fn has(&self, word: &str) -> bool {
         self.words.iter().any(|each| each == word)
     }
 }
 
-/// The pieces of a text in Markdown: paragraphs, lists, tables and fenced blocks.
+/// Splits Markdown text into headings, paragraphs, list items, tables and fenced blocks.
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     let mut is_open = false;
     while let Some(line) = lines.next() {
-        let starts_anew = !std::mem::replace(&mut is_open, !line.is_empty());
+        let starts_block = !std::mem::replace(&mut is_open, !line.is_empty());
         if let Some(fence) = line.strip_prefix("```") {
             let code = lines.by_ref().take_while(|line| !line.starts_with("```"));
             blocks.push(Block::Code(Tags::of_fence(fence), code.map(str::to_owned).collect()));
@@ -106,16 +106,16 @@ fn blocks(text: &str) -> Vec<Block> {
             blocks.push(Block::Heading(depth, line[depth..].trim().to_owned()));
             is_open = false;
         } else if !line.is_empty() {
-            add_line(&mut blocks, line.trim(), starts_anew);
+            add_line(&mut blocks, line.trim(), starts_block);
         }
     }
     blocks
 }
 
-/// A line goes on with the text before it, unless it starts anew.
-fn add_line(blocks: &mut Vec<Block>, line: &str, starts_anew: bool) {
+/// Appends a line to the block before it, unless it starts a new one.
+fn add_line(blocks: &mut Vec<Block>, line: &str, starts_block: bool) {
     match blocks.last_mut() {
-        Some(Block::Paragraph(text) | Block::Point(text)) if !starts_anew => {
+        Some(Block::Paragraph(text) | Block::Point(text)) if !starts_block => {
             text.push(' ');
             text.push_str(line);
         }
@@ -139,7 +139,7 @@ fn add_row(blocks: &mut Vec<Block>, row: &str) {
 mod tests {
     use super::*;
 
-    /// In this order, on every page.
+    /// The sections of every page, in this order.
     const SECTIONS: [&str; 6] = ["What you see", "Why", "How mcast knows", "Remedy", "Check", "References"];
     const SYSTEMS: [&str; 4] = ["linux", "macos", "windows", "mcast"];
     const TOOLS: [&str; 8] =
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_has_its_title_its_sentence_and_the_same_sections() {
+    fn every_page_has_a_title_a_summary_and_the_same_sections() {
         for page in pages() {
             let blocks = page.blocks();
             assert_eq!(blocks[0], Block::Heading(1, page.id().to_string()));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_cites_what_its_finding_cites() {
+    fn every_page_cites_the_references_of_its_finding() {
         for page in pages() {
             let (_, references) = page.text().split_once("## References").unwrap();
             for reference in page.id().references() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_block_says_for_which_system_it_is_and_remedies_say_how_long_they_last() {
+    fn every_block_names_its_system_and_remedies_their_persistence() {
         for page in pages() {
             let mut section = String::new();
             for block in page.blocks() {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_about_other_findings_name_findings() {
+    fn names_of_other_findings_in_pages_exist() {
         for page in pages() {
             for word in page.text().split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-') {
                 let looks_like_one = Id::ALL.iter().any(|id| {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn markdown_is_read_in_pieces() {
+    fn markdown_is_split_into_blocks() {
         let text = "# t\n\nA\nb.\n\n- one\n  more\n- two\n\nC\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```sh linux now\nx\n\ny\n```\nD\n";
         let tags = Tags { language: "sh".into(), words: vec!["linux".into(), "now".into()] };
         let expected = [

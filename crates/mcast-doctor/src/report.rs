@@ -1,4 +1,4 @@
-//! All that came out.
+//! The result of an examination.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,74 +7,141 @@ use serde::{Serialize, Serializer};
 
 use crate::{Finding, Severity};
 
-/// What was found, what cannot be known yet, and what was seen.
+/// The result of an examination: findings, open questions and observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// What was found, the worst first.
+    /// The findings, most severe first.
     pub findings: Vec<Finding>,
-    /// What cannot be known yet, or not here.
-    pub unknown: Vec<Unknown>,
-    /// What was seen, good or bad: how far the datagrams came.
-    pub observations: Vec<Seen>,
+    /// Questions that the examination could not answer.
+    pub unknown: Vec<OpenQuestion>,
+    /// What was observed at each layer, good or bad. It shows how far the datagrams came.
+    pub observations: Vec<LayerObservation>,
+    /// Whether datagrams of the examined membership arrive.
+    pub arrival: ArrivalStatus,
 }
 
-/// Something that cannot be known.
+/// Whether datagrams reach a socket that has joined the group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArrivalStatus {
+    /// Datagrams reached the doctor's own socket.
+    Arrives,
+    /// No datagram reached the doctor's own socket.
+    Nothing,
+    /// Not observed, because a machine, another program or a file was examined.
+    #[default]
+    NotObserved,
+}
+
+/// A question that the examination could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unknown {
-    /// What, as a question that is left open.
+pub struct OpenQuestion {
+    /// The question.
     pub what: String,
-    /// Why not.
+    /// Why it is open.
     pub why: String,
-    /// After how long a time of listening it would be known; `None` where time does not tell.
+    /// How long to listen to answer it; `None` if listening longer does not help.
     #[serde(
         rename = "known_after_seconds",
         serialize_with = "seconds",
         skip_serializing_if = "Option::is_none"
     )]
     pub known_after: Option<Duration>,
+    /// How the open question affects the verdict.
+    pub effect: Effect,
 }
 
-/// Something that was seen.
+/// How an open question affects the verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// It does not affect the verdict.
+    #[default]
+    Minor,
+    /// The examination is undecided while the question is open.
+    NoAnswer,
+    /// Like [`NoAnswer`](Self::NoAnswer), because this process lacks a privilege.
+    NeedsRights,
+}
+
+/// The verdict of an examination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Everything was examined, and nothing is wrong.
+    Healthy,
+    /// There are warnings and no faults.
+    Warnings,
+    /// No fault was found, but the examination is undecided: see [`Effect`].
+    Unknown,
+    /// There are faults.
+    Faults,
+}
+
+/// An observation at one layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Seen {
-    /// At which depth: `wire eth0`, `IP layer`, `socket`.
+pub struct LayerObservation {
+    /// The layer: `wire eth0`, `IP layer` or `socket`.
     pub depth: String,
-    /// What.
+    /// What was observed.
     pub what: String,
 }
 
 impl Report {
-    /// The worst severity among the findings.
+    /// Returns the highest severity among the findings.
     #[must_use]
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
     }
+
+    /// Returns the verdict.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self.worst() {
+            Some(Severity::Fault) => Verdict::Faults,
+            _ if self.undecided().next().is_some() => Verdict::Unknown,
+            Some(Severity::Warning) => Verdict::Warnings,
+            _ => Verdict::Healthy,
+        }
+    }
+
+    /// Returns the open questions that leave the examination undecided.
+    pub fn undecided(&self) -> impl Iterator<Item = &OpenQuestion> {
+        self.unknown.iter().filter(|unknown| unknown.effect != Effect::Minor)
+    }
 }
 
-impl Seen {
-    /// At this depth.
+impl LayerObservation {
+    /// Returns an observation at the layer `depth`.
     #[must_use]
     pub fn new(depth: impl Into<String>, what: impl Into<String>) -> Self {
         Self { depth: depth.into(), what: what.into() }
     }
 }
 
-impl Unknown {
-    /// Open for good, as far as one knows.
+impl OpenQuestion {
+    /// Returns a question that listening longer does not answer and that does not affect the verdict.
     #[must_use]
     pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), known_after: None }
+        Self { what: what.into(), why: why.into(), known_after: None, effect: Effect::Minor }
     }
 
-    /// Known after this time.
+    /// Sets how the question affects the verdict.
     #[must_use]
-    pub fn until(self, known_after: Duration) -> Self {
+    pub fn with_effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
+    /// Sets how long to listen to answer the question.
+    #[must_use]
+    pub fn known_after(self, known_after: Duration) -> Self {
         Self { known_after: Some(known_after), ..self }
     }
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for OpenQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.why)?;
         match self.known_after {
@@ -86,4 +153,28 @@ impl fmt::Display for Unknown {
 
 fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.as_secs_f64()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Id;
+
+    #[test]
+    fn undecided_report_is_not_healthy() {
+        let verdict = |severity: Option<Severity>, effect| {
+            let findings = severity.map(|severity| Finding::new(Id::NoRoute, severity, "x"));
+            let report = Report {
+                findings: findings.into_iter().collect(),
+                unknown: vec![OpenQuestion::new("the wire", "no right").with_effect(effect)],
+                ..Report::default()
+            };
+            report.verdict()
+        };
+        assert_eq!(verdict(None, Effect::Minor), Verdict::Healthy);
+        assert_eq!(verdict(None, Effect::NeedsRights), Verdict::Unknown);
+        assert_eq!(verdict(Some(Severity::Warning), Effect::NoAnswer), Verdict::Unknown);
+        assert_eq!(verdict(Some(Severity::Warning), Effect::Minor), Verdict::Warnings);
+        assert_eq!(verdict(Some(Severity::Fault), Effect::NoAnswer), Verdict::Faults);
+    }
 }

@@ -1,4 +1,4 @@
-//! Which Ethernet address a group takes, and which groups share it.
+//! The Ethernet address of a group, and the groups that share it.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ use crate::Group;
 pub struct EthernetAddress([u8; 6]);
 
 impl EthernetAddress {
-    /// The six octets, in the order in which they are sent.
+    /// Returns the six octets in transmission order.
     #[must_use]
     pub const fn octets(self) -> [u8; 6] {
         self.0
@@ -38,7 +38,7 @@ impl fmt::Debug for EthernetAddress {
 }
 
 impl Group {
-    /// The Ethernet address to which the group's datagrams go.
+    /// Returns the Ethernet address that datagrams to the group are sent to.
     ///
     /// ```
     /// let group: mcast_group::Group = "239.129.1.2".parse()?;
@@ -59,8 +59,8 @@ impl Group {
         })
     }
 
-    /// How many groups of the family have this Ethernet address, the group itself included: 32 for
-    /// IPv4; 2^80 in every IPv6 scope with the same flags.
+    /// Returns the number of groups of the family with this Ethernet address, including the group itself: 32
+    /// for IPv4; 2^80 in every IPv6 scope with the same flags.
     #[must_use]
     pub const fn ethernet_sharing(self) -> u128 {
         match self.addr() {
@@ -69,15 +69,15 @@ impl Group {
         }
     }
 
-    /// The 31 other IPv4 groups with the same Ethernet address, in order. Empty for IPv6, where
-    /// there are too many to list.
+    /// Returns the 31 other IPv4 groups with the same Ethernet address, in ascending order. Empty for IPv6,
+    /// where there are too many to list.
     pub fn ethernet_aliases(self) -> impl Iterator<Item = Self> {
         let address = match self.addr() {
             IpAddr::V4(address) => Some(address.to_bits()),
             IpAddr::V6(_) => None,
         };
         address.into_iter().flat_map(|bits| {
-            // Five bits of the 28 that tell groups apart do not reach the Ethernet address.
+            // Of the 28 bits that identify a group, the upper five are not part of the Ethernet address.
             let low = bits & 0x007f_ffff;
             (0..32u32)
                 .map(move |high| 0xe000_0000 | (high << 23) | low)
@@ -86,11 +86,11 @@ impl Group {
         })
     }
 
-    /// The control group whose Ethernet address this group shares, if it shares one.
+    /// Returns the control group that shares the Ethernet address of this group, if there is one.
     ///
-    /// For IPv4 that is a group of 224.0.0.0/24: switches that snoop on IGMP send those to every
-    /// port (RFC 4541 section 2.1.2), and so this group too. For IPv6 it is all nodes, `ff02::1`,
-    /// which switches send to every port as well, or a solicited-node group.
+    /// For IPv4 that is a group of 224.0.0.0/24. Switches with IGMP snooping flood these to every port (RFC
+    /// 4541 section 2.1.2), and therefore this group too. For IPv6 it is all nodes, `ff02::1`, which switches
+    /// also flood, or a solicited-node group.
     #[must_use]
     pub fn control_alias(self) -> Option<Self> {
         let alias = match self.addr() {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn ethernet_addresses_are_those_of_the_standards() {
+    fn ethernet_addresses_match_the_rfcs() {
         for (text, expected) in [
             ("224.1.1.5", "01:00:5e:01:01:05"),
             ("239.255.255.250", "01:00:5e:7f:ff:fa"),

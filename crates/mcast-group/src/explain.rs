@@ -1,46 +1,47 @@
-//! All that can be said about a group.
+//! Everything known about a group, with references.
 
 use alloc::vec::Vec;
 
 use crate::{
-    Advice, Assignment, Cited, EthernetAddress, Family, Flags, Group, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE,
-    Kind, Reference, Relative, Scope, WellKnown,
+    Advice, Assignment, EthernetAddress, Family, Flags, Group, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Kind,
+    Reference, Relative, Scope, WellKnown, WithReference,
 };
 
-/// All that can be said about a group, each statement with the document that it rests on.
+/// Everything known about a group, each fact with the document that states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
     /// The group.
     pub group: Group,
-    /// How far it reaches.
-    pub scope: Cited<Scope>,
-    /// What sort of group it is.
-    pub kind: Cited<Kind>,
-    /// The flags of an IPv6 group.
-    pub flags: Option<Cited<Flags>>,
-    /// The offset in its scope, when it is in the top of one.
-    pub relative: Option<Cited<Relative>>,
+    /// The scope.
+    pub scope: WithReference<Scope>,
+    /// The kind of group.
+    pub kind: WithReference<Kind>,
+    /// The flags; `None` for IPv4.
+    pub flags: Option<WithReference<Flags>>,
+    /// The scope-relative offset, if the group is among the last 256 addresses of a scope that has them.
+    pub relative: Option<WithReference<Relative>>,
     /// The Ethernet address.
-    pub ethernet: Cited<EthernetAddress>,
-    /// How many groups have that Ethernet address: 32 for IPv4, 2^80 in every IPv6 scope.
+    pub ethernet: WithReference<EthernetAddress>,
+    /// The number of groups with that Ethernet address: 32 for IPv4, 2^80 in every IPv6 scope.
     pub ethernet_sharing: u128,
-    /// The 31 others for IPv4; none for IPv6, where they are too many.
+    /// The 31 other groups with that Ethernet address for IPv4; empty for IPv6, where there are too many.
     pub ethernet_aliases: Vec<Group>,
-    /// The control group among them, which makes switches send this group to every port.
-    pub control_alias: Option<Cited<Group>>,
-    /// Its names, registered ones first.
+    /// The control group that shares the Ethernet address, which makes switches flood this group to every
+    /// port.
+    pub control_alias: Option<WithReference<Group>>,
+    /// The names of the group, registered ones first.
     pub assignments: Vec<Assignment>,
-    /// When the IANA registry was as the names have it: a date such as `2024-02-02`.
+    /// The date of the IANA registry that the names come from, such as `2024-02-02`.
     pub registry_date: &'static str,
-    /// Its short names, with ports.
+    /// The short names of the group, with ports.
     pub well_known: Vec<&'static WellKnown>,
-    /// What to mind, the weightiest first.
+    /// Advice on using the group, the most severe first.
     pub advice: Vec<Advice>,
 }
 
 impl Group {
-    /// All that can be said about the group.
+    /// Returns everything known about the group.
     ///
     /// ```
     /// let explanation = "ff7e:140:2001:db8:beef:feed::1".parse::<mcast_group::Group>()?.explain();
@@ -54,14 +55,16 @@ impl Group {
     pub fn explain(self) -> Explanation {
         Explanation {
             group: self,
-            scope: self.cited_scope(),
-            kind: self.cited_kind(),
-            flags: self.flags().map(|flags| Cited::new(flags, Reference::section(4291, "2.7"))),
-            relative: self.relative().map(|relative| Cited::new(relative, Reference::section(2365, "9"))),
-            ethernet: Cited::new(self.ethernet_address(), ethernet_reference(self)),
+            scope: self.scope_with_reference(),
+            kind: self.kind_with_reference(),
+            flags: self.flags().map(|flags| WithReference::new(flags, Reference::section(4291, "2.7"))),
+            relative: self
+                .relative()
+                .map(|relative| WithReference::new(relative, Reference::section(2365, "9"))),
+            ethernet: WithReference::new(self.ethernet_address(), ethernet_reference(self)),
             ethernet_sharing: self.ethernet_sharing(),
             ethernet_aliases: self.ethernet_aliases().collect(),
-            control_alias: self.control_alias().map(|alias| Cited::new(alias, Reference::rfc(4541))),
+            control_alias: self.control_alias().map(|alias| WithReference::new(alias, Reference::rfc(4541))),
             assignments: self.assignments().collect(),
             registry_date: registry_date(self.family()),
             well_known: self.well_known().collect(),
@@ -90,7 +93,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn an_explanation_gathers_everything() {
+    fn explanation_contains_every_known_fact() {
         let explanation = "239.255.255.250".parse::<Group>().unwrap().explain();
         assert_eq!(explanation.scope.to_string(), "local (RFC 2365 section 6.1)");
         assert_eq!(
@@ -99,7 +102,7 @@ mod tests {
         );
         assert_eq!(explanation.ethernet.to_string(), "01:00:5e:7f:ff:fa (RFC 1112 section 6.4)");
         assert_eq!(explanation.ethernet_aliases.len() as u128 + 1, explanation.ethernet_sharing);
-        assert_eq!(explanation.relative.map(|found| found.value.offset), Some(5));
+        assert_eq!(explanation.relative.map(|relative| relative.value.offset), Some(5));
         assert_eq!(
             explanation.well_known.iter().map(|known| known.name).collect::<Vec<_>>(),
             ["ssdp", "ws-discovery"]

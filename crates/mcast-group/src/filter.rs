@@ -1,38 +1,38 @@
-//! Which sources of a group are admitted.
+//! Source filters.
 
 use alloc::collections::BTreeSet;
 use core::net::IpAddr;
 
-/// The sources that a membership admits: the filter of RFC 3376 section 2, as a value.
+/// The sources that a membership admits (RFC 3376 section 2).
 ///
-/// Any-source is `Exclude` of nobody; source-specific is `Include`.
+/// An any-source membership is `Exclude` of an empty set; a source-specific one is `Include`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceFilter {
-    /// Only these sources. Of nobody: nothing is admitted, which is no membership at all.
+    /// Only these sources. An empty set admits nothing, which is equivalent to no membership.
     Include(BTreeSet<IpAddr>),
-    /// Every source but these.
+    /// Every source except these.
     Exclude(BTreeSet<IpAddr>),
 }
 
 impl SourceFilter {
-    /// Every source is admitted: an any-source membership.
+    /// Admits every source: an any-source membership.
     pub const ANY: Self = Self::Exclude(BTreeSet::new());
-    /// No source is admitted: no membership.
+    /// Admits no source: equivalent to no membership.
     pub const NONE: Self = Self::Include(BTreeSet::new());
 
-    /// Whether every source is admitted.
+    /// Returns whether every source is admitted.
     #[must_use]
     pub fn is_any(&self) -> bool {
         *self == Self::ANY
     }
 
-    /// Whether no source is admitted.
+    /// Returns whether no source is admitted.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
     }
 
-    /// Whether this source is admitted.
+    /// Returns whether this source is admitted.
     #[must_use]
     pub fn admits(&self, source: IpAddr) -> bool {
         match self {
@@ -41,22 +41,21 @@ impl SourceFilter {
         }
     }
 
-    /// The sources named by the filter, in order.
+    /// Returns the sources that the filter lists, in ascending order.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = IpAddr> + '_ {
         let (Self::Include(sources) | Self::Exclude(sources)) = self;
         sources.iter().copied()
     }
 
-    /// What is admitted by either: the rule by which a host merges its sockets' filters
-    /// (RFC 3376 section 3.2).
+    /// Returns a filter that admits the sources that either filter admits. Hosts merge the filters of their
+    /// sockets by this rule (RFC 3376 section 3.2).
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Include(a), Self::Include(b)) => Self::Include(a | b),
             (Self::Exclude(a), Self::Exclude(b)) => Self::Exclude(a & b),
-            (Self::Exclude(out), Self::Include(admitted)) | (Self::Include(admitted), Self::Exclude(out)) => {
-                Self::Exclude(out - admitted)
-            }
+            (Self::Exclude(excluded), Self::Include(included))
+            | (Self::Include(included), Self::Exclude(excluded)) => Self::Exclude(excluded - included),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::Group;
 pub struct Flags(u8);
 
 impl Group {
-    /// The flags of an IPv6 group; `None` for IPv4.
+    /// Returns the flags of an IPv6 group; `None` for IPv4.
     #[must_use]
     pub const fn flags(self) -> Option<Flags> {
         match self.addr() {
@@ -27,31 +27,31 @@ impl Flags {
         Self(address.octets()[1] >> 4)
     }
 
-    /// The bits as they stand in the address: X 8, R 4, P 2, T 1.
+    /// Returns the four bits as in the address: X 8, R 4, P 2, T 1.
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// X: kept for later use; whoever reads an address looks past it (RFC 7371).
+    /// Returns flag X: reserved; parsers ignore it (RFC 7371).
     #[must_use]
     pub const fn reserved(self) -> bool {
         self.0 & 8 != 0
     }
 
-    /// R: the address of the rendezvous point is embedded (RFC 3956).
+    /// Returns flag R: the address of the rendezvous point is embedded (RFC 3956).
     #[must_use]
     pub const fn embedded_rp(self) -> bool {
         self.0 & 4 != 0
     }
 
-    /// P: the group is based on a unicast prefix (RFC 3306).
+    /// Returns flag P: the group is based on a unicast prefix (RFC 3306).
     #[must_use]
     pub const fn prefix_based(self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// T: the group is not assigned by IANA but used for a time (RFC 4291 section 2.7).
+    /// Returns flag T: the group is transient, not permanently assigned by IANA (RFC 4291 section 2.7).
     #[must_use]
     pub const fn transient(self) -> bool {
         self.0 & 1 != 0
@@ -89,7 +89,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn flags_are_the_letters_of_their_bits() {
+    fn display_writes_the_letters_of_the_set_bits() {
         for (group, letters) in [
             ("ff02::1", "none"),
             ("ff15::1", "T"),

@@ -11,21 +11,21 @@ use crate::ParseError;
 pub struct Group(pub(crate) IpAddr);
 
 impl Group {
-    /// The group of this address.
+    /// Creates a group from an address.
     ///
     /// # Errors
-    /// [`NotMulticast`] when the address is a unicast or broadcast address.
+    /// Returns [`NotMulticast`] if the address is a unicast or broadcast address.
     pub const fn new(address: IpAddr) -> Result<Self, NotMulticast> {
         if address.is_multicast() { Ok(Self(address)) } else { Err(NotMulticast(address)) }
     }
 
-    /// The address of the group.
+    /// Returns the address of the group.
     #[must_use]
     pub const fn addr(self) -> IpAddr {
         self.0
     }
 
-    /// The address family of the group.
+    /// Returns the address family of the group.
     #[must_use]
     pub const fn family(self) -> Family {
         match self.0 {
@@ -34,7 +34,7 @@ impl Group {
         }
     }
 
-    /// The address as a number.
+    /// Returns the address as a number.
     pub(crate) fn bits(self) -> u128 {
         match self.0 {
             IpAddr::V4(address) => address.to_bits().into(),
@@ -42,7 +42,7 @@ impl Group {
         }
     }
 
-    /// The group of this number; `None` when it is no multicast address of the family.
+    /// Creates a group from a number. Returns `None` if it is not a multicast address of the family.
     pub(crate) fn from_bits(family: Family, bits: u128) -> Option<Self> {
         let address = match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).ok()?)),
@@ -51,7 +51,7 @@ impl Group {
         Self::new(address).ok()
     }
 
-    /// The group so many addresses further; `None` beyond the last one of the family.
+    /// Returns the group `offset` addresses after this one; `None` beyond the last one of the family.
     pub(crate) fn plus(self, offset: u128) -> Option<Self> {
         Self::from_bits(self.family(), self.bits().checked_add(offset)?)
     }
@@ -78,7 +78,7 @@ impl FromStr for Group {
         let address: IpAddr = text.parse().map_err(|_| ParseError::new(text, "is not an IP address"))?;
         Self::new(address).map_err(|_| {
             ParseError::new(text, "is not a multicast address")
-                .write("one from 224.0.0.0 to 239.255.255.255, or one that begins with ff")
+                .with_remedy("one from 224.0.0.0 to 239.255.255.255, or one that begins with ff")
         })
     }
 }
@@ -95,12 +95,12 @@ impl fmt::Debug for Group {
     }
 }
 
-/// An address that is no multicast address where one is needed.
+/// An address that is not a multicast address where one is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)")]
 pub struct NotMulticast(pub IpAddr);
 
-/// IPv4 or IPv6, as a value, so that code for both is written once.
+/// An address family. As a value it lets both families share code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4, with IGMP.
@@ -110,7 +110,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     #[must_use]
     pub const fn of(address: IpAddr) -> Self {
         match address {

@@ -1,4 +1,4 @@
-//! Naming an interface without knowing the system it is on.
+//! Interface selectors, independent of the operating system.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -9,12 +9,12 @@ use core::str::FromStr;
 use crate::ParseError;
 use crate::text::quoted_length;
 
-/// The system's number for an interface. Never zero: zero means "any" to a kernel.
+/// The interface index assigned by the operating system. It is never zero, which means "any" to kernels.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceIndex(NonZeroU32);
 
 impl InterfaceIndex {
-    /// The index with this number; `None` for zero.
+    /// Creates an index; `None` for zero.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
         match NonZeroU32::new(number) {
@@ -23,7 +23,7 @@ impl InterfaceIndex {
         }
     }
 
-    /// The number.
+    /// Returns the index as a number.
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0.get()
@@ -42,40 +42,43 @@ impl fmt::Debug for InterfaceIndex {
     }
 }
 
-/// Which interface is meant: by name, index or address, the one the routing table takes, or all.
+/// Selects an interface by name, index, address or route, or all interfaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InterfaceSelector {
-    /// The interface of this name (`eth0`; on Windows the friendly name). Text form: the name, in
-    /// double quotes where it could be taken for something else (`"all"`, `"7"`, `"a:b"`).
+    /// The interface with this name (`eth0`; on Windows the friendly name). Text form: the name, in double
+    /// quotes if it could be parsed as something else (`"all"`, `"7"`, `"a:b"`).
     Name(String),
     /// The interface with this index.
     Index(InterfaceIndex),
     /// The interface that has this address.
     Address(IpAddr),
-    /// The interface that the routing table gives for the group. Text form: `default`.
+    /// The interface of the route to the group. Text form: `default`.
     Default,
-    /// Every interface that is up, can multicast, is not loopback and is no port of a bridge or
-    /// bond. Text form: `all`.
+    /// Every interface that is up, can multicast, is not loopback and is not a port of a bridge or bond. Text
+    /// form: `all`.
     All,
 }
 
 impl FromStr for InterfaceSelector {
     type Err = ParseError;
 
-    /// A name, an index, an address, `default` or `all`. Between double quotes everything is a
-    /// name, with `\"` and `\\` for a quote and a backslash.
+    /// Parses a name, an index, an address, `default` or `all`. Text in double quotes is always a name, with
+    /// `\"` and `\\` for a quote and a backslash.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         if text.starts_with('"') {
             return quoted_name(text);
         }
         if text.is_empty() {
-            return Err(ParseError::new(text, "names no interface").write("a name, an index or an address"));
+            return Err(ParseError::new(text, "is an empty interface name")
+                .with_remedy("a name, an index or an address"));
         }
         if is_number(text) {
             let index = text.parse().ok().and_then(InterfaceIndex::new);
-            let wrong =
-                || ParseError::new(text, "is no interface index").write("a number from 1 to 4294967295");
-            return index.map(Self::Index).ok_or_else(wrong);
+            let error = || {
+                ParseError::new(text, "is not a valid interface index")
+                    .with_remedy("a number from 1 to 4294967295")
+            };
+            return index.map(Self::Index).ok_or_else(error);
         }
         match text {
             "default" => Ok(Self::Default),
@@ -87,16 +90,18 @@ impl FromStr for InterfaceSelector {
 
 fn quoted_name(text: &str) -> Result<InterfaceSelector, ParseError> {
     if quoted_length(text) != Some(text.len()) {
-        return Err(ParseError::new(text, "is no quoted interface name").write("\"NAME\""));
+        return Err(ParseError::new(text, "is not a valid quoted interface name").with_remedy("\"NAME\""));
     }
     let mut name = String::new();
     let mut characters = text[1..text.len() - 1].chars();
     while let Some(character) = characters.next() {
-        // The length was found with every backslash followed by a character.
+        // `quoted_length` has checked that a character follows every backslash.
         name.extend(if character == '\\' { characters.next() } else { Some(character) });
     }
     if name.is_empty() {
-        return Err(ParseError::new(text, "names no interface").write("a name between the quotes"));
+        return Err(
+            ParseError::new(text, "is an empty interface name").with_remedy("a name between the quotes")
+        );
     }
     Ok(InterfaceSelector::Name(name))
 }
@@ -105,7 +110,7 @@ fn is_number(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether the name, written as it is, could be taken for something else.
+/// Returns whether the unquoted name could be parsed as something else.
 fn needs_quotes(name: &str) -> bool {
     is_number(name)
         || matches!(name, "default" | "all")

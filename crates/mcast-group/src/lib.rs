@@ -1,18 +1,18 @@
-//! Multicast groups: what an address means, which one to pick, and what it is to be a member.
+//! Multicast groups: classify, explain and pick addresses, and describe memberships.
 //!
-//! No sockets and no operating system here (`no_std` with `alloc`): addresses, scopes, the IANA
-//! registries, and [`Membership`], the one value (with one text form) that says what is joined.
+//! This crate uses no sockets and no operating system (`no_std` with `alloc`). It holds addresses, scopes,
+//! the IANA registries, and [`Membership`], which describes what is joined and has one text form.
 //!
-//! | to | take |
+//! | to | use |
 //! |---|---|
-//! | know that an address is multicast | [`Group`] |
-//! | learn how far it reaches, of what sort it is, whose it is | [`Group::scope`], [`Group::kind`], [`Group::assignments`] |
-//! | learn its Ethernet address and who shares it | [`Group::ethernet_address`], [`Group::ethernet_aliases`] |
-//! | learn whether to use it | [`Group::advice`], and [`Group::explain`] for all of this at once |
-//! | get a group of one's own | [`pick`] |
-//! | say what to join, and where to send | [`Membership`], [`Destination`] |
-//! | understand what a person typed | [`Expand`] |
-//! | understand a session description | [`SessionDescription`] |
+//! | check that an address is multicast | [`Group`] |
+//! | get its scope, its kind and its registered names | [`Group::scope`], [`Group::kind`], [`Group::assignments`] |
+//! | get its Ethernet address and the groups that share it | [`Group::ethernet_address`], [`Group::ethernet_aliases`] |
+//! | decide whether to use it | [`Group::advice`], or [`Group::explain`] for all of the above |
+//! | choose an unused group | [`pick`] |
+//! | describe what to join and where to send | [`Membership`], [`Destination`] |
+//! | parse what a user typed: ranges, names and URLs | [`Expand`] |
+//! | parse a session description (SDP) | [`SessionDescription`] |
 //!
 //! ```
 //! use mcast_group::{Group, Membership, Scope};
@@ -63,7 +63,7 @@ pub use kind::{AdHocBlock, AdministrativeRange, Kind, Malformation, Prefix, Sour
 pub use membership::Membership;
 pub use parse_error::ParseError;
 pub use pick::{PickError, PickOptions, pick};
-pub use reference::{Cited, Reference};
+pub use reference::{Reference, WithReference};
 pub use registry::{
     Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, Relative, Standing, WellKnown,
 };

@@ -1,41 +1,42 @@
-//! A membership: what one joins, as one value with one text form.
+//! A membership: what a receiver joins, as a value with one text form.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::str::FromStr;
 
 use crate::text::{check_families, parse_sources, parse_target, split_sources, write_target};
-use crate::{Destination, GroupAddr, InterfaceSelector, ParseError, SourceFilter};
+use crate::{Destination, GroupAddr, InterfaceSelector, NotMulticast, ParseError, SourceFilter};
 
-/// What one joins: a group and port, the interfaces to join on, and the sources to admit.
+/// What a receiver joins: a group and port, the interfaces to join on, and the sources to admit.
 ///
-/// Text form: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, with a leading `!` to exclude the
-/// sources instead: `239.1.2.3:5000`, `[ff15::1%eth1]:5000`, `10.0.0.7@232.1.2.3%eth1:5000`,
-/// `!10.0.0.9@239.1.2.3:5000`. What `Display` writes is read back exactly; only a filter that admits
-/// nobody, which is no membership, is written but not read.
+/// Text form: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, with a leading `!` to exclude the sources instead:
+/// `239.1.2.3:5000`, `[ff15::1%eth1]:5000`, `10.0.0.7@232.1.2.3%eth1:5000`, `!10.0.0.9@239.1.2.3:5000`.
+/// `FromStr` parses the output of `Display` to the same value, except for a filter that admits no source,
+/// which has no valid text form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Membership {
     /// The group and port.
     pub address: GroupAddr,
-    /// Where to join; `None` leaves it to the receiver's own default.
+    /// The interface to join on. `None` selects the receiver's default.
     pub interface: Option<InterfaceSelector>,
     /// The sources to admit.
     pub sources: SourceFilter,
 }
 
 impl Membership {
-    /// An any-source membership on the receiver's default interfaces.
+    /// Creates an any-source membership on the receiver's default interfaces.
     #[must_use]
     pub const fn new(address: GroupAddr) -> Self {
         Self { address, interface: None, sources: SourceFilter::ANY }
     }
 
-    /// The same on this interface.
+    /// Sets the interface.
     #[must_use]
     pub fn on(self, interface: InterfaceSelector) -> Self {
         Self { interface: Some(interface), ..self }
     }
 
-    /// The same for these sources.
+    /// Sets the source filter.
     #[must_use]
     pub fn from_sources(self, sources: SourceFilter) -> Self {
         Self { sources, ..self }
@@ -51,6 +52,25 @@ impl From<GroupAddr> for Membership {
 impl From<Destination> for Membership {
     fn from(destination: Destination) -> Self {
         Self { interface: destination.interface, ..Self::new(destination.address) }
+    }
+}
+
+/// Converts to an any-source membership, on the interface given by the scope of an IPv6 address.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use mcast_group::Membership;
+///
+/// let address: SocketAddr = "[ff02::1%3]:7000".parse()?;
+/// assert_eq!(Membership::try_from(address)?.to_string(), "[ff02::1%3]:7000");
+/// assert!(Membership::try_from(SocketAddr::from(([10, 0, 0, 1], 7000))).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl TryFrom<SocketAddr> for Membership {
+    type Error = NotMulticast;
+
+    fn try_from(address: SocketAddr) -> Result<Self, NotMulticast> {
+        Destination::try_from(address).map(Self::from)
     }
 }
 
@@ -94,7 +114,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn the_text_form_says_sources_group_interface_and_port() {
+    fn text_form_contains_sources_group_interface_and_port() {
         let membership: Membership = "!10.0.0.9,10.0.0.8@239.1.2.3%eth1:5000".parse().unwrap();
         let excluded = ["10.0.0.8", "10.0.0.9"].map(|source| source.parse().unwrap());
         assert_eq!(membership.sources, SourceFilter::Exclude(excluded.into()));
@@ -104,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_command_line_may_say_is_refused() {
+    fn forms_for_the_command_line_are_rejected() {
         for text in
             ["mdns", "239.1.2.0/28:5000", "239.1.2.3+2:5000", "239.1.2.3:5000-5001", "[ff15::1]+2:5000"]
         {
@@ -113,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn admitting_nobody_has_no_text_that_could_be_read() {
+    fn filter_that_admits_no_source_has_no_valid_text_form() {
         let address = "239.1.2.3:5000".parse().unwrap();
-        let nobody = Membership::new(address).from_sources(SourceFilter::NONE).to_string();
-        let error = nobody.parse::<Membership>().unwrap_err();
-        assert_eq!(error.problem(), "names no source before the @");
+        let text = Membership::new(address).from_sources(SourceFilter::NONE).to_string();
+        let error = text.parse::<Membership>().unwrap_err();
+        assert_eq!(error.problem(), "has no source before the @");
         assert_eq!(error.remedy(), Some("SOURCE@GROUP:PORT, or GROUP:PORT to admit every source"));
     }
 }

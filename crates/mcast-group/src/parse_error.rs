@@ -1,10 +1,10 @@
-//! Text that cannot be understood.
+//! The error for text that cannot be parsed.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
 
-/// Text that is not what it should be: what it was, what is wrong with it, and what to write instead.
+/// Why a text could not be parsed: the text, what is wrong with it, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     text: String,
@@ -18,12 +18,12 @@ impl ParseError {
         Self { text: text.into(), part: None, problem, remedy: None }
     }
 
-    /// The same with what to write instead.
-    pub(crate) fn write(self, remedy: impl Into<Cow<'static, str>>) -> Self {
+    /// Adds what to write instead.
+    pub(crate) fn with_remedy(self, remedy: impl Into<Cow<'static, str>>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
-    /// The same as seen from the whole text, of which only a part was looked at so far.
+    /// Extends the error to the whole text. The text reported so far becomes the part.
     pub(crate) fn within(self, whole: &str) -> Self {
         if self.text == whole {
             return self;
@@ -31,25 +31,25 @@ impl ParseError {
         Self { part: Some(self.part.unwrap_or(self.text)), text: whole.into(), ..self }
     }
 
-    /// The text as it was given.
+    /// Returns the text that was parsed.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The part of the text that is at fault, where it is not the whole.
+    /// Returns the invalid part of the text, if that is not the whole text.
     #[must_use]
     pub fn part(&self) -> Option<&str> {
         self.part.as_deref()
     }
 
-    /// What is wrong, as the rest of a sentence that begins with the text.
+    /// Returns what is wrong, as the predicate of a sentence whose subject is the text.
     #[must_use]
     pub fn problem(&self) -> &'static str {
         self.problem
     }
 
-    /// What to write instead, where that can be said.
+    /// Returns what to write instead, if known.
     #[must_use]
     pub fn remedy(&self) -> Option<&str> {
         self.remedy.as_deref()

@@ -1,19 +1,20 @@
-//! A good group for a name: always the same one for the same name, and nobody else's.
+//! Picking a group for a name: deterministic, and avoiding groups that are registered or in use.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::{EthernetAddress, Family, Group, Scope};
 
-/// What to mind when picking a group. `PickOptions::default()` picks any-source IPv4 groups.
+/// Options of [`pick`]. `PickOptions::default()` picks any-source IPv4 groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PickOptions {
     /// The address family of the group. Default: IPv4.
     pub family: Family,
-    /// Whether receivers will join with a source: the group comes from 232.0.0.0/8 or `ff3x::/96`.
+    /// Whether to pick a source-specific group, from 232.0.0.0/8 or `ff3x::/32`. Receivers join it with a
+    /// source.
     pub source_specific: bool,
-    /// Groups that are in use already. None of them is picked, nor a group that shares an Ethernet
-    /// address with one of them.
+    /// Groups that are already in use. Neither these nor groups that share an Ethernet address with them are
+    /// picked.
     pub in_use: Vec<Group>,
 }
 
@@ -24,8 +25,9 @@ impl Default for PickOptions {
 }
 
 impl PickOptions {
-    /// The scope to pick from when nobody said: as narrow as gets past one link. For IPv4 the local
-    /// scope, or global for source-specific groups, which have no other; for IPv6 site-local.
+    /// Returns the scope to pick from by default: the narrowest that extends beyond one link. For IPv4 this
+    /// is the local scope, or global for source-specific groups, which have no other; for IPv6 it is
+    /// site-local.
     #[must_use]
     pub const fn default_scope(&self) -> Scope {
         match (self.family, self.source_specific) {
@@ -38,10 +40,9 @@ impl PickOptions {
 
 /// Picks a group for a name in a scope.
 ///
-/// The same name, scope and options give the same group on every machine and in every version: the
-/// choice is a hash of the name (version 1, below), and moves to the next candidate only when the
-/// first is to be avoided. The registry tables are part of that: a group that gets registered later
-/// is avoided from then on.
+/// The same name, scope and options give the same group on every machine and in every version: a hash of
+/// the name (version 1, below) selects a candidate, and excluded candidates are skipped. The registry tables
+/// take part in this: a group that is registered later is excluded from then on.
 ///
 /// | family | scope | any-source from | source-specific from |
 /// |---|---|---|---|
@@ -50,18 +51,22 @@ impl PickOptions {
 /// | IPv4 | global | | 232.0.1.0 to 232.255.255.255 (RFC 4607 section 1) |
 /// | IPv6 | all but reserved | `ff1x::8000:0` to `ff1x::feff:ffff` (RFC 3307) | `ff3x::8000:0` to `ff3x::feff:ffff` |
 ///
-/// Avoided are: the top /24 of a scope, where relative addresses live (RFC 2365 section 9), and so
-/// every 239.x.255.0/24; groups that share an Ethernet address with a control group or, in IPv6, a
-/// solicited-node group; every registered group; groups of a de-facto name that covers no more than
-/// 256 addresses (Streaming ACN alone would take nearly all of the local scope), and IPv4 groups that
-/// share an Ethernet address with a group of such a name, registered or not; and what
-/// [`PickOptions::in_use`] lists, with its Ethernet addresses.
+/// These groups are excluded:
 ///
-/// Version 1 of the hash is FNV-1a with 64 bits over `mcast-pick-1`, the number of the family (4 or
-/// 6), `a` or `s`, the scope as `Display` writes it, and the name, with a zero byte after each but
-/// the last; then the finalizer of SplitMix64. Candidate `n` is the finalizer over that plus `n`
-/// times 0x9e3779b97f4a7c15, modulo the number of candidates; after 1,000 of them the candidates
-/// follow one by one.
+/// - the top /24 of a scope, which holds the relative addresses (RFC 2365 section 9), and therefore every
+///   239.x.255.0/24;
+/// - groups that share an Ethernet address with a control group or, in IPv6, with a solicited-node group;
+/// - every registered group;
+/// - groups with a de-facto name that covers at most 256 addresses (Streaming ACN alone would exclude nearly
+///   all of the local scope), and IPv4 groups that share an Ethernet address with a group of such a name,
+///   registered or not;
+/// - the groups in [`PickOptions::in_use`], and groups that share an Ethernet address with them.
+///
+/// Version 1 of the hash is 64-bit FNV-1a over `mcast-pick-1`, the number of the family (4 or 6), `a`
+/// (any-source) or `s` (source-specific), the scope as `Display` writes it, and the name, with a zero byte
+/// after each but the last. Candidate `n` is the finalizer of SplitMix64 over the hash plus `n` times
+/// 0x9e3779b97f4a7c15, modulo the number of candidates. After 1,000 candidates the search continues one by
+/// one from candidate 0.
 ///
 /// ```
 /// use mcast_group::{PickOptions, Scope, pick};
@@ -72,16 +77,19 @@ impl PickOptions {
 /// ```
 ///
 /// # Errors
-/// [`PickError`] when the name is empty, when the scope has no groups to pick from, and when all of
-/// them are to be avoided.
+/// Returns [`PickError`] if the name is empty, if the scope has no groups to pick from, or if all of them are
+/// excluded.
 pub fn pick(name: &str, scope: Scope, options: &PickOptions) -> Result<Group, PickError> {
     if name.is_empty() {
         return Err(PickError::NoName);
     }
-    let candidates = Candidates::of(scope, options)?;
-    let avoided = Avoided::new(&options.in_use);
+    let candidates = Candidates::new(scope, options)?;
+    let exclusions = Exclusions::new(&options.in_use);
     let seed = hash(name, scope, options);
-    candidates.in_order_of(seed).find(|&group| !avoided.contains(group)).ok_or(PickError::Exhausted { scope })
+    candidates
+        .search_order(seed)
+        .find(|&group| !exclusions.contains(group))
+        .ok_or(PickError::Exhausted { scope })
 }
 
 /// Why no group could be picked.
@@ -89,22 +97,22 @@ pub fn pick(name: &str, scope: Scope, options: &PickOptions) -> Result<Group, Pi
 #[non_exhaustive]
 pub enum PickError {
     /// The name is empty.
-    #[error("a group is picked for a name, and the name is empty")]
+    #[error("cannot pick a group: the name is empty")]
     NoName,
-    /// The scope has no groups that one may take.
-    #[error("{family} has no groups to pick in scope {scope}: {}", remedy(*.family, *.source_specific))]
+    /// The scope has no groups that may be picked.
+    #[error("{family} has no groups to pick from in scope {scope}: {}", remedy(*.family, *.source_specific))]
     NoGroups {
-        /// The family that was asked for.
+        /// The requested family.
         family: Family,
-        /// The scope that was asked for.
+        /// The requested scope.
         scope: Scope,
-        /// Whether a source-specific group was asked for.
+        /// Whether a source-specific group was requested.
         source_specific: bool,
     },
-    /// Every group of the scope is in use or to be avoided.
-    #[error("every group of scope {scope} is in use or shares an Ethernet address with one that is")]
+    /// Every group of the scope is in use or excluded.
+    #[error("every group of scope {scope} is in use, or shares an Ethernet address with a group in use")]
     Exhausted {
-        /// The scope that was asked for.
+        /// The requested scope.
         scope: Scope,
     },
 }
@@ -112,22 +120,22 @@ pub enum PickError {
 const fn remedy(family: Family, source_specific: bool) -> &'static str {
     match (family, source_specific) {
         (Family::V4, false) => {
-            "take local or organization; global groups without a source need an autonomous system \
-             (GLOP, RFC 3180) or a prefix (RFC 6034) of one's own, or come source-specific"
+            "use scope local or organization; a global any-source group requires your own autonomous system \
+             (GLOP, RFC 3180) or prefix (RFC 6034); otherwise use a source-specific group"
         }
         (Family::V4, true) => "source-specific IPv4 groups are global (RFC 4607)",
-        (Family::V6, _) => "take interface, link, realm, admin, site, organization or global (RFC 7346)",
+        (Family::V6, _) => "use scope interface, link, realm, admin, site, organization or global (RFC 7346)",
     }
 }
 
-/// Groups that follow one another, from which one is picked.
+/// The consecutive groups to pick from.
 struct Candidates {
     first: Group,
     count: u64,
 }
 
 impl Candidates {
-    fn of(scope: Scope, options: &PickOptions) -> Result<Self, PickError> {
+    fn new(scope: Scope, options: &PickOptions) -> Result<Self, PickError> {
         let PickOptions { family, source_specific, .. } = *options;
         let range = match family {
             Family::V4 => range_v4(scope, source_specific),
@@ -138,13 +146,14 @@ impl Candidates {
             .ok_or(PickError::NoGroups { family, scope, source_specific })
     }
 
-    /// All of them, 1,000 strewn by the seed first.
-    fn in_order_of(&self, seed: u64) -> impl Iterator<Item = Group> {
+    /// Returns the candidates in search order: 1,000 scattered by the seed, then all of them.
+    fn search_order(&self, seed: u64) -> impl Iterator<Item = Group> {
         let Self { first, count } = *self;
-        let strewn = (0..1000u64).map(move |n| scramble(seed.wrapping_add(n.wrapping_mul(STEP))) % count);
+        let nth = move |n: u64| scramble(seed.wrapping_add(n.wrapping_mul(SPLITMIX_INCREMENT))) % count;
+        let scattered = (0..1000).map(nth);
         let start = scramble(seed) % count;
-        let onward = (0..count).map(move |n| (start + n) % count);
-        strewn.chain(onward).filter_map(move |offset| first.plus(offset.into()))
+        let consecutive = (0..count).map(move |n| (start + n) % count);
+        scattered.chain(consecutive).filter_map(move |offset| first.plus(offset.into()))
     }
 }
 
@@ -157,8 +166,8 @@ const fn range_v4(scope: Scope, source_specific: bool) -> Option<(u128, u64)> {
     }
 }
 
-/// Group identifiers from 0x80000000 are for dynamic use (RFC 3307 section 4.3); those from
-/// 0xff000000 would share their Ethernet addresses with solicited-node groups.
+/// Group identifiers from 0x80000000 are for dynamic use (RFC 3307 section 4.3). Those from 0xff000000 are
+/// left out because they share their Ethernet addresses with solicited-node groups.
 fn range_v6(scope: Scope, source_specific: bool) -> Option<(u128, u64)> {
     let nibble = scope.nibble().filter(|_| !matches!(scope, Scope::Reserved(_)))?;
     let flags: u128 = if source_specific { 0x30 } else { 0x10 };
@@ -166,24 +175,24 @@ fn range_v6(scope: Scope, source_specific: bool) -> Option<(u128, u64)> {
     Some((head | 0x8000_0000, 0xff00_0000 - 0x8000_0000))
 }
 
-/// What is not picked although it lies in the range.
-struct Avoided {
+/// The groups that are never picked.
+struct Exclusions {
     in_use: BTreeSet<EthernetAddress>,
 }
 
-impl Avoided {
+impl Exclusions {
     fn new(in_use: &[Group]) -> Self {
         Self { in_use: in_use.iter().map(|group| group.ethernet_address()).collect() }
     }
 
     fn contains(&self, group: Group) -> bool {
-        // The Ethernet address tells the families apart, and covers the group itself.
+        // Ethernet addresses differ between the families, and comparing them covers the group itself.
         self.in_use.contains(&group.ethernet_address())
             || group.control_alias().is_some()
             || in_top_of_scope(group)
             || group.assignments().any(|assignment| assignment.standing.is_registered())
-            || is_well_used(group)
-            || group.ethernet_aliases().any(is_well_used)
+            || is_probably_in_use(group)
+            || group.ethernet_aliases().any(is_probably_in_use)
     }
 }
 
@@ -191,8 +200,8 @@ fn in_top_of_scope(group: Group) -> bool {
     matches!(group.addr(), core::net::IpAddr::V4(address) if matches!(address.octets(), [239, _, 255, _]))
 }
 
-/// Whether the group has a name that covers few addresses, so that traffic to it is to be expected.
-fn is_well_used(group: Group) -> bool {
+/// Returns whether the group has a name that covers at most 256 addresses, so that traffic to it is likely.
+fn is_probably_in_use(group: Group) -> bool {
     group.assignments().any(|assignment| assignment.addresses.count() <= 256)
 }
 
@@ -209,9 +218,9 @@ fn hash(name: &str, scope: Scope, options: &PickOptions) -> u64 {
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+const SPLITMIX_INCREMENT: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The finalizer of SplitMix64: spreads every bit of the hash over all of them.
+/// The finalizer of SplitMix64, in which every bit of the input affects every bit of the output.
 const fn scramble(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -232,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn picks_never_change() {
-        // These stand for everything that was ever picked: if one changes, so must the version.
+    fn picked_groups_are_stable() {
+        // Published behaviour: a change here requires a new hash version.
         for (name, scope, family, source_specific, expected) in [
             ("weather", Scope::Local, Family::V4, false, "239.255.168.190"),
             ("weather", Scope::OrganizationLocal, Family::V4, false, "239.192.61.126"),
@@ -248,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_without_groups_are_refused_with_the_way_out() {
+    fn scope_without_groups_is_an_error() {
         for (scope, family, source_specific) in [
             (Scope::Global, Family::V4, false),
             (Scope::LinkLocal, Family::V4, false),
@@ -264,42 +273,42 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_to_avoid_a_group_is_enough() {
-        let avoided = Avoided::new(&[group("239.192.7.7")]);
+    fn each_reason_excludes_a_group() {
+        let exclusions = Exclusions::new(&[group("239.192.7.7")]);
         for (text, reason) in [
             ("239.192.7.7", "in use"),
             ("232.64.7.7", "shares an Ethernet address with one in use"),
-            ("232.128.0.5", "looks like a control group"),
-            ("ff15::ff00:9", "looks like a solicited-node group"),
-            ("239.255.255.9", "in the top of the local scope"),
-            ("239.193.255.9", "in the top of what may be a scope"),
+            ("232.128.0.5", "shares an Ethernet address with a control group"),
+            ("ff15::ff00:9", "shares an Ethernet address with a solicited-node group"),
+            ("239.255.255.9", "in the top /24 of the local scope"),
+            ("239.193.255.9", "in the top /24 of a possible scope"),
             ("224.0.27.3", "registered, in a wide range"),
             ("239.255.77.77", "in use de facto"),
             ("239.192.0.16", "in use de facto, in a narrow range"),
-            ("232.0.23.12", "looks like KNXnet/IP"),
+            ("232.0.23.12", "shares an Ethernet address with KNXnet/IP"),
             ("239.192.152.143", "in use de facto"),
         ] {
-            assert!(avoided.contains(group(text)), "{text}: {reason}");
+            assert!(exclusions.contains(group(text)), "{text}: {reason}");
         }
         for text in ["239.192.7.8", "239.255.100.100", "232.9.9.9", "ff15::8000:1"] {
-            assert!(!avoided.contains(group(text)), "{text}");
+            assert!(!exclusions.contains(group(text)), "{text}");
         }
     }
 
     #[test]
-    fn groups_in_use_and_their_aliases_are_passed_over() {
+    fn groups_in_use_and_their_aliases_are_skipped() {
         let mut options = options(Family::V4, false);
         let mut picked = BTreeSet::new();
         for _ in 0..50 {
             let group = pick("camera", Scope::Local, &options).unwrap();
             assert!(picked.insert(group.ethernet_address()), "{group}");
-            // An alias of the group, not the group itself, is said to be in use.
+            // Mark an alias of the group as in use, not the group itself.
             options.in_use.extend(group.ethernet_aliases().next());
         }
     }
 
     #[test]
-    fn a_full_scope_is_exhausted_and_a_single_free_group_is_found() {
+    fn single_free_group_is_found_and_full_scope_is_exhausted() {
         let free = group("239.255.120.121");
         let all = (0..1u32 << 16).map(|low| Group(core::net::Ipv4Addr::from_bits(0xefff_0000 | low).into()));
         let mut options = options(Family::V4, false);
@@ -315,7 +324,7 @@ mod tests {
         let picked: BTreeSet<Group> = (0..500)
             .map(|n| pick(&n.to_string(), Scope::OrganizationLocal, &options(Family::V4, false)).unwrap())
             .collect();
-        // Of 500 in 262,144 about half a pair collides by chance.
+        // Among 500 of 262,144 groups, 0.5 collisions are expected by chance.
         assert!(picked.len() >= 497, "{}", picked.len());
     }
 }

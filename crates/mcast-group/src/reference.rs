@@ -1,30 +1,30 @@
-//! Where a statement comes from.
+//! References to RFCs and other documents.
 
 use core::fmt;
 
-/// The document that a statement rests on.
+/// A document that states a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reference {
-    /// An RFC, and the section of it where one can be pointed to.
+    /// An RFC, with the section if one applies.
     Rfc {
         /// The number of the RFC.
         number: u16,
         /// The section, such as `4` or `2.7`.
         section: Option<&'static str>,
     },
-    /// Another standard or the documentation of the protocol, by its title.
+    /// Another standard or the documentation of a protocol, by title.
     Document(&'static str),
 }
 
 impl Reference {
-    /// A whole RFC.
+    /// Refers to a whole RFC.
     #[must_use]
     pub const fn rfc(number: u16) -> Self {
         Self::Rfc { number, section: None }
     }
 
-    /// A section of an RFC.
+    /// Refers to a section of an RFC.
     #[must_use]
     pub const fn section(number: u16, section: &'static str) -> Self {
         Self::Rfc { number, section: Some(section) }
@@ -41,22 +41,22 @@ impl fmt::Display for Reference {
     }
 }
 
-/// A value and the document it rests on.
+/// A value and the document that states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cited<T> {
-    /// What is stated.
+pub struct WithReference<T> {
+    /// The value.
     pub value: T,
-    /// Where it is written.
+    /// The document.
     pub reference: Reference,
 }
 
-impl<T> Cited<T> {
+impl<T> WithReference<T> {
     pub(crate) const fn new(value: T, reference: Reference) -> Self {
         Self { value, reference }
     }
 }
 
-impl<T: fmt::Display> fmt::Display for Cited<T> {
+impl<T: fmt::Display> fmt::Display for WithReference<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.value, self.reference)
     }

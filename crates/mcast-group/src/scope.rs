@@ -1,38 +1,38 @@
-//! How far a group reaches.
+//! The scope of a group.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use crate::{Cited, Group, ParseError, Reference};
+use crate::{Group, ParseError, Reference, WithReference};
 
 /// How far datagrams to a group may travel.
 ///
-/// In IPv6 it is written in the address (RFC 4291 section 2.7, RFC 7346); in IPv4 it follows from
-/// the range (RFC 2365, RFC 5771). Ordered from the narrowest; the reserved and the unassigned
-/// come last.
+/// In IPv6 the scope is a field of the address (RFC 4291 section 2.7, RFC 7346); in IPv4 it follows from the
+/// range (RFC 2365, RFC 5771). Scopes are ordered from the narrowest to the widest; the unassigned and the
+/// reserved ones come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scope {
-    /// One interface of one host: `ff01::/16`. It never leaves the host.
+    /// One interface of one host: `ff01::/16`. Datagrams never leave the host.
     InterfaceLocal,
-    /// One link: `ff02::/16`, 224.0.0.0/24. No router forwards it.
+    /// One link: `ff02::/16`, 224.0.0.0/24. Routers do not forward it.
     LinkLocal,
-    /// A realm, set by the link technology: `ff03::/16` (RFC 7346).
+    /// A realm, defined by the link technology: `ff03::/16` (RFC 7346).
     RealmLocal,
-    /// The smallest scope that must be configured: `ff04::/16`.
+    /// The smallest scope that must be administratively configured: `ff04::/16`.
     AdminLocal,
-    /// The IPv4 local scope, 239.255.0.0/16: the smallest that an administrator can bound.
+    /// The IPv4 local scope, 239.255.0.0/16: the smallest scope that an administrator can bound.
     Local,
     /// A site: `ff05::/16`.
     SiteLocal,
     /// Several sites of one organization: `ff08::/16`, 239.192.0.0/14.
     OrganizationLocal,
-    /// Administratively scoped without a defined extent: the rest of 239.0.0.0/8.
+    /// Administratively scoped, without a defined extent: the rest of 239.0.0.0/8.
     Administrative,
-    /// Everywhere: `ff0e::/16`, and every IPv4 group outside 224.0.0.0/24 and 239.0.0.0/8.
+    /// Global: `ff0e::/16`, and every IPv4 group outside 224.0.0.0/24 and 239.0.0.0/8.
     Global,
-    /// An IPv6 scope without a meaning of its own, left to administrators: 6, 7, 9 to d.
+    /// An IPv6 scope that administrators may define: 6, 7, 9 to d.
     Unassigned(u8),
     /// An IPv6 scope that must not be used: 0 and f.
     Reserved(u8),
@@ -41,7 +41,7 @@ pub enum Scope {
 const V6_SCOPES: Reference = Reference::section(7346, "2");
 
 impl Group {
-    /// How far the group reaches.
+    /// Returns the scope of the group.
     ///
     /// ```
     /// use mcast_group::{Group, Scope};
@@ -51,24 +51,26 @@ impl Group {
     /// ```
     #[must_use]
     pub fn scope(self) -> Scope {
-        self.cited_scope().value
+        self.scope_with_reference().value
     }
 
-    pub(crate) fn cited_scope(self) -> Cited<Scope> {
+    pub(crate) fn scope_with_reference(self) -> WithReference<Scope> {
         match self.addr() {
             IpAddr::V4(address) => scope_v4(address),
-            IpAddr::V6(address) => Cited::new(scope_v6(address), V6_SCOPES),
+            IpAddr::V6(address) => WithReference::new(scope_v6(address), V6_SCOPES),
         }
     }
 }
 
-fn scope_v4(address: Ipv4Addr) -> Cited<Scope> {
+fn scope_v4(address: Ipv4Addr) -> WithReference<Scope> {
     match address.octets() {
-        [224, 0, 0, _] => Cited::new(Scope::LinkLocal, Reference::section(5771, "4")),
-        [239, 255, _, _] => Cited::new(Scope::Local, Reference::section(2365, "6.1")),
-        [239, 192..=195, _, _] => Cited::new(Scope::OrganizationLocal, Reference::section(2365, "6.2")),
-        [239, _, _, _] => Cited::new(Scope::Administrative, Reference::section(2365, "6")),
-        _ => Cited::new(Scope::Global, Reference::section(2365, "8")),
+        [224, 0, 0, _] => WithReference::new(Scope::LinkLocal, Reference::section(5771, "4")),
+        [239, 255, _, _] => WithReference::new(Scope::Local, Reference::section(2365, "6.1")),
+        [239, 192..=195, _, _] => {
+            WithReference::new(Scope::OrganizationLocal, Reference::section(2365, "6.2"))
+        }
+        [239, _, _, _] => WithReference::new(Scope::Administrative, Reference::section(2365, "6")),
+        _ => WithReference::new(Scope::Global, Reference::section(2365, "8")),
     }
 }
 
@@ -87,7 +89,7 @@ fn scope_v6(address: Ipv6Addr) -> Scope {
 }
 
 impl Scope {
-    /// The number that stands for the scope in an IPv6 address; `None` where IPv6 has no such scope.
+    /// Returns the value of the scope field in an IPv6 address; `None` for scopes that IPv6 does not have.
     #[must_use]
     pub const fn nibble(self) -> Option<u8> {
         match self {
@@ -103,10 +105,11 @@ impl Scope {
         }
     }
 
-    /// The hop limit (TTL) that custom gives to senders in this scope; `None` where there is none.
+    /// Returns the hop limit (TTL) that senders conventionally use in this scope; `None` if there is no
+    /// convention.
     ///
-    /// The thresholds are those of the MBone: 0 host, 1 link, 32 site, 64 region, 255 world. No RFC
-    /// prescribes them, and a router bounds a scope by address, not by hop limit (RFC 2365 section 3).
+    /// The values are the thresholds of the MBone: 0 host, 1 link, 32 site, 64 region, 255 world. No RFC
+    /// prescribes them, and routers bound a scope by address, not by hop limit (RFC 2365 section 3).
     #[must_use]
     pub const fn customary_hop_limit(self) -> Option<u8> {
         match self {
@@ -119,7 +122,7 @@ impl Scope {
         }
     }
 
-    /// Whether routers never pass it on: interface-local and link-local.
+    /// Returns whether routers never forward the scope: interface-local and link-local.
     #[must_use]
     pub const fn stays_on_link(self) -> bool {
         matches!(self, Self::InterfaceLocal | Self::LinkLocal)
@@ -147,7 +150,7 @@ impl fmt::Display for Scope {
 impl FromStr for Scope {
     type Err = ParseError;
 
-    /// The names that `Display` writes, with or without `-local`: `link`, `site-local`, `global`.
+    /// Parses the names that `Display` writes, with or without `-local`: `link`, `site-local`, `global`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let name = text.strip_suffix("-local").unwrap_or(text);
         match name {
@@ -161,8 +164,8 @@ impl FromStr for Scope {
             "administrative" => Ok(Self::Administrative),
             "global" => Ok(Self::Global),
             _ => numbered_scope(name).ok_or_else(|| {
-                ParseError::new(text, "is no scope")
-                    .write("interface, link, realm, admin, local (IPv4), site, organization or global")
+                ParseError::new(text, "is not a valid scope")
+                    .with_remedy("interface, link, realm, admin, local (IPv4), site, organization or global")
             }),
         }
     }
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_scopes_are_read_from_the_address_and_written_back() {
+    fn ipv6_scopes_round_trip_through_text() {
         for nibble in 0..16u8 {
             let group =
                 Group::new(IpAddr::V6(Ipv6Addr::new(0xff10 | u16::from(nibble), 0, 0, 0, 0, 0, 0, 1)));
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn short_names_are_understood_and_strange_ones_refused() {
+    fn short_names_are_accepted_and_invalid_ones_rejected() {
         assert_eq!("site".parse(), Ok(Scope::SiteLocal));
         assert_eq!("organization-local".parse(), Ok(Scope::OrganizationLocal));
         for text in ["", "-local", "reserved-7", "unassigned-1", "unassigned-0d", "galaxy"] {

@@ -1,5 +1,5 @@
-//! The pieces that memberships and destinations are written with:
-//! `[SOURCES@]HOST[%INTERFACE][:PORT]`, where an IPv6 host stands in brackets.
+//! The syntax that memberships and destinations share:
+//! `[SOURCES@]HOST[%INTERFACE][:PORT]`, with brackets around an IPv6 host.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use crate::{Group, InterfaceSelector, ParseError, SourceFilter};
 
-/// Parts the sources from the rest. An `@` after a `%` belongs to an interface name.
+/// Splits the sources from the rest. An `@` after a `%` is part of an interface name.
 pub(crate) fn split_sources(text: &str) -> (Option<&str>, &str) {
     let before_interface = text.find(['%', '"']).unwrap_or(text.len());
     match text[..before_interface].split_once('@') {
@@ -17,15 +17,15 @@ pub(crate) fn split_sources(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// `SOURCE[,SOURCE…]`, with a `!` before them to exclude them.
+/// Parses `SOURCE[,SOURCE…]`, with a leading `!` to exclude them.
 pub(crate) fn parse_sources(list: &str) -> Result<SourceFilter, ParseError> {
     let (exclude, list) = match list.strip_prefix('!') {
         Some(list) => (true, list),
         None => (false, list),
     };
     if list.is_empty() {
-        let error = ParseError::new(list, "names no source before the @");
-        return Err(error.write("SOURCE@GROUP:PORT, or GROUP:PORT to admit every source"));
+        let error = ParseError::new(list, "has no source before the @");
+        return Err(error.with_remedy("SOURCE@GROUP:PORT, or GROUP:PORT to admit every source"));
     }
     let sources = list.split(',').map(parse_source).collect::<Result<BTreeSet<IpAddr>, _>>()?;
     Ok(if exclude { SourceFilter::Exclude(sources) } else { SourceFilter::Include(sources) })
@@ -36,36 +36,36 @@ fn parse_source(text: &str) -> Result<IpAddr, ParseError> {
     let source: IpAddr = bracketed
         .unwrap_or(text)
         .parse()
-        .map_err(|_| ParseError::new(text, "is no source: it is not an IP address"))?;
+        .map_err(|_| ParseError::new(text, "is not a valid source: it is not an IP address"))?;
     if let IpAddr::V6(address) = source
         && let Some(mapped) = address.to_ipv4_mapped()
     {
-        let error = ParseError::new(text, "is an IPv4 address in IPv6 clothes");
-        return Err(error.write(format!("{mapped}")));
+        let error = ParseError::new(text, "is an IPv4-mapped IPv6 address");
+        return Err(error.with_remedy(format!("{mapped}")));
     }
     if source.is_multicast() || source.is_unspecified() {
-        return Err(ParseError::new(text, "is no source: it is not a unicast address"));
+        return Err(ParseError::new(text, "is not a valid source: it is not a unicast address"));
     }
     Ok(source)
 }
 
-/// Fails when a source is not of the group's family.
+/// Returns an error if a source is not of the group's family.
 pub(crate) fn check_families(sources: &SourceFilter, group: Group) -> Result<(), ParseError> {
     match sources.sources().find(|source| source.is_ipv4() != group.addr().is_ipv4()) {
         None => Ok(()),
         Some(source) => {
             let error = ParseError::new(&format!("{source}"), "is not of the group's family");
-            Err(error.write("sources and group both as IPv4 or both as IPv6"))
+            Err(error.with_remedy("sources and group both as IPv4 or both as IPv6"))
         }
     }
 }
 
-/// What stands behind the sources, taken apart but not yet understood.
+/// The part after the sources, split but not yet interpreted.
 #[derive(Debug)]
 pub(crate) struct Endpoint<'a> {
     /// A group, a range of groups, or a name, without brackets.
     pub(crate) host: &'a str,
-    /// What follows the closing bracket of the host, such as `+10`; empty without brackets.
+    /// The text after the closing bracket of the host, such as `+10`; empty without brackets.
     pub(crate) tail: &'a str,
     pub(crate) bracketed: bool,
     pub(crate) interface: Option<InterfaceSelector>,
@@ -81,28 +81,28 @@ impl<'a> Endpoint<'a> {
         .map_err(|error| error.within(text))
     }
 
-    /// `HOST[%INTERFACE][:PORT]`.
+    /// Parses `HOST[%INTERFACE][:PORT]`.
     fn parse_bare(text: &'a str) -> Result<Self, ParseError> {
         let percent = text.find('%');
         let (host, port) = split_port(&text[..percent.unwrap_or(text.len())]);
         if host.contains(':') {
-            let error = ParseError::new(text, "has an IPv6 group without brackets");
-            return Err(error.write("[GROUP]:PORT"));
+            return Err(too_many_colons(text, host));
         }
         let bare = Self { host, tail: "", bracketed: false, interface: None, port };
         match (percent, port) {
             (None, _) => Ok(bare),
             (Some(percent), None) => bare.with_interface(&text[percent + 1..]),
             (Some(_), Some(_)) => {
-                let error = ParseError::new(text, "has the interface behind the port");
-                Err(error.write("GROUP%INTERFACE:PORT"))
+                let error = ParseError::new(text, "has the interface after the port");
+                Err(error.with_remedy("GROUP%INTERFACE:PORT"))
             }
         }
     }
 
-    /// `HOST[%INTERFACE]][TAIL][:PORT]`, or `HOST][TAIL][%INTERFACE][:PORT]`.
+    /// Parses `HOST[%INTERFACE]][TAIL][:PORT]` or `HOST][TAIL][%INTERFACE][:PORT]`.
     fn parse_bracketed(inside: &'a str) -> Result<Self, ParseError> {
-        let unclosed = || ParseError::new(inside, "has a bracket that is not closed").write("[GROUP]:PORT");
+        let unclosed =
+            || ParseError::new(inside, "has a bracket that is not closed").with_remedy("[GROUP]:PORT");
         let bracket = inside.find(']').ok_or_else(unclosed)?;
         let empty = Self { host: "", tail: "", bracketed: true, interface: None, port: None };
         match inside.find('%').filter(|&percent| percent < bracket) {
@@ -118,7 +118,7 @@ impl<'a> Endpoint<'a> {
             }
             Some(percent) => {
                 let (interface, outside) =
-                    interface_in_brackets(&inside[percent + 1..]).ok_or_else(unclosed)?;
+                    split_interface_in_brackets(&inside[percent + 1..]).ok_or_else(unclosed)?;
                 let (tail, port) = split_port(outside);
                 Ok(Self {
                     host: &inside[..percent],
@@ -131,12 +131,14 @@ impl<'a> Endpoint<'a> {
         }
     }
 
-    /// The same with `INTERFACE[:PORT]`.
+    /// Adds `INTERFACE[:PORT]`.
     fn with_interface(self, text: &'a str) -> Result<Self, ParseError> {
         let (interface, port) = match quoted_length(text) {
             Some(length) => match &text[length..] {
                 "" => (text, None),
-                rest => (&text[..length], Some(rest.strip_prefix(':').ok_or_else(|| after_quote(text))?)),
+                rest => {
+                    (&text[..length], Some(rest.strip_prefix(':').ok_or_else(|| text_after_quote(text))?))
+                }
             },
             None => split_port(text),
         };
@@ -144,8 +146,8 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-fn after_quote(text: &str) -> ParseError {
-    ParseError::new(text, "has text after a quoted interface name").write("\"NAME\":PORT")
+fn text_after_quote(text: &str) -> ParseError {
+    ParseError::new(text, "has text after a quoted interface name").with_remedy("\"NAME\":PORT")
 }
 
 fn split_port(text: &str) -> (&str, Option<&str>) {
@@ -155,15 +157,15 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `INTERFACE]REST` parted; an unquoted name may itself hold a bracket, so the last one counts.
-fn interface_in_brackets(text: &str) -> Option<(&str, &str)> {
+/// Splits `INTERFACE]REST` at the last bracket, because an unquoted name may itself contain one.
+fn split_interface_in_brackets(text: &str) -> Option<(&str, &str)> {
     match quoted_length(text) {
         Some(length) => Some((&text[..length], text[length..].strip_prefix(']')?)),
         None => text.rsplit_once(']'),
     }
 }
 
-/// How long the quoted name is that the text begins with, quotes included; `None` without one.
+/// Returns the length of the quoted name at the start of the text, quotes included; `None` if there is none.
 pub(crate) fn quoted_length(text: &str) -> Option<usize> {
     let inside = text.strip_prefix('"')?;
     let mut escaped = false;
@@ -178,35 +180,52 @@ pub(crate) fn quoted_length(text: &str) -> Option<usize> {
     None
 }
 
-/// A port from 1 to 65535.
+/// Explains a text with several colons and no brackets by what was probably intended.
+fn too_many_colons(text: &str, host: &str) -> ParseError {
+    let is_octet = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_ipv6_byte = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    if text.split(':').count() == 6 && text.split(':').all(is_octet) {
+        let error = ParseError::new(text, "is an Ethernet address, which several groups share");
+        return error.with_remedy("a group");
+    }
+    // A prefix length or a count may follow the address.
+    match host.split(['/', '+']).next() {
+        Some(address) if address.bytes().all(is_ipv6_byte) => {
+            ParseError::new(text, "has an IPv6 group without brackets").with_remedy("[GROUP]:PORT")
+        }
+        _ => ParseError::new(text, "has too many colons").with_remedy("GROUP:PORT or udp://GROUP:PORT"),
+    }
+}
+
+/// Parses a port from 1 to 65535.
 pub(crate) fn parse_port(text: &str) -> Result<u16, ParseError> {
-    // Rust's own parser would let "+80" pass.
+    // `str::parse` would accept "+80".
     let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     match number {
         Some(0) => Err(ParseError::new(text, "is port 0, which cannot be joined or sent to")),
         Some(port) => Ok(port),
-        None => Err(ParseError::new(text, "is no port").write("a number from 1 to 65535")),
+        None => Err(ParseError::new(text, "is not a valid port").with_remedy("a number from 1 to 65535")),
     }
 }
 
-/// `GROUP[%INTERFACE]:PORT`, the part that memberships and destinations share.
+/// Parses `GROUP[%INTERFACE]:PORT`, the part that memberships and destinations share.
 pub(crate) fn parse_target(text: &str) -> Result<(Group, Option<InterfaceSelector>, u16), ParseError> {
     let endpoint = Endpoint::parse(text)?;
     if !endpoint.tail.is_empty() {
         return Err(
-            ParseError::new(endpoint.tail, "stands between the group and the port").write("[GROUP]:PORT")
+            ParseError::new(endpoint.tail, "is between the group and the port").with_remedy("[GROUP]:PORT")
         );
     }
     let group: Group = endpoint.host.parse()?;
-    let port = endpoint.port.ok_or_else(|| ParseError::new(text, "has no port").write("GROUP:PORT"))?;
+    let port = endpoint.port.ok_or_else(|| ParseError::new(text, "has no port").with_remedy("GROUP:PORT"))?;
     check_brackets(&endpoint, group)?;
     Ok((group, endpoint.interface, parse_port(port)?))
 }
 
-/// Brackets are for IPv6, as everywhere.
+/// Returns an error for an IPv4 group in brackets.
 fn check_brackets(endpoint: &Endpoint<'_>, group: Group) -> Result<(), ParseError> {
     if endpoint.bracketed && group.addr().is_ipv4() {
-        return Err(ParseError::new(endpoint.host, "is an IPv4 group in brackets").write("GROUP:PORT"));
+        return Err(ParseError::new(endpoint.host, "is an IPv4 group in brackets").with_remedy("GROUP:PORT"));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What holds for every value and every text.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+//! Property tests: invariants of every value and every text.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,7 +16,7 @@ fn ipv4_group() -> impl Strategy<Value = Group> {
 }
 
 fn ipv6_group() -> impl Strategy<Value = Group> {
-    // Zeros are as frequent as in real groups, so that every form of the text comes up.
+    // Many zeros, as in real groups, so that every text form occurs.
     let segments = proptest::array::uniform7(prop_oneof![Just(0u16), 0u16..0x100, any::<u16>()]);
     (any::<u8>(), segments).prop_map(|(head, [b, c, d, e, f, g, h])| {
         group(Ipv6Addr::new(0xff00 | u16::from(head), b, c, d, e, f, g, h).into())
@@ -57,7 +57,7 @@ fn source(family: Family) -> BoxedStrategy<IpAddr> {
     }
 }
 
-/// Every filter but "nobody", which is no membership and has no text.
+/// Every filter except one that admits no source, which has no valid text form.
 fn filter(family: Family) -> impl Strategy<Value = SourceFilter> {
     prop_oneof![
         Just(SourceFilter::ANY),
@@ -76,9 +76,9 @@ fn membership() -> impl Strategy<Value = Membership> {
     })
 }
 
-/// Text made of what the forms are made of, so that it gets past the first check.
+/// Text composed of parts of valid forms, so that it passes the first checks.
 fn text() -> impl Strategy<Value = String> {
-    let piece = prop::sample::select(vec![
+    let token = prop::sample::select(vec![
         "239.1.2.3",
         "224.0.0.0",
         "10.0.0.1",
@@ -119,18 +119,18 @@ fn text() -> impl Strategy<Value = String> {
         "%c3",
         "99999999999999999999999999999999999999999",
     ]);
-    prop_oneof![any::<String>(), vec(piece, 0..12).prop_map(|pieces| pieces.concat())]
+    prop_oneof![any::<String>(), vec(token, 0..12).prop_map(|tokens| tokens.concat())]
 }
 
 fn sources() -> impl Strategy<Value = SourceFilter> {
-    // Few addresses, so that sets meet.
+    // Few addresses, so that the sets overlap.
     let set = || btree_set((1u32..6).prop_map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))), 0..5);
     prop_oneof![set().prop_map(SourceFilter::Include), set().prop_map(SourceFilter::Exclude)]
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_a_parser_panic(text in text()) {
+    fn parsers_do_not_panic_on_any_text(text in text()) {
         let _ = text.parse::<Group>();
         let _ = text.parse::<GroupAddr>();
         let _ = text.parse::<Scope>();
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_parser_accepts_is_written_and_read_back_the_same(text in text()) {
+    fn accepted_text_round_trips(text in text()) {
         if let Ok(membership) = text.parse::<Membership>() {
             prop_assert_eq!(membership.to_string().parse(), Ok(membership));
         }
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn memberships_are_read_back_as_they_were_written(membership in membership()) {
+    fn memberships_round_trip_through_text(membership in membership()) {
         let text = membership.to_string();
         prop_assert_eq!(text.parse(), Ok(membership.clone()), "{}", text);
         let expansion = Expand::default().memberships(&text);
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn destinations_and_interfaces_are_read_back_as_they_were_written(group in any_group(), port in 1u16.., interface in interface()) {
+    fn destinations_and_interfaces_round_trip_through_text(group in any_group(), port in 1u16.., interface in interface()) {
         prop_assert_eq!(interface.to_string().parse(), Ok(interface.clone()));
         let address = GroupAddr::new(group, port);
         prop_assert_eq!(address.to_string().parse(), Ok(address));
@@ -181,7 +181,7 @@ proptest! {
     fn every_group_can_be_explained(group in any_group()) {
         let explanation = group.explain();
         prop_assert_eq!(explanation.flags.is_some(), group.family() == Family::V6);
-        prop_assert!(explanation.assignments.iter().all(|found| found.addresses.contains(group)));
+        prop_assert!(explanation.assignments.iter().all(|assignment| assignment.addresses.contains(group)));
         prop_assert_eq!(explanation.scope.value.to_string().parse(), Ok(group.scope()));
         for advice in explanation.advice {
             prop_assert!(!advice.to_string().is_empty());
@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn aliases_are_the_groups_with_the_same_ethernet_address(group in ipv4_group(), other in ipv4_group()) {
+    fn ethernet_aliases_are_the_groups_with_the_same_ethernet_address(group in ipv4_group(), other in ipv4_group()) {
         let aliases: BTreeSet<Group> = group.ethernet_aliases().collect();
         prop_assert_eq!(aliases.len(), 31);
         prop_assert!(aliases.iter().all(|alias| alias.ethernet_address() == group.ethernet_address()));
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn union_admits_whom_either_admits(a in sources(), b in sources()) {
+    fn union_admits_the_sources_that_either_filter_admits(a in sources(), b in sources()) {
         let union = a.union(&b);
         for bits in 0..8 {
             let source = Ipv4Addr::from_bits(bits).into();
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn picks_avoid_what_they_must(
+    fn picked_groups_are_not_excluded(
         name in ".{1,20}",
         v6 in any::<bool>(),
         source_specific in any::<bool>(),
@@ -226,12 +226,12 @@ proptest! {
         prop_assert_eq!((picked.family(), picked.scope(), picked.is_source_specific()), (family, scope, source_specific));
         prop_assert_eq!(picked.control_alias(), None);
         prop_assert_eq!(picked.relative(), None);
-        prop_assert!(picked.assignments().all(|found| !found.standing.is_registered()));
+        prop_assert!(picked.assignments().all(|assignment| !assignment.standing.is_registered()));
         prop_assert!(in_use.iter().all(|used| used.ethernet_address() != picked.ethernet_address()));
     }
 
     #[test]
-    fn embedded_rendezvous_points_are_decoded_as_they_were_encoded(
+    fn embedded_rendezvous_points_round_trip(
         network in any::<u64>(), length in 1u8..=64, number in 1u8..16, group_id in any::<u32>(),
     ) {
         let prefix = network & (u64::MAX << (64 - length));
@@ -240,14 +240,14 @@ proptest! {
             | u128::from(length) << 96
             | u128::from(prefix) << 32
             | u128::from(group_id);
-        let Kind::EmbeddedRp { rendezvous_point, prefix: found, group_id: id } = group(Ipv6Addr::from_bits(bits).into()).kind()
+        let Kind::EmbeddedRp { rendezvous_point, prefix: decoded, group_id: id } = group(Ipv6Addr::from_bits(bits).into()).kind()
         else { return Err(TestCaseError::fail("no embedded rendezvous point")) };
         prop_assert_eq!(rendezvous_point.to_bits(), u128::from(prefix) << 64 | u128::from(number));
-        prop_assert_eq!((found.network().to_bits() >> 64, found.len(), id), (u128::from(prefix), length, group_id));
+        prop_assert_eq!((decoded.network().to_bits() >> 64, decoded.len(), id), (u128::from(prefix), length, group_id));
     }
 }
 
-/// A medium of a session description: its lines, and the memberships that they mean.
+/// A medium of a session description: its lines, and the memberships that they describe.
 fn medium() -> impl Strategy<Value = (String, Vec<Membership>)> {
     let parts = (any_group(), 1u16..60_000, 1u32..4, any::<bool>(), any::<bool>());
     parts.prop_flat_map(|(first, port, count, rtp, exclude)| {
@@ -264,7 +264,7 @@ fn describe(
     exclude: bool,
     sources: &BTreeSet<IpAddr>,
 ) -> (String, Vec<Membership>) {
-    let groups: Vec<Group> = (0..count).map_while(|number| later(first, number)).collect();
+    let groups: Vec<Group> = (0..count).map_while(|number| nth_group(first, number)).collect();
     let (family, ttl) = if first.family() == Family::V4 { ("IP4", "/7") } else { ("IP6", "") };
     let protocol = if rtp { "RTP/AVP" } else { "udp" };
     let mut text = format!("m=video {port} {protocol} 33\r\nc=IN {family} {first}{ttl}/{}\r\n", groups.len());
@@ -283,8 +283,8 @@ fn describe(
     (text, groups.iter().map(membership).collect())
 }
 
-/// The group so many behind this one, if it is one.
-fn later(first: Group, number: u32) -> Option<Group> {
+/// Returns the group `number` addresses after this one, if it is a multicast address.
+fn nth_group(first: Group, number: u32) -> Option<Group> {
     let address = match first.addr() {
         IpAddr::V4(address) => IpAddr::from(address.to_bits().checked_add(number)?.to_be_bytes()),
         IpAddr::V6(address) => IpAddr::from(address.to_bits().checked_add(number.into())?.to_be_bytes()),
@@ -294,18 +294,18 @@ fn later(first: Group, number: u32) -> Option<Group> {
 
 proptest! {
     #[test]
-    fn what_a_session_description_says_is_what_is_joined(media in vec(medium(), 1..5)) {
+    fn session_description_gives_the_described_memberships(media in vec(medium(), 1..5)) {
         let lines: String = media.iter().map(|(lines, _)| lines.as_str()).collect();
         let text = format!("v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=x\r\nt=0 0\r\n{lines}");
         let description: SessionDescription = text.parse().unwrap();
-        let joined: Vec<Membership> =
+        let memberships: Vec<Membership> =
             description.streams.into_iter().map(|stream| stream.membership).collect();
         let expected: Vec<Membership> = media.into_iter().flat_map(|(_, memberships)| memberships).collect();
-        prop_assert_eq!(joined, expected);
+        prop_assert_eq!(memberships, expected);
     }
 
     #[test]
-    fn no_session_description_makes_it_panic(
+    fn session_description_parser_does_not_panic(
         lines in vec("(c=IN IP[46] |m=video |a=source-filter:|a=group:DUP |a=mid:)[0-9a-f:./ *A-Z]{0,40}", 0..12),
     ) {
         let text = format!("v=0\n{}", lines.join("\n"));

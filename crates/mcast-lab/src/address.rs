@@ -1,4 +1,4 @@
-//! An address on an interface: `10.0.0.1/24`, `fd00::1/64`.
+//! An address of an interface in CIDR notation: `10.0.0.1/24`, `fd00::1/64`.
 
 use std::{
     fmt,
@@ -8,17 +8,17 @@ use std::{
 
 use crate::{LabError, LabErrorKind};
 
-/// An address with the length of its network's prefix.
+/// An address with the prefix length of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct InterfaceAddress {
+pub struct CidrAddress {
     /// The address.
     pub address: IpAddr,
-    /// The length of the prefix in bits: at most 32 for IPv4, 128 for IPv6.
+    /// The length of the prefix in bits: at most 32 for IPv4, at most 128 for IPv6.
     pub prefix_length: u8,
 }
 
-impl InterfaceAddress {
-    /// The broadcast address of an IPv4 network that has one (up to /30, RFC 3021).
+impl CidrAddress {
+    /// Returns the broadcast address of an IPv4 network. Networks with a prefix longer than /30 have none (RFC 3021).
     pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
         match self.address {
             IpAddr::V4(address) if self.prefix_length < 31 => {
@@ -40,28 +40,28 @@ impl InterfaceAddress {
     }
 }
 
-/// The text is no address with a prefix length.
+/// The error for a text that is not an address with a prefix length.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an address with a prefix length such as 10.0.0.1/24 or fd00::1/64")]
 pub struct AddressError(String);
 
-impl FromStr for InterfaceAddress {
+impl FromStr for CidrAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let wrong = || AddressError(text.to_owned());
-        let (address, prefix_length) = text.split_once('/').ok_or_else(wrong)?;
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let prefix_length: u8 = prefix_length.parse().map_err(|_| wrong())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        if prefix_length > longest {
-            return Err(wrong());
+        let invalid = || AddressError(text.to_owned());
+        let (address, prefix_length) = text.split_once('/').ok_or_else(invalid)?;
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let prefix_length: u8 = prefix_length.parse().map_err(|_| invalid())?;
+        let max_length = if address.is_ipv4() { 32 } else { 128 };
+        if prefix_length > max_length {
+            return Err(invalid());
         }
         Ok(Self { address, prefix_length })
     }
 }
 
-impl fmt::Display for InterfaceAddress {
+impl fmt::Display for CidrAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix_length)
     }
@@ -74,20 +74,20 @@ mod tests {
     #[test]
     fn addresses_parse_and_print() {
         for text in ["10.0.0.1/24", "fd00::1/64", "0.0.0.0/0", "::1/128"] {
-            assert_eq!(text.parse::<InterfaceAddress>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<CidrAddress>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in ["", "10.0.0.1", "10.0.0.1/33", "fd00::1/129", "10.0.0/24", "10.0.0.1/x", "/24"] {
-            assert!(text.parse::<InterfaceAddress>().is_err(), "{text}");
+            assert!(text.parse::<CidrAddress>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn broadcast_is_the_last_address_of_the_network() {
-        let broadcast = |text: &str| text.parse::<InterfaceAddress>().unwrap().broadcast();
+        let broadcast = |text: &str| text.parse::<CidrAddress>().unwrap().broadcast();
         assert_eq!(broadcast("10.0.0.1/24"), Some(Ipv4Addr::new(10, 0, 0, 255)));
         assert_eq!(broadcast("10.0.0.1/0"), Some(Ipv4Addr::BROADCAST));
         assert_eq!(broadcast("10.0.0.1/31"), None);

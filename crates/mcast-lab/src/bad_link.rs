@@ -1,8 +1,8 @@
-//! A cable that loses, delays, doubles and reorders.
+//! A link that loses, delays, duplicates and reorders datagrams.
 //!
-//! Each end of it is an ordinary pair of virtual interfaces; their inner ends lie in a namespace of the lab's own,
-//! and a thread carries the frames between them. Interfaces at the outer ends leave nothing to their device:
-//! checksums are complete and large packets cut before they get there, so that a frame is a datagram.
+//! Each end of it is an ordinary pair of virtual interfaces. The inner ends are in a separate namespace of the lab,
+//! and a thread forwards the frames between them. The offloads of the outer ends are off, so that checksums are
+//! complete, large packets are segmented, and each frame is one datagram.
 
 use std::{
     fmt,
@@ -14,16 +14,17 @@ use std::{
 };
 
 use crate::{
-    Direction, Host, Impairment, InterfaceAddress, LabError, LinkStatistics, Offload, Port, Switch,
-    error::Doing,
+    CidrAddress, Host, HostInterface, Impairment, LabError, LinkDirection, LinkStatistics, Offload, Switch,
+    error::ErrorContext,
+    forwarder::{Forwarder, SharedState},
     host::Node,
     netlink::{Netlink, VethEnd},
-    pump::{Pump, Shared},
-    switch::Socket,
+    switch::SwitchPort,
     sys::ethernet::FrameSocket,
 };
 
-/// A bad link between two hosts, or a host and a switch. Clones are the same link; it lasts as long as the lab.
+/// A bad link between two hosts, or between a host and a switch. Clones are the same link. It lasts as long as the
+/// lab.
 ///
 /// It carries frames up to the usual MTU of 1,500 bytes.
 #[derive(Clone)]
@@ -32,25 +33,26 @@ pub struct BadLink(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: String,
-    shared: Arc<Shared>,
-    /// The ends of the two cables, as they are named from one end of the link to the other: those at the hosts,
-    /// and those that the pump is at.
-    outer: [End; 2],
-    inner: [End; 2],
-    /// What the kernel had dropped in each direction before both ends were up, which is nobody's loss.
+    shared: Arc<SharedState>,
+    /// The ends at the hosts or the switch.
+    outer: [CableEnd; 2],
+    /// The ends at the forwarder.
+    inner: [CableEnd; 2],
+    /// How many frames the kernel had dropped in each direction before both ends were up. They do not count as
+    /// overruns.
     dropped_before: [AtomicU64; 2],
-    pump: Mutex<Option<Pump>>,
+    forwarder: Mutex<Option<Forwarder>>,
 }
 
-/// An end of a cable.
+/// An end of one of the two cables that a bad link consists of.
 #[derive(Debug)]
-struct End {
+struct CableEnd {
     node: Arc<Node>,
     index: u32,
 }
 
-/// An outer end: where frames of the bad link come from and go to.
-struct Outer<'a> {
+/// An outer end that is to be created.
+struct OuterEnd<'a> {
     node: &'a Arc<Node>,
     interface: &'a str,
     /// The bridge that the interface becomes a port of.
@@ -58,133 +60,142 @@ struct Outer<'a> {
 }
 
 impl BadLink {
-    /// Makes a bad link between two hosts.
+    /// Creates a bad link between two hosts.
     pub(crate) fn between(
-        backstage: Arc<Node>,
+        link_namespace: Arc<Node>,
         a: (&Host, &str, &[&str]),
         b: (&Host, &str, &[&str]),
         impairment: Impairment,
-    ) -> Result<(Self, Port, Port), LabError> {
-        let (a_addresses, b_addresses) =
-            (InterfaceAddress::parse_all(a.2)?, InterfaceAddress::parse_all(b.2)?);
-        let a_end = Outer { node: &a.0.node, interface: a.1, bridge: None };
-        let b_end = Outer { node: &b.0.node, interface: b.1, bridge: None };
-        let link = Self::new(backstage, [&a_end, &b_end], impairment)?;
-        let a_port = a.0.node.settle_port(a.1, a_addresses)?;
-        let b_port = b.0.node.settle_port(b.1, b_addresses)?;
+    ) -> Result<(Self, HostInterface, HostInterface), LabError> {
+        let (a_addresses, b_addresses) = (CidrAddress::parse_all(a.2)?, CidrAddress::parse_all(b.2)?);
+        let a_end = OuterEnd { node: &a.0.node, interface: a.1, bridge: None };
+        let b_end = OuterEnd { node: &b.0.node, interface: b.1, bridge: None };
+        let link = Self::new(link_namespace, [&a_end, &b_end], impairment)?;
+        let a_interface = a.0.node.bring_up(a.1, a_addresses)?;
+        let b_interface = b.0.node.bring_up(b.1, b_addresses)?;
         link.count_from_now();
-        Ok((link, a_port, b_port))
+        Ok((link, a_interface, b_interface))
     }
 
-    /// Makes a bad link from a host to a switch.
+    /// Creates a bad link from a host to a switch.
     pub(crate) fn to_switch(
-        backstage: Arc<Node>,
+        link_namespace: Arc<Node>,
         host: (&Host, &str, &[&str]),
         switch: &Switch,
         impairment: Impairment,
-    ) -> Result<(Self, Port), LabError> {
-        let addresses = InterfaceAddress::parse_all(host.2)?;
-        let socket = switch.next_socket();
-        let host_end = Outer { node: &host.0.node, interface: host.1, bridge: None };
-        let switch_end = Outer { node: &switch.node, interface: &socket, bridge: Some(switch.bridge()) };
-        let link = Self::new(backstage, [&host_end, &switch_end], impairment)?;
-        let index = switch.node.interface_index(&socket)?;
-        let socket = Socket { name: socket, index };
-        switch.plugged(&socket, host.0, host.1)?;
-        let port = host.0.node.settle_port(host.1, addresses)?;
-        switch.wait_forwarding(&socket)?;
+    ) -> Result<(Self, HostInterface), LabError> {
+        let addresses = CidrAddress::parse_all(host.2)?;
+        let port_name = switch.next_port_name();
+        let host_end = OuterEnd { node: &host.0.node, interface: host.1, bridge: None };
+        let switch_end =
+            OuterEnd { node: &switch.node, interface: &port_name, bridge: Some(switch.bridge()) };
+        let link = Self::new(link_namespace, [&host_end, &switch_end], impairment)?;
+        let index = switch.node.interface_index(&port_name)?;
+        let port = SwitchPort { name: port_name, index };
+        switch.record_connection(&port, host.0, host.1)?;
+        let interface = host.0.node.bring_up(host.1, addresses)?;
+        switch.wait_forwarding(&port)?;
         link.count_from_now();
-        Ok((link, port))
+        Ok((link, interface))
     }
 
-    fn new(backstage: Arc<Node>, outer: [&Outer<'_>; 2], impairment: Impairment) -> Result<Self, LabError> {
-        let impairment = impairment.checked()?;
+    fn new(
+        link_namespace: Arc<Node>,
+        outer: [&OuterEnd<'_>; 2],
+        impairment: Impairment,
+    ) -> Result<Self, LabError> {
+        let impairment = impairment.validated()?;
         let name = format!("{} to {}", outer[0].describe(), outer[1].describe());
-        let (first, second) = (outer[0].plug_into(&backstage)?, outer[1].plug_into(&backstage)?);
-        let sockets = [first.listen(&name)?, second.listen(&name)?];
-        let outer = [outer[0].end()?, outer[1].end()?];
-        let shared = Arc::new(Shared::new(impairment));
+        let inner = [outer[0].create(&link_namespace)?, outer[1].create(&link_namespace)?];
+        let sockets = [inner[0].open_socket(&name)?, inner[1].open_socket(&name)?];
+        let outer = [outer[0].cable_end()?, outer[1].cable_end()?];
+        let shared = Arc::new(SharedState::new(impairment));
         let operation = || format!("start the bad link from {name}");
-        let pump = Mutex::new(Some(Pump::start(sockets, Arc::clone(&shared)).doing(operation)?));
-        let (inner, dropped_before) = ([first, second], Default::default());
-        Ok(Self(Arc::new(Inner { name, shared, outer, inner, dropped_before, pump })))
+        let forwarder = Mutex::new(Some(Forwarder::start(sockets, Arc::clone(&shared)).context(operation)?));
+        Ok(Self(Arc::new(Inner {
+            name,
+            shared,
+            outer,
+            inner,
+            dropped_before: Default::default(),
+            forwarder,
+        })))
     }
 
-    /// Forgets what was dropped while the ends came up, one after the other.
+    /// Excludes the frames that were dropped while the ends came up, one after the other.
     fn count_from_now(&self) {
-        for (way, before) in self.0.dropped_before.iter().enumerate() {
-            before.store(self.0.dropped(way), Relaxed);
+        for direction in [LinkDirection::Forward, LinkDirection::Reverse] {
+            self.0.dropped_before[direction as usize].store(self.0.dropped(direction), Relaxed);
         }
     }
 
-    /// Makes the link better or worse, in both directions. What is under way stays under way.
+    /// Changes the impairment of both directions. Frames that are in flight are not affected.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Invalid`](crate::LabErrorKind::Invalid) for a share that is not from 0 to 1, or a rate of 0.
+    /// [`LabErrorKind::Invalid`](crate::LabErrorKind::Invalid) for a fraction that is not from 0 to 1, or a rate of 0.
     pub fn set(&self, impairment: Impairment) -> Result<(), LabError> {
-        self.0.shared.set(&[Direction::Forth, Direction::Back], impairment.checked()?);
+        self.0.shared.set(&[LinkDirection::Forward, LinkDirection::Reverse], impairment.validated()?);
         Ok(())
     }
 
-    /// Makes one direction better or worse.
+    /// Changes the impairment of one direction.
     ///
     /// # Errors
     ///
     /// As for [`set`](Self::set).
-    pub fn set_direction(&self, direction: Direction, impairment: Impairment) -> Result<(), LabError> {
-        self.0.shared.set(&[direction], impairment.checked()?);
+    pub fn set_direction(&self, direction: LinkDirection, impairment: Impairment) -> Result<(), LabError> {
+        self.0.shared.set(&[direction], impairment.validated()?);
         Ok(())
     }
 
-    /// Pulls the plug: both ends lose their carrier, and notice.
+    /// Cuts the link, so that the interfaces at both ends lose their carrier.
     ///
-    /// For a link that swallows everything unnoticed, set a loss of 1 for all frames.
+    /// For a link that drops everything while the carrier stays, set a loss of 1 for all frames.
     ///
     /// # Errors
     ///
     /// [`LabErrorKind::Gone`](crate::LabErrorKind::Gone) when the lab was dropped.
     pub fn cut(&self) -> Result<(), LabError> {
-        self.plug(false)
+        self.set_connected(false)
     }
 
-    /// Plugs it in again.
+    /// Restores the link after a cut.
     ///
     /// # Errors
     ///
     /// [`LabErrorKind::Gone`](crate::LabErrorKind::Gone) when the lab was dropped.
-    pub fn mend(&self) -> Result<(), LabError> {
-        self.plug(true)
+    pub fn restore(&self) -> Result<(), LabError> {
+        self.set_connected(true)
     }
 
-    /// What has crossed the link so far, in both directions together.
+    /// Returns the statistics of both directions together.
     #[must_use]
     pub fn statistics(&self) -> LinkStatistics {
-        self.statistics_of(Direction::Forth).plus(self.statistics_of(Direction::Back))
+        self.statistics_of(LinkDirection::Forward).plus(self.statistics_of(LinkDirection::Reverse))
     }
 
-    /// What has crossed the link so far in one direction.
+    /// Returns the statistics of one direction.
     #[must_use]
-    pub fn statistics_of(&self, direction: Direction) -> LinkStatistics {
-        let way = direction as usize;
-        let mut statistics = LinkStatistics::read(&self.0.shared.counters[way]);
-        let before = self.0.dropped_before[way].load(Relaxed);
-        statistics.overruns += self.0.dropped(way).saturating_sub(before);
+    pub fn statistics_of(&self, direction: LinkDirection) -> LinkStatistics {
+        let mut statistics = LinkStatistics::read(&self.0.shared.counters[direction as usize]);
+        let before = self.0.dropped_before[direction as usize].load(Relaxed);
+        statistics.overruns += self.0.dropped(direction).saturating_sub(before);
         statistics
     }
 
-    fn plug(&self, plugged: bool) -> Result<(), LabError> {
-        let verb = if plugged { "mend" } else { "cut" };
+    fn set_connected(&self, connected: bool) -> Result<(), LabError> {
+        let verb = if connected { "restore" } else { "cut" };
         let operation = || format!("{verb} the link from {}", self.0.name);
         self.0.inner.iter().try_for_each(|end| {
-            let set = |netlink: &mut Netlink| netlink.set_link_up(end.index, plugged);
+            let set = |netlink: &mut Netlink| netlink.set_link_up(end.index, connected);
             end.node.namespace.netlink(set, operation)
         })
     }
 
-    /// Carries nothing any more.
-    pub(crate) fn end(&self) {
-        self.0.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Stops forwarding.
+    pub(crate) fn stop(&self) {
+        self.0.forwarder.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -195,45 +206,50 @@ impl fmt::Debug for BadLink {
 }
 
 impl Inner {
-    /// How many frames the kernel has dropped in one direction: on their way into the link, and out of it.
-    fn dropped(&self, way: usize) -> u64 {
-        self.outer[way].dropped() + self.inner[1 - way].dropped()
+    /// Returns how many frames the kernel has dropped in one direction, on their way into the link and out of it.
+    fn dropped(&self, direction: LinkDirection) -> u64 {
+        let (from, to) = match direction {
+            LinkDirection::Forward => (0, 1),
+            LinkDirection::Reverse => (1, 0),
+        };
+        self.outer[from].dropped() + self.inner[to].dropped()
     }
 }
 
-impl Outer<'_> {
+impl OuterEnd<'_> {
     fn describe(&self) -> String {
         format!("{} of '{}'", self.interface, self.node.namespace.name())
     }
 
-    /// Makes the cable from this end to the lab's namespace, and returns the end there.
-    fn plug_into(&self, backstage: &Arc<Node>) -> Result<End, LabError> {
-        let operation = || format!("make a bad link to {}", self.describe());
-        let inner = backstage.next_name();
-        let (here, there) = (self.node.namespace.alive()?, backstage.namespace.alive()?);
-        let end = veth_end(self.node, self.interface, here.descriptor())?;
-        let peer = veth_end(backstage, &inner, there.descriptor())?;
+    /// Creates the cable from this end to the namespace of the bad links, and returns its inner end.
+    fn create(&self, link_namespace: &Arc<Node>) -> Result<CableEnd, LabError> {
+        let operation = || format!("create a bad link to {}", self.describe());
+        let inner = link_namespace.next_interface_name();
+        let (outer_namespace, inner_namespace) =
+            (self.node.namespace.live()?, link_namespace.namespace.live()?);
+        let end = veth_end(self.node, self.interface, outer_namespace.descriptor())?;
+        let peer = veth_end(link_namespace, &inner, inner_namespace.descriptor())?;
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, self.bridge), operation)?;
-        // Before anything is sent: what leaves while the device is trusted with checksums arrives without.
+        // Before anything is sent: frames that are sent while checksums are offloaded arrive without a checksum.
         self.node.set_offload(self.interface, Offload::none())?;
-        Ok(End { node: Arc::clone(backstage), index: backstage.interface_index(&inner)? })
+        Ok(CableEnd { node: Arc::clone(link_namespace), index: link_namespace.interface_index(&inner)? })
     }
 
-    fn end(&self) -> Result<End, LabError> {
-        Ok(End { node: Arc::clone(self.node), index: self.node.interface_index(self.interface)? })
+    fn cable_end(&self) -> Result<CableEnd, LabError> {
+        Ok(CableEnd { node: Arc::clone(self.node), index: self.node.interface_index(self.interface)? })
     }
 }
 
-impl End {
-    /// Brings it up and takes all frames that come to it.
-    fn listen(&self, link: &str) -> Result<FrameSocket, LabError> {
-        let operation = || format!("listen on the bad link from {link}");
+impl CableEnd {
+    /// Brings the interface up and opens a socket that receives all its frames.
+    fn open_socket(&self, link: &str) -> Result<FrameSocket, LabError> {
+        let operation = || format!("open a socket on the bad link from {link}");
         self.node.namespace.netlink(|netlink| netlink.set_link_up(self.index, true), operation)?;
-        self.node.namespace.call(|| FrameSocket::open(self.index))?.doing(operation)
+        self.node.namespace.call(|| FrameSocket::open(self.index))?.context(operation)
     }
 
-    /// How many frames were sent here that the kernel dropped before they came to the other end. None are told any
-    /// more when the interface has gone.
+    /// Returns how many frames the kernel dropped between this end and the other end of the cable: 0 when the
+    /// interface has gone.
     fn dropped(&self) -> u64 {
         let count = |netlink: &mut Netlink| netlink.dropped(self.index);
         self.node.namespace.netlink(count, || "count dropped frames").unwrap_or(0)
@@ -241,5 +257,5 @@ impl End {
 }
 
 fn veth_end<'a>(node: &Node, name: &'a str, namespace: BorrowedFd<'a>) -> Result<VethEnd<'a>, LabError> {
-    Ok(VethEnd { name, hardware_address: node.new_interface(name)?, namespace })
+    Ok(VethEnd { name, hardware_address: node.new_hardware_address(name)?, namespace })
 }

@@ -1,8 +1,9 @@
-//! Programs that run in a host.
+//! Programs that run in hosts.
 
 use std::{
     ffi::OsStr,
-    io,
+    fs::File,
+    io::{self, Read},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
@@ -14,39 +15,40 @@ use std::{
 };
 
 use crate::{
-    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, guardian::Guardian, namespace::Alive,
-    sys::poll, sys::process as sys, worker::Worker,
+    LabError, LabErrorKind, error::ErrorContext, namespace::LiveNamespace, spawner::Spawner, sys::poll,
+    sys::process as sys, watchdog::Watchdog, worker::Worker,
 };
 
-/// How long a killed process may take to end; more can only be a kernel in trouble.
-const LONGEST_DEATH: Duration = Duration::from_secs(5);
+/// How long a killed process may take to end. Waiting has a limit so that a stuck kernel does not block the drop of
+/// the lab.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A program to be started in a host; used like [`std::process::Command`].
+/// A command that starts programs in a host, used like [`std::process::Command`].
 ///
-/// What it starts is killed when the lab is dropped or its process ends, however that ends.
+/// The programs are killed when the lab is dropped or its process ends for any reason.
 #[derive(Debug)]
 pub struct Command {
     pub(crate) command: process::Command,
     children: Arc<Children>,
-    group: Group,
-    /// The namespace must be there until the program has entered it.
-    _namespace: Arc<Alive>,
+    group: ProcessGroup,
+    /// The namespace must exist until the program has entered it.
+    _namespace: Arc<LiveNamespace>,
 }
 
-/// Which process group a program runs in.
+/// The process group of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    /// That of this process.
-    Shared,
-    /// One of its own, which the lab's guardian has yet to be told of.
+enum ProcessGroup {
+    /// The group of this process.
+    Inherited,
+    /// A group of its own that the watchdog of the lab does not watch yet.
     Own,
-    /// One of its own, which the guardian will be told of whenever the program starts.
-    Guarded,
+    /// A group of its own that the watchdog watches from each start of the program.
+    Watched,
 }
 
-/// A program that runs in a host; used like [`std::process::Child`].
+/// A program that runs in a host, used like [`std::process::Child`].
 ///
-/// Dropping it lets the program run on until the lab is dropped.
+/// Dropping it does not stop the program, which then runs until it ends or the lab is dropped.
 #[derive(Debug)]
 pub struct Child {
     /// The program's standard input, if it was [piped](Stdio::piped).
@@ -55,42 +57,51 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The program's standard error, if it was [piped](Stdio::piped).
     pub stderr: Option<ChildStderr>,
-    running: Arc<Running>,
+    program: Arc<StartedProgram>,
 }
 
-/// A started program. Its process is reaped under the lock only, so that its id stays its own before.
+/// A program that has been started.
 #[derive(Debug)]
-struct Running {
+struct StartedProgram {
     name: String,
     id: u32,
-    /// Guards the program's group, if it has one of its own.
-    guardian: Option<Arc<Guardian>>,
-    ended: OwnedFd,
-    child: Mutex<process::Child>,
+    /// Watches the process group of the program, if it has one of its own.
+    watchdog: Option<Arc<Watchdog>>,
+    /// Becomes readable when the process ends.
+    pidfd: OwnedFd,
+    process: Mutex<Process>,
+}
+
+/// A process. It is only reaped under the lock, so that its id is not reused while a signal is sent.
+#[derive(Debug)]
+enum Process {
+    Unreaped(process::Child),
+    /// The ids of the process and its group may have been reused.
+    Reaped(ExitStatus),
 }
 
 /// The programs of a lab.
 #[derive(Debug)]
 pub(crate) struct Children {
-    /// The thread that starts them: they die with it, so it lives as long as the lab.
+    /// The thread that starts them. They are killed when it ends, so it lasts as long as the lab.
     starter: OnceLock<Worker>,
-    /// Kills what they have started, should this process be killed.
-    guardian: OnceLock<Arc<Guardian>>,
-    /// `None` when the lab has been dropped, after which nothing is started.
-    running: Mutex<Option<Vec<Arc<Running>>>>,
+    /// Kills the processes that they have started if this process is killed.
+    watchdog: OnceLock<Arc<Watchdog>>,
+    /// The programs that may still run. `None` when the lab has been dropped; no program is started then.
+    programs: Mutex<Option<Vec<Arc<StartedProgram>>>>,
 }
 
 impl Command {
     pub(crate) fn new(
         program: &OsStr,
-        namespace: Arc<Alive>,
+        namespace: Arc<LiveNamespace>,
         children: Arc<Children>,
     ) -> Result<Self, LabError> {
         let mut command = process::Command::new(program);
-        let user = namespace.birthplace().user_namespace().map(AsRawFd::as_raw_fd);
+        let user = namespace.spawner().user_namespace().map(AsRawFd::as_raw_fd);
         let host = namespace.host_name();
         sys::enter_before_exec(&mut command, user, namespace.descriptor().as_raw_fd(), host);
-        Ok(Self { command, children, group: Group::Shared, _namespace: namespace })
+        Ok(Self { command, children, group: ProcessGroup::Inherited, _namespace: namespace })
     }
 
     /// Adds an argument.
@@ -123,29 +134,29 @@ impl Command {
         self
     }
 
-    /// Sets the program's standard input; it is inherited unless told otherwise.
+    /// Sets the program's standard input, which is inherited by default.
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
         self.command.stdin(stdin);
         self
     }
 
-    /// Sets the program's standard output; it is inherited unless told otherwise.
+    /// Sets the program's standard output, which is inherited by default.
     pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Self {
         self.command.stdout(stdout);
         self
     }
 
-    /// Sets the program's standard error; it is inherited unless told otherwise.
+    /// Sets the program's standard error, which is inherited by default.
     pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Self {
         self.command.stderr(stderr);
         self
     }
 
-    /// Gives the program a process group of its own: Ctrl-C does not reach it, signals go to all that it
-    /// starts, and all of it is killed when the program itself ends.
+    /// Gives the program a process group of its own. Ctrl-C does not reach it, signals are sent to the whole group,
+    /// and the rest of the group is killed when the program itself ends.
     pub fn own_group(&mut self) -> &mut Self {
-        if self.group == Group::Shared {
-            self.group = Group::Own;
+        if self.group == ProcessGroup::Inherited {
+            self.group = ProcessGroup::Own;
             self.command.process_group(0);
         }
         self
@@ -155,7 +166,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// The system's error, as when there is no such program.
+    /// The system's error, for instance when there is no such program.
     pub fn spawn(&mut self) -> Result<Child, LabError> {
         let name = self.command.get_program().to_string_lossy().into_owned();
         self.children.start(&mut self.command, name, &mut self.group)
@@ -170,7 +181,7 @@ impl Command {
         self.spawn()?.wait()
     }
 
-    /// Starts the program and collects its output until it has ended. Its standard input is empty.
+    /// Starts the program, waits until it has ended, and returns its output. Its standard input is empty.
     ///
     /// # Errors
     ///
@@ -182,98 +193,119 @@ impl Command {
 }
 
 impl Child {
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.running.id
+        self.program.id
     }
 
-    /// Closes its standard input and waits until it has ended.
+    /// Closes the program's standard input and waits until it has ended.
     ///
     /// # Errors
     ///
     /// The system's error.
     pub fn wait(&mut self) -> Result<ExitStatus, LabError> {
         self.stdin.take();
-        self.running.wait(None)?.ok_or_else(|| self.running.late(Duration::MAX))
+        self.program.wait(None)?.ok_or_else(|| self.program.timed_out(Duration::MAX))
     }
 
-    /// Waits until it has ended, or for at most so long.
+    /// Waits until the program has ended, but not longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::TimedOut`] when it runs on.
+    /// [`LabErrorKind::TimedOut`] when it is still running then.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus, LabError> {
-        self.running.wait(Some(timeout))?.ok_or_else(|| self.running.late(timeout))
+        self.program.wait(Some(timeout))?.ok_or_else(|| self.program.timed_out(timeout))
     }
 
-    /// Its exit status if it has ended.
+    /// Returns the exit status, or `None` if the program is still running.
     ///
     /// # Errors
     ///
     /// The system's error.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, LabError> {
-        self.running.wait(Some(Duration::ZERO))
+        self.program.wait(Some(Duration::ZERO))
     }
 
-    /// Collects what it writes until it has ended.
+    /// Waits until the program has ended, and returns its output.
     ///
     /// # Errors
     ///
     /// The system's error.
     pub fn wait_with_output(mut self) -> Result<Output, LabError> {
         self.stdin.take();
-        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let reading = || format!("read what '{}' writes", self.running.name);
-        let read = std::thread::scope(|scope| {
-            let stderr = scope.spawn(|| read_all(stderr));
-            let stdout = read_all(stdout);
-            (stdout, stderr.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked"))))
-        });
-        let (stdout, stderr) = (read.0.doing(reading)?, read.1.doing(reading)?);
+        let stdout = self.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        let stderr = self.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        let operation = || format!("read the output of '{}'", self.program.name);
+        let [stdout, stderr] = read_to_end([stdout, stderr]).context(operation)?;
         Ok(Output { status: self.wait()?, stdout, stderr })
     }
 
-    /// Waits for it on behalf of somebody else.
+    /// Returns a closure that waits for the program, for another thread.
     pub(crate) fn waiter(&self) -> impl FnOnce() -> Result<ExitStatus, LabError> + Send + use<> {
-        let running = Arc::clone(&self.running);
-        move || running.wait(None)?.ok_or_else(|| running.late(Duration::MAX))
+        let program = Arc::clone(&self.program);
+        move || program.wait(None)?.ok_or_else(|| program.timed_out(Duration::MAX))
     }
 
-    /// Sends it a signal, such as `libc::SIGINT`; to its whole group, if it has one of its own.
+    /// Sends the program a signal such as `libc::SIGINT`, or its whole process group if it has one of its own.
     ///
     /// # Errors
     ///
-    /// The system's error. A program that has ended already is no error.
+    /// The system's error. A program that has ended already is not an error.
     pub fn signal(&self, signal: i32) -> Result<(), LabError> {
-        self.running.signal(signal).doing(|| format!("send signal {signal} to '{}'", self.running.name))
+        self.program.signal(signal).context(|| format!("send signal {signal} to '{}'", self.program.name))
     }
 
-    /// Kills it, with its whole group if it has one of its own.
+    /// Kills the program, or its whole process group if it has one of its own.
     ///
     /// # Errors
     ///
-    /// The system's error. A program that has ended already is no error.
+    /// The system's error. A program that has ended already is not an error.
     pub fn kill(&self) -> Result<(), LabError> {
         self.signal(libc::SIGKILL)
     }
 }
 
-fn read_all(pipe: Option<impl io::Read>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes))?;
-    Ok(bytes)
+/// Reads all pipes to their ends concurrently, without threads, which the system may refuse.
+fn read_to_end<const N: usize>(mut pipes: [Option<File>; N]) -> io::Result<[Vec<u8>; N]> {
+    let mut read = [const { Vec::new() }; N];
+    while pipes.iter().any(Option::is_some) {
+        let open: Vec<_> = pipes.iter().flatten().map(AsFd::as_fd).collect();
+        poll::wait_readable(&open, None)?;
+        for (pipe, bytes) in pipes.iter_mut().zip(&mut read) {
+            if let Some(file) = pipe
+                && poll::is_readable(file)?
+                && !read_some(file, bytes)?
+            {
+                *pipe = None;
+            }
+        }
+    }
+    Ok(read)
 }
 
-impl Running {
-    /// Its status once it has ended; `None` when the time is over before.
+/// Reads the available bytes of a readable pipe. Returns false at its end.
+fn read_some(mut pipe: &File, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut chunk = [0; 16 << 10];
+    match pipe.read(&mut chunk) {
+        Ok(count) => {
+            bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
+            Ok(count > 0)
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+impl StartedProgram {
+    /// Waits until the program has ended, and returns its exit status, or `None` after the timeout.
     fn wait(&self, timeout: Option<Duration>) -> Result<Option<ExitStatus>, LabError> {
         let operation = || format!("wait for '{}'", self.name);
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if poll::wait_readable(&[self.ended.as_fd()], left).doing(operation)? {
-                return self.reap().doing(operation);
+            if poll::wait_readable(&[self.pidfd.as_fd()], left).context(operation)? {
+                return self.reap().context(operation);
             }
             if left == Some(Duration::ZERO) {
                 return Ok(None);
@@ -285,109 +317,172 @@ impl Running {
         matches!(self.wait(Some(Duration::ZERO)), Ok(None))
     }
 
-    /// Takes the status of a process that has ended. What is left of its group dies first: later its id could
-    /// be another group's.
+    /// Reaps a process that has ended, and returns its exit status. The rest of its group is killed before that,
+    /// because the id of the group could be reused afterwards.
     fn reap(&self) -> io::Result<Option<ExitStatus>> {
-        let mut child = self.lock();
-        if let Some(guardian) = &self.guardian {
+        let mut process = self.lock();
+        let child = match &mut *process {
+            Process::Unreaped(child) => child,
+            Process::Reaped(status) => return Ok(Some(*status)),
+        };
+        if let Some(watchdog) = &self.watchdog {
             let _ = sys::signal_group(self.id, libc::SIGKILL);
-            guardian.forget(self.id)?;
+            watchdog.forget(self.id)?;
         }
-        child.try_wait()
+        let status = child.try_wait()?;
+        if let Some(status) = status {
+            *process = Process::Reaped(status);
+        }
+        Ok(status)
     }
 
     fn signal(&self, signal: i32) -> io::Result<()> {
         let _unreaped = self.lock();
-        if poll::wait_readable(&[self.ended.as_fd()], Some(Duration::ZERO))? {
+        if poll::is_readable(&self.pidfd)? {
             return Ok(());
         }
-        match self.guardian {
+        match self.watchdog {
             Some(_) => sys::signal_group(self.id, signal),
             None => sys::signal(self.id, signal),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, process::Child> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn late(&self, timeout: Duration) -> LabError {
-        let late = LabErrorKind::TimedOut(format!("it still runs after {timeout:?}"));
-        LabError::new(format!("wait for '{}'", self.name), late)
+    fn timed_out(&self, timeout: Duration) -> LabError {
+        let problem = LabErrorKind::TimedOut(format!("it is still running after {timeout:?}"));
+        LabError::new(format!("wait for '{}'", self.name), problem)
     }
 }
 
 impl Children {
     pub(crate) fn new() -> Self {
-        Self { starter: OnceLock::new(), guardian: OnceLock::new(), running: Mutex::new(Some(Vec::new())) }
+        Self { starter: OnceLock::new(), watchdog: OnceLock::new(), programs: Mutex::new(Some(Vec::new())) }
     }
 
     fn start(
         &self,
         command: &mut process::Command,
         name: String,
-        group: &mut Group,
+        group: &mut ProcessGroup,
     ) -> Result<Child, LabError> {
-        let starting = || format!("start '{name}'");
-        let gone = || LabError::new(starting(), LabErrorKind::Gone);
-        // Held until the program is in the list, so that the lab cannot end in between.
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = running.as_mut().ok_or_else(gone)?;
-        let starter = self.starter().doing(starting)?;
-        let guardian = self.guard(command, group).doing(starting)?;
-        let mut child = starter.call(|| command.spawn()).ok_or_else(gone)?.doing(starting)?;
+        let operation = || format!("start '{name}'");
+        let gone = || LabError::new(operation(), LabErrorKind::Gone);
+        // Locked until the program is in the list, so that the lab cannot be dropped in between.
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let programs = programs.as_mut().ok_or_else(gone)?;
+        let starter = self.starter().context(operation)?;
+        let watchdog = self.watch_group(command, group).context(operation)?;
+        let mut child = starter.call(|| command.spawn()).ok_or_else(gone)?.context(operation)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let id = child.id();
-        let ended = sys::descriptor_of(id).doing(starting)?;
-        let running = Arc::new(Running { name, id, guardian, ended, child: Mutex::new(child) });
-        all.retain(|running| running.is_running());
-        all.push(Arc::clone(&running));
-        Ok(Child { stdin, stdout, stderr, running })
+        let pidfd = sys::pidfd_open(id).context(operation)?;
+        let process = Mutex::new(Process::Unreaped(child));
+        let program = Arc::new(StartedProgram { name, id, watchdog, pidfd, process });
+        programs.retain(|program| program.is_running());
+        programs.push(Arc::clone(&program));
+        Ok(Child { stdin, stdout, stderr, program })
     }
 
     fn starter(&self) -> io::Result<&Worker> {
         if let Some(starter) = self.starter.get() {
             return Ok(starter);
         }
-        let starter = Worker::start(Birthplace::Here, "mcast-lab starter")?;
+        let starter = Worker::start(Spawner::InProcess, "mcast-lab starter")?;
         Ok(self.starter.get_or_init(|| starter))
     }
 
-    /// Puts the group that a program will lead, if it will, under the guardian.
-    fn guard(&self, command: &mut process::Command, group: &mut Group) -> io::Result<Option<Arc<Guardian>>> {
-        if *group == Group::Shared {
+    /// Makes the watchdog watch the process group of a program, and returns it, if the program will have a group of
+    /// its own.
+    fn watch_group(
+        &self,
+        command: &mut process::Command,
+        group: &mut ProcessGroup,
+    ) -> io::Result<Option<Arc<Watchdog>>> {
+        if *group == ProcessGroup::Inherited {
             return Ok(None);
         }
-        let guardian = self.guardian()?;
-        if *group == Group::Own {
-            guardian.guard(command);
-            *group = Group::Guarded;
+        let watchdog = self.watchdog()?;
+        if *group == ProcessGroup::Own {
+            watchdog.watch(command);
+            *group = ProcessGroup::Watched;
         }
-        Ok(Some(Arc::clone(guardian)))
+        Ok(Some(Arc::clone(watchdog)))
     }
 
-    fn guardian(&self) -> io::Result<&Arc<Guardian>> {
-        if let Some(guardian) = self.guardian.get() {
-            return Ok(guardian);
+    fn watchdog(&self) -> io::Result<&Arc<Watchdog>> {
+        if let Some(watchdog) = self.watchdog.get() {
+            return Ok(watchdog);
         }
         let gone = || io::Error::other("the thread that starts programs has ended");
-        let guardian = self.starter()?.call(Guardian::start).ok_or_else(gone)??;
-        Ok(self.guardian.get_or_init(|| Arc::new(guardian)))
+        let watchdog = self.starter()?.call(Watchdog::start).ok_or_else(gone)??;
+        Ok(self.watchdog.get_or_init(|| Arc::new(watchdog)))
     }
 
-    /// Whether any program was ever started.
+    /// Returns whether any program was ever started.
     pub(crate) fn has_started_any(&self) -> bool {
         self.starter.get().is_some()
     }
 
-    /// Kills all that still run, and waits until they have ended.
-    pub(crate) fn end(&self) {
-        let all = self.running.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-        for running in &all {
-            let _ = running.signal(libc::SIGKILL);
+    /// Kills all programs that are still running, and waits until they have ended.
+    pub(crate) fn kill_all(&self) {
+        let programs =
+            self.programs.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        for program in &programs {
+            let _ = program.signal(libc::SIGKILL);
         }
-        for running in &all {
-            let _ = running.wait(Some(LONGEST_DEATH));
+        for program in &programs {
+            let _ = program.wait(Some(EXIT_TIMEOUT));
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_group_with_the_reused_id_of_a_reaped_group_is_not_killed() {
+        let child = process::Command::new("true").process_group(0).spawn().unwrap();
+        let id = child.id();
+        let mut program = StartedProgram {
+            name: "true".into(),
+            id,
+            watchdog: Some(Arc::new(Watchdog::start().unwrap())),
+            pidfd: sys::pidfd_open(id).unwrap(),
+            process: Mutex::new(Process::Unreaped(child)),
+        };
+        let status = program.wait(None).unwrap();
+        let mut other = process::Command::new("cat");
+        other.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut other = other.spawn().unwrap();
+
+        program.id = other.id();
+        assert_eq!(program.wait(None).unwrap(), status);
+
+        // A killed process would not echo its input.
+        other.stdin.take().unwrap().write_all(b"alive\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(other.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "alive\n");
+        assert!(other.wait().unwrap().success());
+    }
+
+    #[test]
+    fn both_pipes_are_read_to_the_end() {
+        let mut shell = process::Command::new("sh");
+        shell.args(["-c", "head -c 300000 /dev/zero; head -c 200000 /dev/zero >&2; printf end"]);
+        let mut child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = File::from(OwnedFd::from(child.stdout.take().unwrap()));
+        let stderr = File::from(OwnedFd::from(child.stderr.take().unwrap()));
+        let [stdout, stderr] = read_to_end([Some(stdout), Some(stderr)]).unwrap();
+        assert_eq!((stdout.len(), stderr.len()), (300_003, 200_000));
+        assert!(stdout.ends_with(b"end") && child.wait().unwrap().success());
+        assert_eq!(read_to_end([None, None]).unwrap(), [Vec::new(), Vec::new()]);
     }
 }

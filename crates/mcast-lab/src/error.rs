@@ -1,8 +1,8 @@
-//! What can go wrong in a lab.
+//! Errors of a lab.
 
 use std::{error, fmt, io};
 
-/// Why something in a lab could not be done: what was tried, on what, why not, and what would help.
+/// An error of a lab: the operation that failed, its subject, the reason and, where known, a remedy.
 #[derive(Debug)]
 pub struct LabError(Box<Inner>);
 
@@ -17,33 +17,33 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LabErrorKind {
-    /// This user, in this environment, may not make namespaces.
+    /// This user, in this environment, may not create namespaces.
     Refused {
-        /// The step that was refused, and the setting that seems to be behind it.
+        /// The step that was refused, and the setting that seems to cause it.
         why: String,
-        /// What to change.
+        /// The remedy: what to change.
         remedy: String,
     },
-    /// A name, an address or a value makes no sense.
+    /// A name, an address or a value is not valid.
     Invalid(String),
     /// No host, switch or interface has this name.
     Missing(String),
-    /// The name is taken.
+    /// The name is in use already.
     Taken(String),
-    /// This kernel, or this protocol, cannot do it.
+    /// This kernel, or this protocol, does not support the operation.
     Unsupported(String),
-    /// The lab this belonged to was dropped.
+    /// The lab was dropped.
     Gone,
-    /// It did not happen within the time that it always takes.
+    /// It did not happen within its time limit.
     TimedOut(String),
-    /// A topology file is wrong.
+    /// A topology file is not valid.
     Topology {
-        /// The line, counted from 1.
+        /// The line number, starting at 1.
         line: usize,
-        /// What is wrong there.
+        /// The problem in that line.
         problem: String,
     },
-    /// The kernel refused; [`LabError::cause`] has its error.
+    /// A system call failed; [`LabError::cause`] returns its error.
     System,
 }
 
@@ -61,30 +61,30 @@ impl LabError {
         self
     }
 
-    /// What was being done, in words.
+    /// Returns a description of the operation that failed.
     #[must_use]
     pub fn operation(&self) -> &str {
         &self.0.operation
     }
 
-    /// The kind of failure.
+    /// Returns the kind of failure.
     #[must_use]
     pub fn kind(&self) -> &LabErrorKind {
         &self.0.kind
     }
 
-    /// The operating system's error, where there is one.
+    /// Returns the error of the operating system, if there is one.
     #[must_use]
     pub fn cause(&self) -> Option<&io::Error> {
         self.0.cause.as_ref()
     }
 
-    /// What would help, where that is known.
+    /// Returns the remedy, if one is known.
     #[must_use]
     pub fn remedy(&self) -> Option<&str> {
         match self.kind() {
             LabErrorKind::Refused { remedy, .. } => Some(remedy),
-            LabErrorKind::Gone => Some("keep the Lab alive as long as its hosts are used"),
+            LabErrorKind::Gone => Some("keep the Lab as long as its hosts are used"),
             _ => None,
         }
     }
@@ -112,7 +112,7 @@ impl fmt::Display for LabErrorKind {
             Self::Gone => f.write_str("the lab has been dropped"),
             Self::TimedOut(what) => f.write_str(what),
             Self::Topology { line, problem } => write!(f, "line {line}: {problem}"),
-            Self::System => f.write_str("the system refused"),
+            Self::System => f.write_str("a system call failed"),
         }
     }
 }
@@ -123,13 +123,13 @@ impl error::Error for LabError {
     }
 }
 
-/// Says what was being done when the kernel refused.
-pub(crate) trait Doing<T> {
-    fn doing<S: Into<String>>(self, operation: impl FnOnce() -> S) -> Result<T, LabError>;
+/// Adds a description of the operation to an I/O error.
+pub(crate) trait ErrorContext<T> {
+    fn context<S: Into<String>>(self, operation: impl FnOnce() -> S) -> Result<T, LabError>;
 }
 
-impl<T> Doing<T> for io::Result<T> {
-    fn doing<S: Into<String>>(self, operation: impl FnOnce() -> S) -> Result<T, LabError> {
+impl<T> ErrorContext<T> for io::Result<T> {
+    fn context<S: Into<String>>(self, operation: impl FnOnce() -> S) -> Result<T, LabError> {
         self.map_err(|cause| LabError::system(operation(), cause))
     }
 }

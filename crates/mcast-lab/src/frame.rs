@@ -1,4 +1,4 @@
-//! Telling UDP from the rest of what crosses a cable.
+//! Recognises UDP in Ethernet frames.
 
 const ETHERNET_HEADER: usize = 14;
 const IPV4: u16 = 0x0800;
@@ -9,7 +9,7 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// Whether an Ethernet frame carries UDP, or a fragment of it, over IPv4 or IPv6.
+/// Returns whether an Ethernet frame carries UDP, or a fragment of it, over IPv4 or IPv6.
 pub(crate) fn is_udp(frame: &[u8]) -> bool {
     let Some((header, packet)) = frame.split_at_checked(ETHERNET_HEADER) else { return false };
     match u16::from_be_bytes([header[12], header[13]]) {
@@ -19,7 +19,7 @@ pub(crate) fn is_udp(frame: &[u8]) -> bool {
     }
 }
 
-/// Follows the chain of extension headers (RFC 8200, section 4).
+/// Follows the chain of extension headers (RFC 8200, section 4). Returns `None` if the packet is cut off.
 fn ipv6_carries_udp(packet: &[u8]) -> Option<bool> {
     let mut next = *packet.get(6)?;
     let mut rest = packet.get(40..)?;

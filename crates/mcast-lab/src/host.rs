@@ -1,4 +1,4 @@
-//! A virtual host: a network namespace, and what runs in it.
+//! A virtual host: a network namespace and the threads and programs in it.
 
 use std::{
     collections::HashMap,
@@ -13,34 +13,36 @@ use std::{
 };
 
 use crate::{
-    Command, LabError, LabErrorKind, command::Children, error::Doing, name, namespace::Namespace, sys::scoped,
+    Command, LabError, LabErrorKind, command::Children, error::ErrorContext, name, namespace::Namespace,
+    sys::scoped,
 };
 
 /// A virtual host of a [`Lab`](crate::Lab). Clones are the same host.
 ///
-/// A host starts with the loopback interface up and nothing else. It does not forward, does not filter by
-/// reverse path, and does no duplicate address detection, so that its addresses are usable at once. Removing an
-/// interface's first address keeps the others, as most distributions have it.
+/// A host starts with only the loopback interface, which is up. It does not forward, does not filter by reverse
+/// path, and does no duplicate address detection, so that its addresses are usable at once. Removing the first
+/// address of an interface keeps the others, which is the setting of most distributions.
 #[derive(Clone)]
 pub struct Host {
     pub(crate) node: Arc<Node>,
 }
 
-/// What a host, a switch and a router have in common.
+/// The common part of hosts, switches and routers.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) namespace: Namespace,
     pub(crate) children: Arc<Children>,
-    /// The place in the lab, for hardware addresses.
+    /// The number of the node in the lab, part of its hardware addresses.
     pub(crate) number: u16,
-    /// Ports of switches that lead to it are marked as leading to a multicast router.
+    /// Whether switches mark the ports that lead to this node as multicast router ports.
     pub(crate) routes_multicast: bool,
     interfaces: Mutex<HashMap<String, u16>>,
-    names: AtomicU32,
+    /// How many interface names [`next_interface_name`](Self::next_interface_name) has returned.
+    generated_names: AtomicU32,
 }
 
 impl Host {
-    /// Its name.
+    /// Returns the name of the host.
     #[must_use]
     pub fn name(&self) -> &str {
         self.node.namespace.name()
@@ -48,12 +50,12 @@ impl Host {
 
     /// Runs a closure in this host, on a thread of its own, and waits for it.
     ///
-    /// Sockets opened in it belong to the host for as long as they live and may be used anywhere. The closure
-    /// may borrow. A panic in it goes on in the caller. Several may run at once.
+    /// Sockets opened in the closure belong to the host until they are closed and may be used anywhere. The
+    /// closure may borrow. A panic in it is resumed in the caller. Several closures may run at the same time.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Gone`] when the lab was dropped; the system's error when it has no more threads.
+    /// [`LabErrorKind::Gone`] when the lab was dropped; the system's error when it refuses a thread.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
         let mut started = Ok(());
         let result = scoped::run_elsewhere(work, |job| started = self.spawn(job).map(drop));
@@ -65,11 +67,11 @@ impl Host {
         }
     }
 
-    /// Starts a closure in this host on a thread of its own, and goes on.
+    /// Starts a closure in this host on a thread of its own, and returns without waiting for it.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Gone`] when the lab was dropped; the system's error when it has no more threads.
+    /// [`LabErrorKind::Gone`] when the lab was dropped; the system's error when it refuses a thread.
     pub fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -77,23 +79,24 @@ impl Host {
         let name = self.name();
         let started =
             self.node.namespace.call(|| thread::Builder::new().name(name.to_owned()).spawn(work))?;
-        started.doing(|| format!("start a thread on '{name}'"))
+        started.context(|| format!("start a thread on '{name}'"))
     }
 
-    /// A program to be started in this host.
+    /// Returns a command that starts a program in this host.
     ///
     /// # Errors
     ///
     /// [`LabErrorKind::Gone`] when the lab was dropped.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command, LabError> {
-        Command::new(program.as_ref(), self.node.namespace.alive()?, Arc::clone(&self.node.children))
+        Command::new(program.as_ref(), self.node.namespace.live()?, Arc::clone(&self.node.children))
     }
 
     /// Sets a sysctl of this host by its path, such as `net/ipv4/conf/all/rp_filter`.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Invalid`] for what is not below `net`, which would be the whole machine's. The system's error: no such sysctl, or one that is not a namespace's own (as `net/core/rmem_max`).
+    /// [`LabErrorKind::Invalid`] for a path outside `net`, whose sysctls apply to the whole machine. The system's
+    /// error when there is no such sysctl, or when it does not belong to a namespace (such as `net/core/rmem_max`).
     pub fn sysctl(&self, path: &str, value: &str) -> Result<(), LabError> {
         self.node.namespace.set_sysctl(path, value)
     }
@@ -102,7 +105,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The system's error, as when there is no such sysctl.
+    /// The system's error, for instance when there is no such sysctl.
     pub fn read_sysctl(&self, path: &str) -> Result<String, LabError> {
         let text = self.node.namespace.read(&format!("/proc/sys/{path}"))?;
         Ok(text.trim_end().to_owned())
@@ -112,7 +115,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The system's error, as when there is no such table.
+    /// The system's error, for instance when there is no such table.
     pub fn read_proc_net(&self, table: &str) -> Result<String, LabError> {
         self.node.namespace.read(&format!("/proc/thread-self/net/{table}"))
     }
@@ -137,22 +140,23 @@ impl Node {
             number,
             routes_multicast,
             interfaces: Mutex::default(),
-            names: AtomicU32::new(0),
+            generated_names: AtomicU32::new(0),
         }
     }
 
-    /// The hardware address for an interface that is about to be made.
-    pub(crate) fn new_interface(&self, name: &str) -> Result<[u8; 6], LabError> {
+    /// Checks the name of an interface that is about to be created, and returns its hardware address.
+    pub(crate) fn new_hardware_address(&self, name: &str) -> Result<[u8; 6], LabError> {
         if name::is_interface_name(name) {
             return Ok(self.hardware_address(name));
         }
-        let operation = format!("make an interface '{name}' on '{}'", self.namespace.name());
-        let problem = "an interface's name has 1 to 15 letters, no space, '/' or ':' among them".to_owned();
+        let operation = format!("create an interface '{name}' on '{}'", self.namespace.name());
+        let problem =
+            "the name of an interface must have 1 to 15 bytes, without spaces, '/' and ':'".to_owned();
         Err(LabError::new(operation, LabErrorKind::Invalid(problem)))
     }
 
-    /// The hardware address for an interface of this name: locally administered (`02`), then `m`, the node's
-    /// place in the lab and the interface's in the node. A name keeps its address.
+    /// Returns the hardware address for an interface of this name: locally administered (`02`), then `m`, the
+    /// number of the node in the lab and the number of the interface in the node. A name keeps its address.
     pub(crate) fn hardware_address(&self, interface: &str) -> [u8; 6] {
         let mut interfaces = self.interfaces.lock().unwrap_or_else(PoisonError::into_inner);
         let next = u16::try_from(interfaces.len() + 1).unwrap_or(u16::MAX);
@@ -161,8 +165,8 @@ impl Node {
         [0x02, 0x6d, a, b, c, d]
     }
 
-    /// A name for an interface that nobody else asks for.
-    pub(crate) fn next_name(&self) -> String {
-        format!("w{}", self.names.fetch_add(1, Relaxed))
+    /// Returns an interface name that is unused in this node.
+    pub(crate) fn next_interface_name(&self) -> String {
+        format!("w{}", self.generated_names.fetch_add(1, Relaxed))
     }
 }

@@ -1,42 +1,42 @@
-//! How bad a link is, and what that means for each datagram.
+//! The impairment of a bad link, and the fate of each datagram.
 
 use std::time::Duration;
 
 use crate::{LabError, LabErrorKind};
 
-/// What a bad link does to what crosses it. The default does nothing.
+/// The impairment of a bad link. The default impairs nothing.
 ///
-/// The fate of a datagram depends on the seed, the direction, and how many datagrams went that way before it, and
-/// on nothing else: the same seed loses the same datagrams in each run, whatever the timing.
+/// The fate of a datagram depends only on the seed, the direction, and the number of datagrams before it in that
+/// direction. The same seed therefore loses the same datagrams in each run, whatever the timing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impairment {
-    /// The share of datagrams that is lost, from 0 to 1.
+    /// The fraction of datagrams that are lost, from 0 to 1.
     pub loss: f64,
-    /// The share of datagrams that arrives twice, from 0 to 1.
+    /// The fraction of datagrams that arrive twice, from 0 to 1.
     pub duplicate: f64,
-    /// The share of datagrams that is overtaken by the next one, from 0 to 1. A datagram that nothing follows
-    /// within 100 ms goes on in its place.
+    /// The fraction of datagrams that are overtaken by the next one, from 0 to 1. A datagram that no other follows
+    /// within 100 ms is forwarded in order.
     pub reorder: f64,
-    /// How long each datagram is under way.
+    /// The delay of each datagram.
     pub delay: Duration,
-    /// How much longer than `delay` it may be under way: anything up to this, equally likely. It never makes one
-    /// datagram overtake another; that is what `reorder` is for.
+    /// The maximum of an additional delay, which is distributed uniformly. It never makes one datagram overtake
+    /// another; use `reorder` for that.
     pub jitter: Duration,
-    /// How many bits per second the link carries, counted from the Ethernet header on; without limit if `None`.
+    /// The capacity in bits per second, Ethernet headers included; unlimited if `None`.
     pub rate: Option<u64>,
-    /// How many bytes wait for their turn when there is a `rate`; what is more is dropped.
+    /// The size in bytes of the queue in front of a link with a `rate`. What does not fit is dropped.
     pub queue: usize,
-    /// What all chance comes from.
+    /// The seed of all random decisions.
     pub seed: u64,
-    /// What is impaired.
-    pub scope: Scope,
+    /// The frames that are impaired.
+    pub scope: ImpairmentScope,
 }
 
-/// What a bad link impairs; the rest passes untouched.
+/// The frames that a bad link impairs. All others pass unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// UDP over IPv4 and IPv6, so that ARP, neighbour discovery, IGMP and MLD work as ever. Each fragment of a
-    /// datagram counts as one.
+pub enum ImpairmentScope {
+    /// UDP over IPv4 and IPv6. ARP, neighbour discovery, IGMP and MLD are not impaired. Each fragment counts as a
+    /// datagram.
     #[default]
     Udp,
     /// Every frame.
@@ -45,23 +45,23 @@ pub enum Scope {
 
 /// A direction of a bad link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum LinkDirection {
     /// From the end that was named first to the other.
-    Forth,
+    Forward,
     /// From the end that was named last to the first.
-    Back,
+    Reverse,
 }
 
-/// What happens to one datagram.
+/// The fate of one datagram.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fate {
-    /// It does not arrive; then nothing else matters.
+    /// It does not arrive; the other fields have no effect then.
     pub lost: bool,
     /// It arrives twice.
     pub duplicated: bool,
     /// The next one overtakes it.
     pub reordered: bool,
-    /// How long it is under way, apart from waiting for its turn.
+    /// Its delay, without the time in the queue.
     pub delay: Duration,
 }
 
@@ -76,15 +76,15 @@ impl Default for Impairment {
             rate: None,
             queue: 1 << 20,
             seed: 1,
-            scope: Scope::Udp,
+            scope: ImpairmentScope::Udp,
         }
     }
 }
 
 impl Impairment {
-    /// What happens to a datagram, `n` being how many went that way before it.
+    /// Returns the fate of a datagram that follows `n` others in its direction.
     #[must_use]
-    pub fn fate(&self, direction: Direction, n: u64) -> Fate {
+    pub fn fate(&self, direction: LinkDirection, n: u64) -> Fate {
         let chance = |purpose| uniform(self.seed, direction, n, purpose);
         Fate {
             lost: chance(Purpose::Loss) < self.loss,
@@ -94,21 +94,22 @@ impl Impairment {
         }
     }
 
-    pub(crate) fn checked(self) -> Result<Self, LabError> {
-        let shares = [("loss", self.loss), ("duplicate", self.duplicate), ("reorder", self.reorder)];
-        let wrong = shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share));
-        let problem = match (wrong, self.rate) {
-            (Some((name, share)), _) => format!("{name} is {share}, but must be from 0 to 1"),
+    /// Checks that the fractions are from 0 to 1 and the rate is not 0.
+    pub(crate) fn validated(self) -> Result<Self, LabError> {
+        let fractions = [("loss", self.loss), ("duplicate", self.duplicate), ("reorder", self.reorder)];
+        let invalid = fractions.into_iter().find(|(_, fraction)| !(0.0..=1.0).contains(fraction));
+        let problem = match (invalid, self.rate) {
+            (Some((name, fraction)), _) => format!("{name} is {fraction}, but must be from 0 to 1"),
             (None, Some(0)) => {
-                "the rate is 0 bits per second, which nothing passes; cut the link instead".to_owned()
+                "the rate is 0 bits per second, so that nothing would pass; cut the link instead".to_owned()
             }
             (None, _) => return Ok(self),
         };
-        Err(LabError::new("make a link bad", LabErrorKind::Invalid(problem)))
+        Err(LabError::new("impair a link", LabErrorKind::Invalid(problem)))
     }
 }
 
-/// What chance is asked for; each gets numbers of its own.
+/// The purpose of a random number. Each has its own sequence of numbers.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     Loss = 1,
@@ -117,18 +118,19 @@ enum Purpose {
     Jitter,
 }
 
-/// A number from 0 to below 1 that looks random and depends on nothing but the arguments.
-fn uniform(seed: u64, direction: Direction, n: u64, purpose: Purpose) -> f64 {
-    let way = match direction {
-        Direction::Forth => 0,
-        Direction::Back => 8,
+/// Returns a pseudorandom number from 0 to below 1 that depends only on the arguments.
+fn uniform(seed: u64, direction: LinkDirection, n: u64, purpose: Purpose) -> f64 {
+    let direction = match direction {
+        LinkDirection::Forward => 0,
+        LinkDirection::Reverse => 8,
     };
-    let bits = mix(mix(mix(seed) ^ (purpose as u64 + way)) ^ n);
-    // The 53 bits that a double holds.
+    let bits = mix(mix(mix(seed) ^ (purpose as u64 + direction)) ^ n);
+    // An `f64` has 53 significant bits.
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// The finisher of SplitMix64: every bit of the input changes half of the output's.
+/// Mixes the bits of a number with the finalizer of SplitMix64: each input bit changes half of the output bits on
+/// average.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -149,51 +151,51 @@ mod tests {
         rate: None,
         queue: 0,
         seed: 7,
-        scope: Scope::Udp,
+        scope: ImpairmentScope::Udp,
     };
 
-    fn fates(impairment: Impairment, direction: Direction) -> Vec<Fate> {
+    fn fates(impairment: Impairment, direction: LinkDirection) -> Vec<Fate> {
         (0..100_000).map(|n| impairment.fate(direction, n)).collect()
     }
 
-    fn share(fates: &[Fate], holds: fn(&Fate) -> bool) -> f64 {
-        fates.iter().filter(|fate| holds(fate)).count() as f64 / fates.len() as f64
+    fn fraction(fates: &[Fate], matches: fn(&Fate) -> bool) -> f64 {
+        fates.iter().filter(|fate| matches(fate)).count() as f64 / fates.len() as f64
     }
 
     #[test]
-    fn shares_are_what_was_asked_for() {
-        let fates = fates(LOSSY, Direction::Forth);
-        assert!((share(&fates, |fate| fate.lost) - 0.05).abs() < 0.003);
-        assert!((share(&fates, |fate| fate.duplicated) - 0.02).abs() < 0.002);
-        assert!((share(&fates, |fate| fate.reordered) - 0.1).abs() < 0.004);
-        assert!((share(&fates, |fate| fate.delay > Duration::from_millis(12)) - 0.5).abs() < 0.01);
+    fn fractions_are_as_configured() {
+        let fates = fates(LOSSY, LinkDirection::Forward);
+        assert!((fraction(&fates, |fate| fate.lost) - 0.05).abs() < 0.003);
+        assert!((fraction(&fates, |fate| fate.duplicated) - 0.02).abs() < 0.002);
+        assert!((fraction(&fates, |fate| fate.reordered) - 0.1).abs() < 0.004);
+        assert!((fraction(&fates, |fate| fate.delay > Duration::from_millis(12)) - 0.5).abs() < 0.01);
         assert!(
             fates.iter().all(|fate| fate.delay >= LOSSY.delay && fate.delay <= LOSSY.delay + LOSSY.jitter)
         );
     }
 
     #[test]
-    fn fates_differ_by_seed_and_direction_only() {
-        let forth = fates(LOSSY, Direction::Forth);
-        assert_eq!(forth, fates(LOSSY, Direction::Forth));
-        assert_ne!(forth, fates(LOSSY, Direction::Back));
-        assert_ne!(forth, fates(Impairment { seed: 8, ..LOSSY }, Direction::Forth));
+    fn fates_depend_only_on_seed_and_direction() {
+        let forward = fates(LOSSY, LinkDirection::Forward);
+        assert_eq!(forward, fates(LOSSY, LinkDirection::Forward));
+        assert_ne!(forward, fates(LOSSY, LinkDirection::Reverse));
+        assert_ne!(forward, fates(Impairment { seed: 8, ..LOSSY }, LinkDirection::Forward));
     }
 
     #[test]
-    fn all_or_nothing_is_exact() {
+    fn a_loss_of_0_or_1_is_exact() {
         let none = Impairment { loss: 0.0, ..LOSSY };
-        assert!(!fates(none, Direction::Back).iter().any(|fate| fate.lost));
+        assert!(!fates(none, LinkDirection::Reverse).iter().any(|fate| fate.lost));
         let all = Impairment { loss: 1.0, ..LOSSY };
-        assert!(fates(all, Direction::Back).iter().all(|fate| fate.lost));
+        assert!(fates(all, LinkDirection::Reverse).iter().all(|fate| fate.lost));
     }
 
     #[test]
-    fn impossible_values_are_refused() {
-        for wrong in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-            assert!(Impairment { loss: wrong, ..Impairment::default() }.checked().is_err(), "{wrong}");
+    fn invalid_values_are_rejected() {
+        for loss in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            assert!(Impairment { loss, ..Impairment::default() }.validated().is_err(), "{loss}");
         }
-        assert!(Impairment { rate: Some(0), ..Impairment::default() }.checked().is_err());
-        assert!(LOSSY.checked().is_ok());
+        assert!(Impairment { rate: Some(0), ..Impairment::default() }.validated().is_err());
+        assert!(LOSSY.validated().is_ok());
     }
 }

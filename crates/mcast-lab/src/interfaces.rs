@@ -8,60 +8,70 @@ use std::{
 };
 
 use crate::{
-    Host, InterfaceAddress, LabError, LabErrorKind, Port, Switch,
+    CidrAddress, Host, HostInterface, LabError, LabErrorKind, Switch,
     host::Node,
     netlink::{Netlink, Route},
 };
 
-/// How long an interface may take until it carries traffic. It takes a millisecond, unless many namespaces are
-/// being made and taken down at once.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_micros(100);
+/// How long the kernel may take until a new interface carries traffic or a new querier is active. It takes a few
+/// milliseconds, unless many namespaces are being created and removed at the same time.
+pub(crate) const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
 impl Host {
     /// Connects an interface of this host to a switch, and waits until it carries traffic.
     ///
-    /// Addresses are such as `10.0.0.1/24` and `fd00::1/64`; there may be none.
+    /// The addresses are in CIDR notation, such as `10.0.0.1/24` or `fd00::1/64`. There may be none.
     ///
     /// # Errors
     ///
-    /// An address that does not parse, an interface name that is taken, the system's refusal.
-    pub fn connect(&self, name: &str, switch: &Switch, addresses: &[&str]) -> Result<Port, LabError> {
-        let addresses = InterfaceAddress::parse_all(addresses)?;
-        let socket = switch.add_port(self, name)?;
-        let port = self.node.settle_port(name, addresses)?;
-        switch.wait_forwarding(&socket)?;
-        Ok(port)
+    /// When an address does not parse or the interface name is taken; otherwise the system's error.
+    pub fn connect(
+        &self,
+        name: &str,
+        switch: &Switch,
+        addresses: &[&str],
+    ) -> Result<HostInterface, LabError> {
+        let addresses = CidrAddress::parse_all(addresses)?;
+        let port = switch.add_port(self, name)?;
+        let interface = self.node.bring_up(name, addresses)?;
+        switch.wait_forwarding(&port)?;
+        Ok(interface)
     }
 
-    /// Deletes an interface, if it is there, and connects one of the same name, with another index.
+    /// Deletes an interface, if it exists, and connects a new one of the same name, which has another index.
     ///
     /// # Errors
     ///
     /// As for [`connect`](Self::connect).
-    pub fn reconnect(&self, name: &str, switch: &Switch, addresses: &[&str]) -> Result<Port, LabError> {
+    pub fn reconnect(
+        &self,
+        name: &str,
+        switch: &Switch,
+        addresses: &[&str],
+    ) -> Result<HostInterface, LabError> {
         if self.interface_index(name).is_ok() {
             self.delete_interface(name)?;
         }
         self.connect(name, switch, addresses)
     }
 
-    /// The index of an interface.
+    /// Returns the index of an interface.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Missing`] when there is none of this name.
+    /// [`LabErrorKind::Missing`] when there is no interface of this name.
     pub fn interface_index(&self, name: &str) -> Result<u32, LabError> {
         self.node.interface_index(name)
     }
 
-    /// Adds an address to an interface; an IPv6 one is usable at once.
+    /// Adds an address to an interface. IPv6 addresses are usable at once.
     ///
     /// # Errors
     ///
-    /// An address that does not parse or is there already, an interface that is not.
+    /// When the address does not parse, the interface has it already, or there is no such interface.
     pub fn add_address(&self, interface: &str, address: &str) -> Result<(), LabError> {
-        let address = InterfaceAddress::parse(address)?;
+        let address = CidrAddress::parse(address)?;
         self.node.change(
             interface,
             |netlink, index| netlink.add_address(index, &address),
@@ -73,9 +83,9 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// An address or an interface that is not there.
+    /// When the interface does not have the address, or there is no such interface.
     pub fn remove_address(&self, interface: &str, address: &str) -> Result<(), LabError> {
-        let address = InterfaceAddress::parse(address)?;
+        let address = CidrAddress::parse(address)?;
         self.node.change(
             interface,
             |netlink, index| netlink.remove_address(index, &address),
@@ -83,12 +93,12 @@ impl Host {
         )
     }
 
-    /// The addresses of an interface, the IPv6 link-local one included.
+    /// Returns the addresses of an interface, including the IPv6 link-local address.
     ///
     /// # Errors
     ///
     /// [`LabErrorKind::Missing`] when there is no such interface.
-    pub fn addresses(&self, interface: &str) -> Result<Vec<InterfaceAddress>, LabError> {
+    pub fn addresses(&self, interface: &str) -> Result<Vec<CidrAddress>, LabError> {
         self.node.change(interface, Netlink::addresses, || format!("list the addresses of {interface}"))
     }
 
@@ -105,7 +115,7 @@ impl Host {
         )
     }
 
-    /// Takes an interface down. The kernel forgets its IPv6 addresses then (unless `keep_addr_on_down` is set).
+    /// Takes an interface down. The kernel then removes its IPv6 addresses, unless `keep_addr_on_down` is set.
     ///
     /// # Errors
     ///
@@ -123,19 +133,19 @@ impl Host {
     /// # Errors
     ///
     /// [`LabErrorKind::Missing`] when there is no such interface.
-    pub fn set_multicast(&self, interface: &str, can: bool) -> Result<(), LabError> {
+    pub fn set_multicast(&self, interface: &str, enabled: bool) -> Result<(), LabError> {
         self.node.change(
             interface,
-            |netlink, index| netlink.set_multicast(index, can),
+            |netlink, index| netlink.set_multicast(index, enabled),
             || format!("set the multicast flag of {interface}"),
         )
     }
 
-    /// Sets the size in bytes of the largest packet that an interface takes.
+    /// Sets the MTU of an interface in bytes.
     ///
     /// # Errors
     ///
-    /// A size that the kernel does not allow; a missing interface.
+    /// When the kernel does not allow the size, or there is no such interface.
     pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<(), LabError> {
         self.node.change(
             interface,
@@ -144,20 +154,28 @@ impl Host {
         )
     }
 
-    /// Gives an interface another name.
+    /// Renames an interface. Kernels before 6.2 rename only interfaces that are down. There this takes the interface
+    /// down temporarily, so that it loses its IPv6 addresses.
     ///
     /// # Errors
     ///
-    /// A name that is taken or no name for an interface; a missing interface.
+    /// When the name is taken or not valid, or there is no such interface.
     pub fn rename_interface(&self, interface: &str, name: &str) -> Result<(), LabError> {
         self.node.change(
             interface,
-            |netlink, index| netlink.rename_link(index, name),
+            |netlink, index| match netlink.rename_link(index, name) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    netlink.set_link_up(index, false)?;
+                    netlink.rename_link(index, name)?;
+                    netlink.set_link_up(index, true)
+                }
+                renamed => renamed,
+            },
             || format!("rename {interface} to {name}"),
         )
     }
 
-    /// Deletes an interface, and with it the other end of its cable.
+    /// Deletes an interface, and with it the interface at the other end of its cable.
     ///
     /// # Errors
     ///
@@ -166,72 +184,78 @@ impl Host {
         self.node.change(interface, Netlink::delete_link, || format!("delete {interface}"))
     }
 
-    /// Makes a second interface, with a hardware address of its own, on top of another one (macvlan in bridge mode).
+    /// Adds an interface with a hardware address of its own on top of another one (macvlan in bridge mode).
     ///
     /// # Errors
     ///
-    /// A kernel without macvlan, a missing parent, a name that is taken, an address that does not parse.
-    pub fn macvlan(&self, name: &str, parent: &str, addresses: &[&str]) -> Result<Port, LabError> {
-        let addresses = InterfaceAddress::parse_all(addresses)?;
-        let hardware_address = self.node.new_interface(name)?;
+    /// When the kernel has no macvlan, the parent does not exist, the name is taken, or an address does not parse.
+    pub fn macvlan(&self, name: &str, parent: &str, addresses: &[&str]) -> Result<HostInterface, LabError> {
+        let addresses = CidrAddress::parse_all(addresses)?;
+        let hardware_address = self.node.new_hardware_address(name)?;
         self.node.change(
             parent,
             |netlink, index| netlink.add_macvlan(name, index, hardware_address),
-            || format!("make the macvlan {name} on {parent}"),
+            || format!("create the macvlan {name} on {parent}"),
         )?;
-        self.node.settle_port(name, addresses)
+        self.node.bring_up(name, addresses)
     }
 
-    /// Makes a bridge inside this host, up, and puts interfaces under it.
+    /// Creates a bridge in this host, brings it up, and makes interfaces its ports.
     ///
     /// # Errors
     ///
-    /// A name that is taken, a missing interface, an address that does not parse.
-    pub fn bridge(&self, name: &str, interfaces: &[&str], addresses: &[&str]) -> Result<Port, LabError> {
-        let addresses = InterfaceAddress::parse_all(addresses)?;
+    /// When the name is taken, an interface does not exist, or an address does not parse.
+    pub fn bridge(
+        &self,
+        name: &str,
+        interfaces: &[&str],
+        addresses: &[&str],
+    ) -> Result<HostInterface, LabError> {
+        let addresses = CidrAddress::parse_all(addresses)?;
         let bridge = self.node.add_bridge(name, Vec::new())?;
         for interface in interfaces {
             self.node.change(
                 interface,
                 |netlink, index| netlink.set_controller(index, bridge),
-                || format!("put {interface} under {name}"),
+                || format!("make {interface} a port of {name}"),
             )?;
         }
-        self.node.port(name, addresses)
+        self.node.configure_interface(name, addresses)
     }
 
-    /// Routes a network to an interface. `224.0.0.0/4` is how IPv4 hosts choose the interface for groups.
+    /// Adds a route by an interface. IPv4 hosts choose the interface for groups by the route to `224.0.0.0/4`.
     ///
     /// # Errors
     ///
-    /// A destination that does not parse or is routed already, a missing interface.
+    /// When the destination does not parse, the route exists, or there is no such interface.
     pub fn add_route(&self, destination: &str, interface: &str) -> Result<(), LabError> {
         self.change_route(destination, Some(interface), None, false, Netlink::add_route)
     }
 
-    /// Routes a network to a gateway.
+    /// Adds a route via a gateway.
     ///
     /// # Errors
     ///
-    /// A destination or gateway that does not parse, a gateway that no interface reaches.
+    /// When the destination or the gateway does not parse, or the gateway is not reachable by any interface.
     pub fn add_route_via(&self, destination: &str, gateway: &str) -> Result<(), LabError> {
         self.change_route(destination, None, Some(gateway), false, Netlink::add_route)
     }
 
-    /// Makes a network this host's own (a route of type local), as IPv6 groups on `lo` need it: `ff00::/8`.
+    /// Adds a route of type local, which makes the destination the host's own. IPv6 groups on `lo` need one for
+    /// `ff00::/8`.
     ///
     /// # Errors
     ///
-    /// A destination that does not parse, a missing interface.
+    /// When the destination does not parse, or there is no such interface.
     pub fn add_local_route(&self, destination: &str, interface: &str) -> Result<(), LabError> {
         self.change_route(destination, Some(interface), None, true, Netlink::add_route)
     }
 
-    /// Removes a route to a network by an interface.
+    /// Removes a route by an interface.
     ///
     /// # Errors
     ///
-    /// A route that is not there.
+    /// When there is no such route.
     pub fn remove_route(&self, destination: &str, interface: &str) -> Result<(), LabError> {
         self.change_route(destination, Some(interface), None, false, Netlink::remove_route)
     }
@@ -254,7 +278,7 @@ impl Host {
             None => None,
         };
         let interface = interface.map(|name| self.interface_index(name)).transpose()?;
-        let route = Route { destination: InterfaceAddress::parse(destination)?, interface, gateway, local };
+        let route = Route { destination: CidrAddress::parse(destination)?, interface, gateway, local };
         self.node.namespace.netlink(|netlink| change(netlink, &route), operation)
     }
 }
@@ -264,15 +288,14 @@ impl Node {
         let operation = || format!("find {name} on '{}'", self.namespace.name());
         match self.namespace.netlink(|netlink| netlink.link(name), operation) {
             Ok(link) => Ok(link.index),
-            Err(error) if is_missing(&error) => Err(LabError::new(
-                operation(),
-                LabErrorKind::Missing("there is no such interface".to_owned()),
-            )),
+            Err(error) if is_missing(&error) => {
+                Err(LabError::new(operation(), LabErrorKind::Missing("no such interface".to_owned())))
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Does something to an interface of this node, by its name.
+    /// Runs `work` with the netlink socket of this node and the index of an interface.
     pub(crate) fn change<T>(
         &self,
         interface: &str,
@@ -284,15 +307,23 @@ impl Node {
         self.namespace.netlink(|netlink| work(netlink, index), operation)
     }
 
-    /// Brings up a new interface, gives it its addresses and waits until it carries traffic.
-    pub(crate) fn settle_port(&self, name: &str, addresses: Vec<InterfaceAddress>) -> Result<Port, LabError> {
-        let port = self.port(name, addresses)?;
-        self.wait_operational(name, port.index)?;
-        Ok(port)
+    /// Brings up a new interface, assigns its addresses and waits until it carries traffic.
+    pub(crate) fn bring_up(
+        &self,
+        name: &str,
+        addresses: Vec<CidrAddress>,
+    ) -> Result<HostInterface, LabError> {
+        let interface = self.configure_interface(name, addresses)?;
+        self.wait_operational(name, interface.index)?;
+        Ok(interface)
     }
 
-    /// Brings up a new interface and gives it its addresses.
-    pub(crate) fn port(&self, name: &str, addresses: Vec<InterfaceAddress>) -> Result<Port, LabError> {
+    /// Brings up a new interface and assigns its addresses.
+    pub(crate) fn configure_interface(
+        &self,
+        name: &str,
+        addresses: Vec<CidrAddress>,
+    ) -> Result<HostInterface, LabError> {
         let operation = || format!("bring up {name} on '{}' with its addresses", self.namespace.name());
         let index = self.interface_index(name)?;
         self.namespace.netlink(
@@ -302,7 +333,7 @@ impl Node {
             },
             operation,
         )?;
-        Ok(Port {
+        Ok(HostInterface {
             host: self.namespace.name().to_owned(),
             name: name.to_owned(),
             index,
@@ -311,7 +342,7 @@ impl Node {
         })
     }
 
-    /// Waits until the kernel has noticed the carrier of an interface and given it its link-local address.
+    /// Waits until the kernel has noticed the carrier of an interface and assigned its link-local address.
     pub(crate) fn wait_operational(&self, name: &str, index: u32) -> Result<(), LabError> {
         let expects_link_local = self.has_ipv6(name)?;
         self.wait_for_link(name, |netlink| {
@@ -320,22 +351,21 @@ impl Node {
         })
     }
 
-    /// Waits until something holds for an interface that has just been brought up.
+    /// Waits until `is_ready` returns true for an interface that has just been brought up.
     pub(crate) fn wait_for_link(
         &self,
         name: &str,
         mut is_ready: impl FnMut(&mut Netlink) -> io::Result<bool>,
     ) -> Result<(), LabError> {
         let operation = || format!("wait for {name} on '{}'", self.namespace.name());
-        let deadline = Instant::now() + PATIENCE;
-        while !self.namespace.netlink(&mut is_ready, operation)? {
-            if Instant::now() > deadline {
-                let late = LabErrorKind::TimedOut("the interface does not come up".to_owned());
-                return Err(LabError::new(operation(), late));
-            }
-            thread::sleep(PAUSE);
-        }
-        Ok(())
+        wait_until(
+            SETUP_TIMEOUT,
+            || self.namespace.netlink(&mut is_ready, operation),
+            || {
+                let problem = format!("the interface has not come up within {SETUP_TIMEOUT:?}");
+                LabError::new(operation(), LabErrorKind::TimedOut(problem))
+            },
+        )
     }
 
     fn has_ipv6(&self, interface: &str) -> Result<bool, LabError> {
@@ -350,7 +380,23 @@ impl Node {
     }
 }
 
-fn has_link_local(addresses: &[InterfaceAddress]) -> bool {
+/// Waits until `condition` returns true, or returns the error of `timed_out` after `timeout`.
+pub(crate) fn wait_until(
+    timeout: Duration,
+    mut condition: impl FnMut() -> Result<bool, LabError>,
+    timed_out: impl FnOnce() -> LabError,
+) -> Result<(), LabError> {
+    let deadline = Instant::now() + timeout;
+    while !condition()? {
+        if Instant::now() > deadline {
+            return Err(timed_out());
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+    Ok(())
+}
+
+fn has_link_local(addresses: &[CidrAddress]) -> bool {
     addresses.iter().any(|address| match address.address {
         IpAddr::V6(address) => address.is_unicast_link_local(),
         IpAddr::V4(_) => false,

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    BadLink, Host, Impairment, InterfaceAddress, LabError, LabErrorKind, Port, Router, Switch, SwitchOptions,
-    birthplace::Birthplace, command::Children, host::Node, leftovers, name, namespace::Namespace,
-    netlink::VethEnd, router::Routing,
+    BadLink, CidrAddress, Host, HostInterface, Impairment, LabError, LabErrorKind, Router, Switch,
+    SwitchOptions, command::Children, host::Node, name, namespace::Namespace, netlink::VethEnd,
+    router::MulticastRouting, spawner::Spawner, stray_processes,
 };
 
-/// What every host starts with, whatever the machine has set for itself: some kernels hand the machine's
-/// own values on to new namespaces.
+/// The initial sysctls of a host. They are all set explicitly because some kernels copy the machine's own
+/// values to new namespaces.
 const HOST_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "0"),
     ("net/ipv4/conf/all/rp_filter", "0"),
@@ -28,7 +28,7 @@ const HOST_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv6/conf/default/router_solicitations", "0"),
 ];
 
-/// What a router starts with. Forwarding must come first: it resets what else is set for IPv4.
+/// The initial sysctls of a router. `ip_forward` must come first: setting it resets other IPv4 sysctls.
 const ROUTER_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
@@ -42,11 +42,13 @@ const ROUTER_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv6/conf/default/accept_dad", "0"),
 ];
 
-/// The inner ends of bad links must not say anything themselves.
-const BACKSTAGE_SYSCTLS: &[(&str, &str)] =
+/// The initial sysctls of the namespace with the inner ends of bad links. Without IPv6, those interfaces send
+/// nothing of their own.
+const LINK_NAMESPACE_SYSCTLS: &[(&str, &str)] =
     &[("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1")];
 
-/// A switch's sockets have no addresses; only its bridge has one, to query from.
+/// The initial sysctls of a switch. The ports of a switch have no addresses; only its bridge has one, as the
+/// source of MLD queries.
 const SWITCH_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
@@ -55,47 +57,48 @@ const SWITCH_SYSCTLS: &[(&str, &str)] = &[
 
 /// A network of virtual hosts, switches, routers and links.
 ///
-/// Dropping it ends what runs in it and takes it down; hosts and switches that are kept longer answer with
-/// [`LabErrorKind::Gone`]. Only threads that [`Host::spawn`] started and sockets that are still open keep
-/// their namespace until they end.
+/// Dropping it kills the programs that run in it and removes its namespaces. The methods of hosts and switches
+/// that outlive it return [`LabErrorKind::Gone`]. Threads started by [`Host::spawn`] and sockets that are still
+/// open keep their namespace until they end.
 #[derive(Debug)]
 pub struct Lab {
-    birthplace: Birthplace,
+    spawner: Spawner,
     children: Arc<Children>,
     nodes: Mutex<HashMap<String, Arc<Node>>>,
-    /// Where bad links have their inner ends; made with the first of them.
-    backstage: Mutex<Option<Arc<Node>>>,
+    /// The namespace with the inner ends of bad links; created with the first bad link.
+    link_namespace: Mutex<Option<Arc<Node>>>,
     bad_links: Mutex<Vec<BadLink>>,
-    routing: Mutex<Vec<Arc<Routing>>>,
+    routing: Mutex<Vec<Arc<MulticastRouting>>>,
 }
 
 impl Lab {
-    /// Makes an empty lab.
+    /// Creates an empty lab.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Refused`] where this user may not make network namespaces.
+    /// [`LabErrorKind::Refused`] when this user may not create network namespaces.
     pub fn new() -> Result<Self, LabError> {
         Ok(Self {
-            birthplace: Birthplace::find()?,
+            spawner: Spawner::find()?,
             children: Arc::new(Children::new()),
             nodes: Mutex::default(),
-            backstage: Mutex::default(),
+            link_namespace: Mutex::default(),
             bad_links: Mutex::default(),
             routing: Mutex::default(),
         })
     }
 
-    /// Adds a host, with the loopback interface up and nothing else.
+    /// Adds a host with only the loopback interface, which is up.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Taken`] when something in the lab has this name; the system's refusal.
+    /// [`LabErrorKind::Taken`] when another host, switch or router of the lab has this name; otherwise the system's
+    /// error.
     pub fn host(&self, name: &str) -> Result<Host, LabError> {
         Ok(Host { node: self.node(name, HOST_SYSCTLS, false)? })
     }
 
-    /// Adds a switch that floods multicast, as unmanaged switches do.
+    /// Adds a switch that floods multicast, like an unmanaged switch.
     ///
     /// # Errors
     ///
@@ -113,22 +116,23 @@ impl Lab {
         Switch::new(self.node(name, SWITCH_SYSCTLS, false)?, &options)
     }
 
-    /// Adds a router, without interfaces.
+    /// Adds a router without interfaces.
     ///
     /// # Errors
     ///
-    /// As for [`host`](Self::host); a kernel without multicast routing (`CONFIG_IP_MROUTE`, `CONFIG_IPV6_MROUTE`).
+    /// As for [`host`](Self::host); also when the kernel has no multicast routing (`CONFIG_IP_MROUTE`,
+    /// `CONFIG_IPV6_MROUTE`).
     pub fn router(&self, name: &str) -> Result<Router, LabError> {
         let router = Router::new(self.node(name, ROUTER_SYSCTLS, true)?)?;
         lock(&self.routing).push(router.routing());
         Ok(router)
     }
 
-    /// Connects two hosts, or one to itself, by a cable, and waits until it carries traffic.
+    /// Connects two hosts, or a host to itself, by a cable, and waits until the cable carries traffic.
     ///
     /// # Errors
     ///
-    /// An address that does not parse, an interface name that is taken, the system's refusal.
+    /// An address that does not parse, an interface name that is taken, or the system's error.
     pub fn link(
         &self,
         a: &Host,
@@ -137,45 +141,45 @@ impl Lab {
         b: &Host,
         b_interface: &str,
         b_addresses: &[&str],
-    ) -> Result<(Port, Port), LabError> {
-        let a_addresses = InterfaceAddress::parse_all(a_addresses)?;
-        let b_addresses = InterfaceAddress::parse_all(b_addresses)?;
-        let (here, there) = (a.node.namespace.alive()?, b.node.namespace.alive()?);
+    ) -> Result<(HostInterface, HostInterface), LabError> {
+        let a_addresses = CidrAddress::parse_all(a_addresses)?;
+        let b_addresses = CidrAddress::parse_all(b_addresses)?;
+        let (a_namespace, b_namespace) = (a.node.namespace.live()?, b.node.namespace.live()?);
         let end = VethEnd {
             name: a_interface,
-            hardware_address: a.node.new_interface(a_interface)?,
-            namespace: here.descriptor(),
+            hardware_address: a.node.new_hardware_address(a_interface)?,
+            namespace: a_namespace.descriptor(),
         };
         let peer = VethEnd {
             name: b_interface,
-            hardware_address: b.node.new_interface(b_interface)?,
-            namespace: there.descriptor(),
+            hardware_address: b.node.new_hardware_address(b_interface)?,
+            namespace: b_namespace.descriptor(),
         };
         let operation = || format!("link {a_interface} of '{}' to {b_interface} of '{}'", a.name(), b.name());
         a.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, None), operation)?;
-        let b_port = b.node.port(b_interface, b_addresses)?;
-        let a_port = a.node.settle_port(a_interface, a_addresses)?;
-        b.node.wait_operational(b_interface, b_port.index)?;
-        Ok((a_port, b_port))
+        let b_end = b.node.configure_interface(b_interface, b_addresses)?;
+        let a_end = a.node.bring_up(a_interface, a_addresses)?;
+        b.node.wait_operational(b_interface, b_end.index)?;
+        Ok((a_end, b_end))
     }
 
-    /// Connects two switches by a cable. There is no spanning tree: do not make circles.
+    /// Connects two switches by a cable. There is no spanning tree, so the switches must not form a loop.
     ///
     /// # Errors
     ///
-    /// The system's refusal.
+    /// The system's error.
     pub fn trunk(&self, a: &Switch, b: &Switch) -> Result<(), LabError> {
         a.add_trunk(b)
     }
 
-    /// Connects two hosts by a bad cable. Its interfaces leave no work to their devices (see [`Offload`]).
+    /// Connects two hosts by a bad link. All offloads of its interfaces are off (see [`Offload`]).
     ///
     /// # Errors
     ///
-    /// As for [`link`](Self::link); an impossible impairment.
+    /// As for [`link`](Self::link), and for an invalid impairment.
     ///
     /// [`Offload`]: crate::Offload
-    #[expect(clippy::too_many_arguments, reason = "two ends, as in `link`, and how bad it is")]
+    #[expect(clippy::too_many_arguments, reason = "two ends, as in `link`, and the impairment")]
     pub fn bad_link(
         &self,
         a: &Host,
@@ -188,17 +192,17 @@ impl Lab {
     ) -> Result<BadLink, LabError> {
         let a = (a, a_interface, a_addresses);
         let b = (b, b_interface, b_addresses);
-        let (link, _, _) = BadLink::between(self.backstage()?, a, b, impairment)?;
+        let (link, _, _) = BadLink::between(self.link_namespace()?, a, b, impairment)?;
         lock(&self.bad_links).push(link.clone());
         Ok(link)
     }
 
-    /// Connects a host to a switch by a bad cable; [`Direction::Forth`](crate::Direction::Forth) is towards the
-    /// switch.
+    /// Connects a host to a switch by a bad link; [`LinkDirection::Forward`](crate::LinkDirection::Forward) is
+    /// towards the switch.
     ///
     /// # Errors
     ///
-    /// As for [`Host::connect`]; an impossible impairment.
+    /// As for [`Host::connect`], and for an invalid impairment.
     pub fn connect_badly(
         &self,
         host: &Host,
@@ -206,21 +210,21 @@ impl Lab {
         switch: &Switch,
         addresses: &[&str],
         impairment: Impairment,
-    ) -> Result<(Port, BadLink), LabError> {
+    ) -> Result<(HostInterface, BadLink), LabError> {
         let host = (host, interface, addresses);
-        let (link, port) = BadLink::to_switch(self.backstage()?, host, switch, impairment)?;
+        let (link, interface) = BadLink::to_switch(self.link_namespace()?, host, switch, impairment)?;
         lock(&self.bad_links).push(link.clone());
-        Ok((port, link))
+        Ok((interface, link))
     }
 
-    fn backstage(&self) -> Result<Arc<Node>, LabError> {
-        let mut backstage = lock(&self.backstage);
-        if let Some(node) = &*backstage {
+    fn link_namespace(&self) -> Result<Arc<Node>, LabError> {
+        let mut link_namespace = lock(&self.link_namespace);
+        if let Some(node) = &*link_namespace {
             return Ok(Arc::clone(node));
         }
-        let namespace = Namespace::new(self.birthplace, "the inside of bad links", BACKSTAGE_SYSCTLS)?;
+        let namespace = Namespace::new(self.spawner, "the inside of bad links", LINK_NAMESPACE_SYSCTLS)?;
         let node = Arc::new(Node::new(namespace, Arc::clone(&self.children), 0, false));
-        Ok(Arc::clone(backstage.insert(node)))
+        Ok(Arc::clone(link_namespace.insert(node)))
     }
 
     fn node(
@@ -232,16 +236,17 @@ impl Lab {
         let mut nodes = lock(&self.nodes);
         let operation = || format!("add '{name}' to the lab");
         if !name::is_host_name(name) {
-            let problem = "a name has 1 to 63 letters, digits, '-', '_' and '.'".to_owned();
+            let problem = "a name must consist of 1 to 63 letters, digits, '-', '_' and '.'".to_owned();
             return Err(LabError::new(operation(), LabErrorKind::Invalid(problem)));
         }
         if nodes.contains_key(name) {
             return Err(LabError::new(operation(), LabErrorKind::Taken("the name is taken".to_owned())));
         }
         let number = u16::try_from(nodes.len() + 1);
-        let number =
-            number.map_err(|_| LabError::new(operation(), LabErrorKind::Invalid("too many".to_owned())))?;
-        let namespace = Namespace::new(self.birthplace, name, sysctls)?;
+        let number = number.map_err(|_| {
+            LabError::new(operation(), LabErrorKind::Invalid("the lab has too many hosts".to_owned()))
+        })?;
+        let namespace = Namespace::new(self.spawner, name, sysctls)?;
         let node = Arc::new(Node::new(namespace, Arc::clone(&self.children), number, routes_multicast));
         nodes.insert(name.to_owned(), Arc::clone(&node));
         Ok(node)
@@ -249,24 +254,24 @@ impl Lab {
 }
 
 impl Lab {
-    /// Ends what the programs have left running in the background.
-    fn end_leftovers(&self) {
+    /// Kills the processes that programs of the lab have left in the background.
+    fn kill_stray_processes(&self) {
         let nodes = lock(&self.nodes);
-        let alive: Vec<_> = nodes.values().filter_map(|node| node.namespace.alive().ok()).collect();
-        leftovers::end(&alive);
+        let live: Vec<_> = nodes.values().filter_map(|node| node.namespace.live().ok()).collect();
+        stray_processes::kill_all(&live);
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        self.children.end();
+        self.children.kill_all();
         if self.children.has_started_any() {
-            self.end_leftovers();
+            self.kill_stray_processes();
         }
-        lock(&self.routing).iter().for_each(|routing| routing.end());
-        lock(&self.bad_links).iter().for_each(BadLink::end);
+        lock(&self.routing).iter().for_each(|routing| routing.stop());
+        lock(&self.bad_links).iter().for_each(BadLink::stop);
         let nodes = lock(&self.nodes);
-        nodes.values().chain(&*lock(&self.backstage)).for_each(|node| node.namespace.end());
+        nodes.values().chain(&*lock(&self.link_namespace)).for_each(|node| node.namespace.release());
     }
 }
 

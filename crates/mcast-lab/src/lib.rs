@@ -1,9 +1,10 @@
-//! Networks made of Linux network namespaces, to try multicast on real kernels.
+//! Networks made of Linux network namespaces, for testing multicast on real kernels.
 //!
 //! A [`Lab`] builds hosts, switches, routers and links inside one process, through netlink and without
-//! external programs. It stands in milliseconds, needs no root where user namespaces exist, touches
-//! none of the machine's own interfaces, and leaves nothing behind, even when the process is killed:
-//! its namespaces have no names and live only as long as the threads and descriptors in them.
+//! external programs. It is ready within milliseconds, needs no root where user namespaces are
+//! available, touches none of the machine's own interfaces, and leaves nothing behind, even when the
+//! process is killed: its namespaces have no names and exist only as long as the threads and descriptors
+//! in them.
 //!
 //! ```no_run
 //! use mcast_lab::Lab;
@@ -13,22 +14,23 @@
 //! let lan = lab.switch("lan")?;
 //! let host = lab.host("a")?;
 //! host.connect("eth0", &lan, &["10.0.0.1/24", "fd00::1/64"])?;
-//! let socket = host.run(|| UdpSocket::bind("10.0.0.1:0"))??; // lives in the host, usable anywhere
+//! let socket = host.run(|| UdpSocket::bind("10.0.0.1:0"))??; // belongs to the host, usable anywhere
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Who may
+//! # Privileges
 //!
-//! As root (`CAP_SYS_ADMIN`), each host is a thread that leaves for a network namespace of its own. As
-//! an ordinary user, the process first starts a *warden*: a child that shares the memory and the
+//! As root (`CAP_SYS_ADMIN`), each host is a thread that moves to a network namespace of its own. As an
+//! ordinary user, the process first starts a *warden*: a child that shares the memory and the
 //! descriptors of the process, but not its thread group, and so may enter a user namespace although
-//! other threads run. The hosts' threads live in the warden. Closures notice one difference only:
-//! [`std::process::id`] is the warden's inside them, and a [`std::process::Child`] started inside a
-//! closure can only be waited for inside a closure. [`Host::command`] has no such limit. A program that
-//! wants neither calls [`enter`] first in `main`.
+//! other threads are running. The threads of the hosts belong to the warden. Closures notice one
+//! difference only: inside them, [`std::process::id`] returns the id of the warden, and a
+//! [`std::process::Child`] started inside a closure can only be waited for inside a closure.
+//! [`Host::command`] has no such limit. A program that needs the process's own id inside closures calls
+//! [`enter`] first in `main`.
 //!
-//! Where neither is possible [`Lab::new`] fails with [`LabErrorKind::Refused`], which says why and what
-//! would help.
+//! Where neither way is possible, [`Lab::new`] fails with [`LabErrorKind::Refused`], which reports the
+//! reason and a remedy.
 //!
 //! # Platforms
 //!
@@ -38,50 +40,50 @@
 
 mod address;
 mod bad_link;
-mod birthplace;
 mod command;
 mod error;
+mod forwarder;
 mod frame;
-mod guardian;
 mod host;
+mod host_access;
+mod host_interface;
 mod impairment;
 mod interfaces;
 mod lab;
 mod lane;
-mod leftovers;
 mod link_statistics;
 mod name;
 mod namespace;
 mod netlink;
 mod offload;
-mod passage;
-mod port;
-mod pump;
 mod router;
 mod routing_table;
+mod spawner;
+mod stray_processes;
 mod switch;
 mod switch_options;
 #[allow(unsafe_code)]
 mod sys;
 pub mod topology;
+mod watchdog;
 mod worker;
 
-pub use address::{AddressError, InterfaceAddress};
+pub use address::{AddressError, CidrAddress};
 pub use bad_link::BadLink;
-pub use birthplace::enter;
 pub use command::{Child, Command};
 pub use error::{LabError, LabErrorKind};
 pub use host::Host;
-pub use impairment::{Direction, Fate, Impairment, Scope};
+pub use host_access::enter_host;
+pub use host_interface::HostInterface;
+pub use impairment::{Fate, Impairment, ImpairmentScope, LinkDirection};
 pub use lab::Lab;
 pub use link_statistics::LinkStatistics;
 pub use offload::Offload;
-pub use passage::enter_host;
-pub use port::Port;
 pub use router::{RouteGroup, Router};
-pub use switch::{Member, Switch};
+pub use spawner::enter;
+pub use switch::{SnoopedMember, Switch};
 pub use switch_options::SwitchOptions;
-pub use topology::{Network, Program, Topology};
+pub use topology::{LabNetwork, Program, Topology};
 
-/// The result of everything that can fail in a lab.
+/// A result with [`LabError`] as its default error.
 pub type Result<T, E = LabError> = std::result::Result<T, E>;

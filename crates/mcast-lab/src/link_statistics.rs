@@ -1,35 +1,36 @@
-//! What a bad link has done so far.
+//! Statistics of a bad link.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::lane::Counters;
 
-/// What has crossed a bad link, in one direction or in both.
+/// The statistics of a bad link, for one direction or for both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkStatistics {
-    /// Datagrams that came in. Each is counted again below: forwarded, lost, or dropped from a full queue;
-    /// unless it is still waiting to be overtaken.
+    /// Datagrams that entered the link. Each is also counted as forwarded, lost, or dropped at a full queue, unless it
+    /// is still waiting to be overtaken.
     pub datagrams: u64,
-    /// Datagrams that went on, at once or later.
+    /// Datagrams that were forwarded, or are in flight.
     pub forwarded: u64,
-    /// Datagrams that were lost, as the seed would have it.
+    /// Datagrams that were lost as the seed decided.
     pub lost: u64,
-    /// Of those that went on, how many did not go at once.
+    /// Forwarded datagrams that were delayed.
     pub delayed: u64,
-    /// Of those that went on, how many went twice.
+    /// Forwarded datagrams that were duplicated.
     pub duplicated: u64,
-    /// Of those that went on, how many were overtaken.
+    /// Forwarded datagrams that were overtaken.
     pub reordered: u64,
-    /// Datagrams that found the queue before a rate-limited wire full.
+    /// Datagrams that were dropped because the queue of a rate-limited link was full.
     pub queue_full: u64,
-    /// Frames that passed untouched because they are none of the impairment's business.
+    /// Frames that passed unchanged because they are outside the scope of the impairment.
     pub untouched: u64,
-    /// Frames that the machine could not carry in time, on their way into the link or out of it. They were lost by
-    /// no seed: an experiment with overruns has failed, and needs less traffic or a faster machine.
+    /// Frames that the kernel dropped on their way into the link or out of it, because the machine was too slow. The
+    /// seed did not decide these losses, so an experiment with overruns is not reproducible: it needs less traffic
+    /// or a faster machine.
     pub overruns: u64,
-    /// Frames that could not be handed on: an interface was down, or they were too long or had no checksum, as
-    /// when an interface was given its offloads back.
+    /// Frames that could not be sent: an interface was down, or the frame was too long or had no checksum, which
+    /// happens after the offloads of an interface were turned on again.
     pub unsent: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A network namespace and the thread that lives in it.
+//! A network namespace and the thread that keeps it.
 
 use std::{
     fs, io,
@@ -7,127 +7,130 @@ use std::{
 };
 
 use crate::{
-    LabError, LabErrorKind, birthplace::Birthplace, error::Doing, netlink::Netlink, sys, worker::Worker,
+    LabError, LabErrorKind, error::ErrorContext, netlink::Netlink, spawner::Spawner, sys, worker::Worker,
 };
 
-/// A network namespace that exists until [`end`](Self::end).
+/// A network namespace that exists until [`release`](Self::release).
 #[derive(Debug)]
 pub(crate) struct Namespace {
     name: String,
-    alive: Mutex<Option<Arc<Alive>>>,
+    /// `None` after the release.
+    live: Mutex<Option<Arc<LiveNamespace>>>,
 }
 
-/// What keeps a namespace in being.
+/// The thread and the descriptors that keep a namespace in existence.
 #[derive(Debug)]
-pub(crate) struct Alive {
-    keeper: Worker,
+pub(crate) struct LiveNamespace {
+    /// A thread inside the namespace.
+    worker: Worker,
     name: String,
     descriptor: OwnedFd,
     netlink: Mutex<Netlink>,
-    birthplace: Birthplace,
+    spawner: Spawner,
 }
 
 impl Namespace {
-    /// Makes a namespace. Its loopback is up, and `sysctls` are set.
-    pub(crate) fn new(
-        birthplace: Birthplace,
-        name: &str,
-        sysctls: &[(&str, &str)],
-    ) -> Result<Self, LabError> {
-        let keeper = Worker::start(birthplace, name).doing(|| format!("start the thread of '{name}'"))?;
-        let settled = keeper.call(|| settle(name, sysctls)).ok_or_else(|| gone(name))?;
-        let (descriptor, netlink) = settled?;
-        let alive =
-            Alive { keeper, name: name.to_owned(), descriptor, netlink: Mutex::new(netlink), birthplace };
-        Ok(Self { name: name.to_owned(), alive: Mutex::new(Some(Arc::new(alive))) })
+    /// Creates a namespace, sets `sysctls` in it, and brings up its loopback interface.
+    pub(crate) fn new(spawner: Spawner, name: &str, sysctls: &[(&str, &str)]) -> Result<Self, LabError> {
+        let worker = Worker::start(spawner, name).context(|| format!("start the thread of '{name}'"))?;
+        let (descriptor, netlink) = worker.call(|| set_up(name, sysctls)).ok_or_else(|| gone(name))??;
+        let live = LiveNamespace {
+            worker,
+            name: name.to_owned(),
+            descriptor,
+            netlink: Mutex::new(netlink),
+            spawner,
+        };
+        Ok(Self { name: name.to_owned(), live: Mutex::new(Some(Arc::new(live))) })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn alive(&self) -> Result<Arc<Alive>, LabError> {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        alive.clone().ok_or_else(|| gone(&self.name))
+    pub(crate) fn live(&self) -> Result<Arc<LiveNamespace>, LabError> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.clone().ok_or_else(|| gone(&self.name))
     }
 
-    /// Lets go of the namespace; it is no more when what still runs in it has ended.
-    pub(crate) fn end(&self) {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(alive);
+    /// Releases the namespace. The kernel removes it when its last thread, process and socket has gone.
+    pub(crate) fn release(&self) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(live);
     }
 
-    /// Runs `work` on the thread that lives here. It should be short: others wait for that thread.
+    /// Runs `work` on the thread of this namespace. It should be short, because all calls share that thread.
     pub(crate) fn call<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
-        self.alive()?.keeper.call(work).ok_or_else(|| gone(&self.name))
+        self.live()?.worker.call(work).ok_or_else(|| gone(&self.name))
     }
 
-    /// Speaks to this namespace's kernel; `operation` names it should it fail.
+    /// Runs `work` with the netlink socket of this namespace. `operation` describes it in errors.
     pub(crate) fn netlink<T, S: Into<String>>(
         &self,
         work: impl FnOnce(&mut Netlink) -> io::Result<T>,
         operation: impl FnOnce() -> S,
     ) -> Result<T, LabError> {
-        let alive = self.alive()?;
-        let mut netlink = alive.netlink.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut netlink).doing(operation)
+        let live = self.live()?;
+        let mut netlink = live.netlink.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut netlink).context(operation)
     }
 
-    /// Sets one of this namespace's sysctls, by its path below `/proc/sys`.
+    /// Sets a sysctl of this namespace, by its path below `/proc/sys`.
     pub(crate) fn set_sysctl(&self, path: &str, value: &str) -> Result<(), LabError> {
         let operation = || format!("set {path} to {value} on '{}'", self.name);
         if !path.starts_with("net/") || path.split('/').any(|part| part == "..") {
-            let problem = "only sysctls below net/ can be a host's own".to_owned();
+            let problem = "only sysctls below net/ can belong to a host".to_owned();
             return Err(LabError::new(operation(), LabErrorKind::Invalid(problem)));
         }
-        self.call(|| fs::write(format!("/proc/sys/{path}"), value))?.doing(operation)
+        self.call(|| fs::write(format!("/proc/sys/{path}"), value))?.context(operation)
     }
 
-    /// Reads a file as the thread that lives here sees it.
+    /// Reads a file as seen by the thread of this namespace.
     pub(crate) fn read(&self, path: &str) -> Result<String, LabError> {
-        self.call(|| fs::read_to_string(path))?.doing(|| format!("read {path} on '{}'", self.name))
+        self.call(|| fs::read_to_string(path))?.context(|| format!("read {path} on '{}'", self.name))
     }
 }
 
-impl Alive {
+impl LiveNamespace {
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
 
-    /// What programs in it are told that the host is called.
+    /// Returns the host name for programs in this namespace.
     pub(crate) fn host_name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn birthplace(&self) -> Birthplace {
-        self.birthplace
+    pub(crate) fn spawner(&self) -> Spawner {
+        self.spawner
     }
 }
 
-/// Moves the calling thread into a namespace of its own and makes that usable.
-fn settle(name: &str, sysctls: &[(&str, &str)]) -> Result<(OwnedFd, Netlink), LabError> {
-    sys::namespace::unshare_network().doing(|| "make a network namespace")?;
-    sys::namespace::set_host_name(name).doing(|| "set a host name")?;
-    let descriptor = sys::namespace::network().doing(|| "open a network namespace")?;
+/// Moves the calling thread into a new namespace and sets it up.
+fn set_up(name: &str, sysctls: &[(&str, &str)]) -> Result<(OwnedFd, Netlink), LabError> {
+    sys::namespace::unshare_network().context(|| "create a network namespace")?;
+    sys::namespace::set_host_name(name).context(|| "set a host name")?;
+    let descriptor = sys::namespace::network().context(|| "open a network namespace")?;
     for (path, value) in sysctls {
-        preset(path, value)?;
+        set_initial_sysctl(path, value)?;
     }
-    let mut netlink = Netlink::open().doing(|| "open a netlink socket")?;
-    netlink.set_link_up(1, true).doing(|| "bring up the loopback interface")?;
+    let mut netlink = Netlink::open().context(|| "open a netlink socket")?;
+    netlink.set_link_up(1, true).context(|| "bring up the loopback interface")?;
     Ok((descriptor, netlink))
 }
 
-/// Sets a sysctl of a fresh namespace. A kernel without IPv6 lacks some, and has no need of them.
-fn preset(path: &str, value: &str) -> Result<(), LabError> {
+/// Sets a sysctl of a new namespace. A sysctl that does not exist is skipped: a kernel without IPv6 has none of
+/// the IPv6 sysctls and does not need them.
+fn set_initial_sysctl(path: &str, value: &str) -> Result<(), LabError> {
     match fs::write(format!("/proc/sys/{path}"), value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(read_only(error)),
-        result => result.doing(|| format!("set {path} to {value}")),
+        result => result.context(|| format!("set {path} to {value}")),
     }
 }
 
 fn read_only(error: io::Error) -> LabError {
-    let why = "/proc/sys is read-only, as in an unprivileged container".to_owned();
+    let why = "/proc/sys is read-only, as it is in an unprivileged container".to_owned();
     let remedy =
         "mount it writable: mount -o remount,rw /proc/sys, or run the container privileged".to_owned();
     LabError::new("set up a namespace", LabErrorKind::Refused { why, remedy }).with_cause(error)

@@ -1,19 +1,19 @@
-//! What a host leaves to its network device.
+//! Offloads of interfaces.
 
-use crate::{Host, LabError, error::Doing, host::Node, sys};
+use crate::{Host, LabError, error::ErrorContext, host::Node, sys};
 
-/// What an interface leaves to its device. The default is what virtual interfaces come with.
+/// The work that an interface offloads to its device. The default is that of new virtual interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offload {
-    /// Checksums of what is sent (`tx-checksum-ip-generic`).
+    /// Checksums of sent packets (`tx-checksum-ip-generic`).
     pub tx_checksum: bool,
-    /// Cutting large sends of UDP into datagrams (`tx-udp-segmentation`, UDP GSO).
+    /// Segmentation of large UDP sends into datagrams (`tx-udp-segmentation`, UDP GSO).
     pub tx_udp_segmentation: bool,
-    /// Cutting large sends of TCP into segments (`tx-tcp-segmentation`, TSO).
+    /// Segmentation of large TCP sends (`tx-tcp-segmentation`, TSO).
     pub tso: bool,
-    /// Cutting in software just before the device (`tx-generic-segmentation`, GSO).
+    /// Segmentation in software just before the device (`tx-generic-segmentation`, GSO).
     pub gso: bool,
-    /// Merging what is received (`rx-gro`). Virtual interfaces then receive as real ones do (NAPI).
+    /// Coalescing of received packets (`rx-gro`). Virtual interfaces then receive as real ones do (NAPI).
     pub gro: bool,
 }
 
@@ -24,13 +24,13 @@ impl Default for Offload {
 }
 
 impl Offload {
-    /// Nothing is left to the device: a frame is a datagram, complete.
+    /// Returns the setting without any offload: each frame is one complete datagram.
     #[must_use]
     pub fn none() -> Self {
         Self { tx_checksum: false, tx_udp_segmentation: false, tso: false, gso: false, gro: false }
     }
 
-    /// The kernel's names of the features.
+    /// Returns the kernel's names of the features, and whether each is on.
     fn features(self) -> [(&'static str, bool); 8] {
         [
             ("tx-checksum-ip-generic", self.tx_checksum),
@@ -46,11 +46,11 @@ impl Offload {
 }
 
 impl Host {
-    /// Sets what an interface leaves to its device.
+    /// Sets the offloads of an interface.
     ///
     /// # Errors
     ///
-    /// A missing interface, or one whose features cannot be changed.
+    /// When there is no such interface, or when its features cannot be changed.
     pub fn offload(&self, interface: &str, offload: Offload) -> Result<(), LabError> {
         self.node.set_offload(interface, offload)
     }
@@ -60,6 +60,6 @@ impl Node {
     pub(crate) fn set_offload(&self, interface: &str, offload: Offload) -> Result<(), LabError> {
         let set = || sys::offload::set_features(interface, &offload.features());
         let operation = || format!("set the offloads of {interface} on '{}'", self.namespace.name());
-        self.namespace.call(set)?.doing(operation)
+        self.namespace.call(set)?.context(operation)
     }
 }

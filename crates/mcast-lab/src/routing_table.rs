@@ -1,14 +1,14 @@
-//! Which groups a router forwards, and what the kernel has been told of them.
+//! The forwarding rules of a router, and the kernel's cache of routes.
 //!
-//! The kernel's cache has an entry for each source and group. It asks when it has none for a datagram, holds
-//! that datagram back, and forwards it when it has been told. So a rule for all sources becomes an entry for
-//! each source when that is first heard.
+//! The kernel's multicast forwarding cache has an entry for each source and group. When it has none for a datagram,
+//! it reports a cache miss, holds the datagram, and forwards it when an entry has been added. A rule for all sources
+//! therefore becomes an entry for each source when its first datagram arrives.
 
 use std::{collections::HashMap, io, net::IpAddr, sync::Arc};
 
-use crate::sys::multicast_routing::{Entry, MOST_INTERFACES, Miss, RoutingSocket};
+use crate::sys::multicast_routing::{CacheEntry, CacheMiss, MAX_INTERFACES, RoutingSocket};
 
-/// A rule, with interfaces by index.
+/// A forwarding rule with interface indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) source: Option<IpAddr>,
@@ -18,25 +18,28 @@ pub(crate) struct Rule {
     pub(crate) threshold: u8,
 }
 
-/// A rule, with interfaces by the numbers that the kernel's routing knows them by.
+/// A forwarding rule with the interface numbers of the kernel's multicast routing.
 #[derive(Debug)]
-struct Numbered {
+struct NumberedRule {
     source: Option<IpAddr>,
     group: IpAddr,
     from: u16,
     to: Vec<(u16, u8)>,
 }
 
-/// The rules and entries of one IP version.
+/// The rules and cache entries of one IP version.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct RoutingTable {
     socket: Arc<RoutingSocket>,
+    /// The number of each interface in the kernel's multicast routing, by index.
     numbers: HashMap<u32, u16>,
-    rules: Vec<Numbered>,
-    entries: Vec<Entry>,
+    /// Rules for one source come before rules for all sources.
+    rules: Vec<NumberedRule>,
+    /// The entries that were added to the kernel's cache.
+    entries: Vec<CacheEntry>,
 }
 
-impl Table {
+impl RoutingTable {
     pub(crate) fn new(socket: RoutingSocket) -> Self {
         Self { socket: Arc::new(socket), numbers: HashMap::new(), rules: Vec::new(), entries: Vec::new() }
     }
@@ -45,24 +48,23 @@ impl Table {
         let from = self.number(rule.from)?;
         let to = rule.to.iter().map(|index| Ok((self.number(*index)?, rule.threshold)));
         let to = to.collect::<io::Result<_>>()?;
-        self.rules.push(Numbered { source: rule.source, group: rule.group, from, to });
-        // Rules for one source go before rules for all.
+        self.rules.push(NumberedRule { source: rule.source, group: rule.group, from, to });
         self.rules.sort_by_key(|rule| rule.source.is_none());
-        self.forget(rule.group)
+        self.remove_entries(rule.group)
     }
 
     pub(crate) fn remove(&mut self, group: IpAddr) -> io::Result<()> {
         self.rules.retain(|rule| rule.group != group);
-        self.forget(group)
+        self.remove_entries(group)
     }
 
-    /// Answers all questions that the kernel has.
-    pub(crate) fn answer(&mut self) {
-        while let Ok(Some(miss)) = self.socket.next_miss() {
+    /// Adds entries for all cache misses that the kernel has reported.
+    pub(crate) fn resolve_misses(&mut self) {
+        while let Ok(Some(miss)) = self.socket.next_cache_miss() {
             let entry = self.entry(&miss);
-            // The kernel asks again should it not take the entry, as when the interface has just gone.
+            // If the kernel refuses the entry, for instance because the interface has just gone, it reports the miss again.
             if self.socket.add_entry(&entry).is_ok() {
-                self.entries.retain(|known| (known.source, known.group) != (entry.source, entry.group));
+                self.entries.retain(|old| (old.source, old.group) != (entry.source, entry.group));
                 self.entries.push(entry);
             }
         }
@@ -72,24 +74,26 @@ impl Table {
         Arc::clone(&self.socket)
     }
 
-    /// What becomes of a source that is heard for the first time. Without a rule it goes nowhere, and the
-    /// kernel must be told even that: it asks about ten sources at most until it is answered.
-    fn entry(&self, miss: &Miss) -> Entry {
-        let Miss { source, group, arrived } = *miss;
-        let fits = |rule: &&Numbered| rule.group == group && rule.source.is_none_or(|only| only == source);
-        let by_arrival = self.rules.iter().filter(fits).find(|rule| rule.from == arrived);
-        // Heard first where it is not to be taken from, it still must be taken from where it is.
-        match by_arrival.or_else(|| self.rules.iter().find(fits)) {
-            Some(rule) => Entry { source, group, from: rule.from, to: rule.to.clone() },
-            None => Entry { source, group, from: arrived, to: Vec::new() },
+    /// Returns the entry for a new source. Without a rule the entry has no outgoing interface. It is needed all the
+    /// same, because the kernel holds at most ten unresolved sources.
+    fn entry(&self, miss: &CacheMiss) -> CacheEntry {
+        let CacheMiss { source, group, from } = *miss;
+        let matches =
+            |rule: &&NumberedRule| rule.group == group && rule.source.is_none_or(|only| only == source);
+        let by_interface = self.rules.iter().filter(matches).find(|rule| rule.from == from);
+        // The first datagram may arrive on another interface than that of the rule. The entry still names the
+        // interface of the rule, so that later datagrams are forwarded from there.
+        match by_interface.or_else(|| self.rules.iter().find(matches)) {
+            Some(rule) => CacheEntry { source, group, from: rule.from, to: rule.to.clone() },
+            None => CacheEntry { source, group, from, to: Vec::new() },
         }
     }
 
-    /// Removes the kernel's entries for a group, so that it asks again.
-    fn forget(&mut self, group: IpAddr) -> io::Result<()> {
+    /// Removes the kernel's entries for a group, so that it reports a miss for the next datagram.
+    fn remove_entries(&mut self, group: IpAddr) -> io::Result<()> {
         let (stale, kept) = self.entries.drain(..).partition(|entry| entry.group == group);
         self.entries = kept;
-        let stale: Vec<Entry> = stale;
+        let stale: Vec<CacheEntry> = stale;
         for entry in stale {
             match self.socket.delete_entry(&entry) {
                 Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
@@ -99,12 +103,13 @@ impl Table {
         Ok(())
     }
 
+    /// Returns the number of an interface, adding it to the kernel's multicast routing if needed.
     fn number(&mut self, index: u32) -> io::Result<u16> {
         if let Some(number) = self.numbers.get(&index) {
             return Ok(*number);
         }
         let number = self.numbers.len() as u16;
-        if number >= MOST_INTERFACES {
+        if number >= MAX_INTERFACES {
             return Err(io::Error::from_raw_os_error(libc::ENFILE));
         }
         self.socket.add_interface(number, index)?;

@@ -5,62 +5,63 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use netlink_packet_route::link::InfoBridge;
 
 use crate::{
-    Host, InterfaceAddress, LabError, LabErrorKind, SwitchOptions,
+    CidrAddress, Host, LabError, LabErrorKind, SwitchOptions,
     host::Node,
+    host_interface,
+    interfaces::{SETUP_TIMEOUT, wait_until},
     netlink::{Bridge, Netlink, VethEnd},
-    port,
 };
-
-const PAUSE: Duration = Duration::from_micros(500);
 
 /// A switch of a [`Lab`](crate::Lab): a kernel bridge in a namespace of its own. Clones are the same switch.
 #[derive(Clone)]
 pub struct Switch {
     pub(crate) node: Arc<Node>,
     ports: Arc<Mutex<Ports>>,
+    /// The index of the bridge.
     bridge: u32,
 }
 
-/// A port of a switch that wants a group.
+/// A port of a switch with a member of a group behind it, as learnt by snooping.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct SnoopedMember {
     /// The group.
     pub group: IpAddr,
     /// The host behind the port.
     pub host: String,
-    /// The interface of that host.
+    /// The name of the interface of that host.
     pub interface: String,
 }
 
-/// A socket of a switch.
+/// A port of a switch.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub(crate) struct SwitchPort {
     pub(crate) name: String,
     pub(crate) index: u32,
 }
 
-/// The sockets of a switch, and what is plugged into them.
+/// The ports of a switch.
 #[derive(Debug, Default)]
 struct Ports {
-    made: u32,
-    behind: HashMap<u32, (String, String)>,
+    /// How many ports have been named so far.
+    named: u32,
+    /// The host and the interface behind each port, by the index of the port.
+    connected: HashMap<u32, (String, String)>,
 }
 
 impl Switch {
     pub(crate) fn new(node: Arc<Node>, options: &SwitchOptions) -> Result<Self, LabError> {
         let name = node.namespace.name().to_owned();
-        let bridge = node.add_bridge(BRIDGE, options.at_first())?;
-        // The MLD querier needs an address from the start: without one it gives up until the next interval,
-        // and the bridge floods IPv6 so long.
-        let address = port::link_local(node.hardware_address(BRIDGE)).into();
-        let link_local = InterfaceAddress { address, prefix_length: 64 };
+        let bridge = node.add_bridge(BRIDGE, options.initial_attributes())?;
+        // The MLD querier needs an address from the start. Without one it does not try again until the next query
+        // interval, and the bridge floods IPv6 until then.
+        let address = host_interface::link_local(node.hardware_address(BRIDGE)).into();
+        let link_local = CidrAddress { address, prefix_length: 64 };
         node.namespace.netlink(
             |netlink| {
                 netlink.set_link_up(bridge, true)?;
@@ -69,26 +70,32 @@ impl Switch {
                     .querier_address
                     .iter()
                     .try_for_each(|address| netlink.add_address(bridge, address))?;
-                netlink.set_bridge(bridge, options.at_last())
+                netlink.set_bridge(bridge, options.final_attributes())
             },
             || format!("set up the switch '{name}'"),
         )?;
-        Ok(Self { node, ports: Arc::default(), bridge })
+        let switch = Self { node, ports: Arc::default(), bridge };
+        if options.sends_queries() {
+            switch.wait_for_querier()?;
+        }
+        Ok(switch)
     }
 
-    /// Its name.
+    /// Returns the name of the switch.
     #[must_use]
     pub fn name(&self) -> &str {
         self.node.namespace.name()
     }
 
-    /// The switch as a host, to run something inside it: capture on a port, read its tables. The bridge is `br0`.
+    /// Returns the switch as a host, to run closures and programs inside it, for instance to capture on a port or to
+    /// read its tables. The bridge is `br0`.
     #[must_use]
     pub fn inside(&self) -> Host {
         Host { node: Arc::clone(&self.node) }
     }
 
-    /// Turns the querier on or off while the switch runs.
+    /// Turns the querier on or off. Unlike the querier of a new switch, one that is turned on later does not limit
+    /// groups to their members until [`query_response_interval`](SwitchOptions::query_response_interval) has passed.
     ///
     /// # Errors
     ///
@@ -97,7 +104,7 @@ impl Switch {
         self.set(InfoBridge::MulticastQuerier(querier), "set the querier")
     }
 
-    /// Turns snooping on or off while the switch runs.
+    /// Turns snooping on or off.
     ///
     /// # Errors
     ///
@@ -106,27 +113,27 @@ impl Switch {
         self.set(InfoBridge::MulticastSnooping(snooping), "set snooping")
     }
 
-    /// The groups that the switch has learnt by snooping, with the ports that want them.
+    /// Returns the groups that the switch has learnt by snooping, with the ports of their members.
     ///
     /// # Errors
     ///
     /// The system's error.
-    pub fn members(&self) -> Result<Vec<Member>, LabError> {
+    pub fn members(&self) -> Result<Vec<SnoopedMember>, LabError> {
         let operation = || format!("list the groups of the switch '{}'", self.name());
         let entries = self.node.namespace.netlink(Netlink::groups, operation)?;
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let member = |port: u32, group| {
-            let (host, interface) = ports.behind.get(&port)?.clone();
-            Some(Member { group, host, interface })
+            let (host, interface) = ports.connected.get(&port)?.clone();
+            Some(SnoopedMember { group, host, interface })
         };
         Ok(entries.into_iter().filter_map(|entry| member(entry.port, entry.group)).collect())
     }
 
-    /// Waits until the switch knows that an interface of a host wants a group. Reports take about 10 ms.
+    /// Waits until the switch has learnt that an interface of a host is a member of a group, which takes about 10 ms.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::TimedOut`] when it does not learn it within `timeout`.
+    /// [`LabErrorKind::TimedOut`] when the switch does not learn it within `timeout`.
     pub fn wait_for_member(
         &self,
         host: &Host,
@@ -134,15 +141,15 @@ impl Switch {
         group: IpAddr,
         timeout: Duration,
     ) -> Result<(), LabError> {
-        let wanted = Member { group, host: host.name().to_owned(), interface: interface.to_owned() };
-        self.wait_until(&wanted, true, timeout)
+        let member = SnoopedMember { group, host: host.name().to_owned(), interface: interface.to_owned() };
+        self.wait_for_membership(&member, true, timeout)
     }
 
-    /// Waits until the switch no longer counts an interface of a host as wanting a group.
+    /// Waits until the switch no longer lists an interface of a host as a member of a group.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::TimedOut`] when it still does after `timeout`.
+    /// [`LabErrorKind::TimedOut`] when it is still listed after `timeout`.
     pub fn wait_for_leave(
         &self,
         host: &Host,
@@ -150,23 +157,54 @@ impl Switch {
         group: IpAddr,
         timeout: Duration,
     ) -> Result<(), LabError> {
-        let unwanted = Member { group, host: host.name().to_owned(), interface: interface.to_owned() };
-        self.wait_until(&unwanted, false, timeout)
+        let member = SnoopedMember { group, host: host.name().to_owned(), interface: interface.to_owned() };
+        self.wait_for_membership(&member, false, timeout)
     }
 
-    fn wait_until(&self, member: &Member, present: bool, timeout: Duration) -> Result<(), LabError> {
-        let deadline = Instant::now() + timeout;
-        while self.members()?.contains(member) != present {
-            if Instant::now() > deadline {
-                let Member { group, host, interface } = member;
-                let late = if present { "has not learnt of it" } else { "has not forgotten it" };
-                let late = LabErrorKind::TimedOut(format!("the switch {late} within {timeout:?}"));
-                let operation = format!("watch {interface} of '{host}' and {group} on '{}'", self.name());
-                return Err(LabError::new(operation, late));
-            }
-            thread::sleep(PAUSE);
-        }
-        Ok(())
+    fn wait_for_membership(
+        &self,
+        member: &SnoopedMember,
+        present: bool,
+        timeout: Duration,
+    ) -> Result<(), LabError> {
+        wait_until(
+            timeout,
+            || Ok(self.members()?.contains(member) == present),
+            || {
+                let SnoopedMember { group, host, interface } = member;
+                let event = if present { "learnt" } else { "removed" };
+                let problem = format!("the switch has not {event} this member within {timeout:?}");
+                let operation = format!(
+                    "wait for the switch '{}' and the member {interface} of '{host}' in {group}",
+                    self.name()
+                );
+                LabError::new(operation, LabErrorKind::TimedOut(problem))
+            },
+        )
+    }
+
+    /// Waits until the querier is active.
+    ///
+    /// The kernel floods until the delay timers have expired that it starts when the querier is turned on. They have
+    /// no delay here, but on a busy machine the kernel may run them tens of milliseconds later. It starts the timers
+    /// for the first queries right after them on the same CPU, MLD last, so when the bridge has received its own MLD
+    /// query, the delay timers have expired.
+    fn wait_for_querier(&self) -> Result<(), LabError> {
+        wait_until(
+            SETUP_TIMEOUT,
+            || self.has_received_mld_query(),
+            || {
+                let problem = format!("it has not sent a query within {SETUP_TIMEOUT:?}");
+                let operation = format!("wait for the querier of the switch '{}'", self.name());
+                LabError::new(operation, LabErrorKind::TimedOut(problem))
+            },
+        )
+    }
+
+    fn has_received_mld_query(&self) -> Result<bool, LabError> {
+        let counters = self.node.namespace.read("/proc/thread-self/net/snmp6")?;
+        let queries = counters.lines().find_map(|line| line.strip_prefix("Icmp6InGroupMembQueries"));
+        Ok(queries.is_some_and(|count| count.trim() != "0"))
     }
 
     fn set(&self, option: InfoBridge, what: &str) -> Result<(), LabError> {
@@ -174,90 +212,96 @@ impl Switch {
         self.node.namespace.netlink(|netlink| netlink.set_bridge(self.bridge, vec![option]), operation)
     }
 
-    /// Makes a cable between a new socket of this switch and a new interface of a host.
-    pub(crate) fn add_port(&self, host: &Host, interface: &str) -> Result<Socket, LabError> {
-        let socket = self.next_socket();
-        let (here, there) = (self.node.namespace.alive()?, host.node.namespace.alive()?);
+    /// Creates a cable between a new port of this switch and a new interface of a host.
+    pub(crate) fn add_port(&self, host: &Host, interface: &str) -> Result<SwitchPort, LabError> {
+        let name = self.next_port_name();
+        let (switch_namespace, host_namespace) = (self.node.namespace.live()?, host.node.namespace.live()?);
         let end = VethEnd {
-            name: &socket,
-            hardware_address: self.node.hardware_address(&socket),
-            namespace: here.descriptor(),
+            name: &name,
+            hardware_address: self.node.hardware_address(&name),
+            namespace: switch_namespace.descriptor(),
         };
         let peer = VethEnd {
             name: interface,
-            hardware_address: host.node.new_interface(interface)?,
-            namespace: there.descriptor(),
+            hardware_address: host.node.new_hardware_address(interface)?,
+            namespace: host_namespace.descriptor(),
         };
         let operation =
             || format!("connect {interface} of '{}' to the switch '{}'", host.name(), self.name());
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, Some(self.bridge)), operation)?;
-        let index = self.node.interface_index(&socket)?;
-        let socket = Socket { name: socket, index };
-        self.plugged(&socket, host, interface)?;
-        Ok(socket)
+        let index = self.node.interface_index(&name)?;
+        let port = SwitchPort { name, index };
+        self.record_connection(&port, host, interface)?;
+        Ok(port)
     }
 
-    /// Makes a cable between this switch and another one.
+    /// Creates a cable between this switch and another one.
     pub(crate) fn add_trunk(&self, other: &Self) -> Result<(), LabError> {
-        let (socket, other_socket) = (self.next_socket(), other.next_socket());
-        let (here, there) = (self.node.namespace.alive()?, other.node.namespace.alive()?);
+        let (name, other_name) = (self.next_port_name(), other.next_port_name());
+        let (namespace, other_namespace) = (self.node.namespace.live()?, other.node.namespace.live()?);
         let end = VethEnd {
-            name: &socket,
-            hardware_address: self.node.hardware_address(&socket),
-            namespace: here.descriptor(),
+            name: &name,
+            hardware_address: self.node.hardware_address(&name),
+            namespace: namespace.descriptor(),
         };
         let peer = VethEnd {
-            name: &other_socket,
-            hardware_address: other.node.hardware_address(&other_socket),
-            namespace: there.descriptor(),
+            name: &other_name,
+            hardware_address: other.node.hardware_address(&other_name),
+            namespace: other_namespace.descriptor(),
         };
         let operation = || format!("connect the switches '{}' and '{}'", self.name(), other.name());
         self.node.namespace.netlink(|netlink| netlink.add_veth(&end, &peer, Some(self.bridge)), operation)?;
-        let index = other.node.interface_index(&other_socket)?;
+        let other_index = other.node.interface_index(&other_name)?;
         other.node.namespace.netlink(
             |netlink| {
-                netlink.set_controller(index, other.bridge)?;
-                netlink.set_link_up(index, true)
+                netlink.set_controller(other_index, other.bridge)?;
+                netlink.set_link_up(other_index, true)
             },
             operation,
         )?;
-        let index = self.node.interface_index(&socket)?;
-        self.wait_forwarding(&Socket { name: socket, index })?;
-        other.wait_forwarding(&Socket { name: other_socket, index })
+        let index = self.node.interface_index(&name)?;
+        self.wait_forwarding(&SwitchPort { name, index })?;
+        other.wait_forwarding(&SwitchPort { name: other_name, index: other_index })
     }
 
-    /// Notes what is behind a socket, and marks it if that is a router, which then gets every group.
-    pub(crate) fn plugged(&self, socket: &Socket, host: &Host, interface: &str) -> Result<(), LabError> {
-        let behind = (host.name().to_owned(), interface.to_owned());
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner).behind.insert(socket.index, behind);
+    /// Records what is connected to a port. A port that leads to a router is marked as a multicast router port, which
+    /// receives every group.
+    pub(crate) fn record_connection(
+        &self,
+        port: &SwitchPort,
+        host: &Host,
+        interface: &str,
+    ) -> Result<(), LabError> {
+        let connected = (host.name().to_owned(), interface.to_owned());
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).connected.insert(port.index, connected);
         if !host.node.routes_multicast {
             return Ok(());
         }
-        let operation = || format!("mark a router's port of the switch '{}'", self.name());
-        self.node.namespace.netlink(|netlink| netlink.set_router_port(socket.index), operation)
+        let operation = || format!("mark a router port of the switch '{}'", self.name());
+        self.node.namespace.netlink(|netlink| netlink.set_router_port(port.index), operation)
     }
 
-    /// Waits until a socket passes frames on. Its host may notice the carrier before the bridge does.
-    pub(crate) fn wait_forwarding(&self, socket: &Socket) -> Result<(), LabError> {
-        self.node.wait_for_link(&socket.name, |netlink| Ok(netlink.link(&socket.name)?.forwarding))
+    /// Waits until a port forwards frames. Its host may notice the carrier before the bridge does.
+    pub(crate) fn wait_forwarding(&self, port: &SwitchPort) -> Result<(), LabError> {
+        self.node.wait_for_link(&port.name, |netlink| Ok(netlink.link(&port.name)?.forwarding))
     }
 
-    /// Whether an interface of a host is connected here.
-    pub(crate) fn has_port(&self, host: &str, interface: &str) -> bool {
+    /// Returns whether an interface of a host is connected to this switch.
+    pub(crate) fn is_connected_to(&self, host: &str, interface: &str) -> bool {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.behind.values().any(|(a_host, an_interface)| a_host == host && an_interface == interface)
+        ports.connected.values().any(|connected| connected.0 == host && connected.1 == interface)
     }
 
-    /// The index of the bridge.
+    /// Returns the index of the bridge.
     pub(crate) fn bridge(&self) -> u32 {
         self.bridge
     }
 
-    /// A name for another socket.
-    pub(crate) fn next_socket(&self) -> String {
+    /// Returns the name for a new port.
+    pub(crate) fn next_port_name(&self) -> String {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.made += 1;
-        format!("p{}", ports.made)
+        ports.named += 1;
+        format!("p{}", ports.named)
     }
 }
 
@@ -271,10 +315,10 @@ impl fmt::Debug for Switch {
 }
 
 impl Node {
-    /// Makes a bridge, down, and returns its index.
+    /// Creates a bridge, which is down at first, and returns its index.
     pub(crate) fn add_bridge(&self, name: &str, options: Vec<InfoBridge>) -> Result<u32, LabError> {
-        let bridge = Bridge { name, hardware_address: self.new_interface(name)?, options };
-        let operation = || format!("make the bridge {name} in '{}'", self.namespace.name());
+        let bridge = Bridge { name, hardware_address: self.new_hardware_address(name)?, options };
+        let operation = || format!("create the bridge {name} in '{}'", self.namespace.name());
         self.namespace.netlink(|netlink| netlink.add_bridge(bridge), operation)?;
         self.interface_index(name)
     }

@@ -1,15 +1,15 @@
-//! How a switch treats multicast.
+//! The multicast options of a switch.
 
 use std::time::Duration;
 
 use netlink_packet_route::link::InfoBridge;
 
-use crate::InterfaceAddress;
+use crate::CidrAddress;
 
-/// The kernel counts the timers of bridges in hundredths of a second.
+/// The unit of bridge timers in netlink is a hundredth of a second (`USER_HZ`).
 const TICKS_PER_SECOND: u128 = 100;
 
-/// How a switch treats multicast. The default knows nothing of it and floods, as unmanaged switches do.
+/// The multicast options of a switch. By default it floods multicast, like an unmanaged switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwitchOptions {
     snooping: bool,
@@ -20,7 +20,7 @@ pub struct SwitchOptions {
     query_interval: Duration,
     query_response_interval: Duration,
     membership_interval: Duration,
-    pub(crate) querier_address: Option<InterfaceAddress>,
+    pub(crate) querier_address: Option<CidrAddress>,
 }
 
 impl Default for SwitchOptions {
@@ -40,74 +40,76 @@ impl Default for SwitchOptions {
 }
 
 impl SwitchOptions {
-    /// A managed switch: snooping and querier on.
+    /// Returns the options of a managed switch, with snooping and querier on.
     #[must_use]
     pub fn managed() -> Self {
         Self::default().snooping(true).querier(true)
     }
 
-    /// Whether groups go only to the ports that want them (RFC 4541). Needs a querier on the LAN: without one
-    /// a Linux bridge floods, as it cannot tell who wants what.
+    /// Sets whether the switch forwards groups only to the ports of their members (RFC 4541). Snooping needs a querier
+    /// on the LAN. Without one a Linux bridge floods, because it does not learn the members.
     #[must_use]
     pub fn snooping(mut self, snooping: bool) -> Self {
         self.snooping = snooping;
         self
     }
 
-    /// Whether the switch asks hosts for their groups. It limits groups to their members from the first
-    /// moment, where a kernel bridge floods for [`query_response_interval`](Self::query_response_interval).
+    /// Sets whether the switch is a querier, which sends general queries to the hosts. With snooping it limits groups
+    /// to their members from the start, whereas a kernel bridge would first flood for
+    /// [`query_response_interval`](Self::query_response_interval).
     #[must_use]
     pub fn querier(mut self, querier: bool) -> Self {
         self.querier = querier;
         self
     }
 
-    /// The IGMP version of the querier, 2 or 3 (the default).
+    /// Sets the IGMP version of the querier: 2 or 3 (the default).
     #[must_use]
     pub fn igmp_version(mut self, version: u8) -> Self {
         self.igmp_version = version;
         self
     }
 
-    /// The MLD version of the querier, 1 or 2 (the default).
+    /// Sets the MLD version of the querier: 1 or 2 (the default).
     #[must_use]
     pub fn mld_version(mut self, version: u8) -> Self {
         self.mld_version = version;
         self
     }
 
-    /// How many groups the switch can know, 65,536 unless told otherwise (the kernel's own default is 4,096).
-    /// A full table turns snooping off, as the kernel does.
+    /// Sets the maximum number of groups in the table of the switch, 65,536 by default (the kernel's own default is
+    /// 4,096). When the table is full the kernel turns snooping off.
     #[must_use]
     pub fn hash_max(mut self, groups: u32) -> Self {
         self.hash_max = groups;
         self
     }
 
-    /// The time between general queries, 125 s unless told otherwise (RFC 9776, 8.2).
+    /// Sets the time between general queries, 125 s by default (RFC 9776, section 8.2).
     #[must_use]
     pub fn query_interval(mut self, interval: Duration) -> Self {
         self.query_interval = interval;
         self
     }
 
-    /// The time that hosts have to answer a query, 10 s unless told otherwise (RFC 9776, 8.3).
+    /// Sets the time within which hosts respond to a query, 10 s by default (RFC 9776, section 8.3).
     #[must_use]
     pub fn query_response_interval(mut self, interval: Duration) -> Self {
         self.query_response_interval = interval;
         self
     }
 
-    /// How long a membership lasts without being reported again, 260 s unless told otherwise (RFC 9776, 8.4).
+    /// Sets the time after which a membership expires that is not reported again, 260 s by default (RFC 9776,
+    /// section 8.4).
     #[must_use]
     pub fn membership_interval(mut self, interval: Duration) -> Self {
         self.membership_interval = interval;
         self
     }
 
-    /// The source address of the querier's IGMP queries; without one they come from 0.0.0.0.
+    /// Sets the source address of the querier's IGMP queries, 0.0.0.0 by default.
     #[must_use]
-    pub fn querier_address(mut self, address: InterfaceAddress) -> Self {
+    pub fn querier_address(mut self, address: CidrAddress) -> Self {
         self.querier_address = Some(address);
         self
     }
@@ -116,9 +118,14 @@ impl SwitchOptions {
         self.snooping
     }
 
-    /// The options for the making. The response interval is zero until the querier is on: a bridge that
-    /// becomes querier floods for one such interval.
-    pub(crate) fn at_first(&self) -> Vec<InfoBridge> {
+    /// Returns whether the bridge sends queries, which the kernel only does with snooping.
+    pub(crate) fn sends_queries(&self) -> bool {
+        self.snooping && self.querier
+    }
+
+    /// Returns the attributes to create the bridge with. The response interval is 0 until the querier is on, because a
+    /// bridge that becomes querier floods for one response interval.
+    pub(crate) fn initial_attributes(&self) -> Vec<InfoBridge> {
         vec![
             InfoBridge::MulticastSnooping(self.snooping),
             InfoBridge::MulticastIgmpVersion(self.igmp_version),
@@ -132,7 +139,8 @@ impl SwitchOptions {
         ]
     }
 
-    pub(crate) fn at_last(&self) -> Vec<InfoBridge> {
+    /// Returns the attributes to set when the bridge is up and has its addresses.
+    pub(crate) fn final_attributes(&self) -> Vec<InfoBridge> {
         vec![
             InfoBridge::MulticastQuerier(self.querier),
             InfoBridge::MulticastQueryResponseInterval(ticks(self.query_response_interval)),

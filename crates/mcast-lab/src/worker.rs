@@ -1,4 +1,4 @@
-//! A thread that does what it is given, one thing after the other.
+//! A thread that runs jobs one after the other.
 
 use std::{
     io,
@@ -8,11 +8,11 @@ use std::{
 };
 
 use crate::{
-    birthplace::Birthplace,
+    spawner::Spawner,
     sys::scoped::{self, Job},
 };
 
-/// A thread born in a [`Birthplace`] that runs jobs until this is dropped.
+/// A thread started by a [`Spawner`] that runs jobs until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Worker {
     jobs: Option<mpsc::Sender<Job>>,
@@ -21,16 +21,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start(birthplace: Birthplace, name: &str) -> io::Result<Self> {
+    /// Starts a thread with this name.
+    pub(crate) fn start(spawner: Spawner, name: &str) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
-        let thread = birthplace.spawn(name, move || inbox.into_iter().for_each(|job| job()))?;
+        let thread = spawner.spawn(name, move || inbox.into_iter().for_each(|job| job()))?;
         let id = thread.thread().id();
         Ok(Self { jobs: Some(jobs), thread: Some(thread), id })
     }
 
-    /// Runs `work` on the thread and waits for it; a panic in it goes on in the caller.
+    /// Runs `work` on the thread and waits for it. A panic in it is resumed in the caller.
     ///
-    /// `None` if the thread has ended.
+    /// Returns `None` if the thread has ended.
     pub(crate) fn call<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Option<T> {
         let result = scoped::run_elsewhere(work, |job| {
             if let Some(jobs) = &self.jobs {
@@ -44,6 +45,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.jobs.take();
+        // A job may hold the last reference to its own worker; a thread cannot join itself.
         if thread::current().id() == self.id {
             return;
         }

@@ -1,9 +1,9 @@
-//! A program that moves into a user namespace by itself, before it has threads. It has no test harness, because that
-//! starts threads.
+//! A program that calls [`mcast_lab::enter`] before it has threads. It has no test harness, because a harness starts
+//! threads.
 
 #[cfg(target_os = "linux")]
 fn main() {
-    // What runners of tests ask first.
+    // Test runners request the list of tests first.
     if std::env::args().any(|argument| argument == "--list") {
         if !std::env::args().any(|argument| argument == "--ignored") {
             println!("enter_before_threads: test");
@@ -33,16 +33,16 @@ mod linux {
         mcast_lab::enter().unwrap();
         let lab = mcast_lab::Lab::new().unwrap();
         let host = lab.host("a").unwrap();
-        // No warden: the closure runs in the process itself, and may wait for its children anywhere.
+        // There is no warden: closures run in the process itself, so their children can be waited for anywhere.
         assert_eq!(host.run(std::process::id).unwrap(), std::process::id());
         let mut child = host.run(|| Command::new("true").spawn().unwrap()).unwrap();
         assert!(child.wait().unwrap().success());
         if is_root {
-            again_as_nobody();
+            repeat_as_nobody();
         }
     }
 
-    fn again_as_nobody() {
+    fn repeat_as_nobody() {
         let directory = std::env::temp_dir().join(format!("mcast-lab-enter-{}", std::process::id()));
         fs::create_dir(&directory).unwrap();
         let copy = directory.join("enter");

@@ -1,4 +1,4 @@
-//! Reading and writing big-endian fields without ever running past the end.
+//! Reading and writing big-endian fields with bounds checks.
 
 use crate::EmitError;
 
@@ -22,7 +22,7 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u
     bytes.get(offset..)?.first_chunk().copied()
 }
 
-/// Writes fields one after the other; a buffer that is too short is an error, never a panic.
+/// Writes consecutive fields. A buffer that is too short is an error, not a panic.
 pub(crate) struct Writer<'a> {
     buffer: &'a mut [u8],
     position: usize,
@@ -35,8 +35,8 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), EmitError> {
         let end = self.position.saturating_add(bytes.len());
-        let place = self.buffer.get_mut(self.position..end).ok_or(EmitError::BufferTooShort)?;
-        place.copy_from_slice(bytes);
+        let field = self.buffer.get_mut(self.position..end).ok_or(EmitError::BufferTooShort)?;
+        field.copy_from_slice(bytes);
         self.position = end;
         Ok(())
     }
@@ -57,10 +57,10 @@ impl<'a> Writer<'a> {
         self.put(&value.to_be_bytes())
     }
 
-    /// Overwrites what was written before.
+    /// Overwrites a field that has already been written.
     pub(crate) fn patch_u16(&mut self, offset: usize, value: u16) -> Result<(), EmitError> {
-        let place = self.buffer.get_mut(offset..offset + 2).ok_or(EmitError::BufferTooShort)?;
-        place.copy_from_slice(&value.to_be_bytes());
+        let field = self.buffer.get_mut(offset..offset + 2).ok_or(EmitError::BufferTooShort)?;
+        field.copy_from_slice(&value.to_be_bytes());
         Ok(())
     }
 
@@ -68,12 +68,13 @@ impl<'a> Writer<'a> {
         self.position
     }
 
-    /// What was written from `start` on.
+    /// Returns the bytes written since `start`.
     pub(crate) fn written(&self, start: usize) -> &[u8] {
         self.buffer.get(start..self.position).unwrap_or_default()
     }
 
-    /// The room that is left, to be filled by somebody else and then skipped with [`Self::skip`].
+    /// Returns the unused part of the buffer. After filling it directly, the caller advances with
+    /// [`Self::skip`].
     pub(crate) fn rest(&mut self) -> &mut [u8] {
         self.buffer.get_mut(self.position..).unwrap_or_default()
     }

@@ -1,36 +1,39 @@
-//! The Internet checksum (RFC 1071), and what is known about one that was received.
+//! The Internet checksum (RFC 1071), and the status of a received one.
 
 use core::net::IpAddr;
 
-/// What is known about a checksum in a packet.
+/// The status of a checksum in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChecksumStatus {
-    /// It agrees with the bytes.
+    /// The checksum matches the bytes.
     Valid,
-    /// It does not: the packet was damaged, or built wrongly.
+    /// The checksum does not match: the packet was damaged or built incorrectly.
     Invalid {
-        /// What the packet says.
+        /// The checksum in the packet.
         found: u16,
-        /// What it should say.
+        /// The correct checksum.
         expected: u16,
     },
-    /// There is none: a UDP checksum of zero (RFC 768; over IPv6, RFC 6935 allows it to tunnels
-    /// only), and every IPv6 header.
+    /// There is no checksum: a UDP checksum of zero (RFC 768; over IPv6, RFC 6935 allows it for tunnels
+    /// only), or an IPv6 header.
     Absent,
-    /// It was left to the network device, so the captured bytes do not have it yet.
+    /// The checksum is offloaded to the network device, so the captured bytes do not contain it yet. Either
+    /// the capture reports this, or the UDP header holds the sum of its pseudo-header, which the device
+    /// completes. This occurs in captures on the sender, on a virtual link or in a container. The receiver's
+    /// kernel accepts it.
     NotComputed,
-    /// Not all of the bytes that it covers are here: a fragment, or a truncated capture.
+    /// Some of the covered bytes are missing: the packet is a fragment or was truncated by the capture.
     NotComputable,
 }
 
 impl ChecksumStatus {
-    /// Whether the checksum is known to be wrong.
+    /// Returns whether the checksum is known to be wrong.
     #[must_use]
     pub const fn is_invalid(self) -> bool {
         matches!(self, Self::Invalid { .. })
     }
 
-    /// Compares `found` with the sum of all other bytes that it covers.
+    /// Compares `found` with the sum of all other covered bytes.
     pub(crate) const fn compare(found: u16, others: InternetChecksum) -> Self {
         match others.word(found).finish() {
             0 => Self::Valid,
@@ -39,31 +42,31 @@ impl ChecksumStatus {
     }
 }
 
-/// Whether the transport checksums in captured bytes can be trusted to be there.
+/// Whether captured bytes contain computed transport checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Checksums {
-    /// The bytes are as they were on a wire, or will be.
+    /// The checksums are computed, as on the wire.
     #[default]
     Computed,
-    /// The kernel left the transport checksum to the device (`CHECKSUM_PARTIAL` on Linux).
+    /// The kernel offloaded the transport checksum to the device (`CHECKSUM_PARTIAL` on Linux).
     LeftToDevice,
 }
 
-/// The running sum of RFC 1071. Only the last piece added may have an odd length.
+/// The running sum of RFC 1071. Only the last slice added may have an odd length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InternetChecksum {
     sum: u64,
 }
 
 impl InternetChecksum {
-    /// The sum of nothing.
+    /// Creates a sum of zero bytes.
     #[must_use]
     pub const fn new() -> Self {
         Self { sum: 0 }
     }
 
-    /// The pseudo-header that UDP (RFC 768) and every transport over IPv6 (RFC 8200 section 8.1)
-    /// put before their own bytes. `None` when the addresses are of two families.
+    /// Creates the sum of the pseudo-header of UDP (RFC 768) or of any transport over IPv6 (RFC 8200 section
+    /// 8.1). Returns `None` if the addresses are of different families.
     #[must_use]
     pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, length: u32) -> Option<Self> {
         let addresses = match (source, destination) {
@@ -78,7 +81,7 @@ impl InternetChecksum {
         Some(addresses.bytes(&length.to_be_bytes()).word(u16::from(protocol)))
     }
 
-    /// Adds bytes; an odd last byte is followed by a zero.
+    /// Adds bytes. An odd number of bytes is padded with a zero.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let (pairs, last) = bytes.as_chunks::<2>();
@@ -93,7 +96,7 @@ impl InternetChecksum {
         Self { sum: self.sum + word as u64 }
     }
 
-    /// The checksum: the complement of the folded sum.
+    /// Returns the checksum: the complement of the folded sum.
     #[must_use]
     pub const fn finish(self) -> u16 {
         let mut sum = self.sum;
@@ -109,18 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sum_of_the_example_in_rfc_1071() {
+    fn sum_matches_the_example_of_rfc_1071() {
         let sum = InternetChecksum::new().bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
         assert_eq!(sum.finish(), !0xddf2);
     }
 
     #[test]
-    fn an_odd_last_byte_counts_as_the_high_half_of_a_word() {
+    fn odd_last_byte_is_the_high_byte_of_a_word() {
         assert_eq!(InternetChecksum::new().bytes(&[0x12]).finish(), !0x1200);
     }
 
     #[test]
-    fn a_wrong_checksum_is_shown_beside_the_right_one() {
+    fn invalid_status_contains_the_correct_checksum() {
         let others = InternetChecksum::new().bytes(&[0x12, 0x34]);
         assert_eq!(ChecksumStatus::compare(!0x1234, others), ChecksumStatus::Valid);
         assert_eq!(
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_two_families_have_no_pseudo_header() {
+    fn addresses_of_different_families_have_no_pseudo_header() {
         let v4 = IpAddr::from([10, 0, 0, 1]);
         let v6 = IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(InternetChecksum::pseudo_header(v4, v6, 17, 8), None);

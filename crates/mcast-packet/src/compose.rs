@@ -1,4 +1,4 @@
-//! Frames made from nothing: UDP datagrams, IGMP, MLD and PIM messages.
+//! Building frames and packets: UDP datagrams, IGMP, MLD and PIM messages.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -16,32 +16,32 @@ use crate::udp::Udp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
-    /// The packet needs more room than the buffer has.
+    /// The buffer is too short for the packet.
     #[error("the buffer is too short for the packet")]
     BufferTooShort,
-    /// A length or a count does not fit into its field of 16 bits.
-    #[error("more bytes or items than 16 bits can count")]
+    /// A length, a count or an index exceeds its limit, usually that of an 8-bit or 16-bit field.
+    #[error("too many bytes or items for a field of the packet")]
     TooMany,
     /// The protocol has no such message.
     #[error("the protocol has no such message")]
     NoSuchMessage,
-    /// Source and destination are of two families.
-    #[error("source and destination must both be IPv4 or both IPv6")]
+    /// Source and destination are of different families.
+    #[error("source and destination must be of the same address family")]
     MixedFamilies,
 }
 
-/// A UDP datagram in an Ethernet frame, to be written with [`Self::emit`].
+/// A UDP datagram in an Ethernet frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpFrame<'a> {
     /// The Ethernet address of the sender.
     pub mac: MacAddress,
-    /// The sender.
+    /// The source address.
     pub source: IpAddr,
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
     /// The group.
     pub group: Group,
-    /// The group's port.
+    /// The destination port.
     pub destination_port: u16,
     /// TTL or hop limit.
     pub hop_limit: u8,
@@ -50,10 +50,10 @@ pub struct UdpFrame<'a> {
 }
 
 impl UdpFrame<'_> {
-    /// Writes the frame to the start of the buffer, and says how long it is.
+    /// Writes the frame to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError`], and the buffer's content is then unspecified.
+    /// Returns [`EmitError`] if the frame cannot be written. The content of the buffer is then unspecified.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let destination = self.group.addr();
         let length = Udp::HEADER_LENGTH + self.payload.len();
@@ -76,13 +76,13 @@ impl UdpFrame<'_> {
     }
 }
 
-/// A UDP datagram in an IP packet without a link header, to be written with [`Self::emit`]: for datagrams
-/// that a socket gave, of which the headers are gone.
+/// A UDP datagram in an IP packet without a link header. Used for datagrams received from a socket, which
+/// have lost their headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpPacket<'a> {
-    /// The sender.
+    /// The source address and port.
     pub source: SocketAddr,
-    /// The receiver.
+    /// The destination address and port.
     pub destination: SocketAddr,
     /// TTL or hop limit.
     pub hop_limit: u8,
@@ -93,10 +93,10 @@ pub struct UdpPacket<'a> {
 }
 
 impl UdpPacket<'_> {
-    /// Writes the packet to the start of the buffer, and says how long it is.
+    /// Writes the packet to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError`], and the buffer's content is then unspecified.
+    /// Returns [`EmitError`] if the frame cannot be written. The content of the buffer is then unspecified.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let header = IpHeader {
             source: self.source.ip(),
@@ -112,22 +112,23 @@ impl UdpPacket<'_> {
     }
 }
 
-/// An IGMP or MLD message in an Ethernet frame: hop limit 1, router alert, sent where its RFC says.
+/// An IGMP or MLD message in an Ethernet frame, with hop limit 1, router alert, and the destination that the
+/// RFC defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlFrame<'a, A: Address> {
     /// The Ethernet address of the sender.
     pub mac: MacAddress,
-    /// The sender; for MLD it must be a link-local address, or receivers drop the message.
+    /// The source address. For MLD it must be link-local, otherwise receivers drop the message.
     pub source: A,
     /// The message.
     pub message: Message<'a, A>,
 }
 
 impl<A: Address> ControlFrame<'_, A> {
-    /// Writes the frame to the start of the buffer, and says how long it is.
+    /// Writes the frame to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError`], and the buffer's content is then unspecified.
+    /// Returns [`EmitError`] if the frame cannot be written. The content of the buffer is then unspecified.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let destination = self.message.destination();
         let group = Group::new(destination.into()).map_err(|_| EmitError::NoSuchMessage)?;
@@ -152,20 +153,21 @@ impl<A: Address> ControlFrame<'_, A> {
 pub struct PimFrame<'a> {
     /// The Ethernet address of the sender.
     pub mac: MacAddress,
-    /// The sender; for messages between neighbours in IPv6 its link-local address.
+    /// The source address. For IPv6 messages between neighbors it must be link-local.
     pub source: IpAddr,
     /// The Ethernet address of the receiver.
     pub destination_mac: MacAddress,
-    /// The receiver: [`pim::all_routers`], but for registers, register-stops, grafts and candidates.
+    /// The destination address: [`pim::all_routers`], except for register, register-stop, graft and
+    /// candidate-RP messages.
     pub destination: IpAddr,
-    /// TTL or hop limit: 1 between neighbours.
+    /// TTL or hop limit: 1 between neighbors.
     pub hop_limit: u8,
     /// The message.
     pub message: pim::Message<'a>,
 }
 
 impl<'a> PimFrame<'a> {
-    /// A message from this router to its neighbours.
+    /// Creates a frame from a router to all its neighbors.
     #[must_use]
     pub fn to_neighbors(mac: MacAddress, source: IpAddr, message: pim::Message<'a>) -> Self {
         let destination = pim::all_routers(source);
@@ -173,10 +175,10 @@ impl<'a> PimFrame<'a> {
         Self { mac, source, destination_mac, destination, hop_limit: 1, message }
     }
 
-    /// Writes the frame to the start of the buffer, and says how long it is.
+    /// Writes the frame to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError`], and the buffer's content is then unspecified.
+    /// Returns [`EmitError`] if the frame cannot be written. The content of the buffer is then unspecified.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let header = IpHeader {
             source: self.source,
@@ -186,8 +188,8 @@ impl<'a> PimFrame<'a> {
             router_alert: false,
         };
         let start = Ethernet::LENGTH + header.length();
-        let place = buffer.get_mut(start..).ok_or(EmitError::BufferTooShort)?;
-        let length = self.message.emit(place, self.source, self.destination)?;
+        let body = buffer.get_mut(start..).ok_or(EmitError::BufferTooShort)?;
+        let length = self.message.emit(body, self.source, self.destination)?;
         let mut writer = Writer::new(buffer);
         put_link(&mut writer, self.destination_mac, self.mac, self.destination)?;
         header.put(&mut writer, protocol::PIM, length)?;
@@ -228,7 +230,7 @@ fn put_link(
     writer.put_u16(if address.is_ipv4() { ether_type::IPV4 } else { ether_type::IPV6 })
 }
 
-/// An IPv4 or IPv6 header to be written, with the router alert option or without.
+/// The fields of an IPv4 or IPv6 header.
 struct IpHeader {
     source: IpAddr,
     destination: IpAddr,
@@ -238,7 +240,7 @@ struct IpHeader {
 }
 
 impl IpHeader {
-    /// The DSCP CS6.
+    /// DSCP CS6.
     const INTERNETWORK_CONTROL: u8 = 0x30;
 
     const fn length(&self) -> usize {
@@ -297,7 +299,7 @@ impl IpHeader {
         destination: [u8; 16],
     ) -> Result<(), EmitError> {
         const HOP_BY_HOP: u8 = 0;
-        // Router alert with the value 0, which is MLD, and two bytes of padding (RFC 2711).
+        // Router alert with value 0, which means MLD (RFC 2711), and two bytes of padding.
         const OPTIONS: [u8; 6] = [5, 2, 0, 0, 1, 0];
         let extension = if self.router_alert { 8 } else { 0 };
         let length = u16::try_from(extension + payload_length).map_err(|_| EmitError::TooMany)?;

@@ -1,65 +1,67 @@
-//! The header that Linux puts before packets of every kind of interface when somebody captures on all
-//! of them at once: "cooked", in two versions.
+//! The link-layer header of Linux captures on all interfaces at once, in two versions. tcpdump calls these
+//! captures "cooked".
 
 use crate::EmitError;
 use crate::bytes::{Writer, array_at, u8_at, u16_at, u32_at};
 use crate::link::{LinkType, MacAddress, Vlan, Vlans};
 
-/// A header of `LINKTYPE_LINUX_SLL` or `LINKTYPE_LINUX_SLL2`, with the VLAN tags behind it.
+/// A header of `LINKTYPE_LINUX_SLL` or `LINKTYPE_LINUX_SLL2`, with the VLAN tags that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cooked {
-    /// Which way the packet went, and whom it was for.
+    /// The direction of the packet and the kind of its link-layer destination.
     pub kind: CookedKind,
-    /// What the interface is: Linux' `ARPHRD_*`, 1 for Ethernet.
+    /// The hardware type of the interface (`ARPHRD_*` on Linux): 1 for Ethernet.
     pub hardware: u16,
-    /// The interface's index on the machine that captured; only the second version says it.
+    /// The index of the interface on the capturing machine; only in the second version.
     pub interface: Option<u32>,
-    /// How long the sender's link-layer address is in bytes; more than 8 are cut off.
+    /// The length of the sender's link-layer address in bytes. Only the first 8 bytes are captured.
     pub address_length: u16,
-    /// The sender's link-layer address, filled up with zeros.
+    /// The sender's link-layer address, padded with zeros.
     pub address: [u8; 8],
-    /// The protocol of what follows the last tag: [`crate::ether_type`].
+    /// The protocol after the last tag: see [`crate::ether_type`].
     pub ether_type: u16,
     vlans: Vlans,
     version: Version,
 }
 
-/// Which way a packet went, and whom its link-layer address meant (`PACKET_*` in `packet(7)`).
+/// The direction of a packet and the kind of its link-layer destination (`PACKET_*` in `packet(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CookedKind {
-    /// It came in, addressed to the machine that captured.
+    /// Received, addressed to the capturing machine.
     ToUs,
-    /// It came in, addressed to everybody.
+    /// Received, addressed to the broadcast address.
     Broadcast,
-    /// It came in, addressed to a group.
+    /// Received, addressed to a group.
     Multicast,
-    /// It came in, addressed to another machine.
+    /// Received, addressed to another machine.
     ToOthers,
-    /// The machine that captured sent it.
+    /// Sent by the capturing machine.
     Outgoing,
-    /// A number that has no meaning yet.
+    /// An undefined number.
     Other(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Version {
-    First,
-    Second,
+    /// `LINKTYPE_LINUX_SLL`.
+    Sll,
+    /// `LINKTYPE_LINUX_SLL2`.
+    Sll2,
 }
 
 impl Version {
     const fn header_length(self) -> usize {
         match self {
-            Self::First => 16,
-            Self::Second => 20,
+            Self::Sll => 16,
+            Self::Sll2 => 20,
         }
     }
 }
 
 impl Cooked {
-    /// A header without tags, as for a packet of an Ethernet interface: of the second version if the
-    /// interface is told, of the first if not.
+    /// Creates a header without tags for a packet of an Ethernet interface: of the second version if an
+    /// interface is given, otherwise of the first.
     #[must_use]
     pub const fn new(kind: CookedKind, source: MacAddress, ether_type: u16, interface: Option<u32>) -> Self {
         let [a, b, c, d, e, f] = source.0;
@@ -71,45 +73,45 @@ impl Cooked {
             address: [a, b, c, d, e, f, 0, 0],
             ether_type,
             vlans: Vlans::none(),
-            version: if interface.is_some() { Version::Second } else { Version::First },
+            version: if interface.is_some() { Version::Sll2 } else { Version::Sll },
         }
     }
 
-    /// The VLAN tags, outermost first.
+    /// Returns the VLAN tags, outermost first.
     pub fn vlans(&self) -> impl Iterator<Item = Vlan> + '_ {
         self.vlans.iter()
     }
 
-    /// The length of header and tags in bytes.
+    /// Returns the length of header and tags in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.version.header_length() + self.vlans.length()
     }
 
-    /// The link type of a capture of such packets.
+    /// Returns the link type of captures with this header.
     #[must_use]
     pub const fn link_type(&self) -> LinkType {
         match self.version {
-            Version::First => LinkType::LinuxCooked,
-            Version::Second => LinkType::LinuxCooked2,
+            Version::Sll => LinkType::LinuxCooked,
+            Version::Sll2 => LinkType::LinuxCooked2,
         }
     }
 
-    /// Writes the header, without tags, to the start of the buffer, and says how long it is.
+    /// Writes the header, without tags, to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`].
+    /// Returns [`EmitError::BufferTooShort`] if the header does not fit.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let mut writer = Writer::new(buffer);
         match self.version {
-            Version::First => {
+            Version::Sll => {
                 writer.put_u16(self.kind.number())?;
                 writer.put_u16(self.hardware)?;
                 writer.put_u16(self.address_length)?;
                 writer.put(&self.address)?;
                 writer.put_u16(self.ether_type)?;
             }
-            Version::Second => {
+            Version::Sll2 => {
                 writer.put_u16(self.ether_type)?;
                 writer.put_u16(0)?;
                 writer.put_u32(self.interface.unwrap_or(0))?;
@@ -121,9 +123,9 @@ impl Cooked {
         Ok(writer.position())
     }
 
-    /// `None` when the bytes are too few for the header or for a tag that it announces.
-    pub(crate) fn decode_first(bytes: &[u8]) -> Option<Self> {
-        let version = Version::First;
+    /// Decodes a header. Returns `None` if the header or a tag is truncated.
+    pub(crate) fn decode_sll(bytes: &[u8]) -> Option<Self> {
+        let version = Version::Sll;
         let (vlans, ether_type) = Vlans::decode(u16_at(bytes, 14)?, bytes.get(version.header_length()..)?)?;
         Some(Self {
             kind: CookedKind::from(u16_at(bytes, 0)?),
@@ -137,9 +139,9 @@ impl Cooked {
         })
     }
 
-    /// `None` when the bytes are too few for the header or for a tag that it announces.
-    pub(crate) fn decode_second(bytes: &[u8]) -> Option<Self> {
-        let version = Version::Second;
+    /// Decodes a header. Returns `None` if the header or a tag is truncated.
+    pub(crate) fn decode_sll2(bytes: &[u8]) -> Option<Self> {
+        let version = Version::Sll2;
         let (vlans, ether_type) = Vlans::decode(u16_at(bytes, 0)?, bytes.get(version.header_length()..)?)?;
         Some(Self {
             kind: CookedKind::from(u16::from(u8_at(bytes, 10)?)),
@@ -188,24 +190,24 @@ mod tests {
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 5]);
 
     #[test]
-    fn both_versions_survive_a_round_trip() {
+    fn both_versions_round_trip() {
         let mut buffer = [0xaa; 20];
         let first = Cooked::new(CookedKind::Multicast, MAC, ether_type::IPV4, None);
         assert_eq!(first.emit(&mut buffer), Ok(16));
-        assert_eq!(Cooked::decode_first(&buffer[..16]), Some(first));
-        assert_eq!(Cooked::decode_first(&buffer[..15]), None);
+        assert_eq!(Cooked::decode_sll(&buffer[..16]), Some(first));
+        assert_eq!(Cooked::decode_sll(&buffer[..15]), None);
         let second = Cooked::new(CookedKind::Outgoing, MAC, ether_type::IPV6, Some(7));
         assert_eq!(second.emit(&mut buffer), Ok(20));
-        assert_eq!(Cooked::decode_second(&buffer), Some(second));
-        assert_eq!(Cooked::decode_second(&buffer[..19]), None);
+        assert_eq!(Cooked::decode_sll2(&buffer), Some(second));
+        assert_eq!(Cooked::decode_sll2(&buffer[..19]), None);
     }
 
     #[test]
-    fn tags_behind_the_header_are_read() {
+    fn tags_after_the_header_are_decoded() {
         let mut bytes = [0; 24];
         bytes[..2].copy_from_slice(&[0x81, 0]);
         bytes[20..].copy_from_slice(&[0, 42, 8, 0]);
-        let cooked = Cooked::decode_second(&bytes).unwrap();
+        let cooked = Cooked::decode_sll2(&bytes).unwrap();
         assert_eq!((cooked.ether_type, cooked.length()), (ether_type::IPV4, 24));
         assert_eq!(cooked.vlans().next().unwrap().id, 42);
     }

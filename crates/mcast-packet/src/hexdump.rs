@@ -1,9 +1,9 @@
-//! Bytes as people read them: offset, hexadecimal, and the characters they might be.
+//! Hex dumps: offset, hexadecimal bytes and printable characters.
 
 use core::fmt;
 
-/// Shows `bytes` sixteen to a line, without a line end after the last. Only printable ASCII is
-/// shown as itself, so that nothing in a packet can command a terminal.
+/// Formats `bytes` as a hex dump with 16 bytes per line and no newline after the last. Only printable ASCII
+/// is shown as is, so that a packet cannot inject terminal escape sequences.
 ///
 /// ```
 /// let dump = mcast_packet::hexdump(b"Hello, World!\0\0\x1b[2J");
@@ -16,7 +16,7 @@ pub const fn hexdump(bytes: &[u8]) -> Hexdump<'_> {
     Hexdump { bytes }
 }
 
-/// Bytes to be shown: see [`hexdump`].
+/// The hex dump of some bytes, created by [`hexdump`].
 #[derive(Clone, Copy, Debug)]
 pub struct Hexdump<'a> {
     bytes: &'a [u8],

@@ -1,4 +1,4 @@
-//! IPv4 and IPv6, in one value.
+//! IPv4 and IPv6, as one type.
 
 use core::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::bytes::{u8_at, u16_at};
 use crate::checksum::{ChecksumStatus, InternetChecksum};
 use crate::extension::Extensions;
 
-/// Protocol numbers above IP (IANA, Protocol Numbers).
+/// Protocol numbers in the IP header (IANA, Protocol Numbers).
 pub mod protocol {
     /// IGMP.
     pub const IGMP: u8 = 2;
@@ -23,7 +23,7 @@ pub mod protocol {
     /// PIM.
     pub const PIM: u8 = 103;
 
-    /// The name, where it is one that multicast meets.
+    /// Returns the name of a protocol that is common in multicast captures.
     pub(crate) const fn name(number: u8) -> Option<&'static str> {
         Some(match number {
             ICMP => "ICMP",
@@ -37,22 +37,22 @@ pub mod protocol {
     }
 }
 
-/// An IPv4 or IPv6 header with its options or extension headers, and the payload behind it.
+/// An IPv4 or IPv6 header with its options or extension headers, and the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ip<'a> {
-    /// Who sent it.
+    /// The source address.
     pub source: IpAddr,
-    /// Whom it is for.
+    /// The destination address.
     pub destination: IpAddr,
     /// TTL in IPv4, hop limit in IPv6.
     pub hop_limit: u8,
     /// The differentiated services code point, 0 to 63 (RFC 2474).
     pub dscp: u8,
-    /// The congestion bits, 0 to 3 (RFC 3168).
+    /// The ECN field, 0 to 3 (RFC 3168).
     pub ecn: u8,
-    /// The protocol of the payload, behind all extension headers: [`protocol`].
+    /// The protocol of the payload, after all extension headers: see [`protocol`].
     pub protocol: u8,
-    /// Which piece of a datagram this is, when it is not all of one.
+    /// The position in the datagram, if the packet is a fragment.
     pub fragment: Option<Fragment>,
     /// The value of the router alert option (RFC 2113, RFC 2711), which IGMP and MLD must carry.
     pub router_alert: Option<u16>,
@@ -60,29 +60,29 @@ pub struct Ip<'a> {
     pub header_checksum: ChecksumStatus,
     /// The header with its options or extension headers.
     pub header: &'a [u8],
-    /// What the packet carries.
+    /// The payload.
     pub payload: &'a [u8],
-    /// Whether the header announces more bytes than were captured.
+    /// Whether the header states a greater length than was captured.
     pub truncated: bool,
 }
 
-/// Which piece of a datagram a fragment is.
+/// The position of a fragment in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fragment {
-    /// What all fragments of a datagram have in common.
+    /// The identification, which all fragments of a datagram share.
     pub identification: u32,
-    /// Where in the datagram's payload this piece belongs, in bytes.
+    /// The offset of the fragment in the datagram's payload, in bytes.
     pub offset: usize,
-    /// Whether more pieces follow.
+    /// Whether more fragments follow.
     pub more: bool,
 }
 
 impl<'a> Ip<'a> {
-    /// Decodes as much as is there. The second value says what is wrong with an extension header,
-    /// in which case the payload starts with that header.
+    /// Decodes as much as was captured. The second value describes what is wrong with the lengths or with an
+    /// extension header; in the latter case the payload starts with that header.
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<(Self, Option<&'static str>), &'static str> {
-        let (slice, stop) = LaxIpSlice::from_slice(bytes).map_err(|_| header_fault(bytes))?;
-        let fault = stop.map(|_| "has a malformed extension header");
+        let (slice, stop_error) = LaxIpSlice::from_slice(bytes).map_err(|_| header_fault(bytes))?;
+        let fault = stop_error.map(|_| "has a malformed extension header");
         Ok(match &slice {
             LaxIpSlice::Ipv4(slice) => {
                 (Self::from_v4(bytes, slice), fault.or_else(|| v4_length_fault(slice)))
@@ -91,7 +91,7 @@ impl<'a> Ip<'a> {
         })
     }
 
-    /// Header and payload together in bytes; what a frame has behind that is padding.
+    /// Returns the length of header and payload in bytes. Any further bytes of a frame are padding.
     #[must_use]
     pub const fn length(&self) -> usize {
         self.header.len() + self.payload.len()
@@ -133,7 +133,7 @@ impl<'a> Ip<'a> {
         ip
     }
 
-    /// What both families have in common. `stated` is the length of the packet by its header.
+    /// Sets the fields that do not depend on the family. `stated` is the length of the packet in its header.
     fn from_payload(bytes: &'a [u8], stated: usize, payload: &LaxIpPayloadSlice<'a>) -> Self {
         let end = if payload.len_source == LenSource::Slice { bytes.len() } else { stated };
         let header_length = end.saturating_sub(payload.payload.len());
@@ -158,17 +158,18 @@ fn header_fault(bytes: &[u8]) -> &'static str {
     match u8_at(bytes, 0).map(|first| first >> 4) {
         None => "is empty",
         Some(4) if bytes.len() < 20 => "is shorter than its header",
-        Some(4) => "has a wrong header length",
+        Some(4) => "has an invalid header length",
         Some(6) => "is shorter than its header",
-        Some(_) => "is of version neither 4 nor 6",
+        Some(_) => "has a version other than 4 and 6",
     }
 }
 
-/// Zero is no fault: Linux has it in packets above 64 KiB that the device is to cut.
+/// Returns what is wrong with the total length. Zero is valid: Linux uses it in packets larger than 64 KiB
+/// that the device will segment.
 fn v4_length_fault(slice: &LaxIpv4Slice<'_>) -> Option<&'static str> {
     let header = slice.header();
     let total = usize::from(header.total_len());
-    (total != 0 && total < header.slice().len()).then_some("says that it is shorter than its own header")
+    (total != 0 && total < header.slice().len()).then_some("states a length shorter than its header")
 }
 
 fn v4_header_checksum(header: &[u8]) -> ChecksumStatus {
@@ -179,7 +180,7 @@ fn v4_header_checksum(header: &[u8]) -> ChecksumStatus {
     ChecksumStatus::compare(found, InternetChecksum::new().bytes(before).bytes(after))
 }
 
-/// RFC 2113: option 148, four bytes.
+/// Returns the value of the router alert option (RFC 2113): option 148, four bytes.
 fn v4_router_alert(options: &[u8]) -> Option<u16> {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn router_alert_is_found_behind_other_options() {
+    fn router_alert_is_found_after_other_options() {
         assert_eq!(v4_router_alert(&[148, 4, 0, 0]), Some(0));
         assert_eq!(v4_router_alert(&[1, 7, 3, 0, 148, 4, 0, 9]), Some(9));
         assert_eq!(v4_router_alert(&[7, 3, 0, 0]), None);

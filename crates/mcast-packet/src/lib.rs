@@ -1,12 +1,12 @@
-//! Bytes to packets and back: Ethernet, VLAN tags, Linux' cooked headers, IPv4, IPv6, UDP, IGMP, MLD,
-//! PIM, and what multicast often carries.
+//! Parsing and building packets: Ethernet, VLAN tags, Linux cooked captures, IPv4, IPv6, UDP, IGMP, MLD, PIM,
+//! and common payloads of multicast.
 //!
-//! No sockets, no allocation, and no panic on any input. A [`Packet`] is a layered view over the
-//! bytes of one frame; what could not be decoded is said in [`Packet::malformed`] and what could
-//! is still there. IGMP and MLD say the same things with addresses of different widths, so one
-//! [`gmp::Message`] serves both, built as well as parsed; [`pim::Message`] does the same for PIM.
-//! [`payload`] knows RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts what is lost
-//! of whatever is numbered.
+//! This crate uses no sockets, does not allocate, and does not panic on any input. A [`Packet`] is a layered
+//! view of the bytes of one frame. [`Packet::malformed`] reports the layer that could not be decoded; the
+//! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
+//! so one [`gmp::Message`] serves both, for parsing and building. [`pim::Message`] does the same for PIM.
+//! [`payload`] recognizes RTP, MPEG-TS, MoldUDP64, PTP, mDNS and SSDP, and [`sequence`] counts losses by
+//! sequence number.
 //!
 //! ```
 //! let frame = [
@@ -25,16 +25,17 @@
 #[cfg(test)]
 extern crate std;
 
-mod about;
 mod bytes;
 mod checksum;
 mod compose;
+mod control_groups;
 mod cooked;
 mod extension;
 pub mod gmp;
 mod hexdump;
 mod ip;
 mod link;
+mod list;
 mod packet;
 pub mod payload;
 pub mod pim;
@@ -50,7 +51,7 @@ pub use gmp::{igmp, mld};
 pub use hexdump::{Hexdump, hexdump};
 pub use ip::{Fragment, Ip, protocol};
 pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
-pub use packet::{Arp, Control, Layer, Malformed, Network, Packet, Pim, Reason, Transport};
+pub use packet::{Arp, Control, DecodeError, DecodeErrorKind, Layer, Network, Packet, Pim, Transport};
 pub use payload::Payload;
 pub use segment::Segments;
 pub use summary::summary;

@@ -1,4 +1,4 @@
-//! The link layer: Ethernet II with its VLAN tags.
+//! The link layer: Ethernet II with VLAN tags.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -7,7 +7,7 @@ use mcast_group::Group;
 
 use crate::bytes::{array_at, u16_at};
 
-/// Protocol numbers in an Ethernet header (IANA, IEEE 802 Numbers).
+/// Protocol numbers in the Ethernet header (IANA, IEEE 802 Numbers).
 pub mod ether_type {
     /// IPv4.
     pub const IPV4: u16 = 0x0800;
@@ -17,20 +17,20 @@ pub mod ether_type {
     pub const IPV6: u16 = 0x86dd;
     /// A VLAN tag (IEEE 802.1Q).
     pub const VLAN: u16 = 0x8100;
-    /// An outer, provider's VLAN tag (IEEE 802.1ad).
+    /// A provider (outer) VLAN tag (IEEE 802.1ad).
     pub const PROVIDER_VLAN: u16 = 0x88a8;
-    /// The outer tag of older double tagging.
+    /// The outer tag of double tagging that predates IEEE 802.1ad.
     pub const OLD_DOUBLE_VLAN: u16 = 0x9100;
 
-    /// The first number that stands for a protocol; one below is the length of an IEEE 802.3 frame, as of
-    /// the spanning tree's.
+    /// The first number that identifies a protocol. A smaller number is the length of an IEEE 802.3 frame,
+    /// such as those of the spanning tree protocol.
     pub const FIRST: u16 = 0x0600;
     /// LLDP (IEEE 802.1AB).
     pub const LLDP: u16 = 0x88cc;
     /// PTP over Ethernet (IEEE 1588 annex F).
     pub const PTP: u16 = 0x88f7;
 
-    /// The name, where it is one that is met among what is sent to groups.
+    /// Returns the name of a protocol that is common among frames to groups.
     pub(crate) const fn name(number: u16) -> Option<&'static str> {
         Some(match number {
             LLDP => "LLDP",
@@ -45,19 +45,19 @@ pub mod ether_type {
     }
 }
 
-/// What the first byte of captured bytes belongs to.
+/// The type of header that captured bytes start with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkType {
-    /// An Ethernet II header; Linux' loopback interface has one too, with zeros for addresses.
+    /// An Ethernet II header. The loopback interface of Linux has one too, with zero addresses.
     Ethernet,
     /// An IPv4 or IPv6 header, as on tunnels.
     Ip,
-    /// The header that Linux makes up for captures on all interfaces at once (`LINKTYPE_LINUX_SLL`).
+    /// The header that Linux generates for captures on all interfaces at once (`LINKTYPE_LINUX_SLL`).
     LinuxCooked,
-    /// Its second version, which names the interface (`LINKTYPE_LINUX_SLL2`).
+    /// The second version of that header, which contains the interface index (`LINKTYPE_LINUX_SLL2`).
     LinuxCooked2,
-    /// Four bytes of address family, as BSD and macOS have it on loopback (`LINKTYPE_NULL`).
+    /// A 4-byte address family, as on the loopback interfaces of BSD and macOS (`LINKTYPE_NULL`).
     Loopback,
 }
 
@@ -71,16 +71,16 @@ impl LinkType {
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// Everybody on the link.
+    /// The broadcast address.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
-    /// The address that frames to this group carry: RFC 1112 section 6.4, RFC 2464 section 7.
+    /// Returns the destination address of frames to this group (RFC 1112 section 6.4, RFC 2464 section 7).
     #[must_use]
     pub const fn of_group(group: Group) -> Self {
         Self::of_multicast(group.addr())
     }
 
-    /// The same for an address that is known to be a group's.
+    /// Does the same for an address that is known to be multicast.
     pub(crate) const fn of_multicast(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => {
@@ -94,7 +94,8 @@ impl MacAddress {
         }
     }
 
-    /// Whether this is a group address: the lowest bit of the first byte. Broadcast is one too.
+    /// Returns whether this is a group address, given by the lowest bit of the first byte. Broadcast is one
+    /// too.
     #[must_use]
     pub const fn is_multicast(self) -> bool {
         self.0[0] & 1 == 1
@@ -117,51 +118,53 @@ impl fmt::Debug for MacAddress {
 /// One VLAN tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vlan {
-    /// The VLAN's number, 0 to 4095; 0 means that the tag is there for its priority alone.
+    /// The VLAN identifier, 0 to 4095; 0 means that the tag carries only a priority.
     pub id: u16,
     /// The priority code point, 0 to 7.
     pub priority: u8,
-    /// Whether the frame may be dropped first under congestion.
+    /// Whether the frame may be dropped first under congestion (the DEI bit).
     pub drop_eligible: bool,
+    /// The protocol number of the tag, such as [`ether_type::VLAN`] or [`ether_type::PROVIDER_VLAN`].
+    pub protocol: u16,
 }
 
 impl Vlan {
-    pub(crate) const fn from_tag(tag: u16) -> Self {
-        Self { id: tag & 0x0fff, priority: (tag >> 13) as u8, drop_eligible: tag & 0x1000 != 0 }
+    pub(crate) const fn from_tag(protocol: u16, tag: u16) -> Self {
+        Self { id: tag & 0x0fff, priority: (tag >> 13) as u8, drop_eligible: tag & 0x1000 != 0, protocol }
     }
 }
 
-/// An Ethernet II header with the VLAN tags behind it.
+/// An Ethernet II header with the VLAN tags that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ethernet {
-    /// Where the frame goes.
+    /// The destination address.
     pub destination: MacAddress,
-    /// Where it comes from.
+    /// The source address.
     pub source: MacAddress,
-    /// The protocol of what follows the last tag: [`ether_type`].
+    /// The protocol after the last tag: see [`ether_type`].
     pub ether_type: u16,
     vlans: Vlans,
 }
 
 impl Ethernet {
-    /// How many VLAN tags are decoded; what follows more of them is left alone.
+    /// The maximum number of VLAN tags that are decoded. A frame with more is not decoded further.
     pub const VLANS: usize = 3;
 
-    /// The header's length without tags.
+    /// The length of the header without tags in bytes.
     pub const LENGTH: usize = 14;
 
-    /// The VLAN tags, outermost first.
+    /// Returns the VLAN tags, outermost first.
     pub fn vlans(&self) -> impl Iterator<Item = Vlan> + '_ {
         self.vlans.iter()
     }
 
-    /// The length of header and tags in bytes.
+    /// Returns the length of header and tags in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         Self::LENGTH + self.vlans.length()
     }
 
-    /// `None` when the bytes are too few for the header or for a tag that it announces.
+    /// Decodes a header. Returns `None` if the header or a tag is truncated.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (vlans, ether_type) = Vlans::decode(u16_at(bytes, 12)?, bytes.get(Self::LENGTH..)?)?;
         Some(Self {
@@ -184,8 +187,8 @@ impl Vlans {
         Self([None; Ethernet::VLANS])
     }
 
-    /// Reads the tags at the start of the bytes, the first of which is announced by `ether_type`, and
-    /// gives the protocol that the last one announces. `None` when a tag is cut off.
+    /// Decodes the tags at the start of the bytes, if `ether_type` indicates any, and returns them with the
+    /// protocol after the last one. Returns `None` if a tag is truncated.
     pub(crate) fn decode(mut ether_type: u16, bytes: &[u8]) -> Option<(Self, u16)> {
         let mut vlans = Self::default();
         for (number, vlan) in vlans.0.iter_mut().enumerate() {
@@ -193,7 +196,7 @@ impl Vlans {
                 break;
             }
             let offset = number * Self::TAG_LENGTH;
-            *vlan = Some(Vlan::from_tag(u16_at(bytes, offset)?));
+            *vlan = Some(Vlan::from_tag(ether_type, u16_at(bytes, offset)?));
             ether_type = u16_at(bytes, offset + 2)?;
         }
         Some((vlans, ether_type))
@@ -215,7 +218,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn groups_have_the_addresses_of_their_rfcs() {
+    fn group_addresses_match_the_rfcs() {
         let of = |group: &str| MacAddress::of_group(group.parse().unwrap()).to_string();
         assert_eq!(of("224.1.1.5"), "01:00:5e:01:01:05");
         assert_eq!(of("239.129.1.5"), "01:00:5e:01:01:05");
@@ -223,18 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn vlan_tags_are_read_from_the_outside_in() {
+    fn vlan_tags_are_decoded_outermost_first() {
         let mut frame = Vec::from([0u8; 12]);
         frame.extend([0x88, 0xa8, 0x00, 0x64, 0x81, 0x00, 0xb0, 0x2a, 0x08, 0x00]);
         let ethernet = Ethernet::decode(&frame).unwrap();
         let vlans: Vec<_> = ethernet.vlans().collect();
-        assert_eq!(vlans[0], Vlan { id: 100, priority: 0, drop_eligible: false });
-        assert_eq!(vlans[1], Vlan { id: 42, priority: 5, drop_eligible: true });
+        assert_eq!(
+            vlans[0],
+            Vlan { id: 100, priority: 0, drop_eligible: false, protocol: ether_type::PROVIDER_VLAN }
+        );
+        assert_eq!(vlans[1], Vlan { id: 42, priority: 5, drop_eligible: true, protocol: ether_type::VLAN });
         assert_eq!((ethernet.ether_type, ethernet.length()), (ether_type::IPV4, 22));
     }
 
     #[test]
-    fn a_tag_that_is_cut_off_is_no_header() {
+    fn truncated_tag_is_rejected() {
         let mut frame = Vec::from([0u8; 12]);
         frame.extend([0x81, 0x00, 0x00]);
         assert_eq!(Ethernet::decode(&frame), None);

@@ -1,4 +1,4 @@
-//! A frame, decoded layer by layer.
+//! Decoding a frame layer by layer.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,26 +13,26 @@ use crate::link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
 use crate::pim;
 use crate::udp::Udp;
 
-/// The layers of one frame. Decoding stops at what is malformed and keeps what came before.
+/// The layers of one frame. Decoding stops at the first malformed layer and keeps the layers before it.
 ///
-/// [`fmt::Display`] gives the one-line summary.
+/// [`fmt::Display`] writes a one-line summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// The Ethernet header, where there is one.
+    /// The Ethernet header, if there is one.
     pub ethernet: Option<Ethernet>,
-    /// Linux' header of a capture on all interfaces, where there is one instead.
+    /// The header of a Linux cooked capture, if there is one instead.
     pub cooked: Option<Cooked>,
-    /// The network layer; `None` when the bytes end before it.
+    /// The network layer; `None` if the frame ends before it.
     pub network: Option<Network<'a>>,
-    /// What an IP packet carries; `None` for anything else than IP.
+    /// The transport layer; `None` if the network layer is not IP.
     pub transport: Option<Transport<'a>>,
-    /// Bytes behind the packet, with which Ethernet fills its frames up to 60 bytes.
+    /// The bytes after the packet. Ethernet pads its frames to 60 bytes.
     pub padding: &'a [u8],
     /// Where decoding stopped, and why.
-    pub malformed: Option<Malformed>,
+    pub malformed: Option<DecodeError>,
 }
 
-/// What an Ethernet frame carries.
+/// The network layer of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Network<'a> {
@@ -40,11 +40,11 @@ pub enum Network<'a> {
     Ip(Ip<'a>),
     /// ARP.
     Arp(Arp),
-    /// Something else.
+    /// Another protocol.
     Other {
-        /// Its number: [`ether_type`].
+        /// The protocol number: see [`ether_type`].
         ether_type: u16,
-        /// Its bytes, padding and all.
+        /// The payload, including padding.
         payload: &'a [u8],
     },
 }
@@ -52,17 +52,17 @@ pub enum Network<'a> {
 /// An ARP packet for IPv4 over Ethernet (RFC 826).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Arp {
-    /// 1 asks, 2 answers.
+    /// The operation: 1 for a request, 2 for a reply.
     pub operation: u16,
-    /// Who speaks.
+    /// The sender protocol address.
     pub sender: Ipv4Addr,
-    /// The speaker's Ethernet address.
+    /// The sender hardware address.
     pub sender_mac: MacAddress,
-    /// Whose address is asked for, or who is answered.
+    /// The target protocol address: the one requested, or the one replied to.
     pub target: Ipv4Addr,
 }
 
-/// What an IP packet carries.
+/// The transport layer of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport<'a> {
@@ -74,37 +74,37 @@ pub enum Transport<'a> {
     Mld(Control<'a, Ipv6Addr>),
     /// PIM version 2.
     Pim(Pim<'a>),
-    /// A later piece of a datagram, without its header: [`Ip::fragment`] says which.
+    /// A fragment other than the first, which has no transport header: see [`Ip::fragment`].
     Fragment(&'a [u8]),
-    /// Something else: [`Ip::protocol`] says what.
+    /// Another protocol: see [`Ip::protocol`].
     Other(&'a [u8]),
 }
 
-/// An IGMP or MLD message, and whether its checksum agrees.
+/// An IGMP or MLD message with the status of its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control<'a, A: Address> {
     /// The message.
     pub message: Message<'a, A>,
-    /// Whether the checksum agrees.
+    /// The status of the checksum.
     pub checksum: ChecksumStatus,
 }
 
-/// A PIM message, and whether its checksum agrees.
+/// A PIM message with the status of its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pim<'a> {
     /// The message.
     pub message: pim::Message<'a>,
-    /// Whether the checksum agrees.
+    /// The status of the checksum.
     pub checksum: ChecksumStatus,
 }
 
-/// What is wrong with a packet.
+/// Why a packet could not be decoded completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// In which layer.
+pub struct DecodeError {
+    /// The malformed layer.
     pub layer: Layer,
-    /// What, as the end of a sentence that starts with the layer.
-    pub reason: Reason,
+    /// What is wrong, as the predicate of a sentence whose subject is the layer.
+    pub reason: DecodeErrorKind,
 }
 
 /// A layer of a packet.
@@ -113,9 +113,9 @@ pub struct Malformed {
 pub enum Layer {
     /// Ethernet with VLAN tags.
     Ethernet,
-    /// Linux' header of a capture on all interfaces.
+    /// The header of a Linux cooked capture.
     Cooked,
-    /// The address family before the packets of a loopback interface.
+    /// The address family that precedes packets of a loopback interface.
     Loopback,
     /// ARP.
     Arp,
@@ -134,17 +134,17 @@ pub enum Layer {
 /// Why a layer could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Reason {
-    /// In words.
+pub enum DecodeErrorKind {
+    /// A description.
     Text(&'static str),
-    /// A fault in IGMP or MLD.
+    /// An error in an IGMP or MLD message.
     Control(gmp::ParseError),
-    /// A fault in PIM.
+    /// An error in a PIM message.
     Pim(pim::ParseError),
 }
 
 impl<'a> Packet<'a> {
-    /// Decodes an Ethernet frame without its check sequence.
+    /// Decodes an Ethernet frame without its frame check sequence.
     #[must_use]
     pub fn ethernet(bytes: &'a [u8]) -> Self {
         Self::decode(bytes, LinkType::Ethernet, Checksums::Computed)
@@ -170,14 +170,14 @@ impl<'a> Packet<'a> {
         match link_type {
             LinkType::Ethernet => packet.decode_ethernet(bytes, checksums),
             LinkType::Ip => packet.decode_ip(bytes, checksums),
-            LinkType::LinuxCooked => packet.decode_cooked(Cooked::decode_first(bytes), bytes, checksums),
-            LinkType::LinuxCooked2 => packet.decode_cooked(Cooked::decode_second(bytes), bytes, checksums),
+            LinkType::LinuxCooked => packet.decode_cooked(Cooked::decode_sll(bytes), bytes, checksums),
+            LinkType::LinuxCooked2 => packet.decode_cooked(Cooked::decode_sll2(bytes), bytes, checksums),
             LinkType::Loopback => packet.decode_loopback(bytes, checksums),
         }
         packet
     }
 
-    /// The IP layer, if there is one.
+    /// Returns the IP layer, if there is one.
     #[must_use]
     pub const fn ip_layer(&self) -> Option<&Ip<'a>> {
         match &self.network {
@@ -186,7 +186,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The UDP layer, if there is one.
+    /// Returns the UDP layer, if there is one.
     #[must_use]
     pub const fn udp(&self) -> Option<&Udp<'a>> {
         match &self.transport {
@@ -195,8 +195,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Whether the frame's link-layer address is a group's, or broadcast: whether it was meant for more
-    /// than one host, whatever it carries.
+    /// Returns whether the link-layer destination is a group or broadcast address, regardless of the payload.
     #[must_use]
     pub fn is_group_addressed(&self) -> bool {
         let by_ethernet = self.ethernet.is_some_and(|ethernet| ethernet.destination.is_multicast());
@@ -204,8 +203,9 @@ impl<'a> Packet<'a> {
         by_ethernet || self.cooked.is_some_and(|cooked| kinds.contains(&cooked.kind))
     }
 
-    /// Whether the frame was meant for everybody: its link-layer address is broadcast, or its IPv4 address
-    /// the one for all hosts of the link. (The broadcast address of a subnet can't be told from a host's.)
+    /// Returns whether the frame is a broadcast: its link-layer destination is the broadcast address, or its
+    /// IPv4 destination is 255.255.255.255. (The broadcast address of a subnet cannot be distinguished from a
+    /// host's.)
     #[must_use]
     pub fn is_broadcast(&self) -> bool {
         self.ethernet.is_some_and(|ethernet| ethernet.destination == MacAddress::BROADCAST)
@@ -213,7 +213,7 @@ impl<'a> Packet<'a> {
             || self.ip_layer().is_some_and(|ip| ip.destination == IpAddr::V4(Ipv4Addr::BROADCAST))
     }
 
-    /// How long the headers before the network layer are in bytes, for bytes of this link type.
+    /// Returns the length in bytes of the headers before the network layer, for a frame of this link type.
     #[must_use]
     pub fn link_length(&self, link_type: LinkType) -> usize {
         match link_type {
@@ -224,7 +224,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The VLAN tags, outermost first.
+    /// Returns the VLAN tags, outermost first.
     pub fn vlans(&self) -> impl Iterator<Item = Vlan> + '_ {
         let ethernet = self.ethernet.iter().flat_map(Ethernet::vlans);
         ethernet.chain(self.cooked.iter().flat_map(Cooked::vlans))
@@ -232,7 +232,7 @@ impl<'a> Packet<'a> {
 
     fn decode_ethernet(&mut self, bytes: &'a [u8], checksums: Checksums) {
         let Some(ethernet) = Ethernet::decode(bytes) else {
-            return self.stop(Layer::Ethernet, Reason::Text("is shorter than its header"));
+            return self.stop(Layer::Ethernet, DecodeErrorKind::Text("is shorter than its header"));
         };
         self.ethernet = Some(ethernet);
         let payload = bytes.get(ethernet.length()..).unwrap_or_default();
@@ -241,19 +241,19 @@ impl<'a> Packet<'a> {
 
     fn decode_cooked(&mut self, cooked: Option<Cooked>, bytes: &'a [u8], checksums: Checksums) {
         let Some(cooked) = cooked else {
-            return self.stop(Layer::Cooked, Reason::Text("is shorter than its header"));
+            return self.stop(Layer::Cooked, DecodeErrorKind::Text("is shorter than its header"));
         };
         self.cooked = Some(cooked);
         let payload = bytes.get(cooked.length()..).unwrap_or_default();
         self.decode_network(cooked.ether_type, payload, checksums);
     }
 
-    /// The family's number differs from system to system, and its byte order from machine to machine;
-    /// what follows says better what it is.
+    /// Decodes a loopback frame. The address family is ignored: its value depends on the operating system and
+    /// its byte order on the machine, and the IP version follows from the packet.
     fn decode_loopback(&mut self, bytes: &'a [u8], checksums: Checksums) {
         match bytes.get(LinkType::LOOPBACK_LENGTH..) {
             Some(payload) => self.decode_ip(payload, checksums),
-            None => self.stop(Layer::Loopback, Reason::Text("is shorter than its header")),
+            None => self.stop(Layer::Loopback, DecodeErrorKind::Text("is shorter than its header")),
         }
     }
 
@@ -268,7 +268,7 @@ impl<'a> Packet<'a> {
     fn decode_arp(&mut self, bytes: &'a [u8]) {
         let packet = ArpPacketSlice::from_slice(bytes).ok();
         let Some(arp) = packet.and_then(|slice| slice.to_packet().try_eth_ipv4().ok()) else {
-            return self.stop(Layer::Arp, Reason::Text("is not that of IPv4 over Ethernet"));
+            return self.stop(Layer::Arp, DecodeErrorKind::Text("is not for IPv4 over Ethernet"));
         };
         self.network = Some(Network::Arp(Arp {
             operation: arp.operation.0,
@@ -282,12 +282,12 @@ impl<'a> Packet<'a> {
     fn decode_ip(&mut self, bytes: &'a [u8], checksums: Checksums) {
         let (ip, fault) = match Ip::decode(bytes) {
             Ok(decoded) => decoded,
-            Err(reason) => return self.stop(Layer::Ip, Reason::Text(reason)),
+            Err(reason) => return self.stop(Layer::Ip, DecodeErrorKind::Text(reason)),
         };
         self.network = Some(Network::Ip(ip));
         self.padding = bytes.get(ip.length()..).unwrap_or_default();
         match fault {
-            Some(reason) => self.stop(Layer::Ip, Reason::Text(reason)),
+            Some(reason) => self.stop(Layer::Ip, DecodeErrorKind::Text(reason)),
             None => self.decode_transport(&ip, checksums),
         }
     }
@@ -300,7 +300,7 @@ impl<'a> Packet<'a> {
         self.transport = match (ip.protocol, ip.source, ip.destination) {
             (protocol::UDP, _, _) => match Udp::decode(ip, checksums) {
                 Ok(udp) => Some(Transport::Udp(udp)),
-                Err(reason) => return self.stop(Layer::Udp, Reason::Text(reason)),
+                Err(reason) => return self.stop(Layer::Udp, DecodeErrorKind::Text(reason)),
             },
             (protocol::IGMP, IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.decode_control(ip, source, destination, Layer::Igmp, checksums).map(Transport::Igmp)
@@ -316,8 +316,8 @@ impl<'a> Packet<'a> {
     fn decode_pim(&mut self, ip: &Ip<'a>, checksums: Checksums) -> Option<Pim<'a>> {
         let message = match pim::Message::parse(ip.payload) {
             Ok(message) => message,
-            Err(fault) => {
-                self.stop(Layer::Pim, Reason::Pim(fault));
+            Err(error) => {
+                self.stop(Layer::Pim, DecodeErrorKind::Pim(error));
                 return None;
             }
         };
@@ -336,8 +336,8 @@ impl<'a> Packet<'a> {
     ) -> Option<Control<'a, A>> {
         let message = match Message::parse(ip.payload) {
             Ok(message) => message,
-            Err(fault) => {
-                self.stop(layer, Reason::Control(fault));
+            Err(error) => {
+                self.stop(layer, DecodeErrorKind::Control(error));
                 return None;
             }
         };
@@ -345,12 +345,12 @@ impl<'a> Packet<'a> {
         Some(Control { message, checksum })
     }
 
-    const fn stop(&mut self, layer: Layer, reason: Reason) {
-        self.malformed = Some(Malformed { layer, reason });
+    const fn stop(&mut self, layer: Layer, reason: DecodeErrorKind) {
+        self.malformed = Some(DecodeError { layer, reason });
     }
 }
 
-/// What `check` says, if there is something to be checked.
+/// Returns the result of `check` if all bytes and the checksum are present.
 fn control_checksum(
     ip: &Ip<'_>,
     checksums: Checksums,
@@ -367,17 +367,19 @@ impl Arp {
     const LENGTH: usize = 28;
 }
 
-/// ICMPv6 has much else to say.
+/// Returns whether an ICMPv6 message is an MLD or multicast router discovery message.
 fn is_mld(payload: &[u8]) -> bool {
     payload.first().is_some_and(|kind| {
-        let groups = [Ipv6Addr::QUERY, Ipv6Addr::REPORT, Ipv6Addr::LEAVE, Ipv6Addr::SOURCE_REPORT];
+        let groups = [Ipv6Addr::QUERY, Ipv6Addr::REPORT, Ipv6Addr::LEAVE, Ipv6Addr::V3_REPORT];
         let routers =
             [Ipv6Addr::ROUTER_ADVERTISEMENT, Ipv6Addr::ROUTER_SOLICITATION, Ipv6Addr::ROUTER_TERMINATION];
         groups.contains(kind) || routers.contains(kind)
     })
 }
 
-impl fmt::Display for Malformed {
+impl core::error::Error for DecodeError {}
+
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.layer, self.reason)
     }
@@ -399,12 +401,12 @@ impl fmt::Display for Layer {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
-            Self::Control(fault) => fault.fmt(f),
-            Self::Pim(fault) => fault.fmt(f),
+            Self::Control(error) => error.fmt(f),
+            Self::Pim(error) => error.fmt(f),
         }
     }
 }

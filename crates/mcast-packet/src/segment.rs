@@ -1,8 +1,8 @@
-//! The datagrams that one large packet stands for.
+//! Splitting a large captured packet into the datagrams that are on the wire.
 //!
-//! A kernel may carry many UDP datagrams of equal length in one packet, under one header, and leave
-//! it to the device to cut them (GSO), or have merged them as they came in (GRO). No such packet is
-//! ever on a wire; these are.
+//! A kernel can handle many UDP datagrams of equal length as one packet with one header: when sending, the
+//! device segments the packet (GSO); when receiving, the kernel coalesces the datagrams (GRO). Such a packet
+//! is never on the wire. Its segments are.
 
 use crate::EmitError;
 use crate::bytes::{Writer, u16_at};
@@ -12,22 +12,22 @@ use crate::link::LinkType;
 use crate::packet::Packet;
 use crate::udp::Udp;
 
-/// A packet that stands for several UDP datagrams.
+/// The UDP datagrams in a GSO or GRO packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Segments<'a> {
-    /// All headers, up to and with UDP's.
+    /// All headers, up to and including the UDP header.
     headers: &'a [u8],
     payload: &'a [u8],
     ip: Ip<'a>,
     ip_offset: usize,
     udp_offset: usize,
     size: usize,
-    without_checksum: bool,
+    has_checksum: bool,
 }
 
 impl<'a> Segments<'a> {
-    /// The datagrams of `size` bytes of payload each, the last perhaps of less. `None` when the
-    /// bytes are no whole UDP packet, or `size` is 0: there is nothing to cut then.
+    /// Splits a packet into datagrams with `size` bytes of payload each; the last one may be shorter. Returns
+    /// `None` if the bytes are not an unfragmented UDP packet, or if `size` is 0.
     #[must_use]
     pub fn new(bytes: &'a [u8], link_type: LinkType, checksums: Checksums, size: u16) -> Option<Self> {
         let packet = Packet::decode(bytes, link_type, checksums);
@@ -44,28 +44,28 @@ impl<'a> Segments<'a> {
             ip_offset,
             udp_offset,
             size: usize::from(size),
-            without_checksum: udp.checksum == ChecksumStatus::Absent,
+            has_checksum: udp.checksum != ChecksumStatus::Absent,
         })
     }
 
-    /// How many datagrams there are; at least one.
+    /// Returns the number of datagrams; at least one.
     #[must_use]
     pub const fn len(&self) -> usize {
         if self.payload.is_empty() { 1 } else { self.payload.len().div_ceil(self.size) }
     }
 
-    /// Never: an empty datagram is one too.
+    /// Returns `false`: a packet without payload is one empty datagram.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         false
     }
 
-    /// Writes the frame of the datagram with this number, counted from 0, with its own lengths,
-    /// identification and checksums, to the start of the buffer, and says how long it is.
+    /// Writes the frame of datagram `number`, counted from 0, with its own lengths, identification and
+    /// checksums, to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::TooMany`] when there is no datagram of this
-    /// number.
+    /// Returns [`EmitError::BufferTooShort`] if the frame does not fit, and [`EmitError::TooMany`] if there
+    /// is no datagram with this number.
     pub fn emit(&self, number: usize, buffer: &mut [u8]) -> Result<usize, EmitError> {
         if number >= self.len() {
             return Err(EmitError::TooMany);
@@ -97,7 +97,7 @@ impl<'a> Segments<'a> {
 
     fn patch_udp(&self, writer: &mut Writer<'_>, payload: usize) -> Result<(), EmitError> {
         writer.patch_u16(self.udp_offset + 4, length_field(Udp::HEADER_LENGTH + payload)?)?;
-        if self.without_checksum {
+        if !self.has_checksum {
             return Ok(());
         }
         let datagram = writer.written(self.udp_offset);

@@ -1,4 +1,4 @@
-//! A packet in one line, layer by layer.
+//! One-line summaries of packets.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -11,15 +11,15 @@ use crate::packet::{Arp, Control, Network, Packet, Pim, Transport};
 use crate::payload;
 use crate::udp::Udp;
 
-/// One line about an Ethernet frame: `Ether / IP / UDP 10.0.0.1:5000 > 239.1.2.3:5000 / Raw`.
+/// Returns a one-line summary of an Ethernet frame: `Ether / IP / UDP 10.0.0.1:5000 > 239.1.2.3:5000 / Raw`.
 #[must_use]
 pub fn summary(frame: &[u8]) -> impl fmt::Display + '_ {
     Packet::ethernet(frame)
 }
 
 impl Packet<'_> {
-    /// The same line as [`fmt::Display`] gives, for somebody who knows more about the UDP payload: `payload`
-    /// stands in its place.
+    /// Returns the same summary as [`fmt::Display`], but with `payload` as the description of the UDP
+    /// payload. Used by callers that know more about the payload.
     pub fn summary_with<'s>(&'s self, payload: &'s dyn fmt::Display) -> impl fmt::Display + 's {
         struct Summary<'s>(&'s Packet<'s>, &'s dyn fmt::Display);
         impl fmt::Display for Summary<'_> {
@@ -31,7 +31,7 @@ impl Packet<'_> {
     }
 
     fn summarize(&self, f: &mut fmt::Formatter<'_>, payload: Option<&dyn fmt::Display>) -> fmt::Result {
-        let mut line = Line { f, empty: true, payload };
+        let mut line = LineWriter { f, empty: true, payload };
         if self.ethernet.is_some() {
             line.layer(format_args!("Ether"))?;
         }
@@ -69,22 +69,22 @@ impl fmt::Display for Packet<'_> {
 impl fmt::Display for Arp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.operation {
-            1 => write!(f, "ARP {} asks for {}", self.sender, self.target),
+            1 => write!(f, "ARP {} requests {}", self.sender, self.target),
             2 => write!(f, "ARP {} is at {}", self.sender, self.sender_mac),
             other => write!(f, "ARP {} operation {other}", self.sender),
         }
     }
 }
 
-/// The line so far.
-struct Line<'f, 'o> {
+/// Writes layers to a line.
+struct LineWriter<'f, 'o> {
     f: &'f mut fmt::Formatter<'o>,
     empty: bool,
-    /// What the caller says of the UDP payload.
+    /// The caller's description of the UDP payload.
     payload: Option<&'f dyn fmt::Display>,
 }
 
-impl Line<'_, '_> {
+impl LineWriter<'_, '_> {
     fn layer(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
         if !self.empty {
             self.f.write_str(" / ")?;
@@ -95,15 +95,15 @@ impl Line<'_, '_> {
 
     fn ip(&mut self, ip: &Ip<'_>, transport: Option<&Transport<'_>>) -> fmt::Result {
         let name = if ip.source.is_ipv4() { "IP" } else { "IPv6" };
-        self.layer(format_args!("{name}{}", Checksum(ip.header_checksum)))?;
+        self.layer(format_args!("{name}{}", ChecksumNote(ip.header_checksum)))?;
         match transport {
             Some(Transport::Udp(udp)) => self.udp(ip, udp),
             Some(Transport::Igmp(control)) => self.control(ip, control),
             Some(Transport::Mld(control)) => self.control(ip, control),
             Some(Transport::Pim(pim)) => self.pim(ip, pim),
-            Some(Transport::Fragment(piece)) => self.fragment(ip, piece),
+            Some(Transport::Fragment(payload)) => self.fragment(ip, payload),
             Some(Transport::Other(_)) => {
-                self.layer(format_args!("{} {} > {}", Protocol(ip.protocol), ip.source, ip.destination))
+                self.layer(format_args!("{} {} > {}", ProtocolName(ip.protocol), ip.source, ip.destination))
             }
             None => Ok(()),
         }
@@ -112,7 +112,7 @@ impl Line<'_, '_> {
     fn udp(&mut self, ip: &Ip<'_>, udp: &Udp<'_>) -> fmt::Result {
         let source = SocketAddr::new(ip.source, udp.source_port);
         let destination = SocketAddr::new(ip.destination, udp.destination_port);
-        self.layer(format_args!("UDP {source} > {destination}{}", Checksum(udp.checksum)))?;
+        self.layer(format_args!("UDP {source} > {destination}{}", ChecksumNote(udp.checksum)))?;
         if ip.fragment.is_some() {
             self.f.write_str(" (first fragment)")?;
         }
@@ -122,13 +122,13 @@ impl Line<'_, '_> {
         if let Some(payload) = self.payload {
             return self.layer(format_args!("{payload}"));
         }
-        // What is left of a fragmented datagram's payload would be taken for something broken.
-        let known = if ip.fragment.is_some() || ip.truncated {
+        // The beginning of a payload would be reported as malformed, or recognized as something else.
+        let recognized = if ip.fragment.is_some() || ip.truncated {
             None
         } else {
             payload::recognize(udp.destination_port, ip.destination, udp.payload)
         };
-        match known {
+        match recognized {
             Some(payload) => self.layer(format_args!("{payload}")),
             None => self.layer(format_args!("Raw")),
         }
@@ -137,27 +137,28 @@ impl Line<'_, '_> {
     fn control<A: Address>(&mut self, ip: &Ip<'_>, control: &Control<'_, A>) -> fmt::Result {
         let Control { message, checksum } = control;
         let (title, content) = (message.title(), message.content());
-        self.layer(format_args!("{title} {}: {content}{}", ip.source, Checksum(*checksum)))
+        self.layer(format_args!("{title} {}: {content}{}", ip.source, ChecksumNote(*checksum)))
     }
 
     fn pim(&mut self, ip: &Ip<'_>, pim: &Pim<'_>) -> fmt::Result {
-        let (title, content, checksum) = (pim.message.title(), pim.message.content(), Checksum(pim.checksum));
+        let (title, content) = (pim.message.title(), pim.message.content());
+        let checksum = ChecksumNote(pim.checksum);
         self.layer(format_args!("{title} {}: {content}{checksum}", ip.source))
     }
 
-    fn fragment(&mut self, ip: &Ip<'_>, piece: &[u8]) -> fmt::Result {
-        let (source, destination, name) = (ip.source, ip.destination, Protocol(ip.protocol));
+    fn fragment(&mut self, ip: &Ip<'_>, payload: &[u8]) -> fmt::Result {
+        let (source, destination, name) = (ip.source, ip.destination, ProtocolName(ip.protocol));
         let first = ip.fragment.map_or(0, |fragment| fragment.offset);
-        let end = first + piece.len();
+        let end = first + payload.len();
         self.layer(format_args!("{name} {source} > {destination} (fragment, bytes {first} to {end})"))?;
         self.layer(format_args!("Raw"))
     }
 }
 
-/// Says only what is wrong.
-struct Checksum(ChecksumStatus);
+/// Writes an invalid checksum, and nothing for any other status.
+struct ChecksumNote(ChecksumStatus);
 
-impl fmt::Display for Checksum {
+impl fmt::Display for ChecksumNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             ChecksumStatus::Invalid { found, expected } => {
@@ -168,9 +169,10 @@ impl fmt::Display for Checksum {
     }
 }
 
-struct Protocol(u8);
+/// Writes the name of an IP protocol, or its number.
+struct ProtocolName(u8);
 
-impl fmt::Display for Protocol {
+impl fmt::Display for ProtocolName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match protocol::name(self.0) {
             Some(name) => f.write_str(name),

@@ -1,25 +1,25 @@
-//! Where a system drops datagrams, and how many.
+//! Counts of datagrams that the system dropped, by where it dropped them.
 
-/// A place at which a system drops datagrams, with a counter that shows it.
+/// A point at which the system drops datagrams and counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// The receive buffer of the measuring socket itself.
+pub enum DropPoint {
+    /// The receive buffer of the measuring socket.
     Socket,
-    /// The receive buffers of all UDP sockets of the host, that one included.
+    /// The receive buffers of all UDP sockets of the host, including the measuring one.
     ReceiveBuffers,
-    /// Datagrams that the host found broken: wrong checksums and the like.
+    /// Datagrams that the host discarded as invalid, for example because of a wrong checksum.
     Broken,
-    /// The queue between network device and network stack.
+    /// The queue between the network device and the network stack.
     Backlog,
-    /// Network interfaces, receiving.
+    /// Network interfaces, on receive.
     InterfaceIn,
-    /// Network interfaces, sending.
+    /// Network interfaces, on transmit.
     InterfaceOut,
 }
 
-impl Place {
-    /// All places, in the order in which a datagram passes them backwards from its reader.
-    pub const ALL: [Self; Drops::PLACES] = [
+impl DropPoint {
+    /// All drop points, from the reading program outwards.
+    pub const ALL: [Self; DropCounts::POINTS] = [
         Self::Socket,
         Self::ReceiveBuffers,
         Self::Broken,
@@ -28,7 +28,7 @@ impl Place {
         Self::InterfaceOut,
     ];
 
-    /// The counter's name, as Linux has it.
+    /// Returns the name of the Linux counter.
     #[must_use]
     pub const fn counter(self) -> &'static str {
         match self {
@@ -41,68 +41,68 @@ impl Place {
         }
     }
 
-    /// Whether the counter is that of the whole machine, with all its containers, so that what it
-    /// counts may have been others' traffic.
+    /// Returns whether the counter covers the whole machine, containers included, so that it may count the
+    /// traffic of others.
     #[must_use]
-    pub const fn is_of_whole_machine(self) -> bool {
+    pub const fn counts_whole_machine(self) -> bool {
         matches!(self, Self::Backlog)
     }
 
-    /// What it is, and what helps.
+    /// Returns a description of the cause and a remedy.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Socket | Self::ReceiveBuffers => {
-                "the reader was too slow for its buffer: ask for more (--buffer, net.core.rmem_max), or send less"
+                "the reader was too slow for its buffer: use a larger one (--buffer, net.core.rmem_max), or send less"
             }
-            Self::Broken => "datagrams arrived damaged: look at cables and at checksum offload",
+            Self::Broken => "datagrams arrived damaged: check cables and checksum offload",
             Self::Backlog => {
-                "(of the whole machine, others' traffic included) the processor that takes packets in was too busy: raise net.core.netdev_max_backlog, or spread them (RPS)"
+                "(whole machine, including traffic of others) the CPU that processes received packets was too busy: raise net.core.netdev_max_backlog, or distribute packets over CPUs (RPS)"
             }
             Self::InterfaceIn => {
-                "the interface could not hand packets on in time: lengthen its ring (ethtool -G)"
+                "the interface could not deliver packets in time: enlarge its receive ring (ethtool -G)"
             }
             Self::InterfaceOut => {
-                "the interface's queue was full: send less, or lengthen its queue (txqueuelen)"
+                "the interface's transmit queue was full: send less, or enlarge the queue (txqueuelen)"
             }
         }
     }
 }
 
-/// How many were dropped at each place; `None` where the system does not count.
+/// The number of datagrams dropped at each point; `None` where the system does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops([Option<u64>; Self::PLACES]);
+pub struct DropCounts([Option<u64>; Self::POINTS]);
 
-impl Drops {
-    /// How many places there are.
-    pub const PLACES: usize = 6;
+impl DropCounts {
+    /// The number of drop points.
+    pub const POINTS: usize = 6;
 
-    /// These counts, in the order of [`Place::ALL`].
+    /// Creates counts, in the order of [`DropPoint::ALL`].
     #[must_use]
-    pub const fn of_counts(counts: [Option<u64>; Self::PLACES]) -> Self {
+    pub const fn from_counts(counts: [Option<u64>; Self::POINTS]) -> Self {
         Self(counts)
     }
 
-    /// The counts, in the order of [`Place::ALL`].
+    /// Returns the counts, in the order of [`DropPoint::ALL`].
     #[must_use]
-    pub const fn counts(&self) -> [Option<u64>; Self::PLACES] {
+    pub const fn counts(&self) -> [Option<u64>; Self::POINTS] {
         self.0
     }
 
-    /// The count at a place.
+    /// Returns the count at a drop point.
     #[must_use]
-    pub const fn at(&self, place: Place) -> Option<u64> {
-        self.0[place as usize]
+    pub const fn at(&self, point: DropPoint) -> Option<u64> {
+        self.0[point as usize]
     }
 
-    /// The same with this count at a place.
+    /// Returns a copy with the count at one drop point replaced.
     #[must_use]
-    pub const fn with(mut self, place: Place, count: Option<u64>) -> Self {
-        self.0[place as usize] = count;
+    pub const fn with(mut self, point: DropPoint, count: Option<u64>) -> Self {
+        self.0[point as usize] = count;
         self
     }
 
-    /// How many came on since an earlier look.
+    /// Returns the increase since an earlier reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut counts = self.0;
@@ -112,20 +112,22 @@ impl Drops {
         Self(counts)
     }
 
-    /// Whether a counter that is no other traffic's shows that something was dropped.
+    /// Returns whether anything was dropped at a point whose counter excludes other containers' traffic.
     #[must_use]
     pub fn explain_loss(&self) -> bool {
-        self.places().any(|(place, _)| !place.is_of_whole_machine())
+        self.nonzero().any(|(point, _)| !point.counts_whole_machine())
     }
 
-    /// The places at which something was dropped.
-    pub fn places(&self) -> impl Iterator<Item = (Place, u64)> {
+    /// Returns the drop points with a count above zero.
+    pub fn nonzero(&self) -> impl Iterator<Item = (DropPoint, u64)> {
         let counts = self.0;
-        Place::ALL.into_iter().zip(counts).filter_map(|(place, count)| Some((place, count?))).filter(
-            move |(place, count)| {
-                // What the host dropped for all its sockets is only news where it is more.
-                let told = *place == Place::ReceiveBuffers && counts[Place::Socket as usize] == Some(*count);
-                *count > 0 && !told
+        DropPoint::ALL.into_iter().zip(counts).filter_map(|(point, count)| Some((point, count?))).filter(
+            move |(point, count)| {
+                // The host's count includes the socket's own drops, so it adds information only where it is
+                // higher.
+                let redundant =
+                    *point == DropPoint::ReceiveBuffers && counts[DropPoint::Socket as usize] == Some(*count);
+                *count > 0 && !redundant
             },
         )
     }
@@ -136,27 +138,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_in_their_order() {
-        for (index, place) in Place::ALL.into_iter().enumerate() {
-            assert_eq!(place as usize, index);
+    fn drop_points_match_their_discriminants() {
+        for (index, point) in DropPoint::ALL.into_iter().enumerate() {
+            assert_eq!(point as usize, index);
         }
     }
 
     #[test]
-    fn what_is_counted_twice_is_told_once() {
-        let before = Drops::default().with(Place::Socket, Some(0)).with(Place::ReceiveBuffers, Some(7));
-        let now = Drops::default()
-            .with(Place::Socket, Some(5))
-            .with(Place::ReceiveBuffers, Some(12))
-            .with(Place::Backlog, Some(3));
-        let drops = now.since(&before.with(Place::Backlog, Some(1)));
-        assert_eq!(drops.places().collect::<Vec<_>>(), [(Place::Socket, 5), (Place::Backlog, 2)]);
-        let backlog = drops.with(Place::Socket, None).with(Place::ReceiveBuffers, None);
+    fn drops_counted_twice_are_reported_once() {
+        let before =
+            DropCounts::default().with(DropPoint::Socket, Some(0)).with(DropPoint::ReceiveBuffers, Some(7));
+        let now = DropCounts::default()
+            .with(DropPoint::Socket, Some(5))
+            .with(DropPoint::ReceiveBuffers, Some(12))
+            .with(DropPoint::Backlog, Some(3));
+        let drops = now.since(&before.with(DropPoint::Backlog, Some(1)));
+        assert_eq!(drops.nonzero().collect::<Vec<_>>(), [(DropPoint::Socket, 5), (DropPoint::Backlog, 2)]);
+        let backlog = drops.with(DropPoint::Socket, None).with(DropPoint::ReceiveBuffers, None);
         assert!(drops.explain_loss() && !backlog.explain_loss());
-        let others = drops.with(Place::ReceiveBuffers, Some(6));
+        let others = drops.with(DropPoint::ReceiveBuffers, Some(6));
         assert_eq!(
-            others.places().collect::<Vec<_>>(),
-            [(Place::Socket, 5), (Place::ReceiveBuffers, 6), (Place::Backlog, 2)]
+            others.nonzero().collect::<Vec<_>>(),
+            [(DropPoint::Socket, 5), (DropPoint::ReceiveBuffers, 6), (DropPoint::Backlog, 2)]
         );
     }
 }

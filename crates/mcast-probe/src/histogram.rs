@@ -1,15 +1,15 @@
-//! Times in bounded memory.
+//! A histogram of durations in bounded memory.
 
 use std::time::Duration;
 
-/// Buckets for each doubling: a value is known to 1 part in 128 or better.
+/// log2 of the number of buckets per power of two; a value is known to 1 part in 128 or better.
 const BITS: u32 = 7;
 const BUCKETS: u64 = 1 << BITS;
-/// What is longer than this (18 minutes) is counted there.
-const LONGEST: u64 = (1 << 40) - 1;
+/// Longer durations (above 18 minutes) are counted in the last bucket.
+const MAX_VALUE: u64 = (1 << 40) - 1;
 
-/// Counts times by their length: exact to a nanosecond up to 256 ns, above it to less than 1 %, up
-/// to 18 minutes. It takes 35 kB at most; minimum, maximum and mean are exact.
+/// A histogram of durations: exact to 1 ns up to 256 ns, and to better than 1 % above that, up to 18 minutes.
+/// It uses at most 35 kB. Minimum, maximum and mean are exact.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -19,42 +19,42 @@ pub struct Histogram {
     max: u64,
 }
 
-/// The percentiles that are told everywhere.
+/// The percentiles that all reports use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Percentiles {
-    /// Half took no longer.
+    /// Median.
     pub p50: Duration,
-    /// 90 % took no longer.
+    /// 90th percentile.
     pub p90: Duration,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub p99: Duration,
-    /// 99.9 % took no longer.
+    /// 99.9th percentile.
     pub p999: Duration,
-    /// None took longer.
+    /// Maximum.
     pub max: Duration,
 }
 
-/// How many took from `from` to below `to`.
+/// The number of durations from `from` up to, but not including, `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bar {
-    /// The shortest.
+pub struct HistogramBar {
+    /// Lower bound, inclusive.
     pub from: Duration,
-    /// What the longest is below.
+    /// Upper bound, exclusive.
     pub to: Duration,
-    /// How many.
+    /// Number of durations.
     pub count: u64,
 }
 
 impl Histogram {
-    /// An empty one, which takes no memory yet.
+    /// Creates an empty histogram, which allocates nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { counts: Vec::new(), count: 0, sum: 0, min: 0, max: 0 }
     }
 
-    /// Counts a time in nanoseconds.
+    /// Records a duration in nanoseconds.
     pub fn record(&mut self, nanoseconds: u64) {
-        let index = bucket_of(nanoseconds.min(LONGEST));
+        let index = bucket_of(nanoseconds.min(MAX_VALUE));
         if index >= self.counts.len() {
             self.counts.resize(index + 1, 0);
         }
@@ -65,27 +65,32 @@ impl Histogram {
         self.sum += u128::from(nanoseconds);
     }
 
-    /// How many were counted.
+    /// Records a duration.
+    pub fn record_duration(&mut self, duration: Duration) {
+        self.record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Returns the number of recorded durations.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// The shortest; `None` where nothing was counted.
+    /// Returns the minimum; `None` if the histogram is empty.
     #[must_use]
     pub fn min(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_nanos(self.min))
     }
 
-    /// The mean; `None` where nothing was counted.
+    /// Returns the mean; `None` if the histogram is empty.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let mean = self.sum.checked_div(u128::from(self.count))?;
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
-    /// The time that this share (from 0 to 1) took no longer than; `None` where nothing was
-    /// counted.
+    /// Returns the duration that the given share (0 to 1) of durations does not exceed; `None` if the
+    /// histogram is empty.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         if self.count == 0 {
@@ -101,7 +106,7 @@ impl Histogram {
         Some(Duration::from_nanos(value.clamp(self.min, self.max)))
     }
 
-    /// The usual percentiles; `None` where nothing was counted.
+    /// Returns the usual percentiles; `None` if the histogram is empty.
     #[must_use]
     pub fn percentiles(&self) -> Option<Percentiles> {
         Some(Percentiles {
@@ -113,35 +118,36 @@ impl Histogram {
         })
     }
 
-    /// The counts in at most so many bars, from the shortest to the longest, each as long as the
-    /// last one times the same factor.
+    /// Returns the counts in at most `limit` bars, in ascending order. Each bar covers the same number of
+    /// buckets.
     #[must_use]
-    pub fn bars(&self, most: usize) -> Vec<Bar> {
+    pub fn bars(&self, limit: usize) -> Vec<HistogramBar> {
         let first = self.counts.iter().position(|count| *count > 0);
         let last = self.counts.iter().rposition(|count| *count > 0);
         let (Some(first), Some(last)) = (first, last) else {
             return Vec::new();
         };
-        let width = (last + 1 - first).div_ceil(most.max(1));
+        let width = (last + 1 - first).div_ceil(limit.max(1));
         let starts = (first..=last).step_by(width);
         starts
             .map(|start| {
                 let end = (start + width).min(last + 1);
                 let count = self.counts[start..end].iter().sum();
                 let (from, to) = (range_of(start).0, range_of(end - 1).1);
-                Bar { from: Duration::from_nanos(from), to: Duration::from_nanos(to), count }
+                HistogramBar { from: Duration::from_nanos(from), to: Duration::from_nanos(to), count }
             })
             .collect()
     }
 }
 
-/// Values below 128 have a bucket each; above, each doubling has 128.
+/// Returns the index of the bucket for a value. Values below 128 have a bucket each; above that, each power
+/// of two has 128 buckets.
 fn bucket_of(value: u64) -> usize {
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(BITS + 1);
     (u64::from(shift) * BUCKETS + (value >> shift)) as usize
 }
 
-/// The values of a bucket: from the first to below the second.
+/// Returns the range of values of a bucket, the upper bound excluded.
 fn range_of(index: usize) -> (u64, u64) {
     let index = index as u64;
     let shift = (index / BUCKETS).saturating_sub(1);
@@ -163,42 +169,42 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_lies_in_its_bucket(value in 0..=LONGEST) {
+        fn value_lies_in_its_bucket(value in 0..=MAX_VALUE) {
             let (from, to) = range_of(bucket_of(value));
             prop_assert!(from <= value && value < to);
             prop_assert!(to - from <= (value >> BITS).max(1));
         }
 
         #[test]
-        fn buckets_follow_each_other(value in 1..=LONGEST) {
+        fn buckets_are_contiguous(value in 1..=MAX_VALUE) {
             prop_assert!(bucket_of(value) - bucket_of(value - 1) <= 1);
         }
 
         #[test]
-        fn quantiles_are_right_to_one_percent(
+        fn quantiles_are_accurate_to_one_percent(
             mut values in proptest::collection::vec(0_u64..10_000_000_000, 1..200), share in 0.0..=1.0,
         ) {
-            let told = histogram(&values).quantile(share).unwrap().as_nanos() as f64;
+            let quantile = histogram(&values).quantile(share).unwrap().as_nanos() as f64;
             values.sort_unstable();
             let rank = ((share * values.len() as f64).ceil() as usize).clamp(1, values.len());
             let exact = values[rank - 1] as f64;
-            prop_assert!(told >= exact && told <= exact * 1.01 + 1.0, "{told} for {exact}");
+            prop_assert!(quantile >= exact && quantile <= exact * 1.01 + 1.0, "{quantile} for {exact}");
         }
 
         #[test]
-        fn any_time_is_counted(values in proptest::collection::vec(any::<u64>(), 0..50), most in 0_usize..40) {
+        fn any_duration_is_counted(values in proptest::collection::vec(any::<u64>(), 0..50), limit in 0_usize..40) {
             let histogram = histogram(&values);
             prop_assert_eq!(histogram.count(), values.len() as u64);
-            prop_assert!(histogram.counts.len() <= bucket_of(LONGEST) + 1);
-            let bars = histogram.bars(most);
-            prop_assert!(bars.len() <= most.max(1));
+            prop_assert!(histogram.counts.len() <= bucket_of(MAX_VALUE) + 1);
+            let bars = histogram.bars(limit);
+            prop_assert!(bars.len() <= limit.max(1));
             prop_assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), values.len() as u64);
             prop_assert_eq!(histogram.percentiles().map(|all| all.max.as_nanos() as u64), values.into_iter().max());
         }
     }
 
     #[test]
-    fn extremes_and_mean_are_exact() {
+    fn minimum_maximum_and_mean_are_exact() {
         let histogram = histogram(&[1_000_003, 3, 2_000_000]);
         assert_eq!(histogram.min(), Some(Duration::from_nanos(3)));
         assert_eq!(histogram.mean(), Some(Duration::from_nanos(1_000_002)));
@@ -206,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_percentiles() {
+    fn empty_histogram_has_no_percentiles() {
         assert_eq!(Histogram::new().percentiles(), None);
         assert_eq!(Histogram::new().mean(), None);
         assert!(Histogram::new().bars(10).is_empty());

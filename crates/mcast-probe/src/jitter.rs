@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Interarrival jitter as RTP defines it (RFC 3550 section 6.4.1 and appendix A.8): the smoothed
-/// difference of the transit times of one datagram and the next. It needs no common clock.
+/// Interarrival jitter as RTP defines it (RFC 3550 section 6.4.1 and appendix A.8): the smoothed difference
+/// between the transit times of consecutive datagrams. It needs no synchronized clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Jitter {
-    /// Sixteen times the jitter in nanoseconds, as the appendix keeps it.
+    /// The jitter in nanoseconds times 16, as in appendix A.8.
     sixteenfold: u64,
     transit: Option<i64>,
 }
 
 impl Jitter {
-    /// Takes in the transit time of the datagram that came next: arrival by one clock, less
-    /// sending by another, in nanoseconds.
+    /// Records the transit time of the next datagram in nanoseconds: arrival time by one clock minus send
+    /// time by another.
     pub fn record(&mut self, transit: i64) {
         if let Some(before) = self.transit.replace(transit) {
             let difference = transit.abs_diff(before);
@@ -22,7 +22,7 @@ impl Jitter {
         }
     }
 
-    /// The jitter now.
+    /// Returns the current jitter.
     #[must_use]
     pub const fn value(&self) -> Duration {
         Duration::from_nanos(self.sixteenfold >> 4)
@@ -34,14 +34,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn even_arrivals_have_none_whatever_the_clocks() {
+    fn even_arrivals_have_no_jitter_despite_clock_offset() {
         let mut jitter = Jitter::default();
         (0..100).for_each(|_| jitter.record(-3_600_000_000_000));
         assert_eq!(jitter.value(), Duration::ZERO);
     }
 
     #[test]
-    fn it_settles_at_the_mean_difference() {
+    fn jitter_converges_to_the_mean_difference() {
         let mut jitter = Jitter::default();
         (0..1_000).for_each(|n| jitter.record((n % 2) * 1_000));
         let settled = jitter.value().as_nanos();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_times_overflow_nothing() {
+    fn forged_times_do_not_overflow() {
         let mut jitter = Jitter::default();
         [i64::MIN, i64::MAX, i64::MIN, i64::MAX, 0].into_iter().for_each(|transit| jitter.record(transit));
         assert!(jitter.value() > Duration::ZERO);

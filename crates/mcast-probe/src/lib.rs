@@ -1,14 +1,13 @@
-//! Measuring multicast, without sockets and without clocks: bytes and times go in, bytes and
-//! numbers come out.
+//! Multicast measurement without sockets and clocks: bytes and times go in, bytes and statistics come out.
 //!
-//! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] has
-//! their messages. [`Sessions`] is what a receiver knows of its senders: what was sent, received, lost,
-//! duplicated and reordered, jitter (RFC 3550) and delays. [`Reports`] is what a sender knows of its
-//! receivers. [`Sweep`] finds the rate at which loss starts, [`Pings`] compares multicast with
-//! unicast, [`Path`] tells what passes by size and hop limit, and [`Limiter`] keeps answers from
-//! flooding anyone.
+//! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] defines
+//! their messages. [`Sessions`] is the receiver's account of its senders: datagrams sent, received, lost,
+//! duplicated and reordered, jitter (RFC 3550), and delays. [`ReceiverReports`] is the sender's account of
+//! its receivers. [`Sweep`] finds the rate at which loss starts, [`Pings`] compares multicast with unicast,
+//! [`PathTest`] shows which sizes and hop limits arrive, and [`Limiter`] limits replies so that forged
+//! requests cannot cause a flood.
 //!
-//! Whatever comes from the network is bounded in memory and never makes anything here panic.
+//! All state is bounded in memory, and no input from the network causes a panic.
 
 mod drops;
 mod histogram;
@@ -24,15 +23,15 @@ mod sessions;
 mod sweep;
 pub mod wire;
 
-pub use drops::{Drops, Place};
-pub use histogram::{Bar, Histogram, Percentiles};
+pub use drops::{DropCounts, DropPoint};
+pub use histogram::{Histogram, HistogramBar, Percentiles};
 pub use jitter::Jitter;
 pub use limiter::{Limiter, Quota};
-pub use path::{Case, Listener, Path, SizeLimit};
-pub use pings::{Asked, Pings, Responder, Way};
-pub use reports::{Receiver, Reports};
+pub use path::{Listener, PathCase, PathTest, SizeLimit};
+pub use pings::{Pings, ProbeResults, Responder, SentProbes};
+pub use reports::{ReceiverReports, ReportingReceiver};
 pub use round_trips::RoundTrips;
 pub use sequence::SequenceLog;
-pub use session::{Clocks, Session, Totals};
-pub use sessions::{Origin, Sessions};
-pub use sweep::{Knee, Step, Sweep};
+pub use session::{ClockRelation, Session, SessionTotals};
+pub use sessions::{SessionKey, Sessions};
+pub use sweep::{Knee, Sweep, SweepStep};

@@ -1,29 +1,31 @@
-//! How often anyone is answered.
+//! Rate limits for replies.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Sources that are kept account of at once.
-const MOST_SOURCES: usize = 4_096;
+/// Maximum number of sources tracked at once.
+const MAX_SOURCES: usize = 4_096;
 
-/// So many answers a second, and so many at once.
+/// A rate and a burst size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
-    /// Answers a second in the long run.
+    /// Replies per second in the long run.
     pub per_second: f64,
-    /// Answers at once, after a pause.
+    /// Maximum number of replies at once, after a pause.
     pub burst: f64,
 }
 
-/// Limits answers, to each source and in all: addresses of sources can be forged, and what is
-/// sent to them must flood nobody.
+/// Limits replies per source and in total. Source addresses can be forged, so the replies sent to an address
+/// must not flood its owner.
 #[derive(Debug)]
 pub struct Limiter {
     each: Quota,
     all: Quota,
     total: Bucket,
     sources: HashMap<IpAddr, Bucket>,
+    /// When full buckets are next removed.
+    sweep_at: Duration,
     refused: u64,
 }
 
@@ -34,20 +36,27 @@ struct Bucket {
 }
 
 impl Limiter {
-    /// So much for each source, and so much for all together.
+    /// Creates a limiter with a quota for each source and one for all sources together.
     #[must_use]
     pub fn new(each: Quota, all: Quota) -> Self {
-        Self { each, all, total: Bucket::full(all), sources: HashMap::new(), refused: 0 }
+        Self {
+            each,
+            all,
+            total: Bucket::full(all),
+            sources: HashMap::new(),
+            sweep_at: Duration::ZERO,
+            refused: 0,
+        }
     }
 
-    /// Whether this source may be answered now; if so, that counts as an answer.
+    /// Returns whether this source may be sent a reply now; if so, that reply is counted.
     pub fn allows(&mut self, source: IpAddr, now: Duration) -> bool {
         let allowed = self.has_room_for(source, now) && self.take(source, now);
         self.refused += u64::from(!allowed);
         allowed
     }
 
-    /// How many answers it has refused.
+    /// Returns the number of refused replies.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
@@ -66,17 +75,24 @@ impl Limiter {
         allowed
     }
 
-    /// Whether account can be kept of the source. Sources that have not asked for long need none.
+    /// Returns whether the source can be tracked. When the table is full, sources whose bucket is full again
+    /// are removed. That scan runs at most once per refill time, so that a flood of forged sources costs
+    /// constant time per datagram.
     fn has_room_for(&mut self, source: IpAddr, now: Duration) -> bool {
-        if self.sources.len() < MOST_SOURCES || self.sources.contains_key(&source) {
+        if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source) {
             return true;
+        }
+        if now < self.sweep_at {
+            return false;
         }
         let each = self.each;
         self.sources.retain(|_, bucket| {
             bucket.fill(each, now);
             bucket.tokens < each.burst
         });
-        self.sources.len() < MOST_SOURCES
+        let refill = Duration::try_from_secs_f64(1.0 / each.per_second).unwrap_or(Duration::MAX);
+        self.sweep_at = now.saturating_add(refill);
+        self.sources.len() < MAX_SOURCES
     }
 }
 
@@ -106,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn each_source_has_its_own_allowance_and_all_share_one() {
+    fn sources_have_a_quota_each_and_share_a_total() {
         let mut limiter = Limiter::new(EACH, ALL);
         let mut allowed = |number| (0..20).filter(|_| limiter.allows(source(number), Duration::ZERO)).count();
         assert_eq!((allowed(1), allowed(2), allowed(3)), (5, 3, 0));
@@ -117,18 +133,29 @@ mod tests {
     }
 
     #[test]
-    fn forged_sources_take_no_more_memory_than_there_is() {
+    fn memory_is_bounded_under_forged_sources() {
         let mut limiter = Limiter::new(EACH, Quota { per_second: 1e9, burst: 1e9 });
         (0..10_000).for_each(|number| {
             let _ = limiter.allows(source(number), Duration::ZERO);
         });
-        assert_eq!(limiter.sources.len(), MOST_SOURCES);
+        assert_eq!(limiter.sources.len(), MAX_SOURCES);
         assert!(limiter.allows(source(99_999), Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn flood_of_forged_sources_costs_constant_time_each() {
+        let mut limiter = Limiter::new(EACH, Quota { per_second: 1e9, burst: 1e9 });
+        let start = std::time::Instant::now();
+        (0..200_000).for_each(|number| {
+            let _ = limiter.allows(source(number), Duration::ZERO);
+        });
+        // Scanning all known sources for each datagram takes more than ten times as long.
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     }
 
     proptest! {
         #[test]
-        fn nobody_gets_more_than_the_allowance(
+        fn no_source_exceeds_its_quota(
             asks in proptest::collection::vec((0_u32..3, 0_u64..50), 1..500),
         ) {
             let mut limiter = Limiter::new(EACH, ALL);

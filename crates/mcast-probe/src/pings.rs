@@ -1,268 +1,274 @@
-//! Multicast and unicast side by side: who answers, how fast, how often not.
+//! Round trips by multicast and by unicast, per responder.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::wire::Answer;
+use crate::wire::ProbeReply;
 use crate::{Histogram, SequenceLog};
 
-/// Responders that are kept account of.
-const MOST_RESPONDERS: usize = 256;
-/// Probes whose times are remembered.
-const MOST_TIMES: usize = 4_096;
+/// Maximum number of responders tracked.
+const MAX_RESPONDERS: usize = 256;
+/// Maximum number of probes whose send times are retained.
+const MAX_TIMES: usize = 4_096;
 
-/// When which probe was asked.
+/// The probes sent so far, with the send times of the latest.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
-    forgotten: u64,
+pub struct SentProbes {
+    discarded: u64,
     times: VecDeque<Duration>,
 }
 
-impl Asked {
-    /// A probe goes now; gives its number.
-    pub fn ask(&mut self, now: Duration) -> u64 {
-        if self.times.len() == MOST_TIMES {
+impl SentProbes {
+    /// Counts a probe as sent now, and returns its number.
+    pub fn record_probe(&mut self, now: Duration) -> u64 {
+        if self.times.len() == MAX_TIMES {
             self.times.pop_front();
-            self.forgotten += 1;
+            self.discarded += 1;
         }
         let number = self.count();
         self.times.push_back(now);
         number
     }
 
-    /// How many went.
+    /// Returns the number of probes sent.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.forgotten + self.times.len() as u64
+        self.discarded + self.times.len() as u64
     }
 
-    /// When this one went, if that is remembered.
+    /// Returns the send time of a probe, if it is still retained.
     fn time_of(&self, number: u64) -> Option<Duration> {
-        let place = usize::try_from(number.checked_sub(self.forgotten)?).ok()?;
-        self.times.get(place).copied()
+        let index = usize::try_from(number.checked_sub(self.discarded)?).ok()?;
+        self.times.get(index).copied()
     }
 
-    /// How many went before a time.
+    /// Returns the number of probes sent before `time`.
     fn before(&self, time: Duration) -> u64 {
-        self.forgotten + self.times.partition_point(|asked| *asked < time) as u64
+        self.discarded + self.times.partition_point(|sent| *sent < time) as u64
     }
 }
 
-/// What came of the probes that went one way: by multicast or by unicast.
+/// The replies to the probes sent by multicast, or to those sent by unicast.
 #[derive(Clone, Debug, Default)]
-pub struct Way {
-    /// The first probe that counts.
+pub struct ProbeResults {
+    /// The first probe that is included in the statistics.
     first: u64,
-    answers: SequenceLog,
+    replies: SequenceLog,
     round_trips: Histogram,
 }
 
-impl Way {
-    fn answered(&mut self, number: u64, round_trip: Duration) {
-        let before = self.answers.received();
-        self.answers.record(number);
-        if self.answers.received() > before {
-            self.round_trips.record(u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX));
+impl ProbeResults {
+    /// Records a reply; a duplicate has no round-trip time.
+    pub(crate) fn record(&mut self, number: u64, round_trip: Duration) {
+        let before = self.replies.received();
+        self.replies.record(number);
+        if self.replies.received() > before {
+            self.round_trips.record_duration(round_trip);
         }
     }
 
-    /// How many probes had an answer.
+    /// Returns the number of probes with a reply.
     #[must_use]
     pub const fn received(&self) -> u64 {
-        self.answers.received()
+        self.replies.received()
     }
 
-    /// How many answers came once more.
+    /// Returns the number of duplicate replies.
     #[must_use]
     pub const fn duplicated(&self) -> u64 {
-        self.answers.duplicated()
+        self.replies.duplicated()
     }
 
-    /// The times from probe to answer.
+    /// Returns the round-trip times.
     #[must_use]
     pub const fn round_trips(&self) -> &Histogram {
         &self.round_trips
     }
 
-    /// How many probes count: those that had long enough to be answered, or were.
-    fn sent(&self, settled: u64) -> u64 {
-        let answered = self.answers.unheard() + self.answers.sent();
-        let end = if self.received() > 0 { settled.max(answered) } else { settled };
+    /// Returns the number of probes to include: those that have been answered or whose timeout has passed.
+    fn sent(&self, expired: u64) -> u64 {
+        let answered = self.replies.before_first() + self.replies.sent();
+        let end = if self.received() > 0 { expired.max(answered) } else { expired };
         end.saturating_sub(self.first).max(self.received())
     }
 }
 
-/// One that answers.
+/// A host that replies to probes.
 #[derive(Clone, Debug)]
 pub struct Responder {
-    /// The address that it answers from.
+    /// The address that it replies from.
     pub address: IpAddr,
-    /// Its number: several may share an address.
+    /// Its random id, because several responders may share an address.
     pub id: u64,
-    /// The port at which it answers probes sent to it alone; 0 for none.
+    /// The port on which it replies to unicast probes; 0 for none.
     pub unicast_port: u16,
-    /// Fewest and most routers on the way, where both ends tell.
+    /// Minimum and maximum number of routers on the path, if both ends report hop limits.
     pub hops: Option<(u8, u8)>,
-    /// How long after it had joined the first probe reached it, if it joined while probes were
-    /// already going; `None` if it had joined before.
+    /// Time from its join to the first probe that reached it, if it joined after probing started; `None` if
+    /// it had joined before.
     pub join_to_first: Option<Duration>,
-    multicast: Way,
-    unicast: Way,
-    asked: Asked,
+    multicast: ProbeResults,
+    unicast: ProbeResults,
+    sent: SentProbes,
 }
 
 impl Responder {
-    /// The probes that went to the group.
+    /// Returns the results of the probes sent to the group.
     #[must_use]
-    pub const fn multicast(&self) -> &Way {
+    pub const fn multicast(&self) -> &ProbeResults {
         &self.multicast
     }
 
-    /// The probes that went to it alone.
+    /// Returns the results of the probes sent to this responder by unicast.
     #[must_use]
-    pub const fn unicast(&self) -> &Way {
+    pub const fn unicast(&self) -> &ProbeResults {
         &self.unicast
     }
 
-    /// A probe goes to it alone now; gives its number.
-    pub fn ask(&mut self, now: Duration) -> u64 {
-        self.asked.ask(now)
+    /// Counts a unicast probe to this responder as sent now, and returns its number.
+    pub fn record_probe(&mut self, now: Duration) -> u64 {
+        self.sent.record_probe(now)
     }
 
-    fn came(&mut self, answer: &Answer) {
-        self.unicast_port = answer.unicast_port;
-        if let Some(hops) = answer.hops() {
-            let (fewest, most) = self.hops.unwrap_or((hops, hops));
-            self.hops = Some((fewest.min(hops), most.max(hops)));
-        }
+    fn update(&mut self, reply: &ProbeReply) {
+        self.unicast_port = reply.unicast_port;
+        self.hops = widened(self.hops, reply.hops());
     }
 }
 
-/// All probes, and all that answer them, in bounded memory.
+/// Returns the range extended to include `hops`.
+pub(crate) fn widened(range: Option<(u8, u8)>, hops: Option<u8>) -> Option<(u8, u8)> {
+    let Some(hops) = hops else { return range };
+    let (min, max) = range.unwrap_or((hops, hops));
+    Some((min.min(hops), max.max(hops)))
+}
+
+/// The probes sent and the responders, in bounded memory.
 #[derive(Clone, Debug)]
 pub struct Pings {
-    patience: Duration,
-    asked: Asked,
+    timeout: Duration,
+    sent: SentProbes,
     responders: Vec<Responder>,
     refused: u64,
 }
 
 impl Pings {
-    /// None yet. A probe without an answer counts as lost after so long.
+    /// Creates an empty session. A probe without a reply counts as lost after `timeout`.
     #[must_use]
-    pub fn new(patience: Duration) -> Self {
-        Self { patience, asked: Asked::default(), responders: Vec::new(), refused: 0 }
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, sent: SentProbes::default(), responders: Vec::new(), refused: 0 }
     }
 
-    /// A probe goes to the group now; gives its number.
-    pub fn ask(&mut self, now: Duration) -> u64 {
-        self.asked.ask(now)
+    /// Counts a probe to the group as sent now, and returns its number.
+    pub fn record_probe(&mut self, now: Duration) -> u64 {
+        self.sent.record_probe(now)
     }
 
-    /// How many probes went to the group.
+    /// Returns the number of probes sent to the group.
     #[must_use]
-    pub fn asked(&self) -> u64 {
-        self.asked.count()
+    pub fn sent(&self) -> u64 {
+        self.sent.count()
     }
 
-    /// An answer came: to the probe of this number, so long after it was sent. Gives the
-    /// responder and whether it is a new one; `None` if nothing was asked that it could answer.
-    pub fn answered(
+    /// Records a reply to the probe of this number. Returns the responder and whether it is new; `None` if no
+    /// such probe was sent.
+    pub fn record_reply(
         &mut self,
         address: IpAddr,
         number: u64,
-        answer: &Answer,
+        reply: &ProbeReply,
         round_trip: Duration,
     ) -> Option<(&Responder, bool)> {
-        let known =
-            self.responders.iter().position(|one| one.address == address && one.id == answer.responder);
-        let place = match known {
-            Some(place) => place,
-            // One answers the group first, and only then is asked alone.
-            None if answer.by_unicast || self.responders.len() == MOST_RESPONDERS => {
+        let known = self
+            .responders
+            .iter()
+            .position(|responder| responder.address == address && responder.id == reply.responder);
+        let index = match known {
+            Some(index) => index,
+            // Unicast probes are sent only to responders that have replied to the group before.
+            None if reply.by_unicast || self.responders.len() == MAX_RESPONDERS => {
                 self.refused += 1;
                 return None;
             }
-            None => self.welcome(address, number, answer)?,
+            None => self.add_responder(address, number, reply)?,
         };
-        let responder = &mut self.responders[place];
-        let asked = if answer.by_unicast { responder.asked.count() } else { self.asked.count() };
-        if number >= asked {
+        let responder = &mut self.responders[index];
+        let sent = if reply.by_unicast { responder.sent.count() } else { self.sent.count() };
+        if number >= sent {
             self.refused += 1;
             return None;
         }
-        let way = if answer.by_unicast { &mut responder.unicast } else { &mut responder.multicast };
-        way.answered(number, round_trip);
-        if !answer.by_unicast {
-            responder.came(answer);
+        let results = if reply.by_unicast { &mut responder.unicast } else { &mut responder.multicast };
+        results.record(number, round_trip);
+        if !reply.by_unicast {
+            responder.update(reply);
         }
         Some((responder, known.is_none()))
     }
 
-    fn welcome(&mut self, address: IpAddr, number: u64, answer: &Answer) -> Option<usize> {
-        let Some(sent) = self.asked.time_of(number) else {
+    fn add_responder(&mut self, address: IpAddr, number: u64, reply: &ProbeReply) -> Option<usize> {
+        let Some(sent) = self.sent.time_of(number) else {
             self.refused += 1;
             return None;
         };
-        let start = self.asked.time_of(0).unwrap_or_default();
-        let joined = sent.checked_sub(answer.joined).filter(|joined| *joined > start);
-        let first = joined.map_or(0, |joined| self.asked.before(joined).min(number));
+        let start = self.sent.time_of(0).unwrap_or_default();
+        let joined = sent.checked_sub(reply.joined).filter(|joined| *joined > start);
+        let first = joined.map_or(0, |joined| self.sent.before(joined).min(number));
         self.responders.push(Responder {
             address,
-            id: answer.responder,
-            unicast_port: answer.unicast_port,
+            id: reply.responder,
+            unicast_port: reply.unicast_port,
             hops: None,
-            join_to_first: joined.map(|_| answer.joined),
-            multicast: Way { first, ..Way::default() },
-            unicast: Way::default(),
-            asked: Asked::default(),
+            join_to_first: joined.map(|_| reply.joined),
+            multicast: ProbeResults { first, ..ProbeResults::default() },
+            unicast: ProbeResults::default(),
+            sent: SentProbes::default(),
         });
         Some(self.responders.len() - 1)
     }
 
-    /// Those that answer, in the order in which they first did.
+    /// Returns the responders, in the order of their first reply.
     #[must_use]
     pub fn responders(&self) -> &[Responder] {
         &self.responders
     }
 
-    /// The same, to ask them.
+    /// Returns the responders, for sending unicast probes to them.
     pub fn responders_mut(&mut self) -> &mut [Responder] {
         &mut self.responders
     }
 
-    /// How many probes to the group count for this responder: those since it joined that had
-    /// long enough to be answered, or were.
+    /// Returns the number of group probes to include for this responder: those sent since it joined that have
+    /// been answered or whose timeout has passed.
     #[must_use]
     pub fn sent_to_group(&self, responder: &Responder, now: Duration) -> u64 {
-        responder.multicast.sent(self.asked.before(self.settled_before(now)))
+        responder.multicast.sent(self.sent.before(self.expired_before(now)))
     }
 
-    /// How many probes to it alone count.
+    /// Returns the number of unicast probes to include for this responder.
     #[must_use]
     pub fn sent_to(&self, responder: &Responder, now: Duration) -> u64 {
-        responder.unicast.sent(responder.asked.before(self.settled_before(now)))
+        responder.unicast.sent(responder.sent.before(self.expired_before(now)))
     }
 
-    /// What was asked before this time is not waited for any more.
-    fn settled_before(&self, now: Duration) -> Duration {
-        // A probe that is exactly as old as patience lasts has had its time.
-        (now + Duration::from_nanos(1)).saturating_sub(self.patience)
+    /// Returns the time before which probes without a reply count as lost.
+    fn expired_before(&self, now: Duration) -> Duration {
+        // A probe that is exactly as old as the timeout has expired.
+        (now + Duration::from_nanos(1)).saturating_sub(self.timeout)
     }
 
-    /// Whether everybody known has answered everything that was asked.
+    /// Returns whether every responder has replied to every probe.
     #[must_use]
     pub fn all_answered(&self) -> bool {
         let answered = |responder: &Responder| {
-            let group = self.asked.count().saturating_sub(responder.multicast.first);
-            responder.multicast.received() >= group && responder.unicast.received() >= responder.asked.count()
+            let group = self.sent.count().saturating_sub(responder.multicast.first);
+            responder.multicast.received() >= group && responder.unicast.received() >= responder.sent.count()
         };
         !self.responders.is_empty() && self.responders.iter().all(answered)
     }
 
-    /// Answers to nothing that was asked, and from responders beyond the most that are kept
-    /// account of.
+    /// Returns the number of replies that match no probe, or came from more responders than are tracked.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
@@ -275,43 +281,50 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(1);
+    const TIMEOUT: Duration = Duration::from_secs(1);
 
     fn address(last: u8) -> IpAddr {
         [10, 0, 0, last].into()
     }
 
-    fn answer(by_unicast: bool, joined: Duration) -> Answer {
-        Answer { responder: 1, hop_limit: 3, hop_limit_left: Some(1), by_unicast, unicast_port: 9, joined }
+    fn reply(by_unicast: bool, joined: Duration) -> ProbeReply {
+        ProbeReply {
+            responder: 1,
+            hop_limit: 3,
+            arrival_hop_limit: Some(1),
+            by_unicast,
+            unicast_port: 9,
+            joined,
+        }
     }
 
     fn seconds(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
     }
 
-    /// A probe a second from 10 s on.
+    /// Returns a session with one probe per second, starting at 10 s.
     fn pings(count: u64) -> Pings {
-        let mut pings = Pings::new(PATIENCE);
+        let mut pings = Pings::new(TIMEOUT);
         (0..count).for_each(|number| {
-            let _ = pings.ask(seconds(10.0 + number as f64));
+            let _ = pings.record_probe(seconds(10.0 + number as f64));
         });
         pings
     }
 
-    fn hear(pings: &mut Pings, number: u64, by_unicast: bool, joined: f64) {
-        pings.answered(address(2), number, &answer(by_unicast, seconds(joined)), seconds(0.001));
+    fn reply_to(pings: &mut Pings, number: u64, by_unicast: bool, joined: f64) {
+        pings.record_reply(address(2), number, &reply(by_unicast, seconds(joined)), seconds(0.001));
     }
 
     #[test]
-    fn loss_by_multicast_and_by_unicast_is_told_apart() {
+    fn multicast_and_unicast_loss_are_separate() {
         let mut pings = pings(3);
-        hear(&mut pings, 0, false, 100.0);
+        reply_to(&mut pings, 0, false, 100.0);
         (0..3).for_each(|number| {
-            let _ = pings.responders_mut()[0].ask(seconds(10.0 + f64::from(number)));
+            let _ = pings.responders_mut()[0].record_probe(seconds(10.0 + f64::from(number)));
         });
-        hear(&mut pings, 2, false, 102.0);
-        hear(&mut pings, 2, false, 102.0);
-        hear(&mut pings, 0, true, 100.0);
+        reply_to(&mut pings, 2, false, 102.0);
+        reply_to(&mut pings, 2, false, 102.0);
+        reply_to(&mut pings, 0, true, 100.0);
         let responder = &pings.responders()[0];
         let now = seconds(13.0);
         assert_eq!((pings.sent_to_group(responder, now), responder.multicast().received()), (3, 2));
@@ -322,76 +335,76 @@ mod tests {
     }
 
     #[test]
-    fn what_may_still_be_answered_is_not_lost() {
+    fn pending_probes_are_not_lost() {
         let mut pings = pings(3);
-        hear(&mut pings, 0, false, 100.0);
+        reply_to(&mut pings, 0, false, 100.0);
         let sent = |pings: &Pings, now| pings.sent_to_group(&pings.responders()[0], seconds(now));
         assert_eq!((sent(&pings, 11.9), sent(&pings, 12.0), sent(&pings, 13.0)), (1, 2, 3));
         assert!(!pings.all_answered());
-        [1, 2].into_iter().for_each(|number| hear(&mut pings, number, false, 100.0));
+        [1, 2].into_iter().for_each(|number| reply_to(&mut pings, number, false, 100.0));
         assert!(pings.all_answered());
         assert_eq!(sent(&pings, 12.0), 3);
     }
 
     #[test]
-    fn what_was_asked_before_a_responder_joined_is_not_lost() {
+    fn probes_before_the_join_are_not_lost() {
         let mut pings = pings(10);
-        // Joined 1.5 s before the probe of 16 s: that of 15 s was lost on the way.
-        hear(&mut pings, 6, false, 1.5);
+        // The responder joined 1.5 s before the probe at 16 s, so the one at 15 s was lost in transit.
+        reply_to(&mut pings, 6, false, 1.5);
         let responder = &pings.responders()[0];
         assert_eq!(responder.join_to_first, Some(seconds(1.5)));
         assert_eq!(pings.sent_to_group(responder, seconds(17.0)), 2);
     }
 
     #[test]
-    fn answers_to_nothing_are_refused() {
+    fn replys_to_nothing_are_refused() {
         let mut pings = pings(2);
-        hear(&mut pings, 2, false, 0.0);
-        hear(&mut pings, u64::MAX, false, 0.0);
-        hear(&mut pings, 0, true, 0.0);
+        reply_to(&mut pings, 2, false, 0.0);
+        reply_to(&mut pings, u64::MAX, false, 0.0);
+        reply_to(&mut pings, 0, true, 0.0);
         assert!(pings.responders().is_empty());
-        hear(&mut pings, 0, false, 0.0);
-        hear(&mut pings, 0, true, 0.0);
-        hear(&mut pings, 2, false, 0.0);
+        reply_to(&mut pings, 0, false, 0.0);
+        reply_to(&mut pings, 0, true, 0.0);
+        reply_to(&mut pings, 2, false, 0.0);
         assert_eq!((pings.responders().len(), pings.refused()), (1, 5));
         assert_eq!(pings.responders()[0].unicast().received(), 0);
     }
 
     #[test]
-    fn forged_responders_take_no_more_memory_than_there_is() {
+    fn memory_is_bounded_under_forged_responders() {
         let mut pings = pings(1);
         for id in 0..1_000 {
-            let answer = Answer { responder: id, ..answer(false, Duration::ZERO) };
-            pings.answered(address(1), 0, &answer, Duration::ZERO);
+            let reply = ProbeReply { responder: id, ..reply(false, Duration::ZERO) };
+            pings.record_reply(address(1), 0, &reply, Duration::ZERO);
         }
-        assert_eq!(pings.responders().len(), MOST_RESPONDERS);
+        assert_eq!(pings.responders().len(), MAX_RESPONDERS);
         (0..10_000).for_each(|number| {
-            let _ = pings.ask(seconds(20.0 + f64::from(number)));
+            let _ = pings.record_probe(seconds(20.0 + f64::from(number)));
         });
-        assert_eq!((pings.asked.times.len(), pings.asked()), (MOST_TIMES, 10_001));
+        assert_eq!((pings.sent.times.len(), pings.sent()), (MAX_TIMES, 10_001));
     }
 
     proptest! {
         #[test]
-        fn whatever_answers_come_no_more_is_received_than_sent(
+        fn received_never_exceeds_sent(
             answers in proptest::collection::vec(
                 (0_u8..4, 0_u64..30, any::<bool>(), 0.0..40.0_f64, 0_u8..4), 0..200,
             ),
         ) {
-            let mut pings = Pings::new(PATIENCE);
+            let mut pings = Pings::new(TIMEOUT);
             let mut now = seconds(100.0);
             for (last, number, by_unicast, joined, ask) in answers {
                 now += seconds(0.3);
                 if ask == 0 {
-                    pings.ask(now);
-                    pings.responders_mut().iter_mut().for_each(|responder| { let _ = responder.ask(now); });
+                    pings.record_probe(now);
+                    pings.responders_mut().iter_mut().for_each(|responder| { let _ = responder.record_probe(now); });
                 }
-                pings.answered(address(last), number, &answer(by_unicast, seconds(joined)), seconds(0.1));
+                pings.record_reply(address(last), number, &reply(by_unicast, seconds(joined)), seconds(0.1));
                 for responder in pings.responders() {
                     let sent = pings.sent_to_group(responder, now);
-                    prop_assert!(responder.multicast().received() <= sent && sent <= pings.asked());
+                    prop_assert!(responder.multicast().received() <= sent && sent <= pings.sent());
                     let sent = pings.sent_to(responder, now);
-                    prop_assert!(responder.unicast().received() <= sent && sent <= pings.asked());
+                    prop_assert!(responder.unicast().received() <= sent && sent <= pings.sent());
                 }
             }
         }

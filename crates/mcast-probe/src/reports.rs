@@ -1,97 +1,99 @@
-//! What a sender's receivers told it.
+//! The reports of a sender's receivers.
 
 use std::net::IpAddr;
 
-use crate::wire::Report;
+use crate::wire::ReceiverReport;
 
-/// Receivers that are kept account of.
-const MOST_RECEIVERS: usize = 1_024;
+/// Maximum number of receivers tracked.
+const MAX_RECEIVERS: usize = 1_024;
 
-/// A receiver, and what it told last.
+/// A receiver and its latest report.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Receiver {
+pub struct ReportingReceiver {
     /// The address that it reports from.
     pub address: IpAddr,
-    /// Its last report.
-    pub report: Report,
+    /// Its latest report.
+    pub report: ReceiverReport,
 }
 
-/// The last report of each receiver, in bounded memory.
+/// The latest report of each receiver, in bounded memory.
 #[derive(Clone, Debug, Default)]
-pub struct Reports {
-    receivers: Vec<Receiver>,
-    turned_away: u64,
+pub struct ReceiverReports {
+    receivers: Vec<ReportingReceiver>,
+    rejected: u64,
 }
 
-impl Reports {
-    /// None yet.
+impl ReceiverReports {
+    /// Creates an empty collection.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A report came. It replaces an earlier one of the same receiver; one that was overtaken is
-    /// forgotten. Says whether the receiver is a new one.
-    pub fn record(&mut self, address: IpAddr, report: Report) -> bool {
-        let same = |known: &Receiver| known.address == address && known.report.receiver == report.receiver;
-        if let Some(place) = self.receivers.iter().position(same) {
-            let known = &mut self.receivers[place].report;
-            if report.number >= known.number {
-                *known = report;
+    /// Records a report, which replaces an earlier one of the same receiver; one that arrives out of order is
+    /// discarded. Returns whether the receiver is new.
+    pub fn record(&mut self, address: IpAddr, report: ReceiverReport) -> bool {
+        let same = |receiver: &ReportingReceiver| {
+            receiver.address == address && receiver.report.receiver == report.receiver
+        };
+        if let Some(index) = self.receivers.iter().position(same) {
+            let latest = &mut self.receivers[index].report;
+            if report.number >= latest.number {
+                *latest = report;
             }
             return false;
         }
-        let has_room = self.receivers.len() < MOST_RECEIVERS;
+        let has_room = self.receivers.len() < MAX_RECEIVERS;
         if has_room {
-            self.receivers.push(Receiver { address, report });
+            self.receivers.push(ReportingReceiver { address, report });
         } else {
-            self.turned_away += 1;
+            self.rejected += 1;
         }
         has_room
     }
 
-    /// The receivers, by address.
+    /// Returns the receivers, sorted by address.
     #[must_use]
-    pub fn sorted(&self) -> Vec<&Receiver> {
+    pub fn sorted(&self) -> Vec<&ReportingReceiver> {
         let mut receivers: Vec<_> = self.receivers.iter().collect();
         receivers.sort_by_key(|receiver| (receiver.address, receiver.report.receiver));
         receivers
     }
 
-    /// The receiver that lost most.
+    /// Returns the receiver with the highest loss.
     #[must_use]
-    pub fn worst(&self) -> Option<&Receiver> {
+    pub fn worst(&self) -> Option<&ReportingReceiver> {
         self.receivers
             .iter()
             .max_by(|one, other| lost_share(&one.report).total_cmp(&lost_share(&other.report)))
     }
 
-    /// The share that the worst receiver lost, from 0 to 1; `None` without a report.
+    /// Returns the loss of the worst receiver, from 0 to 1; `None` without a report.
     #[must_use]
     pub fn worst_loss(&self) -> Option<f64> {
         self.worst().map(|receiver| lost_share(&receiver.report))
     }
 
-    /// How many receivers reported.
+    /// Returns the number of receivers that have reported.
     #[must_use]
     pub fn len(&self) -> usize {
         self.receivers.len()
     }
 
-    /// Whether none did.
+    /// Returns whether no receiver has reported.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.receivers.is_empty()
     }
 
-    /// Reports of receivers beyond the most that are kept account of.
+    /// Returns the number of reports from more receivers than are tracked.
     #[must_use]
-    pub const fn turned_away(&self) -> u64 {
-        self.turned_away
+    pub const fn rejected(&self) -> u64 {
+        self.rejected
     }
 }
 
-fn lost_share(report: &Report) -> f64 {
+fn lost_share(report: &ReceiverReport) -> f64 {
     if report.sent == 0 { 0.0 } else { report.lost as f64 / report.sent as f64 }
 }
 
@@ -99,8 +101,8 @@ fn lost_share(report: &Report) -> f64 {
 mod tests {
     use super::*;
 
-    fn report(receiver: u64, number: u32, lost: u64) -> Report {
-        Report { receiver, number, lost, sent: 100, ..Report::default() }
+    fn report(receiver: u64, number: u32, lost: u64) -> ReceiverReport {
+        ReceiverReport { receiver, number, lost, sent: 100, ..ReceiverReport::default() }
     }
 
     fn address(last: u8) -> IpAddr {
@@ -108,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_report_of_each_receiver_counts() {
-        let mut reports = Reports::new();
+    fn latest_report_of_each_receiver_counts() {
+        let mut reports = ReceiverReports::new();
         assert!(reports.record(address(2), report(7, 1, 50)));
         assert!(!reports.record(address(2), report(7, 3, 4)));
         assert!(!reports.record(address(2), report(7, 2, 60)));
@@ -122,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn forged_receivers_take_no_more_memory_than_there_is() {
-        let mut reports = Reports::new();
+    fn memory_is_bounded_under_forged_receivers() {
+        let mut reports = ReceiverReports::new();
         (0..2_000).for_each(|receiver| {
             let _ = reports.record(address(1), report(receiver, 1, 0));
         });
-        assert_eq!((reports.len(), reports.turned_away()), (MOST_RECEIVERS, 2_000 - MOST_RECEIVERS as u64));
+        assert_eq!((reports.len(), reports.rejected()), (MAX_RECEIVERS, 2_000 - MAX_RECEIVERS as u64));
     }
 }

@@ -1,50 +1,49 @@
-//! Ping-pong: one ping at a time, and how long until its pong.
+//! Ping-pong: round-trip times with one ping in flight at a time.
 
 use std::time::Duration;
 
 use crate::Histogram;
 
-/// The books of a ping-pong. There is always at most one ping on its way.
+/// The statistics of a ping-pong. At most one ping is in flight.
 #[derive(Clone, Debug, Default)]
 pub struct RoundTrips {
     sent: u64,
     lost: u64,
     duplicated: u64,
     late: u64,
-    waiting: Option<Duration>,
+    in_flight: Option<Duration>,
     times: Histogram,
 }
 
 impl RoundTrips {
-    /// None yet.
+    /// Creates empty statistics.
     #[must_use]
     pub const fn new() -> Self {
-        Self { sent: 0, lost: 0, duplicated: 0, late: 0, waiting: None, times: Histogram::new() }
+        Self { sent: 0, lost: 0, duplicated: 0, late: 0, in_flight: None, times: Histogram::new() }
     }
 
-    /// The number of the next ping.
+    /// Returns the number of the next ping.
     #[must_use]
     pub const fn next(&self) -> u64 {
         self.sent
     }
 
-    /// The next ping goes now. One that is still waited for is lost.
+    /// Counts the next ping as sent now. A ping still in flight counts as lost.
     pub fn ping(&mut self, now: Duration) {
         self.give_up();
         self.sent += 1;
-        self.waiting = Some(now);
+        self.in_flight = Some(now);
     }
 
-    /// A pong came now. Says whether it is the one that is waited for.
+    /// Records a pong. Returns whether it answers the ping in flight.
     pub fn pong(&mut self, sequence: u64, now: Duration) -> bool {
         if sequence.checked_add(1) != Some(self.sent) {
             self.late += u64::from(sequence < self.sent);
             return false;
         }
-        match self.waiting.take() {
+        match self.in_flight.take() {
             Some(since) => {
-                let time = now.saturating_sub(since).as_nanos();
-                self.times.record(u64::try_from(time).unwrap_or(u64::MAX));
+                self.times.record_duration(now.saturating_sub(since));
                 true
             }
             None => {
@@ -54,36 +53,36 @@ impl RoundTrips {
         }
     }
 
-    /// The pong that is waited for will not come any more.
+    /// Counts the ping in flight, if any, as lost.
     pub fn give_up(&mut self) {
-        self.lost += u64::from(self.waiting.take().is_some());
+        self.lost += u64::from(self.in_flight.take().is_some());
     }
 
-    /// How many pings were sent.
+    /// Returns the number of pings sent.
     #[must_use]
     pub const fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// How many had no pong in time.
+    /// Returns the number of pings without a pong in time.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// How many pongs came once more.
+    /// Returns the number of duplicate pongs.
     #[must_use]
     pub const fn duplicated(&self) -> u64 {
         self.duplicated
     }
 
-    /// How many pongs came when the next ping was already on its way.
+    /// Returns the number of pongs that arrived after the next ping was sent.
     #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
     }
 
-    /// The times of the round trips.
+    /// Returns the round-trip times.
     #[must_use]
     pub const fn times(&self) -> &Histogram {
         &self.times
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pong_ends_the_round_trip_of_its_ping_only() {
+    fn pong_completes_only_its_own_ping() {
         let mut trips = RoundTrips::new();
         trips.ping(micros(10));
         assert!(!trips.pong(1, micros(11)));
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pong_that_comes_too_late_is_lost_and_late() {
+    fn late_pong_counts_as_lost_and_late() {
         let mut trips = RoundTrips::new();
         trips.ping(micros(0));
         trips.ping(micros(1_000));

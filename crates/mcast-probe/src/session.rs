@@ -1,58 +1,58 @@
-//! What a receiver knows of one session of a sender.
+//! The receiver's statistics of one session.
 
 use std::time::Duration;
 
 use crate::wire::{Header, Settings, UnixNanos};
 use crate::{Histogram, Jitter, SequenceLog};
 
-/// What the sender's clock and the receiver's have to do with each other.
+/// How the clocks of sender and receiver relate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clocks {
-    /// They are the same: delays are exact.
+pub enum ClockRelation {
+    /// They are the same clock: delays are exact.
     Same,
-    /// Of different machines: delays are right as far as the clocks agree.
+    /// They belong to different machines: delays are as accurate as the clocks are synchronized.
     #[default]
     Unknown,
-    /// Something arrived before it was sent, so they are apart: delays mean nothing.
+    /// Something arrived before it was sent, so the clocks differ: delays are meaningless.
     Apart,
 }
 
-/// What came of a session: sums over its streams.
+/// SessionTotals of a session over all its streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// How many were sent, as far as is known.
+pub struct SessionTotals {
+    /// Datagrams sent, as far as known.
     pub sent: u64,
-    /// How many different ones came.
+    /// Distinct datagrams received.
     pub received: u64,
-    /// How many did not.
+    /// Datagrams sent but not received.
     pub lost: u64,
-    /// How many came once more.
+    /// Duplicates.
     pub duplicated: u64,
-    /// How many came after one that was sent later.
+    /// Datagrams received after one that was sent later.
     pub reordered: u64,
-    /// How many came too late to tell whether they had come before.
+    /// Datagrams too old to tell whether they are duplicates.
     pub too_late: u64,
-    /// How many were sent before the first was heard.
-    pub unheard: u64,
-    /// Bytes of payload that came, duplicates included.
+    /// Datagrams sent before the first one received.
+    pub before_first: u64,
+    /// Bytes of payload received, duplicates included.
     pub bytes: u64,
 }
 
-/// One session of one sender, as a receiver hears it on one interface.
+/// One session of one sender, as received on one interface.
 #[derive(Debug, Default)]
 pub struct Session {
     settings: Option<Settings>,
-    /// For each stream number one more than its place in `streams`, or 0.
-    places: Vec<u16>,
+    /// For each stream number, its index in `streams` plus one, or 0.
+    stream_indices: Vec<u16>,
     streams: Vec<Stream>,
     bytes: u64,
     delays: Histogram,
     clock: u64,
-    before_sent: u64,
+    negative_delays: u64,
     first: Option<UnixNanos>,
     last: UnixNanos,
-    /// When something was last heard, by the receiver's own clock.
-    heard: Duration,
+    /// Time of the latest message, by the receiver's own clock.
+    last_message: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -62,20 +62,20 @@ struct Stream {
 }
 
 impl Session {
-    /// A session of which nothing is known, heard by whoever has this clock (see
-    /// [`Settings::clock`]).
+    /// Creates an empty session for a receiver whose clock has this id (see [`Settings::clock`]).
     #[must_use]
     pub fn new(clock: u64) -> Self {
         Self { clock, ..Self::default() }
     }
 
-    /// Whether the stream has been heard of.
+    /// Returns whether anything of the stream has been received.
     #[must_use]
-    pub fn knows(&self, stream: u16) -> bool {
-        self.place(stream).is_some()
+    pub fn has_stream(&self, stream: u16) -> bool {
+        self.index_of(stream).is_some()
     }
 
-    /// A datagram of so many bytes came at this time, `now` by the receiver's own clock.
+    /// Records a datagram of `length` bytes that arrived at `arrival`, which is `now` by the receiver's own
+    /// clock.
     pub fn data(&mut self, header: &Header, length: usize, arrival: UnixNanos, now: Duration) {
         let transit = arrival.since(header.time);
         let stream = self.stream(header.stream);
@@ -83,67 +83,67 @@ impl Session {
         stream.jitter.record(transit);
         match u64::try_from(transit) {
             Ok(delay) => self.delays.record(delay),
-            Err(_) => self.before_sent += 1,
+            Err(_) => self.negative_delays += 1,
         }
         self.bytes += length as u64;
         self.first.get_or_insert(arrival);
         self.last = self.last.max(arrival);
-        self.heard = now;
+        self.last_message = now;
     }
 
-    /// A stream begins.
+    /// Records the start of a stream.
     pub fn open(&mut self, header: &Header, settings: &Settings, now: Duration) {
         self.settings = Some(*settings);
         self.stream(header.stream).log.open();
-        self.heard = now;
+        self.last_message = now;
     }
 
-    /// A stream has ended. One that was not heard of before is none of this receiver's.
+    /// Records the end of a stream. The end of a stream of which nothing was received is ignored.
     pub fn close(&mut self, header: &Header, settings: &Settings, now: Duration) {
         self.settings = Some(*settings);
-        if self.knows(header.stream) {
+        if self.has_stream(header.stream) {
             self.stream(header.stream).log.close(header.sequence);
         }
-        self.heard = now;
+        self.last_message = now;
     }
 
-    fn place(&self, stream: u16) -> Option<usize> {
-        let place = *self.places.get(usize::from(stream))?;
-        usize::from(place).checked_sub(1)
+    fn index_of(&self, stream: u16) -> Option<usize> {
+        let index = *self.stream_indices.get(usize::from(stream))?;
+        usize::from(index).checked_sub(1)
     }
 
     fn stream(&mut self, number: u16) -> &mut Stream {
-        let place = self.place(number).unwrap_or_else(|| self.add_stream(number));
-        &mut self.streams[place]
+        let index = self.index_of(number).unwrap_or_else(|| self.add_stream(number));
+        &mut self.streams[index]
     }
 
     fn add_stream(&mut self, number: u16) -> usize {
-        let least = usize::from(number) + 1;
-        if self.places.len() < least {
-            self.places.resize(least, 0);
+        let length = usize::from(number) + 1;
+        if self.stream_indices.len() < length {
+            self.stream_indices.resize(length, 0);
         }
         self.streams.push(Stream::default());
         // A session has at most 65,535 streams: `Sessions` admits fewer.
-        self.places[usize::from(number)] = u16::try_from(self.streams.len()).unwrap_or(u16::MAX);
+        self.stream_indices[usize::from(number)] = u16::try_from(self.streams.len()).unwrap_or(u16::MAX);
         self.streams.len() - 1
     }
 
-    /// How many streams were heard of.
+    /// Returns the number of streams received.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// What the sender said of itself, if that was heard.
+    /// Returns the sender's settings, if they have been received.
     #[must_use]
     pub const fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref()
     }
 
-    /// What came, in all.
+    /// Returns the totals over all streams.
     #[must_use]
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals { bytes: self.bytes, ..Totals::default() };
+    pub fn totals(&self) -> SessionTotals {
+        let mut totals = SessionTotals { bytes: self.bytes, ..SessionTotals::default() };
         for log in self.streams.iter().map(|stream| &stream.log) {
             totals.sent += log.sent();
             totals.received += log.received();
@@ -151,51 +151,60 @@ impl Session {
             totals.duplicated += log.duplicated();
             totals.reordered += log.reordered();
             totals.too_late += log.too_late();
-            totals.unheard += log.unheard();
+            totals.before_first += log.before_first();
         }
         totals
     }
 
-    /// Whether the closing of every stream was heard.
+    /// Returns whether the end of every stream has been received.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         !self.streams.is_empty() && self.streams.iter().all(|stream| stream.log.is_closed())
     }
 
-    /// From the first arrival to the last.
+    /// Returns the time from the first arrival to the last.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         let elapsed = self.first.map_or(0, |first| self.last.since(first));
         Duration::from_nanos(u64::try_from(elapsed).unwrap_or(0))
     }
 
-    /// Interarrival jitter, of the stream that has most.
+    /// Returns how long the session was active between two moments: from the first arrival on, and until the
+    /// last one if it is closed.
+    #[must_use]
+    pub fn active(&self, from: UnixNanos, to: UnixNanos) -> Duration {
+        let Some(first) = self.first else { return Duration::ZERO };
+        let end = if self.is_closed() { to.min(self.last) } else { to };
+        Duration::from_nanos(u64::try_from(end.since(from.max(first))).unwrap_or(0))
+    }
+
+    /// Returns the interarrival jitter of the stream with the highest.
     #[must_use]
     pub fn jitter(&self) -> Duration {
         self.streams.iter().map(|stream| stream.jitter.value()).max().unwrap_or_default()
     }
 
-    /// What the clocks have to do with each other.
+    /// Returns how the clocks relate.
     #[must_use]
-    pub fn clocks(&self) -> Clocks {
+    pub fn clocks(&self) -> ClockRelation {
         let same = self.clock != 0 && self.settings.is_some_and(|settings| settings.clock == self.clock);
-        match (self.before_sent, same) {
-            (0, true) => Clocks::Same,
-            (0, false) => Clocks::Unknown,
-            _ => Clocks::Apart,
+        match (self.negative_delays, same) {
+            (0, true) => ClockRelation::Same,
+            (0, false) => ClockRelation::Unknown,
+            _ => ClockRelation::Apart,
         }
     }
 
-    /// The times from sending to arrival; `None` where the clocks are apart.
+    /// Returns the times from sending to arrival; `None` if the clocks differ.
     #[must_use]
     pub fn delays(&self) -> Option<&Histogram> {
-        (self.clocks() != Clocks::Apart).then_some(&self.delays)
+        (self.clocks() != ClockRelation::Apart).then_some(&self.delays)
     }
 
-    /// How long nothing has been heard.
+    /// Returns the time since the latest message.
     #[must_use]
     pub fn silence(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.heard)
+        now.saturating_sub(self.last_message)
     }
 }
 
@@ -208,17 +217,17 @@ mod tests {
         Header { kind: Kind::Data, stream, session: SessionId(1), sequence, time: UnixNanos(time) }
     }
 
-    fn hear(session: &mut Session, stream: u16, sequence: u64, sent: u64, arrived: u64) {
+    fn receive(session: &mut Session, stream: u16, sequence: u64, sent: u64, arrived: u64) {
         session.data(&header(stream, sequence, sent), 100, UnixNanos(arrived), Duration::ZERO);
     }
 
     #[test]
-    fn streams_are_counted_apart_and_summed_up() {
+    fn streams_are_counted_separately_and_totalled() {
         let mut session = Session::new(0);
         session.open(&header(1, 0, 0), &Settings::default(), Duration::ZERO);
         session.open(&header(700, 0, 0), &Settings::default(), Duration::ZERO);
         for (stream, sequence) in [(1, 0), (700, 0), (1, 1), (700, 2), (700, 2)] {
-            hear(&mut session, stream, sequence, 0, 10);
+            receive(&mut session, stream, sequence, 0, 10);
         }
         session.close(&header(1, 2, 0), &Settings::default(), Duration::ZERO);
         assert!(!session.is_closed());
@@ -230,33 +239,33 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_was_not_heard_of_closes_nothing() {
+    fn closing_an_unknown_stream_has_no_effect() {
         let mut session = Session::new(0);
-        hear(&mut session, 0, 0, 0, 1);
+        receive(&mut session, 0, 0, 0, 1);
         session.close(&header(1, 1_000, 0), &Settings::default(), Duration::ZERO);
         assert_eq!((session.totals().sent, session.is_closed()), (1, false));
     }
 
     #[test]
-    fn delays_count_only_while_nothing_arrives_before_it_was_sent() {
+    fn delays_are_dropped_once_one_is_negative() {
         let mut session = Session::new(7);
-        assert_eq!(session.clocks(), Clocks::Unknown);
+        assert_eq!(session.clocks(), ClockRelation::Unknown);
         let settings = Settings { clock: 7, ..Settings::default() };
         session.open(&header(0, 0, 0), &settings, Duration::ZERO);
-        hear(&mut session, 0, 0, 1_000, 1_100);
-        assert_eq!(session.clocks(), Clocks::Same);
+        receive(&mut session, 0, 0, 1_000, 1_100);
+        assert_eq!(session.clocks(), ClockRelation::Same);
         assert_eq!(session.delays().unwrap().min(), Some(Duration::from_nanos(100)));
-        hear(&mut session, 0, 1, 2_000, 1_999);
-        assert_eq!(session.clocks(), Clocks::Apart);
+        receive(&mut session, 0, 1, 2_000, 1_999);
+        assert_eq!(session.clocks(), ClockRelation::Apart);
         assert!(session.delays().is_none());
     }
 
     #[test]
-    fn time_runs_from_the_first_arrival_to_the_last() {
+    fn elapsed_time_spans_first_to_last_arrival() {
         let mut session = Session::new(0);
         assert_eq!(session.elapsed(), Duration::ZERO);
         for arrived in [5_000, 9_000, 8_000] {
-            hear(&mut session, 0, arrived, 0, arrived);
+            receive(&mut session, 0, arrived, 0, arrived);
         }
         assert_eq!(session.elapsed(), Duration::from_nanos(4_000));
     }

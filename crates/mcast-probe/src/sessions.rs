@@ -1,4 +1,4 @@
-//! All that a receiver hears, in bounded memory.
+//! All sessions of a receiver, in bounded memory.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -7,190 +7,194 @@ use std::time::Duration;
 use crate::Session;
 use crate::wire::{Header, SessionId, Settings, UnixNanos};
 
-/// How many sessions are followed at once, and how many streams of them all.
-const MOST_SESSIONS: usize = 64;
-const MOST_STREAMS: usize = 20_000;
-/// How many that are over are remembered, so that stragglers don't begin them again.
+/// Maximum number of sessions tracked at once, and of their streams in total.
+const MAX_SESSIONS: usize = 64;
+const MAX_STREAMS: usize = 20_000;
+/// Number of ended sessions remembered, so that late datagrams do not start them again.
 const REMEMBERED: usize = 16;
-/// Once every stream is closed, a session is over after so long a silence: longer than the sender
-/// waits between its closings.
+/// A session whose streams are all closed ends after this much silence, which is longer than the sender's
+/// interval between repeated closing messages.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Who sends a session, and where it comes in: the same session that comes in by two interfaces
-/// is counted twice, apart.
+/// What identifies a session at a receiver. A session that arrives on two interfaces is counted separately
+/// for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// The address that it is sent from.
+pub struct SessionKey {
+    /// The source address.
     pub source: IpAddr,
-    /// The index of the interface that it comes in by.
+    /// The index of the interface on which it arrives.
     pub interface: u32,
-    /// The session.
+    /// The session id.
     pub session: SessionId,
 }
 
-/// The sessions that a receiver hears. Whatever comes, there are at most 64 with 20,000 streams
-/// in all: what else begins meanwhile is counted as [`turned_away`](Self::turned_away).
+/// The sessions of a receiver: at most 64, with 20,000 streams in total. Datagrams of further ones are
+/// counted as [`rejected`](Self::rejected).
 #[derive(Debug)]
 pub struct Sessions {
     clock: u64,
-    live: Vec<(Origin, Session)>,
-    /// Where the last datagram belonged: the next one most likely belongs there, too.
+    active: Vec<(SessionKey, Session)>,
+    /// Index of the session of the latest datagram; the next one most likely belongs to it too.
     last: usize,
     streams: usize,
-    over: VecDeque<Origin>,
-    begun: Vec<Origin>,
-    turned_away: u64,
+    ended: VecDeque<SessionKey>,
+    started: Vec<SessionKey>,
+    rejected: u64,
 }
 
 impl Sessions {
-    /// None yet, for a receiver with this clock (see [`Settings::clock`]; 0 where it isn't known).
+    /// Creates an empty set for a receiver whose clock has this id (see [`Settings::clock`]; 0 if it is
+    /// unknown).
     #[must_use]
     pub const fn new(clock: u64) -> Self {
         Self {
             clock,
-            live: Vec::new(),
+            active: Vec::new(),
             last: 0,
             streams: 0,
-            over: VecDeque::new(),
-            begun: Vec::new(),
-            turned_away: 0,
+            ended: VecDeque::new(),
+            started: Vec::new(),
+            rejected: 0,
         }
     }
 
-    /// A datagram of so many bytes came at this time, `now` by the receiver's own clock.
+    /// Records a datagram of `length` bytes that arrived at `arrival`, which is `now` by the receiver's own
+    /// clock.
     pub fn data(
         &mut self,
-        origin: Origin,
+        key: SessionKey,
         header: &Header,
         length: usize,
         arrival: UnixNanos,
         now: Duration,
     ) {
-        if let Some(session) = self.admit(origin, header.stream) {
+        if let Some(session) = self.admit(key, header.stream) {
             session.data(header, length, arrival, now);
         }
     }
 
-    /// A stream begins.
-    pub fn open(&mut self, origin: Origin, header: &Header, settings: &Settings, now: Duration) {
-        if let Some(session) = self.admit(origin, header.stream) {
+    /// Records the start of a stream.
+    pub fn open(&mut self, key: SessionKey, header: &Header, settings: &Settings, now: Duration) {
+        if let Some(session) = self.admit(key, header.stream) {
             session.open(header, settings, now);
         }
     }
 
-    /// A stream has ended: the session it belongs to, unless nothing of it was heard before.
+    /// Records the end of a stream. Returns its session, unless nothing of it was received before.
     pub fn close(
         &mut self,
-        origin: Origin,
+        key: SessionKey,
         header: &Header,
         settings: &Settings,
         now: Duration,
     ) -> Option<&Session> {
-        let place = self.place(origin)?;
-        let session = &mut self.live[place].1;
+        let index = self.index_of(key)?;
+        let session = &mut self.active[index].1;
         session.close(header, settings, now);
         Some(session)
     }
 
-    /// The session, begun if there is room for it.
-    fn admit(&mut self, origin: Origin, stream: u16) -> Option<&mut Session> {
-        let place = match self.place(origin) {
-            Some(place) => place,
-            None => self.begin(origin)?,
+    /// Returns the session, creating it if there is room.
+    fn admit(&mut self, key: SessionKey, stream: u16) -> Option<&mut Session> {
+        let index = match self.index_of(key) {
+            Some(index) => index,
+            None => self.start(key)?,
         };
-        self.last = place;
-        if !self.live[place].1.knows(stream) {
-            if self.streams == MOST_STREAMS {
-                self.turned_away += 1;
+        self.last = index;
+        if !self.active[index].1.has_stream(stream) {
+            if self.streams == MAX_STREAMS {
+                self.rejected += 1;
                 return None;
             }
             self.streams += 1;
         }
-        Some(&mut self.live[place].1)
+        Some(&mut self.active[index].1)
     }
 
-    fn begin(&mut self, origin: Origin) -> Option<usize> {
-        if self.over.contains(&origin) {
+    fn start(&mut self, key: SessionKey) -> Option<usize> {
+        if self.ended.contains(&key) {
             return None;
         }
-        if self.live.len() == MOST_SESSIONS || self.streams == MOST_STREAMS {
-            self.turned_away += 1;
+        if self.active.len() == MAX_SESSIONS || self.streams == MAX_STREAMS {
+            self.rejected += 1;
             return None;
         }
-        self.live.push((origin, Session::new(self.clock)));
-        self.begun.push(origin);
-        Some(self.live.len() - 1)
+        self.active.push((key, Session::new(self.clock)));
+        self.started.push(key);
+        Some(self.active.len() - 1)
     }
 
-    fn place(&self, origin: Origin) -> Option<usize> {
-        match self.live.get(self.last) {
-            Some((last, _)) if *last == origin => Some(self.last),
-            _ => self.live.iter().position(|(other, _)| *other == origin),
+    fn index_of(&self, key: SessionKey) -> Option<usize> {
+        match self.active.get(self.last) {
+            Some((last, _)) if *last == key => Some(self.last),
+            _ => self.active.iter().position(|(other, _)| *other == key),
         }
     }
 
-    /// The sessions that have begun since this was last asked.
-    pub fn take_begun(&mut self) -> Vec<Origin> {
-        std::mem::take(&mut self.begun)
+    /// Returns the sessions that have started since the last call.
+    pub fn take_started(&mut self) -> Vec<SessionKey> {
+        std::mem::take(&mut self.started)
     }
 
-    /// Takes out the sessions that are over: every stream closed and nothing heard for half a
-    /// second, or, without a closing, nothing heard for `idle` (or three times the time between
-    /// two datagrams, if that is known and longer).
-    pub fn take_ended(&mut self, now: Duration, idle: Duration) -> Vec<(Origin, Session)> {
-        let (over, live) =
-            std::mem::take(&mut self.live).into_iter().partition(|(_, session)| is_over(session, now, idle));
-        self.live = live;
-        self.forget(over)
+    /// Removes and returns the sessions that have ended: all streams closed and half a second of silence, or,
+    /// without a closing message, silence for `idle` (or three times the interval between datagrams, if that
+    /// is known and longer).
+    pub fn take_ended(&mut self, now: Duration, idle: Duration) -> Vec<(SessionKey, Session)> {
+        let (ended, active) = std::mem::take(&mut self.active)
+            .into_iter()
+            .partition(|(_, session)| has_ended(session, now, idle));
+        self.active = active;
+        self.finish(ended)
     }
 
-    /// Takes out all sessions, over or not.
-    pub fn take_all(&mut self) -> Vec<(Origin, Session)> {
-        let all = std::mem::take(&mut self.live);
-        self.forget(all)
+    /// Removes and returns all sessions, ended or not.
+    pub fn take_all(&mut self) -> Vec<(SessionKey, Session)> {
+        let all = std::mem::take(&mut self.active);
+        self.finish(all)
     }
 
-    fn forget(&mut self, over: Vec<(Origin, Session)>) -> Vec<(Origin, Session)> {
-        self.begun.retain(|origin| over.iter().all(|(other, _)| other != origin));
-        for (origin, session) in &over {
+    fn finish(&mut self, ended: Vec<(SessionKey, Session)>) -> Vec<(SessionKey, Session)> {
+        self.started.retain(|key| ended.iter().all(|(other, _)| other != key));
+        for (key, session) in &ended {
             self.streams -= session.streams();
-            // One that only fell silent may go on, and is then one whose beginning wasn't heard.
+            // A session that was only silent may continue; its start then counts as not observed.
             if session.is_closed() {
-                self.over.truncate(REMEMBERED - 1);
-                self.over.push_front(*origin);
+                self.ended.truncate(REMEMBERED - 1);
+                self.ended.push_front(*key);
             }
         }
-        over
+        ended
     }
 
-    /// The sessions that are not over.
-    pub fn iter(&self) -> impl Iterator<Item = &(Origin, Session)> {
-        self.live.iter()
+    /// Returns the sessions that have not ended.
+    pub fn iter(&self) -> impl Iterator<Item = &(SessionKey, Session)> {
+        self.active.iter()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no session.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.live.is_empty()
+        self.active.is_empty()
     }
 
-    /// Datagrams of sessions and streams beyond the most that are followed.
+    /// Returns the number of datagrams of sessions and streams beyond the maximum.
     #[must_use]
-    pub const fn turned_away(&self) -> u64 {
-        self.turned_away
+    pub const fn rejected(&self) -> u64 {
+        self.rejected
     }
 }
 
-fn is_over(session: &Session, now: Duration, idle: Duration) -> bool {
-    let patience = if session.is_closed() { LINGER } else { idle.max(slowest(session)) };
-    session.silence(now) >= patience
+fn has_ended(session: &Session, now: Duration, idle: Duration) -> bool {
+    let timeout = if session.is_closed() { LINGER } else { idle.max(expected_silence(session)) };
+    session.silence(now) >= timeout
 }
 
-/// How long a silence is nothing to wonder at. What the sender claims is believed up to a minute.
-fn slowest(session: &Session) -> Duration {
-    const MOST: f64 = 60.0;
+/// Returns the silence to expect between datagrams, from the sender's announced rate; at most one minute,
+/// because the announcement is not trusted.
+fn expected_silence(session: &Session) -> Duration {
+    const MAX_SECONDS: f64 = 60.0;
     let rate = session.settings().and_then(|settings| settings.rate);
-    let seconds = rate.map_or(0.0, |rate| (3.0 / rate).min(MOST));
+    let seconds = rate.map_or(0.0, |rate| (3.0 / rate).min(MAX_SECONDS));
     Duration::from_secs_f64(seconds)
 }
 
@@ -203,90 +207,90 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(2);
 
-    fn origin(session: u64) -> Origin {
-        Origin { source: IpAddr::from([10, 0, 0, 1]), interface: 2, session: SessionId(session) }
+    fn key(session: u64) -> SessionKey {
+        SessionKey { source: IpAddr::from([10, 0, 0, 1]), interface: 2, session: SessionId(session) }
     }
 
     fn header(stream: u16, sequence: u64) -> Header {
         Header { kind: Kind::Data, stream, session: SessionId(0), sequence, time: UnixNanos(0) }
     }
 
-    fn hear(sessions: &mut Sessions, session: u64, stream: u16, sequence: u64, now: Duration) {
-        sessions.data(origin(session), &header(stream, sequence), 10, UnixNanos(1), now);
+    fn receive(sessions: &mut Sessions, session: u64, stream: u16, sequence: u64, now: Duration) {
+        sessions.data(key(session), &header(stream, sequence), 10, UnixNanos(1), now);
     }
 
     fn close(sessions: &mut Sessions, session: u64, sent: u64, now: Duration) {
-        sessions.close(origin(session), &header(0, sent), &Settings::default(), now);
+        sessions.close(key(session), &header(0, sent), &Settings::default(), now);
     }
 
     #[test]
-    fn a_closed_session_is_over_soon_and_does_not_begin_again() {
+    fn closed_session_ends_soon_and_does_not_restart() {
         let mut sessions = Sessions::new(0);
-        hear(&mut sessions, 1, 0, 0, Duration::ZERO);
-        assert_eq!(sessions.take_begun(), [origin(1)]);
-        assert!(sessions.take_begun().is_empty());
+        receive(&mut sessions, 1, 0, 0, Duration::ZERO);
+        assert_eq!(sessions.take_started(), [key(1)]);
+        assert!(sessions.take_started().is_empty());
         close(&mut sessions, 1, 2, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_millis(499), IDLE).is_empty());
-        let over = sessions.take_ended(Duration::from_millis(500), IDLE);
-        assert_eq!(over[0].1.totals().lost, 1);
-        hear(&mut sessions, 1, 0, 1, Duration::from_secs(1));
+        let ended = sessions.take_ended(Duration::from_millis(500), IDLE);
+        assert_eq!(ended[0].1.totals().lost, 1);
+        receive(&mut sessions, 1, 0, 1, Duration::from_secs(1));
         assert!(sessions.is_empty());
     }
 
     #[test]
-    fn without_a_closing_silence_ends_it() {
+    fn silence_ends_a_session_without_closing() {
         let mut sessions = Sessions::new(0);
-        hear(&mut sessions, 1, 0, 0, Duration::ZERO);
+        receive(&mut sessions, 1, 0, 0, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_millis(1_999), IDLE).is_empty());
         assert_eq!(sessions.take_ended(IDLE, IDLE).len(), 1);
     }
 
     #[test]
-    fn a_slow_sender_is_waited_for() {
+    fn slow_sender_gets_a_longer_timeout() {
         let mut sessions = Sessions::new(0);
         let slow = Settings { rate: Some(0.5), ..Settings::default() };
-        sessions.open(origin(1), &header(0, 0), &slow, Duration::ZERO);
+        sessions.open(key(1), &header(0, 0), &slow, Duration::ZERO);
         assert!(sessions.take_ended(Duration::from_secs(5), IDLE).is_empty());
         assert_eq!(sessions.take_ended(Duration::from_secs(6), IDLE).len(), 1);
     }
 
     #[test]
-    fn a_closing_alone_begins_nothing() {
+    fn closing_alone_starts_no_session() {
         let mut sessions = Sessions::new(0);
         close(&mut sessions, 1, 10, Duration::ZERO);
         assert!(sessions.is_empty());
     }
 
     #[test]
-    fn forged_sessions_and_streams_take_no_more_memory_than_there_is() {
+    fn memory_is_bounded_under_forged_sessions_and_streams() {
         let mut sessions = Sessions::new(0);
-        (0..70).for_each(|session| hear(&mut sessions, session, 0, 0, Duration::ZERO));
-        assert_eq!((sessions.iter().count(), sessions.turned_away()), (MOST_SESSIONS, 6));
-        (0..u16::MAX).for_each(|stream| hear(&mut sessions, 0, stream, 0, Duration::ZERO));
+        (0..70).for_each(|session| receive(&mut sessions, session, 0, 0, Duration::ZERO));
+        assert_eq!((sessions.iter().count(), sessions.rejected()), (MAX_SESSIONS, 6));
+        (0..u16::MAX).for_each(|stream| receive(&mut sessions, 0, stream, 0, Duration::ZERO));
         let streams: usize = sessions.iter().map(|(_, session)| session.streams()).sum();
-        assert_eq!(streams, MOST_STREAMS);
-        assert_eq!(sessions.take_all().len(), MOST_SESSIONS);
-        hear(&mut sessions, 1_000, 0, 0, Duration::ZERO);
+        assert_eq!(streams, MAX_STREAMS);
+        assert_eq!(sessions.take_all().len(), MAX_SESSIONS);
+        receive(&mut sessions, 1_000, 0, 0, Duration::ZERO);
         assert_eq!(sessions.iter().count(), 1);
     }
 
     proptest! {
         #[test]
-        fn any_order_of_events_keeps_the_books_straight(
+        fn stream_count_is_consistent_for_any_events(
             events in proptest::collection::vec((0_u8..6, 0_u64..80, 0_u16..4, 0_u64..40), 0..400),
         ) {
             let mut sessions = Sessions::new(0);
             for (step, (what, session, stream, number)) in events.into_iter().enumerate() {
                 let now = Duration::from_millis(step as u64 * 20);
                 match what {
-                    0 => sessions.open(origin(session), &header(stream, 0), &Settings::default(), now),
+                    0 => sessions.open(key(session), &header(stream, 0), &Settings::default(), now),
                     1 => close(&mut sessions, session, number, now),
                     2 => drop(sessions.take_ended(now, IDLE)),
-                    _ => hear(&mut sessions, session, stream, number, now),
+                    _ => receive(&mut sessions, session, stream, number, now),
                 }
                 let streams: usize = sessions.iter().map(|(_, session)| session.streams()).sum();
                 prop_assert_eq!(streams, sessions.streams);
-                prop_assert!(sessions.live.len() <= MOST_SESSIONS && sessions.over.len() <= REMEMBERED);
+                prop_assert!(sessions.active.len() <= MAX_SESSIONS && sessions.ended.len() <= REMEMBERED);
             }
         }
     }

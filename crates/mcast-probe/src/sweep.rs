@@ -1,154 +1,158 @@
-//! Raising the rate until loss starts.
+//! Finds the rate at which loss starts.
 
-/// A rate that was tried, and what came of it.
+/// A rate that was tested, and its result.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// The rate that was asked for, in datagrams a second.
-    pub asked: f64,
-    /// The rate at which was sent.
+pub struct SweepStep {
+    /// The requested rate in datagrams per second.
+    pub requested: f64,
+    /// The rate that the sender achieved.
     pub achieved: f64,
-    /// The share that was lost, from 0 to 1.
+    /// The share lost, from 0 to 1.
     pub lost: f64,
 }
 
-/// Where loss starts.
+/// The rate at which loss starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Knee {
-    /// Nothing (or no more than allowed) was lost at `clean` datagrams a second, and something at
-    /// `lossy`. Without `clean`, something was lost at every rate.
+    /// Loss was at most the tolerated share at `clean` datagrams per second, and higher at `lossy`. Without
+    /// `clean`, loss was too high at every rate.
     Between {
         /// The highest rate without loss.
         clean: Option<f64>,
         /// The lowest rate with loss.
         lossy: f64,
     },
-    /// Nothing was lost at the highest rate that the sender could or should send.
+    /// No loss at the highest rate that the sender could send or was allowed to.
     Above {
         /// That rate.
         clean: f64,
-        /// Whether it is all that the sender could do.
+        /// Whether the sender could not send faster.
         sender_limit: bool,
     },
-    /// Not enough was tried.
+    /// There were too few tests.
     Unknown,
 }
 
-/// Doubles the rate until something is lost, then narrows it down. A loss counts when it shows a
-/// second time.
+/// Doubles the rate until there is loss, then narrows the range. Loss must occur twice at a rate to count.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     start: f64,
-    most: f64,
+    limit: f64,
     allowed: f64,
-    steps: Vec<Step>,
+    steps: Vec<SweepStep>,
     clean: Option<f64>,
     lossy: Option<f64>,
-    /// A rate at which something was lost once.
+    /// A rate with loss that has not been confirmed yet.
     suspect: Option<f64>,
-    /// A rate that the sender did not reach, and how often.
-    short: Option<(f64, u32)>,
+    /// A rate that the sender did not reach, and the number of attempts.
+    shortfall: Option<(f64, u32)>,
     sender_limit: bool,
-    /// How often something was lost at a rate below one that was clean.
-    chance: u32,
+    /// Number of times there was loss at a rate below a clean one.
+    random_losses: u32,
 }
 
-/// Loss and no loss this close together are close enough.
-const NARROW: f64 = 1.05;
-/// A sender below this share of what it should send can do no more.
-const SHORT: f64 = 0.9;
-/// It is believed when it shows so often.
-const SHORT_TIMES: u32 = 4;
-/// Below so many datagrams a second no rate is looked for.
-const LEAST: f64 = 1.0;
-const MOST_STEPS: usize = 60;
-/// Loss below a rate that was clean is chance, and so often chance is enough.
-const MOST_CHANCE: u32 = 3;
+/// The search ends when the lossy and the clean rate differ by less than this factor.
+const RESOLUTION: f64 = 1.05;
+/// A sender that achieves less than this share of the requested rate is at its limit.
+const MIN_ACHIEVED_SHARE: f64 = 0.9;
+/// Number of attempts after which the sender's limit is accepted.
+const MAX_SHORTFALLS: u32 = 4;
+/// The lowest rate tested, in datagrams per second.
+const MIN_RATE: f64 = 1.0;
+const MAX_STEPS: usize = 60;
+/// Loss at a rate below a clean one is random; the sweep ends after this many occurrences.
+const MAX_RANDOM_LOSSES: u32 = 3;
 
 impl Sweep {
-    /// From `start` datagrams a second to at most `most`; up to the share `allowed` may be lost.
+    /// Creates a sweep from `start` to at most `limit` datagrams per second, tolerating `allowed` as the
+    /// share of loss.
     #[must_use]
-    pub fn new(start: f64, most: f64, allowed: f64) -> Self {
-        let start = start.max(LEAST);
+    pub fn new(start: f64, limit: f64, allowed: f64) -> Self {
+        let start = start.max(MIN_RATE);
         Self {
             start,
-            most: most.max(start),
+            limit: limit.max(start),
             allowed,
             steps: Vec::new(),
             clean: None,
             lossy: None,
             suspect: None,
-            short: None,
+            shortfall: None,
             sender_limit: false,
-            chance: 0,
+            random_losses: 0,
         }
     }
 
-    /// The rate to try next; `None` when the knee is found.
+    /// Returns the next rate to test; `None` when the sweep is complete.
     #[must_use]
     pub fn next_rate(&self) -> Option<f64> {
-        if self.steps.len() >= MOST_STEPS || self.chance >= MOST_CHANCE {
+        if self.steps.len() >= MAX_STEPS || self.random_losses >= MAX_RANDOM_LOSSES {
             return None;
         }
-        if let Some(again) = self.suspect.or_else(|| self.short.map(|(rate, _)| rate)) {
+        if let Some(again) = self.suspect.or_else(|| self.shortfall.map(|(rate, _)| rate)) {
             return Some(again);
         }
         match (self.clean, self.lossy) {
             (None, None) => Some(self.start),
             (Some(clean), None) => {
-                let is_last = self.sender_limit || clean >= self.most * SHORT;
-                (!is_last).then(|| (clean * 2.0).clamp(self.start, self.most))
+                let is_complete = self.sender_limit || clean >= self.limit * MIN_ACHIEVED_SHARE;
+                (!is_complete).then(|| (clean * 2.0).clamp(self.start, self.limit))
             }
-            (None, Some(lossy)) => (lossy > LEAST).then(|| (lossy / 4.0).max(LEAST)),
-            (Some(clean), Some(lossy)) => (lossy > clean * NARROW).then(|| (clean * lossy).sqrt().max(LEAST)),
+            (None, Some(lossy)) => (lossy > MIN_RATE).then(|| (lossy / 4.0).max(MIN_RATE)),
+            (Some(clean), Some(lossy)) => {
+                (lossy > clean * RESOLUTION).then(|| (clean * lossy).sqrt().max(MIN_RATE))
+            }
         }
     }
 
-    /// What came of a rate that was tried.
-    pub fn record(&mut self, step: Step) {
+    /// Records the result of a test.
+    pub fn record(&mut self, step: SweepStep) {
         self.steps.push(step);
-        let achieved = step.achieved.clamp(0.0, step.asked);
+        let achieved = step.achieved.clamp(0.0, step.requested);
         if step.lost <= self.allowed {
             self.suspect = None;
-            self.note_reach(step.asked, achieved);
+            self.note_shortfall(step.requested, achieved);
             self.clean = Some(self.clean.map_or(achieved, |clean| clean.max(achieved)));
-            // A rate that lost something before and now does not contradicts itself: look above it.
+            // A rate that had loss before and now has none is inconsistent, so the search continues above it.
             self.lossy = self.lossy.filter(|lossy| *lossy > achieved);
         } else if self.suspect.take().is_some() {
-            self.short = None;
-            self.note_loss(step.asked, achieved);
+            self.shortfall = None;
+            self.note_loss(step.requested, achieved);
         } else {
-            self.suspect = Some(step.asked);
+            self.suspect = Some(step.requested);
         }
     }
 
-    /// A sender that falls short once may have been held up.
-    fn note_reach(&mut self, asked: f64, achieved: f64) {
-        let times = self.short.take().map_or(1, |(_, times)| times + 1);
-        if achieved >= asked * SHORT {
+    /// Handles a sender that did not reach the rate. One shortfall may be due to a temporary stall, so the
+    /// rate is tested again.
+    fn note_shortfall(&mut self, requested: f64, achieved: f64) {
+        let times = self.shortfall.take().map_or(1, |(_, times)| times + 1);
+        if achieved >= requested * MIN_ACHIEVED_SHARE {
             return;
         }
         match times {
-            SHORT_TIMES => self.sender_limit = true,
-            _ => self.short = Some((asked, times)),
+            MAX_SHORTFALLS => self.sender_limit = true,
+            _ => self.shortfall = Some((requested, times)),
         }
     }
 
-    /// Who falls short in bursts may lose something at less than a path carries.
-    fn note_loss(&mut self, asked: f64, achieved: f64) {
+    /// Handles confirmed loss. A sender that falls short sends in bursts and may lose datagrams below the
+    /// capacity of the path.
+    fn note_loss(&mut self, requested: f64, achieved: f64) {
         let clean = self.clean.unwrap_or(0.0);
-        match [achieved, asked].into_iter().find(|rate| *rate > clean) {
+        match [achieved, requested].into_iter().find(|rate| *rate > clean) {
             Some(rate) => self.lossy = Some(self.lossy.map_or(rate, |lossy| lossy.min(rate))),
-            None => self.chance += 1,
+            None => self.random_losses += 1,
         }
     }
 
-    /// The rates that were tried, in that order.
+    /// Returns the tests in order.
     #[must_use]
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[SweepStep] {
         &self.steps
     }
 
-    /// Where loss starts, as far as was tried.
+    /// Returns the rate at which loss starts, as far as known.
     #[must_use]
     pub const fn knee(&self) -> Knee {
         match (self.clean, self.lossy) {
@@ -165,64 +169,64 @@ mod tests {
 
     use super::*;
 
-    /// Sweeps over a path that carries so many a second, from a sender that can do so many.
-    fn sweep(start: f64, most: f64, path: f64, sender: f64) -> Sweep {
-        let mut sweep = Sweep::new(start, most, 0.0);
-        while let Some(asked) = sweep.next_rate() {
-            let achieved = asked.min(sender);
+    /// Runs a sweep over a path with capacity `path`, from a sender with a maximum rate `sender`.
+    fn sweep(start: f64, limit: f64, path: f64, sender: f64) -> Sweep {
+        let mut sweep = Sweep::new(start, limit, 0.0);
+        while let Some(requested) = sweep.next_rate() {
+            let achieved = requested.min(sender);
             let lost = (1.0 - path / achieved).max(0.0);
-            sweep.record(Step { asked, achieved, lost });
+            sweep.record(SweepStep { requested, achieved, lost });
         }
         sweep
     }
 
     proptest! {
         #[test]
-        fn the_knee_is_found_wherever_it_is(path in 10.0..1e7_f64, start in 1.0..1e6_f64) {
+        fn knee_is_found_at_any_rate(path in 10.0..1e7_f64, start in 1.0..1e6_f64) {
             let sweep = sweep(start, 1e8, path, 1e9);
             let Knee::Between { clean: Some(clean), lossy } = sweep.knee() else {
                 return Err(TestCaseError::fail(format!("{:?}", sweep.knee())));
             };
             prop_assert!(clean <= path && path < lossy, "{clean} {path} {lossy}");
-            prop_assert!(lossy <= clean * NARROW * 1.000_001);
-            prop_assert!(sweep.steps().len() < MOST_STEPS);
+            prop_assert!(lossy <= clean * RESOLUTION * 1.000_001);
+            prop_assert!(sweep.steps().len() < MAX_STEPS);
         }
 
         #[test]
-        fn nonsense_ends_it_all_the_same(
-            steps in proptest::collection::vec((any::<f64>(), any::<f64>()), MOST_STEPS),
+        fn sweep_ends_for_any_results(
+            steps in proptest::collection::vec((any::<f64>(), any::<f64>()), MAX_STEPS),
         ) {
             let mut sweep = Sweep::new(1_000.0, 1e7, 0.001);
             for (achieved, lost) in steps {
-                let Some(asked) = sweep.next_rate() else { break };
-                prop_assert!(asked.is_finite() && asked > 0.0);
+                let Some(requested) = sweep.next_rate() else { break };
+                prop_assert!(requested.is_finite() && requested > 0.0);
                 let achieved = if achieved.is_nan() { 0.0 } else { achieved };
-                sweep.record(Step { asked, achieved, lost });
+                sweep.record(SweepStep { requested, achieved, lost });
             }
             prop_assert_eq!(sweep.next_rate(), None);
         }
     }
 
     #[test]
-    fn a_sender_that_can_do_no_more_ends_it() {
+    fn sender_limit_ends_the_sweep() {
         let sweep = sweep(1_000.0, 1e8, 1e9, 50_000.0);
         assert_eq!(sweep.knee(), Knee::Above { clean: 50_000.0, sender_limit: true });
     }
 
     #[test]
-    fn a_sender_that_was_held_up_is_asked_again() {
+    fn rate_is_repeated_after_one_shortfall() {
         let mut sweep = Sweep::new(1_000.0, 2_000.0, 0.0);
-        sweep.record(Step { asked: 1_000.0, achieved: 700.0, lost: 0.0 });
+        sweep.record(SweepStep { requested: 1_000.0, achieved: 700.0, lost: 0.0 });
         assert_eq!(sweep.next_rate(), Some(1_000.0));
-        sweep.record(Step { asked: 1_000.0, achieved: 1_000.0, lost: 0.0 });
+        sweep.record(SweepStep { requested: 1_000.0, achieved: 1_000.0, lost: 0.0 });
         assert_eq!(sweep.next_rate(), Some(2_000.0));
     }
 
     #[test]
-    fn loss_below_a_rate_that_was_clean_is_chance() {
+    fn loss_below_a_clean_rate_is_random() {
         let mut sweep = Sweep::new(1_000.0, 1e6, 0.0);
-        let mut step = |asked, achieved, lost| {
-            sweep.record(Step { asked, achieved, lost });
+        let mut step = |requested, achieved, lost| {
+            sweep.record(SweepStep { requested, achieved, lost });
             sweep.knee()
         };
         step(1_000.0, 1_000.0, 0.0);
@@ -230,29 +234,29 @@ mod tests {
         assert_eq!(step(2_000.0, 900.0, 0.1), Knee::Between { clean: Some(1_000.0), lossy: 2_000.0 });
         step(900.0, 900.0, 0.1);
         assert_eq!(step(900.0, 900.0, 0.1), Knee::Between { clean: Some(1_000.0), lossy: 2_000.0 });
-        assert_eq!(sweep.chance, 1);
+        assert_eq!(sweep.random_losses, 1);
     }
 
     #[test]
-    fn the_highest_rate_asked_for_ends_it() {
+    fn highest_requested_rate_ends_the_sweep() {
         let sweep = sweep(1_000.0, 5_000.0, 1e9, 1e9);
         assert_eq!(sweep.knee(), Knee::Above { clean: 5_000.0, sender_limit: false });
         assert_eq!(sweep.steps().len(), 4);
     }
 
     #[test]
-    fn loss_at_every_rate_is_told() {
+    fn loss_at_every_rate_is_reported() {
         let mut sweep = Sweep::new(100.0, 1e6, 0.0);
-        while let Some(asked) = sweep.next_rate() {
-            sweep.record(Step { asked, achieved: asked, lost: 0.01 });
+        while let Some(requested) = sweep.next_rate() {
+            sweep.record(SweepStep { requested, achieved: requested, lost: 0.01 });
         }
         assert_eq!(sweep.knee(), Knee::Between { clean: None, lossy: 1.0 });
     }
 
     #[test]
-    fn a_loss_that_does_not_show_again_is_chance() {
+    fn unconfirmed_loss_is_ignored() {
         let mut sweep = Sweep::new(1_000.0, 2_000.0, 0.0);
-        let step = |asked, lost| Step { asked, achieved: asked, lost };
+        let step = |requested, lost| SweepStep { requested, achieved: requested, lost };
         sweep.record(step(1_000.0, 0.2));
         assert_eq!(sweep.next_rate(), Some(1_000.0));
         sweep.record(step(1_000.0, 0.0));

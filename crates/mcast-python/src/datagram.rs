@@ -1,16 +1,18 @@
 //! A datagram as Python gets it: its bytes, and how it came.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mcast::{Arrival, InterfaceIndex, InterfaceSelector};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::group::PyGroup;
+use crate::pickle::{Pickled, nanoseconds_of, pickled, time_of, unpickled};
 use crate::sys;
 
 /// A datagram, and how it came: by which group, interface and source, when, and what was lost
@@ -41,8 +43,51 @@ impl Datagram {
     }
 }
 
+/// Makes a Datagram that was pickled.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "it has so many fields")]
+pub(crate) fn _datagram(
+    payload: Py<PyBytes>,
+    group: &str,
+    interface: (u32, String),
+    source: &str,
+    header: (Option<u8>, Option<u8>),
+    times: (Option<u64>, Option<u64>),
+    lost: Option<u64>,
+    length: usize,
+    truncated: bool,
+) -> PyResult<Datagram> {
+    let wrong = || unpickled("Datagram");
+    let group = group.parse().map_err(|_| wrong())?;
+    let index = InterfaceIndex::new(interface.0).ok_or_else(wrong)?;
+    let names = Arc::new(InterfaceNames::default());
+    names.learn([(index, interface.1)]);
+    let mut arrival = Arrival::new(group, index, source.parse().map_err(|_| wrong())?);
+    (arrival.hop_limit, arrival.traffic_class) = header;
+    (arrival.time, arrival.hardware_time) = (times.0.map(time_of), times.1.map(time_of));
+    (arrival.lost, arrival.length, arrival.truncated) = (lost, length, truncated);
+    Ok(Datagram { payload, arrival, names })
+}
+
 #[pymethods]
 impl Datagram {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
+        let Arrival { hop_limit, traffic_class, time, hardware_time, lost, length, truncated, .. } =
+            self.arrival;
+        let arguments = (
+            self.payload.clone_ref(py),
+            self.arrival.group.to_string(),
+            (self.interface_index(), self.interface()),
+            self.arrival.source.to_string(),
+            (hop_limit, traffic_class),
+            (time.map(nanoseconds_of), hardware_time.map(nanoseconds_of)),
+            lost,
+            length,
+            truncated,
+        );
+        pickled(py, "_datagram", arguments)
+    }
+
     /// The group that it was sent to.
     #[getter]
     fn group(&self) -> PyGroup {
@@ -67,11 +112,11 @@ impl Datagram {
         self.arrival.interface.number()
     }
 
-    /// Who sent it: an ipaddress.IPv4Address or IPv6Address. A claim of the sender's: nothing on
-    /// the way proves it.
+    /// Who sent it: an ipaddress.IPv4Address or IPv6Address, a link-local one with its scope. A claim
+    /// of the sender's: nothing on the way proves it.
     #[getter]
-    fn source(&self) -> IpAddr {
-        self.arrival.source.ip()
+    fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        source_address(py, self.arrival.source, || self.interface())
     }
 
     /// The UDP port that it was sent from.
@@ -173,6 +218,21 @@ impl InterfaceNames {
     /// Learns what memberships say.
     pub(crate) fn learn(&self, names: impl IntoIterator<Item = (InterfaceIndex, String)>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+    }
+}
+
+/// A source as an ipaddress object; a link-local one with the interface as its scope.
+pub(crate) fn source_address(
+    py: Python<'_>,
+    source: SocketAddr,
+    scope: impl FnOnce() -> String,
+) -> PyResult<Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    match source {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+            CLASS.import(py, "ipaddress", "IPv6Address")?.call1((format!("{}%{}", v6.ip(), scope()),))
+        }
+        _ => source.ip().into_bound_py_any(py),
     }
 }
 

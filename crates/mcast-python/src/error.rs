@@ -69,9 +69,23 @@ pub(crate) fn closed(py: Python<'_>, what: &str) -> PyErr {
     made.map_or_else(|failure| failure, PyErr::from_value)
 }
 
+/// The exception for the opening of what is open.
+pub(crate) fn already_open(py: Python<'_>, what: &str) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let made = CLASS.import(py, MODULE, "already_open").and_then(|make| make.call1((what,)));
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
 /// The time is over.
 pub(crate) fn timed_out() -> PyErr {
     PyTimeoutError::new_err("nothing came in time")
+}
+
+/// The time is over in which there was to be room for a message.
+pub(crate) fn no_room() -> PyErr {
+    PyTimeoutError::new_err(
+        "there was no room for the message in time: a subscriber is slow, or the publisher keeps to its rate",
+    )
 }
 
 /// A value that makes no sense.

@@ -1,11 +1,12 @@
 //! All that is known about a group, as typed values.
 
-use mcast::group::{Cited, Reference};
+use mcast::group::{Reference, WithReference};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::parse;
 use crate::group::{Group, PyGroup, family_number};
+use crate::pickle::{Pickled, pickled};
 
 /// A statement, and the document it rests on.
 #[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
@@ -134,6 +135,10 @@ impl Explanation {
 
 #[pymethods]
 impl Explanation {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
+        pickled(py, "explain", (self.group,))
+    }
+
     fn __str__(&self) -> String {
         self.lines().join("\n")
     }
@@ -189,8 +194,8 @@ impl std::fmt::Display for Statement {
     }
 }
 
-impl<T: ToString> From<Cited<T>> for Statement {
-    fn from(cited: Cited<T>) -> Self {
+impl<T: ToString> From<WithReference<T>> for Statement {
+    fn from(cited: WithReference<T>) -> Self {
         Self { value: cited.value.to_string(), reference: cited.reference.to_string() }
     }
 }

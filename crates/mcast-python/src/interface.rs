@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use mcast::interface::{AddressState, HardwareAddress, InterfaceAddress};
 use mcast::{Family, InterfaceIndex, InterfaceSelector};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -10,14 +11,61 @@ use pyo3::sync::PyOnceLock;
 use crate::error::{OrRaise, parse, refused};
 use crate::group::Group;
 use crate::membership::Address;
+use crate::pickle::{Pickled, pickled, unpickled};
 
 /// A network interface, as it was when it was listed.
 #[pyclass(frozen, eq, module = "pymcast")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Interface(pub(crate) mcast::Interface);
 
+/// Makes an Interface that was pickled.
+#[pyfunction]
+pub(crate) fn _interface(
+    index: u32,
+    name: String,
+    flags: (bool, bool, bool, bool, bool),
+    mtu: u32,
+    hardware_address: Option<[u8; 6]>,
+    addresses: Vec<(IpAddr, u8, u8)>,
+    port_of: Option<u32>,
+) -> PyResult<Interface> {
+    let index_of = |number| InterfaceIndex::new(number).ok_or_else(|| unpickled("Interface"));
+    let mut interface = mcast::Interface::new(index_of(index)?, name);
+    (interface.up, interface.running, interface.multicast, interface.loopback, interface.point_to_point) =
+        flags;
+    interface.mtu = mtu;
+    interface.hardware_address = hardware_address.map(HardwareAddress);
+    interface.port_of = port_of.map(index_of).transpose()?;
+    for (address, prefix, state) in addresses {
+        let mut address = InterfaceAddress::new(address, prefix);
+        address.state = *STATES.get(usize::from(state)).ok_or_else(|| unpickled("Interface"))?;
+        interface.addresses.push(address);
+    }
+    Ok(Interface(interface))
+}
+
+/// The states of addresses, by their number where they are pickled.
+const STATES: [AddressState; 3] = [AddressState::Ready, AddressState::Tentative, AddressState::Duplicate];
+
 #[pymethods]
 impl Interface {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
+        let mcast::Interface { index, name, mtu, hardware_address, addresses, port_of, .. } = &self.0;
+        let number = |state| STATES.iter().position(|each| *each == state).unwrap_or_default();
+        let addresses: Vec<_> =
+            addresses.iter().map(|each| (each.address, each.prefix, number(each.state))).collect();
+        let arguments = (
+            index.number(),
+            name,
+            (self.0.up, self.0.running, self.0.multicast, self.0.loopback, self.0.point_to_point),
+            *mtu,
+            hardware_address.map(|address| address.0),
+            addresses,
+            port_of.map(InterfaceIndex::number),
+        );
+        pickled(py, "_interface", arguments)
+    }
+
     /// The system's number for it.
     #[getter]
     fn index(&self) -> u32 {

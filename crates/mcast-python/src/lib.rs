@@ -10,16 +10,20 @@ mod datagram;
 mod doctor;
 mod error;
 mod explain;
+mod fork;
 mod group;
 mod interface;
 mod membership;
+mod number;
 mod outgoing;
 mod payload;
+mod pickle;
 mod receiver;
 mod sender;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
+mod unclosed;
 
 use pyo3::prelude::*;
 
@@ -30,13 +34,13 @@ mod _pymcast {
 
     #[pymodule_export]
     use super::capture::{
-        Capture, CaptureFile, CaptureStatistics, CaptureWriter, ControlMessage, ControlRecord, FileInterface,
-        Packet,
+        _packet, Capture, CaptureFile, CaptureStatistics, CaptureWriter, ControlMessage, ControlRecord,
+        FileInterface, Packet,
     };
     #[pymodule_export]
     use super::command::run_command;
     #[pymodule_export]
-    use super::datagram::Datagram;
+    use super::datagram::{_datagram, Datagram};
     #[pymodule_export]
     use super::doctor::examine;
     #[pymodule_export]
@@ -44,13 +48,15 @@ mod _pymcast {
     #[pymodule_export]
     use super::group::PyGroup;
     #[pymodule_export]
-    use super::interface::{Interface, default_interface, find_interface, interface_towards, interfaces};
+    use super::interface::{
+        _interface, Interface, default_interface, find_interface, interface_towards, interfaces,
+    };
     #[pymodule_export]
     use super::membership::PyMembership;
     #[pymodule_export]
     use super::outgoing::PyOutgoing;
     #[pymodule_export]
-    use super::receiver::{MembershipStatus, Reader, Receiver, Statistics};
+    use super::receiver::{_statistics, MembershipStatus, Reader, Receiver, Statistics};
     #[pymodule_export]
     use super::sender::{Answer, SendStatistics, Sender};
     #[pymodule_export]

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use mcast::{Destination, GroupAddr, SourceFilter};
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::error::{parse, refused};
 use crate::group::{Group, PyGroup};
 use crate::interface::Selector;
+use crate::number::Port;
 
 /// What one joins: a group and port, the interface to join on, and the sources to admit.
 ///
@@ -30,13 +33,15 @@ impl PyMembership {
     fn new(
         py: Python<'_>,
         group: &Bound<'_, PyAny>,
-        port: Option<u16>,
+        port: Option<Port>,
         interface: Option<Selector>,
         sources: Option<Vec<Address>>,
         exclude: Option<Vec<Address>>,
     ) -> PyResult<Self> {
         let mut membership = match port {
-            Some(port) => mcast::Membership::new(GroupAddr::new(group.extract::<Group>()?.0, port)),
+            Some(port) => {
+                (group, port.0).into_bound_py_any(py).and_then(|pair| pair.extract::<Membership>())?.0
+            }
             None => parse(py, &group.extract::<String>()?)?,
         };
         if let Some(interface) = interface {
@@ -124,44 +129,37 @@ impl<'py> FromPyObject<'_, 'py> for Membership {
         if let Ok(membership) = object.cast::<PyMembership>() {
             return Ok(Self(membership.get().0.clone()));
         }
-        if let Ok(text) = object.extract::<String>() {
-            return parse(object.py(), &text).map(Self);
-        }
-        pair(object, "a membership is text, a Membership or a pair of group and port")
-            .map(|address| Self(address.into()))
+        text_or_pair(object, "a membership is text, a Membership or a pair of group and port").map(Self)
     }
 }
 
-/// Where to send: text, which may name an interface, or a pair of group and port.
+/// Where to send: a group with its port and perhaps an interface, as text or a pair.
 pub(crate) struct Target(pub(crate) Destination);
 
 impl<'py> FromPyObject<'_, 'py> for Target {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(text) = object.extract::<String>() {
-            return parse(object.py(), &text).map(Self);
-        }
-        pair(object, "a destination is text or a pair of group and port").map(|address| Self(address.into()))
+        text_or_pair(object, "a destination is text or a pair of group and port").map(Self)
     }
 }
 
-/// A group and a port: text, or a pair.
-pub(crate) struct Place(pub(crate) GroupAddr);
-
-impl<'py> FromPyObject<'_, 'py> for Place {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(text) = object.extract::<&str>() {
-            return parse(object.py(), text).map(Self);
-        }
-        pair(object, "a group with its port is text or a pair").map(Self)
+/// What is written as one text, or as a pair of group and port. A group that is text may name more than the
+/// address: an interface ("ff02::1%eth0"), say.
+fn text_or_pair<T>(object: Borrowed<'_, '_, PyAny>, otherwise: &str) -> PyResult<T>
+where
+    T: From<GroupAddr> + FromStr<Err = mcast::ParseError>,
+{
+    let py = object.py();
+    if let Ok(text) = object.extract::<String>() {
+        return parse(py, &text);
     }
-}
-
-fn pair(object: Borrowed<'_, '_, PyAny>, otherwise: &str) -> PyResult<GroupAddr> {
     let wrong = |_| PyTypeError::new_err(format!("{otherwise}, not {}", object.get_type()));
-    let (group, port) = object.extract::<(Bound<'_, PyAny>, u16)>().map_err(wrong)?;
-    Ok(GroupAddr::new(group.extract::<Group>()?.0, port))
+    let (group, port) = object.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(wrong)?;
+    let Port(port) = port.extract()?;
+    match group.extract::<String>() {
+        Ok(group) if group.contains('%') && group.contains(':') => parse(py, &format!("[{group}]:{port}")),
+        Ok(group) if group.contains('%') => parse(py, &format!("{group}:{port}")),
+        _ => Ok(GroupAddr::new(group.extract::<Group>()?.0, port).into()),
+    }
 }

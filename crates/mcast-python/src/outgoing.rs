@@ -6,7 +6,8 @@ use pyo3::types::PyBytes;
 
 use crate::error::OrRaise;
 use crate::interface::Selector;
-use crate::membership::Place;
+use crate::membership::Target;
+use crate::number::{HopLimit, TrafficClass};
 use crate::payload::Payload;
 
 /// A datagram to be sent, with what differs from the sender's own settings.
@@ -34,13 +35,21 @@ pub(crate) struct Manner {
 impl Manner {
     pub(crate) fn new(
         py: Python<'_>,
-        to: Option<Place>,
+        to: Option<Target>,
         interface: Option<Selector>,
-        hop_limit: Option<u8>,
-        traffic_class: Option<u8>,
+        hop_limit: Option<HopLimit>,
+        traffic_class: Option<TrafficClass>,
     ) -> PyResult<Self> {
-        let interface = interface.map(|selector| index_of(py, selector.0)).transpose()?;
-        Ok(Self { to: to.map(|place| place.0), interface, hop_limit, traffic_class })
+        let to = to.map(|target| target.0);
+        let named = interface.map(|selector| selector.0);
+        let zone = || to.as_ref().and_then(|to| to.interface.clone());
+        let interface = named.or_else(zone).map(|interface| index_of(py, interface)).transpose()?;
+        Ok(Self {
+            to: to.map(|to| to.address),
+            interface,
+            hop_limit: hop_limit.map(|hops| hops.0),
+            traffic_class: traffic_class.map(|class| class.0),
+        })
     }
 
     pub(crate) fn of<'a>(&self, payload: &'a [u8]) -> mcast::Outgoing<'a> {
@@ -75,10 +84,10 @@ impl PyOutgoing {
     fn new(
         py: Python<'_>,
         payload: Payload<'_>,
-        to: Option<Place>,
+        to: Option<Target>,
         interface: Option<Selector>,
-        hop_limit: Option<u8>,
-        traffic_class: Option<u8>,
+        hop_limit: Option<HopLimit>,
+        traffic_class: Option<TrafficClass>,
     ) -> PyResult<Self> {
         let manner = Manner::new(py, to, interface, hop_limit, traffic_class)?;
         Ok(Self { payload: payload.0.unbind(), manner })

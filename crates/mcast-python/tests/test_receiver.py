@@ -349,7 +349,7 @@ def wait_until_asleep(process: int) -> None:
         ([("239.1.2.3", 0)], pymcast.MismatchError, "port 0"),
         (["10.0.0.1:5000"], pymcast.ParseError, "10.0.0.1"),
         (["239.1.2.3"], pymcast.ParseError, "239.1.2.3"),
-        ([("239.1.2.3", 70000)], TypeError, "group and port"),
+        ([("239.1.2.3", 70000)], ValueError, "a port is a number from 0 to 65535"),
         ([5000], TypeError, "int"),
     ],
 )

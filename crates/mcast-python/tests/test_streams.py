@@ -67,6 +67,61 @@ def test_all_that_is_published_arrives(other: lab.Host, port: int) -> None:
         publisher.publish(b"late")
 
 
+def test_closing_counts_subscribers_that_are_short_or_unknown_and_what_was_not_sent(
+    other: lab.Host, port: int
+) -> None:
+    place = f"239.30.0.2%one:{port}"
+    reading = pymcast.Subscriber(place, receive_buffer=4096)
+    silent = pymcast.Subscriber(place)
+    publisher = other.run(lambda: pymcast.Publisher(place, flow="none", history=65_536, rate=200_000))
+    join = threading.Barrier(3)
+    go_on = threading.Event()
+
+    def read_hello(subscriber: pymcast.Subscriber) -> None:
+        while not isinstance(subscriber.next(timeout=20), pymcast.Message):
+            pass
+        join.wait(timeout=20)
+
+    def read() -> None:
+        read_hello(reading)
+        go_on.wait(timeout=20)
+        for _ in reading:
+            pass
+
+    threads = [threading.Thread(target=read), threading.Thread(target=read_hello, args=[silent])]
+    for thread in threads:
+        thread.start()
+    assert publisher.wait_for(2, timeout=20)
+    publisher.publish(b"hello")
+    join.wait(timeout=20)
+    for _ in range(300):
+        publisher.publish(bytes(1000))
+    go_on.set()
+    wait_for_events(publisher, {"short", "silent"})
+    # More than the rate allows at once.
+    for _ in range(3):
+        publisher.queue(bytes(50_000), timeout=20)
+    closing = publisher.close(timeout=0)
+    assert closing is not None
+    assert (closing.complete, closing.short, closing.unknown) == (0, 1, 1)
+    assert closing.unsent > 0
+    assert f"short=1 unknown=1 unsent={closing.unsent}>" in repr(closing)
+    reading.close()
+    silent.close()
+    for thread in threads:
+        thread.join(timeout=20)
+
+
+def wait_for_events(publisher: pymcast.Publisher, kinds: set[str]) -> None:
+    """Waits until the publisher has reported events of all these kinds."""
+    deadline = time.monotonic() + 20
+    missing = set(kinds)
+    while missing:
+        assert time.monotonic() < deadline, missing
+        publisher.wait_complete(timeout=0.05)
+        missing -= {event.kind for event in publisher.events()}
+
+
 def test_a_loop_ends_with_the_stream_and_events_say_who_listens(other: lab.Host, port: int) -> None:
     place = f"[ff15::30:2%one]:{port}"
     items: list[Item] = []

@@ -68,7 +68,7 @@ pub(crate) fn receive(feeds: [Membership; 2], server: SocketAddr) -> Result<(Vec
     let mut out = |item: MoldItem<'_>| match item {
         MoldItem::Message(_, message) => orders.push(String::from_utf8_lossy(message).into_owned()),
         MoldItem::Lost(first, end) => lost += end - first,
-        MoldItem::Session(..) | MoldItem::Ended(_) => {}
+        MoldItem::Session(..) | MoldItem::Silent | MoldItem::Left(_) | MoldItem::Ended(_) => {}
     };
     let mut buffer = vec![0; 65_536];
     loop {

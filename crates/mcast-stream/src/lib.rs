@@ -32,9 +32,9 @@ pub mod wire;
 pub use driver::tokio;
 #[cfg(feature = "std")]
 pub use driver::{
-    Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, Found, Publisher, PublisherBuilder, Snapshot,
-    SnapshotServer, StreamError, Subscriber, SubscriberBuilder, discover, fetch_snapshot,
-    fetch_snapshot_while, find_stream,
+    Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, Found, MAX_SNAPSHOT, PathChange, Publisher,
+    PublisherBuilder, Snapshot, SnapshotServer, StreamError, Subscriber, SubscriberBuilder, discover,
+    fetch_snapshot, fetch_snapshot_while, find_stream,
 };
 pub use outbox::{Control, Target};
 pub use receiver::Receiver;

@@ -1,5 +1,5 @@
-//! What a packet costs the table: of one stream, of a thousand, and of a flood of made-up sources; and what a
-//! report costs. `cargo bench -p mcast-watch`
+//! Cost of a packet for one stream, for a thousand, and during a flood of forged sources; and of a report.
+//! Run with `cargo bench -p mcast-watch`.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -8,11 +8,11 @@ use std::net::Ipv4Addr;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mcast_group::InterfaceIndex;
 use mcast_packet::{MacAddress, Packet, UdpFrame};
-use mcast_watch::{Options, Seen, Time, Watch};
+use mcast_watch::{ObservedPacket, Time, Watch, WatchOptions};
 
 const START: u64 = 1_700_000_000;
 
-/// A frame of 64 bytes of payload from each source.
+/// Returns one frame from each source, with 64 bytes of payload.
 fn frames(sources: u32) -> Vec<Vec<u8>> {
     let frame = |number: u32| {
         let mut bytes = [0; 256];
@@ -32,7 +32,7 @@ fn frames(sources: u32) -> Vec<Vec<u8>> {
 }
 
 fn watch() -> Watch {
-    let mut watch = Watch::new(Options::default());
+    let mut watch = Watch::new(WatchOptions::default());
     watch.begin(Time::from_secs(START));
     watch
 }
@@ -41,13 +41,13 @@ fn observe(watch: &mut Watch, frame: &[u8]) {
     let packet = Packet::ethernet(frame);
     let interface = InterfaceIndex::new(2).unwrap();
     let time = Time::from_secs(START);
-    watch.observe(&Seen {
+    watch.observe(&ObservedPacket {
         time,
         interface,
         outgoing: false,
         length: frame.len(),
         packet: &packet,
-        numbered: None,
+        sequence_info: None,
     });
 }
 
@@ -68,7 +68,8 @@ fn packets(criterion: &mut Criterion) {
 fn report(criterion: &mut Criterion) {
     let mut watch = watch();
     frames(1000).iter().for_each(|frame| observe(&mut watch, frame));
-    // Were it later and later, the streams would be forgotten, and what costs nothing would be measured.
+    // The time is constant: with advancing time the streams would expire, and an empty report would be
+    // measured.
     let now = Time::from_secs(START + 1);
     assert_eq!(watch.report(now).streams.len(), 1000);
     criterion.bench_function("report of 1,000 streams", |bencher| {

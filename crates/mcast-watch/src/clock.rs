@@ -1,45 +1,46 @@
-//! The time of the table, which never goes back, and the intervals it is cut into.
+//! The table's clock, which does not follow large steps back, and the intervals it is divided into.
 
 use std::time::Duration;
 
 use crate::time::{Time, nanoseconds};
 
-/// Turns the times that packets carry into times that never run far behind the latest.
+/// Maps packet timestamps to table time, which never falls far behind the latest time seen.
 ///
-/// A system's clock can be set back, and files can be put together of several. A small step back is the
-/// disorder of several interfaces and stays; after a larger one, time goes on from where it was.
+/// The system clock can be set back, and capture files can be concatenated. Steps back of up to 5 s, as when
+/// several interfaces deliver out of order, are kept; after a larger one, table time continues from the
+/// latest time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Option<Time>,
     latest: Time,
-    /// What is added to the times that come, in nanoseconds.
+    /// Nanoseconds added to each incoming timestamp.
     offset: u64,
     interval: u64,
 }
 
 impl Clock {
-    /// Packets of several interfaces come no further out of order.
+    /// Packets from several interfaces are assumed to be out of order by at most this, in nanoseconds.
     const DISORDER: u64 = 5_000_000_000;
 
     pub(crate) fn new(interval: Duration) -> Self {
         Self { start: None, latest: Time::default(), offset: 0, interval: nanoseconds(interval).max(1) }
     }
 
-    /// The time of the table for a time of the system.
-    pub(crate) fn tell(&mut self, time: Time) -> Time {
-        let mut told = time.as_nanos().saturating_add(self.offset);
+    /// Converts a system time to table time and advances the clock to it.
+    pub(crate) fn advance(&mut self, time: Time) -> Time {
+        let mut adjusted = time.as_nanos().saturating_add(self.offset);
         let latest = self.latest.as_nanos();
-        if told.saturating_add(Self::DISORDER) < latest {
-            self.offset = self.offset.saturating_add(latest - told);
-            told = latest;
+        if adjusted.saturating_add(Self::DISORDER) < latest {
+            self.offset = self.offset.saturating_add(latest - adjusted);
+            adjusted = latest;
         }
-        let told = Time::from_nanos(told);
-        self.start.get_or_insert(told);
-        self.latest = self.latest.max(told);
-        told
+        let adjusted = Time::from_nanos(adjusted);
+        self.start.get_or_insert(adjusted);
+        self.latest = self.latest.max(adjusted);
+        adjusted
     }
 
-    /// When the first interval began.
+    /// Returns the start of the first interval.
     pub(crate) fn start(&self) -> Time {
         self.start.unwrap_or(self.latest)
     }
@@ -48,7 +49,7 @@ impl Clock {
         self.latest
     }
 
-    /// The number of the interval that the time lies in; the first is 0.
+    /// Returns the number of the interval that contains `time`; the first is 0.
     pub(crate) fn interval_of(&self, time: Time) -> u64 {
         nanoseconds(time.since(self.start())) / self.interval
     }
@@ -65,20 +66,20 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_clock_that_is_set_back_goes_on_from_where_it_was() {
+    fn time_continues_after_the_clock_is_set_back() {
         let mut clock = Clock::new(SECOND);
-        clock.tell(Time::from_secs(1_000));
-        clock.tell(Time::from_secs(1_010));
-        assert_eq!(clock.tell(Time::from_secs(100)), Time::from_secs(1_010));
-        assert_eq!(clock.tell(Time::from_secs(103)), Time::from_secs(1_013));
+        clock.advance(Time::from_secs(1_000));
+        clock.advance(Time::from_secs(1_010));
+        assert_eq!(clock.advance(Time::from_secs(100)), Time::from_secs(1_010));
+        assert_eq!(clock.advance(Time::from_secs(103)), Time::from_secs(1_013));
         assert_eq!(clock.interval_of(clock.latest()), 13);
     }
 
     #[test]
-    fn a_little_disorder_is_left_as_it_is() {
+    fn small_steps_back_are_kept() {
         let mut clock = Clock::new(SECOND);
-        clock.tell(Time::from_secs(1_000));
-        assert_eq!(clock.tell(Time::from_secs(997)), Time::from_secs(997));
+        clock.advance(Time::from_secs(1_000));
+        assert_eq!(clock.advance(Time::from_secs(997)), Time::from_secs(997));
         assert_eq!(clock.interval_of(Time::from_secs(997)), 0);
         assert_eq!(clock.latest(), Time::from_secs(1_000));
     }

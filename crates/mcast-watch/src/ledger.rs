@@ -1,37 +1,37 @@
-//! Numbers that never wrap, of a protocol that says which of its datagrams are sent again.
+//! Loss accounting for a protocol with 64-bit sequence numbers that marks retransmissions.
 //!
-//! The gaps themselves are kept, not a window of the latest numbers: a repair may come thousands of datagrams
-//! behind what it repairs, and is told from a copy however late it is.
+//! The ledger stores the gaps themselves instead of a window of recent numbers: a repair may arrive thousands
+//! of datagrams after the one it repairs, and must still be distinguished from a duplicate.
 
 use std::collections::VecDeque;
 
-/// What somebody who knows the protocol says of a datagram.
+/// Sequence information about a datagram, supplied by a caller that knows its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Numbered {
-    /// Which stream it belongs to.
-    pub identity: Identity,
-    /// Its number in the stream; `None` for what is not numbered without gaps.
+pub struct SequenceInfo {
+    /// The stream that the datagram belongs to.
+    pub identity: StreamIdentity,
+    /// Its sequence number; `None` for datagrams that are not numbered consecutively.
     pub number: Option<u64>,
-    /// Whether it is sent again.
+    /// Whether it is a retransmission.
     pub repair: bool,
-    /// All numbers before this one have been sent, if it says so.
+    /// If set, all numbers below this one have been sent.
     pub end: Option<u64>,
 }
 
-/// A stream by what its datagrams say, wherever they come.
+/// The identity of a stream as its datagrams state it, independent of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Identity {
-    /// The stream.
+pub struct StreamIdentity {
+    /// The stream id.
     pub stream: u64,
-    /// The life of its sender; each has a greater one than the one before.
+    /// The publisher's incarnation, which grows with each restart.
     pub incarnation: u32,
-    /// Whether what it says is hidden from who has no key.
+    /// Whether the contents are sealed and cannot be read without the key.
     pub sealed: bool,
 }
 
-/// What a ledger has counted.
+/// Counts kept by a [`Ledger`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums {
+pub(crate) struct Counts {
     pub(crate) received: u64,
     pub(crate) missing: u64,
     pub(crate) duplicates: u64,
@@ -40,47 +40,47 @@ pub(crate) struct Sums {
     pub(crate) restarts: u64,
 }
 
-/// The numbers of a stream, through all lives of its sender.
+/// The sequence numbers of a stream across all incarnations of its publisher.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     incarnation: u32,
-    /// The number that is due next; `None` before the first of this life.
+    /// The next expected number; `None` before the first of this incarnation.
     next: Option<u64>,
-    /// Numbers before this one are no longer known one by one, or were sent before anybody looked.
+    /// SequenceStatistics below this one were sent before observation began, or their gaps are no longer stored.
     floor: u64,
-    /// What is missing from there on: first numbers and those behind the last, rising.
+    /// Missing numbers from `floor` on, as half-open ranges in ascending order.
     gaps: VecDeque<(u64, u64)>,
-    /// What would follow the last number that was too far ahead to be believed.
+    /// The successor of the last number that was too far ahead to be accepted.
     next_of_stray: Option<u64>,
-    sums: Sums,
+    sums: Counts,
 }
 
 impl Ledger {
-    /// Gaps beyond so many are counted, and no longer known: 2 KiB.
+    /// At most this many gaps are stored (2 KiB); the missing numbers of older ones stay counted.
     const MOST_GAPS: usize = 128;
-    /// Further ahead than this is no loss.
+    /// A number further ahead than this is not counted as loss.
     const LONGEST_GAP: u64 = 1 << 24;
 
-    pub(crate) fn observe(&mut self, told: &Numbered) {
-        let incarnation = told.identity.incarnation;
+    pub(crate) fn observe(&mut self, info: &SequenceInfo) {
+        let incarnation = info.identity.incarnation;
         if self.next.is_some() && incarnation < self.incarnation {
-            // An old life's: its receivers drop it, too.
+            // From an earlier incarnation; subscribers drop it as well.
             return;
         }
         if self.next.is_some() && incarnation > self.incarnation {
             let restarts = self.sums.restarts + 1;
-            *self = Self { sums: Sums { restarts, ..self.sums }, ..Self::default() };
+            *self = Self { sums: Counts { restarts, ..self.sums }, ..Self::default() };
         }
         self.incarnation = incarnation;
-        if let Some(number) = told.number {
-            self.count(number, told.repair);
+        if let Some(number) = info.number {
+            self.count(number, info.repair);
         }
-        if let Some(end) = told.end {
+        if let Some(end) = info.end {
             self.reach(end);
         }
     }
 
-    pub(crate) const fn sums(&self) -> Sums {
+    pub(crate) const fn sums(&self) -> Counts {
         self.sums
     }
 
@@ -99,7 +99,7 @@ impl Ledger {
         }
     }
 
-    /// All before this number have been sent.
+    /// Records that all numbers below `end` have been sent.
     fn reach(&mut self, end: u64) {
         let next = self.due_or(end);
         if end > next && end - next <= Self::LONGEST_GAP {
@@ -108,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// The number that is due; the first that is told is, and nobody looked before.
+    /// Returns the next expected number, which is `first` if nothing has been observed before.
     fn due_or(&mut self, first: u64) -> u64 {
         *self.next.get_or_insert_with(|| {
             self.floor = first;
@@ -116,7 +116,7 @@ impl Ledger {
         })
     }
 
-    /// Opens a gap, and forgets the oldest if there are too many.
+    /// Opens a gap, and discards the oldest one if there are too many.
     fn miss(&mut self, first: u64, end: u64) {
         if first == end {
             return;
@@ -130,7 +130,7 @@ impl Ledger {
         }
     }
 
-    /// A number that should have come before.
+    /// Handles a number below the next expected one.
     fn look_back(&mut self, number: u64, repair: bool) {
         if number < self.floor {
             return;
@@ -151,7 +151,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a number out of a gap, which may become two.
+    /// Removes a number from a gap, which may split it in two.
     fn close(&mut self, position: usize, (first, end): (u64, u64), number: u64) {
         let parts = [(first, number), (number + 1, end)];
         self.gaps.remove(position);
@@ -165,7 +165,7 @@ impl Ledger {
         }
     }
 
-    /// Too far ahead to be a loss: believed once a second number follows it.
+    /// Handles a number too far ahead to be loss; it is accepted as a restart once its successor arrives.
     fn stray(&mut self, number: u64) {
         if self.next_of_stray == Some(number) {
             self.gaps.clear();
@@ -186,82 +186,82 @@ mod tests {
 
     use super::*;
 
-    fn told(number: u64, repair: bool) -> Numbered {
-        let identity = Identity { stream: 1, incarnation: 1, sealed: false };
-        Numbered { identity, number: Some(number), repair, end: None }
+    fn info(number: u64, repair: bool) -> SequenceInfo {
+        let identity = StreamIdentity { stream: 1, incarnation: 1, sealed: false };
+        SequenceInfo { identity, number: Some(number), repair, end: None }
     }
 
-    fn end(number: u64) -> Numbered {
-        Numbered { number: None, end: Some(number), ..told(0, false) }
+    fn end(number: u64) -> SequenceInfo {
+        SequenceInfo { number: None, end: Some(number), ..info(0, false) }
     }
 
-    fn after(all: impl IntoIterator<Item = Numbered>) -> Sums {
+    fn after(all: impl IntoIterator<Item = SequenceInfo>) -> Counts {
         let mut ledger = Ledger::default();
-        all.into_iter().for_each(|told| ledger.observe(&told));
+        all.into_iter().for_each(|info| ledger.observe(&info));
         ledger.sums()
     }
 
     #[test]
-    fn a_repair_is_neither_a_copy_nor_out_of_order_however_late_it_comes() {
-        let all = (1..=5_000).filter(|n| *n != 7).map(|n| told(n, false));
-        let sums = after(all.chain([told(7, true), told(8, true), told(9, false)]));
-        let expected = Sums { received: 5_001, duplicates: 1, repairs: 2, ..Sums::default() };
+    fn late_repair_is_neither_duplicate_nor_reordered() {
+        let all = (1..=5_000).filter(|n| *n != 7).map(|n| info(n, false));
+        let sums = after(all.chain([info(7, true), info(8, true), info(9, false)]));
+        let expected = Counts { received: 5_001, duplicates: 1, repairs: 2, ..Counts::default() };
         assert_eq!(sums, expected);
     }
 
     #[test]
-    fn what_is_late_by_itself_is_out_of_order() {
-        let sums = after([1, 2, 5, 4, 3, 6].map(|n| told(n, false)));
-        assert_eq!(sums, Sums { received: 6, reordered: 2, ..Sums::default() });
+    fn late_original_counts_as_reordered() {
+        let sums = after([1, 2, 5, 4, 3, 6].map(|n| info(n, false)));
+        assert_eq!(sums, Counts { received: 6, reordered: 2, ..Counts::default() });
     }
 
     #[test]
-    fn what_is_lost_at_the_end_is_known_from_who_tells_the_end() {
-        let sums = after([told(10, false), told(11, false), end(15), told(13, true)]);
-        assert_eq!(sums, Sums { received: 3, missing: 2, repairs: 1, ..Sums::default() });
-        assert_eq!(after([end(100), told(100, false)]), Sums { received: 1, ..Sums::default() });
+    fn loss_at_the_end_is_detected_from_the_announced_end() {
+        let sums = after([info(10, false), info(11, false), end(15), info(13, true)]);
+        assert_eq!(sums, Counts { received: 3, missing: 2, repairs: 1, ..Counts::default() });
+        assert_eq!(after([end(100), info(100, false)]), Counts { received: 1, ..Counts::default() });
     }
 
     #[test]
-    fn what_was_sent_before_anybody_looked_counts_for_nothing() {
-        let sums = after([told(50, false), told(20, true), told(30, false), told(51, false)]);
-        assert_eq!(sums, Sums { received: 2, repairs: 1, ..Sums::default() });
+    fn numbers_sent_before_observation_are_ignored() {
+        let sums = after([info(50, false), info(20, true), info(30, false), info(51, false)]);
+        assert_eq!(sums, Counts { received: 2, repairs: 1, ..Counts::default() });
     }
 
     #[test]
-    fn a_new_life_begins_anew_and_an_old_one_is_over() {
+    fn new_incarnation_resets_numbers_and_old_ones_are_ignored() {
         let life = |incarnation, number| {
-            let told = told(number, false);
-            Numbered { identity: Identity { incarnation, ..told.identity }, ..told }
+            let info = info(number, false);
+            SequenceInfo { identity: StreamIdentity { incarnation, ..info.identity }, ..info }
         };
         let sums = after([life(1, 1), life(1, 3), life(2, 1), life(1, 4), life(2, 2)]);
-        assert_eq!(sums, Sums { received: 4, missing: 1, restarts: 1, ..Sums::default() });
+        assert_eq!(sums, Counts { received: 4, missing: 1, restarts: 1, ..Counts::default() });
     }
 
     #[test]
-    fn one_made_up_number_spoils_nothing() {
-        let sums = after([1, 2, u64::MAX, 3, u64::MAX - 7, 4, 1 << 40].map(|n| told(n, false)));
-        assert_eq!(sums, Sums { received: 4, ..Sums::default() });
-        let sums = after([1, 2, 1 << 40, (1 << 40) + 1, (1 << 40) + 2].map(|n| told(n, false)));
-        assert_eq!(sums, Sums { received: 4, restarts: 1, ..Sums::default() });
-        after([told(u64::MAX, false), told(u64::MAX, true), end(u64::MAX), end(0), told(0, false)]);
+    fn forged_numbers_do_not_change_the_counts() {
+        let sums = after([1, 2, u64::MAX, 3, u64::MAX - 7, 4, 1 << 40].map(|n| info(n, false)));
+        assert_eq!(sums, Counts { received: 4, ..Counts::default() });
+        let sums = after([1, 2, 1 << 40, (1 << 40) + 1, (1 << 40) + 2].map(|n| info(n, false)));
+        assert_eq!(sums, Counts { received: 4, restarts: 1, ..Counts::default() });
+        after([info(u64::MAX, false), info(u64::MAX, true), end(u64::MAX), end(0), info(0, false)]);
     }
 
     #[test]
-    fn more_gaps_than_are_known_are_counted_all_the_same() {
-        let every_other = (0..1_000).map(|n| told(1 + 2 * n, false));
-        let sums = after(every_other.chain([told(2, true), told(1_998, true)]));
-        assert_eq!(sums, Sums { received: 1_001, missing: 998, repairs: 2, ..Sums::default() });
+    fn missing_numbers_of_discarded_gaps_stay_counted() {
+        let every_other = (0..1_000).map(|n| info(1 + 2 * n, false));
+        let sums = after(every_other.chain([info(2, true), info(1_998, true)]));
+        assert_eq!(sums, Counts { received: 1_001, missing: 998, repairs: 2, ..Counts::default() });
     }
 
     proptest! {
         #[test]
-        fn it_counts_as_a_plain_set_does(
+        fn counts_match_a_set_based_model(
             numbers in prop::collection::vec((1_u64..60, any::<bool>(), any::<bool>()), 1..120),
         ) {
             let mut ledger = Ledger::default();
             let (mut came, mut next, mut floor) = (BTreeSet::new(), 0, 0);
-            let mut expected = Sums::default();
+            let mut expected = Counts::default();
             for (number, repair, is_end) in numbers {
                 if next == 0 {
                     (next, floor) = (number, number);
@@ -271,7 +271,7 @@ mod tests {
                     next = next.max(number);
                     continue;
                 }
-                ledger.observe(&told(number, repair));
+                ledger.observe(&info(number, repair));
                 expected.repairs += u64::from(repair);
                 if number < floor {
                     continue;

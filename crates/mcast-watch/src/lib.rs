@@ -1,15 +1,14 @@
-//! What goes on in a network, as its packets tell: which streams there are and what of them is lost, who
-//! has joined what, and which routers there are. Without sockets and without clocks: packets and times
-//! go in, rows come out.
+//! Observes multicast traffic and reports streams and their loss, group members, and routers. The crate uses
+//! neither sockets nor clocks: packets and times go in, rows come out.
 //!
-//! A [`Watch`] is the table behind `mcast top`. Its memory is bounded whatever comes: under a flood of
-//! made-up groups and sources the streams that have lasted stay, and what had to go is counted.
+//! A [`Watch`] is the table behind `mcast top`. Its memory is bounded: during a flood of forged groups and
+//! sources, established streams stay, and evictions are counted.
 //!
 //! ```
 //! use mcast_packet::{MacAddress, Packet, UdpFrame};
-//! use mcast_watch::{Options, Seen, Time, Watch};
+//! use mcast_watch::{ObservedPacket, Time, Watch, WatchOptions};
 //!
-//! let mut watch = Watch::new(Options::default());
+//! let mut watch = Watch::new(WatchOptions::default());
 //! let mut frame = [0; 128];
 //! let datagram = UdpFrame {
 //!     mac: MacAddress([2, 0, 0, 0, 0, 1]),
@@ -25,7 +24,14 @@
 //! let packet = Packet::ethernet(&frame[..length]);
 //! let start = Time::from_secs(1_700_000_000);
 //! watch.begin(start);
-//! watch.observe(&Seen { time: start, interface, outgoing: false, length, packet: &packet, numbered: None });
+//! watch.observe(&ObservedPacket {
+//!     time: start,
+//!     interface,
+//!     outgoing: false,
+//!     length,
+//!     packet: &packet,
+//!     sequence_info: None,
+//! });
 //!
 //! let report = watch.report(Time::from_secs(1_700_000_001));
 //! assert_eq!(report.streams[0].now.datagrams_per_second, 1.0);
@@ -39,21 +45,21 @@ mod ledger;
 mod log;
 mod lru;
 mod members;
-mod numbering;
 mod report;
 mod routers;
+mod sequence_meter;
 mod stream;
 mod time;
 mod watch;
 
-pub use history::Slot;
+pub use history::IntervalCounts;
 pub use jitter::{JitterBasis, JitterValue};
-pub use ledger::{Identity, Numbered};
-pub use log::Entry;
-pub use members::Member;
-pub use numbering::{Format, Numbers, Unit};
-pub use report::{Rate, Report, Row, Totals};
-pub use routers::{PimNeighbor, Protocol, Querier, RouterAdvertisement};
+pub use ledger::{SequenceInfo, StreamIdentity};
+pub use log::LogEntry;
+pub use members::GroupMember;
+pub use report::{Row, StreamRate, WatchReport, WatchTotals};
+pub use routers::{ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement};
+pub use sequence_meter::{Format, SequenceStatistics, Unit};
 pub use stream::StreamKey;
 pub use time::Time;
-pub use watch::{Options, Seen, Watch};
+pub use watch::{ObservedPacket, Watch, WatchOptions};

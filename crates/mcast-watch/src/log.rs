@@ -1,4 +1,4 @@
-//! The latest messages of IGMP, MLD and PIM, in words.
+//! A bounded log of the latest IGMP, MLD and PIM messages, as text.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -8,28 +8,28 @@ use mcast_group::InterfaceIndex;
 
 use crate::time::Time;
 
-/// A message.
+/// One logged message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// When it came.
+pub struct LogEntry {
+    /// When it arrived.
     pub time: Time,
-    /// Where it was seen.
+    /// The interface on which it arrived.
     pub interface: InterfaceIndex,
-    /// Who sent it.
+    /// The address it was sent from.
     pub source: IpAddr,
-    /// What it says; cut off where it is long.
+    /// Its contents as text, truncated if long.
     pub text: String,
 }
 
-/// The latest of them.
+/// The latest messages, newest first.
 #[derive(Debug, Default)]
-pub(crate) struct Log(VecDeque<Entry>);
+pub(crate) struct Log(VecDeque<LogEntry>);
 
 impl Log {
-    /// How many are remembered.
+    /// Number of entries retained.
     const LENGTH: usize = 200;
 
-    /// How many bytes of one are.
+    /// Maximum length of an entry's text, in bytes.
     const TEXT: usize = 240;
 
     pub(crate) fn push(
@@ -44,10 +44,10 @@ impl Log {
             text.0.push('…');
         }
         self.0.truncate(Self::LENGTH - 1);
-        self.0.push_front(Entry { time, interface, source, text: text.0 });
+        self.0.push_front(LogEntry { time, interface, source, text: text.0 });
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &LogEntry> {
         self.0.iter()
     }
 
@@ -56,7 +56,7 @@ impl Log {
     }
 }
 
-/// Text that takes no more once it is long enough.
+/// A string that refuses further text once it is full.
 struct Bounded(String);
 
 impl fmt::Write for Bounded {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_comes_first_and_length_is_bounded() {
+    fn log_is_newest_first_and_bounded() {
         let mut log = Log::default();
         let (interface, source) = (InterfaceIndex::new(1).unwrap(), "10.0.0.1".parse().unwrap());
         for number in 0..1_000 {

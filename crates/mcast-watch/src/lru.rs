@@ -1,16 +1,16 @@
-//! A map of bounded size that gives up what has not been used for longest.
+//! A bounded map that evicts the least recently used entry.
 //!
-//! It has two parts: newcomers, and what has proved itself. A newcomer only ever drives out another
-//! newcomer, or what has been silent the longest of the proven, as long as the proven fill no more than
-//! three quarters. So a flood of keys that come once leaves what lasts where it is.
+//! Entries are in one of two lists, newcomers and proven. A new entry evicts the oldest newcomer, or the
+//! oldest proven entry if there are no newcomers; the proven list is limited to three quarters of the
+//! capacity. A flood of keys that occur once therefore leaves long-lived entries in index.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// A map of at most so many entries.
+/// A map with a fixed maximum number of entries.
 #[derive(Debug)]
 pub(crate) struct Lru<K, V> {
-    places: HashMap<K, usize>,
+    indices: HashMap<K, usize>,
     nodes: Vec<Node<K, V>>,
     newcomers: List,
     proven: List,
@@ -26,7 +26,7 @@ struct Node<K, V> {
     proven: bool,
 }
 
-/// The ends of a list of nodes.
+/// The ends of a doubly linked list of nodes.
 #[derive(Debug, Default)]
 struct List {
     oldest: Option<usize>,
@@ -35,10 +35,10 @@ struct List {
 }
 
 impl<K: Copy + Eq + Hash, V> Lru<K, V> {
-    /// For so many entries; at least 4.
+    /// Creates a map for at most `capacity` entries; at least 4.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            places: HashMap::new(),
+            indices: HashMap::new(),
             nodes: Vec::new(),
             newcomers: List::default(),
             proven: List::default(),
@@ -47,45 +47,46 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.indices.len()
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.places.get(key).map(|place| &self.nodes[*place].value)
+        self.indices.get(key).map(|index| &self.nodes[*index].value)
     }
 
-    /// The value, made if it is not there, and whether another had to go for it. It is now the last to
-    /// be given up.
+    /// Returns the value for `key`, inserting `make()` if it is absent, and whether another entry was evicted
+    /// for it. The entry becomes the most recently used one of its list.
     pub(crate) fn touch(&mut self, key: K, make: impl FnOnce() -> V) -> (&mut V, bool) {
-        let (place, evicted) = match self.places.get(&key) {
-            Some(place) => (*place, false),
+        let (index, evicted) = match self.indices.get(&key) {
+            Some(index) => (*index, false),
             None => self.insert(key, make()),
         };
-        self.unlink(place);
-        self.link_newest(place);
-        (&mut self.nodes[place].value, evicted)
+        self.unlink(index);
+        self.link_newest(index);
+        (&mut self.nodes[index].value, evicted)
     }
 
-    /// Takes it among what has proved itself.
+    /// Moves an entry to the proven list. If that list is then too long, its oldest entry returns to the
+    /// newcomers.
     pub(crate) fn prove(&mut self, key: &K) {
-        let Some(place) = self.places.get(key).copied().filter(|place| !self.nodes[*place].proven) else {
+        let Some(index) = self.indices.get(key).copied().filter(|index| !self.nodes[*index].proven) else {
             return;
         };
-        self.move_to(place, true);
-        let most = self.capacity - self.capacity / 4;
-        if self.proven.length > most
+        self.move_to_list(index, true);
+        let limit = self.capacity - self.capacity / 4;
+        if self.proven.length > limit
             && let Some(oldest) = self.proven.oldest
         {
-            self.move_to(oldest, false);
+            self.move_to_list(oldest, false);
         }
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let place = self.places.remove(key)?;
-        self.unlink(place);
-        let removed = self.nodes.swap_remove(place);
-        if place < self.nodes.len() {
-            self.moved_to(place);
+        let index = self.indices.remove(key)?;
+        self.unlink(index);
+        let removed = self.nodes.swap_remove(index);
+        if index < self.nodes.len() {
+            self.relink(index);
         }
         Some(removed.value)
     }
@@ -98,49 +99,49 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         self.nodes.iter().map(|node| (&node.key, &node.value))
     }
 
-    /// Keeps only what is wanted.
-    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&K, &V) -> bool) {
-        let unwanted: Vec<K> =
-            self.iter().filter(|(key, value)| !wanted(key, value)).map(|(key, _)| *key).collect();
-        for key in unwanted {
+    /// Removes all entries for which `keep` returns false.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        let removed: Vec<K> =
+            self.iter().filter(|(key, value)| !keep(key, value)).map(|(key, _)| *key).collect();
+        for key in removed {
             self.remove(&key);
         }
     }
 
-    /// Makes a newcomer, and says where it is and whether another had to go.
+    /// Inserts a newcomer, and returns its index and whether another entry was evicted.
     fn insert(&mut self, key: K, value: V) -> (usize, bool) {
         let evicted = self.len() >= self.capacity && self.evict();
-        let place = self.nodes.len();
+        let index = self.nodes.len();
         self.nodes.push(Node { key, value, older: None, newer: None, proven: false });
-        self.places.insert(key, place);
-        self.link_newest(place);
-        (place, evicted)
+        self.indices.insert(key, index);
+        self.link_newest(index);
+        (index, evicted)
     }
 
-    /// Gives up the entry that has not been used for longest, a newcomer if there is one.
+    /// Evicts the least recently used entry, preferring newcomers.
     fn evict(&mut self) -> bool {
         let oldest = self.newcomers.oldest.or(self.proven.oldest);
-        let key = oldest.map(|place| self.nodes[place].key);
+        let key = oldest.map(|index| self.nodes[index].key);
         key.and_then(|key| self.remove(&key)).is_some()
     }
 
-    fn move_to(&mut self, place: usize, proven: bool) {
-        self.unlink(place);
-        self.nodes[place].proven = proven;
-        self.link_newest(place);
+    fn move_to_list(&mut self, index: usize, proven: bool) {
+        self.unlink(index);
+        self.nodes[index].proven = proven;
+        self.link_newest(index);
     }
 
-    /// The last node has taken this place: who named it by its old one names it by the new one.
-    fn moved_to(&mut self, place: usize) {
-        let Node { key, older, newer, proven, .. } = self.nodes[place];
-        self.places.insert(key, place);
+    /// Updates the references to the node that `swap_remove` has moved to `index`.
+    fn relink(&mut self, index: usize) {
+        let Node { key, older, newer, proven, .. } = self.nodes[index];
+        self.indices.insert(key, index);
         match older {
-            Some(older) => self.nodes[older].newer = Some(place),
-            None => self.list(proven).oldest = Some(place),
+            Some(older) => self.nodes[older].newer = Some(index),
+            None => self.list(proven).oldest = Some(index),
         }
         match newer {
-            Some(newer) => self.nodes[newer].older = Some(place),
-            None => self.list(proven).newest = Some(place),
+            Some(newer) => self.nodes[newer].older = Some(index),
+            None => self.list(proven).newest = Some(index),
         }
     }
 
@@ -148,21 +149,21 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         if proven { &mut self.proven } else { &mut self.newcomers }
     }
 
-    fn link_newest(&mut self, place: usize) {
-        let proven = self.nodes[place].proven;
+    fn link_newest(&mut self, index: usize) {
+        let proven = self.nodes[index].proven;
         let list = self.list(proven);
-        let before = list.newest.replace(place);
-        list.oldest.get_or_insert(place);
+        let before = list.newest.replace(index);
+        list.oldest.get_or_insert(index);
         list.length += 1;
-        self.nodes[place].older = before;
-        self.nodes[place].newer = None;
+        self.nodes[index].older = before;
+        self.nodes[index].newer = None;
         if let Some(before) = before {
-            self.nodes[before].newer = Some(place);
+            self.nodes[before].newer = Some(index);
         }
     }
 
-    fn unlink(&mut self, place: usize) {
-        let Node { older, newer, proven, .. } = self.nodes[place];
+    fn unlink(&mut self, index: usize) {
+        let Node { older, newer, proven, .. } = self.nodes[index];
         let list = self.list(proven);
         list.length -= 1;
         if newer.is_none() {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_longest_goes_first() {
+    fn least_recently_used_entry_is_evicted_first() {
         let mut map = Lru::new(4);
         for key in [1, 2, 3, 4, 1] {
             assert!(!map.touch(key, || ()).1);
@@ -202,54 +203,54 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_newcomers_leaves_the_proven() {
+    fn flood_of_newcomers_evicts_no_proven_entry() {
         let mut map = Lru::new(8);
         for key in 0..6 {
             map.touch(key, || ());
             map.prove(&key);
         }
-        let gone = (100..10_000).filter(|key| map.touch(*key, || ()).1).count();
+        let evicted = (100..10_000).filter(|key| map.touch(*key, || ()).1).count();
         assert_eq!(keys(&map), [0, 1, 2, 3, 4, 5, 9_998, 9_999]);
-        assert_eq!(gone, 9_900 - 2);
+        assert_eq!(evicted, 9_900 - 2);
     }
 
     #[test]
-    fn the_proven_leave_room_for_newcomers() {
+    fn proven_entries_leave_room_for_newcomers() {
         let mut map = Lru::new(8);
         for key in 0..8 {
             map.touch(key, || ());
             map.prove(&key);
         }
         map.touch(8, || ());
-        // 0 and 1 had gone back among the newcomers, and 0 is the older of them.
+        // 0 and 1 had returned to the newcomers, and 0 is the older of the two.
         assert_eq!(keys(&map), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum Operation {
         Touch(u32),
         Prove(u32),
         Remove(u32),
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            4 => (0..40_u32).prop_map(Step::Touch),
-            2 => (0..40_u32).prop_map(Step::Prove),
-            1 => (0..40_u32).prop_map(Step::Remove),
+    fn operations() -> impl Strategy<Value = Vec<Operation>> {
+        let operation = prop_oneof![
+            4 => (0..40_u32).prop_map(Operation::Touch),
+            2 => (0..40_u32).prop_map(Operation::Prove),
+            1 => (0..40_u32).prop_map(Operation::Remove),
         ];
-        prop::collection::vec(step, 0..300)
+        prop::collection::vec(operation, 0..300)
     }
 
     proptest! {
         #[test]
-        fn it_does_what_two_plain_lists_do(steps in steps(), capacity in 4_usize..20) {
+        fn behaves_like_two_plain_lists(operations in operations(), capacity in 4_usize..20) {
             let mut map = Lru::new(capacity);
-            // The oldest first.
+            // Oldest first.
             let (mut newcomers, mut proven) = (Vec::new(), Vec::new());
-            for step in steps {
-                match step {
-                    Step::Touch(key) => {
+            for operation in operations {
+                match operation {
+                    Operation::Touch(key) => {
                         let is_new = !newcomers.contains(&key) && !proven.contains(&key);
                         let full = newcomers.len() + proven.len() >= capacity;
                         if is_new && full {
@@ -260,7 +261,7 @@ mod tests {
                         list.push(key);
                         prop_assert_eq!(map.touch(key, || ()).1, is_new && full);
                     }
-                    Step::Prove(key) => {
+                    Operation::Prove(key) => {
                         if newcomers.contains(&key) {
                             newcomers.retain(|other| *other != key);
                             proven.push(key);
@@ -270,7 +271,7 @@ mod tests {
                         }
                         map.prove(&key);
                     }
-                    Step::Remove(key) => {
+                    Operation::Remove(key) => {
                         newcomers.retain(|other| *other != key);
                         proven.retain(|other| *other != key);
                         map.remove(&key);

@@ -1,4 +1,4 @@
-//! Who has joined what, as the reports of IGMP and MLD tell.
+//! Group members, as reported by IGMP and MLD.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,31 +10,31 @@ use mcast_packet::gmp::{Address, Message, Record, RecordKind};
 use crate::lru::Lru;
 use crate::time::Time;
 
-/// A host that has reported to be a member of a group.
+/// A host that has reported membership of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct GroupMember {
     /// The group.
     pub group: Group,
-    /// The interface on which it was heard.
+    /// The interface on which the report arrived.
     pub interface: InterfaceIndex,
     /// The VLAN that the report was tagged with.
     pub vlan: Option<u16>,
-    /// The host; 0.0.0.0 or `::` for a switch that reports in others' stead.
+    /// The host; 0.0.0.0 or `::` for a switch that reports on behalf of others (proxy reporting).
     pub host: IpAddr,
-    /// The version of IGMP or MLD that it spoke.
+    /// The version of IGMP or MLD of its latest report.
     pub version: u8,
-    /// The sources that it admits, as far as its reports have told.
+    /// The sources that it accepts, according to its reports so far.
     pub filter: SourceFilter,
-    /// Whether it named more sources than are remembered.
+    /// Whether it listed more sources than are retained.
     pub more_sources: bool,
-    /// Whether it is this machine.
+    /// Whether the report was sent by this machine.
     pub is_this_machine: bool,
-    /// How long ago it last said so.
+    /// Time since its latest report.
     pub quiet: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Key {
+struct MemberKey {
     group: Group,
     interface: InterfaceIndex,
     vlan: Option<u16>,
@@ -42,23 +42,23 @@ struct Key {
 }
 
 #[derive(Debug)]
-struct State {
+struct MemberState {
     last: Time,
     version: u8,
     interest: Interest,
     is_this_machine: bool,
 }
 
-/// What a host wants of a group.
+/// The sources that a host has requested for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Interest {
     filter: SourceFilter,
-    more: bool,
+    truncated: bool,
 }
 
-/// Where a message was heard, and from whom.
+/// Time, place and sender of a control message or datagram.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct PacketOrigin {
     pub(crate) time: Time,
     pub(crate) interface: InterfaceIndex,
     pub(crate) vlan: Option<u16>,
@@ -66,142 +66,144 @@ pub(crate) struct Heard {
     pub(crate) outgoing: bool,
 }
 
-/// All members.
+/// All known members.
 #[derive(Debug)]
 pub(crate) struct Members {
-    members: Lru<Key, State>,
-    left_out: u64,
+    members: Lru<MemberKey, MemberState>,
+    evicted: u64,
 }
 
 impl Members {
-    /// How long a host that is not heard again is taken for a member: the group membership interval of
-    /// RFC 3376 section 8.4 with its defaults.
+    /// Time after which a host that sends no further reports is no longer considered a member: the group
+    /// membership interval of RFC 3376 section 8.4 with its defaults.
     const LIFETIME: Duration = Duration::from_secs(260);
 
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { members: Lru::new(capacity), left_out: 0 }
+        Self { members: Lru::new(capacity), evicted: 0 }
     }
 
-    pub(crate) fn observe<A: Address>(&mut self, heard: Heard, message: &Message<'_, A>) {
+    pub(crate) fn observe<A: Address>(&mut self, origin: PacketOrigin, message: &Message<'_, A>) {
         let version = message.version();
         match message {
-            Message::FirstReport { group } | Message::Report { group } => {
-                self.hear(heard, version, *group, Interest::from_plain_report);
+            Message::V1Report { group } | Message::Report { group } => {
+                self.record(origin, version, *group, Interest::any_source);
             }
-            Message::Leave { group } => self.hear(heard, version, *group, |_| Interest::none()),
-            Message::SourceReport(records) => {
+            Message::Leave { group } => self.record(origin, version, *group, |_| Interest::none()),
+            Message::V3Report(records) => {
                 for record in records.iter() {
-                    self.hear(heard, version, record.group, |before| Interest::after(before, &record));
+                    self.record(origin, version, record.group, |before| Interest::after(before, &record));
                 }
             }
             Message::Query(_) | Message::RouterDiscovery(_) => {}
         }
     }
 
-    pub(crate) fn left_out(&self) -> u64 {
-        self.left_out
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
     }
 
-    pub(crate) fn forget_the_silent(&mut self, now: Time) {
+    pub(crate) fn remove_expired(&mut self, now: Time) {
         self.members.retain(|_, state| now.since(state.last) < Self::LIFETIME);
     }
 
     pub(crate) fn clear(&mut self) {
         self.members.clear();
-        self.left_out = 0;
+        self.evicted = 0;
     }
 
-    pub(crate) fn report(&self, now: Time) -> Vec<Member> {
+    pub(crate) fn report(&self, now: Time) -> Vec<GroupMember> {
         let mut keys: Vec<_> = self.members.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| **key);
-        let member = |(key, state): (&Key, &State)| Member {
+        let member = |(key, state): (&MemberKey, &MemberState)| GroupMember {
             group: key.group,
             interface: key.interface,
             vlan: key.vlan,
             host: key.host,
             version: state.version,
             filter: state.interest.filter.clone(),
-            more_sources: state.interest.more,
+            more_sources: state.interest.truncated,
             is_this_machine: state.is_this_machine,
             quiet: now.since(state.last),
         };
         keys.into_iter().map(member).collect()
     }
 
-    fn hear<A: Address>(
+    fn record<A: Address>(
         &mut self,
-        heard: Heard,
+        origin: PacketOrigin,
         version: u8,
         group: A,
         change: impl FnOnce(Option<&Interest>) -> Interest,
     ) {
-        let Heard { time, interface, vlan, source: host, outgoing } = heard;
+        let PacketOrigin { time, interface, vlan, source: host, outgoing } = origin;
         let Ok(group) = Group::new(group.into()) else { return };
-        let key = Key { group, interface, vlan, host };
+        let key = MemberKey { group, interface, vlan, host };
         let interest = change(self.members.get(&key).map(|state| &state.interest));
         if interest.filter.is_none() {
             self.members.remove(&key);
             return;
         }
-        let make = || State { last: time, version, interest: Interest::none(), is_this_machine: outgoing };
+        let make =
+            || MemberState { last: time, version, interest: Interest::none(), is_this_machine: outgoing };
         let (state, evicted) = self.members.touch(key, make);
         (state.last, state.version, state.interest) = (time, version, interest);
-        self.left_out += u64::from(evicted);
+        self.evicted += u64::from(evicted);
     }
 }
 
 impl Interest {
-    /// How many sources are remembered.
+    /// Number of sources retained per member.
     const SOURCES: usize = 16;
 
     const fn none() -> Self {
-        Self { filter: SourceFilter::NONE, more: false }
+        Self { filter: SourceFilter::NONE, truncated: false }
     }
 
-    fn from_plain_report(_: Option<&Self>) -> Self {
-        Self { filter: SourceFilter::ANY, more: false }
+    fn any_source(_: Option<&Self>) -> Self {
+        Self { filter: SourceFilter::ANY, truncated: false }
     }
 
-    /// What a host wants behind a record, as a router takes it (RFC 3376 section 6.4), but for one host.
+    /// Returns the interest after `record`, applying the rules of a router (RFC 3376 section 6.4) to a single
+    /// host.
     fn after<A: Address>(before: Option<&Self>, record: &Record<'_, A>) -> Self {
         let named = || record.sources.iter().map(Into::into);
-        let cut = record.sources.len() > Self::SOURCES;
+        let truncated = record.sources.len() > Self::SOURCES;
         let listed = || named().take(Self::SOURCES).collect::<BTreeSet<IpAddr>>();
         let old = before.cloned().unwrap_or(Self::none());
         match record.kind {
             RecordKind::ModeIsInclude | RecordKind::ChangeToInclude => {
-                Self { filter: SourceFilter::Include(listed()), more: cut }
+                Self { filter: SourceFilter::Include(listed()), truncated }
             }
             RecordKind::ModeIsExclude | RecordKind::ChangeToExclude => {
-                Self { filter: SourceFilter::Exclude(listed()), more: cut }
+                Self { filter: SourceFilter::Exclude(listed()), truncated }
             }
             RecordKind::AllowNewSources => match old.filter {
-                SourceFilter::Include(sources) => Self::bounded(sources, named(), old.more),
+                SourceFilter::Include(sources) => Self::bounded(sources, named(), old.truncated),
                 SourceFilter::Exclude(sources) => {
                     let sources = &sources - &named().collect();
-                    Self { filter: SourceFilter::Exclude(sources), more: old.more }
+                    Self { filter: SourceFilter::Exclude(sources), truncated: old.truncated }
                 }
             },
             RecordKind::BlockOldSources => match old.filter {
                 SourceFilter::Include(sources) => {
                     let sources = &sources - &named().collect();
-                    Self { filter: SourceFilter::Include(sources), more: old.more }
+                    Self { filter: SourceFilter::Include(sources), truncated: old.truncated }
                 }
                 SourceFilter::Exclude(sources) => {
-                    let Self { filter, more } = Self::bounded(sources, named(), old.more);
+                    let Self { filter, truncated } = Self::bounded(sources, named(), old.truncated);
                     let (SourceFilter::Include(sources) | SourceFilter::Exclude(sources)) = filter;
-                    Self { filter: SourceFilter::Exclude(sources), more }
+                    Self { filter: SourceFilter::Exclude(sources), truncated }
                 }
             },
             RecordKind::Unknown(_) => old,
         }
     }
 
-    fn bounded(mut sources: BTreeSet<IpAddr>, more: impl Iterator<Item = IpAddr>, cut: bool) -> Self {
+    fn bounded(mut sources: BTreeSet<IpAddr>, more: impl Iterator<Item = IpAddr>, truncated: bool) -> Self {
         sources.extend(more);
         let too_many = sources.len() > Self::SOURCES;
         let kept = sources.into_iter().take(Self::SOURCES).collect();
-        Self { filter: SourceFilter::Include(kept), more: cut || too_many }
+        Self { filter: SourceFilter::Include(kept), truncated: truncated || too_many }
     }
 }
 
@@ -216,8 +218,8 @@ mod tests {
     const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
-    fn heard(seconds: u64) -> Heard {
-        Heard {
+    fn origin(seconds: u64) -> PacketOrigin {
+        PacketOrigin {
             time: Time::from_secs(seconds),
             interface: InterfaceIndex::new(2).unwrap(),
             vlan: None,
@@ -226,12 +228,12 @@ mod tests {
         }
     }
 
-    /// What is known after these records, one report each.
+    /// Returns the member's filter after these records, each in a report of its own.
     fn filter_after(records: &[(RecordKind, &[Ipv4Addr])]) -> Option<SourceFilter> {
         let mut members = Members::new(16);
         for (kind, sources) in records {
             let records = [Record { kind: *kind, group: GROUP, sources: (*sources).into() }];
-            members.observe(heard(1), &igmp::Message::SourceReport((&records).into()));
+            members.observe(origin(1), &igmp::Message::V3Report((&records).into()));
         }
         let mut report = members.report(Time::from_secs(1));
         assert!(report.len() <= 1);
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn records_change_what_a_host_wants() {
+    fn records_change_the_filter_of_a_member() {
         use RecordKind::{AllowNewSources, BlockOldSources, ChangeToExclude, ChangeToInclude, ModeIsInclude};
         assert_eq!(filter_after(&[(ChangeToExclude, &[])]), exclude(&[]));
         assert_eq!(filter_after(&[(ChangeToExclude, &[A, B]), (AllowNewSources, &[A])]), exclude(&[B]));
@@ -260,37 +262,37 @@ mod tests {
     }
 
     #[test]
-    fn sources_beyond_what_is_remembered_are_told_to_be_there() {
+    fn excess_sources_are_reported_as_truncated() {
         let sources: Vec<_> = (0..100).map(|last| Ipv4Addr::new(10, 1, 0, last)).collect();
         let mut members = Members::new(16);
         for kind in [RecordKind::AllowNewSources, RecordKind::ModeIsInclude, RecordKind::ChangeToExclude] {
             let records = [Record { kind, group: GROUP, sources: sources.as_slice().into() }];
-            members.observe(heard(1), &igmp::Message::SourceReport((&records).into()));
+            members.observe(origin(1), &igmp::Message::V3Report((&records).into()));
             let report = members.report(Time::from_secs(1));
             assert_eq!((report[0].filter.sources().len(), report[0].more_sources), (16, true));
         }
     }
 
     #[test]
-    fn who_leaves_or_is_not_heard_any_more_is_no_member() {
+    fn members_end_by_leave_or_expiry() {
         let mut members = Members::new(16);
-        members.observe(heard(1), &igmp::Message::Report { group: GROUP });
-        members.forget_the_silent(Time::from_secs(260));
+        members.observe(origin(1), &igmp::Message::Report { group: GROUP });
+        members.remove_expired(Time::from_secs(260));
         assert_eq!(members.report(Time::from_secs(260)).len(), 1);
-        members.forget_the_silent(Time::from_secs(261));
+        members.remove_expired(Time::from_secs(261));
         assert_eq!(members.report(Time::from_secs(261)), []);
-        members.observe(heard(300), &igmp::Message::Report { group: GROUP });
-        members.observe(heard(301), &igmp::Message::Leave { group: GROUP });
+        members.observe(origin(300), &igmp::Message::Report { group: GROUP });
+        members.observe(origin(301), &igmp::Message::Leave { group: GROUP });
         assert_eq!(members.report(Time::from_secs(301)), []);
     }
 
     #[test]
-    fn a_flood_of_reports_is_bounded_and_counted() {
+    fn flood_of_reports_is_bounded_and_evictions_are_counted() {
         let mut members = Members::new(16);
         for number in 0..1_000_u32 {
             let group = Ipv4Addr::from_bits(GROUP.to_bits() + number);
-            members.observe(heard(1), &igmp::Message::Report { group });
+            members.observe(origin(1), &igmp::Message::Report { group });
         }
-        assert_eq!((members.report(Time::from_secs(1)).len(), members.left_out()), (16, 984));
+        assert_eq!((members.report(Time::from_secs(1)).len(), members.evicted()), (16, 984));
     }
 }

@@ -1,115 +1,116 @@
-//! What a table shows: rows that can be sorted and printed, without ties to the table.
+//! The state of the table at one moment, as plain values that can be sorted and printed.
 
 use std::time::Duration;
 
-use crate::history::Slot;
+use crate::history::IntervalCounts;
 use crate::jitter::JitterValue;
-use crate::ledger::Identity;
-use crate::log::Entry;
-use crate::members::Member;
-use crate::numbering::{Format, Numbers};
-use crate::routers::{PimNeighbor, Querier, RouterAdvertisement};
+use crate::ledger::StreamIdentity;
+use crate::log::LogEntry;
+use crate::members::GroupMember;
+use crate::routers::{ObservedQuerier, PimNeighbor, RouterAdvertisement};
+use crate::sequence_meter::{Format, SequenceStatistics};
 use crate::stream::StreamKey;
 use crate::time::Time;
 
-/// Everything that is known at one moment.
+/// Everything the table knows at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// The moment.
+pub struct WatchReport {
+    /// The time of the report.
     pub time: Time,
-    /// How long the table has watched.
+    /// Time since the start of the first interval.
     pub watched: Duration,
-    /// The streams, by group, port, source and interface.
+    /// The streams, sorted by group, port, source and interface.
     pub streams: Vec<Row>,
-    /// Who has reported to be a member of what, by group and host.
-    pub members: Vec<Member>,
-    /// Who asks for members, by interface and address.
-    pub queriers: Vec<Querier>,
-    /// PIM routers that say hello.
+    /// The hosts that have reported group membership, sorted by group and host.
+    pub members: Vec<GroupMember>,
+    /// The queriers, sorted by interface and address.
+    pub queriers: Vec<ObservedQuerier>,
+    /// PIM routers that send Hello messages.
     pub pim_neighbors: Vec<PimNeighbor>,
-    /// Routers that show themselves to switches (RFC 4286).
+    /// Routers that send multicast router advertisements (RFC 4286).
     pub routers: Vec<RouterAdvertisement>,
-    /// The latest messages of IGMP, MLD and PIM, the newest first.
-    pub log: Vec<Entry>,
-    /// Sums over all that came.
-    pub totals: Totals,
+    /// The latest IGMP, MLD and PIM messages, newest first.
+    pub log: Vec<LogEntry>,
+    /// WatchTotals over all traffic.
+    pub totals: WatchTotals,
 }
 
-/// One stream.
+/// The state of one stream.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Which stream.
+    /// What identifies the stream.
     pub key: StreamKey,
-    /// Since its first datagram.
+    /// Time since its first datagram.
     pub age: Duration,
-    /// Since its latest datagram.
+    /// Time since its latest datagram.
     pub quiet: Duration,
-    /// Datagrams in all.
+    /// Datagrams in total.
     pub datagrams: u64,
-    /// Bytes of their payload.
+    /// Bytes of payload.
     pub bytes: u64,
-    /// Bytes of their frames, as far as frames began with a UDP header: later fragments are not counted.
+    /// Bytes of the frames that contain a UDP header; later fragments are not counted.
     pub frame_bytes: u64,
     /// The TTL or hop limit of the latest datagram.
     pub hop_limit: u8,
-    /// The lowest and the highest that came.
+    /// The lowest and the highest TTL or hop limit seen.
     pub hop_limits: (u8, u8),
-    /// The rate in the latest interval that is over; in the first interval, so far.
-    pub now: Rate,
-    /// What was found missing in that interval, in the unit of [`Self::numbers`].
+    /// The rate in the latest complete interval; during the first interval, the rate so far.
+    pub now: StreamRate,
+    /// Newly missing sequence numbers in that interval, in the unit of [`Self::numbers`].
     pub lost_now: u64,
-    /// The rate over all the time that the table has watched.
-    pub mean: Rate,
-    /// The intervals that are over, the oldest first, back to the stream's first or as far as is
-    /// remembered.
-    pub history: Vec<Slot>,
-    /// What it carries, where that is certain.
+    /// The mean rate since the start of the first interval.
+    pub mean: StreamRate,
+    /// The complete intervals, oldest first, back to the stream's first interval or as far as they are
+    /// retained.
+    pub history: Vec<IntervalCounts>,
+    /// The payload format, if it is certain.
     pub format: Option<Format>,
-    /// Which stream it is by what its datagrams say, where the caller told ([`Seen::numbered`](crate::Seen)).
-    pub identity: Option<Identity>,
-    /// What its sequence numbers say, where it has some.
-    pub numbers: Option<Numbers>,
-    /// Where a transport stream leaps, by its own counters.
+    /// The stream's identity, if the caller supplied one
+    /// ([`ObservedPacket::sequence_info`](crate::ObservedPacket)).
+    pub identity: Option<StreamIdentity>,
+    /// What its sequence numbers show, if it has any.
+    pub numbers: Option<SequenceStatistics>,
+    /// Discontinuities of a transport stream, by its continuity counters.
     pub continuity_errors: Option<u64>,
-    /// How unevenly it comes.
+    /// Interarrival jitter.
     pub jitter: Option<JitterValue>,
-    /// Datagrams with a wrong checksum, which no program gets.
+    /// Datagrams with a wrong checksum, which the system does not deliver to programs.
     pub bad_checksums: u64,
-    /// Datagrams that came in fragments.
+    /// Datagrams that arrived in fragments.
     pub fragmented: u64,
-    /// Whether this machine sends it.
+    /// Whether this machine sent its latest datagram.
     pub outgoing: bool,
 }
 
-/// How much comes in a second.
+/// A rate of datagrams and payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rate {
-    /// Datagrams a second.
+pub struct StreamRate {
+    /// Datagrams per second.
     pub datagrams_per_second: f64,
-    /// Bits of payload a second.
+    /// Bits of payload per second.
     pub bits_per_second: f64,
 }
 
-/// Sums over all that came, also of streams that had to go.
+/// WatchTotals over all traffic, including that of evicted streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Totals {
-    /// Datagrams to groups.
+pub struct WatchTotals {
+    /// Datagrams sent to groups.
     pub datagrams: u64,
-    /// Bytes of their payload.
+    /// Bytes of payload.
     pub bytes: u64,
-    /// Messages of IGMP, MLD, router discovery and PIM.
+    /// IGMP, MLD, router discovery and PIM messages.
     pub control: u64,
     /// Packets to groups that are neither: other protocols, and later fragments.
     pub other: u64,
-    /// Packets that could not be decoded to their end.
+    /// Packets that could not be decoded completely.
     pub malformed: u64,
-    /// Streams that were given up for want of room. One that comes and goes counts each time.
-    pub streams_left_out: u64,
-    /// Members that were given up for want of room.
-    pub members_left_out: u64,
+    /// Streams evicted because the table was full. A stream that returns and is evicted again counts again.
+    pub streams_evicted: u64,
+    /// Members evicted because the table was full.
+    pub members_evicted: u64,
 }
 
-impl Rate {
+impl StreamRate {
     pub(crate) fn of(datagrams: u64, bytes: u64, time: Duration) -> Self {
         if time.is_zero() {
             return Self::default();

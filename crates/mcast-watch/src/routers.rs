@@ -1,4 +1,4 @@
-//! Which routers there are: who asks for members, who speaks PIM, who shows itself to switches.
+//! Routers: IGMP and MLD queriers, PIM neighbors, and multicast router advertisements.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use mcast_packet::gmp::{Address, Query, RouterDiscovery};
 use mcast_packet::pim::{self, HelloOption};
 
 use crate::lru::Lru;
-use crate::members::Heard;
+use crate::members::PacketOrigin;
 use crate::time::Time;
 
-/// The protocol that a querier speaks.
+/// The group management protocol of a querier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// IGMP, for IPv4.
@@ -20,76 +20,77 @@ pub enum Protocol {
     Mld,
 }
 
-/// Who asks for members.
+/// A router or switch that sends IGMP or MLD queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Querier {
-    /// The interface on which it was heard.
+pub struct ObservedQuerier {
+    /// The interface on which its queries arrive.
     pub interface: InterfaceIndex,
     /// The VLAN that the query was tagged with.
     pub vlan: Option<u16>,
     /// Its protocol.
     pub protocol: Protocol,
-    /// Its address; 0.0.0.0 for a switch that asks without being a router.
+    /// Its address; 0.0.0.0 for a switch that sends queries without being a router.
     pub address: IpAddr,
     /// The version of its latest query.
     pub version: u8,
-    /// How often it asks: what it says itself, or else the time between its latest two general queries.
+    /// Its query interval: the one that it announces, otherwise the time between its latest two general
+    /// queries.
     pub interval: Option<Duration>,
-    /// How long it lets hosts wait with their answer.
+    /// The time that it gives hosts to respond.
     pub max_response_time: Duration,
-    /// How many queries it has sent, about all groups and about single ones.
+    /// Number of queries received from it, general and group-specific.
     pub queries: u64,
-    /// Whether it is this machine.
+    /// Whether the queries are sent by this machine.
     pub is_this_machine: bool,
-    /// How long ago it last asked about all groups, or at all if it never did.
+    /// Time since its latest general query, or since its latest query if it has sent no general one.
     pub quiet: Duration,
-    /// How long until other routers take it for gone, if it stays silent.
+    /// Time until other routers consider it gone, if it sends nothing more.
     pub expires: Duration,
-    /// Whether it is the one that goes on asking: of several the one with the lowest address, but not
-    /// 0.0.0.0 if there is another.
+    /// Whether it wins the querier election: it has the lowest address of all queriers, where 0.0.0.0 ranks
+    /// last.
     pub elected: bool,
 }
 
-/// A router that says hello by PIM.
+/// A router that sends PIM Hello messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PimNeighbor {
-    /// The interface on which it was heard.
+    /// The interface on which its Hello messages arrive.
     pub interface: InterfaceIndex,
     /// The VLAN that the hello was tagged with.
     pub vlan: Option<u16>,
     /// Its address.
     pub address: IpAddr,
-    /// For how long a hello holds; `None`: for ever.
+    /// How long a Hello message remains valid; `None` means forever.
     pub hold_time: Option<Duration>,
-    /// What it offers in the election of the designated router.
+    /// Its priority in the election of the designated router.
     pub dr_priority: Option<u32>,
-    /// The number that it made up when it started.
+    /// The random number that it chose when it started.
     pub generation_id: Option<u32>,
-    /// Whether it is this machine.
+    /// Whether the Hello messages are sent by this machine.
     pub is_this_machine: bool,
-    /// How long ago it last said hello.
+    /// Time since its latest Hello message.
     pub quiet: Duration,
 }
 
-/// A router that shows itself to switches (RFC 4286).
+/// A router that sends multicast router advertisements (RFC 4286).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterAdvertisement {
-    /// The interface on which it was heard.
+    /// The interface on which its advertisements arrive.
     pub interface: InterfaceIndex,
     /// The VLAN that the advertisement was tagged with.
     pub vlan: Option<u16>,
     /// Its address.
     pub address: IpAddr,
-    /// How often it shows itself.
+    /// Its advertisement interval.
     pub interval: Duration,
-    /// Whether it is this machine.
+    /// Whether the advertisements are sent by this machine.
     pub is_this_machine: bool,
-    /// How long ago it last did.
+    /// Time since its latest advertisement.
     pub quiet: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Key {
+struct RouterKey {
     interface: InterfaceIndex,
     vlan: Option<u16>,
     address: IpAddr,
@@ -98,10 +99,10 @@ struct Key {
 #[derive(Debug)]
 struct QuerierState {
     last: Time,
-    /// When it last asked about all groups.
+    /// Time of its latest general query.
     general: Option<Time>,
-    told_interval: Option<Duration>,
-    seen_interval: Option<Duration>,
+    announced_interval: Option<Duration>,
+    measured_interval: Option<Duration>,
     robustness: u8,
     max_response_time: Duration,
     version: u8,
@@ -110,7 +111,7 @@ struct QuerierState {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Hello {
+struct HelloState {
     last: Time,
     hold_time: Option<Duration>,
     dr_priority: Option<u32>,
@@ -119,28 +120,29 @@ struct Hello {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Shown {
+struct AdvertisementState {
     last: Time,
     interval: Duration,
     outgoing: bool,
 }
 
-/// All routers.
+/// All known routers.
 #[derive(Debug)]
 pub(crate) struct Routers {
-    queriers: Lru<Key, QuerierState>,
-    neighbors: Lru<Key, Hello>,
-    shown: Lru<Key, Shown>,
+    queriers: Lru<RouterKey, QuerierState>,
+    neighbors: Lru<RouterKey, HelloState>,
+    advertisements: Lru<RouterKey, AdvertisementState>,
 }
 
 impl Routers {
     pub(crate) fn new(capacity: usize) -> Self {
-        let (queriers, neighbors, shown) = (Lru::new(capacity), Lru::new(capacity), Lru::new(capacity));
-        Self { queriers, neighbors, shown }
+        let (queriers, neighbors, advertisements) =
+            (Lru::new(capacity), Lru::new(capacity), Lru::new(capacity));
+        Self { queriers, neighbors, advertisements }
     }
 
-    pub(crate) fn query<A: Address>(&mut self, heard: Heard, query: &Query<'_, A>) {
-        let (key, time, outgoing) = (key(heard), heard.time, heard.outgoing);
+    pub(crate) fn query<A: Address>(&mut self, origin: PacketOrigin, query: &Query<'_, A>) {
+        let (key, time, outgoing) = (key(origin), origin.time, origin.outgoing);
         let (querier, _) = self.queriers.touch(key, || QuerierState::new(time, outgoing));
         querier.last = time;
         querier.version = query.version();
@@ -149,37 +151,37 @@ impl Routers {
             return;
         }
         querier.max_response_time = match query.max_response_time {
-            Duration::ZERO => QuerierState::FIRST_VERSION_RESPONSE_TIME,
-            told => told,
+            Duration::ZERO => QuerierState::V1_RESPONSE_TIME,
+            announced => announced,
         };
         let before = querier.general.replace(time);
-        querier.seen_interval = before.map(|before| time.since(before)).or(querier.seen_interval);
-        if let Some(told) = &query.source_query {
-            querier.told_interval = Some(told.interval).filter(|interval| !interval.is_zero());
-            querier.robustness = told.robustness;
+        querier.measured_interval = before.map(|before| time.since(before)).or(querier.measured_interval);
+        if let Some(source_query) = &query.source_query {
+            querier.announced_interval = Some(source_query.interval).filter(|interval| !interval.is_zero());
+            querier.robustness = source_query.robustness;
         }
     }
 
-    pub(crate) fn discovery(&mut self, heard: Heard, discovery: &RouterDiscovery) {
-        let (key, time, outgoing) = (key(heard), heard.time, heard.outgoing);
+    pub(crate) fn discovery(&mut self, origin: PacketOrigin, discovery: &RouterDiscovery) {
+        let (key, time, outgoing) = (key(origin), origin.time, origin.outgoing);
         match discovery {
             RouterDiscovery::Advertisement { interval, .. } => {
-                let shown = Shown { last: time, interval: *interval, outgoing };
-                *self.shown.touch(key, || shown).0 = shown;
+                let state = AdvertisementState { last: time, interval: *interval, outgoing };
+                *self.advertisements.touch(key, || state).0 = state;
             }
-            RouterDiscovery::Termination => drop(self.shown.remove(&key)),
+            RouterDiscovery::Termination => drop(self.advertisements.remove(&key)),
             RouterDiscovery::Solicitation => {}
         }
     }
 
-    pub(crate) fn pim(&mut self, heard: Heard, message: &pim::Message<'_>) {
+    pub(crate) fn pim(&mut self, origin: PacketOrigin, message: &pim::Message<'_>) {
         let pim::Message::Hello(options) = message else { return };
-        let mut hello = Hello {
-            last: heard.time,
-            hold_time: Some(Hello::DEFAULT_HOLD_TIME),
+        let mut hello = HelloState {
+            last: origin.time,
+            hold_time: Some(HelloState::DEFAULT_HOLD_TIME),
             dr_priority: None,
             generation_id: None,
-            outgoing: heard.outgoing,
+            outgoing: origin.outgoing,
         };
         for option in options.iter() {
             match option {
@@ -190,7 +192,7 @@ impl Routers {
                 _ => {}
             }
         }
-        let key = key(heard);
+        let key = key(origin);
         if hello.hold_time == Some(Duration::ZERO) {
             self.neighbors.remove(&key);
             return;
@@ -198,33 +200,35 @@ impl Routers {
         *self.neighbors.touch(key, || hello).0 = hello;
     }
 
-    pub(crate) fn forget_the_silent(&mut self, now: Time) {
+    pub(crate) fn remove_expired(&mut self, now: Time) {
         self.queriers.retain(|_, querier| now.since(querier.last) < querier.lifetime());
         self.neighbors
             .retain(|_, hello| hello.hold_time.is_none_or(|hold_time| now.since(hello.last) < hold_time));
-        self.shown.retain(|_, shown| now.since(shown.last) < shown.lifetime());
+        self.advertisements.retain(|_, state| now.since(state.last) < state.lifetime());
     }
 
     pub(crate) fn clear(&mut self) {
         self.queriers.clear();
         self.neighbors.clear();
-        self.shown.clear();
+        self.advertisements.clear();
     }
 
-    pub(crate) fn queriers(&self, now: Time) -> Vec<Querier> {
-        let mut queriers: Vec<_> = sorted(&self.queriers).map(|(key, state)| state.told(key, now)).collect();
+    pub(crate) fn queriers(&self, now: Time) -> Vec<ObservedQuerier> {
+        let mut queriers: Vec<_> =
+            sorted(&self.queriers).map(|(key, state)| state.snapshot(key, now)).collect();
         for position in 0..queriers.len() {
             let this = &queriers[position];
-            let rank = |querier: &Querier| (querier.address.is_unspecified(), querier.address);
-            let place = |querier: &Querier| (querier.interface, querier.vlan, querier.protocol);
-            let beaten = queriers.iter().any(|other| place(other) == place(this) && rank(other) < rank(this));
+            let rank = |querier: &ObservedQuerier| (querier.address.is_unspecified(), querier.address);
+            let segment = |querier: &ObservedQuerier| (querier.interface, querier.vlan, querier.protocol);
+            let beaten =
+                queriers.iter().any(|other| segment(other) == segment(this) && rank(other) < rank(this));
             queriers[position].elected = !beaten;
         }
         queriers
     }
 
     pub(crate) fn neighbors(&self, now: Time) -> Vec<PimNeighbor> {
-        let told = |(key, hello): (&Key, &Hello)| PimNeighbor {
+        let neighbor = |(key, hello): (&RouterKey, &HelloState)| PimNeighbor {
             interface: key.interface,
             vlan: key.vlan,
             address: key.address,
@@ -234,35 +238,35 @@ impl Routers {
             is_this_machine: hello.outgoing,
             quiet: now.since(hello.last),
         };
-        sorted(&self.neighbors).map(told).collect()
+        sorted(&self.neighbors).map(neighbor).collect()
     }
 
     pub(crate) fn advertisements(&self, now: Time) -> Vec<RouterAdvertisement> {
-        let told = |(key, shown): (&Key, &Shown)| RouterAdvertisement {
+        let advertisement = |(key, state): (&RouterKey, &AdvertisementState)| RouterAdvertisement {
             interface: key.interface,
             vlan: key.vlan,
             address: key.address,
-            interval: shown.interval,
-            is_this_machine: shown.outgoing,
-            quiet: now.since(shown.last),
+            interval: state.interval,
+            is_this_machine: state.outgoing,
+            quiet: now.since(state.last),
         };
-        sorted(&self.shown).map(told).collect()
+        sorted(&self.advertisements).map(advertisement).collect()
     }
 }
 
-fn key(heard: Heard) -> Key {
-    Key { interface: heard.interface, vlan: heard.vlan, address: heard.source }
+fn key(origin: PacketOrigin) -> RouterKey {
+    RouterKey { interface: origin.interface, vlan: origin.vlan, address: origin.source }
 }
 
-fn sorted<V>(map: &Lru<Key, V>) -> impl Iterator<Item = (&Key, &V)> {
+fn sorted<V>(map: &Lru<RouterKey, V>) -> impl Iterator<Item = (&RouterKey, &V)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| **key);
     entries.into_iter()
 }
 
 impl QuerierState {
-    /// What RFC 1112 fixes for IGMPv1, whose queries do not say it.
-    const FIRST_VERSION_RESPONSE_TIME: Duration = Duration::from_secs(10);
+    /// The fixed response time of IGMPv1 (RFC 1112), whose queries do not state one.
+    const V1_RESPONSE_TIME: Duration = Duration::from_secs(10);
 
     /// The defaults of RFC 3376 section 8.
     const DEFAULT_INTERVAL: Duration = Duration::from_secs(125);
@@ -272,35 +276,35 @@ impl QuerierState {
         Self {
             last,
             general: None,
-            told_interval: None,
-            seen_interval: None,
+            announced_interval: None,
+            measured_interval: None,
             robustness: 0,
-            max_response_time: Self::FIRST_VERSION_RESPONSE_TIME,
+            max_response_time: Self::V1_RESPONSE_TIME,
             version: 0,
             queries: 0,
             outgoing,
         }
     }
 
-    /// The other querier present interval (RFC 3376 section 8.5).
+    /// Returns the other querier present interval (RFC 3376 section 8.5).
     fn lifetime(&self) -> Duration {
         let robustness = match self.robustness {
             0 => Self::DEFAULT_ROBUSTNESS,
-            told => told,
+            announced => announced,
         };
-        let interval = self.told_interval.unwrap_or(Self::DEFAULT_INTERVAL);
+        let interval = self.announced_interval.unwrap_or(Self::DEFAULT_INTERVAL);
         interval * u32::from(robustness) + self.max_response_time / 2
     }
 
-    fn told(&self, key: &Key, now: Time) -> Querier {
+    fn snapshot(&self, key: &RouterKey, now: Time) -> ObservedQuerier {
         let quiet = now.since(self.general.unwrap_or(self.last));
-        Querier {
+        ObservedQuerier {
             interface: key.interface,
             vlan: key.vlan,
             protocol: if key.address.is_ipv4() { Protocol::Igmp } else { Protocol::Mld },
             address: key.address,
             version: self.version,
-            interval: self.told_interval.or(self.seen_interval),
+            interval: self.announced_interval.or(self.measured_interval),
             max_response_time: self.max_response_time,
             queries: self.queries,
             is_this_machine: self.outgoing,
@@ -311,13 +315,13 @@ impl QuerierState {
     }
 }
 
-impl Hello {
-    /// What holds without the option (RFC 7761 section 4.11).
+impl HelloState {
+    /// The hold time of a Hello message without that option (RFC 7761 section 4.11).
     const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(105);
 }
 
-impl Shown {
-    /// RFC 4286 section 4.3 has a neighbour dead after three intervals.
+impl AdvertisementState {
+    /// Returns the time after which the router is considered gone: three intervals (RFC 4286 section 4.3).
     fn lifetime(&self) -> Duration {
         self.interval.max(Duration::from_secs(1)) * 3
     }

@@ -1,4 +1,4 @@
-//! One stream: what came from one sender to one group and port, on one interface.
+//! One stream: the datagrams from one sender to one group and port, on one interface.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,31 +8,31 @@ use mcast_packet::sequence::SequenceField;
 use mcast_packet::{ChecksumStatus, Ip, Udp};
 
 use crate::clock::Clock;
-use crate::history::{History, Slot};
+use crate::history::{History, IntervalCounts};
 use crate::jitter::JitterMeter;
-use crate::ledger::Numbered;
-use crate::numbering::Numbering;
-use crate::report::{Rate, Row};
+use crate::ledger::SequenceInfo;
+use crate::report::{Row, StreamRate};
+use crate::sequence_meter::SequenceMeter;
 use crate::time::Time;
 
-/// What tells a stream from others.
+/// What identifies a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamKey {
     /// The group.
     pub group: Group,
-    /// The group's port.
+    /// The destination port.
     pub port: u16,
-    /// The sender.
+    /// The source address.
     pub source: IpAddr,
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
-    /// The interface that it was seen on.
+    /// The interface on which it was seen.
     pub interface: InterfaceIndex,
     /// The VLAN that the frames are tagged with.
     pub vlan: Option<u16>,
 }
 
-/// What is known of a stream.
+/// The state of a stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
     first: Time,
@@ -43,17 +43,17 @@ pub(crate) struct Stream {
     bytes: u64,
     frame_bytes: u64,
     hop_limit: u8,
-    /// The lowest and the highest that came.
+    /// The lowest and the highest hop limit seen.
     hop_limits: (u8, u8),
     bad_checksums: u64,
     fragmented: u64,
     outgoing: bool,
     history: History,
-    numbering: Numbering,
+    sequence_meter: SequenceMeter,
     jitter: JitterMeter,
 }
 
-/// A datagram that belongs to it.
+/// A datagram of the stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram<'a> {
     pub(crate) ip: &'a Ip<'a>,
@@ -62,7 +62,7 @@ pub(crate) struct Datagram<'a> {
     /// The length of the frame.
     pub(crate) length: usize,
     pub(crate) outgoing: bool,
-    pub(crate) numbered: Option<&'a Numbered>,
+    pub(crate) sequence_info: Option<&'a SequenceInfo>,
 }
 
 impl Stream {
@@ -81,7 +81,7 @@ impl Stream {
             fragmented: 0,
             outgoing: datagram.outgoing,
             history: History::starting_at(interval),
-            numbering: Numbering::default(),
+            sequence_meter: SequenceMeter::default(),
             jitter: JitterMeter::default(),
         }
     }
@@ -93,7 +93,7 @@ impl Stream {
         datagram: &Datagram<'_>,
         field: Option<SequenceField>,
     ) {
-        let Datagram { ip, udp, group, length, outgoing, numbered } = *datagram;
+        let Datagram { ip, udp, group, length, outgoing, sequence_info } = *datagram;
         let bytes = payload_length(udp) as u64;
         self.last = self.last.max(now);
         self.datagrams += 1;
@@ -104,15 +104,16 @@ impl Stream {
         self.bad_checksums += u64::from(matches!(udp.checksum, ChecksumStatus::Invalid { .. }));
         self.fragmented += u64::from(ip.fragment.is_some());
         self.outgoing = outgoing;
-        let told = self.numbering.observe(group, udp.destination_port, udp.payload, field, numbered);
-        if told.another_session {
+        let update =
+            self.sequence_meter.observe(group, udp.destination_port, udp.payload, field, sequence_info);
+        if update.is_new_session {
             self.jitter.start_again();
         }
-        self.jitter.observe(now, told.sent);
-        self.slot(interval, bytes, told.lost);
+        self.jitter.observe(now, update.sent);
+        self.slot(interval, bytes, update.lost);
     }
 
-    /// Whether it has lasted, and so is no passing guest.
+    /// Returns whether the stream has been active beyond its first interval.
     pub(crate) fn has_lasted(&self, interval: u64) -> bool {
         interval > self.first_interval
     }
@@ -123,12 +124,12 @@ impl Stream {
 
     pub(crate) fn row(&self, key: StreamKey, clock: &Clock, now: Time) -> Row {
         let current = clock.interval_of(now);
-        // The first interval is shown while it lasts; later the one that is over.
-        let (shown, time) = match current {
+        // The first interval is reported while it is still running; after that, the latest complete one is.
+        let (reported, span) = match current {
             0 => (0, now.since(clock.start()).min(clock.interval())),
             _ => (current - 1, clock.interval()),
         };
-        let slot = self.history.slot(shown);
+        let slot = self.history.slot(reported);
         Row {
             key,
             age: now.since(self.first),
@@ -138,14 +139,14 @@ impl Stream {
             frame_bytes: self.frame_bytes,
             hop_limit: self.hop_limit,
             hop_limits: self.hop_limits,
-            now: Rate::of(slot.datagrams.into(), slot.bytes, time),
+            now: StreamRate::of(slot.datagrams.into(), slot.bytes, span),
             lost_now: slot.lost.into(),
-            mean: Rate::of(self.datagrams, self.bytes, now.since(clock.start())),
+            mean: StreamRate::of(self.datagrams, self.bytes, now.since(clock.start())),
             history: self.history.before(current, self.first_interval),
-            format: self.numbering.format(),
-            identity: self.numbering.identity(),
-            numbers: self.numbering.numbers(),
-            continuity_errors: self.numbering.continuity_errors(),
+            format: self.sequence_meter.format(),
+            identity: self.sequence_meter.identity(),
+            numbers: self.sequence_meter.numbers(),
+            continuity_errors: self.sequence_meter.continuity_errors(),
             jitter: self.jitter.value(),
             bad_checksums: self.bad_checksums,
             fragmented: self.fragmented,
@@ -154,7 +155,7 @@ impl Stream {
     }
 
     fn slot(&mut self, interval: u64, bytes: u64, lost: i64) {
-        let slot: &mut Slot = self.history.slot_mut(interval);
+        let slot: &mut IntervalCounts = self.history.slot_mut(interval);
         slot.datagrams = slot.datagrams.saturating_add(1);
         slot.bytes = slot.bytes.saturating_add(bytes);
         let lost = lost.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
@@ -162,8 +163,8 @@ impl Stream {
     }
 }
 
-/// What the header says, so that a datagram in fragments counts whole; what is there when that makes no
-/// sense.
+/// Returns the payload length that the UDP header states, so that a fragmented datagram counts in full. If
+/// the header is inconsistent, returns the length of the captured payload.
 fn payload_length(udp: &Udp<'_>) -> usize {
     usize::from(udp.length).checked_sub(Udp::HEADER_LENGTH).unwrap_or(udp.payload.len())
 }

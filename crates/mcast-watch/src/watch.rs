@@ -1,4 +1,4 @@
-//! The table: packets and times in, a report out.
+//! The table itself: packets and times in, a report out.
 
 use std::time::Duration;
 
@@ -8,29 +8,30 @@ use mcast_packet::sequence::SequenceField;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
 use crate::clock::Clock;
-use crate::ledger::Numbered;
+use crate::ledger::SequenceInfo;
 use crate::log::Log;
 use crate::lru::Lru;
-use crate::members::{Heard, Members};
-use crate::report::{Report, Row, Totals};
+use crate::members::{Members, PacketOrigin};
+use crate::report::{Row, WatchReport, WatchTotals};
 use crate::routers::Routers;
 use crate::stream::{Datagram, Stream, StreamKey};
 use crate::time::Time;
 
-/// How a table is kept.
+/// Configuration of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Over how long rates are told; zero is taken for the shortest span there is. Default: a second.
+pub struct WatchOptions {
+    /// Length of the intervals over which rates are computed; zero is treated as one nanosecond. Default: 1
+    /// s.
     pub interval: Duration,
-    /// How many streams are kept, and how many members; each takes about 2 KiB. Default: 4096.
+    /// Maximum number of streams, and of members; each takes about 2 KiB. Default: 4096.
     pub capacity: usize,
-    /// Where payloads have a sequence number, if that is known; what they look like is then not asked.
+    /// The position of a sequence number in all payloads, if known; formats are then not detected.
     pub sequence: Option<SequenceField>,
-    /// After how long a silence a stream is forgotten. Default: ten minutes.
+    /// Time without datagrams after which a stream is removed. Default: 10 minutes.
     pub keep: Duration,
 }
 
-impl Default for Options {
+impl Default for WatchOptions {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
@@ -41,42 +42,42 @@ impl Default for Options {
     }
 }
 
-/// A packet that was seen.
+/// A packet to add to the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
-    /// When.
+pub struct ObservedPacket<'a> {
+    /// When it was captured.
     pub time: Time,
-    /// On which interface.
+    /// The interface on which it was captured.
     pub interface: InterfaceIndex,
     /// Whether this machine sent it.
     pub outgoing: bool,
-    /// How long its frame was.
+    /// Length of its frame in bytes.
     pub length: usize,
-    /// Its layers.
+    /// Its decoded layers.
     pub packet: &'a Packet<'a>,
-    /// What its payload says of its place in a stream, where the caller knows the protocol and the table does not.
-    pub numbered: Option<Numbered>,
+    /// Sequence information, if the caller knows a protocol that the table does not.
+    pub sequence_info: Option<SequenceInfo>,
 }
 
-/// The table of what goes on in a network.
+/// The table of multicast traffic in a network.
 #[derive(Debug)]
 pub struct Watch {
-    options: Options,
+    options: WatchOptions,
     clock: Clock,
     streams: Lru<StreamKey, Stream>,
     members: Members,
     routers: Routers,
     log: Log,
-    totals: Totals,
+    totals: WatchTotals,
 }
 
 impl Watch {
-    /// How many routers of each kind are kept.
+    /// Maximum number of routers of each kind.
     const ROUTERS: usize = 256;
 
-    /// An empty table, whose first interval begins with [`Self::begin`] or the first packet.
+    /// Creates an empty table. Its first interval starts with [`Self::begin`] or the first packet.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: WatchOptions) -> Self {
         Self {
             options,
             clock: Clock::new(options.interval),
@@ -84,52 +85,52 @@ impl Watch {
             members: Members::new(options.capacity),
             routers: Routers::new(Self::ROUTERS),
             log: Log::default(),
-            totals: Totals::default(),
+            totals: WatchTotals::default(),
         }
     }
 
-    /// Starts the first interval, if nothing has started it yet.
+    /// Starts the first interval, unless it has started already.
     pub fn begin(&mut self, now: Time) {
-        self.clock.tell(now);
+        self.clock.advance(now);
     }
 
-    /// Forgets everything and starts anew.
+    /// Removes everything and starts again.
     pub fn clear(&mut self, now: Time) {
         self.clock = Clock::new(self.options.interval);
-        self.clock.tell(now);
+        self.clock.advance(now);
         self.streams.clear();
         self.members.clear();
         self.routers.clear();
         self.log.clear();
-        self.totals = Totals::default();
+        self.totals = WatchTotals::default();
     }
 
-    /// Takes note of a packet, and says which stream it belongs to, if to any. Packets to anybody but a
-    /// group are passed over, unless they are messages of IGMP, MLD or PIM.
-    pub fn observe(&mut self, seen: &Seen<'_>) -> Option<StreamKey> {
-        let now = self.clock.tell(seen.time);
-        let packet = seen.packet;
+    /// Adds a packet, and returns the stream that it belongs to, if any. Packets that are not addressed to a
+    /// group are ignored, unless they are IGMP, MLD or PIM messages.
+    pub fn observe(&mut self, observed: &ObservedPacket<'_>) -> Option<StreamKey> {
+        let now = self.clock.advance(observed.time);
+        let packet = observed.packet;
         let ip = packet.ip_layer()?;
-        let heard = Heard {
+        let origin = PacketOrigin {
             time: now,
-            interface: seen.interface,
+            interface: observed.interface,
             vlan: packet.vlans().next().map(|vlan| vlan.id),
             source: ip.source,
-            outgoing: seen.outgoing,
+            outgoing: observed.outgoing,
         };
         match &packet.transport {
-            Some(Transport::Igmp(control)) => self.observe_control(heard, &control.message),
-            Some(Transport::Mld(control)) => self.observe_control(heard, &control.message),
+            Some(Transport::Igmp(control)) => self.observe_control(origin, &control.message),
+            Some(Transport::Mld(control)) => self.observe_control(origin, &control.message),
             Some(Transport::Pim(pim)) => {
                 self.totals.control += 1;
-                self.log.push(now, seen.interface, ip.source, pim.message);
-                self.routers.pim(heard, &pim.message);
+                self.log.push(now, observed.interface, ip.source, pim.message);
+                self.routers.pim(origin, &pim.message);
             }
             transport => {
                 let group = Group::new(ip.destination).ok()?;
                 match transport {
                     Some(Transport::Udp(udp)) => {
-                        return Some(self.observe_datagram(heard, seen, ip, udp, group));
+                        return Some(self.observe_datagram(origin, observed, ip, udp, group));
                     }
                     Some(_) => self.totals.other += 1,
                     None => self.totals.malformed += 1,
@@ -139,17 +140,17 @@ impl Watch {
         None
     }
 
-    /// The table at this moment.
+    /// Returns the state of the table at this moment, and removes what has expired.
     #[must_use]
-    pub fn report(&mut self, now: Time) -> Report {
-        let now = self.clock.tell(now).max(self.clock.latest());
+    pub fn report(&mut self, now: Time) -> WatchReport {
+        let now = self.clock.advance(now).max(self.clock.latest());
         self.streams.retain(|_, stream| stream.quiet(now) < self.options.keep);
-        self.members.forget_the_silent(now);
-        self.routers.forget_the_silent(now);
+        self.members.remove_expired(now);
+        self.routers.remove_expired(now);
         let mut streams: Vec<Row> =
             self.streams.iter().map(|(key, stream)| stream.row(*key, &self.clock, now)).collect();
         streams.sort_unstable_by_key(|row| row.key);
-        Report {
+        WatchReport {
             time: now,
             watched: now.since(self.clock.start()),
             streams,
@@ -158,51 +159,51 @@ impl Watch {
             pim_neighbors: self.routers.neighbors(now),
             routers: self.routers.advertisements(now),
             log: self.log.entries().cloned().collect(),
-            totals: Totals { members_left_out: self.members.left_out(), ..self.totals },
+            totals: WatchTotals { members_evicted: self.members.evicted(), ..self.totals },
         }
     }
 
-    /// Whether a datagram to a group has ever come.
+    /// Returns whether any datagram to a group has been observed.
     #[must_use]
     pub fn has_seen_datagrams(&self) -> bool {
         self.totals.datagrams > 0
     }
 
-    /// The latest time that the table knows of.
+    /// Returns the latest time that the table has seen.
     #[must_use]
     pub fn latest(&self) -> Time {
         self.clock.latest()
     }
 
-    fn observe_control<A: Address>(&mut self, heard: Heard, message: &Message<'_, A>) {
+    fn observe_control<A: Address>(&mut self, origin: PacketOrigin, message: &Message<'_, A>) {
         self.totals.control += 1;
-        self.log.push(heard.time, heard.interface, heard.source, message);
+        self.log.push(origin.time, origin.interface, origin.source, message);
         match message {
-            Message::Query(query) => self.routers.query(heard, query),
-            Message::RouterDiscovery(discovery) => self.routers.discovery(heard, discovery),
-            report => self.members.observe(heard, report),
+            Message::Query(query) => self.routers.query(origin, query),
+            Message::RouterDiscovery(discovery) => self.routers.discovery(origin, discovery),
+            report => self.members.observe(origin, report),
         }
     }
 
     fn observe_datagram(
         &mut self,
-        heard: Heard,
-        seen: &Seen<'_>,
+        origin: PacketOrigin,
+        observed: &ObservedPacket<'_>,
         ip: &Ip<'_>,
         udp: &Udp<'_>,
         group: Group,
     ) -> StreamKey {
-        let Heard { time: now, interface, vlan, source, outgoing } = heard;
+        let PacketOrigin { time: now, interface, vlan, source, outgoing } = origin;
         let (port, source_port) = (udp.destination_port, udp.source_port);
         let key = StreamKey { group, port, source, source_port, interface, vlan };
-        let numbered = seen.numbered.as_ref();
-        let datagram = Datagram { ip, udp, group, length: seen.length, outgoing, numbered };
+        let sequence_info = observed.sequence_info.as_ref();
+        let datagram = Datagram { ip, udp, group, length: observed.length, outgoing, sequence_info };
         let interval = self.clock.interval_of(now);
         let (stream, evicted) = self.streams.touch(key, || Stream::new(now, interval, &datagram));
         stream.observe(now, interval, &datagram, self.options.sequence);
         self.totals.datagrams += 1;
         self.totals.bytes += udp.payload.len() as u64;
-        self.totals.streams_left_out += u64::from(evicted);
+        self.totals.streams_evicted += u64::from(evicted);
         if stream.has_lasted(interval) {
             self.streams.prove(&key);
         }

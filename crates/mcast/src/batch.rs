@@ -6,12 +6,14 @@ use std::sync::Arc;
 use crate::datagram::{Arrival, Datagram};
 use crate::sys::socket::ReceiveSlots;
 
-/// Memory in kernel buffers: each takes one datagram, or a run of equal ones that the kernel
-/// merged (UDP GRO), which is handed out as the datagrams it holds.
+/// A set of reusable receive buffers.
 ///
-/// The memory is made once and reused. A datagram in it is borrowed, or kept without a copy by
-/// reference count ([`Datagram::keep`]); a buffer of which something is kept is replaced by a
-/// fresh one when its turn comes.
+/// Each buffer takes one datagram, or one coalesced buffer of equally long datagrams (UDP GRO),
+/// which is delivered as the datagrams it holds.
+///
+/// The memory is allocated once and reused. A datagram borrows from its buffer; [`Datagram::keep`]
+/// keeps it without a copy, by reference count. A buffer with kept datagrams is replaced by a fresh
+/// one before its next use.
 ///
 /// ```
 /// let batch = mcast::Batch::new(64, 2048);
@@ -24,22 +26,23 @@ pub struct Batch {
     messages: Vec<Message>,
 }
 
-/// What one buffer holds.
+/// The contents of one buffer.
 struct Message {
     buffer: usize,
     length: usize,
     /// The size of each datagram but the last; `length` for a single one.
     segment: usize,
-    /// How many datagrams that makes.
+    /// The number of datagrams in the buffer.
     count: usize,
     arrival: Arrival,
 }
 
 impl Batch {
-    /// A batch of so many buffers of so many bytes.
+    /// Creates a batch of `buffers` buffers with `bytes` bytes each.
     ///
-    /// 65,536 bytes hold whatever UDP carries and all that the kernel merges; smaller buffers
-    /// truncate larger datagrams, visibly. At least one buffer of one byte is made.
+    /// 65,536 bytes hold the largest UDP datagram and the largest coalesced buffer. Smaller buffers
+    /// truncate larger datagrams, which is reported in [`Arrival::truncated`]. The minimum is one
+    /// buffer of one byte.
     #[must_use]
     pub fn new(buffers: usize, bytes: usize) -> Self {
         let count = buffers.max(1);
@@ -50,36 +53,36 @@ impl Batch {
         }
     }
 
-    /// How many datagrams it holds.
+    /// Returns the number of datagrams in the batch.
     #[must_use]
     pub fn len(&self) -> usize {
         self.messages.iter().map(|message| message.count).sum()
     }
 
-    /// Whether it holds none.
+    /// Returns whether the batch holds no datagrams.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// How many buffers it has.
+    /// Returns the number of buffers.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buffers.len()
     }
 
-    /// Bytes of each buffer.
+    /// Returns the size of each buffer in bytes.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.buffers[0].0.len()
     }
 
-    /// Forgets the datagrams. The memory stays.
+    /// Removes the datagrams. The memory stays allocated.
     pub fn clear(&mut self) {
         self.messages.clear();
     }
 
-    /// The datagrams, in the order in which they came.
+    /// Returns the datagrams in the order in which they were received.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> + '_ {
         self.messages
             .iter()
@@ -87,16 +90,17 @@ impl Batch {
             .map(|(message, index)| message.datagram(index, &self.buffers))
     }
 
-    /// The datagram at this place, which moves on to the one after it: for those who cannot keep
-    /// an iterator, since they own the batch.
+    /// Returns the datagram at the cursor and advances the cursor, for callers that own the batch
+    /// and so cannot keep an iterator over it.
     #[inline]
     pub fn next_at(&self, cursor: &mut Cursor) -> Option<Datagram<'_>> {
         self.take_at(&mut cursor.0)
     }
 
-    /// Copies a datagram in, as a source that is no socket does; `false` if no buffer is left.
+    /// Copies a datagram into the next free buffer, for sources that are not sockets. Returns
+    /// `false` if no buffer is free.
     ///
-    /// What doesn't fit a buffer is cut off, and the datagram says so.
+    /// A payload longer than the buffer is truncated, and the datagram is marked as truncated.
     pub fn push(&mut self, payload: &[u8], arrival: Arrival) -> bool {
         let Some(index) = self.free() else {
             return false;
@@ -113,35 +117,35 @@ impl Batch {
         true
     }
 
-    /// The first buffer behind all that hold something.
+    /// Returns the first free buffer: the one behind all that are in use.
     pub(crate) fn free(&self) -> Option<usize> {
         let next = self.messages.last().map_or(0, |message| message.buffer + 1);
         (next < self.buffers.len()).then_some(next)
     }
 
-    /// The memory for a receive into the buffers from `first` on.
+    /// Returns the memory for a receive into the buffers from `first` on.
     pub(crate) fn receive_space(&mut self, first: usize) -> (&mut ReceiveSlots, &mut [Buffer]) {
         (&mut self.slots, &mut self.buffers[first..])
     }
 
-    /// What the last receive put into its slot of this index.
+    /// Returns the result of the last receive for one slot.
     pub(crate) fn received(&self, slot: usize) -> std::io::Result<crate::sys::Received> {
         self.slots.received(slot)
     }
 
-    /// Declares what a buffer holds.
+    /// Records the contents of a buffer.
     pub(crate) fn hold(&mut self, buffer: usize, length: usize, segment: usize, arrival: Arrival) {
         let count = if length == 0 { 1 } else { length.div_ceil(segment) };
         self.messages.push(Message { buffer, length, segment, count, arrival });
     }
 
-    /// Whether there is a datagram at this position.
+    /// Returns whether there is a datagram at this position.
     #[inline]
     pub(crate) fn has(&self, position: Position) -> bool {
         position.message < self.messages.len()
     }
 
-    /// The datagram at this position, which moves on to the one after it.
+    /// Returns the datagram at this position and advances the position.
     #[inline]
     pub(crate) fn take_at(&self, position: &mut Position) -> Option<Datagram<'_>> {
         let message = self.messages.get(position.message)?;
@@ -160,11 +164,11 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// A place in a [`Batch`]; the default is its start.
+/// A position in a [`Batch`]; the default is the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor(Position);
 
-/// A place in a batch: the datagram of this index within this message.
+/// A position in a batch: the index of the message, and of the datagram within it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
     message: usize,
@@ -179,7 +183,8 @@ impl Message {
         let arrival = if self.count == 1 {
             self.arrival
         } else {
-            // What was lost, was lost before the first; a merged datagram is as long as its part.
+            // Losses happened before the first segment. A segment's length is its own, not the
+            // buffer's.
             let lost = if index == 0 { self.arrival.lost } else { self.arrival.lost.map(|_| 0) };
             Arrival { length: end - start, lost, ..self.arrival }
         };
@@ -187,7 +192,7 @@ impl Message {
     }
 }
 
-/// One buffer, shared with the datagrams of it that are kept.
+/// One buffer, shared with the datagrams that were kept from it.
 pub(crate) struct Buffer(Arc<[u8]>);
 
 impl Buffer {
@@ -195,7 +200,8 @@ impl Buffer {
         Self(vec![0; bytes].into())
     }
 
-    /// The whole buffer, to be written. If something of the last use is kept, a fresh one.
+    /// Returns the whole buffer for writing. If a datagram of its last use is kept, the buffer is
+    /// replaced by a fresh one.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         Arc::make_mut(&mut self.0)
     }
@@ -218,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merged_buffer_is_handed_out_as_the_datagrams_it_holds() {
+    fn a_coalesced_buffer_yields_the_datagrams_it_holds() {
         let mut batch = Batch::new(2, 64);
         batch.receive_space(0).1[0].bytes_mut()[..10].copy_from_slice(b"aaaabbbbcc");
         batch.hold(0, 10, 4, arrival());
@@ -250,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_datagram_is_a_datagram() {
+    fn an_empty_datagram_counts_as_a_datagram() {
         let mut batch = Batch::new(2, 16);
         assert!(batch.push(b"", arrival()));
         assert!(batch.push(b"x", arrival()));
@@ -259,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_off_visibly() {
+    fn a_payload_that_does_not_fit_is_marked_as_truncated() {
         let mut batch = Batch::new(1, 4);
         assert!(batch.push(b"longer", arrival()));
         assert!(!batch.push(b"more", arrival()));

@@ -1,4 +1,4 @@
-//! A datagram, and what is known of how it came.
+//! A datagram and its metadata.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,44 +8,47 @@ use std::time::SystemTime;
 
 use mcast_group::{Group, GroupAddr, InterfaceIndex};
 
-/// How a datagram came: by which group, interface and source, when, and what was lost before it.
+/// The metadata of a datagram: group, interface, source, time of arrival, and losses before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Arrival {
-    /// The group that it was sent to, and the port.
+    /// The group and port that it was sent to.
     pub group: GroupAddr,
-    /// The interface that it came in by.
+    /// The interface on which it arrived.
     pub interface: InterfaceIndex,
-    /// Who sent it. A claim of the sender's: nothing on the way proves it.
+    /// The source address. The sender can forge it; nothing on the path verifies it.
     pub source: SocketAddr,
-    /// The hop limit (IPv4: TTL) that was left; `None` where the system doesn't tell.
+    /// The remaining hop limit (IPv4: TTL); `None` where the system does not report it.
     pub hop_limit: Option<u8>,
     /// The traffic class (IPv4: TOS): DSCP in the upper six bits, ECN in the lower two.
     pub traffic_class: Option<u8>,
     /// When the kernel received it (Linux: `SO_TIMESTAMPNS`, nanoseconds; macOS and FreeBSD:
     /// `SO_TIMESTAMP`, microseconds); `None` on Windows.
     ///
-    /// Datagrams that were merged on the way share one time.
+    /// Datagrams that were coalesced share one time.
     pub time: Option<SystemTime>,
-    /// When the device received it, by the device's own clock, if it keeps one, it is set to do
-    /// so, and it was asked ([`ReceiverBuilder::hardware_time`](crate::ReceiverBuilder::hardware_time)).
+    /// When the device received it, by the device's clock. Set only if the device takes timestamps,
+    /// is configured to, and
+    /// [`ReceiverBuilder::hardware_time`](crate::ReceiverBuilder::hardware_time) requested them.
     /// Linux only.
     pub hardware_time: Option<SystemTime>,
-    /// How many the system dropped on this socket, for want of buffer, between the datagram
-    /// before this one and this one; `None` where it doesn't count (macOS, BSD, Windows).
+    /// The number of datagrams that the system dropped on this socket, for lack of buffer space,
+    /// between the previous datagram and this one; `None` where the system does not count (macOS,
+    /// BSD, Windows).
     ///
-    /// Drops after the last datagram only show in
+    /// Drops after the last datagram appear only in
     /// [`Receiver::statistics`](crate::Receiver::statistics).
     pub lost: Option<u64>,
-    /// The length of the payload as it was sent, in bytes. Where the system doesn't tell how
-    /// much was cut off (macOS, BSD, Windows), the length of what is there.
+    /// The length of the payload as it was sent, in bytes. Where the system does not report the
+    /// full length of a truncated datagram (macOS, BSD, Windows), the length of the part that was
+    /// received.
     pub length: usize,
-    /// The buffer was too small, and the rest is gone.
+    /// Whether the buffer was too small. The rest of the payload is lost.
     pub truncated: bool,
 }
 
 impl Arrival {
-    /// An arrival of which no more is known: for simulators and tests.
+    /// Creates metadata with only these fields known, for simulators and tests.
     #[must_use]
     pub const fn new(group: GroupAddr, interface: InterfaceIndex, source: SocketAddr) -> Self {
         Self {
@@ -62,14 +65,14 @@ impl Arrival {
         }
     }
 
-    /// The differentiated services code point (RFC 2474).
+    /// Returns the differentiated services code point (RFC 2474).
     #[must_use]
     pub fn dscp(&self) -> Option<u8> {
         self.traffic_class.map(|class| class >> 2)
     }
 }
 
-/// A received datagram, its payload borrowed from the buffer that it was received into.
+/// A received datagram whose payload is borrowed from the receive buffer.
 #[derive(Clone, Copy)]
 pub struct Datagram<'a> {
     payload: &'a [u8],
@@ -78,7 +81,7 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// A datagram of these bytes: for simulators and tests.
+    /// Creates a datagram, for simulators and tests.
     #[must_use]
     pub fn new(payload: &'a [u8], arrival: Arrival) -> Self {
         Self { payload, arrival, origin: None }
@@ -89,46 +92,47 @@ impl<'a> Datagram<'a> {
         Self { payload: &buffer[range.clone()], arrival, origin: Some((buffer, range.start)) }
     }
 
-    /// The bytes.
+    /// Returns the payload.
     #[inline]
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// How it came.
+    /// Returns the metadata.
     #[must_use]
     pub const fn arrival(&self) -> &Arrival {
         &self.arrival
     }
 
-    /// The group that it was sent to.
+    /// Returns the group that it was sent to.
     #[must_use]
     pub const fn group(&self) -> Group {
         self.arrival.group.group
     }
 
-    /// The interface that it came in by.
+    /// Returns the interface on which it arrived.
     #[must_use]
     pub const fn interface(&self) -> InterfaceIndex {
         self.arrival.interface
     }
 
-    /// The address of its source.
+    /// Returns the source address.
     #[must_use]
     pub const fn source(&self) -> IpAddr {
         self.arrival.source.ip()
     }
 
-    /// Keeps the datagram beyond its buffer's next use: of a [`Batch`](crate::Batch) by counting
-    /// references, of a plain buffer by copying.
+    /// Returns a datagram that stays valid after the buffer is reused. A datagram of a
+    /// [`Batch`](crate::Batch) shares the buffer by reference count; one in a plain buffer is
+    /// copied.
     #[must_use]
-    pub fn keep(&self) -> KeptDatagram {
+    pub fn keep(&self) -> OwnedDatagram {
         let (buffer, start) = match self.origin {
             Some((buffer, start)) => (Arc::clone(buffer), start),
             None => (Arc::from(self.payload), 0),
         };
-        KeptDatagram { buffer, range: start..start + self.payload.len(), arrival: self.arrival }
+        OwnedDatagram { buffer, range: start..start + self.payload.len(), arrival: self.arrival }
     }
 }
 
@@ -157,27 +161,27 @@ impl fmt::Debug for Datagram<'_> {
 
 /// A datagram that owns its share of the buffer it was received into.
 #[derive(Clone)]
-pub struct KeptDatagram {
+pub struct OwnedDatagram {
     buffer: Arc<[u8]>,
     range: Range<usize>,
     arrival: Arrival,
 }
 
-impl KeptDatagram {
-    /// The bytes.
+impl OwnedDatagram {
+    /// Returns the payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.buffer[self.range.clone()]
     }
 
-    /// How it came.
+    /// Returns the metadata.
     #[must_use]
     pub const fn arrival(&self) -> &Arrival {
         &self.arrival
     }
 }
 
-impl Deref for KeptDatagram {
+impl Deref for OwnedDatagram {
     type Target = Arrival;
 
     fn deref(&self) -> &Arrival {
@@ -185,15 +189,15 @@ impl Deref for KeptDatagram {
     }
 }
 
-impl AsRef<[u8]> for KeptDatagram {
+impl AsRef<[u8]> for OwnedDatagram {
     fn as_ref(&self) -> &[u8] {
         self.payload()
     }
 }
 
-impl fmt::Debug for KeptDatagram {
+impl fmt::Debug for OwnedDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptDatagram")
+        f.debug_struct("OwnedDatagram")
             .field("arrival", &self.arrival)
             .field("bytes", &self.range.len())
             .finish()

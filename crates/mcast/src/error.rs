@@ -1,4 +1,4 @@
-//! One error type: what was tried, on which group and interface, why it failed, and what to do.
+//! The error type: what was attempted, on which group and interface, why it failed, and what to do.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What failed, on which group and interface, why, and what to do about it.
 ///
-/// One pointer wide, so that a `Result` stays small on the hot path.
+/// It is one pointer wide, so that a `Result` stays small on the hot path.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -21,20 +21,20 @@ struct Inner {
     group: Option<GroupAddr>,
     interface: Option<String>,
     detail: Option<String>,
-    /// What to do where the kind's own remedy is not it.
+    /// Overrides the remedy of the kind.
     remedy: Option<&'static str>,
     os: Option<io::Error>,
 }
 
-/// What was being done when it failed.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
     /// Listing or watching interfaces.
     Interfaces,
-    /// Finding the interface that a name, index or address means.
+    /// Finding an interface by name, index or address.
     Find,
-    /// Asking the routing table for a group's interface.
+    /// Looking up a group's interface in the routing table.
     Route,
     /// Opening or binding a socket, or setting its options.
     Open,
@@ -46,49 +46,50 @@ pub enum Operation {
     Send,
     /// Receiving.
     Receive,
-    /// Reading who on this machine has joined what.
+    /// Reading the memberships of this machine.
     Inspect,
 }
 
-/// Why it failed, as far as programs can act on it.
+/// The reason for a failure, as far as a program can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// No interface has this name, index or address.
     NoSuchInterface,
-    /// No interface could be used: none is up and can multicast.
+    /// No interface is up and can multicast.
     NoUsableInterface,
     /// The interface is down.
     InterfaceDown,
-    /// The routing table has no route to the group, and no interface was named.
+    /// The routing table has no route to the group, and no interface was given.
     NoRoute,
     /// The interface has no address of the group's family to send from.
     NoAddress,
-    /// IPv6 (or IPv4) is switched off on this machine or interface, or lacks what it needs there.
+    /// IPv6 (or IPv4) is disabled on this machine or interface, or not configured there.
     FamilyUnavailable,
-    /// A source-specific group was joined without a source (RFC 4604 has hosts refuse it).
+    /// A source-specific group was joined without a source, which RFC 4604 requires hosts to
+    /// refuse.
     SourceNeeded,
-    /// What was joined is joined already, or what was left was not joined.
+    /// The membership is already joined, or the membership to leave is not joined.
     NotJoined,
-    /// The values do not fit together, such as an IPv6 source for an IPv4 group.
+    /// The values contradict each other, such as an IPv6 source for an IPv4 group.
     Mismatch,
-    /// The port or address is in use by a socket that does not share it.
+    /// Another socket uses the port or address without sharing it.
     AddressInUse,
-    /// The address to send from or bind to is not one of this machine's.
+    /// The address to send from or bind to does not belong to this machine.
     AddressNotAvailable,
     /// A limit of the system was reached: memberships, sources, memory or descriptors.
     LimitReached,
-    /// The datagram is larger than UDP, or the path with don't-fragment, can carry.
+    /// The datagram exceeds the maximum of UDP, or of the path with don't-fragment set.
     TooLarge,
-    /// The system's queue to the interface is full; the datagram was not sent.
+    /// The queue of the interface is full; the datagram was not sent.
     QueueFull,
-    /// The system refused for want of a right.
+    /// The process lacks a privilege.
     Permission,
-    /// This system or its version cannot do it.
+    /// This system, or this version of it, does not support the operation.
     Unsupported,
     /// A [`Waker`](crate::Waker) ended the wait.
     Woken,
-    /// Anything else; [`Error::os_error`] has the system's own word.
+    /// Any other reason; see [`Error::os_error`].
     Other,
 }
 
@@ -105,7 +106,7 @@ impl Error {
         }))
     }
 
-    /// From the system's error, whose number decides the kind.
+    /// Creates an error from the system's error, whose number determines the kind.
     pub(crate) fn os(operation: Operation, os: io::Error) -> Self {
         let kind = crate::sys::error_kind(operation, &os);
         let mut error = Self::new(operation, kind);
@@ -133,19 +134,19 @@ impl Error {
         self
     }
 
-    /// The same as part of another operation, which is what the caller asked for.
+    /// Changes the operation to the one that the caller requested.
     pub(crate) fn during(mut self, operation: Operation) -> Self {
         self.0.operation = operation;
         self
     }
 
-    /// The same for another reason: where the caller knows more than the error number says.
+    /// Changes the kind, where the caller knows more than the error number says.
     pub(crate) fn because(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
         self
     }
 
-    /// The same error once more, for one that is told in two places.
+    /// Returns a copy, for an error that is reported in two places.
     pub(crate) fn again(&self) -> Self {
         let Inner { operation, kind, group, interface, detail, remedy, os } = &*self.0;
         let os = os
@@ -162,37 +163,37 @@ impl Error {
         }))
     }
 
-    /// What was being done.
+    /// Returns the operation that failed.
     #[must_use]
     pub fn operation(&self) -> Operation {
         self.0.operation
     }
 
-    /// Why it failed.
+    /// Returns the reason for the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The group and port it was about, if about one.
+    /// Returns the group and port concerned, if any.
     #[must_use]
     pub fn group(&self) -> Option<GroupAddr> {
         self.0.group
     }
 
-    /// The interface it was about, if about one, as it was named.
+    /// Returns the interface concerned, if any, as the caller named it.
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         self.0.interface.as_deref()
     }
 
-    /// The system's own error, if there was one.
+    /// Returns the system's error, if there was one.
     #[must_use]
     pub fn os_error(&self) -> Option<&io::Error> {
         self.0.os.as_ref()
     }
 
-    /// What to do about it, in a sentence; `None` where nothing general can be said.
+    /// Returns a suggestion in one sentence; `None` where there is no general one.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         if let Some(remedy) = self.0.remedy {
@@ -212,13 +213,13 @@ impl Error {
                 format!("name the interface to {way} (no route is needed then), or add a route: {route}")
             }
             ErrorKind::NoAddress => format!("give the interface an address: {}", remedies::address(interface)),
-            ErrorKind::FamilyUnavailable => format!("switch it on: {}", remedies::ipv6(interface)),
+            ErrorKind::FamilyUnavailable => format!("enable it: {}", remedies::ipv6(interface)),
             ErrorKind::SourceNeeded => {
-                "name the source: SOURCE@GROUP:PORT, or allow any source explicitly (RFC 4607 reserves 232.0.0.0/8 and ff3x::/96 for source-specific multicast)".into()
+                "name the source: SOURCE@GROUP:PORT, or allow any source explicitly (RFC 4607 reserves 232.0.0.0/8 and ff3x::/32 for source-specific multicast)".into()
             }
-            ErrorKind::NotJoined => "memberships are left as they were joined: the same group, port and interface".into(),
+            ErrorKind::NotJoined => "leave a membership exactly as it was joined: with the same group, port and interface".into(),
             ErrorKind::AddressInUse => {
-                "another program holds the port without sharing it (SO_REUSEADDR): stop it or have it share".into()
+                "another program uses the port without sharing it (SO_REUSEADDR): stop it, or make it share the port".into()
             }
             ErrorKind::AddressNotAvailable => "use one of this machine's addresses: `mcast interfaces` lists them".into(),
             ErrorKind::LimitReached => remedies::LIMIT.into(),
@@ -273,23 +274,23 @@ impl fmt::Display for Error {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoSuchInterface => "there is no such interface",
+            Self::NoSuchInterface => "no such interface",
             Self::NoUsableInterface => "no interface is up and can multicast",
             Self::InterfaceDown => "the interface is down",
-            Self::NoRoute => "there is no route to the group, and no interface was named",
+            Self::NoRoute => "no route to the group, and no interface was given",
             Self::NoAddress => "the interface has no address of this family to send from",
             Self::FamilyUnavailable => "this address family cannot be used here",
-            Self::SourceNeeded => "the group is source-specific, and no source was named",
-            Self::NotJoined => "it is not joined",
-            Self::Mismatch => "the values do not fit together",
+            Self::SourceNeeded => "the group is source-specific and no source was given",
+            Self::NotJoined => "not joined",
+            Self::Mismatch => "the values contradict each other",
             Self::AddressInUse => "the address is in use",
-            Self::AddressNotAvailable => "the address is not one of this machine's",
+            Self::AddressNotAvailable => "the address does not belong to this machine",
             Self::LimitReached => "a limit of the system was reached",
             Self::TooLarge => "the datagram is too large",
             Self::QueueFull => "the queue of the interface is full",
             Self::Permission => "permission denied",
-            Self::Unsupported => "this system cannot do it",
-            Self::Woken => "the wait was ended",
+            Self::Unsupported => "not supported on this system",
+            Self::Woken => "a waker ended the wait",
             Self::Other => "the system refused",
         })
     }

@@ -1,4 +1,5 @@
-//! Datagrams from anywhere, to anywhere: what receivers, captures, files and simulators share.
+//! Sources and sinks of datagrams: the interface shared by receivers, captures, files and
+//! simulators.
 
 use std::time::{Duration, Instant};
 
@@ -8,31 +9,32 @@ use crate::outgoing::Outgoing;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 
-/// Where datagrams come from.
+/// A source of datagrams.
 ///
-/// A [`Receiver`] is one, and so may be a capture, a file or a simulator: what takes a
-/// `dyn DatagramSource` reads them all, and is tested without a network.
+/// A [`Receiver`] is one; a capture, a file or a simulator can be one, too. Code that takes a `dyn
+/// DatagramSource` works with all of them and can be tested without a network.
 pub trait DatagramSource {
-    /// Puts datagrams into the batch, waiting for the first of them no longer than this (`None`:
-    /// as long as it takes); says how many. What the batch held before is forgotten. 0: the time
-    /// is over, or there will be no more ([`is_at_end`](Self::is_at_end)).
+    /// Receives datagrams into the batch and returns their number. Waits at most `timeout` for the
+    /// first one (`None`: without limit). The previous contents of the batch are removed.
+    ///
+    /// Returns 0 on timeout and at the end of the source ([`is_at_end`](Self::is_at_end)).
     ///
     /// # Errors
-    /// As the source has them.
+    /// Those of the source.
     fn receive_batch(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> Result<usize>;
 
-    /// Whether nothing more will come, as at the end of a file.
+    /// Returns whether the source is exhausted, such as at the end of a file.
     fn is_at_end(&self) -> bool {
         false
     }
 }
 
-/// Where datagrams go.
+/// A destination of datagrams.
 pub trait DatagramSink {
-    /// Sends datagrams in order; says how many went.
+    /// Sends datagrams in order and returns the number sent.
     ///
     /// # Errors
-    /// When the first cannot be sent.
+    /// If the first datagram cannot be sent.
     fn send_batch(&mut self, outgoing: &[Outgoing<'_>]) -> Result<usize>;
 }
 

@@ -1,4 +1,5 @@
-//! Send and receive IP multicast correctly, and know for each datagram how it came.
+//! Sends and receives IP multicast correctly, and reports the group, interface and source of each
+//! datagram.
 //!
 //! ```no_run
 //! use mcast::{Receiver, Sender};
@@ -15,16 +16,22 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is promised
-//! A datagram is handed out only if it was sent to a group that was joined, came in on an
-//! interface on which it was joined, from a source that is admitted; never twice. Whatever the
-//! system can count of loss is counted and told. Nothing is taken from other programs.
+//! # Guarantees
+//! A datagram is delivered only if it was sent to a joined group, arrived on an interface on which
+//! that group is joined, and came from an admitted source. It is never delivered twice. All loss
+//! that the system can count is counted and reported. No datagram is taken from other programs.
+//!
+//! # Asynchronous programs
+//! The feature `tokio` adds the module `tokio` with the same receiver and sender for tokio. For
+//! other runtimes, a receiver is one descriptor (`AsFd` on Unix) that is readable when a receive
+//! has work to do.
 //!
 //! # Platforms
 //! Linux, Android, macOS, FreeBSD and Windows. Elsewhere everything compiles and returns
-//! [`ErrorKind::Unsupported`]. What a platform cannot do is that error, too, never silence.
+//! [`ErrorKind::Unsupported`]. An operation that one platform does not support also returns this
+//! error; it is never silently ignored.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Where nothing is supported, much of what serves the platforms has nobody to serve.
+// On unsupported systems, nothing calls much of what serves the other platforms.
 #![cfg_attr(
     not(any(
         target_os = "linux",
@@ -38,6 +45,7 @@
 
 mod batch;
 mod datagram;
+mod descriptors;
 mod error;
 mod exchange;
 pub mod interface;
@@ -52,7 +60,8 @@ mod timing;
 pub mod tokio;
 
 pub use batch::{Batch, Cursor};
-pub use datagram::{Arrival, Datagram, KeptDatagram};
+pub use datagram::{Arrival, Datagram, OwnedDatagram};
+pub use descriptors::raise_descriptor_limit;
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use exchange::{DatagramSink, DatagramSource};
 pub use interface::{
@@ -69,10 +78,10 @@ pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
     Waker,
 };
-pub use sender::{Allowance, Answer, Pacer, Rate, SendStatistics, Sender, SenderBuilder};
+pub use sender::{PaceDecision, Pacer, Rate, Reply, SendStatistics, Sender, SenderBuilder};
 pub use timing::{LaunchClock, pin_to_processor};
 
-/// The README's example, compiled with those of the documentation.
+/// The README's example, compiled as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,10 +1,10 @@
-//! A datagram to be sent.
+//! A datagram to send.
 
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, InterfaceIndex};
 
-/// A datagram to be sent, with what differs from the sender's own settings.
+/// A datagram to send, with its deviations from the sender's settings.
 ///
 /// ```
 /// use mcast::Outgoing;
@@ -23,51 +23,51 @@ pub struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// A datagram of these bytes, sent as the sender's settings say.
+    /// Creates a datagram with the sender's settings.
     #[must_use]
     pub const fn new(payload: &'a [u8]) -> Self {
         Self { payload, to: None, interface: None, hop_limit: None, traffic_class: None, launch: None }
     }
 
-    /// To this group, instead of the sender's destinations.
+    /// Sends it to this group instead of the sender's destinations.
     #[must_use]
     pub const fn to(mut self, group: GroupAddr) -> Self {
         self.to = Some(group);
         self
     }
 
-    /// By this interface, instead of the sender's.
+    /// Sends it by this interface instead of the sender's.
     #[must_use]
     pub const fn by(mut self, interface: InterfaceIndex) -> Self {
         self.interface = Some(interface);
         self
     }
 
-    /// With this hop limit (IPv4: TTL), instead of the sender's.
+    /// Sends it with this hop limit (IPv4: TTL) instead of the sender's.
     #[must_use]
     pub const fn hop_limit(mut self, hops: u8) -> Self {
         self.hop_limit = Some(hops);
         self
     }
 
-    /// With this traffic class (DSCP and ECN), instead of the sender's.
+    /// Sends it with this traffic class (DSCP and ECN) instead of the sender's.
     #[must_use]
     pub const fn traffic_class(mut self, class: u8) -> Self {
         self.traffic_class = Some(class);
         self
     }
 
-    /// At this time of the sender's launch clock
-    /// ([`SenderBuilder::launch_clock`](crate::SenderBuilder::launch_clock)), kept by the queue
-    /// discipline of the interface. One whose time is past may be dropped there (`etf`) or sent
-    /// at once (`fq`).
+    /// Sends it at this time of the sender's launch clock
+    /// ([`SenderBuilder::launch_clock`](crate::SenderBuilder::launch_clock)). The queue discipline
+    /// of the interface holds it back until then. If the time is past, the queue discipline may
+    /// drop it (`etf`) or send it at once (`fq`).
     #[must_use]
     pub const fn launch_at(mut self, time: Duration) -> Self {
         self.launch = Some(time);
         self
     }
 
-    /// The bytes.
+    /// Returns the payload.
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload

@@ -1,21 +1,22 @@
-//! For those who count microseconds: processors for threads, clocks for launch times.
+//! Support for low latency and precise timing: pinning threads to processors, and clocks for launch
+//! times.
 
 use std::time::Duration;
 
 use crate::error::{Error, Operation, Result};
 use crate::sys;
 
-/// The clock by which launch times are told: the one that the interface's queue discipline keeps.
+/// The clock of launch times, which must be the one that the interface's queue discipline uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LaunchClock {
-    /// Time since some start that never steps: what `fq` keeps.
+    /// Time since an arbitrary start, without steps; used by `fq`.
     Monotonic,
-    /// International atomic time: what `etf` keeps.
+    /// International atomic time; used by `etf`.
     Tai,
 }
 
 impl LaunchClock {
-    /// The time on this clock.
+    /// Returns the time on this clock.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux.
@@ -24,10 +25,10 @@ impl LaunchClock {
     }
 }
 
-/// Keeps the calling thread on one processor, counted from 0.
+/// Pins the calling thread to one processor, counted from 0.
 ///
 /// # Errors
-/// When there is no such processor, or the thread may not run there;
+/// If the processor does not exist or the thread may not run on it;
 /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux.
 pub fn pin_to_processor(processor: usize) -> Result<()> {
     sys::timing::pin_to_processor(processor)

@@ -1,7 +1,7 @@
-//! The hot path allocates nothing: shown by counting.
+//! Counts allocations to show that the hot path makes none.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+#![expect(unsafe_code, reason = "a counting allocator implements an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -17,17 +17,17 @@ thread_local! {
 /// Counts the allocations of each thread.
 struct Counting;
 
-// SAFETY: everything is passed on to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // A thread that is ending has no counter any more.
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: passed on.
+        // SAFETY: forwarded.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
+        // SAFETY: forwarded.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -35,16 +35,16 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often this thread allocates while something is done.
+/// Returns the number of allocations of this thread during `work`.
 fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.with(Cell::get);
     work();
     ALLOCATIONS.with(Cell::get) - before
 }
 
-/// What is done once may allocate; what is done again may not.
+/// Asserts that `work` allocates at most on its first call.
 fn assert_none_once_warm(what: &str, mut work: impl FnMut()) {
-    assert!(allocations(|| drop(vec![0_u8; 16])) > 0, "the counter counts");
+    assert!(allocations(|| drop(vec![0_u8; 16])) > 0, "the counter does not count");
     work();
     assert_eq!(allocations(|| (0..20).for_each(|_| work())), 0, "{what}");
 }

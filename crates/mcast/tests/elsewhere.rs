@@ -1,6 +1,6 @@
-//! The contract on systems without a lab: macOS, FreeBSD, Windows (and Wine, which is where this
-//! project runs it). Nothing leaves the machine: all is sent on the loopback interface, or on
-//! `feed0` and `feed1`, which the runner for Wine makes.
+//! The guarantees on systems without a lab: macOS, FreeBSD, Windows (and Wine, where this project
+//! runs it). Nothing leaves the machine: everything is sent on the loopback interface, or on
+//! `feed0` and `feed1`, which the runner for Wine creates.
 #![cfg(not(any(target_os = "linux", target_os = "android")))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,10 +14,10 @@ use mcast::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Long enough for what must not come to have come.
+/// Long enough for a datagram that must not arrive to have arrived.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// Ports that no two tests share.
+/// Returns a port that no other test uses.
 fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(42_000);
 
@@ -28,8 +28,8 @@ fn interface(name: &str) -> Option<Interface> {
     mcast::interfaces().unwrap().into_iter().find(|interface| interface.name == name)
 }
 
-/// Where there is IPv4 multicast that nobody else hears.
-fn arena() -> Interface {
+/// Returns an interface whose IPv4 multicast no other host receives.
+fn test_interface() -> Interface {
     interface("feed0").unwrap_or_else(loopback)
 }
 
@@ -51,19 +51,19 @@ fn sender(to: &Membership) -> Sender {
 }
 
 fn next<'b>(receiver: &Receiver, buffer: &'b mut [u8]) -> Datagram<'b> {
-    receiver.recv_timeout(buffer, DEADLINE).unwrap().expect("nothing came")
+    receiver.recv_timeout(buffer, DEADLINE).unwrap().expect("nothing arrived")
 }
 
 #[track_caller]
 fn assert_silent(receiver: &Receiver) {
     let mut buffer = [0; 64];
-    let came = receiver.recv_timeout(&mut buffer, SILENCE).unwrap();
-    assert!(came.is_none(), "{came:?}");
+    let received = receiver.recv_timeout(&mut buffer, SILENCE).unwrap();
+    assert!(received.is_none(), "{received:?}");
 }
 
 #[test]
-fn a_datagram_says_by_which_group_interface_and_source_it_came() {
-    for (interface, group) in [(arena(), "239.1.2.3"), (loopback(), "239.1.2.4")] {
+fn a_datagram_reports_its_group_interface_and_source() {
+    for (interface, group) in [(test_interface(), "239.1.2.3"), (loopback(), "239.1.2.4")] {
         let membership = on(&interface, group, port());
         let receiver = receiver(&membership);
         sender(&membership).send(b"hello").unwrap();
@@ -82,9 +82,9 @@ fn a_datagram_says_by_which_group_interface_and_source_it_came() {
 }
 
 #[test]
-fn ipv6_datagrams_arrive_by_the_interface_that_was_named() {
+fn ipv6_datagrams_arrive_on_the_named_interface() {
     let Some(interface) = interface("feed0") else {
-        eprintln!("SKIPPED: which interface has IPv6 multicast to itself is not known here");
+        eprintln!("SKIPPED: no interface is known to have private IPv6 multicast");
         return;
     };
     for group in ["[ff15::1]", "[ff02::4242]"] {
@@ -101,11 +101,11 @@ fn ipv6_datagrams_arrive_by_the_interface_that_was_named() {
 }
 
 #[test]
-fn other_groups_on_the_same_port_are_not_yielded() {
-    let (interface, port) = (arena(), port());
+fn other_groups_on_the_same_port_are_not_delivered() {
+    let (interface, port) = (test_interface(), port());
     let (wanted, other) = (on(&interface, "239.1.2.3", port), on(&interface, "239.1.2.4", port));
     let receiver_of_one = receiver(&wanted);
-    // As another program would, so that the system does receive it.
+    // As in another program, so that the system does receive the group.
     let receiver_of_other = receiver(&other);
 
     sender(&other).send(b"not for you").unwrap();
@@ -116,9 +116,9 @@ fn other_groups_on_the_same_port_are_not_yielded() {
 }
 
 #[test]
-fn other_interfaces_are_not_yielded() {
+fn other_interfaces_are_not_delivered() {
     let (Some(joined), Some(other)) = (interface("feed0"), interface("feed1")) else {
-        eprintln!("SKIPPED: there are no two interfaces to be had");
+        eprintln!("SKIPPED: this test needs two interfaces");
         return;
     };
     let port = port();
@@ -133,8 +133,8 @@ fn other_interfaces_are_not_yielded() {
 }
 
 #[test]
-fn unicast_to_the_port_is_not_yielded() {
-    let membership = on(&arena(), "239.1.2.3", port());
+fn unicast_to_the_port_is_not_delivered() {
+    let membership = on(&test_interface(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(b"unicast", ("127.0.0.1", membership.address.port)).unwrap();
@@ -142,9 +142,9 @@ fn unicast_to_the_port_is_not_yielded() {
 }
 
 #[test]
-fn several_groups_on_a_port_are_told_apart() {
-    let (interface, port) = (arena(), port());
-    // Wine inherits Linux's limit of 20 a socket.
+fn several_groups_on_a_port_are_distinguished() {
+    let (interface, port) = (test_interface(), port());
+    // Wine inherits Linux's limit of 20 per socket.
     let groups: Vec<_> = (1..=20).map(|n| on(&interface, &format!("239.9.0.{n}"), port)).collect();
     let receiver = Receiver::builder().join_all(groups.clone()).build().unwrap();
     for group in &groups {
@@ -159,8 +159,8 @@ fn several_groups_on_a_port_are_told_apart() {
 }
 
 #[test]
-fn a_datagram_that_does_not_fit_says_that_it_was_cut_off() {
-    let membership = on(&arena(), "239.1.2.3", port());
+fn a_datagram_that_does_not_fit_is_marked_as_truncated() {
+    let membership = on(&test_interface(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     sender(&membership).send(b"much too long").unwrap();
     let mut small = [0; 4];
@@ -169,8 +169,8 @@ fn a_datagram_that_does_not_fit_says_that_it_was_cut_off() {
 }
 
 #[test]
-fn an_empty_datagram_is_a_datagram() {
-    let membership = on(&arena(), "239.1.2.3", port());
+fn an_empty_datagram_counts_as_a_datagram() {
+    let membership = on(&test_interface(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     sender(&membership).send(b"").unwrap();
     let mut buffer = [0; 4];
@@ -178,7 +178,7 @@ fn an_empty_datagram_is_a_datagram() {
 }
 
 #[test]
-fn large_datagrams_pass_and_too_large_ones_are_refused_as_such() {
+fn large_datagrams_arrive_and_too_large_ones_are_refused() {
     let membership = on(&loopback(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     let sender = sender(&membership);
@@ -192,8 +192,8 @@ fn large_datagrams_pass_and_too_large_ones_are_refused_as_such() {
 }
 
 #[test]
-fn a_batch_brings_what_is_there_in_order() {
-    let membership = on(&arena(), "239.1.2.3", port());
+fn a_batch_delivers_datagrams_in_order() {
+    let membership = on(&test_interface(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     let sender = sender(&membership);
     for number in 0..20_u8 {
@@ -207,11 +207,11 @@ fn a_batch_brings_what_is_there_in_order() {
     assert!(numbers.iter().copied().eq(0..20), "{numbers:?}");
 }
 
-/// Where the system cuts trains apart, these leave as trains.
+/// Where the system supports segmentation, these are sent as segmented buffers.
 #[test]
-fn a_batch_of_equal_datagrams_arrives_as_each_of_them() {
+fn a_batch_of_equal_datagrams_arrives_as_separate_datagrams() {
     let port = port();
-    let membership = on(&arena(), "239.1.2.3", port);
+    let membership = on(&test_interface(), "239.1.2.3", port);
     let (receiver, sender) = (receiver(&membership), sender(&membership));
     let payloads: Vec<Vec<u8>> = (0..100_u8).map(|number| vec![number; 100]).chain([vec![100; 50]]).collect();
     let outgoing: Vec<_> = payloads.iter().map(|payload| mcast::Outgoing::new(payload)).collect();
@@ -226,7 +226,7 @@ fn a_batch_of_equal_datagrams_arrives_as_each_of_them() {
 
 #[test]
 fn a_wake_up_ends_a_wait_once() {
-    let receiver = receiver(&on(&arena(), "239.1.2.3", port()));
+    let receiver = receiver(&on(&test_interface(), "239.1.2.3", port()));
     let waker = receiver.waker();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| receiver.recv(&mut [0; 64]).unwrap_err().kind());
@@ -238,7 +238,7 @@ fn a_wake_up_ends_a_wait_once() {
 
 #[test]
 fn a_group_is_joined_and_left_while_a_thread_waits() {
-    let (interface, first) = (arena(), port());
+    let (interface, first) = (test_interface(), port());
     let receiver = receiver(&on(&interface, "239.1.2.3", first));
     let later = on(&interface, "239.1.2.4", port());
     std::thread::scope(|scope| {
@@ -258,16 +258,16 @@ fn a_group_is_joined_and_left_while_a_thread_waits() {
 }
 
 #[test]
-fn a_wait_ends_when_its_time_is_over() {
-    let receiver = receiver(&on(&arena(), "239.1.2.3", port()));
+fn a_wait_ends_at_its_timeout() {
+    let receiver = receiver(&on(&test_interface(), "239.1.2.3", port()));
     let started = Instant::now();
     assert!(receiver.recv_timeout(&mut [0; 4], SILENCE).unwrap().is_none());
     assert!((SILENCE..DEADLINE).contains(&started.elapsed()));
 }
 
 #[test]
-fn an_answer_comes_from_the_port_of_the_service() {
-    let membership = on(&arena(), "239.1.2.3", port());
+fn a_reply_comes_from_the_port_of_the_service() {
+    let membership = on(&test_interface(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     let sender = sender(&membership);
     sender.send(b"who is there?").unwrap();
@@ -278,13 +278,13 @@ fn an_answer_comes_from_the_port_of_the_service() {
 
     let mut buffer = [0; 64];
     let family = membership.address.group.family();
-    let answer = sender.recv_answer(family, &mut buffer, DEADLINE).unwrap().expect("no answer came");
-    assert_eq!((answer.payload, answer.source.port()), (&b"me"[..], membership.address.port));
+    let reply = sender.recv_answer(family, &mut buffer, DEADLINE).unwrap().expect("no reply arrived");
+    assert_eq!((reply.payload, reply.source.port()), (&b"me"[..], membership.address.port));
 }
 
 #[test]
-fn sources_that_are_excluded_are_not_yielded() {
-    let (interface, port) = (arena(), port());
+fn excluded_sources_are_not_delivered() {
+    let (interface, port) = (test_interface(), port());
     let own = interface.addresses_of(mcast::Family::V4).next().unwrap();
     let group = format!("!{own}@239.1.2.3:{port}").parse::<Membership>().unwrap();
     let excluding = receiver(&group.clone().on(InterfaceSelector::Index(interface.index)));
@@ -299,7 +299,7 @@ fn sources_that_are_excluded_are_not_yielded() {
 
 #[test]
 fn a_source_specific_membership_works_or_is_refused_as_unsupported() {
-    let (interface, port) = (arena(), port());
+    let (interface, port) = (test_interface(), port());
     let own = interface.addresses_of(mcast::Family::V4).next().unwrap();
     let text = format!("{own}@232.1.2.3:{port}");
     let membership: Membership = text.parse().unwrap();
@@ -314,14 +314,14 @@ fn a_source_specific_membership_works_or_is_refused_as_unsupported() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_refused() {
+fn an_unknown_interface_is_refused() {
     let membership: Membership = "239.1.2.3%nowhere:7000".parse().unwrap();
     assert_eq!(Receiver::join_one(membership).unwrap_err().kind(), ErrorKind::NoSuchInterface);
 }
 
 #[test]
-fn the_hop_limit_and_the_interface_can_change_from_datagram_to_datagram() {
-    let membership = on(&arena(), "239.1.2.3", port());
+fn the_hop_limit_can_change_from_datagram_to_datagram() {
+    let membership = on(&test_interface(), "239.1.2.3", port());
     let receiver = receiver(&membership);
     let sender = sender(&membership);
     for hops in [5, 1, 9] {

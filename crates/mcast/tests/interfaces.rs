@@ -1,4 +1,4 @@
-//! Interfaces, on real ones: listing, finding, the default by route, and watching them change.
+//! Interfaces of real hosts: listing, finding, the default by route, and watching changes.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,7 +13,7 @@ use mcast_lab::{Host, Lab};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A host with `eth0` and `eth1`, each on a switch of its own.
+/// Creates a host with `eth0` and `eth1`, each on a switch of its own.
 fn host_on_two_lans() -> (Lab, Host) {
     let lab = Lab::new().unwrap();
     let host = lab.host("host").unwrap();
@@ -49,18 +49,18 @@ fn watch(host: &Host) -> InterfaceWatcher {
     host.run(InterfaceWatcher::new).unwrap().unwrap()
 }
 
-/// Waits for a change that is what is looked for, and gives what was made of it.
+/// Waits for a change for which `wanted` returns a value, and returns that value.
 fn wait_for<T>(watcher: &InterfaceWatcher, wanted: impl Fn(&InterfaceChange) -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
-    let mut seen = Vec::new();
+    let mut others = Vec::new();
     while let Some(changes) = watcher.wait(Some(deadline.saturating_duration_since(Instant::now()))).unwrap()
     {
         if let Some(found) = changes.iter().find_map(&wanted) {
             return found;
         }
-        seen.extend(changes);
+        others.extend(changes);
     }
-    panic!("the change was not told; these were: {seen:#?}");
+    panic!("the change was not reported, but these were: {others:#?}");
 }
 
 fn is_named(interface: &Interface, name: &str) -> bool {
@@ -68,7 +68,7 @@ fn is_named(interface: &Interface, name: &str) -> bool {
 }
 
 #[test]
-fn a_listing_says_what_there_is() {
+fn a_listing_describes_every_interface() {
     let (_lab, host) = host_on_two_lans();
 
     let listed = list(&host);
@@ -108,7 +108,7 @@ fn an_interface_is_found_by_name_index_and_each_address() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_refused_with_what_is() {
+fn an_unknown_interface_is_refused_with_the_existing_ones() {
     let (_lab, host) = host_on_two_lans();
     for selector in ["eth9", "4000000", "10.9.9.9"] {
         let error = find(&host, selector).unwrap_err();
@@ -118,7 +118,7 @@ fn an_interface_that_is_not_there_is_refused_with_what_is() {
 }
 
 #[test]
-fn words_for_several_or_by_route_name_no_single_interface() {
+fn all_and_default_name_no_single_interface() {
     let (_lab, host) = host_on_two_lans();
     for selector in ["all", "default"] {
         assert_eq!(find(&host, selector).unwrap_err().kind(), ErrorKind::Mismatch);
@@ -126,7 +126,7 @@ fn words_for_several_or_by_route_name_no_single_interface() {
 }
 
 #[test]
-fn a_port_of_a_bridge_is_told_and_not_joined_by_default() {
+fn a_port_of_a_bridge_is_reported_and_not_joined_by_default() {
     let (_lab, host) = host_on_two_lans();
     host.bridge("br0", &["eth1"], &["10.1.0.2/24"]).unwrap();
 
@@ -138,7 +138,7 @@ fn a_port_of_a_bridge_is_told_and_not_joined_by_default() {
 }
 
 #[test]
-fn an_interface_that_is_down_says_so() {
+fn an_interface_that_is_down_is_reported() {
     let (_lab, host) = host_on_two_lans();
     host.set_down("eth0").unwrap();
     let eth0 = named(&host, "eth0");
@@ -147,7 +147,7 @@ fn an_interface_that_is_down_says_so() {
 }
 
 #[test]
-fn an_interface_whose_other_end_is_down_has_no_carrier() {
+fn an_interface_whose_peer_is_down_has_no_carrier() {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     lab.link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"]).unwrap();
@@ -161,7 +161,7 @@ fn an_interface_whose_other_end_is_down_has_no_carrier() {
 }
 
 #[test]
-fn an_interface_without_the_multicast_flag_or_addresses_is_warned_of() {
+fn an_interface_without_the_multicast_flag_or_addresses_has_warnings() {
     let lab = Lab::new().unwrap();
     let host = lab.host("host").unwrap();
     host.connect("eth0", &lab.switch("lan").unwrap(), &[]).unwrap();
@@ -183,9 +183,9 @@ fn without_a_route_there_is_no_default() {
 }
 
 #[test]
-fn the_default_is_what_the_routes_say_for_each_group() {
+fn the_default_is_the_route_of_each_group() {
     let (_lab, host) = host_on_two_lans();
-    assert_eq!(default_for(&host, "239.1.2.3"), None, "addresses alone make no route to a group");
+    assert_eq!(default_for(&host, "239.1.2.3"), None, "addresses alone do not create a route to a group");
 
     host.add_route("224.0.0.0/4", "eth0").unwrap();
     host.add_route("239.7.0.0/16", "eth1").unwrap();
@@ -197,7 +197,7 @@ fn the_default_is_what_the_routes_say_for_each_group() {
 }
 
 #[test]
-fn the_default_route_counts_for_groups_too() {
+fn the_default_route_applies_to_groups() {
     let (_lab, host) = host_on_two_lans();
     host.add_route_via("0.0.0.0/0", "10.1.0.254").unwrap();
     assert_eq!(default_for(&host, "239.1.2.3").as_deref(), Some("eth1"));
@@ -226,7 +226,7 @@ fn an_interface_without_addresses_can_be_the_default() {
 fn the_watcher_is_silent_while_nothing_changes() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
-    // What was still under way from building the lab.
+    // Wait for the last changes of building the lab.
     while watcher.wait(Some(Duration::from_millis(300))).unwrap().is_some() {}
 
     let started = Instant::now();
@@ -257,7 +257,7 @@ fn the_watcher_sees_an_interface_appear_and_vanish() {
 }
 
 #[test]
-fn the_watcher_sees_an_interface_deleted_and_made_again() {
+fn the_watcher_sees_an_interface_deleted_and_created_again() {
     let (lab, host) = host_on_two_lans();
     let lan = lab.switch("lan2").unwrap();
     let watcher = watch(&host);
@@ -272,9 +272,9 @@ fn the_watcher_sees_an_interface_deleted_and_made_again() {
     assert_eq!(after.index.number(), host.interface_index("eth0").unwrap());
 }
 
-/// What no comparison of two listings shows: the same name and index, another interface.
+/// A comparison of two listings does not show this: same name and index, but another interface.
 #[test]
-fn the_watcher_sees_an_interface_made_again_under_its_old_index() {
+fn the_watcher_sees_an_interface_created_again_under_its_old_index() {
     let lab = Lab::new().unwrap();
     let host = lab.host("host").unwrap();
     host.connect("eth0", &lab.switch("lan").unwrap(), &[]).unwrap();
@@ -289,7 +289,7 @@ fn the_watcher_sees_an_interface_made_again_under_its_old_index() {
         .status();
     if !made.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: this test needs `ip` (iproute2)");
-        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+        assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "skipping is not allowed");
         return;
     }
 
@@ -301,7 +301,7 @@ fn the_watcher_sees_an_interface_made_again_under_its_old_index() {
 }
 
 #[test]
-fn the_watcher_sees_addresses_come_and_go() {
+fn the_watcher_sees_addresses_added_and_removed() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
     let has = |interface: &Interface, address: &str| {
@@ -326,7 +326,7 @@ fn the_watcher_sees_addresses_come_and_go() {
 }
 
 #[test]
-fn the_watcher_sees_down_up_and_a_new_name_as_changes_of_the_same_interface() {
+fn the_watcher_sees_state_and_name_as_changes_of_the_same_interface() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
     let index = InterfaceIndex::new(host.interface_index("eth0").unwrap()).unwrap();
@@ -346,7 +346,7 @@ fn the_watcher_sees_down_up_and_a_new_name_as_changes_of_the_same_interface() {
 }
 
 #[test]
-fn a_burst_is_told_at_once() {
+fn a_burst_is_reported_at_once() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
     while watcher.wait(Some(Duration::from_millis(300))).unwrap().is_some() {}
@@ -362,9 +362,9 @@ fn a_burst_is_told_at_once() {
     assert_eq!(names, ["eth0", "eth1"]);
 }
 
-/// Without waiting for quiet it would be told dozens of times.
+/// Without waiting for a pause, it would be reported dozens of times.
 #[test]
-fn a_burst_that_goes_on_is_not_told_piecemeal() {
+fn a_long_burst_is_not_reported_piecemeal() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
     while watcher.wait(Some(Duration::from_millis(300))).unwrap().is_some() {}
@@ -373,20 +373,20 @@ fn a_burst_that_goes_on_is_not_told_piecemeal() {
     std::thread::scope(|scope| {
         scope.spawn(|| (1..=100).for_each(|number| host.set_mtu("eth0", 1400 - number).unwrap()));
         while named_in(&watcher.known(), "eth0").mtu != 1300 {
-            watcher.wait(Some(DEADLINE)).unwrap().expect("the last change was not told");
+            watcher.wait(Some(DEADLINE)).unwrap().expect("the last change was not reported");
             times += 1;
         }
     });
-    assert!(times <= 10, "told {times} times");
+    assert!(times <= 10, "reported {times} times");
 }
 
-/// More notices than a socket holds: some are lost, and the watcher must know.
+/// More notices than a socket holds: some are lost, and the watcher must notice.
 #[test]
-fn a_flood_of_changes_is_survived_and_owned_up_to() {
+fn a_flood_of_changes_is_reported_as_an_overrun() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
 
-    // A link's notice takes some 3 KiB of the 208 KiB that the socket holds on a stock kernel.
+    // A link's notice takes about 3 KiB of the 208 KiB that the socket holds on a stock kernel.
     for _ in 0..200 {
         for number in 1..=10 {
             host.set_mtu("eth0", 1400 + number).unwrap();
@@ -407,7 +407,10 @@ fn the_watcher_can_be_polled() {
     let (_lab, host) = host_on_two_lans();
     let watcher = watch(&host);
     while watcher.wait(Some(Duration::from_millis(300))).unwrap().is_some() {}
-    assert!(!sys::is_readable(watcher.as_fd(), Duration::from_millis(100)), "although nothing has changed");
+    assert!(
+        !sys::is_readable(watcher.as_fd(), Duration::from_millis(100)),
+        "readable although nothing has changed"
+    );
 
     host.set_mtu("eth0", 1400).unwrap();
 

@@ -1,5 +1,5 @@
-//! Memberships on systems that tell them without their holders: macOS, FreeBSD, Windows (and
-//! Wine, which tells none at all).
+//! Memberships on systems that report them without holders: macOS, FreeBSD, Windows (and Wine,
+//! which reports none).
 #![cfg(any(windows, target_vendor = "apple", target_os = "freebsd"))]
 #![allow(clippy::unwrap_used)]
 
@@ -36,8 +36,8 @@ fn memberships_are_listed_with_their_interfaces() {
 }
 
 #[test]
-fn watching_ends_with_its_time() {
+fn watching_ends_at_its_timeout() {
     let mut watcher = Watcher::new().unwrap();
-    // What others on this machine do may be told, but it comes to an end.
+    // Changes by other programs on this machine may be reported first.
     while watcher.wait(Some(Duration::from_millis(100))).unwrap().is_some() {}
 }

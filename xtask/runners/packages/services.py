@@ -69,7 +69,7 @@ def what_services_do_can_be_seen():
     say_something()
     until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in figures(9477), "the stream in the figures of top")
     until(lambda: "mcast_doctor_looks_total" in figures(9478), "figures of the doctor")
-    until(lambda: "asked IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
+    until(lambda: "sent IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
     until(lambda: holds_the_group(recordings()), "what was sent in the recording")
 
 
@@ -90,14 +90,14 @@ def notes_have_their_levels_in_the_journal():
 
 
 def services_begin_anew_when_asked_to():
-    asked = journal("mcast-querier@eth0").count("asked IGMPv3 general query")
+    asked = journal("mcast-querier@eth0").count("sent IGMPv3 general query")
     files = len(recordings())
     found = journal("mcast-doctor@stream").count(" found ")
     before = {unit: main_process(unit) for unit in UNITS}
     for unit in UNITS:
         systemctl("reload", unit)
     # The next query by itself would come after half a minute.
-    until(lambda: journal("mcast-querier@eth0").count("asked IGMPv3 general query") > asked, "a query", 10)
+    until(lambda: journal("mcast-querier@eth0").count("sent IGMPv3 general query") > asked, "a query", 10)
     until(lambda: len(recordings()) == files + 1, "another file")
     until(lambda: journal("mcast-doctor@stream").count(" found ") > found, "findings told again")
     until(lambda: "mcast_stream_datagrams_total{" not in figures(9477), "no streams in the figures of top")
@@ -135,10 +135,10 @@ def services_outlive_their_interface():
     # The others wait for it.
     waiting = [unit for unit in UNITS if unit != "mcast-top@eth0"]
     assert all(is_up(unit) and restarts(unit) == 1 for unit in waiting), [(unit, restarts(unit)) for unit in waiting]
-    asked = journal("mcast-querier@eth0").count("asked IGMPv3 general query")
+    asked = journal("mcast-querier@eth0").count("sent IGMPv3 general query")
     network()
     until(lambda: is_up("mcast-top@eth0"), "figures of the interface that is back")
-    until(lambda: journal("mcast-querier@eth0").count("asked IGMPv3 general query") > asked, "a query on it")
+    until(lambda: journal("mcast-querier@eth0").count("sent IGMPv3 general query") > asked, "a query on it")
     size = sum(map(os.path.getsize, recordings()))
     until(lambda: say_something() or sum(map(os.path.getsize, recordings())) > size, "a frame recorded on it")
     until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in figures(9477), "the stream in the figures of top")

@@ -1,4 +1,4 @@
-//! The bill of materials: every crate that is in the command, in CycloneDX 1.5.
+//! Bills of materials: every crate that is in the command, or in the Python package, in CycloneDX 1.5.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,21 +10,26 @@ use serde_json::{Value, json};
 
 use super::Release;
 
+/// The command's, as a package of the release.
 pub(super) fn write(release: &Release, out: &Path) -> Result<()> {
-    let path = out.join(format!("{}.cdx.json", release.name("sbom")));
-    let text = serde_json::to_string_pretty(&bill(release)?)? + "\n";
-    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    write_of(release, "mcast-cli", &out.join(format!("{}.cdx.json", release.name("sbom"))))
 }
 
-fn bill(release: &Release) -> Result<Value> {
+/// The one of a package of the workspace.
+pub(super) fn write_of(release: &Release, package: &str, path: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(&bill(release, package)?)? + "\n";
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn bill(release: &Release, name: &str) -> Result<Value> {
     let packages: BTreeMap<&PackageId, &Package> =
         release.metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let command = release
         .metadata
         .packages
         .iter()
-        .find(|package| package.name.as_str() == "mcast-cli")
-        .context("the workspace has no package mcast-cli")?;
+        .find(|package| package.name.as_str() == name)
+        .with_context(|| format!("the workspace has no package {name}"))?;
     let edges = edges(release)?;
     let inside = inside(&edges, &command.id);
     let described = |id: &&PackageId| packages.get(*id).map(|package| component(package));
@@ -99,7 +104,7 @@ mod checks {
     #[test]
     fn the_bill_names_what_the_command_needs_and_not_what_only_tests_need() {
         let release = Release::of(&crate::root()).unwrap();
-        let bill = bill(&release).unwrap();
+        let bill = bill(&release, "mcast-cli").unwrap();
         let names: Vec<&str> = bill["components"]
             .as_array()
             .unwrap()
@@ -114,7 +119,7 @@ mod checks {
     #[test]
     fn every_dependency_in_the_bill_is_described_in_it() {
         let release = Release::of(&crate::root()).unwrap();
-        let bill = bill(&release).unwrap();
+        let bill = bill(&release, "mcast-cli").unwrap();
         let described: BTreeSet<&str> = bill["components"]
             .as_array()
             .unwrap()

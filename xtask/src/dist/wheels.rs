@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::Release;
 use super::program::{flags, reproducible};
+use super::{Release, bill};
 use crate::command::{finish, program, succeeds};
 use crate::target;
 
@@ -33,6 +33,10 @@ pub(super) fn make(release: &Release, out: &Path, attempt: &str) -> Result<Vec<S
     let Some(tools) = tools(release)? else {
         return Ok(vec!["wheels: pip cannot install maturin and ziglang".to_owned()]);
     };
+    let bill = release.root.join("target/dist").join(attempt).join("pymcast.cyclonedx.json");
+    fs::create_dir_all(bill.with_file_name("")).with_context(|| format!("making {}", bill.display()))?;
+    bill::write_of(release, "mcast-python", &bill)?;
+    let bill = bill.to_string_lossy();
     let mut missing = Vec::new();
     for wheel in &WHEELS {
         if !target::is_there_or_added(wheel.target) {
@@ -41,6 +45,7 @@ pub(super) fn make(release: &Release, out: &Path, attempt: &str) -> Result<Vec<S
         }
         let mut arguments = vec!["build", "--quiet", "--profile", "dist", "--zig", "--target", wheel.target];
         arguments.extend(["--compatibility", wheel.compatibility, "--interpreter", "python3.10", "--locked"]);
+        arguments.extend(["--sbom-include", &bill]);
         maturin(release, &tools, &arguments, out, attempt, wheel.target)?;
     }
     maturin(release, &tools, &["sdist"], out, attempt, "")?;

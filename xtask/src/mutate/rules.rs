@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "what is missing is asked for",
         "receiver/ask.rs",
-        "self.config.repairs() && !self.ended && !self.sender_silent && !self.gaps.is_empty()",
+        "self.config.repairs() && is_heard && !self.ended && !self.gaps.is_empty()",
         "false",
     ),
     rule(
@@ -135,20 +135,20 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "nothing is overwritten before it was sent",
         "sender/publish.rs",
-        "if self.ring.next - keep + count <= self.ring.slots() {",
+        "if self.ring.has_room(count, keep) {",
         "if keep > 0 {",
     ),
     rule(
         "repairs keep to their allowance",
         "sender/repair.rs",
-        "if !self.repair_allowance.take(length) {",
-        "if self.repair_allowance.take(length) && false {",
+        "self.repair_allowance.has(length) && self.pace",
+        "self.pace",
     ),
     rule(
         "what was just repaired is not repaired again",
         "sender/repair.rs",
-        "filter(|(at, _)| now.saturating_sub(*at) < holdoff)",
-        "filter(|_| false)",
+        "let is_recent = |at: u64| now.saturating_sub(at) < holdoff;",
+        "let is_recent = |at: u64| at == u64::MAX && holdoff == 0;",
     ),
     rule(
         "who falls silent is forgotten",
@@ -159,20 +159,20 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "repairs go only where somebody has proven to be",
         "sender/feedback.rs",
-        "member.proven |= is_proven;",
-        "member.proven |= is_proven || true;",
+        "if !self.is_proven(now, from, token) {",
+        "if token == u64::MAX {",
     ),
     rule(
         "who moves has to prove it again",
         "sender/feedback.rs",
-        "            member.proven &= member.address == from;\n",
-        "",
+        "IpAddr::V4(ip) => hasher.write(&ip.octets()),",
+        "IpAddr::V4(_) => {}",
     ),
     rule(
         "great losses slow the sender",
-        "sender/state.rs",
-        "if loss <= breaker.loss {",
-        "if loss <= breaker.loss || true {",
+        "sender/congestion.rs",
+        "if loss < HIGH || now < immune_until",
+        "if loss < 2_000_000 || now < immune_until",
     ),
     rule(
         "of many few ask",
@@ -183,13 +183,13 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "the end of a burst is told",
         "sender/transmit.rs",
-        "self.heartbeat_at = (now + self.tail_delay()).min(busy.max(now));",
+        "self.heartbeat_at = tail.min(busy.max(now));",
         "self.heartbeat_at = now + 1_000_000_000;",
     ),
     rule(
         "nobody wakes for nothing",
         "receiver/ask.rs",
-        "if self.sender_silent || self.has_all() {",
-        "if self.sender_silent {",
+        "        if self.has_all() {\n            deadline = u64::MAX;",
+        "        if self.ended && self.base == u64::MAX {\n            deadline = u64::MAX;",
     ),
 ];

@@ -44,9 +44,17 @@ fn fuzz(target: &str, seconds: u64, seed: u32, manner: &Manner) -> Result<Outcom
     })
 }
 
-/// libFuzzer's own last line: `Done 123456 runs in 61 second(s)`.
+/// From libFuzzer's last lines, `#123456 DONE cov: 812 ft: 2034 corp: 310/41Kb ...` and `Done 123456 runs in 61 second(s)`:
+/// how many runs there were, how many places in the program they came to, and how many inputs are kept for that.
 fn last_figures(output: &str) -> String {
-    output.lines().rev().find(|line| line.starts_with("Done ")).unwrap_or_default().to_owned()
+    let last = |start: &str| output.lines().rev().find_map(|line| line.trim().strip_prefix(start));
+    let done = last("Done ").unwrap_or_default();
+    let line = output.lines().rev().find(|line| line.starts_with('#') && line.contains(" cov: "));
+    let number = |name: &str| {
+        let after = line.and_then(|line| line.split_once(name)).map(|(_, rest)| rest.trim_start());
+        after.and_then(|rest| rest.split([' ', '/']).next()).unwrap_or("?")
+    };
+    format!("{done}, coverage {}, {} inputs", number(" cov: "), number(" corp: "))
 }
 
 /// rustup chooses the toolchain: the cargo that runs this task is the stable one.
@@ -57,4 +65,18 @@ fn cargo_fuzz(arguments: &[&str]) -> Command {
 
 fn unavailable(why: &'static str) -> Step {
     Step::new("fuzz", "hostile bytes for every parser", move |_| Ok(Outcome::skipped(why)))
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    #[test]
+    fn the_figures_are_those_of_the_end() {
+        let output = "#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 30Mb\n\
+                      #9000\tDONE   cov: 812 ft: 2034 corp: 310/41Kb lim: 4096 exec/s: 150 rss: 70Mb\n\
+                      Done 9000 runs in 61 second(s)\n";
+
+        assert_eq!(last_figures(output), "9000 runs in 61 second(s), coverage 812, 310 inputs");
+    }
 }

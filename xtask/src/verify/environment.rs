@@ -1,6 +1,8 @@
 //! What the machine must have so that every test can run.
 
-use crate::command::{program, succeeds};
+use std::path::PathBuf;
+
+use crate::command::{finish, program, succeeds};
 use crate::step::{Outcome, Step};
 
 pub(super) fn steps() -> Vec<Step> {
@@ -25,6 +27,12 @@ pub(super) const NO_NAMESPACES: &str =
 /// Whether labs can be had, asked of the kernel as they ask it: as root, else in a user namespace.
 pub(super) fn has_namespaces() -> bool {
     is_allowed(&["--net"]) || is_allowed(&["--user", "--map-root-user", "--net"])
+}
+
+/// The full path of a program of this name, where one is installed.
+pub(super) fn installed(name: &str) -> Option<PathBuf> {
+    let found = finish(program("sh", ["-c", "command -v \"$0\"", name]), false).ok()?;
+    found.success.then(|| PathBuf::from(found.output.trim()))
 }
 
 fn is_allowed(namespaces: &[&str]) -> bool {

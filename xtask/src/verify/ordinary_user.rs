@@ -1,24 +1,42 @@
 //! Root may do what most users may not. Where the checks run as root, this runs again, as an
 //! ordinary user, what is promised to need no rights: sending and receiving, and the demonstration.
 
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{targets, tests};
-use crate::command::{cargo, finish, program, succeeds};
-use crate::step::{Outcome, Step};
+use super::built::{self, Built};
+use super::tests;
+use crate::command::{finish, program, succeeds};
+use crate::step::{Manner, Outcome, Step};
 
 /// The tests of mcast-lab are not among them: they see to this themselves.
-const PACKAGES: [&str; 1] = ["mcast"];
+const PACKAGE: &str = "mcast";
+
+/// Runs each program in its folder; its arguments are pairs of both. All of them run, also after a failure.
+const RUN_ALL: &str = r#"status=0
+runner=$1
+shift
+while [ $# -gt 0 ]; do
+    (cd "$1" && "$runner" "$2" --show-output) || status=$?
+    shift 2
+done
+exit $status"#;
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("user:tests", "sending and receiving need no root, and neither do labs", |manner| {
-            as_ordinary_user(|| tests::outcome(library_tests(), "cargo test", manner))
+            as_ordinary_user(|| library_tests(manner))
         }),
         Step::new("user:demo", "the demonstration needs no root", |manner| {
-            as_ordinary_user(|| tests::run_demo(run_by_nobody(tests::demo_command()), manner))
+            as_ordinary_user(|| match built::program("mcast")? {
+                Ok(mcast) => {
+                    let mut command = program(runner(), [&mcast]);
+                    command.arg("demo");
+                    tests::run_demo(command, manner)
+                }
+                Err(failed) => Ok(failed),
+            })
         }),
     ]
 }
@@ -33,17 +51,22 @@ fn as_ordinary_user(work: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
     work()
 }
 
-fn library_tests() -> Command {
-    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
-    let head = ["test", "--quiet", "--all-features", "--no-fail-fast", "--lib", "--tests"];
-    run_by_nobody(cargo(head.into_iter().chain(packages).chain(["--", "--show-output"])))
+fn library_tests(manner: &Manner) -> Result<Outcome> {
+    let programs = match built::build()? {
+        Built::Programs(programs) => programs,
+        Built::Failed(said) => return Ok(Outcome::failed("it does not compile", said)),
+    };
+    let mut command = program("sh", ["-c", RUN_ALL, "sh"]);
+    command.arg(runner());
+    for each in programs.iter().filter(|program| program.tests(PACKAGE)) {
+        command.arg(&each.folder).arg(&each.executable);
+    }
+    tests::outcome(command, "libtest", manner)
 }
 
-/// Has cargo hand what it built to the runner.
-fn run_by_nobody(mut command: Command) -> Command {
-    let host = targets::host().to_uppercase().replace('-', "_");
-    command.env(format!("CARGO_TARGET_{host}_RUNNER"), crate::root().join("xtask/runners/ordinary-user"));
-    command
+/// Runs a program as nobody.
+fn runner() -> PathBuf {
+    crate::root().join("xtask/runners/ordinary-user")
 }
 
 fn user_namespaces_are_allowed() -> bool {

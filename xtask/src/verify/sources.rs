@@ -36,6 +36,13 @@ pub(super) fn steps() -> Vec<Step> {
                 }
             })
         }),
+        Step::new("language", "no banned name or phrase, and no public name twice", |_| {
+            let complaints = crate::language::check()?;
+            Ok(match complaints.is_empty() {
+                true => Outcome::passed(""),
+                false => Outcome::failed("`cargo xtask language --list` shows the places", complaints + "\n"),
+            })
+        }),
         Step::new("doc", "the documentation builds without a warning", |manner| {
             check(documentation(), manner)
         }),

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::built::{self, Built};
 use super::{environment, tests};
 use crate::command::{cargo, finish, program, succeeds, words};
 use crate::step::{Manner, Outcome, Step};
@@ -52,8 +53,7 @@ fn with_wine(work: impl FnOnce(&Path, &Path) -> Result<Outcome>) -> Result<Outco
 
 /// The program's full path, for those who look for other programs beside it.
 fn installed(loader: &str) -> Option<PathBuf> {
-    let found = finish(program("sh", ["-c", "command -v \"$0\"", loader]), false).ok()?;
-    (found.success && succeeds(program(loader, ["--version"]))).then(|| PathBuf::from(found.output.trim()))
+    environment::installed(loader).filter(|path| succeeds(program(path, ["--version"])))
 }
 
 /// The DLL that this Wine lacks; an outcome only where it can't be built.
@@ -79,10 +79,17 @@ fn command_tests(loader: &Path, home: &Path, manner: &Manner) -> Result<Outcome>
             return Ok(Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output)));
         }
     }
-    let mut tests = cargo(["test", "--quiet", "--package", "mcast-cli", "--test", "windows"]);
-    tests.args(["--", "--ignored", "--show-output"]);
+    let windows = match built::build()? {
+        Built::Programs(programs) => {
+            programs.into_iter().find(|each| each.tests("mcast-cli") && each.is_called("windows"))
+        }
+        Built::Failed(said) => return Ok(Outcome::failed("it does not compile", said)),
+    };
+    let windows = windows.context("cargo built no test called windows")?;
+    let mut tests = program(&windows.executable, ["--ignored", "--show-output"]);
+    tests.current_dir(&windows.folder);
     tests.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader).env("MCAST_WINDOWS_COMMAND", exe);
-    tests::outcome(tests, "cargo test", manner)
+    tests::outcome(tests, "libtest", manner)
 }
 
 fn windows_tests(loader: &Path, home: &Path) -> Command {

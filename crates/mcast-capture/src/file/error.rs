@@ -1,10 +1,11 @@
-//! What failed, in which file, where, and why.
+//! Errors of capture files.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What failed, in which file, and why; [`Self::remedy`] says what helps, where something does.
+/// An error of a capture file: what failed, in which file, and why. [`Self::remedy`] returns what to do about
+/// it.
 pub struct FileError(Box<Inner>);
 
 #[derive(Debug)]
@@ -15,29 +16,31 @@ struct Inner {
     os: Option<io::Error>,
 }
 
-/// Why it failed, as far as programs can act on it.
+/// The cause of an error, for programs to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileErrorKind {
-    /// The file starts as no capture file does.
+    /// The file does not start like a capture file.
     NotACapture,
-    /// The file ends within a record: whoever wrote it was stopped, or still writes. All that came
-    /// before has been read.
-    CutOff {
-        /// Where in the file the record starts, in bytes.
+    /// The file ends within a record, because the program that wrote it was stopped or is still writing. All
+    /// frames before have been read.
+    Truncated {
+        /// The position of the record in the file, in bytes.
         offset: u64,
     },
-    /// A record contradicts itself, so that what follows cannot be found.
+    /// A record is inconsistent, so the position of the next one is unknown.
     Malformed {
-        /// Where in the file the record starts, in bytes.
+        /// The position of the record in the file, in bytes.
         offset: u64,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: &'static str,
     },
-    /// The file's format has only one link type, and another one was already written.
-    OtherLinkType,
-    /// The system refused: [`std::error::Error::source`]. When writing, what did not fit is kept in
-    /// memory, and is written once there is room.
+    /// The file's format allows only one link type, and another one has been written.
+    LinkTypeMismatch,
+    /// The reader has closed the pipe, so nothing more can be written.
+    BrokenPipe,
+    /// The system reported an error: [`std::error::Error::source`]. When writing, frames that did not fit are
+    /// kept in memory, and written once there is room.
     System,
 }
 
@@ -47,23 +50,26 @@ impl FileError {
     }
 
     pub(super) fn from_os(operation: &'static str, path: &Path, os: io::Error) -> Self {
-        let kind = FileErrorKind::System;
+        let kind = match os.kind() {
+            io::ErrorKind::BrokenPipe => FileErrorKind::BrokenPipe,
+            _ => FileErrorKind::System,
+        };
         Self(Box::new(Inner { operation, path: path.to_owned(), kind, os: Some(os) }))
     }
 
-    /// Why it failed.
+    /// Returns the cause.
     #[must_use]
     pub fn kind(&self) -> FileErrorKind {
         self.0.kind
     }
 
-    /// The file.
+    /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// What helps, where something does.
+    /// Returns what to do about the error, if anything helps.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         let full = |os: &io::Error| {
@@ -73,10 +79,10 @@ impl FileError {
         };
         match (self.0.kind, &self.0.os) {
             (FileErrorKind::System, Some(os)) if full(os) => {
-                Some("make room or write elsewhere; the file can be read as far as it goes")
+                Some("make room or write elsewhere; the file is readable up to this point")
             }
-            (FileErrorKind::CutOff { .. }, _) => Some("all frames before that place have been read"),
-            (FileErrorKind::OtherLinkType, _) => Some("write pcapng, which has a link type an interface"),
+            (FileErrorKind::Truncated { .. }, _) => Some("all frames before that position have been read"),
+            (FileErrorKind::LinkTypeMismatch, _) => Some("write pcapng, which has a link type per interface"),
             _ => None,
         }
     }
@@ -87,16 +93,17 @@ impl fmt::Display for FileError {
         let Inner { operation, path, kind, os } = &*self.0;
         write!(f, "cannot {operation} {}: ", path.display())?;
         match (kind, os) {
-            (FileErrorKind::NotACapture, _) => f.write_str("it is neither pcap nor pcapng")?,
-            (FileErrorKind::CutOff { offset }, _) => {
-                write!(f, "it ends within the record at byte {offset}")?;
+            (FileErrorKind::NotACapture, _) => f.write_str("not a pcap or pcapng file")?,
+            (FileErrorKind::Truncated { offset }, _) => {
+                write!(f, "the file ends within the record at byte {offset}")?;
             }
             (FileErrorKind::Malformed { offset, reason }, _) => {
                 write!(f, "the record at byte {offset} {reason}")?;
             }
-            (FileErrorKind::OtherLinkType, _) => f.write_str("a pcap file has only one link type")?,
+            (FileErrorKind::LinkTypeMismatch, _) => f.write_str("a pcap file can have only one link type")?,
+            (FileErrorKind::BrokenPipe, _) => f.write_str("the reader has closed the pipe")?,
             (FileErrorKind::System, Some(os)) => os.fmt(f)?,
-            (FileErrorKind::System, None) => f.write_str("the system refused")?,
+            (FileErrorKind::System, None) => f.write_str("unknown system error")?,
         }
         Ok(())
     }

@@ -1,22 +1,22 @@
-//! The interfaces that a file tells of, and the numbers of link types.
+//! The interfaces described in a file, and the numbers of link types.
 
 use mcast_packet::LinkType;
 use pcap_file::DataLink;
 
-/// An interface whose frames are in a file.
+/// An interface described in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileInterface {
-    /// What the system that captured called it; pcap files do not say.
+    /// Its name on the capturing system; pcap files do not state it.
     pub name: Option<String>,
-    /// What its frames start with.
+    /// The link type of its frames.
     pub link: LinkNumber,
-    /// With what filter was captured, in the words of whoever did.
+    /// The capture filter, in the syntax of the capturing program.
     pub filter: Option<String>,
-    /// How many packets the capture lost, if it says so.
+    /// Number of packets that the capture lost, if stated.
     pub dropped: Option<u64>,
 }
 
-/// The number of a link type (<https://www.tcpdump.org/linktypes.html>).
+/// A link type as numbered in files (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkNumber(pub u32);
 
@@ -30,11 +30,11 @@ impl LinkNumber {
     const IPV6: u32 = 229;
     const LINUX_SLL2: u32 = 276;
 
-    /// What DLT_RAW was numbered by some systems before everybody agreed on 101.
+    /// The numbers of DLT_RAW on some systems before 101 was agreed on.
     const RAW_OF_BSD: u32 = 12;
     const RAW_OF_OPENBSD: u32 = 14;
 
-    /// The link type, if its frames can be decoded.
+    /// Returns the link type, if its frames can be decoded.
     #[must_use]
     pub const fn link_type(self) -> Option<LinkType> {
         Some(match self.0 {
@@ -53,7 +53,7 @@ impl LinkNumber {
 }
 
 impl From<LinkType> for LinkNumber {
-    /// The number by which files say it.
+    /// Returns the number that files use.
     fn from(link_type: LinkType) -> Self {
         Self(match link_type {
             LinkType::Ip => Self::RAW,

@@ -1,8 +1,8 @@
-//! Capture files: pcap and pcapng, as tcpdump, tshark and Wireshark write and read them.
+//! Capture files in the formats pcap and pcapng, as used by tcpdump, tshark and Wireshark.
 //!
-//! The crate pcap-file takes the files apart into records and writes them. What a record of pcapng says
-//! in its options is read here: that crate refuses files that all others read, with clocks that count in
-//! powers of two, or with lists of options that lack their end.
+//! The crate pcap-file splits files into records and writes them. The options of pcapng records are parsed
+//! here, because that crate rejects files that other programs accept: files with clocks that count in powers
+//! of two, or with option lists without an end marker.
 
 mod error;
 mod input;

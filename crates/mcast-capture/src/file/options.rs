@@ -1,8 +1,8 @@
-//! The options of a pcapng block, as they come: those that nobody asks for do no harm.
+//! The options of a pcapng block. Unknown options are ignored.
 
 use byteorder_slice::ByteOrder;
 
-/// Goes through the options at the end of a block: their numbers and values.
+/// Iterates over the options at the end of a block: their numbers and values.
 pub(super) struct Options<'a, B> {
     rest: &'a [u8],
     order: std::marker::PhantomData<B>,
@@ -47,7 +47,7 @@ mod tests {
     use byteorder_slice::BigEndian;
 
     #[test]
-    fn options_end_where_they_say_or_where_the_bytes_do() {
+    fn options_end_at_the_end_marker_or_the_last_byte() {
         let bytes = [0, 2, 0, 3, b'l', b'a', b'n', 0, 0, 9, 0, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 3];
         let found: Vec<_> = Options::<BigEndian>::new(&bytes).collect();
         assert_eq!(found, [(2, &b"lan"[..]), (9, &[6][..])]);

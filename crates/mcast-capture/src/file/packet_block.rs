@@ -1,4 +1,4 @@
-//! The block of pcapng that is written for every frame: by hand, as nothing else is written so often.
+//! Writes the pcapng block of a frame. It is encoded by hand, because it is by far the most frequent block.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use super::pcapng::ENHANCED_PACKET;
 
 /// An enhanced packet block (draft-ietf-opsawg-pcapng section 4.3), with times in nanoseconds.
 pub(super) struct PacketBlock<'a> {
-    /// The interface's place in the section.
-    pub(super) place: u32,
-    /// Since 1970.
+    /// The interface's number in the section.
+    pub(super) interface_id: u32,
+    /// Time since 1970.
     pub(super) time: Duration,
     pub(super) original_length: u32,
     pub(super) bytes: &'a [u8],
-    /// What there is to say in `epb_flags`; 0 is not written.
+    /// The value of `epb_flags`; 0 is omitted.
     pub(super) flags: u32,
 }
 
 impl PacketBlock<'_> {
-    /// Type and length, what is always there, and the length again.
+    /// Length of type, length, fixed fields, and the repeated length.
     const FIXED: usize = 8 + 20 + 4;
 
-    /// The option with the flags, and the end of options.
+    /// Length of the flags option and the end marker.
     const OPTIONS: usize = 8 + 4;
 
-    /// Puts the block behind what is in the buffer, in little endian.
+    /// Appends the block to the buffer, in little-endian order.
     pub(super) fn put(&self, buffer: &mut Vec<u8>) {
         const FLAGS: [u8; 4] = [2, 0, 4, 0];
         const END: [u8; 4] = [0; 4];
@@ -33,7 +33,7 @@ impl PacketBlock<'_> {
         let nanoseconds = self.time.as_nanos() as u64;
         let captured = self.bytes.len() as u32;
         let (high, low) = ((nanoseconds >> 32) as u32, nanoseconds as u32);
-        let head = [ENHANCED_PACKET, length, self.place, high, low, captured, self.original_length];
+        let head = [ENHANCED_PACKET, length, self.interface_id, high, low, captured, self.original_length];
         buffer.reserve(length as usize);
         head.iter().for_each(|number| buffer.extend_from_slice(&number.to_le_bytes()));
         buffer.extend_from_slice(self.bytes);
@@ -59,11 +59,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_another_writes() {
+    fn block_equals_the_one_of_pcap_file() {
         for (length, flags) in [(0, 0), (1, 1), (2, 9), (3, 2), (4, 0), (106, 9), (65_535, 2)] {
             let bytes = vec![0xa5; length];
             let time = Duration::new(1_795_000_000, 123_456_789);
-            let ours = PacketBlock { place: 3, time, original_length: 70_000, bytes: &bytes, flags };
+            let ours = PacketBlock { interface_id: 3, time, original_length: 70_000, bytes: &bytes, flags };
             let mut buffer = b"before".to_vec();
             ours.put(&mut buffer);
             let theirs = EnhancedPacketBlock {

@@ -7,10 +7,10 @@ use pcap_file::pcap::{PcapHeader, RawPcapPacket};
 use pcap_file::{Endianness, PcapError, TsResolution};
 
 use super::interface::{FileInterface, LinkNumber};
-use super::reader::{Record, Step};
+use super::reader::{ParseOutcome, Record};
 use crate::Direction;
 
-/// What the head of the file says.
+/// The contents of the file header.
 #[derive(Debug)]
 pub(super) struct Pcap {
     endianness: Endianness,
@@ -21,13 +21,13 @@ pub(super) struct Pcap {
 impl Pcap {
     pub(super) const HEADER_LENGTH: usize = 24;
 
-    /// Seconds, their fractions, captured and original length.
+    /// Length of seconds, fraction, captured and original length.
     const RECORD_HEADER: usize = 16;
 
-    /// `None` when the file starts with another number than pcap's.
+    /// Returns `None` if the file does not start with pcap's magic number.
     pub(super) fn new(header: &[u8]) -> Option<Self> {
         let (_, header) = PcapHeader::from_slice(header).ok()?;
-        // The upper bits may tell of check sequences at the end of frames.
+        // The upper bits may describe frame check sequences.
         let link = LinkNumber(u32::from(header.datalink) & 0x03ff_ffff);
         Some(Self {
             endianness: header.endianness,
@@ -40,8 +40,8 @@ impl Pcap {
         self.nanoseconds
     }
 
-    /// Looks at the record at the start of the bytes.
-    pub(super) fn step(&self, bytes: &[u8]) -> Step {
+    /// Parses the record at the start of the bytes.
+    pub(super) fn parse(&self, bytes: &[u8]) -> ParseOutcome {
         let parsed = match self.endianness {
             Endianness::Big => RawPcapPacket::from_slice::<BigEndian>(bytes),
             Endianness::Little => RawPcapPacket::from_slice::<LittleEndian>(bytes),
@@ -49,7 +49,7 @@ impl Pcap {
         match parsed {
             Ok((rest, packet)) => {
                 let length = bytes.len() - rest.len();
-                Step::Frame(Record {
+                ParseOutcome::Frame(Record {
                     length,
                     data: Self::RECORD_HEADER..length,
                     original_length: packet.orig_len as usize,
@@ -58,12 +58,12 @@ impl Pcap {
                     direction: Direction::Unknown,
                 })
             }
-            Err(PcapError::IncompleteBuffer) => Step::NeedsMore(self.needed(bytes)),
-            Err(_) => Step::Malformed("is malformed"),
+            Err(PcapError::IncompleteBuffer) => ParseOutcome::NeedsMore(self.needed(bytes)),
+            Err(_) => ParseOutcome::Malformed("is malformed"),
         }
     }
 
-    /// How many bytes the record has, as far as can be told.
+    /// Returns the length of the record, as far as it is known.
     fn needed(&self, bytes: &[u8]) -> usize {
         let field: Option<[u8; 4]> = bytes.get(8..12).and_then(|field| field.try_into().ok());
         let length = field.map_or(0, |field| match self.endianness {
@@ -73,7 +73,7 @@ impl Pcap {
         Self::RECORD_HEADER.saturating_add(length as usize)
     }
 
-    /// A fraction of more than a second carries over.
+    /// Returns the time; a fraction of more than a second carries over.
     fn time(&self, seconds: u32, fraction: u32) -> Duration {
         let unit = if self.nanoseconds { 1 } else { 1000 };
         Duration::from_secs(seconds.into()) + Duration::from_nanos(u64::from(fraction) * unit)

@@ -8,69 +8,69 @@ use pcap_file::{Endianness, PcapError};
 
 use super::interface::{FileInterface, LinkNumber};
 use super::options::{Options, u16_at, u32_at, u64_at};
-use super::reader::{Record, Step};
+use super::reader::{ParseOutcome, Record};
 use crate::Direction;
 
 pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
-const OLD_PACKET: u32 = 2;
+const OBSOLETE_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const INTERFACE_STATISTICS: u32 = 5;
 pub(super) const ENHANCED_PACKET: u32 = 6;
 
-/// Type and length, before the body of a block.
+/// Length of type and length, before the body of a block.
 const BLOCK_HEADER: usize = 8;
 
-/// What the blocks so far have said.
+/// The state from the blocks so far.
 #[derive(Debug)]
 pub(super) struct PcapNg {
     endianness: Endianness,
     pub(super) interfaces: Vec<FileInterface>,
-    readings: Vec<Reading>,
-    /// The number of the section's first interface: numbers in blocks start anew in each section.
+    decodings: Vec<InterfaceDecoding>,
+    /// The index of the section's first interface: blocks number interfaces from zero in each section.
     section: usize,
 }
 
-/// How an interface's frames are to be read.
+/// How to decode an interface's frames.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct InterfaceDecoding {
     clock: Clock,
-    /// How many bytes of each frame were captured at most; 0 is no limit.
+    /// Maximum number of bytes captured per frame; 0 means no limit.
     snap_length: u32,
 }
 
-/// How an interface's times are to be read.
+/// How to decode an interface's timestamps.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
-    /// Units in a second: ten, or two, to this power.
+    /// Units per second, as a power of ten or two.
     resolution: u8,
-    /// Seconds to be added.
+    /// Seconds to add.
     offset: i64,
 }
 
 impl PcapNg {
     pub(super) const fn new() -> Self {
         Self {
-            // The first block says what it is; until then it does not matter.
+            // Unused until the first block sets it.
             endianness: Endianness::Little,
             interfaces: Vec::new(),
-            readings: Vec::new(),
+            decodings: Vec::new(),
             section: 0,
         }
     }
 
-    /// Looks at the block at the start of the bytes, and takes note of what it says.
-    pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
+    /// Parses the block at the start of the bytes, and updates the state.
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> ParseOutcome {
         if let Some(endianness) = section_endianness(bytes) {
             self.endianness = endianness;
         }
         match self.endianness {
-            Endianness::Big => self.step_in::<BigEndian>(bytes),
-            Endianness::Little => self.step_in::<LittleEndian>(bytes),
+            Endianness::Big => self.parse_as::<BigEndian>(bytes),
+            Endianness::Little => self.parse_as::<LittleEndian>(bytes),
         }
     }
 
-    fn step_in<B: ByteOrder>(&mut self, bytes: &[u8]) -> Step {
+    fn parse_as<B: ByteOrder>(&mut self, bytes: &[u8]) -> ParseOutcome {
         match RawBlock::from_slice::<B>(bytes) {
             Ok((rest, block)) => {
                 let length = bytes.len() - rest.len();
@@ -78,47 +78,47 @@ impl PcapNg {
             }
             Err(PcapError::IncompleteBuffer) => {
                 let stated = u32_at::<B>(bytes, 4).unwrap_or(0) as usize;
-                Step::NeedsMore(stated.max(bytes.len() + 1).max(BLOCK_HEADER + 4))
+                ParseOutcome::NeedsMore(stated.max(bytes.len() + 1).max(BLOCK_HEADER + 4))
             }
-            Err(PcapError::InvalidField(_)) => Step::Malformed("contradicts itself about its length"),
-            Err(_) => Step::Malformed("is malformed"),
+            Err(PcapError::InvalidField(_)) => ParseOutcome::Malformed("has inconsistent lengths"),
+            Err(_) => ParseOutcome::Malformed("is malformed"),
         }
     }
 
-    fn block<B: ByteOrder>(&mut self, kind: u32, body: &[u8], length: usize) -> Step {
-        let cut_off = Step::Malformed("is shorter than what it has to say");
+    fn block<B: ByteOrder>(&mut self, kind: u32, body: &[u8], length: usize) -> ParseOutcome {
+        let truncated = ParseOutcome::Malformed("is shorter than its contents");
         match kind {
             SECTION_HEADER => {
                 self.section = self.interfaces.len();
-                Step::Skip(length)
+                ParseOutcome::Skip(length)
             }
             INTERFACE_DESCRIPTION => match interface::<B>(body) {
-                Some((interface, reading)) => {
+                Some((interface, decoding)) => {
                     self.interfaces.push(interface);
-                    self.readings.push(reading);
-                    Step::Skip(length)
+                    self.decodings.push(decoding);
+                    ParseOutcome::Skip(length)
                 }
-                None => cut_off,
+                None => truncated,
             },
             INTERFACE_STATISTICS => {
                 self.statistics::<B>(body);
-                Step::Skip(length)
+                ParseOutcome::Skip(length)
             }
             ENHANCED_PACKET => {
                 let number = u32_at::<B>(body, 0);
-                self.packet::<B>(body, number, length).unwrap_or(cut_off)
+                self.packet::<B>(body, number, length).unwrap_or(truncated)
             }
-            OLD_PACKET => {
+            OBSOLETE_PACKET => {
                 let number = u16_at::<B>(body, 0).map(u32::from);
-                self.packet::<B>(body, number, length).unwrap_or(cut_off)
+                self.packet::<B>(body, number, length).unwrap_or(truncated)
             }
-            SIMPLE_PACKET => self.simple_packet::<B>(body, length).unwrap_or(cut_off),
-            _ => Step::Skip(length),
+            SIMPLE_PACKET => self.simple_packet::<B>(body, length).unwrap_or(truncated),
+            _ => ParseOutcome::Skip(length),
         }
     }
 
-    /// A packet with all there is to say about it. The older kind differs in its first four bytes.
-    fn packet<B: ByteOrder>(&self, body: &[u8], number: Option<u32>, length: usize) -> Option<Step> {
+    /// Parses an enhanced packet block, or an obsolete packet block, which differs in its first four bytes.
+    fn packet<B: ByteOrder>(&self, body: &[u8], number: Option<u32>, length: usize) -> Option<ParseOutcome> {
         const FLAGS: u16 = 2;
         const HEADER: usize = 20;
         let ticks = u64::from(u32_at::<B>(body, 4)?) << 32 | u64::from(u32_at::<B>(body, 8)?);
@@ -127,13 +127,13 @@ impl PcapNg {
         body.get(HEADER..end)?;
         let options = body.get(end.checked_next_multiple_of(4)?..).unwrap_or_default();
         let flags = Options::<B>::new(options).find(|(number, _)| *number == FLAGS);
-        let Some((interface, reading)) = self.interface(number?) else {
-            return Some(Step::Malformed("is of an interface that the file has not described"));
+        let Some((interface, decoding)) = self.interface(number?) else {
+            return Some(ParseOutcome::Malformed("refers to an interface that the file has not described"));
         };
-        let Some(time) = reading.clock.time(ticks) else {
-            return Some(Step::Malformed("has a time that no clock here can tell"));
+        let Some(time) = decoding.clock.time(ticks) else {
+            return Some(ParseOutcome::Malformed("has a time out of range"));
         };
-        Some(Step::Frame(Record {
+        Some(ParseOutcome::Frame(Record {
             length,
             data: BLOCK_HEADER + HEADER..BLOCK_HEADER + end,
             original_length: u32_at::<B>(body, 16)? as usize,
@@ -145,16 +145,16 @@ impl PcapNg {
         }))
     }
 
-    /// A packet without time, of the section's first interface.
-    fn simple_packet<B: ByteOrder>(&self, body: &[u8], length: usize) -> Option<Step> {
+    /// Parses a simple packet block, which has no time and belongs to the section's first interface.
+    fn simple_packet<B: ByteOrder>(&self, body: &[u8], length: usize) -> Option<ParseOutcome> {
         const HEADER: usize = 4;
         let original_length = u32_at::<B>(body, 0)? as usize;
-        let Some((interface, reading)) = self.interface(0) else {
-            return Some(Step::Malformed("is of an interface that the file has not described"));
+        let Some((interface, decoding)) = self.interface(0) else {
+            return Some(ParseOutcome::Malformed("refers to an interface that the file has not described"));
         };
-        let limit = if reading.snap_length == 0 { usize::MAX } else { reading.snap_length as usize };
+        let limit = if decoding.snap_length == 0 { usize::MAX } else { decoding.snap_length as usize };
         let captured = original_length.min(limit).min(body.len() - HEADER);
-        Some(Step::Frame(Record {
+        Some(ParseOutcome::Frame(Record {
             length,
             data: BLOCK_HEADER + HEADER..BLOCK_HEADER + HEADER + captured,
             original_length,
@@ -172,20 +172,21 @@ impl PcapNg {
             .filter(|(number, _)| [DROPPED_BY_INTERFACE, DROPPED_BY_SYSTEM].contains(number))
             .filter_map(|(_, value)| u64_at::<B>(value, 0));
         let dropped = counts.reduce(u64::saturating_add);
-        let place = self.interface(number).and_then(|(place, _)| self.interfaces.get_mut(place));
-        if let (Some(interface), Some(dropped)) = (place, dropped) {
+        let index = self.interface(number).and_then(|(index, _)| self.interfaces.get_mut(index));
+        if let (Some(interface), Some(dropped)) = (index, dropped) {
             interface.dropped = Some(dropped);
         }
     }
 
-    /// The place of the section's interface of this number in the list of all, and how it is to be read.
-    fn interface(&self, number: u32) -> Option<(usize, Reading)> {
-        let place = self.section.checked_add(number as usize)?;
-        self.readings.get(place).map(|reading| (place, *reading))
+    /// Returns the index in the list of all interfaces of the section's interface with this number, and how
+    /// to decode its frames.
+    fn interface(&self, number: u32) -> Option<(usize, InterfaceDecoding)> {
+        let index = self.section.checked_add(number as usize)?;
+        self.decodings.get(index).map(|decoding| (index, *decoding))
     }
 }
 
-/// The byte order of the section that starts here, if one does.
+/// Returns the byte order of the section that starts here, if one does.
 fn section_endianness(bytes: &[u8]) -> Option<Endianness> {
     const MAGIC: u32 = 0x1a2b_3c4d;
     if u32_at::<BigEndian>(bytes, 0)? != SECTION_HEADER {
@@ -198,7 +199,7 @@ fn section_endianness(bytes: &[u8]) -> Option<Endianness> {
     }
 }
 
-fn interface<B: ByteOrder>(body: &[u8]) -> Option<(FileInterface, Reading)> {
+fn interface<B: ByteOrder>(body: &[u8]) -> Option<(FileInterface, InterfaceDecoding)> {
     const NAME: u16 = 2;
     const RESOLUTION: u16 = 9;
     const FILTER: u16 = 11;
@@ -209,7 +210,7 @@ fn interface<B: ByteOrder>(body: &[u8]) -> Option<(FileInterface, Reading)> {
     for (number, value) in Options::<B>::new(body.get(8..)?) {
         match (number, value) {
             (NAME, _) => interface.name = Some(String::from_utf8_lossy(value).into_owned()),
-            // The first byte says in which language the filter is: 0 is libpcap's.
+            // The first byte is the filter's language: 0 is libpcap's.
             (FILTER, [0, filter @ ..]) => {
                 interface.filter = Some(String::from_utf8_lossy(filter).into_owned());
             }
@@ -218,20 +219,20 @@ fn interface<B: ByteOrder>(body: &[u8]) -> Option<(FileInterface, Reading)> {
             _ => {}
         }
     }
-    Some((interface, Reading { clock, snap_length: u32_at::<B>(body, 4)? }))
+    Some((interface, InterfaceDecoding { clock, snap_length: u32_at::<B>(body, 4)? }))
 }
 
 impl Clock {
     const MICROSECONDS: u8 = 6;
     const POWER_OF_TWO: u8 = 0x80;
 
-    /// The time since 1970, rounded down to nanoseconds; `None` when it is beyond telling.
+    /// Returns the time since 1970, rounded down to nanoseconds; `None` if it is out of range.
     fn time(self, ticks: u64) -> Option<Duration> {
         const NANOSECONDS: u128 = 1_000_000_000;
         let power = u32::from(self.resolution & !Self::POWER_OF_TWO);
         let base: u128 = if self.resolution & Self::POWER_OF_TWO == 0 { 10 } else { 2 };
         let ticks = u128::from(ticks);
-        // Behind so many units to a second, all ticks there can be are less than a nanosecond.
+        // With a unit this small, even `u64::MAX` ticks are less than a nanosecond.
         let nanoseconds = match base.checked_pow(power) {
             Some(units) => ticks / units * NANOSECONDS + ticks % units * NANOSECONDS / units,
             None => 0,
@@ -242,7 +243,7 @@ impl Clock {
     }
 }
 
-/// The flags of a packet: inbound or outbound in bits 0 and 1, whom it was for in bits 2 to 4.
+/// Decodes a packet's flags: inbound or outbound in bits 0 and 1, reception type in bits 2 to 4.
 fn direction(flags: u32) -> Direction {
     match (flags & 3, flags >> 2 & 7) {
         (2, _) => Direction::Outgoing,
@@ -254,7 +255,7 @@ fn direction(flags: u32) -> Direction {
     }
 }
 
-/// The flags of a packet that went this way.
+/// Encodes a direction as a packet's flags.
 pub(super) const fn flags(direction: Direction) -> u32 {
     const INBOUND: u32 = 1;
     match direction {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_count_in_powers_of_ten_and_of_two() {
+    fn clocks_count_in_powers_of_ten_or_two() {
         assert_eq!(time(6, 0, 1_500_000), Some(Duration::from_millis(1500)));
         assert_eq!(time(9, 0, 1_500_000_001), Some(Duration::new(1, 500_000_001)));
         assert_eq!(time(0x80 | 10, 0, 1536), Some(Duration::from_millis(1500)));
@@ -288,8 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_the_direction() {
-        for way in [
+    fn flags_round_trip_directions() {
+        for expected in [
             Direction::Outgoing,
             Direction::ToUs,
             Direction::Multicast,
@@ -297,7 +298,7 @@ mod tests {
             Direction::ToOthers,
             Direction::Unknown,
         ] {
-            assert_eq!(direction(flags(way)), way);
+            assert_eq!(direction(flags(expected)), expected);
         }
     }
 }

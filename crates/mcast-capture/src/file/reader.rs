@@ -1,4 +1,4 @@
-//! Capture files are read: frame by frame, as from a live capture.
+//! Reads capture files frame by frame, like a live capture.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,15 +16,15 @@ use super::pcap::Pcap;
 use super::pcapng::{PcapNg, SECTION_HEADER};
 use crate::{Direction, Frame};
 
-/// A capture file that is being read: pcap or pcapng, of any byte order and resolution of time.
+/// A capture file opened for reading: pcap or pcapng, in any byte order and time resolution.
 #[derive(Debug)]
 pub struct CaptureFile {
     path: PathBuf,
     input: Input,
     format: Format,
     statistics: FileStatistics,
-    /// Nothing more can be read.
-    over: bool,
+    /// Whether nothing more can be read.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -33,56 +33,55 @@ enum Format {
     PcapNg(PcapNg),
 }
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileFormat {
-    /// pcap with times to the microsecond.
+    /// pcap with times in microseconds.
     PcapMicroseconds,
-    /// pcap with times to the nanosecond.
+    /// pcap with times in nanoseconds.
     PcapNanoseconds,
-    /// pcapng, in which each interface has its own resolution.
+    /// pcapng, in which each interface has its own time resolution.
     PcapNg,
 }
 
-/// What has been read of a file.
+/// Counts of a file, as far as it has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStatistics {
-    /// Frames that [`CaptureFile::next`] gave out.
+    /// Frames returned by [`CaptureFile::next`].
     pub frames: u64,
-    /// Frames that were passed over, because nothing here decodes their link type:
-    /// [`FileInterface::link`] says which it is.
-    pub passed_over: u64,
+    /// Frames skipped because their link type ([`FileInterface::link`]) cannot be decoded.
+    pub skipped: u64,
 }
 
-/// A frame in the bytes at hand.
+/// A frame in the available bytes.
 #[derive(Debug)]
 pub(super) struct Record {
     /// The length of the record.
     pub(super) length: usize,
-    /// Where in the record the frame is.
+    /// The range of the frame in the record.
     pub(super) data: Range<usize>,
     pub(super) original_length: usize,
-    /// Its interface's place in the list of all.
+    /// The index of its interface in the list of all.
     pub(super) interface: usize,
-    /// Since 1970.
+    /// Time since 1970.
     pub(super) time: Duration,
     pub(super) direction: Direction,
 }
 
-/// What the bytes at hand are.
+/// The result of parsing the available bytes.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum ParseOutcome {
     Frame(Record),
-    /// A record of this length that has no frame.
+    /// A record of this length without a frame.
     Skip(usize),
-    /// Part of a record that has at least so many bytes.
+    /// Part of a record of at least this length.
     NeedsMore(usize),
     Malformed(&'static str),
 }
 
 impl CaptureFile {
-    /// Opens the file and reads its head.
+    /// Opens the file and reads its header.
     ///
     /// # Errors
     /// [`FileErrorKind::System`] when it cannot be opened, [`FileErrorKind::NotACapture`].
@@ -92,7 +91,7 @@ impl CaptureFile {
         Self::from_reader(file, path)
     }
 
-    /// Reads from anything, such as a pipe; `name` is what errors call it.
+    /// Reads from any reader, for example a pipe; errors refer to it as `name`.
     ///
     /// # Errors
     /// [`FileErrorKind::System`] when it cannot be read, [`FileErrorKind::NotACapture`].
@@ -102,23 +101,24 @@ impl CaptureFile {
     ) -> Result<Self, FileError> {
         let path = name.as_ref().to_owned();
         let mut input = Input::new(Box::new(reader));
-        let whole = input.need(Pcap::HEADER_LENGTH).map_err(|os| FileError::from_os("read", &path, os))?;
-        let head = input.unused();
+        let is_complete =
+            input.need(Pcap::HEADER_LENGTH).map_err(|os| FileError::from_os("read", &path, os))?;
+        let head = input.unconsumed();
         let format = if head.starts_with(&SECTION_HEADER.to_be_bytes()) {
             Format::PcapNg(PcapNg::new())
-        } else if let Some(pcap) = Pcap::new(head).filter(|_| whole) {
+        } else if let Some(pcap) = Pcap::new(head).filter(|_| is_complete) {
             input.consume(Pcap::HEADER_LENGTH);
             Format::Pcap(pcap)
         } else {
             return Err(FileError::new("read", &path, FileErrorKind::NotACapture));
         };
-        Ok(Self { path, input, format, statistics: FileStatistics::default(), over: false })
+        Ok(Self { path, input, format, statistics: FileStatistics::default(), ended: false })
     }
 
-    /// The next frame; `None` at the end. Its bytes last until the next call.
+    /// Returns the next frame; `None` at the end. Its bytes are valid until the next call.
     ///
     /// # Errors
-    /// [`FileErrorKind::CutOff`] and [`FileErrorKind::Malformed`] once, after all frames that could be
+    /// [`FileErrorKind::Truncated`] and [`FileErrorKind::Malformed`] once, after all frames that could be
     /// read; [`FileErrorKind::System`] when reading fails.
     #[allow(clippy::should_implement_trait)] // The frame is lent, which no iterator can do.
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, FileError> {
@@ -128,16 +128,16 @@ impl CaptureFile {
             match link.and_then(super::LinkNumber::link_type) {
                 Some(link_type) => break (record, link_type),
                 None => {
-                    self.statistics.passed_over += 1;
+                    self.statistics.skipped += 1;
                     self.input.consume(record.length);
                 }
             }
         };
         let time = SystemTime::UNIX_EPOCH
             .checked_add(record.time)
-            .ok_or_else(|| self.malformed("has a time that no clock here can tell"))?;
-        let place = self.input.consume(record.length);
-        let data = place.start + record.data.start..place.start + record.data.end;
+            .ok_or_else(|| self.malformed("has a time out of range"))?;
+        let range = self.input.consume(record.length);
+        let data = range.start + record.data.start..range.start + record.data.end;
         let bytes = self.input.consumed(data);
         self.statistics.frames += 1;
         Ok(Some(Frame {
@@ -147,21 +147,21 @@ impl CaptureFile {
             interface: interface_index(record.interface),
             direction: match record.direction {
                 Direction::Unknown => direction(bytes, link_type),
-                told => told,
+                recorded => recorded,
             },
             time,
             checksums: Checksums::Computed,
-            cut: false,
+            resegmented: false,
         }))
     }
 
-    /// Whether nothing more can be read: the end was reached, or what could not be read past.
+    /// Returns whether nothing more can be read, because of the end of the file or an error.
     #[must_use]
-    pub const fn is_over(&self) -> bool {
-        self.over
+    pub const fn is_at_end(&self) -> bool {
+        self.ended
     }
 
-    /// How the file is written.
+    /// Returns the format of the file.
     #[must_use]
     pub const fn format(&self) -> FileFormat {
         match &self.format {
@@ -171,7 +171,7 @@ impl CaptureFile {
         }
     }
 
-    /// The interfaces that the file has told of so far. The first has the number 1 in
+    /// Returns the interfaces that the file has described so far. The first has the number 1 in
     /// [`Frame::interface`].
     #[must_use]
     pub fn interfaces(&self) -> &[FileInterface] {
@@ -181,78 +181,78 @@ impl CaptureFile {
         }
     }
 
-    /// The interface of a frame.
+    /// Returns the interface of a frame.
     #[must_use]
     pub fn interface(&self, index: InterfaceIndex) -> Option<&FileInterface> {
-        let place = usize::try_from(index.number()).ok()?.checked_sub(1)?;
-        self.interfaces().get(place)
+        let index = usize::try_from(index.number()).ok()?.checked_sub(1)?;
+        self.interfaces().get(index)
     }
 
-    /// What has been read so far.
+    /// Returns the counts so far.
     #[must_use]
     pub const fn statistics(&self) -> FileStatistics {
         self.statistics
     }
 
-    /// The file.
+    /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The next record that has a frame, not yet consumed.
+    /// Returns the next record that has a frame, without consuming it.
     fn record(&mut self) -> Result<Option<Record>, FileError> {
-        while !self.over {
-            let bytes = self.input.unused();
-            let step = match &mut self.format {
-                Format::Pcap(pcap) => pcap.step(bytes),
-                Format::PcapNg(pcapng) => pcapng.step(bytes),
+        while !self.ended {
+            let bytes = self.input.unconsumed();
+            let outcome = match &mut self.format {
+                Format::Pcap(pcap) => pcap.parse(bytes),
+                Format::PcapNg(pcapng) => pcapng.parse(bytes),
             };
-            match step {
-                Step::Frame(record) => return Ok(Some(record)),
-                Step::Skip(length) => {
+            match outcome {
+                ParseOutcome::Frame(record) => return Ok(Some(record)),
+                ParseOutcome::Skip(length) => {
                     self.input.consume(length);
                 }
-                Step::NeedsMore(length) => self.read_more(length)?,
-                Step::Malformed(reason) => return Err(self.malformed(reason)),
+                ParseOutcome::NeedsMore(length) => self.read_more(length)?,
+                ParseOutcome::Malformed(reason) => return Err(self.malformed(reason)),
             }
         }
         Ok(None)
     }
 
     fn read_more(&mut self, length: usize) -> Result<(), FileError> {
-        if length > Input::LONGEST_RECORD {
-            return Err(self.malformed("says that it is longer than any record is"));
+        if length > Input::MAX_RECORD_BYTES {
+            return Err(self.malformed("has an impossible length"));
         }
-        let whole = self.input.need(length).map_err(|os| FileError::from_os("read", &self.path, os))?;
-        if whole {
+        let is_complete = self.input.need(length).map_err(|os| FileError::from_os("read", &self.path, os))?;
+        if is_complete {
             return Ok(());
         }
-        self.over = true;
-        if self.input.unused().is_empty() {
+        self.ended = true;
+        if self.input.unconsumed().is_empty() {
             return Ok(());
         }
-        let kind = FileErrorKind::CutOff { offset: self.input.offset() };
+        let kind = FileErrorKind::Truncated { offset: self.input.offset() };
         Err(FileError::new("read all of", &self.path, kind))
     }
 
     fn malformed(&mut self, reason: &'static str) -> FileError {
-        self.over = true;
+        self.ended = true;
         let kind = FileErrorKind::Malformed { offset: self.input.offset(), reason };
         FileError::new("read all of", &self.path, kind)
     }
 }
 
-/// The number of the interface at this place.
-fn interface_index(place: usize) -> InterfaceIndex {
+/// Returns the number of the interface at this index.
+fn interface_index(index: usize) -> InterfaceIndex {
     const FIRST: InterfaceIndex = match InterfaceIndex::new(1) {
         Some(index) => index,
         None => unreachable!(),
     };
-    u32::try_from(place + 1).ok().and_then(InterfaceIndex::new).unwrap_or(FIRST)
+    u32::try_from(index + 1).ok().and_then(InterfaceIndex::new).unwrap_or(FIRST)
 }
 
-/// What the frame itself says: only cooked ones do.
+/// Returns the direction that the frame itself states, which only cooked frames do.
 fn direction(bytes: &[u8], link_type: LinkType) -> Direction {
     let cooked = match link_type {
         LinkType::LinuxCooked | LinkType::LinuxCooked2 => {

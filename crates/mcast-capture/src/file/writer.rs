@@ -1,4 +1,4 @@
-//! Capture files are written.
+//! Writes capture files.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -25,59 +25,59 @@ use super::pcapng::flags;
 use super::spool::Spool;
 use crate::{Frame, Statistics};
 
-/// A capture file that is being written: pcapng, or pcap where somebody needs it.
+/// A capture file opened for writing: pcapng, or pcap for programs that need it.
 ///
-/// # What is lost when something goes wrong
+/// # Durability
 ///
-/// Frames are written together, as soon as they come to 256 KiB, or when one comes and the oldest has
-/// waited for 100 ms. [`Self::flush`] writes those that wait: call it whenever the capture has no frame
-/// ready, and nothing but what the kernel still holds is lost when the program is killed. When the disk
-/// is full, the file ends with the last whole frame that fitted, and the others wait in memory: the
-/// error says so, and a later call tries again. Once 64 MiB wait, no more frames are taken;
-/// [`Self::frames`] counts those that were.
+/// Frames are written once they amount to 256 KiB, or when a frame arrives and the oldest has been pending
+/// for 100 ms. [`Self::flush`] writes those that are pending: call it whenever the capture has no frame
+/// ready; then only what the kernel still holds is lost if the program is killed. When the disk is full, the
+/// file ends with the last complete frame that fitted, the others stay in memory, and the call returns an
+/// error; a later call tries again. Once 64 MiB are pending, no more frames are accepted; [`Self::frames`]
+/// counts those that were.
 ///
 /// # Checksums
 ///
-/// A checksum that the kernel left to the device is filled in, as the device would have, so that nobody
-/// takes it for a bad one. That is done for UDP.
+/// A UDP checksum that the kernel left to the device is filled in, as the device would have done, so that it
+/// does not appear invalid.
 #[derive(Debug)]
 pub struct CaptureWriter {
     path: PathBuf,
     format: WriteFormat,
     spool: Spool<File>,
-    /// The interfaces that the file has told of, in their order.
-    interfaces: Vec<Known>,
+    /// The interfaces that the file has described, in order.
+    interfaces: Vec<WrittenInterface>,
     frames: u64,
-    /// When the oldest frame that waits came.
-    waiting_since: Option<Instant>,
+    /// When the oldest pending frame arrived.
+    pending_since: Option<Instant>,
     scratch: Vec<u8>,
 }
 
-/// In which format a file is written.
+/// The format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum WriteFormat {
-    /// pcapng: interfaces with their names, directions, lost packets, times to the nanosecond.
+    /// pcapng: interfaces with names, directions, lost packets, times in nanoseconds.
     #[default]
     PcapNg,
-    /// pcap with times to the nanosecond: for one link type, and the older of programs.
+    /// pcap with times in nanoseconds: for a single link type, and for older programs.
     Pcap,
 }
 
-/// An interface that the file has told of.
+/// An interface that the file has described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
+struct WrittenInterface {
     interface: InterfaceIndex,
     link_type: LinkType,
 }
 
 impl CaptureWriter {
-    /// How long a frame may wait for others.
-    const LONGEST_WAIT: Duration = Duration::from_millis(100);
+    /// How long a frame may be pending.
+    const MAX_DELAY: Duration = Duration::from_millis(100);
 
-    /// No frame here is longer; tcpdump says the same.
+    /// An upper limit for the length of frames, the same as tcpdump's.
     const SNAP_LENGTH: u32 = 262_144;
 
-    /// Creates the file, or empties it if it is there, and writes its head.
+    /// Creates the file, truncating an existing one, and writes its header.
     ///
     /// # Errors
     /// [`FileErrorKind::System`].
@@ -87,7 +87,7 @@ impl CaptureWriter {
         Self::from_file(file, path, format)
     }
 
-    /// Writes to a file or a pipe that is open already; `name` is what errors call it.
+    /// Writes to an open file or pipe; errors refer to it as `name`.
     ///
     /// # Errors
     /// [`FileErrorKind::System`].
@@ -95,7 +95,7 @@ impl CaptureWriter {
         Self::with_comment(file, name, format, None)
     }
 
-    /// The same, with a comment on the whole file, which a pcap file has no place for.
+    /// Like [`Self::from_file`], with a comment on the file, which is ignored for pcap.
     ///
     /// # Errors
     /// [`FileErrorKind::System`].
@@ -111,7 +111,7 @@ impl CaptureWriter {
             spool: Spool::new(file),
             interfaces: Vec::new(),
             frames: 0,
-            waiting_since: None,
+            pending_since: None,
             scratch: Vec::new(),
         };
         if format == WriteFormat::PcapNg {
@@ -130,47 +130,47 @@ impl CaptureWriter {
         Ok(writer)
     }
 
-    /// Tells the file of an interface, before the first of its frames. One that the file has not been told
-    /// of is called by its number.
+    /// Describes an interface, before its first frame. An interface without description is named by its
+    /// number.
     ///
     /// # Errors
-    /// [`FileErrorKind::OtherLinkType`], [`FileErrorKind::System`].
+    /// [`FileErrorKind::LinkTypeMismatch`], [`FileErrorKind::System`].
     pub fn describe(
         &mut self,
         interface: InterfaceIndex,
         name: &str,
         link_type: LinkType,
     ) -> Result<(), FileError> {
-        self.place(interface, link_type, || name.to_owned()).map(drop)
+        self.interface_id(interface, link_type, || name.to_owned()).map(drop)
     }
 
-    /// Takes a frame into the file.
+    /// Adds a frame to the file.
     ///
     /// # Errors
-    /// [`FileErrorKind::OtherLinkType`]: the frame is not taken. [`FileErrorKind::System`]: it is, and
-    /// waits in memory until there is room, unless 64 MiB wait already.
+    /// [`FileErrorKind::LinkTypeMismatch`]: the frame is rejected. [`FileErrorKind::System`]: the frame is
+    /// accepted, and stays in memory until there is room, unless 64 MiB are pending already.
     pub fn write(&mut self, frame: &Frame<'_>) -> Result<(), FileError> {
         if self.spool.is_full() {
             self.flush()?;
         }
-        let place =
-            self.place(frame.interface, frame.link_type, || format!("interface {}", frame.interface))?;
-        let mut filled_in = std::mem::take(&mut self.scratch);
-        let bytes = as_on_the_wire(frame, &mut filled_in);
-        let put = self.put_frame(frame, place, bytes);
-        self.scratch = filled_in;
+        let id =
+            self.interface_id(frame.interface, frame.link_type, || format!("interface {}", frame.interface))?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let bytes = as_on_the_wire(frame, &mut scratch);
+        let put = self.put_frame(frame, id, bytes);
+        self.scratch = scratch;
         put?;
         self.frames += 1;
         let now = Instant::now();
-        let since = *self.waiting_since.get_or_insert(now);
-        if self.spool.is_due() || now.saturating_duration_since(since) >= Self::LONGEST_WAIT {
+        let since = *self.pending_since.get_or_insert(now);
+        if self.spool.is_due() || now.saturating_duration_since(since) >= Self::MAX_DELAY {
             return self.flush();
         }
         Ok(())
     }
 
-    /// Tells the file how many packets were lost on an interface. Does nothing in a pcap file, which has
-    /// no place for it.
+    /// Records the number of packets lost on an interface. Does nothing in a pcap file, which cannot store
+    /// it.
     ///
     /// # Errors
     /// [`FileErrorKind::System`].
@@ -179,12 +179,12 @@ impl CaptureWriter {
         interface: InterfaceIndex,
         statistics: &Statistics,
     ) -> Result<(), FileError> {
-        let place = self.interfaces.iter().position(|known| known.interface == interface);
-        let Some(place) = place.filter(|_| self.format == WriteFormat::PcapNg) else { return Ok(()) };
+        let id = self.interfaces.iter().position(|written| written.interface == interface);
+        let Some(id) = id.filter(|_| self.format == WriteFormat::PcapNg) else { return Ok(()) };
         let nanoseconds = since_epoch(SystemTime::now()).as_nanos() as u64;
         self.put_block(InterfaceStatisticsBlock {
-            interface_id: place as u32,
-            // The upper half comes first, whatever the byte order.
+            interface_id: id as u32,
+            // The upper half comes first, regardless of byte order.
             timestamp: nanoseconds.rotate_left(32),
             options: vec![
                 InterfaceStatisticsOption::IsbIfRecv(statistics.frames + statistics.dropped),
@@ -194,18 +194,17 @@ impl CaptureWriter {
         })
     }
 
-    /// Writes all frames that wait.
+    /// Writes all pending frames.
     ///
     /// # Errors
-    /// [`FileErrorKind::System`]: those that did not fit wait on.
+    /// [`FileErrorKind::System`]: frames that did not fit stay pending.
     pub fn flush(&mut self) -> Result<(), FileError> {
         let result = self.spool.flush();
-        self.waiting_since = (self.spool.waiting() > 0).then(Instant::now);
+        self.pending_since = (self.spool.pending() > 0).then(Instant::now);
         result.map_err(|os| FileError::from_os("write", &self.path, os))
     }
 
-    /// Writes all frames that wait, and has the system bring them to the disk, so that they outlive a
-    /// loss of power.
+    /// Writes all pending frames and flushes the file to disk, so that they survive a power failure.
     ///
     /// # Errors
     /// [`FileErrorKind::System`].
@@ -214,56 +213,56 @@ impl CaptureWriter {
         self.spool.storage().sync_data().map_err(|os| FileError::from_os("write", &self.path, os))
     }
 
-    /// Frames that were taken.
+    /// Returns the number of frames accepted.
     #[must_use]
     pub const fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Records that wait to be written: frames, and what is said about interfaces.
+    /// Returns the number of pending records: frames, and records about interfaces.
     #[must_use]
-    pub const fn waiting(&self) -> usize {
-        self.spool.waiting()
+    pub const fn pending(&self) -> usize {
+        self.spool.pending()
     }
 
-    /// How long the file is in bytes, without what waits.
+    /// Returns the length of the file in bytes, without pending records.
     #[must_use]
     pub const fn length(&self) -> u64 {
         self.spool.written()
     }
 
-    /// How long the file will be in bytes once what waits is written.
+    /// Returns the length of the file in bytes once pending records are written.
     #[must_use]
     pub const fn length_when_written(&self) -> u64 {
-        self.spool.written() + self.spool.waiting_bytes()
+        self.spool.written() + self.spool.pending_bytes()
     }
 
-    /// The file.
+    /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The interface's place in the file, which is told of it if it has not been.
-    fn place(
+    /// Returns the interface's number in the file, describing the interface first if necessary.
+    fn interface_id(
         &mut self,
         interface: InterfaceIndex,
         link_type: LinkType,
         name: impl FnOnce() -> String,
     ) -> Result<usize, FileError> {
-        let wanted = Known { interface, link_type };
-        if let Some(place) = self.interfaces.iter().position(|known| *known == wanted) {
-            return Ok(place);
+        let described = WrittenInterface { interface, link_type };
+        if let Some(id) = self.interfaces.iter().position(|written| *written == described) {
+            return Ok(id);
         }
         match (self.format, self.interfaces.first()) {
             (WriteFormat::PcapNg, _) => self.put_interface(link_type, &name())?,
             (WriteFormat::Pcap, None) => self.put_pcap_header(link_type)?,
             (WriteFormat::Pcap, Some(first)) if first.link_type == link_type => {}
             (WriteFormat::Pcap, Some(_)) => {
-                return Err(FileError::new("write", &self.path, FileErrorKind::OtherLinkType));
+                return Err(FileError::new("write", &self.path, FileErrorKind::LinkTypeMismatch));
             }
         }
-        self.interfaces.push(wanted);
+        self.interfaces.push(described);
         Ok(self.interfaces.len() - 1)
     }
 
@@ -290,7 +289,7 @@ impl CaptureWriter {
         self.put(|buffer| header.write_to(buffer))
     }
 
-    fn put_frame(&mut self, frame: &Frame<'_>, place: usize, bytes: &[u8]) -> Result<(), FileError> {
+    fn put_frame(&mut self, frame: &Frame<'_>, id: usize, bytes: &[u8]) -> Result<(), FileError> {
         let timestamp = since_epoch(frame.time);
         let original_length = u32::try_from(frame.original_length.max(bytes.len())).unwrap_or(u32::MAX);
         if self.format == WriteFormat::Pcap {
@@ -300,7 +299,7 @@ impl CaptureWriter {
             });
         }
         let flags = flags(frame.direction);
-        let block = PacketBlock { place: place as u32, time: timestamp, original_length, bytes, flags };
+        let block = PacketBlock { interface_id: id as u32, time: timestamp, original_length, bytes, flags };
         block.put(self.spool.begin());
         self.spool.finish();
         Ok(())
@@ -311,7 +310,7 @@ impl CaptureWriter {
         self.put(|buffer| block.write_to::<LittleEndian, _>(buffer).map_err(PcapError::IoError))
     }
 
-    /// Puts a record behind those that wait.
+    /// Appends a record to the pending ones.
     fn put(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, PcapError>,
@@ -329,16 +328,17 @@ impl CaptureWriter {
     }
 }
 
-/// Writes what waits. Whoever wants to know whether that worked calls [`CaptureWriter::flush`] before.
+/// Writes pending records and ignores errors. Call [`CaptureWriter::flush`] first to see them.
 impl Drop for CaptureWriter {
     fn drop(&mut self) {
         let _ = self.flush();
     }
 }
 
-/// The frame's bytes with the checksum that a device would have filled in; `memory` is for that.
+/// Returns the frame's bytes with the checksum that a device would have filled in; `memory` is the buffer for
+/// that.
 fn as_on_the_wire<'a>(frame: &Frame<'a>, memory: &'a mut Vec<u8>) -> &'a [u8] {
-    if frame.checksums == Checksums::Computed || frame.cut {
+    if frame.checksums == Checksums::Computed || frame.resegmented {
         return frame.bytes;
     }
     memory.clear();
@@ -347,7 +347,7 @@ fn as_on_the_wire<'a>(frame: &Frame<'a>, memory: &'a mut Vec<u8>) -> &'a [u8] {
     memory
 }
 
-/// A time before 1970 is told as 1970: neither format can say it.
+/// Returns the time since 1970; earlier times are clamped, because neither format can represent them.
 fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

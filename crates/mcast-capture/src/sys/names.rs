@@ -1,4 +1,4 @@
-//! Unix: the names and numbers of interfaces.
+//! Unix: the names and indices of interfaces.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -7,14 +7,14 @@ use mcast_group::InterfaceIndex;
 
 pub(crate) fn interface_index(name: &str) -> io::Result<InterfaceIndex> {
     let name = CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-    // SAFETY: `name` is a string that ends with a zero and outlives the call.
+    // SAFETY: `name` is a NUL-terminated string that outlives the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     InterfaceIndex::new(index).ok_or_else(io::Error::last_os_error)
 }
 
 pub(crate) fn interface_name(interface: InterfaceIndex) -> io::Result<String> {
     let mut name = [0u8; libc::IF_NAMESIZE];
-    // SAFETY: the system writes a name and a zero into the memory, which is as long as it must be.
+    // SAFETY: the system writes a NUL-terminated name into the buffer, which has the required length.
     let found = unsafe { libc::if_indextoname(interface.number(), name.as_mut_ptr().cast()) };
     if found.is_null() {
         return Err(io::Error::last_os_error());

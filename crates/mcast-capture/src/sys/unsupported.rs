@@ -1,4 +1,4 @@
-//! Systems on which capturing has yet to be written: opening says what it will need.
+//! Systems for which capturing is not implemented: opening a capture fails with the reason.
 
 use std::io;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::{CaptureOptions, ErrorKind};
 
 pub(crate) const BATCH_BYTES: usize = 0;
 pub(crate) const BATCH_PACKETS: usize = 0;
-pub(crate) const LONGEST_FRAME: usize = 0;
+pub(crate) const MAX_FRAME_BYTES: usize = 0;
 
-/// What capturing needs here.
+/// Why capturing is not available.
 const NEEDED: &str = if cfg!(windows) {
-    "Windows gives frames to drivers alone, such as Npcap's, and none is used here: neither frames nor IGMP \
-     and MLD can be seen; what is joined can (`mcast recv`), and capture files can be read"
+    "on Windows only drivers, such as Npcap, can see frames, and mcast uses none: frames, IGMP and MLD cannot be \
+     captured; receiving joined groups (`mcast recv`) and reading capture files work"
 } else {
-    "capturing has yet to be written for this system"
+    "capturing is not implemented for this system"
 };
 
-/// A capture that cannot be had.
+/// A capture, which cannot exist here.
 #[derive(Debug)]
 pub(crate) enum Socket {}
 
@@ -34,7 +34,7 @@ impl Socket {
         match *self {}
     }
 
-    pub(crate) fn share(&mut self, _bytes: usize) -> io::Result<()> {
+    pub(crate) fn enable_blocks(&mut self, _bytes: usize) -> io::Result<()> {
         match *self {}
     }
 
@@ -51,7 +51,7 @@ impl Socket {
     }
 }
 
-/// Waits for captures that cannot be had.
+/// A poller, which cannot exist here.
 #[derive(Debug)]
 pub(crate) enum Poller {}
 

@@ -1,11 +1,11 @@
-//! Systems on which nobody sends IGMP or MLD himself yet.
+//! Systems for which sending IGMP and MLD is not implemented.
 
 use std::io;
 use std::net::IpAddr;
 
 use mcast_group::InterfaceIndex;
 
-/// A sender that cannot be had.
+/// A sender, which cannot exist here.
 #[derive(Debug)]
 pub(crate) enum ControlHandle {}
 
@@ -13,7 +13,7 @@ impl ControlHandle {
     pub(crate) fn open(_interface: InterfaceIndex, _source: IpAddr) -> io::Result<Self> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "sending IGMP and MLD has yet to be written for this system",
+            "sending IGMP and MLD is not implemented for this system",
         ))
     }
 

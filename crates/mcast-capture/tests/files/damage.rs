@@ -1,14 +1,14 @@
-//! Files that are cut off or damaged: what is whole is read, and what is not is told.
+//! Truncated and damaged files: complete frames are read, and errors are reported.
 
 use mcast_capture::{CaptureFile, FileErrorKind, WriteFormat};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use crate::support::{Owned, datagram, read_bytes, write};
+use crate::support::{OwnedFrame, datagram, read_bytes, write};
 
-fn written(format: WriteFormat) -> (Vec<Owned>, Vec<u8>) {
-    let frames: Vec<_> = (0..5).map(|number| Owned::new(datagram(&[1; 41]), number)).collect();
+fn written(format: WriteFormat) -> (Vec<OwnedFrame>, Vec<u8>) {
+    let frames: Vec<_> = (0..5).map(|number| OwnedFrame::new(datagram(&[1; 41]), number)).collect();
     let folder = tempdir().unwrap();
     let path = folder.path().join("whole");
     write(&path, format, &frames);
@@ -16,7 +16,7 @@ fn written(format: WriteFormat) -> (Vec<Owned>, Vec<u8>) {
 }
 
 #[test]
-fn a_file_that_is_cut_off_anywhere_gives_all_whole_frames_and_says_so() {
+fn truncated_file_yields_all_complete_frames_and_an_error() {
     for format in [WriteFormat::PcapNg, WriteFormat::Pcap] {
         let (frames, bytes) = written(format);
         let (mut most, mut whole_files) = (0, 0);
@@ -32,18 +32,18 @@ fn a_file_that_is_cut_off_anywhere_gives_all_whole_frames_and_says_so() {
             assert!(found.iter().zip(&frames).all(|(found, frame)| found.bytes == frame.bytes));
             match error.map(|error| error.kind()) {
                 None => whole_files += 1,
-                Some(FileErrorKind::CutOff { offset }) => assert!(offset < length as u64),
+                Some(FileErrorKind::Truncated { offset }) => assert!(offset < length as u64),
                 other => panic!("{other:?} at {length}"),
             }
         }
         assert_eq!(most, 4);
-        // One end behind the head of the file, one behind the interface, and one behind each frame.
+        // A file is complete after its header, after the interface, and after each frame.
         assert_eq!(whole_files, if format == WriteFormat::PcapNg { 6 } else { 5 });
     }
 }
 
 #[test]
-fn a_length_that_cannot_be_is_told_with_its_place() {
+fn impossible_length_is_reported_with_its_position() {
     let (_, mut bytes) = written(WriteFormat::Pcap);
     bytes[24 + 8..24 + 12].copy_from_slice(&u32::MAX.to_le_bytes());
     let (frames, error) = read_bytes(bytes);
@@ -52,13 +52,13 @@ fn a_length_that_cannot_be_is_told_with_its_place() {
     assert!(matches!(error.kind(), FileErrorKind::Malformed { offset: 24, .. }), "{error}");
     assert_eq!(
         error.to_string(),
-        "cannot read all of memory: the record at byte 24 says that it is longer than any record is"
+        "cannot read all of memory: the record at byte 24 has an impossible length"
     );
 }
 
 proptest! {
     #[test]
-    fn no_damage_makes_the_reader_panic(
+    fn damaged_files_do_not_panic(
         pcapng: bool,
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
     ) {
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn no_blocks_make_the_reader_panic(blocks in vec((0u32..8, vec(any::<u8>(), 0..40)), 0..10), big: bool) {
+    fn arbitrary_blocks_do_not_panic(blocks in vec((0u32..8, vec(any::<u8>(), 0..40)), 0..10), big: bool) {
         let word = |value: u32| if big { value.to_be_bytes() } else { value.to_le_bytes() };
         let mut bytes = Vec::new();
         let mut block = |kind: u32, body: &[u8]| {

@@ -1,11 +1,11 @@
-//! Files as other programs write them, put together byte by byte from the formats' descriptions.
+//! Files as other programs write them, built from the format specifications.
 
 use mcast_capture::{CaptureFile, Direction, FileErrorKind, FileFormat};
 use mcast_packet::{Cooked, CookedKind, LinkType, MacAddress, ether_type};
 
-use crate::support::{Owned, at, datagram, read_all, read_bytes};
+use crate::support::{OwnedFrame, at, datagram, read_all, read_bytes};
 
-/// Puts numbers down in one of the two byte orders.
+/// Encodes numbers in one of the two byte orders.
 #[derive(Clone, Copy)]
 struct Order {
     big: bool,
@@ -51,7 +51,7 @@ impl Order {
 }
 
 #[test]
-fn pcap_of_either_byte_order_and_resolution() {
+fn pcap_of_either_byte_order_and_resolution_is_read() {
     let frame = datagram(b"hello");
     for big in [false, true] {
         for (magic, fraction, format) in [
@@ -67,11 +67,11 @@ fn pcap_of_either_byte_order_and_resolution() {
             assert_eq!(file.format(), format);
             let (frames, error) = read_all(file);
             assert!(error.is_none());
-            let expected = Owned {
+            let expected = OwnedFrame {
                 original_length: 9000,
                 time: at(1_700_000_000, 123_456_000),
                 direction: Direction::Unknown,
-                ..Owned::new(frame.clone(), 0)
+                ..OwnedFrame::new(frame.clone(), 0)
             };
             assert_eq!(frames, [expected]);
         }
@@ -79,7 +79,7 @@ fn pcap_of_either_byte_order_and_resolution() {
 }
 
 #[test]
-fn sections_of_either_byte_order_one_behind_the_other() {
+fn consecutive_sections_of_either_byte_order_are_read() {
     let frame = datagram(b"hello");
     let (little, big) = (Order { big: false }, Order { big: true });
     let offset = big.option(14, &1_000_000_000i64.to_be_bytes());
@@ -97,8 +97,12 @@ fn sections_of_either_byte_order_one_behind_the_other() {
     let file = CaptureFile::from_reader(std::io::Cursor::new(bytes.concat()), "memory").unwrap();
     let (frames, error) = read_all(file);
     assert!(error.is_none(), "{error:?}");
-    let expected =
-        |interface, time, direction| Owned { interface, time, direction, ..Owned::new(frame.clone(), 0) };
+    let expected = |interface, time, direction| OwnedFrame {
+        interface,
+        time,
+        direction,
+        ..OwnedFrame::new(frame.clone(), 0)
+    };
     assert_eq!(
         frames,
         [
@@ -109,7 +113,7 @@ fn sections_of_either_byte_order_one_behind_the_other() {
 }
 
 #[test]
-fn simple_and_obsolete_packets_are_read_and_unknown_blocks_passed_over() {
+fn simple_and_obsolete_packets_are_read_and_unknown_blocks_skipped() {
     let order = Order { big: false };
     let frame = datagram(b"odd");
     let length = order.word(frame.len() as u32);
@@ -138,7 +142,7 @@ fn simple_and_obsolete_packets_are_read_and_unknown_blocks_passed_over() {
 }
 
 #[test]
-fn link_types_are_decoded_or_passed_over_and_counted() {
+fn link_types_are_decoded_or_skipped_and_counted() {
     let order = Order { big: false };
     let frame = datagram(b"x");
     let ip = &frame[14..];
@@ -180,11 +184,11 @@ fn link_types_are_decoded_or_passed_over_and_counted() {
             (LinkType::Loopback, Direction::Unknown),
         ]
     );
-    assert_eq!((file.statistics().frames, file.statistics().passed_over), (5, 1));
+    assert_eq!((file.statistics().frames, file.statistics().skipped), (5, 1));
 }
 
 #[test]
-fn blocks_that_contradict_themselves_end_the_file() {
+fn inconsistent_blocks_end_the_file() {
     let order = Order { big: false };
     let head = [order.section(), order.interface(1, &[])].concat();
     let mut wrong_end = order.packet(0, 0, b"abc", &[]);

@@ -1,4 +1,4 @@
-//! Capture files: written, read, cut off, damaged, and shown to programs that others wrote.
+//! Capture files: written, read, truncated, damaged, and exchanged with other programs.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! Files are read as they were written.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use crate::support::{Owned, at, datagram, index, read, write};
+use crate::support::{OwnedFrame, at, datagram, index, read, write};
 
 const DIRECTIONS: [Direction; 6] = [
     Direction::ToUs,
@@ -23,13 +23,16 @@ const DIRECTIONS: [Direction; 6] = [
 ];
 
 #[test]
-fn pcapng_keeps_interfaces_directions_nanoseconds_and_what_was_cut_off() {
+fn pcapng_keeps_interfaces_directions_nanoseconds_and_original_lengths() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("all.pcapng");
     let mut frames: Vec<_> = DIRECTIONS
         .iter()
         .zip(0..)
-        .map(|(direction, number)| Owned { direction: *direction, ..Owned::new(datagram(&[7; 33]), number) })
+        .map(|(direction, number)| OwnedFrame {
+            direction: *direction,
+            ..OwnedFrame::new(datagram(&[7; 33]), number)
+        })
         .collect();
     frames[1].original_length = 9000;
     frames[2].interface = 2;
@@ -65,7 +68,7 @@ fn pcap_keeps_nanoseconds_and_has_one_link_type() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("all.pcap");
     let frames: Vec<_> = (0..3)
-        .map(|number| Owned { direction: Direction::Unknown, ..Owned::new(datagram(b"x"), number) })
+        .map(|number| OwnedFrame { direction: Direction::Unknown, ..OwnedFrame::new(datagram(b"x"), number) })
         .collect();
     write(&path, WriteFormat::Pcap, &frames);
     assert_eq!(read(&path), frames);
@@ -73,31 +76,31 @@ fn pcap_keeps_nanoseconds_and_has_one_link_type() {
 
     let mut writer = CaptureWriter::create(&path, WriteFormat::Pcap).unwrap();
     writer.write(&frames[0].frame()).unwrap();
-    let other = Owned { link_type: LinkType::Ip, ..frames[1].clone() };
+    let other = OwnedFrame { link_type: LinkType::Ip, ..frames[1].clone() };
     let error = writer.write(&other.frame()).unwrap_err();
-    assert_eq!((error.kind(), writer.frames()), (FileErrorKind::OtherLinkType, 1));
-    assert_eq!(error.remedy(), Some("write pcapng, which has a link type an interface"));
+    assert_eq!((error.kind(), writer.frames()), (FileErrorKind::LinkTypeMismatch, 1));
+    assert_eq!(error.remedy(), Some("write pcapng, which has a link type per interface"));
     writer.write(&frames[2].frame()).unwrap();
     drop(writer);
     assert_eq!(read(&path).len(), 2);
 }
 
 #[test]
-fn an_interface_that_nobody_described_is_called_by_its_number() {
+fn undescribed_interface_is_named_by_its_number() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("one.pcapng");
-    write(&path, WriteFormat::PcapNg, &[Owned { interface: 7, ..Owned::new(datagram(b"x"), 0) }]);
+    write(&path, WriteFormat::PcapNg, &[OwnedFrame { interface: 7, ..OwnedFrame::new(datagram(b"x"), 0) }]);
     let mut file = CaptureFile::open(&path).unwrap();
     assert_eq!(file.next().unwrap().unwrap().interface, index(1));
     assert_eq!(file.interfaces()[0].name.as_deref(), Some("interface 7"));
 }
 
 #[test]
-fn a_checksum_that_was_left_to_the_device_is_filled_in() {
+fn checksum_left_to_the_device_is_filled_in() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("one.pcapng");
     let whole = datagram(b"payload");
-    let mut pending = Owned::new(whole.clone(), 0);
+    let mut pending = OwnedFrame::new(whole.clone(), 0);
     pending.bytes[40..42].copy_from_slice(&[0x12, 0x34]);
     let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
     writer.write(&Frame { checksums: Checksums::LeftToDevice, ..pending.frame() }).unwrap();
@@ -106,39 +109,39 @@ fn a_checksum_that_was_left_to_the_device_is_filled_in() {
     let frames = read(&path);
     assert_eq!(frames[0].bytes, whole);
     let bad = Packet::ethernet(&frames[1].bytes).udp().unwrap().checksum;
-    assert!(matches!(bad, ChecksumStatus::Invalid { found: 0x1234, .. }), "a bad one stays bad");
+    assert!(matches!(bad, ChecksumStatus::Invalid { found: 0x1234, .. }), "an invalid checksum is kept");
 }
 
 #[test]
-fn frames_are_written_without_being_asked_for_once_there_are_many() {
+fn many_frames_are_written_without_a_flush() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("many.pcapng");
     let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
-    let frame = Owned::new(datagram(&[0; 1400]), 0);
+    let frame = OwnedFrame::new(datagram(&[0; 1400]), 0);
     for _ in 0..200 {
         writer.write(&frame.frame()).unwrap();
     }
     assert!(writer.length() > 100_000, "{} bytes", writer.length());
-    assert!(writer.waiting() < 190);
+    assert!(writer.pending() < 190);
 }
 
 #[test]
-fn what_cannot_be_opened_or_is_no_capture_is_named() {
+fn unreadable_and_foreign_files_are_reported() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("text");
     let error = CaptureFile::open(&path).unwrap_err();
     assert_eq!((error.kind(), error.path()), (FileErrorKind::System, path.as_path()));
-    for content in [&b""[..], b"x", b"Hello, World! This is no capture file."] {
+    for content in [&b""[..], b"x", b"Hello, World! This is not a capture file."] {
         std::fs::write(&path, content).unwrap();
         let error = CaptureFile::open(&path).unwrap_err();
         assert_eq!(error.kind(), FileErrorKind::NotACapture);
-        assert!(error.to_string().ends_with("text: it is neither pcap nor pcapng"), "{error}");
+        assert!(error.to_string().ends_with("text: not a pcap or pcapng file"), "{error}");
     }
     let error = CaptureWriter::create(folder.path(), WriteFormat::PcapNg).unwrap_err();
     assert_eq!(error.kind(), FileErrorKind::System);
 }
 
-fn frames() -> impl Strategy<Value = Vec<Owned>> {
+fn frames() -> impl Strategy<Value = Vec<OwnedFrame>> {
     let frame = (
         vec(any::<u8>(), 0..200),
         0usize..3000,
@@ -147,7 +150,7 @@ fn frames() -> impl Strategy<Value = Vec<Owned>> {
         0u64..4_000_000_000,
         0u32..1_000_000_000,
     )
-        .prop_map(|(bytes, cut_off, interface, direction, seconds, nanoseconds)| Owned {
+        .prop_map(|(bytes, cut_off, interface, direction, seconds, nanoseconds)| OwnedFrame {
             original_length: bytes.len() + cut_off,
             bytes,
             link_type: LinkType::Ethernet,
@@ -162,7 +165,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_frames_survive_both_formats(frames in frames()) {
+    fn any_frames_round_trip_in_both_formats(frames in frames()) {
         let folder = tempdir().unwrap();
         let path = folder.path().join("any");
         let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
@@ -183,7 +186,7 @@ proptest! {
         drop(writer);
         let expected: Vec<_> = frames
             .into_iter()
-            .map(|frame| Owned { direction: Direction::Unknown, interface: 1, ..frame })
+            .map(|frame| OwnedFrame { direction: Direction::Unknown, interface: 1, ..frame })
             .collect();
         prop_assert_eq!(read(&path), expected);
     }

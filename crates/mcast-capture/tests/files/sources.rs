@@ -1,4 +1,4 @@
-//! A file as a source of frames, behind the trait that live captures have, too.
+//! A file as a [`FrameSource`], the trait that live captures implement too.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use mcast_capture::{CaptureFile, CaptureWriter, FrameSource, SourceError, Statis
 use mcast_packet::LinkType;
 use tempfile::tempdir;
 
-use crate::support::{Owned, datagram, index, write};
+use crate::support::{OwnedFrame, datagram, index, write};
 
-/// What takes any source: the payloads, and the names of the interfaces that they came by.
+/// Reads any source, and returns the payloads and the names of their interfaces.
 fn payloads(source: &mut dyn FrameSource) -> Result<Vec<(String, String)>, SourceError> {
     let mut payloads = Vec::new();
     while !source.is_at_end() {
@@ -21,13 +21,13 @@ fn payloads(source: &mut dyn FrameSource) -> Result<Vec<(String, String)>, Sourc
 }
 
 #[test]
-fn a_file_is_read_to_its_end_as_any_source_and_says_what_was_lost() {
+fn file_source_is_read_to_its_end_and_reports_loss() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("all.pcapng");
     let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
     writer.describe(index(1), "eth7", LinkType::Ethernet).unwrap();
     for (number, payload) in [b"one", b"two"].into_iter().enumerate() {
-        writer.write(&Owned::new(datagram(payload), number as u32).frame()).unwrap();
+        writer.write(&OwnedFrame::new(datagram(payload), number as u32).frame()).unwrap();
     }
     let statistics = Statistics { frames: 2, dropped: 5, unreadable: 0 };
     writer.write_statistics(index(1), &statistics).unwrap();
@@ -40,25 +40,29 @@ fn a_file_is_read_to_its_end_as_any_source_and_says_what_was_lost() {
 }
 
 #[test]
-fn where_nobody_counted_nothing_is_said_of_loss() {
+fn file_source_without_counts_reports_no_loss() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("plain.pcap");
-    write(&path, WriteFormat::Pcap, &[Owned::new(datagram(b"one"), 0)]);
+    write(&path, WriteFormat::Pcap, &[OwnedFrame::new(datagram(b"one"), 0)]);
     let mut file = CaptureFile::open(&path).unwrap();
     assert_eq!(payloads(&mut file).unwrap().len(), 1);
     assert_eq!(file.lost().unwrap(), None);
 }
 
 #[test]
-fn a_file_that_is_cut_off_says_so_once_and_is_then_at_its_end() {
+fn truncated_file_source_fails_once_and_is_then_at_its_end() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("cut.pcap");
-    write(&path, WriteFormat::Pcap, &[Owned::new(datagram(b"one"), 0), Owned::new(datagram(b"two"), 1)]);
+    write(
+        &path,
+        WriteFormat::Pcap,
+        &[OwnedFrame::new(datagram(b"one"), 0), OwnedFrame::new(datagram(b"two"), 1)],
+    );
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     let mut file = CaptureFile::open(&path).unwrap();
     let error = payloads(&mut file).unwrap_err();
-    assert!(error.to_string().contains("it ends within the record"), "{error}");
+    assert!(error.to_string().contains("the file ends within the record"), "{error}");
     assert!(error.remedy().is_some());
     assert!(file.is_at_end());
 }

@@ -1,4 +1,4 @@
-//! Frames to be written, and what a test keeps of those that were read.
+//! Frames to write, and owned copies of those that were read.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
 
 /// A frame that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owned {
+pub(crate) struct OwnedFrame {
     pub(crate) bytes: Vec<u8>,
     pub(crate) original_length: usize,
     pub(crate) link_type: LinkType,
@@ -18,7 +18,7 @@ pub(crate) struct Owned {
     pub(crate) time: SystemTime,
 }
 
-impl Owned {
+impl OwnedFrame {
     pub(crate) fn new(bytes: Vec<u8>, number: u32) -> Self {
         Self {
             original_length: bytes.len(),
@@ -39,12 +39,12 @@ impl Owned {
             direction: self.direction,
             time: self.time,
             checksums: Checksums::Computed,
-            cut: false,
+            resegmented: false,
         }
     }
 }
 
-impl From<Frame<'_>> for Owned {
+impl From<Frame<'_>> for OwnedFrame {
     fn from(frame: Frame<'_>) -> Self {
         Self {
             bytes: frame.bytes.to_vec(),
@@ -65,7 +65,7 @@ pub(crate) fn at(seconds: u64, nanoseconds: u32) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds)
 }
 
-/// A datagram to 239.1.2.3:5000.
+/// Returns a datagram to 239.1.2.3:5000.
 pub(crate) fn datagram(payload: &[u8]) -> Vec<u8> {
     datagram_to([239, 1, 2, 3], 5000, payload)
 }
@@ -86,18 +86,18 @@ pub(crate) fn datagram_to(group: [u8; 4], port: u16, payload: &[u8]) -> Vec<u8> 
     buffer
 }
 
-pub(crate) fn write(path: &Path, format: WriteFormat, frames: &[Owned]) {
+pub(crate) fn write(path: &Path, format: WriteFormat, frames: &[OwnedFrame]) {
     let mut writer = CaptureWriter::create(path, format).unwrap();
     for frame in frames {
         writer.write(&frame.frame()).unwrap();
     }
     writer.flush().unwrap();
-    assert_eq!((writer.frames(), writer.waiting()), (frames.len() as u64, 0));
+    assert_eq!((writer.frames(), writer.pending()), (frames.len() as u64, 0));
     assert_eq!(writer.length(), std::fs::metadata(path).unwrap().len());
 }
 
-/// All frames, and the error that ended them, if one did.
-pub(crate) fn read_all(mut file: CaptureFile) -> (Vec<Owned>, Option<FileError>) {
+/// Returns all frames, and the error that ended them, if any.
+pub(crate) fn read_all(mut file: CaptureFile) -> (Vec<OwnedFrame>, Option<FileError>) {
     let mut frames = Vec::new();
     loop {
         match file.next() {
@@ -111,12 +111,12 @@ pub(crate) fn read_all(mut file: CaptureFile) -> (Vec<Owned>, Option<FileError>)
     }
 }
 
-pub(crate) fn read(path: &Path) -> Vec<Owned> {
+pub(crate) fn read(path: &Path) -> Vec<OwnedFrame> {
     let (frames, error) = read_all(CaptureFile::open(path).unwrap());
     assert!(error.is_none(), "{error:?}");
     frames
 }
 
-pub(crate) fn read_bytes(bytes: Vec<u8>) -> (Vec<Owned>, Option<FileError>) {
+pub(crate) fn read_bytes(bytes: Vec<u8>) -> (Vec<OwnedFrame>, Option<FileError>) {
     read_all(CaptureFile::from_reader(std::io::Cursor::new(bytes), "memory").unwrap())
 }

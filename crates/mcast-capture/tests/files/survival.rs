@@ -1,5 +1,5 @@
-//! Files whose writer is killed, or whose disk is full. Both happen to a process of its own: this test
-//! program, run again.
+//! Files whose writer is killed, or whose disk is full. Both happen to a separate process: this test program,
+//! run again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use mcast_capture::{CaptureFile, CaptureWriter, FileErrorKind, WriteFormat};
 use tempfile::tempdir;
 
-use crate::support::{Owned, datagram, read_all};
+use crate::support::{OwnedFrame, datagram, read_all};
 
 const PATH: &str = "MCAST_TEST_CAPTURE_FILE";
 
@@ -18,12 +18,12 @@ fn again(test: &str) -> Command {
 }
 
 #[test]
-#[ignore = "run by the test below, and killed by it"]
-fn writes_until_it_is_killed() {
+#[ignore = "run and killed by the test below"]
+fn writes_until_killed() {
     let mut writer = CaptureWriter::create(std::env::var_os(PATH).unwrap(), WriteFormat::PcapNg).unwrap();
     let mut output = std::io::stdout();
     for number in 0.. {
-        writer.write(&Owned::new(datagram(&[5; 700]), number).frame()).unwrap();
+        writer.write(&OwnedFrame::new(datagram(&[5; 700]), number).frame()).unwrap();
         if number % 7 == 0 {
             writer.flush().unwrap();
             writeln!(output, "safe {}", number + 1).unwrap();
@@ -32,11 +32,11 @@ fn writes_until_it_is_killed() {
 }
 
 #[test]
-fn what_was_flushed_outlives_a_killed_writer() {
+fn flushed_frames_survive_a_killed_writer() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("killed.pcapng");
     let mut child =
-        again("survival::writes_until_it_is_killed").env(PATH, &path).stdout(Stdio::piped()).spawn().unwrap();
+        again("survival::writes_until_killed").env(PATH, &path).stdout(Stdio::piped()).spawn().unwrap();
     let mut safe = 0;
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -49,20 +49,20 @@ fn what_was_flushed_outlives_a_killed_writer() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(safe > 5000, "the writer ended by itself");
+    assert!(safe > 5000, "the writer ended before it was killed");
     let (frames, error) = read_all(CaptureFile::open(&path).unwrap());
     assert!(frames.len() >= safe, "{} of at least {safe}", frames.len());
-    let harmless = |kind| matches!(kind, FileErrorKind::CutOff { .. });
+    let harmless = |kind| matches!(kind, FileErrorKind::Truncated { .. });
     assert!(error.is_none_or(|error| harmless(error.kind())));
 }
 
 #[test]
-#[ignore = "run by the test below, where files cannot grow"]
-fn writes_more_than_there_is_room_for() {
+#[ignore = "run by the test below with a file size limit"]
+fn writes_until_the_size_limit() {
     let mut writer = CaptureWriter::create(std::env::var_os(PATH).unwrap(), WriteFormat::PcapNg).unwrap();
     let mut taken = 0;
     let error = loop {
-        let result = writer.write(&Owned::new(datagram(&[5; 700]), taken).frame());
+        let result = writer.write(&OwnedFrame::new(datagram(&[5; 700]), taken).frame());
         taken += 1;
         if let Err(error) = result {
             break error;
@@ -70,16 +70,16 @@ fn writes_more_than_there_is_room_for() {
     };
     assert_eq!((error.kind(), writer.frames()), (FileErrorKind::System, u64::from(taken)));
     assert!(error.remedy().is_some_and(|remedy| remedy.contains("make room")), "{error}");
-    assert!(writer.waiting() > 0);
-    println!("taken {taken} waiting {}", writer.waiting());
+    assert!(writer.pending() > 0);
+    println!("taken {taken} waiting {}", writer.pending());
 }
 
 #[test]
-fn a_full_disk_leaves_a_file_of_whole_frames_and_is_told() {
+fn full_disk_leaves_complete_frames_and_is_reported() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("full.pcapng");
-    let program = again("survival::writes_more_than_there_is_room_for");
-    // A limit of file sizes acts as a full disk does: part of what is written fits, then nothing.
+    let program = again("survival::writes_until_the_size_limit");
+    // A file size limit acts like a full disk: part of the data fits, then nothing.
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 700; exec \"$@\"", "sh"])
         .arg(program.get_program())

@@ -1,4 +1,4 @@
-//! Live, in a lab: several interfaces at once, and the same wire seen by tcpdump.
+//! Live captures in a lab: several interfaces at once, and a comparison with tcpdump.
 
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
@@ -11,10 +11,10 @@ use tempfile::tempdir;
 
 use crate::support::{index, read};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[test]
-fn frames_of_several_interfaces_come_in_the_order_of_time_and_go_into_one_file() {
+fn frames_of_several_interfaces_are_in_time_order() {
     const EACH: usize = 100;
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
@@ -37,11 +37,11 @@ fn frames_of_several_interfaces_come_in_the_order_of_time_and_go_into_one_file()
     for interface in capture.interfaces() {
         writer.describe(interface.index, interface.name, interface.link_type).unwrap();
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut seen = Vec::new();
     while seen.len() < 2 * EACH {
-        assert!(Instant::now() < deadline, "{} frames came", seen.len());
-        if let Some(frame) = capture.next(Some(PATIENCE)).unwrap() {
+        assert!(Instant::now() < deadline, "received only {} frames", seen.len());
+        if let Some(frame) = capture.next(Some(TIMEOUT)).unwrap() {
             writer.write(&frame).unwrap();
             seen.push((frame.time, frame.interface.number()));
         }
@@ -60,7 +60,7 @@ fn frames_of_several_interfaces_come_in_the_order_of_time_and_go_into_one_file()
     let frames = read(&path);
     assert_eq!(frames.len(), 2 * EACH);
     for frame in frames {
-        // The checksum that a virtual cable's end leaves to the device is in the file.
+        // The checksum that a virtual cable's end leaves to the device is filled in.
         assert_eq!(
             Packet::ethernet(&frame.bytes).udp().unwrap().checksum,
             mcast_packet::ChecksumStatus::Valid
@@ -69,7 +69,7 @@ fn frames_of_several_interfaces_come_in_the_order_of_time_and_go_into_one_file()
 }
 
 #[test]
-fn one_interface_that_goes_down_does_not_stop_the_others() {
+fn interface_going_down_does_not_stop_the_others() {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     lab.link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"]).unwrap();
@@ -78,20 +78,20 @@ fn one_interface_that_goes_down_does_not_stop_the_others() {
     let mut capture = b.run(|| Capture::open(options)).unwrap().unwrap();
     b.set_down("eth0").unwrap();
     let error = loop {
-        match capture.next(Some(PATIENCE)) {
-            Ok(frame) => assert!(frame.is_some(), "the end of the interface was not told"),
+        match capture.next(Some(TIMEOUT)) {
+            Ok(frame) => assert!(frame.is_some(), "the interface going down was not reported"),
             Err(error) => break error,
         }
     };
     assert_eq!((error.kind(), error.interface()), (ErrorKind::InterfaceDown, "eth0"));
     let socket = a.run(|| UdpSocket::bind("10.0.1.1:0").unwrap()).unwrap();
     socket.send_to(b"still there", ("239.1.2.3", 5000)).unwrap();
-    let frame = capture.next(Some(PATIENCE)).unwrap().unwrap();
+    let frame = capture.next(Some(TIMEOUT)).unwrap().unwrap();
     assert_eq!(frame.packet().udp().unwrap().payload, b"still there");
 }
 
 #[test]
-fn tcpdump_sees_the_same_wire_and_its_file_says_the_same() {
+fn tcpdump_captures_the_same_frames() {
     const SENT: usize = 20;
     let installed =
         Command::new("tcpdump").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -103,7 +103,7 @@ fn tcpdump_sees_the_same_wire_and_its_file_says_the_same() {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     lab.link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"]).unwrap();
-    // What tcpdump writes has no word for checksums that are left to the device.
+    // tcpdump's file cannot mark checksums as left to the device.
     a.offload("eth0", Offload::none()).unwrap();
     let folder = tempdir().unwrap();
     let path = folder.path().join("theirs.pcap");
@@ -113,11 +113,11 @@ fn tcpdump_sees_the_same_wire_and_its_file_says_the_same() {
     command.args(["-i", "eth0", "-n", "-U", "--nano", "-Z", "root", "-c"]).arg(SENT.to_string());
     command.arg("-w").arg(&path).args(["udp", "port", "5000"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut tcpdump = command.spawn().unwrap();
-    let mut says = std::io::BufReader::new(tcpdump.stderr.take().unwrap());
+    let mut stderr = std::io::BufReader::new(tcpdump.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("listening on") {
         line.clear();
-        assert!(std::io::BufRead::read_line(&mut says, &mut line).unwrap() > 0, "tcpdump did not start");
+        assert!(std::io::BufRead::read_line(&mut stderr, &mut line).unwrap() > 0, "tcpdump did not start");
     }
     let socket = a.run(|| UdpSocket::bind("10.0.0.1:0").unwrap()).unwrap();
     for number in 0..SENT {
@@ -127,7 +127,7 @@ fn tcpdump_sees_the_same_wire_and_its_file_says_the_same() {
     let theirs = read(&path);
     assert_eq!(theirs.len(), SENT);
     for theirs in theirs {
-        let ours = capture.next(Some(PATIENCE)).unwrap().unwrap();
+        let ours = capture.next(Some(TIMEOUT)).unwrap().unwrap();
         assert_eq!((ours.bytes, ours.time), (&theirs.bytes[..], theirs.time));
     }
 }

@@ -1,5 +1,4 @@
-//! Agreement with tshark: it reads what is written here, this reads what it writes, and both say the
-//! same about every packet.
+//! Agreement with tshark: it reads our files, we read its files, and both decode every packet alike.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use mcast_capture::{CaptureWriter, Direction, WriteFormat};
 use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, RouterDiscovery, SourceQuery, Sources};
-use mcast_packet::payload::{Cell, MoldUdp64, Ptp, PtpKind, Rtp};
+use mcast_packet::payload::{MoldUdp64, Ptp, PtpKind, Rtp, TsPacket};
 use mcast_packet::pim::{
     self, Assert, Bootstrap, EncodedGroup, EncodedSource, GroupMapping, GroupSet, HelloOption, JoinPrune,
     Metric, Register, RendezvousPoint,
@@ -16,7 +15,7 @@ use mcast_packet::pim::{
 use mcast_packet::{ControlFrame, Cooked, CookedKind, LinkType, MacAddress, PimFrame, ether_type};
 use tempfile::tempdir;
 
-use crate::support::{Owned, at, datagram, datagram_to, index, read, write};
+use crate::support::{OwnedFrame, at, datagram, datagram_to, index, read, write};
 
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
@@ -26,7 +25,7 @@ const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff3e, 0, 0, 0, 0, 0, 0x8000, 1);
 const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 7));
 
-/// Whether tshark is there; says so loudly where it is not.
+/// Returns whether tshark is installed; prints a notice if not.
 fn has_tshark() -> bool {
     let there = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
@@ -36,8 +35,8 @@ fn has_tshark() -> bool {
     there
 }
 
-/// What tshark says, a line for each packet with the fields by tabs. It finds the groups of PIM twice,
-/// once as text, so that only the first value of those is asked for.
+/// Returns tshark's output: a line per packet with tab-separated fields. It reports PIM groups twice, once as
+/// text, so only the first value of those is requested.
 fn fields(path: &Path, fields: &[&str]) -> Vec<String> {
     let is_pim = fields.iter().any(|field| field.starts_with("pim."));
     let occurrence = if is_pim { "occurrence=f" } else { "occurrence=a" };
@@ -60,12 +59,12 @@ fn fields(path: &Path, fields: &[&str]) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Writes the frames, and compares what tshark finds in the fields of each with what is expected.
+/// Writes the frames, and compares the fields that tshark finds in each with the expected ones.
 fn assert_tshark_finds(names: &[&str], expected: &[(Vec<u8>, &[&str])]) {
     let folder = tempdir().unwrap();
     let path = folder.path().join("frames.pcapng");
     let frames: Vec<_> =
-        (0..).zip(expected).map(|(number, (bytes, _))| Owned::new(bytes.clone(), number)).collect();
+        (0..).zip(expected).map(|(number, (bytes, _))| OwnedFrame::new(bytes.clone(), number)).collect();
     write(&path, WriteFormat::PcapNg, &frames);
     let malformed = fields(&path, &["_ws.malformed", "_ws.expert.message"]);
     let found = fields(&path, names);
@@ -77,7 +76,7 @@ fn assert_tshark_finds(names: &[&str], expected: &[(Vec<u8>, &[&str])]) {
 }
 
 #[test]
-fn about_the_frames_of_a_file() {
+fn tshark_agrees_on_frame_metadata() {
     if !has_tshark() {
         return;
     }
@@ -86,7 +85,7 @@ fn about_the_frames_of_a_file() {
     let mut writer = CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap();
     writer.describe(index(3), "eth0", LinkType::Ethernet).unwrap();
     writer.describe(index(4), "tun0", LinkType::Ip).unwrap();
-    let mut frames: Vec<_> = (0..3).map(|number| Owned::new(datagram(b"hello"), number)).collect();
+    let mut frames: Vec<_> = (0..3).map(|number| OwnedFrame::new(datagram(b"hello"), number)).collect();
     frames.iter_mut().for_each(|frame| frame.interface = 3);
     frames[1].interface = 4;
     frames[1].link_type = LinkType::Ip;
@@ -120,14 +119,17 @@ fn about_the_frames_of_a_file() {
 }
 
 #[test]
-fn about_files_that_it_writes_itself() {
+fn tshark_files_are_read() {
     if !has_tshark() {
         return;
     }
     let folder = tempdir().unwrap();
     let ours = folder.path().join("ours.pcapng");
     let frames: Vec<_> = (0..50)
-        .map(|number| Owned { direction: Direction::Unknown, ..Owned::new(datagram(&[3; 99]), number) })
+        .map(|number| OwnedFrame {
+            direction: Direction::Unknown,
+            ..OwnedFrame::new(datagram(&[3; 99]), number)
+        })
         .collect();
     write(&ours, WriteFormat::PcapNg, &frames);
     for format in ["pcap", "nsecpcap", "pcapng"] {
@@ -147,7 +149,7 @@ fn about_files_that_it_writes_itself() {
                 let time = frame.time.duration_since(std::time::UNIX_EPOCH).unwrap();
                 let micros = Duration::new(time.as_secs(), time.subsec_micros() * 1000);
                 let time = if format == "pcap" { std::time::UNIX_EPOCH + micros } else { frame.time };
-                Owned { time, ..frame.clone() }
+                OwnedFrame { time, ..frame.clone() }
             })
             .collect();
         assert_eq!(read(&theirs), expected, "{format}");
@@ -179,7 +181,7 @@ fn query<'a, A: Address>(group: Option<A>, sources: &'a [A]) -> Message<'a, A> {
 }
 
 #[test]
-fn about_igmp() {
+fn tshark_agrees_on_igmp() {
     if !has_tshark() {
         return;
     }
@@ -197,7 +199,7 @@ fn about_igmp() {
     assert_tshark_finds(
         &names,
         &[
-            (control(HOST, Message::FirstReport { group: GROUP }), &["0x12", "232.1.2.3", "", "", "", "1"]),
+            (control(HOST, Message::V1Report { group: GROUP }), &["0x12", "232.1.2.3", "", "", "", "1"]),
             (control(HOST, Message::Report { group: GROUP }), &["0x16", "232.1.2.3", "", "", "", "1"]),
             (control(HOST, Message::Leave { group: GROUP }), &["0x17", "232.1.2.3", "", "", "", "1"]),
             (
@@ -205,16 +207,17 @@ fn about_igmp() {
                 &["0x11", "232.1.2.3", "", "10.0.0.5,10.0.0.7", "2", "1"],
             ),
             (
-                control(HOST, Message::SourceReport((&records).into())),
+                control(HOST, Message::V3Report((&records).into())),
                 &["0x22", "232.1.2.3,239.9.9.9", "5,4", "10.0.0.5,10.0.0.7", "2,0", "1"],
             ),
         ],
     );
 }
 
-/// tshark 4.0 shows the types of router discovery, but decodes it by the numbers of an older draft only.
+/// tshark 4.0 shows the types of router discovery messages, but decodes them only by the numbers of an older
+/// draft.
 #[test]
-fn about_the_types_of_router_discovery() {
+fn tshark_agrees_on_router_discovery_types() {
     if !has_tshark() {
         return;
     }
@@ -235,7 +238,7 @@ fn about_the_types_of_router_discovery() {
 }
 
 #[test]
-fn about_mld() {
+fn tshark_agrees_on_mld() {
     if !has_tshark() {
         return;
     }
@@ -260,7 +263,7 @@ fn about_mld() {
             (control(HOST_6, query(Some(GROUP_6), &sources)), &["130", &group, "", "", "", "fe80::5", "1"]),
             (control(HOST_6, query(None, &[])), &["130", "::", "", "", "", "", "1"]),
             (
-                control(HOST_6, Message::SourceReport((&records).into())),
+                control(HOST_6, Message::V3Report((&records).into())),
                 &["143", "", "6", &group, "fe80::5", "", "1"],
             ),
             (control(HOST_6, termination), &["153", "", "", "", "", "", "1"]),
@@ -276,7 +279,7 @@ fn router(message: pim::Message<'_>, source: IpAddr) -> Vec<u8> {
 }
 
 #[test]
-fn about_pim() {
+fn tshark_agrees_on_pim() {
     if !has_tshark() {
         return;
     }
@@ -377,14 +380,14 @@ fn payload(emit: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
 }
 
 #[test]
-fn about_payloads() {
+fn tshark_agrees_on_payloads() {
     if !has_tshark() {
         return;
     }
     let cells: Vec<u8> = [(256, 3), (257, 4)]
         .into_iter()
         .flat_map(|(pid, continuity)| {
-            payload(|buffer| Cell::new(pid, continuity, &[0; 184]).emit(buffer).unwrap())
+            payload(|buffer| TsPacket::new(pid, continuity, &[0; 184]).emit(buffer).unwrap())
         })
         .collect();
     let rtp = Rtp {
@@ -393,7 +396,7 @@ fn about_payloads() {
         sequence: 4711,
         timestamp: 90_000,
         ssrc: 0xfeed,
-        contributors: 0,
+        csrc_count: 0,
         extension: None,
         payload: b"sound",
     };
@@ -461,7 +464,7 @@ fn about_payloads() {
 }
 
 #[test]
-fn about_cooked_headers() {
+fn tshark_agrees_on_cooked_headers() {
     if !has_tshark() {
         return;
     }
@@ -473,7 +476,7 @@ fn about_cooked_headers() {
             let cooked = Cooked::new(CookedKind::Multicast, MAC, ether_type::IPV4, interface);
             let mut bytes = payload(|buffer| cooked.emit(buffer).unwrap());
             bytes.extend_from_slice(&datagram(b"x")[14..]);
-            Owned { link_type: cooked.link_type(), ..Owned::new(bytes, 0) }
+            OwnedFrame { link_type: cooked.link_type(), ..OwnedFrame::new(bytes, 0) }
         })
         .collect();
     write(&path, WriteFormat::PcapNg, &frames);

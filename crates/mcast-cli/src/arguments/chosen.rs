@@ -1,4 +1,4 @@
-//! Which groups, on which interfaces, from which sources: what `recv`, `send` and `ask` share.
+//! Groups, interfaces and sources: the selection that `recv`, `send` and `ask` share.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,16 +13,21 @@ use crate::exit::Failure;
 /// `-4` and `-6`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Families {
-    /// Take the IPv4 group of a name; refuse IPv6 groups
+    /// Use the IPv4 group of a name; reject IPv6 groups
     #[arg(short = '4', long = "ipv4", conflicts_with = "v6")]
     v4: bool,
 
-    /// Take the IPv6 group of a name; refuse IPv4 groups
+    /// Use the IPv6 group of a name; reject IPv4 groups
     #[arg(short = '6', long = "ipv6")]
     v6: bool,
 }
 
 impl Families {
+    /// Returns the selection of a single address family.
+    pub(crate) fn only_in(family: Family) -> Self {
+        Self { v4: family == Family::V4, v6: family == Family::V6 }
+    }
+
     pub(crate) fn only(self) -> Option<Family> {
         match (self.v4, self.v6) {
             (true, _) => Some(Family::V4),
@@ -33,8 +38,8 @@ impl Families {
 
     pub(super) fn check(self, text: &str, family: Family) -> Result<(), Failure> {
         match self.only() {
-            Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is no {only} group"))
-                .remedy(format!("leave the option away, or name an {only} group"))),
+            Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is not an {only} group"))
+                .remedy(format!("remove the option, or name an {only} group"))),
             _ => Ok(()),
         }
     }
@@ -77,7 +82,7 @@ pub(crate) fn chosen_memberships(
     Ok(chosen)
 }
 
-/// The destinations that are meant by these texts.
+/// Returns the destinations that these texts name.
 pub(crate) fn chosen_destinations(
     texts: &[String],
     families: Families,
@@ -106,7 +111,7 @@ impl<T> Chosen<T> {
         let Hints { hop_limit, ignored, .. } = expansion.hints;
         self.hop_limit = self.hop_limit.max(hop_limit);
         if !ignored.is_empty() {
-            console.note(format_args!("{text}: {} means nothing here and is ignored", ignored.join(", ")));
+            console.note(format_args!("{text}: ignoring {}, which has no effect here", ignored.join(", ")));
         }
         expansion.items
     }
@@ -128,7 +133,8 @@ pub(super) fn filter_of_sources(sources: &[String]) -> anyhow::Result<SourceFilt
         None => (false, joined.as_str()),
     };
     let source = |text: &str| {
-        text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is no source: it is not an IP address")))
+        text.parse()
+            .map_err(|_| Failure::usage(format!("\"{text}\" is not a valid source: it is not an IP address")))
     };
     let sources = list.split(',').map(source).collect::<Result<BTreeSet<IpAddr>, _>>()?;
     Ok(if exclude { SourceFilter::Exclude(sources) } else { SourceFilter::Include(sources) })
@@ -144,8 +150,8 @@ fn join_sources(sources: &[String]) -> Result<Option<String>, Failure> {
             let names: Vec<&str> = sources.iter().map(|source| source.trim_start_matches('!')).collect();
             Ok(Some(format!("!{}", names.join(","))))
         }
-        _ => Err(Failure::usage("--source names sources to admit and sources to exclude")
-            .remedy("name either sources to admit, or (each with a `!` before it) sources to exclude")),
+        _ => Err(Failure::usage("--source has both sources to accept and sources to exclude")
+            .remedy("give either sources to accept, or sources to exclude (each with a `!` in front)")),
     }
 }
 
@@ -192,6 +198,6 @@ mod tests {
         let console = Console::new(true, false);
         let only = Families { v4: true, v6: false };
         let refused = chosen_destinations(&["[ff15::1]:5000".into()], only, &console).unwrap_err();
-        assert_eq!(refused.to_string(), "\"[ff15::1]:5000\" is no IPv4 group");
+        assert_eq!(refused.to_string(), "\"[ff15::1]:5000\" is not an IPv4 group");
     }
 }

@@ -1,4 +1,4 @@
-//! A `.sdp` file where a membership is taken.
+//! Memberships from a session description (`.sdp` file).
 
 use std::fs::File;
 use std::io::Read;
@@ -12,10 +12,10 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::output::count_of;
 
-/// More is no session description.
+/// The maximum length of a session description.
 const LONGEST: u64 = 1 << 20;
 
-/// The memberships of a session description; `None` if the text names no such file.
+/// Returns the memberships of a session description; `None` if the text does not name such a file.
 pub(crate) fn read_description(
     text: &str,
     families: Families,
@@ -25,8 +25,8 @@ pub(crate) fn read_description(
         return Ok(None);
     }
     let description = open(text)?;
-    for line in &description.passed_over {
-        console.note(format_args!("{text}: nothing to join in \"{line}\": passed over"));
+    for line in &description.skipped_media {
+        console.note(format_args!("{text}: ignoring \"{line}\": nothing to join"));
     }
     let is_meant = |family| families.only().is_none_or(|only| only == family);
     let memberships: Vec<Membership> = description
@@ -36,14 +36,14 @@ pub(crate) fn read_description(
         .filter(|membership| is_meant(Family::of(membership.address.group.addr())))
         .collect();
     if memberships.is_empty() {
-        let failure = Failure::usage(format!("{text} describes no stream of that family"));
-        return Err(failure.remedy("leave the option away").into());
+        let failure = Failure::usage(format!("{text} has no stream of that address family"));
+        return Err(failure.remedy("remove the option -4 or -6").into());
     }
     console.detail(format_args!("{text}: {}", count_of(memberships.len() as u64, "stream")));
     Ok(Some(memberships))
 }
 
-/// Whether a text is the name of such a file.
+/// Returns whether the text is the name of a session description.
 pub(super) fn is_description(text: &str) -> bool {
     let is_named_so = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
     is_named_so && !text.contains("://")

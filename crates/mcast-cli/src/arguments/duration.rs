@@ -1,4 +1,4 @@
-//! Spans of time: `500ms`, `2s`, `1.5`.
+//! Durations: `500ms`, `2s`, `1.5`.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err("write a time such as 500ms, 2s, 1.5 (seconds), 5m or 1h".into()),
     };
     let number: f64 = number.parse().map_err(|_| "write a time such as 500ms, 2s or 1.5 (seconds)")?;
-    Duration::try_from_secs_f64(number * seconds_of_unit)
-        .map_err(|_| "this is longer than any clock runs".into())
+    Duration::try_from_secs_f64(number * seconds_of_unit).map_err(|_| "this time is too long".into())
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! What is joined, and from whom: the arguments of every subcommand whose matter is to receive.
+//! Memberships and sources: the arguments of every subcommand that receives.
 
 use mcast::{InterfaceSelector, Membership};
 
 use super::chosen::{Chosen, Families, chosen_memberships};
 use crate::console::Console;
 
-/// The memberships that `recv`, `record` and `perf recv` take.
+/// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Joining {
     /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
@@ -19,14 +19,14 @@ pub(crate) struct Joining {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Admit only this source, or with a `!` before it every other; repeatable
+    /// Accept only this source, or with a `!` in front all others; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     sources: Vec<String>,
 
     #[command(flatten)]
     families: Families,
 
-    /// Join a source-specific group (232.0.0.0/8, ff3x::/96) without naming a source
+    /// Join a source-specific group (232.0.0.0/8, ff3x::/32) without a source
     #[arg(long)]
     pub(crate) any_source: bool,
 }

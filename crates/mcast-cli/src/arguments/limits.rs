@@ -1,38 +1,38 @@
-//! When to end, and whether what came is what was asked for.
+//! Limits on time and count, and the check of what was received.
 
 use std::time::{Duration, Instant};
 
 use mcast::Drops;
 
 use super::{parse_duration, parse_percent};
-use crate::output::{count, expected};
+use crate::output::{count, too_few};
 
-/// When to end, and what is success.
+/// Limits on time and count, and the conditions of success.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "When to end")]
+#[command(next_help_heading = "When to stop")]
 pub(crate) struct Limits {
-    /// End after so many
+    /// Stop after N datagrams
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// End after so long in all; status 1 if fewer came than --count or --expect ask for, or none
+    /// Stop after TIME; exit status 1 if fewer datagrams arrived than --count or --expect require, or none
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// End after so long a silence; status 1 as with --timeout
+    /// Stop when nothing has arrived for TIME; exit status as with --timeout
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) idle: Option<Duration>,
 
-    /// Status 1 if fewer came; 0: none need come
+    /// Exit status 1 if fewer than N datagrams arrived; 0 accepts none at all
     #[arg(long, value_name = "N")]
     pub(crate) expect: Option<u64>,
 
-    /// Status 1 if this machine dropped a larger share, such as 0.1%
+    /// Exit status 1 if this host dropped more than PERCENT of them, such as 0.1%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub(crate) max_loss: Option<f64>,
 }
 
-/// Watches the clock and the count.
+/// Tracks the time and the count.
 #[derive(Debug)]
 pub(crate) struct Goal<'a> {
     limits: &'a Limits,
@@ -46,14 +46,14 @@ impl<'a> Goal<'a> {
         Self { limits, deadline, silent_since: start }
     }
 
-    /// Something came.
+    /// Records that something arrived.
     pub(crate) fn heard(&mut self) {
         if self.limits.idle.is_some() {
             self.silent_since = Instant::now();
         }
     }
 
-    /// Whether so many are enough.
+    /// Returns whether this count reaches the limit.
     pub(crate) fn is_reached(&self, datagrams: u64) -> bool {
         self.limits.count.is_some_and(|count| datagrams >= count)
     }
@@ -71,28 +71,28 @@ impl<'a> Goal<'a> {
         Some(end.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether it has been silent for so much longer than it need be.
+    /// Returns whether the silence has exceeded `--idle` by a margin.
     pub(crate) fn is_overdue(&self, by: Duration) -> bool {
         let idle = self.limits.idle.and_then(|idle| self.silent_since.checked_add(idle)?.checked_add(by));
         idle.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// When everything ends.
+    /// Returns the deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// What is wrong with what came, in words; nothing if it is what was asked for.
+    /// Returns which conditions of success are not met; nothing if all are.
     pub(crate) fn misses(&self, datagrams: u64, dropped: Drops) -> Vec<String> {
         let mut misses = Vec::new();
         let wanted = self.wanted();
         if datagrams < wanted {
-            misses.push(format!("{} came where {}", count(datagrams), expected(wanted)));
+            misses.push(too_few(&count(datagrams), wanted));
         }
         if let Some(most) = self.limits.max_loss {
             let share = share(dropped.count().unwrap_or(0), datagrams);
             if share > most {
-                misses.push(format!("{share:.3}% was dropped where at most {most}% was allowed"));
+                misses.push(format!("lost {share:.3}%, more than the allowed {most}%"));
             }
         }
         misses

@@ -1,9 +1,10 @@
-//! What is typed: the types that several subcommands take.
+//! Argument types that several subcommands share.
 
 mod chosen;
 mod description;
 mod dscp;
 mod duration;
+mod join;
 mod joining;
 mod keys;
 mod limits;
@@ -17,8 +18,9 @@ pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
 pub(crate) use description::read_description;
 pub(crate) use dscp::parse_dscp;
 pub(crate) use duration::parse_duration;
+pub(crate) use join::Join;
 pub(crate) use joining::Joining;
-pub(crate) use keys::{read_keys, write_new_key};
+pub(crate) use keys::{KeyFile, add_next_key, read_keys, write_new_key};
 pub(crate) use limits::{Goal, Limits};
 pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};

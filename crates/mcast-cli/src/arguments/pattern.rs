@@ -1,4 +1,4 @@
-//! Which groups are meant: an address, a range or a name.
+//! Patterns of groups: an address, a range or a name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -110,7 +110,7 @@ fn range(first: &str, length: &str) -> Result<Range, String> {
     let width = width(first);
     match length.parse() {
         Ok(length) if length <= width => Ok(Range { first, length }),
-        _ => Err(format!("the length of the prefix is a number from 0 to {width}")),
+        _ => Err(format!("the prefix length must be a number from 0 to {width}")),
     }
 }
 

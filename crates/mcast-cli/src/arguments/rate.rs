@@ -28,7 +28,7 @@ pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-/// One datagram each such span.
+/// Returns the rate of one datagram per `span`.
 pub(crate) fn one_every(span: Duration) -> Rate {
     Rate::Datagrams(1.0 / span.as_secs_f64())
 }

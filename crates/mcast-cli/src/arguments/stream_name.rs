@@ -1,21 +1,22 @@
-//! Names of streams: what `publish --announce` tells, and `subscribe` takes in place of a membership.
+//! Names of streams: `publish --announce` announces them, `subscribe` accepts them in place of a membership.
 
 use mcast::group::Expand;
 
-/// The longest that an announcement holds.
+/// The maximum length that fits into an announcement.
 const LONGEST: usize = 255;
 
-/// A name that can be told apart from a membership.
+/// Parses a name that is distinguishable from a membership.
 pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
     match text.len() <= LONGEST && is_stream_name(text) {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "a name has a letter, none of \":@%/\", at most {LONGEST} bytes, and is no protocol's (such as mdns)"
+            "a name must contain a letter and none of \":@%/\", have at most {LONGEST} bytes, and not be the \
+             name of a protocol (such as mdns)"
         )),
     }
 }
 
-/// Whether this is no membership, not even one with a mistake, but a stream's name.
+/// Returns whether this is the name of a stream, and not a membership or a misspelled one.
 pub(crate) fn is_stream_name(text: &str) -> bool {
     let is_strange = |character: char| character.is_control() || ":@%/".contains(character);
     !text.contains(is_strange)

@@ -280,7 +280,7 @@ impl Target {
         };
         let groups: Vec<Group> = pattern.groups().take(MOST + 1).collect();
         if groups.len() > MOST {
-            let failure = Failure::usage(format!("{text} has too many groups to join them all"));
+            let failure = Failure::usage(format!("{text} has too many groups to join all of them"));
             return Err(failure.remedy(format!("name {MOST} at most")).into());
         }
         // One that nobody has; whoever takes it later may share it.

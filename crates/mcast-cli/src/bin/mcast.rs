@@ -1,4 +1,4 @@
-//! The command `mcast`. All of it lies in the library `mcast-cli`.
+//! The command `mcast`; its code is in the library `mcast-cli`.
 
 use std::process::ExitCode;
 

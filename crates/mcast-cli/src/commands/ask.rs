@@ -1,4 +1,4 @@
-//! `mcast ask`: one datagram to a group, and who answers.
+//! `mcast ask`: sends one datagram to a group and collects the answers.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{Answer, Family, InterfaceIndex, InterfaceSelector, Sender};
+use mcast::{Family, InterfaceIndex, InterfaceSelector, Reply, Sender};
 use serde::Serialize;
 
 use crate::arguments::{Families, chosen_destinations, parse_duration};
@@ -16,34 +16,34 @@ use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{
-    InterfaceNames, Palette, Payload, SafeText, count, count_of, expected, rfc3339, seconds, write_json,
+    InterfaceNames, Palette, Payload, SafeText, count_of, rfc3339, seconds, too_few, write_record,
 };
 
 /// Send one datagram and collect the answers
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Whom to ask: `GROUP[%INTERFACE]:PORT`, or a name
+    /// Where to send: `GROUP[%INTERFACE]:PORT`, or a name
     #[arg(value_name = "GROUP:PORT")]
     group: String,
 
-    /// What to ask
+    /// The message to send
     #[arg(value_name = "MESSAGE")]
     message: OsString,
 
-    /// How long to wait for answers in all
+    /// How long to wait for answers
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
     timeout: Duration,
 
-    /// End after so many answers
+    /// Stop after N answers
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Status 1 if fewer answer [default: 1]
+    /// Exit status 1 if fewer than N answer [default: 1]
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
 
-    /// Ask by this interface: a name, index or address, or `all`; repeatable
+    /// Send on this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
@@ -52,26 +52,27 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "HOPS")]
     ttl: Option<u8>,
 
-    /// Ask from this port
+    /// Send from this port
     #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true)]
     source_port: u16,
 
     #[command(flatten)]
     families: Families,
 
-    /// Print one JSON object an answer
+    /// Print one JSON object per answer
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "\
-A row an answer: who, by which interface, after how long, what. Status 1 if nobody answers.
+Prints one line per answer: the sender, the interface, the time it took, and the payload. Exit status 1 if nobody
+answers.
 
 Examples:
-  mcast ask 239.255.1.2:5000 'who is there?'           whoever answers within a second
-  mcast ask 239.255.1.2:5000 ping -W 200ms -c 1        the first one
-  mcast ask 239.255.1.2:5000 roll-call --expect 3      status 1 if fewer than three answer
-  mcast recv 239.255.1.2:5000 --exec hostname --reply  somebody who answers";
+  mcast ask 239.255.1.2:5000 'who is there?'           all answers within one second
+  mcast ask 239.255.1.2:5000 ping -W 200ms -c 1        the first answer
+  mcast ask 239.255.1.2:5000 roll-call --expect 3      exit status 1 if fewer than three answer
+  mcast recv 239.255.1.2:5000 --exec hostname --reply  answer such messages";
 
 /// The longest datagram there is.
 const LONGEST: usize = 65_536;
@@ -80,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let chosen = chosen_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
     let [destination] = chosen.items.as_slice() else {
         return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
-            .remedy("ask one after the other")
+            .remedy("ask one at a time")
             .into());
     };
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
@@ -108,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     console.note(format_args!("{} in {}", count_of(answers, "answer"), seconds(start.instant.elapsed())));
     let wanted = arguments.expect.unwrap_or(1);
     if answers < wanted && interrupt.outcome().is_none() {
-        console.note(format_args!("{} answered where {}", count(answers), expected(wanted)));
+        console.note(too_few(&count_of(answers, "answer"), wanted));
     }
     let outcome = Outcome::of(answers >= wanted);
     Ok(interrupt.outcome().unwrap_or(outcome))
@@ -121,16 +122,16 @@ struct Start {
     time: SystemTime,
 }
 
-/// What whoever waits is told.
+/// What ends a wait: an answer, a failure, the timeout or an interrupt.
 enum Event {
-    Answer(Heard),
+    Answer(ReceivedAnswer),
     Failed(mcast::Error),
     TimeOver,
     Interrupted,
 }
 
 /// An answer, and how long it took.
-struct Heard {
+struct ReceivedAnswer {
     payload: Vec<u8>,
     source: SocketAddr,
     interface: Option<InterfaceIndex>,
@@ -139,8 +140,8 @@ struct Heard {
     truncated: bool,
 }
 
-impl Heard {
-    fn new(answer: &Answer<'_>, start: Start) -> Self {
+impl ReceivedAnswer {
+    fn new(answer: &Reply<'_>, start: Start) -> Self {
         // The kernel's time is that of the arrival, unless the clock was set meanwhile.
         let by_kernel = answer.time.and_then(|time| time.duration_since(start.time).ok());
         let by_us = start.instant.elapsed();
@@ -161,7 +162,7 @@ fn listen(sender: &Sender, family: Family, start: Start, timeout: Duration, tell
     loop {
         let left = timeout.saturating_sub(start.instant.elapsed());
         let event = match sender.recv_answer(family, &mut buffer, left) {
-            Ok(Some(answer)) => Event::Answer(Heard::new(&answer, start)),
+            Ok(Some(answer)) => Event::Answer(ReceivedAnswer::new(&answer, start)),
             Ok(None) => Event::TimeOver,
             Err(error) => Event::Failed(error),
         };
@@ -211,10 +212,10 @@ impl<'a> Collector<'a> {
         Ok(answers)
     }
 
-    fn print(&mut self, heard: &Heard) -> io::Result<()> {
+    fn print(&mut self, heard: &ReceivedAnswer) -> io::Result<()> {
         let interface = heard.interface.map(|index| self.names.of(index));
         if self.arguments.json {
-            return write_json(&mut self.out, &Record::new(heard, interface.as_deref()));
+            return write_record(&mut self.out, "answer", &Record::new(heard, interface.as_deref()));
         }
         let Palette { address, interface: by, dim, warning, .. } = self.palette;
         let source = heard.source.to_string();
@@ -222,7 +223,7 @@ impl<'a> Collector<'a> {
         self.source_width = self.source_width.max(source.len());
         self.interface_width = self.interface_width.max(interface.chars().count());
         let (source_width, interface_width) = (self.source_width, self.interface_width);
-        let cut = if heard.truncated { format!(" {warning}cut off{warning:#}") } else { String::new() };
+        let cut = if heard.truncated { format!(" {warning}truncated{warning:#}") } else { String::new() };
         writeln!(
             self.out,
             "{address}{source:source_width$}{address:#}  {by}{interface:interface_width$}{by:#}  {dim}{:>9}{dim:#}{cut}  {}",
@@ -247,7 +248,7 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn new(heard: &'a Heard, interface: Option<&'a str>) -> Self {
+    fn new(heard: &'a ReceivedAnswer, interface: Option<&'a str>) -> Self {
         Self {
             time: rfc3339(heard.time),
             source: heard.source.ip(),

@@ -1,36 +1,37 @@
-//! `mcast interfaces`: what there is, and where multicast can work.
+//! `mcast interfaces`: lists interfaces, and whether multicast works on them.
 
 use std::io::Write;
 use std::sync::mpsc;
 use std::time::SystemTime;
 
-use mcast::interface::AddressState;
+use anyhow::Context;
+use mcast::interface::{AddressState, Warning};
 use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
 use serde::Serialize;
 
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Cell, Palette, Table, clock_time, rfc3339, write_json};
+use crate::output::{Cell, Palette, Table, clock_time, rfc3339, write_json, write_record};
 
-/// List the network interfaces, and where multicast can work
+/// List network interfaces and whether multicast works on them
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Print one JSON object an interface
+    /// Print one JSON object per interface
     #[arg(long)]
     json: bool,
 
-    /// Go on, and tell when interfaces appear, vanish or change
+    /// Keep running and report interfaces that appear, vanish or change
     #[arg(long)]
     watch: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  mcast interfaces                    all of them, and which one multicast takes by default
+  mcast interfaces                    all, and the default one for multicast
   mcast interfaces --json             the same for programs
-  mcast interfaces --watch            tell what changes, until Ctrl-C";
+  mcast interfaces --watch            report changes until Ctrl-C";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let mut out = console.output();
@@ -40,7 +41,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let interfaces = mcast::interfaces()?;
     if arguments.json {
         let defaults = Defaults::now(console)?;
-        interfaces.iter().try_for_each(|each| write_json(&mut out, &Described::new(each, defaults)))?;
+        interfaces
+            .iter()
+            .try_for_each(|each| write_record(&mut out, "present", &Described::new(each, defaults)))?;
     } else {
         let defaults = Defaults::now(console)?;
         table(&interfaces, defaults, console.palette()).write(&mut out)?;
@@ -63,13 +66,14 @@ fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::
     let watcher = InterfaceWatcher::new()?;
     let known = watcher.known();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
-    std::thread::spawn(move || {
+    let watch = move || {
         while let Some(changes) = watcher.wait(None).transpose() {
             if tells.send(Event::Changes(changes)).is_err() {
                 return;
             }
         }
-    });
+    };
+    std::thread::Builder::new().name("watch".into()).spawn(watch).context("cannot start a thread")?;
     show_first(arguments, console, out, &known)?;
     loop {
         out.flush()?;
@@ -111,7 +115,7 @@ fn show_changes(
     let defaults = Defaults::now(console)?;
     for change in changes {
         let Some((event, interface)) = event_of(change) else {
-            console.warn("the system had more changes than it could tell: some may be missing here");
+            console.warn("the system reported too many changes at once: some may be missing here");
             continue;
         };
         if arguments.json {
@@ -195,7 +199,7 @@ impl Defaults {
         let without =
             families.into_iter().filter(|(default, family)| *default == Some(None) && sends(*family));
         without
-            .map(|(_, family)| format!("{family}: there is no route to groups, so whoever sends must name an interface (`mcast send -i`)"))
+            .map(|(_, family)| format!("{family}: there is no route to groups, so a sender must name an interface (`mcast send -i`)"))
             .collect()
     }
 
@@ -214,7 +218,7 @@ fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Tab
     let mut table = Table::new(&titles, palette.heading);
     for interface in interfaces {
         let state_style = if interface.running { palette.good } else { palette.dim };
-        let warnings = interface.warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let warnings = interface.warnings().iter().map(|each| note(each, interfaces)).collect::<Vec<_>>();
         table.row([
             Cell::new(&interface.name).style(palette.interface),
             Cell::new(interface.index.to_string()).right(),
@@ -228,6 +232,18 @@ fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Tab
         ]);
     }
     table
+}
+
+/// A warning with the name of the bridge or bond where it is about one.
+fn note(warning: &Warning, interfaces: &[Interface]) -> String {
+    let named = match warning {
+        Warning::PortOf(master) => interfaces.iter().find(|each| each.index == *master),
+        _ => None,
+    };
+    match named {
+        Some(Interface { name, .. }) => format!("port of {name}: join on {name}"),
+        None => warning.to_string(),
+    }
 }
 
 fn state(interface: &Interface) -> &'static str {

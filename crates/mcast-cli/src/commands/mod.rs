@@ -1,10 +1,12 @@
-//! The subcommands, a file each.
+//! The subcommands, a file or a folder each.
 
 mod ask;
+mod completions;
 mod demo;
 mod doctor;
 mod explain;
 mod groups;
+mod help;
 mod interfaces;
 mod lab;
 mod perf;
@@ -20,6 +22,8 @@ mod send;
 mod sniff;
 mod subscribe;
 mod top;
+
+pub(crate) use lab::names as lab_names;
 
 use clap::Subcommand;
 
@@ -49,15 +53,18 @@ pub(crate) enum Command {
     Querier(querier::Arguments),
     Replay(replay::Arguments),
     Lab(lab::Arguments),
+    Help(help::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// How `mcast --help` groups them.
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
-    ("Begin here", &["demo", "lab"]),
-    ("Look", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
+    ("Start here", &["demo", "lab"]),
+    ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
     ("Send and receive", &["send", "recv", "ask", "publish", "subscribe", "record", "replay"]),
-    ("Find out why", &["doctor", "querier"]),
+    ("Diagnose", &["doctor", "querier"]),
     ("Measure", &["ping", "perf"]),
+    ("Help", &["help", "completions"]),
 ];
 
 /// Runs it. Nothing before has started a thread.
@@ -83,5 +90,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Record(arguments) => record::run(arguments, console),
         Command::Replay(arguments) => replay::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
+        Command::Help(arguments) => help::run(arguments, console),
+        Command::Completions(arguments) => completions::run(arguments, console),
     }
 }

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use crate::output::write_json;
+use crate::output::write_record;
 
 /// Choose a good group for a name
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, long_about = ABOUT)]
 pub(crate) struct Arguments {
-    /// What the group is for; the same name gives the same group everywhere
+    /// The purpose of the group; the same name gives the same group everywhere
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
 
@@ -24,18 +24,18 @@ pub(crate) struct Arguments {
     scope: Option<Scope>,
 
     /// Choose an IPv6 group
-    #[arg(long, short = '6')]
+    #[arg(short = '6', long = "ipv6", visible_alias = "v6")]
     v6: bool,
 
     /// Choose a source-specific group, which receivers join with a source
     #[arg(long)]
     ssm: bool,
 
-    /// A group that is in use already: neither it nor what shares its Ethernet address is chosen
+    /// A group that is in use already: avoid it and all that share its Ethernet address
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     in_use: Vec<Group>,
 
-    /// Print one JSON object a name
+    /// Print one JSON object per name
     #[arg(long)]
     json: bool,
 }
@@ -43,20 +43,20 @@ pub(crate) struct Arguments {
 const ABOUT: &str = "\
 Choose a good group for a name
 
-The choice is a hash of the name: the same on every machine and in every version. It keeps clear of \
-what is registered or in common use, of control groups, and of the groups that share an Ethernet \
-address with those. (Streaming ACN, the lighting protocol on port 5568, would take nearly all of \
-239.255.0.0/16, and is not counted: `mcast explain` says where it uses a group.) Several names get \
-groups that keep clear of each other, too.";
+The choice is a hash of the name: the same on every machine and in every version. It avoids groups \
+that are registered or in common use, control groups, and groups that share an Ethernet address with \
+any of these. (Streaming ACN, the lighting protocol on port 5568, may use nearly all of \
+239.255.0.0/16 and is not considered; `mcast explain` reports where it uses a group.) Several names \
+get groups that avoid each other.";
 
 const EXAMPLES: &str = "\
 Examples:
-  mcast pick weather                         a group of the IPv4 local scope, 239.255.0.0/16
+  mcast pick weather                         one of 239.255.0.0/16, the local scope
   mcast pick weather --scope organization    one of 239.192.0.0/14
-  mcast pick weather --v6 --scope site       an IPv6 group
+  mcast pick weather -6 --scope site       an IPv6 group
   mcast pick weather --ssm                   a source-specific group
-  mcast pick weather --in-use 239.255.1.2    another one, if that is taken
-  mcast explain $(mcast pick weather)        say what is known about it";
+  mcast pick weather --in-use 239.255.1.2    another one, if that is in use
+  mcast explain $(mcast pick weather)        explain the choice";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let family = if arguments.v6 { Family::V6 } else { Family::V4 };
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let group = pick(name, scope, &options).map_err(|error| Failure::usage(error.to_string()))?;
         options.in_use.push(group);
         if arguments.json {
-            write_json(&mut out, &Picked { name, group, scope, source_specific: arguments.ssm })?;
+            write_record(&mut out, "pick", &Picked { name, group, scope, source_specific: arguments.ssm })?;
         } else if arguments.names.len() > 1 {
             writeln!(out, "{group} {name}")?;
         } else {

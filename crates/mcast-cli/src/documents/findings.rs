@@ -1,4 +1,4 @@
-//! The guide's pages of findings: the text that `mcast explain` shows.
+//! The guide's pages about findings: the text that `mcast explain` shows.
 
 use std::fs;
 use std::io;
@@ -16,11 +16,11 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
 fn index() -> String {
     let mut text = String::from(
         "# Findings\n\n\
-         A page for each finding of `mcast doctor`: what one sees, why it is so, how it is known, what helps, and\n\
-         how to check the cure. `mcast explain FINDING` shows the same text.\n\n\
-         What is written in capitals in commands stands for a value of yours: INTERFACE, GROUP, PORT, SOURCE (the sender's\n\
-         address), BRIDGE. The findings themselves come with the values filled in.\n\n\
-         | finding | what it is |\n|---|---|\n",
+         Each finding of `mcast doctor` has a page with its symptoms, its cause, how mcast detects it, the remedy,\n\
+         and how to check that the remedy worked. `mcast explain FINDING` shows the same text.\n\n\
+         Words in capitals in commands are placeholders for your values: INTERFACE, GROUP, PORT, SOURCE (the sender's\n\
+         address), BRIDGE. In the doctor's own output, the values are filled in.\n\n\
+         | finding | meaning |\n|---|---|\n",
     );
     for id in Id::ALL {
         text += &format!("| [{id}]({id}.md) | {} |\n", Page::of(*id).summary());

@@ -1,25 +1,146 @@
-//! Man pages.
+//! Man pages: `mcast.1`, and a page for each subcommand.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, roman};
+
+use super::reference::{Named, subcommands};
+use crate::commands::HEADINGS;
+use crate::exit;
+use crate::notes::{self, Block, Entry};
+
 pub(super) fn write(folder: &Path) -> io::Result<()> {
-    clap_mangen::generate_to(crate::cli::manual(), folder)?;
-    for page in fs::read_dir(folder)? {
-        let page = page?.path();
-        fs::write(&page, with_lines_kept(&fs::read_to_string(&page)?))?;
+    let root = Named { words: String::new(), command: super::built() };
+    for named in std::iter::once(root).chain(subcommands()) {
+        fs::write(folder.join(format!("{}.1", page_name(&named.words))), page(named)?)?;
     }
     Ok(())
 }
 
-/// A page whose notes and examples keep their lines: as running text, tables and commands would
-/// flow into each other.
-fn with_lines_kept(page: &str) -> String {
-    const EXTRA: &str = ".SH EXTRA\n";
+/// `mcast-perf-send` for `perf send`.
+fn page_name(words: &str) -> String {
+    ["mcast", words].join(" ").trim_end().replace(' ', "-")
+}
 
-    let Some((before, extra)) = page.split_once(EXTRA) else { return page.into() };
-    let end = extra.find(".SH ").unwrap_or(extra.len());
-    let (extra, after) = extra.split_at(end);
-    format!("{before}.SH NOTES\n.nf\n{extra}.fi\n{after}")
+fn page(named: Named) -> io::Result<Vec<u8>> {
+    let Named { words, command } = named;
+    let see_also = related(&words, &command);
+    let has_options = command.get_arguments().next().is_some();
+    let has_subcommands = command.has_subcommands();
+    let source = command.get_after_long_help().or_else(|| command.get_after_help());
+    let blocks = notes::parse(&source.map(ToString::to_string).unwrap_or_default());
+    // Only the first page says which version all of them are of.
+    let man = Man::new(command).title(page_name(&words)).source("mcast").manual("mcast manual");
+    let mut out = Vec::new();
+    man.render_title(&mut out)?;
+    man.render_name_section(&mut out)?;
+    man.render_synopsis_section(&mut out)?;
+    man.render_description_section(&mut out)?;
+    out.extend(paragraphs(&blocks).to_roff().into_bytes());
+    if has_options {
+        man.render_options_section(&mut out)?;
+    }
+    if has_subcommands {
+        man.render_subcommands_section(&mut out)?;
+    }
+    out.extend(sections(&blocks).to_roff().into_bytes());
+    out.extend(exit_status().to_roff().into_bytes());
+    if words.is_empty() {
+        out.extend(environment().to_roff().into_bytes());
+    }
+    out.extend(section("SEE ALSO", [roman(see_also.join(", "))]).to_roff().into_bytes());
+    Ok(out)
+}
+
+/// What stands before the first heading: it belongs to the description.
+fn paragraphs(blocks: &[Block]) -> Roff {
+    let mut roff = Roff::new();
+    for block in blocks.iter().take_while(|block| !matches!(block, Block::Heading(_))) {
+        if let Block::Paragraph(text) = block {
+            roff.control("PP", []).text([roman(text.as_str())]);
+        }
+    }
+    roff
+}
+
+/// A section for each heading, with what stands under it.
+fn sections(blocks: &[Block]) -> Roff {
+    let mut roff = Roff::new();
+    for block in blocks.iter().skip_while(|block| !matches!(block, Block::Heading(_))) {
+        match block {
+            Block::Heading(title) => {
+                roff.control("SH", [title.to_uppercase().as_str()]);
+            }
+            Block::Paragraph(text) => {
+                roff.control("PP", []).text([roman(text.as_str())]);
+            }
+            Block::Entries(entries) => entries.iter().for_each(|entry| add(&mut roff, entry)),
+            Block::Verbatim(lines) => {
+                roff.control("PP", []).control("nf", []);
+                for line in lines {
+                    roff.text([roman(line.as_str())]);
+                }
+                roff.control("fi", []);
+            }
+            Block::Space => {}
+        }
+    }
+    roff
+}
+
+fn add(roff: &mut Roff, entry: &Entry) {
+    let text = [bold(entry.text.as_str())];
+    match entry.description.is_empty() {
+        true => roff.control("PP", []).text(text),
+        false => roff.control("TP", []).text(text).text([roman(entry.description.as_str())]),
+    };
+}
+
+fn exit_status() -> Roff {
+    let mut roff = section("EXIT STATUS", []);
+    for (status, meaning) in exit::STATUSES {
+        roff.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);
+    }
+    roff
+}
+
+fn environment() -> Roff {
+    let mut roff = section("ENVIRONMENT", []);
+    for (name, meaning) in exit::VARIABLES {
+        roff.control("TP", []).text([bold(*name)]).text([roman(*meaning)]);
+    }
+    roff
+}
+
+fn section(title: &str, text: impl Into<Vec<Inline>>) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [title]).text(text.into());
+    roff
+}
+
+/// The pages of the command above, of those below, and of those under the same heading.
+fn related(words: &str, command: &Command) -> Vec<String> {
+    let below = command.get_subcommands().map(|each| format!("{words} {}", each.get_name()));
+    let mut related: Vec<String> = below.map(|words| words.trim_start().to_owned()).collect();
+    if let Some((above, _)) = words.rsplit_once(' ') {
+        related.push(above.to_owned());
+    } else {
+        let beside = HEADINGS.iter().filter(|(_, names)| names.contains(&words));
+        related.extend(beside.flat_map(|(_, names)| names.iter().map(ToString::to_string)));
+    }
+    if !words.is_empty() {
+        related.push(String::new());
+    }
+    let mut pages: Vec<String> = related
+        .iter()
+        .filter(|other| *other != words)
+        .map(|words| format!("{}(1)", page_name(words)))
+        .collect();
+    pages.sort();
+    pages.dedup();
+    pages
 }

@@ -9,7 +9,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap_complete::Shell;
+use crate::cli;
+use crate::completion::Shell;
 
 /// Writes `man/*.1`, `completions/*`, `reference/*.md`, `findings/*.md` and `SUMMARY.md` into a
 /// folder.
@@ -21,11 +22,17 @@ pub fn write_documents(folder: &Path) -> io::Result<()> {
         ["man", "completions", "reference", "findings"].map(|name| folder.join(name));
     [&manual, &completions, &reference, &findings].into_iter().try_for_each(fs::create_dir_all)?;
     manual::write(&manual)?;
-    let mut command = crate::command();
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
-        clap_complete::generate_to(shell, &mut command, "mcast", &completions)?;
+    for shell in Shell::ALL {
+        fs::write(completions.join(shell.file_name()), shell.script()?)?;
     }
     reference::write(&reference)?;
     findings::write(&findings)?;
     fs::write(folder.join("SUMMARY.md"), summary::text())
+}
+
+/// The definition of the command, complete, as it is written.
+fn built() -> clap::Command {
+    let mut command = cli::source();
+    command.build();
+    command
 }

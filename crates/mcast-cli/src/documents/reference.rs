@@ -1,4 +1,4 @@
-//! The guide's reference of the command: a page a subcommand.
+//! The guide's reference of the command: one page per subcommand.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,10 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 use crate::commands::HEADINGS;
-use crate::exit;
+use crate::{exit, notes};
+
+/// Columns of notes and examples.
+const WIDTH: usize = 80;
 
 /// A subcommand as it is typed, with its definition: `perf send`.
 pub(super) struct Named {
@@ -24,8 +27,7 @@ impl Named {
 
 /// All subcommands in the order of the overview, those of subcommands behind them.
 pub(super) fn subcommands() -> Vec<Named> {
-    let mut root = crate::command();
-    root.build();
+    let root = super::built();
     let mut found = Vec::new();
     for name in HEADINGS.iter().flat_map(|(_, names)| *names) {
         if let Some(command) = root.find_subcommand(name) {
@@ -52,7 +54,8 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
 
 fn index(subcommands: &[Named]) -> String {
     let mut text = String::from(
-        "# The command\n\nThese pages are made from the definitions of the command, as `mcast COMMAND --help` and the man pages are.\n",
+        "# The command\n\nThese pages are generated from the definitions of the command, like `mcast COMMAND \
+         --help` and the man pages.\n",
     );
     for (heading, names) in HEADINGS {
         text += &format!("\n## {heading}\n\n| | |\n|---|---|\n");
@@ -62,12 +65,34 @@ fn index(subcommands: &[Named]) -> String {
         }
     }
     text += "\n## Everywhere\n\n";
-    text += "- `-q`, `--quiet`: print no notes, only data, errors and what fails.\n";
-    text += "- `-v`, `--verbose`: print more notes.\n\n";
-    text += exit::TABLE;
-    text += "\n\nData goes to standard output, notes to standard error. NO_COLOR switches colours off, which only terminals get; CLICOLOR_FORCE insists on them.\n";
+    text += "- `-q`, `--quiet`: print only data and errors, no notes.\n";
+    text += "- `-v`, `--verbose`: print more notes.\n";
+    text += "\n| exit status | meaning |\n|---|---|\n";
+    for (status, meaning) in exit::STATUSES {
+        text += &format!("| {status} | {meaning} |\n");
+    }
+    text += "\nData goes to standard output, notes to standard error.\n\n";
+    for (name, meaning) in exit::VARIABLES {
+        text += &format!("- `{name}` {meaning}.\n");
+    }
+    text += JSON;
     text
 }
+
+const JSON: &str = "
+## JSON
+
+`--json` prints JSON Lines: one record per line. All commands follow the same conventions:
+
+- `event` is the type of a record: `datagram`, `packet`, `stream`, `finding`, `summary` and so on.
+- A name ends in the unit of its number: `_seconds`, `_ms`, `_us`, `_per_second`. `seconds` alone is how long it took. Counts have no unit; `length`, `size` and `bytes` are in bytes.
+- `time` is UTC as in RFC 3339, with nine fractional digits of seconds.
+- `protocol` is a name in lowercase, such as `udp` or `igmp`, or the number of another protocol, as text.
+- `length` is the length of the payload; a packet has `frame_length` and `captured_length`, too.
+- Unknown values are `null`. Payloads are `text` if they are UTF-8, otherwise `base64`.
+
+The files in `crates/mcast-cli/schemas` (JSON Schema) describe every field.
+";
 
 fn page(named: &Named) -> String {
     let Named { words, command } = named;
@@ -83,8 +108,9 @@ fn page(named: &Named) -> String {
         let options: Vec<_> = command.get_arguments().filter(is_here).collect();
         text += &section(heading, &options);
     }
-    if let Some(notes) = command.get_after_help() {
-        text += &format!("\n## Notes and examples\n\n```text\n{}\n```\n", plain(&notes.to_string()));
+    if let Some(source) = command.get_after_long_help().or_else(|| command.get_after_help()) {
+        let notes = notes::lay_out(&notes::parse(&plain(&source.to_string())), WIDTH, notes::Styles::PLAIN);
+        text += &format!("\n## Notes and examples\n\n```text\n{notes}\n```\n");
     }
     text
 }

@@ -25,6 +25,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("In containers and Kubernetes", "how-to/containers.md"),
             ("Over Wi-Fi", "how-to/wireless.md"),
             ("Through the Windows firewall", "how-to/windows-firewall.md"),
+            ("Change the key of a stream", "how-to/rotate-keys.md"),
             ("Run it as a service", "how-to/services.md"),
             ("Come from multicast_expert", "python/coming-from-multicast-expert.md"),
         ],
@@ -48,7 +49,9 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
 const FIGURES: &[(&str, &str)] = &[
     ("Injected causes, and what was found", "doctor-table.md"),
     ("What each system does", "platforms.md"),
+    ("How each claim is checked", "assurance.md"),
     ("The stream protocol", "protocol.md"),
+    ("Glossary", "design/glossary.md"),
     ("Capturing without loss", "capture.md"),
     ("Benchmarks", "benchmarks.md"),
 ];

@@ -1,4 +1,4 @@
-//! Datagrams of `mcast publish` and `mcast subscribe`, as somebody sees them who only looks on.
+//! Datagrams of `mcast publish` and `mcast subscribe`, as an observer sees them.
 //!
 //! The bytes themselves are told apart by `mcast_stream::wire`. Here is decided what is one at all, what a
 //! damaged one is, and how both are told in words and as JSON.
@@ -44,7 +44,7 @@ pub(crate) struct Whole<'a> {
 /// What a datagram says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Body<'a> {
-    /// So many whole messages.
+    /// This many complete messages.
     Messages(u32),
     /// A piece of a message; how long the whole message is, where the piece tells.
     Piece {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::words::{STATUS_FLAGS, flow_name, kind_name, reason_name};
 use super::{Body, StreamDatagram, Whole};
 
-/// A datagram of the message layer as an object; what it does not say is left away.
+/// A datagram of the message layer as an object; absent fields are omitted.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Object {
     kind: Option<&'static str>,
@@ -25,17 +25,17 @@ pub(crate) struct Object {
     #[serde(skip_serializing_if = "Option::is_none")]
     receiver: Option<String>,
     #[serde(flatten)]
-    body: Said,
+    body: DatagramFields,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Said {
+struct DatagramFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    piece: Option<Piece>,
+    piece: Option<MessagePart>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<Vec<Range>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ struct Said {
 
 /// A part of a message.
 #[derive(Debug, Serialize)]
-struct Piece {
+struct MessagePart {
     first: bool,
     last: bool,
     length: usize,
@@ -88,7 +88,9 @@ struct State {
     next: u64,
     highest: u64,
     window: u32,
-    loss: f64,
+    missed: u32,
+    given_up: u64,
+    lost_messages: u64,
     received: u64,
     says: Vec<&'static str>,
 }
@@ -108,7 +110,7 @@ impl Object {
             StreamDatagram::Whole(whole) => Self {
                 receiver: whole.receiver.map(|receiver| receiver.to_string()),
                 cut_off: whole.body == Body::CutOff,
-                body: Said::new(whole),
+                body: DatagramFields::new(whole),
                 ..Self::of_header(&whole.header)
             },
             StreamDatagram::Broken { header, why } => {
@@ -134,7 +136,7 @@ impl Object {
     }
 }
 
-impl Said {
+impl DatagramFields {
     fn new(whole: &Whole<'_>) -> Self {
         let (nothing, header) = (Self::default(), &whole.header);
         match &whole.body {
@@ -143,7 +145,7 @@ impl Said {
             }
             Body::Piece { total } => {
                 let (first, last) = (header.flags.has(Flags::BEGIN), header.flags.has(Flags::END));
-                let piece = Piece { first, last, length: whole.length, total: *total };
+                let piece = MessagePart { first, last, length: whole.length, total: *total };
                 Self { message: Some(header.message), piece: Some(piece), ..nothing }
             }
             Body::Heartbeat(heartbeat) => Self { heartbeat: Some(Beat::new(heartbeat)), ..nothing },
@@ -194,7 +196,9 @@ impl State {
             next: status.next,
             highest: status.highest,
             window: status.window,
-            loss: f64::from(status.loss) / 1e6,
+            missed: status.missed,
+            given_up: status.given_up,
+            lost_messages: status.lost_messages,
             received: status.received,
             says: says.map(|(_, name)| *name).collect(),
         }

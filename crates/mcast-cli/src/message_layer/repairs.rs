@@ -1,4 +1,4 @@
-//! What a publisher sent again, as its reports tell it.
+//! The repairs in a publisher's reports.
 
 use mcast_stream::sender::SenderStatistics;
 use serde::Serialize;

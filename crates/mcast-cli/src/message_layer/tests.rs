@@ -74,7 +74,7 @@ fn a_long_list_is_cut_short_in_words_and_whole_as_an_object() {
     let length = writer.finish();
     let told = words(&buffer[..length]).unwrap();
     assert!(
-        told.ends_with("missing 1000-1001, 1010-1011, 1020-1021, 1030-1031, 1040-1041, 1050-1051, 1060-1061, 1070-1071 and 92 ranges more (200 datagrams)"),
+        told.ends_with("missing 1000-1001, 1010-1011, 1020-1021, 1030-1031, 1040-1041, 1050-1051, 1060-1061, 1070-1071 and 92 more ranges (200 datagrams)"),
         "{told}"
     );
     assert_eq!(json(&buffer[..length])["missing"].as_array().unwrap().len(), 100);

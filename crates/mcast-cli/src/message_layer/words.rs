@@ -1,4 +1,4 @@
-//! A datagram in words.
+//! A datagram as text.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -10,7 +10,7 @@ use mcast_stream::wire::{
 use super::{Body, StreamDatagram, Whole};
 use crate::output::SafeText;
 
-/// Ranges beyond so many are only counted.
+/// The maximum number of ranges in text; further ones are only counted.
 const RANGES: usize = 8;
 
 impl Display for StreamDatagram<'_> {
@@ -73,7 +73,7 @@ impl Whole<'_> {
             Body::Echo(echo) => write!(f, ", to receiver {:016x}", echo.receiver),
             Body::Announcement(announcement) => tell_announcement(f, announcement),
             Body::Reset(reset) => tell_reset(f, reset),
-            Body::Reserved => f.write_str(", of a later version"),
+            Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
             Body::Hidden => write!(f, ", {} bytes", self.length),
             Body::CutOff => f.write_str(", cut off"),
@@ -155,7 +155,7 @@ impl Display for Listed<'_> {
         }
         match ranges {
             0 => return f.write_str("nothing"),
-            more if more > RANGES => write!(f, " and {} ranges more", more - RANGES)?,
+            more if more > RANGES => write!(f, " and {} more ranges", more - RANGES)?,
             _ => {}
         }
         if sum > 1 { write!(f, " ({sum} datagrams)") } else { Ok(()) }
@@ -173,9 +173,12 @@ fn tell_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) ->
 }
 
 fn tell_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
-    let Status { next, highest, window, loss, flags, .. } = status;
-    write!(f, ", has all before {next}, heard of all before {highest}, room for {window}")?;
-    write!(f, ", loss {:.2} %", f64::from(*loss) / 1e4)?;
+    let Status { next, highest, window, missed, given_up, flags, .. } = status;
+    write!(f, ", has all before {next}, knows of all before {highest}, room for {window}")?;
+    write!(f, ", missed {missed}")?;
+    if *given_up > 0 {
+        write!(f, ", gave up {given_up}")?;
+    }
     for (flag, name) in STATUS_FLAGS {
         if flags & flag != 0 {
             write!(f, ", {name}")?;
@@ -184,11 +187,12 @@ fn tell_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
     Ok(())
 }
 
-pub(super) const STATUS_FLAGS: [(u32, &str); 4] = [
+pub(super) const STATUS_FLAGS: [(u32, &str); 5] = [
     (Status::JOINING, "joining"),
     (Status::LEAVING, "leaving"),
     (Status::PASSIVE, "passive"),
     (Status::ENDED, "ended"),
+    (Status::CATCHING_UP, "catching up"),
 ];
 
 fn tell_confirmation(f: &mut Formatter<'_>, confirmation: &Ncf<'_>) -> fmt::Result {

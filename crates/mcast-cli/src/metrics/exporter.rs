@@ -1,9 +1,9 @@
-//! Who hands out figures: `GET /metrics` and nothing else.
+//! A minimal HTTP server that answers `GET /metrics` and nothing else.
 //!
-//! Bounded in everything: connections at a time, time for each, bytes of a request.
+//! Concurrent connections, the time for each, and the bytes of a request are bounded.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,16 +11,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Exposition;
 use super::request::Request;
 use crate::exit::Failure;
 
-/// Where figures are handed out: `ADDRESS:PORT`, or `:PORT` for every address of this machine.
+/// The listen address of the metrics server: `ADDRESS:PORT`, or `:PORT` for every address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
     text: String,
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
+}
+
+/// What a listener is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Addresses {
+    /// This port of every address of this machine, of both families.
+    Every(u16),
+    /// The first of these addresses that can be bound.
+    FirstOf(Vec<SocketAddr>),
 }
 
 /// Where figures will be handed out: whoever asks by then waits. Opened as long as there are rights, which some
@@ -31,24 +41,24 @@ pub(crate) struct Bound {
     address: SocketAddr,
 }
 
-/// Hands out figures for as long as the process lives.
+/// Serves metrics until the process ends.
 #[derive(Debug)]
 pub(crate) struct Exporter {
     address: SocketAddr,
 }
 
-/// Makes the figures when somebody asks.
+/// Produces the metrics for each request.
 type Figures = Arc<dyn Fn() -> Exposition + Send + Sync>;
 
-/// Answered at a time; whoever comes on top is turned away.
+/// The maximum number of concurrent connections; further ones are closed.
 const CONNECTIONS: usize = 8;
-/// For a request to come, and for an answer to go.
+/// The time limit for a request and its response.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Where no connection can be taken (no descriptors left, say), it is tried again after so long.
+/// The time to wait after a failed accept, for example without free descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);
 
 impl Exporter {
-    /// Asks `figures` at each request. Starts a thread.
+    /// Starts a thread that calls `figures` for each request.
     pub(crate) fn start(
         bound: Bound,
         figures: impl Fn() -> Exposition + Send + Sync + 'static,
@@ -58,7 +68,7 @@ impl Exporter {
         thread::Builder::new()
             .name("metrics".into())
             .spawn(move || serve(&listener, &figures))
-            .context("cannot start the thread that hands out metrics")?;
+            .context("cannot start the thread that serves metrics")?;
         Ok(Self { address })
     }
 
@@ -75,13 +85,13 @@ fn serve(listener: &TcpListener, figures: &Figures) {
             thread::sleep(RECOVERY);
             continue;
         };
-        let place = Place::take(&busy);
+        let place = ConnectionSlot::take(&busy);
         if place.others >= CONNECTIONS {
             continue;
         }
         let figures = Arc::clone(figures);
         let answer = move || {
-            // Whoever breaks off gets nothing, and nobody else is the worse for it.
+            // A client that disconnects gets nothing, and others are not affected.
             let _ = answer(stream, &figures);
             drop(place);
         };
@@ -91,19 +101,19 @@ fn serve(listener: &TcpListener, figures: &Figures) {
 }
 
 /// One of the connections that are being answered.
-struct Place {
+struct ConnectionSlot {
     busy: Arc<AtomicUsize>,
     /// How many there were before it.
     others: usize,
 }
 
-impl Place {
+impl ConnectionSlot {
     fn take(busy: &Arc<AtomicUsize>) -> Self {
         Self { others: busy.fetch_add(1, Ordering::AcqRel), busy: Arc::clone(busy) }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.busy.fetch_sub(1, Ordering::AcqRel);
     }
@@ -118,7 +128,7 @@ fn answer(stream: TcpStream, figures: &Figures) -> io::Result<()> {
         Request::OtherMethod => {
             ("405 Method Not Allowed\r\nAllow: GET, HEAD", "Only GET /metrics works.\n".into())
         }
-        Request::Nonsense => ("400 Bad Request", "That is no request.\n".into()),
+        Request::Nonsense => ("400 Bad Request", "This is not a valid HTTP request.\n".into()),
     };
     let kind = if status.starts_with("200") { Exposition::CONTENT_TYPE } else { "text/plain; charset=utf-8" };
     let length = body.len();
@@ -165,12 +175,15 @@ impl Write for Patient {
 }
 
 impl Listen {
-    /// Begins to listen.
+    /// Starts to listen.
     pub(crate) fn bind(&self) -> anyhow::Result<Bound> {
-        let bound = TcpListener::bind(&self.addresses[..])
-            .and_then(|listener| Ok(Bound { address: listener.local_addr()?, listener }));
+        let listener = match &self.addresses {
+            Addresses::Every(port) => bind_everywhere(*port),
+            Addresses::FirstOf(addresses) => TcpListener::bind(&addresses[..]),
+        };
+        let bound = listener.and_then(|listener| Ok(Bound { address: listener.local_addr()?, listener }));
         Ok(bound.map_err(|error| {
-            Failure::environment(format!("cannot hand out metrics at {}: {error}", self.text))
+            Failure::environment(format!("cannot serve metrics at {}: {error}", self.text))
                 .remedy("name a free port and an address of this machine, such as 127.0.0.1:9477")
         })?)
     }
@@ -182,14 +195,40 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, String> {
         let everywhere = text.strip_prefix(':').and_then(|port| port.parse().ok());
         let addresses = match everywhere {
-            Some(port) => vec![(Ipv6Addr::UNSPECIFIED, port).into(), ([0, 0, 0, 0], port).into()],
-            None => text
-                .to_socket_addrs()
-                .map_err(|_| "write ADDRESS:PORT such as 127.0.0.1:9477, or :PORT for every address")?
-                .collect(),
+            Some(port) => Addresses::Every(port),
+            None => Addresses::FirstOf(
+                text.to_socket_addrs()
+                    .map_err(|_| "write ADDRESS:PORT such as 127.0.0.1:9477, or :PORT for every address")?
+                    .collect(),
+            ),
         };
         Ok(Self { text: text.into(), addresses })
     }
+}
+
+/// Listens on every address of both families, or of IPv4 alone where there is no IPv6.
+fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
+    let taken = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
+    match bind_both_families(port) {
+        Err(error) if !taken.contains(&error.kind()) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
+        bound => bound,
+    }
+}
+
+/// Whether an IPv6 socket takes IPv4 connections, too, differs: on Windows and FreeBSD it does not unless it is
+/// told to, on Linux that is a setting (`net.ipv6.bindv6only`).
+fn bind_both_families(port: u16) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 128;
+
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(false)?;
+    // As the standard library does; on Windows it would let others take the port over.
+    if cfg!(unix) {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
@@ -256,9 +295,9 @@ mod tests {
         for text in ["127.0.0.1", "9477", "", ":x", "127.0.0.1:99999"] {
             text.parse::<Listen>().unwrap_err();
         }
-        let everywhere: Listen = ":9477".parse().unwrap();
-        assert_eq!(everywhere.addresses.len(), 2);
-        assert_eq!("[::1]:9477".parse::<Listen>().unwrap().addresses, ["[::1]:9477".parse().unwrap()]);
+        let addresses = |text: &str| text.parse::<Listen>().unwrap().addresses;
+        assert_eq!(addresses(":9477"), Addresses::Every(9477));
+        assert_eq!(addresses("[::1]:9477"), Addresses::FirstOf(vec!["[::1]:9477".parse().unwrap()]));
     }
 
     #[test]
@@ -266,6 +305,6 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen: Listen = taken.local_addr().unwrap().to_string().parse().unwrap();
         let refused = listen.bind().unwrap_err();
-        assert!(refused.to_string().starts_with("cannot hand out metrics at 127.0.0.1:"), "{refused}");
+        assert!(refused.to_string().starts_with("cannot serve metrics at 127.0.0.1:"), "{refused}");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::{Display, Write};
 
-/// What a number is.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It only ever goes up.
+    /// Only increases.
     Counter,
-    /// It goes up and down.
+    /// Increases and decreases.
     Gauge,
 }
 
@@ -25,10 +25,10 @@ pub(crate) struct Family<'a> {
 }
 
 impl Exposition {
-    /// What the text is, for whoever fetches it.
+    /// The content type of the text.
     pub(super) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Numbers of this name follow. Each name comes once.
+    /// Starts a metric family. Each name is used once.
     pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -52,7 +52,7 @@ impl Exposition {
 }
 
 impl Family<'_> {
-    /// A number with these labels.
+    /// Adds a sample with these labels.
     pub(crate) fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
         self.exposition.put(self.name);
         let mut before = '{';

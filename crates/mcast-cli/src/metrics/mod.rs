@@ -1,4 +1,4 @@
-//! Figures for Prometheus: the text that it reads, and who hands it out.
+//! Prometheus metrics: the text format, and the server.
 //!
 //! A subcommand that has figures makes an [`Exposition`] of them when asked; an [`Exporter`] asks, whenever
 //! somebody fetches `/metrics`.

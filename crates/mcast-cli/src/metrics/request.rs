@@ -1,8 +1,8 @@
-//! What somebody asks for by HTTP, as much of it as is needed.
+//! A parser for the part of HTTP requests that the metrics server needs.
 
 use std::io::{self, Read};
 
-/// What is asked for.
+/// An HTTP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     /// `GET /metrics`
@@ -13,7 +13,7 @@ pub(super) enum Request {
     Elsewhere,
     /// Another method.
     OtherMethod,
-    /// No HTTP, or more of it than anybody needs.
+    /// Not HTTP, or too long.
     Nonsense,
 }
 

@@ -1,16 +1,36 @@
-//! JSON Lines: one object a line. The objects are described by the files in `schemas/`.
+//! JSON Lines: one record per line. The records are described by the files in `schemas/`, and all keep to one
+//! convention: `event` says what a record is; a name ends in the unit of its number (`_seconds`, `_ms`, `_us`,
+//! `_per_second`) unless it is a count, or a length in bytes; `protocol` is a name in small letters.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mcast_packet::protocol;
 use serde::{Serialize, Serializer};
 
-/// Writes an object and ends its line.
+/// Writes an object as one line.
 pub(crate) fn write_json(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, object)?;
     out.write_all(b"\n")
+}
+
+/// Writes a record with `event` before its own fields.
+pub(crate) fn write_record(
+    out: &mut impl Write,
+    event: &'static str,
+    fields: &impl Serialize,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Record<'a, T> {
+        event: &'static str,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+
+    write_json(out, &Record { event, fields })
 }
 
 /// Bytes in an object: as `text` where they are UTF-8, as `base64` where not.
@@ -31,6 +51,19 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// Returns the name of an IP protocol, or its number if it has no name here.
+pub(crate) fn protocol_name(number: u8) -> Cow<'static, str> {
+    Cow::Borrowed(match number {
+        protocol::UDP => "udp",
+        protocol::TCP => "tcp",
+        protocol::IGMP => "igmp",
+        protocol::PIM => "pim",
+        protocol::ICMP => "icmp",
+        protocol::ICMPV6 => "icmpv6",
+        number => return Cow::Owned(number.to_string()),
+    })
+}
+
 /// For fields that have a text form of their own.
 pub(crate) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
@@ -39,6 +72,18 @@ pub(crate) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_says_first_what_it_is() {
+        let mut line = Vec::new();
+        write_record(&mut line, "bytes", &Payload::new(b"x")).unwrap();
+        assert_eq!(line, b"{\"event\":\"bytes\",\"text\":\"x\"}\n");
+    }
+
+    #[test]
+    fn a_protocol_is_always_text() {
+        assert_eq!([17, 2, 89].map(protocol_name), ["udp", "igmp", "89"]);
+    }
 
     #[test]
     fn bytes_are_text_where_they_can_be() {

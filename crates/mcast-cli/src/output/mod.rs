@@ -1,4 +1,4 @@
-//! What subcommands share in what they show.
+//! Output that subcommands share.
 
 mod json;
 mod names;
@@ -9,11 +9,11 @@ mod text;
 mod time;
 mod wrap;
 
-pub(crate) use json::{Payload, as_text, write_json};
+pub(crate) use json::{Payload, as_text, protocol_name, write_json, write_record};
 pub(crate) use names::InterfaceNames;
-pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, expected, seconds};
+pub(crate) use number::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, too_few};
 pub(crate) use palette::Palette;
 pub(crate) use table::{Cell, Table};
 pub(crate) use text::SafeText;
 pub(crate) use time::{clock_time, rfc3339};
-pub(crate) use wrap::wrap;
+pub(crate) use wrap::{columns, fit_line, text_width, wrap};

@@ -10,7 +10,7 @@ use mcast::{Family, InterfaceIndex};
 /// the index is.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Interface names, listed anew when an unknown index shows, and otherwise once a second at most.
+/// Interface names, listed again when an unknown index appears, and otherwise at most once per second.
 #[derive(Debug)]
 pub(crate) struct InterfaceNames {
     names: HashMap<InterfaceIndex, Rc<str>>,

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers in readable form.
 
 use std::time::Duration;
 
@@ -23,15 +23,12 @@ pub(crate) fn count_of(number: u64, thing: &str) -> String {
     }
 }
 
-/// `1 was expected`, `12,345 were expected`.
-pub(crate) fn expected(number: u64) -> String {
-    match number {
-        1 => "1 was expected".into(),
-        _ => format!("{} were expected", count(number)),
-    }
+/// `received 0, expected at least 1`: what is too little.
+pub(crate) fn too_few(received: &str, least: u64) -> String {
+    format!("received {received}, expected at least {}", count(least))
 }
 
-/// `1 byte`, `12,345 bytes`.
+/// Formats bytes: `1 byte`, `12,345 bytes`.
 pub(crate) fn bytes(number: u64) -> String {
     count_of(number, "byte")
 }
@@ -88,7 +85,7 @@ mod tests {
             (count_of(1, "datagram"), count_of(0, "datagram")),
             ("1 datagram".into(), "0 datagrams".into())
         );
-        assert_eq!((expected(1), expected(2_000)), ("1 was expected".into(), "2,000 were expected".into()));
+        assert_eq!(too_few("no answer", 2_000), "received no answer, expected at least 2,000");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One meaning per colour.
+//! Colours, each with one meaning.
 
 use anstyle::{AnsiColor, Style};
 
@@ -15,13 +15,13 @@ pub(crate) struct Palette {
     pub(crate) address: Style,
     /// Interfaces.
     pub(crate) interface: Style,
-    /// What matters less.
+    /// Less important text.
     pub(crate) dim: Style,
-    /// What is as it should be.
+    /// Good values.
     pub(crate) good: Style,
-    /// What surprises.
+    /// Warnings.
     pub(crate) warning: Style,
-    /// What fails or is lost.
+    /// Failures and losses.
     pub(crate) bad: Style,
 }
 

@@ -1,13 +1,16 @@
-//! Tables without lines: columns as wide as they must be, the last one as long as it likes.
+//! Tables without rules: columns are as wide as necessary, the last one is unlimited.
 
 use std::io::{self, Write};
 
 use anstyle::Style;
 
+use super::wrap::{columns, wrap};
+use crate::console;
+
 /// Between two columns.
 const GAP: usize = 2;
 
-/// What stands in a row and a column: one or several lines in one style.
+/// A cell: one or several lines in one style.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     lines: Vec<String>,
@@ -41,7 +44,7 @@ impl Cell {
     }
 
     fn width(&self) -> usize {
-        self.lines.iter().map(|line| width(line)).max().unwrap_or(0)
+        self.lines.iter().map(|line| columns(line)).max().unwrap_or(0)
     }
 }
 
@@ -61,24 +64,62 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Writes the table so that it fits the terminal, if standard output is one.
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        self.write_within(console::width(), out)
+    }
+
+    /// The columns for which there is no room stand below each row, with their titles.
+    fn write_within(&self, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         let widths = self.widths();
-        for row in &self.rows {
-            let height = row.iter().map(|cell| cell.lines.len()).max().unwrap_or(0);
-            for number in 0..height {
-                write_line(out, row, number, &widths)?;
+        let room = width.unwrap_or(usize::MAX);
+        let beside = columns_within(&widths, room);
+        for (number, row) in self.rows.iter().enumerate() {
+            let (cells, below) = row.split_at(beside.min(row.len()));
+            let height = cells.iter().map(|cell| cell.lines.len()).max().unwrap_or(0);
+            for line in 0..height {
+                write_line(out, cells, line, &widths)?;
+            }
+            if number > 0 {
+                let titles = self.rows[0].iter().skip(beside);
+                below.iter().zip(titles).try_for_each(|(cell, title)| write_below(out, cell, title, room))?;
             }
         }
         Ok(())
     }
 
     fn widths(&self) -> Vec<usize> {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let number = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width_of = |column: usize| {
             self.rows.iter().filter_map(|row| row.get(column)).map(Cell::width).max().unwrap_or(0)
         };
-        (0..columns).map(width_of).collect()
+        (0..number).map(width_of).collect()
     }
+}
+
+/// How many columns have room beside each other; at least the first.
+fn columns_within(widths: &[usize], room: usize) -> usize {
+    let mut taken = 0;
+    let fits = |width: &&usize| {
+        taken += **width + GAP;
+        taken - GAP <= room
+    };
+    widths.iter().take_while(fits).count().max(1)
+}
+
+/// `    addresses: 10.0.0.1/24, fe80::1/64`
+fn write_below(out: &mut impl Write, cell: &Cell, title: &Cell, room: usize) -> io::Result<()> {
+    const INDENTATION: usize = 4;
+
+    let parts: Vec<&str> = cell.lines.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let (title, style) = (title.line(0).trim(), cell.style);
+    let text = format!("{title}: {style}{}{style:#}", parts.join(", "));
+    wrap(&text, room.saturating_sub(INDENTATION))
+        .iter()
+        .try_for_each(|line| writeln!(out, "{:INDENTATION$}{line}", ""))
 }
 
 fn write_line(out: &mut impl Write, row: &[Cell], number: usize, widths: &[usize]) -> io::Result<()> {
@@ -86,18 +127,12 @@ fn write_line(out: &mut impl Write, row: &[Cell], number: usize, widths: &[usize
     let mut owed = 0;
     for (cell, column) in row.iter().zip(widths).take(last.map_or(0, |last| last + 1)) {
         let (text, style) = (cell.line(number), cell.style);
-        let padding = column - width(text);
+        let padding = column - columns(text);
         let (before, after) = if cell.right { (padding, 0) } else { (0, padding) };
         write!(out, "{:1$}{style}{text}{style:#}", "", owed + before)?;
         owed = after + GAP;
     }
     writeln!(out)
-}
-
-/// How many columns of a terminal the text takes: its characters. What is wider (some scripts)
-/// only shifts what follows.
-fn width(text: &str) -> usize {
-    text.chars().count()
 }
 
 #[cfg(test)]
@@ -118,6 +153,23 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "name      mtu    addresses\neth0       1500  10.0.0.1/24\n                 fe80::1/64\nloopback  65536\n"
+        );
+    }
+
+    #[test]
+    fn columns_without_room_stand_below_their_row() {
+        let mut table = Table::new(&["name", "mtu", "addresses", "note"], Style::new());
+        table.row([
+            Cell::new("eth0"),
+            Cell::new("1500").right(),
+            Cell::of_lines(["10.0.0.1/24".into(), "fe80::1/64".into()]),
+            Cell::default(),
+        ]);
+        let mut out = Vec::new();
+        table.write_within(Some(20), &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "name  mtu\neth0  1500\n    addresses:\n    10.0.0.1/24,\n    fe80::1/64\n"
         );
     }
 }

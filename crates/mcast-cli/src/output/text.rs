@@ -15,7 +15,20 @@ impl<'a> SafeText<'a> {
         Self { bytes, limit: usize::MAX }
     }
 
-    /// The same, cut off after so many bytes; then it says how many more there are.
+    /// The longest beginning of it that takes at most this many columns, with how many bytes there are more.
+    pub(crate) fn fitting(self, columns: usize) -> String {
+        let fits = |limit: &usize| Self { limit: *limit, ..self }.to_string().chars().count() <= columns;
+        let most = self.bytes.len().min(self.limit);
+        match fits(&most) {
+            true => self.to_string(),
+            false => {
+                let limit = (0..most.min(columns)).rev().find(fits).unwrap_or(0);
+                Self { limit, ..self }.to_string()
+            }
+        }
+    }
+
+    /// Shows at most this many bytes, and the number of the remaining ones.
     pub(crate) fn at_most(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
@@ -35,7 +48,7 @@ impl fmt::Display for SafeText<'_> {
     }
 }
 
-/// Where to cut so that no character is cut in two.
+/// Returns the largest character boundary up to the limit.
 fn end_within(bytes: &[u8], limit: usize) -> usize {
     if bytes.len() <= limit {
         return bytes.len();
@@ -91,6 +104,14 @@ mod tests {
         assert_eq!(shown(b"\x1b[2J\x07\x7f\ta\r\n"), "\\x1b[2J\\x07\\x7f\\ta\\r\\n");
         assert_eq!(shown("\u{9b}31m\u{202e}abc".as_bytes()), "\\u{9b}31m\\u{202e}abc");
         assert_eq!(shown(&[b'a', 0xff, 0xc3]), "a\\xff\\xc3");
+    }
+
+    #[test]
+    fn text_is_cut_to_columns() {
+        let fitting = |bytes: &[u8], columns| SafeText::new(bytes).fitting(columns);
+        assert_eq!(fitting(b"hello", 5), "hello");
+        assert_eq!(fitting(&[b'a'; 40], 24), "aaaaaaa… (33 more bytes)");
+        assert_eq!(fitting(&[0; 40], 24), "\\x00… (39 more bytes)");
     }
 
     #[test]

@@ -1,19 +1,63 @@
-//! Text in lines of a bearable length.
+//! Text wrapped to lines of a readable length.
 
-/// Breaks a text at spaces into lines of at most so many characters.
+use anstream::adapter::strip_str;
+
+use crate::console;
+
+/// The maximum width of running text, on any terminal.
+const MOST: usize = 96;
+/// The minimum width that is assumed.
+const LEAST: usize = 40;
+
+/// Returns the width of running text on standard output.
+pub(crate) fn text_width() -> usize {
+    console::width().unwrap_or(MOST).clamp(LEAST, MOST)
+}
+
+/// Breaks a text at spaces into lines of at most `width` columns. What commands a terminal takes none.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
+    let mut taken = 0;
     for word in text.split(' ') {
+        let length = columns(word);
         match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+            Some(line) if line.is_empty() => {
+                line.push_str(word);
+                taken = length;
+            }
+            Some(line) if taken + 1 + length <= width => {
                 line.push(' ');
                 line.push_str(word);
+                taken += 1 + length;
             }
-            _ => lines.push(word.to_owned()),
+            _ => {
+                lines.push(word.to_owned());
+                taken = length;
+            }
         }
     }
     lines
+}
+
+/// How many columns of a terminal a text takes: its characters without styles. What is wider (some scripts) only
+/// shifts what follows.
+pub(crate) fn columns(text: &str) -> usize {
+    strip_str(text).map(|part| part.chars().count()).sum()
+}
+
+/// A line of at most `width` columns: what is too long continues below, indented.
+pub(crate) fn fit_line(line: &str, width: Option<usize>) -> String {
+    const HANGING: &str = "\n    ";
+
+    let Some(width) = width.map(|width| width.max(LEAST)) else { return line.to_owned() };
+    if columns(line) <= width {
+        return line.to_owned();
+    }
+    let mut lines = wrap(line, width).into_iter();
+    let first = lines.next().unwrap_or_default();
+    let rest = lines.collect::<Vec<_>>().join(" ");
+    let rest = wrap(&rest, width - (HANGING.len() - 1));
+    [&[first], &rest[..]].concat().join(HANGING)
 }
 
 #[cfg(test)]
@@ -25,5 +69,21 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("incomprehensibilities", 7), ["incomprehensibilities"]);
         assert_eq!(wrap("", 7), [""]);
+    }
+
+    #[test]
+    fn a_long_line_continues_below() {
+        let line = "a line of words that is longer than the terminal is wide and goes on";
+        assert_eq!(fit_line(line, None), line);
+        assert_eq!(
+            fit_line(line, Some(44)),
+            "a line of words that is longer than the\n    terminal is wide and goes on"
+        );
+    }
+
+    #[test]
+    fn styles_take_no_columns() {
+        assert_eq!(columns("\x1b[1mone\x1b[0m two"), 7);
+        assert_eq!(wrap("\x1b[1mone\x1b[0m two three", 7), ["\x1b[1mone\x1b[0m two", "three"]);
     }
 }

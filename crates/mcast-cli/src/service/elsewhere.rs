@@ -1,12 +1,12 @@
-//! Systems without such a service manager.
+//! Systems without a supported service manager.
 
 use std::time::Duration;
 
 /// Nobody.
 #[derive(Debug)]
-pub(super) enum Manager {}
+pub(super) enum ManagerConnection {}
 
-impl Manager {
+impl ManagerConnection {
     pub(super) fn of_environment() -> Option<Self> {
         None
     }

@@ -1,4 +1,4 @@
-//! systemd, and those who speak its protocol: a datagram a message, to the socket that `NOTIFY_SOCKET` names.
+//! systemd and compatible managers: one datagram per message, to the socket that `NOTIFY_SOCKET` names.
 
 use std::env;
 use std::ffi::OsStr;
@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to the service manager.
 #[derive(Debug)]
-pub(super) struct Manager {
+pub(super) struct ManagerConnection {
     states: UnixDatagram,
     signs: UnixDatagram,
 }
 
-impl Manager {
+impl ManagerConnection {
     pub(super) fn of_environment() -> Option<Self> {
         Self::at(&env::var_os("NOTIFY_SOCKET")?)
     }
@@ -91,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let by_path = UnixDatagram::bind(&path).unwrap();
-        Manager::at(path.as_os_str()).unwrap().tell("READY=1");
+        ManagerConnection::at(path.as_os_str()).unwrap().tell("READY=1");
         let mut buffer = [0; 64];
         let length = by_path.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"READY=1");
@@ -99,7 +99,7 @@ mod tests {
         let name = format!("mcast-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let by_name = UnixDatagram::bind_addr(&address).unwrap();
-        Manager::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1");
+        ManagerConnection::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1");
         let length = by_name.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"STOPPING=1");
     }
@@ -110,7 +110,7 @@ mod tests {
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let manager = Manager::at(path.as_os_str()).unwrap();
+        let manager = ManagerConnection::at(path.as_os_str()).unwrap();
         // More than any queue holds.
         (0..10_000).for_each(|_| manager.give_sign());
         let telling = std::thread::spawn(move || manager.tell("STOPPING=1"));
@@ -125,6 +125,6 @@ mod tests {
 
     #[test]
     fn nobody_there_is_nobody_told() {
-        assert!(Manager::at(OsStr::new("/no/such/socket")).is_none());
+        assert!(ManagerConnection::at(OsStr::new("/no/such/socket")).is_none());
     }
 }

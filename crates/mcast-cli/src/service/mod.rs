@@ -12,13 +12,13 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::interrupt::Hangup;
-use manager::Manager;
+use manager::ManagerConnection;
 pub(crate) use manager::{journal_reads_notes, journal_reads_output};
 
-/// The service manager, if there is one.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub(crate) struct Service {
-    manager: Option<Manager>,
+    manager: Option<ManagerConnection>,
     /// How often it wants to be told that all is well, and when it last was.
     watchdog: Option<(Duration, Cell<Instant>)>,
 }
@@ -28,7 +28,7 @@ impl Service {
     pub(crate) fn begin() -> Self {
         let interval = manager::watchdog_interval();
         Self {
-            manager: Manager::of_environment(),
+            manager: ManagerConnection::of_environment(),
             watchdog: interval.map(|every| (every / 2, Cell::new(Instant::now()))),
         }
     }
@@ -39,27 +39,27 @@ impl Service {
         self.manager.as_ref().map(|_| Hangup::catch()).transpose()
     }
 
-    /// It works from now on.
+    /// Reports that the service is ready.
     pub(crate) fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// It begins anew, as it was asked to; [`Self::ready`] follows.
+    /// Reports that the service is reloading; call [`Self::ready`] afterwards.
     pub(crate) fn reloading(&self) {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", manager::monotonic_microseconds()));
     }
 
-    /// It is about to end.
+    /// Reports that the service is stopping.
     pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
-    /// All is well: to be called in the loop that does the work.
+    /// Sends a keep-alive when one is due. Call this in the main loop.
     pub(crate) fn alive(&self) {
         let Some((every, last)) = &self.watchdog else { return };
         if last.get().elapsed() >= *every {
             last.set(Instant::now());
-            self.manager.iter().for_each(Manager::give_sign);
+            self.manager.iter().for_each(ManagerConnection::give_sign);
         }
     }
 

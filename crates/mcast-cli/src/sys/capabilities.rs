@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// A right that may be kept.
+/// A capability that may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
     /// To open packet and raw sockets.
@@ -50,7 +50,7 @@ impl Capability {
     }
 }
 
-/// Gives up all rights but these, of those that there are.
+/// Drops all capabilities except these.
 pub(crate) fn keep_capabilities(kept: &[Capability]) -> io::Result<()> {
     let mask = kept.iter().fold(0, |mask, capability| mask | capability.bit());
     let mut header = Header { version: VERSION, process: 0 };

@@ -1,4 +1,4 @@
-//! What each platform family does its own way. All `unsafe` of the crate is here.
+//! Platform-specific functions. All `unsafe` of the crate is here.
 //!
 //! Each module offers:
 //! - `catch_interrupts(then)`: from now on Ctrl-C and a request to terminate call `then` with
@@ -12,7 +12,11 @@
 //! - `shell(text)`: a process that runs the text as the system's shell understands it.
 //! - `create_private(path)`: a new file that only its owner may read, where files have rights.
 //! - `others_may_read(path)`: whether others on this machine may read the file, as far as can be told.
-//! - `ask_to_end(child)`: asks a program of ours to end, where there is a way to ask.
+//! - `lead_group(command)`: the command will lead a process group of its own, where there are such groups.
+//! - `end_group(child, force)`: asks such a command and all that it started to end, or kills them; where there are no
+//!   groups, kills the command.
+//! - `has_ended(child)`: whether a program of ours has ended; where its id stands for a group, the id is kept.
+//! - `end_processes(ids, force)`: asks these processes to end, or kills them, where that can be done.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -32,6 +36,8 @@ mod capabilities;
 mod capabilities;
 
 pub(crate) use capabilities::{Capability, keep_capabilities};
-pub(crate) use platform::{ask_to_end, catch_hangups, catch_interrupts, shell, standard_output};
+pub(crate) use platform::{
+    catch_hangups, catch_interrupts, end_group, end_processes, has_ended, lead_group, shell, standard_output,
+};
 #[cfg(feature = "seal")]
 pub(crate) use platform::{create_private, others_may_read};

@@ -59,9 +59,38 @@ pub(crate) fn others_may_read(path: &std::path::Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0)
 }
 
-pub(crate) fn ask_to_end(child: &mut Child) {
+pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    // SAFETY: `siginfo_t` is plain data, for which zeroes are a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the structure lives for the call. `WNOWAIT` leaves the child to be waited for.
+    let result = unsafe { libc::waitid(libc::P_PID, child.id() as libc::id_t, &raw mut info, options) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // What is still running leaves the structure as it was.
+    Ok(info.si_signo != 0)
+}
+
+pub(crate) fn end_processes(ids: &[u32], force: bool) {
+    let signal = if force { libc::SIGKILL } else { SIGTERM };
+    // Neither a group nor the first process.
+    for id in ids.iter().filter_map(|id| libc::pid_t::try_from(*id).ok()).filter(|id| *id > 1) {
+        // SAFETY: kill takes no pointers. The caller has just seen the process.
+        let _ = unsafe { libc::kill(id, signal) };
+    }
+}
+
+pub(crate) fn lead_group(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    command.process_group(0);
+}
+
+pub(crate) fn end_group(child: &mut Child, force: bool) {
     let Ok(id) = libc::pid_t::try_from(child.id()) else { return };
-    // SAFETY: kill takes no pointers. The id is that of a child that has not been waited for (`child`
-    // is borrowed for writing), so it belongs to nobody else.
-    let _ = unsafe { libc::kill(id, SIGTERM) };
+    let signal = if force { libc::SIGKILL } else { SIGTERM };
+    // SAFETY: kill takes no pointers. The child leads a group of its own (`lead_group`) and has not been waited for
+    // (`child` is borrowed for writing), so that its id, and the group's, belong to nobody else.
+    let _ = unsafe { libc::kill(-id, signal) };
 }

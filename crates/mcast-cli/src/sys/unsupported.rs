@@ -1,4 +1,4 @@
-//! Systems without a way to catch Ctrl-C: it ends the process, as it does by itself.
+//! Systems where Ctrl-C cannot be caught: it ends the process, as by default.
 
 use std::fs::File;
 use std::io;
@@ -36,5 +36,16 @@ pub(crate) fn others_may_read(_path: &std::path::Path) -> bool {
     false
 }
 
-/// There is no way to ask: whoever calls this ends it next.
-pub(crate) fn ask_to_end(_child: &mut Child) {}
+pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    child.try_wait().map(|status| status.is_some())
+}
+
+/// There is no way to ask, and none of them is known.
+pub(crate) fn end_processes(_ids: &[u32], _force: bool) {}
+
+/// There are no such groups here.
+pub(crate) fn lead_group(_command: &mut Command) {}
+
+pub(crate) fn end_group(child: &mut Child, _force: bool) {
+    let _ = child.kill();
+}

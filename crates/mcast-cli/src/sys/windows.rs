@@ -37,7 +37,7 @@ pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result
 /// Runs on a thread that the system makes for it.
 unsafe extern "system" fn handle(event: u32) -> BOOL {
     if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) || CAME.swap(true, Ordering::AcqRel) {
-        // Not ours, or the second one: what the system does by itself.
+        // Another event, or the second one: the default action of the system.
         return FALSE;
     }
     if let Ok(slot) = THEN.lock()
@@ -76,5 +76,16 @@ pub(crate) fn others_may_read(_path: &std::path::Path) -> bool {
     false
 }
 
-/// There is no way to ask: whoever calls this ends it next.
-pub(crate) fn ask_to_end(_child: &mut Child) {}
+pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    child.try_wait().map(|status| status.is_some())
+}
+
+/// There is no way to ask, and none of them is known.
+pub(crate) fn end_processes(_ids: &[u32], _force: bool) {}
+
+/// There are no such groups here.
+pub(crate) fn lead_group(_command: &mut Command) {}
+
+pub(crate) fn end_group(child: &mut Child, _force: bool) {
+    let _ = child.kill();
+}

@@ -1,8 +1,8 @@
-//! Systems without capabilities: there is nothing to be given up.
+//! Systems without capabilities: there is nothing to drop.
 
 use std::io;
 
-/// A right that may be kept.
+/// A capability that may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
     /// To open packet and raw sockets.

@@ -9,21 +9,25 @@ fn man_pages_and_completions_are_written_for_every_subcommand() {
 
     let page = |name: &str| fs::read_to_string(folder.path().join("man").join(name)).unwrap();
     for subcommand in mcast_cli::command().get_subcommands() {
-        let text = page(&format!("mcast-{}.1", subcommand.get_name()));
-        assert!(text.contains(".SH SYNOPSIS") && text.contains("Examples"), "{}", subcommand.get_name());
+        let name = subcommand.get_name();
+        let text = page(&format!("mcast-{name}.1"));
+        for section in ["NAME", "SYNOPSIS", "EXAMPLES", "\"EXIT STATUS\"", "\"SEE ALSO\""] {
+            assert!(text.contains(&format!(".SH {section}\n")), "{name}: {section}");
+        }
     }
     let formats = page("mcast-recv.1");
-    let (_, notes) = formats.split_once(".SH NOTES\n.nf\nFormats:\n").expect(&formats);
-    assert!(notes.contains("\n  mcast recv mdns ssdp ") && notes.contains("\n.fi\n"), "{notes}");
+    let (_, examples) = formats.split_once(".SH EXAMPLES\n").expect(&formats);
+    assert!(examples.contains("\\fBmcast recv mdns ssdp\\fR\n"), "{examples}");
     let overview = page("mcast.1");
-    assert!(overview.contains("mcast\\-recv(1)") && overview.contains("130 Ctrl\\-C"), "{overview}");
+    assert!(overview.contains("mcast\\-recv(1)") && overview.contains("Ctrl\\-C"), "{overview}");
+    assert!(!overview.contains("subcommands"), "{overview}");
     for entry in fs::read_dir(folder.path().join("man")).unwrap() {
         let path = entry.unwrap().path();
         assert!(!fs::read(&path).unwrap().contains(&0x1b), "{} has colours in it", path.display());
     }
     for name in ["mcast.bash", "_mcast", "mcast.fish"] {
         let text = fs::read_to_string(folder.path().join("completions").join(name)).unwrap();
-        assert!(text.contains("exec-limit"), "{name}");
+        assert!(text.contains("MCAST_COMPLETE") && text.contains("mcast"), "{name}");
     }
 }
 
@@ -35,4 +39,17 @@ fn the_same_definitions_give_the_same_documents() {
         fs::read_to_string(folder.path().join("man/mcast-recv.1")).unwrap()
     };
     assert_eq!(write(), write());
+}
+
+#[test]
+fn man_pages_fit_eighty_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    mcast_cli::write_documents(folder.path()).unwrap();
+    for entry in fs::read_dir(folder.path().join("man")).unwrap() {
+        let path = entry.unwrap().path();
+        let page = fs::read_to_string(&path).unwrap();
+        let kept = page.split("\n.nf\n").skip(1).map(|rest| rest.split_once("\n.fi").unwrap().0);
+        let indented = kept.flat_map(str::lines).map(|line| 7 + line.replace('\\', "").chars().count());
+        assert!(indented.max().unwrap_or(0) <= 80, "{}", path.display());
+    }
 }

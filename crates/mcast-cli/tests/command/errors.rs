@@ -43,22 +43,23 @@ error: "10.1.2.3:5000" is not a multicast address ("10.1.2.3"): write one from 2
         &["recv", "mdsn"],
         str![[r#"
 error: "mdsn" is neither an address nor the name of a group: write an address, or a name such as mdns
+remedy: did you mean `mdns`? `mcast explain --names` lists all names
 
 "#]],
     );
     alone.fails(
         &["recv", "[ff15::1]:5000", "-4"],
         str![[r#"
-error: "[ff15::1]:5000" is no IPv4 group
-remedy: leave the option away, or name an IPv4 group
+error: "[ff15::1]:5000" is not an IPv4 group
+remedy: remove the option, or name an IPv4 group
 
 "#]],
     );
     alone.fails(
         &["recv", "239.1.2.3:5000", "-s", "10.0.0.1,!10.0.0.2"],
         str![[r#"
-error: --source names sources to admit and sources to exclude
-remedy: name either sources to admit, or (each with a `!` before it) sources to exclude
+error: --source has both sources to accept and sources to exclude
+remedy: give either sources to accept, or sources to exclude (each with a `!` in front)
 
 "#]],
     );
@@ -74,7 +75,7 @@ remedy: to send it as a message, write: -- "239.1.2.4"
         &["send", "239.1.2.3:5000", "--hex", "4"],
         str![[r#"
 error: "4" is not hexadecimal
-remedy: write two digits a byte: 48656c6c6f or "48 65 6c 6c 6f"
+remedy: write two digits per byte: 48656c6c6f or "48 65 6c 6c 6f"
 
 "#]],
     );
@@ -83,7 +84,7 @@ error: "10.0.0.1" is not a multicast address: write one from 224.0.0.0 to 239.25
 
 "#]]);
     alone.fails(&["pick", "weather", "--scope", "global"], str![[r#"
-error: IPv4 has no groups to pick in scope global: take local or organization; global groups without a source need an autonomous system (GLOP, RFC 3180) or a prefix (RFC 6034) of one's own, or come source-specific
+error: IPv4 has no groups to pick from in scope global: use scope local or organization; a global any-source group requires your own autonomous system (GLOP, RFC 3180) or prefix (RFC 6034); otherwise use a source-specific group
 
 "#]]);
 }
@@ -112,7 +113,7 @@ For more information, try '--help'.
     alone.fails(
         &["send", "239.1.2.3:5000", "--chunk", "0"],
         str![[r#"
-error: invalid value '0' for '--chunk <SIZE>': chunks of nothing would never end: write 1 or more
+error: invalid value '0' for '--chunk <SIZE>': must be at least 1
 
 For more information, try '--help'.
 
@@ -140,7 +141,7 @@ fn what_is_not_there_is_the_environment() {
     assert_data_eq!(
         missing.stderr,
         str![[r#"
-error: cannot join 239.1.2.3:5000 on eth7: there is no such interface: there is lo (index 1), eth0 (index 2)
+error: cannot join 239.1.2.3:5000 on eth7: no such interface: available: lo (1), eth0 (2)
 remedy: `mcast interfaces` lists the interfaces of this machine
 
 "#]]
@@ -152,7 +153,7 @@ remedy: `mcast interfaces` lists the interfaces of this machine
     assert_data_eq!(
         no_route.stderr,
         str![[r#"
-error: cannot send to 239.1.2.3:5000: there is no route to the group, and no interface was named (Network is unreachable (os error 101))
+error: cannot send to 239.1.2.3:5000: no route to the group, and no interface was given (Network is unreachable (os error 101))
 remedy: name the interface to leave by (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)
 
 "#]]
@@ -187,18 +188,18 @@ fn an_interface_that_is_not_there_is_named_whoever_looks_for_it() {
     for (arguments, expected) in [
         (
             &["send", "239.1.2.3:5000", "-i", "eth7", "hello"][..],
-            "error: cannot send to 239.1.2.3:5000: cannot find the interface eth7: there is no such interface",
+            "error: cannot send to 239.1.2.3:5000: cannot find the interface eth7: no such interface",
         ),
         (
             &["ask", "239.1.2.3:5000", "-i", "eth7", "hello"],
-            "error: cannot find the interface eth7: there is no such interface",
+            "error: cannot find the interface eth7: no such interface",
         ),
-        (&["groups", "-i", "eth7"], "error: cannot find the interface eth7: there is no such interface"),
+        (&["groups", "-i", "eth7"], "error: cannot find the interface eth7: no such interface"),
     ] {
         let ended = mcast(&lan.a, arguments);
         assert_eq!(ended.status, Some(4), "{ended:?}");
         assert!(ended.stderr.starts_with(expected), "{ended:?}");
-        assert!(ended.stderr.contains("there is lo (index 1), eth0 (index 2)"), "{ended:?}");
+        assert!(ended.stderr.contains("available: lo (1), eth0 (2)"), "{ended:?}");
     }
 }
 
@@ -230,7 +231,10 @@ fn a_port_that_is_held_alone_is_told() {
     let refused = mcast(&lan.a, &["recv", "239.1.2.3:5000"]);
     assert_eq!(refused.status, Some(4), "{refused:?}");
     assert!(refused.stderr.contains("the address is in use"), "{refused:?}");
-    assert!(refused.stderr.contains("remedy: another program holds the port"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("remedy: another program uses the port without sharing it"),
+        "{refused:?}"
+    );
     drop(held);
 }
 
@@ -246,9 +250,9 @@ fn a_right_that_is_missing_is_named() {
     assert_data_eq!(
         refused.stderr,
         str![[r#"
-to 239.1.2.3:5000 by eth0 (the route to the group), hop limit 1: stays in this network (-t for more)
+to 239.1.2.3:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)
 error: cannot open a socket: permission denied: to send from port 80 (Permission denied (os error 13))
-remedy: take a port from 1024 up, or give the command the capability CAP_NET_BIND_SERVICE
+remedy: use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE
 
 "#]]
     );
@@ -276,8 +280,9 @@ fn a_second_ctrl_c_ends_at_once() {
 
 /// Whether a process has a child that sleeps.
 fn runs_sleep(id: u32) -> bool {
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    children.split_whitespace().any(|child| {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    children.collect::<Vec<_>>().join(" ").split_whitespace().any(|child| {
         std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "sleep")
     })
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Lan, mcast, recv, send};
+use crate::support::{Lan, eventually, mcast, recv, send, start_with_processes};
 
 const GROUP: &str = "239.255.1.2:5000";
 
@@ -60,7 +60,7 @@ fn datagrams_that_no_command_was_run_for_are_counted() {
     std::fs::write(end, "").unwrap();
     let ended = runs.end().succeeded();
     assert!(ended.stderr.contains("ran 1 command\n"), "{ended:?}");
-    assert!(ended.stderr.contains("for 2 datagrams no command was run"), "{ended:?}");
+    assert!(ended.stderr.contains("no command was run for 2 datagrams"), "{ended:?}");
     assert!(
         ended.stderr.contains("received 2 datagrams") || ended.stderr.contains("received 3 datagrams"),
         "{ended:?}"
@@ -110,5 +110,30 @@ fn an_answer_too_large_to_be_sent_is_told() {
     let runs = recv(&lan.b, &[GROUP, "-c", "1", "--reply", "--exec", "head -c 100000 /dev/zero"]);
     send(&lan.a, &[GROUP, "x"]);
     let ended = runs.end().succeeded();
-    assert!(ended.stderr.contains("an answer was not sent: "), "{ended:?}");
+    assert!(ended.stderr.contains("cannot send an answer: "), "{ended:?}");
+}
+
+#[test]
+fn a_system_that_has_no_more_threads_is_told_and_never_waited_for() {
+    let lan = Lan::new();
+    let mut trouble = String::new();
+    for most in 2..20 {
+        let arguments = ["recv", GROUP, "-c", "1", "--exec", "cat", "--reply"];
+        let (_folder, mut runs) = start_with_processes(&lan.b, most, &arguments);
+        eventually("it ends", || {
+            send(&lan.a, &[GROUP, "x"]);
+            runs.child.try_wait().unwrap().is_some()
+        });
+        let ended = runs.end();
+        assert!(!ended.stderr.contains("panicked"), "{most}: {ended:?}");
+        if ended.stderr.contains("ran 1 command, sent 1 answer\n") {
+            for place in ["cannot start a thread for the command", "cannot write to the command"] {
+                assert!(trouble.contains(place), "no limit was just too low for that: {trouble}");
+            }
+            return;
+        }
+        assert!(ended.stderr.contains("cannot ") || ended.stderr.contains("failed"), "{most}: {ended:?}");
+        trouble += &ended.stderr;
+    }
+    panic!("no limit was enough: {trouble}");
 }

@@ -28,8 +28,8 @@ fn subcommands() -> Vec<String> {
 fn the_overview_fits_one_screen() {
     let output = plain(&["--help"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.lines().count() <= 40, "{} lines", text.lines().count());
-    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(text.lines().count() <= 44, "{} lines", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     for subcommand in subcommands() {
         assert!(text.contains(&format!("\n  {subcommand} ")), "{subcommand} is missing");
     }
@@ -118,6 +118,40 @@ fn a_finding_that_does_not_exist_is_told_as_such() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("no finding is called \"no-querrier\"") && told.contains("--findings"), "{told}");
+}
+
+#[test]
+fn every_short_name_is_listed() {
+    let table = String::from_utf8(plain(&["explain", "--names"]).stdout).unwrap();
+    assert!(table.lines().any(|line| line.starts_with("mdns ") && line.contains("224.0.0.251")), "{table}");
+    let listed = String::from_utf8(plain(&["explain", "--names", "--json"]).stdout).unwrap();
+    assert!(listed.lines().count() > 50, "{listed}");
+    for line in listed.lines() {
+        let listed: serde_json::Value = serde_json::from_str(line).unwrap();
+        crate::schemas::assert_valid("name", &listed);
+        let name = listed["name"].as_str().unwrap();
+        assert_eq!(plain(&["explain", name]).status.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_slip_in_a_name_gets_a_suggestion() {
+    let slips = [
+        (&["explain", "mdsn"][..], "did you mean `mdns`?"),
+        (&["recv", "sdsp"], "did you mean `ssdp`?"),
+        (&["explain", "no-queirer"], "did you mean `no-querier`?"),
+        (&["lab", "run", "four-host"], "did you mean `four-hosts`?"),
+        (&["recv", "udp:239.1.1.1:5"], "write GROUP:PORT or udp://GROUP:PORT"),
+        (&["explain", "01:00:5e:01:02:03"], "is an Ethernet address"),
+        (&["recv", "ff15::1:5000"], "write [GROUP]:PORT"),
+        (&["recv", "239.1.2.3:5000", "-c", "x"], "not a whole number"),
+    ];
+    for (arguments, suggestion) in slips {
+        let output = plain(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(error.contains(suggestion), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn where_no_interface_is_the_default_senders_are_told_to_name_one() {
     assert_data_eq!(
         mcast(&lan.a, &["interfaces"]).succeeded().stderr,
         str![[r#"
-IPv4: there is no route to groups, so whoever sends must name an interface (`mcast send -i`)
+IPv4: there is no route to groups, so a sender must name an interface (`mcast send -i`)
 
 "#]]
     );

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ask;
+mod completion;
 mod documents;
 mod errors;
 mod execute;
@@ -10,6 +11,7 @@ mod help;
 mod interfaces;
 mod interop;
 mod limits;
+mod narrow;
 mod recv;
 mod schemas;
 mod send;

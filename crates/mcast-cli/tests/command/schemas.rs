@@ -84,6 +84,38 @@ fn every_schema_describes_every_field_in_words() {
     }
 }
 
+#[test]
+fn every_schema_keeps_to_the_convention() {
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let place = path.display();
+        let schema: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let event = &schema["properties"]["event"];
+        assert!(event["enum"].as_array().is_some_and(|events| !events.is_empty()), "{place}: no event");
+        assert!(schema["required"].as_array().unwrap().contains(&"event".into()), "{place}: no event");
+        assert_conventional(&schema, &place.to_string());
+    }
+}
+
+/// A name ends in its unit, always the same one, and `protocol` is text.
+fn assert_conventional(schema: &Value, place: &str) {
+    const SHORTENED: [&str; 6] = ["_s", "_sec", "_secs", "_millis", "_micros", "_bps"];
+    for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let place = format!("{place}.{field}");
+        assert!(!SHORTENED.iter().any(|unit| field.ends_with(unit)), "{place} has a unit of its own");
+        if field == "protocol" {
+            let types = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
+            assert!(types.iter().all(|name| name == "string" || name == "null"), "{place}: {types:?}");
+            let names = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            assert!(names.into_iter().all(|name| name == name.to_lowercase()), "{place}");
+        }
+        assert_conventional(schema, &place);
+    }
+    if let Some(items) = schema.get("items") {
+        assert_conventional(items, place);
+    }
+}
+
 fn assert_described(schema: &Value, place: &str) {
     assert!(schema["description"].is_string(), "{place} has no description");
     if let Some(items) = schema.get("items") {

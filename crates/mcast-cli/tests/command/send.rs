@@ -207,7 +207,7 @@ fn several_interfaces_and_groups_get_one_each() {
 fn the_defaults_are_told_once() {
     let lan = Lan::new();
     let ended = mcast(&lan.a, &["send", GROUP, "a", "b"]).succeeded();
-    let told = "to 239.255.1.2:5000 by eth0 (the route to the group), hop limit 1: stays in this network (-t for more)\n";
+    let told = "to 239.255.1.2:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)\n";
     assert_eq!(ended.stderr.matches(told).count(), 1, "{ended:?}");
     assert_eq!(ended.text(), "");
 }

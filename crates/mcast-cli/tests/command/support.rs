@@ -131,6 +131,33 @@ pub(crate) fn program(
     Running { child, stdout, stderr }
 }
 
+/// `mcast` with these arguments on a host, as a user who may have no more than this many processes and threads.
+#[allow(dead_code)]
+pub(crate) fn start_with_processes(
+    host: &Host,
+    most: u32,
+    arguments: &[&str],
+) -> (tempfile::TempDir, Running) {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    // Where everybody may run it.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mcast = folder.path().join("mcast");
+    std::fs::hard_link(MCAST, &mcast).or_else(|_| std::fs::copy(MCAST, &mcast).map(drop)).unwrap();
+    // The limit does not hold root, and counts what others with the same id have; in a user namespace the
+    // caller is neither.
+    let user = format!("--reuid={}", 1_000_000 + std::process::id());
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let somebody = ["--no-new-privs", &user, "--regid=65534", "--clear-groups"];
+    let limit = format!("--nproc={most}");
+    let mut words = if is_root { somebody.to_vec() } else { somebody[..1].to_vec() };
+    words.extend(["prlimit", &limit, mcast.to_str().unwrap()]);
+    words.extend(arguments);
+    let running = program(host, "setpriv", &words, false);
+    (folder, running)
+}
+
 impl Running {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {

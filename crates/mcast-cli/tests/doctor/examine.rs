@@ -149,3 +149,72 @@ fn a_look_at_the_machine_takes_no_time() {
     ward.doctor(&["-q"]).succeeded();
     assert!(start.elapsed() < PATIENCE / 3, "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_machine_without_a_usable_interface_is_at_fault() {
+    let lab = mcast_lab::Lab::new().unwrap();
+    let bare = lab.host("bare").unwrap();
+    for arguments in [&["doctor", "--json"][..], &["doctor", GROUP, "-W", "200ms", "--json"]] {
+        let ended = mcast(&bare, arguments);
+        assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["interface-down".to_owned()]), "{ended:?}");
+        assert_eq!(events(&ended, "verdict")[0]["verdict"], "faults", "{ended:?}");
+    }
+    let lan = lab.switch("lan").unwrap();
+    bare.connect("d0", &lan, &["10.1.1.1/24"]).unwrap();
+    let mut ip = bare.command("ip").unwrap();
+    assert!(ip.args(["link", "set", "d0", "down"]).status().unwrap().success());
+    let ended = mcast(&bare, &["doctor"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(
+        ended.text().contains("d0 is down") && ended.text().contains("ip link set dev d0 up"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_silent_group_that_was_not_seen_is_unknown() {
+    let ward = Ward::new();
+    let examine =
+        |words: &[&str]| ward.doctor_without_capture(&[&[GROUP, "-W", "300ms"], words].concat()).end();
+    let ended = examine(&[]);
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.contains("unknown: whether anything for 239.1.2.3:5000 reaches this machine"), "{last}");
+    assert!(!ended.stderr.contains("nothing wrong"), "{ended:?}");
+    let ended = examine(&["--json"]);
+    assert_eq!(events(&ended, "verdict")[0]["verdict"], "unknown", "{ended:?}");
+    assert!(events(&ended, "unknown").iter().any(|open| open["effect"] == "needs-rights"), "{ended:?}");
+}
+
+#[test]
+fn a_name_is_examined_in_both_families_and_of_the_link_needs_a_reflector() {
+    let ward = Ward::new();
+    let ended = ward.doctor(&["mdns", "-W", "300ms"]);
+    let text = ended.text();
+    for group in ["224.0.0.251:5353", "[ff02::fb]:5353"] {
+        assert!(text.contains(&format!("scope-never-leaves  on eth0, {group}")), "{text}");
+    }
+    assert!(text.contains("avahi reflector") && !text.contains("hop limit above"), "{text}");
+    let one = ward.doctor(&["mdns", "-4", "-W", "300ms"]);
+    assert!(!one.text().contains("ff02::fb"), "{one:?}");
+}
+
+#[test]
+fn a_program_that_joined_elsewhere_is_pointed_at() {
+    const ON_LOOPBACK: &str = "\
+import socket, signal
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 5000))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.3') + socket.inet_aton('127.0.0.1'))
+print('ready', flush=True)
+signal.pause()";
+    let ward = Ward::new().streaming();
+    let running = crate::support::program(&ward.lan.b, "python3", &["-c", ON_LOOPBACK], false);
+    running.stdout.wait_for("ready");
+    let ended = ward.doctor(&[GROUP, "-W", "1s"]);
+    let text = ended.text();
+    assert!(text.contains("joined-other-interface") && text.contains("python3 ("), "{text}");
+    assert!(text.contains("mcast doctor --port 5000"), "{text}");
+    running.child.kill().unwrap();
+}

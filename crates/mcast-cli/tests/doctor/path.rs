@@ -47,7 +47,7 @@ fn both_families_and_all_sizes_arrive_in_a_healthy_network() {
     let listened = running.signalled(libc::SIGINT);
     assert_eq!(listened.status, Some(130));
     assert!(
-        listened.stderr.contains("10.0.0.1 probes") && listened.stderr.contains("answered 42 probes"),
+        listened.stderr.contains("probes from 10.0.0.1") && listened.stderr.contains("answered 42 probes"),
         "{listened:?}"
     );
 }
@@ -186,8 +186,5 @@ fn strangers_get_no_more_than_they_send_and_not_often() {
     let most = 50.0 + 250.0 * start.elapsed().as_secs_f64();
     assert!(answers >= 50 && f64::from(answers) <= most, "{answers}");
     let ended = running.signalled(libc::SIGINT);
-    assert!(
-        ended.stderr.contains("having asked too often") && ended.stderr.contains("4 not from"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.contains("(rate limit)") && ended.stderr.contains("4 not from"), "{ended:?}");
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::schemas::assert_valid;
-use crate::support::{Ended, Lan, Running, eventually, mcast, start};
+use crate::support::{Ended, Lan, Running, eventually, mcast, program, start};
 
 pub(crate) const GROUP: &str = "239.1.2.3:5000";
 
@@ -51,6 +51,13 @@ impl Ward {
 
     pub(crate) fn doctor(&self, arguments: &[&str]) -> Ended {
         mcast(&self.lan.b, &[&["doctor"], arguments].concat())
+    }
+
+    /// Starts the doctor without the right to look at the wire.
+    pub(crate) fn doctor_without_capture(&self, arguments: &[&str]) -> Running {
+        let drop =
+            ["--bounding-set=-net_raw", "--inh-caps=-net_raw", "--", env!("CARGO_BIN_EXE_mcast"), "doctor"];
+        program(&self.lan.b, "setpriv", &[&drop[..], arguments].concat(), false)
     }
 
     /// Until the stream has reached `b`.

@@ -1,6 +1,6 @@
 //! Other people's programs: those that run, and those that are started for it.
 
-use crate::patient::{Ward, ids};
+use crate::patient::{Ward, events, ids};
 use crate::support::{eventually, program};
 
 /// A program that binds to an address of its machine, in Python, as many are; it waits until it is ended.
@@ -43,4 +43,31 @@ fn a_program_that_ends_at_once_is_told() {
     assert!(ended.stderr.contains("false ended (exit status: 1)"), "{ended:?}");
     let none = ward.doctor(&["--", "/does/not/exist"]);
     assert_eq!(none.status, Some(4), "{none:?}");
+}
+
+/// The wrapper of the program: its shell waits for it.
+const WRAPPED: &str = "python3 -c \"$0\" & wait";
+
+#[test]
+fn what_a_wrapper_has_started_is_examined_and_ended_with_it() {
+    let ward = Ward::new().streaming();
+    for script in [WRAPPED, "setsid python3 -c \"$0\" & wait"] {
+        let ended = ward.doctor(&["-W", "500ms", "--json", "--", "sh", "-c", script, BOUND_TO_UNICAST]);
+        assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["bound-to-unicast".to_owned()]), "{ended:?}");
+        let left = ward.lan.b.read_proc_net("udp").unwrap();
+        assert!(!left.contains(":1388"), "{script} left a grandchild: {left}");
+    }
+}
+
+#[test]
+fn the_process_of_a_wrapper_stands_for_what_it_has_started() {
+    let ward = Ward::new().streaming();
+    let running = program(&ward.lan.b, "sh", &["-c", WRAPPED, BOUND_TO_UNICAST], false);
+    running.stdout.wait_for("ready");
+    let id = running.child.id().to_string();
+    let ended = ward.doctor(&["--pid", &id, "-W", "500ms", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["bound-to-unicast".to_owned()]), "{ended:?}");
+    let who = &events(&ended, "finding")[0]["subject"]["program"];
+    assert!(who.as_str().unwrap().starts_with("python3 ("), "{who}");
+    running.child.kill().unwrap();
 }

@@ -50,3 +50,30 @@ fn a_process_that_has_ended_is_not_waited_for() {
     assert_eq!(ended.status, Some(4), "{ended:?}");
     assert!(ended.stderr.contains(&id), "{ended:?}");
 }
+
+#[test]
+fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
+    let arguments = [GROUP, "-W", "300ms", "--watch", "--every", "400ms"];
+    let ward = Ward::new();
+    let (text, json) = (
+        ward.doctor_without_capture(&[&arguments[..], &["-v"]].concat()),
+        ward.doctor_without_capture(&[&arguments[..], &["-v", "--json"]].concat()),
+    );
+    for running in [&text, &json] {
+        eventually("a third look", || running.stderr.text().matches("examining").count() >= 3);
+    }
+    let ward = ward.streaming();
+    eventually("a healthy verdict", || {
+        text.stdout.text().contains("verdict nothing wrong found")
+            && json.stdout.text().contains("\"verdict\":\"healthy\"")
+    });
+    let (text, json) = (text.signalled(libc::SIGINT), json.signalled(libc::SIGINT));
+    let unknown = " verdict unknown: whether anything for 239.1.2.3:5000 reaches this machine: ";
+    assert_eq!(text.text().matches(unknown).count(), 1, "{text:?}");
+    let verdicts = events(&json, "verdict");
+    assert_eq!(verdicts[0]["verdict"], "unknown", "{json:?}");
+    assert!(verdicts.iter().all(|verdict| verdict["time"].is_string()), "{json:?}");
+    assert!(verdicts.windows(2).all(|pair| pair[0]["verdict"] != pair[1]["verdict"]), "{json:?}");
+    assert_eq!(events(&json, "unknown")[0]["effect"], "needs-rights", "{json:?}");
+    drop(ward);
+}

@@ -19,7 +19,7 @@ fn each_has_examples_that_the_grammar_takes() {
     for words in [&["ping"][..], &["perf"], &["perf", "send"], &["perf", "recv"]] {
         let text = help(words);
         let examples = text.split("Examples:\n").nth(1).unwrap_or_else(|| panic!("{words:?} has none"));
-        let commands = examples.lines().filter_map(|line| line.trim().split("   ").next());
+        let commands = examples.lines().filter_map(|line| line.trim().split("  ").next());
         let commands: Vec<&str> = commands.filter(|line| line.starts_with("mcast ")).collect();
         assert!(commands.len() >= 4, "{examples}");
         for command in commands {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_lab::{Direction, Impairment};
+use mcast_lab::{Impairment, LinkDirection};
 
 use crate::hosts::{GROUP, GROUPS, Pair, numbers, object, perf_recv, perf_send};
 use crate::schemas::assert_valid;
@@ -63,7 +63,7 @@ fn lost_pongs_are_lost_round_trips() {
         perf_send(&pair.a, &[GROUP, "--latency", "-c", "40", "--rate", "40pps", "--json", "--max-loss", "0"]);
     player.stderr.wait_for("ping-pong with 10.0.0.2");
     pair.link
-        .set_direction(Direction::Back, Impairment { loss: 0.3, seed: 3, ..Impairment::default() })
+        .set_direction(LinkDirection::Reverse, Impairment { loss: 0.3, seed: 3, ..Impairment::default() })
         .unwrap();
     let ended = player.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");

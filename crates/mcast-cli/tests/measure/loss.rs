@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use mcast_lab::{Direction, Impairment};
+use mcast_lab::{Impairment, LinkDirection};
 
 use crate::hosts::{COUNTS, GROUP, GROUPS, Pair, numbers, object, perf_recv, perf_send};
 use crate::support::{Lan, eventually, mcast};
@@ -15,7 +15,7 @@ const DATA: u64 = 2_000;
 /// What becomes of the data by the link's own dice.
 fn fates(impairment: &Impairment, is_so: impl Fn(&mcast_lab::Fate) -> bool) -> u64 {
     let data = OPENINGS..OPENINGS + DATA;
-    data.filter(|n| is_so(&impairment.fate(Direction::Forth, *n))).count() as u64
+    data.filter(|n| is_so(&impairment.fate(LinkDirection::Forward, *n))).count() as u64
 }
 
 #[test]
@@ -75,7 +75,9 @@ fn a_run_ends_also_when_its_last_messages_are_lost() {
     let receiver = perf_recv(&pair.b, &[GROUP, "--json", "--idle", "2s"]);
     let sender = perf_send(&pair.a, &[GROUP, "-c", "1000", "--rate", "1kpps"]);
     eventually("half of it", || pair.link.statistics().datagrams > 500);
-    pair.link.set_direction(Direction::Forth, Impairment { loss: 1.0, ..Impairment::default() }).unwrap();
+    pair.link
+        .set_direction(LinkDirection::Forward, Impairment { loss: 1.0, ..Impairment::default() })
+        .unwrap();
     let received = object(&receiver.end().succeeded());
     assert_eq!(received["closed"], false, "{received}");
     let [sent, count, lost] = numbers(&received, ["sent", "received", "lost"]);

@@ -6,7 +6,7 @@ use mcast_lab::Lab;
 
 use crate::hosts::{COUNTS, GROUP, GROUPS, numbers, object, perf_recv, perf_send};
 use crate::schemas::assert_valid;
-use crate::support::{Lan, eventually, mcast};
+use crate::support::{Lan, eventually, mcast, start_with_processes};
 
 #[test]
 fn both_ends_count_the_same_and_all_of_it() {
@@ -131,8 +131,7 @@ fn every_receiver_is_a_row() {
         let text = receiver.end().succeeded();
         assert!(text.text().contains("received    300 of 300"), "{text:?}");
         assert!(
-            text.text()
-                .contains("from 10.0.0.1 by eth0: datagrams of 1,400 bytes, 1 stream, 3,000 a second meant"),
+            text.text().contains("from 10.0.0.1 on eth0: datagrams of 1,400 bytes, 1 stream, target 3,000/s"),
             "{text:?}"
         );
     }
@@ -181,7 +180,7 @@ fn ctrl_c_ends_either_side_with_its_summary() {
     assert!(sent.text().contains("sent ") && sent.text().contains("10.0.0.2"), "{sent:?}");
     // The closing message went out all the same.
     let received = receiver.end().succeeded();
-    assert!(!received.text().contains("the end was not heard"), "{received:?}");
+    assert!(!received.text().contains("the closing message was not received"), "{received:?}");
 
     stays.stdout.wait_for("received ");
     let second = perf_send(&lan.a, &[GROUP, "--duration", "1h", "--rate", "1kpps"]);
@@ -230,4 +229,33 @@ fn a_sender_whose_output_nobody_reads_ends() {
     drop(child.stdout.take());
     assert_eq!(child.wait_timeout(Duration::from_secs(30)).unwrap().code(), Some(0));
     eventually("the end", || child.try_wait().unwrap().is_some());
+}
+
+#[test]
+fn streams_for_which_there_are_no_threads_are_an_error() {
+    let lan = Lan::new();
+    let arguments =
+        ["perf", "send", GROUP, "-i", "eth0", "--streams", "8", "--rate", "100pps", "--duration", "60s"];
+    let (_folder, sends) = start_with_processes(&lan.a, 4, &arguments);
+    let ended = sends.end();
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("cannot start a thread for each of the --streams: "), "{ended:?}");
+}
+
+#[test]
+fn a_second_that_a_run_fills_in_part_shows_the_rate_of_that_part() {
+    let lan = Lan::new();
+    let receiver = perf_recv(&lan.b, &[GROUP]);
+    let arguments = [GROUP, "--rate", "1kpps", "--size", "100", "--duration", "3500ms"];
+    perf_send(&lan.a, &arguments).end().succeeded();
+    let ended = receiver.end().succeeded();
+    let rate = |line: &&str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let place = words.iter().position(|word| *word == "datagrams/s,")?;
+        words[place - 1].replace(',', "").parse().ok()
+    };
+    let rates: Vec<u64> = ended.lines().iter().filter_map(rate).collect();
+    assert!(rates.len() >= 3, "{ended:?}");
+    // Seconds counted as whole would show less than 500 in the first or in the last line.
+    assert!(rates.iter().all(|rate| (600..1_500).contains(rate)), "{rates:?}: {ended:?}");
 }

@@ -49,6 +49,6 @@ fn a_sweep_tells_people_what_it_tries_and_finds() {
     let arguments = [GROUP, "--sweep", "--rate", "50pps", "--duration", "500ms", "--size", "1000"];
     let swept = perf_send(&pair.a, &arguments).end().succeeded();
     assert!(swept.text().contains("knee  no loss up to "), "{swept:?}");
-    assert!(swept.text().contains("it was lost between them"), "{swept:?}");
+    assert!(swept.text().contains("the loss happened between them"), "{swept:?}");
     receiver.end().succeeded();
 }

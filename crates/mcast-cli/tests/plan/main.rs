@@ -44,10 +44,9 @@ fn faults_are_told_with_file_and_line_as_compilers_do() {
     assert_data_eq!(
         String::from_utf8(output.stdout).unwrap(),
         str![[r#"
--:4: fault: 232.1.2.3: receivers join it together with a source; joined without one, routers ignore it [ssm-without-source] (RFC 4607 section 1)
--:4: fault: 232.1.2.3:5000 belongs to "prices-a" (-:2), too: receivers would get both [overlap]
--:5: fault: 239.128.0.5: on Ethernet it looks like 224.0.0.5, which switches send to every port [mac-alias-of-control] (RFC 4541 section 2.1.2)
--:5: warning: 239.128.0.5: kept until the scopes in use are full; take 239.255.0.0/16 or 239.192.0.0/14 [kept] (RFC 2365 section 6.2.1)
+-:4: fault: 232.1.2.3: source-specific: join it with a source; routers ignore a join without one [ssm-without-source] (RFC 4607 section 1)
+-:4: fault: 232.1.2.3:5000 also belongs to "prices-a" (-:2): receivers would receive both [overlap]
+-:5: fault: 239.128.0.5: shares its Ethernet address with 224.0.0.5, which switches flood to every port [mac-alias-of-control] (RFC 4541 section 2.1.2)
 -:6: fault: "nonsense" is a name without a membership: write NAME GROUP:PORT [unreadable]
 
 "#]]

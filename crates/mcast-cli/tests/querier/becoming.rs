@@ -200,7 +200,7 @@ fn events_are_objects_as_the_schema_says() {
     let ended = querier.end().succeeded();
     let events = ended.json();
     events.iter().for_each(|event| assert_valid("querier-event", event));
-    for protocol in ["IGMP", "MLD"] {
+    for protocol in ["igmp", "mld"] {
         let kinds = events.iter().filter(|event| event["protocol"] == protocol).map(|event| &event["event"]);
         let kinds: Vec<_> = kinds.map(|kind| kind.as_str().unwrap()).collect();
         assert_eq!(kinds[..2], ["begins", "asked"]);
@@ -229,15 +229,15 @@ fn an_interface_without_an_address_is_asked_on_as_soon_as_it_has_one() {
     );
     running.stderr.wait_for("it has no IPv4 address");
     c.add_address("eth0", "10.0.0.9/24").unwrap();
-    running.stdout.wait_for("10.0.0.9 asks");
-    running.stdout.wait_for("asked IGMPv3 general query");
+    running.stdout.wait_for("sends queries from 10.0.0.9");
+    running.stdout.wait_for("sent IGMPv3 general query");
     // Also when the interface is another one of the same name.
     c.delete_interface("eth0").unwrap();
     running.stderr.wait_for("it is down or gone");
     c.connect("eth0", &network.switch, &["10.0.0.8/24"]).unwrap();
-    running.stdout.wait_for("10.0.0.8 asks");
+    running.stdout.wait_for("sends queries from 10.0.0.8");
     let ended = running.signalled(libc::SIGINT);
-    assert!(ended.text().split("10.0.0.8 asks").nth(1).unwrap().contains("asked IGMPv3"), "{ended:?}");
+    assert!(ended.text().split("10.0.0.8").nth(1).unwrap().contains("sent IGMPv3"), "{ended:?}");
 }
 
 #[test]
@@ -246,8 +246,8 @@ fn what_cannot_be_is_refused_with_a_reason() {
     let c = &network.c;
     for (arguments, status, words) in [
         (&["--become"][..], 2, "--interface"),
-        (&["--become", "-i", "eth0", "--response-interval", "125s"], 2, "sooner than they are asked again"),
-        (&["--become", "-i", "eth0", "--robustness", "0"], 2, "robustness is 1 to 7"),
+        (&["--become", "-i", "eth0", "--response-interval", "125s"], 2, "less than the query interval"),
+        (&["--become", "-i", "eth0", "--robustness", "0"], 2, "robustness must be 1 to 7"),
         (&["--query-interval", "10s"], 2, "--become"),
         (&["--become", "-i", "eth9"], 4, "eth9"),
     ] {

@@ -12,22 +12,22 @@ fn the_lowest_address_asks_and_the_next_takes_over() {
     let (c, b) = (become_querier(&network.c, &[]), become_querier(&network.b, &[]));
     let second = link_local(&b);
     for (protocol, lower) in [("IGMP", "10.0.0.2"), ("MLD", second.as_str())] {
-        c.stdout.wait_for(&format!("{protocol} leaves the asking to {lower}"));
+        c.stdout.wait_for(&format!("{protocol} stops sending queries: {lower} has a lower address"));
     }
     let a = become_querier(&network.a, &[]);
     let lowest = link_local(&a);
     for (protocol, lower) in [("IGMP", "10.0.0.1"), ("MLD", lowest.as_str())] {
-        b.stdout.wait_for(&format!("{protocol} leaves the asking to {lower}"));
+        b.stdout.wait_for(&format!("{protocol} stops sending queries: {lower} has a lower address"));
     }
     let ended = a.signalled(libc::SIGTERM);
-    assert!(!ended.text().contains("leaves the asking"), "{ended:?}");
+    assert!(!ended.text().contains("stops sending queries"), "{ended:?}");
     // Twice the query interval and half of the response interval later.
     for (protocol, lower) in [("IGMP", "10.0.0.1"), ("MLD", lowest.as_str())] {
-        b.stdout.wait_for(&format!("{protocol} asks again: {lower} has not for too long"));
+        b.stdout.wait_for(&format!("{protocol} sends queries again: {lower} has gone silent"));
     }
     let (b, c) = (b.signalled(libc::SIGTERM), c.signalled(libc::SIGTERM));
     assert!(b.stderr.contains("eth0 IGMP: was the querier"), "{b:?}");
-    assert!(c.stderr.contains("eth0 IGMP: left the asking to 10.0.0.2"), "{c:?}");
+    assert!(c.stderr.contains("eth0 IGMP: 10.0.0.2 was the querier"), "{c:?}");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn the_kernels_own_querier_is_an_equal() {
         &network.c,
         &["-4"].map(|_| "--robustness").into_iter().chain(["2"]).collect::<Vec<_>>(),
     );
-    c.stdout.wait_for("IGMP leaves the asking to 9.0.0.254");
+    c.stdout.wait_for("IGMP stops sending queries: 9.0.0.254");
     c.signalled(libc::SIGINT);
     // With a higher one it falls silent, and its bridge knows for whom.
     let network = Network::new(options().querier_address("10.0.0.254/24".parse().unwrap()));

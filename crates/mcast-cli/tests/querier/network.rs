@@ -43,8 +43,8 @@ pub(crate) fn become_querier(host: &Host, arguments: &[&str]) -> Running {
     let intervals = if arguments.contains(&"--query-interval") { &[][..] } else { &quick[..] };
     let running = start(host, &[&["querier", "-i", "eth0", "--become"], intervals, arguments].concat());
     let (igmp, mld) = match arguments.contains(&"--json") {
-        true => (r#""asked""#, r#""protocol":"MLD""#),
-        false => ("asked IGMP", "asked MLD"),
+        true => (r#""asked""#, r#""protocol":"mld""#),
+        false => ("sent IGMP", "sent MLD"),
     };
     running.stdout.wait_for(igmp);
     running.stdout.wait_for(mld);
@@ -58,6 +58,6 @@ pub(crate) fn address(text: &str) -> IpAddr {
 /// The address that a running querier asks from in MLD.
 pub(crate) fn link_local(running: &Running) -> String {
     let text = running.stdout.text();
-    let line = text.lines().find(|line| line.contains("asks (MLDv")).unwrap();
+    let line = text.lines().find(|line| line.contains("sends queries from fe80:")).unwrap();
     line.split_whitespace().find(|word| word.starts_with("fe80::")).unwrap().to_owned()
 }

@@ -33,7 +33,7 @@ fn a_querier_is_shown_as_soon_as_it_is_known() {
     assert_eq!((&last["event"], &last["address"]), (&"querier".into(), &"10.0.0.254".into()));
     assert_eq!((&last["version"], &last["robustness"]), (&3.into(), &2.into()));
     assert!(last["queries"].as_u64().unwrap() >= 2, "{last}");
-    let observed = last["observed_interval_s"].as_f64().unwrap();
+    let observed = last["observed_interval_seconds"].as_f64().unwrap();
     assert!((0.5..2.0).contains(&observed), "{last}");
 }
 
@@ -75,7 +75,7 @@ fn a_bridge_tells_at_once_what_it_knows_also_to_ordinary_users() {
     assert_eq!(told.len(), 2, "{told:?}");
     for object in told {
         assert_valid("querier-event", &object);
-        assert!(object["expires_s"].as_f64().unwrap() > 200.0, "{object}");
+        assert!(object["expires_seconds"].as_f64().unwrap() > 200.0, "{object}");
     }
 }
 

@@ -41,7 +41,9 @@ pub(crate) fn read_as_far_as_it_goes(path: &Path) -> (Vec<Datagram>, bool) {
         let frame = match file.next() {
             Ok(Some(frame)) => frame,
             Ok(None) => return (datagrams, false),
-            Err(error) if matches!(error.kind(), FileErrorKind::CutOff { .. }) => return (datagrams, true),
+            Err(error) if matches!(error.kind(), FileErrorKind::Truncated { .. }) => {
+                return (datagrams, true);
+            }
             Err(error) => panic!("{error}"),
         };
         let packet = frame.packet();

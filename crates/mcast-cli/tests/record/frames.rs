@@ -81,7 +81,7 @@ pub(crate) fn write(path: &Path, format: WriteFormat, frames: &[Made]) {
                 direction: Direction::Unknown,
                 time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + made.after,
                 checksums: Checksums::Computed,
-                cut: false,
+                resegmented: false,
             })
             .unwrap();
     }

@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::files::{Datagram, read, record, record_without_rights};
 use crate::schemas::assert_valid;
-use crate::support::{Lan, mcast, send};
+use crate::support::{Lan, MCAST, eventually, mcast, program, send};
 
 const GROUPS: [&str; 2] = ["239.1.2.3:5000", "[ff15::1:3]:5000"];
 const GROUP: &str = GROUPS[0];
@@ -48,6 +48,22 @@ fn exactly_the_group_is_recorded_as_it_came() {
 }
 
 #[test]
+fn recording_into_a_pipe_ends_when_nobody_reads_it_any_more() {
+    let lan = Lan::new();
+    let script =
+        format!("{{ {MCAST} record {GROUP} -w -; echo \"status $?\" >&2; }} | head -c 10 >/dev/null");
+    let mut running = program(&lan.b, "sh", &["-c", &script], false);
+    running.stderr.wait_for("recording from");
+    eventually("the recorder ends", || {
+        send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1000", "-c", "10"]);
+        running.child.try_wait().unwrap().is_some()
+    });
+    let ended = running.end();
+    assert!(ended.stderr.ends_with("status 0\n"), "{ended:?}");
+    assert!(!ended.stderr.contains("error") && !ended.stderr.contains("until there is room"), "{ended:?}");
+}
+
+#[test]
 fn without_the_right_sockets_serve_and_the_file_says_so() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
@@ -66,7 +82,7 @@ fn without_the_right_sockets_serve_and_the_file_says_so() {
         assert_eq!(datagrams[0].destination.to_string(), group);
         assert_eq!(datagrams[1].payload.len(), 20_000);
         let bytes = std::fs::read(&path).unwrap();
-        assert!(bytes.windows(7).any(|text| text == b"made up"), "no comment in the file");
+        assert!(bytes.windows(13).any(|text| text == b"reconstructed"), "no comment in the file");
     }
     let path = folder.path().join("refused.pcapng");
     let insisting = [GROUP, "-w", path.to_str().unwrap(), "--via", "wire"];
@@ -193,7 +209,7 @@ fn too_little_is_no_and_a_file_that_is_there_stays() {
     let there = std::fs::read(&path).unwrap();
     let again = mcast(&lan.b, &arguments);
     assert_eq!(again.status, Some(4), "{again:?}");
-    assert!(again.stderr.contains("is there already") && again.stderr.contains("--force"), "{again:?}");
+    assert!(again.stderr.contains("already exists") && again.stderr.contains("--force"), "{again:?}");
     assert_eq!(std::fs::read(&path).unwrap(), there);
     let forced = mcast(&lan.b, &[&arguments[..], &["--force", "--expect", "0"]].concat());
     assert_eq!(forced.status, Some(0), "{forced:?}");

@@ -176,7 +176,7 @@ fn what_is_no_whole_datagram_to_a_group_is_counted_and_left_out() {
     for reason in ["not_udp", "not_multicast", "fragments", "truncated", "malformed"] {
         assert_eq!(skipped[reason], 1, "{reason}: {skipped}");
     }
-    let told = "not sent: 1 not UDP, 1 not to a group, 1 fragments, 1 cut off by the capture, 1 malformed";
+    let told = "not sent: 1 not UDP, 1 not to a group, 1 fragments, 1 truncated by the capture, 1 malformed";
     assert!(ended.stderr.contains(told), "{ended:?}");
 }
 

@@ -47,12 +47,12 @@ fn a_full_disk_ends_with_a_whole_frame_and_goes_on_when_there_is_room() {
     let disk = folder.path().to_str().unwrap();
     let running = on_a_small_disk(&lan.b, disk, "-c 201");
     send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1000", "-c", "200", "--rate", "2kpps"]);
-    running.stderr.wait_for("wait in memory until there is room");
+    running.stderr.wait_for("in memory until there is room");
     let file = seen_by(&running, &format!("{disk}/full.pcapng"));
     let there = read_as_far_as_it_goes(&file).0.len();
     assert!((50..200).contains(&there), "{there}");
     fs::remove_file(seen_by(&running, &format!("{disk}/ballast"))).unwrap();
-    running.stderr.wait_for("all that waited is written");
+    running.stderr.wait_for("everything buffered is written");
     eventually("all in the file", || read_as_far_as_it_goes(&file).0.len() == 200);
     send(&lan.a, &[GROUP, "-i", "eth0", "last"]);
     let ended = running.end();
@@ -66,7 +66,7 @@ fn what_found_no_room_is_counted_and_the_answer_is_no() {
     let disk = folder.path().to_str().unwrap();
     let running = on_a_small_disk(&lan.b, disk, "--json");
     send(&lan.a, &[GROUP, "-i", "eth0", "--random", "1000", "-c", "200", "--rate", "2kpps"]);
-    running.stderr.wait_for("wait in memory until there is room");
+    running.stderr.wait_for("in memory until there is room");
     let file = seen_by(&running, &format!("{disk}/full.pcapng"));
     let there = read(&file).len();
     let ended = running.signalled(libc::SIGINT);

@@ -101,15 +101,19 @@ fn rights_that_are_not_needed_any_more_are_given_up_by_every_thread() {
         },
         Case { arguments: &["top", "-i", "eth0"], begun: "watching eth0", left: 0 },
         Case { arguments: &["groups", "--watch", "-a"], begun: "224.0.0.1", left: LOOK },
-        Case { arguments: &["doctor", "--watch"], begun: "Ctrl-C ends", left: LOOK | NET_RAW },
+        Case { arguments: &["doctor", "--watch"], begun: "until Ctrl-C", left: LOOK | NET_RAW },
         Case { arguments: &["doctor", "--listen", GROUP, "-i", "eth0"], begun: "answering", left: 0 },
         Case {
             arguments: &["doctor", "--probe", GROUP, "-i", "eth0", "-c", "1000"],
-            begun: "by eth0",
+            begun: "on eth0",
             left: 0,
         },
         Case { arguments: &["querier", "-i", "eth0", "--follow"], begun: "listening", left: 0 },
-        Case { arguments: &["querier", "-i", "eth0", "--become"], begun: "asks every", left: NET_RAW },
+        Case {
+            arguments: &["querier", "-i", "eth0", "--become"],
+            begun: "sending queries every",
+            left: NET_RAW,
+        },
         Case { arguments: &["record", GROUP, "-i", "eth0", "-w", &plain], begun: "recording", left: 0 },
         Case {
             arguments: &["record", GROUP, "-i", "eth0", "-w", &rotated, "--rotate", "1h"],

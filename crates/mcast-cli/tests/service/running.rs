@@ -150,7 +150,7 @@ fn a_recording_goes_on_in_another_file_when_it_begins_anew() {
 #[test]
 fn a_querier_asks_at_once_when_it_begins_anew() {
     let served = Served::start("querier");
-    let asked = || served.running.stdout.text().matches("asked IGMPv3 general query").count();
+    let asked = || served.running.stdout.text().matches("sent IGMPv3 general query").count();
     eventually("the first query", || asked() == 1);
     served.reload();
     // The next one would be due after 31 s.
@@ -213,12 +213,12 @@ fn a_doctor_on_duty_outlives_the_interface() {
     let said = |words: &str| served.running.stderr.text().matches(words).count();
     eventually("looks that fail", || failures() >= 3);
     // The first may have failed while the interface went, for another reason.
-    let told = said("cannot look: ");
+    let told = said("cannot examine: ");
     eventually("more looks that fail", || failures() >= 6);
-    assert!((1..=2).contains(&told) && said("cannot look: ") == told, "{}", served.running.stderr.text());
+    assert!((1..=2).contains(&told) && said("cannot examine: ") == told, "{}", served.running.stderr.text());
     let before = looks();
     served.lan.b.connect("eth0", &served.lan.switch, &["10.0.0.2/24"]).unwrap();
-    eventually("looks that don't", || looks() > before && said("can look again") > 0);
+    eventually("looks that don't", || looks() > before && said("can examine again") > 0);
     assert_eq!(said("examining"), 1, "{}", served.running.stderr.text());
     served.stop();
 }

@@ -27,8 +27,8 @@ fn both_families_are_shown_and_data_is_not() {
     let sees = sniff(&lan.b, &["--control", "-W", "30"]);
     let hears = recv(&lan.a, &["239.255.1.2:5000", "[ff15::7]:5000"]);
     crate::support::send(&lan.b, &["239.255.1.2:5000", "data"]);
-    sees.stdout.wait_for("IGMPv3 report 10.0.0.1: join 239.255.1.2 (exclude nobody)");
-    sees.stdout.wait_for("join ff15::7 (exclude nobody)");
+    sees.stdout.wait_for("IGMPv3 report 10.0.0.1: join 239.255.1.2 (exclude none)");
+    sees.stdout.wait_for("join ff15::7 (exclude none)");
     hears.signalled(libc::SIGINT);
     sees.stdout.wait_for("leave 239.255.1.2");
     let ended = sees.signalled(libc::SIGINT);

@@ -3,8 +3,10 @@
 use std::process::{Command, Stdio};
 
 use mcast_capture::CaptureFile;
+use mcast_packet::{MacAddress, UdpFrame};
 use tempfile::tempdir;
 
+use crate::schemas::assert_valid;
 use crate::support::{Lan, MCAST, eventually, mcast, packets_received, send};
 use crate::{GROUP, sniff};
 
@@ -108,6 +110,90 @@ fn the_rate_of_a_file_is_that_of_its_packets_and_not_that_of_reading() {
     assert!((summary["seconds"].as_f64().unwrap() - span.as_secs_f64()).abs() < 1e-6, "{summary}");
 }
 
+/// What tcpdump captured on a veth link, whose sender left the UDP checksum to a device that has none to
+/// compute: the field holds the sum of the pseudo-header.
+const OFFLOADED: &str = "01005e010203ba03b7577c20080045000020\
+    06b84000011178100a000001ef0102030fa01388000cfb2268616c66";
+
+/// A pcap file of one Ethernet frame, which names no interface.
+fn pcap(folder: &tempfile::TempDir, frame: &[u8]) -> String {
+    let path = folder.path().join("one.pcap");
+    let length = u32::try_from(frame.len()).unwrap();
+    let head = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+    let record = [1_700_000_000, 0, length, length].map(u32::to_le_bytes).concat();
+    std::fs::write(&path, [&head, &record, frame].concat()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn object(output: &std::process::Output) -> serde_json::Value {
+    serde_json::from_str(&lines(output)[0]).unwrap()
+}
+
+#[test]
+fn all_records_of_mdns_are_found_in_lines_details_and_json() {
+    let folder = tempdir().unwrap();
+    let message = b"\0\0\x84\0\0\0\0\x02\0\0\0\x01\
+        \x04host\x05local\0\0\x01\x80\x01\0\0\0\x78\0\x04\x0a\0\0\x05\
+        \x0b_googlecast\x04_tcp\xc0\x11\0\x0c\0\x01\0\0\x11\x94\0\x0e\x0bLiving Room\xc0\x26\
+        \xc0\x43\0\x10\x80\x01\0\0\x11\x94\0\x05\x04id=7";
+    let mut frame = [0; 400];
+    let datagram = UdpFrame {
+        mac: MacAddress([2, 0, 0, 0, 0, 9]),
+        source: [10, 0, 0, 5].into(),
+        source_port: 5353,
+        group: "224.0.0.251".parse().unwrap(),
+        destination_port: 5353,
+        hop_limit: 255,
+        payload: message,
+    };
+    let length = datagram.emit(&mut frame).unwrap();
+    let path = pcap(&folder, &frame[..length]);
+
+    let line = lines(&plain(&["sniff", "-r", &path]));
+    assert!(line[0].contains("_googlecast._tcp.local PTR Living Room._googlecast._tcp.local"), "{line:?}");
+    let details = lines(&plain(&["sniff", "-r", &path, "-v"]));
+    assert_eq!(
+        details[1..3],
+        [
+            "    answer host.local A 10.0.0.5",
+            "    answer _googlecast._tcp.local PTR Living Room._googlecast._tcp.local"
+        ]
+    );
+    assert_eq!(details[3], "    additional Living Room._googlecast._tcp.local TXT \"id=7\"");
+    let packet = object(&plain(&["sniff", "-r", &path, "--json"]));
+    assert_valid("packet", &packet);
+    let dns = &packet["dns"];
+    assert_eq!(dns["answers"][0]["address"], "10.0.0.5");
+    assert_eq!(dns["answers"][1]["target"], "Living Room._googlecast._tcp.local");
+    assert_eq!(dns["additional"][0]["texts"], serde_json::json!(["id=7"]));
+    // A pcap file names no interface: everywhere it is called by its number.
+    assert_eq!(packet["interface"], "#1");
+    assert_eq!(object(&plain(&["top", "-r", &path, "--json"]))["interface"], "#1");
+}
+
+#[test]
+fn checksums_that_a_sender_left_to_its_device_are_not_bad() {
+    let folder = tempdir().unwrap();
+    let frame: Vec<_> = (0..OFFLOADED.len())
+        .step_by(2)
+        .map(|place| u8::from_str_radix(&OFFLOADED[place..place + 2], 16).unwrap())
+        .collect();
+    let path = &pcap(&folder, &frame);
+
+    let text = lines(&plain(&["sniff", "-r", path]));
+    let json = lines(&plain(&["sniff", "-r", path, "--json"]));
+    let summary = lines(&plain(&["sniff", "-r", path, "--json", "--discard"]));
+    let stream = lines(&plain(&["top", "-r", path, "--json"]));
+
+    assert!(text.len() == 1 && !text[0].contains("checksum"), "{text:?}");
+    let packet: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+    assert_eq!(packet["checksum"], "left to the device");
+    let summary: serde_json::Value = serde_json::from_str(&summary[0]).unwrap();
+    assert_eq!(summary["bad_checksums"], 0);
+    let stream: serde_json::Value = serde_json::from_str(&stream[0]).unwrap();
+    assert_eq!((&stream["datagrams"], &stream["bad_checksums"]), (&1.into(), &0.into()));
+}
+
 #[test]
 fn files_go_through_pipes() {
     let (folder, path) = captured();
@@ -124,6 +210,25 @@ fn files_go_through_pipes() {
 }
 
 #[test]
+fn a_full_disk_leaves_what_a_file_held_before_it_was_appended_to() {
+    let (folder, path) = captured();
+    let old = folder.path().join("old");
+    std::fs::write(&old, [b'x'; 300]).unwrap();
+    // A limit of file sizes, in 512 bytes, acts as a full disk does: part of what is written fits.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" sniff -q -r \"$1\" -w - >> \"$2\"";
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", script, MCAST, &path]).arg(&old).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let content = std::fs::read(&old).unwrap();
+    let (before, ours) = content.split_at_checked(300).unwrap_or_default();
+    assert_eq!(before, [b'x'; 300]);
+    std::fs::write(&old, ours).unwrap();
+    let mut file = CaptureFile::open(&old).unwrap();
+    while file.next().unwrap().is_some() {}
+}
+
+#[test]
 fn a_file_that_is_cut_off_is_read_as_far_as_it_goes() {
     let (_folder, path) = captured();
     let bytes = std::fs::read(&path).unwrap();
@@ -133,7 +238,7 @@ fn a_file_that_is_cut_off_is_read_as_far_as_it_goes() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(lines(&output).len() < 3 && !lines(&output).is_empty(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("it ends within the record") && text.contains("have been read"), "{text}");
+    assert!(text.contains("the file ends within the record") && text.contains("have been read"), "{text}");
 }
 
 #[test]
@@ -157,7 +262,7 @@ fn tshark_reads_what_was_written_and_sees_the_same() {
         let ours: serde_json::Value = serde_json::from_str(&ours).unwrap();
         assert_eq!(ours["group"], format!("{}{}", theirs[0], theirs[1]));
         assert_eq!(
-            (ours["port"].to_string(), ours["length"].to_string()),
+            (ours["port"].to_string(), ours["frame_length"].to_string()),
             (theirs[2].into(), theirs[3].into())
         );
         let fraction = theirs[4].split('.').nth(1).unwrap();

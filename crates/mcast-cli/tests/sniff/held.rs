@@ -39,7 +39,7 @@ fn a_switch_that_snoops_lets_through_what_is_joined() {
         send(&a, &["239.255.1.2:5000", "x"]);
     }
     let ended = with.end().succeeded();
-    assert!(!ended.stderr.contains("nothing has come in"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("nothing has arrived"), "{}", ended.stderr);
     // Once the membership of the one has opened the port, the other sees it, too: it shares the interface.
     without.signalled(libc::SIGINT);
     member.signalled(libc::SIGINT);
@@ -56,11 +56,11 @@ fn what_does_not_come_although_it_is_joined_is_told() {
     let ended = sees.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130));
     assert!(
-        ended.stderr.contains("239.255.1.3 is joined on eth0, and nothing has come in for it"),
+        ended.stderr.contains("239.255.1.3 is joined on eth0, but nothing has arrived for it"),
         "{}",
         ended.stderr
     );
-    assert!(!ended.stderr.contains("239.255.1.2 is joined on eth0, and nothing"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("239.255.1.2 is joined on eth0, but nothing"), "{}", ended.stderr);
     assert!(ended.stderr.contains("mcast doctor"), "{}", ended.stderr);
 }
 
@@ -68,6 +68,41 @@ fn what_does_not_come_although_it_is_joined_is_told() {
 fn silence_is_told_while_it_lasts() {
     let (_lab, _a, b) = snooping();
     let sees = sniff(&b, &["239.255.1.2", "--join"]);
-    sees.stderr.wait_for("239.255.1.2 is joined on eth0, and nothing has come in for it in ");
+    sees.stderr.wait_for("239.255.1.2 is joined on eth0, but nothing has arrived for it in ");
     assert_eq!(sees.signalled(libc::SIGINT).status, Some(130));
+}
+
+#[test]
+fn what_is_joined_twice_is_joined_and_reported_once() {
+    let (_lab, _a, b) = snooping();
+    for arguments in
+        [&["239.255.1.2", "--join", "239.255.1.2"][..], &["--join=239.255.1.2", "--join=239.255.1.2"]]
+    {
+        let sees = sniff(&b, arguments);
+        sees.stderr.wait_for("has arrived for it in ");
+        let ended = sees.signalled(libc::SIGINT);
+        assert_eq!(ended.stderr.matches("239.255.1.2: joined on eth0").count(), 1, "{ended:?}");
+        // While it lasts, and at the end.
+        assert_eq!(
+            ended.stderr.matches("239.255.1.2 is joined on eth0, but nothing").count(),
+            2,
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn a_membership_that_is_joined_and_not_shown_has_come() {
+    let (_lab, a, b) = snooping();
+    let sees = sniff(&b, &["239.255.1.2", "--join=239.255.1.3:5000"]);
+    sees.stderr.wait_for("239.255.1.3: joined on eth0");
+    let shown = sniff(&b, &["239.255.1.3"]);
+    eventually("a packet that is joined", || {
+        send(&a, &["239.255.1.3:5000", "x"]);
+        !shown.stdout.text().is_empty()
+    });
+    shown.signalled(libc::SIGINT);
+    let ended = sees.signalled(libc::SIGINT);
+    assert_eq!(ended.text(), "", "{ended:?}");
+    assert!(!ended.stderr.contains("nothing has arrived"), "{ended:?}");
 }

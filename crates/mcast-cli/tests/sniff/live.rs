@@ -97,7 +97,7 @@ fn what_the_sender_handed_over_at_once_is_shown_datagram_by_datagram() {
     let sees = sniff(&lan.a, &[GROUP, "-c", "200", "--json"]);
     send(&lan.a, &[GROUP, "--random", "100", "-c", "200"]);
     let objects = sees.end().succeeded().json();
-    assert!(objects.iter().all(|object| object["length"] == 142), "{objects:?}");
+    assert!(objects.iter().all(|object| object["frame_length"] == 142), "{objects:?}");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn broadcast_is_counted_beside() {
     assert_valid("sniff-summary", object);
     assert_eq!(object["packets"], 1);
     assert!(object["broadcast"].as_u64().unwrap() >= 1, "{object}");
-    assert!(ended.stderr.contains("beside them "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("; also "), "{}", ended.stderr);
 }
 
 /// Whether host a looks for the address in vain, or has.
@@ -152,8 +152,8 @@ fn silence_and_too_few_are_no_success() {
     let lan = Lan::new();
     let ended = sniff(&lan.b, &[GROUP, "-W", "200ms"]).end();
     assert_eq!(ended.status, Some(1));
-    assert!(ended.stderr.contains("0 came where 1 was expected"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("--join joins it"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("received 0, expected at least 1"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--join joins them"), "{}", ended.stderr);
     assert_eq!(sniff(&lan.b, &[GROUP, "-W", "200ms", "--expect", "0"]).end().status, Some(0));
 }
 

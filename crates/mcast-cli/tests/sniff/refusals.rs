@@ -8,13 +8,13 @@ use crate::support::{Lan, MCAST, mcast};
 fn what_makes_no_sense_is_refused() {
     let lan = Lan::new();
     for (arguments, words) in [
-        (&["--join"][..], "--join needs to know what to join"),
+        (&["--join"][..], "--join needs a group to join"),
         (&["10.0.0.1:5000"], "is not a multicast address"),
         (&["239.1.2.0/33"], "239.1.2.0/33"),
         (&["--port", "5003-5000"], "before the first"),
         (&["--protocol", "pigeon"], "write udp, igmp"),
         (&["-w", "-", "--json"], "cannot both go to standard output"),
-        (&["-s", "news.example"], "is no source"),
+        (&["-s", "news.example"], "is not a valid source"),
         (&["--join", "239.0.0.0/8"], "too many groups"),
     ] {
         let ended = mcast(&lan.a, &[&["sniff"], arguments].concat());
@@ -55,5 +55,9 @@ fn without_the_right_it_is_named_with_the_remedy() {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("CAP_NET_RAW") && text.contains("remedy:") && text.contains("setcap"), "{text}");
+    assert!(text.contains("cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)"), "{text}");
+    assert!(
+        text.contains("remedy:") && text.contains("setcap cap_net_raw+ep \"$(command -v mcast)\""),
+        "{text}"
+    );
 }

@@ -2,15 +2,18 @@
 
 use std::io::Write;
 
-use mcast_lab::{Host, Impairment, Lab};
+use mcast_lab::{Host, Impairment, Lab, LinkDirection};
 
 use crate::support::{MCAST, Running, program};
 use crate::{GROUP, publisher, subscriber};
 
 fn pair(loss: f64) -> (Lab, Host, Host, mcast_lab::BadLink) {
+    connected(Impairment { loss, ..Impairment::default() })
+}
+
+fn connected(impairment: Impairment) -> (Lab, Host, Host, mcast_lab::BadLink) {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
-    let impairment = Impairment { loss, ..Impairment::default() };
     let link = lab.bad_link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"], impairment).unwrap();
     (lab, a, b, link)
 }
@@ -28,24 +31,42 @@ fn a_link_that_loses_a_tenth_loses_no_message() {
 }
 
 #[test]
+fn as_much_may_be_lost_as_max_loss_says() {
+    for (most, status) in [("60%", 0), ("1%", 1)] {
+        let (_lab, a, b, _link) = pair(0.2);
+        let running = subscriber(&b, &[GROUP, "--policy", "best-effort", "--max-loss", most]);
+        let publishing = publish_once_heard(&a, &running);
+        let ended = running.end();
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        assert!(!ended.stderr.contains("lost 0 messages"), "{ended:?}");
+        assert_eq!(status == 1, ended.stderr.contains("more than the allowed 1%"), "{ended:?}");
+        publishing.end();
+    }
+}
+
+/// Publishes 500 messages once the subscriber has heard the publisher, which does not see best-effort subscribers.
+fn publish_once_heard(a: &Host, running: &Running) -> Running {
+    let arguments = ["publish", "-i", "eth0", GROUP, "--rate", "4000pps"];
+    let mut publishing = program(a, MCAST, &arguments, true);
+    let mut input = publishing.child.stdin.take().unwrap();
+    running.stderr.wait_for("subscribed to");
+    let lines: String = (0..500).map(|number| format!("{number}\n")).collect();
+    input.write_all(lines.as_bytes()).unwrap();
+    publishing
+}
+
+#[test]
 fn with_best_effort_what_is_lost_is_told_and_makes_it_a_no() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--policy", "best-effort", "--json"]);
-    // Who asks for nothing is not seen by the publisher, so it begins when the subscriber has heard it.
-    let arguments = ["publish", "-i", "eth0", GROUP, "--rate", "4000pps"];
-    let mut publishing = program(&a, MCAST, &arguments, true);
-    let mut input = publishing.child.stdin.take().unwrap();
-    running.stderr.wait_for("listening to");
-    let lines: String = (0..500).map(|number| format!("{number}\n")).collect();
-    input.write_all(lines.as_bytes()).unwrap();
-    drop(input);
+    let publishing = publish_once_heard(&a, &running);
     publishing.end();
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let rows = ended.json();
     let lost: u64 =
         rows.iter().filter(|row| row["event"] == "lost").map(|row| row["count"].as_u64().unwrap()).sum();
-    let came = rows.iter().filter(|row| row.get("sequence").is_some() && row.get("event").is_none()).count();
+    let came = rows.iter().filter(|row| row["event"] == "message").count();
     assert!(lost > 0 && lost + came as u64 == 500, "{lost} lost and {came} came");
 }
 
@@ -70,7 +91,7 @@ fn a_loss_that_nothing_repairs_stops_who_asks_for_that() {
     let publishing = publish_too_much(&a);
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("the publisher no longer has them"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("have left the publisher"), "{}", ended.stderr);
     let words = too_much();
     let lines = ended.lines();
     assert!(lines.len() < words.len() && lines[..] == words[..lines.len()], "{} lines", lines.len());
@@ -85,8 +106,80 @@ fn who_goes_on_behind_a_loss_has_what_was_not_lost() {
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "{:?}", ended.stderr);
     let (events, messages): (Vec<_>, Vec<_>) =
-        ended.json().into_iter().partition(|row| row.get("event").is_some());
+        ended.json().into_iter().partition(|row| row["event"] != "message");
     let lost = events.iter().filter(|row| row["event"] == "lost").map(|row| row["count"].as_u64().unwrap());
     assert_eq!(lost.sum::<u64>() + messages.len() as u64, 5_000);
-    publishing.end();
+    let ended = publishing.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("0 of 1 subscriber has everything"), "{ended:?}");
+    assert!(ended.stderr.contains("short of"), "{ended:?}");
+}
+
+#[test]
+fn a_firewall_between_subscriber_and_publisher_is_named() {
+    let (_lab, a, b, link) = pair(0.1);
+    // Everything to the publisher is dropped, and a tenth of what comes from it.
+    let nothing = Impairment { loss: 1.0, ..Impairment::default() };
+    link.set_direction(LinkDirection::Reverse, nothing).unwrap();
+    let running = subscriber(&b, &[GROUP, "--idle", "4s"]);
+    let publishing = publish_once_heard(&a, &running);
+    let ended = running.end();
+    assert!(ended.stderr.contains("10.0.0.1 does not answer this subscriber"), "{ended:?}");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(!ended.stderr.contains("lost 0 messages"), "what is missing is lost: {ended:?}");
+    let ended = publishing.end();
+    assert!(ended.stderr.contains("no subscriber reported in"), "{ended:?}");
+}
+
+#[test]
+fn an_interface_whose_mtu_is_too_small_is_named() {
+    let (_lab, a, b, _link) = pair(0.0);
+    b.set_mtu("eth0", 1280).unwrap();
+    let running = subscriber(&b, &[GROUP, "--idle", "4s"]);
+    let message = "x".repeat(1400);
+    let ended = publisher(&a, &[GROUP, "--wait-for", "1", "--linger", "3s", &message]).end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let ended = running.end();
+    assert!(ended.stderr.contains("packets of up to 1500 bytes, but eth0 accepts at most 1280"), "{ended:?}");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+}
+
+#[test]
+fn a_subscriber_that_gives_up_late_messages_is_short_in_the_publishers_report() {
+    let (_lab, a, b, _link) = pair(0.2);
+    let running = subscriber(&b, &[GROUP, "--policy", "deadline=1ms", "--json"]);
+    let words: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    let words = words.iter().map(String::as_str);
+    let arguments: Vec<&str> =
+        [GROUP, "--wait-for", "1", "--rate", "2000pps", "--json"].into_iter().chain(words).collect();
+    let ended = publisher(&a, &arguments).end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let report = &ended.json()[0];
+    assert_eq!((&report["subscribers"]["short"], &report["subscribers"]["complete"]), (&1.into(), &0.into()));
+    let rows = running.end().json();
+    let lost = rows.iter().filter(|row| row["event"] == "lost").map(|row| row["count"].as_u64().unwrap());
+    assert_eq!(report["receivers"][0]["lost_messages"], lost.sum::<u64>(), "{report} {rows:?}");
+}
+
+#[test]
+fn behind_a_slow_link_a_publisher_slows_down_unless_congestion_is_off() {
+    let words: Vec<String> = (0..3_000).map(|number| format!("{number} {}", "x".repeat(700))).collect();
+    let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
+    for (congestion, slows) in
+        [(&[][..], true), (&["--congestion", "on"], true), (&["--congestion", "off"], false)]
+    {
+        let slow = Impairment { rate: Some(10_000_000), queue: 30_000, ..Impairment::default() };
+        let (_lab, a, b, link) = connected(slow);
+        let running = subscriber(&b, &[GROUP]);
+        let arguments =
+            [&["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--rate", "40Mbit"], congestion].concat();
+        let mut publishing = program(&a, MCAST, &arguments, true);
+        let mut input = publishing.child.stdin.take().unwrap();
+        input.write_all(expected.as_bytes()).unwrap();
+        drop(input);
+        let ended = publishing.end().succeeded();
+        assert_eq!(ended.stderr.contains("slowed down to "), slows, "{congestion:?}: {ended:?}");
+        assert!(running.end().succeeded().text() == expected, "{congestion:?}");
+        assert!(link.statistics().queue_full > 0, "{congestion:?}: the link carried it all");
+    }
 }

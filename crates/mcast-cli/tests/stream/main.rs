@@ -4,6 +4,7 @@
 
 mod lossy;
 mod named;
+mod paths;
 mod refused;
 #[path = "../command/schemas.rs"]
 mod schemas;

@@ -1,6 +1,8 @@
 //! Streams that are found by the name that their publisher announces.
 
-use crate::support::{Lan, mcast};
+use std::io::Write;
+
+use crate::support::{Lan, MCAST, mcast, program};
 use crate::{GROUP, GROUPS, publisher, start, subscriber};
 
 #[test]
@@ -68,4 +70,67 @@ fn names_that_could_be_memberships_are_refused() {
     let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", "prices", "--path", GROUP]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("remedy"), "{ended:?}");
+}
+
+/// A file as a publisher leaves it that was started in 2033, by its clock.
+fn state_of_a_clock_that_was_ahead(folder: &std::path::Path, stream: &str) -> String {
+    let path = folder.join("state");
+    std::fs::write(&path, format!("mcast-publisher-state-1 {stream} 1200000000\n")).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_publisher_that_remembers_its_incarnation_is_followed_although_its_clock_was_set_back() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let first = publisher(&lan.a, &[GROUP, "--name", "news", "--json", "x"]).end().succeeded().json();
+    let state = state_of_a_clock_that_was_ahead(folder.path(), first[0]["stream"].as_str().unwrap());
+    let running = subscriber(&lan.b, &[GROUP, "--name", "news", "--stay", "-c", "2"]);
+    for word in ["a", "b"] {
+        let arguments = [GROUP, "--name", "news", "--state", &state, "--wait-for", "1", word];
+        let ended = publisher(&lan.a, &arguments).end().succeeded();
+        assert!(ended.stderr.contains("the clock of this machine is"), "{ended:?}");
+    }
+    assert_eq!(running.end().succeeded().text(), "a\nb\n");
+    assert!(std::fs::read_to_string(state).unwrap().ends_with(" 1200000002\n"));
+}
+
+#[test]
+fn a_state_file_that_cannot_be_used_is_refused_before_anything_is_sent() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let state = state_of_a_clock_that_was_ahead(folder.path(), "0000000000000001");
+    let ended = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--name", "news", "--state", &state, "x"]);
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("belongs to stream 0000000000000001"), "{ended:?}");
+    let ended = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--state", &state, "x"]);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("add --name NAME"), "{ended:?}");
+}
+
+/// The first publisher is killed, so that nobody knows how much of its stream was missed.
+#[test]
+fn a_hand_over_may_have_lost_messages_for_who_was_there_and_none_for_who_came_late() {
+    let lan = Lan::new();
+    let first = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1"];
+    let was_there = subscriber(&lan.b, &[GROUP, "--name", "prices", "--json"]);
+    let mut publishing = program(&lan.a, MCAST, &first, true);
+    publishing.child.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
+    was_there.stdout.wait_for("\"text\":\"a\"");
+    publishing.signalled(libc::SIGKILL);
+
+    let second = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "2", "b"];
+    let publishing = start(&lan.c, &second);
+    publishing.stderr.wait_for("joined");
+    let late = subscriber(&lan.a, &[GROUP, "--name", "prices"]);
+    publishing.end().succeeded();
+
+    let ended = was_there.end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let rows = ended.json();
+    let texts: Vec<_> = rows.iter().filter_map(|row| row["text"].as_str()).collect();
+    assert_eq!(texts, ["a", "b"]);
+    assert!(rows.iter().any(|row| row["event"] == "lost-unknown"), "{rows:?}");
+    let ended = late.end().succeeded();
+    assert_eq!(ended.text(), "b\n");
 }

@@ -8,10 +8,10 @@ use crate::{publisher, subscriber};
 
 /// Every one of these ends with status 2, and says so.
 const SENSELESS: &[(&[&str], &str)] = &[
-    (&["publish", GROUP, "--history", "10", "x"], "less than 16 datagrams"),
-    (&["publish", GROUP, "--history", "100G", "x"], "no memory for so much"),
+    (&["publish", GROUP, "--history", "10", "x"], "fewer than 16 datagrams"),
+    (&["publish", GROUP, "--history", "100G", "x"], "fit into memory"),
     (&["publish", GROUP, "--wait-for", "0", "x"], "1..=4096"),
-    (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "waits for nobody"),
+    (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "evicts nobody"),
     (&["publish", GROUP, "--announce", "prices", "--snapshot", " ", "x"], "name a file"),
     (&["publish", GROUP, "--path", "[ff15::1]:7000", "x"], "all IPv4 or all IPv6"),
     (
@@ -41,7 +41,7 @@ fn a_file_without_an_end_is_no_file_of_secrets() {
     for command in ["publish", "subscribe"] {
         let ended = mcast(&lan.a, &[command, GROUP, "--key", "/dev/zero"]);
         assert_eq!(ended.status, Some(4), "{ended:?}");
-        assert!(ended.stderr.contains("longer than any file of secrets"), "{ended:?}");
+        assert!(ended.stderr.contains("too long for a key file"), "{ended:?}");
     }
 }
 
@@ -51,7 +51,7 @@ fn a_file_of_secrets_that_cannot_be_read_is_told_with_what_helps() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
     for command in ["publish", "subscribe", "sniff", "top"] {
-        for (path, remedy) in [("/nowhere", "everybody in the group has"), (folder, "has written")] {
+        for (path, remedy) in [("/nowhere", "all members of the group share"), (folder, "created")] {
             let group: &[&str] = if command == "top" { &["--once"] } else { &[GROUP] };
             let ended = mcast(&lan.a, &[&[command, "--key", path], group].concat());
             assert_eq!((ended.status, ended.text()), (Some(4), ""), "{command}: {ended:?}");
@@ -89,7 +89,7 @@ fn what_a_snapshot_is_made_of_may_come_later() {
     let arguments = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot"];
     let name = path.display().to_string();
     let mut publishing = program(&lan.a, MCAST, &[&arguments[..], &[&name]].concat(), true);
-    publishing.stderr.wait_for("snapshots are");
+    publishing.stderr.wait_for("serving snapshots");
     fs::write(&path, "there by now\n").unwrap();
     let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot"]);
     late.stderr.wait_for("a snapshot of 13 bytes");

@@ -1,8 +1,9 @@
 //! Secrets.
 
 use std::fs;
+use std::io::Write;
 
-use crate::support::{Lan, mcast};
+use crate::support::{Lan, MCAST, mcast, program};
 use crate::{GROUP, publisher, subscriber};
 
 #[test]
@@ -19,7 +20,9 @@ fn only_who_has_the_secret_reads_it() {
         [&["--key", &wrong][..], &[]].map(|key| subscriber(&lan.c, &[&[GROUP, "-W", "8s"], key].concat()));
     publisher(&lan.a, &[GROUP, "--wait-for", "1", "--key", &right, "secret"]).end().succeeded();
     assert_eq!(knows.end().succeeded().text(), "secret\n");
-    for (other, why) in others.into_iter().zip(["none was sealed with these secrets", "see --key"]) {
+    for (other, why) in
+        others.into_iter().zip(["none was sealed with these secrets", "check --name, and --key"])
+    {
         let ended = other.end();
         assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
         assert!(ended.stderr.contains(why), "{ended:?}");
@@ -48,4 +51,70 @@ fn a_secret_is_made_for_its_owner_alone_and_never_over_another() {
     let broken = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--key", &name, "x"]);
     assert_eq!(broken.status, Some(2), "{broken:?}");
     assert!(broken.stderr.contains("line 1"), "{broken:?}");
+}
+
+/// The steps of `docs/how-to/rotate-keys.md`, with a file of keys per host, and nothing is lost.
+#[test]
+fn keys_are_rotated_while_messages_come() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (ours, theirs) = (path("publisher.key"), path("subscriber.key"));
+    mcast(&lan.a, &["publish", "--new-key", &ours]).succeeded();
+    fs::copy(&ours, &theirs).unwrap();
+    let subscribers = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP, "--key", &theirs]));
+    let arguments = ["publish", "-i", "eth0", GROUP, "--key", &ours, "--wait-for", "2"];
+    let mut publishing = program(&lan.a, MCAST, &arguments, true);
+    let mut input = publishing.child.stdin.take().unwrap();
+    let mut publish = |line: &str| {
+        writeln!(input, "{line}").unwrap();
+        subscribers.iter().for_each(|subscriber| subscriber.stdout.wait_for(&format!("{line}\n")));
+    };
+    publish("sealed with epoch 1");
+
+    let added = mcast(&lan.a, &["publish", "--next-key", &ours]).succeeded();
+    assert!(added.stderr.contains("added epoch 2"), "{added:?}");
+    fs::copy(&ours, &theirs).unwrap();
+    for subscriber in &subscribers {
+        subscriber.child.signal(libc::SIGHUP).unwrap();
+        subscriber.stderr.wait_for("its latest epoch is 2");
+    }
+    publish("still sealed with epoch 1");
+    publishing.child.signal(libc::SIGHUP).unwrap();
+    publishing.stderr.wait_for("sealing with epoch 2");
+    publish("sealed with epoch 2");
+
+    let text = fs::read_to_string(&ours).unwrap();
+    let without_the_first: String =
+        text.lines().filter(|line| !line.starts_with("1 ")).map(|line| format!("{line}\n")).collect();
+    fs::write(&theirs, &without_the_first).unwrap();
+    fs::write(&ours, &without_the_first).unwrap();
+    for process in subscribers.iter().chain([&publishing]) {
+        process.child.signal(libc::SIGHUP).unwrap();
+    }
+    publish("sealed with epoch 2 alone");
+    drop(input);
+    let ended = publishing.end().succeeded();
+    assert!(ended.stderr.contains("2 of 2"), "{ended:?}");
+    for subscriber in subscribers {
+        let ended = subscriber.end().succeeded();
+        assert_eq!(ended.lines().len(), 4, "{ended:?}");
+        assert!(ended.stderr.contains("lost 0 messages"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_key_file_that_is_broken_when_it_is_read_again_changes_nothing() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("a.key").display().to_string();
+    mcast(&lan.a, &["publish", "--new-key", &key]).succeeded();
+    let whole = fs::read_to_string(&key).unwrap();
+    let running = subscriber(&lan.b, &[GROUP, "--key", &key]);
+    fs::write(&key, "1 aes-128-gcm 123").unwrap();
+    running.child.signal(libc::SIGHUP).unwrap();
+    running.stderr.wait_for("keeping the current keys");
+    fs::write(&key, whole).unwrap();
+    publisher(&lan.a, &[GROUP, "--wait-for", "1", "--key", &key, "secret"]).end().succeeded();
+    assert_eq!(running.end().succeeded().text(), "secret\n");
 }

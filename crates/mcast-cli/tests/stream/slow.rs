@@ -1,7 +1,9 @@
 //! Who takes its time with messages, and the publisher meanwhile.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::support::{Lan, MCAST, program};
 use crate::{GROUP, publisher, subscriber};
@@ -20,10 +22,13 @@ fn while_a_command_runs_its_subscriber_takes_what_comes_and_says_so() {
     let (open, wait) = gate(&folder);
     let running = subscriber(&lan.b, &[GROUP, "--exec", &format!("{wait}; cat; echo")]);
     let words: Vec<String> = (0..30).map(|number| format!("{number} {}", "x".repeat(700))).collect();
-    let arguments: Vec<&str> =
-        [GROUP, "--wait-for", "1"].into_iter().chain(words.iter().map(String::as_str)).collect();
-    let ended = publisher(&lan.a, &arguments).end().succeeded();
-    assert!(ended.stderr.contains("everything is with 1 of 1 receiver"), "{ended:?}");
+    let arguments: Vec<&str> = [GROUP, "--wait-for", "1", "--linger", "1s"]
+        .into_iter()
+        .chain(words.iter().map(String::as_str))
+        .collect();
+    let ended = publisher(&lan.a, &arguments).end();
+    assert!(ended.stderr.contains("has received everything, and is still reading"), "{ended:?}");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
     assert_eq!(running.stdout.text(), "", "the first command has not ended");
     fs::write(open, "").unwrap();
     let ended = running.end().succeeded();
@@ -42,8 +47,10 @@ fn while_nobody_reads_its_output_a_subscriber_takes_what_comes_and_says_so() {
     let path = folder.path().join("content");
     fs::write(&path, &content).unwrap();
     let name = path.display().to_string();
-    let ended = publisher(&lan.a, &[GROUP, "--wait-for", "1", "--files", &name, &name]).end().succeeded();
-    assert!(ended.stderr.contains("everything is with 1 of 1 receiver"), "{ended:?}");
+    let ended =
+        publisher(&lan.a, &[GROUP, "--wait-for", "1", "--linger", "1s", "--files", &name, &name]).end();
+    assert!(ended.stderr.contains("has received everything, and is still reading"), "{ended:?}");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
     fs::write(open, "").unwrap();
     assert!(running.end().succeeded().stdout == [&content[..], &content].concat());
 }
@@ -75,12 +82,82 @@ fn who_gets_on_slowly_is_waited_for_as_long_as_was_said() {
     let mut arguments = vec![GROUP, "--evict-after", "1h", "--rate", "100Mbit", "--wait-for", "1", "--files"];
     arguments.extend([name.as_str(); 12]);
     let publishing = publisher(&lan.a, &arguments);
-    publishing.stderr.wait_for("listens");
+    publishing.stderr.wait_for("joined");
     running.child.signal(libc::SIGSTOP).unwrap();
     // Unless told to wait, it would have given up three seconds before.
-    publishing.stderr.wait_for("has fallen silent");
+    publishing.stderr.wait_for("has gone silent");
     let ended = publishing.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
-    assert!(!ended.stderr.contains("no longer waited for"), "{ended:?}");
+    assert!(!ended.stderr.contains("evicted"), "{ended:?}");
     running.signalled(libc::SIGKILL);
+}
+
+#[test]
+fn a_subscriber_that_was_evicted_is_waited_for_at_the_end() {
+    let lan = Lan::new();
+    let [running, other] = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP]));
+    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "2", "--rate", "20000pps"];
+    let arguments =
+        [&arguments[..], &["--evict-after", "300ms", "--linger", "25s", "--history", "32M"]].concat();
+    let mut publishing = program(&lan.a, MCAST, &arguments, true);
+    for address in ["10.0.0.2", "10.0.0.3"] {
+        publishing.stderr.wait_for(&format!("{address} joined"));
+    }
+    running.child.signal(libc::SIGSTOP).unwrap();
+    // More than the subscriber's window of 8,192 datagrams, also where each carries four of them.
+    let lines: String = (0..40_000).map(|number| format!("{number:0300}\n")).collect();
+    let mut input = publishing.child.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).unwrap();
+    drop(input);
+    publishing.stderr.wait_for("evicted subscriber 10.0.0.2");
+    // Everything is sent, and only the evicted one does not have it.
+    other.stdout.wait_for("39999\n");
+    running.child.signal(libc::SIGCONT).unwrap();
+    let ended = publishing.end().succeeded();
+    assert!(ended.stderr.contains("2 of 2 subscribers have everything"), "{ended:?}");
+    for running in [running, other] {
+        assert!(running.end().succeeded().text() == lines, "a subscriber does not have everything");
+    }
+}
+
+/// How long anything may take to end that must not wait for what takes a hundred seconds.
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_time_is_over_also_while_a_command_runs() {
+    let lan = Lan::new();
+    let running = subscriber(&lan.b, &[GROUP, "-W", "4s", "--exec", "cat; echo; sleep 100"]);
+    let publishing = publisher(&lan.a, &[GROUP, "--wait-for", "1", "one", "two"]);
+    running.stdout.wait_for("one");
+    let before = Instant::now();
+    let ended = running.end();
+    assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
+    assert_eq!((ended.status, ended.text()), (Some(1), "one\n"), "{ended:?}");
+    assert!(ended.stderr.contains("did not finish in time"), "{ended:?}");
+    publishing.end();
+}
+
+#[test]
+fn one_interrupt_ends_a_subscriber_whose_command_runs_and_one_that_nobody_reads() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("content");
+    fs::write(&path, vec![b'x'; 3_000_000]).unwrap();
+    let name = path.display().to_string();
+    // Its output is a pipe that nobody reads.
+    let fifo = folder.path().join("fifo").display().to_string();
+    let script = format!("mkfifo {fifo}; exec 3<>{fifo}; exec {MCAST} subscribe -i eth0 {GROUP} --raw >&3");
+    let unread = program(&lan.b, "sh", &["-c", &script], false);
+    unread.stderr.wait_for("joined");
+    let running = subscriber(&lan.c, &[GROUP, "--exec", "echo began; sleep 100"]);
+    let publishing = publisher(&lan.a, &[GROUP, "--wait-for", "2", "--files", &name, &name]);
+    running.stdout.wait_for("began");
+    let before = Instant::now();
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    let ended = unread.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("not written: the reader is too slow"), "{ended:?}");
+    assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
+    publishing.signalled(libc::SIGKILL);
 }

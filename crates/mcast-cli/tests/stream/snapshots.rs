@@ -11,7 +11,7 @@ use crate::support::{Lan, MCAST, Running, mcast, program, start};
 fn with_snapshot(lan: &Lan, snapshot: &str) -> Running {
     let arguments = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", snapshot];
     let running = program(&lan.a, MCAST, &arguments, true);
-    running.stderr.wait_for("snapshots are");
+    running.stderr.wait_for("serving snapshots");
     running
 }
 
@@ -22,14 +22,14 @@ fn the_state_comes_first_and_what_follows_behind_it() {
     let state = folder.path().join("state");
     fs::write(&state, "a\n").unwrap();
     let name = state.display().to_string();
-    for (snapshot, words) in [(name.clone(), "the content of"), (format!("cat {name}"), "prints")] {
+    for (snapshot, words) in [(name.clone(), "the content of"), (format!("cat {name}"), "the output of")] {
         fs::write(&state, "a\n").unwrap();
         let mut publishing = with_snapshot(&lan, &snapshot);
         assert!(publishing.stderr.text().contains(words), "{}", publishing.stderr.text());
         let mut input = publishing.child.stdin.take().unwrap();
         // Somebody hears that it was published before another one begins.
         let early = start(&lan.c, &["subscribe", "-i", "eth0", GROUP]);
-        publishing.stderr.wait_for("10.0.0.3 listens");
+        publishing.stderr.wait_for("subscriber 10.0.0.3 joined");
         input.write_all(b"a\nb\n").unwrap();
         early.stdout.wait_for("b\n");
         // The state is that of the time when it is asked for.
@@ -44,7 +44,7 @@ fn the_state_comes_first_and_what_follows_behind_it() {
         let told = rows.iter().find(|row| row["event"] == "snapshot").unwrap();
         assert_valid("stream-event", told);
         assert_eq!((&told["text"], told["sequence"].as_u64()), (&"a\nb\n".into(), Some(2)), "{told}");
-        let messages: Vec<_> = rows.iter().filter(|row| row.get("event").is_none()).collect();
+        let messages: Vec<_> = rows.iter().filter(|row| row["event"] == "message").collect();
         assert_eq!(messages.len(), 1, "{rows:?}");
         assert_eq!((&messages[0]["text"], messages[0]["sequence"].as_u64()), (&"c".into(), Some(2)));
     }
@@ -69,7 +69,7 @@ fn a_snapshot_that_cannot_be_made_is_told_on_both_sides() {
     let mut publishing = with_snapshot(&lan, "exit 3");
     let input = publishing.child.stdin.take().unwrap();
     let late = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", "snapshot"]);
-    publishing.stderr.wait_for("no snapshot: what `exit 3` prints");
+    publishing.stderr.wait_for("no snapshot: the output of `exit 3`");
     let ended = late.end();
     assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
     assert!(ended.stderr.contains("has none to give") && ended.stderr.contains("remedy"), "{ended:?}");
@@ -83,7 +83,7 @@ fn snapshots_are_served_at_the_port_that_is_asked_for() {
     let serve = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", "printf state"];
     let serve = [&serve[..], &["--snapshot-port", "7654"]].concat();
     let mut publishing = program(&lan.a, MCAST, &serve, true);
-    publishing.stderr.wait_for("to be had at 10.0.0.1:7654");
+    publishing.stderr.wait_for("at 10.0.0.1:7654");
     // Nobody else can have it meanwhile, and is told so.
     let ended = mcast(&lan.a, &serve);
     assert_ne!(ended.status, Some(0), "{ended:?}");
@@ -105,4 +105,23 @@ fn a_snapshot_without_a_name_is_refused() {
     let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", GROUP, "--from", "snapshot"]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("remedy"), "{ended:?}");
+}
+
+#[test]
+fn a_snapshot_larger_than_the_limit_is_refused_with_the_option_that_raises_it() {
+    let lan = Lan::new();
+    let mut publishing = with_snapshot(&lan, "printf state");
+    let subscribe = |limit| {
+        let limit = ["--from", "snapshot", "--max-snapshot", limit];
+        start(&lan.b, &[&["subscribe", "-i", "eth0", "prices"], &limit[..]].concat())
+    };
+    let refused = subscribe("4").end();
+    assert_eq!((refused.status, refused.text()), (Some(1), ""), "{refused:?}");
+    assert!(refused.stderr.contains("5 bytes long, more than the limit of 4"), "{refused:?}");
+    assert!(refused.stderr.contains("--max-snapshot"), "{refused:?}");
+    let accepted = subscribe("5");
+    accepted.stderr.wait_for("a snapshot of");
+    drop(publishing.child.stdin.take());
+    publishing.end().succeeded();
+    assert_eq!(accepted.end().succeeded().text(), "state\n");
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::streams::rtp;
 use crate::support::{MCAST, eventually};
 
-/// A file of two interfaces: on `left` RTP with every tenth missing for ten seconds, on `right` one
-/// datagram.
+/// A file of two interfaces: on `left` RTP with every tenth missing for ten seconds, on `right` two
+/// datagrams.
 fn write(path: &Path) {
     let mut writer = CaptureWriter::create(path, WriteFormat::PcapNg).unwrap();
     for (number, name) in [(1, "left"), (2, "right")] {
@@ -42,7 +42,7 @@ fn write(path: &Path) {
             direction: Direction::Unknown,
             time: start + Duration::from_millis(milliseconds),
             checksums: Checksums::Computed,
-            cut: false,
+            resegmented: false,
         };
         writer.write(&frame).unwrap();
     };
@@ -50,6 +50,7 @@ fn write(path: &Path) {
         put(u64::from(number) * 10, 1, "239.1.2.3", &rtp(number));
     }
     put(5_000, 2, "239.9.9.9", b"alone");
+    put(5_001, 2, "239.255.0.1", b"neither sACN nor DDS, which use other ports");
     writer.flush().unwrap();
 }
 
@@ -62,9 +63,9 @@ fn streams(output: &Output) -> Vec<Value> {
     let objects = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     objects
         .inspect(|object| {
-            crate::schemas::assert_valid(&format!("top-{}", object["kind"].as_str().unwrap()), object);
+            crate::schemas::assert_valid(&format!("top-{}", object["event"].as_str().unwrap()), object);
         })
-        .filter(|object| object["kind"] == "stream")
+        .filter(|object| object["event"] == "stream")
         .collect()
 }
 
@@ -79,7 +80,8 @@ fn a_file_is_told_over_all_its_time() {
 
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let streams = streams(&output);
-    assert_eq!(streams.len(), 2);
+    assert_eq!(streams.len(), 3);
+    assert_eq!((&streams[2]["group"], &streams[2]["name"]), (&"239.255.0.1".into(), &Value::Null));
     assert_eq!((&streams[0]["interface"], &streams[1]["interface"]), (&"left".into(), &"right".into()));
     assert_eq!((&streams[0]["datagrams"], &streams[0]["lost"]), (&901.into(), &100.into()));
     assert_eq!(streams[0]["datagrams_per_second"], 90.1);
@@ -102,7 +104,7 @@ fn an_interface_of_the_file_can_be_chosen() {
         let output = top(&["-r", path, "--json", "-i", interface]);
         streams(&output).iter().map(|stream| stream["group"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(on("right"), ["239.9.9.9"]);
+    assert_eq!(on("right"), ["239.255.0.1", "239.9.9.9"]);
     assert_eq!(on("left"), ["239.1.2.3"]);
     assert_eq!(on("none"), [""; 0]);
     assert_eq!(top(&["-r", path, "239.9.9.9%left:5000"]).status.code(), Some(1));
@@ -120,7 +122,7 @@ fn what_can_be_read_of_a_damaged_file_is_told_before_the_error() {
 
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert_eq!(streams(&output)[0]["datagrams"], 901);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("it ends within the record at byte"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("the file ends within the record at byte"));
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn what_is_no_capture_is_refused() {
     std::fs::write(&path, "hello, this is no capture file").unwrap();
     let refused = top(&["-r", path.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(4));
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("it is neither pcap nor pcapng"));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("not a pcap or pcapng file"));
     assert_eq!(top(&["-r", "/nowhere/at.all"]).status.code(), Some(4));
 }
 

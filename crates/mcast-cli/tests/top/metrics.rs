@@ -83,11 +83,27 @@ fn figures_are_handed_out_without_a_terminal_until_it_is_told_to_end() {
 }
 
 #[test]
+fn a_port_alone_means_both_families_whatever_the_system_is_used_to() {
+    let lan = Lan::new();
+    for v6_only in ["0", "1"] {
+        lan.b.sysctl("net/ipv6/bindv6only", v6_only).unwrap();
+        let running = top(&lan.b, &["--metrics", ":0"]);
+        let listening = address(&running);
+        let (_, port) = listening.rsplit_once(':').unwrap();
+        for host in ["10.0.0.2", "[fd00::2]"] {
+            samples(&fetch(&lan.b, &format!("{host}:{port}")));
+        }
+        let refused = crate::support::mcast(&lan.b, &["top", "--metrics", &format!(":{port}")]);
+        assert_eq!(refused.status, Some(4), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_told() {
     let lan = Lan::new();
     let first = top(&lan.b, &["--metrics", "127.0.0.1:0"]);
     let refused = crate::support::mcast(&lan.b, &["top", "--metrics", &address(&first)]);
     assert_eq!(refused.status, Some(4), "{refused:?}");
-    assert!(refused.stderr.contains("cannot hand out metrics at 127.0.0.1:"), "{refused:?}");
+    assert!(refused.stderr.contains("cannot serve metrics at 127.0.0.1:"), "{refused:?}");
     assert!(refused.stderr.contains("remedy: name a free port"), "{refused:?}");
 }

@@ -62,7 +62,7 @@ fn a_screen_of_80_by_24_shows_streams_and_what_is_selected() {
     });
     assert_eq!(lines.len(), 24);
     assert!(lines[0].starts_with("mcast top  eth0  "), "{}", lines[0]);
-    assert_eq!(row(&lines, "group")[..5], ["group", "source", "on", "dgram/s", "bit/s"]);
+    assert_eq!(row(&lines, "group")[..5], ["group", "source", "iface", "dgram/s", "bit/s"]);
     let stream = row(&lines, "239.1.2.3:5000");
     assert_eq!(stream[1..3], ["10.0.0.1", "eth0"]);
     assert!(
@@ -139,7 +139,7 @@ fn a_stream_is_told_in_detail() {
 fn the_network_pane_shows_queriers_members_and_messages() {
     let scene = Scene::new((80, 24), &[]);
     scene.screen.press(TAB);
-    scene.screen.wait_for("they may rightly be silent for 125 s");
+    scene.screen.wait_for("queries are normally 125 s apart");
     send_query(&scene.lan.a);
     let lines = scene.screen.wait_for("IGMPv3, every 60 s");
     assert!(

@@ -24,7 +24,7 @@ pub(crate) fn rtp(sequence: u16) -> Vec<u8> {
         sequence,
         timestamp: u32::from(sequence) * 900,
         ssrc: 7,
-        contributors: 0,
+        csrc_count: 0,
         extension: None,
         payload: &[1; 200],
     };
@@ -73,9 +73,9 @@ pub(crate) fn top(host: &Host, arguments: &[&str]) -> Running {
 pub(crate) fn objects(ended: &Ended, kind: &str) -> Vec<Value> {
     let objects = ended.json();
     for object in &objects {
-        crate::schemas::assert_valid(&format!("top-{}", object["kind"].as_str().unwrap()), object);
+        crate::schemas::assert_valid(&format!("top-{}", object["event"].as_str().unwrap()), object);
     }
-    objects.into_iter().filter(|object| object["kind"] == kind).collect()
+    objects.into_iter().filter(|object| object["event"] == kind).collect()
 }
 
 /// Sends RTP fifty times a second until it is dropped, leaving out every tenth.

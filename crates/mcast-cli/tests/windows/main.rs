@@ -235,9 +235,9 @@ fn the_path_is_probed_both_ways() {
 fn what_is_left_out_here_says_so() {
     let pair = Pair::new();
     for (arguments, words) in [
-        (&["sniff", "-i", "eth0"][..], "Windows gives frames to drivers alone"),
-        (&["top", "-i", "eth0", "--once"], "Windows gives frames to drivers alone"),
-        (&["querier", "-i", "eth0", "--become"], "Windows gives frames to drivers alone"),
+        (&["sniff", "-i", "eth0"][..], "on Windows only drivers"),
+        (&["top", "-i", "eth0", "--once"], "on Windows only drivers"),
+        (&["querier", "-i", "eth0", "--become"], "on Windows only drivers"),
         (&["lab", "list"], "Linux network namespaces"),
     ] {
         let ended = pair.windows.mcast(arguments);

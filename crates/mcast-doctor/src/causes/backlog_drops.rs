@@ -1,81 +1,84 @@
-//! The device's ring or the kernel's queue behind it is full: datagrams are lost before the IP layer.
+//! The device's ring or the kernel's backlog queue is full: datagrams are lost before the IP layer.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let wanted = seen.wanted();
-    if wanted.is_empty() {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    if interests.is_empty() {
         return Vec::new();
     }
-    let queue = seen.after.backlog_dropped.saturating_sub(seen.before.backlog_dropped);
+    let queue = observation.after.backlog_dropped.saturating_sub(observation.before.backlog_dropped);
     let mut findings = Vec::new();
-    // The count is the whole machine's: only together with a loss does it say something here.
+    // The counter covers the whole machine, so it is evidence only together with a loss.
     if queue > 0
-        && wanted.iter().filter_map(|wanted| seen.lost(wanted)).any(crate::observation::Lost::is_serious)
+        && interests
+            .iter()
+            .filter_map(|interest| observation.loss(interest))
+            .any(crate::observation::Loss::is_serious)
     {
         findings.push(
             Finding::new(
                 Id::BacklogDrops,
                 Severity::Warning,
-                "The kernel's queue between device and IP layer was full, and packets were dropped from it.",
+                "The kernel's queue between the device and the IP layer overflowed and dropped packets.",
             )
-            .because(Evidence::change(
-                Sort::Counter,
+            .with_evidence(Evidence::change(
+                EvidenceKind::Counter,
                 "/proc/net/softnet_stat, second column",
-                seen.before.backlog_dropped,
-                seen.after.backlog_dropped,
+                observation.before.backlog_dropped,
+                observation.after.backlog_dropped,
             ))
-            .remedied(remedies::sysctl("net.core.netdev_max_backlog", 10_000)),
+            .with_remedies(remedies::sysctl("net.core.netdev_max_backlog", 10_000)),
         );
     }
-    let mut interfaces: Vec<_> = wanted.iter().map(|wanted| wanted.interface).collect();
+    let mut interfaces: Vec<_> = interests.iter().map(|interest| interest.interface).collect();
     interfaces.dedup();
-    findings.extend(interfaces.into_iter().filter_map(|interface| ring(seen, interface)));
+    findings.extend(interfaces.into_iter().filter_map(|interface| ring(observation, interface)));
     findings
 }
 
-fn ring(seen: &Observation, interface: u32) -> Option<Finding> {
-    let (before, after) = (seen.before.link(interface)?, seen.after.link(interface)?);
+fn ring(observation: &Observation, interface: u32) -> Option<Finding> {
+    let (before, after) = (observation.before.link(interface)?, observation.after.link(interface)?);
     let missed = (before.statistics.receive_missed, after.statistics.receive_missed);
     (missed.1 > missed.0).then(|| {
         Finding::new(
             Id::BacklogDrops,
             Severity::Warning,
-            format!("The ring of {} was full: the device dropped packets that the kernel did not fetch in time.", after.name),
+            format!("The receive ring of {} overflowed: the device dropped packets that the kernel did not fetch in time.", after.name),
         )
-        .on(&after.name)
-        .because(Evidence::change(Sort::Counter, format!("{} rx_missed_errors", after.name), missed.0, missed.1))
-        .remedied([
-            Remedy::now(Tool::Ethtool, format!("ethtool -G {} rx 4096", after.name)),
-            Remedy::advice(Tool::Program, "One group is one flow, and one flow is one queue of the device: spread a load over several groups or ports."),
+        .on_interface(&after.name)
+        .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_missed_errors", after.name), missed.0, missed.1))
+        .with_remedies([
+            Remedy::now(Tool::Ethtool, ["-G", &after.name, "rx", "4096"]),
+            Remedy::advice(Tool::Program, "The device puts all datagrams of one flow into one queue: spread the load over several groups or ports."),
         ])
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, flow, membership};
+    use super::super::fixtures::{ETH0, flow, membership};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
 
     #[test]
-    fn drops_of_the_machine_are_told_of_only_where_something_is_missing() {
-        let with = |heard| {
-            let mut seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], heard);
-            seen.after.backlog_dropped = 5;
-            check(&seen).len()
+    fn machine_wide_drops_are_reported_only_with_a_loss() {
+        let with = |received| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+            observation.after.backlog_dropped = 5;
+            check(&observation).len()
         };
         assert_eq!((with(10), with(5)), (0, 1));
     }
 
     #[test]
-    fn a_ring_that_was_full_is_told_of() {
-        let mut seen = membership(TO, Vec::new(), 0);
-        seen.after.links[2].statistics.receive_missed = 3;
-        assert_eq!(check(&seen), [], "another interface's");
-        seen.after.links[1].statistics.receive_missed = 3;
-        assert_eq!(check(&seen).len(), 1);
+    fn full_ring_is_reported() {
+        let mut observation = membership(TO, Vec::new(), 0);
+        observation.after.links[2].statistics.receive_missed = 3;
+        assert_eq!(check(&observation), [], "the ring of another interface");
+        observation.after.links[1].statistics.receive_missed = 3;
+        assert_eq!(check(&observation).len(), 1);
     }
 }

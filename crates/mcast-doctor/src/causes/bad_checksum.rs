@@ -1,43 +1,85 @@
 //! Datagrams arrive with a wrong checksum, and UDP drops them.
 
-use crate::observation::Observation;
+use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast::Family;
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let wanted = seen.wanted();
-    let mut flows: Vec<_> = wanted.iter().flat_map(|wanted| seen.arrivals(wanted)).collect();
-    if matches!(seen.about, crate::observation::About::File) {
-        // What a file's own machine sent has checksums that its device was to fill in.
-        flows.extend(seen.wire.flows.iter().filter(|flow| !flow.key.outgoing));
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
+    if matches!(observation.target, ExaminationTarget::File) {
+        // Outgoing frames in a capture have checksums that the device fills in later.
+        flows.extend(observation.wire.flows.iter().filter(|flow| !flow.key.outgoing));
     }
-    // Some devices hand on what they have not computed: only if UDP agrees, or nobody counts, it is bad.
+    // Some devices pass on frames without a computed checksum, so UDP's counter must agree if there is one.
     let agrees = |flow: &&Flow| {
-        let rise = seen.rise(Counter::ChecksumErrors, Family::of(flow.key.group));
+        let rise = observation.rise(Counter::ChecksumErrors, Family::of(flow.key.group));
         flow.bad_checksums > 0 && rise.is_none_or(|rise| rise > 0)
     };
-    flows.into_iter().filter(agrees).map(|flow| finding(seen, flow)).collect()
+    flows.into_iter().filter(agrees).map(|flow| finding(observation, flow)).collect()
 }
 
-fn finding(seen: &Observation, flow: &Flow) -> Finding {
+fn finding(observation: &Observation, flow: &Flow) -> Finding {
     let (bad, all, source) = (flow.bad_checksums, flow.datagrams, flow.key.source);
-    let interface = seen.link_name(flow.key.interface);
+    let interface = observation.link_name(flow.key.interface);
     let family = Family::of(flow.key.group);
     let counter = Counter::ChecksumErrors.name(family);
-    let counted = seen.values(counter).filter(|(before, after)| after > before);
+    let counted = observation.values(counter).filter(|(before, after)| after > before);
+    let is_file = matches!(observation.target, ExaminationTarget::File);
+    let consequence = if is_file { "which a receiver drops" } else { "so UDP drops them" };
+    // Not every system leaves the partial sum by which an offloaded checksum is recognized.
+    let elsewhere = is_file.then(|| {
+        Remedy::advice(Tool::Network, format!("If the capture was made on the sender ({}), its device may have completed the checksums later, and nothing is wrong: capture on a receiver to see what arrives.", source.ip()))
+    });
     Finding::new(
         Id::BadChecksum,
         Severity::Fault,
-        format!("{bad} of {all} datagrams from {source} have a wrong checksum, so UDP drops them."),
+        format!("{bad} of {all} datagrams from {source} have a wrong checksum, {consequence}."),
     )
-    .on(&interface)
-    .of(flow.destination())
-    .from(source)
-    .because(Evidence::new(Sort::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{bad} of {all} with a wrong checksum")))
-    .because_all(counted.map(|(before, after)| Evidence::change(Sort::Counter, counter, before, after)))
-    .remedied([
-        Remedy::advice(Tool::Network, format!("On the sender ({}), have the kernel compute checksums instead of a device that does it wrongly: ethtool -K INTERFACE tx off", source.ip())),
-    ])
+    .on_interface(&interface)
+    .for_group(flow.destination())
+    .from_source(source)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, format!("{interface}: {source} > {}", flow.destination()), format!("{bad} of {all} with a wrong checksum")))
+    .with_all_evidence(counted.map(|(before, after)| Evidence::change(EvidenceKind::Counter, counter, before, after)))
+    .with_remedies(elsewhere.into_iter().chain([
+        Remedy::advice(Tool::Network, format!("The device, driver or program of the sender ({}) computes checksums incorrectly. Update it, or let the sender's kernel compute them at the cost of CPU time: ethtool -K INTERFACE tx off", source.ip())),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instructions;
+    use crate::causes::fixtures::{ETH0, flow, membership, with_counters};
+
+    fn damaged() -> Observation {
+        let mut flow = flow(ETH0, "10.9.0.1:4000", "239.1.2.3:5000");
+        flow.bad_checksums = flow.datagrams;
+        membership("239.1.2.3:5000", vec![flow], 0)
+    }
+
+    fn remedies(observation: &Observation) -> Vec<String> {
+        let advice = |remedy: &Remedy| match &remedy.instructions {
+            Instructions::Advice(advice) => advice.clone(),
+            Instructions::Actions { .. } => panic!("no command of this machine helps"),
+        };
+        check(observation).iter().flat_map(|finding| finding.remedies.iter().map(advice)).collect()
+    }
+
+    #[test]
+    fn first_remedy_for_a_file_is_to_capture_on_a_receiver() {
+        let file = Observation { target: ExaminationTarget::File, ..damaged() };
+        let [first, second] = &remedies(&file)[..] else { panic!("{:?}", remedies(&file)) };
+        assert!(first.contains("capture on a receiver") && !first.contains("ethtool"), "{first}");
+        assert!(second.contains("ethtool"), "{second}");
+    }
+
+    #[test]
+    fn checksum_errors_of_this_machine_were_wrong_on_the_wire() {
+        let observation = with_counters(damaged(), &[("UdpInCsumErrors", 11)]);
+        let [only] = &remedies(&observation)[..] else { panic!("{:?}", remedies(&observation)) };
+        assert!(only.contains("ethtool"), "{only}");
+    }
 }

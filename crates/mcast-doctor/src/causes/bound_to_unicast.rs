@@ -1,13 +1,13 @@
-//! The socket has joined, but is bound to an address of the machine: it then hears only what is sent
-//! to that address. (On Windows it would hear the groups, too.)
+//! The socket has joined a group, but is bound to a unicast address, so it receives only datagrams sent to that
+//! address. (On Windows it would receive the group as well.)
 
 use crate::observation::{Observation, ProgramSocket};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(program) = seen.program() else { return Vec::new() };
-    // Another socket of the program may be the one that receives, and this one only join for it.
-    let is_heard_by_another = |deaf: &ProgramSocket| {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(program) = observation.program() else { return Vec::new() };
+    // The program may receive with another socket, and use this one only to join.
+    let another_socket_receives = |deaf: &ProgramSocket| {
         program.sockets.iter().any(|other| {
             other.inode != deaf.inode
                 && other.local.is_some_and(|local| {
@@ -19,22 +19,24 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     let deaf = program.sockets.iter().filter(|socket| {
         let unicast =
             socket.local.is_some_and(|local| !local.ip().is_unspecified() && !local.ip().is_multicast());
-        unicast && !socket.memberships.is_empty() && !is_heard_by_another(socket)
+        // `connect` sets the local address; binding differently would not help.
+        unicast && socket.peer.is_none() && !socket.memberships.is_empty() && !another_socket_receives(socket)
     });
     deaf.filter_map(|socket| {
         let local = socket.local?;
         let group = socket.memberships.first()?.group;
+        let to = std::net::SocketAddr::new(group.addr(), local.port());
         let finding = Finding::new(
             Id::BoundToUnicast,
             Severity::Fault,
-            format!("The socket has joined {group}, but is bound to {local}, so it hears only what is sent to that address."),
+            format!("The socket has joined {group} but is bound to {local}, so it receives only datagrams sent to that address."),
         )
-        .of(format_args!("{group}:{}", local.port()))
-        .by(&program.name)
-        .because(Evidence::new(Sort::Socket, format!("socket {} of {}", socket.inode, program.name), format!("bound to {local}")))
-        .remedied([Remedy::advice(
+        .for_group(to)
+        .in_program(&program.name)
+        .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {} of {}", socket.inode, program.name), format!("bound to {local}")))
+        .with_remedies([Remedy::advice(
             Tool::Program,
-            format!("Bind to the group ({group}:{}), or to any address and look at the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", local.port()),
+            format!("Bind to the group ({to}), or bind to the wildcard address and check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO)."),
         )]);
         Some(finding)
     })
@@ -43,7 +45,7 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, program};
+    use super::super::fixtures::{ETH0, program};
     use super::*;
     use crate::observation::Membership;
     use mcast::SourceFilter;
@@ -59,6 +61,7 @@ mod tests {
         let memberships: Vec<_> = groups.iter().map(membership).collect();
         ProgramSocket {
             inode,
+            owner: "listener (7)".into(),
             local: Some(local.parse().unwrap()),
             peer: None,
             bound_interface: None,
@@ -70,17 +73,24 @@ mod tests {
     }
 
     #[test]
-    fn a_deaf_socket_is_a_fault_unless_another_hears_for_it() {
+    fn socket_bound_to_unicast_is_a_fault_unless_another_socket_receives() {
         let deaf = socket(1, "10.9.0.2:5000", &["239.1.2.3"]);
         assert_eq!(check(&program(vec![deaf.clone()], Vec::new())).len(), 1);
-        let hears = socket(2, "0.0.0.0:5000", &[]);
-        assert_eq!(check(&program(vec![deaf.clone(), hears], Vec::new())), []);
+        let receives = socket(2, "0.0.0.0:5000", &[]);
+        assert_eq!(check(&program(vec![deaf.clone(), receives], Vec::new())), []);
         let another_port = socket(2, "0.0.0.0:5001", &[]);
         assert_eq!(check(&program(vec![deaf, another_port], Vec::new())).len(), 1);
     }
 
     #[test]
-    fn a_socket_that_has_joined_nothing_may_be_bound_to_what_it_likes() {
+    fn connected_socket_is_not_a_fault() {
+        let mut connected = socket(1, "10.9.0.2:5000", &["239.1.2.3"]);
+        connected.peer = Some("10.9.0.7:6000".parse().unwrap());
+        assert_eq!(check(&program(vec![connected], Vec::new())), []);
+    }
+
+    #[test]
+    fn socket_without_memberships_is_not_a_fault() {
         assert_eq!(check(&program(vec![socket(1, "10.9.0.2:5000", &[])], Vec::new())), []);
     }
 }

@@ -1,40 +1,69 @@
-//! A container's bridge does address translation for unicast and nothing for groups: they end at it.
+//! A container bridge translates addresses for unicast but does not forward groups.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(asked) = seen.asked() else { return Vec::new() };
-    let arrives = seen.wire.incoming(asked.group.addr()).next().is_some();
-    if arrives || seen.heard_anything() || asked.group.scope().stays_on_link() {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial() else { return Vec::new() };
+    let arrives = observation.wire.incoming(trial.group.addr()).next().is_some();
+    if arrives || observation.received_anything() || trial.group.scope().stays_on_link() {
         return Vec::new();
     }
     let is_inside = |index: &&u32| {
-        seen.wire.is_complete(**index)
-            && seen.link(**index).is_some_and(|link| {
+        observation.wire.is_complete(**index)
+            && observation.link(**index).is_some_and(|link| {
                 link.peer_elsewhere
                     && link.kind.as_deref() == Some("veth")
-                    && seen.after.gateways.contains(&link.name)
+                    && observation.after.gateways.contains(&link.name)
             })
     };
-    let Some(link) = asked.joined.iter().find(is_inside).and_then(|index| seen.link(*index)) else {
+    let Some(link) = trial.joined.iter().find(is_inside).and_then(|index| observation.link(*index)) else {
         return Vec::new();
     };
-    let marker =
-        seen.after.machine.container.iter().map(|marker| Evidence::new(Sort::Machine, marker, "exists"));
+    let marker = observation
+        .after
+        .machine
+        .container
+        .iter()
+        .map(|marker| Evidence::new(EvidenceKind::Machine, marker, "exists"));
+    // Any namespace may have such an interface; only in a container is the bridge known not to forward.
+    let (severity, bridge) = match &observation.after.machine.container {
+        Some(_) => (Severity::Warning, "whose bridge does not forward groups from outside"),
+        None => (Severity::Note, "whose bridge may not forward groups from outside"),
+    };
     let finding = Finding::new(
         Id::ContainerBridge,
-        Severity::Warning,
-        format!("{} ends in another network namespace of this machine, whose bridge passes no groups from outside, and nothing for {} came.", link.name, asked.group),
+        severity,
+        format!("{} leads to another network namespace of this machine, {bridge}, and nothing for {} arrived.", link.name, trial.group),
     )
-    .on(&link.name)
-    .of(format_args!("{}:{}", asked.group, asked.port))
-    .because(Evidence::new(Sort::Interface, &link.name, "veth, its other end in another network namespace"))
-    .because(Evidence::new(Sort::Route, "default", format!("by a gateway behind {}", link.name)))
-    .because_all(marker)
-    .remedied([
-        Remedy::advice(Tool::Container, "Run the container in the host's network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan)."),
-        Remedy::advice(Tool::Network, "Or route the group on the host, from its interface to the bridge, with smcroute."),
+    .on_interface(&link.name)
+    .for_group(trial.destination())
+    .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, "veth with its peer in another network namespace"))
+    .with_evidence(Evidence::new(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name)))
+    .with_all_evidence(marker)
+    .with_remedies([
+        Remedy::advice(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan)."),
+        Remedy::advice(Tool::Network, "Or route the group on the host from its interface to the bridge, with smcroute."),
     ]);
     vec![finding]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::membership;
+    use super::*;
+
+    #[test]
+    fn veth_to_another_namespace_is_a_warning_only_in_a_container() {
+        let outcome = |container: Option<&str>| {
+            let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+            let link = &mut observation.after.links[1];
+            (link.peer_elsewhere, link.kind) = (true, Some("veth".into()));
+            observation.after.gateways = vec!["eth0".into()];
+            observation.after.machine.container = container.map(str::to_owned);
+            check(&observation)[0].severity
+        };
+        assert_eq!(outcome(Some("/.dockerenv")), Severity::Warning);
+        assert_eq!(outcome(None), Severity::Note);
+    }
 }

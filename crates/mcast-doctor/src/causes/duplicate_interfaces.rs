@@ -1,76 +1,105 @@
-//! Joined on two interfaces of one network, every datagram comes twice.
+//! The group is joined on two interfaces of one network, so every datagram arrives twice.
 
 use std::collections::BTreeSet;
 
-use crate::observation::{Observation, Wanted};
+use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let wanted = seen.wanted();
-    let mut told = BTreeSet::new();
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let mut reported = BTreeSet::new();
     let mut findings = Vec::new();
-    for (position, one) in wanted.iter().enumerate() {
-        for other in &wanted[position + 1..] {
+    for (position, one) in interests.iter().enumerate() {
+        for other in &interests[position + 1..] {
             let same = one.group == other.group && one.port == other.port && one.interface != other.interface;
             if same
                 && same_socket(one, other)
-                && let Some((first, second)) = twice(seen, one, other)
-                && told.insert((first.key.source, one.destination()))
+                && let Some((first, second)) = twice(observation, one, other)
+                && reported.insert((first.key.source, one.destination()))
             {
-                findings.push(finding(seen, first, second));
+                findings.push(finding(observation, first, second));
             }
         }
     }
     findings
 }
 
-fn same_socket(one: &Wanted<'_>, other: &Wanted<'_>) -> bool {
+fn same_socket(one: &Interest<'_>, other: &Interest<'_>) -> bool {
     one.socket.map(|socket| socket.inode) == other.socket.map(|socket| socket.inode)
 }
 
-/// The same datagrams of one sender by both interfaces.
-fn twice<'a>(seen: &'a Observation, one: &Wanted<'_>, other: &Wanted<'_>) -> Option<(&'a Flow, &'a Flow)> {
-    let seconds = seen.expected(other);
-    seen.expected(one).into_iter().find_map(|first| {
+/// Returns two flows from one source that carry the same datagrams on both interfaces.
+fn twice<'a>(
+    observation: &'a Observation,
+    one: &Interest<'_>,
+    other: &Interest<'_>,
+) -> Option<(&'a Flow, &'a Flow)> {
+    let seconds = observation.expected(other);
+    observation.expected(one).into_iter().find_map(|first| {
         let second = seconds.iter().find(|second| second.key.source == first.key.source)?;
         let common = first.payloads.intersection(&second.payloads).count();
         (common * 2 >= first.payloads.len().min(second.payloads.len())).then_some((first, *second))
     })
 }
 
-fn finding(seen: &Observation, first: &Flow, second: &Flow) -> Finding {
-    let (one, other) = (seen.link_name(first.key.interface), seen.link_name(second.key.interface));
+fn finding(observation: &Observation, first: &Flow, second: &Flow) -> Finding {
+    let (one, other) =
+        (observation.link_name(first.key.interface), observation.link_name(second.key.interface));
     let (source, to) = (first.key.source, first.destination());
     let count = |flow: &Flow| format!("{} datagrams from {source} to {to}", flow.datagrams);
-    Finding::new(
-        Id::DuplicateInterfaces,
-        Severity::Fault,
-        format!(
-            "{to} was joined on {one} and on {other}, which are in one network: each datagram comes twice."
-        ),
-    )
-    .on(&other)
-    .of(to)
-    .from(source)
-    .because(Evidence::new(Sort::Packet, &one, count(first)))
-    .because(Evidence::new(Sort::Packet, &other, count(second)))
-    .remedied([
-        Remedy::advice(
-            Tool::Program,
+    let (severity, cause) = match observation.trial().is_some_and(|trial| trial.on_all_interfaces) {
+        // The doctor itself joined on both, because no interface was named.
+        true => (
+            Severity::Note,
             format!(
-                "Join on one of them only, by its index: {} or {}.",
-                first.key.interface, second.key.interface
+                "{one} and {other} are in the same network: a program that joins {to} on both receives each datagram twice."
             ),
         ),
-        Remedy::now(Tool::Mcast, format!("mcast recv {}", named(to, &one))),
-    ])
+        false => (
+            Severity::Fault,
+            format!(
+                "{to} is joined on {one} and on {other}, which are in the same network: each datagram arrives twice."
+            ),
+        ),
+    };
+    Finding::new(Id::DuplicateInterfaces, severity, cause)
+        .on_interface(&other)
+        .for_group(to)
+        .from_source(source)
+        .with_evidence(Evidence::new(EvidenceKind::Packet, &one, count(first)))
+        .with_evidence(Evidence::new(EvidenceKind::Packet, &other, count(second)))
+        .with_remedies([
+            Remedy::advice(
+                Tool::Program,
+                format!(
+                    "Join on only one of them, by its index: {} or {}.",
+                    first.key.interface, second.key.interface
+                ),
+            ),
+            remedies::mcast::recv_on(to, &one),
+        ])
 }
 
-/// A membership on an interface as text.
-fn named(to: std::net::SocketAddr, interface: &str) -> String {
-    match to.ip() {
-        std::net::IpAddr::V4(group) => format!("{group}%{interface}:{}", to.port()),
-        std::net::IpAddr::V6(group) => format!("[{group}%{interface}]:{}", to.port()),
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, ETH1, flow, membership};
+    use super::*;
+    use crate::observation::ExaminationTarget;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    #[test]
+    fn doctors_own_join_on_all_interfaces_is_only_a_note() {
+        let severity = |on_all_interfaces| {
+            let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH1, "10.9.0.1:6000", TO)];
+            let mut observation = membership(TO, flows, 10);
+            if let ExaminationTarget::Membership(trial) = &mut observation.target {
+                trial.joined = vec![ETH0, ETH1];
+                trial.on_all_interfaces = on_all_interfaces;
+            }
+            check(&observation)[0].severity
+        };
+        assert_eq!((severity(true), severity(false)), (Severity::Note, Severity::Fault));
     }
 }

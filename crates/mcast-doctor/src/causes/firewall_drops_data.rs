@@ -1,149 +1,174 @@
-//! The datagrams reach the IP layer of this machine and not UDP: netfilter ate them.
+//! The datagrams reach the IP layer of this machine but not UDP: netfilter dropped them.
 //!
-//! Behind the input hook of the firewall the IP layer counts what it delivers. What it took for its own
-//! before (`InMcastPkts`) and did not deliver, without counting another reason, the firewall dropped.
-//! What is dropped further ahead leaves no trace but in the counters of the rules themselves.
+//! The IP layer counts accepted multicast packets (`InMcastPkts`) before the firewall's input hook and delivered
+//! packets (`InDelivers`) after it. What was accepted and not delivered, without another counter that explains
+//! it, was dropped by the firewall. Packets dropped at an earlier hook show only in the counters of the rules.
 
-use crate::observation::{Observation, Wanted};
+use crate::observation::{Interest, Observation};
 use crate::snapshot::{Counter, DroppingRule};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut findings: Vec<_> = seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect();
-    findings.extend(may_be_blocked(seen));
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut findings: Vec<_> =
+        observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect();
+    findings.extend(may_be_blocked(observation));
     findings
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let expected: u64 = seen.expected(wanted).iter().map(|flow| flow.sound()).sum();
-    let (missing, heard) = match seen.lost(wanted) {
-        _ if !seen.wire.is_tapped(wanted.interface) => return by_counters_alone(seen, wanted),
-        Some(lost) if lost.is_serious() => (lost.count(), lost.heard),
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let expected: u64 = observation.expected(interest).iter().map(|flow| flow.sound()).sum();
+    let (missing, received) = match observation.loss(interest) {
+        _ if !observation.wire.is_tapped(interest.interface) => {
+            return by_counters_alone(observation, interest);
+        }
+        Some(loss) if loss.is_serious() => (loss.count(), loss.received),
         Some(_) => return None,
-        // Of another program's socket it is not known what it received.
+        // What another program's socket received is unknown.
         None => (expected, 0),
     };
-    if missing == 0 || reached_udp(seen, wanted, heard).saturating_mul(2) >= missing {
+    if missing == 0 || reached_udp(observation, interest, received).saturating_mul(2) >= missing {
         return None;
     }
-    let rules = rules_that_dropped(seen, missing);
-    if rules.is_empty() && !is_eaten_at_input(seen, wanted, missing, heard) {
+    let rules = rules_that_dropped(observation, missing);
+    if rules.is_empty() && !is_dropped_at_input(observation, interest, missing, received) {
         return None;
     }
-    let interface = seen.link_name(wanted.interface);
-    let to = wanted.destination();
-    let rule = rules.first().map(|(rule, _)| *rule).or_else(|| rules_that_may(seen).next());
+    let interface = observation.link_name(interest.interface);
+    let to = interest.destination();
+    let rule = rules.first().map(|(rule, _)| *rule).or_else(|| incoming_rules(observation).next());
     let rules = rules.iter().map(|(rule, before)| {
-        Evidence::change(Sort::Rule, &rule.place, before, rule.packets.unwrap_or_default())
+        Evidence::change(EvidenceKind::Rule, rule.location(), before, rule.packets.unwrap_or_default())
     });
     let finding = Finding::new(
         Id::FirewallDropsData,
         Severity::Fault,
-        format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that came by {interface} went no further."),
+        format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered."),
     )
-    .on(&interface)
-    .of(to)
-    .because(Evidence::new(Sort::Packet, &interface, format!("{expected} datagrams to {to}")))
-    .because_all(counters(seen, wanted))
-    .because_all(rules)
-    .remedied(remedies::admit_datagrams(&interface, to, rule));
+    .on_interface(&interface)
+    .for_group(to)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{expected} datagrams to {to}")))
+    .with_all_evidence(counters(observation, interest))
+    .with_all_evidence(rules)
+    .with_remedies(remedies::admit_datagrams(&interface, to, rule));
     Some(finding)
 }
 
-/// Without the right to look at the wire: the IP layer took packets to groups, and delivered none at all.
-fn by_counters_alone(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    /// Fewer may be of anything.
-    const MANY: u64 = 10;
-    let taken = seen.rise(Counter::InMulticast, wanted.family())?;
-    let eaten = taken >= MANY
-        && !seen.heard_anything()
-        && reached_udp(seen, wanted, 0) == 0
-        && is_eaten_at_input(seen, wanted, taken, 0);
-    let (interface, to) = (seen.link_name(wanted.interface), wanted.destination());
-    eaten.then(|| {
+/// Judges by counters alone, without a capture: the IP layer accepted packets to groups but delivered none.
+fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    /// The number of packets below which unrelated traffic may explain the counters.
+    const MIN_PACKETS: u64 = 10;
+    let accepted = observation.rise(Counter::InMulticast, interest.family())?;
+    let are_dropped = accepted >= MIN_PACKETS
+        && !observation.received_anything()
+        && reached_udp(observation, interest, 0) == 0
+        && is_dropped_at_input(observation, interest, accepted, 0);
+    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
+    are_dropped.then(|| {
         Finding::new(
             Id::FirewallDropsData,
             Severity::Warning,
-            format!("The IP layer took {taken} packets to groups and delivered none of them: a firewall drops them, whether or not they were for {to}."),
+            format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
         )
-        .on(&interface)
-        .of(to)
-        .because_all(counters(seen, wanted))
-        .remedied(remedies::admit_datagrams(&interface, to, rules_that_may(seen).next()))
+        .on_interface(&interface)
+        .for_group(to)
+        .with_all_evidence(counters(observation, interest))
+        .with_remedies(remedies::admit_datagrams(&interface, to, incoming_rules(observation).next()))
     })
 }
 
-/// A firewall whose rules cannot be read blocks what it does not know, and nothing was heard.
-fn may_be_blocked(seen: &Observation) -> Option<Finding> {
-    let wanted =
-        seen.wanted().into_iter().next().filter(|_| seen.asked().is_some() && !seen.heard_anything())?;
-    let state = seen.after.firewall.as_ref()?;
-    let to = wanted.destination();
+/// Reports a firewall that blocks by default and whose rules cannot be read, if nothing was received.
+fn may_be_blocked(observation: &Observation) -> Option<Finding> {
+    let interest = observation
+        .interests()
+        .into_iter()
+        .next()
+        .filter(|_| observation.trial().is_some() && !observation.received_anything())?;
+    let state = observation.after.firewall.as_ref()?;
+    let to = interest.destination();
     let finding = Finding::new(
         Id::FirewallDropsData,
         Severity::Warning,
-        format!("This machine's firewall blocks what no rule admits, and nothing for {to} was heard."),
+        format!(
+            "This machine's firewall blocks traffic that no rule admits, and nothing for {to} was received."
+        ),
     )
-    .of(to)
-    .because(Evidence::new(Sort::Rule, "firewall", state))
-    .remedied([if state.starts_with("profile") {
+    .for_group(to)
+    .with_evidence(Evidence::new(EvidenceKind::Rule, "firewall", state))
+    .with_remedies([if state.starts_with("profile") {
         Remedy::now(
             Tool::Netsh,
-            format!("netsh advfirewall firewall add rule name=\"multicast {to}\" dir=in action=allow protocol=UDP localport={}", to.port()),
+            [
+                "advfirewall",
+                "firewall",
+                "add",
+                "rule",
+                &format!("name=multicast {to}"),
+                "dir=in",
+                "action=allow",
+                "protocol=UDP",
+                &format!("localport={}", to.port()),
+            ],
         )
     } else {
-        Remedy::advice(Tool::Program, "Admit the program in System Settings, Network, Firewall, Options.")
+        Remedy::advice(Tool::Program, "Allow the program in System Settings > Network > Firewall > Options.")
     }]);
     Some(finding)
 }
 
-fn counters(seen: &Observation, wanted: &Wanted<'_>) -> Vec<Evidence> {
+fn counters(observation: &Observation, interest: &Interest<'_>) -> Vec<Evidence> {
     let change = |counter: Counter| {
-        let name = counter.name(wanted.family());
-        let (before, after) = seen.values(name)?;
-        Some(Evidence::change(Sort::Counter, name, before, after))
+        let name = counter.name(interest.family());
+        let (before, after) = observation.values(name)?;
+        Some(Evidence::change(EvidenceKind::Counter, name, before, after))
     };
     [Counter::InMulticast, Counter::InDelivers].into_iter().filter_map(change).collect()
 }
 
-/// How much was delivered to UDP beside what was heard: it may be what seems to be missing.
-fn reached_udp(seen: &Observation, wanted: &Wanted<'_>, heard: u64) -> u64 {
-    let others = ["TcpInSegs", "IcmpInMsgs", "Icmp6InMsgs"].into_iter().filter_map(|name| seen.rise_of(name));
-    let delivered = seen.rise(Counter::InDelivers, wanted.family()).unwrap_or_default();
-    delivered.saturating_sub(others.sum()).saturating_sub(heard)
+/// Returns how many packets reached UDP beyond those received: they may be the missing ones.
+fn reached_udp(observation: &Observation, interest: &Interest<'_>, received: u64) -> u64 {
+    let others =
+        ["TcpInSegs", "IcmpInMsgs", "Icmp6InMsgs"].into_iter().filter_map(|name| observation.rise_of(name));
+    let delivered = observation.rise(Counter::InDelivers, interest.family()).unwrap_or_default();
+    delivered.saturating_sub(others.sum()).saturating_sub(received)
 }
 
-/// Whether so many packets were taken for this machine's own and not delivered.
-fn is_eaten_at_input(seen: &Observation, wanted: &Wanted<'_>, missing: u64, heard: u64) -> bool {
-    let rise = |counter| seen.rise(counter, wanted.family());
-    let (Some(received), Some(multicast), Some(delivered)) =
+/// Returns whether at least 80 % of `missing` packets were accepted by the IP layer and not delivered.
+fn is_dropped_at_input(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    missing: u64,
+    received: u64,
+) -> bool {
+    let rise = |counter| observation.rise(counter, interest.family());
+    let (Some(all), Some(multicast), Some(delivered)) =
         (rise(Counter::InReceives), rise(Counter::InMulticast), rise(Counter::InDelivers))
     else {
         return false;
     };
     let requests = rise(Counter::ReassemblyRequests).unwrap_or_default();
-    let pieces = requests.saturating_sub(rise(Counter::Reassembled).unwrap_or_default());
-    let undelivered = received.saturating_sub(delivered).saturating_sub(pieces);
+    let fragments = requests.saturating_sub(rise(Counter::Reassembled).unwrap_or_default());
+    let undelivered = all.saturating_sub(delivered).saturating_sub(fragments);
     let enough = |count: u64| count.saturating_mul(5) >= missing.saturating_mul(4);
-    enough(multicast.saturating_sub(heard)) && enough(undelivered)
+    enough(multicast.saturating_sub(received)) && enough(undelivered)
 }
 
-/// The rules on the way in that drop, whether or not they count: one of them it may be.
-fn rules_that_may(seen: &Observation) -> impl Iterator<Item = &DroppingRule> {
-    seen.after.dropping_rules.iter().filter(|rule| is_on_the_way(rule))
+/// Returns the dropping rules on the incoming path, with or without counters.
+fn incoming_rules(observation: &Observation) -> impl Iterator<Item = &DroppingRule> {
+    observation.after.dropping_rules.iter().filter(|rule| is_on_the_incoming_path(rule))
 }
 
-fn is_on_the_way(rule: &DroppingRule) -> bool {
+fn is_on_the_incoming_path(rule: &DroppingRule) -> bool {
     rule.hook.as_deref().is_none_or(|hook| matches!(hook, "input" | "prerouting" | "ingress"))
 }
 
-/// The rules on the way in that counted so many packets, and what they had counted before.
-fn rules_that_dropped(seen: &Observation, missing: u64) -> Vec<(&DroppingRule, u64)> {
+/// Returns the rules on the incoming path whose counters increased by at least 80 % of `missing`, each with its
+/// earlier count.
+fn rules_that_dropped(observation: &Observation, missing: u64) -> Vec<(&DroppingRule, u64)> {
     let count = |rule: &DroppingRule| {
-        let same = seen.before.dropping_rules.iter().find(|before| before.place == rule.place);
+        let same = observation.before.dropping_rules.iter().find(|before| before.is_same(rule));
         same.and_then(|before| before.packets)
     };
-    rules_that_may(seen)
+    incoming_rules(observation)
         .filter_map(|rule| Some((rule, count(rule)?)))
         .filter(|(rule, before)| {
             let rise = rule.packets.unwrap_or_default().saturating_sub(*before);
@@ -154,45 +179,48 @@ fn rules_that_dropped(seen: &Observation, missing: u64) -> Vec<(&DroppingRule, u
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, counted, flow, membership};
+    use super::super::fixtures::{ETH0, flow, membership, with_counters};
     use super::*;
 
     const TO: &str = "239.1.2.3:5000";
 
-    /// Ten on the wire, `heard` at the socket, and the rises of `IpInReceives`, `IpExtInMcastPkts`,
-    /// `IpInDelivers` and `TcpInSegs`.
-    fn found(heard: u64, rises: [u64; 4]) -> usize {
-        let seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], heard);
+    /// Returns the number of findings for 10 datagrams on the wire, `received` at the socket, and these increases of
+    /// `IpInReceives`, `IpExtInMcastPkts`, `IpInDelivers` and `TcpInSegs`.
+    fn outcome(received: u64, rises: [u64; 4]) -> usize {
+        let observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
         let names = ["IpInReceives", "IpExtInMcastPkts", "IpInDelivers", "TcpInSegs"];
         let rises: Vec<_> = names.into_iter().zip(rises).collect();
-        check(&counted(seen, &rises)).len()
+        check(&with_counters(observation, &rises)).len()
     }
 
     #[test]
-    fn what_is_taken_and_not_delivered_was_filtered() {
-        assert_eq!(found(0, [10, 10, 0, 0]), 1);
-        assert_eq!(found(0, [510, 10, 500, 500]), 1, "beside a download");
-        assert_eq!(found(6, [10, 10, 6, 0]), 1, "some of it");
+    fn accepted_and_undelivered_packets_were_filtered() {
+        assert_eq!(outcome(0, [10, 10, 0, 0]), 1);
+        assert_eq!(outcome(0, [510, 10, 500, 500]), 1, "during a download");
+        assert_eq!(outcome(6, [10, 10, 6, 0]), 1, "some of them");
     }
 
     #[test]
-    fn what_other_counters_explain_was_not_filtered() {
-        assert_eq!(found(10, [10, 10, 10, 0]), 0, "all of it came");
-        assert_eq!(found(0, [10, 0, 0, 0]), 0, "it was never taken");
-        assert_eq!(found(0, [10, 10, 10, 0]), 0, "it was delivered");
-        assert_eq!(found(0, [20, 10, 10, 0]), 0, "as much of something else was not taken");
+    fn losses_that_other_counters_explain_were_not_filtered() {
+        assert_eq!(outcome(10, [10, 10, 10, 0]), 0, "all were received");
+        assert_eq!(outcome(0, [10, 0, 0, 0]), 0, "never accepted");
+        assert_eq!(outcome(0, [10, 10, 10, 0]), 0, "delivered");
+        assert_eq!(outcome(0, [20, 10, 10, 0]), 0, "as many other packets were not accepted");
     }
 
     #[test]
-    fn without_a_tap_only_a_silence_of_all_is_suspicious() {
-        let found = |heard, delivered| {
-            let mut seen = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], heard);
-            seen.wire.flows.clear();
-            seen.wire.taps[0].refused = Some("no right".into());
+    fn without_a_capture_only_complete_silence_is_reported() {
+        let outcome = |received, delivered| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+            observation.wire.flows.clear();
+            observation.wire.taps[0].refused = Some("no right".into());
             let rises = [("IpInReceives", 20), ("IpExtInMcastPkts", 20), ("IpInDelivers", delivered)];
-            check(&counted(seen, &rises)).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            check(&with_counters(observation, &rises))
+                .iter()
+                .map(|finding| finding.severity)
+                .collect::<Vec<_>>()
         };
-        assert_eq!(found(0, 0), [Severity::Warning]);
-        assert_eq!((found(0, 2), found(10, 10)), (Vec::new(), Vec::new()));
+        assert_eq!(outcome(0, 0), [Severity::Warning]);
+        assert_eq!((outcome(0, 2), outcome(10, 10)), (Vec::new(), Vec::new()));
     }
 }

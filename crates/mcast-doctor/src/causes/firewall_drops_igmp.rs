@@ -1,64 +1,96 @@
-//! Joining sends a report by IGMP or MLD, and none left the machine: netfilter ate it. Switches that
-//! snoop then do not know that the group is wanted here. The same for the answer to a query.
+//! Joining must send an IGMP or MLD report, but none left the machine: netfilter dropped it. Snooping switches
+//! then do not learn the membership. The same applies to the response to a query.
 
 use std::time::Duration;
 
-use crate::observation::{About, Observation, Wanted};
-use crate::snapshot::Counter;
-use crate::wire::{ControlSeen, Said};
-use crate::{Evidence, Finding, Id, Severity, Sort, remedies};
+use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::snapshot::{Counter, DroppingRule};
+use crate::wire::{ControlMessage, ControlPacket};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
-/// The first report leaves at once; so late it is lost.
-const PATIENCE: Duration = Duration::from_millis(800);
-/// Answers to queries are delayed by up to 10 s.
-const ANSWER: Duration = Duration::from_secs(11);
+/// The first report is sent at once; after this time it is considered lost.
+const REPORT_TIMEOUT: Duration = Duration::from_millis(800);
+/// Hosts delay responses to queries by up to 10 s.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(11);
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let link = seen.link(wanted.interface)?;
-    // Without an address nothing of IPv6 leaves.
-    let can_speak = wanted.group.addr().is_ipv4() || link.has_address(false);
-    // Without a carrier nothing leaves, and no firewall is to blame.
-    let is_open = seen.wire.is_complete(wanted.interface) && link.running && link.multicast && !link.loopback;
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface)?;
+    // MLD needs an IPv6 source address.
+    let can_send = interest.group.addr().is_ipv4() || link.has_address(false);
+    // Without a carrier nothing is sent, which is not the firewall's doing.
+    let is_open =
+        observation.wire.is_complete(interest.interface) && link.running && link.multicast && !link.loopback;
     if !is_open
-        || !can_speak
-        || !must_be_reported(wanted)
-        || !seen.after.is_joined(wanted.group.addr(), wanted.interface)
+        || !can_send
+        || !must_be_reported(interest)
+        || !observation.after.is_joined(interest.group.addr(), interest.interface)
     {
         return None;
     }
-    let reason = unreported_join(seen, wanted).or_else(|| unanswered_query(seen, wanted))?;
-    let protocol = if wanted.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
-    let (group, family) = (wanted.group, wanted.family());
-    let rules = seen.after.dropping_rules.iter().filter_map(|rule| {
-        let before = seen.before.dropping_rules.iter().find(|before| before.place == rule.place)?.packets?;
-        (rule.packets? > before)
-            .then(|| Evidence::change(Sort::Rule, &rule.place, before, rule.packets.unwrap_or_default()))
+    let reason =
+        unreported_join(observation, interest).or_else(|| unanswered_query(observation, interest))?;
+    let protocol = if interest.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
+    let (group, family) = (interest.group, interest.family());
+    let counted = rules_that_counted(observation);
+    let evidence = counted.iter().map(|(rule, before)| {
+        Evidence::change(EvidenceKind::Rule, rule.location(), before, rule.packets.unwrap_or_default())
     });
+    let evidence: Vec<_> = evidence.collect();
+    let rules = match &counted[..] {
+        [] => uncounted_outgoing_rules(observation),
+        counted => counted.iter().map(|(rule, _)| *rule).collect(),
+    };
     let counters = [Counter::OutRequests, Counter::OutTransmits].into_iter().filter_map(|counter| {
-        let (before, after) = seen.values(counter.name(family))?;
-        Some(Evidence::change(Sort::Counter, counter.name(family), before, after))
+        let (before, after) = observation.values(counter.name(family))?;
+        Some(Evidence::change(EvidenceKind::Counter, counter.name(family), before, after))
     });
     let finding = Finding::new(
         Id::FirewallDropsIgmp,
         Severity::Fault,
-        format!("{group} is joined on {}, but no {protocol} report about it left the machine: a firewall drops {protocol}.", link.name),
+        format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name),
     )
-    .on(&link.name)
-    .of(group)
-    .because(Evidence::new(Sort::Packet, &link.name, reason))
-    .because_all(counters)
-    .because_all(rules)
-    .remedied(remedies::admit_membership_protocol(family, &link.name));
+    .on_interface(&link.name)
+    .for_group(group)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &link.name, reason))
+    .with_all_evidence(counters)
+    .with_all_evidence(evidence)
+    .with_remedies(remedies::admit_membership_protocol(family, &link.name, &rules));
     Some(finding)
 }
 
-/// Groups of the link are not reported in IPv4 (RFC 9776 section 5), nor are those of the interface.
-fn must_be_reported(wanted: &Wanted<'_>) -> bool {
-    match wanted.group.addr() {
+/// Returns the incoming and outgoing rules whose counters increased, each with its earlier count.
+fn rules_that_counted(observation: &Observation) -> Vec<(&DroppingRule, u64)> {
+    let count = |rule: &&DroppingRule| {
+        let same = observation.before.dropping_rules.iter().find(|before| before.is_same(rule));
+        same.and_then(|before| before.packets)
+    };
+    local_rules(observation)
+        .filter_map(|rule| Some((rule, count(&rule)?)))
+        .filter(|(rule, before)| rule.packets.is_some_and(|packets| packets > *before))
+        .collect()
+}
+
+/// Returns the outgoing rules without a counter, one of which may be responsible.
+fn uncounted_outgoing_rules(observation: &Observation) -> Vec<&DroppingRule> {
+    let is_outgoing = |rule: &&DroppingRule| {
+        matches!(rule.hook.as_deref(), Some("output" | "postrouting" | "egress") | None)
+    };
+    local_rules(observation).filter(is_outgoing).filter(|rule| rule.packets.is_none()).collect()
+}
+
+/// Returns the rules for traffic of this machine itself, without those for forwarded traffic.
+fn local_rules(observation: &Observation) -> impl Iterator<Item = &DroppingRule> {
+    observation.after.dropping_rules.iter().filter(|rule| rule.hook.as_deref() != Some("forward"))
+}
+
+/// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
+/// and ff02::1 (RFC 9776 section 5).
+fn must_be_reported(interest: &Interest<'_>) -> bool {
+    match interest.group.addr() {
         std::net::IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
         std::net::IpAddr::V6(group) => {
             group.segments()[0] & 0xf > 1 && group.segments() != [0xff02, 0, 0, 0, 0, 0, 0, 1]
@@ -66,84 +98,135 @@ fn must_be_reported(wanted: &Wanted<'_>) -> bool {
     }
 }
 
-fn unreported_join(seen: &Observation, wanted: &Wanted<'_>) -> Option<String> {
-    let About::Membership(asked) = &seen.about else { return None };
-    let fresh = !asked.joined_before.contains(&wanted.interface);
-    let is_silent = reports(seen, wanted).next().is_none() && !has_tried_nothing(seen, wanted);
-    (fresh && is_silent && seen.listened() >= PATIENCE).then(|| "no report after joining".to_owned())
+fn unreported_join(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
+    let ExaminationTarget::Membership(trial) = &observation.target else { return None };
+    let fresh = !trial.already_joined.contains(&interest.interface);
+    let is_silent = reports(observation, interest).next().is_none() && !sent_nothing(observation, interest);
+    (fresh && is_silent && observation.listened() >= REPORT_TIMEOUT)
+        .then(|| "no report after joining".to_owned())
 }
 
-/// A query of an older version that comes just then makes the system take its first report back, and answer within ten
-/// seconds. A firewall drops only what the system counts as sent.
-fn has_tried_nothing(seen: &Observation, wanted: &Wanted<'_>) -> bool {
-    let sent = seen.values(Counter::OutRequests.name(wanted.family()));
+/// Returns whether the system itself sent no report. A query of an older version that arrives right after the
+/// join makes the system withdraw its first report and respond within 10 s instead. A firewall can only drop what
+/// the system counts as sent.
+fn sent_nothing(observation: &Observation, interest: &Interest<'_>) -> bool {
+    let (v4, family) = (interest.group.addr().is_ipv4(), interest.family());
+    // Linux before 6.7 counts outgoing IPv4 packets after the firewall, and has no `IpOutTransmits`.
+    if v4 && observation.values(Counter::OutTransmits.name(family)).is_none() {
+        let is_old = |message: &ControlMessage| matches!(message, ControlMessage::Query { version, .. } if *version < 3);
+        return observation
+            .wire
+            .queries(interest.interface, v4)
+            .any(|query| !query.outgoing && is_old(&query.message));
+    }
+    let sent = observation.values(Counter::OutRequests.name(family));
     sent.is_some_and(|(before, after)| before == after)
 }
 
-/// Only in the versions in which hosts do not fall silent when they hear another's report.
-fn unanswered_query(seen: &Observation, wanted: &Wanted<'_>) -> Option<String> {
-    let (_, until) = seen.wire.span?;
-    let v4 = wanted.group.addr().is_ipv4();
+/// Returns the evidence of a query without a response. Only the newest version counts, because in older ones
+/// hosts suppress their report if another host sends one.
+fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
+    let (_, until) = observation.wire.span?;
+    let v4 = interest.group.addr().is_ipv4();
     let newest = if v4 { 3 } else { 2 };
-    let query = seen.wire.queries(wanted.interface, v4).find(|query| {
-        let general = matches!(query.said, Said::Query { version, group: None, .. } if version == newest);
-        general && !query.outgoing && until.duration_since(query.time).is_ok_and(|ago| ago >= ANSWER)
+    let query = observation.wire.queries(interest.interface, v4).find(|query| {
+        let general =
+            matches!(query.message, ControlMessage::Query { version, group: None, .. } if version == newest);
+        general
+            && !query.outgoing
+            && until.duration_since(query.time).is_ok_and(|ago| ago >= RESPONSE_TIMEOUT)
     })?;
-    let answered = reports(seen, wanted).any(|report| report.time >= query.time);
-    (!answered).then(|| format!("no answer to the query of {}", query.source))
+    let answered = reports(observation, interest).any(|report| report.time >= query.time);
+    (!answered).then(|| format!("no response to the query from {}", query.source))
 }
 
-fn reports<'a>(seen: &'a Observation, wanted: &Wanted<'_>) -> impl Iterator<Item = &'a ControlSeen> {
-    let (group, interface) = (wanted.group.addr(), wanted.interface);
-    seen.wire.control.iter().filter(move |control| {
-        let about = matches!(&control.said, Said::Report { wanted, .. } if wanted.contains(&group));
+fn reports<'a>(
+    observation: &'a Observation,
+    interest: &Interest<'_>,
+) -> impl Iterator<Item = &'a ControlPacket> {
+    let (group, interface) = (interest.group.addr(), interest.interface);
+    observation.wire.control.iter().filter(move |control| {
+        let about =
+            matches!(&control.message, ControlMessage::Report { joined, .. } if joined.contains(&group));
         control.outgoing && control.interface == interface && about
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, membership};
+    use super::super::fixtures::{ETH0, membership};
     use super::*;
 
-    /// A fresh membership of which no report was seen.
+    /// Returns a new membership without a captured report.
     fn unreported(to: &str) -> Observation {
-        let mut seen = membership(to, Vec::new(), 0);
-        if let About::Membership(asked) = &mut seen.about {
-            asked.joined_before.clear();
+        let mut observation = membership(to, Vec::new(), 0);
+        if let ExaminationTarget::Membership(trial) = &mut observation.target {
+            trial.already_joined.clear();
         }
-        seen
+        observation
     }
 
     fn reported() -> Observation {
-        let mut seen = unreported("239.1.2.3:5000");
-        let (time, _) = seen.wire.span.unwrap();
-        let said = Said::Report { version: 3, wanted: vec!["239.1.2.3".parse().unwrap()], left: Vec::new() };
+        let mut observation = unreported("239.1.2.3:5000");
+        let (time, _) = observation.wire.span.unwrap();
+        let message = ControlMessage::Report {
+            version: 3,
+            joined: vec!["239.1.2.3".parse().unwrap()],
+            left: Vec::new(),
+        };
         let source = "10.9.0.2".parse().unwrap();
-        seen.wire.control.push(ControlSeen { time, interface: ETH0, outgoing: true, source, said });
-        seen
+        observation.wire.control.push(ControlPacket {
+            time,
+            interface: ETH0,
+            outgoing: true,
+            source,
+            message,
+        });
+        observation
     }
 
     #[test]
-    fn a_fresh_membership_must_be_reported() {
+    fn new_membership_without_a_report_is_a_fault() {
         assert_eq!(check(&unreported("239.1.2.3:5000")).len(), 1);
         assert_eq!(check(&reported()), []);
     }
 
     #[test]
-    fn what_the_system_has_not_sent_was_dropped_by_nobody() {
-        let mut seen = unreported("239.1.2.3:5000");
-        let sent = |count| [("IpOutRequests".to_owned(), count)].into_iter().collect();
-        (seen.before.counters, seen.after.counters) = (sent(7), sent(7));
-        assert_eq!(check(&seen), []);
-        seen.after.counters = sent(8);
-        assert_eq!(check(&seen).len(), 1);
+    fn report_that_was_never_sent_was_not_dropped() {
+        let mut observation = unreported("239.1.2.3:5000");
+        let names = ["IpOutRequests", "IpOutTransmits"];
+        let sent = |count| names.iter().map(|name| ((*name).to_owned(), count)).collect();
+        (observation.before.counters, observation.after.counters) = (sent(7), sent(7));
+        assert_eq!(check(&observation), []);
+        observation.after.counters = sent(8);
+        assert_eq!(check(&observation).len(), 1);
+    }
+
+    /// Linux before 6.7.
+    #[test]
+    fn counter_after_the_firewall_does_not_excuse_it() {
+        let mut observation = unreported("239.1.2.3:5000");
+        let sent = || [("IpOutRequests".to_owned(), 7)].into_iter().collect();
+        (observation.before.counters, observation.after.counters) = (sent(), sent());
+        assert_eq!(check(&observation).len(), 1);
+
+        let (time, _) = observation.wire.span.unwrap();
+        let message = ControlMessage::Query { version: 2, group: None, interval: None };
+        let source = "10.9.0.254".parse().unwrap();
+        observation.wire.control.push(ControlPacket {
+            time,
+            interface: ETH0,
+            outgoing: false,
+            source,
+            message,
+        });
+        assert_eq!(check(&observation), [], "the system withdraws its report when an older querier appears");
     }
 
     #[test]
-    fn what_nobody_reports_or_nothing_leaves_by_is_no_case() {
-        assert_eq!(check(&membership("239.1.2.3:5000", Vec::new(), 0)), [], "joined by another before");
-        assert_eq!(check(&unreported("224.0.0.251:5353")), [], "a group of the link");
+    fn unreported_groups_and_unusable_interfaces_are_not_reported() {
+        assert_eq!(check(&membership("239.1.2.3:5000", Vec::new(), 0)), [], "another program had joined");
+        assert_eq!(check(&unreported("224.0.0.251:5353")), [], "a link-local group");
         let mut without_carrier = unreported("239.1.2.3:5000");
         without_carrier.before.links[1].running = false;
         without_carrier.after.links[1].running = false;

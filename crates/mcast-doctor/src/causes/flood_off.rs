@@ -1,41 +1,42 @@
-//! A port of a bridge does not get groups that nobody has reported. Nobody reports 224.0.0.x, and
-//! without snooping nobody's reports count.
+//! A bridge does not flood unregistered groups to a port. 224.0.0.x is never reported, and without snooping no
+//! group is registered.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let ports = seen.after.links.iter().filter_map(|link| {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let ports = observation.after.links.iter().filter_map(|link| {
         let port = link.port.filter(|port| !port.floods_multicast && !port.leads_to_router)?;
-        let bridge = link.master.and_then(|bridge| seen.after.link(bridge))?;
+        let bridge = link.master.and_then(|bridge| observation.after.link(bridge))?;
         Some((link, port, bridge, bridge.bridge?))
     });
     ports
         .map(|(link, _, bridge, options)| {
-            let (severity, what) = if options.snooping {
+            let (severity, groups) = if options.snooping {
                 (
                     Severity::Warning,
-                    "groups that nobody has reported, 224.0.0.x among them, which nobody ever reports",
+                    "groups that no host has reported, including 224.0.0.x, which hosts never report",
                 )
             } else {
-                (Severity::Fault, "any group, as snooping is off, too")
+                (Severity::Fault, "any group, because snooping is off as well")
             };
             Finding::new(
                 Id::FloodOff,
                 severity,
-                format!("{} does not pass on by {} {what}.", bridge.name, link.name),
+                format!("{} does not forward to {} {groups}.", bridge.name, link.name),
             )
-            .on(&link.name)
-            .because(Evidence::new(Sort::Setting, format!("{} mcast_flood", link.name), "off"))
-            .because(Evidence::new(
-                Sort::Setting,
+            .on_interface(&link.name)
+            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} mcast_flood", link.name), "off"))
+            .with_evidence(Evidence::new(
+                EvidenceKind::Setting,
                 format!("{} mcast_snooping", bridge.name),
                 if options.snooping { "on" } else { "off" },
             ))
-            .remedied([
-                Remedy::now(Tool::Bridge, format!("bridge link set dev {} mcast_flood on", link.name)),
-                remedies::networkd(&link.name, "[Bridge]\\nMulticastFlood=yes\\n"),
-            ])
+            .with_remedies([Remedy::now(
+                Tool::Bridge,
+                ["link", "set", "dev", &link.name, "mcast_flood", "on"],
+            )])
+            .with_remedies(remedies::networkd(link, "flood", "[Bridge]\nMulticastFlood=yes\n"))
         })
         .collect()
 }

@@ -1,15 +1,15 @@
-//! A socket bound to any address also gets the groups of its port that only others have joined.
+//! A socket bound to the wildcard address also receives groups on its port that only other programs have joined.
 
 use crate::observation::{Observation, Program, ProgramSocket};
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(program) = seen.program() else { return Vec::new() };
-    program.sockets.iter().filter_map(|socket| leak(seen, program, socket)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(program) = observation.program() else { return Vec::new() };
+    program.sockets.iter().filter_map(|socket| leak(observation, program, socket)).collect()
 }
 
-fn leak(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let local = socket.local.filter(|local| local.ip().is_unspecified())?;
     let membership = socket.memberships.first()?;
     let open = |flow: &&Flow| {
@@ -27,27 +27,27 @@ fn leak(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option
             && flow.key.port == local.port()
             && flow.sound() > 0
             && socket.memberships.iter().all(|own| own.group.addr() != flow.key.group)
-            && seen.after.is_joined(flow.key.group, flow.key.interface)
+            && observation.after.is_joined(flow.key.group, flow.key.interface)
             && socket.peer.is_none_or(|peer| peer == flow.key.source)
             && socket.bound_interface.is_none_or(|bound| bound == flow.key.interface)
     };
-    let flow = seen.wire.flows.iter().filter(foreign).find(open)?;
+    let flow = observation.wire.flows.iter().filter(foreign).find(open)?;
     let option = if flow.key.group.is_ipv4() { "IP_MULTICAST_ALL" } else { "IPV6_MULTICAST_ALL" };
-    let interface = seen.link_name(flow.key.interface);
+    let interface = observation.link_name(flow.key.interface);
     let finding = Finding::new(
         Id::ForeignGroupsLeak,
         Severity::Fault,
-        format!("The socket, bound to {local}, also receives {}, which it has not joined, as another program has.", flow.destination()),
+        format!("The socket is bound to {local} and also receives {}, which only another program has joined.", flow.destination()),
     )
-    .on(&interface)
-    .of(flow.destination())
-    .from(flow.key.source)
-    .by(&program.name)
-    .because(Evidence::new(Sort::Socket, format!("socket {} {option}", socket.inode), "1"))
-    .because(Evidence::new(Sort::Packet, &interface, format!("{} datagrams to {}, beside {}", flow.datagrams, flow.destination(), membership.group)))
-    .remedied([Remedy::advice(
+    .on_interface(&interface)
+    .for_group(flow.destination())
+    .from_source(flow.key.source)
+    .in_program(&program.name)
+    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {} {option}", socket.inode), "1"))
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams to {}, besides {}", flow.datagrams, flow.destination(), membership.group)))
+    .with_remedies([Remedy::advice(
         Tool::Program,
-        format!("Set {option} to 0 on the socket, or bind it to {}:{}, or look at each datagram's destination (IP_PKTINFO, IPV6_RECVPKTINFO).", membership.group, local.port()),
+        format!("Set {option} to 0 on the socket, or bind it to {}, or check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", std::net::SocketAddr::new(membership.group.addr(), local.port())),
     )]);
     Some(finding)
 }

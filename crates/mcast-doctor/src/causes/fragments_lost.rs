@@ -1,101 +1,109 @@
-//! Datagrams come in pieces, and pieces are missing: on the way, or in front of the IP layer.
+//! Datagrams arrive in fragments, and fragments are lost: in the network, or before the IP layer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcast::{Group, SourceFilter};
 
-use crate::observation::{About, Observation, Wanted};
+use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Counter;
-use crate::wire::Pieces;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::wire::FragmentedDatagram;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-/// So late a piece is not coming any more.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time after which a missing fragment is considered lost.
+const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut wanted = seen.wanted();
-    if matches!(seen.about, About::File) {
-        wanted = everything(seen);
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut interests = observation.interests();
+    if matches!(observation.target, ExaminationTarget::File) {
+        interests = fragmented_groups(observation);
     }
-    wanted.iter().filter_map(|wanted| judge(seen, wanted)).collect()
+    interests.iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
-/// In a capture, every group that comes in pieces.
-fn everything(seen: &Observation) -> Vec<Wanted<'_>> {
+/// Returns every group that arrives in fragments in a capture file.
+fn fragmented_groups(observation: &Observation) -> Vec<Interest<'_>> {
     static ANY: SourceFilter = SourceFilter::ANY;
-    let ports: BTreeSet<_> = seen
+    let ports: BTreeSet<_> = observation
         .wire
-        .pieces
+        .fragmented
         .iter()
-        .filter_map(|pieces| Some((pieces.interface, Group::new(pieces.group).ok()?, pieces.port?)))
+        .filter_map(|datagram| Some((datagram.interface, Group::new(datagram.group).ok()?, datagram.port?)))
         .collect();
-    let wanted = |(interface, group, port)| Wanted { group, port, interface, sources: &ANY, socket: None };
-    ports.into_iter().map(wanted).collect()
+    let interest =
+        |(interface, group, port)| Interest { group, port, interface, sources: &ANY, socket: None };
+    ports.into_iter().map(interest).collect()
 }
 
-/// Whether most of what was complete on the wire is missing at the socket. Connection tracking puts IPv6
-/// together without a count, so of another program's socket the counters say nothing then.
-fn are_unheard(seen: &Observation, wanted: &Wanted<'_>, all: &[&Pieces], complete: u64) -> bool {
-    let Some(asked) = seen.asked() else { return wanted.group.addr().is_ipv4() };
-    let sources: BTreeSet<_> = all.iter().map(|pieces| pieces.source).collect();
-    let heard = asked
-        .heard
+/// Returns whether most of the datagrams that were complete on the wire are missing at the socket. Connection
+/// tracking reassembles IPv6 without counting, so the counters prove nothing about another program's socket.
+fn are_missing(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    all: &[&FragmentedDatagram],
+    complete: u64,
+) -> bool {
+    let Some(trial) = observation.trial() else { return interest.group.addr().is_ipv4() };
+    let sources: BTreeSet<_> = all.iter().map(|datagram| datagram.source).collect();
+    let received = trial
+        .received
         .iter()
-        .filter(|heard| heard.interface == wanted.interface && sources.contains(&heard.source.ip()));
-    heard.map(|heard| heard.datagrams).sum::<u64>() * 2 < complete
+        .filter(|count| count.interface == interest.interface && sources.contains(&count.source.ip()));
+    received.map(|count| count.datagrams).sum::<u64>() * 2 < complete
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let (_, until) = seen.wire.span?;
-    let here = |pieces: &&Pieces| {
-        !pieces.outgoing
-            && pieces.interface == wanted.interface
-            && pieces.group == wanted.group.addr()
-            && pieces.port.is_none_or(|port| port == wanted.port)
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let (_, until) = observation.wire.span?;
+    let here = |datagram: &&FragmentedDatagram| {
+        !datagram.outgoing
+            && datagram.interface == interest.interface
+            && datagram.group == interest.group.addr()
+            && datagram.port.is_none_or(|port| port == interest.port)
     };
-    let all: Vec<_> = seen.wire.pieces.iter().filter(here).collect();
-    let complete = all.iter().filter(|pieces| pieces.is_complete()).count() as u64;
+    let all: Vec<_> = observation.wire.fragmented.iter().filter(here).collect();
+    let complete = all.iter().filter(|datagram| datagram.is_complete()).count() as u64;
     let broken = all
         .iter()
-        .filter(|pieces| {
-            !pieces.is_complete() && until.duration_since(pieces.last).is_ok_and(|ago| ago >= PATIENCE)
+        .filter(|datagram| {
+            !datagram.is_complete()
+                && until.duration_since(datagram.last).is_ok_and(|ago| ago >= FRAGMENT_TIMEOUT)
         })
         .count() as u64;
-    let assembled = seen.rise(Counter::Reassembled, wanted.family());
+    let assembled = observation.rise(Counter::Reassembled, interest.family());
     let unassembled = complete.saturating_sub(assembled.unwrap_or(complete));
-    let on_the_way =
-        broken > 0 && broken * 20 >= complete + broken && seen.wire.is_complete(wanted.interface);
-    let in_front = complete > 0 && unassembled * 2 >= complete && are_unheard(seen, wanted, &all, complete);
-    if !on_the_way && !in_front {
+    let in_network =
+        broken > 0 && broken * 20 >= complete + broken && observation.wire.is_complete(interest.interface);
+    let before_ip_layer =
+        complete > 0 && unassembled * 2 >= complete && are_missing(observation, interest, &all, complete);
+    if !in_network && !before_ip_layer {
         return None;
     }
-    let interface = seen.link_name(wanted.interface);
-    let where_lost = if on_the_way {
-        "on the way here"
+    let interface = observation.link_name(interest.interface);
+    let location = if in_network {
+        "in the network"
     } else {
         "between the wire and the IP layer, where a filter drops them"
     };
-    let source = all.first().map(|pieces| pieces.source)?;
+    let source = all.first().map(|datagram| datagram.source)?;
     let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter().filter_map(|counter| {
-        let name = counter.name(wanted.family());
-        let (before, after) = seen.values(name)?;
-        Some(Evidence::change(Sort::Counter, name, before, after))
+        let name = counter.name(interest.family());
+        let (before, after) = observation.values(name)?;
+        Some(Evidence::change(EvidenceKind::Counter, name, before, after))
     });
-    let largest = if wanted.group.addr().is_ipv4() { 1472 } else { 1452 };
+    let largest = if interest.group.addr().is_ipv4() { 1472 } else { 1452 };
     let finding = Finding::new(
         Id::FragmentsLost,
         Severity::Fault,
-        format!("Datagrams to {} are larger than a packet and come in pieces, of which some are lost {where_lost}.", wanted.destination()),
+        format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
     )
-    .on(&interface)
-    .of(wanted.destination())
-    .from(source)
-    .because(Evidence::new(Sort::Packet, &interface, format!("{complete} datagrams with all their pieces, {broken} without")))
-    .because_all(counters)
-    .remedied([
-        Remedy::advice(Tool::Program, format!("Send no more than {largest} bytes a datagram on Ethernet, so that nothing is cut in pieces.")),
-        Remedy::advice(Tool::Network, "Let fragments pass the filters on the way: later ones carry no port."),
+    .on_interface(&interface)
+    .for_group(interest.destination())
+    .from_source(source)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete")))
+    .with_all_evidence(counters)
+    .with_remedies([
+        Remedy::advice(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")),
+        Remedy::advice(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port."),
     ]);
     Some(finding)
 }

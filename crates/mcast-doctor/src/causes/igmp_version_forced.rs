@@ -1,101 +1,107 @@
-//! An old version of IGMP or MLD is in force: it cannot say which sources are wanted.
+//! An old version of IGMP or MLD is in use, which cannot report sources.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 use mcast::SourceFilter;
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut findings: Vec<_> = seen.after.settings.keys().filter_map(|name| forced(seen, name)).collect();
-    findings.extend(seen.after.settings.keys().filter_map(|name| elsewhere(seen, name)));
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut findings: Vec<_> =
+        observation.after.settings.keys().filter_map(|name| forced(observation, name)).collect();
+    findings
+        .extend(observation.after.settings.keys().filter_map(|name| forced_on_machine(observation, name)));
     if findings.is_empty() {
-        findings.extend(by_querier(seen));
+        findings.extend(by_querier(observation));
     }
     findings
 }
 
-/// On systems that have one setting for all interfaces.
-fn elsewhere(seen: &Observation, name: &str) -> Option<Finding> {
+/// Judges the setting of systems that have one for all interfaces.
+fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     let (remedy, v4) = match name {
-        "net.inet.igmp.default_version" => (Remedy::now(Tool::Sysctl, format!("sysctl {name}=3")), true),
+        "net.inet.igmp.default_version" => (Remedy::now(Tool::Sysctl, [format!("{name}=3")]), true),
         "netsh.ipv4.mldversion" => {
-            (Remedy::now(Tool::Netsh, "netsh interface ipv4 set global mldversion=version3"), true)
+            (Remedy::now(Tool::Netsh, ["interface", "ipv4", "set", "global", "mldversion=version3"]), true)
         }
         _ => return None,
     };
-    let version = seen.after.number(name).filter(|version| (1..3).contains(version))?;
-    let concerns =
-        seen.is_about_machine() || seen.wanted().iter().any(|wanted| wanted.group.addr().is_ipv4() == v4);
+    let version = observation.after.number(name).filter(|version| (1..3).contains(version))?;
+    let concerns = observation.is_about_machine()
+        || observation.interests().iter().any(|interest| interest.group.addr().is_ipv4() == v4);
     concerns.then(|| {
         Finding::new(
             Id::IgmpVersionForced,
             Severity::Warning,
-            format!("IGMPv{version} is set on this machine: it cannot tell routers and switches which sources are wanted."),
+            format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."),
         )
-        .because(Evidence::new(Sort::Setting, name, version))
-        .remedied([remedy])
+        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
+        .with_remedies([remedy])
     })
 }
 
-/// By a setting, on an interface where something is joined or can be.
-fn forced(seen: &Observation, name: &str) -> Option<Finding> {
+/// Judges the setting of an interface on which a group is or can be joined.
+fn forced(observation: &Observation, name: &str) -> Option<Finding> {
     let (interface, v4) = match (name.strip_prefix("net.ipv4.conf."), name.strip_prefix("net.ipv6.conf.")) {
         (Some(rest), _) => (rest.strip_suffix(".force_igmp_version")?, true),
         (_, Some(rest)) => (rest.strip_suffix(".force_mld_version")?, false),
         _ => return None,
     };
     let (protocol, newest) = if v4 { ("IGMP", 3) } else { ("MLD", 2) };
-    let version = seen.after.number(name).filter(|version| (1..newest).contains(version))?;
-    let mut touched = seen.wanted().into_iter().filter(|wanted| wanted.group.addr().is_ipv4() == v4);
-    // What "default" says holds for interfaces to come.
+    let version = observation.after.number(name).filter(|version| (1..newest).contains(version))?;
+    let mut affected =
+        observation.interests().into_iter().filter(|interest| interest.group.addr().is_ipv4() == v4);
+    // "default" applies only to interfaces created later.
     let concerns = match interface {
         "default" => false,
-        "all" => seen.is_about_machine() || touched.next().is_some(),
-        name => seen.is_about_machine() || touched.any(|wanted| seen.link_name(wanted.interface) == name),
+        "all" => observation.is_about_machine() || affected.next().is_some(),
+        name => {
+            observation.is_about_machine()
+                || affected.any(|interest| observation.link_name(interest.interface) == name)
+        }
     };
     concerns.then(|| {
         Finding::new(
             Id::IgmpVersionForced,
             Severity::Warning,
-            format!("{protocol}v{version} is forced on {interface}: it cannot tell routers and switches which sources are wanted."),
+            format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."),
         )
-        .on(interface)
-        .because(Evidence::new(Sort::Setting, name, version))
-        .remedied(remedies::sysctl(name, 0))
+        .on_interface(interface)
+        .with_evidence(Evidence::new(EvidenceKind::Setting, name, version))
+        .with_remedies(remedies::sysctl(name, 0))
     })
 }
 
-/// By a querier of an older version, where a membership names sources.
-fn by_querier(seen: &Observation) -> Option<Finding> {
-    seen.wanted().into_iter().find_map(|wanted| {
-        let names_sources = matches!(wanted.sources, SourceFilter::Include(_));
-        let interface = seen.link_name(wanted.interface);
-        let v4 = wanted.group.addr().is_ipv4();
-        let version = *seen.after.igmp_versions.get(&interface).filter(|version| v4 && **version < 3)?;
+/// Judges a querier of an older version, if a membership names sources.
+fn by_querier(observation: &Observation) -> Option<Finding> {
+    observation.interests().into_iter().find_map(|interest| {
+        let names_sources = matches!(interest.sources, SourceFilter::Include(_));
+        let interface = observation.link_name(interest.interface);
+        let v4 = interest.group.addr().is_ipv4();
+        let version = *observation.after.igmp_versions.get(&interface).filter(|version| v4 && **version < 3)?;
         (names_sources).then(|| {
             Finding::new(
                 Id::IgmpVersionForced,
                 Severity::Warning,
-                format!("A querier on {interface} speaks IGMPv{version}, so the sources of {} are not told to it: the group is asked for from everybody.", wanted.group),
+                format!("The querier on {interface} uses IGMPv{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
             )
-            .on(&interface)
-            .of(wanted.group)
-            .because(Evidence::new(Sort::Table, "/proc/net/igmp Querier", format!("V{version}")))
-            .remedied([Remedy::advice(Tool::Network, "Set the querier (switch or router) to IGMPv3.")])
+            .on_interface(&interface)
+            .for_group(interest.group)
+            .with_evidence(Evidence::new(EvidenceKind::Table, "/proc/net/igmp Querier", format!("V{version}")))
+            .with_remedies([Remedy::advice(Tool::Network, "Set the querier (a switch or router) to IGMPv3.")])
         })
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::membership;
+    use super::super::fixtures::membership;
     use super::*;
 
     #[test]
-    fn other_systems_have_a_setting_for_all_interfaces() {
+    fn machine_wide_setting_of_other_systems_is_reported() {
         let with = |name: &str, version: &str| {
-            let mut seen = membership("239.1.2.3:5000", Vec::new(), 0);
-            seen.after.settings.insert(name.into(), version.into());
-            check(&seen).len()
+            let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+            observation.after.settings.insert(name.into(), version.into());
+            check(&observation).len()
         };
         assert_eq!(
             (with("net.inet.igmp.default_version", "2"), with("net.inet.igmp.default_version", "3")),

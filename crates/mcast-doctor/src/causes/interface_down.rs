@@ -1,53 +1,105 @@
-//! The interface that was meant is down, or nothing is plugged in.
+//! The interface is down or has no carrier.
 
 use mcast::ErrorKind;
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::snapshot::Link;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(asked) = seen.asked() else { return Vec::new() };
-    let refused = asked.failed_with(ErrorKind::InterfaceDown).and_then(|failure| failure.interface.clone());
-    let joined: Vec<_> = asked.joined.iter().filter_map(|index| seen.after.link(*index)).collect();
-    // One of several without a carrier is an ordinary thing: a container's bridge without containers, say.
-    let deaf = joined.iter().filter(|_| joined.iter().all(|link| !link.running));
-    let mut names: Vec<_> = refused.into_iter().chain(deaf.map(|link| link.name.clone())).collect();
-    names.dedup();
-    let finding = |name: String| {
-        let up = seen.after.link_named(&name).is_some_and(|link| link.up);
-        let (what, state) = if up {
-            ("has no carrier: nothing is plugged in, or the other end is down", "no carrier")
-        } else {
-            ("is down", "down")
-        };
-        let finding = Finding::new(Id::InterfaceDown, Severity::Fault, format!("{name} {what}."))
-            .on(&name)
-            .of(format_args!("{}:{}", asked.group, asked.port))
-            .because(Evidence::new(Sort::Interface, &name, state));
-        match up {
-            true => finding
-                .remedied([Remedy::advice(Tool::Network, "Look at the cable, the radio, or the other end.")]),
-            false => finding.remedied(remedies::bring_up(&name)),
-        }
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial() else {
+        return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
     };
-    names.into_iter().map(finding).collect()
+    if trial.failed_with(ErrorKind::NoUsableInterface).is_some() {
+        return none_usable(observation)
+            .into_iter()
+            .map(|finding| finding.for_group(trial.destination()))
+            .collect();
+    }
+    let refused = trial.failed_with(ErrorKind::InterfaceDown).and_then(|failure| failure.interface.clone());
+    let joined: Vec<_> = trial.joined.iter().filter_map(|index| observation.after.link(*index)).collect();
+    // If one of several interfaces has no carrier, that is normal: a container bridge without containers, say.
+    let without_carrier = joined.iter().filter(|_| joined.iter().all(|link| !link.running));
+    let mut names: Vec<_> =
+        refused.into_iter().chain(without_carrier.map(|link| link.name.clone())).collect();
+    names.dedup();
+    let links = names.iter().filter_map(|name| observation.after.link_named(name));
+    links.map(|link| unusable(link).for_group(trial.destination())).collect()
+}
+
+/// Returns a finding for every interface that could be used, if no interface is usable.
+fn none_usable(observation: &Observation) -> Vec<Finding> {
+    let links = || observation.after.links.iter().filter(|link| !link.loopback && link.master.is_none());
+    let is_usable = |link: &Link| link.up && link.running && link.multicast;
+    if links().any(is_usable) {
+        return Vec::new();
+    }
+    let unusable: Vec<_> = links().filter(|link| link.multicast || !link.up).map(unusable).collect();
+    if !unusable.is_empty() {
+        return unusable;
+    }
+    let cause =
+        "No interface of this machine except the loopback can carry multicast: no group can reach it.";
+    let names: Vec<_> = observation.after.links.iter().map(|link| link.name.as_str()).collect();
+    let finding = Finding::new(Id::InterfaceDown, Severity::Fault, cause)
+        .with_evidence(Evidence::new(EvidenceKind::Interface, "interfaces", names.join(", ")))
+        .with_remedies([Remedy::advice(
+            Tool::Network,
+            "Connect this machine to a network. If it is a container, start it with a network.",
+        )]);
+    vec![finding]
+}
+
+fn unusable(link: &Link) -> Finding {
+    let name = &link.name;
+    let (description, state) = if link.up {
+        ("has no carrier: no cable is plugged in, or the other end is down", "no carrier")
+    } else {
+        ("is down", "down")
+    };
+    let finding = Finding::new(Id::InterfaceDown, Severity::Fault, format!("{name} {description}."))
+        .on_interface(name)
+        .with_evidence(Evidence::new(EvidenceKind::Interface, name, state));
+    match link.up {
+        true => finding
+            .with_remedies([Remedy::advice(Tool::Network, "Check the cable, the radio and the other end.")]),
+        false => finding.with_remedies(remedies::bring_up(link)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, ETH1, membership};
+    use super::super::fixtures::{ETH0, ETH1, machine, membership};
     use super::*;
-    use crate::observation::About;
+    use crate::observation::ExaminationTarget;
 
     #[test]
-    fn one_of_several_without_a_carrier_is_an_ordinary_thing() {
-        let mut seen = membership("239.1.2.3:5000", Vec::new(), 0);
-        if let About::Membership(asked) = &mut seen.about {
-            asked.joined = vec![ETH0, ETH1];
+    fn machine_without_usable_interface_is_a_fault() {
+        let outcome = |change: fn(&mut crate::snapshot::Snapshot)| {
+            let mut observation = Observation { after: machine(), ..Observation::default() };
+            change(&mut observation.after);
+            check(&observation).into_iter().map(|finding| finding.cause).collect::<Vec<_>>()
+        };
+        assert_eq!(outcome(|_| {}), Vec::<String>::new());
+        assert_eq!(outcome(|machine| machine.links[1].up = false), Vec::<String>::new(), "eth1 is left");
+        let down = outcome(|machine| {
+            machine.links.truncate(2);
+            machine.links[1].up = false;
+        });
+        assert_eq!(down, ["eth0 is down."]);
+        let none = outcome(|machine| machine.links.truncate(1));
+        assert!(none[0].contains("except the loopback"), "{none:?}");
+    }
+
+    #[test]
+    fn one_of_several_without_carrier_is_not_reported() {
+        let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+        if let ExaminationTarget::Membership(trial) = &mut observation.target {
+            trial.joined = vec![ETH0, ETH1];
         }
-        seen.after.links[1].running = false;
-        assert_eq!(check(&seen), []);
-        seen.after.links[2].running = false;
-        assert_eq!(check(&seen).len(), 2);
+        observation.after.links[1].running = false;
+        assert_eq!(check(&observation), []);
+        observation.after.links[2].running = false;
+        assert_eq!(check(&observation).len(), 2);
     }
 }

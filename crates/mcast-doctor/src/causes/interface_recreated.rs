@@ -1,41 +1,41 @@
-//! The interface was deleted and made anew: memberships belong to its number, and went with it.
+//! The interface was deleted and created again. Memberships belong to its index, so they were lost.
 
 use crate::observation::{Observation, Program, ProgramSocket};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(program) = seen.program() else { return Vec::new() };
-    program.sockets.iter().flat_map(|socket| lost(seen, program, socket)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(program) = observation.program() else { return Vec::new() };
+    program.sockets.iter().flat_map(|socket| lost(observation, program, socket)).collect()
 }
 
-fn lost(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Vec<Finding> {
+fn lost(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Vec<Finding> {
     let gone = socket.memberships.iter().filter_map(|membership| {
-        let before = seen.before.link(membership.interface)?;
-        let now = seen.after.link_named(&before.name);
+        let before = observation.before.link(membership.interface)?;
+        let now = observation.after.link_named(&before.name);
         let is_another = now.is_none_or(|now| now.index != before.index);
-        let rejoined = now.is_some_and(|now| {
+        let rejoin = now.is_some_and(|now| {
             socket
                 .memberships_after
                 .iter()
-                .any(|held| held.group == membership.group && held.interface == now.index)
+                .any(|later| later.group == membership.group && later.interface == now.index)
         });
-        (is_another && !rejoined).then_some((membership, before, now))
+        (is_another && !rejoin).then_some((membership, before, now))
     });
     gone.map(|(membership, before, now)| {
-        let what = if now.is_some() { "was made anew" } else { "has gone" };
-        let number = now.map_or_else(|| "none".to_owned(), |now| now.index.to_string());
+        let event = if now.is_some() { "was created again" } else { "was deleted" };
+        let index = now.map_or_else(|| "none".to_owned(), |now| now.index.to_string());
         Finding::new(
             Id::InterfaceRecreated,
             Severity::Fault,
-            format!("{} {what}, and the membership of {} went with the old one: the program has to join again.", before.name, membership.group),
+            format!("{} {event}, and the membership of {} was lost with the old interface: the program must join again.", before.name, membership.group),
         )
-        .on(&before.name)
-        .of(membership.group)
-        .by(&program.name)
-        .because(Evidence::change(Sort::Interface, format!("number of {}", before.name), before.index, number))
-        .because(Evidence::new(Sort::Socket, format!("socket {}", socket.inode), format!("holds {} no more", membership.group)))
-        .remedied([
-            Remedy::advice(Tool::Program, "Join again when an interface of the name appears (netlink RTM_NEWLINK); with the mcast library, ReceiverBuilder::follow does it."),
+        .on_interface(&before.name)
+        .for_group(membership.group)
+        .in_program(&program.name)
+        .with_evidence(Evidence::change(EvidenceKind::Interface, format!("index of {}", before.name), before.index, index))
+        .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("no longer a member of {}", membership.group)))
+        .with_remedies([
+            Remedy::advice(Tool::Program, "Join again when an interface of that name appears (netlink RTM_NEWLINK). In the mcast library, ReceiverBuilder::follow does this."),
             Remedy::advice(Tool::Program, "Until then, restart the program."),
         ])
     })

@@ -1,36 +1,44 @@
-//! IPv6 groups cannot be sent to over the loopback interface: it has no route for them, and a plain one
-//! becomes a route that rejects. Only one of type local works.
+//! The loopback interface has no route for IPv6 groups, so nothing can be sent to them there. A plain route
+//! becomes one that rejects; only a route of type `local` works.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    if seen.after.loopback_takes_v6_groups || seen.heard_anything() {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    if observation.after.loopback_takes_v6_groups || observation.received_anything() {
         return Vec::new();
     }
-    let on_loopback = seen.wanted().into_iter().find_map(|wanted| {
-        let link = seen.link(wanted.interface).filter(|link| link.loopback)?;
-        let silent =
-            seen.arrivals(&wanted).is_empty() && seen.wire.outgoing(wanted.group.addr()).next().is_none();
-        (wanted.group.addr().is_ipv6() && silent).then_some((wanted, link))
+    let on_loopback = observation.interests().into_iter().find_map(|interest| {
+        let link = observation.link(interest.interface).filter(|link| link.loopback)?;
+        let silent = observation.arrivals(&interest).is_empty()
+            && observation.wire.outgoing(interest.group.addr()).next().is_none();
+        (interest.group.addr().is_ipv6() && silent).then_some((interest, link))
     });
-    let finding = on_loopback.map(|(wanted, link)| {
-        let command = format!("ip -6 route add local ff00::/8 dev {}", link.name);
+    let finding = on_loopback.map(|(interest, link)| {
         Finding::new(
             Id::Ipv6LoopbackRoute,
             Severity::Fault,
-            format!("Nothing can be sent to {} over {}: IPv6 has no route for groups there.", wanted.group, link.name),
-        )
-        .on(&link.name)
-        .of(wanted.destination())
-        .because(Evidence::new(Sort::Route, "/proc/net/ipv6_route", format!("none of type local for ff00::/8 on {}", link.name)))
-        .remedied([
-            Remedy::now(Tool::Ip, &command),
-            Remedy::for_good(
-                Tool::Networkd,
-                format!("printf '[Match]\\nName={}\\n[Route]\\nDestination=ff00::/8\\nType=local\\n' > /etc/systemd/network/90-mcast-loopback.network && networkctl reload", link.name),
+            format!(
+                "Nothing can be sent to {} on {}: it has no route for IPv6 groups.",
+                interest.group, link.name
             ),
-        ])
+        )
+        .on_interface(&link.name)
+        .for_group(interest.destination())
+        .with_evidence(Evidence::new(
+            EvidenceKind::Route,
+            "/proc/net/ipv6_route",
+            format!("no route of type local for ff00::/8 on {}", link.name),
+        ))
+        .with_remedies([Remedy::now(
+            Tool::Ip,
+            ["-6", "route", "add", "local", "ff00::/8", "dev", &link.name],
+        )])
+        .with_remedies(remedies::networkd(
+            link,
+            "route",
+            "[Route]\nDestination=ff00::/8\nType=local\n",
+        ))
     });
     finding.into_iter().collect()
 }

@@ -1,45 +1,48 @@
-//! IPv6 is off on the interface, or has no usable address of the link: groups cannot be joined, or not
-//! be sent to, until duplicate address detection is done.
+//! IPv6 is disabled on the interface, or has no usable address, so groups cannot be joined or sent to. A new
+//! address is usable only after duplicate address detection.
 
 use mcast::ErrorKind;
 
 use crate::observation::Observation;
 use crate::snapshot::{AddressState, Link};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(asked) = seen.asked().filter(|asked| asked.group.addr().is_ipv6()) else { return Vec::new() };
-    let refused = asked.failed_with(ErrorKind::FamilyUnavailable);
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial().filter(|trial| trial.group.addr().is_ipv6()) else {
+        return Vec::new();
+    };
+    let refused = trial.failed_with(ErrorKind::FamilyUnavailable);
     let mut names: Vec<_> = refused.and_then(|failure| failure.interface.clone()).into_iter().collect();
-    names.extend(asked.joined.iter().filter_map(|index| Some(seen.after.link(*index)?.name.clone())));
+    names.extend(trial.joined.iter().filter_map(|index| Some(observation.after.link(*index)?.name.clone())));
     names.sort();
     names.dedup();
-    names.iter().filter_map(|name| judge(seen, seen.after.link_named(name)?)).collect()
+    names.iter().filter_map(|name| judge(observation, observation.after.link_named(name)?)).collect()
 }
 
-fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
+fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
     if link.loopback || !link.up {
         return None;
     }
-    let setting = |of: &str| format!("net.ipv6.conf.{of}.disable_ipv6");
+    let setting = |interface: &str| format!("net.ipv6.conf.{interface}.disable_ipv6");
     let own = setting(&link.name.replace('.', "/"));
-    let state = |wanted| link.addresses.iter().find(|own| own.address.is_ipv6() && own.state == wanted);
-    let finding = |cause: String| Finding::new(Id::Ipv6NotReady, Severity::Fault, cause).on(&link.name);
-    if seen.after.number(&own) == Some(1) {
+    let state = |interest| link.addresses.iter().find(|own| own.address.is_ipv6() && own.state == interest);
+    let finding =
+        |cause: String| Finding::new(Id::Ipv6NotReady, Severity::Fault, cause).on_interface(&link.name);
+    if observation.after.number(&own) == Some(1) {
         return Some(
-            finding(format!("IPv6 is switched off on {}.", link.name))
-                .because(Evidence::new(Sort::Setting, &own, 1))
-                .remedied(remedies::sysctl(&own, 0)),
+            finding(format!("IPv6 is disabled on {}.", link.name))
+                .with_evidence(Evidence::new(EvidenceKind::Setting, &own, 1))
+                .with_remedies(remedies::sysctl(&own, 0)),
         );
     }
     if let Some(duplicate) = state(AddressState::Duplicate) {
         let address = duplicate.address;
         return Some(
-            finding(format!("{address} on {} is another host's, too, so it is not used.", link.name))
-                .because(Evidence::new(Sort::Interface, &link.name, format!("{address} dadfailed")))
-                .remedied([
+            finding(format!("{address} on {} is a duplicate: another host has the same address, so it is not used.", link.name))
+                .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, format!("{address} dadfailed")))
+                .with_remedies([
                     remedies::remove_address(address, duplicate.prefix, &link.name),
-                    Remedy::advice(Tool::Network, "Give each host an address of its own; virtual machines that were copied have equal hardware addresses."),
+                    Remedy::advice(Tool::Network, "Give each host its own address. Cloned virtual machines often have the same hardware address."),
                 ]),
         );
     }
@@ -47,19 +50,42 @@ fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
         let address = tentative.address;
         return Some(
             finding(format!(
-                "{address} on {} is not ready yet: the system still asks whether another host has it.",
+                "{address} on {} is not ready yet: duplicate address detection is still running.",
                 link.name
             ))
-            .because(Evidence::new(Sort::Interface, &link.name, format!("{address} tentative")))
-            .remedied([Remedy::advice(
+            .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, format!("{address} tentative")))
+            .with_remedies([Remedy::advice(
                 Tool::Program,
-                "Wait a second or two after the interface has come up, or send when an address is ready.",
+                "Wait one or two seconds after the interface comes up, or send only when an address is ready.",
             )]),
         );
     }
     (!link.has_address(false)).then(|| {
-        finding(format!("{} has no IPv6 address, not even one of the link.", link.name))
-            .because(Evidence::new(Sort::Interface, &link.name, "no IPv6 address"))
-            .remedied([remedies::bring_down_and_up(&link.name)])
+        finding(format!("{} has no IPv6 address, not even a link-local one.", link.name))
+            .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, "no IPv6 address"))
+            .with_remedies(create_address(observation, link))
     })
+}
+
+/// Returns the remedies that make the system create a link-local address. They keep the other addresses and
+/// routes of the interface: taking it down would disconnect everyone who uses it.
+fn create_address(observation: &Observation, link: &Link) -> Vec<Remedy> {
+    /// `IN6_ADDR_GEN_MODE_NONE`.
+    const NONE: i64 = 1;
+    let setting = |key: &str| format!("net.ipv6.conf.{}.{key}", link.name.replace('.', "/"));
+    let generation = setting("addr_gen_mode");
+    match observation.after.number(&generation) {
+        Some(NONE) => remedies::sysctl(&generation, 0).into(),
+        Some(_) => {
+            let disable = setting("disable_ipv6");
+            vec![
+                Remedy::now(Tool::Sysctl, ["-w", &format!("{disable}=1")])
+                    .then(["-w", &format!("{disable}=0")]),
+            ]
+        }
+        None => vec![Remedy::advice(
+            Tool::Network,
+            "Enable IPv6 on the interface, so that it gets a link-local address.",
+        )],
+    }
 }

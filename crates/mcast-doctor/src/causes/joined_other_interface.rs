@@ -1,99 +1,217 @@
-//! The group comes in by one interface and was joined on another.
+//! The group arrives on one interface but is joined on another.
 
-use crate::observation::{Observation, Wanted};
+use std::net::SocketAddr;
+
+use mcast::Family;
+
+use crate::observation::{Interest, Observation};
 use crate::snapshot::Link;
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let wanted = seen.wanted();
-    let Some(first) = wanted.first() else { return Vec::new() };
-    // Sockets may want several groups; each is looked at for itself.
-    let mut groups: Vec<_> = wanted.iter().map(|wanted| (wanted.group, wanted.port)).collect();
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    // Sockets may join several groups; each is judged separately.
+    let mut groups: Vec<_> = interests.iter().map(|interest| (interest.group, interest.port)).collect();
     groups.sort_unstable();
     groups.dedup();
-    let of_program = first.socket.is_some();
     let judged = groups.into_iter().filter_map(|(group, port)| {
-        let same: Vec<_> =
-            wanted.iter().filter(|wanted| (wanted.group, wanted.port) == (group, port)).collect();
-        judge(seen, &same, of_program)
+        let same: Vec<_> = interests
+            .iter()
+            .filter(|interest| (interest.group, interest.port) == (group, port))
+            .copied()
+            .collect();
+        judge(observation, &same)
     });
-    judged.collect()
+    judged.chain(others(observation)).collect()
 }
 
-fn judge(seen: &Observation, wanted: &[&Wanted<'_>], of_program: bool) -> Option<Finding> {
-    let one = wanted.first()?;
-    if wanted.iter().any(|wanted| !seen.arrivals(wanted).is_empty()) {
+/// Judges the doctor's own membership, or those of the examined program.
+fn judge(observation: &Observation, interest: &[Interest<'_>]) -> Option<Finding> {
+    if observation.trial().is_some_and(|trial| !trial.received.is_empty()) {
         return None;
     }
-    if let Some(asked) = seen.asked()
-        && !asked.heard.is_empty()
-    {
-        return None;
+    let mismatch = Mismatch::of(observation, interest)?;
+    let finding = mismatch.finding(observation, Severity::Fault);
+    Some(match observation.program() {
+        Some(program) => finding.in_program(&program.name).with_remedies(mismatch.for_program(observation)),
+        None => finding
+            .with_remedies([remedies::mcast::recv_on(mismatch.to, &mismatch.arrives_on.name)])
+            .with_remedies(mismatch.for_program(observation)),
+    })
+}
+
+/// Judges the sockets of other programs on this machine that have the port open and joined the group.
+fn others(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial() else { return Vec::new() };
+    let judged = trial.other_sockets.iter().filter_map(|socket| {
+        let interest: Vec<_> =
+            socket.interests().filter(|w| (w.group, w.port) == (trial.group, trial.port)).collect();
+        let mismatch = Mismatch::of(observation, &interest)?;
+        let finding = mismatch.finding(observation, Severity::Warning).in_program(&socket.owner);
+        let own = remedies::mcast::examine_port(trial.port);
+        Some(finding.with_remedies([own]).with_remedies(mismatch.for_program(observation)))
+    });
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in judged {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
     }
-    let joined: Vec<&Link> = wanted.iter().filter_map(|wanted| seen.link(wanted.interface)).collect();
-    let elsewhere = |flow: &&Flow| {
-        let other = seen.link(flow.key.interface);
-        flow.key.port == one.port
-            && flow.key.vlan.is_none()
-            && one.sources.admits(flow.key.source.ip())
-            && other.is_some_and(|other| {
-                joined.iter().all(|joined| {
-                    joined.index != other.index && !joined.is_on(other) && joined.master != Some(other.index)
-                })
+    findings
+}
+
+/// A group that arrives on one interface and is joined on others.
+struct Mismatch<'a> {
+    to: SocketAddr,
+    flow: &'a Flow,
+    arrives_on: &'a Link,
+    joined_on: Vec<&'a Link>,
+}
+
+impl<'a> Mismatch<'a> {
+    fn of(observation: &'a Observation, interests: &[Interest<'_>]) -> Option<Self> {
+        let one = interests.first()?;
+        if interests.iter().any(|interest| !observation.arrivals(interest).is_empty()) {
+            return None;
+        }
+        let joined: Vec<&Link> =
+            interests.iter().filter_map(|interest| observation.link(interest.interface)).collect();
+        let is_apart = |other: &Link| {
+            joined.iter().all(|joined| {
+                joined.index != other.index && !joined.is_on(other) && joined.master != Some(other.index)
             })
-    };
-    let flow = seen.wire.incoming(one.group.addr()).find(elsewhere)?;
-    let there = seen.link_name(flow.key.interface);
-    let here: Vec<_> = joined.iter().map(|link| link.name.clone()).collect();
-    let here = here.join(", ");
-    let to = one.destination();
-    let mut finding = Finding::new(
-        Id::JoinedOtherInterface,
-        Severity::Fault,
-        format!("{to} comes in by {there}, but was joined on {here}."),
-    )
-    .on(&there)
-    .of(to)
-    .from(flow.key.source)
-    .because(Evidence::new(
-        Sort::Packet,
-        &there,
-        format!("{} datagrams from {} to {to}", flow.datagrams, flow.key.source),
-    ))
-    .because(Evidence::new(
-        Sort::Table,
-        format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
-        format!("{} on {here}", one.group),
-    ));
-    if of_program && let Some(program) = seen.program() {
-        finding = finding.by(&program.name);
+        };
+        let elsewhere = |flow: &&Flow| {
+            flow.key.port == one.port
+                && flow.key.vlan.is_none()
+                && one.sources.admits(flow.key.source.ip())
+                && observation.link(flow.key.interface).is_some_and(is_apart)
+        };
+        let flow = observation.wire.incoming(one.group.addr()).find(elsewhere)?;
+        let arrives_on = observation.link(flow.key.interface)?;
+        Some(Self { to: one.destination(), flow, arrives_on, joined_on: joined })
     }
-    Some(finding.remedied([
-        Remedy::advice(Tool::Program, format!("Join on {there}, by its index {} (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP): without one the routing table chooses.", flow.key.interface)),
-        remedies::move_groups(&there),
-    ]))
+
+    fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
+        let Self { to, flow, arrives_on, .. } = self;
+        let joined_on: Vec<_> = self.joined_on.iter().map(|link| link.name.clone()).collect();
+        let joined_on = joined_on.join(", ");
+        let cause = match observation.trial() {
+            Some(trial) if !trial.received.is_empty() => {
+                format!(
+                    "{to} arrives on {}, but another program on this machine has joined it on {joined_on}.",
+                    arrives_on.name
+                )
+            }
+            _ => format!("{to} arrives on {}, but is joined on {joined_on}.", arrives_on.name),
+        };
+        Finding::new(Id::JoinedOtherInterface, severity, cause)
+            .on_interface(&arrives_on.name)
+            .for_group(to)
+            .from_source(flow.key.source)
+            .with_evidence(Evidence::new(
+                EvidenceKind::Packet,
+                &arrives_on.name,
+                format!("{} datagrams from {} to {to}", flow.datagrams, flow.key.source),
+            ))
+            .with_evidence(Evidence::new(
+                EvidenceKind::Table,
+                format!("/proc/net/igmp{}", if to.is_ipv6() { "6" } else { "" }),
+                format!("{} on {joined_on}", to.ip()),
+            ))
+    }
+
+    /// Returns the remedies for the program, which must join on the other interface. A route moves the membership
+    /// only if the program left the choice to the routing table; the route offered here moves no other group.
+    fn for_program(&self, observation: &Observation) -> Vec<Remedy> {
+        let route =
+            observation.after.group_routes.iter().find(|route| route.family == Family::of(self.to.ip()));
+        let by_route = route.and_then(|route| route.interface);
+        let was_chosen_by_route = self.joined_on.iter().all(|link| Some(link.index) == by_route);
+        let route = remedies::route_group(self.to.ip(), self.arrives_on).filter(|_| was_chosen_by_route);
+        let join = Remedy::advice(
+            Tool::Program,
+            format!(
+                "Join on {} by its index, {} (ip_mreqn.imr_ifindex, MCAST_JOIN_GROUP); without an index, the routing table chooses. Then restart the program, which joins at start.",
+                self.arrives_on.name, self.arrives_on.index
+            ),
+        );
+        route.into_iter().chain([join]).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, ETH1, flow, membership};
+    use super::super::fixtures::{ETH0, ETH1, flow, membership, program};
     use super::*;
+    use crate::observation::{ExaminationTarget, Membership, ProgramSocket};
+    use crate::snapshot::Route;
+    use mcast::SourceFilter;
 
     const TO: &str = "239.1.2.3:5000";
 
     #[test]
-    fn what_also_comes_by_the_right_interface_is_no_case() {
+    fn group_that_also_arrives_on_the_joined_interface_is_not_reported() {
         let both = vec![flow(ETH1, "10.8.0.1:6000", TO), flow(ETH0, "10.9.0.1:6000", TO)];
         assert_eq!(check(&membership(TO, both, 10)), []);
         let wrong = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
         assert_eq!(check(&wrong)[0].subject.interface.as_deref(), Some("eth1"));
     }
 
+    fn socket(interface: u32) -> ProgramSocket {
+        let membership = Membership {
+            group: "239.1.2.3".parse().unwrap(),
+            interface,
+            sources: SourceFilter::ANY,
+            multicast_all: true,
+            loopback: true,
+        };
+        ProgramSocket {
+            inode: 9,
+            owner: "player (7)".into(),
+            local: Some("0.0.0.0:5000".parse().unwrap()),
+            peer: None,
+            bound_interface: None,
+            receive_buffer: None,
+            drops: (0, 0),
+            memberships: vec![membership.clone()],
+            memberships_after: vec![membership],
+        }
+    }
+
     #[test]
-    fn an_interface_and_what_lies_on_it_are_not_two() {
-        let mut seen = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
-        seen.after.links[1].lower = Some(ETH1);
-        assert_eq!(check(&seen), []);
+    fn other_program_joined_on_another_interface_is_a_warning() {
+        let outcome = |interface| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+            if let ExaminationTarget::Membership(trial) = &mut observation.target {
+                trial.other_sockets = vec![socket(interface)];
+            }
+            check(&observation)
+        };
+        assert_eq!(outcome(ETH0), []);
+        let findings = outcome(ETH1);
+        assert_eq!(findings[0].subject.program.as_deref(), Some("player (7)"));
+        assert_eq!(findings[0].severity, Severity::Warning);
+        assert_eq!(findings[0].remedies[0].command().unwrap(), "mcast doctor --port 5000");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn route_of_the_group_is_offered_only_if_routing_chose_the_interface() {
+        let commands = |routed| {
+            let mut observation = program(vec![socket(ETH1)], vec![flow(ETH0, "10.9.0.1:6000", TO)]);
+            observation.after.group_routes = vec![Route { family: Family::V4, interface: Some(routed) }];
+            check(&observation)[0].remedies.iter().filter_map(Remedy::command).collect::<Vec<_>>()
+        };
+        assert_eq!(commands(ETH1), ["ip route replace 239.1.2.3/32 dev eth0"]);
+        assert_eq!(commands(ETH0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn interface_on_top_of_another_is_not_another_interface() {
+        let mut observation = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
+        observation.after.links[1].lower = Some(ETH1);
+        assert_eq!(check(&observation), []);
     }
 }

@@ -1,45 +1,45 @@
-//! The sender does not let its own machine hear what it sends: IP_MULTICAST_LOOP is off.
+//! A sender on this machine has `IP_MULTICAST_LOOP` off, so this machine does not receive what it sends.
 
-use crate::observation::{Observation, Wanted};
+use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-/// The last datagram may still be on its way back when listening ends.
-const ENOUGH: u64 = 3;
+/// The last datagram may still be on its way back when listening ends, so a single one proves nothing.
+const MIN_DATAGRAMS: u64 = 3;
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(asked) = seen.asked() else { return Vec::new() };
-    let unheard = |wanted: &Wanted<'_>| {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(trial) = observation.trial() else { return Vec::new() };
+    let not_looped_back = |interest: &Interest<'_>| {
         let own = |flow: &&Flow| {
             let source = flow.key.source.ip();
-            flow.key.interface == wanted.interface
-                && flow.key.port == wanted.port
-                && flow.datagrams >= ENOUGH
-                && seen.before.is_own(source)
-                && wanted.sources.admits(source)
-                && asked.heard_from(wanted.interface, flow.key.source) == 0
+            flow.key.interface == interest.interface
+                && flow.key.port == interest.port
+                && flow.datagrams >= MIN_DATAGRAMS
+                && observation.before.is_own(source)
+                && interest.sources.admits(source)
+                && trial.received_from(interest.interface, flow.key.source) == 0
         };
-        seen.wire.outgoing(wanted.group.addr()).find(own).map(|flow| finding(seen, flow))
+        observation.wire.outgoing(interest.group.addr()).find(own).map(|flow| finding(observation, flow))
     };
-    seen.wanted().iter().filter_map(unheard).collect()
+    observation.interests().iter().filter_map(not_looped_back).collect()
 }
 
-fn finding(seen: &Observation, flow: &Flow) -> Finding {
+fn finding(observation: &Observation, flow: &Flow) -> Finding {
     let (source, to) = (flow.key.source, flow.destination());
-    let interface = seen.link_name(flow.key.interface);
+    let interface = observation.link_name(flow.key.interface);
     let option = if to.is_ipv4() { "IP_MULTICAST_LOOP" } else { "IPV6_MULTICAST_LOOP" };
     Finding::new(
         Id::LoopbackOff,
         Severity::Fault,
-        format!("What {source} on this machine sends to {to} is not heard on this machine: the sender has {option} off."),
+        format!("Datagrams that {source} on this machine sends to {to} do not reach receivers on this machine: the sender has {option} off."),
     )
-    .on(&interface)
-    .of(to)
-    .from(source)
-    .because(Evidence::new(Sort::Packet, &interface, format!("{} datagrams left, none came back", flow.datagrams)))
-    .because(Evidence::new(Sort::Socket, "the doctor's own, joined there", format!("0 from {source}")))
-    .remedied([Remedy::advice(
+    .on_interface(&interface)
+    .for_group(to)
+    .from_source(source)
+    .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams sent, none looped back", flow.datagrams)))
+    .with_evidence(Evidence::new(EvidenceKind::Socket, "the doctor's own, joined on the same interface", format!("0 datagrams from {source}")))
+    .with_remedies([Remedy::advice(
         Tool::Program,
-        format!("Set {option} to 1 on the sending socket (on Windows on the receiving one)."),
+        format!("Set {option} to 1 on the sending socket (on Windows, on the receiving one)."),
     )])
 }

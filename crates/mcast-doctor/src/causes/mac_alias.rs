@@ -1,72 +1,77 @@
-//! 32 IPv4 groups share an Ethernet address: devices and simple switches cannot tell them apart.
+//! Groups share an Ethernet address (32 IPv4 groups each), so devices and simple switches cannot tell them apart.
 
 use mcast::Group;
 
-use crate::observation::{Observation, Wanted};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::observation::{Interest, Observation};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut wanted = seen.wanted();
-    wanted.dedup_by_key(|wanted| (wanted.group, wanted.interface));
-    wanted
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut interests = observation.interests();
+    interests.dedup_by_key(|interest| (interest.group, interest.interface));
+    interests
         .iter()
-        .flat_map(|wanted| like_control(seen, wanted).into_iter().chain(like_others(seen, wanted)))
+        .flat_map(|interest| {
+            alias_of_control_group(observation, interest)
+                .into_iter()
+                .chain(alias_of_other_group(observation, interest))
+        })
         .collect()
 }
 
-/// Like one of 224.0.0.x, which switches flood.
-fn like_control(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let control = wanted.group.control_alias()?;
+/// Judges a group that shares its address with one of 224.0.0.x, which switches flood.
+fn alias_of_control_group(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let control = interest.group.control_alias()?;
     Some(finding(
-        seen,
-        wanted,
+        observation,
+        interest,
         format!(
-            "{} has the Ethernet address of {control}, so switches flood it to every port.",
-            wanted.group
+            "{} has the same Ethernet address as {control}, so switches flood it to every port.",
+            interest.group
         ),
         Evidence::new(
-            Sort::Packet,
-            wanted.group.ethernet_address().to_string(),
-            format!("{} and {control}", wanted.group),
+            EvidenceKind::Packet,
+            interest.group.ethernet_address().to_string(),
+            format!("{} and {control}", interest.group),
         ),
     ))
 }
 
-/// Like another group that is on the same wire.
-fn like_others(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let address = wanted.group.ethernet_address();
-    let alias = seen.wire.flows.iter().find_map(|flow| {
+/// Judges a group that shares its address with another group on the wire.
+fn alias_of_other_group(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let address = interest.group.ethernet_address();
+    let alias = observation.wire.flows.iter().find_map(|flow| {
         let group = Group::new(flow.key.group).ok()?;
-        let here = flow.key.interface == wanted.interface && !flow.key.outgoing;
-        let unwanted = group != wanted.group && !seen.after.is_joined(group.addr(), wanted.interface);
+        let here = flow.key.interface == interest.interface && !flow.key.outgoing;
+        let unwanted =
+            group != interest.group && !observation.after.is_joined(group.addr(), interest.interface);
         (here && unwanted && group.ethernet_address() == address).then_some((group, flow))
     });
     let (group, flow) = alias?;
     Some(finding(
-        seen,
-        wanted,
+        observation,
+        interest,
         format!(
-            "{group}, which nobody here has joined, comes in with {}: they share an Ethernet address.",
-            wanted.group
+            "{group} arrives although no program on this machine has joined it: it shares an Ethernet address with {}.",
+            interest.group
         ),
         Evidence::new(
-            Sort::Packet,
-            seen.link_name(wanted.interface),
+            EvidenceKind::Packet,
+            observation.link_name(interest.interface),
             format!("{} datagrams from {} to {group}, {address}", flow.datagrams, flow.key.source),
         ),
     ))
 }
 
-fn finding(seen: &Observation, wanted: &Wanted<'_>, cause: String, evidence: Evidence) -> Finding {
+fn finding(observation: &Observation, interest: &Interest<'_>, cause: String, evidence: Evidence) -> Finding {
     Finding::new(Id::MacAlias, Severity::Warning, cause)
-        .on(seen.link_name(wanted.interface))
-        .of(wanted.group)
-        .because(evidence)
-        .remedied([
+        .on_interface(observation.link_name(interest.interface))
+        .for_group(interest.group)
+        .with_evidence(evidence)
+        .with_remedies([
             Remedy::advice(
                 Tool::Network,
-                "Choose a group whose low 23 bits no other group in use has, and not x.0.0.y or x.128.0.y.",
+                "Choose a group whose low 23 bits differ from those of all other groups in use. Avoid x.0.0.y and x.128.0.y.",
             ),
-            Remedy::now(Tool::Mcast, "mcast pick NAME"),
+            remedies::mcast::pick(),
         ])
 }

@@ -1,47 +1,59 @@
-//! The limit of memberships a socket, or of sources a membership, is reached.
+//! The limit of memberships per socket, or of sources per membership, is reached.
 
-use mcast::{ErrorKind, Family};
+use mcast::{ErrorKind, Family, SourceFilter};
 
-use crate::observation::{Observation, Program, ProgramSocket};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::observation::{Membership, Observation, Program, ProgramSocket};
+use crate::wire::Flow;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 const MEMBERSHIPS: &str = "net.ipv4.igmp_max_memberships";
 const SOURCES: &str = "net.ipv4.igmp_max_msf";
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut findings: Vec<_> = refused(seen).into_iter().collect();
-    if let Some(program) = seen.program() {
-        // Programs that know the limit open another socket.
-        let holders = program.sockets.iter().filter(|socket| !socket.memberships.is_empty());
-        if holders.clone().count() == 1 {
-            findings.extend(holders.filter_map(|socket| full(seen, program, socket)));
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut findings: Vec<_> = refused(observation).into_iter().collect();
+    if let Some(program) = observation.program() {
+        // Programs that handle the limit open several sockets.
+        let members = program.sockets.iter().filter(|socket| !socket.memberships.is_empty());
+        if members.clone().count() == 1 {
+            findings.extend(members.filter_map(|socket| full(observation, program, socket)));
         }
-        findings.extend(program.sockets.iter().filter_map(|socket| full_of_sources(seen, program, socket)));
+        findings.extend(
+            program.sockets.iter().filter_map(|socket| full_of_sources(observation, program, socket)),
+        );
     }
     findings
 }
 
-/// The doctor's own joining failed for it.
-fn refused(seen: &Observation) -> Option<Finding> {
-    let asked = seen.asked()?;
-    let failure = asked.failed_with(ErrorKind::LimitReached)?;
-    let sources = asked.sources.sources().len();
-    let (setting, cause) = match (asked.group.family(), sources) {
+/// Judges the doctor's own join, if it failed because of a limit.
+fn refused(observation: &Observation) -> Option<Finding> {
+    let trial = observation.trial()?;
+    let failure = trial.failed_with(ErrorKind::LimitReached)?;
+    let sources = trial.sources.sources().len();
+    let (setting, cause) = match (trial.group.family(), sources) {
         (Family::V4, 2..) => (
             "net.ipv4.igmp_max_msf",
-            format!("{} names {sources} sources, more than the system allows.", asked.group),
+            format!(
+                "The membership of {} names {sources} sources, more than the system allows.",
+                trial.group
+            ),
         ),
-        (Family::V4, _) => (MEMBERSHIPS, "The system allows a socket no further membership.".to_owned()),
+        (Family::V4, _) => {
+            (MEMBERSHIPS, "The socket has reached the system's limit of memberships.".to_owned())
+        }
         (Family::V6, 2..) => (
             "net.ipv6.mld_max_msf",
-            format!("{} names {sources} sources, more than the system allows.", asked.group),
+            format!(
+                "The membership of {} names {sources} sources, more than the system allows.",
+                trial.group
+            ),
         ),
-        (Family::V6, _) => {
-            ("net.core.optmem_max", "The system allows a socket no more memory for memberships.".to_owned())
-        }
+        (Family::V6, _) => (
+            "net.core.optmem_max",
+            "The socket has reached the system's limit of memory for memberships.".to_owned(),
+        ),
     };
-    let value = seen.after.setting(setting).unwrap_or("unknown");
-    let raised = seen
+    let value = observation.after.setting(setting).unwrap_or("unknown");
+    let raised = observation
         .after
         .number(setting)
         .unwrap_or(20)
@@ -49,50 +61,130 @@ fn refused(seen: &Observation) -> Option<Finding> {
         .max(i64::try_from(sources).unwrap_or(20))
         .max(20);
     let finding = Finding::new(Id::MembershipLimit, Severity::Fault, cause)
-        .of(asked.group)
-        .because(Evidence::new(Sort::Answer, "join", &failure.text))
-        .because(Evidence::new(Sort::Setting, setting, value))
-        .remedied(remedies::sysctl(setting, raised));
+        .for_group(trial.group)
+        .with_evidence(Evidence::new(EvidenceKind::Answer, "join", &failure.text))
+        .with_evidence(Evidence::new(EvidenceKind::Setting, setting, value))
+        .with_remedies(remedies::sysctl(setting, raised))
+        .with_remedies([restart()]);
     Some(finding)
 }
 
-/// A program's socket holds as many as it may: the next one it asks for it won't get.
-fn full(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
-    let limit = usize::try_from(seen.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
-    let held = socket.memberships.iter().filter(|held| held.group.addr().is_ipv4()).count();
-    (held >= limit).then(|| {
+/// Judges a socket of a program that has as many memberships as the system allows, so that the next join fails.
+fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+    let limit = usize::try_from(observation.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
+    let count = socket.memberships.iter().filter(|membership| membership.group.addr().is_ipv4()).count();
+    (count >= limit).then(|| {
         Finding::new(
             Id::MembershipLimit,
             Severity::Warning,
-            format!("A socket of {} has joined {held} groups, as many as the system allows one: the next it asks for is refused.", program.name),
+            format!("A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.", program.name),
         )
-        .by(&program.name)
-        .because(Evidence::new(Sort::Socket, format!("socket {}", socket.inode), format!("{held} memberships")))
-        .because(Evidence::new(Sort::Setting, MEMBERSHIPS, limit))
-        .remedied(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10)))
-        .remedied([Remedy::advice(Tool::Program, format!("Open another socket for every {limit} groups."))])
+        .in_program(&program.name)
+        .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{count} memberships")))
+        .with_evidence(Evidence::new(EvidenceKind::Setting, MEMBERSHIPS, limit))
+        .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10)))
+        .with_remedies([restart()])
+        .with_remedies([Remedy::advice(Tool::Program, format!("Or open another socket for every {limit} groups."))])
     })
 }
 
-/// A membership of a program names as many sources as it may.
-fn full_of_sources(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
-    let limit = usize::try_from(seen.after.number(SOURCES)?).ok().filter(|limit| *limit > 0)?;
-    let full = socket
-        .memberships
-        .iter()
-        .find(|held| held.group.addr().is_ipv4() && held.sources.sources().len() >= limit)?;
+/// Judges a membership of a program that names as many sources as the system allows.
+fn full_of_sources(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+    let limit = usize::try_from(observation.after.number(SOURCES)?).ok().filter(|limit| *limit > 0)?;
+    let full = socket.memberships.iter().find(|membership| {
+        membership.group.addr().is_ipv4() && membership.sources.sources().len() >= limit
+    })?;
+    let refused = refused_sources(observation, socket, full);
+    let severity = if refused.is_empty() { Severity::Warning } else { Severity::Fault };
     let finding = Finding::new(
         Id::MembershipLimit,
-        Severity::Warning,
+        severity,
         format!(
-            "{} names {limit} sources for {}, as many as the system allows: the next is refused.",
+            "{} names {limit} sources for {}, the most that the system allows: the next source is refused.",
             program.name, full.group
         ),
     )
-    .of(full.group)
-    .by(&program.name)
-    .because(Evidence::new(Sort::Socket, format!("socket {}", socket.inode), format!("{limit} sources")))
-    .because(Evidence::new(Sort::Setting, SOURCES, limit))
-    .remedied(remedies::sysctl(SOURCES, limit.saturating_mul(10)));
+    .for_group(full.group)
+    .in_program(&program.name)
+    .with_evidence(Evidence::new(
+        EvidenceKind::Socket,
+        format!("socket {}", socket.inode),
+        format!("{limit} sources"),
+    ))
+    .with_evidence(Evidence::new(EvidenceKind::Setting, SOURCES, limit))
+    .with_all_evidence(refused.into_iter().map(|flow| {
+        let source = flow.key.source.ip();
+        Evidence::new(
+            EvidenceKind::Packet,
+            observation.link_name(flow.key.interface),
+            format!("{} datagrams from {source}, which is not one of them", flow.datagrams),
+        )
+    }))
+    .with_remedies(remedies::sysctl(SOURCES, limit.saturating_mul(10)))
+    .with_remedies([restart()]);
     Some(finding)
+}
+
+/// Returns the flows from sources that a full membership does not admit. The program may have requested these
+/// sources and been refused.
+fn refused_sources<'a>(
+    observation: &'a Observation,
+    socket: &ProgramSocket,
+    full: &Membership,
+) -> Vec<&'a Flow> {
+    let interest = socket
+        .interests()
+        .filter(|interest| interest.group == full.group && interest.interface == full.interface);
+    let unadmitted = |flow: &&Flow| !full.sources.admits(flow.key.source.ip());
+    interest.flat_map(|interest| observation.arrivals(&interest)).filter(unadmitted).collect()
+}
+
+/// Returns whether a membership names as many sources as the system allows, so that others may have been refused.
+pub(super) fn is_full_of_sources(observation: &Observation, sources: &SourceFilter) -> bool {
+    let limit = observation.after.number(SOURCES).and_then(|limit| usize::try_from(limit).ok());
+    matches!(sources, SourceFilter::Include(_))
+        && limit.is_some_and(|limit| limit > 0 && sources.sources().len() >= limit)
+}
+
+fn restart() -> Remedy {
+    Remedy::advice(Tool::Program, "Then restart every program that was refused: few programs retry a join.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, program};
+    use super::super::source_not_admitted;
+    use super::*;
+
+    #[test]
+    fn source_beyond_the_limit_is_reported_only_as_a_limit() {
+        const TO: &str = "239.1.2.3:5000";
+        let sources = ["10.9.0.7", "10.9.0.8"].map(|source| source.parse().unwrap());
+        let membership = Membership {
+            group: "239.1.2.3".parse().unwrap(),
+            interface: ETH0,
+            sources: SourceFilter::Include(sources.into_iter().collect()),
+            multicast_all: true,
+            loopback: true,
+        };
+        let socket = ProgramSocket {
+            inode: 9,
+            owner: "player (7)".into(),
+            local: Some("0.0.0.0:5000".parse().unwrap()),
+            peer: None,
+            bound_interface: None,
+            receive_buffer: None,
+            drops: (0, 0),
+            memberships: vec![membership.clone()],
+            memberships_after: vec![membership],
+        };
+        let outcome = |limit: &str| {
+            let mut observation = program(vec![socket.clone()], vec![flow(ETH0, "10.9.0.9:6000", TO)]);
+            observation.after.settings.insert(SOURCES.into(), limit.into());
+            let severities: Vec<_> = check(&observation).iter().map(|finding| finding.severity).collect();
+            (severities, source_not_admitted::check(&observation).len())
+        };
+        assert_eq!(outcome("2"), (vec![Severity::Fault], 0));
+        assert_eq!(outcome("10"), (vec![], 1));
+    }
 }

@@ -1,4 +1,4 @@
-//! The causes, one module each: from what was observed to what is found. No input, no output.
+//! The causes, one module each: pure functions from an observation to findings.
 
 mod address_in_use;
 mod backlog_drops;
@@ -47,15 +47,15 @@ mod wireless;
 mod wrong_port;
 
 #[cfg(test)]
-mod invent;
+mod fixtures;
 
 use crate::observation::Observation;
 use crate::{Finding, Severity};
 
-/// What judges one cause.
+/// A function that judges one cause.
 type Check = fn(&Observation) -> Vec<Finding>;
 
-/// All of them but [`nothing_arrives`], which is what remains.
+/// All checks except [`nothing_arrives`], which applies only if no other does.
 const CHECKS: &[Check] = &[
     address_in_use::check,
     backlog_drops::check,
@@ -103,11 +103,11 @@ const CHECKS: &[Check] = &[
     wrong_port::check,
 ];
 
-/// Everything that an observation betrays, the worst first.
-pub(crate) fn judge(seen: &Observation) -> Vec<Finding> {
-    let mut findings: Vec<_> = CHECKS.iter().flat_map(|check| check(seen)).collect();
+/// Returns all findings of an observation, most severe first.
+pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
+    let mut findings: Vec<_> = CHECKS.iter().flat_map(|check| check(observation)).collect();
     if findings.iter().all(|finding| finding.severity == Severity::Note) {
-        findings.extend(nothing_arrives::check(seen));
+        findings.extend(nothing_arrives::check(observation));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings

@@ -1,42 +1,46 @@
-//! The interface takes smaller packets than are sent: the device drops them without a word to the IP
+//! The MTU of the interface is smaller than the packets that are sent: the device drops them before the IP
 //! layer.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-/// What Ethernet carries, and what senders therefore send.
+/// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
 
-/// One or two may be of anything.
-const SEVERAL: u64 = 3;
+/// Fewer drops may have other reasons.
+const MIN_DROPS: u64 = 3;
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut wanted = seen.wanted();
-    wanted.dedup_by_key(|wanted| wanted.interface);
-    let small = wanted.iter().filter_map(|wanted| {
-        let (before, after) = (seen.before.link(wanted.interface)?, seen.after.link(wanted.interface)?);
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut interests = observation.interests();
+    interests.dedup_by_key(|interest| interest.interface);
+    let small = interests.iter().filter_map(|interest| {
+        let (before, after) =
+            (observation.before.link(interest.interface)?, observation.after.link(interest.interface)?);
         let (old, new) = (before.statistics.refused(), after.statistics.refused());
         let small = after.mtu < ETHERNET && !after.loopback && !after.is_tunnel();
-        // Without a tap the count also has what no protocol here wants.
-        (small && new > old && seen.wire.is_tapped(after.index)).then_some((wanted, after, old, new))
+        // Without a tap, the counter includes frames of protocols that this machine does not handle.
+        (small && new > old && observation.wire.is_tapped(after.index)).then_some((interest, after, old, new))
     });
     small
-        .map(|(wanted, link, old, new)| {
-            let silent = seen.arrivals(wanted).is_empty();
-            let severity = if silent && new - old >= SEVERAL { Severity::Fault } else { Severity::Warning };
+        .map(|(interest, link, old, new)| {
+            let silent = observation.arrivals(interest).is_empty();
+            let severity = if silent && new - old >= MIN_DROPS { Severity::Fault } else { Severity::Warning };
             Finding::new(
                 Id::MtuTooSmall,
                 severity,
-                format!("{} takes packets of {} bytes at most, and dropped {} while others in the network may send {ETHERNET}.", link.name, link.mtu, new - old),
+                format!("{} accepts packets of at most {} bytes and dropped {}, but other hosts on the network may send {ETHERNET} bytes.", link.name, link.mtu, new - old),
             )
-            .on(&link.name)
-            .of(wanted.destination())
-            .because(Evidence::new(Sort::Setting, format!("{} mtu", link.name), link.mtu))
-            .because(Evidence::change(Sort::Counter, format!("{} rx_dropped + rx_length_errors", link.name), old, new))
-            .remedied([
-                Remedy::now(Tool::Ip, format!("ip link set {} mtu {ETHERNET}", link.name)),
-                remedies::networkd(&link.name, &format!("[Link]\\nMTUBytes={ETHERNET}\\n")),
-                Remedy::advice(Tool::Program, format!("Or have the sender send {} bytes a datagram at most.", link.mtu.saturating_sub(28))),
+            .on_interface(&link.name)
+            .for_group(interest.destination())
+            .with_evidence(Evidence::new(EvidenceKind::Setting, format!("{} mtu", link.name), link.mtu))
+            .with_evidence(Evidence::change(EvidenceKind::Counter, format!("{} rx_dropped + rx_length_errors", link.name), old, new))
+            .with_remedies([Remedy::now(
+                Tool::Ip,
+                ["link", "set", "dev", &link.name, "mtu", &ETHERNET.to_string()],
+            )])
+            .with_remedies(remedies::networkd(link, "mtu", &format!("[Link]\nMTUBytes={ETHERNET}\n")))
+            .with_remedies([
+                Remedy::advice(Tool::Program, format!("Or have the sender send at most {} bytes per datagram.", link.mtu.saturating_sub(28))),
             ])
         })
         .collect()

@@ -1,97 +1,130 @@
-//! Nobody asks who is a member. Switches that snoop forget a member that they have not heard from for
-//! the membership interval, and hosts only speak again when they are asked.
+//! The network has no querier. Snooping switches forget a member that has not reported for the membership
+//! interval, and hosts report again only in response to a query.
 
-use std::time::Duration;
+use crate::observation::{Interest, Observation, RejoinOutcome};
+use crate::wire::{ControlMessage, Flow};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-use crate::observation::{Observation, Wanted};
-use crate::wire::{Flow, Said};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
-
-/// A flow must have run so long and so densely that its end is a stop and no pause.
-const ESTABLISHED: u64 = 10;
-const SILENCE: Duration = Duration::from_secs(2);
-
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let link = seen.link(wanted.interface)?;
-    let listened = seen.listened();
-    let asked = seen.wire.queries(wanted.interface, wanted.group.addr().is_ipv4()).next().is_some();
-    let patience = seen.options.query_interval.mul_f64(1.08);
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let link = observation.link(interest.interface)?;
+    let listened = observation.listened();
+    let trial =
+        observation.wire.queries(interest.interface, interest.group.addr().is_ipv4()).next().is_some();
+    let timeout = observation.options.querier_timeout();
     if link.loopback
-        || asked
-        || listened < patience
-        || !seen.wire.is_complete(wanted.interface)
-        || !is_snooped(wanted)
+        || trial
+        || listened < timeout
+        || !observation.wire.is_complete(interest.interface)
+        || !is_snooped(interest)
     {
         return None;
     }
-    let flows = seen.arrivals(wanted);
-    let stopped = flows.iter().find(|flow| has_stopped(seen, flow));
-    let finding = match stopped {
-        Some(flow) => stop(seen, wanted, flow),
-        // What comes all the same does not hang on a querier.
-        None if !flows.is_empty() => return None,
-        None => Finding::new(
+    let flows = observation.arrivals(interest);
+    let (_, until) = observation.wire.span?;
+    let stopped = flows.iter().find(|flow| flow.has_stopped(until));
+    let finding = match (stopped, observation.trial().and_then(|trial| trial.rejoin)) {
+        // The sender has stopped; otherwise the stream would have come back after rejoining.
+        (Some(_), Some(RejoinOutcome::StayedSilent)) => return None,
+        (Some(flow), rejoin) => stopped_stream(observation, interest, flow, rejoin.is_some()),
+        // A stream that still arrives does not depend on a querier.
+        (None, _) if !flows.is_empty() => return None,
+        (None, _) => Finding::new(
             Id::NoQuerier,
             Severity::Warning,
             format!(
-                "Nobody on {} asked for members in {} s: a switch that snoops would have forgotten this one.",
+                "No querier on {} sent a query in {} s: a snooping switch would have forgotten this membership.",
                 link.name,
                 listened.as_secs()
             ),
         ),
     };
-    let protocol = if wanted.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
+    let protocol = if interest.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
     Some(
         finding
-            .on(&link.name)
-            .of(wanted.destination())
-            .because(Evidence::new(Sort::Packet, &link.name, format!("no {protocol} query in {} s", listened.as_secs())))
-            .remedied([
-                Remedy::advice(Tool::Network, "Switch on the querier on a switch or router of this network (on a switch often \"igmp snooping querier\")."),
-                Remedy::advice(Tool::Network, "On a Linux bridge: ip link set BRIDGE type bridge mcast_querier 1."),
-                Remedy::now(Tool::Mcast, format!("mcast querier --become -i {}", link.name)),
+            .on_interface(&link.name)
+            .for_group(interest.destination())
+            .with_evidence(Evidence::new(EvidenceKind::Packet, &link.name, format!("no {protocol} query in {} s", listened.as_secs())))
+            .with_remedies([
+                Remedy::advice(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."),
+                Remedy::advice(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`."),
+                remedies::mcast::become_querier(&link.name),
             ]),
     )
 }
 
-fn stop(seen: &Observation, wanted: &Wanted<'_>, flow: &Flow) -> Finding {
-    let ran = flow.last.duration_since(last_report(seen, wanted).unwrap_or(flow.first)).unwrap_or_default();
-    // At another moment the sender may simply have ended.
-    let interval = seen.options.membership_interval;
-    let on_time = ran >= interval.mul_f64(0.5) && ran <= interval.mul_f64(1.5);
-    let severity = if on_time { Severity::Fault } else { Severity::Warning };
-    let cause = format!(
-        "{} stopped {} s after the last report about it, and nobody asks for members: the switch has forgotten this one.",
-        wanted.destination(),
-        ran.as_secs()
-    );
-    Finding::new(Id::NoQuerier, severity, cause).from(flow.key.source).because(Evidence::new(
-        Sort::Packet,
-        seen.link_name(wanted.interface),
+fn stopped_stream(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    flow: &Flow,
+    came_back: bool,
+) -> Finding {
+    let duration = flow
+        .last
+        .duration_since(last_report(observation, interest).unwrap_or(flow.first))
+        .unwrap_or_default();
+    let (to, seconds) = (interest.destination(), duration.as_secs());
+    let (severity, cause) = match came_back {
+        true => (
+            Severity::Fault,
+            format!(
+                "{to} stopped {seconds} s after the last report for it, there is no querier, and the stream came back after rejoining: the switch had forgotten this membership."
+            ),
+        ),
+        false => (
+            Severity::Warning,
+            format!(
+                "{to} stopped {seconds} s after the last report for it, and there is no querier: either the switch has forgotten this membership, or the sender has stopped. Rejoining would show which."
+            ),
+        ),
+    };
+    let evidence = Evidence::new(
+        EvidenceKind::Packet,
+        observation.link_name(interest.interface),
         format!("{} datagrams, then none", flow.datagrams),
-    ))
+    );
+    Finding::new(Id::NoQuerier, severity, cause).from_source(flow.key.source).with_evidence(evidence)
 }
 
-fn last_report(seen: &Observation, wanted: &Wanted<'_>) -> Option<std::time::SystemTime> {
-    let about = |said: &Said| matches!(said, Said::Report { wanted: groups, .. } if groups.contains(&wanted.group.addr()));
-    let own =
-        seen.wire.control.iter().filter(|control| {
-            control.outgoing && control.interface == wanted.interface && about(&control.said)
-        });
+fn last_report(observation: &Observation, interest: &Interest<'_>) -> Option<std::time::SystemTime> {
+    let reports_group = |message: &ControlMessage| matches!(message, ControlMessage::Report { joined: groups, .. } if groups.contains(&interest.group.addr()));
+    let own = observation.wire.control.iter().filter(|control| {
+        control.outgoing && control.interface == interest.interface && reports_group(&control.message)
+    });
     own.map(|control| control.time).max()
 }
 
-fn has_stopped(seen: &Observation, flow: &Flow) -> bool {
-    let Some((_, until)) = seen.wire.span else { return false };
-    let silence = until.duration_since(flow.last).unwrap_or_default();
-    flow.datagrams >= ESTABLISHED && silence >= SILENCE.max(flow.longest_pause * 5)
+/// Returns whether switches snoop the group. They flood link-local groups (RFC 4541 section 2.1.2).
+fn is_snooped(interest: &Interest<'_>) -> bool {
+    !interest.group.scope().stays_on_link()
 }
 
-/// Groups of the link are flooded by switches, not snooped (RFC 4541 section 2.1.2).
-fn is_snooped(wanted: &Wanted<'_>) -> bool {
-    !wanted.group.scope().stays_on_link()
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::fixtures::{ETH0, flow, membership};
+    use super::*;
+    use crate::observation::ExaminationTarget;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    #[test]
+    fn stopped_stream_is_a_fault_only_if_rejoining_brings_it_back() {
+        let outcome = |rejoin| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+            let (from, _) = observation.wire.span.unwrap();
+            observation.wire.span = Some((from, from + Duration::from_secs(275)));
+            if let ExaminationTarget::Membership(trial) = &mut observation.target {
+                trial.rejoin = rejoin;
+            }
+            check(&observation).iter().map(|finding| finding.severity).collect::<Vec<_>>()
+        };
+        assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
+        assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);
+        assert_eq!(outcome(None), [Severity::Warning]);
+    }
 }

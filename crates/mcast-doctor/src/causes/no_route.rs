@@ -1,43 +1,43 @@
-//! No route says by which interface groups leave: programs that choose none cannot send (`ENETUNREACH`),
-//! and not join either.
+//! There is no route for groups, so programs that do not choose an interface can neither send (`ENETUNREACH`)
+//! nor join.
 
 use mcast::{ErrorKind, Family};
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    if let Some(asked) = seen.asked() {
-        let refused = asked.failed_with(ErrorKind::NoRoute);
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    if let Some(trial) = observation.trial() {
+        let refused = trial.failed_with(ErrorKind::NoRoute);
         let finding = refused.map(|failure| {
-            finding(seen, asked.group.family(), Severity::Fault).because(Evidence::new(
-                Sort::Answer,
+            finding(observation, trial.group.family(), Severity::Fault).with_evidence(Evidence::new(
+                EvidenceKind::Answer,
                 "join",
                 &failure.text,
             ))
         });
         return finding.into_iter().collect();
     }
-    if !seen.is_about_machine() {
+    if !observation.is_about_machine() {
         return Vec::new();
     }
-    let missing = seen.after.group_routes.iter().filter(|route| {
-        let usable = |v4| seen.after.links.iter().any(|link| link.is_of_the_host() && link.has_address(v4));
+    let missing = observation.after.group_routes.iter().filter(|route| {
+        let usable =
+            |v4| observation.after.links.iter().any(|link| link.is_of_the_host() && link.has_address(v4));
         route.interface.is_none() && usable(route.family == Family::V4)
     });
-    missing.map(|route| finding(seen, route.family, Severity::Warning)).collect()
+    missing.map(|route| finding(observation, route.family, Severity::Warning)).collect()
 }
 
-fn finding(seen: &Observation, family: Family, severity: Severity) -> Finding {
+fn finding(observation: &Observation, family: Family, severity: Severity) -> Finding {
     let v4 = family == Family::V4;
-    let usable = seen.after.links.iter().find(|link| link.is_of_the_host() && link.has_address(v4));
-    let interface = usable.map_or("INTERFACE", |link| link.name.as_str());
+    let usable = observation.after.links.iter().find(|link| link.is_of_the_host() && link.has_address(v4));
     Finding::new(
         Id::NoRoute,
         severity,
-        format!("There is no {family} route for groups, so programs that choose no interface can neither send nor join."),
+        format!("There is no {family} route for groups, so programs that do not choose an interface can neither send nor join."),
     )
-    .because(Evidence::new(Sort::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable"))
-    .remedied(remedies::route_groups(family, interface))
-    .remedied([Remedy::advice(Tool::Program, "Or choose the interface in the program: IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, the index to join.")])
+    .with_evidence(Evidence::new(EvidenceKind::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable"))
+    .with_remedies(usable.map(|link| remedies::route_groups(family, link)).unwrap_or_default())
+    .with_remedies([Remedy::advice(Tool::Program, "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.")])
 }

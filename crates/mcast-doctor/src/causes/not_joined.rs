@@ -1,52 +1,52 @@
-//! The program has the port open and has joined nothing: the group comes in, and no socket wants it.
+//! The program has the port open but has not joined the group, so no socket receives it.
 
 use crate::observation::{Observation, Program, ProgramSocket};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let Some(program) = seen.program() else { return Vec::new() };
-    // Another socket may hold the membership for the one that receives.
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let Some(program) = observation.program() else { return Vec::new() };
+    // Another socket of the program may hold the membership for the one that receives.
     if program.sockets.iter().any(|socket| !socket.memberships.is_empty()) || !program.visible {
         return Vec::new();
     }
-    program.sockets.iter().filter_map(|socket| judge(seen, program, socket)).collect()
+    program.sockets.iter().filter_map(|socket| judge(observation, program, socket)).collect()
 }
 
-fn judge(seen: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+fn judge(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
     let local = socket.local?;
-    let flow = seen.wire.flows.iter().find(|flow| {
-        let for_it = socket.bound_group().is_none_or(|group| group == flow.key.group);
-        let hears = local.ip().is_unspecified() || socket.bound_group().is_some();
+    let flow = observation.wire.flows.iter().find(|flow| {
+        let matches_group = socket.bound_group().is_none_or(|group| group == flow.key.group);
+        let can_receive = local.ip().is_unspecified() || socket.bound_group().is_some();
         !flow.key.outgoing
             && flow.key.port == local.port()
-            && for_it
-            && hears
-            && !seen.after.is_joined(flow.key.group, flow.key.interface)
+            && matches_group
+            && can_receive
+            && !observation.after.is_joined(flow.key.group, flow.key.interface)
     });
     let group = socket.bound_group().or_else(|| flow.map(|flow| flow.key.group))?;
-    if seen.after.joined.iter().any(|joined| joined.group == group) {
+    if observation.after.joined.iter().any(|joined| joined.group == group) {
         return None;
     }
-    let interface = flow.map(|flow| seen.link_name(flow.key.interface));
+    let interface = flow.map(|flow| observation.link_name(flow.key.interface));
     let packets = flow.map(|flow| {
         Evidence::new(
-            Sort::Packet,
-            seen.link_name(flow.key.interface),
+            EvidenceKind::Packet,
+            observation.link_name(flow.key.interface),
             format!("{} datagrams from {} to {}", flow.datagrams, flow.key.source, flow.destination()),
         )
     });
     let finding = Finding::new(
         Id::NotJoined,
         Severity::Fault,
-        format!("{} has port {} open and nobody on this machine has joined {group}.", program.name, local.port()),
+        format!("{} has port {} open, but no program on this machine has joined {group}.", program.name, local.port()),
     )
-    .of(format_args!("{group}:{}", local.port()))
-    .by(&program.name)
-    .because(Evidence::new(Sort::Socket, format!("socket {}", socket.inode), format!("bound to {local}, no memberships")))
-    .because_all(packets)
-    .remedied([Remedy::advice(
+    .for_group(std::net::SocketAddr::new(group, local.port()))
+    .in_program(&program.name)
+    .with_evidence(Evidence::new(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("bound to {local}, no memberships")))
+    .with_all_evidence(packets)
+    .with_remedies([Remedy::advice(
         Tool::Program,
-        format!("Join {group} on {} (MCAST_JOIN_GROUP with the interface's index); binding alone joins nothing. If it had joined, the interface may have been deleted since: restart it.", interface.as_deref().unwrap_or("the interface by which it comes")),
+        format!("Join {group} on {} (MCAST_JOIN_GROUP with the index of the interface); binding alone does not join. If the program did join, the interface may have been deleted since: restart the program.", interface.as_deref().unwrap_or("the interface on which it arrives")),
     )]);
     Some(finding)
 }

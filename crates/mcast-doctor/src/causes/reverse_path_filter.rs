@@ -1,123 +1,130 @@
-//! The way back to the source does not lead out by the interface by which its datagrams came, so the
-//! system takes them for forged.
+//! The route to the source does not use the interface on which its datagrams arrive, so the system drops them
+//! as forged.
 
-use crate::observation::{Observation, Wanted};
+use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
 const COUNTER: &str = "TcpExtIPReversePathFilter";
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let rise = seen.rise_of(COUNTER).filter(|rise| *rise > 0 && wanted.group.addr().is_ipv4())?;
-    let flows = seen.expected(wanted);
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let rise = observation.rise_of(COUNTER).filter(|rise| *rise > 0 && interest.group.addr().is_ipv4())?;
+    let flows = observation.expected(interest);
     let expected: u64 = flows.iter().map(|flow| flow.sound()).sum();
-    let explained = match seen.lost(wanted) {
-        Some(lost) => lost.is_serious() && lost.is_explained_by(rise),
+    let explained = match observation.loss(interest) {
+        Some(loss) => loss.is_serious() && loss.is_explained_by(rise),
         None => expected > 0 && rise.saturating_mul(5) >= expected.saturating_mul(4),
     };
-    if !seen.wire.is_tapped(wanted.interface) && !seen.heard_anything() {
-        return Some(by_counter_alone(seen, wanted));
+    if !observation.wire.is_tapped(interest.interface) && !observation.received_anything() {
+        return Some(by_counter_alone(observation, interest));
     }
-    let flow = dropped(seen, wanted, &flows).filter(|_| explained)?;
-    let interface = seen.link_name(wanted.interface);
+    let flow = dropped(observation, interest, &flows).filter(|_| explained)?;
+    let interface = observation.link_name(interest.interface);
     let source = flow.key.source.ip();
     let settings = settings(&interface);
-    let strict = settings.iter().filter_map(|name| seen.after.number(name)).max() == Some(1);
+    let strict = settings.iter().filter_map(|name| observation.after.number(name)).max() == Some(1);
     let mode = if strict { "strict" } else { "loose" };
-    let (before, after) = seen.values(COUNTER)?;
-    let evidence = settings
-        .iter()
-        .filter_map(|name| Some(Evidence::new(Sort::Setting, name, seen.after.setting(name)?)));
+    let (before, after) = observation.values(COUNTER)?;
+    let evidence = settings.iter().filter_map(|name| {
+        Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
+    });
     let finding = Finding::new(
         Id::ReversePathFilter,
         Severity::Fault,
-        format!("The reverse path filter of {interface} ({mode}) drops what {source} sends, as the way back to {source} does not lead out by {interface}."),
+        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {source}, because the route to {source} does not use {interface}."),
     )
-    .on(&interface)
-    .of(wanted.destination())
-    .from(source)
-    .because(Evidence::change(Sort::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
-    .because_all(evidence)
-    .remedied([Remedy::now(Tool::Ip, format!("ip route add {source}/32 dev {interface}"))])
-    .remedied(remedies::sysctls(&[&settings[0], &settings[1]], 0));
+    .on_interface(&interface)
+    .for_group(interest.destination())
+    .from_source(source)
+    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .with_all_evidence(evidence)
+    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0));
     Some(finding)
 }
 
-/// The flow that it dropped: of what the doctor joined the one that lacks most at the socket, of
-/// a program's one that comes from elsewhere, if one does.
-fn dropped<'a>(seen: &Observation, wanted: &Wanted<'_>, flows: &[&'a Flow]) -> Option<&'a Flow> {
-    let likelihood = |flow: &Flow| match seen.asked() {
-        Some(asked) => flow.sound().saturating_sub(asked.heard_from(wanted.interface, flow.key.source)),
+/// Returns the flow that the filter most likely dropped: for the doctor's own membership the one with the largest
+/// loss, for a program one from a source outside the interface's subnets, if there is one.
+fn dropped<'a>(observation: &Observation, interest: &Interest<'_>, flows: &[&'a Flow]) -> Option<&'a Flow> {
+    let likelihood = |flow: &Flow| match observation.trial() {
+        Some(trial) => flow.sound().saturating_sub(trial.received_from(interest.interface, flow.key.source)),
         None => u64::from(
-            seen.link(flow.key.interface).is_some_and(|link| !link.is_next_to(flow.key.source.ip())),
+            observation.link(flow.key.interface).is_some_and(|link| !link.is_next_to(flow.key.source.ip())),
         ),
     };
     flows.iter().copied().rev().max_by_key(|flow| likelihood(flow))
 }
 
-/// Without the right to look at the wire: something was dropped, and nothing was heard.
-fn by_counter_alone(seen: &Observation, wanted: &Wanted<'_>) -> Finding {
-    let (before, after) = seen.values(COUNTER).unwrap_or_default();
-    let interface = seen.link_name(wanted.interface);
+/// Judges by the counter alone, without a capture: packets were dropped, and nothing was received.
+fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Finding {
+    let (before, after) = observation.values(COUNTER).unwrap_or_default();
+    let interface = observation.link_name(interest.interface);
     let settings = settings(&interface);
     Finding::new(
         Id::ReversePathFilter,
         Severity::Warning,
         format!(
-            "The reverse path filter dropped {} packets while {} was listened for in vain; whose they were only a look at the wire tells.",
+            "The reverse path filter dropped {} packets while nothing for {} was received. Only a capture can show their sources.",
             after - before,
-            wanted.destination()
+            interest.destination()
         ),
     )
-    .of(wanted.destination())
-    .because(Evidence::change(Sort::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
-    .remedied(remedies::sysctls(&[&settings[0], &settings[1]], 0))
+    .for_group(interest.destination())
+    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("/proc/net/netstat {COUNTER}"), before, after))
+    .with_remedies(remedies::sysctls(&[&settings[0], &settings[1]], 0))
 }
 
-/// The larger of the two is in force: one of them alone changes nothing.
+/// Returns the two settings that apply. The larger value is in effect, so both must be changed.
 fn settings(interface: &str) -> [String; 2] {
     ["all", interface].map(|name| format!("net.ipv4.conf.{}.rp_filter", name.replace('.', "/")))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::{ETH0, counted, flow, membership};
+    use super::super::fixtures::{ETH0, flow, membership, with_counters};
     use super::*;
-    use crate::observation::About;
+    use crate::observation::ExaminationTarget;
 
     const TO: &str = "239.1.2.3:5000";
 
-    fn found(heard: u64, rise: u64) -> usize {
-        let seen = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], heard);
-        check(&counted(seen, &[(COUNTER, rise)])).len()
+    fn outcome(received: u64, rise: u64) -> usize {
+        let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], received);
+        check(&with_counters(observation, &[(COUNTER, rise)])).len()
     }
 
     #[test]
-    fn only_as_many_as_are_missing_are_its_fault() {
-        assert_eq!((found(0, 10), found(10, 10), found(0, 0), found(0, 3)), (1, 0, 0, 0));
+    fn filter_is_reported_only_if_its_drops_explain_the_loss() {
+        assert_eq!((outcome(0, 10), outcome(10, 10), outcome(0, 0), outcome(0, 3)), (1, 0, 0, 0));
     }
 
     #[test]
-    fn the_source_that_is_missing_is_told_and_not_one_that_is_heard() {
+    fn missing_source_is_reported_and_not_the_received_one() {
         let flows = || ["10.9.0.1:6000", "192.0.2.1:6000"].map(|source| flow(ETH0, source, TO)).to_vec();
-        let mut seen = membership(TO, flows(), 10);
-        if let About::Membership(asked) = &mut seen.about {
-            asked.heard.pop();
+        let mut observation = membership(TO, flows(), 10);
+        if let ExaminationTarget::Membership(trial) = &mut observation.target {
+            trial.received.pop();
         }
-        let found = check(&counted(seen, &[(COUNTER, 10)]));
-        assert_eq!(found[0].subject.source.as_deref(), Some("192.0.2.1"));
+        let findings = check(&with_counters(observation, &[(COUNTER, 10)]));
+        assert_eq!(findings[0].subject.source.as_deref(), Some("192.0.2.1"));
     }
 
     #[test]
-    fn without_the_wire_one_command_sets_both_settings_too() {
-        let mut seen = counted(membership(TO, vec![], 0), &[(COUNTER, 10)]);
-        seen.wire.taps.clear();
-        let found = check(&seen);
-        let commands: Vec<_> = found[0].remedies.iter().filter_map(crate::Remedy::command).collect();
+    fn remedies_do_not_change_unicast_routes() {
+        let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], 0);
+        let findings = check(&with_counters(observation, &[(COUNTER, 10)]));
+        let tools: Vec<_> = findings[0].remedies.iter().map(|remedy| remedy.tool).collect();
+        assert_eq!(tools, [crate::Tool::Sysctl; 2]);
+    }
+
+    #[test]
+    fn one_command_changes_both_settings_without_a_capture() {
+        let mut observation = with_counters(membership(TO, vec![], 0), &[(COUNTER, 10)]);
+        observation.wire.taps.clear();
+        let findings = check(&observation);
+        let commands: Vec<_> = findings[0].remedies.iter().filter_map(crate::Remedy::command).collect();
         assert_eq!(commands[0], "sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0");
         assert_eq!(commands.len(), 2, "{commands:?}");
     }

@@ -1,39 +1,39 @@
-//! This machine routes the group, and gets it by another interface than its way back to the source.
+//! This machine routes the group, but receives it on another interface than its multicast route expects.
 
 use std::collections::BTreeSet;
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut told = BTreeSet::new();
-    let wrong = seen.after.multicast_routes.iter().filter_map(|route| {
-        let before = seen.before.multicast_routes.iter().find(|before| {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let mut reported = BTreeSet::new();
+    let wrong = observation.after.multicast_routes.iter().filter_map(|route| {
+        let before = observation.before.multicast_routes.iter().find(|before| {
             (before.group, before.source, &before.from) == (route.group, route.source, &route.from)
         });
         let before = before.map_or(0, |before| before.wrong_interface);
         let from = route.from.as_ref()?;
-        (route.wrong_interface > before && told.insert((route.group, route.source)))
+        (route.wrong_interface > before && reported.insert((route.group, route.source)))
             .then_some((route, from, before))
     });
     wrong
         .map(|(route, from, before)| {
-            let real = seen.wire.incoming(route.group).find(|flow| {
+            let actual = observation.wire.incoming(route.group).find(|flow| {
                 let same = flow.key.source.ip() == route.source || route.source.is_unspecified();
-                same && seen.link_name(flow.key.interface) != *from
+                same && observation.link_name(flow.key.interface) != *from
             });
-            let by = real.map_or_else(|| "another interface".to_owned(), |flow| seen.link_name(flow.key.interface));
+            let by = actual.map_or_else(|| "another interface".to_owned(), |flow| observation.link_name(flow.key.interface));
             Finding::new(
                 Id::RouterWrongInterface,
                 Severity::Fault,
-                format!("{} comes in by {by}, but the route for the group expects it by {from}, so it is not forwarded.", route.group),
+                format!("{} arrives on {by}, but its multicast route expects it on {from}, so it is not forwarded.", route.group),
             )
-            .on(from)
-            .of(route.group)
-            .from(route.source)
-            .because(Evidence::change(Sort::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface))
-            .remedied([
-                Remedy::advice(Tool::Network, format!("Make the unicast route to {} lead out by the interface by which the group comes, or give the group's route (smcroute, PIM) that interface.", route.source)),
+            .on_interface(from)
+            .for_group(route.group)
+            .from_source(route.source)
+            .with_evidence(Evidence::change(EvidenceKind::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface))
+            .with_remedies([
+                Remedy::advice(Tool::Network, format!("Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).", route.source)),
             ])
         })
         .collect()

@@ -1,44 +1,135 @@
-//! The group's own address forbids that it gets here from another machine.
+//! The scope of the group's address keeps it from reaching this machine.
 
 use mcast::group::Scope;
 
-use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::observation::{Interest, Observation};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for wanted in seen.wanted() {
-        let outside = seen.link(wanted.interface).is_some_and(|link| !link.loopback);
-        let (severity, cause) = match wanted.group.scope() {
-            Scope::InterfaceLocal if outside => (
-                Severity::Fault,
-                format!(
-                    "{} is of interface-local scope: it never leaves the machine that sends it.",
-                    wanted.group
-                ),
-            ),
-            Scope::Reserved(0) => {
-                (Severity::Fault, format!("{} is of the reserved scope 0: systems drop it.", wanted.group))
-            }
-            Scope::Reserved(_) => (
-                Severity::Warning,
-                format!("{} is of a reserved scope, which nobody should use.", wanted.group),
-            ),
-            _ => continue,
-        };
-        if seen.heard_anything() {
-            continue;
-        }
-        findings.push(
-            Finding::new(Id::ScopeNeverLeaves, severity, cause)
-                .on(seen.link_name(wanted.interface))
-                .of(wanted.destination())
-                .because(Evidence::new(Sort::Packet, wanted.group.to_string(), format!("scope {}", wanted.group.scope())))
-                .remedied([Remedy::advice(
-                    Tool::Program,
-                    "Use a group of a wider scope: ff02:: on one link, ff05:: in a site, ff08:: in an organization.",
-                )]),
-        );
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    if observation.received_anything() {
+        return Vec::new();
     }
+    let mut findings: Vec<_> =
+        observation.interests().iter().filter_map(|interest| by_scope(observation, interest)).collect();
+    findings.extend(silent_link_local_group(observation));
     findings
+}
+
+fn by_scope(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let outside = observation.link(interest.interface).is_some_and(|link| !link.loopback);
+    let (severity, cause) = match interest.group.scope() {
+        Scope::InterfaceLocal if outside => (
+            Severity::Fault,
+            format!(
+                "{} has interface-local scope: it never leaves the machine that sends it.",
+                interest.group
+            ),
+        ),
+        Scope::Reserved(0) => {
+            (Severity::Fault, format!("{} has the reserved scope 0: systems drop it.", interest.group))
+        }
+        Scope::Reserved(_) => {
+            (Severity::Warning, format!("{} has a reserved scope, which must not be used.", interest.group))
+        }
+        _ => return None,
+    };
+    let finding = Finding::new(Id::ScopeNeverLeaves, severity, cause)
+        .on_interface(observation.link_name(interest.interface))
+        .for_group(interest.destination())
+        .with_evidence(evidence(interest))
+        .with_remedies([Remedy::advice(
+            Tool::Program,
+            "Use a group with a wider scope: ff02:: for one link, ff05:: for a site, ff08:: for an organization.",
+        )]);
+    Some(finding)
+}
+
+/// Judges a silent link-local group: senders on other networks cannot reach this machine, whatever the hop limit
+/// and the routers. A protocol with a fixed group, such as mDNS, then needs a reflector.
+fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
+    observation.trial()?;
+    let interests = observation.interests();
+    let link_local_interests: Vec<_> = interests
+        .iter()
+        .filter(|interest| interest.group.scope() == Scope::LinkLocal)
+        .filter(|interest| observation.link(interest.interface).is_some_and(|link| !link.loopback))
+        .collect();
+    let one = link_local_interests
+        .first()
+        .filter(|_| interests.iter().all(|interest| observation.arrivals(interest).is_empty()))?;
+    let is_captured =
+        link_local_interests.iter().all(|interest| observation.wire.is_complete(interest.interface));
+    // Without a complete capture there may be other reasons.
+    let severity = if is_captured { Severity::Warning } else { Severity::Note };
+    let names: Vec<_> =
+        link_local_interests.iter().map(|interest| observation.link_name(interest.interface)).collect();
+    let names = names.join(", ");
+    let finding = Finding::new(
+        Id::ScopeNeverLeaves,
+        severity,
+        format!(
+            "Nothing for {} arrived in {:.1} s, and it is a link-local group: routers do not forward it, so it can only come from machines on the network of {names}.",
+            one.destination(),
+            observation.listened().as_secs_f64()
+        ),
+    )
+    .on_interface(&names)
+    .for_group(one.destination())
+    .with_evidence(evidence(one))
+    .with_remedies([
+        Remedy::advice(
+            Tool::Network,
+            "To receive from another network, another VLAN or outside a container, run a reflector on a machine that is in both: for mDNS, the avahi reflector (enable-reflector=yes in avahi-daemon.conf) or mdns-repeater.",
+        ),
+        Remedy::advice(Tool::Network, "On the same network, check that something sends: many of these protocols are silent until queried."),
+    ]);
+    Some(finding)
+}
+
+fn evidence(interest: &Interest<'_>) -> Evidence {
+    Evidence::new(
+        EvidenceKind::Packet,
+        interest.group.to_string(),
+        format!("scope {}", interest.group.scope()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership};
+    use super::*;
+    use crate::snapshot::{Address, AddressState};
+
+    #[test]
+    fn silent_link_local_group_needs_a_reflector_and_neither_hops_nor_routers() {
+        for to in ["224.0.0.251:5353", "[ff02::fb]:5353"] {
+            let mut observation = membership(to, Vec::new(), 0);
+            observation.after.links[1].addresses.push(Address {
+                address: "fe80::2".parse().unwrap(),
+                prefix: 64,
+                state: AddressState::Ready,
+            });
+            let findings = super::super::judge(&observation);
+            let causes: Vec<_> = findings.iter().map(|finding| (finding.id, finding.severity)).collect();
+            assert_eq!(causes, [(Id::ScopeNeverLeaves, Severity::Warning)], "{to}");
+            let text = format!("{findings:?}");
+            assert!(text.contains("avahi reflector") && text.contains("mdns-repeater"), "{text}");
+            assert!(!text.contains("hop limit") && !text.contains("must route"), "{text}");
+        }
+    }
+
+    #[test]
+    fn link_local_group_that_arrives_is_not_reported() {
+        let to = "224.0.0.251:5353";
+        let arriving = membership(to, vec![flow(ETH0, "10.9.0.1:5353", to)], 10);
+        assert_eq!(check(&arriving), []);
+        assert_eq!(check(&membership("239.1.2.3:5000", Vec::new(), 0)), []);
+    }
+
+    #[test]
+    fn it_is_a_note_without_a_capture() {
+        let mut observation = membership("224.0.0.251:5353", Vec::new(), 0);
+        observation.wire.taps[0].refused = Some("no right".into());
+        assert_eq!(check(&observation)[0].severity, Severity::Note);
+    }
 }

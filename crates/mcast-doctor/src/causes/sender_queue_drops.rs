@@ -1,63 +1,92 @@
-//! The queue of the sending interface is full. `send` says that all is well; only the counters know.
+//! The queue of the sending interface is full. `send` reports success; only the counters show the loss.
 
 use mcast::Family;
 
 use crate::observation::Observation;
 use crate::snapshot::{Counter, Link, Queue};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.after.links.iter().filter_map(|link| judge(seen, link)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    observation.after.links.iter().filter_map(|link| judge(observation, link)).collect()
 }
 
-fn judge(seen: &Observation, link: &Link) -> Option<Finding> {
-    let (queue, before) = dropping_queue(seen, link)?;
+fn judge(observation: &Observation, link: &Link) -> Option<Finding> {
+    let (queue, before) = dropping_queue(observation, link)?;
     let sends = |flow: &&crate::wire::Flow| {
-        flow.key.outgoing && flow.key.interface == link.index && is_examined(seen, flow)
+        flow.key.outgoing && flow.key.interface == link.index && is_examined(observation, flow)
     };
-    let flow = seen.wire.flows.iter().find(sends)?;
-    // The queue may as well have dropped somebody's TCP: UDP must have noticed.
-    let noticed = seen.rise(Counter::SendBufferErrors, Family::of(flow.key.group));
-    noticed.filter(|rise| *rise > 0)?;
+    let flow = observation.wire.flows.iter().find(sends)?;
+    // The queue may have dropped TCP packets instead: require that UDP counted an error.
+    let udp_errors = observation.rise(Counter::SendBufferErrors, Family::of(flow.key.group));
+    udp_errors.filter(|rise| *rise > 0)?;
     let errors = [Family::V4, Family::V6].into_iter().flat_map(|family| {
         [Counter::OutDiscards, Counter::SendBufferErrors].into_iter().filter_map(move |counter| {
-            let (before, after) = seen.values(counter.name(family))?;
-            (after > before).then(|| Evidence::change(Sort::Counter, counter.name(family), before, after))
+            let (before, after) = observation.values(counter.name(family))?;
+            (after > before)
+                .then(|| Evidence::change(EvidenceKind::Counter, counter.name(family), before, after))
         })
     });
     let lost = queue.dropped - before;
     let finding = Finding::new(
         Id::SenderQueueDrops,
         Severity::Fault,
-        format!("The queue of {} ({}) is full: {lost} packets were dropped on the way out, {} among those who send.", link.name, queue.kind, flow.destination()),
+        format!("The send queue of {} ({}) is full: {lost} outgoing packets were dropped while datagrams to {} were being sent.", link.name, queue.kind, flow.destination()),
     )
-    .on(&link.name)
-    .of(flow.destination())
-    .from(flow.key.source)
-    .because(Evidence::change(Sort::Counter, format!("tc -s qdisc show dev {}, dropped", link.name), before, queue.dropped))
-    .because_all(errors)
-    .remedied([
-        Remedy::advice(Tool::Program, "Send more evenly, at less than the interface can; set IP_RECVERR (IPV6_RECVERR), and send says ENOBUFS when the queue is full."),
-        Remedy::now(Tool::Ip, format!("ip link set {} txqueuelen 10000", link.name)),
+    .on_interface(&link.name)
+    .for_group(flow.destination())
+    .from_source(flow.key.source)
+    .with_evidence(Evidence::change(EvidenceKind::Counter, format!("tc -s qdisc show dev {}, dropped", link.name), before, queue.dropped))
+    .with_all_evidence(errors)
+    .with_remedies([enlarge_queue(queue, link)])
+    .with_remedies([
+        Remedy::advice(Tool::Program, "Send more evenly, below the rate of the interface. Set IP_RECVERR (IPV6_RECVERR), so that send fails with ENOBUFS when the queue is full."),
     ]);
     Some(finding)
 }
 
-fn dropping_queue<'a>(seen: &Observation, link: &'a Link) -> Option<(&'a Queue, u64)> {
-    let before = seen.before.link(link.index)?;
+/// Returns the remedy that enlarges the queue. The queue length of the device applies only to `pfifo_fast`;
+/// other queueing disciplines have limits of their own.
+fn enlarge_queue(queue: &Queue, link: &Link) -> Remedy {
+    match queue.kind.as_str() {
+        "pfifo_fast" => Remedy::now(Tool::Ip, ["link", "set", "dev", &link.name, "txqueuelen", "10000"]),
+        kind => Remedy::advice(
+            Tool::Tc,
+            format!(
+                "Raise the rate or the limit of the queue: `tc qdisc show dev {}` shows those of {kind}, `tc qdisc change` changes them.",
+                link.name
+            ),
+        ),
+    }
+}
+
+fn dropping_queue<'a>(observation: &Observation, link: &'a Link) -> Option<(&'a Queue, u64)> {
+    let before = observation.before.link(link.index)?;
     link.queues.iter().find_map(|queue| {
         let before = before.queues.iter().find(|before| before.kind == queue.kind)?.dropped;
         (queue.dropped > before).then_some((queue, before))
     })
 }
 
-/// Whether a flow is of the program or the group that is examined.
-fn is_examined(seen: &Observation, flow: &crate::wire::Flow) -> bool {
-    if let Some(program) = seen.program() {
+/// Returns whether a flow belongs to the examined program or group.
+fn is_examined(observation: &Observation, flow: &crate::wire::Flow) -> bool {
+    if let Some(program) = observation.program() {
         return program
             .sockets
             .iter()
             .any(|socket| socket.local.is_some_and(|local| local.port() == flow.key.source.port()));
     }
-    seen.asked().is_some_and(|asked| asked.group.addr() == flow.key.group)
+    observation.trial().is_some_and(|trial| trial.group.addr() == flow.key.group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_length_of_the_device_applies_only_to_pfifo_fast() {
+        let link = Link { name: "eth0".into(), ..Link::default() };
+        let remedy = |kind: &str| enlarge_queue(&Queue { kind: kind.into(), dropped: 3 }, &link).command();
+        assert_eq!(remedy("pfifo_fast").unwrap(), "ip link set dev eth0 txqueuelen 10000");
+        assert_eq!((remedy("tbf"), remedy("fq_codel")), (None, None));
+    }
 }

@@ -1,17 +1,23 @@
-//! The membership names sources, and the one that sends is not admitted.
+//! The membership names sources, and does not admit the one that sends.
 
-use crate::observation::{Observation, Wanted};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use super::membership_limit;
+use crate::observation::{Interest, Observation};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
-    let flows = seen.arrivals(wanted);
-    let refused: Vec<_> = flows.iter().filter(|flow| !wanted.sources.admits(flow.key.source.ip())).collect();
-    // If somebody admitted sends, too, the filter does what it is for.
-    if wanted.sources.is_any() || refused.is_empty() || refused.len() < flows.len() {
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let flows = observation.arrivals(interest);
+    let refused: Vec<_> =
+        flows.iter().filter(|flow| !interest.sources.admits(flow.key.source.ip())).collect();
+    // If an admitted source sends as well, the filter works as intended.
+    if interest.sources.is_any() || refused.is_empty() || refused.len() < flows.len() {
+        return None;
+    }
+    // The program may have requested this source and been refused: see membership-limit.
+    if interest.socket.is_some() && membership_limit::is_full_of_sources(observation, interest.sources) {
         return None;
     }
     let mut sources: Vec<_> = refused.iter().map(|flow| flow.key.source.ip()).collect();
@@ -19,24 +25,32 @@ fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
     sources.dedup();
     let text: Vec<_> = sources.iter().map(ToString::to_string).collect();
     let text = text.join(", ");
-    let interface = seen.link_name(wanted.interface);
+    let interface = observation.link_name(interest.interface);
     let count: u64 = refused.iter().map(|flow| flow.datagrams).sum();
-    let listed: Vec<_> = wanted.sources.sources().map(|source| source.to_string()).collect();
-    let mode = if wanted.sources.admits([0, 0, 0, 0].into()) { "all but" } else { "only" };
-    let to = wanted.destination();
+    let listed: Vec<_> = interest.sources.sources().map(|source| source.to_string()).collect();
+    let mode = if interest.sources.admits([0, 0, 0, 0].into()) { "all but" } else { "only" };
+    let to = interest.destination();
     let finding = Finding::new(
         Id::SourceNotAdmitted,
         Severity::Fault,
         format!("{text} sends to {to}, but the membership admits {mode} {}.", listed.join(", ")),
     )
-    .on(&interface)
-    .of(to)
-    .from(&text)
-    .because(Evidence::new(Sort::Packet, &interface, format!("{count} datagrams from {text} to {to}")))
-    .because(Evidence::new(Sort::Table, "/proc/net/mcfilter", format!("{mode} {}", listed.join(", "))))
-    .remedied([
-        Remedy::advice(Tool::Program, format!("Join with the source that really sends: {text}@{to}.")),
-        Remedy::now(Tool::Mcast, format!("mcast recv {text}@{to}")),
+    .on_interface(&interface)
+    .for_group(to)
+    .from_source(&text)
+    .with_evidence(Evidence::new(
+        EvidenceKind::Packet,
+        &interface,
+        format!("{count} datagrams from {text} to {to}"),
+    ))
+    .with_evidence(Evidence::new(
+        EvidenceKind::Table,
+        "/proc/net/mcfilter",
+        format!("{mode} {}", listed.join(", ")),
+    ))
+    .with_remedies([
+        Remedy::advice(Tool::Program, format!("Join with the source that actually sends: {text}@{to}.")),
+        remedies::mcast::recv_from(&sources, to),
     ]);
     Some(finding)
 }

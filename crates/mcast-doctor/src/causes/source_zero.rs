@@ -1,30 +1,31 @@
-//! Datagrams come from 0.0.0.0, as the sender had no address: the system drops them without a count.
+//! Datagrams arrive from 0.0.0.0, because the sender had no address. The system drops them without counting
+//! them.
 
-use crate::observation::{About, Observation};
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::observation::{ExaminationTarget, Observation};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let wanted = seen.wanted();
-    let mut flows: Vec<_> = wanted.iter().flat_map(|wanted| seen.arrivals(wanted)).collect();
-    if matches!(seen.about, About::File) {
-        flows.extend(&seen.wire.flows);
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let mut flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
+    if matches!(observation.target, ExaminationTarget::File) {
+        flows.extend(&observation.wire.flows);
     }
     let mut findings = Vec::new();
     for flow in flows.into_iter().filter(|flow| flow.key.source.ip().is_unspecified()) {
-        let interface = seen.link_name(flow.key.interface);
+        let interface = observation.link_name(flow.key.interface);
         let macs: Vec<_> = flow.macs.iter().map(ToString::to_string).collect();
         let macs = macs.join(", ");
         findings.push(
             Finding::new(
                 Id::SourceZero,
                 Severity::Fault,
-                format!("What comes in by {interface} for {} has no source address ({}), so the system drops it.", flow.destination(), flow.key.source.ip()),
+                format!("Datagrams for {} arrive on {interface} without a source address ({}), so the system drops them.", flow.destination(), flow.key.source.ip()),
             )
-            .on(&interface)
-            .of(flow.destination())
-            .from(flow.key.source)
-            .because(Evidence::new(Sort::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source)))
-            .remedied([Remedy::advice(Tool::Network, format!("Give the sending interface an address on the machine whose hardware address is {macs}: ip address add ADDRESS/PREFIX dev INTERFACE"))]),
+            .on_interface(&interface)
+            .for_group(flow.destination())
+            .from_source(flow.key.source)
+            .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source)))
+            .with_remedies([Remedy::advice(Tool::Network, format!("On the machine with the hardware address {macs}, give the sending interface an address: ip address add ADDRESS/PREFIX dev INTERFACE"))]),
         );
     }
     findings

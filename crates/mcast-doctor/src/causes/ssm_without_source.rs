@@ -1,61 +1,65 @@
-//! A group of the source-specific range was joined without a source: routers forward nothing for that.
+//! A group of the source-specific range was joined without a source. Routers ignore such a membership.
 
 use std::collections::BTreeSet;
 
 use mcast::{ErrorKind, Group, SourceFilter};
 
-use crate::observation::{About, Observation};
-use crate::wire::Said;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::observation::{ExaminationTarget, Observation};
+use crate::wire::ControlMessage;
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    if let Some(asked) = seen.asked() {
-        let refused = asked.failed_with(ErrorKind::SourceNeeded);
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    if let Some(trial) = observation.trial() {
+        let refused = trial.failed_with(ErrorKind::SourceNeeded);
         let finding = refused.map(|failure| {
-            finding(seen, asked.group, Some(asked.port)).because(Evidence::new(
-                Sort::Answer,
+            finding(observation, trial.group, Some(trial.port)).with_evidence(Evidence::new(
+                EvidenceKind::Answer,
                 "join",
                 &failure.text,
             ))
         });
         return finding.into_iter().collect();
     }
-    if matches!(seen.about, About::File) {
-        return reported(seen);
+    if matches!(observation.target, ExaminationTarget::File) {
+        return in_capture(observation);
     }
-    let mut wanted = seen.wanted();
-    wanted.dedup_by_key(|wanted| (wanted.group, wanted.port));
-    let wrong = wanted.iter().filter(|wanted| {
-        wanted.group.is_source_specific() && matches!(wanted.sources, SourceFilter::Exclude(_))
+    let mut interests = observation.interests();
+    interests.dedup_by_key(|interest| (interest.group, interest.port));
+    let wrong = interests.iter().filter(|interest| {
+        interest.group.is_source_specific() && matches!(interest.sources, SourceFilter::Exclude(_))
     });
     wrong
-        .map(|wanted| {
-            let socket = wanted.socket.map_or(0, |socket| socket.inode);
-            finding(seen, wanted.group, Some(wanted.port))
-                .because(Evidence::new(
-                    Sort::Socket,
+        .map(|interest| {
+            let socket = interest.socket.map_or(0, |socket| socket.inode);
+            finding(observation, interest.group, Some(interest.port))
+                .with_evidence(Evidence::new(
+                    EvidenceKind::Socket,
                     format!("socket {socket}"),
-                    format!("joined {} from any source", wanted.group),
+                    format!("joined {} from any source", interest.group),
                 ))
-                .by(seen.program().map_or("", |program| &program.name))
+                .in_program(observation.program().map_or("", |program| &program.name))
         })
         .collect()
 }
 
-/// Reports of older versions in a capture: they know no sources.
-fn reported(seen: &Observation) -> Vec<Finding> {
-    let mut told = BTreeSet::new();
+/// Judges the reports of older versions in a capture, which cannot carry sources.
+fn in_capture(observation: &Observation) -> Vec<Finding> {
+    let mut known = BTreeSet::new();
     let mut findings = Vec::new();
-    for control in &seen.wire.control {
-        let Said::Report { version, wanted, .. } = &control.said else { continue };
+    for control in &observation.wire.control {
+        let ControlMessage::Report { version, joined, .. } = &control.message else { continue };
         let newest = if control.source.is_ipv4() { 3 } else { 2 };
-        for group in wanted.iter().filter_map(|group| Group::new(*group).ok()) {
-            if group.is_source_specific() && *version < newest && told.insert((group, control.source)) {
-                let evidence = format!("{} reports {group} in version {version}", control.source);
+        for group in joined.iter().filter_map(|group| Group::new(*group).ok()) {
+            if group.is_source_specific() && *version < newest && known.insert((group, control.source)) {
+                let evidence = format!("{} reports {group} with version {version}", control.source);
                 findings.push(
-                    finding(seen, group, None)
-                        .because(Evidence::new(Sort::Packet, seen.link_name(control.interface), evidence))
-                        .of(group),
+                    finding(observation, group, None)
+                        .with_evidence(Evidence::new(
+                            EvidenceKind::Packet,
+                            observation.link_name(control.interface),
+                            evidence,
+                        ))
+                        .for_group(group),
                 );
             }
         }
@@ -63,29 +67,30 @@ fn reported(seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-fn finding(seen: &Observation, group: Group, port: Option<u16>) -> Finding {
-    let sender = seen.wire.incoming(group.addr()).next().map(|flow| flow.key.source.ip());
-    let source = sender.map_or_else(|| "SOURCE".to_owned(), |source| source.to_string());
-    let packets = seen.wire.incoming(group.addr()).map(|flow| {
+fn finding(observation: &Observation, group: Group, port: Option<u16>) -> Finding {
+    let sender = observation.wire.incoming(group.addr()).next().map(|flow| flow.key.source.ip());
+    let packets = observation.wire.incoming(group.addr()).map(|flow| {
         Evidence::new(
-            Sort::Packet,
-            seen.link_name(flow.key.interface),
+            EvidenceKind::Packet,
+            observation.link_name(flow.key.interface),
             format!("{} datagrams from {} to {}", flow.datagrams, flow.key.source, flow.destination()),
         )
     });
     let target = match port {
         Some(port) => std::net::SocketAddr::new(group.addr(), port).to_string(),
-        None => format!("{group}:PORT"),
+        None => group.to_string(),
     };
     Finding::new(
         Id::SsmWithoutSource,
         Severity::Fault,
-        format!("{group} is source-specific, and was joined without a source: routers forward nothing for that."),
+        format!("{group} is source-specific but was joined without a source: routers do not forward anything for such a membership."),
     )
-    .of(&target)
-    .because_all(packets)
-    .remedied([
-        Remedy::now(Tool::Mcast, format!("mcast recv {source}@{target}")),
-        Remedy::advice(Tool::Program, "Join with the sender's address (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP), or use a group outside 232.0.0.0/8 and ff3x::/32."),
+    .for_group(&target)
+    .with_all_evidence(packets)
+    .with_remedies(sender.zip(port).map(|(sender, port)| {
+        remedies::mcast::recv_from(&[sender], std::net::SocketAddr::new(group.addr(), port))
+    }))
+    .with_remedies([
+        Remedy::advice(Tool::Program, "Join with the address of the sender (IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_SOURCE_GROUP), or use a group outside 232.0.0.0/8 and ff3x::/32."),
     ])
 }

@@ -1,19 +1,19 @@
-//! This machine routes the group, and asks for a higher hop limit than the datagrams have.
+//! This machine routes the group, but its threshold is not below the hop limit of the datagrams.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for route in &seen.after.multicast_routes {
+    for route in &observation.after.multicast_routes {
         let Some(from) = &route.from else { continue };
-        let flow = seen.wire.incoming(route.group).find(|flow| {
+        let flow = observation.wire.incoming(route.group).find(|flow| {
             flow.key.source.ip() == route.source
-                && seen.link_name(flow.key.interface) == *from
+                && observation.link_name(flow.key.interface) == *from
                 && flow.hop_limits.1 > 1
         });
         let Some(flow) = flow else { continue };
-        // Forwarded is what exceeds the threshold.
+        // The kernel forwards only datagrams whose hop limit exceeds the threshold.
         let strict: Vec<_> =
             route.to.iter().filter(|(_, threshold)| *threshold >= flow.hop_limits.1).collect();
         let Some((interface, threshold)) = strict.first() else { continue };
@@ -22,24 +22,24 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
                 Id::TtlThreshold,
                 Severity::Fault,
                 format!(
-                    "{} comes with hop limit {}, and is forwarded to {interface} only above {threshold}.",
+                    "{} arrives with hop limit {}, but is forwarded to {interface} only with a hop limit above {threshold}.",
                     route.group, flow.hop_limits.1
                 ),
             )
-            .on(interface)
-            .of(flow.destination())
-            .from(flow.key.source)
-            .because(Evidence::new(
-                Sort::Table,
+            .on_interface(interface)
+            .for_group(flow.destination())
+            .from_source(flow.key.source)
+            .with_evidence(Evidence::new(
+                EvidenceKind::Table,
                 "/proc/net/ip_mr_cache",
                 format!("{interface}, threshold {threshold}"),
             ))
-            .because(Evidence::new(
-                Sort::Packet,
+            .with_evidence(Evidence::new(
+                EvidenceKind::Packet,
                 from,
                 format!("hop limit {} to {}", flow.hop_limits.0, flow.hop_limits.1),
             ))
-            .remedied([
+            .with_remedies([
                 Remedy::advice(
                     Tool::Network,
                     format!(

@@ -1,18 +1,20 @@
-//! The hop limit does not take the datagrams beyond the next router: 1 is what senders have by default.
+//! The hop limit is too small to cross the next router. The default of senders is 1.
 
 use mcast::Group;
 use mcast::group::Scope;
 
-use crate::observation::{About, Observation};
+use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for flow in seen.wire.flows.iter().filter(|flow| flow.hop_limits.1 <= 1) {
-        let finding = match is_to_be_forwarded_here(seen, flow) {
-            Some(to) => at_router(seen, flow, &to),
-            None if flow.key.outgoing && is_of_program(seen, flow) && goes_far(flow) => at_sender(seen, flow),
+    for flow in observation.wire.flows.iter().filter(|flow| flow.hop_limits.1 <= 1) {
+        let finding = match blocked_outgoing_interfaces(observation, flow) {
+            Some(to) => at_router(observation, flow, &to),
+            None if flow.key.outgoing && is_of_program(observation, flow) && may_cross_routers(flow) => {
+                at_sender(observation, flow)
+            }
             None => continue,
         };
         findings.push(finding);
@@ -20,64 +22,64 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// The interfaces to which this machine would route the flow, were its hop limit larger.
-fn is_to_be_forwarded_here(seen: &Observation, flow: &Flow) -> Option<String> {
-    let route = seen.after.multicast_routes.iter().find(|route| {
-        let here = route.from.as_deref() == Some(&seen.link_name(flow.key.interface));
+/// Returns the interfaces to which this machine would forward the flow if its hop limit were larger.
+fn blocked_outgoing_interfaces(observation: &Observation, flow: &Flow) -> Option<String> {
+    let route = observation.after.multicast_routes.iter().find(|route| {
+        let here = route.from.as_deref() == Some(&observation.link_name(flow.key.interface));
         !flow.key.outgoing && here && route.group == flow.key.group && route.source == flow.key.source.ip()
     })?;
     let names: Vec<_> = route.to.iter().map(|(name, _)| name.as_str()).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-fn at_router(seen: &Observation, flow: &Flow, to: &str) -> Finding {
-    let interface = seen.link_name(flow.key.interface);
+fn at_router(observation: &Observation, flow: &Flow, to: &str) -> Finding {
+    let interface = observation.link_name(flow.key.interface);
     Finding::new(
         Id::TtlTooSmall,
         Severity::Fault,
         format!(
-            "{} from {} comes with hop limit {}, so it is not forwarded to {to}.",
+            "{} from {} arrives with hop limit {}, so it is not forwarded to {to}.",
             flow.destination(),
             flow.key.source,
             flow.hop_limits.1
         ),
     )
-    .on(&interface)
-    .of(flow.destination())
-    .from(flow.key.source)
-    .because(Evidence::new(
-        Sort::Packet,
+    .on_interface(&interface)
+    .for_group(flow.destination())
+    .from_source(flow.key.source)
+    .with_evidence(Evidence::new(
+        EvidenceKind::Packet,
         &interface,
         format!("{} datagrams, hop limit {}", flow.datagrams, flow.hop_limits.1),
     ))
-    .because(Evidence::new(
-        Sort::Table,
+    .with_evidence(Evidence::new(
+        EvidenceKind::Table,
         "/proc/net/ip_mr_cache",
         format!("{} from {interface} to {to}", flow.key.group),
     ))
-    .remedied(raise(flow))
+    .with_remedies(raise(flow))
 }
 
-fn at_sender(seen: &Observation, flow: &Flow) -> Finding {
-    let interface = seen.link_name(flow.key.interface);
+fn at_sender(observation: &Observation, flow: &Flow) -> Finding {
+    let interface = observation.link_name(flow.key.interface);
     Finding::new(
         Id::TtlTooSmall,
         Severity::Note,
         format!(
-            "{} leaves with hop limit {}: receivers behind a router do not get it.",
+            "{} is sent with hop limit {}: receivers behind a router do not get it.",
             flow.destination(),
             flow.hop_limits.1
         ),
     )
-    .on(&interface)
-    .of(flow.destination())
-    .from(flow.key.source)
-    .because(Evidence::new(
-        Sort::Packet,
+    .on_interface(&interface)
+    .for_group(flow.destination())
+    .from_source(flow.key.source)
+    .with_evidence(Evidence::new(
+        EvidenceKind::Packet,
         &interface,
         format!("{} datagrams, hop limit {}", flow.datagrams, flow.hop_limits.1),
     ))
-    .remedied(raise(flow))
+    .with_remedies(raise(flow))
 }
 
 fn raise(flow: &Flow) -> [Remedy; 2] {
@@ -85,22 +87,22 @@ fn raise(flow: &Flow) -> [Remedy; 2] {
     [
         Remedy::advice(
             Tool::Program,
-            format!("In the sender, set {option} to more than the number of routers on the way."),
+            format!("In the sender, set {option} to more than the number of routers on the path."),
         ),
-        Remedy::now(Tool::Mcast, format!("mcast send --ttl 16 {}", flow.destination())),
+        remedies::mcast::send_far(flow.destination()),
     ]
 }
 
-fn is_of_program(seen: &Observation, flow: &Flow) -> bool {
-    let About::Program(program) = &seen.about else { return false };
+fn is_of_program(observation: &Observation, flow: &Flow) -> bool {
+    let ExaminationTarget::Program(program) = &observation.target else { return false };
     program
         .sockets
         .iter()
         .any(|socket| socket.local.is_some_and(|local| local.port() == flow.key.source.port()))
 }
 
-/// Whether the group is one that is meant to cross routers.
-fn goes_far(flow: &Flow) -> bool {
+/// Returns whether the scope of the group allows it to cross routers.
+fn may_cross_routers(flow: &Flow) -> bool {
     let scope = Group::new(flow.key.group).map(Group::scope);
     matches!(scope, Ok(Scope::SiteLocal | Scope::OrganizationLocal | Scope::Global))
 }

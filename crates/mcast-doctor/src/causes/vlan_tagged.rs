@@ -1,42 +1,119 @@
-//! The group comes in with a VLAN tag that no interface here takes off.
+//! The group arrives with a VLAN tag, and no interface of this machine is in that VLAN.
 
-use crate::observation::{Observation, Wanted};
-use crate::wire::Flow;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::observation::{Interest, Observation};
+use crate::wire::{Flow, Tagging};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use mcast_packet::ether_type;
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    seen.wanted().iter().filter_map(|wanted| judge(seen, wanted)).collect()
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    observation.interests().iter().filter_map(|interest| judge(observation, interest)).collect()
 }
 
-fn judge(seen: &Observation, wanted: &Wanted<'_>) -> Option<Finding> {
+fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let tagged = |flow: &&Flow| {
-        flow.key.interface == wanted.interface && flow.key.port == wanted.port && flow.key.vlan.is_some()
+        flow.key.interface == interest.interface && flow.key.port == interest.port && flow.key.vlan.is_some()
     };
-    let flow = seen.wire.incoming(wanted.group.addr()).find(tagged)?;
-    let vlan = flow.key.vlan?;
-    let untagged = !seen.arrivals(wanted).is_empty();
-    let taken_off = seen
+    let flow = observation.wire.incoming(interest.group.addr()).find(tagged)?;
+    let tagging = flow.key.vlan?;
+    let vlan = tagging.id;
+    let untagged = !observation.arrivals(interest).is_empty();
+    let has_vlan_interface = observation
         .after
         .links
         .iter()
-        .any(|link| link.lower == Some(wanted.interface) && link.kind.as_deref() == Some("vlan"));
-    // Tag 0 carries a priority only, and every system takes it off.
-    if untagged || taken_off || vlan == 0 {
+        .any(|link| link.lower == Some(interest.interface) && link.kind.as_deref() == Some("vlan"));
+    // VLAN id 0 carries only a priority, and every system removes it.
+    if untagged || has_vlan_interface || vlan == 0 {
         return None;
     }
-    let interface = seen.link_name(wanted.interface);
+    let interface = observation.link_name(interest.interface);
     let finding = Finding::new(
         Id::VlanTagged,
         Severity::Fault,
-        format!("{} comes in by {interface} in VLAN {vlan}, and no interface here is in it.", wanted.destination()),
+        format!(
+            "{} arrives on {interface} in VLAN {vlan}, but no interface of this machine is in that VLAN.",
+            interest.destination()
+        ),
     )
-    .on(&interface)
-    .of(wanted.destination())
-    .from(flow.key.source)
-    .because(Evidence::new(Sort::Packet, &interface, format!("{} datagrams with tag {vlan}", flow.datagrams)))
-    .remedied([
-        Remedy::now(Tool::Ip, format!("ip link add link {interface} name {interface}.{vlan} type vlan id {vlan} && ip link set {interface}.{vlan} up")),
-        Remedy::advice(Tool::Network, format!("Or have the switch send VLAN {vlan} to this port without a tag.")),
-    ]);
+    .on_interface(&interface)
+    .for_group(interest.destination())
+    .from_source(flow.key.source)
+    .with_evidence(Evidence::new(
+        EvidenceKind::Packet,
+        &interface,
+        format!("{} datagrams with VLAN tag {vlan}", flow.datagrams),
+    ))
+    .with_remedies(create_vlan_interface(&interface, tagging))
+    .with_remedies([Remedy::advice(
+        Tool::Network,
+        format!("Or configure the switch to send VLAN {vlan} to this port untagged."),
+    )]);
     Some(finding)
+}
+
+/// Returns the remedies that create an interface in the VLAN, give it an address, and join on it.
+fn create_vlan_interface(interface: &str, tagging: Tagging) -> Vec<Remedy> {
+    /// `IFNAMSIZ` without the terminating zero.
+    const MAX_NAME: usize = 15;
+    let Tagging { id, protocol, inner } = tagging;
+    if let Some(inner) = inner {
+        return vec![Remedy::advice(
+            Tool::Ip,
+            format!(
+                "Create an interface for VLAN {id} on {interface}, and on that one an interface for VLAN {inner}. Give it an address, and join the group there."
+            ),
+        )];
+    }
+    let own = format!("{interface}.{id}");
+    let name = if own.len() <= MAX_NAME { own } else { format!("vlan{id}") };
+    let protocol = if protocol == ether_type::PROVIDER_VLAN { "802.1ad" } else { "802.1Q" };
+    let id = id.to_string();
+    let add =
+        ["link", "add", "link", interface, "name", &name, "type", "vlan", "protocol", protocol, "id", &id];
+    vec![
+        Remedy::now(Tool::Ip, add).then(["link", "set", "dev", &name, "up"]),
+        Remedy::advice(
+            Tool::Program,
+            format!(
+                "Give {name} an address in its subnet, and join the group on {name} instead of {interface}."
+            ),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{ETH0, flow, membership};
+    use super::*;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn finding(tagging: Tagging) -> Finding {
+        let mut tagged = flow(ETH0, "10.9.0.1:6000", TO);
+        tagged.key.vlan = Some(tagging);
+        check(&membership(TO, vec![tagged], 0)).remove(0)
+    }
+
+    #[test]
+    fn vlan_interface_uses_the_protocol_of_the_tag() {
+        let command =
+            |protocol| finding(Tagging { id: 77, protocol, inner: None }).remedies[0].command().unwrap();
+        let add = |protocol| {
+            format!(
+                "ip link add link eth0 name eth0.77 type vlan protocol {protocol} id 77 && ip link set dev eth0.77 up"
+            )
+        };
+        assert_eq!(command(ether_type::VLAN), add("802.1Q"));
+        assert_eq!(command(ether_type::PROVIDER_VLAN), add("802.1ad"));
+    }
+
+    #[test]
+    fn two_tags_need_two_interfaces() {
+        let single = finding(Tagging { id: 77, protocol: ether_type::VLAN, inner: None });
+        let advice = |remedy: &Remedy| format!("{:?}", remedy.instructions);
+        assert!(advice(&single.remedies[1]).contains("join the group on eth0.77"), "{single:?}");
+        let double = finding(Tagging { id: 77, protocol: ether_type::PROVIDER_VLAN, inner: Some(5) });
+        assert_eq!(double.remedies[0].command(), None);
+        assert!(advice(&double.remedies[0]).contains("VLAN 5"), "{double:?}");
+    }
 }

@@ -1,48 +1,54 @@
-//! The route for groups leads into a tunnel, which few carry them through.
+//! The route for groups leads into a tunnel, and most tunnels do not carry multicast.
 
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 use mcast::Family;
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let by_default = seen.asked().filter(|asked| asked.by_default).map(|asked| asked.group.family());
-    let routes = seen.after.group_routes.iter().filter(|route| match by_default {
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let by_default = observation.trial().filter(|trial| trial.by_default).map(|trial| trial.group.family());
+    let routes = observation.after.group_routes.iter().filter(|route| match by_default {
         Some(family) => route.family == family,
-        None => seen.is_about_machine(),
+        None => observation.is_about_machine(),
     });
     let findings = routes.filter_map(|route| {
-        let tunnel = seen.after.link(route.interface?).filter(|link| link.is_tunnel())?;
+        let tunnel = observation.after.link(route.interface?).filter(|link| link.is_tunnel())?;
         let v4 = route.family == Family::V4;
         let ordinary = |link: &&Link| {
             link.is_of_the_host() && link.multicast && !link.is_tunnel() && link.has_address(v4)
         };
-        let other = seen.after.links.iter().find(ordinary)?;
-        let severity =
-            if by_default.is_some() && !seen.heard_anything() { Severity::Fault } else { Severity::Warning };
+        let other = observation.after.links.iter().find(ordinary)?;
+        let severity = if by_default.is_some() && !observation.received_anything() {
+            Severity::Fault
+        } else {
+            Severity::Warning
+        };
         let finding = Finding::new(
             Id::VpnTakesDefault,
             severity,
             format!(
-                "{} groups leave by the tunnel {} unless a program chooses another interface, such as {}.",
+                "{} groups leave through the tunnel {} unless a program chooses another interface, such as {}.",
                 route.family, tunnel.name, other.name
             ),
         )
-        .on(&tunnel.name)
-        .because(Evidence::new(
-            Sort::Route,
+        .on_interface(&tunnel.name)
+        .with_evidence(Evidence::new(
+            EvidenceKind::Route,
             if v4 { "ip route get 239.255.255.1" } else { "ip -6 route get ff15::1" },
             format!("dev {}", tunnel.name),
         ))
-        .because(Evidence::new(
-            Sort::Interface,
+        .with_evidence(Evidence::new(
+            EvidenceKind::Interface,
             &tunnel.name,
-            tunnel.kind.as_deref().unwrap_or("point to point"),
+            tunnel.kind.as_deref().unwrap_or("point-to-point"),
         ))
-        .remedied(remedies::route_groups(route.family, &other.name))
-        .remedied([Remedy::advice(
+        .with_remedies(match observation.trial() {
+            Some(trial) => remedies::route_group(trial.group.addr(), other).into_iter().collect(),
+            None => remedies::route_groups(route.family, other),
+        })
+        .with_remedies([Remedy::advice(
             Tool::Program,
-            format!("Or choose the interface in the program: {}.", other.name),
+            format!("Or choose the interface {} in the program.", other.name),
         )]);
         Some(finding)
     });

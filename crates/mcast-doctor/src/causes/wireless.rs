@@ -1,26 +1,26 @@
-//! Wireless links send groups at the lowest rate, do not repeat what is lost, and hold it back while
-//! stations sleep.
+//! Wireless links send groups at the lowest rate, do not retransmit losses, and delay groups while stations
+//! sleep.
 
 use crate::observation::Observation;
-use crate::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
-pub(super) fn check(seen: &Observation) -> Vec<Finding> {
-    let used: Vec<_> = seen.wanted().iter().map(|wanted| wanted.interface).collect();
-    let wireless = seen.after.links.iter().filter(|link| {
-        link.wireless && link.running && (seen.is_about_machine() || used.contains(&link.index))
+pub(super) fn check(observation: &Observation) -> Vec<Finding> {
+    let used: Vec<_> = observation.interests().iter().map(|interest| interest.interface).collect();
+    let wireless = observation.after.links.iter().filter(|link| {
+        link.wireless && link.running && (observation.is_about_machine() || used.contains(&link.index))
     });
     wireless
         .map(|link| {
             Finding::new(
                 Id::Wireless,
                 Severity::Note,
-                format!("{} is wireless: groups come at the lowest rate, late, and with losses that nothing repairs.", link.name),
+                format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name),
             )
-            .on(&link.name)
-            .because(Evidence::new(Sort::Interface, &link.name, "wireless"))
-            .remedied([
-                Remedy::advice(Tool::Network, "On the access point, switch on the conversion of multicast to unicast (\"multicast enhancement\", \"IGMP snooping\"), or raise the multicast rate; or use a cable."),
-                Remedy::now(Tool::Mcast, "mcast ping GROUP:PORT"),
+            .on_interface(&link.name)
+            .with_evidence(Evidence::new(EvidenceKind::Interface, &link.name, "wireless"))
+            .with_remedies([
+                Remedy::advice(Tool::Network, "On the access point, enable the conversion of multicast to unicast (\"multicast enhancement\", \"IGMP snooping\"), or raise the multicast rate. Or use a cable."),
+                Remedy::advice(Tool::Mcast, "Run `mcast ping GROUP:PORT` to measure delay and loss to another machine."),
             ])
         })
         .collect()
@@ -28,18 +28,18 @@ pub(super) fn check(seen: &Observation) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::invent::membership;
+    use super::super::fixtures::membership;
     use super::*;
 
     #[test]
-    fn only_a_wireless_interface_that_is_used_is_told_of() {
-        let mut seen = membership("239.1.2.3:5000", Vec::new(), 0);
-        seen.after.links[2].wireless = true;
-        assert_eq!(check(&seen), []);
-        seen.after.links[1].wireless = true;
-        let told = check(&seen);
+    fn only_wireless_interfaces_in_use_are_reported() {
+        let mut observation = membership("239.1.2.3:5000", Vec::new(), 0);
+        observation.after.links[2].wireless = true;
+        assert_eq!(check(&observation), []);
+        observation.after.links[1].wireless = true;
+        let findings = check(&observation);
         assert_eq!(
-            told.iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>(),
+            findings.iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>(),
             [(Id::Wireless, Severity::Note)]
         );
     }

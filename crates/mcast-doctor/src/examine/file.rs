@@ -1,20 +1,20 @@
-//! A capture file.
+//! Examination of a capture file.
 
 use std::path::Path;
 
 use mcast_capture::{CaptureFile, FileError, FileErrorKind};
 
-use crate::observation::{About, Observation};
+use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Tap};
-use crate::{Report, Result, Unknown};
+use crate::{OpenQuestion, Report, Result};
 
-/// Explains a capture file: what in it betrays a cause, on whichever machine it was made.
+/// Examines a capture file and reports the causes that it shows. The capture may come from any machine.
 ///
-/// Of a file that ends too early or is damaged, what came before is explained, and the report says so.
+/// If the file is truncated or damaged, the part before the damage is examined, and the report says so.
 ///
 /// # Errors
-/// When it is no capture file, or cannot be read.
+/// Returns an error if the file is not a capture file or cannot be read.
 pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let mut file = CaptureFile::open(path)?;
     let mut recorder = Recorder::default();
@@ -40,21 +40,21 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let taps = links.iter().map(tap).collect();
     let machine = Snapshot { links, ..Snapshot::default() };
     let wire = recorder.finish(taps, None);
-    let seen = Observation {
+    let observation = Observation {
         before: machine.clone(),
         after: machine,
         wire,
-        about: About::File,
+        target: ExaminationTarget::File,
         ..Observation::default()
     };
-    let mut report = super::report(&seen);
-    report
-        .unknown
-        .extend(damage.map(|error| Unknown::new("what comes later in the file", error.to_string())));
+    let mut report = super::report(&observation);
+    report.unknown.extend(
+        damage.map(|error| OpenQuestion::new("what the rest of the file contains", error.to_string())),
+    );
     Ok(report)
 }
 
-/// Takes all frames that can be read; tells where no more could be.
+/// Records all readable frames; returns the damage that ended reading, if any.
 fn record(file: &mut CaptureFile, recorder: &mut Recorder) -> Result<Option<FileError>> {
     loop {
         match file.next() {
@@ -66,14 +66,15 @@ fn record(file: &mut CaptureFile, recorder: &mut Recorder) -> Result<Option<File
     }
 }
 
-/// Whether a name can stand in a command that is pasted into a shell: whoever made the file chose it.
+/// Returns whether a name is safe in a command that is pasted into a shell. The names come from the file,
+/// which is untrusted.
 fn is_plain(name: &str) -> bool {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "._:@-".contains(character);
     !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)
 }
 
 fn is_damage(kind: FileErrorKind) -> bool {
-    matches!(kind, FileErrorKind::CutOff { .. } | FileErrorKind::Malformed { .. })
+    matches!(kind, FileErrorKind::Truncated { .. } | FileErrorKind::Malformed { .. })
 }
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_a_shell_would_take_for_more_is_no_name() {
+    fn interface_name_with_shell_syntax_is_rejected() {
         for name in ["eth0", "en0.5", "eth0:1", "veth1@if2", "br-lan", "wlp2s0_x"] {
             assert!(is_plain(name), "{name}");
         }

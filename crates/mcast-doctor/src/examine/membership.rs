@@ -1,91 +1,103 @@
-//! A membership: join, and listen at all depths.
+//! Examination of a membership: join it, and listen at all layers.
 
 use std::time::SystemTime;
 
 use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver};
 
-use crate::gather::listen::{Subject, Taps, listen};
-use crate::gather::{processes, snapshot};
-use crate::observation::{About, Asked, Failure, Observation};
+use super::Target;
+use crate::gather::listen::{GroupFilter, Taps, listen};
+use crate::gather::{processes, program, snapshot};
+use crate::observation::{ExaminationTarget, Failure, Observation, TrialMembership};
 use crate::snapshot::Snapshot;
-use crate::{Options, Report, Result, Watch};
+use crate::{Options, ProgressCallback, Report, Result};
 
-/// Joins, listens at three depths at once (the wire, the counters of the IP layer, the socket), and
-/// names the layer at which datagrams got lost.
+/// Joins the group, listens at three layers at once (the wire, the counters of the IP layer, the socket), and
+/// reports the layer at which datagrams were lost.
 ///
-/// Without the right to capture (`CAP_NET_RAW`) the wire stays unknown, which the report says.
+/// Without the right to capture (`CAP_NET_RAW`) the wire is not observed, and the report says so.
 ///
 /// # Errors
-/// When the system does not tell its interfaces, when there is no such interface, or receiving fails. That
-/// joining is refused for a reason that can be cured is a finding.
-pub fn examine_membership(membership: &Membership, options: &Options, watch: Watch<'_>) -> Result<Report> {
+/// Returns an error if the system does not list its interfaces, if the interface does not exist, or if
+/// receiving fails. A join that fails for a reason that can be fixed is a finding, not an error.
+pub fn examine_membership(
+    membership: &Membership,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
     let mut before = snapshot()?;
     let (group, port) = (membership.address.group, membership.address.port);
+    // Taken before the doctor opens its own socket. That no other program has the port open is not an error.
+    let other_sockets =
+        program::find(Target::Port(port), &before).map(|program| program.sockets).unwrap_or_default();
     let mut taps = Taps::of(&before, &named(membership, &before));
     let built = Receiver::builder().join(membership.clone()).build();
-    // Now switches may let it through, and not sooner.
+    // Switches forward the group only after the report.
     taps.recorder.count_data_from(SystemTime::now());
-    let mut asked = asked(membership);
+    let mut trial = TrialMembership { other_sockets, ..trial_of(membership) };
     let receiver = match built {
         Ok(receiver) => Some(receiver),
-        Err(error) if is_examined(error.kind()) => {
-            asked.failures.push(failure(&error));
+        Err(error) if has_finding(error.kind()) => {
+            trial.failures.push(failure(&error));
             None
         }
         Err(error) => return Err(error.into()),
     };
-    asked.joined =
-        receiver.as_ref().map(|receiver| joined(receiver, &mut asked.failures)).unwrap_or_default();
-    asked.joined_before =
-        asked.joined.iter().copied().filter(|index| before.is_joined(group.addr(), *index)).collect();
+    trial.joined =
+        receiver.as_ref().map(|receiver| joined(receiver, &mut trial.failures)).unwrap_or_default();
+    trial.already_joined =
+        trial.joined.iter().copied().filter(|index| before.is_joined(group.addr(), *index)).collect();
 
-    // What could not be joined is still worth a look at the wire, but no long one.
+    // If the join failed, a short capture may still show why.
     let options = if receiver.is_some() {
         options.clone()
     } else {
-        options.clone().listening(options.listen.min(BRIEF))
+        options.clone().listening(options.listen.min(SHORT_LISTEN))
     };
-    let subject = Subject { group: Some(group.addr()), port: Some(port) };
-    let (wire, ear) = listen(taps, receiver.as_ref(), subject, &options, watch)?;
-    asked.heard = ear.heard();
-    asked.dropped =
+    let filter = GroupFilter { group: Some(group.addr()), port: Some(port) };
+    // If another program has joined as well, rejoining sends no report.
+    let rejoinable = receiver.as_ref().filter(|_| trial.already_joined.is_empty()).map(|_| membership);
+    let (wire, probe) = listen(taps, receiver.as_ref(), rejoinable, filter, &options, report_progress)?;
+    trial.rejoin = probe.rejoin;
+    trial.received = probe.counts();
+    trial.dropped =
         receiver.as_ref().and_then(|receiver| receiver.statistics().dropped.count()).unwrap_or_default();
     let after = snapshot()?;
-    if asked.failed_with(ErrorKind::AddressInUse).is_some() {
-        let holders = processes::holders();
-        for socket in &mut before.udp_sockets {
-            socket.programs = holders.get(&socket.inode).cloned().unwrap_or_default();
-        }
+    if trial.failed_with(ErrorKind::AddressInUse).is_some() {
+        before.add_socket_owners(&processes::owners());
     }
-    let seen = Observation { before, after, wire, about: About::Membership(asked), options };
-    Ok(super::report(&seen))
+    let observation =
+        Observation { before, after, wire, target: ExaminationTarget::Membership(trial), options };
+    Ok(super::report(&observation))
 }
 
-const BRIEF: std::time::Duration = std::time::Duration::from_secs(2);
+const SHORT_LISTEN: std::time::Duration = std::time::Duration::from_secs(2);
 
-fn asked(membership: &Membership) -> Asked {
-    Asked {
+fn trial_of(membership: &Membership) -> TrialMembership {
+    TrialMembership {
         group: membership.address.group,
         port: membership.address.port,
         sources: membership.sources.clone(),
         by_default: membership.interface == Some(InterfaceSelector::Default),
+        on_all_interfaces: membership.interface.is_none(),
         joined: Vec::new(),
-        joined_before: Vec::new(),
+        already_joined: Vec::new(),
         failures: Vec::new(),
-        heard: Vec::new(),
+        received: Vec::new(),
         dropped: 0,
+        rejoin: None,
+        other_sockets: Vec::new(),
     }
 }
 
-/// The interface that the membership names, which may be one that is not listened on otherwise.
+/// Returns the interface that the membership names, which may be one that is not tapped otherwise.
 fn named(membership: &Membership, machine: &Snapshot) -> Vec<u32> {
     let found = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
     let index = found.map(|interface| interface.index.number());
     index.into_iter().filter(|index| machine.link(*index).is_some_and(|link| link.up)).collect()
 }
 
-/// Whether a refusal is one that a cause explains; others are the caller's to hear.
-fn is_examined(kind: ErrorKind) -> bool {
+/// Returns whether a finding explains a failed join; other failures are errors for the caller.
+fn has_finding(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::AddressInUse
@@ -93,11 +105,12 @@ fn is_examined(kind: ErrorKind) -> bool {
             | ErrorKind::InterfaceDown
             | ErrorKind::LimitReached
             | ErrorKind::NoRoute
+            | ErrorKind::NoUsableInterface
             | ErrorKind::SourceNeeded
     )
 }
 
-/// Where it was joined; what failed is noted.
+/// Returns the interfaces on which the receiver joined, and appends the failures.
 fn joined(receiver: &Receiver, failures: &mut Vec<Failure>) -> Vec<u32> {
     let mut indices = Vec::new();
     for status in receiver.memberships() {

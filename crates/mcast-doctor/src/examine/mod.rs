@@ -1,22 +1,43 @@
-//! The four ways to examine.
+//! The four kinds of examination.
 
-mod account;
 mod file;
-mod machine;
 mod membership;
 mod program;
+mod summary;
 
 pub use file::explain_capture;
-pub use machine::examine_machine;
 pub use membership::examine_membership;
 pub use program::{Target, examine_program};
 
-use crate::observation::Observation;
-use crate::{Report, causes};
+use crate::gather::{processes, snapshot};
+use crate::observation::{ExaminationTarget, Observation};
+use crate::{ArrivalStatus, Report, Result, causes};
 
-/// What an observation comes to.
-fn report(seen: &Observation) -> Report {
-    let mut report = Report { findings: causes::judge(seen), ..Report::default() };
-    account::of(seen, &mut report);
+/// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
+/// nothing, and does not listen.
+///
+/// # Errors
+/// Returns an error if the system does not list its interfaces.
+pub fn examine_machine() -> Result<Report> {
+    let mut now = snapshot()?;
+    now.add_socket_owners(&processes::owners());
+    let observation = Observation {
+        before: now.clone(),
+        after: now,
+        target: ExaminationTarget::Machine,
+        ..Observation::default()
+    };
+    Ok(report(&observation))
+}
+
+/// Returns the report on an observation.
+fn report(observation: &Observation) -> Report {
+    let arrival = match observation.trial() {
+        Some(_) if observation.received_anything() => ArrivalStatus::Arrives,
+        Some(_) => ArrivalStatus::Nothing,
+        None => ArrivalStatus::NotObserved,
+    };
+    let mut report = Report { findings: causes::judge(observation), arrival, ..Report::default() };
+    summary::add_to(&mut report, observation);
     report
 }

@@ -1,45 +1,49 @@
-//! Somebody else's program.
+//! Examination of another program.
 
 use std::time::SystemTime;
 
-use crate::gather::listen::{Subject, Taps, listen};
+use crate::gather::listen::{GroupFilter, Taps, listen};
 use crate::gather::{program, snapshot};
-use crate::observation::{About, Observation};
-use crate::{Options, Report, Result, Watch};
+use crate::observation::{ExaminationTarget, Observation};
+use crate::{Options, ProgressCallback, Report, Result};
 
-/// Somebody else's program.
+/// How to select the program to examine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// The process of this id.
+    /// The process with this id, and its descendants.
     Process(u32),
-    /// Whoever has this UDP port open.
+    /// Every program that has this UDP port open.
     Port(u16),
 }
 
-/// Looks at another program's sockets, and at what the wire has for them. Joins nothing, so that it
-/// changes nothing.
+/// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing, so that the
+/// examination changes nothing.
 ///
-/// To see whose sockets are whose needs the same user or root, on Linux.
+/// On Linux, the owners of sockets are visible only to the same user and to root.
 ///
 /// # Errors
-/// [`Error::NoProgram`](crate::Error::NoProgram) when there is no such program, or it has no UDP socket;
-/// [`Error::Hidden`](crate::Error::Hidden) when it is another user's, and
-/// [`Error::OtherNamespace`](crate::Error::OtherNamespace) when it is in another network namespace.
-pub fn examine_program(target: Target, options: &Options, watch: Watch<'_>) -> Result<Report> {
+/// [`Error::NoProgram`](crate::Error::NoProgram) if the program does not exist or has no UDP socket;
+/// [`Error::Hidden`](crate::Error::Hidden) if it belongs to another user;
+/// [`Error::OtherNamespace`](crate::Error::OtherNamespace) if it is in another network namespace.
+pub fn examine_program(
+    target: Target,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
     let before = snapshot()?;
-    let first = program::look(target, &before)?;
+    let first = program::find(target, &before)?;
     let mut taps = Taps::of(&before, &first.sockets.iter().flat_map(interfaces).collect::<Vec<_>>());
-    // It listens from now on, whether or not anything comes.
+    // The observation starts now, whether or not anything arrives.
     taps.recorder.count_data_from(SystemTime::now());
     let groups: Vec<_> = first.sockets.iter().flat_map(|socket| &socket.memberships).collect();
-    let subject = Subject { group: groups.first().map(|membership| membership.group.addr()), port: None };
-    let (wire, _) = listen(taps, None, subject, options, watch)?;
+    let filter = GroupFilter { group: groups.first().map(|membership| membership.group.addr()), port: None };
+    let (wire, _) = listen(taps, None, None, filter, options, report_progress)?;
     let after = snapshot()?;
-    // It may have ended meanwhile, and taken its sockets with it.
-    let last = program::look(target, &after).unwrap_or_default();
-    let about = About::Program(program::compare(first, &last));
-    let seen = Observation { before, after, wire, about, options: options.clone() };
-    Ok(super::report(&seen))
+    // The program may have exited meanwhile, which closes its sockets.
+    let last = program::find(target, &after).unwrap_or_default();
+    let target = ExaminationTarget::Program(program::with_later_state(first, &last));
+    let observation = Observation { before, after, wire, target, options: options.clone() };
+    Ok(super::report(&observation))
 }
 
 fn interfaces(socket: &crate::observation::ProgramSocket) -> impl Iterator<Item = u32> {

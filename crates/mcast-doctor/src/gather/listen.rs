@@ -1,49 +1,53 @@
-//! Listens at all depths at once.
+//! Listens on the wire and at the socket at the same time.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{InterfaceIndex, Receiver};
+use mcast::{InterfaceIndex, Membership, Receiver};
 use mcast_capture::{Capture, CaptureOptions, Filter};
 
-use crate::observation::Heard;
+use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{Recorder, Tap, Wire};
-use crate::{Options, Progress, Result, Watch};
+use crate::wire::{Recorder, Refusal, Tap, Wire};
+use crate::{Options, Progress, ProgressCallback, Result};
 
-/// How long nothing may come until one looks again.
-const PAUSE: Duration = Duration::from_millis(10);
-/// How often the caller is told how far it is.
-const TELL: Duration = Duration::from_millis(100);
-/// How long the last datagram may take from the wire to the socket.
+/// The pause between two polls while nothing arrives.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The interval between two progress callbacks.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// The time allowed for the last datagrams to get from the wire to the socket.
 const GRACE: Duration = Duration::from_millis(100);
-/// The largest UDP datagram.
-const LONGEST: usize = 65_535;
+/// The time allowed for a stream to come back after rejoining.
+const REJOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The size of the largest UDP datagram.
+const MAX_DATAGRAM: usize = 65_535;
 
-/// Taps on interfaces, and what they have seen.
+/// Packet taps on interfaces, and what they have captured.
 pub(crate) struct Taps {
     open: Vec<(Tap, Capture)>,
     refused: Vec<Tap>,
     pub(crate) recorder: Recorder,
 }
 
-/// The group that is examined.
+/// The group that the progress callback counts.
 #[derive(Clone, Copy)]
-pub(crate) struct Subject {
+pub(crate) struct GroupFilter {
     pub(crate) group: Option<IpAddr>,
     pub(crate) port: Option<u16>,
 }
 
-/// What was heard with a receiver.
+/// Counts what the doctor's own receiver gets.
 #[derive(Default)]
-pub(crate) struct Ear {
-    heard: BTreeMap<(u32, SocketAddr), u64>,
+pub(crate) struct SocketProbe {
+    received: BTreeMap<(u32, SocketAddr), u64>,
     buffer: Vec<u8>,
+    /// The result of rejoining after the stream stopped; `None` if the doctor did not rejoin.
+    pub(crate) rejoin: Option<RejoinOutcome>,
 }
 
 impl Taps {
-    /// Opens a tap on each of these interfaces. Where that is refused, it is noted.
+    /// Opens a tap on each of these interfaces, and records failures.
     pub(crate) fn open(links: &[&Link]) -> Self {
         let mut taps = Self { open: Vec::new(), refused: Vec::new(), recorder: Recorder::default() };
         for link in links {
@@ -52,11 +56,10 @@ impl Taps {
         taps
     }
 
-    /// Those on which groups may come in: all of the host's own that are up, and `named`, whichever
-    /// they are.
+    /// Opens a tap on every interface on which groups can arrive: those of the host that are up, and `named`.
     pub(crate) fn of(machine: &Snapshot, named: &[u32]) -> Self {
-        let wanted = |link: &&Link| link.is_of_the_host() || named.contains(&link.index);
-        Self::open(&machine.links.iter().filter(wanted).collect::<Vec<_>>())
+        let is_tapped = |link: &&Link| link.is_of_the_host() || named.contains(&link.index);
+        Self::open(&machine.links.iter().filter(is_tapped).collect::<Vec<_>>())
     }
 
     fn add(&mut self, link: &Link) {
@@ -66,24 +69,24 @@ impl Taps {
         match Capture::open(options) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
-                tap.refused = Some(error.to_string());
+                tap.refused = Some(Refusal::new(&error));
                 self.refused.push(tap);
             }
         }
     }
 
-    /// Takes what there is; says whether there was anything.
+    /// Records all pending frames; returns whether there were any.
     fn drain(&mut self) -> bool {
         let mut any = false;
         for (tap, capture) in &mut self.open {
-            // A frame at a time would never end on a fast interface.
+            // Bounded, because draining a fast interface may never end.
             for _ in 0..4096 {
                 match capture.next(Some(Duration::ZERO)) {
                     Ok(Some(frame)) => self.recorder.record(&frame),
                     Ok(None) => break,
-                    // An interface that went down is seen in the snapshots.
+                    // The snapshots show an interface that went down.
                     Err(error) => {
-                        tap.refused.get_or_insert_with(|| error.to_string());
+                        tap.refused.get_or_insert_with(|| Refusal::new(&error));
                         break;
                     }
                 }
@@ -93,10 +96,36 @@ impl Taps {
         any
     }
 
+    /// Leaves and rejoins the group of a stream that has stopped, which sends a new report, and waits for the
+    /// stream to come back. This is the only way to distinguish a network that has forgotten the membership
+    /// from a sender that has stopped.
+    fn rejoin(
+        &mut self,
+        receiver: &Receiver,
+        membership: &Membership,
+        until: SystemTime,
+    ) -> Result<Option<RejoinOutcome>> {
+        let (group, port) = (membership.address.group.addr(), membership.address.port);
+        if !self.recorder.has_stopped(group, port, until) {
+            return Ok(None);
+        }
+        receiver.leave(membership)?;
+        receiver.join(membership.clone())?;
+        let before = std::mem::take(&mut self.recorder);
+        let begin = Instant::now();
+        while begin.elapsed() < REJOIN_TIMEOUT && self.recorder.count(group, Some(port)) == 0 {
+            if !self.drain() {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+        }
+        let came = std::mem::replace(&mut self.recorder, before).count(group, Some(port)) > 0;
+        Ok(Some(if came { RejoinOutcome::CameBack } else { RejoinOutcome::StayedSilent }))
+    }
+
     fn finish(self, until: SystemTime) -> Wire {
         let open = self.open.into_iter().map(|(mut tap, mut capture)| {
             tap.dropped = capture.statistics().map_or(0, |statistics| statistics.dropped);
-            // That it went down once does not make it deaf: it was listened on.
+            // An interface that went down once was still tapped.
             tap.refused = None;
             tap
         });
@@ -105,76 +134,84 @@ impl Taps {
     }
 }
 
-impl Ear {
-    /// Takes what has arrived; says whether there was anything. What came after `until` does not count:
-    /// the taps have not seen it.
+impl SocketProbe {
+    /// Counts all pending datagrams; returns whether there were any. Datagrams that arrived after `until` are
+    /// not counted, because the taps have not captured them.
     fn drain(&mut self, receiver: &Receiver, until: Option<SystemTime>) -> Result<bool> {
-        self.buffer.resize(LONGEST, 0);
+        self.buffer.resize(MAX_DATAGRAM, 0);
         let mut any = false;
         for _ in 0..4096 {
             let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
             let arrival = datagram.arrival();
             any = true;
             if until.is_none_or(|until| arrival.time.is_none_or(|time| time <= until)) {
-                let place = (arrival.interface.number(), as_on_wire(arrival.source));
-                *self.heard.entry(place).or_default() += 1;
+                let key = (arrival.interface.number(), as_on_wire(arrival.source));
+                *self.received.entry(key).or_default() += 1;
             }
         }
         Ok(any)
     }
 
     fn count(&self) -> u64 {
-        self.heard.values().sum()
+        self.received.values().sum()
     }
 
-    pub(crate) fn heard(self) -> Vec<Heard> {
-        let heard = |((interface, source), datagrams)| Heard { interface, source, datagrams };
-        self.heard.into_iter().map(heard).collect()
+    pub(crate) fn counts(self) -> Vec<ReceivedCount> {
+        let count = |((interface, source), datagrams)| ReceivedCount { interface, source, datagrams };
+        self.received.into_iter().map(count).collect()
     }
 }
 
-/// A socket names a link-local source with its interface, a packet does not.
+/// Removes the scope id: a socket reports it for link-local sources, a packet does not carry it.
 fn as_on_wire(source: SocketAddr) -> SocketAddr {
     SocketAddr::new(source.ip(), source.port())
 }
 
-/// Listens for as long as the options say, or until the watcher ends it.
+/// Listens for as long as the options say, or until the callback stops it. With a membership in `rejoinable`,
+/// finds out why a stream has stopped.
 pub(crate) fn listen(
     mut taps: Taps,
     receiver: Option<&Receiver>,
-    subject: Subject,
+    rejoinable: Option<&Membership>,
+    filter: GroupFilter,
     options: &Options,
-    watch: Watch<'_>,
-) -> Result<(Wire, Ear)> {
+    report_progress: ProgressCallback<'_>,
+) -> Result<(Wire, SocketProbe)> {
     let (begin, of) = (Instant::now(), options.duration());
-    let mut ear = Ear::default();
-    let mut told = begin;
+    let mut probe = SocketProbe::default();
+    let mut last_progress = begin;
     while begin.elapsed() < of {
-        let any = taps.drain() | receiver.map_or(Ok(false), |receiver| ear.drain(receiver, None))?;
-        if told.elapsed() >= TELL {
-            told = Instant::now();
-            let on_wire = subject.group.map_or(0, |group| taps.recorder.count(group, subject.port));
-            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket: ear.count() };
-            if watch(progress).is_break() {
+        let any = taps.drain() | receiver.map_or(Ok(false), |receiver| probe.drain(receiver, None))?;
+        if last_progress.elapsed() >= PROGRESS_INTERVAL {
+            last_progress = Instant::now();
+            let on_wire = filter.group.map_or(0, |group| taps.recorder.count(group, filter.port));
+            let progress = Progress { elapsed: begin.elapsed(), of, on_wire, at_socket: probe.count() };
+            if report_progress(progress).is_break() {
                 break;
             }
         }
         if !any {
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
     let until = SystemTime::now();
     taps.drain();
+    let is_conclusive = begin.elapsed() >= options.querier_timeout();
+    if let (Some(receiver), Some(membership), true) = (receiver, rejoinable, is_conclusive) {
+        // Count what has arrived so far: datagrams of the rejoin are not part of the examination.
+        probe.drain(receiver, Some(until))?;
+        probe.rejoin = taps.rejoin(receiver, membership, until)?;
+    }
     let wire = taps.finish(until);
     if let Some(receiver) = receiver {
         let last = Instant::now();
         while last.elapsed() < GRACE {
-            if !ear.drain(receiver, Some(until))? {
-                std::thread::sleep(PAUSE);
+            if !probe.drain(receiver, Some(until))? {
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
     }
-    Ok((wire, ear))
+    Ok((wire, probe))
 }
 
 #[cfg(test)]
@@ -182,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_local_source_is_the_same_on_the_wire_and_at_the_socket() {
+    fn link_local_source_is_equal_on_the_wire_and_at_the_socket() {
         let at_socket: SocketAddr = "[fe80::1%2]:6000".parse().unwrap();
         let on_wire: SocketAddr = "[fe80::1]:6000".parse().unwrap();
         assert_ne!(at_socket, on_wire);

@@ -1,5 +1,6 @@
 //! The sockets of another program.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mcast::joined::{self, Holder, Holding, JoinedSocket, SocketKind};
@@ -10,37 +11,49 @@ use crate::observation::{Membership, Program, ProgramSocket};
 use crate::snapshot::{Snapshot, UdpSocket};
 use crate::{Error, Result};
 
-/// The program's UDP sockets, as they are now.
-pub(crate) fn look(target: Target, machine: &Snapshot) -> Result<Program> {
+/// The processes that have each socket open, by the inode of the socket.
+type SocketOwners = BTreeMap<u64, Vec<String>>;
+
+const UNKNOWN_OWNER: &str = "an unidentified program";
+
+/// Returns the UDP sockets of a program as they are now.
+pub(crate) fn find(target: Target, machine: &Snapshot) -> Result<Program> {
     let survey = joined::memberships()?;
-    let holders = processes::holders();
+    let owners = processes::owners();
+    // The target may be a wrapper whose child processes own the sockets.
+    let names: Vec<_> = match target {
+        Target::Process(pid) => processes::family(pid).into_iter().map(processes::name).collect(),
+        Target::Port(_) => Vec::new(),
+    };
     let own = |inode: u64, port: Option<u16>| match target {
-        Target::Process(pid) => holders.get(&inode).is_some_and(|all| all.contains(&processes::name(pid))),
-        Target::Port(wanted) => port == Some(wanted),
+        Target::Process(_) => {
+            owners.get(&inode).is_some_and(|all| all.iter().any(|owner| names.contains(owner)))
+        }
+        Target::Port(target_port) => port == Some(target_port),
     };
     let mut sockets: Vec<ProgramSocket> = Vec::new();
     for entry in machine.udp_sockets.iter().filter(|entry| own(entry.inode, Some(entry.local.port()))) {
-        sockets.push(bound(entry));
+        sockets.push(bound(entry, &owners));
     }
     for holding in &survey.holdings {
         let Holder::Socket(held) = &holding.holder else { continue };
         if held.socket.kind == SocketKind::Udp && own(held.socket.inode, held.socket.port()) {
-            add_membership(&mut sockets, holding, &held.socket);
+            add_membership(&mut sockets, holding, &held.socket, &owners);
         }
     }
     if sockets.is_empty() {
-        return Err(none(target));
+        return Err(not_found(target));
     }
     let name = match target {
-        Target::Process(pid) => processes::name(pid),
-        Target::Port(_) => owner(&sockets, &holders),
+        Target::Process(pid) if is_owned_by(&sockets, &processes::name(pid), &owners) => processes::name(pid),
+        _ => first_owner(&sockets),
     };
-    let visible = sockets.iter().all(|socket| holders.contains_key(&socket.inode));
+    let visible = sockets.iter().all(|socket| owners.contains_key(&socket.inode));
     Ok(Program { name, sockets, visible })
 }
 
-/// Sets what has become of the sockets since `before` was taken.
-pub(crate) fn compare(mut before: Program, after: &Program) -> Program {
+/// Adds the later state of the sockets to `before`.
+pub(crate) fn with_later_state(mut before: Program, after: &Program) -> Program {
     for socket in &mut before.sockets {
         let now = after.sockets.iter().find(|now| now.inode == socket.inode);
         socket.memberships_after = now.map(|now| now.memberships.clone()).unwrap_or_default();
@@ -49,9 +62,10 @@ pub(crate) fn compare(mut before: Program, after: &Program) -> Program {
     before
 }
 
-fn bound(entry: &UdpSocket) -> ProgramSocket {
+fn bound(entry: &UdpSocket, owners: &SocketOwners) -> ProgramSocket {
     ProgramSocket {
         inode: entry.inode,
+        owner: owner_of(entry.inode, owners),
         local: Some(entry.local),
         peer: entry.peer,
         bound_interface: None,
@@ -62,10 +76,15 @@ fn bound(entry: &UdpSocket) -> ProgramSocket {
     }
 }
 
-fn add_membership(sockets: &mut Vec<ProgramSocket>, holding: &Holding, holder: &Arc<JoinedSocket>) {
+fn add_membership(
+    sockets: &mut Vec<ProgramSocket>,
+    holding: &Holding,
+    holder: &Arc<JoinedSocket>,
+    owners: &SocketOwners,
+) {
     let Holder::Socket(held) = &holding.holder else { return };
     let position = sockets.iter().position(|socket| socket.inode == holder.inode).unwrap_or_else(|| {
-        sockets.push(unbound(holder));
+        sockets.push(unbound(holder, owners));
         sockets.len() - 1
     });
     let socket = &mut sockets[position];
@@ -82,10 +101,11 @@ fn add_membership(sockets: &mut Vec<ProgramSocket>, holding: &Holding, holder: &
     socket.memberships_after.push(membership);
 }
 
-fn unbound(holder: &JoinedSocket) -> ProgramSocket {
+fn unbound(holder: &JoinedSocket, owners: &SocketOwners) -> ProgramSocket {
     let drops = holder.drops.unwrap_or_default().into();
     ProgramSocket {
         inode: holder.inode,
+        owner: owner_of(holder.inode, owners),
         local: holder.local,
         peer: holder.peer,
         bound_interface: None,
@@ -96,14 +116,27 @@ fn unbound(holder: &JoinedSocket) -> ProgramSocket {
     }
 }
 
-fn owner(sockets: &[ProgramSocket], holders: &std::collections::BTreeMap<u64, Vec<String>>) -> String {
-    let known = sockets.iter().find_map(|socket| holders.get(&socket.inode)?.first().cloned());
-    known.unwrap_or_else(|| "a program that cannot be seen".to_owned())
+/// Returns the program that has a socket open, as `name (pid)`.
+fn owner_of(inode: u64, owners: &SocketOwners) -> String {
+    let owner = owners.get(&inode).and_then(|all| all.first().cloned());
+    owner.unwrap_or_else(|| UNKNOWN_OWNER.to_owned())
 }
 
-fn none(target: Target) -> Error {
+fn is_owned_by(sockets: &[ProgramSocket], name: &String, owners: &SocketOwners) -> bool {
+    sockets.iter().any(|socket| owners.get(&socket.inode).is_some_and(|all| all.contains(name)))
+}
+
+/// Returns the first owner of the sockets that can be determined.
+fn first_owner(sockets: &[ProgramSocket]) -> String {
+    let owner = sockets.iter().map(|socket| &socket.owner).find(|owner| *owner != UNKNOWN_OWNER);
+    owner.cloned().unwrap_or_else(|| UNKNOWN_OWNER.to_owned())
+}
+
+fn not_found(target: Target) -> Error {
     match target {
-        Target::Process(pid) => processes::why_none(pid),
-        Target::Port(port) => Error::NoProgram(format!("no UDP socket is bound to port {port} here")),
+        Target::Process(pid) => processes::not_found_error(pid),
+        Target::Port(port) => {
+            Error::NoProgram(format!("no UDP socket on this machine is bound to port {port}"))
+        }
     }
 }

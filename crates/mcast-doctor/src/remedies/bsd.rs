@@ -4,31 +4,29 @@ use std::net::IpAddr;
 
 use mcast::Family;
 
+use crate::snapshot::Link;
 use crate::{Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "route -n get 239.255.255.1";
 pub(crate) const ROUTE_V6: &str = "route -n get -inet6 ff15::1";
 
-pub(crate) fn route_groups(family: Family, interface: &str) -> Vec<Remedy> {
-    let groups = match family {
-        Family::V4 => "-net 224.0.0.0/4",
-        Family::V6 => "-inet6 ff00::/8",
+pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
+    let (option, groups) = match family {
+        Family::V4 => ("-net", "224.0.0.0/4"),
+        Family::V6 => ("-inet6", "ff00::/8"),
     };
-    vec![Remedy::now(Tool::Route, format!("route add {groups} -interface {interface}"))]
+    vec![Remedy::now(Tool::Route, ["add", option, groups, "-interface", &link.name])]
 }
 
-pub(crate) fn move_groups(interface: &str) -> Remedy {
-    Remedy::now(Tool::Route, format!("route change -net 224.0.0.0/4 -interface {interface}"))
+pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
+    let option = if group.is_ipv4() { "-host" } else { "-inet6" };
+    Some(Remedy::now(Tool::Route, ["add", option, &group.to_string(), "-interface", &link.name]))
 }
 
-pub(crate) fn bring_up(interface: &str) -> Vec<Remedy> {
-    vec![Remedy::now(Tool::Ifconfig, format!("ifconfig {interface} up"))]
-}
-
-pub(crate) fn bring_down_and_up(interface: &str) -> Remedy {
-    Remedy::now(Tool::Ifconfig, format!("ifconfig {interface} down && ifconfig {interface} up"))
+pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
+    vec![Remedy::now(Tool::Ifconfig, [&link.name, "up"])]
 }
 
 pub(crate) fn remove_address(address: IpAddr, _prefix: u8, interface: &str) -> Remedy {
-    Remedy::now(Tool::Ifconfig, format!("ifconfig {interface} inet6 {address} delete"))
+    Remedy::now(Tool::Ifconfig, [interface, "inet6", &address.to_string(), "delete"])
 }

@@ -1,54 +1,60 @@
-//! Linux: iproute2, and who keeps settings for good.
+//! Linux: iproute2, and the services that configure interfaces permanently.
 
 use std::net::IpAddr;
 
 use mcast::Family;
 
 use super::networkd;
+use crate::snapshot::{ConfigService, Link};
 use crate::{Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "ip route get 239.255.255.1";
 pub(crate) const ROUTE_V6: &str = "ip -6 route get ff15::1";
 
-pub(crate) fn route_groups(family: Family, interface: &str) -> Vec<Remedy> {
+pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
     match family {
-        Family::V4 => vec![
-            Remedy::now(Tool::Ip, format!("ip route add 224.0.0.0/4 dev {interface}")),
-            networkd(interface, "[Route]\\nDestination=224.0.0.0/4\\nScope=link\\n"),
-            Remedy::for_good(
-                Tool::NetworkManager,
-                format!(
-                    "nmcli connection modify \"$(nmcli -g GENERAL.CONNECTION device show {interface})\" +ipv4.routes 224.0.0.0/4"
-                ),
-            ),
-        ],
-        Family::V6 => {
-            vec![Remedy::now(
-                Tool::Ip,
-                format!("ip -6 route add multicast ff00::/8 dev {interface} table local"),
-            )]
+        Family::V4 => {
+            // `replace`, because an unreachable route may exist.
+            let now = Remedy::now(Tool::Ip, ["route", "replace", "224.0.0.0/4", "dev", &link.name]);
+            let mut remedies = vec![now];
+            remedies.extend(networkd(link, "route", "[Route]\nDestination=224.0.0.0/4\nScope=link\n"));
+            if let Some(ConfigService::NetworkManager { connection }) = &link.config_service {
+                remedies.push(Remedy::for_good(
+                    Tool::NetworkManager,
+                    ["connection", "modify", "uuid", connection, "+ipv4.routes", "224.0.0.0/4"],
+                ));
+            }
+            remedies
         }
+        Family::V6 => vec![Remedy::now(
+            Tool::Ip,
+            ["-6", "route", "add", "multicast", "ff00::/8", "dev", &link.name, "table", "local"],
+        )],
     }
 }
 
-pub(crate) fn move_groups(interface: &str) -> Remedy {
-    Remedy::now(Tool::Ip, format!("ip route replace 224.0.0.0/4 dev {interface}"))
-}
-
-pub(crate) fn bring_up(interface: &str) -> Vec<Remedy> {
-    vec![
-        Remedy::now(Tool::Ip, format!("ip link set {interface} up")),
-        Remedy::for_good(
-            Tool::NetworkManager,
-            format!("nmcli device set {interface} managed yes autoconnect yes"),
+pub(crate) fn route_group(group: IpAddr, link: &Link) -> Option<Remedy> {
+    let to = format!("{group}/{}", if group.is_ipv4() { 32 } else { 128 });
+    Some(match group {
+        IpAddr::V4(_) => Remedy::now(Tool::Ip, ["route", "replace", &to, "dev", &link.name]),
+        IpAddr::V6(_) => Remedy::now(
+            Tool::Ip,
+            ["-6", "route", "replace", "multicast", &to, "dev", &link.name, "table", "local"],
         ),
-    ]
+    })
 }
 
-pub(crate) fn bring_down_and_up(interface: &str) -> Remedy {
-    Remedy::now(Tool::Ip, format!("ip link set {interface} down && ip link set {interface} up"))
+pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
+    let mut remedies = vec![Remedy::now(Tool::Ip, ["link", "set", "dev", &link.name, "up"])];
+    if matches!(link.config_service, Some(ConfigService::NetworkManager { .. })) {
+        remedies.push(Remedy::for_good(
+            Tool::NetworkManager,
+            ["device", "set", &link.name, "managed", "yes", "autoconnect", "yes"],
+        ));
+    }
+    remedies
 }
 
 pub(crate) fn remove_address(address: IpAddr, prefix: u8, interface: &str) -> Remedy {
-    Remedy::now(Tool::Ip, format!("ip -6 address del {address}/{prefix} dev {interface}"))
+    Remedy::now(Tool::Ip, ["-6", "address", "del", &format!("{address}/{prefix}"), "dev", interface])
 }

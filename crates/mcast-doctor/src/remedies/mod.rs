@@ -1,18 +1,19 @@
-//! Commands that help, for this system and this interface.
+//! Remedies for this system.
 //!
-//! Each family of systems offers:
-//! - `ROUTE_V4`, `ROUTE_V6`: where people see by which interface groups leave.
-//! - `route_groups(family, interface)`: has groups leave by an interface unless a program chooses another.
-//! - `move_groups(interface)`: the same where IPv4 groups leave by another one now.
-//! - `bring_up(interface)`, `bring_down_and_up(interface)`.
-//! - `remove_address(address, prefix, interface)`: an IPv6 address.
+//! The module of each platform family provides:
+//! - `ROUTE_V4`, `ROUTE_V6`: the commands that show the interface by which groups leave.
+//! - `route_groups(family, link)`: makes groups leave by an interface unless a program chooses another.
+//! - `route_group(group, link)`: the same for one group, leaving the routes of others unchanged.
+//! - `bring_up(link)`: brings an interface up.
+//! - `remove_address(address, prefix, interface)`: removes an IPv6 address.
 //!
-//! All of them compile everywhere for their tests.
+//! All of them compile on every platform for the tests.
 
 #[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
 mod bsd;
 #[cfg(any(test, not(any(target_vendor = "apple", target_os = "freebsd", windows))))]
 mod linux;
+pub(crate) mod mcast;
 #[cfg(any(test, windows))]
 mod windows;
 
@@ -24,117 +25,176 @@ use linux as system;
 use windows as system;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use mcast::Family;
+use ::mcast::Family;
 
-use crate::snapshot::DroppingRule;
-use crate::{Remedy, Tool};
-pub(crate) use system::{
-    ROUTE_V4, ROUTE_V6, bring_down_and_up, bring_up, move_groups, remove_address, route_groups,
-};
+use crate::snapshot::{ConfigService, DroppingRule, Link};
+use crate::{Action, Persistence, Remedy, Tool};
+pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
 
-/// Sets a setting, now and for good.
+/// Changes a setting now and permanently.
 pub(crate) fn sysctl(name: &str, value: impl std::fmt::Display) -> [Remedy; 2] {
     sysctls(&[name], value)
 }
 
-/// Sets several, which help together only.
+/// Changes several settings, which only work together.
 pub(crate) fn sysctls(names: &[&str], value: impl std::fmt::Display) -> [Remedy; 2] {
-    let now: String = names.iter().map(|name| format!(" {name}={value}")).collect();
-    let lines: String = names.iter().map(|name| format!("{name} = {value}\\n")).collect();
-    [
-        Remedy::now(Tool::Sysctl, format!("sysctl -w{now}")),
-        Remedy::for_good(
+    [set(names, &value), make_permanent(names, &value)]
+}
+
+fn set(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
+    // `sysctl` would take the name as a pattern and change every interface.
+    if names.iter().any(is_pattern) {
+        let steps =
+            names.iter().map(|name| Action::Write { path: proc_path(name), text: format!("{value}\n") });
+        return Remedy::with_actions(Tool::Sysctl, Persistence::Now, steps.collect());
+    }
+    let settings = names.iter().map(|name| format!("{name}={value}"));
+    Remedy::now(Tool::Sysctl, std::iter::once("-w".to_owned()).chain(settings))
+}
+
+/// Returns whether `sysctl` takes a name as a pattern. Interface names may contain these characters.
+fn is_pattern(name: &&str) -> bool {
+    name.contains(['*', '?', '[', ']'])
+}
+
+/// Writes the settings to a file of their own, so that applying the remedy twice is harmless, and loads only
+/// that file.
+fn make_permanent(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
+    if names.iter().any(is_pattern) {
+        return Remedy::advice(
             Tool::Sysctl,
-            format!("printf '{lines}' >> /etc/sysctl.d/90-mcast.conf && sysctl --system"),
-        ),
-    ]
+            "To make the change permanent, first rename the interface: sysctl.d cannot address a name that contains wildcards.",
+        );
+    }
+    let name = names.last().copied().unwrap_or_default().replace('/', ".");
+    let path = format!("/etc/sysctl.d/90-mcast-{name}.conf");
+    let text: String = names.iter().map(|name| format!("{name} = {value}\n")).collect();
+    Remedy::file(Tool::Sysctl, Persistence::ForGood, &path, text).then(["-p", &path])
 }
 
-/// Adds lines to what systemd-networkd has for an interface, in whichever file that stands.
-pub(crate) fn networkd(interface: &str, lines: &str) -> Remedy {
-    let command = format!(
-        "d=/etc/systemd/network/$(basename \"$(networkctl status {interface} | sed -n 's/^ *Network File: *//p')\").d && mkdir -p \"$d\" && printf '{lines}' > \"$d/mcast.conf\" && networkctl reload"
-    );
-    Remedy::for_good(Tool::Networkd, command)
+/// Returns the path of a setting. In the name of a setting, dots and slashes are swapped.
+fn proc_path(name: &str) -> PathBuf {
+    let parts = name.split('.').map(|part| part.replace('/', "."));
+    Path::new("/proc/sys").join(parts.collect::<PathBuf>())
 }
 
-/// Lets datagrams in: nftables where the rule that dropped them is known, and the tools above it.
+/// Adds lines to the systemd-networkd configuration of an interface, if networkd manages it. `topic` names the
+/// file, so that different findings do not overwrite each other.
+pub(crate) fn networkd(link: &Link, topic: &str, lines: &str) -> Option<Remedy> {
+    let Some(ConfigService::Networkd { file }) = &link.config_service else { return None };
+    let path = format!("/etc/systemd/network/{file}.d/mcast-{topic}.conf");
+    Some(Remedy::file(Tool::Networkd, Persistence::ForGood, path, lines).then(["reload"]))
+}
+
+/// Admits datagrams: with an nftables rule in front of the one that drops, if it is known, and with the tools
+/// that make rules permanent.
 pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
     let family = if to.is_ipv4() { "ip" } else { "ip6" };
-    let (group, port) = (to.ip(), to.port());
-    // "nft FAMILY TABLE CHAIN handle N"
-    let place =
-        rule.map(|rule| rule.place.split_ascii_whitespace().skip(1).take(3).collect::<Vec<_>>().join(" "));
-    let place = place.unwrap_or_else(|| "inet filter input".to_owned());
-    let of_device = place.starts_with("netdev");
-    let on = if of_device { String::new() } else { format!("iifname \"{interface}\" ") };
-    vec![
-        Remedy::now(
+    let (group, port) = (to.ip().to_string(), to.port());
+    let matches = [family, "daddr", &group, "udp", "dport", &port.to_string(), "accept"].map(str::to_owned);
+    let mut remedies: Vec<_> =
+        rule.and_then(|rule| insert_before(rule, interface, matches)).into_iter().collect();
+    if remedies.is_empty() {
+        remedies.push(Remedy::advice(
             Tool::Nft,
-            format!("nft insert rule {place} '{on}{family} daddr {group} udp dport {port} accept'"),
-        ),
-        Remedy::for_good(
+            format!("Accept `{family} daddr {group} udp dport {port}` before the rule that drops it (`nft -a list ruleset` shows the rules)."),
+        ));
+    }
+    if rule.is_some_and(DroppingRule::is_of_firewalld) {
+        remedies.push(Remedy::advice(
             Tool::Firewalld,
-            format!(
-                "firewall-cmd --permanent --zone=\"$(firewall-cmd --get-zone-of-interface={interface})\" --add-port={port}/udp && firewall-cmd --reload"
-            ),
-        ),
-        Remedy::for_good(Tool::Ufw, format!("ufw allow in on {interface} to {group} port {port} proto udp")),
-    ]
+            format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
+        ));
+    }
+    remedies.push(Remedy::for_good(
+        Tool::Ufw,
+        ["allow", "in", "on", interface, "to", &group, "port", &port.to_string(), "proto", "udp"],
+    ));
+    remedies
 }
 
-/// Lets the protocol out and in by which hosts tell which groups they want.
-pub(crate) fn admit_membership_protocol(family: Family, interface: &str) -> Vec<Remedy> {
-    let matches = match family {
-        Family::V4 => "ip protocol igmp",
-        Family::V6 => "icmpv6 type { 130, 131, 132, 143 }",
+/// Admits IGMP or MLD, in and out.
+pub(crate) fn admit_membership_protocol(
+    family: Family,
+    interface: &str,
+    rules: &[&DroppingRule],
+) -> Vec<Remedy> {
+    let matches: &[&str] = match family {
+        Family::V4 => &["ip", "protocol", "igmp", "accept"],
+        Family::V6 => &["icmpv6", "type", "{", "130,", "131,", "132,", "143", "}", "accept"],
     };
-    let mut remedies = vec![
-        Remedy::now(
+    let accept = || matches.iter().map(|word| (*word).to_owned());
+    let mut remedies: Vec<_> =
+        rules.iter().filter_map(|rule| insert_before(rule, interface, accept())).collect();
+    if remedies.is_empty() {
+        let what = matches[..matches.len() - 1].join(" ");
+        remedies.push(Remedy::advice(
             Tool::Nft,
-            format!("nft insert rule inet filter output 'oifname \"{interface}\" {matches} accept'"),
-        ),
-        Remedy::now(
-            Tool::Nft,
-            format!("nft insert rule inet filter input 'iifname \"{interface}\" {matches} accept'"),
-        ),
-    ];
-    if family == Family::V4 {
-        remedies.push(Remedy::for_good(
-            Tool::Firewalld,
-            "firewall-cmd --permanent --add-protocol=igmp && firewall-cmd --reload",
+            format!("Accept `{what}` on {interface} before the rule that drops it (`nft -a list ruleset` shows the rules)."),
         ));
-        remedies.push(Remedy::for_good(
+    }
+    if family == Family::V4 {
+        remedies.push(Remedy::advice(
             Tool::Ufw,
-            "sed -i '/^COMMIT/i -A ufw-before-input -p igmp -j ACCEPT\\n-A ufw-before-output -p igmp -j ACCEPT' /etc/ufw/before.rules && ufw reload",
+            "With ufw, permanently: add `-A ufw-before-input -p igmp -j ACCEPT` and `-A ufw-before-output -p igmp -j ACCEPT` to the `*filter` section of /etc/ufw/before.rules, before its COMMIT, then run `ufw reload`.",
         ));
     }
     remedies
+}
+
+/// Inserts a rule at the head of the chain that drops. `None` if a name cannot be written in nftables syntax.
+fn insert_before(
+    rule: &DroppingRule,
+    interface: &str,
+    matches: impl IntoIterator<Item = String>,
+) -> Option<Remedy> {
+    let is_plain = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter))
+    };
+    if !is_plain(&rule.table) || !is_plain(&rule.chain) {
+        return None;
+    }
+    // A netdev chain belongs to one device, and a chain without a hook may be used in both directions.
+    let side = match (rule.family.as_str(), rule.hook.as_deref()) {
+        ("netdev", _) => None,
+        (_, Some("input" | "prerouting" | "ingress")) => Some("iifname"),
+        (_, Some("output" | "postrouting")) => Some("oifname"),
+        _ => None,
+    };
+    // Quotes cannot be escaped in nftables syntax. Without the match, the rule covers all interfaces.
+    let side = side.filter(|_| !interface.contains(['"', '*', '\\']));
+    let insert = ["insert", "rule", &rule.family, &rule.table, &rule.chain].map(str::to_owned);
+    let on = side.map(|side| [side.to_owned(), format!("\"{interface}\"")]);
+    Some(Remedy::now(Tool::Nft, insert.into_iter().chain(on.into_iter().flatten()).chain(matches)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// All that a system's module offers, for an interface.
-    macro_rules! offered {
+    fn link(name: &str, config_service: Option<ConfigService>) -> Link {
+        Link { name: name.into(), config_service, ..Link::default() }
+    }
+
+    /// Returns every command that a platform module provides for an interface.
+    macro_rules! commands {
         ($system:ident, $interface:literal) => {{
-            let mut remedies = vec![
-                $system::move_groups($interface),
-                $system::bring_down_and_up($interface),
-                $system::remove_address("fe80::1".parse().unwrap(), 64, $interface),
-            ];
-            remedies.extend($system::bring_up($interface));
-            remedies.extend($system::route_groups(Family::V4, $interface));
-            remedies.extend($system::route_groups(Family::V6, $interface));
-            let commands = remedies.iter().filter_map(Remedy::command).map(str::to_owned);
+            let link = link($interface, None);
+            let mut remedies = vec![$system::remove_address("fe80::1".parse().unwrap(), 64, $interface)];
+            remedies.extend($system::bring_up(&link));
+            remedies.extend($system::route_groups(Family::V4, &link));
+            remedies.extend($system::route_groups(Family::V6, &link));
+            remedies.extend($system::route_group("239.1.2.3".parse().unwrap(), &link));
+            let commands = remedies.iter().filter_map(Remedy::command);
             commands.chain([$system::ROUTE_V4, $system::ROUTE_V6].map(str::to_owned)).collect::<Vec<_>>()
         }};
     }
 
     #[test]
-    fn every_system_is_helped_by_its_own_programs() {
+    fn every_system_uses_its_own_programs() {
         let first = |command: &String| command.split(' ').next().unwrap_or_default().to_owned();
         let programs = |commands: &[String]| {
             let mut programs: Vec<_> = commands.iter().map(first).collect();
@@ -143,22 +203,79 @@ mod tests {
             programs
         };
 
-        assert_eq!(programs(&offered!(windows, "Ethernet 2")), ["netsh"]);
-        assert_eq!(programs(&offered!(bsd, "en0")), ["ifconfig", "route"]);
-        let linux = programs(&offered!(linux, "eth0"));
-        assert!(linux.contains(&"ip".to_owned()) && !linux.contains(&"netsh".to_owned()), "{linux:?}");
+        assert_eq!(programs(&commands!(windows, "Ethernet 2")), ["netsh"]);
+        assert_eq!(programs(&commands!(bsd, "en0")), ["ifconfig", "route"]);
+        assert_eq!(programs(&commands!(linux, "eth0")), ["ip"]);
     }
 
     #[test]
-    fn names_of_windows_have_spaces() {
-        let named =
-            offered!(windows, "Ethernet 2").into_iter().filter(|command| command.contains("Ethernet"));
-        for command in named {
-            assert_eq!(
-                command.matches("Ethernet 2").count(),
-                command.matches("\"Ethernet 2\"").count(),
-                "{command}"
-            );
+    fn config_service_is_changed_only_for_its_own_interfaces() {
+        let managed = |manager| {
+            let remedies = linux::route_groups(Family::V4, &link("eth0", manager));
+            remedies.iter().skip(1).filter_map(Remedy::command).collect::<Vec<_>>()
+        };
+        assert_eq!(managed(None), Vec::<String>::new());
+        let networkd = managed(Some(ConfigService::Networkd { file: "10-lan.network".into() }));
+        let written = "> /etc/systemd/network/10-lan.network.d/mcast-route.conf && networkctl reload";
+        assert!(matches!(&networkd[..], [one] if one.ends_with(written)), "{networkd:?}");
+        let manager = managed(Some(ConfigService::NetworkManager { connection: "5d-7".into() }));
+        assert_eq!(manager, ["nmcli connection modify uuid 5d-7 +ipv4.routes 224.0.0.0/4"]);
+    }
+
+    #[test]
+    fn permanent_setting_has_its_own_file() {
+        let [now, for_good] = sysctls(&["net.ipv4.conf.all.x", "net.ipv4.conf.a/b.x"], 0);
+        assert_eq!(now.command().unwrap(), "sysctl -w net.ipv4.conf.all.x=0 net.ipv4.conf.a/b.x=0");
+        let path = "/etc/sysctl.d/90-mcast-net.ipv4.conf.a.b.x.conf";
+        let text = "net.ipv4.conf.all.x = 0\nnet.ipv4.conf.a/b.x = 0\n".to_owned();
+        let expected = [
+            Action::Write { path: path.into(), text },
+            Action::Run { program: "sysctl".into(), args: vec!["-p".into(), path.into()] },
+        ];
+        assert_eq!(for_good.actions(), expected);
+    }
+
+    #[test]
+    fn interface_named_like_a_pattern_is_set_alone() {
+        let [now, _] = sysctl("net.ipv4.conf.*.accept_local", 1);
+        let path = "/proc/sys/net/ipv4/conf/*/accept_local".into();
+        assert_eq!(now.actions(), [Action::Write { path, text: "1\n".into() }]);
+        assert_eq!(proc_path("net.ipv4.conf.a/b.x"), Path::new("/proc/sys/net/ipv4/conf/a.b/x"));
+    }
+
+    fn rule(family: &str, chain: &str, hook: Option<&str>) -> DroppingRule {
+        DroppingRule {
+            family: family.into(),
+            table: "own".into(),
+            chain: chain.into(),
+            part: "handle 4".into(),
+            hook: hook.map(str::to_owned),
+            packets: None,
         }
+    }
+
+    #[test]
+    fn rule_is_inserted_before_the_one_that_drops() {
+        let inserted = |rule, interface| {
+            let remedies = admit_membership_protocol(Family::V4, interface, &[&rule]);
+            remedies[0].actions().first().map(|step| match step {
+                Action::Run { args, .. } => args.join(" "),
+                Action::Write { .. } => panic!("{step:?}"),
+            })
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            inserted(rule("ip", "leaving", Some("output")), "eth0"),
+            text("insert rule ip own leaving oifname \"eth0\" ip protocol igmp accept")
+        );
+        assert_eq!(
+            inserted(rule("inet", "user", None), "eth0"),
+            text("insert rule inet own user ip protocol igmp accept")
+        );
+        assert_eq!(
+            inserted(rule("inet", "in", Some("input")), "a\";flush"),
+            text("insert rule inet own in ip protocol igmp accept")
+        );
+        assert_eq!(inserted(rule("inet", "a;flush", Some("input")), "eth0"), None);
     }
 }

@@ -1,43 +1,37 @@
-//! Windows: `netsh`, which changes for now (`store=active`) or for good.
+//! Windows: `netsh`, with changes until the next boot (`store=active`) or permanent ones (`store=persistent`).
 
 use std::net::IpAddr;
 
 use mcast::Family;
 
+use crate::snapshot::Link;
 use crate::{Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "netsh interface ipv4 show route";
 pub(crate) const ROUTE_V6: &str = "netsh interface ipv6 show route";
 
-pub(crate) fn route_groups(family: Family, interface: &str) -> Vec<Remedy> {
-    let groups = match family {
-        Family::V4 => "ipv4 add route 224.0.0.0/4",
-        Family::V6 => "ipv6 add route ff00::/8",
+pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
+    let (family, groups) = match family {
+        Family::V4 => ("ipv4", "224.0.0.0/4"),
+        Family::V6 => ("ipv6", "ff00::/8"),
     };
-    let command = |store| format!("netsh interface {groups} \"{interface}\" store={store}");
-    vec![Remedy::now(Tool::Netsh, command("active")), Remedy::for_good(Tool::Netsh, command("persistent"))]
+    let args = |store| ["interface", family, "add", "route", groups, &link.name, store];
+    vec![
+        Remedy::now(Tool::Netsh, args("store=active")),
+        Remedy::for_good(Tool::Netsh, args("store=persistent")),
+    ]
 }
 
-pub(crate) fn move_groups(interface: &str) -> Remedy {
-    // The route of the least metric is taken.
-    Remedy::now(
-        Tool::Netsh,
-        format!("netsh interface ipv4 add route 224.0.0.0/4 \"{interface}\" metric=0 store=active"),
-    )
+/// Returns `None`: Windows joins on the interface of the unicast route, so a route for one group does not move
+/// its membership.
+pub(crate) fn route_group(_group: IpAddr, _link: &Link) -> Option<Remedy> {
+    None
 }
 
-pub(crate) fn bring_up(interface: &str) -> Vec<Remedy> {
-    vec![Remedy::for_good(Tool::Netsh, set(interface, "enabled"))]
-}
-
-pub(crate) fn bring_down_and_up(interface: &str) -> Remedy {
-    Remedy::now(Tool::Netsh, format!("{} && {}", set(interface, "disabled"), set(interface, "enabled")))
+pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
+    vec![Remedy::for_good(Tool::Netsh, ["interface", "set", "interface", &link.name, "enabled"])]
 }
 
 pub(crate) fn remove_address(address: IpAddr, _prefix: u8, interface: &str) -> Remedy {
-    Remedy::now(Tool::Netsh, format!("netsh interface ipv6 delete address \"{interface}\" {address}"))
-}
-
-fn set(interface: &str, state: &str) -> String {
-    format!("netsh interface set interface \"{interface}\" {state}")
+    Remedy::now(Tool::Netsh, ["interface", "ipv6", "delete", "address", interface, &address.to_string()])
 }

@@ -1,10 +1,10 @@
-//! The counters of the IP layer, by the names that `nstat` gives them.
+//! The counters of the IP layer and of UDP.
 
 use std::collections::BTreeMap;
 
 use mcast::Family;
 
-/// The counters of the IP layer and of UDP, by the names that `nstat` gives them.
+/// The counters of the IP layer and of UDP, by their `nstat` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters(BTreeMap<String, u64>);
 
@@ -26,32 +26,32 @@ impl FromIterator<(String, u64)> for Counters {
     }
 }
 
-/// A counter that both families have under names of their own.
+/// A counter that exists for both families, under different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counter {
-    /// Packets that came to the IP layer.
+    /// Packets that reached the IP layer.
     InReceives,
-    /// Multicast packets that it took for its own.
+    /// Multicast packets that the IP layer accepted.
     InMulticast,
-    /// Packets that it gave to UDP and the others, past the firewall.
+    /// Packets delivered to UDP and other protocols, after the firewall.
     InDelivers,
-    /// Datagrams that no socket wanted.
+    /// Multicast datagrams that no socket received.
     IgnoredMulticast,
-    /// Datagrams that a socket had no room for.
+    /// Datagrams dropped because a receive buffer was full.
     ReceiveBufferErrors,
     /// Datagrams with a wrong checksum.
     ChecksumErrors,
-    /// Fragments that came.
+    /// Fragments that arrived.
     ReassemblyRequests,
-    /// Datagrams that were put together from fragments.
+    /// Datagrams reassembled from fragments.
     Reassembled,
-    /// Packets that local programs wanted to send.
+    /// Packets that local programs sent.
     OutRequests,
-    /// Packets that left.
+    /// Packets that left the machine.
     OutTransmits,
-    /// Packets that were dropped on the way out.
+    /// Outgoing packets that were dropped.
     OutDiscards,
-    /// Datagrams that were dropped for want of queue or buffer.
+    /// Datagrams dropped because a queue or send buffer was full.
     SendBufferErrors,
 }
 

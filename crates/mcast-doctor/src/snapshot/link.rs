@@ -1,4 +1,4 @@
-//! An interface, with what multicast depends on.
+//! Interfaces, with everything that multicast depends on.
 
 use std::net::IpAddr;
 
@@ -15,21 +15,39 @@ pub(crate) struct Link {
     pub(crate) wireless: bool,
     pub(crate) mtu: u32,
     pub(crate) addresses: Vec<Address>,
-    /// What makes it: `veth`, `bridge`, `tun`, `wireguard`; none of a device.
+    /// The kind of virtual interface: `veth`, `bridge`, `tun`, `wireguard`; `None` for a physical device.
     pub(crate) kind: Option<String>,
-    /// The interface below it (VLANs, macvlans), or the other end (veth), if that is in this namespace.
+    /// The interface below it (VLAN, macvlan) or its peer (veth), if that is in this namespace.
     pub(crate) lower: Option<u32>,
-    /// Whether what it lies on, or its other end, is in another namespace.
+    /// Whether the interface below it, or its peer, is in another namespace.
     pub(crate) peer_elsewhere: bool,
     /// The bridge or bond that it is a port of.
     pub(crate) master: Option<u32>,
     pub(crate) statistics: Statistics,
-    /// What it is as a bridge.
+    /// The multicast settings, if it is a bridge.
     pub(crate) bridge: Option<Bridge>,
-    /// What it is as a port of one.
+    /// The port settings, if it is a port of a bridge or bond.
     pub(crate) port: Option<BridgePort>,
-    /// The queues to it.
+    /// Its queueing disciplines.
     pub(crate) queues: Vec<Queue>,
+    /// The service that configures it at boot, if there is one.
+    pub(crate) config_service: Option<ConfigService>,
+}
+
+/// The service that configures an interface at boot.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(
+        dead_code,
+        reason = "these services exist only on Linux, but the remedies for it are tested on every system"
+    )
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigService {
+    /// systemd-networkd, with the name of the `.network` file.
+    Networkd { file: String },
+    /// NetworkManager, with the UUID of the connection.
+    NetworkManager { connection: String },
 }
 
 /// An address of an interface.
@@ -40,7 +58,7 @@ pub(crate) struct Address {
     pub(crate) state: AddressState,
 }
 
-/// Whether an address can be used.
+/// Whether an address is usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressState {
     Ready,
@@ -48,25 +66,21 @@ pub(crate) enum AddressState {
     Duplicate,
 }
 
-/// What the device counted.
+/// The counters of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) received: u64,
     pub(crate) receive_dropped: u64,
-    /// Frames that were too long or too short.
+    /// Frames of invalid length.
     pub(crate) receive_length_errors: u64,
-    /// Frames that the device had no room for.
+    /// Frames dropped because the device's ring was full.
     pub(crate) receive_missed: u64,
 }
 
-/// A bridge's way with multicast.
+/// The multicast settings of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bridge {
     pub(crate) snooping: bool,
-    /// Whether it is a querier itself.
-    pub(crate) querier: bool,
-    /// The querier that it knows of, itself included, of any family.
-    pub(crate) querier_known: bool,
     pub(crate) table_limit: u32,
     pub(crate) table_entries: u32,
 }
@@ -74,16 +88,16 @@ pub(crate) struct Bridge {
 /// A port of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BridgePort {
-    /// Whether it gets groups that nobody has asked for.
+    /// Whether unregistered groups are flooded to it.
     pub(crate) floods_multicast: bool,
     pub(crate) fast_leave: bool,
-    /// Whether it gets every group, as multicast routers do.
+    /// Whether it is a router port, which receives every group.
     pub(crate) leads_to_router: bool,
-    /// The hosts that have been seen behind it.
+    /// The number of hosts learnt behind it.
     pub(crate) hosts: u32,
 }
 
-/// A queue to an interface (qdisc).
+/// A queueing discipline (qdisc) of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Queue {
     pub(crate) kind: String,
@@ -91,19 +105,19 @@ pub(crate) struct Queue {
 }
 
 impl Link {
-    /// Whether it is one that groups come in by: up, no loopback, and no port of a bridge.
+    /// Returns whether the host receives groups on it: it is up, not the loopback, and not a port of a bridge.
     pub(crate) fn is_of_the_host(&self) -> bool {
         self.up && !self.loopback && self.master.is_none()
     }
 
-    /// Whether it leads into a tunnel.
+    /// Returns whether it is a tunnel.
     pub(crate) fn is_tunnel(&self) -> bool {
         const TUNNELS: [&str; 10] =
             ["tun", "wireguard", "ppp", "ipip", "sit", "gre", "ip6gre", "vti", "xfrm", "ip6tnl"];
         self.point_to_point || self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
     }
 
-    /// Whether it and another one carry the same frames: one lies on the other.
+    /// Returns whether it carries the same frames as `other` because one is on top of the other.
     pub(crate) fn is_on(&self, other: &Self) -> bool {
         self.lower == Some(other.index) || other.lower == Some(self.index)
     }
@@ -112,7 +126,7 @@ impl Link {
         self.addresses.iter().any(|own| own.address.is_ipv4() == v4)
     }
 
-    /// Whether an address is of one of its own networks.
+    /// Returns whether an address is in one of its subnets.
     pub(crate) fn is_next_to(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.has_in_network(address))
     }
@@ -130,7 +144,7 @@ impl Address {
 }
 
 impl Statistics {
-    /// Frames that came and were not handed on.
+    /// Returns the number of frames received and not passed on.
     pub(crate) fn refused(&self) -> u64 {
         self.receive_dropped.saturating_add(self.receive_length_errors)
     }
@@ -141,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_next_to_an_interface_of_its_network() {
+    fn address_in_the_subnet_is_next_to_the_interface() {
         let with = |address: &str, prefix| Link {
             addresses: vec![Address {
                 address: address.parse().unwrap(),

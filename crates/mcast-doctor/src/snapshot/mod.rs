@@ -1,67 +1,70 @@
-//! This machine as it was at one moment: what the causes are judged by.
+//! The state of this machine at one moment, which the causes are judged by.
 //!
-//! Plain data, so that tests can invent machines. `gather` fills it.
+//! Plain data, so that tests can construct machines. `gather` fills it in.
 
 mod counters;
-mod joined;
 mod link;
-mod multicast_route;
-mod route;
+mod routes;
 mod rule;
-mod socket;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub(crate) use counters::{Counter, Counters};
-pub(crate) use joined::Joined;
-pub(crate) use link::{Address, AddressState, Link, Queue};
+pub(crate) use link::{Address, AddressState, ConfigService, Link, Queue};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::{Bridge, BridgePort, Statistics};
-pub(crate) use multicast_route::MulticastRoute;
-pub(crate) use route::Route;
+pub(crate) use routes::{MulticastRoute, Route};
 pub(crate) use rule::DroppingRule;
-pub(crate) use socket::UdpSocket;
+pub(crate) use sockets::{JoinedGroup, UdpSocket};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) links: Vec<Link>,
     pub(crate) counters: Counters,
-    /// Settings by their names with dots, as `sysctl` has them.
+    /// Settings by their dotted names, as in `sysctl`.
     pub(crate) settings: BTreeMap<String, String>,
-    /// By which interface groups leave that no program has chosen one for.
+    /// The interface that groups leave by if the program chooses none, by family.
     pub(crate) group_routes: Vec<Route>,
-    /// The names of the interfaces behind which there is a default gateway.
+    /// The names of the interfaces that a default route with a gateway uses.
     pub(crate) gateways: Vec<String>,
-    /// Whether the loopback interface has a route of type local for IPv6 groups.
+    /// Whether the loopback interface has a route of type `local` for IPv6 groups.
     pub(crate) loopback_takes_v6_groups: bool,
-    /// The groups that are joined, by interface.
-    pub(crate) joined: Vec<Joined>,
-    /// The version of IGMP in force, by the interface's name.
+    /// The groups that are joined, with their interfaces.
+    pub(crate) joined: Vec<JoinedGroup>,
+    /// The IGMP version in use, by interface name.
     pub(crate) igmp_versions: BTreeMap<String, u8>,
     pub(crate) udp_sockets: Vec<UdpSocket>,
     pub(crate) multicast_routes: Vec<MulticastRoute>,
-    /// Packets that each processor dropped from its queue before the protocols, all together. The
-    /// whole machine's, also inside a namespace.
+    /// Packets dropped from the per-CPU backlog queues, summed over all CPUs. Counts the whole machine, even in
+    /// a network namespace.
     pub(crate) backlog_dropped: u64,
-    /// What in the firewall drops and counts, where it may be read.
+    /// The firewall rules that drop, if they can be read.
     pub(crate) dropping_rules: Vec<DroppingRule>,
-    /// What blocks what comes in unless it is admitted, on systems whose rules cannot be read.
+    /// The state of a firewall that blocks incoming traffic by default, on systems whose rules cannot be read.
     pub(crate) firewall: Option<String>,
     pub(crate) machine: Machine,
 }
 
-/// What kind of machine this is.
+/// The kind of machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
-    /// The cloud it is rented in.
+    /// The name of the cloud provider, if it is a cloud machine.
     pub(crate) cloud: Option<String>,
-    /// What says that it is a container.
+    /// The file that marks this as a container, if it is one.
     pub(crate) container: Option<String>,
 }
 
 impl Snapshot {
+    /// Sets the programs of each UDP socket, by the inode of the socket.
+    pub(crate) fn add_socket_owners(&mut self, owners: &BTreeMap<u64, Vec<String>>) {
+        for socket in &mut self.udp_sockets {
+            socket.programs = owners.get(&socket.inode).cloned().unwrap_or_default();
+        }
+    }
+
     pub(crate) fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
     }
@@ -78,7 +81,7 @@ impl Snapshot {
         self.setting(name)?.trim().parse().ok()
     }
 
-    /// Whether an address is one of this machine's own.
+    /// Returns whether an address belongs to this machine.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         self.links.iter().flat_map(|link| &link.addresses).any(|own| own.address == address)
     }

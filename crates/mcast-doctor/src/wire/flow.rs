@@ -1,21 +1,21 @@
-//! Datagrams of one sender to one group and port by one interface.
+//! Flows: datagrams from one source to one group and port on one interface.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use mcast_packet::MacAddress;
+use mcast_packet::{MacAddress, Vlan};
 
-/// How many datagrams back a repetition is looked for.
-const REMEMBERED: usize = 64;
-/// How many datagrams back a repetition is believed that carries no number of its own.
-const CLOSE: usize = 4;
-/// A datagram that looks the same after this time is another one.
+/// How many earlier datagrams are compared to detect a repetition.
+const REPEAT_WINDOW: usize = 64;
+/// The same for datagrams without an IPv4 identification, which cannot be told apart reliably.
+const UNNUMBERED_WINDOW: usize = 4;
+/// An equal datagram that arrives later than this is not counted as a repetition.
 const REPEAT_WITHIN: Duration = Duration::from_secs(1);
-/// How many different payloads are told apart.
-const VARIETY: usize = 256;
+/// The maximum number of distinct payloads remembered.
+const MAX_PAYLOADS: usize = 256;
 
-/// What makes a flow.
+/// The key of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FlowKey {
     pub(crate) interface: u32,
@@ -24,44 +24,63 @@ pub(crate) struct FlowKey {
     pub(crate) source: SocketAddr,
     pub(crate) group: IpAddr,
     pub(crate) port: u16,
-    /// The outermost VLAN tag that the frames had.
-    pub(crate) vlan: Option<u16>,
+    /// The VLAN tags of the frames.
+    pub(crate) vlan: Option<Tagging>,
 }
 
-/// Datagrams of one sender to one group and port by one interface.
+/// The VLAN tags of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tagging {
+    /// The VLAN id in the outermost tag.
+    pub(crate) id: u16,
+    /// The EtherType of the outermost tag: 802.1Q or 802.1ad.
+    pub(crate) protocol: u16,
+    /// The VLAN id in the next tag, if there is one.
+    pub(crate) inner: Option<u16>,
+}
+
+impl Tagging {
+    pub(crate) fn of(mut vlans: impl Iterator<Item = Vlan>) -> Option<Self> {
+        let outer = vlans.next()?;
+        Some(Self { id: outer.id, protocol: outer.protocol, inner: vlans.next().map(|inner| inner.id) })
+    }
+}
+
+/// Datagrams from one source to one group and port on one interface.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub(crate) key: FlowKey,
     pub(crate) datagrams: u64,
-    /// The largest IP packet.
+    /// The size of the largest IP packet.
     pub(crate) largest: usize,
+    /// The lowest and the highest hop limit.
     pub(crate) hop_limits: (u8, u8),
     pub(crate) bad_checksums: u64,
-    /// Datagrams that came in pieces.
+    /// Datagrams that arrived in fragments.
     pub(crate) fragmented: u64,
     pub(crate) first: SystemTime,
     pub(crate) last: SystemTime,
     pub(crate) longest_pause: Duration,
-    /// Who sent the frames: the sender, or routers and relays.
+    /// The Ethernet source addresses: of the sender, or of routers and relays.
     pub(crate) macs: BTreeSet<MacAddress>,
-    /// Datagrams that were there a moment before.
+    /// Datagrams that repeat an earlier one.
     pub(crate) repeats: u64,
-    /// Those among them that came with another hop limit or from another Ethernet address.
-    pub(crate) repeats_by_other_way: u64,
-    /// What the payloads look like, up to a number of them.
+    /// Repeats with another hop limit or Ethernet source than the original.
+    pub(crate) repeats_by_other_path: u64,
+    /// Hashes of the payloads, at most [`MAX_PAYLOADS`].
     pub(crate) payloads: BTreeSet<u64>,
-    recent: VecDeque<Look>,
+    recent: VecDeque<DatagramSummary>,
 }
 
-/// What a datagram looks like.
+/// The properties of a datagram that flows are compared by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
+pub(crate) struct DatagramSummary {
     pub(crate) time: SystemTime,
     pub(crate) mac: Option<MacAddress>,
     pub(crate) hop_limit: u8,
-    /// The number that its sender gave it (IPv4 identification); 0 where there is none.
-    pub(crate) number: u16,
-    /// Of the payload.
+    /// The IPv4 identification; 0 if there is none.
+    pub(crate) identification: u16,
+    /// The hash of the payload.
     pub(crate) hash: u64,
     pub(crate) length: usize,
     pub(crate) bad_checksum: bool,
@@ -69,7 +88,7 @@ pub(crate) struct Look {
 }
 
 impl Flow {
-    pub(crate) fn new(key: FlowKey, first: &Look) -> Self {
+    pub(crate) fn new(key: FlowKey, first: &DatagramSummary) -> Self {
         Self {
             key,
             datagrams: 0,
@@ -82,51 +101,62 @@ impl Flow {
             longest_pause: Duration::ZERO,
             macs: BTreeSet::new(),
             repeats: 0,
-            repeats_by_other_way: 0,
+            repeats_by_other_path: 0,
             payloads: BTreeSet::new(),
             recent: VecDeque::new(),
         }
     }
 
-    pub(crate) fn add(&mut self, look: Look) {
+    pub(crate) fn add(&mut self, summary: DatagramSummary) {
         self.datagrams += 1;
-        self.largest = self.largest.max(look.length);
-        self.hop_limits = (self.hop_limits.0.min(look.hop_limit), self.hop_limits.1.max(look.hop_limit));
-        self.bad_checksums += u64::from(look.bad_checksum);
-        self.fragmented += u64::from(look.fragmented);
-        self.longest_pause = self.longest_pause.max(look.time.duration_since(self.last).unwrap_or_default());
-        self.last = self.last.max(look.time);
-        self.macs.extend(look.mac);
-        self.note_repeat(&look);
-        if self.payloads.len() < VARIETY {
-            self.payloads.insert(look.hash);
+        self.largest = self.largest.max(summary.length);
+        self.hop_limits =
+            (self.hop_limits.0.min(summary.hop_limit), self.hop_limits.1.max(summary.hop_limit));
+        self.bad_checksums += u64::from(summary.bad_checksum);
+        self.fragmented += u64::from(summary.fragmented);
+        self.longest_pause =
+            self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
+        self.last = self.last.max(summary.time);
+        self.macs.extend(summary.mac);
+        self.note_repeat(&summary);
+        if self.payloads.len() < MAX_PAYLOADS {
+            self.payloads.insert(summary.hash);
         }
-        if self.recent.len() == REMEMBERED {
+        if self.recent.len() == REPEAT_WINDOW {
             self.recent.pop_front();
         }
-        self.recent.push_back(look);
+        self.recent.push_back(summary);
     }
 
-    /// The group and port as text.
+    /// Returns the group and port.
     pub(crate) fn destination(&self) -> SocketAddr {
         SocketAddr::new(self.key.group, self.key.port)
     }
 
-    /// Datagrams that could be taken: those with a right checksum.
+    /// Returns whether the flow has stopped: it had at least 10 datagrams, and has been silent for at least 2 s
+    /// and five times its longest pause.
+    pub(crate) fn has_stopped(&self, until: SystemTime) -> bool {
+        const ESTABLISHED: u64 = 10;
+        const SILENCE: Duration = Duration::from_secs(2);
+        let silence = until.duration_since(self.last).unwrap_or_default();
+        self.datagrams >= ESTABLISHED && silence >= SILENCE.max(self.longest_pause * 5)
+    }
+
+    /// Returns the number of datagrams with a valid checksum.
     pub(crate) fn sound(&self) -> u64 {
         self.datagrams.saturating_sub(self.bad_checksums)
     }
 
-    fn note_repeat(&mut self, look: &Look) {
+    fn note_repeat(&mut self, summary: &DatagramSummary) {
         let earlier = self.recent.iter().rev().enumerate().find(|(back, earlier)| {
-            let same = earlier.hash == look.hash && earlier.number == look.number;
-            let near = look.number != 0 || *back < CLOSE;
-            same && near && look.time.duration_since(earlier.time).unwrap_or_default() < REPEAT_WITHIN
+            let same = earlier.hash == summary.hash && earlier.identification == summary.identification;
+            let near = summary.identification != 0 || *back < UNNUMBERED_WINDOW;
+            same && near && summary.time.duration_since(earlier.time).unwrap_or_default() < REPEAT_WITHIN
         });
         if let Some((_, earlier)) = earlier {
             self.repeats += 1;
-            let other_way = earlier.mac != look.mac || earlier.hop_limit != look.hop_limit;
-            self.repeats_by_other_way += u64::from(other_way);
+            let other_path = earlier.mac != summary.mac || earlier.hop_limit != summary.hop_limit;
+            self.repeats_by_other_path += u64::from(other_path);
         }
     }
 }

@@ -1,54 +1,81 @@
-//! What was seen on the wire, by interface.
+//! What was captured on the wire, by interface.
 
 mod control;
 mod flow;
-mod pieces;
+mod fragments;
 mod recorder;
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use control::{ControlSeen, Said};
+pub(crate) use control::{ControlMessage, ControlPacket};
 #[cfg(test)]
-pub(crate) use flow::Look;
-pub(crate) use flow::{Flow, FlowKey};
-pub(crate) use pieces::Pieces;
+pub(crate) use flow::DatagramSummary;
+pub(crate) use flow::{Flow, FlowKey, Tagging};
+pub(crate) use fragments::FragmentedDatagram;
 pub(crate) use recorder::Recorder;
 
-/// What was seen on the wire.
+/// What was captured on the wire.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wire {
-    /// Where it was listened.
+    /// The interfaces that were tapped, or could not be.
     pub(crate) taps: Vec<Tap>,
     pub(crate) flows: Vec<Flow>,
-    /// IGMP, MLD and PIM.
-    pub(crate) control: Vec<ControlSeen>,
-    /// Datagrams to groups that came in pieces.
-    pub(crate) pieces: Vec<Pieces>,
-    /// From when on, and until when.
+    /// IGMP, MLD and PIM messages.
+    pub(crate) control: Vec<ControlPacket>,
+    /// Datagrams to groups that arrived in fragments.
+    pub(crate) fragmented: Vec<FragmentedDatagram>,
+    /// The time of the first and the last observation.
     pub(crate) span: Option<(SystemTime, SystemTime)>,
 }
 
-/// An interface that was listened on, or could not be.
+/// A packet tap on an interface, or the failure to open one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tap {
     pub(crate) interface: u32,
     pub(crate) name: String,
-    /// Why it could not be listened on.
-    pub(crate) refused: Option<String>,
-    /// Frames that were lost on the way to the tap.
+    /// Why it could not be tapped.
+    pub(crate) refused: Option<Refusal>,
+    /// Frames that the tap dropped.
     pub(crate) dropped: u64,
 }
 
+/// Why an interface could not be tapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) why: String,
+    /// Whether a privilege is missing.
+    pub(crate) needs_rights: bool,
+}
+
+impl Refusal {
+    pub(crate) fn new(error: &mcast_capture::Error) -> Self {
+        let needs_rights = error.kind() == mcast_capture::ErrorKind::Permission;
+        Self { why: error.to_string(), needs_rights }
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        Self { why: why.to_owned(), needs_rights: true }
+    }
+}
+
 impl Wire {
-    /// Whether there was a tap on an interface.
+    /// Returns whether there was a tap on an interface.
     pub(crate) fn is_tapped(&self, interface: u32) -> bool {
         self.taps.iter().any(|tap| tap.interface == interface && tap.refused.is_none())
     }
 
-    /// Whether taps lost nothing: only then does silence mean something.
+    /// Returns whether an interface was tapped and no tap dropped frames. Only then is silence conclusive.
     pub(crate) fn is_complete(&self, interface: u32) -> bool {
         self.is_tapped(interface) && self.taps.iter().all(|tap| tap.dropped == 0)
+    }
+
+    /// Returns why an interface was not tapped.
+    pub(crate) fn refusal(&self, interface: u32) -> Option<&Refusal> {
+        self.taps.iter().find(|tap| tap.interface == interface)?.refused.as_ref()
     }
 
     pub(crate) fn duration(&self) -> Duration {
@@ -56,22 +83,22 @@ impl Wire {
         length.unwrap_or_default()
     }
 
-    /// What came in for a group.
+    /// Returns the flows to a group that arrived.
     pub(crate) fn incoming(&self, group: IpAddr) -> impl Iterator<Item = &Flow> {
         self.flows.iter().filter(move |flow| !flow.key.outgoing && flow.key.group == group)
     }
 
-    /// What this machine sent to a group.
+    /// Returns the flows to a group that this machine sent.
     pub(crate) fn outgoing(&self, group: IpAddr) -> impl Iterator<Item = &Flow> {
         self.flows.iter().filter(move |flow| flow.key.outgoing && flow.key.group == group)
     }
 
-    /// The queries of one family that came in on an interface, or were sent from it.
-    pub(crate) fn queries(&self, interface: u32, v4: bool) -> impl Iterator<Item = &ControlSeen> {
-        self.control.iter().filter(move |seen| {
-            seen.interface == interface
-                && seen.source.is_ipv4() == v4
-                && matches!(seen.said, Said::Query { .. })
+    /// Returns the queries of one family that were received or sent on an interface.
+    pub(crate) fn queries(&self, interface: u32, v4: bool) -> impl Iterator<Item = &ControlPacket> {
+        self.control.iter().filter(move |packet| {
+            packet.interface == interface
+                && packet.source.is_ipv4() == v4
+                && matches!(packet.message, ControlMessage::Query { .. })
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Sorts frames into flows.
+//! Sorts captured frames into flows.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,62 +8,66 @@ use std::time::SystemTime;
 use mcast_capture::Frame;
 use mcast_packet::{Ip, Packet, Transport, Udp};
 
-use super::flow::Look;
-use super::{ControlSeen, Flow, FlowKey, Pieces, Said, Tap, Wire};
+use super::flow::{DatagramSummary, Tagging};
+use super::{ControlMessage, ControlPacket, Flow, FlowKey, FragmentedDatagram, Tap, Wire};
 
-/// More than this is not kept: what is examined is among the first.
-const MOST_FLOWS: usize = 10_000;
-const MOST_CONTROL: usize = 20_000;
-const MOST_PIECES: usize = 20_000;
+/// Limits of what is recorded, which bound the memory. The examined flows are among the first.
+const MAX_FLOWS: usize = 10_000;
+const MAX_CONTROL_PACKETS: usize = 20_000;
+const MAX_FRAGMENTED: usize = 20_000;
 
-/// Sorts frames into flows.
+/// Sorts captured frames into flows.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     flows: BTreeMap<FlowKey, Flow>,
-    control: Vec<ControlSeen>,
-    pieces: BTreeMap<(u32, bool, IpAddr, IpAddr, u32), Pieces>,
+    control: Vec<ControlPacket>,
+    fragmented: BTreeMap<(u32, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
     span: Option<(SystemTime, SystemTime)>,
-    /// Data before this moment does not count: nobody had joined yet.
+    /// Data before this moment does not count, because the group had not been joined yet.
     data_from: Option<SystemTime>,
 }
 
-/// Where and when a frame was seen.
+/// Where and when a frame was captured.
 #[derive(Clone, Copy)]
-struct Place {
+struct FrameContext {
     interface: u32,
     outgoing: bool,
     time: SystemTime,
 }
 
 impl Recorder {
-    /// From this moment on data counts.
+    /// Ignores data captured before `time`.
     pub(crate) fn count_data_from(&mut self, time: SystemTime) {
         self.data_from = Some(time);
     }
 
     pub(crate) fn record(&mut self, frame: &Frame<'_>) {
-        let place = Place {
+        let context = FrameContext {
             interface: frame.interface.number(),
             outgoing: frame.direction.is_outgoing(),
             time: frame.time,
         };
-        let (from, until) = self.span.unwrap_or((place.time, place.time));
-        self.span = Some((from.min(place.time), until.max(place.time)));
+        let (from, until) = self.span.unwrap_or((context.time, context.time));
+        self.span = Some((from.min(context.time), until.max(context.time)));
         let packet = frame.packet();
         let Some(ip) = packet.ip_layer() else { return };
         match &packet.transport {
-            Some(Transport::Igmp(control)) => self.say(place, ip, Said::of(&control.message)),
-            Some(Transport::Mld(control)) => self.say(place, ip, Said::of(&control.message)),
-            Some(Transport::Pim(_)) => self.say(place, ip, Some(Said::Pim)),
+            Some(Transport::Igmp(control)) => {
+                self.record_control(context, ip, ControlMessage::of(&control.message));
+            }
+            Some(Transport::Mld(control)) => {
+                self.record_control(context, ip, ControlMessage::of(&control.message));
+            }
+            Some(Transport::Pim(_)) => self.record_control(context, ip, Some(ControlMessage::Pim)),
             _ if !ip.destination.is_multicast() => {}
-            _ if self.data_from.is_some_and(|from| place.time < from) => {}
-            Some(Transport::Udp(udp)) => self.datagram(place, &packet, ip, udp),
-            Some(Transport::Fragment(_)) => self.piece(place, ip, None),
+            _ if self.data_from.is_some_and(|from| context.time < from) => {}
+            Some(Transport::Udp(udp)) => self.record_datagram(context, &packet, ip, udp),
+            Some(Transport::Fragment(_)) => self.record_fragment(context, ip, None),
             _ => {}
         }
     }
 
-    /// What was seen until now, and by which taps.
+    /// Returns everything recorded, with the taps that captured it.
     pub(crate) fn finish(self, taps: Vec<Tap>, until: Option<SystemTime>) -> Wire {
         let from = self.data_from.or_else(|| self.span.map(|(from, _)| from));
         let until = until.or_else(|| self.span.map(|(_, until)| until));
@@ -71,67 +75,73 @@ impl Recorder {
             taps,
             flows: self.flows.into_values().collect(),
             control: self.control,
-            pieces: self.pieces.into_values().collect(),
+            fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
         }
     }
 
-    /// Datagrams of a flow to this address that came in so far.
+    /// Returns the number of datagrams recorded so far to a group, and to a port if one is given.
     pub(crate) fn count(&self, group: IpAddr, port: Option<u16>) -> u64 {
-        let wanted = |key: &FlowKey| key.group == group && port.is_none_or(|port| key.port == port);
-        self.flows.values().filter(|flow| wanted(&flow.key)).map(|flow| flow.datagrams).sum()
+        let matches = |key: &FlowKey| key.group == group && port.is_none_or(|port| key.port == port);
+        self.flows.values().filter(|flow| matches(&flow.key)).map(|flow| flow.datagrams).sum()
     }
 
-    fn say(&mut self, place: Place, ip: &Ip<'_>, said: Option<Said>) {
-        let Place { interface, outgoing, time } = place;
-        if let Some(said) = said.filter(|_| self.control.len() < MOST_CONTROL) {
-            self.control.push(ControlSeen { time, interface, outgoing, source: ip.source, said });
+    /// Returns whether a flow to this address arrived and has stopped.
+    pub(crate) fn has_stopped(&self, group: IpAddr, port: u16, until: SystemTime) -> bool {
+        let mut flows = self.flows.values().filter(|flow| !flow.key.outgoing);
+        flows.any(|flow| flow.key.group == group && flow.key.port == port && flow.has_stopped(until))
+    }
+
+    fn record_control(&mut self, context: FrameContext, ip: &Ip<'_>, message: Option<ControlMessage>) {
+        let FrameContext { interface, outgoing, time } = context;
+        if let Some(message) = message.filter(|_| self.control.len() < MAX_CONTROL_PACKETS) {
+            self.control.push(ControlPacket { time, interface, outgoing, source: ip.source, message });
         }
     }
 
-    fn datagram(&mut self, place: Place, packet: &Packet<'_>, ip: &Ip<'_>, udp: &Udp<'_>) {
+    fn record_datagram(&mut self, context: FrameContext, packet: &Packet<'_>, ip: &Ip<'_>, udp: &Udp<'_>) {
         if ip.fragment.is_some() {
-            self.piece(place, ip, Some(udp.destination_port));
+            self.record_fragment(context, ip, Some(udp.destination_port));
         }
         let key = FlowKey {
-            interface: place.interface,
-            outgoing: place.outgoing,
+            interface: context.interface,
+            outgoing: context.outgoing,
             source: SocketAddr::new(ip.source, udp.source_port),
             group: ip.destination,
             port: udp.destination_port,
-            vlan: packet.vlans().next().map(|vlan| vlan.id),
+            vlan: Tagging::of(packet.vlans()),
         };
-        let look = Look {
-            time: place.time,
+        let summary = DatagramSummary {
+            time: context.time,
             mac: packet.ethernet.map(|ethernet| ethernet.source),
             hop_limit: ip.hop_limit,
-            number: identification(ip),
+            identification: identification(ip),
             hash: hash(udp.payload),
             length: ip.length(),
             bad_checksum: udp.checksum.is_invalid() || ip.header_checksum.is_invalid(),
             fragmented: ip.fragment.is_some(),
         };
-        if self.flows.len() < MOST_FLOWS || self.flows.contains_key(&key) {
-            self.flows.entry(key).or_insert_with(|| Flow::new(key, &look)).add(look);
+        if self.flows.len() < MAX_FLOWS || self.flows.contains_key(&key) {
+            self.flows.entry(key).or_insert_with(|| Flow::new(key, &summary)).add(summary);
         }
     }
 
-    fn piece(&mut self, place: Place, ip: &Ip<'_>, port: Option<u16>) {
+    fn record_fragment(&mut self, context: FrameContext, ip: &Ip<'_>, port: Option<u16>) {
         let Some(fragment) = ip.fragment else { return };
-        let Place { interface, outgoing, time } = place;
+        let FrameContext { interface, outgoing, time } = context;
         let key = (interface, outgoing, ip.source, ip.destination, fragment.identification);
-        if self.pieces.len() >= MOST_PIECES && !self.pieces.contains_key(&key) {
+        if self.fragmented.len() >= MAX_FRAGMENTED && !self.fragmented.contains_key(&key) {
             return;
         }
         let addresses = (ip.source, ip.destination);
-        let new = || Pieces::new(interface, outgoing, addresses, fragment.identification, time);
-        let pieces = self.pieces.entry(key).or_insert_with(new);
-        pieces.add(fragment, ip.payload.len(), time);
-        pieces.port = pieces.port.or(port);
+        let new = || FragmentedDatagram::new(interface, outgoing, addresses, fragment.identification, time);
+        let datagram = self.fragmented.entry(key).or_insert_with(new);
+        datagram.add(fragment, ip.payload.len(), time);
+        datagram.port = datagram.port.or(port);
     }
 }
 
-/// The number that the sender of an IPv4 packet gave it; Linux gives none to what may not be fragmented.
+/// Returns the IPv4 identification. Linux sends 0 with "don't fragment"; IPv6 has none outside fragments.
 fn identification(ip: &Ip<'_>) -> u16 {
     match (ip.source, ip.header.get(4..6)) {
         (IpAddr::V4(_), Some(&[high, low])) => u16::from_be_bytes([high, low]),

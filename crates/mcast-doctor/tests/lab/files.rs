@@ -1,11 +1,11 @@
-//! What capture files betray.
+//! Examination of capture files.
 
 use mcast_capture::{CaptureFile, CaptureWriter, WriteFormat};
 use mcast_doctor::{Id, Report, explain_capture};
 
 use crate::net::{Net, assert_healthy};
 
-/// Explains a capture of these frames.
+/// Examines a capture of these frames.
 fn explain(frames: &[Vec<u8>]) -> Report {
     let folder = tempfile::tempdir().unwrap();
     let (raw, path) = (folder.path().join("raw.pcap"), folder.path().join("capture.pcapng"));
@@ -19,7 +19,7 @@ fn explain(frames: &[Vec<u8>]) -> Report {
     explain_capture(&path).unwrap()
 }
 
-/// A pcap file with a frame every 10 ms.
+/// Returns a pcap file with a frame every 10 ms.
 fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
     for (number, frame) in (0_u32..).zip(frames) {
@@ -42,14 +42,17 @@ fn ids(report: &Report) -> Vec<Id> {
 }
 
 #[test]
-fn a_capture_of_a_healthy_stream_betrays_nothing() {
+fn capture_of_a_healthy_stream_has_no_findings() {
     let report = explain(&frames("10.9.0.1"));
     assert_healthy(&report);
-    assert!(report.observations.iter().any(|seen| seen.what.contains("20 datagrams")), "{report:#?}");
+    assert!(
+        report.observations.iter().any(|observation| observation.what.contains("20 datagrams")),
+        "{report:#?}"
+    );
 }
 
 #[test]
-fn a_capture_betrays_missing_sources_bad_checksums_and_repeats() {
+fn capture_shows_missing_sources_bad_checksums_and_duplicates() {
     assert_eq!(ids(&explain(&frames("0.0.0.0"))), [Id::SourceZero]);
     let mut bad = frames("10.9.0.1");
     bad.iter_mut().for_each(|frame| frame[14 + 20 + 7] ^= 1);
@@ -58,14 +61,29 @@ fn a_capture_betrays_missing_sources_bad_checksums_and_repeats() {
     assert_eq!(ids(&explain(&twice)), [Id::DuplicatePath]);
 }
 
+/// With checksum offload, the frame carries the sum of the pseudo-header alone, neither complemented nor over the
+/// payload, until the device or the peer of a virtual link completes it.
 #[test]
-fn what_is_no_capture_file_is_refused_in_words() {
+fn offloaded_checksums_are_not_a_fault() {
+    let mut offloaded = frames("10.9.0.1");
+    for frame in &mut offloaded {
+        let length = u16::from_be_bytes([frame[14 + 20 + 4], frame[14 + 20 + 5]]);
+        let words = frame[14 + 12..14 + 20].chunks(2).map(|word| u16::from_be_bytes([word[0], word[1]]));
+        let sum = words.chain([17, length]).map(u32::from).sum::<u32>();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        frame[14 + 20 + 6..14 + 20 + 8].copy_from_slice(&u16::try_from(folded).unwrap().to_be_bytes());
+    }
+    assert_healthy(&explain(&offloaded));
+}
+
+#[test]
+fn file_that_is_not_a_capture_is_an_error() {
     let error = explain_capture("/dev/null").unwrap_err();
     assert!(!error.to_string().is_empty());
 }
 
 #[test]
-fn of_a_capture_that_was_cut_off_what_came_before_is_explained() {
+fn truncated_capture_is_examined_up_to_the_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.pcap");
     let mut bytes = pcap(&frames("0.0.0.0"));
@@ -73,6 +91,9 @@ fn of_a_capture_that_was_cut_off_what_came_before_is_explained() {
     std::fs::write(&path, bytes).unwrap();
     let report = explain_capture(&path).unwrap();
     assert_eq!(ids(&report), [Id::SourceZero]);
-    assert!(report.observations.iter().any(|seen| seen.what.contains("19 datagrams")), "{report:#?}");
+    assert!(
+        report.observations.iter().any(|observation| observation.what.contains("19 datagrams")),
+        "{report:#?}"
+    );
     assert!(report.unknown.iter().any(|unknown| unknown.why.contains("ends within")), "{report:#?}");
 }

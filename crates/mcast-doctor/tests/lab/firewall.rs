@@ -1,17 +1,17 @@
-//! Filters of the receiving machine.
+//! Packet filters on the receiving machine.
 
 use mcast_doctor::{Id, Report};
 
 use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft};
 
-/// `nft` in the input chain.
+/// A rule in the input chain.
 pub(crate) fn input_rule() -> Report {
     let net = Net::new();
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// A policy of drop without counters.
+/// A drop policy without counters.
 pub(crate) fn input_policy() -> Report {
     let net = Net::new();
     nft(&net.receiver, "ip", "hook input", "ip protocol igmp accept");
@@ -19,21 +19,21 @@ pub(crate) fn input_policy() -> Report {
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// `nft` before the IP layer.
+/// A rule before the IP layer.
 pub(crate) fn ingress_rule() -> Report {
     let net = Net::new();
     nft(&net.receiver, "netdev", "hook ingress device eth0", "udp dport 5000 counter drop");
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// The same for IPv6.
+/// A rule in the input chain, with an IPv6 group.
 pub(crate) fn input_rule_v6() -> Report {
     let net = Net::new();
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
-/// Another program's datagrams.
+/// A rule in the input chain, examining another program.
 pub(crate) fn input_rule_for_program() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
@@ -42,14 +42,14 @@ pub(crate) fn input_rule_for_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// IGMP dropped on the way out.
+/// Outgoing IGMP is dropped.
 pub(crate) fn output_igmp() -> Report {
     let net = Net::new();
     nft(&net.receiver, "inet", "hook output", "meta l4proto igmp counter drop");
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// MLD dropped on the way out.
+/// Outgoing MLD is dropped.
 pub(crate) fn output_mld() -> Report {
     let net = Net::new();
     nft(
@@ -61,7 +61,7 @@ pub(crate) fn output_mld() -> Report {
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
-/// A sender whose network the receiver has no route to.
+/// A sender to whose network the receiver has no route.
 pub(crate) fn strict_reverse_path() -> Report {
     let net = Net::new();
     net.receiver.sysctl("net/ipv4/conf/eth0/rp_filter", "1").unwrap();
@@ -70,7 +70,7 @@ pub(crate) fn strict_reverse_path() -> Report {
     examine(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// The same for another program, and by the setting for all interfaces.
+/// The same with another program, and with the setting for all interfaces.
 pub(crate) fn strict_reverse_path_for_program() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
@@ -81,7 +81,7 @@ pub(crate) fn strict_reverse_path_for_program() -> Report {
 }
 
 #[test]
-fn what_is_let_through_is_no_fault_of_the_firewall() {
+fn rule_for_another_port_is_not_reported() {
     if !has_programs() {
         return;
     }

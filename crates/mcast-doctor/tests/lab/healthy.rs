@@ -1,27 +1,18 @@
-//! Ten healthy networks: the doctor finds nothing in any of them.
+//! Healthy networks, in which the doctor must find nothing.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use mcast_doctor::{Options, Report};
+use mcast_doctor::Options;
 use mcast_lab::{Impairment, Lab, RouteGroup, SwitchOptions};
 
 use crate::net::{
-    Net, Stream, assert_healthy, examine, examine_for, examine_port, has_programs, listener, look_at, nft,
-    socket,
+    Net, Stream, assert_healthy, assert_received, examine, examine_for, examine_host, examine_port,
+    has_programs, listener, nft, socket,
 };
 
-fn assert_heard(report: &Report) {
-    assert_healthy(report);
-    assert!(
-        report.observations.iter().any(|seen| seen.depth == "socket" && seen.what.contains("datagrams from")),
-        "{report:#?}"
-    );
-    assert!(!report.unknown.iter().any(|unknown| unknown.what.contains("got lost")), "{report:#?}");
-}
-
 #[test]
-fn silence_around_a_program_is_listened_to_for_as_long_as_was_asked() {
+fn examination_of_a_program_listens_for_the_requested_time() {
     let net = Net::new();
     let _socket = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let report = examine_port(&net.receiver, 5000);
@@ -32,9 +23,9 @@ fn silence_around_a_program_is_listened_to_for_as_long_as_was_asked() {
 #[test]
 fn a_plain_switch() {
     let net = Net::new();
-    assert_heard(&net.examine("239.1.2.3:5000", "239.1.2.3:5000"));
-    assert_healthy(&look_at(&net.receiver));
-    assert_healthy(&look_at(&net.lan.inside()));
+    assert_received(&net.examine("239.1.2.3:5000", "239.1.2.3:5000"));
+    assert_healthy(&examine_host(&net.receiver));
+    assert_healthy(&examine_host(&net.lan.inside()));
 }
 
 #[test]
@@ -50,26 +41,26 @@ fn a_snooping_switch_with_a_querier() {
         membership_interval: Duration::from_secs(3),
         ..Options::default()
     };
-    assert_heard(&examine_for(
+    assert_received(&examine_for(
         &net.receiver,
         "239.1.2.3%eth0:5000",
         &options.listening(Duration::from_secs(5)),
     ));
-    assert_healthy(&look_at(&net.lan.inside()));
+    assert_healthy(&examine_host(&net.lan.inside()));
 }
 
 #[test]
 fn a_snooping_switch_that_never_had_a_querier_floods() {
     let net = Net::with(SwitchOptions::default().snooping(true));
-    assert_heard(&net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000"));
-    assert_healthy(&look_at(&net.lan.inside()));
+    assert_received(&net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000"));
+    assert_healthy(&examine_host(&net.lan.inside()));
 }
 
 #[test]
 fn ipv6_on_a_snooping_switch() {
     let net = Net::with(SwitchOptions::managed());
-    assert_heard(&net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000"));
-    assert_heard(&net.examine("[ff02::4321]:5000", "[ff02::4321%eth0]:5000"));
+    assert_received(&net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000"));
+    assert_received(&net.examine("[ff02::4321]:5000", "[ff02::4321%eth0]:5000"));
 }
 
 #[test]
@@ -84,7 +75,7 @@ fn a_source_specific_group_among_others() {
     let _wanted = Stream::by(other, "232.1.2.3:5000".parse().unwrap(), 64);
     let frames: Vec<_> = (0..20).map(|number| net.frame("10.9.0.9", "232.1.2.3:5000", number)).collect();
     let _unwanted = crate::net::inject(&net.sender, "eth0", &frames);
-    assert_heard(&examine(&net.receiver, "10.9.0.1@232.1.2.3%eth0:5000"));
+    assert_received(&examine(&net.receiver, "10.9.0.1@232.1.2.3%eth0:5000"));
 }
 
 #[test]
@@ -95,8 +86,8 @@ fn two_feeds_on_two_networks() {
     let _first = Stream::to(&net.sender, "239.1.2.3:5000");
     let second = socket(&net.sender, [239, 4, 5, 6].into(), "eth1");
     let _second = Stream::by(second.into(), "239.4.5.6:5000".parse().unwrap(), 64);
-    assert_heard(&examine(&net.receiver, "239.1.2.3:5000"));
-    assert_heard(&examine(&net.receiver, "239.4.5.6%eth1:5000"));
+    assert_received(&examine(&net.receiver, "239.1.2.3:5000"));
+    assert_received(&examine(&net.receiver, "239.4.5.6%eth1:5000"));
 }
 
 #[test]
@@ -119,14 +110,14 @@ fn a_routed_network() {
         .route_group(RouteGroup { source: None, group, from: "r0", to: &["r1"], ttl_threshold: 1 })
         .unwrap();
     let _stream = Stream::to(&sender, "239.1.2.3:5000");
-    assert_heard(&examine(&receiver, "239.1.2.3%eth0:5000"));
-    assert_heard(&examine(&router, "239.1.2.3%r0:5000"));
-    assert_healthy(&look_at(&router));
-    assert_healthy(&look_at(&receiver));
+    assert_received(&examine(&receiver, "239.1.2.3%eth0:5000"));
+    assert_received(&examine(&router, "239.1.2.3%r0:5000"));
+    assert_healthy(&examine_host(&router));
+    assert_healthy(&examine_host(&receiver));
 }
 
 #[test]
-fn a_machine_with_a_firewall_that_lets_the_group_in() {
+fn a_firewall_that_admits_the_group() {
     if !has_programs() {
         return;
     }
@@ -137,26 +128,26 @@ fn a_machine_with_a_firewall_that_lets_the_group_in() {
         nft(&net.receiver, "inet", "hook input", rule);
     }
     let _other = Stream::to(&net.sender, "239.1.2.3:5001");
-    assert_heard(&net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000"));
+    assert_received(&net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000"));
 }
 
 #[test]
-fn programs_that_do_all_right() {
+fn correct_programs() {
     let net = Net::with(SwitchOptions::managed());
-    let heard = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
+    let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let sender = UdpSocket::from(socket(&net.sender, [239, 1, 2, 3].into(), "eth0"));
     let port = sender.local_addr().unwrap().port();
     let _stream = Stream::by(sender, "239.1.2.3:5000".parse().unwrap(), 64);
     assert_healthy(&examine_port(&net.receiver, 5000));
     assert_healthy(&examine_port(&net.sender, port));
-    drop(heard);
+    drop(listener);
 }
 
 #[test]
-fn a_host_that_hears_itself() {
+fn a_host_that_receives_its_own_stream() {
     let net = Net::new();
     let _stream = Stream::to(&net.receiver, "239.1.2.3:5000");
-    assert_heard(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+    assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
 }
 
 #[test]
@@ -169,18 +160,18 @@ fn a_network_that_delays_and_reorders() {
         Impairment { delay: Duration::from_millis(20), reorder: 0.2, loss: 0.05, ..Impairment::default() };
     lab.connect_badly(&receiver, "eth0", &lan, &["10.9.0.2/24"], slow).unwrap();
     let _stream = Stream::to(&sender, "239.1.2.3:5000");
-    assert_heard(&examine(&receiver, "239.1.2.3%eth0:5000"));
+    assert_received(&examine(&receiver, "239.1.2.3%eth0:5000"));
 }
 
 #[test]
-fn datagrams_in_pieces_that_all_arrive() {
+fn fragmented_datagrams_that_all_arrive() {
     let net = Net::new();
     let _stream = Stream::sized(&net.sender, "239.1.2.3:5000", 4000, |_| {});
-    assert_heard(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
+    assert_received(&examine(&net.receiver, "239.1.2.3%eth0:5000"));
 }
 
 #[test]
-fn a_sender_that_says_the_same_over_and_over() {
+fn a_sender_that_repeats_the_same_payload() {
     let net = Net::new();
     let sender = UdpSocket::from(socket(&net.sender, [239, 1, 2, 3].into(), "eth0"));
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -193,12 +184,12 @@ fn a_sender_that_says_the_same_over_and_over() {
         });
         let report = examine(&net.receiver, "239.1.2.3%eth0:5000");
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert_heard(&report);
+        assert_received(&report);
     });
 }
 
 #[test]
-fn a_fast_sender_whose_datagrams_travel_in_trains() {
+fn a_fast_sender_that_uses_segmentation_offload() {
     let net = Net::new();
     let to: mcast::Destination = "239.1.2.3%eth0:5000".parse().unwrap();
     let sender =
@@ -206,11 +197,11 @@ fn a_fast_sender_whose_datagrams_travel_in_trains() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // No faster than a busy machine can read.
+            // Slow enough for a busy machine.
             let payloads: Vec<_> = (0..20_u32).map(|number| [number.to_be_bytes(); 25].concat()).collect();
-            let train: Vec<_> = payloads.iter().map(|payload| mcast::Outgoing::new(payload)).collect();
+            let batch: Vec<_> = payloads.iter().map(|payload| mcast::Outgoing::new(payload)).collect();
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                sender.send_batch(&train).unwrap();
+                sender.send_batch(&batch).unwrap();
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
@@ -221,4 +212,32 @@ fn a_fast_sender_whose_datagrams_travel_in_trains() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         reports.iter().for_each(assert_healthy);
     });
+}
+
+/// Without snooping and without a querier, a stream that stops is not the fault of a switch.
+#[test]
+fn a_sender_that_stops_on_a_flat_network() {
+    let net = Net::new();
+    let to: std::net::SocketAddr = "239.1.2.3:5000".parse().unwrap();
+    let sender = UdpSocket::from(socket(&net.sender, to.ip(), "eth0"));
+    let options = Options {
+        listen: Duration::from_secs(6),
+        query_interval: Duration::from_secs(3),
+        membership_interval: Duration::from_secs(3),
+        soak: false,
+    };
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0_u32..250 {
+                sender.send_to(&number.to_be_bytes(), to).unwrap();
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
+    });
+    assert_received(&report);
+    assert!(
+        report.observations.iter().any(|observation| observation.what.contains("its sender has stopped")),
+        "{report:#?}"
+    );
 }

@@ -1,17 +1,17 @@
-//! What only IPv6 knows.
+//! Causes specific to IPv6.
 
 use mcast_doctor::Report;
 
 use crate::net::{Net, examine, run};
 
-/// Switched off on the interface.
-pub(crate) fn switched_off() -> Report {
+/// IPv6 is disabled on the interface.
+pub(crate) fn disabled() -> Report {
     let net = Net::new();
     net.receiver.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1").unwrap();
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
-/// Another host has the address.
+/// Another host has the same address.
 pub(crate) fn duplicate_address() -> Report {
     let net = Net::new();
     net.receiver.sysctl("net/ipv6/conf/eth0/accept_dad", "1").unwrap();
@@ -22,17 +22,39 @@ pub(crate) fn duplicate_address() -> Report {
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
-/// The loopback interface without a route for groups.
+/// The loopback interface has no route for groups.
 pub(crate) fn loopback_route() -> Report {
     examine(&Net::new().receiver, "[ff15::1234%lo]:5000")
 }
 
-/// A group that never leaves its machine.
+/// A group that never leaves the machine.
 pub(crate) fn interface_local_scope() -> Report {
     examine(&Net::new().receiver, "[ff01::1234%eth0]:5000")
 }
 
-/// A group of the reserved scope.
+/// A group with a reserved scope.
 pub(crate) fn reserved_scope() -> Report {
     examine(&Net::new().receiver, "[ff10::1234%eth0]:5000")
+}
+
+/// Taking the interface down would disconnect everyone who uses it.
+#[test]
+fn remedy_creates_an_address_without_taking_the_interface_down() {
+    if !crate::net::has_programs() {
+        return;
+    }
+    for prepare in
+        ["ip link set eth0 addrgenmode none && ip -6 address flush dev eth0", "ip -6 address flush dev eth0"]
+    {
+        let net = Net::new();
+        run(&net.receiver, prepare);
+        let report = examine(&net.receiver, "[ff15::1234%eth0]:5000");
+        let finding =
+            report.findings.iter().find(|finding| finding.id == mcast_doctor::Id::Ipv6NotReady).unwrap();
+        let command = finding.remedies[0].command().unwrap();
+        assert!(!command.contains("down"), "{command}");
+        run(&net.receiver, &command);
+        let wait = "for i in $(seq 100); do ip -6 address show dev eth0 scope link | grep -q fe80 && exit 0; sleep 0.05; done; exit 1";
+        run(&net.receiver, wait);
+    }
 }

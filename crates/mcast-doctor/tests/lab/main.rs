@@ -1,4 +1,4 @@
-//! Causes are injected into networks of a lab, and the doctor has to find each, and nothing else.
+//! Injects causes into lab networks: the doctor must find each cause, and nothing else.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Two hosts on a network, datagrams between them, and small words for what tests do with them.
+//! Two hosts on a network, streams between them, and helpers for the tests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::{ControlFlow, Deref};
@@ -12,22 +12,22 @@ use std::time::Duration;
 use mcast_doctor::{
     Finding, Id, Options, Report, Severity, Target, examine_machine, examine_membership, examine_program,
 };
-use mcast_lab::{Host, Lab, Port, Switch, SwitchOptions};
+use mcast_lab::{Host, HostInterface, Lab, Switch, SwitchOptions};
 use mcast_packet::{MacAddress, UdpFrame};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// How long a case listens.
+/// How long an examination listens.
 pub(crate) const LISTEN: Duration = Duration::from_millis(1200);
-/// The time between two datagrams of a stream.
-const PACE: Duration = Duration::from_millis(10);
+/// The interval between two datagrams of a stream.
+const INTERVAL: Duration = Duration::from_millis(10);
 
-/// The hosts `sender` (.1) and `receiver` (.2) on one network, and a second network at the receiver's `eth1`.
+/// The hosts `sender` (.1) and `receiver` (.2) on one network. [`Net::second_lan`] adds another.
 pub(crate) struct Net {
     pub(crate) lab: Lab,
     pub(crate) lan: Switch,
     pub(crate) sender: Host,
     pub(crate) receiver: Host,
-    pub(crate) ports: [Port; 2],
+    pub(crate) ports: [HostInterface; 2],
 }
 
 impl Net {
@@ -47,20 +47,20 @@ impl Net {
         Self { lab, lan, sender, receiver, ports: [a, b] }
     }
 
-    /// A second network at the receiver: `eth1`.
-    pub(crate) fn second_lan(&self) -> (Switch, Port) {
+    /// Connects the receiver to a second network with `eth1`.
+    pub(crate) fn second_lan(&self) -> (Switch, HostInterface) {
         let lan = self.lab.switch("lan1").unwrap();
         let port = self.receiver.connect("eth1", &lan, &["10.8.0.2/24"]).unwrap();
         (lan, port)
     }
 
-    /// The sender streams, and the receiver's doctor examines the membership.
+    /// Streams from the sender while the doctor on the receiver examines the membership.
     pub(crate) fn examine(&self, to: &str, membership: &str) -> Report {
         let _stream = Stream::to(&self.sender, to);
         examine(&self.receiver, membership)
     }
 
-    /// A UDP frame of the sender's, to be changed and injected.
+    /// Returns a UDP frame of the sender, which tests modify and inject.
     pub(crate) fn frame(&self, source: &str, to: &str, number: u32) -> Vec<u8> {
         let to: SocketAddr = to.parse().unwrap();
         let mut buffer = [0; 256];
@@ -78,7 +78,7 @@ impl Net {
     }
 }
 
-/// Examines a membership on a host for a while.
+/// Examines a membership on a host for [`LISTEN`].
 pub(crate) fn examine(host: &Host, membership: &str) -> Report {
     examine_for(host, membership, &Options::default().listening(LISTEN))
 }
@@ -89,45 +89,45 @@ pub(crate) fn examine_for(host: &Host, membership: &str, options: &Options) -> R
         .unwrap()
 }
 
-/// Examines whoever has a port open on a host.
+/// Examines the program that has a port open on a host.
 pub(crate) fn examine_port(host: &Host, port: u16) -> Report {
-    let (listens, _nobody) = channel();
-    examine_port_and_watch(host, port, listens)
+    let (listens, _) = channel();
+    examine_port_and_signal(host, port, listens)
 }
 
-/// The same, telling somebody that it listens.
-pub(crate) fn examine_port_and_watch(host: &Host, port: u16, listens: Sender<()>) -> Report {
+/// Like [`examine_port`], and signals `listens` once it listens.
+pub(crate) fn examine_port_and_signal(host: &Host, port: u16, listens: Sender<()>) -> Report {
     let options = Options::default().listening(LISTEN);
-    let mut watch = |_| {
-        // Whoever was told once may have gone.
+    let mut report_progress = |_| {
+        // The other end may be closed after the first signal.
         let _ = listens.send(());
         ControlFlow::Continue(())
     };
-    host.run(|| examine_program(Target::Port(port), &options, &mut watch).unwrap()).unwrap()
+    host.run(|| examine_program(Target::Port(port), &options, &mut report_progress).unwrap()).unwrap()
 }
 
-pub(crate) fn look_at(host: &Host) -> Report {
+pub(crate) fn examine_host(host: &Host) -> Report {
     host.run(|| examine_machine().unwrap()).unwrap()
 }
 
-/// Datagrams, numbered, at an even pace, until it is dropped.
+/// A stream of numbered datagrams at a constant rate, until it is dropped.
 pub(crate) struct Stream {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Stream {
-    /// From a host by its `eth0`.
+    /// Streams from `eth0` of a host.
     pub(crate) fn to(host: &Host, to: &str) -> Self {
         Self::with(host, to, |_| {})
     }
 
-    /// The same, by a socket that has been prepared.
+    /// Like [`Self::to`], with a socket changed by `prepare`.
     pub(crate) fn with(host: &Host, to: &str, prepare: impl FnOnce(&Socket) + Send) -> Self {
         Self::sized(host, to, 64, prepare)
     }
 
-    /// The same with so many bytes a datagram.
+    /// Like [`Self::with`], with `size` bytes per datagram.
     pub(crate) fn sized(host: &Host, to: &str, size: usize, prepare: impl FnOnce(&Socket) + Send) -> Self {
         let to: SocketAddr = to.parse().unwrap();
         let socket = socket(host, to.ip(), "eth0");
@@ -145,9 +145,9 @@ impl Stream {
                     break;
                 }
                 payload[..8].copy_from_slice(&number.to_be_bytes());
-                // What cannot be sent is what some cases are about.
+                // In some cases sending is expected to fail.
                 let _ = socket.send_to(&payload, to);
-                std::thread::sleep(PACE);
+                std::thread::sleep(INTERVAL);
             }
         });
         Self { stop, thread: Some(thread) }
@@ -163,7 +163,7 @@ impl Drop for Stream {
     }
 }
 
-/// A socket of a host that sends to groups by an interface.
+/// Opens a socket on a host that sends to groups on an interface.
 pub(crate) fn socket(host: &Host, group: IpAddr, interface: &str) -> Socket {
     let index = host.interface_index(interface).unwrap();
     let own = host.addresses(interface).unwrap().iter().find_map(|own| match own.address {
@@ -191,7 +191,7 @@ pub(crate) fn socket(host: &Host, group: IpAddr, interface: &str) -> Socket {
     .unwrap()
 }
 
-/// A socket that is read until it is dropped.
+/// A socket that a thread reads until it is dropped.
 pub(crate) struct Listener {
     socket: UdpSocket,
     stop: Arc<AtomicBool>,
@@ -215,23 +215,23 @@ impl Drop for Listener {
     }
 }
 
-/// A listener as programs have it: bound to an address, joined on interfaces by their index.
+/// Opens a listener like a typical program: bound to an address, joined on interfaces by their index.
 pub(crate) fn listener(host: &Host, bind: &str, joins: &[(&str, &str)]) -> Listener {
     let socket = idle_listener(host, bind, joins);
-    socket.set_read_timeout(Some(PACE)).unwrap();
+    socket.set_read_timeout(Some(INTERVAL)).unwrap();
     let reads = socket.try_clone().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let thread = std::thread::spawn(move || {
         while !stopped.load(Ordering::Relaxed) {
-            // Mostly the time is over.
+            // Most reads time out.
             let _ = reads.recv(&mut [0; 64]);
         }
     });
     Listener { socket, stop, thread: Some(thread) }
 }
 
-/// The same of a program that does not read.
+/// Like [`listener`], for a program that does not read.
 pub(crate) fn idle_listener(host: &Host, bind: &str, joins: &[(&str, &str)]) -> UdpSocket {
     let bind: SocketAddr = bind.parse().unwrap();
     let indices: Vec<_> =
@@ -257,18 +257,18 @@ fn join(socket: &Socket, group: IpAddr, index: u32) {
     }
 }
 
-/// Options of a socket of the standard library.
+/// Returns the options of a socket of the standard library.
 pub(crate) fn options(socket: &UdpSocket) -> SockRef<'_> {
     SockRef::from(socket)
 }
 
-/// Runs a program on a host, and demands that it succeeds.
+/// Runs a shell command on a host and asserts that it succeeds.
 pub(crate) fn run(host: &Host, command: &str) {
     let output = host.command("sh").unwrap().args(["-c", command]).output().unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether this machine has the programs by which causes are injected; says so when it has not.
+/// Returns whether this machine has the programs that inject causes; prints a note if not.
 pub(crate) fn has_programs() -> bool {
     let runs = |program: &&str| Command::new(program).arg("--help").output().is_ok();
     let missing: Vec<_> =
@@ -280,7 +280,7 @@ pub(crate) fn has_programs() -> bool {
     missing.is_empty()
 }
 
-/// A rule of a new nftables chain.
+/// Adds a rule in a new nftables chain.
 pub(crate) fn nft(host: &Host, family: &str, hook: &str, rule: &str) {
     run(
         host,
@@ -290,13 +290,13 @@ pub(crate) fn nft(host: &Host, family: &str, hook: &str, rule: &str) {
     );
 }
 
-/// Puts frames on the wire as they are, over and over until it is dropped.
+/// Repeatedly sends raw frames until it is dropped.
 pub(crate) struct Injection {
     child: mcast_lab::Child,
 }
 
-/// Puts frames on the wire of a host's interface, one every 10 ms, again and again; the first has been sent
-/// when it returns.
+/// Repeatedly sends raw frames on an interface of a host, one every 10 ms. The first frame has been sent when this
+/// returns.
 pub(crate) fn inject(host: &Host, interface: &str, frames: &[Vec<u8>]) -> Injection {
     const PROGRAM: &str = "import socket, sys, time
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -325,21 +325,34 @@ impl Drop for Injection {
     }
 }
 
-/// Demands that a cause was found, and no other fault.
+/// Asserts that the cause was found, and no other fault.
 pub(crate) fn assert_only(report: &Report, id: Id) {
-    let told = || report.findings.iter().map(tell).collect::<Vec<_>>().join("\n");
+    let listing = || report.findings.iter().map(describe).collect::<Vec<_>>().join("\n");
     let others: Vec<_> =
         report.findings.iter().filter(|each| each.severity == Severity::Fault && each.id != id).collect();
-    assert!(report.findings.iter().any(|each| each.id == id), "no {id}:\n{}\n{report:#?}", told());
-    assert!(others.is_empty(), "beside {id}:\n{}\n{report:#?}", told());
+    assert!(report.findings.iter().any(|each| each.id == id), "no {id}:\n{}\n{report:#?}", listing());
+    assert!(others.is_empty(), "besides {id}:\n{}\n{report:#?}", listing());
 }
 
-/// Demands that nothing was found at all.
+/// Asserts that there are no findings.
 pub(crate) fn assert_healthy(report: &Report) {
-    let told: Vec<_> = report.findings.iter().map(tell).collect();
-    assert!(told.is_empty(), "{}\n{report:#?}", told.join("\n"));
+    let findings: Vec<_> = report.findings.iter().map(describe).collect();
+    assert!(findings.is_empty(), "{}\n{report:#?}", findings.join("\n"));
 }
 
-fn tell(finding: &Finding) -> String {
+/// Asserts that there are no findings, and that datagrams reached the socket.
+pub(crate) fn assert_received(report: &Report) {
+    assert_healthy(report);
+    assert!(
+        report
+            .observations
+            .iter()
+            .any(|observation| observation.depth == "socket" && observation.what.contains("datagrams from")),
+        "{report:#?}"
+    );
+    assert!(!report.unknown.iter().any(|unknown| unknown.what.contains("were lost")), "{report:#?}");
+}
+
+fn describe(finding: &Finding) -> String {
     format!("{} {}: {}", finding.severity, finding.id, finding.cause)
 }

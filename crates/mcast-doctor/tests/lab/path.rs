@@ -1,11 +1,11 @@
-//! What goes wrong between sender and receiver, and with what is sent.
+//! Faults in the network and in the datagrams.
 
 use mcast_doctor::Report;
 use mcast_lab::Impairment;
 
 use crate::net::{Net, Stream, examine, inject, nft};
 
-/// Frames as they are changed by a function.
+/// Examines a stream of frames modified by a function.
 fn injected(source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
     let net = Net::new();
     let frames: Vec<_> = (0..20)
@@ -19,7 +19,7 @@ fn injected(source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
     examine(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// A checksum that is off by one.
+/// A checksum with one wrong bit.
 pub(crate) fn bad_checksum() -> Report {
     injected("10.9.0.1", |frame| frame[14 + 20 + 7] ^= 1)
 }
@@ -41,7 +41,7 @@ pub(crate) fn vlan_tagged() -> Report {
     })
 }
 
-/// A filter on the way in drops all pieces but the first.
+/// A filter on the receiver drops all fragments except the first.
 pub(crate) fn fragments_filtered() -> Report {
     let net = Net::new();
     nft(&net.receiver, "netdev", "hook ingress device eth0", "'ip frag-off & 0x1fff != 0 drop'");
@@ -49,7 +49,7 @@ pub(crate) fn fragments_filtered() -> Report {
     examine(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// The network drops all pieces but the first.
+/// The network drops all fragments except the first.
 pub(crate) fn fragments_lost_on_the_way() -> Report {
     let net = Net::new();
     nft(&net.lan.inside(), "bridge", "hook forward", "'ether type ip @nh,48,16 & 0x1fff != 0 drop'");
@@ -57,7 +57,7 @@ pub(crate) fn fragments_lost_on_the_way() -> Report {
     examine(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// The receiver's interface takes less than is sent.
+/// The MTU of the receiver's interface is too small.
 pub(crate) fn small_mtu() -> Report {
     let net = Net::new();
     net.receiver.set_mtu("eth0", 1000).unwrap();
@@ -77,7 +77,7 @@ pub(crate) fn duplicating_link() -> Report {
     examine(&receiver, "239.1.2.3%eth0:5000")
 }
 
-/// A relay that sends everything on with a smaller hop limit.
+/// A relay forwards everything again with a smaller hop limit.
 pub(crate) fn relayed_twice() -> Report {
     let net = Net::new();
     let frames: Vec<_> = (0..20)
@@ -85,7 +85,7 @@ pub(crate) fn relayed_twice() -> Report {
             let frame = net.frame("10.9.0.1", "239.1.2.3:5000", number);
             let mut relayed = frame.clone();
             relayed[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
-            // The hop limit, and the header's checksum with it.
+            // Decrement the hop limit and adjust the header checksum.
             relayed[14 + 8] -= 1;
             let sum = u16::from_be_bytes([relayed[14 + 10], relayed[14 + 11]]);
             let (sum, carry) = sum.overflowing_add(0x0100);

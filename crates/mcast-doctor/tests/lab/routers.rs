@@ -4,7 +4,7 @@ use mcast_doctor::Report;
 use mcast_lab::{Host, Lab, RouteGroup, Router};
 use socket2::Socket;
 
-use crate::net::{Stream, examine, look_at, run};
+use crate::net::{Stream, examine, examine_host, run};
 
 /// sender - lan1 - router - lan2
 struct Routed {
@@ -44,7 +44,7 @@ pub(crate) fn ttl_too_small() -> Report {
     examine(&net.router, "239.1.2.3%r0:5000")
 }
 
-/// A router's threshold.
+/// The threshold of a router is too high.
 pub(crate) fn ttl_threshold() -> Report {
     let net = routed();
     net.router.route_group(rule("r0", &["r1"], 16)).unwrap();
@@ -62,7 +62,7 @@ pub(crate) fn wrong_interface() -> Report {
     examine(&net.router, "239.1.2.3%r0:5000")
 }
 
-/// A host behind address translation, as containers are: unicast passes, groups do not.
+/// A host behind a router that forwards unicast but not groups, like a container.
 pub(crate) fn container() -> Report {
     let net = routed();
     let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
@@ -76,5 +76,5 @@ pub(crate) fn tunnel() -> Report {
         &net.far,
         "ip tuntap add mode tun name tun0 && ip address add 10.99.0.1/24 dev tun0 && ip link set tun0 up && ip route add 224.0.0.0/4 dev tun0",
     );
-    look_at(&net.far)
+    examine_host(&net.far)
 }

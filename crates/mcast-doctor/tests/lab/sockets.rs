@@ -1,4 +1,4 @@
-//! What programs do wrong, and what their machine refuses them.
+//! Faults of programs and of their sockets.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use mcast_doctor::Report;
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine, examine_port, examine_port_and_watch, idle_listener, listener, look_at, options,
-    run, socket,
+    Net, Stream, examine, examine_host, examine_port, examine_port_and_signal, idle_listener, listener,
+    options, run, socket,
 };
 
-/// Joined on the wrong one of two interfaces.
+/// A membership on the wrong one of two interfaces.
 pub(crate) fn membership_on_other_interface() -> Report {
     let net = Net::new();
     net.second_lan();
     net.examine("239.1.2.3:5000", "239.1.2.3%eth1:5000")
 }
 
-/// A program that did.
+/// A program with a membership on the wrong interface.
 pub(crate) fn program_on_other_interface() -> Report {
     let net = Net::new();
     net.second_lan();
@@ -32,7 +32,7 @@ pub(crate) fn wrong_port() -> Report {
     Net::new().examine("239.1.2.3:5001", "239.1.2.3%eth0:5000")
 }
 
-/// A program on another port.
+/// A program that listens on another port.
 pub(crate) fn wrong_port_of_program() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
@@ -40,7 +40,7 @@ pub(crate) fn wrong_port_of_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// Bound to the interface's address.
+/// A program bound to the address of the interface.
 pub(crate) fn bound_to_unicast() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "10.9.0.2:5000", &[("239.1.2.3", "eth0")]);
@@ -48,7 +48,7 @@ pub(crate) fn bound_to_unicast() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A small buffer, and nobody reads.
+/// A program with a small buffer that does not read.
 pub(crate) fn receive_buffer() -> Report {
     let net = Net::new();
     let listener = idle_listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
@@ -57,7 +57,7 @@ pub(crate) fn receive_buffer() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// The same, seen later by who looks at the machine.
+/// The same, found later by examining the machine.
 pub(crate) fn receive_buffer_of_machine() -> Report {
     let net = Net::new();
     let listener = idle_listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
@@ -66,10 +66,10 @@ pub(crate) fn receive_buffer_of_machine() -> Report {
     for _ in 0..100 {
         sender.send_to(&[0; 1000], "239.1.2.3:5000").unwrap();
     }
-    look_at(&net.receiver)
+    examine_host(&net.receiver)
 }
 
-/// A bottleneck in the sender's own queue.
+/// A rate limit in the send queue of the sender.
 pub(crate) fn sender_queue() -> Report {
     let net = Net::new();
     run(&net.sender, "tc qdisc add dev eth0 root tbf rate 100kbit burst 2k latency 20ms");
@@ -80,7 +80,7 @@ pub(crate) fn sender_queue() -> Report {
     examine_port(&net.sender, port)
 }
 
-/// Bound to any address while another program joins another group.
+/// A socket bound to the wildcard address, while another program joins another group.
 pub(crate) fn foreign_groups() -> Report {
     let net = Net::new();
     let _victim = listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
@@ -97,14 +97,14 @@ pub(crate) fn address_in_use() -> Report {
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// Two interfaces in one network.
+/// A membership on two interfaces of one network.
 pub(crate) fn two_interfaces_of_one_lan() -> Report {
     let net = Net::new();
     net.receiver.connect("eth1", &net.lan, &["10.9.0.3/24"]).unwrap();
-    net.examine("239.1.2.3:5000", "239.1.2.3:5000")
+    net.examine("239.1.2.3:5000", "239.1.2.3%all:5000")
 }
 
-/// A program joined on both.
+/// A program with memberships on both.
 pub(crate) fn program_on_two_interfaces() -> Report {
     let net = Net::new();
     net.receiver.connect("eth1", &net.lan, &["10.9.0.3/24"]).unwrap();
@@ -114,7 +114,7 @@ pub(crate) fn program_on_two_interfaces() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// The sender on the same machine has IP_MULTICAST_LOOP off.
+/// The sender on the same machine has `IP_MULTICAST_LOOP` off.
 pub(crate) fn loopback_off() -> Report {
     let net = Net::new();
     let prepare = |socket: &Socket| socket.set_multicast_loop_v4(false).unwrap();
@@ -122,7 +122,7 @@ pub(crate) fn loopback_off() -> Report {
     examine(&net.receiver, "239.1.2.3%eth0:5000")
 }
 
-/// A program's socket with as many memberships as it may have.
+/// A socket of a program that has reached the limit of memberships.
 pub(crate) fn membership_limit() -> Report {
     let net = Net::new();
     let groups: Vec<_> = (1..=20).map(|last| format!("239.7.7.{last}")).collect();
@@ -132,7 +132,7 @@ pub(crate) fn membership_limit() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A program's membership with as many sources as it may name.
+/// A membership of a program that has reached the limit of sources.
 pub(crate) fn source_limit() -> Report {
     let net = Net::new();
     let _listener = source_specific(&net, &(1..=10).collect::<Vec<_>>());
@@ -140,7 +140,7 @@ pub(crate) fn source_limit() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A listener for 239.1.2.3 and the sources 10.9.0.x.
+/// Opens a listener for 239.1.2.3 and the sources 10.9.0.x.
 fn source_specific(net: &Net, sources: &[u8]) -> Socket {
     let open = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
@@ -160,7 +160,7 @@ pub(crate) fn ssm_without_source() -> Report {
     Net::new().examine("232.1.2.3:5000", "232.1.2.3%eth0:5000")
 }
 
-/// A program that did so.
+/// A program that joined without a source.
 pub(crate) fn ssm_without_source_in_program() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "232.1.2.3:5000", &[("232.1.2.3", "eth0")]);
@@ -168,7 +168,7 @@ pub(crate) fn ssm_without_source_in_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// The wrong source.
+/// A membership with the wrong source.
 pub(crate) fn source_not_admitted() -> Report {
     Net::new().examine("232.1.2.3:5000", "10.9.0.77@232.1.2.3%eth0:5000")
 }
@@ -181,20 +181,20 @@ pub(crate) fn source_not_admitted_by_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// The interface is deleted and made anew while the program listens.
+/// The interface is deleted and created again while the program listens.
 pub(crate) fn interface_recreated() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
     let (listens, listening) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let examination = scope.spawn(|| examine_port_and_watch(&net.receiver, 5000, listens));
+        let examination = scope.spawn(|| examine_port_and_signal(&net.receiver, 5000, listens));
         listening.recv_timeout(Duration::from_secs(10)).unwrap();
         net.receiver.reconnect("eth0", &net.lan, &["10.9.0.2/24"]).unwrap();
         examination.join().unwrap()
     })
 }
 
-/// Connected to somebody who does not send.
+/// A socket connected to a host that does not send.
 pub(crate) fn connected_elsewhere() -> Report {
     let net = Net::new();
     let listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);
@@ -203,7 +203,7 @@ pub(crate) fn connected_elsewhere() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// Bound, and never joined.
+/// A program that binds but does not join.
 pub(crate) fn not_joined() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "0.0.0.0:5000", &[]);
@@ -211,18 +211,18 @@ pub(crate) fn not_joined() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// No route, and the routing table is to choose.
+/// No route, while the routing table is to choose the interface.
 pub(crate) fn no_route() -> Report {
     let net = Net::new();
     net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
     net.examine("239.1.2.3:5000", "239.1.2.3%default:5000")
 }
 
-/// No route on the machine.
+/// No route, found by examining the machine.
 pub(crate) fn no_route_of_machine() -> Report {
     let net = Net::new();
     net.receiver.remove_route("224.0.0.0/4", "eth0").unwrap();
-    look_at(&net.receiver)
+    examine_host(&net.receiver)
 }
 
 /// The interface is down.
@@ -233,7 +233,7 @@ pub(crate) fn interface_down() -> Report {
     examine(&net.receiver, "239.1.2.3%eth1:5000")
 }
 
-/// Nobody sends.
+/// There is no sender.
 pub(crate) fn nothing_arrives() -> Report {
     examine(&Net::new().receiver, "239.1.2.3%eth0:5000")
 }
@@ -246,12 +246,12 @@ pub(crate) fn mac_alias() -> Report {
 }
 
 #[test]
-fn a_second_socket_that_hears_makes_up_for_one_that_only_joins() {
+fn socket_that_only_joins_is_fine_if_another_receives() {
     let net = Net::new();
     let _joins = listener(&net.receiver, "10.9.0.2:5000", &[("239.1.2.3", "eth0")]);
-    let hears = listener(&net.receiver, "239.1.2.3:5000", &[]);
+    let receives = listener(&net.receiver, "239.1.2.3:5000", &[]);
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
     let report = examine_port(&net.receiver, 5000);
-    drop(hears);
+    drop(receives);
     crate::net::assert_healthy(&report);
 }

@@ -1,4 +1,4 @@
-//! Switches, and machines that are switches.
+//! Switches, and hosts that are switches.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use mcast_lab::SwitchOptions;
 use mcast_packet::gmp::{SourceQuery, Sources};
 use mcast_packet::{ControlFrame, MacAddress, igmp};
 
-use crate::net::{Net, Stream, examine_for, examine_port, inject, listener, look_at, run};
+use crate::net::{Net, Stream, examine_for, examine_host, examine_port, inject, listener, run};
 
-/// A snooping switch has heard one query and then no more: it forgets its members.
+/// A snooping switch received one query and then none, so it forgets its members.
 pub(crate) fn no_querier() -> Report {
     let interval = Duration::from_secs(4);
     let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(interval));
@@ -24,7 +24,7 @@ pub(crate) fn no_querier() -> Report {
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
 }
 
-/// A general query of IGMPv3, as a querier that is gone since has sent it.
+/// Returns an IGMPv3 general query, sent once by a querier that then disappeared.
 fn query(net: &Net) -> Vec<u8> {
     let message = igmp::Message::Query(igmp::Query {
         group: None,
@@ -42,7 +42,7 @@ fn query(net: &Net) -> Vec<u8> {
     buffer[..length].to_vec()
 }
 
-/// A querier of IGMPv2, and a membership with a source.
+/// An IGMPv2 querier and a membership with a source.
 pub(crate) fn old_querier() -> Report {
     let net = Net::with(SwitchOptions::managed().igmp_version(2).query_interval(Duration::from_secs(1)));
     let _stream = Stream::to(&net.sender, "232.1.2.3:5000");
@@ -54,10 +54,10 @@ pub(crate) fn old_querier() -> Report {
 pub(crate) fn forced_version() -> Report {
     let net = Net::new();
     net.receiver.sysctl("net/ipv4/conf/eth0/force_igmp_version", "2").unwrap();
-    look_at(&net.receiver)
+    examine_host(&net.receiver)
 }
 
-/// The same, seen from a program's membership.
+/// The same for all interfaces, examining a program.
 pub(crate) fn forced_version_of_program() -> Report {
     let net = Net::new();
     net.receiver.sysctl("net/ipv4/conf/all/force_igmp_version", "2").unwrap();
@@ -66,17 +66,17 @@ pub(crate) fn forced_version_of_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A port that does not get what nobody reported.
+/// A port to which unregistered groups are not flooded.
 pub(crate) fn flood_off() -> Report {
     let net = Net::with(SwitchOptions::managed());
     run(
         &net.lan.inside(),
         "bridge link set dev $(ip -o link show master br0 | head -1 | cut -d: -f2 | cut -d@ -f1) mcast_flood off",
     );
-    look_at(&net.lan.inside())
+    examine_host(&net.lan.inside())
 }
 
-/// Fast leave with two hosts behind a port.
+/// Fast leave on a port with two hosts behind it.
 pub(crate) fn fast_leave() -> Report {
     let net = Net::with(SwitchOptions::managed());
     net.receiver.macvlan("second", "eth0", &["10.9.0.3/24"]).unwrap();
@@ -84,17 +84,17 @@ pub(crate) fn fast_leave() -> Report {
         &net.lan.inside(),
         "for p in $(ip -o link show master br0 | cut -d: -f2 | cut -d@ -f1); do bridge link set dev $p fastleave on; done",
     );
-    // The switch learns of hosts by what they send.
+    // The switch learns hosts from the frames they send.
     let sender = net.receiver.run(|| std::net::UdpSocket::bind("10.9.0.3:0").unwrap()).unwrap();
     sender.send_to(b"here", "10.9.0.1:9").unwrap();
     run(
         &net.lan.inside(),
         "for i in $(seq 100); do [ $(bridge fdb show br br0 | grep -vc permanent) -ge 3 ] && exit 0; sleep 0.05; done; bridge fdb; exit 1",
     );
-    look_at(&net.lan.inside())
+    examine_host(&net.lan.inside())
 }
 
-/// A table of groups that is full.
+/// The group table is full.
 pub(crate) fn full_table() -> Report {
     let net = Net::with(SwitchOptions::managed().hash_max(4));
     let groups: Vec<_> = (1..=10).map(|last| format!("239.7.7.{last}")).collect();
@@ -104,5 +104,5 @@ pub(crate) fn full_table() -> Report {
         &net.lan.inside(),
         "for i in $(seq 100); do ip -d link show br0 | grep -q 'mcast_snooping 0' && exit 0; sleep 0.05; done; bridge mdb; exit 1",
     );
-    look_at(&net.lan.inside())
+    examine_host(&net.lan.inside())
 }

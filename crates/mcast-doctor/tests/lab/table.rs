@@ -1,11 +1,11 @@
-//! Every injection with the cause that must be found: a test each, and the table in the guide.
+//! All injections with the cause that the doctor must find: one test each, and the table in the guide.
 
 use mcast_doctor::{Id, Report, Severity};
 
 use crate::net::assert_only;
 use crate::{firewall, ipv6, path, routers, sockets, switches};
 
-/// An injection.
+/// An injection and the cause that must be found.
 struct Case {
     id: Id,
     how: &'static str,
@@ -28,33 +28,33 @@ macro_rules! cases {
 }
 
 cases! {
-    no_querier: NoQuerier, "a snooping switch that heard one query and then none", switches::no_querier;
+    no_querier: NoQuerier, "a snooping switch that received one query and then none", switches::no_querier;
     joined_other_interface: JoinedOtherInterface, "joined on `eth1`, sent on `eth0`", sockets::membership_on_other_interface;
     joined_other_interface_by_a_program: JoinedOtherInterface, "a program, the same", sockets::program_on_other_interface;
     no_route: NoRoute, "no route for groups, `%default` joined", sockets::no_route;
-    no_route_on_the_machine: NoRoute, "no route for groups, the machine looked at", sockets::no_route_of_machine;
+    no_route_on_the_machine: NoRoute, "no route for groups, machine examined", sockets::no_route_of_machine;
     firewall_drops_data: FirewallDropsData, "`nft` input rule", firewall::input_rule;
     firewall_drops_data_by_policy: FirewallDropsData, "`nft` input policy without counters", firewall::input_policy;
     firewall_drops_data_at_ingress: FirewallDropsData, "`nft` ingress rule", firewall::ingress_rule;
     firewall_drops_data_of_ipv6: FirewallDropsData, "`nft` input rule, IPv6", firewall::input_rule_v6;
-    firewall_drops_data_of_a_program: FirewallDropsData, "`nft` input rule, a program's datagrams", firewall::input_rule_for_program;
+    firewall_drops_data_of_a_program: FirewallDropsData, "`nft` input rule, program examined", firewall::input_rule_for_program;
     firewall_drops_igmp: FirewallDropsIgmp, "`nft` output rule for IGMP", firewall::output_igmp;
     firewall_drops_mld: FirewallDropsIgmp, "`nft` output rule for MLD", firewall::output_mld;
-    reverse_path_filter: ReversePathFilter, "`rp_filter` 1 and a source of another network", firewall::strict_reverse_path;
-    reverse_path_filter_of_a_program: ReversePathFilter, "the same for a program, by the setting for all", firewall::strict_reverse_path_for_program;
+    reverse_path_filter: ReversePathFilter, "`rp_filter` 1 and a source on another network", firewall::strict_reverse_path;
+    reverse_path_filter_of_a_program: ReversePathFilter, "the same for all interfaces, program examined", firewall::strict_reverse_path_for_program;
     ttl_too_small: TtlTooSmall, "hop limit 1 at a router", routers::ttl_too_small;
     receive_buffer_overflow: ReceiveBufferOverflow, "a program that does not read", sockets::receive_buffer;
-    receive_buffer_overflow_earlier: ReceiveBufferOverflow, "the same, the machine looked at later", sockets::receive_buffer_of_machine;
-    sender_queue_drops: SenderQueueDrops, "`tc` with a token bucket too small", sockets::sender_queue;
-    wrong_port: WrongPort, "sent to port 5001, listened on 5000", sockets::wrong_port;
+    receive_buffer_overflow_earlier: ReceiveBufferOverflow, "the same, machine examined later", sockets::receive_buffer_of_machine;
+    sender_queue_drops: SenderQueueDrops, "`tc` token bucket that is too small", sockets::sender_queue;
+    wrong_port: WrongPort, "sent to port 5001, received on port 5000", sockets::wrong_port;
     wrong_port_of_a_program: WrongPort, "a program, the same", sockets::wrong_port_of_program;
-    bound_to_unicast: BoundToUnicast, "a program bound to the interface's address", sockets::bound_to_unicast;
-    foreign_groups_leak: ForeignGroupsLeak, "bound to any address, another program joins another group", sockets::foreign_groups;
+    bound_to_unicast: BoundToUnicast, "a program bound to the address of the interface", sockets::bound_to_unicast;
+    foreign_groups_leak: ForeignGroupsLeak, "bound to the wildcard address, another program joins another group", sockets::foreign_groups;
     address_in_use: AddressInUse, "a program that does not share its port", sockets::address_in_use;
     duplicate_interfaces: DuplicateInterfaces, "joined on two interfaces of one network", sockets::two_interfaces_of_one_lan;
     duplicate_interfaces_of_a_program: DuplicateInterfaces, "a program, the same", sockets::program_on_two_interfaces;
     duplicate_path: DuplicatePath, "a link that delivers everything twice", path::duplicating_link;
-    duplicate_path_by_a_relay: DuplicatePath, "a relay that sends everything on", path::relayed_twice;
+    duplicate_path_by_a_relay: DuplicatePath, "a relay that forwards everything again", path::relayed_twice;
     loopback_off: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0", sockets::loopback_off;
     membership_limit: MembershipLimit, "a program's socket with 20 groups", sockets::membership_limit;
     membership_limit_of_sources: MembershipLimit, "a program's membership with 10 sources", sockets::source_limit;
@@ -63,50 +63,50 @@ cases! {
     source_not_admitted: SourceNotAdmitted, "joined with another source than the sender", sockets::source_not_admitted;
     source_not_admitted_by_a_program: SourceNotAdmitted, "a program, the same", sockets::source_not_admitted_by_program;
     igmp_version_forced: IgmpVersionForced, "`force_igmp_version` 2", switches::forced_version;
-    igmp_version_forced_under_a_program: IgmpVersionForced, "the same for all interfaces, a program looked at", switches::forced_version_of_program;
+    igmp_version_forced_under_a_program: IgmpVersionForced, "the same for all interfaces, program examined", switches::forced_version_of_program;
     igmp_version_of_the_querier: IgmpVersionForced, "an IGMPv2 querier, a source-specific membership", switches::old_querier;
     flood_off: FloodOff, "`mcast_flood off` at a port", switches::flood_off;
     fast_leave: FastLeave, "`fastleave on` at ports, two hosts behind one", switches::fast_leave;
-    mac_alias: MacAlias, "239.129.2.3 beside 239.1.2.3", sockets::mac_alias;
+    mac_alias: MacAlias, "239.129.2.3 besides 239.1.2.3", sockets::mac_alias;
     fragments_lost_before_the_ip_layer: FragmentsLost, "`nft` ingress rule for fragments", path::fragments_filtered;
     fragments_lost_on_the_way: FragmentsLost, "the switch drops fragments", path::fragments_lost_on_the_way;
     mtu_too_small: MtuTooSmall, "receiver's MTU 1000, 1400 bytes sent", path::small_mtu;
-    bad_checksum: BadChecksum, "a bit of the checksum turned", path::bad_checksum;
+    bad_checksum: BadChecksum, "one wrong bit in the checksum", path::bad_checksum;
     source_zero: SourceZero, "source 0.0.0.0", path::source_zero;
-    source_is_local: SourceIsLocal, "the receiver's own address as source", path::source_is_local;
-    ipv6_not_ready: Ipv6NotReady, "`disable_ipv6` 1", ipv6::switched_off;
-    ipv6_duplicate_address: Ipv6NotReady, "an address that another host has", ipv6::duplicate_address;
+    source_is_local: SourceIsLocal, "the receiver's own address as the source", path::source_is_local;
+    ipv6_not_ready: Ipv6NotReady, "`disable_ipv6` 1", ipv6::disabled;
+    ipv6_duplicate_address: Ipv6NotReady, "an address that another host also has", ipv6::duplicate_address;
     ipv6_loopback_route: Ipv6LoopbackRoute, "`lo` without a route for groups", ipv6::loopback_route;
     scope_never_leaves: ScopeNeverLeaves, "ff01::1234 joined on `eth0`", ipv6::interface_local_scope;
     scope_reserved: ScopeNeverLeaves, "ff10::1234 joined", ipv6::reserved_scope;
-    interface_recreated: InterfaceRecreated, "the interface deleted and made anew under a program", sockets::interface_recreated;
+    interface_recreated: InterfaceRecreated, "the interface deleted and created again while a program runs", sockets::interface_recreated;
     container_bridge: ContainerBridge, "a host behind a router without multicast routing", routers::container;
     vpn_takes_default: VpnTakesDefault, "route for groups into a `tun` device", routers::tunnel;
-    nothing_arrives: NothingArrives, "nobody sends", sockets::nothing_arrives;
+    nothing_arrives: NothingArrives, "no sender", sockets::nothing_arrives;
     interface_down: InterfaceDown, "the interface is down", sockets::interface_down;
     snooping_table_full: SnoopingTableFull, "`mcast_hash_max` 4, ten groups", switches::full_table;
-    vlan_tagged: VlanTagged, "frames with tag 42", path::vlan_tagged;
+    vlan_tagged: VlanTagged, "frames with VLAN tag 42", path::vlan_tagged;
     connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", sockets::connected_elsewhere;
-    not_joined: NotJoined, "a program that binds and does not join", sockets::not_joined;
-    router_wrong_interface: RouterWrongInterface, "a route that expects the group by the other interface", routers::wrong_interface;
+    not_joined: NotJoined, "a program that binds but does not join", sockets::not_joined;
+    router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", routers::wrong_interface;
     ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", routers::ttl_threshold;
 }
 
-/// Causes that no lab can make; unit tests invent them.
+/// Causes that a lab cannot create; unit tests cover them.
 const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor-table.md");
 
 #[test]
-fn every_cause_is_injected_or_known_to_be_impossible() {
+fn every_cause_is_injected_or_listed_as_impossible() {
     for id in Id::ALL {
         let injected = CASES.iter().any(|case| case.id == *id);
         assert_ne!(injected, NOT_IN_A_LAB.contains(id), "{id}");
     }
 }
 
-/// With `MCAST_BLESS=1` it runs every case and writes the table of what was found; without, it demands that
-/// the table has a row for every case, and that the cause was found in it.
+/// With `MCAST_BLESS=1`, runs every case and writes the table of findings. Otherwise, asserts that the table has a row
+/// for every case in which the cause was found.
 #[test]
 fn the_table_in_the_guide_has_every_injection() {
     if std::env::var_os("MCAST_BLESS").is_some() {
@@ -122,7 +122,7 @@ fn the_table_in_the_guide_has_every_injection() {
 
 fn table() -> String {
     let mut text = String::from(
-        "# What the doctor finds\n\nEach cause was injected into a network made for it, by\n`MCAST_BLESS=1 cargo test -p mcast-doctor --test lab the_table`, which writes this page. What is found beside\nthe cause itself stands behind it: warnings, which are true of these networks too.\n\n| injected | cause | found | beside it |\n|---|---|---|---|\n",
+        "# What the doctor finds\n\nFor this table, each cause was injected into a lab network of its own.\n`MCAST_BLESS=1 cargo test -p mcast-doctor --test lab the_table` runs the injections and writes this page. The\nlast column lists other warnings, which also apply to that network.\n\n| injected | cause | found | other warnings |\n|---|---|---|---|\n",
     );
     for case in CASES {
         let findings = (case.inject)().findings;
@@ -137,7 +137,7 @@ fn table() -> String {
             others.map(|finding| format!("`{}` ({})", finding.id, finding.severity)).collect();
         text += &format!("| {} | `{}` | {found} | {} |\n", case.how, case.id, others.join(", "));
     }
-    text += "\nNo lab can make these; their tests invent them:";
+    text += "\nA lab cannot create these causes; unit tests cover them:";
     for id in NOT_IN_A_LAB {
         text += &format!(" `{id}`");
     }

@@ -1,21 +1,21 @@
-//! What to mind about a group before using it.
+//! Advice on whether to use a group.
 
 mod statement;
 
 use alloc::vec::Vec;
 
-use crate::{AdministrativeRange, Cited, Family, Group, Kind, Reference, Scope, SourceSpecificRange};
+use crate::{AdministrativeRange, Family, Group, Kind, Reference, Scope, SourceSpecificRange, WithReference};
 
 pub use statement::{Advice, Severity, Statement};
 
 impl Group {
-    /// What to mind about the group, the weightiest first.
+    /// Returns advice on using the group, the most severe first.
     ///
     /// ```
     /// use mcast_group::{Group, Severity};
     /// let group: Group = "239.128.0.5".parse()?;
     /// let advice = group.advice();
-    /// assert!(advice.iter().any(|advice| advice.to_string().contains("looks like 224.0.0.5")));
+    /// assert!(advice.iter().any(|advice| advice.to_string().contains("address with 224.0.0.5")));
     /// assert!(advice.iter().all(|advice| advice.severity < Severity::Avoid));
     /// # Ok::<(), mcast_group::ParseError>(())
     /// ```
@@ -26,7 +26,7 @@ impl Group {
         advise_on_kind(self, &mut advice);
         advise_on_names(self, &mut advice);
         advise_on_ethernet(self, &mut advice);
-        advise_on_reach(self, &mut advice);
+        advise_on_routing(self, &mut advice);
         advice.sort_by_key(|advice| core::cmp::Reverse(advice.severity));
         advice
     }
@@ -37,7 +37,7 @@ fn add(advice: &mut Vec<Advice>, severity: Severity, statement: Statement, refer
 }
 
 fn advise_on_scope(group: Group, advice: &mut Vec<Advice>) {
-    let Cited { value: scope, reference } = group.cited_scope();
+    let WithReference { value: scope, reference } = group.scope_with_reference();
     match scope {
         Scope::Reserved(nibble) => add(advice, Severity::Avoid, Statement::ReservedScope(nibble), reference),
         Scope::InterfaceLocal => add(advice, Severity::Note, Statement::StaysInHost, reference),
@@ -47,7 +47,7 @@ fn advise_on_scope(group: Group, advice: &mut Vec<Advice>) {
 }
 
 fn advise_on_kind(group: Group, advice: &mut Vec<Advice>) {
-    let Cited { value: kind, reference } = group.cited_kind();
+    let WithReference { value: kind, reference } = group.kind_with_reference();
     if let Kind::SourceSpecific(range) = kind {
         return advise_on_source_specific(group, range, advice);
     }
@@ -63,7 +63,9 @@ fn advise_on_kind(group: Group, advice: &mut Vec<Advice>) {
 fn statement_on(kind: Kind, group: Group) -> Option<(Severity, Statement)> {
     let statement = match kind {
         Kind::Reserved => return Some((Severity::Avoid, Statement::Reserved)),
-        Kind::Malformed(what) => return Some((Severity::Avoid, Statement::Malformed(what))),
+        Kind::Malformed(malformation) => {
+            return Some((Severity::Avoid, Statement::Malformed(malformation)));
+        }
         Kind::LocalNetworkControl | Kind::InternetworkControl | Kind::AdHoc(_) | Kind::Permanent => {
             return (!is_registered(group)).then_some((Severity::Avoid, Statement::Unassigned));
         }
@@ -77,7 +79,7 @@ fn statement_on(kind: Kind, group: Group) -> Option<(Severity, Statement)> {
             AdministrativeRange::LocalExpansion
             | AdministrativeRange::OrganizationExpansion
             | AdministrativeRange::Unassigned,
-        ) => Statement::KeptForExpansion,
+        ) => return Some((Severity::Note, Statement::ReservedForExpansion)),
         _ => return None,
     };
     Some((Severity::Caution, statement))
@@ -86,15 +88,15 @@ fn statement_on(kind: Kind, group: Group) -> Option<(Severity, Statement)> {
 fn advise_on_source_specific(group: Group, range: SourceSpecificRange, advice: &mut Vec<Advice>) {
     let reference = Reference::section(4607, "1");
     let free = range == SourceSpecificRange::Host;
-    // Some names are in use in IANA's part; what uses them is said under names.
+    // Some groups of IANA's part are in use; `advise_on_names` reports their users.
     if !free && group.assignments().next().is_none() {
         add(advice, Severity::Avoid, Statement::SourceSpecificNotFree(range), reference);
     }
     add(advice, Severity::Caution, Statement::NeedsSource, reference);
 }
 
-/// Identifiers for dynamic use have the first bit set, so that they share no Ethernet address with
-/// permanent groups.
+/// Group identifiers for dynamic use have the highest bit set, so that they do not share an Ethernet address
+/// with permanent groups.
 fn advise_on_group_id(kind: Kind, advice: &mut Vec<Advice>) {
     let (Kind::Transient { group_id }
     | Kind::UnicastPrefixV6 { group_id, .. }
@@ -128,9 +130,9 @@ fn advise_on_names(group: Group, advice: &mut Vec<Advice>) {
         let statement = Statement::RelativeAddress(relative);
         add(advice, Severity::Avoid, statement, Reference::section(2365, "9"));
     }
-    for known in group.well_known() {
-        if let Some(limit) = known.hop_limit {
-            add(advice, Severity::Note, Statement::ExpectsHopLimit(limit), known.reference);
+    for well_known in group.well_known() {
+        if let Some(limit) = well_known.hop_limit {
+            add(advice, Severity::Note, Statement::ExpectsHopLimit(limit), well_known.reference);
         }
     }
 }
@@ -150,7 +152,7 @@ fn advise_on_ethernet(group: Group, advice: &mut Vec<Advice>) {
     }
 }
 
-fn advise_on_reach(group: Group, advice: &mut Vec<Advice>) {
+fn advise_on_routing(group: Group, advice: &mut Vec<Advice>) {
     let scope = group.scope();
     if scope.stays_on_link() || matches!(scope, Scope::Reserved(_)) {
         return;

@@ -1,18 +1,18 @@
-//! What can be said of a group before using it.
+//! The statements of advice.
 
 use core::fmt;
 use core::net::Ipv4Addr;
 
 use crate::{Assignment, Group, Malformation, Prefix, Reference, Relative, SourceSpecificRange};
 
-/// One thing to mind about a group.
+/// A piece of advice on using a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// What it is.
+    /// The advice itself.
     pub statement: Statement,
-    /// Where it is written.
+    /// The document that states it.
     pub reference: Reference,
 }
 
@@ -22,14 +22,14 @@ impl fmt::Display for Advice {
     }
 }
 
-/// How much a piece of advice matters, from the least.
+/// The severity of a piece of advice, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Good to know.
+    /// Useful to know.
     Note,
-    /// Fine for some uses and not for others.
+    /// Suitable for some uses only.
     Caution,
-    /// Take another group.
+    /// Use another group.
     Avoid,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What there is to mind. `Display` writes a sentence without its full stop.
+/// What to consider before using a group. `Display` writes a sentence without the final period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Statement {
@@ -51,17 +51,17 @@ pub enum Statement {
     Reserved,
     /// The scope is reserved.
     ReservedScope(u8),
-    /// Flags and fields contradict one another.
+    /// The flags and fields of the address are inconsistent.
     Malformed(Malformation),
-    /// IANA assigns the groups of the block, and has not assigned this one.
+    /// IANA assigns the groups of this block and has not assigned this one.
     Unassigned,
-    /// A part of the source-specific range that is not free to use.
+    /// The group is in a part of the source-specific range that is not free to use.
     SourceSpecificNotFree(SourceSpecificRange),
-    /// Documents and examples only.
+    /// The group is for documentation and examples only.
     Documentation,
-    /// Registered.
+    /// The group is registered.
     RegisteredTo(Assignment),
-    /// In use although nobody registered it.
+    /// The group is in use without being registered.
     InUseBy(Assignment),
     /// Only the holder of the autonomous system may assign it.
     BelongsToAutonomousSystem(u16),
@@ -71,47 +71,51 @@ pub enum Statement {
     BelongsToPrefix(Prefix),
     /// Only the node with the interface identifier may assign it.
     BelongsToInterface(u64),
-    /// Kept until another scope is full.
-    KeptForExpansion,
-    /// In the top of the scope, where only IANA assigns.
+    /// The range is reserved for the expansion of another scope, or unassigned.
+    ReservedForExpansion,
+    /// The group is among the relative addresses of a scope, which only IANA assigns.
     RelativeAddress(Relative),
-    /// On Ethernet it looks like a control group.
+    /// The group shares its Ethernet address with a control group.
     SharesControlAddress(Group),
-    /// Receivers must name a source.
+    /// Receivers must join with a source.
     NeedsSource,
-    /// It never leaves the host.
+    /// Datagrams to the group never leave the host.
     StaysInHost,
-    /// No router forwards it.
+    /// No router forwards the group.
     NeverForwarded,
-    /// The identifier is from the part that IANA assigns.
+    /// The group identifier is from the part that IANA assigns.
     LowGroupId(u32),
     /// Any-source multicast between domains is deprecated.
     AnySourceBetweenDomains,
-    /// The protocol of the group sends with this hop limit.
+    /// The protocol of the group uses this hop limit.
     ExpectsHopLimit(u8),
-    /// It crosses no router with the default hop limit.
+    /// Datagrams with the default hop limit do not cross routers.
     NeedsHopLimit,
 }
 
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reserved => f.write_str("it is reserved; nobody may use it"),
+            Self::Reserved => f.write_str("reserved; must not be used"),
             Self::ReservedScope(0xf) => f.write_str("scope f is reserved; use scope e for global groups"),
             Self::ReservedScope(nibble) => {
                 write!(f, "scope {nibble:x} is reserved; datagrams to it are dropped")
             }
-            Self::Malformed(what) => write!(f, "the address contradicts itself: {what}"),
-            Self::Unassigned => f.write_str("only IANA assigns groups here, and this one is not assigned"),
+            Self::Malformed(malformation) => write!(f, "malformed address: {malformation}"),
+            Self::Unassigned => {
+                f.write_str("only IANA assigns groups in this block, and this one is not assigned")
+            }
             Self::SourceSpecificNotFree(range) => {
                 write!(f, "this part of the source-specific range is {range}")
             }
-            Self::Documentation => f.write_str("for documents and examples; never to be sent to"),
+            Self::Documentation => {
+                f.write_str("for documentation and examples; must not be used in a network")
+            }
             Self::RegisteredTo(assignment) => {
-                write!(f, "registered for {}; use it for nothing else", assignment.name)
+                write!(f, "registered for {}; do not use it for anything else", assignment.name)
             }
             Self::InUseBy(assignment) => {
-                write!(f, "{} uses it, though nobody registered it", assignment.name)
+                write!(f, "used by {}, although not registered", assignment.name)
             }
             Self::BelongsToAutonomousSystem(number) => {
                 write!(f, "only the holder of AS {number} may assign it")
@@ -121,32 +125,35 @@ impl fmt::Display for Statement {
             Self::BelongsToInterface(id) => {
                 write!(f, "only the node with interface identifier {id:016x} may assign it")
             }
-            Self::KeptForExpansion => {
-                f.write_str("kept until the scopes in use are full; take 239.255.0.0/16 or 239.192.0.0/14")
+            Self::ReservedForExpansion => {
+                f.write_str("reserved for future use; prefer 239.255.0.0/16 or 239.192.0.0/14")
             }
             Self::RelativeAddress(relative) => {
-                write!(f, "only IANA assigns the top of a scope, and {relative} is there")
+                write!(f, "only IANA assigns the last 256 addresses of a scope; this one is {relative}")
             }
             Self::SharesControlAddress(group) => {
-                write!(f, "on Ethernet it looks like {group}, which switches send to every port")
+                write!(f, "shares its Ethernet address with {group}, which switches flood to every port")
             }
             Self::NeedsSource => {
-                f.write_str("receivers join it together with a source; joined without one, routers ignore it")
+                f.write_str("source-specific: join it with a source; routers ignore a join without one")
             }
-            Self::StaysInHost => f.write_str("it never leaves the host"),
-            Self::NeverForwarded => {
-                f.write_str("no router forwards it, whatever its hop limit; switches send it to every port")
-            }
-            Self::LowGroupId(id) => {
-                write!(f, "identifier {id:x} is from the part that IANA assigns; choose one from 80000000 up")
-            }
-            Self::AnySourceBetweenDomains => f.write_str(
-                "any-source multicast between domains is deprecated; source-specific groups do it",
+            Self::StaysInHost => f.write_str("never leaves the host"),
+            Self::NeverForwarded => f.write_str(
+                "never forwarded by routers, regardless of the hop limit; flooded to every port by switches",
             ),
-            Self::ExpectsHopLimit(limit) => write!(f, "its protocol sends with hop limit {limit}"),
-            Self::NeedsHopLimit => {
-                f.write_str("with the default hop limit of 1 it stays on the link; raise it to cross routers")
+            Self::LowGroupId(id) => {
+                write!(
+                    f,
+                    "group identifier {id:x} is in the part that IANA assigns; choose one from 80000000 up"
+                )
             }
+            Self::AnySourceBetweenDomains => {
+                f.write_str("any-source multicast between domains is deprecated; use a source-specific group")
+            }
+            Self::ExpectsHopLimit(limit) => write!(f, "its protocol uses hop limit {limit}"),
+            Self::NeedsHopLimit => f.write_str(
+                "datagrams with the default hop limit of 1 stay on the link; raise it to cross routers",
+            ),
         }
     }
 }

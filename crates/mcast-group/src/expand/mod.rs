@@ -1,4 +1,4 @@
-//! What people type for memberships and destinations: ranges, names and URLs besides the plain form.
+//! Memberships and destinations as users type them: ranges, names and URLs in addition to the plain form.
 
 mod targets;
 mod url;
@@ -9,26 +9,26 @@ use alloc::vec::Vec;
 use crate::text::{Endpoint, check_families, parse_sources, split_sources};
 use crate::{Destination, Family, GroupAddr, InterfaceSelector, Membership, ParseError, SourceFilter};
 
-/// How to read what people type. `Expand::default()` reads what the examples show.
+/// Expands what users type into memberships or destinations.
 ///
-/// | text | what it stands for |
+/// | text | expands to |
 /// |---|---|
-/// | `239.1.2.3:5000`, `10.0.0.7@232.1.2.3%eth1:5000` | one [`Membership`], as its text form |
+/// | `239.1.2.3:5000`, `10.0.0.7@232.1.2.3%eth1:5000` | one [`Membership`] |
 /// | `239.1.2.0/28:5000`, `[ff15::/126]:5000` | every group of a range |
-/// | `239.1.2.3+10:5000`, `[ff15::1]+10:5000` | ten groups, the first one named |
+/// | `239.1.2.3+10:5000`, `[ff15::1]+10:5000` | ten consecutive groups, starting with this one |
 /// | `239.1.2.3:5000-5003` | every port of a range |
 /// | `mdns`, `mdns%eth0`, `ptp:320` | a [`WellKnown`](crate::WellKnown) name, with its own ports unless one is given |
-/// | `10.0.0.7,232.1.2.3:5000` | source and group as mcjoin writes them |
-/// | `udp://@239.1.2.3:5000`, `rtp://10.0.0.7@232.1.2.3:5000?ttl=4` | a URL as players take it |
+/// | `10.0.0.7,232.1.2.3:5000` | a source and a group, in the syntax of mcjoin |
+/// | `udp://@239.1.2.3:5000`, `rtp://10.0.0.7@232.1.2.3:5000?ttl=4` | a URL in the syntax of media players |
 ///
-/// The query of a URL may have `ttl`, `localaddr` (the address of an interface), `iface` or `miface`
-/// (an interface), `sources` (to admit) and `block` (to exclude); other keys are reported in
-/// [`Hints::ignored`]. There `%` begins an escape, as in `%20` for a space.
+/// The query of a URL may contain `ttl`, `localaddr` (the address of an interface), `iface` or `miface`
+/// (an interface), `sources` (to include) and `block` (to exclude). Other keys are reported in
+/// [`Hints::ignored`]. In a query, `%` starts an escape, such as `%20` for a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expand {
-    /// Which family a name means; `None`: IPv4 where the name has an IPv4 group.
+    /// The family of the group that a name stands for. `None` prefers IPv4.
     pub family: Option<Family>,
-    /// How many memberships or destinations a text may stand for at most. Default: 65,536.
+    /// The maximum number of memberships or destinations that a text may expand to. Default: 65,536.
     pub limit: usize,
 }
 
@@ -38,28 +38,28 @@ impl Default for Expand {
     }
 }
 
-/// What a text stands for.
+/// The result of expanding a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expansion<T> {
-    /// The memberships or destinations, at least one: by group, then by port.
+    /// The memberships or destinations, ordered by group, then by port; at least one.
     pub items: Vec<T>,
-    /// What else the text said.
+    /// Further information in the text.
     pub hints: Hints,
 }
 
-/// What a name or a URL says beyond groups, ports, sources and interface.
+/// Information in a name or a URL besides groups, ports, sources and interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// The hop limit that a URL asks for with `ttl=`, or that the protocol of a name asks for.
+    /// The hop limit given by `ttl=` in a URL, or required by the protocol of a name.
     pub hop_limit: Option<u8>,
-    /// Whether the URL said `rtp://`: the payload is RTP.
+    /// Whether the scheme was `rtp://`, so the payload is RTP.
     pub rtp: bool,
-    /// The keys of a URL's query that mean nothing here, such as `pkt_size`.
+    /// The keys of a URL's query that were ignored, such as `pkt_size`.
     pub ignored: Vec<String>,
 }
 
 impl Expand {
-    /// The memberships that the text stands for.
+    /// Returns the memberships that the text expands to.
     ///
     /// ```
     /// use mcast_group::Expand;
@@ -74,18 +74,18 @@ impl Expand {
     /// ```
     ///
     /// # Errors
-    /// [`ParseError`] when the text is none of the forms, when a name is unknown or has no port,
-    /// and when it stands for more than [`Expand::limit`] memberships.
+    /// Returns [`ParseError`] if the text has none of these forms, if a name is unknown or has no port, or if
+    /// the text expands to more than [`Expand::limit`] memberships.
     pub fn memberships(&self, text: &str) -> Result<Expansion<Membership>, ParseError> {
-        let request = self.read(text).map_err(|error| error.within(text))?;
-        let Request { targets, interface, sources, hints } = request;
+        let parsed = self.parse(text).map_err(|error| error.within(text))?;
+        let ParsedText { targets, interface, sources, hints } = parsed;
         let sources = sources.unwrap_or(SourceFilter::ANY);
         let membership =
             |address| Membership { address, interface: interface.clone(), sources: sources.clone() };
         Ok(Expansion { items: targets.into_iter().map(membership).collect(), hints })
     }
 
-    /// The destinations that the text stands for: the same forms, without sources.
+    /// Returns the destinations that the text expands to. The forms are the same, but without sources.
     ///
     /// ```
     /// use mcast_group::Expand;
@@ -96,54 +96,54 @@ impl Expand {
     /// ```
     ///
     /// # Errors
-    /// As for [`memberships`](Self::memberships), and when the text names sources.
+    /// As for [`memberships`](Self::memberships), and if the text contains sources.
     pub fn destinations(&self, text: &str) -> Result<Expansion<Destination>, ParseError> {
-        let request = self.read(text).map_err(|error| error.within(text))?;
-        if request.sources.is_some() {
-            let error = ParseError::new(text, "names sources, which only a receiver chooses");
-            return Err(error.write("GROUP[%INTERFACE]:PORT"));
+        let parsed = self.parse(text).map_err(|error| error.within(text))?;
+        if parsed.sources.is_some() {
+            let error = ParseError::new(text, "contains sources, which apply only to receiving");
+            return Err(error.with_remedy("GROUP[%INTERFACE]:PORT"));
         }
-        let Request { targets, interface, hints, .. } = request;
+        let ParsedText { targets, interface, hints, .. } = parsed;
         let destination = |address| Destination { address, interface: interface.clone() };
         Ok(Expansion { items: targets.into_iter().map(destination).collect(), hints })
     }
 
-    fn read(&self, text: &str) -> Result<Request, ParseError> {
-        let request = match url::split_scheme(text) {
-            Some((scheme, rest)) => url::read(scheme, rest, self)?,
-            None => self.read_plain(text)?,
+    fn parse(&self, text: &str) -> Result<ParsedText, ParseError> {
+        let parsed = match url::split_scheme(text) {
+            Some((scheme, rest)) => url::parse(scheme, rest, self)?,
+            None => self.parse_plain(text)?,
         };
-        // All targets are of one family.
-        if let (Some(sources), Some(target)) = (&request.sources, request.targets.first()) {
+        // Checking the first target suffices: all targets are of one family.
+        if let (Some(sources), Some(target)) = (&parsed.sources, parsed.targets.first()) {
             check_families(sources, target.group)?;
         }
-        Ok(request)
+        Ok(parsed)
     }
 
-    fn read_plain(&self, text: &str) -> Result<Request, ParseError> {
+    fn parse_plain(&self, text: &str) -> Result<ParsedText, ParseError> {
         let (sources, rest) = split_sources_or_pair(text)?;
         let sources = sources.map(parse_sources).transpose()?;
-        self.read_endpoint(rest, sources)
+        self.parse_endpoint(rest, sources)
     }
 
-    fn read_endpoint(&self, text: &str, sources: Option<SourceFilter>) -> Result<Request, ParseError> {
+    fn parse_endpoint(&self, text: &str, sources: Option<SourceFilter>) -> Result<ParsedText, ParseError> {
         let endpoint = Endpoint::parse(text)?;
         let family = self.family.or_else(|| sources.as_ref()?.sources().next().map(Family::of));
-        let (targets, hop_limit) = targets::read(&endpoint, family, self.limit)?;
+        let (targets, hop_limit) = targets::parse(&endpoint, family, self.limit)?;
         let hints = Hints { hop_limit, ..Hints::default() };
-        Ok(Request { targets, interface: endpoint.interface, sources, hints })
+        Ok(ParsedText { targets, interface: endpoint.interface, sources, hints })
     }
 }
 
-/// A text, understood.
-struct Request {
+/// The parts of a text.
+struct ParsedText {
     targets: Vec<GroupAddr>,
     interface: Option<InterfaceSelector>,
     sources: Option<SourceFilter>,
     hints: Hints,
 }
 
-/// `SOURCES@REST`, or `SOURCE,REST` as mcjoin writes it.
+/// Splits `SOURCES@REST`, or `SOURCE,REST` in the syntax of mcjoin.
 fn split_sources_or_pair(text: &str) -> Result<(Option<&str>, &str), ParseError> {
     if let (Some(sources), rest) = split_sources(text) {
         return Ok((Some(sources), rest));
@@ -153,7 +153,7 @@ fn split_sources_or_pair(text: &str) -> Result<(Option<&str>, &str), ParseError>
     let first = sources.split(',').next().unwrap_or(sources);
     if first.trim_start_matches('[').split([':', '/', '+', ']']).next().is_some_and(is_group) {
         let error = ParseError::new(text, "is a list of groups");
-        return Err(error.write("each group as an argument of its own"));
+        return Err(error.with_remedy("each group as a separate argument"));
     }
     Ok((Some(sources), &text[sources.len() + 1..]))
 }

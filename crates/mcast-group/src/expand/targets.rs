@@ -1,4 +1,4 @@
-//! Groups and ports: one, a range, or what a name stands for.
+//! Groups and ports: a single one, a range, or a name.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -7,8 +7,8 @@ use core::ops::RangeInclusive;
 use crate::text::{Endpoint, parse_port};
 use crate::{Family, Group, GroupAddr, ParseError, WellKnown};
 
-/// The groups and ports of an endpoint, and the hop limit that its name asks for.
-pub(super) fn read(
+/// Returns the groups and ports of an endpoint, and the hop limit that the protocol of its name requires.
+pub(super) fn parse(
     endpoint: &Endpoint<'_>,
     family: Option<Family>,
     limit: usize,
@@ -16,24 +16,24 @@ pub(super) fn read(
     let ports = endpoint.port.map(parse_ports).transpose()?;
     match Span::parse(endpoint)? {
         Some(span) => {
-            let no_port = || ParseError::new(endpoint.host, "has no port").write("GROUP:PORT");
+            let no_port = || ParseError::new(endpoint.host, "has no port").with_remedy("GROUP:PORT");
             Ok((span.with_ports(ports.ok_or_else(no_port)?, limit)?, None))
         }
         None => {
-            let known = find(endpoint, family)?;
-            Ok((named_targets(known, ports, limit)?, known.hop_limit))
+            let well_known = find_name(endpoint, family)?;
+            Ok((named_targets(well_known, ports, limit)?, well_known.hop_limit))
         }
     }
 }
 
-/// Groups that follow one another.
+/// Consecutive groups.
 struct Span {
     first: Group,
     count: u128,
 }
 
 impl Span {
-    /// `None` when the host is no address and so may be a name.
+    /// Returns `None` if the host is not an address and so may be a name.
     fn parse(endpoint: &Endpoint<'_>) -> Result<Option<Self>, ParseError> {
         let split = endpoint.host.find(['/', '+']).unwrap_or(endpoint.host.len());
         let (address, extent) = endpoint.host.split_at(split);
@@ -42,7 +42,7 @@ impl Span {
         }
         let first: Group = address.parse()?;
         if endpoint.bracketed && first.family() == Family::V4 {
-            return Err(ParseError::new(address, "is an IPv4 group in brackets").write("GROUP:PORT"));
+            return Err(ParseError::new(address, "is an IPv4 group in brackets").with_remedy("GROUP:PORT"));
         }
         let extent = match (extent, endpoint.tail) {
             ("", tail) => tail,
@@ -53,15 +53,16 @@ impl Span {
             None => 1,
             Some(("/", length)) => prefix_count(first, length)?,
             Some(("+", count)) => number(count).filter(|&count| count > 0).ok_or_else(|| {
-                ParseError::new(extent, "is no number of groups").write("GROUP+COUNT, with at least 1")
+                ParseError::new(extent, "is not a valid number of groups")
+                    .with_remedy("GROUP+COUNT, with COUNT at least 1")
             })?,
             Some(_) => {
-                let error = ParseError::new(extent, "stands between the group and the port");
-                return Err(error.write("GROUP/LENGTH:PORT or GROUP+COUNT:PORT"));
+                let error = ParseError::new(extent, "is between the group and the port");
+                return Err(error.with_remedy("GROUP/LENGTH:PORT or GROUP+COUNT:PORT"));
             }
         };
         if first.plus(count - 1).is_none() {
-            return Err(ParseError::new(endpoint.host, "reaches beyond the last multicast address"));
+            return Err(ParseError::new(endpoint.host, "extends beyond the last multicast address"));
         }
         Ok(Some(Self { first, count }))
     }
@@ -70,10 +71,9 @@ impl Span {
         let total = self.count.saturating_mul(ports.len() as u128);
         if total > limit as u128 {
             let text = format!("{}", self.first);
-            let error = ParseError::new(&text, "begins a range that is too long");
-            return Err(
-                error.write(format!("one of at most {limit} groups and ports (this one has {total})"))
-            );
+            let error = ParseError::new(&text, "starts a range that is too long");
+            return Err(error
+                .with_remedy(format!("a range of at most {limit} groups and ports (this one has {total})")));
         }
         let groups = (0..self.count).filter_map(|offset| self.first.plus(offset));
         Ok(groups.flat_map(|group| ports.clone().map(move |port| GroupAddr::new(group, port))).collect())
@@ -84,7 +84,7 @@ fn looks_like_a_name(host: &str) -> bool {
     host.starts_with(|first: char| first.is_ascii_alphabetic()) && !host.contains(':')
 }
 
-/// How many groups a prefix holds; its first address must be the one given.
+/// Returns the number of groups in a prefix, which must start at the given group.
 fn prefix_count(first: Group, length: &str) -> Result<u128, ParseError> {
     let (width, shortest) = match first.family() {
         Family::V4 => (32, 4),
@@ -92,42 +92,47 @@ fn prefix_count(first: Group, length: &str) -> Result<u128, ParseError> {
     };
     let length = number(length).and_then(|length| u32::try_from(length).ok());
     let length = length.filter(|length| (shortest..=width).contains(length)).ok_or_else(|| {
-        ParseError::new(&format!("{first}"), "has a prefix length that no range of groups has")
-            .write(format!("/{shortest} to /{width}"))
+        ParseError::new(&format!("{first}"), "has a prefix length that is not valid for groups")
+            .with_remedy(format!("/{shortest} to /{width}"))
     })?;
     let count = 1u128 << (width - length);
-    let beyond = first.bits() & (count - 1);
-    if beyond != 0 {
-        let start = first.bits() - beyond;
-        let error = ParseError::new(&format!("{first}/{length}"), "does not begin at the first address");
+    let host_bits = first.bits() & (count - 1);
+    if host_bits != 0 {
+        let start = first.bits() - host_bits;
+        let error = ParseError::new(
+            &format!("{first}/{length}"),
+            "does not start at the first address of the prefix",
+        );
         return Err(match Group::from_bits(first.family(), start) {
-            Some(start) => error.write(format!("{start}/{length}")),
+            Some(start) => error.with_remedy(format!("{start}/{length}")),
             None => error,
         });
     }
     Ok(count)
 }
 
-/// Digits only: Rust's own parser would let "+5" pass.
+/// Parses digits only: `str::parse` would accept "+5".
 fn number(text: &str) -> Option<u128> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// `5000` or `5000-5003`.
+/// Parses `5000` or `5000-5003`.
 fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, ParseError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (parse_port(first)?, parse_port(last)?);
     if first > last {
-        let error = ParseError::new(text, "is a range of ports that ends before it begins");
-        return Err(error.write(format!("{last}-{first}")));
+        let error = ParseError::new(text, "is a range of ports whose end is before its start");
+        return Err(error.with_remedy(format!("{last}-{first}")));
     }
     Ok(first..=last)
 }
 
-fn find(endpoint: &Endpoint<'_>, family: Option<Family>) -> Result<&'static WellKnown, ParseError> {
+fn find_name(endpoint: &Endpoint<'_>, family: Option<Family>) -> Result<&'static WellKnown, ParseError> {
     let name = endpoint.host;
     if !endpoint.tail.is_empty() || name.contains(['/', '+']) {
-        return Err(ParseError::new(name, "is a name with a range").write("the address in place of the name"));
+        return Err(
+            ParseError::new(name, "is a name with a range").with_remedy("the address instead of the name")
+        );
     }
     if WellKnown::named(name).is_empty() {
         return Err(unknown_name(name));
@@ -143,30 +148,30 @@ fn find(endpoint: &Endpoint<'_>, family: Option<Family>) -> Result<&'static Well
     })
 }
 
-/// Says which names begin alike, if any do.
+/// Suggests the names that start with the same two letters, if there are any.
 fn unknown_name(name: &str) -> ParseError {
     let error = ParseError::new(name, "is neither an address nor the name of a group");
-    let start: alloc::string::String = name.chars().take(2).flat_map(char::to_lowercase).collect();
-    let mut alike: Vec<&str> = WellKnown::all().iter().map(|known| known.name).collect();
-    alike.retain(|known| known.starts_with(&start));
-    alike.dedup();
-    match alike.as_slice() {
-        [] => error.write("an address, or a name such as mdns, ssdp or ptp"),
-        alike => error.write(format!("an address, or a name such as {}", alike.join(", "))),
+    let prefix: alloc::string::String = name.chars().take(2).flat_map(char::to_lowercase).collect();
+    let mut similar: Vec<&str> = WellKnown::all().iter().map(|well_known| well_known.name).collect();
+    similar.retain(|name| name.starts_with(&prefix));
+    similar.dedup();
+    match similar.as_slice() {
+        [] => error.with_remedy("an address, or a name such as mdns, ssdp or ptp"),
+        similar => error.with_remedy(format!("an address, or a name such as {}", similar.join(", "))),
     }
 }
 
 fn named_targets(
-    known: &WellKnown,
+    well_known: &WellKnown,
     ports: Option<RangeInclusive<u16>>,
     limit: usize,
 ) -> Result<Vec<GroupAddr>, ParseError> {
     if let Some(ports) = ports {
-        return Span { first: known.group, count: 1 }.with_ports(ports, limit);
+        return Span { first: well_known.group, count: 1 }.with_ports(ports, limit);
     }
-    if known.ports.is_empty() {
-        let error = ParseError::new(known.name, "has no UDP port of its own");
-        return Err(error.write(format!("{}:PORT", known.name)));
+    if well_known.ports.is_empty() {
+        let error = ParseError::new(well_known.name, "has no default UDP port");
+        return Err(error.with_remedy(format!("{}:PORT", well_known.name)));
     }
-    Ok(known.ports.iter().map(|&port| GroupAddr::new(known.group, port)).collect())
+    Ok(well_known.ports.iter().map(|&port| GroupAddr::new(well_known.group, port)).collect())
 }

@@ -11,7 +11,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn every_form_stands_for_what_it_says() {
+fn every_form_expands_to_its_memberships() {
     for (text, expected) in [
         ("239.1.2.3:5000", &["239.1.2.3:5000"][..]),
         ("10.0.0.7@232.1.2.3%eth1:5000", &["10.0.0.7@232.1.2.3%eth1:5000"]),
@@ -64,7 +64,7 @@ fn every_form_stands_for_what_it_says() {
 }
 
 #[test]
-fn hints_come_from_names_and_urls() {
+fn names_and_urls_give_hints() {
     let hints = |text: &str| Expand::default().memberships(text).unwrap().hints;
     assert_eq!(hints("mdns:5354").hop_limit, Some(255));
     assert_eq!(hints("239.1.2.3:5000"), Hints::default());
@@ -80,7 +80,7 @@ fn hints_come_from_names_and_urls() {
 }
 
 #[test]
-fn a_name_means_the_family_that_is_asked_for() {
+fn name_expands_to_the_requested_family() {
     let v6 = Expand { family: Some(Family::V6), ..Expand::default() };
     assert_eq!(v6.memberships("mdns").unwrap().items[0].to_string(), "[ff02::fb]:5353");
     let error = v6.memberships("knx").unwrap_err().to_string();
@@ -88,49 +88,52 @@ fn a_name_means_the_family_that_is_asked_for() {
 }
 
 #[test]
-fn errors_say_what_is_wrong_and_what_to_write() {
+fn errors_state_problem_and_remedy() {
     for (text, expected) in [
         ("239.1.2.3", "\"239.1.2.3\" has no port: write GROUP:PORT"),
-        ("239.1.2.5/30:5000", "does not begin at the first address (\"239.1.2.5/30\"): write 239.1.2.4/30"),
+        (
+            "239.1.2.5/30:5000",
+            "does not start at the first address of the prefix (\"239.1.2.5/30\"): write 239.1.2.4/30",
+        ),
         ("239.1.2.0/33:5000", "write /4 to /32"),
         ("239.1.2.0/:5000", "write /4 to /32"),
-        ("239.1.2.0+0:5000", "is no number of groups"),
-        ("239.1.2.0++5:5000", "is no number of groups"),
-        ("239.255.255.250+7:5000", "reaches beyond the last multicast address"),
-        ("224.0.0.0/4:5000", "write one of at most 65536 groups and ports (this one has 268435456)"),
-        ("[ff00::/8]:1-65535", "begins a range that is too long"),
+        ("239.1.2.0+0:5000", "is not a valid number of groups"),
+        ("239.1.2.0++5:5000", "is not a valid number of groups"),
+        ("239.255.255.250+7:5000", "extends beyond the last multicast address"),
+        ("224.0.0.0/4:5000", "write a range of at most 65536 groups and ports (this one has 268435456)"),
+        ("[ff00::/8]:1-65535", "starts a range that is too long"),
         ("239.1.2.3:5003-5000", "write 5000-5003"),
         ("239.1.2.3:0", "is port 0"),
-        ("239.1.2.3:+80", "is no port"),
-        ("239.1.2.3:65536", "is no port"),
+        ("239.1.2.3:+80", "is not a valid port"),
+        ("239.1.2.3:65536", "is not a valid port"),
         ("ff15::1", "write [GROUP]:PORT"),
         ("ff15::1%eth0:5000", "write [GROUP]:PORT"),
         ("[ff15::1:5000", "a bracket that is not closed"),
         ("[239.1.2.3]:5000", "is an IPv4 group in brackets"),
-        ("[ff15::1]x:5000", "stands between the group and the port"),
+        ("[ff15::1]x:5000", "is between the group and the port"),
         ("[ff15::1+2]+2:5000", "is a second range"),
         ("239.1.2.3:5000%eth0", "write GROUP%INTERFACE:PORT"),
         ("239.1.2.3%\"eth0\"x:5000", "text after a quoted interface name"),
-        ("239.1.2.3%:5000", "names no interface"),
+        ("239.1.2.3%:5000", "is an empty interface name"),
         ("10.0.0.1:5000", "is not a multicast address"),
         ("mdnss", "write an address, or a name such as mdns"),
         ("zzz", "a name such as mdns, ssdp or ptp"),
         ("mdns/30", "is a name with a range"),
-        ("ospf", "has no UDP port of its own"),
-        ("@239.1.2.3:5000", "names no source before the @"),
-        ("!@239.1.2.3:5000", "names no source before the @"),
-        ("239.1.1.1,239.1.1.2:5000", "write each group as an argument of its own"),
-        ("239.1.1.1:5000,239.1.1.2:5000", "write each group as an argument of its own"),
+        ("ospf", "has no default UDP port"),
+        ("@239.1.2.3:5000", "has no source before the @"),
+        ("!@239.1.2.3:5000", "has no source before the @"),
+        ("239.1.1.1,239.1.1.2:5000", "write each group as a separate argument"),
+        ("239.1.1.1:5000,239.1.1.2:5000", "write each group as a separate argument"),
         ("239.1.1.1@239.1.1.2:5000", "is not a unicast address"),
         ("::1@239.1.1.2:5000", "is not of the group's family"),
         ("::ffff:10.0.0.1@239.1.1.2:5000", "write 10.0.0.1"),
         ("http://239.1.1.2:5000", "write udp:// or rtp://"),
         ("udp://239.1.1.2:5000/stream", "has a path"),
         ("udp://239.1.1.2:5000?ttl=256", "write ttl=0 to ttl=255"),
-        ("udp://10.0.0.1@239.1.1.2:5000?sources=10.0.0.2", "names sources a second time"),
-        ("udp://239.1.1.2%eth0:5000?localaddr=10.0.0.1", "names a second interface"),
-        ("udp://239.1.1.2:5000?iface=%2", "has a broken escape"),
-        ("udp://239.1.1.2:5000?iface=%ff", "has a broken escape"),
+        ("udp://10.0.0.1@239.1.1.2:5000?sources=10.0.0.2", "specifies sources a second time"),
+        ("udp://239.1.1.2%eth0:5000?localaddr=10.0.0.1", "specifies a second interface"),
+        ("udp://239.1.1.2:5000?iface=%2", "has an invalid escape"),
+        ("udp://239.1.1.2:5000?iface=%ff", "has an invalid escape"),
         ("", "is not an IP address"),
     ] {
         let error = error(text);
@@ -140,7 +143,7 @@ fn errors_say_what_is_wrong_and_what_to_write() {
 }
 
 #[test]
-fn destinations_take_the_same_forms_without_sources() {
+fn destinations_accept_the_same_forms_without_sources() {
     let destinations = |text: &str| {
         let expansion = Expand::default().destinations(text)?;
         Ok::<_, ParseError>(expansion.items.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -152,7 +155,7 @@ fn destinations_take_the_same_forms_without_sources() {
     assert_eq!(destinations("udp://@239.1.2.3:5000").unwrap(), ["239.1.2.3:5000"]);
     assert_eq!(destinations("ssdp%eth0").unwrap(), ["239.255.255.250%eth0:1900"]);
     for text in ["10.0.0.7@232.1.2.3:5000", "10.0.0.7,232.1.2.3:5000", "udp://232.1.2.3:5?sources=10.0.0.7"] {
-        assert!(destinations(text).unwrap_err().to_string().contains("only a receiver chooses"), "{text}");
+        assert!(destinations(text).unwrap_err().to_string().contains("apply only to receiving"), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What sort of group an address is: the block it is from and what is written into it.
+//! Kinds of groups: the block that an address is from and the information encoded in it.
 
 mod v4;
 mod v6;
@@ -6,13 +6,13 @@ mod v6;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{Cited, Group};
+use crate::{Group, WithReference};
 
-/// What sort of group an address is, with what the address itself says.
+/// The kind of group that an address is, with the information encoded in the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// 224.0.0.0/24: protocols that stay on the link, whatever their TTL (RFC 5771 section 4).
+    /// 224.0.0.0/24: protocols that stay on the link regardless of their TTL (RFC 5771 section 4).
     LocalNetworkControl,
     /// 224.0.1.0/24: protocols that may cross the Internet (RFC 5771 section 5).
     InternetworkControl,
@@ -22,7 +22,7 @@ pub enum Kind {
     SdpSap,
     /// 224.252.0.0/14: transient groups of Distributed Interactive Simulation (IEEE 1278).
     DisTransient,
-    /// An IPv4 range that IANA holds back (RFC 5771).
+    /// An IPv4 range that IANA reserves (RFC 5771).
     Reserved,
     /// 232.0.0.0/8 or `ff3x::/32`: joined together with a source (RFC 4607).
     SourceSpecific(SourceSpecificRange),
@@ -31,55 +31,55 @@ pub enum Kind {
         /// The autonomous system to which the group belongs.
         autonomous_system: u16,
     },
-    /// 234.0.0.0/8: groups of whoever holds a unicast prefix (RFC 6034).
+    /// 234.0.0.0/8: groups that belong to the holder of a unicast prefix (RFC 6034).
     ///
-    /// The length of the prefix is not in the address; the longest that can be meant is a /24.
+    /// The address does not contain the length of the prefix; it is at most 24.
     UnicastPrefixV4 {
-        /// The first address of the /24 in which the holder's prefix ends or which it contains.
+        /// The first address of the /24 that lies within the holder's prefix.
         network: Ipv4Addr,
     },
-    /// 239.0.0.0/8: free for use inside boundaries that administrators draw (RFC 2365).
+    /// 239.0.0.0/8: free for use within boundaries set by administrators (RFC 2365).
     AdministrativelyScoped(AdministrativeRange),
-    /// For documents and examples: 233.252.0.0/24, `ff0x::db8:0:0/96` (RFC 6676).
+    /// For documentation and examples: 233.252.0.0/24, `ff0x::db8:0:0/96` (RFC 6676).
     Documentation,
-    /// `ff02::1:ff00:0/104`: neighbour discovery asks here for an address (RFC 4291 section 2.7.1).
+    /// `ff02::1:ff00:0/104`: neighbor discovery sends its solicitations here (RFC 4291 section 2.7.1).
     SolicitedNode {
-        /// The last 24 bits of the address that is sought.
+        /// The last 24 bits of the solicited address.
         low_bits: u32,
     },
     /// `ff02::2:ff00:0/104`: node information queries (RFC 4620).
     NodeInformation {
-        /// 24 bits of the hash of the name that is sought.
+        /// 24 bits of the hash of the queried name.
         name_hash: u32,
     },
-    /// IPv6, T = 0: a group assigned for good by IANA (RFC 4291 section 2.7).
+    /// IPv6, T = 0: a group permanently assigned by IANA (RFC 4291 section 2.7).
     Permanent,
-    /// IPv6, only T = 1: a group of no fixed meaning (RFC 4291 section 2.7).
+    /// IPv6, only T = 1: a group without a permanent assignment (RFC 4291 section 2.7).
     Transient {
-        /// The last 32 bits: what is left for the group once the rest is taken (RFC 3307).
+        /// The last 32 bits: the group identifier (RFC 3307).
         group_id: u32,
     },
-    /// IPv6, P = T = 1: a group of whoever holds the prefix (RFC 3306).
+    /// IPv6, P = T = 1: a group that belongs to the holder of the prefix (RFC 3306).
     UnicastPrefixV6 {
         /// The unicast prefix.
         prefix: Prefix,
-        /// The last 32 bits, the holder's own number for the group.
+        /// The last 32 bits: the group identifier, chosen by the holder of the prefix.
         group_id: u32,
     },
-    /// IPv6, P = T = 1 and prefix length 255: a group of one interface of one node (RFC 4489).
+    /// IPv6, P = T = 1 and prefix length 255: a group that belongs to one interface of one node (RFC 4489).
     LinkScoped {
         /// The interface identifier: the last 64 bits of the node's link-local address.
         interface_id: u64,
-        /// The last 32 bits, the node's own number for the group.
+        /// The last 32 bits: the group identifier, chosen by the node.
         group_id: u32,
     },
-    /// IPv6, R = P = T = 1: the rendezvous point is written into the group (RFC 3956).
+    /// IPv6, R = P = T = 1: the address of the rendezvous point is embedded in the group (RFC 3956).
     EmbeddedRp {
         /// The rendezvous point.
         rendezvous_point: Ipv6Addr,
         /// The prefix of its network.
         prefix: Prefix,
-        /// The last 32 bits, the network's own number for the group.
+        /// The last 32 bits: the group identifier, chosen by the network.
         group_id: u32,
     },
     /// An IPv6 group whose flags and fields contradict the standards.
@@ -87,7 +87,7 @@ pub enum Kind {
 }
 
 impl Group {
-    /// What sort of group it is.
+    /// Returns the kind of group.
     ///
     /// ```
     /// use mcast_group::{Group, Kind};
@@ -97,25 +97,26 @@ impl Group {
     /// ```
     #[must_use]
     pub fn kind(self) -> Kind {
-        self.cited_kind().value
+        self.kind_with_reference().value
     }
 
-    pub(crate) fn cited_kind(self) -> Cited<Kind> {
+    pub(crate) fn kind_with_reference(self) -> WithReference<Kind> {
         match self.addr() {
             IpAddr::V4(address) => v4::kind(address),
             IpAddr::V6(address) => v6::kind(address),
         }
     }
 
-    /// Whether the group lies in 232.0.0.0/8 or `ff3x::/32`, and so is joined with a source
+    /// Returns whether the group is in 232.0.0.0/8 or `ff3x::/32`, and so must be joined with a source
     /// (RFC 4607 section 1).
     #[must_use]
     pub fn is_source_specific(self) -> bool {
         matches!(self.kind(), Kind::SourceSpecific(_))
     }
 
-    /// Whether the group is for documents only (RFC 6676): the plain ranges, and what derives from
-    /// the documentation prefixes (RFC 5737, RFC 3849) and autonomous systems (RFC 5398).
+    /// Returns whether the group is for documentation only (RFC 6676): the ranges of that RFC, and groups
+    /// derived from the documentation prefixes (RFC 5737, RFC 3849, RFC 9637) and autonomous systems (RFC
+    /// 5398).
     #[must_use]
     pub fn is_documentation(self) -> bool {
         match self.kind() {
@@ -130,7 +131,7 @@ impl Group {
     }
 }
 
-/// Which of the AD-HOC blocks.
+/// One of the AD-HOC blocks (RFC 5771 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdHocBlock {
     /// 224.0.2.0 to 224.0.255.255.
@@ -163,7 +164,7 @@ pub enum SourceSpecificRange {
     Host,
     /// `ff3x::` to `ff3x::3fff:ffff`: not a valid source-specific group.
     Invalid,
-    /// The rest of `ff3x::/32`: source-specific already, kept for later.
+    /// The rest of `ff3x::/32`: source-specific, reserved for future use.
     Future,
 }
 
@@ -174,7 +175,7 @@ impl fmt::Display for SourceSpecificRange {
             Self::Iana => "assigned by IANA",
             Self::Host => "chosen by hosts",
             Self::Invalid => "not valid",
-            Self::Future => "kept for later",
+            Self::Future => "reserved for future use",
         })
     }
 }
@@ -185,13 +186,14 @@ impl fmt::Display for SourceSpecificRange {
 pub enum AdministrativeRange {
     /// 239.255.0.0/16: the local scope.
     Local,
-    /// 239.253.0.0/16 and 239.254.0.0/16: what the local scope grows into when it is full.
+    /// 239.253.0.0/16 and 239.254.0.0/16: the expansion of the local scope.
     LocalExpansion,
     /// 239.192.0.0/14: the organization-local scope.
     OrganizationLocal,
-    /// 239.0.0.0/10, 239.64.0.0/10 and 239.128.0.0/10: what the organization-local scope grows into.
+    /// 239.0.0.0/10, 239.64.0.0/10 and 239.128.0.0/10: the expansion of the
+    /// organization-local scope.
     OrganizationExpansion,
-    /// 239.196.0.0 to 239.252.255.255: without a meaning of its own.
+    /// 239.196.0.0 to 239.252.255.255: no defined meaning.
     Unassigned,
 }
 
@@ -215,20 +217,20 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The first address of the prefix.
+    /// Returns the first address of the prefix.
     #[must_use]
     pub const fn network(self) -> Ipv6Addr {
         self.network
     }
 
-    /// How many bits of it count, 0 to 64.
+    /// Returns the length of the prefix in bits, 0 to 64.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a length in bits, not of a collection")]
     pub const fn len(self) -> u8 {
         self.length
     }
 
-    /// Whether it lies in a prefix for documents: 2001:db8::/32 (RFC 3849), 3fff::/20 (RFC 9637).
+    /// Returns whether it is within a documentation prefix: 2001:db8::/32 (RFC 3849), 3fff::/20 (RFC 9637).
     #[must_use]
     pub const fn is_documentation(self) -> bool {
         let segments = self.network.segments();
@@ -249,21 +251,23 @@ impl fmt::Debug for Prefix {
     }
 }
 
-/// What is wrong with the flags and fields of an IPv6 group.
+/// Why the flags and fields of an IPv6 group are malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Malformation {
-    /// P without T (RFC 3306 section 4).
+    /// Flag P is set without T (RFC 3306 section 4).
     PrefixWithoutTransient,
-    /// R without P and T (RFC 3956 section 4).
+    /// Flag R is set without P and T (RFC 3956 section 4).
     RendezvousWithoutPrefix,
     /// A prefix length above 64 that is not 255 (RFC 3306 section 4, RFC 3956 section 4).
     PrefixTooLong(u8),
-    /// No prefix, and yet bits set that must be zero in a source-specific group (RFC 3306 section 6).
+    /// There is no prefix, but bits are set that must be zero in a source-specific group (RFC 3306 section
+    /// 6).
     NoPrefix,
     /// An embedded rendezvous point with a prefix length of zero (RFC 3956 section 4).
     NoRendezvousPrefix,
-    /// An embedded rendezvous point with interface number zero, which routers share (RFC 3956 section 4).
+    /// An embedded rendezvous point with interface number zero, which is an address shared by routers (RFC
+    /// 3956 section 4).
     RendezvousIdZero,
     /// Prefix length 255, link-scoped, in a scope wider than the link (RFC 4489 section 3).
     LinkScopedBeyondLink,
@@ -274,7 +278,7 @@ impl fmt::Display for Malformation {
         f.write_str(match self {
             Self::PrefixWithoutTransient => "flag P without T",
             Self::RendezvousWithoutPrefix => "flag R without P and T",
-            Self::PrefixTooLong(length) => return write!(f, "a prefix length of {length}, over 64"),
+            Self::PrefixTooLong(length) => return write!(f, "a prefix length of {length}, more than 64"),
             Self::NoPrefix => "a prefix length of zero with reserved bits set",
             Self::NoRendezvousPrefix => "an embedded rendezvous point without a prefix",
             Self::RendezvousIdZero => "an embedded rendezvous point with interface number zero",
@@ -294,7 +298,7 @@ impl fmt::Display for Kind {
             Self::Reserved => f.write_str("reserved"),
             Self::SourceSpecific(range) => write!(f, "source-specific, {range}"),
             Self::Glop { autonomous_system } => write!(f, "GLOP of AS {autonomous_system}"),
-            Self::UnicastPrefixV4 { network } => write!(f, "of the holder of {network}/24"),
+            Self::UnicastPrefixV4 { network } => write!(f, "assigned by the holder of {network}/24"),
             Self::AdministrativelyScoped(range) => write!(f, "administratively scoped, {range}"),
             Self::Documentation => f.write_str("documentation"),
             Self::SolicitedNode { low_bits } => {
@@ -305,14 +309,14 @@ impl fmt::Display for Kind {
             }
             Self::Permanent => f.write_str("permanent, assigned by IANA"),
             Self::Transient { .. } => f.write_str("transient"),
-            Self::UnicastPrefixV6 { prefix, .. } => write!(f, "of the holder of {prefix}"),
+            Self::UnicastPrefixV6 { prefix, .. } => write!(f, "assigned by the holder of {prefix}"),
             Self::LinkScoped { interface_id, .. } => {
                 write!(f, "link-scoped, of the node with interface identifier {interface_id:016x}")
             }
             Self::EmbeddedRp { rendezvous_point, .. } => {
                 write!(f, "embedded rendezvous point {rendezvous_point}")
             }
-            Self::Malformed(what) => write!(f, "malformed: {what}"),
+            Self::Malformed(malformation) => write!(f, "malformed: {malformation}"),
         }
     }
 }

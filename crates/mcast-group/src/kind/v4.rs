@@ -3,48 +3,48 @@
 use core::net::Ipv4Addr;
 
 use super::{AdHocBlock, AdministrativeRange, Kind, SourceSpecificRange};
-use crate::{Cited, Reference};
+use crate::{Reference, WithReference};
 
-/// The kind of an IPv4 multicast address.
-pub(super) fn kind(address: Ipv4Addr) -> Cited<Kind> {
+/// Returns the kind of an IPv4 multicast address.
+pub(super) fn kind(address: Ipv4Addr) -> WithReference<Kind> {
     let octets = address.octets();
     match octets {
-        [224, 0, 0, _] => Cited::new(Kind::LocalNetworkControl, Reference::section(5771, "4")),
-        [224, 0, 1, _] => Cited::new(Kind::InternetworkControl, Reference::section(5771, "5")),
+        [224, 0, 0, _] => WithReference::new(Kind::LocalNetworkControl, Reference::section(5771, "4")),
+        [224, 0, 1, _] => WithReference::new(Kind::InternetworkControl, Reference::section(5771, "5")),
         [224, 0, _, _] => ad_hoc(AdHocBlock::I),
-        [224, 2, _, _] => Cited::new(Kind::SdpSap, Reference::section(5771, "7")),
+        [224, 2, _, _] => WithReference::new(Kind::SdpSap, Reference::section(5771, "7")),
         [224, 3 | 4, _, _] => ad_hoc(AdHocBlock::II),
-        [224, 252..=255, _, _] => Cited::new(Kind::DisTransient, Reference::rfc(2365)),
+        [224, 252..=255, _, _] => WithReference::new(Kind::DisTransient, Reference::rfc(2365)),
         [232, rest @ ..] => source_specific(rest),
         [233, high @ 0..=251, low, _] => {
             let autonomous_system = u16::from_be_bytes([high, low]);
-            Cited::new(Kind::Glop { autonomous_system }, Reference::section(3180, "3"))
+            WithReference::new(Kind::Glop { autonomous_system }, Reference::section(3180, "3"))
         }
-        [233, 252, 0, _] => Cited::new(Kind::Documentation, Reference::rfc(6676)),
+        [233, 252, 0, _] => WithReference::new(Kind::Documentation, Reference::rfc(6676)),
         [233, _, _, _] => ad_hoc(AdHocBlock::III),
         [234, a, b, c] => {
             let network = Ipv4Addr::new(a, b, c, 0);
-            Cited::new(Kind::UnicastPrefixV4 { network }, Reference::rfc(6034))
+            WithReference::new(Kind::UnicastPrefixV4 { network }, Reference::rfc(6034))
         }
         [239, second, _, _] => administrative(second),
-        _ => Cited::new(Kind::Reserved, Reference::section(5771, "3")),
+        _ => WithReference::new(Kind::Reserved, Reference::section(5771, "3")),
     }
 }
 
-const fn ad_hoc(block: AdHocBlock) -> Cited<Kind> {
-    Cited::new(Kind::AdHoc(block), Reference::section(5771, "6"))
+const fn ad_hoc(block: AdHocBlock) -> WithReference<Kind> {
+    WithReference::new(Kind::AdHoc(block), Reference::section(5771, "6"))
 }
 
-const fn source_specific(rest: [u8; 3]) -> Cited<Kind> {
+const fn source_specific(rest: [u8; 3]) -> WithReference<Kind> {
     let range = match rest {
         [0, 0, 0] => SourceSpecificRange::Reserved,
         [0, 0, _] => SourceSpecificRange::Iana,
         _ => SourceSpecificRange::Host,
     };
-    Cited::new(Kind::SourceSpecific(range), Reference::section(4607, "1"))
+    WithReference::new(Kind::SourceSpecific(range), Reference::section(4607, "1"))
 }
 
-const fn administrative(second: u8) -> Cited<Kind> {
+const fn administrative(second: u8) -> WithReference<Kind> {
     let (range, section) = match second {
         255 => (AdministrativeRange::Local, "6.1"),
         253 | 254 => (AdministrativeRange::LocalExpansion, "6.1.1"),
@@ -52,7 +52,7 @@ const fn administrative(second: u8) -> Cited<Kind> {
         0..192 => (AdministrativeRange::OrganizationExpansion, "6.2.1"),
         196..=252 => (AdministrativeRange::Unassigned, "6"),
     };
-    Cited::new(Kind::AdministrativelyScoped(range), Reference::section(2365, section))
+    WithReference::new(Kind::AdministrativelyScoped(range), Reference::section(2365, section))
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn every_block_begins_and_ends_where_the_standards_say() {
+    fn blocks_start_and_end_where_the_rfcs_define_them() {
         use AdministrativeRange as A;
         use SourceSpecificRange as S;
         for (first, last, expected) in [
@@ -95,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn glop_holds_the_autonomous_system_as_in_rfc_3180() {
-        // RFC 3180 section 3.1 works the example of AS 5662, which gets 233.22.30.0/24.
+    fn glop_group_contains_the_autonomous_system() {
+        // The example of RFC 3180 section 3.1: AS 5662 has 233.22.30.0/24.
         assert_eq!(kind_of("233.22.30.200"), Kind::Glop { autonomous_system: 5662 });
         assert_eq!(kind_of("233.251.255.255"), Kind::Glop { autonomous_system: 64511 });
     }

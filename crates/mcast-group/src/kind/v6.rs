@@ -4,21 +4,22 @@ use core::net::Ipv6Addr;
 
 use super::{Kind, Malformation, Prefix, SourceSpecificRange};
 use crate::flags::Flags;
-use crate::{Cited, Reference};
+use crate::{Reference, WithReference};
 
 /// The prefix length that marks a link-scoped group (RFC 4489 section 3).
 const LINK_SCOPED: u8 = 255;
-/// The longest prefix for which the address has room.
+/// The longest prefix that fits in the address.
 const LONGEST_PREFIX: u8 = 64;
 
-/// The kind of an IPv6 multicast address.
-pub(super) fn kind(address: Ipv6Addr) -> Cited<Kind> {
+/// Returns the kind of an IPv6 multicast address.
+pub(super) fn kind(address: Ipv6Addr) -> WithReference<Kind> {
     let flags = Flags::of(address);
     match (flags.embedded_rp(), flags.prefix_based(), flags.transient()) {
         (false, false, false) => permanent(address),
-        (false, false, true) => {
-            Cited::new(Kind::Transient { group_id: group_id(address) }, Reference::section(4291, "2.7"))
-        }
+        (false, false, true) => WithReference::new(
+            Kind::Transient { group_id: group_id(address) },
+            Reference::section(4291, "2.7"),
+        ),
         (false, true, true) => prefix_based(address),
         (true, true, true) => embedded_rp(address),
         (false, true, false) => {
@@ -28,29 +29,29 @@ pub(super) fn kind(address: Ipv6Addr) -> Cited<Kind> {
     }
 }
 
-fn permanent(address: Ipv6Addr) -> Cited<Kind> {
+fn permanent(address: Ipv6Addr) -> WithReference<Kind> {
     let low_bits = group_id(address) & 0x00ff_ffff;
     match address.segments() {
-        [_, 0, 0, 0, 0, 0xdb8, _, _] => Cited::new(Kind::Documentation, Reference::rfc(6676)),
+        [_, 0, 0, 0, 0, 0xdb8, _, _] => WithReference::new(Kind::Documentation, Reference::rfc(6676)),
         [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _] => {
-            Cited::new(Kind::SolicitedNode { low_bits }, Reference::section(4291, "2.7.1"))
+            WithReference::new(Kind::SolicitedNode { low_bits }, Reference::section(4291, "2.7.1"))
         }
         [0xff02, 0, 0, 0, 0, 2, 0xff00..=0xffff, _] => {
-            Cited::new(Kind::NodeInformation { name_hash: low_bits }, Reference::rfc(4620))
+            WithReference::new(Kind::NodeInformation { name_hash: low_bits }, Reference::rfc(4620))
         }
-        _ => Cited::new(Kind::Permanent, Reference::section(4291, "2.7")),
+        _ => WithReference::new(Kind::Permanent, Reference::section(4291, "2.7")),
     }
 }
 
-fn prefix_based(address: Ipv6Addr) -> Cited<Kind> {
+fn prefix_based(address: Ipv6Addr) -> WithReference<Kind> {
     let reserved = address.octets()[2];
     match address.octets()[3] {
         0 if reserved == 0 => {
-            Cited::new(Kind::SourceSpecific(source_specific(address)), Reference::section(4607, "1"))
+            WithReference::new(Kind::SourceSpecific(source_specific(address)), Reference::section(4607, "1"))
         }
         0 => malformed(Malformation::NoPrefix, Reference::section(3306, "6")),
         LINK_SCOPED => link_scoped(address),
-        length @ 1..=LONGEST_PREFIX => Cited::new(
+        length @ 1..=LONGEST_PREFIX => WithReference::new(
             Kind::UnicastPrefixV6 { prefix: prefix(address, length), group_id: group_id(address) },
             Reference::section(3306, "4"),
         ),
@@ -69,17 +70,17 @@ const fn source_specific(address: Ipv6Addr) -> SourceSpecificRange {
     }
 }
 
-const fn link_scoped(address: Ipv6Addr) -> Cited<Kind> {
+const fn link_scoped(address: Ipv6Addr) -> WithReference<Kind> {
     let reference = Reference::section(4489, "3");
     if address.octets()[1] & 0x0f > 2 {
         return malformed(Malformation::LinkScopedBeyondLink, reference);
     }
-    let interface_id = middle(address);
-    Cited::new(Kind::LinkScoped { interface_id, group_id: group_id(address) }, reference)
+    let interface_id = prefix_field(address);
+    WithReference::new(Kind::LinkScoped { interface_id, group_id: group_id(address) }, reference)
 }
 
-/// The rendezvous point is the prefix, zeros, and the interface number in the last four bits.
-fn embedded_rp(address: Ipv6Addr) -> Cited<Kind> {
+/// Decodes a rendezvous point: the prefix, zeros, and the interface number in the last four bits.
+fn embedded_rp(address: Ipv6Addr) -> WithReference<Kind> {
     let reference = Reference::section(3956, "4");
     let number = address.octets()[2] & 0x0f;
     match (address.octets()[3], number) {
@@ -90,28 +91,28 @@ fn embedded_rp(address: Ipv6Addr) -> Cited<Kind> {
             let prefix = prefix(address, length);
             let rendezvous_point = Ipv6Addr::from_bits(prefix.network.to_bits() | number as u128);
             let group_id = group_id(address);
-            Cited::new(Kind::EmbeddedRp { rendezvous_point, prefix, group_id }, reference)
+            WithReference::new(Kind::EmbeddedRp { rendezvous_point, prefix, group_id }, reference)
         }
     }
 }
 
-const fn malformed(what: Malformation, reference: Reference) -> Cited<Kind> {
-    Cited::new(Kind::Malformed(what), reference)
+const fn malformed(malformation: Malformation, reference: Reference) -> WithReference<Kind> {
+    WithReference::new(Kind::Malformed(malformation), reference)
 }
 
 const fn group_id(address: Ipv6Addr) -> u32 {
     (address.to_bits() & 0xffff_ffff) as u32
 }
 
-/// The 64 bits between the first 32 and the group's own 32.
-const fn middle(address: Ipv6Addr) -> u64 {
+/// Returns the prefix field: the 64 bits between the first 32 and the group identifier.
+const fn prefix_field(address: Ipv6Addr) -> u64 {
     ((address.to_bits() >> 32) & 0xffff_ffff_ffff_ffff) as u64
 }
 
-/// The first `length` bits (1 to 64) of the prefix field, as an address.
+/// Returns the first `length` bits (1 to 64) of the prefix field as a prefix.
 const fn prefix(address: Ipv6Addr, length: u8) -> Prefix {
     let mask = u64::MAX << (LONGEST_PREFIX - length);
-    Prefix { network: Ipv6Addr::from_bits(((middle(address) & mask) as u128) << 64), length }
+    Prefix { network: Ipv6Addr::from_bits(((prefix_field(address) & mask) as u128) << 64), length }
 }
 
 #[cfg(test)]
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn embedded_rendezvous_points_are_those_of_rfc_3956() {
+    fn embedded_rendezvous_points_match_rfc_3956() {
         // The networks of the examples in RFC 3956, with interface numbers 5, 1 and 15.
         for (group, expected) in [
             ("ff7e:520:2001:db8::1234:5678", "2001:db8::5"),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn prefix_based_groups_name_their_prefix() {
+    fn prefix_based_groups_contain_their_prefix() {
         // The example of RFC 3306: the groups of 3ffe:ffff:1::/48 are in ff3x:30:3ffe:ffff:1::/96.
         let expected = "3ffe:ffff:1::/48";
         let Kind::UnicastPrefixV6 { prefix, group_id } = kind_of("ff3e:30:3ffe:ffff:1:0:8000:1") else {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn source_specific_ranges_are_those_of_rfc_4607() {
+    fn source_specific_ranges_match_rfc_4607() {
         for (group, expected) in [
             ("ff3e::", SourceSpecificRange::Invalid),
             ("ff3e::3fff:ffff", SourceSpecificRange::Invalid),
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn link_scoped_groups_name_the_interface_and_stay_on_the_link() {
+    fn link_scoped_groups_contain_the_interface_identifier_and_stay_on_the_link() {
         assert_eq!(
             kind_of("ff32:ff:a00:27ff:fea1:33b4:1:2"),
             Kind::LinkScoped { interface_id: 0x0a00_27ff_fea1_33b4, group_id: 0x0001_0002 }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn permanent_groups_with_a_meaning_of_their_own() {
+    fn special_permanent_groups_are_recognized() {
         assert_eq!(kind_of("ff02::1:ffa1:33b4"), Kind::SolicitedNode { low_bits: 0xa1_33b4 });
         assert_eq!(kind_of("ff02::2:ff00:7"), Kind::NodeInformation { name_hash: 7 });
         assert_eq!(kind_of("ff0e::db8:1:2"), Kind::Documentation);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_x_flag_is_looked_past() {
+    fn x_flag_is_ignored() {
         assert_eq!(kind_of("ff95::1"), Kind::Transient { group_id: 1 });
     }
 }

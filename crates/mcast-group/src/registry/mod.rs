@@ -1,6 +1,6 @@
-//! Who has a group: what IANA registered, and what is in use without being registered.
+//! The names of groups: those registered with IANA, and those in use without being registered.
 //!
-//! The tables are made from the files in `registry/` by `cargo xtask registry`; do not edit them.
+//! `cargo xtask registry` generates the tables from the files in `registry/`; do not edit them.
 
 mod table_de_facto;
 mod table_names;
@@ -15,18 +15,18 @@ use crate::{Group, Reference};
 
 pub use well_known::WellKnown;
 
-/// A name that a group has.
+/// A name of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Who or what has the group, in the words of the registry.
+    /// The name, as the registry gives it.
     pub name: &'static str,
-    /// The addresses that the name covers, the group among them.
+    /// The addresses that the name covers, including the group.
     pub addresses: GroupRange,
-    /// Whether IANA registered it.
+    /// Whether the name is registered with IANA.
     pub standing: Standing,
-    /// The documents that the registry names; for a de-facto name, what describes its use.
+    /// The references of the registry; for a de-facto name, the document that describes its use.
     pub references: &'static [Reference],
-    /// The UDP ports that go with it, where they are known.
+    /// The UDP ports used with the group, if known.
     pub ports: &'static [u16],
 }
 
@@ -36,28 +36,28 @@ impl fmt::Display for Assignment {
     }
 }
 
-/// Whether a name is registered or merely in use.
+/// Whether a name is registered or only in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Standing {
     /// Registered with IANA.
     Registered {
-        /// The date of the registration as the registry gives it, such as `2007-02-02` or `1998-03`.
+        /// The registration date as the registry gives it, such as `2007-02-02` or `1998-03`.
         since: Option<&'static str>,
     },
     /// Registered with IANA as an offset from the top of every administrative scope (RFC 2365
     /// section 9).
     Relative {
-        /// How far below the last address of the scope.
+        /// The distance from the last address of the scope.
         offset: u8,
-        /// The date of the registration as the registry gives it.
+        /// The registration date as the registry gives it.
         since: Option<&'static str>,
     },
-    /// Not registered, but used by something widespread.
+    /// Not registered, but used by widespread software or devices.
     DeFacto,
 }
 
 impl Standing {
-    /// Whether IANA registered it, absolutely or as an offset.
+    /// Returns whether the name is registered with IANA, as an address or as an offset.
     #[must_use]
     pub const fn is_registered(self) -> bool {
         !matches!(self, Self::DeFacto)
@@ -75,23 +75,23 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Groups that follow one another. `Display` writes one address, or the first and the last.
+/// A range of consecutive groups. `Display` writes a single address, or the first and the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupRange {
     /// The first group.
     pub first: Group,
-    /// The last group, which still belongs to the range.
+    /// The last group (inclusive).
     pub last: Group,
 }
 
 impl GroupRange {
-    /// Whether the group lies in the range.
+    /// Returns whether the group is in the range.
     #[must_use]
     pub fn contains(self, group: Group) -> bool {
         self.first <= group && group <= self.last
     }
 
-    /// How many groups there are in it.
+    /// Returns the number of groups in the range.
     #[must_use]
     pub fn count(self) -> u128 {
         self.last.bits().saturating_sub(self.first.bits()).saturating_add(1)
@@ -107,13 +107,13 @@ impl fmt::Display for GroupRange {
     }
 }
 
-/// An offset from the top of an administrative scope, which means the same in every scope
+/// An offset from the last address of an administrative scope. It has the same meaning in every scope
 /// (RFC 2365 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Relative {
     /// The last address of the scope, from which the offset counts down.
     pub top: Group,
-    /// How far below it the group lies.
+    /// The distance of the group from that address.
     pub offset: u8,
 }
 
@@ -124,7 +124,8 @@ impl fmt::Display for Relative {
 }
 
 impl Group {
-    /// Every name of the group: first what IANA registered, then what is in use unregistered.
+    /// Returns the names of the group: first those registered with IANA, then those in use without
+    /// registration.
     ///
     /// ```
     /// let group: mcast_group::Group = "224.0.1.129".parse()?;
@@ -137,17 +138,38 @@ impl Group {
             IpAddr::V4(address) => [registered_v4(address), self.relative_assignment()],
             IpAddr::V6(address) => registered_v6(address),
         };
-        registered.into_iter().flatten().chain(self.de_facto())
+        registered.into_iter().flatten().chain(self.de_facto_assignments())
     }
 
-    /// The name that IANA gave the group, or else the one under which it is in use.
+    /// Returns the name registered with IANA, otherwise the name under which the group is in use.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         self.assignments().next().map(|assignment| assignment.name)
     }
 
-    /// The offset that the group is in its scope, when it lies in the top 256 addresses of the
-    /// local scope or the organization-local scope (RFC 2365 section 9).
+    /// Returns the name for the group and this UDP port. The first of these that exists is used: the short
+    /// name of a protocol that uses the port, the name registered with IANA, a name in use without
+    /// registration that uses the port or has no known ports.
+    ///
+    /// ```
+    /// let group: mcast_group::Group = "239.255.0.1".parse()?;
+    /// assert_eq!(group.name_at(5568), Some("sacn"));
+    /// assert_eq!(group.name_at(7000), None);
+    /// # Ok::<(), mcast_group::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn name_at(self, port: u16) -> Option<&'static str> {
+        let uses_port = |ports: &[u16]| ports.is_empty() || ports.contains(&port);
+        let short_name = self.well_known().find(|row| uses_port(row.ports)).map(|row| row.name);
+        short_name.or_else(|| {
+            let matches =
+                |assignment: &Assignment| assignment.standing.is_registered() || uses_port(assignment.ports);
+            self.assignments().find(matches).map(|assignment| assignment.name)
+        })
+    }
+
+    /// Returns the scope-relative offset of the group, if it is among the last 256 addresses of the local
+    /// scope or the organization-local scope (RFC 2365 section 9).
     #[must_use]
     pub fn relative(self) -> Option<Relative> {
         let IpAddr::V4(address) = self.addr() else { return None };
@@ -163,9 +185,9 @@ impl Group {
         Some(row.assignment(GroupRange { first: self, last: self }, standing))
     }
 
-    fn de_facto(self) -> impl Iterator<Item = Assignment> {
+    fn de_facto_assignments(self) -> impl Iterator<Item = Assignment> {
         let any_scope = matches!(self.addr(), IpAddr::V6(_)).then(|| without_scope(self.bits()));
-        let fixed = table_de_facto::FIXED.iter().filter(move |row| row.holds(self));
+        let fixed = table_de_facto::FIXED.iter().filter(move |row| row.contains(self));
         let variable = table_de_facto::ANY_SCOPE
             .iter()
             .filter(move |row| any_scope.is_some_and(|bits| row.first <= bits && bits <= row.last));
@@ -173,12 +195,12 @@ impl Group {
     }
 }
 
-/// When the IPv4 registry was as the tables have it: a date such as `2024-02-02`.
+/// The date of the IPv4 registry in the tables, such as `2024-02-02`.
 pub const IPV4_REGISTRY_DATE: &str = table_v4::AS_OF;
-/// When the IPv6 registry was as the tables have it: a date such as `2015-10`.
+/// The date of the IPv6 registry in the tables, such as `2015-10`.
 pub const IPV6_REGISTRY_DATE: &str = table_v6::AS_OF;
 
-/// A row of a table of registered names, sorted by the first address; rows do not overlap.
+/// A row of a table of registered names. The tables are sorted by the first address, and rows do not overlap.
 struct Row<T> {
     first: T,
     last: T,
@@ -212,7 +234,7 @@ impl<T> Row<T> {
     }
 }
 
-/// A row of the de-facto names: addresses of both families, in any order, overlapping.
+/// A row of a table of de-facto names. The rows are in any order and may overlap.
 struct DeFactoRow<T> {
     first: T,
     last: T,
@@ -222,7 +244,7 @@ struct DeFactoRow<T> {
 }
 
 impl DeFactoRow<Group> {
-    fn holds(&self, group: Group) -> bool {
+    fn contains(&self, group: Group) -> bool {
         GroupRange { first: self.first, last: self.last }.contains(group)
     }
 
@@ -257,21 +279,21 @@ const fn v6(bits: u128) -> Group {
     Group(IpAddr::V6(Ipv6Addr::from_bits(bits)))
 }
 
-/// Where the scope stands in an IPv6 group.
-const SCOPE: u128 = 0xf << 112;
+/// The bits of an IPv6 group that hold the scope.
+const SCOPE_MASK: u128 = 0xf << 112;
 
 const fn without_scope(bits: u128) -> u128 {
-    bits & !SCOPE
+    bits & !SCOPE_MASK
 }
 
 fn range_in_scope_of(first: u128, last: u128, group: Group) -> GroupRange {
-    let scope = group.bits() & SCOPE;
+    let scope = group.bits() & SCOPE_MASK;
     GroupRange { first: v6(first | scope), last: v6(last | scope) }
 }
 
 fn find<T: Ord + Copy>(table: &[Row<T>], key: T) -> Option<&Row<T>> {
-    let after = table.partition_point(|row| row.first <= key);
-    table[..after].last().filter(|row| key <= row.last)
+    let end = table.partition_point(|row| row.first <= key);
+    table[..end].last().filter(|row| key <= row.last)
 }
 
 fn registered_v4(address: Ipv4Addr) -> Option<Assignment> {
@@ -280,8 +302,8 @@ fn registered_v4(address: Ipv4Addr) -> Option<Assignment> {
     Some(row.assignment(range, Standing::Registered { since: row.since() }))
 }
 
-/// What is registered for just this scope comes first; what is registered for every scope follows
-/// unless it is the same name again.
+/// Returns the name registered for exactly this scope, then the one registered for every scope, unless both
+/// are the same.
 fn registered_v6(address: Ipv6Addr) -> [Option<Assignment>; 2] {
     let bits = address.to_bits();
     let fixed = find(table_v6::FIXED, bits);

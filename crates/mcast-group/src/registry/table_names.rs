@@ -8,7 +8,7 @@ use crate::Reference;
 #[rustfmt::skip]
 pub(super) const NAMES: &[WellKnown] = &[
     WellKnown { name: "activemq", group: v4(0xefff0203), ports: &[6155], hop_limit: None, reference: Reference::Document("ActiveMQ documentation") },
-    WellKnown { name: "all-nodes", group: v4(0xe0000001), ports: &[], hop_limit: None, reference: Reference::section(1112, "4") },
+    WellKnown { name: "all-hosts", group: v4(0xe0000001), ports: &[], hop_limit: None, reference: Reference::section(1112, "4") },
     WellKnown { name: "all-nodes", group: v6(0xff020000000000000000000000000001), ports: &[], hop_limit: None, reference: Reference::section(4291, "2.7.1") },
     WellKnown { name: "all-routers", group: v4(0xe0000002), ports: &[], hop_limit: None, reference: Reference::rfc(1112) },
     WellKnown { name: "all-routers", group: v6(0xff020000000000000000000000000002), ports: &[], hop_limit: None, reference: Reference::section(4291, "2.7.1") },

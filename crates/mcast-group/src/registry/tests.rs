@@ -11,7 +11,7 @@ fn names(text: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn exact_ranges_relative_and_de_facto_names_are_found() {
+fn exact_range_relative_and_de_facto_names_are_found() {
     for (text, expected) in [
         ("224.0.0.251", &["mDNS"][..]),
         ("224.0.0.37", &["zeroconfaddr (renew 12/02)"]),
@@ -42,29 +42,29 @@ fn exact_ranges_relative_and_de_facto_names_are_found() {
 }
 
 #[test]
-fn registered_and_de_facto_are_told_apart() {
+fn registered_and_de_facto_names_differ_in_standing() {
     let standings: Vec<Standing> =
-        group("239.255.255.250").assignments().map(|found| found.standing).collect();
+        group("239.255.255.250").assignments().map(|assignment| assignment.standing).collect();
     assert_eq!(standings, [Standing::Relative { offset: 5, since: Some("2006-06-27") }, Standing::DeFacto]);
-    assert!(group("224.0.0.251").assignments().all(|found| found.standing.is_registered()));
+    assert!(group("224.0.0.251").assignments().all(|assignment| assignment.standing.is_registered()));
 }
 
 #[test]
-fn assignments_carry_ranges_references_and_ports() {
-    let found = group("ff05::2:9").assignments().next().unwrap();
-    assert_eq!(found.addresses.to_string(), "ff05::2:0-ff05::2:7ffd");
-    assert_eq!(found.addresses.count(), 0x7ffe);
-    let found = group("224.0.1.129").assignments().next().unwrap();
+fn assignments_have_ranges_references_and_ports() {
+    let assignment = group("ff05::2:9").assignments().next().unwrap();
+    assert_eq!(assignment.addresses.to_string(), "ff05::2:0-ff05::2:7ffd");
+    assert_eq!(assignment.addresses.count(), 0x7ffe);
+    let assignment = group("224.0.1.129").assignments().next().unwrap();
     assert_eq!(
-        (found.ports, found.standing),
+        (assignment.ports, assignment.standing),
         (&[319, 320][..], Standing::Registered { since: Some("2007-02-02") })
     );
-    let found = group("ff0e::101").assignments().next().unwrap();
-    assert_eq!(found.references, [Reference::rfc(1119), Reference::rfc(5905)]);
+    let assignment = group("ff0e::101").assignments().next().unwrap();
+    assert_eq!(assignment.references, [Reference::rfc(1119), Reference::rfc(5905)]);
 }
 
 #[test]
-fn relative_offsets_count_down_from_the_top_of_the_scope() {
+fn relative_offsets_count_down_from_the_last_address_of_the_scope() {
     assert_eq!(
         group("239.255.255.255").relative(),
         Some(Relative { top: group("239.255.255.255"), offset: 0 })
@@ -78,7 +78,7 @@ fn relative_offsets_count_down_from_the_top_of_the_scope() {
 }
 
 #[test]
-fn tables_are_sorted_and_without_overlaps() {
+fn tables_are_sorted_and_do_not_overlap() {
     fn check<T: Ord + Copy + core::fmt::Debug>(table: &[Row<T>]) {
         assert!(table.iter().all(|row| row.first <= row.last));
         assert!(table.is_sorted_by(|a, b| a.last < b.first));
@@ -87,7 +87,7 @@ fn tables_are_sorted_and_without_overlaps() {
     check(table_v4::RELATIVE);
     check(table_v6::FIXED);
     check(table_v6::ANY_SCOPE);
-    assert!(table_v6::ANY_SCOPE.iter().all(|row| row.first & SCOPE == 0));
+    assert!(table_v6::ANY_SCOPE.iter().all(|row| row.first & SCOPE_MASK == 0));
 }
 
 #[test]
@@ -102,15 +102,15 @@ fn every_row_is_found_by_its_first_and_last_address() {
     }
     for row in table_v6::ANY_SCOPE {
         let in_site_scope = v6(row.last | 5 << 112);
-        assert!(in_site_scope.assignments().any(|found| found.name == row.name), "{}", row.name);
+        assert!(in_site_scope.assignments().any(|assignment| assignment.name == row.name), "{}", row.name);
     }
 }
 
 #[test]
-fn short_names_lead_to_groups_and_ports() {
+fn short_names_have_groups_and_ports() {
     let mdns = WellKnown::named("mDNS");
     assert_eq!(
-        mdns.iter().map(|known| known.group).collect::<Vec<_>>(),
+        mdns.iter().map(|row| row.group).collect::<Vec<_>>(),
         [group("224.0.0.251"), group("ff02::fb")]
     );
     assert_eq!(mdns[0].ports, [5353]);
@@ -122,17 +122,17 @@ fn short_names_lead_to_groups_and_ports() {
 }
 
 #[test]
-fn short_names_are_sorted_and_each_denotes_a_multicast_group() {
-    assert!(WellKnown::all().is_sorted_by_key(|known| (known.name, known.group)));
-    for known in WellKnown::all() {
-        assert!(known.group.addr().is_multicast(), "{}", known.name);
-        assert_eq!(WellKnown::find(known.name, Some(known.group.family())), Some(known));
+fn short_names_are_sorted_and_each_has_a_multicast_group() {
+    assert!(WellKnown::all().is_sorted_by_key(|row| (row.name, row.group)));
+    for row in WellKnown::all() {
+        assert!(row.group.addr().is_multicast(), "{}", row.name);
+        assert_eq!(WellKnown::find(row.name, Some(row.group.family())), Some(row));
     }
 }
 
 #[test]
-fn every_short_name_without_a_registration_is_a_de_facto_one() {
-    for known in WellKnown::all() {
-        assert!(known.group.name().is_some(), "{} ({}) is in no table", known.name, known.group);
+fn every_short_name_is_registered_or_de_facto() {
+    for row in WellKnown::all() {
+        assert!(row.group.name().is_some(), "{} ({}) is not in any table", row.name, row.group);
     }
 }

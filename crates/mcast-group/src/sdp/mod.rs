@@ -1,4 +1,4 @@
-//! Session descriptions (SDP, RFC 8866): what a `.sdp` file says is to be joined.
+//! Session descriptions (SDP, RFC 8866): the memberships that a `.sdp` file describes.
 
 mod connection;
 mod source_filter;
@@ -12,14 +12,13 @@ use core::str::FromStr;
 
 use crate::{Membership, ParseError};
 use connection::Connection;
-use source_filter::Rule;
+use source_filter::SourceFilterAttribute;
 
-/// What a session description (RFC 8866) says of multicast: its streams, each with the membership that
-/// receives it.
+/// The multicast streams of a session description (RFC 8866), each with the membership that receives it.
 ///
-/// Read are the connection (`c=`, with its TTL and its number of groups), the media (`m=`), the source filter
-/// (RFC 4570), and which streams are duplicates of one another (RFC 7104). What goes to no group, or by
-/// another protocol than UDP, is [passed over](Self::passed_over).
+/// The parser reads the connection (`c=`, with its TTL and its number of groups), the media (`m=`), the
+/// source filter (RFC 4570), and which streams are duplicates of one another (RFC 7104). Media that are not
+/// sent to a group, or not over UDP, are listed in [`skipped_media`](Self::skipped_media).
 ///
 /// ```
 /// use mcast_group::SessionDescription;
@@ -40,35 +39,34 @@ use source_filter::Rule;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionDescription {
-    /// The session's name (`s=`), as it stands there.
+    /// The session's name (`s=`), verbatim.
     pub name: String,
-    /// The streams to groups, at least one, in the order of the file.
+    /// The streams to groups in file order; at least one.
     pub streams: Vec<DescribedStream>,
-    /// The lines of media that have nothing to join, as they stand there.
-    pub passed_over: Vec<String>,
+    /// The `m=` lines of media that cannot be joined, verbatim.
+    pub skipped_media: Vec<String>,
 }
 
 /// A stream to a group and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedStream {
-    /// What receives it: group, port and sources.
+    /// The membership that receives it: group, port and sources.
     pub membership: Membership,
-    /// The hop limit that it is sent with, if the file says it: IPv4 alone does.
+    /// The hop limit that it is sent with. Only IPv4 connections state one.
     pub hop_limit: Option<u8>,
-    /// What it is: `audio`, `video`, `application` and so on.
+    /// The media type: `audio`, `video`, `application` and so on.
     pub media: String,
     /// Whether it is RTP.
     pub rtp: bool,
-    /// Its name within the file (`a=mid`, RFC 5888).
+    /// The media identification (`a=mid`, RFC 5888).
     pub id: Option<String>,
-    /// The number of the set of streams that are duplicates of one another and to which it belongs
-    /// (`a=group:DUP`, RFC 7104), from 0.
+    /// The index, from 0, of the set of duplicate streams that it belongs to (`a=group:DUP`, RFC 7104).
     pub duplicates: Option<usize>,
-    /// The line of its media in the file, from 1.
+    /// The line number of its `m=` line, from 1.
     pub line: usize,
 }
 
-/// A session description that cannot be understood: in which line, and why.
+/// Why a session description could not be parsed, and in which line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SdpError {
     line: usize,
@@ -76,18 +74,18 @@ pub struct SdpError {
 }
 
 impl SessionDescription {
-    /// How many streams a description may have: more is a file gone wrong.
-    pub const MOST_STREAMS: usize = 65_536;
+    /// The maximum number of streams in a description. It bounds memory for malformed files.
+    pub const MAX_STREAMS: usize = 65_536;
 }
 
 impl SdpError {
-    /// The line, from 1; the one behind the last when something is missing.
+    /// Returns the line number, from 1. If something is missing, it is the line after the last.
     #[must_use]
     pub const fn line(&self) -> usize {
         self.line
     }
 
-    /// What is wrong with it.
+    /// Returns what is wrong with the line.
     #[must_use]
     pub const fn error(&self) -> &ParseError {
         &self.error
@@ -110,37 +108,38 @@ impl FromStr for SessionDescription {
     type Err = SdpError;
 
     fn from_str(text: &str) -> Result<Self, SdpError> {
-        let mut reading = Reading::default();
+        let mut parser = Parser::default();
         let mut number = 0;
         for line in text.strip_prefix('\u{feff}').unwrap_or(text).lines() {
             number += 1;
-            reading.take(number, line.trim_end()).map_err(|error| SdpError { line: number, error })?;
+            parser.parse_line(number, line.trim_end()).map_err(|error| SdpError { line: number, error })?;
         }
-        reading.finish().map_err(|(line, error)| SdpError { line: line.unwrap_or(number + 1), error })
+        parser.finish().map_err(|(line, error)| SdpError { line: line.unwrap_or(number + 1), error })
     }
 }
 
-/// What has been read so far.
+/// The lines read so far.
 #[derive(Default)]
-struct Reading<'a> {
+struct Parser<'a> {
+    /// Whether the first line, `v=0`, has been read.
     started: bool,
     name: &'a str,
-    session: Level<'a>,
+    session: Section<'a>,
     media: Vec<Media<'a>>,
-    /// The names in each set of duplicates.
+    /// The media identifications in each set of duplicates.
     duplicates: Vec<Vec<&'a str>>,
 }
 
-/// What stands before the first media, or belongs to one.
+/// The session-level section, or a media-level section (RFC 8866 section 5).
 #[derive(Default)]
-struct Level<'a> {
-    /// `None` for one that is to no group.
+struct Section<'a> {
+    /// `None` for a connection to a unicast address.
     connections: Vec<Option<Connection>>,
-    filters: Vec<Rule>,
+    filters: Vec<SourceFilterAttribute>,
     id: Option<&'a str>,
 }
 
-/// `m=`, and what follows it.
+/// An `m=` line and its section.
 struct Media<'a> {
     line: usize,
     text: &'a str,
@@ -148,38 +147,39 @@ struct Media<'a> {
     port: u16,
     ports: u16,
     protocol: &'a str,
-    level: Level<'a>,
+    section: Section<'a>,
 }
 
-impl<'a> Reading<'a> {
-    fn take(&mut self, number: usize, line: &'a str) -> Result<(), ParseError> {
+impl<'a> Parser<'a> {
+    fn parse_line(&mut self, number: usize, line: &'a str) -> Result<(), ParseError> {
         if !self.started {
             self.started = line == "v=0";
             return if self.started || line.is_empty() {
                 Ok(())
             } else {
-                Err(ParseError::new(line, "is not how a session description starts").write("v=0"))
+                Err(ParseError::new(line, "is not the first line of a session description")
+                    .with_remedy("v=0"))
             };
         }
         let Some((kind, value)) = line.split_once('=') else { return Ok(()) };
         match kind {
             "s" => self.name = value,
             "m" => self.media.push(Media::parse(number, value)?),
-            "c" => self.level().connections.push(Connection::parse(value)?),
-            "a" => self.attribute(value)?,
+            "c" => self.section().connections.push(Connection::parse(value)?),
+            "a" => self.parse_attribute(value)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn attribute(&mut self, text: &'a str) -> Result<(), ParseError> {
+    fn parse_attribute(&mut self, text: &'a str) -> Result<(), ParseError> {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         match name {
             "source-filter" => {
-                let rule = Rule::parse(value)?;
-                self.level().filters.push(rule);
+                let filter = SourceFilterAttribute::parse(value)?;
+                self.section().filters.push(filter);
             }
-            "mid" => self.level().id = Some(value.trim()),
+            "mid" => self.section().id = Some(value.trim()),
             "group" => {
                 if let Some(names) = value.strip_prefix("DUP ") {
                     self.duplicates.push(names.split_ascii_whitespace().collect());
@@ -190,31 +190,32 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn level(&mut self) -> &mut Level<'a> {
+    /// Returns the section that the current line belongs to.
+    fn section(&mut self) -> &mut Section<'a> {
         match self.media.last_mut() {
-            Some(media) => &mut media.level,
+            Some(media) => &mut media.section,
             None => &mut self.session,
         }
     }
 
-    /// The line that is at fault, if it is one that was read, and why.
+    /// Builds the description. The error holds the line number, or `None` if something is missing at the end.
     fn finish(self) -> Result<SessionDescription, (Option<usize>, ParseError)> {
         let mut description =
-            SessionDescription { name: self.name.to_owned(), streams: Vec::new(), passed_over: Vec::new() };
+            SessionDescription { name: self.name.to_owned(), streams: Vec::new(), skipped_media: Vec::new() };
         for media in &self.media {
             let streams = self.streams(media).map_err(|error| (Some(media.line), error))?;
             if streams.is_empty() {
-                description.passed_over.push(format!("m={}", media.text));
+                description.skipped_media.push(format!("m={}", media.text));
             }
             description.streams.extend(streams);
-            if description.streams.len() > SessionDescription::MOST_STREAMS {
-                let error = ParseError::new(media.text, "makes too many streams of the description");
-                return Err((Some(media.line), error.write("fewer groups or ports")));
+            if description.streams.len() > SessionDescription::MAX_STREAMS {
+                let error = ParseError::new(media.text, "exceeds the maximum number of streams");
+                return Err((Some(media.line), error.with_remedy("fewer groups or ports")));
             }
         }
         if description.streams.is_empty() {
-            let error = ParseError::new(self.name, "describes nothing that is sent to a group");
-            return Err((None, error.write("c=IN IP4 GROUP/TTL and m=MEDIA PORT PROTOCOL FORMAT")));
+            let error = ParseError::new(self.name, "describes no stream that is sent to a group");
+            return Err((None, error.with_remedy("c=IN IP4 GROUP/TTL and m=MEDIA PORT PROTOCOL FORMAT")));
         }
         Ok(description)
     }
@@ -223,49 +224,51 @@ impl<'a> Reading<'a> {
         if media.port == 0 || !media.is_udp() {
             return Ok(Vec::new());
         }
-        let own = &media.level.connections;
+        // A connection at media level replaces that of the session.
+        let own = &media.section.connections;
         let connections = if own.is_empty() { &self.session.connections } else { own };
         let groups = connections.iter().flatten().flat_map(Connection::groups);
-        let groups: Vec<_> = groups.take(SessionDescription::MOST_STREAMS + 1).collect();
+        let groups: Vec<_> = groups.take(SessionDescription::MAX_STREAMS + 1).collect();
         let pairs = media.pair(groups.len())?;
         let stream = |(group, port): (usize, u16)| {
             let (group, hop_limit) = *groups.get(group)?;
             Some(DescribedStream {
                 membership: Membership::new(crate::GroupAddr::new(group, port)).from_sources(
-                    source_filter::filter_of(group, &media.level.filters, &self.session.filters),
+                    source_filter::filter_for(group, &media.section.filters, &self.session.filters),
                 ),
                 hop_limit,
                 media: media.kind.to_owned(),
                 rtp: media.is_rtp(),
-                id: media.level.id.map(ToOwned::to_owned),
-                duplicates: self.set_of(media),
+                id: media.section.id.map(ToOwned::to_owned),
+                duplicates: self.duplicate_set(media),
                 line: media.line,
             })
         };
         Ok(pairs.into_iter().filter_map(stream).collect())
     }
 
-    fn set_of(&self, media: &Media<'a>) -> Option<usize> {
-        let id = media.level.id?;
+    fn duplicate_set(&self, media: &Media<'a>) -> Option<usize> {
+        let id = media.section.id?;
         self.duplicates.iter().position(|names| names.contains(&id))
     }
 }
 
 impl<'a> Media<'a> {
-    /// `video 49170/2 RTP/AVP 31`.
+    /// Parses `video 49170/2 RTP/AVP 31`.
     fn parse(line: usize, text: &'a str) -> Result<Self, ParseError> {
-        let wrong = |problem| ParseError::new(text, problem).write("MEDIA PORT[/NUMBER] PROTOCOL FORMAT");
+        let error =
+            |problem| ParseError::new(text, problem).with_remedy("MEDIA PORT[/NUMBER] PROTOCOL FORMAT");
         let mut words = text.split_ascii_whitespace();
         let (Some(kind), Some(ports), Some(protocol)) = (words.next(), words.next(), words.next()) else {
-            return Err(wrong("is no media"));
+            return Err(error("is not a valid media line"));
         };
         let (port, count) = ports.split_once('/').unwrap_or((ports, "1"));
-        let port = port.parse().map_err(|_| wrong("has no port"))?;
-        let count: u16 = count.parse().map_err(|_| wrong("has no number of ports"))?;
+        let port = port.parse().map_err(|_| error("has no valid port"))?;
+        let count: u16 = count.parse().map_err(|_| error("has an invalid number of ports"))?;
         if count == 0 {
-            return Err(wrong("has no port"));
+            return Err(error("has 0 ports"));
         }
-        Ok(Self { line, text, kind, port, ports: count, protocol, level: Level::default() })
+        Ok(Self { line, text, kind, port, ports: count, protocol, section: Section::default() })
     }
 
     fn is_rtp(&self) -> bool {
@@ -277,13 +280,14 @@ impl<'a> Media<'a> {
         self.is_rtp() || first.eq_ignore_ascii_case("udp")
     }
 
-    /// Which group goes with which port (RFC 8866 section 5.14): several of one with the only one of the
-    /// other, or as many of both, one by one. RTP takes every second port; its control takes those between.
+    /// Returns which group is used with which port (RFC 8866 section 5.14): several groups share one port,
+    /// several ports share one group, or equal numbers of both are paired one by one. RTP uses every second
+    /// port, because RTCP uses the ports between.
     fn pair(&self, groups: usize) -> Result<Vec<(usize, u16)>, ParseError> {
         let step = if self.is_rtp() { 2 } else { 1 };
         let port = |number: usize| {
             let number = u16::try_from(number).ok()?;
-            number.checked_mul(step).and_then(|ahead| self.port.checked_add(ahead))
+            number.checked_mul(step).and_then(|offset| self.port.checked_add(offset))
         };
         let ports = usize::from(self.ports);
         let pairs: Option<Vec<_>> = match (groups, ports) {
@@ -293,10 +297,10 @@ impl<'a> Media<'a> {
             _ if groups == ports => (0..ports).map(|number| Some((number, port(number)?))).collect(),
             _ => {
                 let error = ParseError::new(self.text, "has neither one port nor one for each group");
-                return Err(error.write("as many ports as groups"));
+                return Err(error.with_remedy("as many ports as groups"));
             }
         };
-        pairs.ok_or_else(|| ParseError::new(self.text, "goes beyond the last port").write("fewer ports"))
+        pairs.ok_or_else(|| ParseError::new(self.text, "exceeds the last port").with_remedy("fewer ports"))
     }
 }
 

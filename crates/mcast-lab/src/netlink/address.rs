@@ -8,11 +8,11 @@ use netlink_packet_route::{
 };
 
 use super::{CREATE, Netlink};
-use crate::InterfaceAddress;
+use crate::CidrAddress;
 
 impl Netlink {
-    /// Adds an address. An IPv6 one is usable at once, without duplicate address detection (RFC 4862, 5.4).
-    pub(crate) fn add_address(&mut self, index: u32, address: &InterfaceAddress) -> io::Result<()> {
+    /// Adds an address. IPv6 addresses are usable at once, without duplicate address detection (RFC 4862, section 5.4).
+    pub(crate) fn add_address(&mut self, index: u32, address: &CidrAddress) -> io::Result<()> {
         let mut message = message(index, address);
         if address.address.is_ipv6() {
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
@@ -23,18 +23,18 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewAddress(message), CREATE)
     }
 
-    pub(crate) fn remove_address(&mut self, index: u32, address: &InterfaceAddress) -> io::Result<()> {
+    pub(crate) fn remove_address(&mut self, index: u32, address: &CidrAddress) -> io::Result<()> {
         self.change(RouteNetlinkMessage::DelAddress(message(index, address)), 0)
     }
 
-    /// The addresses of one interface, apart from those that are not to be used yet.
-    pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<InterfaceAddress>> {
-        let answers = self.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-        Ok(answers.into_iter().filter_map(|answer| described(answer, index)).collect())
+    /// Returns the addresses of an interface, except tentative ones.
+    pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<CidrAddress>> {
+        let replies = self.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        Ok(replies.into_iter().filter_map(|reply| parse_address(reply, index)).collect())
     }
 }
 
-fn message(index: u32, address: &InterfaceAddress) -> AddressMessage {
+fn message(index: u32, address: &CidrAddress) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = match address.address {
         IpAddr::V4(_) => AddressFamily::Inet,
@@ -48,13 +48,13 @@ fn message(index: u32, address: &InterfaceAddress) -> AddressMessage {
     message
 }
 
-fn described(message: RouteNetlinkMessage, index: u32) -> Option<InterfaceAddress> {
+fn parse_address(message: RouteNetlinkMessage, index: u32) -> Option<CidrAddress> {
     let RouteNetlinkMessage::NewAddress(message) = message else { return None };
     let is_tentative = message.header.flags.contains(AddressHeaderFlags::Tentative);
     if message.header.index != index || is_tentative {
         return None;
     }
-    // IPv4 says Local for its own address and Address for the peer's; IPv6 mostly Address only.
+    // IPv4 has its own address in Local and the peer's in Address; IPv6 mostly has Address only.
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
@@ -64,5 +64,5 @@ fn described(message: RouteNetlinkMessage, index: u32) -> Option<InterfaceAddres
         _ => None,
     });
     let address = local.or(address)?;
-    Some(InterfaceAddress { address, prefix_length: message.header.prefix_len })
+    Some(CidrAddress { address, prefix_length: message.header.prefix_len })
 }

@@ -1,4 +1,4 @@
-//! Interfaces: making, finding, changing and removing them.
+//! Interfaces.
 
 use std::{
     io,
@@ -22,9 +22,9 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) hardware_address: Vec<u8>,
-    /// Up, with a carrier, and noticed as such by the protocols above.
+    /// Whether its operational state is up: it has a carrier, and the protocols above have been notified.
     pub(crate) operational: bool,
-    /// A port of a bridge that passes frames on.
+    /// Whether it is a bridge port in forwarding state.
     pub(crate) forwarding: bool,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct VethEnd<'a> {
     pub(crate) namespace: BorrowedFd<'a>,
 }
 
-/// What a bridge is made with.
+/// A bridge to create.
 #[derive(Debug)]
 pub(crate) struct Bridge<'a> {
     pub(crate) name: &'a str,
@@ -45,19 +45,19 @@ pub(crate) struct Bridge<'a> {
 }
 
 impl Netlink {
-    /// The interface of this name.
+    /// Returns the interface of this name.
     pub(crate) fn link(&mut self, name: &str) -> io::Result<Link> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        let answers = self.query(RouteNetlinkMessage::GetLink(message))?;
-        let found = answers.into_iter().find_map(described);
-        found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+        let replies = self.query(RouteNetlinkMessage::GetLink(message))?;
+        let link = replies.into_iter().find_map(parse_link);
+        link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
-    /// How many frames an interface was to send and dropped.
+    /// Returns how many outgoing frames an interface has dropped.
     pub(crate) fn dropped(&mut self, index: u32) -> io::Result<u64> {
-        let answers = self.query(RouteNetlinkMessage::GetLink(of(index)))?;
-        let messages = answers.into_iter().filter_map(|answer| match answer {
+        let replies = self.query(RouteNetlinkMessage::GetLink(message_for(index)))?;
+        let messages = replies.into_iter().filter_map(|reply| match reply {
             RouteNetlinkMessage::NewLink(message) => Some(message),
             _ => None,
         });
@@ -69,16 +69,16 @@ impl Netlink {
         Ok(dropped.unwrap_or(0))
     }
 
-    /// Makes a pair of interfaces, the first end up and its peer down: veth cannot open a peer that has none
-    /// itself yet. The first end becomes a port of `bridge` if that is given, and must
-    /// then be in the namespace of this connection.
+    /// Creates a pair of interfaces. The first end is up; its peer is down, because veth cannot bring up a peer before
+    /// the pair is complete. If `bridge` is given, the first end becomes one of its ports, and must be in the
+    /// namespace of this connection.
     pub(crate) fn add_veth(
         &mut self,
         end: &VethEnd<'_>,
         peer: &VethEnd<'_>,
         bridge: Option<u32>,
     ) -> io::Result<()> {
-        let mut message = up(end.message());
+        let mut message = with_up_flag(end.message());
         if let Some(bridge) = bridge {
             message.attributes.push(LinkAttribute::Controller(bridge));
         }
@@ -89,7 +89,7 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(message), CREATE)
     }
 
-    /// Makes a bridge, down.
+    /// Creates a bridge, which is down at first.
     pub(crate) fn add_bridge(&mut self, bridge: Bridge<'_>) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.attributes.extend([
@@ -103,9 +103,9 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(message), CREATE)
     }
 
-    /// Changes a bridge.
+    /// Changes attributes of a bridge.
     pub(crate) fn set_bridge(&mut self, index: u32, options: Vec<InfoBridge>) -> io::Result<()> {
-        let mut message = of(index);
+        let mut message = message_for(index);
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Bridge),
             LinkInfo::Data(InfoData::Bridge(options)),
@@ -113,10 +113,10 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(message), 0)
     }
 
-    /// Makes a port of a bridge count as leading to a multicast router, for good.
+    /// Marks a port of a bridge permanently as a multicast router port.
     pub(crate) fn set_router_port(&mut self, index: u32) -> io::Result<()> {
         let router = InfoBridgePort::MulticastRouter(BridgeMulticastRouterType::Permanent);
-        let mut message = of(index);
+        let mut message = message_for(index);
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(vec![router])),
@@ -124,14 +124,14 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(message), 0)
     }
 
-    /// Puts an interface under a bridge.
+    /// Makes an interface a port of a bridge.
     pub(crate) fn set_controller(&mut self, index: u32, bridge: u32) -> io::Result<()> {
-        let mut message = of(index);
+        let mut message = message_for(index);
         message.attributes.push(LinkAttribute::Controller(bridge));
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    /// Makes a second interface with a hardware address of its own on top of another one, up.
+    /// Creates a macvlan in bridge mode on top of another interface, and brings it up.
     pub(crate) fn add_macvlan(
         &mut self,
         name: &str,
@@ -139,7 +139,7 @@ impl Netlink {
         hardware_address: [u8; 6],
     ) -> io::Result<()> {
         let mode = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
-        let mut message = up(LinkMessage::default());
+        let mut message = with_up_flag(LinkMessage::default());
         message.attributes.extend([
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Address(hardware_address.to_vec()),
@@ -150,34 +150,34 @@ impl Netlink {
     }
 
     pub(crate) fn set_link_up(&mut self, index: u32, is_up: bool) -> io::Result<()> {
-        let mut message = up(of(index));
+        let mut message = with_up_flag(message_for(index));
         if !is_up {
             message.header.flags = LinkFlags::empty();
         }
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    pub(crate) fn set_multicast(&mut self, index: u32, can: bool) -> io::Result<()> {
-        let mut message = of(index);
+    pub(crate) fn set_multicast(&mut self, index: u32, enabled: bool) -> io::Result<()> {
+        let mut message = message_for(index);
         message.header.change_mask = LinkFlags::Multicast;
-        message.header.flags = if can { LinkFlags::Multicast } else { LinkFlags::empty() };
+        message.header.flags = if enabled { LinkFlags::Multicast } else { LinkFlags::empty() };
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
-        let mut message = of(index);
+        let mut message = message_for(index);
         message.attributes.push(LinkAttribute::Mtu(mtu));
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn rename_link(&mut self, index: u32, name: &str) -> io::Result<()> {
-        let mut message = of(index);
+        let mut message = message_for(index);
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
     pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
-        self.change(RouteNetlinkMessage::DelLink(of(index)), 0)
+        self.change(RouteNetlinkMessage::DelLink(message_for(index)), 0)
     }
 }
 
@@ -193,19 +193,19 @@ impl VethEnd<'_> {
     }
 }
 
-fn of(index: u32) -> LinkMessage {
+fn message_for(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message
 }
 
-fn up(mut message: LinkMessage) -> LinkMessage {
+fn with_up_flag(mut message: LinkMessage) -> LinkMessage {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     message
 }
 
-fn described(message: RouteNetlinkMessage) -> Option<Link> {
+fn parse_link(message: RouteNetlinkMessage) -> Option<Link> {
     let RouteNetlinkMessage::NewLink(message) = message else { return None };
     let mut link = Link {
         index: message.header.index,

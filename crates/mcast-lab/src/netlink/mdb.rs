@@ -1,4 +1,4 @@
-//! The groups that a snooping bridge knows (RTM_GETMDB), which the packet crate does not speak.
+//! The group table of a snooping bridge (`RTM_GETMDB`), which `netlink-packet-route` does not support.
 
 use std::{io, net::IpAddr};
 
@@ -9,16 +9,17 @@ use netlink_packet_core::{
 use super::Netlink;
 
 const RTM_GETMDB: u16 = 86;
+/// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// `struct br_port_msg`: family, padding, index.
+/// The length of `struct br_port_msg`: family, padding, index.
 const PORT_MESSAGE: usize = 8;
 const MDBA_MDB: u16 = 1;
 const MDBA_MDB_ENTRY: u16 = 1;
 const MDBA_MDB_ENTRY_INFO: u16 = 1;
-/// `struct br_mdb_entry`: index, state, flags, VLAN, address, protocol.
+/// The length of `struct br_mdb_entry`: index, state, flags, VLAN, address, protocol.
 const ENTRY: usize = 28;
 
-/// A port of a bridge that wants a group.
+/// An entry of the group table: a port with members of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupEntry {
     pub(crate) port: u32,
@@ -26,20 +27,20 @@ pub(crate) struct GroupEntry {
 }
 
 impl Netlink {
-    /// Every group that a bridge in this namespace has learnt, with the port that wants it.
+    /// Returns the entries of the group tables of all bridges in this namespace.
     pub(crate) fn groups(&mut self) -> io::Result<Vec<GroupEntry>> {
         self.send_mdb_request()?;
         let mut entries = Vec::new();
         loop {
             let bytes = self.receive()?;
             let mut rest = &bytes[..];
-            while let Some((kind, sequence, body, after)) = split(rest) {
+            while let Some((kind, sequence, body, after)) = split_message(rest) {
                 rest = after;
                 match kind {
                     _ if sequence != self.sequence => {}
                     NLMSG_DONE => return Ok(entries),
-                    NLMSG_ERROR => return Err(error_of(body)),
-                    _ => entries.extend(entries_of(body)),
+                    NLMSG_ERROR => return Err(parse_error(body)),
+                    _ => entries.extend(parse_entries(body)),
                 }
             }
         }
@@ -58,8 +59,8 @@ impl Netlink {
     }
 }
 
-/// The first message's type, sequence number and body, and what follows it.
-fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
+/// Returns the type, sequence number and body of the first message, and the bytes after it.
+fn split_message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
     let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
     let sequence = u32::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
@@ -68,22 +69,22 @@ fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     Some((kind, sequence, body, after))
 }
 
-fn error_of(body: &[u8]) -> io::Error {
+fn parse_error(body: &[u8]) -> io::Error {
     let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
     io::Error::from_raw_os_error(-code)
 }
 
-fn entries_of(body: &[u8]) -> Vec<GroupEntry> {
+fn parse_entries(body: &[u8]) -> Vec<GroupEntry> {
     let databases = attributes(body.get(PORT_MESSAGE..).unwrap_or(&[]), MDBA_MDB);
     let groups = databases.into_iter().flat_map(|database| attributes(database, MDBA_MDB_ENTRY));
     let entries = groups.flat_map(|group| attributes(group, MDBA_MDB_ENTRY_INFO));
-    entries.filter_map(entry).collect()
+    entries.filter_map(parse_entry).collect()
 }
 
-/// The values of all attributes of one kind.
+/// Returns the values of all attributes of one kind.
 fn attributes(bytes: &[u8], kind: u16) -> Vec<&[u8]> {
-    let found = NlasIterator::new(bytes).map_while(Result::ok);
-    found.filter(|attribute| attribute.kind() == kind).filter_map(value).collect()
+    let attributes = NlasIterator::new(bytes).map_while(Result::ok);
+    attributes.filter(|attribute| attribute.kind() == kind).filter_map(value).collect()
 }
 
 fn value(attribute: NlaBuffer<&[u8]>) -> Option<&[u8]> {
@@ -91,7 +92,7 @@ fn value(attribute: NlaBuffer<&[u8]>) -> Option<&[u8]> {
     attribute.into_inner().get(NLA_HEADER_SIZE..end)
 }
 
-fn entry(bytes: &[u8]) -> Option<GroupEntry> {
+fn parse_entry(bytes: &[u8]) -> Option<GroupEntry> {
     let bytes = bytes.first_chunk::<ENTRY>()?;
     let port = u32::from_ne_bytes(*bytes.first_chunk()?);
     let address: [u8; 16] = *bytes.get(8..)?.first_chunk()?;

@@ -1,4 +1,4 @@
-//! Talking to the kernel about interfaces, addresses and routes.
+//! A netlink client for interfaces, addresses, routes and bridges.
 
 mod address;
 mod link;
@@ -17,13 +17,13 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 pub(crate) use link::{Bridge, VethEnd};
 pub(crate) use route::Route;
 
-/// The kernel's answers are at most this long (it caps the datagrams of a dump at 32 KiB).
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// The maximum size of the kernel's replies, with room to spare: the kernel caps the datagrams of a dump at 32 KiB.
+const MAX_REPLY: usize = 64 * 1024;
 
-/// What to do when the thing is there already.
+/// The flags to create an object, which fail if it exists.
 pub(crate) const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// A connection to the routing part of the kernel, in the namespace where it was opened.
+/// A connection to the kernel's `NETLINK_ROUTE` family, in the namespace where it was opened.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     socket: Socket,
@@ -31,7 +31,7 @@ pub(crate) struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a connection in the calling thread's namespace. It can be used from any thread.
+    /// Opens a connection in the namespace of the calling thread. It can be used from any thread.
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
@@ -39,27 +39,27 @@ impl Netlink {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Asks for a change and waits for its acknowledgement.
+    /// Requests a change and waits for the acknowledgement.
     fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
-        self.answers(|_| ())
+        self.receive_replies(|_| ())
     }
 
-    /// Asks about one thing.
+    /// Requests one object.
     fn query(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.collect(message, NLM_F_REQUEST | NLM_F_ACK)
     }
 
-    /// Asks for all there is of a kind.
+    /// Requests all objects of a kind.
     fn dump(&mut self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.collect(message, NLM_F_REQUEST | NLM_F_DUMP)
     }
 
     fn collect(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.send(message, flags)?;
-        let mut answers = Vec::new();
-        self.answers(|answer| answers.push(answer))?;
-        Ok(answers)
+        let mut replies = Vec::new();
+        self.receive_replies(|reply| replies.push(reply))?;
+        Ok(replies)
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
@@ -74,8 +74,8 @@ impl Netlink {
         self.socket.send(&bytes, 0).map(drop)
     }
 
-    /// Takes answers to the last request until the kernel says that it was the last.
-    fn answers(&mut self, mut take: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+    /// Receives the replies to the last request until the final one.
+    fn receive_replies(&mut self, mut handle: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
         loop {
             let bytes = self.receive()?;
             let mut rest = &bytes[..];
@@ -88,7 +88,7 @@ impl Netlink {
                     continue;
                 }
                 match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => take(answer),
+                    NetlinkPayload::InnerMessage(reply) => handle(reply),
                     NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
                     NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(()),
                     _ => {}
@@ -98,7 +98,7 @@ impl Netlink {
     }
 
     fn receive(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(LONGEST_ANSWER);
+        let mut bytes = Vec::with_capacity(MAX_REPLY);
         loop {
             match self.socket.recv(&mut bytes, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

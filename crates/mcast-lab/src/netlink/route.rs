@@ -8,15 +8,15 @@ use netlink_packet_route::{
 };
 
 use super::{CREATE, Netlink};
-use crate::InterfaceAddress;
+use crate::CidrAddress;
 
 /// A route to add or to remove.
 #[derive(Debug)]
 pub(crate) struct Route {
-    pub(crate) destination: InterfaceAddress,
+    pub(crate) destination: CidrAddress,
     pub(crate) interface: Option<u32>,
     pub(crate) gateway: Option<IpAddr>,
-    /// A route of type local: what goes there is this host's own.
+    /// Whether this is a route of type local, which makes the destination the host's own.
     pub(crate) local: bool,
 }
 

@@ -1,6 +1,7 @@
-//! Frames on an interface: a packet socket that receives into a ring shared with the kernel (TPACKET_V2).
+//! Sending and receiving frames on an interface: a packet socket with a receive ring shared with the kernel
+//! (TPACKET_V2).
 //!
-//! The ring's size does not depend on `net.core.rmem_max`, which an ordinary user cannot pass.
+//! Unlike a receive buffer, the ring is not limited by `net.core.rmem_max`, which an ordinary user cannot exceed.
 
 use std::{
     io, mem,
@@ -11,12 +12,12 @@ use std::{
 
 use super::{check, socket_option};
 
-/// Room for a frame of 1,514 bytes behind the kernel's own header.
-const SLOT: usize = 2048;
+/// The size of a slot in bytes: room for the kernel's header and a frame of 1,514 bytes.
+const SLOT_SIZE: usize = 2048;
 const SLOTS: usize = 4096;
-const BLOCK: usize = 1 << 16;
+const BLOCK_SIZE: usize = 1 << 16;
 
-/// All the frames that arrive at an interface, and a way to send others.
+/// A socket that receives all frames of an interface and sends frames on it.
 #[derive(Debug)]
 pub(crate) struct FrameSocket {
     socket: OwnedFd,
@@ -24,17 +25,17 @@ pub(crate) struct FrameSocket {
     next: usize,
 }
 
-/// A frame in the ring; its place goes back to the kernel when this is dropped.
+/// A frame in the ring. Dropping it returns its slot to the kernel.
 pub(crate) struct Frame<'a> {
     bytes: &'a [u8],
-    /// It is all here: it fitted into the ring, and its checksum was not left to a device.
+    /// Whether the whole frame fitted in the slot and its checksum was not offloaded.
     pub(crate) is_complete: bool,
     status: &'a AtomicU32,
 }
 
-/// Frames that are ready to be sent, one behind the other.
+/// Frames that are ready to be sent, in one buffer.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct FrameBatch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -42,65 +43,66 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct Ring(*mut u8);
 
-// SAFETY: the mapping belongs to the ring alone, and is reached by `&mut FrameSocket` only.
+// SAFETY: the mapping has no other owner and is accessed only through `&mut FrameSocket`.
 unsafe impl Send for Ring {}
 
 impl FrameSocket {
-    /// Opens a socket on the interface of this index in the calling thread's namespace.
+    /// Opens a socket on the interface of this index in the namespace of the calling thread.
     pub(crate) fn open(index: u32) -> io::Result<Self> {
         let index = index.try_into().map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
-        // Protocol 0: nothing is received before the bind.
+        // With protocol 0 the socket receives nothing before the bind.
         let socket = socket_option::open(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
         let set = |name, value| socket_option::set(socket.as_fd(), libc::SOL_PACKET, name, &value);
         set(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
-        // What is sent here must not come back as received.
+        // Frames sent by this socket must not be received by it.
         set(libc::PACKET_IGNORE_OUTGOING, 1)?;
         set(libc::PACKET_QDISC_BYPASS, 1)?;
         let ring = Ring::new(&socket)?;
-        listen_to_all(&socket, index)?;
+        bind_promiscuous(&socket, index)?;
         Ok(Self { socket, ring, next: 0 })
     }
 
-    /// The next frame, if one has arrived.
+    /// Returns the next frame, if one has arrived.
     pub(crate) fn next(&mut self) -> Option<Frame<'_>> {
         let frame = self.ring.frame(self.next)?;
         self.next = (self.next + 1) % SLOTS;
         Some(frame)
     }
 
-    /// Sends whole Ethernet frames, in order, and returns how many could not be sent.
-    pub(crate) fn send(&self, frames: &Outbox) -> usize {
+    /// Sends Ethernet frames in order, and returns how many could not be sent.
+    pub(crate) fn send(&self, frames: &FrameBatch) -> usize {
         let mut vectors: Vec<_> = frames.iter().map(vector_of).collect();
         let mut messages: Vec<_> = vectors.iter_mut().map(message_of).collect();
         let (mut next, mut failed) = (0, 0);
         while let Some(rest) = messages.get_mut(next..).filter(|rest| !rest.is_empty()) {
-            // SAFETY: as many messages as said; each points to one vector, and that to a frame, which all outlive
-            // the call. The frames are only read.
+            // SAFETY: the count is that of the messages. Each points to one vector, and that to a frame; all outlive the
+            // call. The frames are only read.
             let sent = unsafe {
                 libc::sendmmsg(self.socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
             };
-            // An error is that of the first of the rest, and no reason not to try the others.
+            // An error concerns the first remaining frame only; the others are tried all the same.
             failed += usize::from(sent <= 0);
             next += usize::try_from(sent).unwrap_or(0).max(1);
         }
         failed
     }
 
-    /// How many frames the ring had no room for since the last call.
+    /// Returns how many frames the ring had no room for since the last call.
     pub(crate) fn overruns(&self) -> io::Result<u64> {
         let statistics: libc::tpacket_stats =
             socket_option::read(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
         Ok(statistics.tp_drops.into())
     }
 
-    /// Takes the socket's pending error, such as that its interface went down, so that waiting works again.
+    /// Clears the pending error of the socket, for instance after its interface went down. Otherwise every wait would
+    /// end at once.
     pub(crate) fn clear_error(&self) {
         let _: io::Result<libc::c_int> =
             socket_option::read(self.socket.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR);
     }
 }
 
-impl Outbox {
+impl FrameBatch {
     pub(crate) fn push(&mut self, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
         self.ends.push(self.bytes.len());
@@ -126,16 +128,23 @@ impl AsFd for FrameSocket {
 impl Ring {
     fn new(socket: &OwnedFd) -> io::Result<Self> {
         let request = libc::tpacket_req {
-            tp_block_size: BLOCK as u32,
-            tp_block_nr: (SLOT * SLOTS / BLOCK) as u32,
-            tp_frame_size: SLOT as u32,
+            tp_block_size: BLOCK_SIZE as u32,
+            tp_block_nr: (SLOT_SIZE * SLOTS / BLOCK_SIZE) as u32,
+            tp_frame_size: SLOT_SIZE as u32,
             tp_frame_nr: SLOTS as u32,
         };
         socket_option::set(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a fresh mapping of the ring that has just been made, as long as the ring.
+        // SAFETY: a new mapping of the ring that has just been set up, with the size of the ring.
         let start = unsafe {
-            libc::mmap(ptr::null_mut(), SLOT * SLOTS, protection, libc::MAP_SHARED, socket.as_raw_fd(), 0)
+            libc::mmap(
+                ptr::null_mut(),
+                SLOT_SIZE * SLOTS,
+                protection,
+                libc::MAP_SHARED,
+                socket.as_raw_fd(),
+                0,
+            )
         };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -143,9 +152,9 @@ impl Ring {
         Ok(Self(start.cast()))
     }
 
-    /// The frame in a slot, if the kernel has given it to us.
+    /// Returns the frame in a slot, if the kernel has filled it.
     fn frame(&mut self, slot: usize) -> Option<Frame<'_>> {
-        let start = self.0.wrapping_add(slot * SLOT);
+        let start = self.0.wrapping_add(slot * SLOT_SIZE);
         let header: *const libc::tpacket2_hdr = start.cast_const().cast();
         // SAFETY: the slot begins with a header, aligned to 16 bytes; its first word is shared with the kernel
         // and only reached atomically.
@@ -154,25 +163,26 @@ impl Ring {
         if flags & libc::TP_STATUS_USER == 0 {
             return None;
         }
-        // SAFETY: the kernel has finished writing the slot (acquired above) and leaves it alone until it is given
-        // back. The fields after the status are read one by one, without a reference to the whole header.
-        let (length, kept, offset) = unsafe {
+        // SAFETY: the kernel has finished writing the slot (acquired above) and does not touch it until it is
+        // returned. The fields after the status are read one by one, without a reference to the whole header.
+        let (length, captured, offset) = unsafe {
             let length = ptr::addr_of!((*header).tp_len).read() as usize;
-            let kept = ptr::addr_of!((*header).tp_snaplen).read() as usize;
-            (length, kept, usize::from(ptr::addr_of!((*header).tp_mac).read()))
+            let captured = ptr::addr_of!((*header).tp_snaplen).read() as usize;
+            (length, captured, usize::from(ptr::addr_of!((*header).tp_mac).read()))
         };
-        let kept = kept.min(SLOT.saturating_sub(offset));
+        let captured = captured.min(SLOT_SIZE.saturating_sub(offset));
         // SAFETY: as above; offset and length lie within the slot.
-        let bytes = unsafe { std::slice::from_raw_parts(start.wrapping_add(offset.min(SLOT)), kept) };
-        let is_complete = kept == length && flags & libc::TP_STATUS_CSUMNOTREADY == 0;
+        let bytes =
+            unsafe { std::slice::from_raw_parts(start.wrapping_add(offset.min(SLOT_SIZE)), captured) };
+        let is_complete = captured == length && flags & libc::TP_STATUS_CSUMNOTREADY == 0;
         Some(Frame { bytes, is_complete, status })
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, and no frame borrows from it any more.
-        unsafe { libc::munmap(self.0.cast(), SLOT * SLOTS) };
+        // SAFETY: this is the mapping of this value, and no frame borrows from it any more.
+        unsafe { libc::munmap(self.0.cast(), SLOT_SIZE * SLOTS) };
     }
 }
 
@@ -202,8 +212,8 @@ fn message_of(vector: &mut libc::iovec) -> libc::mmsghdr {
     message
 }
 
-/// Makes the socket receive every frame of an interface, whomever it is for.
-fn listen_to_all(socket: &OwnedFd, index: libc::c_int) -> io::Result<()> {
+/// Makes the socket receive every frame of an interface, whatever its destination.
+fn bind_promiscuous(socket: &OwnedFd, index: libc::c_int) -> io::Result<()> {
     let promiscuous = libc::packet_mreq {
         mr_ifindex: index,
         mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
@@ -211,12 +221,12 @@ fn listen_to_all(socket: &OwnedFd, index: libc::c_int) -> io::Result<()> {
         mr_address: [0; 8],
     };
     socket_option::set(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &promiscuous)?;
-    // SAFETY: all zeroes is a value of it.
+    // SAFETY: all zeroes is a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = libc::AF_PACKET as libc::c_ushort;
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     address.sll_ifindex = index;
     let length = mem::size_of_val(&address) as libc::socklen_t;
-    // SAFETY: the address and its length; both outlive the call.
+    // SAFETY: the length is that of the address, which outlives the call.
     check(unsafe { libc::bind(socket.as_raw_fd(), ptr::from_ref(&address).cast(), length) }).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The kernel's multicast routing: `linux/mroute.h` and `linux/mroute6.h`, which libc does not have.
+//! The kernel's multicast routing: `linux/mroute.h` and `linux/mroute6.h`, which the `libc` crate lacks.
 
 use std::{
     io,
@@ -13,12 +13,12 @@ const ADD_INTERFACE: libc::c_int = 202;
 const ADD_ENTRY: libc::c_int = 204;
 const DELETE_ENTRY: libc::c_int = 205;
 
-/// The kernel can route between this many interfaces (`MAXVIFS`, `MAXMIFS`).
-pub(crate) const MOST_INTERFACES: u16 = 32;
+/// The maximum number of interfaces in the kernel's multicast routing (`MAXVIFS`, `MAXMIFS`).
+pub(crate) const MAX_INTERFACES: u16 = 32;
 
 const VIFF_USE_IFINDEX: u8 = 8;
-/// The message type of both families for a datagram that no entry matches (`IGMPMSG_NOCACHE`, `MRT6MSG_NOCACHE`).
-const NO_ENTRY: u8 = 1;
+/// The message type of a cache miss, in both families (`IGMPMSG_NOCACHE`, `MRT6MSG_NOCACHE`).
+const NO_CACHE: u8 = 1;
 /// `ICMP6_FILTER`, and the filter that blocks all 256 types.
 const ICMP6_FILTER: libc::c_int = 1;
 const BLOCK_ALL: Icmp6Filter = Icmp6Filter([u32::MAX; 8]);
@@ -30,29 +30,30 @@ pub(crate) enum Family {
     V6,
 }
 
-/// Who may tell the kernel of a namespace how to route groups of one family: one socket at a time.
+/// The socket that controls the multicast routing of a namespace for one family. The kernel allows one at a time.
 #[derive(Debug)]
 pub(crate) struct RoutingSocket {
     socket: OwnedFd,
     family: Family,
 }
 
-/// A datagram for which the kernel has no entry.
+/// A datagram for which the kernel's cache has no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Miss {
+pub(crate) struct CacheMiss {
     pub(crate) source: IpAddr,
     pub(crate) group: IpAddr,
-    /// The number of the interface it came in by.
-    pub(crate) arrived: u16,
+    /// The number of the incoming interface.
+    pub(crate) from: u16,
 }
 
-/// Where the kernel sends what a source sends to a group.
+/// An entry of the kernel's multicast forwarding cache: the route of one source and group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct CacheEntry {
     pub(crate) source: IpAddr,
     pub(crate) group: IpAddr,
+    /// The number of the incoming interface.
     pub(crate) from: u16,
-    /// Numbers of interfaces, each with the hop limit that a datagram must exceed.
+    /// The numbers of the outgoing interfaces, each with the hop limit that a datagram must exceed.
     pub(crate) to: Vec<(u16, u8)>,
 }
 
@@ -73,7 +74,7 @@ struct Mfcctl {
     origin: [u8; 4],
     group: [u8; 4],
     parent: u16,
-    thresholds: [u8; MOST_INTERFACES as usize],
+    thresholds: [u8; MAX_INTERFACES as usize],
     counters: [libc::c_uint; 3],
     expire: libc::c_int,
 }
@@ -113,7 +114,7 @@ unsafe impl Plain for Mf6cctl {}
 unsafe impl Plain for Icmp6Filter {}
 
 impl RoutingSocket {
-    /// Opens the socket in the calling thread's namespace and takes over the routing there.
+    /// Opens the socket and starts multicast routing in the namespace of the calling thread.
     pub(crate) fn open(family: Family) -> io::Result<Self> {
         let (domain, protocol) = match family {
             Family::V4 => (libc::AF_INET, libc::IPPROTO_IGMP),
@@ -121,7 +122,7 @@ impl RoutingSocket {
         };
         let socket = socket_option::open(domain, libc::SOCK_RAW | libc::SOCK_NONBLOCK, protocol)?;
         if family == Family::V6 {
-            // The kernel's messages pass the filter; ICMPv6 from the network is none of ours.
+            // Only the kernel's own messages are needed, and those bypass the filter.
             socket_option::set(socket.as_fd(), libc::IPPROTO_ICMPV6, ICMP6_FILTER, &BLOCK_ALL)?;
         }
         let routing = Self { socket, family };
@@ -129,7 +130,7 @@ impl RoutingSocket {
         Ok(routing)
     }
 
-    /// Gives an interface its number among those that groups are routed between.
+    /// Adds an interface to the multicast routing under a number.
     pub(crate) fn add_interface(&self, number: u16, index: u32) -> io::Result<()> {
         let invalid = |_| io::Error::from_raw_os_error(libc::EINVAL);
         match self.family {
@@ -147,16 +148,16 @@ impl RoutingSocket {
     }
 
     /// Adds an entry, or replaces the one for the same source and group.
-    pub(crate) fn add_entry(&self, entry: &Entry) -> io::Result<()> {
+    pub(crate) fn add_entry(&self, entry: &CacheEntry) -> io::Result<()> {
         self.change_entry(ADD_ENTRY, entry)
     }
 
-    pub(crate) fn delete_entry(&self, entry: &Entry) -> io::Result<()> {
+    pub(crate) fn delete_entry(&self, entry: &CacheEntry) -> io::Result<()> {
         self.change_entry(DELETE_ENTRY, entry)
     }
 
-    /// The next datagram that the kernel does not know how to route; `None` when there is none now.
-    pub(crate) fn next_miss(&self) -> io::Result<Option<Miss>> {
+    /// Returns the next cache miss that the kernel has reported, or `None` if there is none now.
+    pub(crate) fn next_cache_miss(&self) -> io::Result<Option<CacheMiss>> {
         let mut buffer = [0_u8; 2048];
         loop {
             // SAFETY: the kernel writes at most as many bytes as the buffer has.
@@ -166,14 +167,14 @@ impl RoutingSocket {
                 let error = io::Error::last_os_error();
                 return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
             };
-            // IGMP from the network comes by the same socket.
+            // The socket also receives IGMP from the network.
             if let Some(miss) = self.parse(&buffer[..length]) {
                 return Ok(Some(miss));
             }
         }
     }
 
-    fn change_entry(&self, option: libc::c_int, entry: &Entry) -> io::Result<()> {
+    fn change_entry(&self, option: libc::c_int, entry: &CacheEntry) -> io::Result<()> {
         match (entry.source, entry.group) {
             (IpAddr::V4(source), IpAddr::V4(group)) => self.set(option, &v4_entry(source, group, entry)),
             (IpAddr::V6(source), IpAddr::V6(group)) => self.set(option, &v6_entry(source, group, entry)),
@@ -181,23 +182,23 @@ impl RoutingSocket {
         }
     }
 
-    /// `struct igmpmsg` has a zero where an IPv4 header has its protocol; `struct mrt6msg` begins with a zero,
-    /// which is no type of ICMPv6.
-    fn parse(&self, bytes: &[u8]) -> Option<Miss> {
+    /// Parses a message of the kernel. `struct igmpmsg` has a zero in the place of the protocol in an IPv4 header;
+    /// `struct mrt6msg` begins with a zero, which is not a valid ICMPv6 type.
+    fn parse(&self, bytes: &[u8]) -> Option<CacheMiss> {
         match self.family {
             Family::V4 => {
                 let (kind, zero) = (*bytes.get(8)?, *bytes.get(9)?);
-                let arrived = u16::from_le_bytes([*bytes.get(10)?, *bytes.get(11)?]);
+                let from = u16::from_le_bytes([*bytes.get(10)?, *bytes.get(11)?]);
                 let source = Ipv4Addr::from(*bytes.get(12..)?.first_chunk::<4>()?).into();
                 let group = Ipv4Addr::from(*bytes.get(16..)?.first_chunk::<4>()?).into();
-                (kind == NO_ENTRY && zero == 0).then_some(Miss { source, group, arrived })
+                (kind == NO_CACHE && zero == 0).then_some(CacheMiss { source, group, from })
             }
             Family::V6 => {
                 let (zero, kind) = (*bytes.first()?, *bytes.get(1)?);
-                let arrived = u16::from_ne_bytes([*bytes.get(2)?, *bytes.get(3)?]);
+                let from = u16::from_ne_bytes([*bytes.get(2)?, *bytes.get(3)?]);
                 let source = Ipv6Addr::from(*bytes.get(8..)?.first_chunk::<16>()?).into();
                 let group = Ipv6Addr::from(*bytes.get(24..)?.first_chunk::<16>()?).into();
-                (kind == NO_ENTRY && zero == 0).then_some(Miss { source, group, arrived })
+                (kind == NO_CACHE && zero == 0).then_some(CacheMiss { source, group, from })
             }
         }
     }
@@ -217,8 +218,8 @@ impl AsFd for RoutingSocket {
     }
 }
 
-fn v4_entry(source: Ipv4Addr, group: Ipv4Addr, entry: &Entry) -> Mfcctl {
-    let mut thresholds = [0; MOST_INTERFACES as usize];
+fn v4_entry(source: Ipv4Addr, group: Ipv4Addr, entry: &CacheEntry) -> Mfcctl {
+    let mut thresholds = [0; MAX_INTERFACES as usize];
     for &(number, threshold) in &entry.to {
         thresholds[usize::from(number)] = threshold;
     }
@@ -226,8 +227,8 @@ fn v4_entry(source: Ipv4Addr, group: Ipv4Addr, entry: &Entry) -> Mfcctl {
     Mfcctl { origin, group, parent: entry.from, thresholds, counters: [0; 3], expire: 0 }
 }
 
-/// An IPv6 entry knows no thresholds: the hop limit must exceed 1.
-fn v6_entry(source: Ipv6Addr, group: Ipv6Addr, entry: &Entry) -> Mf6cctl {
+/// An IPv6 entry has no thresholds: the hop limit must exceed 1.
+fn v6_entry(source: Ipv6Addr, group: Ipv6Addr, entry: &CacheEntry) -> Mf6cctl {
     let mut set = [0; 8];
     for &(number, _) in &entry.to {
         set[usize::from(number) / 32] |= 1 << (number % 32);

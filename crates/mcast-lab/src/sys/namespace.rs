@@ -1,4 +1,4 @@
-//! Leaving for new namespaces.
+//! Creating and entering namespaces.
 
 use std::{
     fs::{self, File},
@@ -14,11 +14,12 @@ pub(crate) fn unshare_network() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
 }
 
-/// Gives the calling thread, or process that has one thread, a host name of its own. Allocates nothing.
+/// Moves the calling thread into a new UTS namespace and sets the host name there. Does not allocate, so that it can
+/// be called between fork and exec.
 pub(crate) fn set_host_name(name: &str) -> io::Result<()> {
     // SAFETY: no pointers; only the calling thread changes.
     check(unsafe { libc::unshare(libc::CLONE_NEWUTS) })?;
-    // SAFETY: the pointer and the length are those of a text.
+    // SAFETY: the pointer and the length are those of a string.
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len() as _) }).map(drop)
 }
 
@@ -28,14 +29,14 @@ pub(crate) fn unshare_user() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }).map(drop)
 }
 
-/// Names the only user of a fresh user namespace `root`. `user` and `group` are its ids outside.
+/// Maps a user and a group to root in the new user namespace of the calling process.
 pub(crate) fn map_to_root(user: u32, group: u32) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
     fs::write("/proc/self/gid_map", format!("0 {group} 1"))
 }
 
-/// Whether the calling thread has `CAP_SYS_ADMIN`, which making namespaces needs.
+/// Returns whether the calling thread has `CAP_SYS_ADMIN`, which creating namespaces needs.
 pub(crate) fn is_administrator() -> io::Result<bool> {
     const CAP_SYS_ADMIN: u64 = 21;
     let status = fs::read_to_string("/proc/thread-self/status")?;
@@ -44,18 +45,18 @@ pub(crate) fn is_administrator() -> io::Result<bool> {
     Ok(bits >> CAP_SYS_ADMIN & 1 == 1)
 }
 
-/// The effective ids of the calling process.
+/// Returns the effective user and group id of the calling process.
 pub(crate) fn effective_ids() -> (u32, u32) {
     // SAFETY: neither takes arguments nor fails.
     unsafe { (libc::geteuid(), libc::getegid()) }
 }
 
-/// The calling thread's network namespace.
+/// Opens the network namespace of the calling thread.
 pub(crate) fn network() -> io::Result<OwnedFd> {
     File::open("/proc/thread-self/ns/net").map(OwnedFd::from)
 }
 
-/// The calling process's user namespace.
+/// Opens the user namespace of the calling process.
 pub(crate) fn user() -> io::Result<OwnedFd> {
     File::open("/proc/self/ns/user").map(OwnedFd::from)
 }

@@ -2,27 +2,27 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr,
     time::Duration,
 };
 
 use super::check;
 
-/// Waits until one of the descriptors has something to read, an error to tell, or its other end closed.
+/// Waits until one of the descriptors is readable, has an error, or is closed at its other end.
 ///
-/// False when the time is over first, or when a signal ended the wait.
+/// Returns false after the timeout, or when a signal interrupted the wait.
 pub(crate) fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
-    let one = |descriptor: &BorrowedFd<'_>| libc::pollfd {
+    let pollfd = |descriptor: &BorrowedFd<'_>| libc::pollfd {
         fd: descriptor.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
-    let mut polled: Vec<_> = descriptors.iter().map(one).collect();
+    let mut polled: Vec<_> = descriptors.iter().map(pollfd).collect();
     let timeout = timeout.map(timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     let count = polled.len() as libc::nfds_t;
-    // SAFETY: as many pollfds as said, and a timeout that is null or outlives the call.
+    // SAFETY: the count is that of the pollfds, and the timeout is null or outlives the call.
     match check(unsafe { libc::ppoll(polled.as_mut_ptr(), count, timeout, ptr::null()) }) {
         Ok(ready) => Ok(ready > 0),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
@@ -30,9 +30,14 @@ pub(crate) fn wait_readable(descriptors: &[BorrowedFd<'_>], timeout: Option<Dura
     }
 }
 
+/// Returns whether a descriptor is readable, has an error, or is closed at its other end, without waiting.
+pub(crate) fn is_readable(descriptor: &impl AsFd) -> io::Result<bool> {
+    wait_readable(&[descriptor.as_fd()], Some(Duration::ZERO))
+}
+
 fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
-        // Sixty-eight years are enough, and fit the narrowest type that this field has.
+        // Capped at 68 years, so that it fits the narrowest type of this field.
         tv_sec: i32::try_from(duration.as_secs()).unwrap_or(i32::MAX).into(),
         tv_nsec: duration.subsec_nanos().cast_signed().into(),
     }

@@ -1,4 +1,4 @@
-//! Starting and ending programs.
+//! Starting and killing programs.
 
 use std::{
     io,
@@ -11,9 +11,10 @@ use std::{
 
 use super::{check, namespace::set_host_name};
 
-/// Makes `command` enter the namespaces between fork and exec, be told a host name of its own, and die with the thread that forked it.
+/// Makes the programs that `command` starts enter the namespaces between fork and exec and set the host name. They
+/// are killed when the thread that started them ends.
 ///
-/// The descriptors must stay open until the command has been spawned.
+/// The descriptors must stay open until the program has been spawned.
 pub(crate) fn enter_before_exec(
     command: &mut process::Command,
     user: Option<RawFd>,
@@ -27,10 +28,10 @@ pub(crate) fn enter_before_exec(
         }
         set_namespace(network, libc::CLONE_NEWNET)?;
         set_host_name(&host_name)?;
-        // After the user namespace: changing credentials clears it.
+        // After entering the user namespace, because changing credentials clears the setting.
         die_with_parent()
     };
-    // SAFETY: between fork and exec only system calls are made: no allocation, no locks.
+    // SAFETY: between fork and exec the closure makes only system calls: no allocation, no locks.
     unsafe { command.pre_exec(enter) };
 }
 
@@ -39,22 +40,22 @@ fn set_namespace(descriptor: RawFd, kind: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::setns(descriptor, kind) }).map(drop)
 }
 
-/// The calling process is killed when the thread that made it ends.
+/// Makes the kernel kill the calling process when the thread that started it ends (`PR_SET_PDEATHSIG`).
 pub(crate) fn die_with_parent() -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
 }
 
-/// A descriptor that becomes readable when process `id`, which must not have been waited for yet, ends.
-pub(crate) fn descriptor_of(id: u32) -> io::Result<OwnedFd> {
+/// Opens a descriptor that becomes readable when the process ends. The process must not have been reaped yet.
+pub(crate) fn pidfd_open(id: u32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers; the result is checked.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, id as libc::pid_t, 0) };
     let descriptor = check(descriptor as libc::c_int)?;
-    // SAFETY: the kernel has just made this descriptor, for nobody else.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Sends a signal to a process that has not been waited for yet.
+/// Sends a signal to a process that has not been reaped yet.
 pub(crate) fn signal(id: u32, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::kill(id as libc::pid_t, signal) }).map(drop)
@@ -66,7 +67,7 @@ pub(crate) fn signal_group(id: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(-(id as libc::pid_t), signal) }).map(drop)
 }
 
-/// Kills the process behind a descriptor; no other, whatever has become of its id.
+/// Kills the process of a descriptor, and no other process, even if its id has been reused.
 pub(crate) fn kill(process: BorrowedFd<'_>) -> io::Result<()> {
     let no_details = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: no pointers but null.

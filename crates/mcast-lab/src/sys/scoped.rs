@@ -6,29 +6,29 @@ use std::{
     thread,
 };
 
-/// Work for another thread.
+/// A closure for another thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send + 'static>;
 
-/// Hands `work` to `dispatch` as a [`Job`] and waits until it has run or been dropped.
+/// Passes `work` to `dispatch` as a [`Job`] and waits until the job has run or been dropped.
 ///
-/// `None` if it was dropped without having run. `dispatch` may run the job, keep it, or drop it; should it
-/// panic while the job lives on elsewhere, the process ends, because the job's borrows would be void.
+/// Returns `None` if it was dropped without having run. `dispatch` may run the job, keep it, or drop it. If
+/// `dispatch` panics the process aborts, because the job might still run with borrows that are no longer valid.
 pub(crate) fn run_elsewhere<T: Send>(
     work: impl FnOnce() -> T + Send,
     dispatch: impl FnOnce(Job),
 ) -> Option<thread::Result<T>> {
-    let (tell, hear) = mpsc::channel();
+    let (result_sender, result_receiver) = mpsc::channel();
     let job: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
-        // `work` and all that it borrows are gone when the result is told.
+        // `work` is consumed, and its borrows have ended, before the result is sent.
         let result = catch_unwind(AssertUnwindSafe(work));
-        let _ = tell.send(result);
+        let _ = result_sender.send(result);
     });
     // SAFETY: only the lifetime changes. The borrows in the job end when `work` is consumed, before the
-    // result is sent, or when the job is dropped, which drops `tell`. `hear.recv()` below returns only after
-    // one of the two, and nothing between here and there can unwind (see `dispatch`).
+    // result is sent, or when the job is dropped, which drops `result_sender`. `recv` below returns only after one
+    // of the two, and nothing in between can unwind, because a panic of `dispatch` aborts.
     let job: Job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(job) };
     if catch_unwind(AssertUnwindSafe(|| dispatch(job))).is_err() {
         std::process::abort();
     }
-    hear.recv().ok()
+    result_receiver.recv().ok()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use super::check;
@@ -11,7 +11,7 @@ use super::check;
 ///
 /// # Safety
 ///
-/// It is plain old data: no pointers, and every pattern of bits is a value.
+/// The type must be plain old data: no pointers, and every bit pattern is a valid value.
 pub(crate) unsafe trait Plain: Copy {}
 
 // SAFETY: an integer.
@@ -38,25 +38,20 @@ pub(crate) fn set<T: Plain>(
 }
 
 pub(crate) fn read<T: Plain>(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
-    // SAFETY: all zeroes is a value of a `Plain` type.
+    // SAFETY: all zeroes is a valid value of a `Plain` type.
     let mut value: T = unsafe { mem::zeroed() };
     let mut length = mem::size_of::<T>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into a value that is that long.
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of the value.
     check(unsafe {
         libc::getsockopt(socket.as_raw_fd(), level, name, std::ptr::from_mut(&mut value).cast(), &mut length)
     })?;
     Ok(value)
 }
 
-/// Opens a socket that other programs do not inherit.
-pub(crate) fn open(
-    domain: libc::c_int,
-    kind: libc::c_int,
-    protocol: libc::c_int,
-) -> io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::{FromRawFd, OwnedFd};
+/// Opens a socket that started programs do not inherit.
+pub(crate) fn open(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let socket = check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })?;
-    // SAFETY: the kernel has just made this descriptor, for nobody else.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }

@@ -1,19 +1,19 @@
-//! From a file to a topology that makes sense: names that exist, addresses that parse, orders that can be kept.
+//! Checks a topology file: names exist, addresses parse, and programs do not wait for each other in a cycle.
 
 use std::{collections::HashSet, net::IpAddr, ops::Range, str::FromStr};
 
 use toml::Spanned;
 
 use super::{
-    Kind, PlannedEnd, PlannedGroup, PlannedHost, PlannedInterface, PlannedLink, PlannedRoute, RouteBy,
+    HostKind, NextHop, PlannedEnd, PlannedGroup, PlannedHost, PlannedInterface, PlannedLink, PlannedRoute,
     Topology,
     file::{
         EndTable, File, GroupTable, HostTable, ImpairmentTable, InterfaceTable, LinkTable, Named, RouteTable,
         RouterTable, ScopeName, SwitchTable, Text,
     },
-    order,
+    programs,
 };
-use crate::{Impairment, LabError, LabErrorKind, Scope, SwitchOptions};
+use crate::{Impairment, ImpairmentScope, LabError, LabErrorKind, SwitchOptions};
 
 type Result<T> = std::result::Result<T, LabError>;
 
@@ -24,7 +24,7 @@ pub(super) fn topology(text: &str) -> Result<Topology> {
     checker.file(file)
 }
 
-/// Knows the text, to tell the line of what is wrong.
+/// Checks the parts of a file. It has the text, so that errors can give the line number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checker<'a> {
     text: &'a str,
@@ -40,11 +40,11 @@ impl Checker<'_> {
     fn file(self, file: File) -> Result<Topology> {
         let switches = in_order(file.switches);
         let hosts = merge(file.hosts, file.routers);
-        self.names_differ(switches.iter().map(|(name, _)| name).chain(hosts.iter().map(|host| &host.name)))?;
+        self.check_unique(switches.iter().map(|(name, _)| name).chain(hosts.iter().map(|host| &host.name)))?;
         let switch_names: HashSet<_> = switches.iter().map(|(name, _)| name.get_ref().clone()).collect();
         let host_names: HashSet<_> = hosts.iter().map(|host| host.name.get_ref().clone()).collect();
         let listed = hosts.iter().map(|host| (host.name.get_ref().as_str(), host.table.run.as_slice()));
-        let programs = order::programs(self, listed)?;
+        let programs = programs::check(self, listed)?;
         let switches = switches.into_iter().map(|(name, table)| Ok((name.into_inner(), self.switch(table)?)));
         let hosts = hosts.into_iter().map(|host| self.host(host, &switch_names));
         let links = file.links.into_iter().map(|link| self.link(link, &host_names));
@@ -60,10 +60,10 @@ impl Checker<'_> {
         })
     }
 
-    fn names_differ<'b>(self, names: impl Iterator<Item = &'b Text>) -> Result<()> {
-        let mut seen = HashSet::new();
+    fn check_unique<'b>(self, names: impl Iterator<Item = &'b Text>) -> Result<()> {
+        let mut unique = HashSet::new();
         for name in names {
-            if !seen.insert(name.get_ref()) {
+            if !unique.insert(name.get_ref()) {
                 return Err(self.problem(name.span(), format!("the name '{}' is taken", name.get_ref())));
             }
         }
@@ -99,27 +99,28 @@ impl Checker<'_> {
     fn version(
         self,
         version: &Spanned<u8>,
-        known: std::ops::RangeInclusive<u8>,
+        supported: std::ops::RangeInclusive<u8>,
         protocol: &str,
     ) -> Result<u8> {
         let number = *version.get_ref();
-        if known.contains(&number) {
+        if supported.contains(&number) {
             return Ok(number);
         }
-        let problem = format!("a querier speaks {protocol} version {} or {}", known.start(), known.end());
+        let (first, last) = (supported.start(), supported.end());
+        let problem = format!("the {protocol} version of a querier must be {first} or {last}");
         Err(self.problem(version.span(), problem))
     }
 
-    fn host(self, host: AnyHost, switches: &HashSet<String>) -> Result<PlannedHost> {
-        let AnyHost { name, table, groups } = host;
+    fn host(self, host: HostOrRouter, switches: &HashSet<String>) -> Result<PlannedHost> {
+        let HostOrRouter { name, table, groups } = host;
         let interfaces = in_order(table.interfaces).into_iter();
         let interfaces = interfaces.map(|(name, table)| self.interface(name, table, switches));
         let routes = table.routes.into_iter().map(|route| self.route(route));
         let kind = match groups {
-            None => Kind::Host,
+            None => HostKind::Host,
             Some(groups) => {
                 let groups = groups.into_iter().map(|group| self.group(group));
-                Kind::Router { groups: groups.collect::<Result<_>>()? }
+                HostKind::Router { groups: groups.collect::<Result<_>>()? }
             }
         };
         let mut sysctls: Vec<_> = table.sysctls.into_iter().collect();
@@ -141,7 +142,7 @@ impl Checker<'_> {
     ) -> Result<PlannedInterface> {
         Ok(PlannedInterface {
             name: name.into_inner(),
-            switch: self.known_switch(table.switch, switches)?,
+            switch: self.existing_switch(table.switch, switches)?,
             addresses: self.parse_all(&table.addresses)?,
             mtu: table.mtu,
             impairment: table.impairment.map(|table| self.impairment(&table)).transpose()?,
@@ -149,18 +150,22 @@ impl Checker<'_> {
     }
 
     fn route(self, route: RouteTable) -> Result<PlannedRoute> {
-        let by = match (route.interface, route.via) {
-            (Some(interface), None) => RouteBy::Interface(interface.into_inner()),
-            (None, Some(gateway)) => RouteBy::Gateway(self.parse(&gateway)?),
-            _ => return Err(self.problem(route.to.span(), "a route needs either `interface` or `via`")),
+        let next_hop = match (route.interface, route.via) {
+            (Some(interface), None) => NextHop::Interface(interface.into_inner()),
+            (None, Some(gateway)) => NextHop::Gateway(self.parse(&gateway)?),
+            _ => {
+                return Err(
+                    self.problem(route.to.span(), "a route needs exactly one of `interface` and `via`")
+                );
+            }
         };
-        Ok(PlannedRoute { to: self.parse(&route.to)?, by })
+        Ok(PlannedRoute { to: self.parse(&route.to)?, next_hop })
     }
 
     fn group(self, table: GroupTable) -> Result<PlannedGroup> {
         let group: IpAddr = self.parse(&table.group)?;
         if !group.is_multicast() {
-            return Err(self.problem(table.group.span(), format!("{group} is no group")));
+            return Err(self.problem(table.group.span(), format!("{group} is not a multicast group")));
         }
         Ok(PlannedGroup {
             group,
@@ -180,10 +185,10 @@ impl Checker<'_> {
     }
 
     fn trunk(self, [a, b]: [Text; 2], switches: &HashSet<String>) -> Result<[String; 2]> {
-        Ok([self.known_switch(a, switches)?, self.known_switch(b, switches)?])
+        Ok([self.existing_switch(a, switches)?, self.existing_switch(b, switches)?])
     }
 
-    fn known_switch(self, name: Text, switches: &HashSet<String>) -> Result<String> {
+    fn existing_switch(self, name: Text, switches: &HashSet<String>) -> Result<String> {
         if switches.contains(name.get_ref()) {
             return Ok(name.into_inner());
         }
@@ -214,17 +219,17 @@ impl Checker<'_> {
             queue: table.queue.unwrap_or(perfect.queue),
             seed: table.seed.unwrap_or(perfect.seed),
             scope: match table.scope {
-                Some(ScopeName::All) => Scope::All,
-                Some(ScopeName::Udp) | None => Scope::Udp,
+                Some(ScopeName::All) => ImpairmentScope::All,
+                Some(ScopeName::Udp) | None => ImpairmentScope::Udp,
             },
         };
-        impairment.checked().map_err(|error| self.problem(span, error.kind().to_string()))
+        impairment.validated().map_err(|error| self.problem(span, error.kind().to_string()))
     }
 
     pub(super) fn parse<T: FromStr<Err: ToString>>(self, text: &Text) -> Result<T> {
-        let wrong =
+        let problem =
             |error: T::Err| self.problem(text.span(), format!("'{}': {}", text.get_ref(), error.to_string()));
-        text.get_ref().parse().map_err(wrong)
+        text.get_ref().parse().map_err(problem)
     }
 
     fn parse_all<T: FromStr<Err: ToString>>(self, texts: &[Text]) -> Result<Vec<T>> {
@@ -233,18 +238,18 @@ impl Checker<'_> {
 }
 
 /// A host, or a router with its groups.
-struct AnyHost {
+struct HostOrRouter {
     name: Text,
     table: HostTable,
     groups: Option<Vec<GroupTable>>,
 }
 
 /// Hosts and routers, in the order of the file.
-fn merge(hosts: Named<HostTable>, routers: Named<RouterTable>) -> Vec<AnyHost> {
-    let hosts = hosts.into_iter().map(|(name, table)| AnyHost { name, table, groups: None });
+fn merge(hosts: Named<HostTable>, routers: Named<RouterTable>) -> Vec<HostOrRouter> {
+    let hosts = hosts.into_iter().map(|(name, table)| HostOrRouter { name, table, groups: None });
     let routers = routers.into_iter().map(|(name, router)| {
         let RouterTable { interfaces, routes, sysctls, run, groups } = router;
-        AnyHost { name, table: HostTable { interfaces, routes, sysctls, run }, groups: Some(groups) }
+        HostOrRouter { name, table: HostTable { interfaces, routes, sysctls, run }, groups: Some(groups) }
     });
     let mut all: Vec<_> = hosts.chain(routers).collect();
     all.sort_by_key(|host| host.name.span().start);

@@ -1,4 +1,4 @@
-//! A topology file as it is written. What the keys mean is told at [`Topology`](super::Topology).
+//! The TOML form of a topology file. [`Topology`](super::Topology) documents the keys.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::units::{Rate, Time};
 
-/// Named things. They are sorted by name here; where they stand in the file tells their order.
+/// Tables by name. The map is sorted by name; the spans of the names give the order of the file.
 pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
 pub(super) type Text = Spanned<String>;
 
@@ -56,9 +56,9 @@ pub(super) struct HostTable {
     #[serde(default)]
     pub(super) routes: Vec<RouteTable>,
     #[serde(default)]
-    pub(super) sysctls: BTreeMap<Text, Value>,
+    pub(super) sysctls: BTreeMap<Text, SysctlValue>,
     #[serde(default)]
-    pub(super) run: Vec<Spanned<Run>>,
+    pub(super) run: Vec<Spanned<ProgramEntry>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,9 +69,9 @@ pub(super) struct RouterTable {
     #[serde(default)]
     pub(super) routes: Vec<RouteTable>,
     #[serde(default)]
-    pub(super) sysctls: BTreeMap<Text, Value>,
+    pub(super) sysctls: BTreeMap<Text, SysctlValue>,
     #[serde(default)]
-    pub(super) run: Vec<Spanned<Run>>,
+    pub(super) run: Vec<Spanned<ProgramEntry>>,
     #[serde(default)]
     pub(super) groups: Vec<GroupTable>,
 }
@@ -141,13 +141,13 @@ pub(super) enum ScopeName {
     All,
 }
 
-/// A program: a command alone, or with how it is run.
+/// An entry of `run`: a command, or a table.
 #[derive(Debug)]
-pub(super) struct Run(pub(super) RunTable);
+pub(super) struct ProgramEntry(pub(super) ProgramTable);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RunTable {
+pub(super) struct ProgramTable {
     pub(super) command: String,
     pub(super) name: Option<Text>,
     pub(super) ready: Option<String>,
@@ -162,34 +162,34 @@ pub(super) struct RunTable {
     pub(super) expect: i32,
 }
 
-/// A sysctl's value, which is text to the kernel.
+/// The value of a sysctl, which the kernel takes as text.
 #[derive(Debug)]
-pub(super) struct Value(pub(super) String);
+pub(super) struct SysctlValue(pub(super) String);
 
-impl<'de> Deserialize<'de> for Run {
+impl<'de> Deserialize<'de> for ProgramEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Run;
+            type Value = ProgramEntry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a command, or a table with one")
+                f.write_str("a command, or a table with the key `command`")
             }
 
-            fn visit_str<E: de::Error>(self, command: &str) -> Result<Run, E> {
-                Ok(Run(RunTable::plain(command)))
+            fn visit_str<E: de::Error>(self, command: &str) -> Result<ProgramEntry, E> {
+                Ok(ProgramEntry(ProgramTable::new(command)))
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Run, A::Error> {
-                RunTable::deserialize(MapAccessDeserializer::new(map)).map(Run)
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ProgramEntry, A::Error> {
+                ProgramTable::deserialize(MapAccessDeserializer::new(map)).map(ProgramEntry)
             }
         }
         deserializer.deserialize_any(Visitor)
     }
 }
 
-impl RunTable {
-    fn plain(command: &str) -> Self {
+impl ProgramTable {
+    fn new(command: &str) -> Self {
         Self {
             command: command.to_owned(),
             name: None,
@@ -203,22 +203,22 @@ impl RunTable {
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl<'de> Deserialize<'de> for SysctlValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {
-            type Value = Value;
+            type Value = SysctlValue;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
+                f.write_str("a string or a number")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
-                Ok(Value(text.to_owned()))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SysctlValue, E> {
+                Ok(SysctlValue(text.to_owned()))
             }
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Value, E> {
-                Ok(Value(number.to_string()))
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<SysctlValue, E> {
+                Ok(SysctlValue(number.to_string()))
             }
         }
         deserializer.deserialize_any(Visitor)

@@ -3,32 +3,38 @@
 mod build;
 mod check;
 mod file;
-mod joined;
-mod order;
-mod run;
-mod shipped;
+mod membership;
+mod program_run;
+mod programs;
 mod units;
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
-use crate::{Impairment, InterfaceAddress, LabError, SwitchOptions, error::Doing};
+use crate::{CidrAddress, Impairment, LabError, SwitchOptions, error::ErrorContext};
 
-pub use build::Network;
-pub use run::{Event, Run, Stream};
-pub use shipped::SHIPPED;
+pub use build::LabNetwork;
+pub use program_run::{OutputStream, ProgramEvent, ProgramRun};
 
-/// A network as a TOML file describes it, with the programs to run in it.
+/// The topologies that are included in the crate: name and text.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("four-hosts", include_str!("../../topologies/four-hosts.toml")),
+    ("two-lans", include_str!("../../topologies/two-lans.toml")),
+    ("lossy-link", include_str!("../../topologies/lossy-link.toml")),
+    ("price-feed", include_str!("../../topologies/price-feed.toml")),
+];
+
+/// A network and the programs to run in it, as described by a TOML file.
 ///
 /// ```toml
 /// description = "Two hosts on a switch"
-/// time_limit = "30s"                          # optional: everything is stopped then
+/// time_limit = "30s"                          # optional: stop all programs after this time
 ///
-/// trunks = [["lan", "annex"]]                 # cables between switches; no circles
+/// trunks = [["lan", "annex"]]                 # cables between switches; no loops
 ///
 /// [switches.annex]
 /// [switches.lan]                              # all keys are optional
-/// snooping = true                             # groups go to their members only; default: flood
-/// querier = true                              # asks hosts for their groups; default: doesn't
+/// snooping = true                             # forward groups to their members only; default: false
+/// querier = true                              # send queries; default: false
 /// igmp_version = 3                            # also mld_version, hash_max, query_interval,
 ///                                             # query_response_interval, membership_interval, querier_address
 /// [hosts.a]
@@ -41,7 +47,7 @@ pub use shipped::SHIPPED;
 /// interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.2/24"], impairment = { loss = 0.01, seed = 7 } }
 /// run = [{ name = "listen", command = "mcast recv 239.1.2.3:5000 -c 1", joined = "239.1.2.3" }]
 ///
-/// [routers.r]                                 # a host that forwards; has `groups` besides
+/// [routers.r]                                 # a host that forwards, with `groups` as well
 /// interfaces.r0 = { switch = "lan", addresses = ["10.0.0.254/24"] }
 /// interfaces.r1 = { switch = "wan", addresses = ["10.2.0.254/24"], mtu = 1400 }
 /// groups = [{ group = "239.1.2.3", from = "r0", to = ["r1"] }]      # also source, ttl_threshold
@@ -55,20 +61,20 @@ pub use shipped::SHIPPED;
 ///                rate = "10Mbit", queue = 65536, seed = 7, scope = "udp" }
 /// ```
 ///
-/// `run` lists commands for the shell, or tables with these keys:
+/// `run` is a list of shell commands, or of tables with these keys:
 ///
 /// | key | meaning | default |
 /// |---|---|---|
 /// | `command` | the command | |
-/// | `name` | what others call it by, one of its kind in the file | the host's name and `.1`, `.2`, … |
-/// | `wait_for` | starts when these are ready | at once |
-/// | `after` | starts when these have ended | at once |
-/// | `ready` | it is ready when a line that it writes contains this | when it has started |
-/// | `joined` | it is ready when its host has joined this group, and snooping switches know | when it has started |
-/// | `background` | it is stopped when all that are not in the background have ended | `false` |
+/// | `name` | the name of the program, unique in the file | the host's name and `.1`, `.2`, … |
+/// | `wait_for` | start when these programs are ready | start at once |
+/// | `after` | start when these programs have ended | start at once |
+/// | `ready` | the program is ready when it writes a line that contains this text | ready when started |
+/// | `joined` | the program is ready when its host has joined this group and snooping switches have learnt it | ready when started |
+/// | `background` | stop the program when all programs that are not in the background have ended | `false` |
 /// | `expect` | the exit status that means success | 0 |
 ///
-/// Keys that are not known are errors, and errors name their line.
+/// Unknown keys are errors. Errors give the line number.
 #[derive(Debug, Clone)]
 pub struct Topology {
     description: String,
@@ -85,47 +91,47 @@ pub struct Topology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Program {
-    /// What it is called by, one of its kind in the topology.
+    /// The name, unique in the topology.
     pub name: String,
-    /// The host it runs on.
+    /// The name of its host.
     pub host: String,
     /// The command, for `sh -c`.
     pub command: String,
-    /// When others may count on it.
-    pub ready: Ready,
-    /// The programs, by their place in [`Topology::programs`], that must be ready before it starts.
+    /// When it is ready.
+    pub ready: ReadyWhen,
+    /// The programs that must be ready before it starts, by their index in [`Topology::programs`].
     pub wait_for: Vec<usize>,
-    /// The programs, by their place, that must have ended before it starts.
+    /// The programs that must have ended before it starts, by their index.
     pub after: Vec<usize>,
-    /// Whether it is stopped when all others have ended.
+    /// Whether it is stopped when all programs that are not in the background have ended.
     pub background: bool,
     /// The exit status that means success.
     pub expect: i32,
 }
 
-/// When a program counts as ready.
+/// When a program is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ready {
+pub enum ReadyWhen {
     /// When it has started.
     Started,
-    /// When a line that it writes contains this text.
+    /// When it writes a line that contains this text.
     Writes(String),
-    /// When its host has joined this group, and the snooping switches that the host is on have noticed.
+    /// When its host has joined this group, and the snooping switches of the host have learnt it.
     Joined(IpAddr),
 }
 
 #[derive(Debug, Clone)]
 struct PlannedHost {
     name: String,
-    kind: Kind,
+    kind: HostKind,
     interfaces: Vec<PlannedInterface>,
     routes: Vec<PlannedRoute>,
     sysctls: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum HostKind {
     Host,
     Router { groups: Vec<PlannedGroup> },
 }
@@ -134,19 +140,19 @@ enum Kind {
 struct PlannedInterface {
     name: String,
     switch: String,
-    addresses: Vec<InterfaceAddress>,
+    addresses: Vec<CidrAddress>,
     mtu: Option<u32>,
     impairment: Option<Impairment>,
 }
 
 #[derive(Debug, Clone)]
 struct PlannedRoute {
-    to: InterfaceAddress,
-    by: RouteBy,
+    to: CidrAddress,
+    next_hop: NextHop,
 }
 
 #[derive(Debug, Clone)]
-enum RouteBy {
+enum NextHop {
     Interface(String),
     Gateway(IpAddr),
 }
@@ -170,15 +176,15 @@ struct PlannedLink {
 struct PlannedEnd {
     host: String,
     interface: String,
-    addresses: Vec<InterfaceAddress>,
+    addresses: Vec<CidrAddress>,
 }
 
 impl Topology {
-    /// Reads a topology from text.
+    /// Parses a topology.
     ///
     /// # Errors
     ///
-    /// [`LabErrorKind::Topology`](crate::LabErrorKind::Topology), which names the line.
+    /// [`LabErrorKind::Topology`](crate::LabErrorKind::Topology), with the line number.
     pub fn parse(text: &str) -> Result<Self, LabError> {
         check::topology(text)
     }
@@ -187,36 +193,43 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// The system's error; [`LabErrorKind::Topology`](crate::LabErrorKind::Topology), which names the line.
+    /// The system's error, or [`LabErrorKind::Topology`](crate::LabErrorKind::Topology) with the line number.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LabError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
+        let text = fs::read_to_string(path).context(|| format!("read {}", path.display()))?;
         Self::parse(&text)
     }
 
-    /// What it is for, in its author's words.
+    /// Returns one of the [topologies that are included in the crate](SHIPPED), or `None` if none has this name.
+    #[must_use]
+    pub fn shipped(name: &str) -> Option<Result<Self, LabError>> {
+        let (_, text) = SHIPPED.iter().find(|(shipped, _)| *shipped == name)?;
+        Some(Self::parse(text))
+    }
+
+    /// Returns the description from the file.
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The names of its hosts and routers, in the order of the file.
+    /// Returns the names of the hosts and routers, in the order of the file.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().map(|host| host.name.as_str())
     }
 
-    /// Its programs: those of the first host, then those of the second, and so on.
+    /// Returns the programs: those of the first host, then those of the second, and so on.
     #[must_use]
     pub fn programs(&self) -> &[Program] {
         &self.programs
     }
 
-    /// Makes the network, without starting any program.
+    /// Builds the network, without starting any program.
     ///
     /// # Errors
     ///
-    /// As for [`Lab`](crate::Lab) and what it makes.
-    pub fn build(&self) -> Result<Network, LabError> {
-        Network::build(self)
+    /// As for the methods of [`Lab`](crate::Lab) and [`Host`](crate::Host).
+    pub fn build(&self) -> Result<LabNetwork, LabError> {
+        LabNetwork::build(self)
     }
 }

@@ -1,10 +1,10 @@
-//! Durations and rates as people write them: `20ms`, `1.5s`, `10Mbit`.
+//! Durations and rates with units: `20ms`, `1.5s`, `10Mbit`.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A time, written with its unit: `ns`, `us`, `ms`, `s`, `min` or `h`.
+/// A duration, written with its unit: `ns`, `us`, `ms`, `s`, `m`, `min` or `h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Time(pub(super) Duration);
 
@@ -42,7 +42,7 @@ impl Rate {
     }
 }
 
-/// The number at the start of a text, and its unit.
+/// Splits a text into the number at its start and the unit.
 fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|letter: char| letter.is_ascii_alphabetic())?;
     let number: f64 = text[..end].trim().parse().ok()?;
@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(parse("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse("7 us"), Some(Duration::from_micros(7)));
         assert_eq!(parse("2min"), Some(Duration::from_secs(120)));
-        for wrong in ["", "20", "ms", "-1s", "1 d", "1e400s", "NaNs"] {
-            assert_eq!(parse(wrong), None, "{wrong}");
+        for invalid in ["", "20", "ms", "-1s", "1 d", "1e400s", "NaNs"] {
+            assert_eq!(parse(invalid), None, "{invalid}");
         }
     }
 
@@ -111,8 +111,8 @@ mod tests {
         let parse = |text| Rate::parse(text).map(|rate| rate.0);
         assert_eq!(parse("10Mbit"), Some(10_000_000));
         assert_eq!(parse("1.5 kbit"), Some(1500));
-        for wrong in ["10", "0bit", "10MB", "-5kbit"] {
-            assert_eq!(parse(wrong), None, "{wrong}");
+        for invalid in ["10", "0bit", "10MB", "-5kbit"] {
+            assert_eq!(parse(invalid), None, "{invalid}");
         }
     }
 }

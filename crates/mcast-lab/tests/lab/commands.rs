@@ -8,7 +8,7 @@ use std::{
 
 use mcast_lab::{Lab, LabErrorKind};
 
-use super::sockets::PATIENCE;
+use super::sockets::TIMEOUT;
 
 #[test]
 fn a_program_runs_in_its_host() {
@@ -22,7 +22,7 @@ fn a_program_runs_in_its_host() {
 }
 
 #[test]
-fn a_program_in_a_host_may_change_it() {
+fn a_program_can_set_sysctls_of_its_host() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let script = "echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter";
@@ -31,14 +31,14 @@ fn a_program_in_a_host_may_change_it() {
 }
 
 #[test]
-fn a_program_sees_its_hosts_name() {
+fn a_program_sees_the_name_of_its_host() {
     let lab = Lab::new().unwrap();
     let output = lab.host("eastny").unwrap().command("uname").unwrap().arg("-n").output().unwrap();
     assert_eq!(output.stdout, b"eastny\n");
 }
 
 #[test]
-fn exit_codes_and_missing_programs_are_told() {
+fn exit_codes_and_missing_programs_are_reported() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     assert_eq!(host.command("sh").unwrap().args(["-c", "exit 7"]).status().unwrap().code(), Some(7));
@@ -47,45 +47,45 @@ fn exit_codes_and_missing_programs_are_told() {
 }
 
 #[test]
-fn programs_are_signalled_and_waited_for_in_time() {
+fn programs_can_be_signalled_and_waited_for_with_a_timeout() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let mut child = host.command("sleep").unwrap().arg("1000").spawn().unwrap();
     assert_eq!(child.try_wait().unwrap(), None);
-    let late = child.wait_timeout(Duration::from_millis(10)).unwrap_err();
-    assert!(matches!(late.kind(), LabErrorKind::TimedOut(_)));
+    let error = child.wait_timeout(Duration::from_millis(10)).unwrap_err();
+    assert!(matches!(error.kind(), LabErrorKind::TimedOut(_)));
     child.signal(libc::SIGTERM).unwrap();
-    let status = child.wait_timeout(PATIENCE).unwrap();
+    let status = child.wait_timeout(TIMEOUT).unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
     assert_eq!(child.wait().unwrap(), status);
     child.kill().unwrap();
 }
 
 #[test]
-fn programs_die_with_their_lab() {
+fn programs_are_killed_when_their_lab_is_dropped() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let mut child = host.command("sleep").unwrap().arg("1000").stdout(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdout.take().unwrap();
     drop(lab);
-    // The pipe is closed by the death of the last who could write.
+    // The pipe is closed when the last process that can write to it has ended.
     assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
-    assert!(child.wait_timeout(PATIENCE).unwrap().code().is_none());
+    assert!(child.wait_timeout(TIMEOUT).unwrap().code().is_none());
 }
 
 #[test]
-fn a_group_dies_with_its_leader() {
+fn a_process_group_is_killed_when_its_leader_ends() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let mut command = host.command("sh").unwrap();
     command.args(["-c", "sleep 1000 & exit 0"]).own_group().stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut pipe = child.stdout.take().unwrap();
-    assert!(child.wait_timeout(PATIENCE).unwrap().success());
+    assert!(child.wait_timeout(TIMEOUT).unwrap().success());
     assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
 }
 
-/// The network namespaces that processes of this machine live in, and how many there are.
+/// Returns the network namespaces of all threads of this machine.
 fn namespaces() -> std::collections::HashSet<std::path::PathBuf> {
     let tasks = std::fs::read_dir("/proc")
         .unwrap()
@@ -94,15 +94,15 @@ fn namespaces() -> std::collections::HashSet<std::path::PathBuf> {
     tasks.filter_map(|task| std::fs::read_link(task.path().join("ns/net")).ok()).collect()
 }
 
-/// Says that the next one is wanted.
+/// The environment variable with which [`nothing_is_left_after_a_kill`] starts [`hold_a_lab_until_killed`].
 const HOLD: &str = "MCAST_LAB_TEST_HOLD";
 
-/// Not a test of its own: the process that [`nothing_is_left_after_a_kill`] kills.
+/// Not a test of its own, but the process that [`nothing_is_left_after_a_kill`] kills.
 #[test]
 #[ignore = "is started by nothing_is_left_after_a_kill"]
 fn hold_a_lab_until_killed() {
     if std::env::var_os(HOLD).is_none() {
-        return; // somebody runs all that is ignored
+        return; // started with all other ignored tests
     }
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
@@ -130,20 +130,20 @@ fn nothing_is_left_after_a_kill() {
         .unwrap();
     let lines = BufReader::new(holder.stdout.take().unwrap()).lines().map(Result::unwrap);
     let lines: Vec<_> = lines.take_while(|line| !line.contains("READY")).collect();
-    let held: Vec<_> = lines
+    let namespaces_before: Vec<_> = lines
         .iter()
         .filter_map(|line| line.split_once("NAMESPACE "))
         .map(|(_, namespace)| std::path::PathBuf::from(namespace))
         .collect();
-    assert_eq!(held.len(), 2, "{lines:?}");
-    assert!(held.iter().all(|namespace| namespaces().contains(namespace)));
+    assert_eq!(namespaces_before.len(), 2, "{lines:?}");
+    assert!(namespaces_before.iter().all(|namespace| namespaces().contains(namespace)));
 
     holder.kill().unwrap();
     holder.wait().unwrap();
 
-    let deadline = Instant::now() + PATIENCE;
-    while held.iter().any(|namespace| namespaces().contains(namespace)) {
-        assert!(Instant::now() < deadline, "a process lives on in the killed lab");
+    let deadline = Instant::now() + TIMEOUT;
+    while namespaces_before.iter().any(|namespace| namespaces().contains(namespace)) {
+        assert!(Instant::now() < deadline, "a process of the killed lab is still running");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

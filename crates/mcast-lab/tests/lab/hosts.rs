@@ -1,4 +1,4 @@
-//! Hosts on switches and cables: datagrams really cross, and hosts are what they seem.
+//! Hosts connected by switches and cables.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV6, UdpSocket},
@@ -7,7 +7,7 @@ use std::{
 
 use mcast_lab::{Lab, LabErrorKind, SwitchOptions};
 
-use super::sockets::{GROUP, PATIENCE, assert_silent, hear, receiver, sender};
+use super::sockets::{GROUP, TIMEOUT, assert_nothing_received, receive, receiver, sender};
 
 #[test]
 fn multicast_crosses_a_switch() {
@@ -20,7 +20,7 @@ fn multicast_crosses_a_switch() {
     let receiver = receiver(&b, &b0, GROUP);
     sender(&a, &a0).send(GROUP, b"hello");
 
-    let (payload, from) = hear(&receiver);
+    let (payload, from) = receive(&receiver);
     assert_eq!((payload.as_slice(), from.ip()), (b"hello".as_slice(), a0.addresses[0].address));
 }
 
@@ -36,7 +36,7 @@ fn ipv6_multicast_crosses_a_switch() {
     let receiver = receiver(&b, &b0, group);
     sender(&a, &a0).send(group, b"six");
 
-    let (payload, from) = hear(&receiver);
+    let (payload, from) = receive(&receiver);
     assert_eq!((payload.as_slice(), from.ip()), (b"six".as_slice(), a0.addresses[0].address));
 }
 
@@ -47,15 +47,15 @@ fn link_local_addresses_are_usable_at_once_and_predictable() {
     let (a0, b0) = lab.link(&a, "eth0", &[], &b, "eth0", &[]).unwrap();
 
     let receiver = b.run(|| UdpSocket::bind("[::]:5000").unwrap()).unwrap();
-    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    receiver.set_read_timeout(Some(TIMEOUT)).unwrap();
     let sender = a.run(|| UdpSocket::bind("[::]:0").unwrap()).unwrap();
     sender.send_to(b"x", SocketAddrV6::new(b0.link_local(), 5000, 0, a0.index)).unwrap();
 
-    assert_eq!(hear(&receiver).1.ip(), a0.link_local());
+    assert_eq!(receive(&receiver).1.ip(), a0.link_local());
 }
 
 #[test]
-fn closures_borrow_and_return_and_run_at_once() {
+fn closures_can_borrow_nest_and_return_values() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let mut numbers = vec![1, 2, 3];
@@ -69,7 +69,7 @@ fn closures_borrow_and_return_and_run_at_once() {
 }
 
 #[test]
-fn a_panic_in_a_host_goes_on_in_the_caller() {
+fn a_panic_in_a_host_is_resumed_in_the_caller() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.run(|| panic!("over there"))));
@@ -78,18 +78,18 @@ fn a_panic_in_a_host_goes_on_in_the_caller() {
 }
 
 #[test]
-fn spawned_closures_run_beside_each_other() {
+fn spawned_closures_run_concurrently() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let socket = host.run(|| UdpSocket::bind("127.0.0.1:5000").unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let waiting = host.spawn(move || hear(&socket).0).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let waiting = host.spawn(move || receive(&socket).0).unwrap();
     host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"go", "127.0.0.1:5000").unwrap()).unwrap();
     assert_eq!(waiting.join().unwrap(), b"go");
 }
 
 #[test]
-fn interfaces_change_while_hosts_live() {
+fn interfaces_can_be_changed_renamed_and_replaced() {
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
     let host = lab.host("a").unwrap();
@@ -115,7 +115,7 @@ fn interfaces_change_while_hosts_live() {
 }
 
 #[test]
-fn macvlans_and_bridges_live_in_hosts() {
+fn hosts_can_have_macvlans_and_bridges() {
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
@@ -126,11 +126,11 @@ fn macvlans_and_bridges_live_in_hosts() {
 
     let receiver = receiver(&b, &b0, GROUP);
     sender(&a, &a0).send(GROUP, b"stacked");
-    assert_eq!(hear(&receiver).0, b"stacked");
+    assert_eq!(receive(&receiver).0, b"stacked");
 }
 
 #[test]
-fn sysctls_and_tables_are_the_hosts_own() {
+fn each_host_has_its_own_sysctls_and_tables() {
     let lab = Lab::new().unwrap();
     let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
     lab.link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"]).unwrap();
@@ -145,7 +145,7 @@ fn sysctls_and_tables_are_the_hosts_own() {
 }
 
 #[test]
-fn names_are_taken_once() {
+fn names_must_be_unique() {
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
     let host = lab.host("a").unwrap();
@@ -156,11 +156,11 @@ fn names_are_taken_once() {
 }
 
 #[test]
-fn impossible_names_and_sysctls_are_refused() {
+fn invalid_names_addresses_and_sysctls_are_rejected() {
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
     let host = lab.host("a").unwrap();
-    let refused = [
+    let errors = [
         lab.host("").unwrap_err(),
         lab.host("a\0b").unwrap_err(),
         host.connect("far too long a name", &lan, &[]).unwrap_err(),
@@ -169,13 +169,13 @@ fn impossible_names_and_sysctls_are_refused() {
         host.sysctl("kernel/hostname", "x").unwrap_err(),
         host.sysctl("net/../kernel/hostname", "x").unwrap_err(),
     ];
-    for error in refused {
+    for error in errors {
         assert!(matches!(error.kind(), LabErrorKind::Invalid(_)), "{error}");
     }
 }
 
 #[test]
-fn closures_see_the_hosts_name() {
+fn closures_see_the_name_of_their_host() {
     let lab = Lab::new().unwrap();
     let host = lab.host("eastny").unwrap();
     let name = host.run(|| std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap()).unwrap();
@@ -183,7 +183,7 @@ fn closures_see_the_hosts_name() {
 }
 
 #[test]
-fn what_outlives_its_lab_says_so() {
+fn hosts_that_outlive_their_lab_return_gone() {
     let lab = Lab::new().unwrap();
     let host = lab.host("a").unwrap();
     let mut command = host.command("true").unwrap();
@@ -194,8 +194,8 @@ fn what_outlives_its_lab_says_so() {
 }
 
 #[test]
-fn twenty_labs_stand_side_by_side() {
-    let all_have_heard = std::sync::Barrier::new(20);
+fn twenty_labs_can_exist_at_the_same_time() {
+    let all_have_received = std::sync::Barrier::new(20);
     std::thread::scope(|scope| {
         let one = || {
             let lab = Lab::new().unwrap();
@@ -206,9 +206,9 @@ fn twenty_labs_stand_side_by_side() {
             let receiver = receiver(&b, &b0, GROUP);
             let number = format!("{:?}", std::thread::current().id());
             sender(&a, &a0).send(GROUP, number.as_bytes());
-            assert_eq!(hear(&receiver).0, number.as_bytes());
-            all_have_heard.wait();
-            assert_silent(&receiver);
+            assert_eq!(receive(&receiver).0, number.as_bytes());
+            all_have_received.wait();
+            assert_nothing_received(&receiver);
         };
         let labs: Vec<_> = (0..20).map(|_| scope.spawn(one)).collect();
         labs.into_iter().for_each(|lab| lab.join().unwrap());
@@ -216,12 +216,12 @@ fn twenty_labs_stand_side_by_side() {
 }
 
 #[test]
-fn four_hosts_stand_in_a_fraction_of_a_second() {
+fn four_hosts_are_ready_in_less_than_a_second() {
     Lab::new().unwrap();
     let mut times = std::array::from_fn::<_, 5, _>(|_| four_hosts());
     times.sort_unstable();
-    println!("four hosts on a managed switch stood in {times:?}");
-    // Some 6 ms alone; but the kernel has one lock for all networks, and other tests make theirs now.
+    println!("four hosts on a managed switch were ready in {times:?}");
+    // About 6 ms on an idle machine. The kernel has one lock for all namespaces, and other tests create theirs now.
     assert!(times[0] < std::time::Duration::from_secs(1), "{times:?}");
 }
 

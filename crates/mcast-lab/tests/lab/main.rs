@@ -1,4 +1,4 @@
-//! Labs against the real kernel.
+//! Tests of labs on the real kernel.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 

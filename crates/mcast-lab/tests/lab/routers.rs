@@ -1,16 +1,16 @@
-//! Routers forward the groups they are told to.
+//! Routers forward the groups that have rules.
 
 use std::net::{IpAddr, UdpSocket};
 
-use mcast_lab::{Host, Lab, LabErrorKind, Port, RouteGroup, Router};
+use mcast_lab::{Host, HostInterface, Lab, LabErrorKind, RouteGroup, Router};
 
-use super::sockets::{GROUP, PATIENCE, assert_silent, hear, receiver, sender};
+use super::sockets::{GROUP, TIMEOUT, assert_nothing_received, receive, receiver, sender};
 
 struct TwoLans {
     _lab: Lab,
     router: Router,
-    near: (Host, Port),
-    far: (Host, Port),
+    near: (Host, HostInterface),
+    far: (Host, HostInterface),
 }
 
 /// near - lan1 - router - lan2 - far
@@ -38,9 +38,9 @@ fn unicast_is_routed() {
     let TwoLans { near: (a, _), far: (b, _), .. } = &two_lans();
     for (address, bind) in [("10.2.0.1:5000", "0.0.0.0:0"), ("[fd02::1]:5000", "[::]:0")] {
         let receiver = b.run(|| UdpSocket::bind(address).unwrap()).unwrap();
-        receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+        receiver.set_read_timeout(Some(TIMEOUT)).unwrap();
         a.run(|| UdpSocket::bind(bind).unwrap().send_to(b"through", address).unwrap()).unwrap();
-        assert_eq!(hear(&receiver).0, b"through");
+        assert_eq!(receive(&receiver).0, b"through");
     }
 }
 
@@ -54,14 +54,14 @@ fn a_group_is_forwarded_from_the_first_datagram_when_its_hop_limit_allows() {
     sender.send(GROUP, b"one");
     sender.set_hop_limit(2);
     sender.send(GROUP, b"two");
-    assert_eq!(hear(&receiver).0, b"two");
-    // Not sooner: what the kernel held back until it knew the route may be overtaken.
+    assert_eq!(receive(&receiver).0, b"two");
+    // Sent only now, because a datagram that the kernel holds until it has the route may be overtaken.
     sender.send(GROUP, b"three");
-    assert_eq!(hear(&receiver).0, b"three");
+    assert_eq!(receive(&receiver).0, b"three");
 }
 
 #[test]
-fn a_threshold_must_be_exceeded() {
+fn the_hop_limit_must_exceed_the_threshold() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
     router.route_group(RouteGroup { ttl_threshold: 3, ..route(GROUP) }).unwrap();
     let receiver = receiver(b, b0, GROUP);
@@ -70,7 +70,7 @@ fn a_threshold_must_be_exceeded() {
         sender.set_hop_limit(hop_limit);
         sender.send(GROUP, &[hop_limit as u8]);
     }
-    assert_eq!(hear(&receiver).0, [4]);
+    assert_eq!(receive(&receiver).0, [4]);
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn ipv6_groups_are_forwarded() {
     router.route_group(route(group)).unwrap();
     let receiver = receiver(b, b0, group);
     let IpAddr::V6(address) = group else { panic!() };
-    // std cannot set the hop limit, so the default of the whole host is raised.
+    // std cannot set the IPv6 hop limit.
     let socket = a.run(|| UdpSocket::bind("[fd01::1]:0").unwrap()).unwrap();
     set_ipv6_hop_limit(&socket, 5);
     socket.send_to(b"six", std::net::SocketAddrV6::new(address, 5000, 0, a0.index)).unwrap();
-    assert_eq!(hear(&receiver).0, b"six");
+    assert_eq!(receive(&receiver).0, b"six");
 
     let threshold = RouteGroup { ttl_threshold: 2, ..route(group) };
     let error = router.route_group(threshold).unwrap_err();
@@ -92,67 +92,68 @@ fn ipv6_groups_are_forwarded() {
 }
 
 #[allow(unsafe_code)]
-fn set_ipv6_hop_limit(socket: &UdpSocket, hops: i32) {
+fn set_ipv6_hop_limit(socket: &UdpSocket, hop_limit: i32) {
     use std::os::fd::AsRawFd;
     let (level, name) = (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
-    // SAFETY: an integer and its size.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&hops).cast(), 4) };
+    // SAFETY: the value is an integer, given with its size.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(&hop_limit).cast(), 4)
+    };
     assert_eq!(result, 0);
 }
 
 #[test]
 fn other_groups_and_sources_are_not_forwarded() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
-    let (refused, unrouted) = ("239.1.2.4".parse().unwrap(), "239.1.2.5".parse().unwrap());
-    let nobody = Some("10.1.0.99".parse().unwrap());
-    router.route_group(RouteGroup { source: nobody, ..route(refused) }).unwrap();
+    let (other_source, unrouted) = ("239.1.2.4".parse().unwrap(), "239.1.2.5".parse().unwrap());
+    let absent = Some("10.1.0.99".parse().unwrap());
+    router.route_group(RouteGroup { source: absent, ..route(other_source) }).unwrap();
     router.route_group(RouteGroup { source: Some("10.1.0.1".parse().unwrap()), ..route(GROUP) }).unwrap();
     let sender = sender(a, a0);
     sender.set_hop_limit(8);
-    let receivers = [refused, unrouted, GROUP].map(|group| {
+    let receivers = [other_source, unrouted, GROUP].map(|group| {
         let receiver = receiver(b, b0, group);
         sender.send(group, b"x");
         receiver
     });
-    hear(&receivers[2]);
-    assert_silent(&receivers[0]);
-    assert_silent(&receivers[1]);
+    receive(&receivers[2]);
+    assert_nothing_received(&receivers[0]);
+    assert_nothing_received(&receivers[1]);
 }
 
 #[test]
-fn a_rule_that_comes_late_still_counts_and_goes_when_told() {
+fn rules_can_be_added_and_removed_while_datagrams_arrive() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
     let other = "239.1.2.4".parse().unwrap();
     let (first, second) = (receiver(b, b0, GROUP), receiver(b, b0, other));
     router.route_group(route(other)).unwrap();
     let sender = sender(a, a0);
     sender.set_hop_limit(8);
-    // The kernel has been told to drop this one when the other has arrived.
+    // When the datagram to `other` has arrived, the kernel has an entry that drops this one.
     sender.send(GROUP, b"early");
     sender.send(other, b"x");
-    hear(&second);
+    receive(&second);
 
     router.route_group(route(GROUP)).unwrap();
     sender.send(GROUP, b"routed");
-    assert_eq!(hear(&first).0, b"routed");
+    assert_eq!(receive(&first).0, b"routed");
 
     router.unroute_group(GROUP).unwrap();
     sender.send(GROUP, b"late");
     sender.send(other, b"x");
-    hear(&second);
-    assert_silent(&first);
+    receive(&second);
+    assert_nothing_received(&first);
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn invalid_rules_are_rejected() {
     let TwoLans { router, .. } = &two_lans();
-    let refuse = |route: RouteGroup<'_>| router.route_group(route).unwrap_err();
-    let unicast = refuse(route("10.0.0.1".parse().unwrap()));
+    let error = |route: RouteGroup<'_>| router.route_group(route).unwrap_err();
+    let unicast = error(route("10.0.0.1".parse().unwrap()));
     assert!(matches!(unicast.kind(), LabErrorKind::Invalid(_)));
-    let mixed = refuse(RouteGroup { source: Some("fd01::1".parse().unwrap()), ..route(GROUP) });
+    let mixed = error(RouteGroup { source: Some("fd01::1".parse().unwrap()), ..route(GROUP) });
     assert!(matches!(mixed.kind(), LabErrorKind::Invalid(_)));
-    let missing = refuse(RouteGroup { to: &["r7"], ..route(GROUP) });
+    let missing = error(RouteGroup { to: &["r7"], ..route(GROUP) });
     assert!(matches!(missing.kind(), LabErrorKind::Missing(_)));
 }
 
@@ -168,9 +169,9 @@ fn a_snooping_switch_sends_every_group_to_the_router() {
     let b0 = b.connect("eth0", &lan2, &["10.2.0.1/24"]).unwrap();
     router.route_group(route(GROUP)).unwrap();
     let receiver = receiver(&b, &b0, GROUP);
-    lan2.wait_for_member(&b, "eth0", GROUP, PATIENCE).unwrap();
+    lan2.wait_for_member(&b, "eth0", GROUP, TIMEOUT).unwrap();
     let sender = sender(&a, &a0);
     sender.set_hop_limit(2);
     sender.send(GROUP, b"snooped");
-    assert_eq!(hear(&receiver).0, b"snooped");
+    assert_eq!(receive(&receiver).0, b"snooped");
 }

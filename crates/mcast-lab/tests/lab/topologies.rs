@@ -1,56 +1,56 @@
-//! Networks described in files, and the programs in them.
+//! Topologies and the programs in them.
 
 use std::time::{Duration, Instant};
 
 use mcast_lab::{
-    LabErrorKind, Network, Program, Topology,
-    topology::{Event, Ready, SHIPPED, Stream},
+    LabErrorKind, LabNetwork, Program, Topology,
+    topology::{OutputStream, ProgramEvent, ReadyWhen, SHIPPED},
 };
 
-use super::sockets::{GROUP, PATIENCE, hear, receiver, sender};
+use super::sockets::{GROUP, TIMEOUT, receive, receiver, sender};
 
-/// Runs a topology to its end and returns what happened.
-fn run(text: &str) -> (Vec<Event>, Vec<Program>) {
+/// Runs a topology to its end and returns the events.
+fn run(text: &str) -> (Vec<ProgramEvent>, Vec<Program>) {
     let network = Topology::parse(text).unwrap().build().unwrap();
     let events = run_network(&network);
     (events, network.topology().programs().to_vec())
 }
 
-fn run_network(network: &Network) -> Vec<Event> {
+fn run_network(network: &LabNetwork) -> Vec<ProgramEvent> {
     let mut run = network.run(|_, _| ());
-    let deadline = Instant::now() + 4 * PATIENCE;
+    let deadline = Instant::now() + 4 * TIMEOUT;
     let mut events = Vec::new();
     while !run.is_over() {
         assert!(Instant::now() < deadline, "{events:?}");
-        events.extend(run.next(PATIENCE).unwrap());
+        events.extend(run.next(TIMEOUT).unwrap());
     }
     events
 }
 
-/// The place of the event among all that holds.
-fn place(events: &[Event], holds: impl Fn(&Event) -> bool) -> usize {
-    events.iter().position(holds).unwrap_or_else(|| panic!("{events:?}"))
+/// Returns the index of the first matching event.
+fn position(events: &[ProgramEvent], matches: impl Fn(&ProgramEvent) -> bool) -> usize {
+    events.iter().position(matches).unwrap_or_else(|| panic!("{events:?}"))
 }
 
-fn started(program: usize) -> impl Fn(&Event) -> bool {
-    move |event| *event == Event::Started { program }
+fn started(program: usize) -> impl Fn(&ProgramEvent) -> bool {
+    move |event| *event == ProgramEvent::Started { program }
 }
 
-fn ended(program: usize) -> impl Fn(&Event) -> bool {
-    move |event| matches!(event, Event::Ended { program: ended, .. } if *ended == program)
+fn ended(program: usize) -> impl Fn(&ProgramEvent) -> bool {
+    move |event| matches!(event, ProgramEvent::Ended { program: ended, .. } if *ended == program)
 }
 
-fn ended_as_expected(events: &[Event], which: usize) -> bool {
-    let end = &events[place(events, ended(which))];
-    matches!(end, Event::Ended { as_expected: true, .. })
+fn ended_as_expected(events: &[ProgramEvent], which: usize) -> bool {
+    let end = &events[position(events, ended(which))];
+    matches!(end, ProgramEvent::Ended { as_expected: true, .. })
 }
 
-fn line(program: usize, stream: Stream, text: &str) -> Event {
-    Event::Line { program, stream, line: text.into() }
+fn line(program: usize, stream: OutputStream, text: &str) -> ProgramEvent {
+    ProgramEvent::Line { program, stream, line: text.into() }
 }
 
 #[test]
-fn shipped_topologies_stand() {
+fn shipped_topologies_can_be_built() {
     for (name, _) in SHIPPED {
         let topology = Topology::shipped(name).unwrap().unwrap();
         assert!(!topology.description().is_empty());
@@ -62,7 +62,7 @@ fn shipped_topologies_stand() {
 }
 
 #[test]
-fn the_seeds_hosts_have_the_seeds_addresses() {
+fn the_hosts_of_four_hosts_have_their_addresses() {
     let network = Topology::shipped("four-hosts").unwrap().unwrap().build().unwrap();
     for (host, address) in [("eastny", 101), ("midwood", 103), ("flatbush", 104), ("bushwick", 105)] {
         let addresses = network.host(host).unwrap().addresses("eth0").unwrap();
@@ -72,22 +72,22 @@ fn the_seeds_hosts_have_the_seeds_addresses() {
 }
 
 #[test]
-fn the_shipped_router_routes_and_the_shipped_link_loses() {
+fn two_lans_routes_groups_and_lossy_link_has_a_bad_link() {
     let network = Topology::shipped("two-lans").unwrap().unwrap().build().unwrap();
     let (camera, screen) = (network.host("camera").unwrap(), network.host("screen").unwrap());
-    let receiver = receiver(screen, &port(screen), GROUP);
-    network.switch("office").unwrap().wait_for_member(screen, "eth0", GROUP, PATIENCE).unwrap();
-    let sender = sender(camera, &port(camera));
+    let receiver = receiver(screen, &interface(screen), GROUP);
+    network.switch("office").unwrap().wait_for_member(screen, "eth0", GROUP, TIMEOUT).unwrap();
+    let sender = sender(camera, &interface(camera));
     sender.set_hop_limit(2);
     sender.send(GROUP, b"routed");
-    assert_eq!(hear(&receiver).0, b"routed");
+    assert_eq!(receive(&receiver).0, b"routed");
 
     let network = Topology::shipped("lossy-link").unwrap().unwrap().build().unwrap();
     assert_eq!(network.bad_links().len(), 1);
 }
 
-fn port(host: &mcast_lab::Host) -> mcast_lab::Port {
-    mcast_lab::Port {
+fn interface(host: &mcast_lab::Host) -> mcast_lab::HostInterface {
+    mcast_lab::HostInterface {
         host: host.name().to_owned(),
         name: "eth0".to_owned(),
         index: host.interface_index("eth0").unwrap(),
@@ -97,7 +97,7 @@ fn port(host: &mcast_lab::Host) -> mcast_lab::Port {
 }
 
 #[test]
-fn programs_are_listed_with_their_names_and_order() {
+fn programs_have_names_and_an_order() {
     let topology = Topology::parse(
         r#"
         [hosts.zeta]
@@ -113,18 +113,20 @@ fn programs_are_listed_with_their_names_and_order() {
     assert_eq!(names, [("zeta.1", "zeta"), ("second", "zeta"), ("alpha.1", "alpha")]);
     assert_eq!((&programs[1].after, programs[1].expect), (&vec![0], 3));
     assert_eq!((&programs[2].wait_for, programs[2].background), (&vec![1], true));
-    assert_eq!(programs[2].ready, Ready::Joined("239.1.2.3".parse().unwrap()));
+    assert_eq!(programs[2].ready, ReadyWhen::Joined("239.1.2.3".parse().unwrap()));
 }
 
 #[test]
-fn output_and_status_are_told() {
+fn output_and_status_are_reported() {
     let (events, _) = run(r#"
         [hosts.a]
         run = [{ command = "echo out; echo err >&2; printf last; exit 4", expect = 4 }, "exit 4"]
         "#);
-    let end = place(&events, ended(0));
-    for (stream, text) in [(Stream::Output, "out"), (Stream::Error, "err"), (Stream::Output, "last")] {
-        assert!(place(&events, |event| *event == line(0, stream, text)) < end, "{text}");
+    let end = position(&events, ended(0));
+    for (stream, text) in
+        [(OutputStream::Stdout, "out"), (OutputStream::Stderr, "err"), (OutputStream::Stdout, "last")]
+    {
+        assert!(position(&events, |event| *event == line(0, stream, text)) < end, "{text}");
     }
     assert!(ended_as_expected(&events, 0));
     assert!(!ended_as_expected(&events, 1));
@@ -140,23 +142,26 @@ fn programs_wait_for_each_other() {
             { name = "last", command = "true", after = ["client"] },
         ]
         "#);
-    // `cat` has no input and ends at once; the client may still start, as the server was ready.
-    assert!(place(&events, |event| *event == Event::Ready { program: 0 }) < place(&events, started(1)));
-    assert!(place(&events, ended(1)) < place(&events, started(2)));
+    // `cat` has no input and ends at once. The client may still start, because the server was ready.
+    assert!(
+        position(&events, |event| *event == ProgramEvent::Ready { program: 0 })
+            < position(&events, started(1))
+    );
+    assert!(position(&events, ended(1)) < position(&events, started(2)));
 }
 
 #[test]
-fn programs_in_the_background_are_stopped_when_the_others_have_ended() {
+fn background_programs_are_stopped_when_the_others_have_ended() {
     let (events, _) = run(r#"
         [hosts.a]
         run = [{ command = "sleep 1000", background = true }, "true"]
         "#);
-    assert!(place(&events, ended(1)) < place(&events, ended(0)));
+    assert!(position(&events, ended(1)) < position(&events, ended(0)));
     assert!(ended_as_expected(&events, 0));
 }
 
 #[test]
-fn who_waits_in_vain_is_skipped() {
+fn programs_that_can_never_start_are_skipped() {
     let (events, _) = run(r#"
         [hosts.a]
         run = [
@@ -165,23 +170,23 @@ fn who_waits_in_vain_is_skipped() {
             { name = "last", command = "true", after = ["client"] },
         ]
         "#);
-    place(&events, |event| *event == Event::Skipped { program: 1 });
-    place(&events, |event| *event == Event::Skipped { program: 2 });
+    position(&events, |event| *event == ProgramEvent::Skipped { program: 1 });
+    position(&events, |event| *event == ProgramEvent::Skipped { program: 2 });
     assert!(!ended_as_expected(&events, 0));
 }
 
 #[test]
-fn the_time_limit_stops_everything_even_what_does_not_listen() {
+fn the_time_limit_stops_all_programs_even_those_that_ignore_signals() {
     let start = Instant::now();
     let (events, _) = run(r#"
         time_limit = "100ms"
         [hosts.a]
-        run = [{ command = "trap '' INT; echo deaf; sleep 1000 & wait; sleep 1000" }, { command = "true", after = ["a.1"] }]
+        run = [{ command = "trap '' INT; echo ignoring; sleep 1000 & wait; sleep 1000" }, { command = "true", after = ["a.1"] }]
         "#);
-    place(&events, |event| *event == Event::TimeLimit);
-    place(&events, |event| *event == Event::Skipped { program: 1 });
+    position(&events, |event| *event == ProgramEvent::TimeLimit);
+    position(&events, |event| *event == ProgramEvent::Skipped { program: 1 });
     assert!(!ended_as_expected(&events, 0));
-    assert!(start.elapsed() < 2 * PATIENCE);
+    assert!(start.elapsed() < 2 * TIMEOUT);
 }
 
 #[test]
@@ -194,7 +199,7 @@ fn a_program_that_has_joined_is_ready() {
     let send = "import socket\\n\\
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\\n\\
         s.setsockopt(0, socket.IP_MULTICAST_IF, socket.inet_aton('10.0.0.1'))\\n\\
-        s.sendto(b'heard', ('239.1.2.3', 5000))";
+        s.sendto(b'hello', ('239.1.2.3', 5000))";
     let (events, _) = run(&format!(
         r#"
         [switches.lan]
@@ -208,21 +213,21 @@ fn a_program_that_has_joined_is_ready() {
         run = [{{ command = """python3 -c "{python}" """, joined = "239.1.2.3" }}]
         "#
     ));
-    place(&events, |event| *event == line(1, Stream::Output, "heard"));
+    position(&events, |event| *event == line(1, OutputStream::Stdout, "hello"));
 }
 
 #[test]
-fn stopping_skips_what_has_not_started() {
+fn programs_that_have_not_started_are_skipped_after_a_stop() {
     let text = "[hosts.a]\nrun = ['sleep 1000', { command = 'true', after = ['a.1'] }]";
     let network = Topology::parse(text).unwrap().build().unwrap();
     let mut run = network.run(|_, _| ());
-    assert_eq!(run.next(PATIENCE).unwrap(), Some(Event::Started { program: 0 }));
+    assert_eq!(run.next(TIMEOUT).unwrap(), Some(ProgramEvent::Started { program: 0 }));
     run.stop(libc::SIGTERM).unwrap();
     let mut events = Vec::new();
     while !run.is_over() {
-        events.push(run.next(PATIENCE).unwrap().unwrap());
+        events.push(run.next(TIMEOUT).unwrap().unwrap());
     }
-    place(&events, |event| *event == Event::Skipped { program: 1 });
+    position(&events, |event| *event == ProgramEvent::Skipped { program: 1 });
     assert!(!ended_as_expected(&events, 0));
 }
 
@@ -234,14 +239,14 @@ fn commands_can_be_prepared() {
     });
     let mut events = Vec::new();
     while !run.is_over() {
-        events.extend(run.next(PATIENCE).unwrap());
+        events.extend(run.next(TIMEOUT).unwrap());
     }
-    place(&events, |event| *event == line(0, Stream::Output, "hello from a"));
+    position(&events, |event| *event == line(0, OutputStream::Stdout, "hello from a"));
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_line() {
-    let wrong = [
+fn errors_give_the_line_number() {
+    let cases = [
         ("[hosts.a]\ninterfaces.eth0 = { swich = \"lan\" }", 2, "swich"),
         ("\n\n[host.a]", 3, "host"),
         ("[hosts.a]\ninterfaces.eth0 = { switch = \"lan\" }", 2, "no switch 'lan'"),
@@ -253,8 +258,8 @@ fn what_is_wrong_is_told_with_its_line() {
         ("[switches.a]\n[hosts.a]", 2, "'a' is taken"),
         ("[switches.a]\n[[trunks]]", 2, ""),
         ("trunks = [[\"a\", \"b\"]]\n[switches.a]", 1, "no switch 'b'"),
-        ("[switches.a]\nigmp_version = 1", 2, "IGMP version 2 or 3"),
-        ("[hosts.a]\nroutes = [{ to = \"224.0.0.0/4\" }]", 2, "`interface` or `via`"),
+        ("[switches.a]\nigmp_version = 1", 2, "IGMP version of a querier must be 2 or 3"),
+        ("[hosts.a]\nroutes = [{ to = \"224.0.0.0/4\" }]", 2, "exactly one of `interface` and `via`"),
         (
             "[hosts.a]\nrun = [{ command = \"true\",\n name = \"x\" }]\n[hosts.b]\nrun = [{ command = \"true\", name = \"x\" }]",
             5,
@@ -278,19 +283,23 @@ fn what_is_wrong_is_told_with_its_line() {
             5,
             "20ms",
         ),
-        ("[routers.r]\ngroups = [{ group = \"10.0.0.1\", from = \"a\", to = [] }]", 2, "no group"),
+        (
+            "[routers.r]\ngroups = [{ group = \"10.0.0.1\", from = \"a\", to = [] }]",
+            2,
+            "not a multicast group",
+        ),
         ("time_limit = \"soon\"", 1, "time with its unit"),
         ("[hosts.a", 1, ""),
     ];
-    for (text, line, part) in wrong {
+    for (text, line, part) in cases {
         let error = Topology::parse(text).unwrap_err();
-        let LabErrorKind::Topology { line: told, problem } = error.kind() else { panic!("{error}") };
-        assert_eq!((*told, problem.contains(part)), (line, true), "{text}\n{error}");
+        let LabErrorKind::Topology { line: actual, problem } = error.kind() else { panic!("{error}") };
+        assert_eq!((*actual, problem.contains(part)), (line, true), "{text}\n{error}");
     }
 }
 
 #[test]
-fn trunks_join_switches() {
+fn trunks_connect_switches() {
     let text = r#"
         trunks = [["left", "right"]]
         [switches.left]
@@ -305,20 +314,20 @@ fn trunks_join_switches() {
         "#;
     let network = Topology::parse(text).unwrap().build().unwrap();
     let (a, b) = (network.host("a").unwrap(), network.host("b").unwrap());
-    let receiver = receiver(b, &port(b), GROUP);
-    // The report goes from switch to switch in its own time: ask until the far one knows.
+    let receiver = receiver(b, &interface(b), GROUP);
+    // The report takes some time to reach the other switch, so send until it has.
     receiver.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    let (sender, deadline) = (sender(a, &port(a)), Instant::now() + 3 * PATIENCE);
-    let mut heard = [0; 16];
-    while receiver.recv(&mut heard).is_err() {
+    let (sender, deadline) = (sender(a, &interface(a)), Instant::now() + 3 * TIMEOUT);
+    let mut buffer = [0; 16];
+    while receiver.recv(&mut buffer).is_err() {
         assert!(Instant::now() < deadline);
         sender.send(GROUP, b"far");
     }
-    assert_eq!(&heard[..3], b"far");
+    assert_eq!(&buffer[..3], b"far");
 }
 
 #[test]
-fn files_are_read() {
+fn a_missing_file_is_reported_with_its_path() {
     let error = Topology::read("/no/such/file.toml").unwrap_err();
     assert!(error.to_string().contains("/no/such/file.toml"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What differs between IGMP and MLD: the width of addresses, numbers, and where fields lie.
+//! The differences between IGMP and MLD: address width, numbers and field offsets.
 
 use core::fmt;
 use core::hash::Hash;
@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::time;
 use crate::bytes::array_at;
 use crate::ip::protocol;
+use crate::list::Element;
 
 mod sealed {
     pub trait Sealed {}
@@ -15,76 +16,89 @@ mod sealed {
     impl Sealed for core::net::Ipv6Addr {}
 }
 
-/// The address of a family, and with it its protocol: IGMP for IPv4, MLD for IPv6.
+/// An address of a family, which selects the protocol: IGMP for IPv4, MLD for IPv6.
 pub trait Address:
-    sealed::Sealed + Copy + Ord + Hash + fmt::Display + fmt::Debug + Into<IpAddr> + 'static
+    sealed::Sealed + Copy + Ord + Hash + fmt::Display + fmt::Debug + Into<IpAddr> + for<'a> Element<'a> + 'static
 {
     /// The length of an address in bytes.
     const LENGTH: usize;
-    /// The address that stands for "any".
+    /// The unspecified address.
     const UNSPECIFIED: Self;
-    /// All nodes of a network, where general queries go.
+    /// All nodes, the destination of general queries.
     const ALL_NODES: Self;
-    /// All routers of a network, where hosts say that they leave.
+    /// All routers, the destination of IGMPv2 leave and MLDv1 done messages.
     const ALL_ROUTERS: Self;
-    /// All routers that understand source lists, where IGMPv3 and MLDv2 reports go.
+    /// All IGMPv3-capable or MLDv2-capable routers, the destination of IGMPv3 and MLDv2 reports.
     const ALL_REPORT_ROUTERS: Self;
 
-    /// All switches that snoop, where routers advertise themselves (RFC 4286).
+    /// All-Snoopers, the destination of multicast router advertisements (RFC 4286).
     const ALL_SNOOPERS: Self;
 
-    /// The protocol's name.
+    /// The name of the protocol.
     const NAME: &'static str;
     /// The version whose messages carry source lists: 3 for IGMP, 2 for MLD.
     const SOURCE_VERSION: u8;
-    /// What a message that ends a membership is called: "leave" or "done".
+    /// The name of the message that ends a membership: "leave" or "done".
     const LEAVE_NAME: &'static str;
     /// The protocol number in the IP header.
     const PROTOCOL: u8;
-    /// The DSCP that messages are sent with: CS6, "internetwork control", in IGMP (RFC 3376 section
-    /// 4); MLD's RFCs ask for none.
+    /// The DSCP of messages: CS6 (internetwork control) for IGMP (RFC 3376 section 4). The RFCs of MLD define
+    /// none.
     const DSCP: u8;
     /// The type of a query.
     const QUERY: u8;
-    /// The type of an IGMPv1 report, which MLD has no like of.
-    const FIRST_REPORT: Option<u8>;
+    /// The type of an IGMPv1 report; `None` for MLD, which has no equivalent.
+    const V1_REPORT: Option<u8>;
     /// The type of an IGMPv2 or MLDv1 report.
     const REPORT: u8;
     /// The type of an IGMPv2 leave or MLDv1 done.
     const LEAVE: u8;
     /// The type of an IGMPv3 or MLDv2 report.
-    const SOURCE_REPORT: u8;
-    /// The type of a multicast router's advertisement (RFC 4286), and of the two below.
+    const V3_REPORT: u8;
+    /// The type of a multicast router advertisement (RFC 4286).
     const ROUTER_ADVERTISEMENT: u8;
-    /// The type of a question for multicast routers.
+    /// The type of a multicast router solicitation (RFC 4286).
     const ROUTER_SOLICITATION: u8;
-    /// The type of a multicast router's farewell.
+    /// The type of a multicast router termination (RFC 4286).
     const ROUTER_TERMINATION: u8;
-    /// Where the group lies in a query, report or leave.
+    /// The offset of the group in a query, report or leave.
     const GROUP_OFFSET: usize;
-    /// Whether the checksum covers a pseudo-header with the addresses.
+    /// Whether the checksum covers a pseudo-header.
     const PSEUDO_HEADER: bool;
 
-    /// Whether a query from this address counts in the election of the querier: one of a host in IPv4; a
-    /// link-local one in IPv6 (RFC 3810 section 5.1.14).
+    /// Returns whether a query from this address takes part in the querier election. For IPv4 it must be a
+    /// unicast address, for IPv6 a link-local one (RFC 3810 section 5.1.14).
     fn can_be_querier(self) -> bool;
 
-    /// Whether switches that snoop forward this group to its members only, so that leaving it matters: not
-    /// 224.0.0.0/24 (RFC 4541 section 2.1.2), nor all nodes and what stays on one node in IPv6.
+    /// Returns whether switches with snooping forward this group to its members only, so that a leave has an
+    /// effect. Not the case for 224.0.0.0/24 (RFC 4541 section 2.1.2), and in IPv6 for all nodes and
+    /// interface-local groups.
     fn is_forwarded_by_membership(self) -> bool;
 
-    /// The address at the start of the bytes.
-    fn read(bytes: &[u8]) -> Option<Self>;
-
-    /// The bytes of the address, handed to `use_bytes`.
+    /// Passes the bytes of the address to `use_bytes`.
     fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R;
 
-    /// The response time in a message's header; `floating` in the version with source lists.
+    /// Reads the maximum response time of a query. `floating` selects the floating-point encoding of IGMPv3
+    /// and MLDv2.
     fn read_response_time(message: &[u8], floating: bool) -> Option<Duration>;
 
-    /// The two header fields that hold the response time: the byte behind the type, and the 16 bits
-    /// behind the checksum, which IGMP does not have.
+    /// Encodes the maximum response time into header fields: the byte after the type, and the 16 bits after
+    /// the checksum, which IGMP does not have.
     fn response_time_fields(time: Duration, floating: bool) -> (u8, Option<u16>);
+}
+
+impl<'a> Element<'a> for Ipv4Addr {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (octets, rest) = bytes.split_first_chunk::<4>()?;
+        Some((Self::from(*octets), rest))
+    }
+}
+
+impl<'a> Element<'a> for Ipv6Addr {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (octets, rest) = bytes.split_first_chunk::<16>()?;
+        Some((Self::from(*octets), rest))
+    }
 }
 
 impl Address for Ipv4Addr {
@@ -101,10 +115,10 @@ impl Address for Ipv4Addr {
     const PROTOCOL: u8 = protocol::IGMP;
     const DSCP: u8 = 0x30;
     const QUERY: u8 = 0x11;
-    const FIRST_REPORT: Option<u8> = Some(0x12);
+    const V1_REPORT: Option<u8> = Some(0x12);
     const REPORT: u8 = 0x16;
     const LEAVE: u8 = 0x17;
-    const SOURCE_REPORT: u8 = 0x22;
+    const V3_REPORT: u8 = 0x22;
     const ROUTER_ADVERTISEMENT: u8 = 0x30;
     const ROUTER_SOLICITATION: u8 = 0x31;
     const ROUTER_TERMINATION: u8 = 0x32;
@@ -117,10 +131,6 @@ impl Address for Ipv4Addr {
 
     fn is_forwarded_by_membership(self) -> bool {
         self.is_multicast() && !matches!(self.octets(), [224, 0, 0, _])
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        array_at::<4>(bytes, 0).map(Self::from)
     }
 
     fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
@@ -154,10 +164,10 @@ impl Address for Ipv6Addr {
     const PROTOCOL: u8 = protocol::ICMPV6;
     const DSCP: u8 = 0;
     const QUERY: u8 = 130;
-    const FIRST_REPORT: Option<u8> = None;
+    const V1_REPORT: Option<u8> = None;
     const REPORT: u8 = 131;
     const LEAVE: u8 = 132;
-    const SOURCE_REPORT: u8 = 143;
+    const V3_REPORT: u8 = 143;
     const ROUTER_ADVERTISEMENT: u8 = 151;
     const ROUTER_SOLICITATION: u8 = 152;
     const ROUTER_TERMINATION: u8 = 153;
@@ -171,10 +181,6 @@ impl Address for Ipv6Addr {
     fn is_forwarded_by_membership(self) -> bool {
         let scope = self.octets()[1] & 0x0f;
         self.is_multicast() && self != Self::ALL_NODES && scope > 1
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        array_at::<16>(bytes, 0).map(Self::from)
     }
 
     fn with_bytes<R>(self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {

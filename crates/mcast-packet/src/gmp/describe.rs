@@ -1,9 +1,10 @@
-//! Messages in words.
+//! Text representation of messages.
 
 use core::fmt;
 use core::time::Duration;
 
 use super::{Address, Message, Query, Record, RecordKind, Sources};
+use crate::list::write_separated;
 
 impl<A: Address> fmt::Display for Message<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -12,20 +13,20 @@ impl<A: Address> fmt::Display for Message<'_, A> {
 }
 
 impl<'a, A: Address> Message<'a, A> {
-    /// Protocol, version and kind: `IGMPv3 report`.
+    /// Returns protocol, version and type: `IGMPv3 report`.
     #[must_use]
     pub fn title(&self) -> impl fmt::Display + use<A> {
         let kind = match self {
             Self::Query(Query { group: None, .. }) => "general query",
             Self::Query(_) => "query",
             Self::Leave { .. } => A::LEAVE_NAME,
-            Self::FirstReport { .. } | Self::Report { .. } | Self::SourceReport(_) => "report",
+            Self::V1Report { .. } | Self::Report { .. } | Self::V3Report(_) => "report",
             Self::RouterDiscovery(discovery) => discovery.name(),
         };
         Title { protocol: A::NAME, version: self.version(), kind }
     }
 
-    /// What the message says: `join 234.3.2.1 (exclude nobody)`.
+    /// Returns the content of the message: `join 234.3.2.1 (exclude none)`.
     #[must_use]
     pub fn content(&self) -> impl fmt::Display + use<'a, A> {
         Content(*self)
@@ -53,10 +54,10 @@ impl<A: Address> fmt::Display for Content<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Message::Query(query) => query.fmt(f),
-            Message::FirstReport { group } | Message::Report { group } => write!(f, "member of {group}"),
+            Message::V1Report { group } | Message::Report { group } => write!(f, "member of {group}"),
             Message::Leave { group } => write!(f, "leave {group}"),
-            Message::SourceReport(records) if records.is_empty() => f.write_str("no records"),
-            Message::SourceReport(records) => separated(f, "; ", records.iter()),
+            Message::V3Report(records) if records.is_empty() => f.write_str("no records"),
+            Message::V3Report(records) => write_separated(f, "; ", *records),
             Message::RouterDiscovery(discovery) => discovery.fmt(f),
         }
     }
@@ -69,13 +70,13 @@ impl<A: Address> fmt::Display for Query<'_, A> {
             None => f.write_str("members of any group")?,
         }
         if let Some(extension) = self.source_query.filter(|extension| !extension.sources.is_empty()) {
-            write!(f, " from {}", List(extension.sources))?;
+            write!(f, " from {}", SourceList(extension.sources))?;
         }
         f.write_str(", answer within ")?;
-        // RFC 2236 section 4: the zero of an IGMPv1 router means 10 seconds.
+        // RFC 2236 section 4: the zero of an IGMPv1 query means 10 s.
         match self.version() {
-            1 if A::FIRST_REPORT.is_some() => Time(Duration::from_secs(10)).fmt(f),
-            _ => Time(self.max_response_time).fmt(f),
+            1 if A::V1_REPORT.is_some() => Seconds(Duration::from_secs(10)).fmt(f),
+            _ => Seconds(self.max_response_time).fmt(f),
         }
     }
 }
@@ -83,7 +84,7 @@ impl<A: Address> fmt::Display for Query<'_, A> {
 impl<A: Address> fmt::Display for Record<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { group, sources, .. } = self;
-        let list = List(*sources);
+        let list = SourceList(*sources);
         match self.kind {
             RecordKind::ModeIsInclude => write!(f, "member of {group} (include {list})"),
             RecordKind::ModeIsExclude => write!(f, "member of {group} (exclude {list})"),
@@ -99,36 +100,22 @@ impl<A: Address> fmt::Display for Record<'_, A> {
     }
 }
 
-/// Sources by comma, or "nobody".
-struct List<'a, A>(Sources<'a, A>);
+/// Writes sources separated by commas, or "none" if there are none.
+struct SourceList<'a, A>(Sources<'a, A>);
 
-impl<A: Address> fmt::Display for List<'_, A> {
+impl<A: Address> fmt::Display for SourceList<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("nobody");
+            return f.write_str("none");
         }
-        separated(f, ", ", self.0.iter())
+        write_separated(f, ", ", self.0)
     }
 }
 
-fn separated(
-    f: &mut fmt::Formatter<'_>,
-    separator: &str,
-    items: impl Iterator<Item = impl fmt::Display>,
-) -> fmt::Result {
-    for (position, item) in items.enumerate() {
-        if position > 0 {
-            f.write_str(separator)?;
-        }
-        item.fmt(f)?;
-    }
-    Ok(())
-}
+/// Writes seconds with the necessary decimals: `10 s`, `0.1 s`.
+struct Seconds(Duration);
 
-/// Seconds, with as many decimals as there are: `10 s`, `0.1 s`.
-struct Time(Duration);
-
-impl fmt::Display for Time {
+impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} s", self.0.as_secs_f64())
     }

@@ -1,4 +1,4 @@
-//! Multicast router discovery (RFC 4286): routers tell switches that snoop where they are.
+//! Multicast router discovery (RFC 4286), by which switches with snooping find routers.
 
 use core::time::Duration;
 
@@ -7,30 +7,31 @@ use super::parse::ParseError;
 use crate::EmitError;
 use crate::bytes::{Writer, u8_at, u16_at};
 
-/// A message of multicast router discovery, which travels as IGMP or in ICMPv6.
+/// A message of multicast router discovery. It is sent as IGMP or ICMPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RouterDiscovery {
-    /// A multicast router is here.
+    /// Announces a multicast router.
     Advertisement {
-        /// After how long it will say so again: whole seconds, 4 to 180 by the RFC; up to 255 here.
+        /// The advertisement interval in whole seconds: 4 to 180 according to the RFC; up to 255 here.
         interval: Duration,
-        /// How often it queries when it is the querier: whole seconds, zero when it is never that.
+        /// The query interval used when the router is the querier, in whole seconds; zero if it never is.
         query_interval: Duration,
-        /// Its robustness variable.
+        /// The robustness variable of the router.
         robustness: u16,
     },
-    /// A switch asks for routers.
+    /// Solicits advertisements.
     Solicitation,
-    /// A router is about to stop forwarding multicast.
+    /// Announces that a router will stop forwarding multicast.
     Termination,
 }
 
 impl RouterDiscovery {
-    /// The length of an advertisement in bytes; the others have no more than its first half.
+    /// The length of an advertisement in bytes.
     const ADVERTISEMENT_LENGTH: usize = 8;
+    /// The length of a solicitation or termination in bytes.
     const OTHER_LENGTH: usize = 4;
 
-    /// Whether messages of this type are router discovery.
+    /// Returns whether this message type belongs to router discovery.
     pub(super) fn has_kind<A: Address>(kind: u8) -> bool {
         [A::ROUTER_ADVERTISEMENT, A::ROUTER_SOLICITATION, A::ROUTER_TERMINATION].contains(&kind)
     }
@@ -42,7 +43,7 @@ impl RouterDiscovery {
         }
     }
 
-    /// Where the RFC has the message sent to.
+    /// Returns the destination that the RFC defines.
     pub(super) const fn destination<A: Address>(&self) -> A {
         match self {
             Self::Advertisement { .. } | Self::Termination => A::ALL_SNOOPERS,
@@ -97,12 +98,12 @@ impl core::fmt::Display for RouterDiscovery {
         match self {
             Self::Advertisement { interval, query_interval, robustness } => write!(
                 f,
-                "again within {} s, queries every {} s, robustness {robustness}",
+                "interval {} s, query interval {} s, robustness {robustness}",
                 interval.as_secs(),
                 query_interval.as_secs()
             ),
-            Self::Solicitation => f.write_str("which multicast routers are there"),
-            Self::Termination => f.write_str("forwards no multicast any more"),
+            Self::Solicitation => f.write_str("solicits advertisements"),
+            Self::Termination => f.write_str("stops forwarding multicast"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From messages to bytes.
+//! Writing messages.
 
 use super::parse::sum_without_field;
 use super::{Address, Message, Query, Record, Records, SourceQuery, Sources, time};
@@ -6,7 +6,7 @@ use crate::EmitError;
 use crate::bytes::Writer;
 
 impl<A: Address> Message<'_, A> {
-    /// How many bytes the message takes.
+    /// Returns the length of the message in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         let plain = A::GROUP_OFFSET + A::LENGTH;
@@ -14,28 +14,28 @@ impl<A: Address> Message<'_, A> {
             Self::Query(Query { source_query: Some(extension), .. }) => {
                 plain + 4 + extension.sources.len() * A::LENGTH
             }
-            Self::Query(_) | Self::FirstReport { .. } | Self::Report { .. } | Self::Leave { .. } => plain,
+            Self::Query(_) | Self::V1Report { .. } | Self::Report { .. } | Self::Leave { .. } => plain,
             Self::RouterDiscovery(discovery) => discovery.length(),
-            Self::SourceReport(records) => 8 + records.iter().map(|record| record.length()).sum::<usize>(),
+            Self::V3Report(records) => 8 + records.iter().map(|record| record.length()).sum::<usize>(),
         }
     }
 
-    /// Writes the message with its checksum to the start of the buffer, and says how long it is.
-    /// IGMP's checksum does not cover the addresses, MLD's does.
+    /// Writes the message with its checksum to the start of the buffer and returns its length. The checksum
+    /// of MLD covers the addresses, that of IGMP does not.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::TooMany`] for more sources or records than 16
-    /// bits can count; [`EmitError::NoSuchMessage`] for MLD's lack of [`Self::FirstReport`].
+    /// Returns [`EmitError::BufferTooShort`] if the message does not fit, [`EmitError::TooMany`] if there are
+    /// more than 65,535 sources or records, and [`EmitError::NoSuchMessage`] for [`Self::V1Report`] in MLD.
     pub fn emit(&self, buffer: &mut [u8], source: A, destination: A) -> Result<usize, EmitError> {
         let mut writer = Writer::new(buffer);
         match self {
             Self::Query(query) => emit_query(&mut writer, query)?,
-            Self::FirstReport { group } => {
-                emit_plain(&mut writer, A::FIRST_REPORT.ok_or(EmitError::NoSuchMessage)?, *group)?;
+            Self::V1Report { group } => {
+                emit_plain(&mut writer, A::V1_REPORT.ok_or(EmitError::NoSuchMessage)?, *group)?;
             }
             Self::Report { group } => emit_plain(&mut writer, A::REPORT, *group)?,
             Self::Leave { group } => emit_plain(&mut writer, A::LEAVE, *group)?,
-            Self::SourceReport(records) => emit_records(&mut writer, *records)?,
+            Self::V3Report(records) => emit_records(&mut writer, *records)?,
             Self::RouterDiscovery(discovery) => discovery.put::<A>(&mut writer)?,
         }
         let sum =
@@ -64,7 +64,7 @@ fn emit_source_query<A: Address>(
     extension: &SourceQuery<'_, A>,
 ) -> Result<(), EmitError> {
     const SUPPRESS: u8 = 0x08;
-    // RFC 3376 section 4.1.6: a robustness that does not fit is sent as zero.
+    // RFC 3376 section 4.1.6: a robustness above 7 is sent as zero.
     let robustness = if extension.robustness > 7 { 0 } else { extension.robustness };
     writer.put_u8(robustness | if extension.suppress { SUPPRESS } else { 0 })?;
     writer.put_u8(time::encode_8(u128::from(extension.interval.as_secs())))?;
@@ -81,7 +81,7 @@ fn emit_plain<A: Address>(writer: &mut Writer<'_>, kind: u8, group: A) -> Result
 }
 
 fn emit_records<A: Address>(writer: &mut Writer<'_>, records: Records<'_, A>) -> Result<(), EmitError> {
-    emit_header(writer, A::SOURCE_REPORT, 0)?;
+    emit_header(writer, A::V3_REPORT, 0)?;
     writer.put_u16(0)?;
     writer.put_u16(count(records.len())?)?;
     records.iter().try_for_each(|record| emit_record(writer, &record))
@@ -95,7 +95,7 @@ fn emit_record<A: Address>(writer: &mut Writer<'_>, record: &Record<'_, A>) -> R
     put_sources(writer, record.sources)
 }
 
-/// Type and code, and a zero where the checksum will be.
+/// Writes type and code, and zero in place of the checksum.
 fn emit_header(writer: &mut Writer<'_>, kind: u8, code: u8) -> Result<(), EmitError> {
     writer.put(&[kind, code, 0, 0])
 }

@@ -1,12 +1,12 @@
-//! IGMP and MLD: how hosts tell routers and switches which groups they want.
+//! IGMP and MLD, by which hosts report group memberships to routers and switches.
 //!
-//! The two protocols say the same in the same words; IPv6 made the addresses wider and counts
-//! times in milliseconds. So there is one [`Message`], generic over the address: with
-//! [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC 2236, RFC 3376 and now RFC 9776), with
-//! [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710, RFC 3810 and now RFC 9777). Multicast router
-//! discovery (RFC 4286) shares their types of messages, and so is here too.
+//! Both protocols have the same messages. MLD has wider addresses and states times in milliseconds. Therefore
+//! [`Message`] is generic over the address: with [`Ipv4Addr`](core::net::Ipv4Addr) it is IGMP (RFC 1112, RFC
+//! 2236, RFC 3376 and its successor RFC 9776), with [`Ipv6Addr`](core::net::Ipv6Addr) it is MLD (RFC 2710,
+//! RFC 3810 and its successor RFC 9777). Multicast router discovery (RFC 4286) uses message types of both
+//! protocols and is part of this module.
 //!
-//! A message is a value over borrowed memory, parsed from bytes or made of slices:
+//! A message borrows its lists, either from received bytes or from slices:
 //!
 //! ```
 //! use mcast_packet::gmp::{Record, RecordKind};
@@ -15,7 +15,7 @@
 //! let (host, group) = ("10.0.0.5".parse()?, "232.1.2.3".parse()?);
 //! let sources = ["10.0.0.7".parse()?];
 //! let records = [Record { kind: RecordKind::AllowNewSources, group, sources: (&sources).into() }];
-//! let report = Message::SourceReport((&records).into());
+//! let report = Message::V3Report((&records).into());
 //!
 //! let mut buffer = [0; 64];
 //! let length = report.emit(&mut buffer, host, report.destination())?;
@@ -32,15 +32,15 @@ mod message;
 mod parse;
 pub mod querier;
 mod record;
-mod sources;
 mod time;
 
 pub use address::Address;
 pub use discovery::RouterDiscovery;
 pub use message::{Message, Query, SourceQuery};
 pub use parse::ParseError;
-pub use record::{Record, RecordIter, RecordKind, Records};
-pub use sources::{SourceIter, Sources};
+pub use record::{Record, RecordKind, Records, Sources};
+
+pub use crate::list::{List, ListIter};
 
 /// IGMP, the protocol of IPv4.
 pub mod igmp {

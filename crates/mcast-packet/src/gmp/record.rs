@@ -1,54 +1,70 @@
 //! The group records of an IGMPv3 or MLDv2 report (RFC 3376 section 4.2.4, RFC 3810 section 5.2.4).
 
-use core::fmt;
-use core::marker::PhantomData;
+use super::Address;
+use crate::bytes::{u8_at, u16_at};
+use crate::list::{Element, List};
 
-use super::parse::split_record;
-use super::{Address, Sources};
+/// The records of a report.
+pub type Records<'a, A> = List<'a, Record<'a, A>>;
 
-/// What a report says about one group.
+/// The sources of a query or a record.
+pub type Sources<'a, A> = List<'a, A>;
+
+/// A group record of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a, A: Address> {
-    /// What is said: a state, or a change of it.
+    /// The record type: a current state or a change.
     pub kind: RecordKind,
-    /// About which group.
+    /// The group.
     pub group: A,
-    /// With which sources.
+    /// The sources.
     pub sources: Sources<'a, A>,
 }
 
 impl<A: Address> Record<'_, A> {
-    /// Type, length of auxiliary data, number of sources.
+    /// The length of type, auxiliary data length and number of sources.
     pub(super) const HEADER_LENGTH: usize = 4;
 
-    /// How long the record is in a packet, in bytes.
+    /// Returns the length of the record in a packet, in bytes.
     #[must_use]
     pub const fn length(&self) -> usize {
         Self::HEADER_LENGTH + A::LENGTH * (1 + self.sources.len())
     }
 }
 
+impl<'a, A: Address> Element<'a> for Record<'a, A> {
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let kind = RecordKind::from(u8_at(bytes, 0)?);
+        let auxiliary_length = usize::from(u8_at(bytes, 1)?) * 4;
+        let count = usize::from(u16_at(bytes, 2)?);
+        let (group, rest) = A::split(bytes.get(Self::HEADER_LENGTH..)?)?;
+        let (sources, rest) = rest.split_at_checked(count * A::LENGTH)?;
+        let record = Self { kind, group, sources: Sources::in_packet(sources, count) };
+        Some((record, rest.get(auxiliary_length..)?))
+    }
+}
+
 /// The type of a record (RFC 3376 section 4.2.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKind {
-    /// In answer to a query: only the listed sources are wanted.
+    /// Current state, in response to a query: include mode with the listed sources.
     ModeIsInclude,
-    /// In answer to a query: all but the listed sources are wanted.
+    /// Current state, in response to a query: exclude mode with the listed sources.
     ModeIsExclude,
-    /// From now on only the listed sources are wanted; with none listed, this is a leave.
+    /// Change to include mode with the listed sources. An empty list is a leave.
     ChangeToInclude,
-    /// From now on all but the listed sources are wanted; with none listed, this is a plain join.
+    /// Change to exclude mode with the listed sources. An empty list is an any-source join.
     ChangeToExclude,
-    /// The listed sources are wanted from now on.
+    /// Change of the source list: the listed sources are additionally requested.
     AllowNewSources,
-    /// The listed sources are not wanted any more.
+    /// Change of the source list: the listed sources are no longer requested.
     BlockOldSources,
-    /// A type that no RFC defines; receivers must ignore the record.
+    /// An undefined type. Receivers must ignore the record.
     Unknown(u8),
 }
 
 impl RecordKind {
-    /// The number that stands for it in a packet.
+    /// Returns the number of the type in a packet.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -74,122 +90,5 @@ impl From<u8> for RecordKind {
             6 => Self::BlockOldSources,
             _ => Self::Unknown(number),
         }
-    }
-}
-
-/// The records of a report: bytes of a packet, or a slice to be sent.
-#[derive(Clone, Copy)]
-pub struct Records<'a, A: Address>(Memory<'a, A>);
-
-#[derive(Clone, Copy)]
-enum Memory<'a, A: Address> {
-    /// Bytes in which `count` whole records have been found.
-    Packet {
-        bytes: &'a [u8],
-        count: u16,
-        family: PhantomData<A>,
-    },
-    Slice(&'a [Record<'a, A>]),
-}
-
-impl<'a, A: Address> Records<'a, A> {
-    /// The caller has checked that `count` whole records are there.
-    pub(super) const fn in_packet(bytes: &'a [u8], count: u16) -> Self {
-        Self(Memory::Packet { bytes, count, family: PhantomData })
-    }
-
-    /// How many records there are.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        match self.0 {
-            Memory::Packet { count, .. } => count as usize,
-            Memory::Slice(records) => records.len(),
-        }
-    }
-
-    /// Whether there is none, which no router has a use for.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The records in their order.
-    #[must_use]
-    pub const fn iter(&self) -> RecordIter<'a, A> {
-        RecordIter { memory: self.0 }
-    }
-}
-
-impl<'a, A: Address> From<&'a [Record<'a, A>]> for Records<'a, A> {
-    fn from(records: &'a [Record<'a, A>]) -> Self {
-        Self(Memory::Slice(records))
-    }
-}
-
-impl<'a, A: Address, const N: usize> From<&'a [Record<'a, A>; N]> for Records<'a, A> {
-    fn from(records: &'a [Record<'a, A>; N]) -> Self {
-        Self(Memory::Slice(records))
-    }
-}
-
-impl<'a, A: Address> IntoIterator for Records<'a, A> {
-    type Item = Record<'a, A>;
-    type IntoIter = RecordIter<'a, A>;
-
-    fn into_iter(self) -> RecordIter<'a, A> {
-        self.iter()
-    }
-}
-
-impl<A: Address> PartialEq for Records<'_, A> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl<A: Address> Eq for Records<'_, A> {}
-
-impl<A: Address> fmt::Debug for Records<'_, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-/// Goes through [`Records`].
-#[derive(Clone)]
-pub struct RecordIter<'a, A: Address> {
-    memory: Memory<'a, A>,
-}
-
-impl<'a, A: Address> Iterator for RecordIter<'a, A> {
-    type Item = Record<'a, A>;
-
-    fn next(&mut self) -> Option<Record<'a, A>> {
-        match &mut self.memory {
-            Memory::Packet { bytes, count, .. } => {
-                *count = count.checked_sub(1)?;
-                let (record, rest) = split_record(bytes)?;
-                *bytes = rest;
-                Some(record)
-            }
-            Memory::Slice(records) => {
-                let (first, rest) = records.split_first()?;
-                *records = rest;
-                Some(*first)
-            }
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let length = Records(self.memory).len();
-        (length, Some(length))
-    }
-}
-
-impl<A: Address> ExactSizeIterator for RecordIter<'_, A> {}
-
-impl<A: Address> fmt::Debug for RecordIter<'_, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Records(self.memory).fmt(f)
     }
 }

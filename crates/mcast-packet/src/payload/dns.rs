@@ -1,4 +1,4 @@
-//! DNS messages (RFC 1035 section 4) as mDNS sends them (RFC 6762): who has which name.
+//! DNS messages (RFC 1035 section 4) as used by mDNS (RFC 6762).
 
 mod name;
 
@@ -12,20 +12,20 @@ use crate::bytes::{array_at, u16_at, u32_at};
 /// A DNS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dns<'a> {
-    /// Which question an answer belongs to; zero in mDNS.
+    /// The identifier that associates a response with its query; zero in mDNS.
     pub id: u16,
-    /// Whether this is an answer; if not, it asks.
+    /// Whether this is a response; otherwise it is a query.
     pub is_response: bool,
-    /// How many questions it says it has.
+    /// The stated number of questions.
     pub question_count: u16,
-    /// How many answers it says it has.
+    /// The stated number of answers.
     pub answer_count: u16,
-    /// How many records of authority: in a question, what the asker means to be called.
+    /// The stated number of authority records. In a query, these are the records that a probe proposes.
     pub authority_count: u16,
-    /// How many further records.
+    /// The stated number of additional records.
     pub additional_count: u16,
     message: &'a [u8],
-    /// Where the answers start.
+    /// The offset of the answers.
     answers: usize,
 }
 
@@ -35,24 +35,25 @@ impl<'a> Dns<'a> {
 
     const HEADER_LENGTH: usize = 12;
 
-    /// Whether this is a group of mDNS: 224.0.0.251, or ff02::fb and its like in other scopes.
+    /// Returns whether this is a group of mDNS: 224.0.0.251, or ff0x::fb in any scope.
     #[must_use]
     pub const fn is_mdns_group(group: IpAddr) -> bool {
         match group {
             IpAddr::V4(group) => group.to_bits() == Ipv4Addr::new(224, 0, 0, 251).to_bits(),
             IpAddr::V6(group) => {
-                // All bits but those of the scope.
+                // Clear the scope.
                 let bits = group.to_bits() & !(0xf << 112);
                 bits == Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0xfb).to_bits()
             }
         }
     }
 
-    /// The message in the payload of a datagram. `None` when a question or the first answer is cut off
-    /// or malformed, when it is no plain question or answer, or when nothing is in it.
+    /// Parses the payload of a datagram. Returns `None` if a question or the first answer is truncated or
+    /// malformed, if the opcode is not that of a standard query, or if the message has neither questions nor
+    /// answers.
     #[must_use]
     pub fn parse(message: &'a [u8]) -> Option<Self> {
-        const OPERATION: u16 = 0x7800;
+        const OPCODE: u16 = 0x7800;
         let flags = u16_at(message, 2)?;
         let mut dns = Self {
             id: u16_at(message, 0)?,
@@ -64,64 +65,149 @@ impl<'a> Dns<'a> {
             message,
             answers: message.len(),
         };
-        if flags & OPERATION != 0 {
+        if flags & OPCODE != 0 {
             return None;
         }
         let mut questions = dns.questions();
         let count = questions.by_ref().count();
         dns.answers = questions.offset;
-        let whole = count == usize::from(dns.question_count);
-        let starts_well = dns.answer_count == 0 || dns.answers().next().is_some();
-        let says_something = dns.question_count > 0 || dns.answer_count > 0;
-        (whole && starts_well && says_something).then_some(dns)
+        let questions_valid = count == usize::from(dns.question_count);
+        let first_answer_valid = dns.answer_count == 0 || dns.answers().next().is_some();
+        let is_empty = dns.question_count == 0 && dns.answer_count == 0;
+        (questions_valid && first_answer_valid && !is_empty).then_some(dns)
     }
 
-    /// The questions, up to one that is cut off or malformed.
+    /// Returns the questions, up to the first truncated or malformed one.
     #[must_use]
     pub const fn questions(&self) -> DnsQuestions<'a> {
         DnsQuestions { message: self.message, offset: Self::HEADER_LENGTH, left: self.question_count }
     }
 
-    /// The answers, up to one that is cut off or malformed.
+    /// Returns the answers, up to the first truncated or malformed one.
     #[must_use]
     pub const fn answers(&self) -> DnsRecords<'a> {
-        DnsRecords { message: self.message, offset: self.answers, left: self.answer_count }
+        DnsRecords { message: self.message, offset: self.answers, left: self.answer_count as u32 }
+    }
+
+    /// Returns all records in message order, each with its section, up to the first truncated or malformed
+    /// one.
+    pub fn records(&self) -> impl Iterator<Item = (DnsSection, DnsRecord<'a>)> + use<'a> {
+        let counts = [
+            (DnsSection::Answer, self.answer_count),
+            (DnsSection::Authority, self.authority_count),
+            (DnsSection::Additional, self.additional_count),
+        ];
+        let sections =
+            counts.into_iter().flat_map(|(section, count)| core::iter::repeat_n(section, count.into()));
+        let left = counts.iter().map(|(_, count)| u32::from(*count)).sum();
+        sections.zip(DnsRecords { message: self.message, offset: self.answers, left })
+    }
+
+    /// Returns the stated number of records in all sections.
+    #[must_use]
+    pub fn record_count(&self) -> u32 {
+        [self.answer_count, self.authority_count, self.additional_count].map(u32::from).iter().sum()
     }
 }
 
-/// Asks for records of a name.
+/// The section that a record is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsSection {
+    /// The answers. In a query, these are the known answers (RFC 6762 section 7.1).
+    Answer,
+    /// The authority records. In a query, these are the records that a probe proposes (RFC 6762 section 8.2).
+    Authority,
+    /// Additional records that receivers of the answers are likely to need.
+    Additional,
+}
+
+/// A question for records of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnsQuestion<'a> {
     /// The name.
     pub name: Name<'a>,
-    /// The type of record (IANA, Resource Record TYPEs); 255 asks for all.
+    /// The record type (IANA, Resource Record TYPEs); 255 stands for all types.
     pub kind: u16,
-    /// The class: 1, the Internet.
+    /// The class; 1 is the Internet.
     pub class: u16,
-    /// Whether the answer may come by unicast (RFC 6762 section 5.4).
+    /// Whether a unicast response is accepted (RFC 6762 section 5.4).
     pub unicast_response: bool,
 }
 
-/// A record: something that is said about a name.
+/// A resource record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnsRecord<'a> {
     /// The name.
     pub name: Name<'a>,
-    /// The type of record.
+    /// The record type.
     pub kind: u16,
-    /// The class: 1, the Internet.
+    /// The class; 1 is the Internet.
     pub class: u16,
-    /// Whether older records of the same name and type are to be forgotten (RFC 6762 section 10.2).
+    /// Whether older records of the same name and type are to be flushed (RFC 6762 section 10.2).
     pub cache_flush: bool,
-    /// For how many seconds it holds; zero takes it back.
+    /// The time to live in seconds; zero withdraws the record.
     pub time_to_live: u32,
-    /// What is said, as it stands in the message.
+    /// The record data, undecoded.
     pub data: &'a [u8],
-    /// The name that is said, in records of the types PTR, CNAME and SRV.
+    /// The name in the data of PTR, CNAME and SRV records.
     pub target: Option<Name<'a>>,
 }
 
-/// The types of records that have names here, and those of which the data is a name.
+/// The decoded data of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DnsValue<'a> {
+    /// A and AAAA.
+    Address(IpAddr),
+    /// PTR and CNAME.
+    Name(Name<'a>),
+    /// SRV (RFC 2782): the location of a service.
+    Service {
+        /// The host.
+        target: Name<'a>,
+        /// The port.
+        port: u16,
+    },
+    /// TXT: usually `key=value` strings (RFC 6763 section 6).
+    Texts(DnsTexts<'a>),
+    /// Another type, or data that is not valid for its type.
+    Other(&'a [u8]),
+}
+
+/// An iterator over the strings of a TXT record, up to the first truncated one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsTexts<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for DnsTexts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.rest.split_first()?;
+        let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+        self.rest = rest;
+        Some(text)
+    }
+}
+
+impl<'a> DnsRecord<'a> {
+    /// Decodes the data.
+    #[must_use]
+    pub fn value(&self) -> DnsValue<'a> {
+        let value = match (self.kind, self.target) {
+            (kind::SRV, Some(target)) => u16_at(self.data, 4).map(|port| DnsValue::Service { target, port }),
+            (_, Some(target)) => Some(DnsValue::Name(target)),
+            (kind::A, _) => array_at::<4>(self.data, 0).map(|octets| DnsValue::Address(octets.into())),
+            (kind::AAAA, _) => array_at::<16>(self.data, 0).map(|octets| DnsValue::Address(octets.into())),
+            (kind::TXT, _) => Some(DnsValue::Texts(DnsTexts { rest: self.data })),
+            _ => None,
+        };
+        value.unwrap_or(DnsValue::Other(self.data))
+    }
+}
+
+/// The record types that are decoded or printed by name.
 mod kind {
     pub(super) const A: u16 = 1;
     pub(super) const CNAME: u16 = 5;
@@ -133,10 +219,10 @@ mod kind {
     pub(super) const ANY: u16 = 255;
 }
 
-/// Unicast response in questions, cache flush in records.
+/// The top bit of the class: unicast response in questions, cache flush in records.
 const TOP_BIT: u16 = 0x8000;
 
-/// Goes through the questions of a message.
+/// An iterator over the questions of a message.
 #[derive(Clone, Debug)]
 pub struct DnsQuestions<'a> {
     message: &'a [u8],
@@ -162,12 +248,12 @@ impl<'a> Iterator for DnsQuestions<'a> {
     }
 }
 
-/// Goes through the answers of a message.
+/// An iterator over records of a message.
 #[derive(Clone, Debug)]
 pub struct DnsRecords<'a> {
     message: &'a [u8],
     offset: usize,
-    left: u16,
+    left: u32,
 }
 
 impl<'a> Iterator for DnsRecords<'a> {
@@ -181,7 +267,7 @@ impl<'a> Iterator for DnsRecords<'a> {
         let end = data_offset + usize::from(u16_at(self.message, offset + 8)?);
         let target_offset = match kind {
             kind::PTR | kind::CNAME => Some(data_offset),
-            // Priority, weight and port come first.
+            // Priority, weight and port precede the name.
             kind::SRV => Some(data_offset + 6),
             _ => None,
         };
@@ -199,9 +285,12 @@ impl<'a> Iterator for DnsRecords<'a> {
     }
 }
 
-struct Kind(u16);
+/// A record type (IANA, Resource Record TYPEs). `Display` writes its name if it is known, otherwise its
+/// number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DnsKind(pub u16);
 
-impl fmt::Display for Kind {
+impl fmt::Display for DnsKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             kind::A => "A",
@@ -219,48 +308,73 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for DnsQuestion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, Kind(self.kind))
+        write!(f, "{} {}", self.name, DnsKind(self.kind))
     }
 }
 
 impl fmt::Display for DnsRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, Kind(self.kind))?;
-        match (self.kind, &self.target) {
-            (_, Some(target)) => write!(f, " {target}")?,
-            (kind::A, _) => {
-                if let Some(address) = array_at::<4>(self.data, 0) {
-                    write!(f, " {}", Ipv4Addr::from(address))?;
-                }
-            }
-            (kind::AAAA, _) => {
-                if let Some(address) = array_at::<16>(self.data, 0) {
-                    write!(f, " {}", Ipv6Addr::from(address))?;
-                }
-            }
-            _ => {}
+        write!(f, "{} {}", self.name, DnsKind(self.kind))?;
+        match self.value() {
+            DnsValue::Address(address) => write!(f, " {address}")?,
+            DnsValue::Name(name) => write!(f, " {name}")?,
+            DnsValue::Service { target, port } => write!(f, " {target}:{port}")?,
+            DnsValue::Texts(mut texts) => texts.try_for_each(|text| {
+                f.write_str(" \"")?;
+                name::write_text(f, text)?;
+                f.write_str("\"")
+            })?,
+            DnsValue::Other(_) => {}
         }
         if self.time_to_live == 0 { f.write_str(" goodbye") } else { Ok(()) }
     }
 }
 
 impl fmt::Display for Dns<'_> {
+    /// Writes questions and records, up to a maximum number per line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let more = |f: &mut fmt::Formatter<'_>, count: u16| match count.saturating_sub(1) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        };
-        match (self.answers().next(), self.questions().next()) {
-            (Some(answer), _) if self.is_response => {
-                write!(f, "answer: {answer}")?;
-                more(f, self.answer_count)
-            }
-            (_, Some(question)) => {
-                write!(f, "question: {question}")?;
-                more(f, self.question_count)
-            }
-            (Some(answer), None) => write!(f, "known: {answer}"),
-            (None, None) => f.write_str("nothing"),
+        let mut remaining = MAX_ITEMS_PER_LINE;
+        if self.is_response {
+            f.write_str("response")?;
+            let records = self.records().map(|(_, record)| record);
+            return write_list(f, ":", records, self.record_count(), &mut remaining);
         }
+        let proposed = self.records().filter(|(section, _)| *section == DnsSection::Authority);
+        if self.question_count > 0 {
+            f.write_str("query")?;
+            write_list(f, ":", self.questions(), self.question_count.into(), &mut remaining)?;
+        }
+        if self.answer_count > 0 {
+            f.write_str(if self.question_count > 0 { "; known answers" } else { "known answers" })?;
+            write_list(f, ":", self.answers(), self.answer_count.into(), &mut remaining)?;
+        }
+        if self.authority_count > 0 {
+            f.write_str("; proposed")?;
+            let proposed = proposed.map(|(_, record)| record);
+            write_list(f, ":", proposed, self.authority_count.into(), &mut remaining)?;
+        }
+        Ok(())
+    }
+}
+
+/// Limits the length of a line, because each item may have hundreds of characters.
+const MAX_ITEMS_PER_LINE: usize = 32;
+
+fn write_list(
+    f: &mut fmt::Formatter<'_>,
+    before: &str,
+    items: impl Iterator<Item = impl fmt::Display>,
+    count: u32,
+    remaining: &mut usize,
+) -> fmt::Result {
+    let mut shown = 0;
+    for item in items.take(*remaining) {
+        write!(f, "{} {item}", if shown == 0 { before } else { "," })?;
+        shown += 1;
+    }
+    *remaining -= shown;
+    match count.saturating_sub(shown as u32) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
     }
 }

@@ -1,7 +1,7 @@
-//! What multicast datagrams often carry: RTP, MPEG transport streams, MoldUDP64, PTP, mDNS, SSDP.
+//! Common payloads of multicast datagrams: RTP, MPEG transport streams, MoldUDP64, PTP, mDNS, SSDP.
 //!
-//! [`recognize`] says what a payload is, and rather nothing than something wrong. What one already
-//! knows to be of a kind is read by that kind's own `parse`.
+//! [`recognize`] determines the type of a payload and returns nothing if in doubt. A payload whose type is
+//! already known is parsed by the `parse` function of that type.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -12,22 +12,23 @@ mod mpeg_ts;
 mod ptp;
 mod rtp;
 mod ssdp;
-mod text;
 
-pub use dns::{Dns, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, Name};
+pub use dns::{
+    Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsValue, Name,
+};
 pub use mold_udp64::{MoldMessages, MoldUdp64};
-pub use mpeg_ts::{Cell, Cells, ContinuityCounts, ContinuityTracker, MpegTs, PidCounts};
+pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
 pub use ptp::{Ptp, PtpKind};
 pub use rtp::Rtp;
 pub use ssdp::{Ssdp, SsdpHeaders, SsdpKind};
 
-/// What a datagram carries.
+/// The payload of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Payload<'a> {
     /// RTP (RFC 3550).
     Rtp(Rtp<'a>),
-    /// An MPEG transport stream, without RTP around it.
+    /// An MPEG transport stream, not carried in RTP.
     MpegTs(MpegTs<'a>),
     /// MoldUDP64, which carries market data.
     MoldUdp64(MoldUdp64<'a>),
@@ -35,16 +36,16 @@ pub enum Payload<'a> {
     Ptp(Ptp),
     /// mDNS (RFC 6762).
     Mdns(Dns<'a>),
-    /// SSDP, the discovery of UPnP.
+    /// SSDP, the discovery protocol of UPnP.
     Ssdp(Ssdp<'a>),
 }
 
-/// Says what a datagram carries that was sent to this port of this group, or of a host. `None` when it
-/// is something else, or when other payloads look alike.
+/// Returns the payload of a datagram sent to this port and address, which may be a group or a host. Returns
+/// `None` if the payload is of another type or ambiguous.
 ///
-/// PTP, mDNS and SSDP are looked for on their own ports. A transport stream and MoldUDP64 are known by
-/// their form, down to the last byte. RTP has little form: it is told only by a transport stream inside
-/// it, or where everything points to it, the even port too.
+/// PTP, mDNS and SSDP are recognized on their own ports only. A transport stream and MoldUDP64 are recognized
+/// by their structure, up to the last byte. RTP has little structure, so it is recognized only if it contains
+/// a transport stream, or if all fields and the port are plausible.
 #[must_use]
 pub fn recognize(port: u16, group: IpAddr, payload: &[u8]) -> Option<Payload<'_>> {
     match port {
@@ -63,7 +64,7 @@ pub fn recognize(port: u16, group: IpAddr, payload: &[u8]) -> Option<Payload<'_>
 }
 
 impl<'a> Payload<'a> {
-    /// What it is called.
+    /// Returns the name of the payload type.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -76,9 +77,9 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The sequence number, how many numbers in a row the datagram stands for, and the bits that the
-    /// number has: what a [`crate::sequence::SequenceTracker`] takes. `None` for payloads that do not
-    /// number their datagrams, or, like PTP, each sender and kind of message for itself.
+    /// Returns the input of a [`crate::sequence::SequenceTracker`]: the sequence number, how many consecutive
+    /// numbers the datagram contains, and the width of the number in bits. Returns `None` for payloads
+    /// without sequence numbers, and for PTP, which numbers the messages of each sender and type separately.
     #[must_use]
     pub const fn sequence(&self) -> Option<(u64, u64, u32)> {
         match self {
@@ -88,7 +89,7 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The transport stream, by itself or inside RTP.
+    /// Returns the transport stream, with or without RTP.
     #[must_use]
     pub fn mpeg_ts(&self) -> Option<MpegTs<'a>> {
         match self {
@@ -109,5 +110,25 @@ impl fmt::Display for Payload<'_> {
             Self::Mdns(dns) => write!(f, "mDNS {dns}"),
             Self::Ssdp(ssdp) => ssdp.fmt(f),
         }
+    }
+}
+
+/// Writes printable ASCII as is and all other bytes as `\xNN`, up to `max_length` bytes.
+struct EscapedText<'a> {
+    bytes: &'a [u8],
+    max_length: usize,
+}
+
+impl fmt::Display for EscapedText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.bytes.iter().take(self.max_length) {
+            match byte {
+                b' ' => f.write_str(" ")?,
+                b'\\' => f.write_str("\\\\")?,
+                byte if byte.is_ascii_graphic() => write!(f, "{}", char::from(byte))?,
+                byte => write!(f, "\\x{byte:02x}")?,
+            }
+        }
+        if self.bytes.len() > self.max_length { f.write_str("...") } else { Ok(()) }
     }
 }

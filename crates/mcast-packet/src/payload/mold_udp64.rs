@@ -1,37 +1,37 @@
-//! MoldUDP64 (Nasdaq, version 1.00): messages of market data, numbered one by one.
+//! MoldUDP64 (Nasdaq, version 1.00): sequenced messages of market data.
 
 use core::fmt;
 
-use super::text::Text;
+use super::EscapedText;
 use crate::EmitError;
 use crate::bytes::{Writer, array_at, u16_at, u64_at};
 
 /// A downstream packet of MoldUDP64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoldUdp64<'a> {
-    /// The session: ASCII, filled up with spaces. Numbers start anew with another one.
+    /// The session: ASCII, padded with spaces. Sequence numbers start again in a new session.
     pub session: [u8; 10],
-    /// The number of the first message, or in a packet without messages the next to come.
+    /// The sequence number of the first message; in a packet without messages, that of the next message.
     pub sequence: u64,
     /// The messages.
     pub messages: MoldMessages<'a>,
-    /// Whether the session is over.
+    /// Whether this packet ends the session.
     pub end_of_session: bool,
 }
 
 impl<'a> MoldUdp64<'a> {
     const HEADER_LENGTH: usize = 20;
 
-    /// The count that says that the session is over.
+    /// The message count that marks the end of the session.
     const END_OF_SESSION: u16 = 0xffff;
 
-    /// The packet in the payload of a datagram. `None` when the session is no ASCII, or when messages
-    /// and bytes do not come to the same end.
+    /// Parses the payload of a datagram. Returns `None` if the session is blank or contains characters other
+    /// than ASCII letters, digits and spaces, or if the messages do not fill the payload exactly.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let session: [u8; 10] = array_at(bytes, 0)?;
-        let printable = session.iter().all(|byte| *byte == b' ' || byte.is_ascii_alphanumeric());
-        if !printable || session == [b' '; 10] {
+        let is_valid = session.iter().all(|byte| *byte == b' ' || byte.is_ascii_alphanumeric());
+        if !is_valid || session == [b' '; 10] {
             return None;
         }
         let count = u16_at(bytes, 18)?;
@@ -41,11 +41,11 @@ impl<'a> MoldUdp64<'a> {
         Some(Self { session, sequence: u64_at(bytes, 10)?, messages, end_of_session })
     }
 
-    /// Writes a packet with these messages to the start of the buffer, and says how long it is.
+    /// Writes a packet with these messages to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::TooMany`] for more than 65534 messages, or a message
-    /// of more than 65535 bytes.
+    /// Returns [`EmitError::BufferTooShort`] if the packet does not fit, and [`EmitError::TooMany`] for more
+    /// than 65,534 messages or a message of more than 65,535 bytes.
     pub fn emit(
         session: [u8; 10],
         sequence: u64,
@@ -73,7 +73,7 @@ pub struct MoldMessages<'a> {
 }
 
 impl<'a> MoldMessages<'a> {
-    /// `None` unless so many messages fill the bytes.
+    /// Returns `None` unless `count` messages fill the bytes exactly.
     fn parse(bytes: &'a [u8], count: u16) -> Option<Self> {
         let mut rest = bytes;
         for _ in 0..count {
@@ -82,13 +82,13 @@ impl<'a> MoldMessages<'a> {
         rest.is_empty().then_some(Self { bytes, count })
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Whether there is none: a heartbeat, or the session's end.
+    /// Returns whether there are no messages: a heartbeat, or the end of the session.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -106,7 +106,7 @@ impl<'a> Iterator for MoldMessages<'a> {
     }
 }
 
-/// The message at the start of the bytes, and what follows it.
+/// Splits the message at the start of the bytes from the rest.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = usize::from(u16_at(bytes, 0)?);
     bytes.get(2..)?.split_at_checked(length)
@@ -114,7 +114,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl fmt::Display for MoldUdp64<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let session = Text { bytes: self.session.trim_ascii(), longest: self.session.len() };
+        let session = EscapedText { bytes: self.session.trim_ascii(), max_length: self.session.len() };
         write!(f, "MoldUDP64 {session}, number {}, ", self.sequence)?;
         match (self.end_of_session, self.messages.len()) {
             (true, _) => f.write_str("end of session"),

@@ -1,4 +1,4 @@
-//! MPEG transport streams (ISO/IEC 13818-1 section 2.4.3): television, in cells of 188 bytes.
+//! MPEG transport streams (ISO/IEC 13818-1 section 2.4.3): television, in packets of 188 bytes.
 
 mod continuity;
 
@@ -9,94 +9,94 @@ pub use continuity::{ContinuityCounts, ContinuityTracker, PidCounts};
 use crate::EmitError;
 use crate::bytes::{Writer, u8_at, u16_at};
 
-/// A datagram full of cells.
+/// The transport stream packets of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MpegTs<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> MpegTs<'a> {
-    /// The cells in the payload of a datagram. `None` when it does not consist of whole cells, each of
-    /// which starts with the sync byte.
+    /// Parses the payload of a datagram. Returns `None` unless it consists of complete packets that each
+    /// start with the sync byte.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let whole = !bytes.is_empty() && bytes.len().is_multiple_of(Cell::LENGTH);
-        let in_sync = || bytes.chunks(Cell::LENGTH).all(|cell| cell.first() == Some(&Cell::SYNC));
-        (whole && in_sync()).then_some(Self { bytes })
+        let is_multiple = !bytes.is_empty() && bytes.len().is_multiple_of(TsPacket::LENGTH);
+        let in_sync = || bytes.chunks(TsPacket::LENGTH).all(|packet| packet.first() == Some(&TsPacket::SYNC));
+        (is_multiple && in_sync()).then_some(Self { bytes })
     }
 
-    /// How many cells there are; at least one.
+    /// Returns the number of packets; at least one.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.bytes.len() / Cell::LENGTH
+        self.bytes.len() / TsPacket::LENGTH
     }
 
-    /// Never: there is at least one cell.
+    /// Returns `false`: there is at least one packet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The cells in their order.
+    /// Returns an iterator over the packets.
     #[must_use]
-    pub const fn cells(&self) -> Cells<'a> {
-        Cells { bytes: self.bytes }
+    pub const fn packets(&self) -> TsPackets<'a> {
+        TsPackets { bytes: self.bytes }
     }
 }
 
-/// Goes through the cells of a datagram.
+/// An iterator over the packets of a datagram.
 #[derive(Clone, Debug)]
-pub struct Cells<'a> {
+pub struct TsPackets<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Iterator for Cells<'a> {
-    type Item = Cell<'a>;
+impl<'a> Iterator for TsPackets<'a> {
+    type Item = TsPacket<'a>;
 
-    fn next(&mut self) -> Option<Cell<'a>> {
-        let (cell, rest) = self.bytes.split_at_checked(Cell::LENGTH)?;
+    fn next(&mut self) -> Option<TsPacket<'a>> {
+        let (packet, rest) = self.bytes.split_at_checked(TsPacket::LENGTH)?;
         self.bytes = rest;
-        Cell::parse(cell)
+        TsPacket::parse(packet)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let length = self.bytes.len() / Cell::LENGTH;
+        let length = self.bytes.len() / TsPacket::LENGTH;
         (length, Some(length))
     }
 }
 
-impl ExactSizeIterator for Cells<'_> {}
+impl ExactSizeIterator for TsPackets<'_> {}
 
-/// One cell, which the standard calls a transport stream packet.
+/// A transport stream packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell<'a> {
-    /// Which of the streams inside it belongs to, 0 to 8191.
+pub struct TsPacket<'a> {
+    /// The packet identifier (PID), 0 to 8191, which selects an elementary stream or a table.
     pub pid: u16,
-    /// Whether a receiver further up could not repair it.
+    /// The transport error indicator: an upstream receiver could not correct the packet.
     pub transport_error: bool,
-    /// Whether something of the stream's own starts here: a table, or a packet of it.
+    /// The payload unit start indicator: a table or a packet of the elementary stream starts here.
     pub unit_start: bool,
     /// Whether the payload is scrambled.
     pub scrambled: bool,
-    /// 0 to 15, one more than in the stream's cell before, if there is a payload.
+    /// The continuity counter, 0 to 15. It is incremented by each packet of the PID that has a payload.
     pub continuity: u8,
-    /// Whether a leap of the continuity counter is meant (the discontinuity indicator).
+    /// The discontinuity indicator: the continuity counter may jump here.
     pub discontinuity: bool,
-    /// What is inside; `None` when the cell has but an adaptation field.
+    /// The payload; `None` if the packet has only an adaptation field.
     pub payload: Option<&'a [u8]>,
 }
 
-impl<'a> Cell<'a> {
-    /// The length of every cell in bytes.
+impl<'a> TsPacket<'a> {
+    /// The length of a packet in bytes.
     pub const LENGTH: usize = 188;
 
-    /// The PID of cells that fill up the rate.
+    /// The PID of null packets, which pad the stream to a constant rate.
     pub const NULL_PID: u16 = 0x1fff;
 
     const SYNC: u8 = 0x47;
     const HEADER_LENGTH: usize = 4;
 
-    /// A cell that holds this much of a stream; more than 184 bytes are not written.
+    /// Creates a packet with this payload of at most 184 bytes.
     #[must_use]
     pub const fn new(pid: u16, continuity: u8, payload: &'a [u8]) -> Self {
         Self {
@@ -110,7 +110,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// A cell without its sync byte, or with an adaptation field that runs past the end, is none.
+    /// Parses the 188 bytes of a packet. The payload is empty if the adaptation field extends beyond the
+    /// packet.
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         const DISCONTINUITY: u8 = 0x80;
         let (flags, control) = (u16_at(bytes, 1)?, u8_at(bytes, 3)?);
@@ -128,11 +129,12 @@ impl<'a> Cell<'a> {
         })
     }
 
-    /// Writes the cell, 188 bytes of it, to the start of the buffer. What the payload leaves free is
-    /// stuffed with an adaptation field, as the standard has it.
+    /// Writes the 188 bytes of the packet to the start of the buffer and returns their number. Unused space
+    /// is stuffed with an adaptation field, as the standard requires.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::TooMany`] for a payload that does not fit.
+    /// Returns [`EmitError::BufferTooShort`] if the packet does not fit in the buffer, and
+    /// [`EmitError::TooMany`] if the payload does not fit in the packet.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let room = Self::LENGTH - Self::HEADER_LENGTH;
         let payload = self.payload.unwrap_or_default();
@@ -141,8 +143,8 @@ impl<'a> Cell<'a> {
         if self.discontinuity && free < 2 {
             return Err(EmitError::TooMany);
         }
-        let bit = |set, bit| if set { bit } else { 0 };
-        let flags = bit(self.transport_error, 0x8000) | bit(self.unit_start, 0x4000) | (self.pid & 0x1fff);
+        let flag = |set, bit| if set { bit } else { 0 };
+        let flags = flag(self.transport_error, 0x8000) | flag(self.unit_start, 0x4000) | (self.pid & 0x1fff);
         let scrambled = if self.scrambled { 0x80 } else { 0 };
         let control = adaptation | if self.payload.is_some() { 0x10 } else { 0 };
         let mut writer = Writer::new(buffer);
@@ -164,19 +166,19 @@ impl<'a> Cell<'a> {
 
 impl fmt::Display for MpegTs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 4;
-        let cells = self.len();
-        write!(f, "MPEG-TS, {cells} {}, PID", if cells == 1 { "cell" } else { "cells" })?;
-        let mut shown = [None; SHOWN];
+        const MAX_PIDS: usize = 4;
+        let packets = self.len();
+        write!(f, "MPEG-TS, {packets} {}, PID", if packets == 1 { "packet" } else { "packets" })?;
+        let mut shown = [None; MAX_PIDS];
         let mut count = 0;
-        for pid in self.cells().map(|cell| cell.pid) {
+        for pid in self.packets().map(|packet| packet.pid) {
             if shown.contains(&Some(pid)) {
                 continue;
             }
-            let Some(place) = shown.get_mut(count) else {
+            let Some(slot) = shown.get_mut(count) else {
                 return f.write_str(" ...");
             };
-            *place = Some(pid);
+            *slot = Some(pid);
             count += 1;
             write!(f, " {pid}")?;
         }

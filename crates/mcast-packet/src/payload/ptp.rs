@@ -1,75 +1,75 @@
-//! PTP version 2 (IEEE 1588-2008 and 1588-2019, clause 13.3): clocks set by network.
+//! PTP version 2 (IEEE 1588-2008 and 1588-2019, clause 13.3), which synchronizes clocks over a network.
 
 use core::fmt;
 
 use crate::EmitError;
 use crate::bytes::{Writer, array_at, u8_at, u16_at, u64_at};
 
-/// The header that all PTP messages have.
+/// The common header of PTP messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ptp {
-    /// What the message is.
+    /// The message type.
     pub kind: PtpKind,
-    /// The minor version: 0 in the edition of 2008, 1 in that of 2019.
+    /// The minor version: 0 in the 2008 edition, 1 in the 2019 edition.
     pub minor_version: u8,
-    /// How long the message is in bytes.
+    /// The length of the message in bytes.
     pub length: u16,
-    /// The domain: clocks of another one are none of ours.
+    /// The domain. Clocks synchronize only within a domain.
     pub domain: u8,
-    /// Flags, as they stand in the header; 0x0200 says that a follow-up comes.
+    /// The flag field, undecoded; 0x0200 announces a follow-up message.
     pub flags: u16,
-    /// What is to be added to the times in the message, in units of 2^-16 nanoseconds.
+    /// The correction of the times in the message, in units of 2^-16 ns.
     pub correction: i64,
-    /// The clock that sends.
+    /// The identity of the sending clock.
     pub clock: u64,
-    /// Which port of that clock.
+    /// The port number of that clock.
     pub clock_port: u16,
-    /// The message's number, one more than that of the message before, of this kind and clock.
+    /// The sequence number, which counts the messages of this type and clock.
     pub sequence: u16,
-    /// The logarithm to base 2 of the seconds between messages; 127 when it means nothing.
+    /// The base-2 logarithm of the message interval in seconds; 127 if undefined.
     pub log_interval: i8,
 }
 
-/// What a PTP message is.
+/// The type of a PTP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PtpKind {
-    /// A clock says the time.
+    /// Distributes the time of a clock.
     Sync,
-    /// Another clock asks how far away it is.
+    /// Measures the delay to the clock that distributes the time.
     DelayRequest,
-    /// A neighbour asks how far away it is.
+    /// Measures the delay to a neighbor.
     PeerDelayRequest,
-    /// The answer to that.
+    /// The response to a peer delay request.
     PeerDelayResponse,
-    /// When exactly the last sync was sent.
+    /// The precise time at which the last sync was sent.
     FollowUp,
-    /// The answer to a delay request.
+    /// The response to a delay request.
     DelayResponse,
-    /// When exactly the last answer to a neighbour was sent.
+    /// The precise time at which the last peer delay response was sent.
     PeerDelayFollowUp,
-    /// A clock says how good it is.
+    /// Announces the properties of a clock, such as its quality.
     Announce,
-    /// Talk between clocks.
+    /// Carries information between clocks.
     Signaling,
-    /// Questions and settings.
+    /// Queries and configures clocks.
     Management,
-    /// A number that has no meaning yet.
+    /// An undefined type.
     Other(u8),
 }
 
 impl Ptp {
-    /// The port of messages whose time of arrival matters.
+    /// The port of event messages, whose arrival is timestamped.
     pub const EVENT_PORT: u16 = 319;
 
-    /// The port of all others.
+    /// The port of general messages.
     pub const GENERAL_PORT: u16 = 320;
 
     /// The length of the header in bytes.
     pub const HEADER_LENGTH: usize = 34;
 
-    /// The header in the payload of a datagram. `None` when it is not version 2, or says that it is
-    /// longer than the datagram or shorter than itself.
+    /// Parses the header in the payload of a datagram. Returns `None` if the version is not 2, or if the
+    /// stated length is greater than that of the datagram or less than that of the header.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let version = u8_at(bytes, 1)?;
@@ -94,12 +94,12 @@ impl Ptp {
         })
     }
 
-    /// Writes the header to the start of the buffer, and behind it zeros up to the message's length.
-    /// Says how long the message is.
+    /// Writes the header to the start of the buffer, followed by zeros up to the length of the message.
+    /// Returns that length.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::NoSuchMessage`] for a length that is shorter than the
-    /// header, or a kind above 15.
+    /// Returns [`EmitError::BufferTooShort`] if the message does not fit, and [`EmitError::NoSuchMessage`]
+    /// for a length below that of the header or a type above 15.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         let length = usize::from(self.length);
         if length < Self::HEADER_LENGTH || self.kind.number() > 15 {
@@ -139,7 +139,7 @@ impl PtpKind {
         }
     }
 
-    /// The control field of version 1, which version 2 still sends.
+    /// Returns the control field of version 1, which version 2 retains.
     const fn control(self) -> u8 {
         match self {
             Self::Sync => 0,

@@ -1,4 +1,4 @@
-//! RTP (RFC 3550 section 5.1): sound and pictures.
+//! RTP (RFC 3550 section 5.1): audio and video.
 
 use core::fmt;
 
@@ -9,33 +9,33 @@ use crate::bytes::{Writer, u8_at, u16_at, u32_at};
 /// An RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rtp<'a> {
-    /// Whether something of the format's own ends here: often a picture.
+    /// The marker bit. Its meaning depends on the payload type; it often marks the end of a video frame.
     pub marker: bool,
-    /// What is inside, 0 to 127 (RFC 3551 section 6); from 96 on it is agreed on elsewhere.
+    /// The payload type, 0 to 127 (RFC 3551 section 6). Types from 96 are assigned dynamically.
     pub payload_type: u8,
-    /// The packet's number, one more than that of the packet before.
+    /// The sequence number.
     pub sequence: u16,
-    /// When the first byte was sampled, in a clock of the format's own.
+    /// The sampling time of the first byte, in units that depend on the payload type.
     pub timestamp: u32,
-    /// Who sent it: a number made up for this stream.
+    /// The synchronization source, a random number that identifies the stream.
     pub ssrc: u32,
-    /// How many senders were mixed together.
-    pub contributors: u8,
-    /// The number of the header extension's kind, if there is one (RFC 8285 has 0xbede).
+    /// The number of contributing sources.
+    pub csrc_count: u8,
+    /// The profile-defined identifier of the header extension, if there is one (RFC 8285 uses 0xbede).
     pub extension: Option<u16>,
-    /// What is inside, without padding.
+    /// The payload without padding.
     pub payload: &'a [u8],
 }
 
 impl<'a> Rtp<'a> {
-    /// The length of a header without contributors and extension.
+    /// The length of a header without contributing sources and extension.
     pub const HEADER_LENGTH: usize = 12;
 
     /// The payload type of an MPEG transport stream.
     pub const MPEG_TS: u8 = 33;
 
-    /// The packet in the payload of a datagram. `None` when it is not version 2, when header or padding
-    /// are longer than the datagram, or when it is RTCP, which may share the port (RFC 5761).
+    /// Parses the payload of a datagram. Returns `None` if the version is not 2, if header or padding exceed
+    /// the datagram, or if it is RTCP, which can share the port (RFC 5761).
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         const PADDING: u8 = 0x20;
@@ -44,8 +44,8 @@ impl<'a> Rtp<'a> {
         if first >> 6 != 2 || is_rtcp(second) {
             return None;
         }
-        let contributors = first & 0x0f;
-        let mut rest = bytes.get(Self::HEADER_LENGTH + usize::from(contributors) * 4..)?;
+        let csrc_count = first & 0x0f;
+        let mut rest = bytes.get(Self::HEADER_LENGTH + usize::from(csrc_count) * 4..)?;
         let extension = if first & EXTENSION != 0 {
             let (kind, words) = (u16_at(rest, 0)?, u16_at(rest, 2)?);
             rest = rest.get(4 + usize::from(words) * 4..)?;
@@ -59,22 +59,22 @@ impl<'a> Rtp<'a> {
             sequence: u16_at(bytes, 2)?,
             timestamp: u32_at(bytes, 4)?,
             ssrc: u32_at(bytes, 8)?,
-            contributors,
+            csrc_count,
             extension,
             payload: if first & PADDING != 0 { without_padding(rest)? } else { rest },
         })
     }
 
-    /// Writes a packet without contributors, extension or padding to the start of the buffer, and says
-    /// how long it is.
+    /// Writes a packet to the start of the buffer and returns its length. Contributing sources, extensions
+    /// and padding are not supported.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::NoSuchMessage`] for a payload type above 127, or one
-    /// that would be taken for RTCP, for contributors, and for an extension.
+    /// Returns [`EmitError::BufferTooShort`] if the packet does not fit, and [`EmitError::NoSuchMessage`] for
+    /// a payload type above 127, one that would be parsed as RTCP, contributing sources, or an extension.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, EmitError> {
         const VERSION: u8 = 0x80;
         let second = self.payload_type | if self.marker { 0x80 } else { 0 };
-        if self.payload_type > 127 || is_rtcp(second) || self.contributors > 0 || self.extension.is_some() {
+        if self.payload_type > 127 || is_rtcp(second) || self.csrc_count > 0 || self.extension.is_some() {
             return Err(EmitError::NoSuchMessage);
         }
         let mut writer = Writer::new(buffer);
@@ -86,30 +86,30 @@ impl<'a> Rtp<'a> {
         Ok(writer.position())
     }
 
-    /// The transport stream inside, if the payload type says so and it is one.
+    /// Returns the transport stream in the payload, if payload type and content match.
     #[must_use]
     pub fn mpeg_ts(&self) -> Option<MpegTs<'a>> {
         MpegTs::parse(self.payload).filter(|_| self.payload_type == Self::MPEG_TS)
     }
 
-    /// Whether this can hardly be anything else. One byte in 256 looks like the start of RTP, so more
-    /// has to fit: no contributors or padding, a known payload type or one that is agreed on, a
-    /// sender's number that is not zero, something inside, and an even port, as RFC 3550 section 11
-    /// asks for.
+    /// Returns whether the packet is almost certainly RTP. The version bits alone are weak evidence, so the
+    /// packet must also contain a transport stream, or have no contributing sources, an assigned or dynamic
+    /// payload type, a nonzero SSRC, a payload, and an even port (RFC 3550 section 11) that is not
+    /// privileged.
     pub(super) fn is_likely(&self, port: u16) -> bool {
-        let known = matches!(self.payload_type, 0 | 3..=18 | 25 | 26 | 28 | 31 | 32 | 34 | 96..=127);
-        let plain = self.contributors == 0 && self.ssrc != 0 && !self.payload.is_empty();
-        self.mpeg_ts().is_some() || (known && plain && port.is_multiple_of(2) && port >= 1024)
+        let is_known_type = matches!(self.payload_type, 0 | 3..=18 | 25 | 26 | 28 | 31 | 32 | 34 | 96..=127);
+        let is_plausible = self.csrc_count == 0 && self.ssrc != 0 && !self.payload.is_empty();
+        self.mpeg_ts().is_some() || (is_known_type && is_plausible && port.is_multiple_of(2) && port >= 1024)
     }
 }
 
-/// The second byte of RTCP is its type, 192 to 223; RTP with a marker bit would use the same numbers for
-/// the payload types 64 to 95, which RFC 5761 section 4 therefore forbids.
+/// Returns whether the second byte is that of RTCP, whose types are 192 to 223. RTP with a marker bit would
+/// use these values for the payload types 64 to 95, which RFC 5761 section 4 therefore forbids.
 const fn is_rtcp(second: u8) -> bool {
     matches!(second, 192..=223)
 }
 
-/// The last byte counts the bytes of padding, itself included.
+/// Removes the padding. Its last byte is its length, including itself.
 fn without_padding(bytes: &[u8]) -> Option<&[u8]> {
     let padding = usize::from(*bytes.last()?);
     if padding == 0 {
@@ -118,10 +118,41 @@ fn without_padding(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..bytes.len().checked_sub(padding)?)
 }
 
+/// Returns the encoding that RFC 3551 section 6 assigns to a payload type.
+const fn encoding(payload_type: u8) -> Option<&'static str> {
+    Some(match payload_type {
+        0 => "PCMU",
+        3 => "GSM",
+        4 => "G723",
+        5 | 6 | 16 | 17 => "DVI4",
+        7 => "LPC",
+        8 => "PCMA",
+        9 => "G722",
+        10 | 11 => "L16",
+        12 => "QCELP",
+        13 => "CN",
+        14 => "MPA",
+        15 => "G728",
+        18 => "G729",
+        25 => "CelB",
+        26 => "JPEG",
+        28 => "nv",
+        31 => "H261",
+        32 => "MPV",
+        33 => "MP2T",
+        34 => "H263",
+        _ => return None,
+    })
+}
+
 impl fmt::Display for Rtp<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { payload_type, sequence, timestamp, ssrc, .. } = self;
-        write!(f, "RTP type {payload_type}, number {sequence}, time {timestamp}, from {ssrc:#010x}")?;
+        write!(f, "RTP PT {payload_type}")?;
+        if let Some(name) = encoding(*payload_type) {
+            write!(f, " ({name})")?;
+        }
+        write!(f, ", seq {sequence}, timestamp {timestamp}, SSRC {ssrc:#010x}")?;
         if self.marker {
             f.write_str(", marker")?;
         }

@@ -1,26 +1,26 @@
-//! SSDP, the discovery of UPnP (UPnP Device Architecture 2.0 section 1): HTTP's headers in a datagram.
+//! SSDP, the discovery protocol of UPnP (UPnP Device Architecture 2.0 section 1): HTTP headers in a datagram.
 
 use core::fmt;
 
-use super::text::Text;
+use super::EscapedText;
 
 /// An SSDP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ssdp<'a> {
-    /// What it is.
+    /// The type of the message.
     pub kind: SsdpKind,
-    /// All that follows the first line.
+    /// The bytes after the first line.
     headers: &'a [u8],
 }
 
-/// What an SSDP message is.
+/// The type of an SSDP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SsdpKind {
-    /// Something is there, or is gone.
+    /// Announces or withdraws a device or service.
     Notify,
-    /// Somebody looks for something.
+    /// Searches for devices or services.
     Search,
-    /// The answer to a search.
+    /// Responds to a search.
     Response,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Ssdp<'a> {
     /// The port of SSDP.
     pub const PORT: u16 = 1900;
 
-    /// The message in the payload of a datagram. `None` when its first line is none of SSDP's.
+    /// Parses the payload of a datagram. Returns `None` if the first line is not that of an SSDP message.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (first, headers) = split_line(bytes);
@@ -41,39 +41,39 @@ impl<'a> Ssdp<'a> {
         Some(Self { kind, headers })
     }
 
-    /// The headers: their names and values.
+    /// Returns the names and values of the headers.
     #[must_use]
     pub const fn headers(&self) -> SsdpHeaders<'a> {
         SsdpHeaders { rest: self.headers }
     }
 
-    /// The value of a header; upper and lower case are the same in names.
+    /// Returns the value of a header. The case of the name is ignored.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         let mut headers = self.headers();
-        headers.find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        headers.find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// What is looked for (`ST`), or what is there (`NT`).
+    /// Returns the search target (`ST`) or the notification type (`NT`).
     #[must_use]
     pub fn target(&self) -> Option<&'a [u8]> {
         self.header("ST").or_else(|| self.header("NT"))
     }
 
-    /// What exactly is there (`USN`).
+    /// Returns the unique service name (`USN`).
     #[must_use]
     pub fn unique_name(&self) -> Option<&'a [u8]> {
         self.header("USN")
     }
 
-    /// Whether the message says that something is gone.
+    /// Returns whether the message withdraws a device or service (`ssdp:byebye`).
     #[must_use]
     pub fn is_goodbye(&self) -> bool {
         self.header("NTS").is_some_and(|value| value.eq_ignore_ascii_case(b"ssdp:byebye"))
     }
 }
 
-/// Goes through the headers of a message.
+/// An iterator over the headers of a message.
 #[derive(Clone, Debug)]
 pub struct SsdpHeaders<'a> {
     rest: &'a [u8],
@@ -87,7 +87,7 @@ impl<'a> Iterator for SsdpHeaders<'a> {
             let (line, rest) = split_line(self.rest);
             self.rest = rest;
             if line.is_empty() {
-                // The empty line is the end of the headers.
+                // An empty line ends the headers.
                 self.rest = &[];
                 return None;
             }
@@ -99,7 +99,7 @@ impl<'a> Iterator for SsdpHeaders<'a> {
     }
 }
 
-/// The first line without its end, and what follows it.
+/// Splits the first line, without its line ending, from the rest.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let (line, rest) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..).unwrap_or_default()),
@@ -110,8 +110,8 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 impl fmt::Display for Ssdp<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LONGEST: usize = 120;
-        let text = |bytes| Text { bytes, longest: LONGEST };
+        const MAX_LENGTH: usize = 120;
+        let text = |bytes| EscapedText { bytes, max_length: MAX_LENGTH };
         f.write_str(match self.kind {
             SsdpKind::Notify if self.is_goodbye() => "SSDP goodbye",
             SsdpKind::Notify => "SSDP notify",

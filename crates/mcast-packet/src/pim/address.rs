@@ -1,42 +1,42 @@
-//! Addresses as PIM writes them: with their family before them (RFC 7761 section 4.9.1).
+//! Encoded addresses (RFC 7761 section 4.9.1).
 
 use core::net::IpAddr;
 
-use super::list::Element;
 use crate::EmitError;
 use crate::bytes::{Writer, array_at, u8_at};
+use crate::list::Element;
 
 const FAMILY_IPV4: u8 = 1;
 const FAMILY_IPV6: u8 = 2;
 
-/// The only encoding of addresses here; the other carries join attributes (RFC 5384).
+/// The native encoding. The only other one, with join attributes (RFC 5384), is not supported.
 const NATIVE_ENCODING: u8 = 0;
 
-/// A range of groups.
+/// An encoded group address: a range of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EncodedGroup {
     /// The first address of the range.
     pub address: IpAddr,
-    /// How many bits of the address count; 32 or 128 for a single group.
+    /// The length of the prefix in bits; 32 or 128 for a single group.
     pub prefix: u8,
-    /// Whether the range has bidirectional trees (the B bit, RFC 5015).
+    /// Whether the range uses bidirectional trees (the B bit, RFC 5015).
     pub bidirectional: bool,
     /// Whether this is an administratively scoped range (the Z bit, RFC 5059).
     pub scope_zone: bool,
 }
 
-/// A source, or a rendezvous point that stands for all of them.
+/// An encoded source address: a source, or a rendezvous point that stands for all sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EncodedSource {
     /// The address.
     pub address: IpAddr,
-    /// How many bits of the address count: all of them, by the RFC.
+    /// The length of the prefix in bits. The RFC requires the full length of the address.
     pub prefix: u8,
     /// The S bit, which sparse mode always sets.
     pub sparse: bool,
-    /// Whether all sources are meant, and the address is the rendezvous point's (the W bit).
+    /// Whether this stands for all sources, and the address is that of the rendezvous point (the W bit).
     pub wildcard: bool,
-    /// Whether the message goes up the tree of the rendezvous point (the R bit).
+    /// Whether the message is sent towards the rendezvous point (the R bit).
     pub rendezvous_tree: bool,
 }
 
@@ -44,7 +44,7 @@ impl EncodedGroup {
     const BIDIRECTIONAL: u8 = 0x80;
     const SCOPE_ZONE: u8 = 0x01;
 
-    /// A single group.
+    /// Encodes a single group.
     #[must_use]
     pub const fn single(group: IpAddr) -> Self {
         Self { address: group, prefix: full_prefix(group), bidirectional: false, scope_zone: false }
@@ -64,7 +64,7 @@ impl EncodedSource {
     const WILDCARD: u8 = 0x02;
     const RENDEZVOUS_TREE: u8 = 0x01;
 
-    /// A source, as it stands in a (S,G) join.
+    /// Encodes the source of an (S,G) join.
     #[must_use]
     pub const fn of_source(source: IpAddr) -> Self {
         Self {
@@ -76,17 +76,17 @@ impl EncodedSource {
         }
     }
 
-    /// All sources, as they stand in a (*,G) join towards this rendezvous point.
+    /// Encodes all sources, for a (*,G) join towards this rendezvous point.
     #[must_use]
     pub const fn any_through(rendezvous_point: IpAddr) -> Self {
         Self { wildcard: true, rendezvous_tree: true, ..Self::of_source(rendezvous_point) }
     }
 
     pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
-        let bit = |set, bit| if set { bit } else { 0 };
-        let flags = bit(self.sparse, Self::SPARSE)
-            | bit(self.wildcard, Self::WILDCARD)
-            | bit(self.rendezvous_tree, Self::RENDEZVOUS_TREE);
+        let flag = |set, bit| if set { bit } else { 0 };
+        let flags = flag(self.sparse, Self::SPARSE)
+            | flag(self.wildcard, Self::WILDCARD)
+            | flag(self.rendezvous_tree, Self::RENDEZVOUS_TREE);
         put_family(writer, self.address)?;
         writer.put(&[flags, self.prefix])?;
         put_octets(writer, self.address)
@@ -122,7 +122,7 @@ impl<'a> Element<'a> for EncodedSource {
     }
 }
 
-/// A unicast address.
+/// An encoded unicast address.
 impl<'a> Element<'a> for IpAddr {
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         split_octets(bytes, 2)
@@ -134,7 +134,7 @@ pub(super) fn put_unicast(writer: &mut Writer<'_>, address: IpAddr) -> Result<()
     put_octets(writer, address)
 }
 
-/// The address at this offset behind its family, and what follows it.
+/// Splits the address at this offset, after family and encoding, from the rest.
 fn split_octets(bytes: &[u8], offset: usize) -> Option<(IpAddr, &[u8])> {
     let (family, encoding) = (u8_at(bytes, 0)?, u8_at(bytes, 1)?);
     match (family, encoding) {

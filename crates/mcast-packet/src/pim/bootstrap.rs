@@ -1,65 +1,65 @@
-//! Which router is the rendezvous point of which groups: bootstrap messages and candidates' adverts
-//! (RFC 5059 section 4).
+//! Bootstrap and Candidate-RP-Advertisement messages, which map groups to rendezvous points (RFC 5059 section
+//! 4).
 
 use core::net::IpAddr;
 
 use super::address::{EncodedGroup, put_unicast};
-use super::list::{Element, List};
 use crate::EmitError;
 use crate::bytes::{Writer, u8_at, u16_at};
+use crate::list::{Element, List};
 
-/// What the bootstrap router tells everybody.
+/// A Bootstrap message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap<'a> {
-    /// What all fragments of one message have in common.
+    /// The fragment tag, which all fragments of a message share.
     pub fragment_tag: u16,
-    /// How many bits of a group choose among several rendezvous points.
+    /// The number of group address bits in the hash that selects among several rendezvous points.
     pub hash_mask_length: u8,
-    /// How much the bootstrap router wants to be it; the highest wins.
+    /// The priority of the bootstrap router; the highest wins the election.
     pub priority: u8,
     /// The bootstrap router.
     pub router: IpAddr,
-    /// The ranges of groups, and who serves them.
+    /// The ranges of groups with their rendezvous points.
     pub mappings: List<'a, GroupMapping<'a>>,
 }
 
-/// A range of groups, and its rendezvous points.
+/// A range of groups with its rendezvous points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupMapping<'a> {
     /// The groups.
     pub groups: EncodedGroup,
-    /// How many rendezvous points the range has in all fragments together.
+    /// The number of rendezvous points of the range in all fragments together.
     pub total: u8,
-    /// Those that are in this fragment.
+    /// The rendezvous points in this fragment.
     pub rendezvous_points: List<'a, RendezvousPoint>,
 }
 
-/// A router that would be, or is, a rendezvous point.
+/// A rendezvous point in a Bootstrap message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RendezvousPoint {
     /// The router.
     pub address: IpAddr,
-    /// For how many seconds this holds.
+    /// The holdtime in seconds.
     pub hold_time: u16,
-    /// Who serves: the lowest value.
+    /// The priority; the lowest value wins.
     pub priority: u8,
 }
 
-/// What a router that would be a rendezvous point tells the bootstrap router.
+/// A Candidate-RP-Advertisement, sent to the bootstrap router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CandidateRp<'a> {
-    /// How much it wants to; the lowest value wins.
+    /// The priority; the lowest value wins.
     pub priority: u8,
-    /// For how many seconds this holds; 0 takes it back.
+    /// The holdtime in seconds; 0 withdraws the candidacy.
     pub hold_time: u16,
-    /// The candidate.
+    /// The address of the candidate.
     pub address: IpAddr,
-    /// The ranges of groups that it would serve; none means all of them.
+    /// The ranges of groups of the candidate; an empty list stands for all groups.
     pub groups: List<'a, EncodedGroup>,
 }
 
 impl<'a> Bootstrap<'a> {
-    /// Reads what follows the header; `None` when it is cut off.
+    /// Parses the part after the header. Returns `None` if it is truncated.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let (router, rest) = IpAddr::split(body.get(4..)?)?;
         Some(Self {
@@ -97,7 +97,7 @@ impl RendezvousPoint {
 }
 
 impl<'a> CandidateRp<'a> {
-    /// Reads what follows the header; `None` when it is cut off.
+    /// Parses the part after the header. Returns `None` if it is truncated.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let count = usize::from(u8_at(body, 0)?);
         let (address, rest) = IpAddr::split(body.get(4..)?)?;

@@ -1,13 +1,13 @@
-//! Messages in words.
+//! Text representation of messages.
 
 use core::fmt;
 
-use super::list::Element;
 use super::{
     Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, EncodedSource, GroupSet, HelloOption,
-    JoinPrune, List, Message, Register,
+    JoinPrune, Message, Register,
 };
 use crate::ip::Ip;
+use crate::list::write_separated;
 
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +16,7 @@ impl fmt::Display for Message<'_> {
 }
 
 impl<'a> Message<'a> {
-    /// Protocol, version and kind: `PIMv2 hello`.
+    /// Returns protocol, version and type: `PIMv2 hello`.
     #[must_use]
     pub const fn title(&self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What the message says: `join 10.0.0.7 to 232.1.2.3, by 10.0.0.2, for 210 s`.
+    /// Returns the content of the message: `join 10.0.0.7 to 232.1.2.3, upstream 10.0.0.2, hold 210 s`.
     #[must_use]
     pub fn content(&self) -> impl fmt::Display + use<'a> {
         Content(*self)
@@ -47,7 +47,7 @@ impl fmt::Display for Content<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Message::Hello(options) if options.is_empty() => f.write_str("no options"),
-            Message::Hello(options) => separated(f, ", ", *options),
+            Message::Hello(options) => write_separated(f, ", ", *options),
             Message::Register(register) => register.fmt(f),
             Message::RegisterStop { group, source } => write!(f, "{source} to {group}"),
             Message::JoinPrune(message) | Message::Graft(message) | Message::GraftAck(message) => {
@@ -77,8 +77,8 @@ impl fmt::Display for HelloOption<'_> {
             Self::DrPriority(priority) => write!(f, "DR priority {priority}"),
             Self::GenerationId(number) => write!(f, "generation {number:#010x}"),
             Self::AddressList(addresses) => {
-                f.write_str("also ")?;
-                separated(f, " and ", *addresses)
+                f.write_str("secondary addresses ")?;
+                write_separated(f, " and ", *addresses)
             }
             Self::BidirectionalCapable => f.write_str("bidirectional"),
             Self::Other { kind, .. } => write!(f, "option {kind}"),
@@ -88,10 +88,12 @@ impl fmt::Display for HelloOption<'_> {
 
 impl fmt::Display for Register<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.null { "asks for" } else { "carries" };
+        if self.null {
+            f.write_str("null, ")?;
+        }
         match Ip::decode(self.packet) {
-            Ok((ip, _)) => write!(f, "{what} {} to {}", ip.source, ip.destination),
-            Err(reason) => write!(f, "{what} a packet that {reason}"),
+            Ok((ip, _)) => write!(f, "{} to {}", ip.source, ip.destination),
+            Err(reason) => write!(f, "a packet that {reason}"),
         }
     }
 }
@@ -101,11 +103,11 @@ impl fmt::Display for JoinPrune<'_> {
         if self.groups.is_empty() {
             f.write_str("no groups")?;
         }
-        separated(f, "; ", self.groups)?;
-        write!(f, ", by {}", self.upstream_neighbor)?;
+        write_separated(f, "; ", self.groups)?;
+        write!(f, ", upstream {}", self.upstream_neighbor)?;
         match self.hold_time {
-            u16::MAX => f.write_str(", forever"),
-            seconds => write!(f, ", for {seconds} s"),
+            u16::MAX => f.write_str(", hold forever"),
+            seconds => write!(f, ", hold {seconds} s"),
         }
     }
 }
@@ -114,11 +116,11 @@ impl fmt::Display for GroupSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.joined.is_empty() {
             f.write_str("join ")?;
-            separated(f, ", ", self.joined)?;
+            write_separated(f, ", ", self.joined)?;
         }
         if !self.pruned.is_empty() {
             f.write_str(if self.joined.is_empty() { "prune " } else { " and prune " })?;
-            separated(f, ", ", self.pruned)?;
+            write_separated(f, ", ", self.pruned)?;
         }
         if self.joined.is_empty() && self.pruned.is_empty() {
             f.write_str("nothing")?;
@@ -130,7 +132,7 @@ impl fmt::Display for GroupSet<'_> {
 impl fmt::Display for EncodedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.wildcard, self.rendezvous_tree) {
-            (true, _) => write!(f, "anybody (through {})", self.address),
+            (true, _) => write!(f, "any source (through {})", self.address),
             (false, true) => write!(f, "{} on the shared tree", self.address),
             (false, false) => self.address.fmt(f),
         }
@@ -149,13 +151,13 @@ impl fmt::Display for EncodedGroup {
 
 impl fmt::Display for Bootstrap<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} with priority {}", self.router, self.priority)?;
+        write!(f, "{}, priority {}", self.router, self.priority)?;
         for mapping in self.mappings {
-            write!(f, "; {} by ", mapping.groups)?;
+            write!(f, "; {} through ", mapping.groups)?;
             let mut points = mapping.rendezvous_points.iter().map(|point| point.address);
             match points.next() {
                 Some(first) => first.fmt(f)?,
-                None => f.write_str("nobody")?,
+                None => f.write_str("none")?,
             }
             points.try_for_each(|point| write!(f, ", {point}"))?;
         }
@@ -165,12 +167,12 @@ impl fmt::Display for Bootstrap<'_> {
 
 impl fmt::Display for CandidateRp<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} with priority {}, for {} s", self.address, self.priority, self.hold_time)?;
+        write!(f, "{}, priority {}, hold {} s", self.address, self.priority, self.hold_time)?;
         if self.groups.is_empty() {
-            return f.write_str(", of all groups");
+            return f.write_str(", all groups");
         }
-        f.write_str(", of ")?;
-        separated(f, ", ", self.groups)
+        f.write_str(", ")?;
+        write_separated(f, ", ", self.groups)
     }
 }
 
@@ -187,17 +189,4 @@ impl fmt::Display for DfElection {
         }
         write!(f, ", towards {rendezvous_point}, metric {}/{}", metric.preference, metric.metric)
     }
-}
-
-fn separated<'a, T>(f: &mut fmt::Formatter<'_>, separator: &str, items: List<'a, T>) -> fmt::Result
-where
-    T: Element<'a> + fmt::Display,
-{
-    for (position, item) in items.iter().enumerate() {
-        if position > 0 {
-            f.write_str(separator)?;
-        }
-        item.fmt(f)?;
-    }
-    Ok(())
 }

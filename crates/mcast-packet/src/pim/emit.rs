@@ -1,4 +1,4 @@
-//! From messages to bytes.
+//! Writing messages.
 
 use core::net::IpAddr;
 
@@ -9,12 +9,12 @@ use crate::EmitError;
 use crate::bytes::Writer;
 
 impl Message<'_> {
-    /// Writes the message with its checksum to the start of the buffer, and says how long it is.
+    /// Writes the message with its checksum to the start of the buffer and returns its length.
     ///
     /// # Errors
-    /// [`EmitError::BufferTooShort`]; [`EmitError::TooMany`] for more items than the field counts;
-    /// [`EmitError::NoSuchMessage`] for an [`Message::Other`] of a type above 15;
-    /// [`EmitError::MixedFamilies`].
+    /// Returns [`EmitError::BufferTooShort`] if the message does not fit, [`EmitError::TooMany`] if a list is
+    /// too long for its count field, [`EmitError::NoSuchMessage`] for a [`Message::Other`] of a type above
+    /// 15, and [`EmitError::MixedFamilies`] if source and destination are of different families.
     pub fn emit(&self, buffer: &mut [u8], source: IpAddr, destination: IpAddr) -> Result<usize, EmitError> {
         let mut writer = Writer::new(buffer);
         if self.kind() > 0x0f {
@@ -31,7 +31,7 @@ impl Message<'_> {
         Ok(writer.position())
     }
 
-    /// The second byte, which is reserved in all messages but one.
+    /// Returns the second byte, which is reserved in all messages except DF election.
     const fn subtype(&self) -> u8 {
         match self {
             Self::DfElection(election) => election.step.number() << 4,

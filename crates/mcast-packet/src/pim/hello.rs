@@ -1,40 +1,41 @@
-//! The options of a hello (RFC 7761 section 4.9.2).
+//! The options of a Hello message (RFC 7761 section 4.9.2).
 
 use core::net::IpAddr;
 
 use super::address::put_unicast;
-use super::list::{Element, List};
 use crate::EmitError;
 use crate::bytes::{Writer, u16_at, u32_at};
+use crate::list::{Element, List};
 
-/// What a router says about itself.
+/// An option of a Hello message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HelloOption<'a> {
-    /// For how many seconds the router is to be kept in mind: 0 says goodbye, 65535 means forever.
+    /// How long, in seconds, neighbors keep the router: 0 removes it at once, 65535 means forever.
     HoldTime(u16),
-    /// How long a prune waits for routers that object.
+    /// The delay of prunes, during which other routers can override them.
     LanPruneDelay {
-        /// Whether the router can do without suppression of joins (the T bit).
+        /// Whether the router can disable join suppression (the T bit).
         tracking: bool,
-        /// The delay that the network is expected to have, in milliseconds, up to 32767.
+        /// The expected propagation delay of the network in milliseconds, up to 32767.
         propagation_delay: u16,
-        /// How long routers may wait before they object, in milliseconds.
+        /// The maximum time before a router overrides a prune, in milliseconds.
         override_interval: u16,
     },
-    /// Who becomes the designated router: the highest value, then the highest address.
+    /// The priority in the election of the designated router. The highest priority wins, then the highest
+    /// address.
     DrPriority(u32),
-    /// A number made up when the router started; another one says that it has forgotten everything.
+    /// A random number chosen when the router starts. A different number means that it has lost its state.
     GenerationId(u32),
-    /// The router's other addresses on this interface.
+    /// The router's secondary addresses on this interface.
     AddressList(List<'a, IpAddr>),
-    /// The router can do bidirectional trees (RFC 5015).
+    /// The router supports bidirectional trees (RFC 5015).
     BidirectionalCapable,
-    /// An option that is not decoded here, or whose length is not that of its kind.
+    /// An option that is not decoded, or whose length does not match its type.
     Other {
-        /// Its number (IANA, PIM-Hello Options).
+        /// The option type (IANA, PIM-Hello Options).
         kind: u16,
-        /// Its content.
+        /// The option value.
         value: &'a [u8],
     },
 }
@@ -54,7 +55,7 @@ impl<'a> HelloOption<'a> {
         Self::decode_known(kind, value).unwrap_or(Self::Other { kind, value })
     }
 
-    /// `None` for what is unknown, or of a wrong length.
+    /// Decodes a known option. Returns `None` for an unknown type or an unexpected length.
     fn decode_known(kind: u16, value: &'a [u8]) -> Option<Self> {
         Some(match (kind, value.len()) {
             (HOLD_TIME, 2) => Self::HoldTime(u16_at(value, 0)?),

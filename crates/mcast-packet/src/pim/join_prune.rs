@@ -1,36 +1,36 @@
-//! Joins and prunes (RFC 7761 section 4.9.5), and grafts, which have the same form (RFC 3973).
+//! Join/Prune messages (RFC 7761 section 4.9.5), and Graft messages, which have the same format (RFC 3973).
 
 use core::net::IpAddr;
 
 use super::address::{EncodedGroup, EncodedSource, put_unicast};
-use super::list::{Element, List};
 use crate::EmitError;
 use crate::bytes::{Writer, u8_at, u16_at};
+use crate::list::{Element, List};
 
-/// A router's wishes to the router before it on the way to the sources.
+/// The joins and prunes that a router sends to its upstream neighbor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinPrune<'a> {
-    /// The router that is asked.
+    /// The upstream neighbor, to which the message is addressed.
     pub upstream_neighbor: IpAddr,
-    /// For how many seconds the wishes hold; 65535 means forever.
+    /// The holdtime in seconds; 65535 means forever.
     pub hold_time: u16,
-    /// The wishes, group by group.
+    /// The joins and prunes per group.
     pub groups: List<'a, GroupSet<'a>>,
 }
 
-/// The sources of a group that are wanted, and those that are not wanted any more.
+/// The joined and pruned sources of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupSet<'a> {
     /// The group.
     pub group: EncodedGroup,
-    /// Whose traffic is wanted.
+    /// The joined sources.
     pub joined: List<'a, EncodedSource>,
-    /// Whose traffic is not wanted any more.
+    /// The pruned sources.
     pub pruned: List<'a, EncodedSource>,
 }
 
 impl<'a> JoinPrune<'a> {
-    /// Reads what follows the header; `None` when it is cut off.
+    /// Parses the part after the header. Returns `None` if it is truncated.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let (upstream_neighbor, rest) = IpAddr::split(body)?;
         let count = usize::from(u8_at(rest, 1)?);

@@ -8,36 +8,36 @@ use super::{Bootstrap, CandidateRp, EncodedGroup, HelloOption, JoinPrune, List};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Message<'a> {
-    /// A router is there.
+    /// Announces a router to its neighbors.
     Hello(List<'a, HelloOption<'a>>),
-    /// A sender's packet on its way to the rendezvous point.
+    /// Carries a packet of a source to the rendezvous point.
     Register(Register<'a>),
-    /// The rendezvous point asks a router to stop wrapping up a sender's packets.
+    /// Sent by the rendezvous point to make a router stop sending Register messages.
     RegisterStop {
         /// The group.
         group: EncodedGroup,
-        /// The sender.
+        /// The source.
         source: IpAddr,
     },
-    /// A router asks the one before it for traffic, or not to send it any more.
+    /// Joins and prunes, sent to the upstream neighbor.
     JoinPrune(JoinPrune<'a>),
-    /// Which routers are rendezvous points.
+    /// Announces the rendezvous points.
     Bootstrap(Bootstrap<'a>),
-    /// Two routers forward the same traffic to a network: the better one goes on.
+    /// Elects one forwarder if two routers forward the same traffic to a network.
     Assert(Assert),
-    /// Dense mode: a pruned branch is wanted again (RFC 3973).
+    /// Dense mode: joins a pruned branch again (RFC 3973).
     Graft(JoinPrune<'a>),
-    /// Dense mode: the answer to a graft.
+    /// Dense mode: acknowledges a graft.
     GraftAck(JoinPrune<'a>),
-    /// A router would be a rendezvous point.
+    /// Announces a candidate rendezvous point to the bootstrap router.
     CandidateRp(CandidateRp<'a>),
-    /// Which router forwards for bidirectional trees (RFC 5015).
+    /// Elects the designated forwarder of bidirectional trees (RFC 5015).
     DfElection(DfElection),
-    /// Something else.
+    /// Another message.
     Other {
-        /// Its type, 0 to 15 (IANA, PIM Message Types).
+        /// The message type, 0 to 15 (IANA, PIM Message Types).
         kind: u8,
-        /// What follows the header.
+        /// The bytes after the header.
         body: &'a [u8],
     },
 }
@@ -74,78 +74,79 @@ pub(super) mod kind {
     pub(in crate::pim) const DF_ELECTION: u8 = 10;
 }
 
-/// A sender's packet on its way to the rendezvous point.
+/// A Register message: a packet of a source, sent to the rendezvous point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Register<'a> {
     /// Whether the router is at the border of a PIM domain (the B bit).
     pub border: bool,
-    /// Whether the packet is but a question whether to go on (the N bit); it then has no payload.
+    /// Whether this is a Null-Register (the N bit), which only checks whether to resume sending. Its packet
+    /// has no payload.
     pub null: bool,
-    /// The sender's packet, with its IP header.
+    /// The packet of the source, with its IP header.
     pub packet: &'a [u8],
 }
 
-/// How good a router's way to a source is: the lower the better, preference first.
+/// The metric of a route to a source. Lower is better; the preference is compared first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Metric {
-    /// How much the routing protocol is trusted, up to 31 bits.
+    /// The preference of the routing protocol (administrative distance), up to 31 bits.
     pub preference: u32,
-    /// The routing protocol's own measure.
+    /// The metric of the routing protocol.
     pub metric: u32,
 }
 
-/// A router says how good its way to a source is.
+/// An Assert message: a router's metric to a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Assert {
     /// The group.
     pub group: EncodedGroup,
-    /// The source; unspecified when all sources are meant.
+    /// The source; the unspecified address stands for all sources.
     pub source: IpAddr,
-    /// Whether the traffic came down the tree of the rendezvous point (the R bit).
+    /// Whether the traffic arrived on the tree of the rendezvous point (the R bit).
     pub rendezvous_tree: bool,
-    /// How good the way is.
+    /// The metric of the route.
     pub metric: Metric,
 }
 
-/// A step in the election of a designated forwarder (RFC 5015 section 3.7).
+/// A message in the election of a designated forwarder (RFC 5015 section 3.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DfElection {
-    /// The rendezvous point that it is about.
+    /// The rendezvous point for which the forwarder is elected.
     pub rendezvous_point: IpAddr,
-    /// How good the sender's way there is.
+    /// The metric of the sender's route to the rendezvous point.
     pub metric: Metric,
-    /// What is said.
+    /// The step of the election.
     pub step: DfStep,
 }
 
-/// What is said in an election of a designated forwarder.
+/// A step in the election of a designated forwarder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DfStep {
-    /// The sender offers itself.
+    /// The sender is a candidate.
     Offer,
-    /// The sender says that it has won.
+    /// The sender has won.
     Winner,
-    /// The present forwarder asks for time: a better offer than its own has been made.
+    /// The current forwarder has received a better offer than its own and requests a delay.
     Backoff {
-        /// Who made the better offer.
+        /// The router with the better offer.
         offering: IpAddr,
-        /// How good its way is.
+        /// The metric of its route.
         metric: Metric,
-        /// For how long, in milliseconds.
+        /// The delay in milliseconds.
         interval: u16,
     },
-    /// The present forwarder hands over.
+    /// The current forwarder passes its role on.
     Pass {
-        /// To whom.
+        /// The new forwarder.
         new_winner: IpAddr,
-        /// How good its way is.
+        /// The metric of its route.
         metric: Metric,
     },
 }
 
 impl DfStep {
-    /// The number that stands for it in the header.
+    /// Returns the subtype in the header.
     pub(super) const fn number(&self) -> u8 {
         match self {
             Self::Offer => 1,

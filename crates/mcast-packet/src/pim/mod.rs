@@ -1,7 +1,7 @@
-//! PIM version 2: how multicast routers find each other and build the trees that groups flow along
-//! (RFC 7761; bidirectional trees: RFC 5015; bootstrap: RFC 5059).
+//! PIM version 2, by which multicast routers discover each other and build distribution trees (RFC 7761;
+//! bidirectional trees: RFC 5015; bootstrap: RFC 5059).
 //!
-//! A message is a value over borrowed memory, parsed from bytes or made of slices:
+//! A message borrows its lists, either from received bytes or from slices:
 //!
 //! ```
 //! use mcast_packet::pim::{HelloOption, Message};
@@ -23,27 +23,26 @@ mod describe;
 mod emit;
 mod hello;
 mod join_prune;
-mod list;
 mod message;
 mod parse;
 
+pub use crate::list::{List, ListIter};
 pub use address::{EncodedGroup, EncodedSource};
 pub use bootstrap::{Bootstrap, CandidateRp, GroupMapping, RendezvousPoint};
 pub use hello::HelloOption;
 pub use join_prune::{GroupSet, JoinPrune};
-pub use list::{List, ListIter};
 pub use message::{Assert, DfElection, DfStep, Message, Metric, Register};
 pub use parse::ParseError;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where all messages go but those to a rendezvous point: all PIM routers of the network, IPv4.
+/// ALL-PIM-ROUTERS for IPv4, the destination of all messages except unicast ones.
 pub const ALL_ROUTERS_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 13);
 
-/// All PIM routers of the network, IPv6.
+/// ALL-PIM-ROUTERS for IPv6.
 pub const ALL_ROUTERS_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xd);
 
-/// All PIM routers of the network, in the family of this address.
+/// Returns ALL-PIM-ROUTERS of the family of this address.
 #[must_use]
 pub const fn all_routers(family_of: IpAddr) -> IpAddr {
     match family_of {

@@ -1,42 +1,41 @@
-//! From bytes to messages.
+//! Parsing messages.
 
 use core::net::IpAddr;
 
-use super::list::{Element, List};
 use super::message::kind;
 use super::{Assert, Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, JoinPrune};
 use super::{Message, Metric, Register};
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::checksum::{ChecksumStatus, InternetChecksum};
 use crate::ip::protocol;
+use crate::list::{Element, List};
 
-/// Why bytes are no PIM message.
+/// Why bytes are not a valid PIM message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
-    /// The bytes end before the header does.
+    /// The message is shorter than its header.
     #[error("is too short: {0} bytes")]
     TooShort(usize),
-    /// The version is another than 2. Version 1 travels inside IGMP.
-    #[error("is of version {0}")]
+    /// The version is not 2. Version 1 is carried in IGMP.
+    #[error("has the unsupported version {0}")]
     Version(u8),
-    /// A field or a list runs past the end, or has an address of an unknown kind.
-    #[error("{0} ends early or has an unknown address")]
+    /// A field or a list is truncated, or contains an address of an unknown family or encoding.
+    #[error("{0} is truncated or has an address of an unknown family")]
     Incomplete(&'static str),
 }
 
 impl<'a> Message<'a> {
-    /// Version, type, reserved byte and checksum.
+    /// The length of version, type, reserved byte and checksum.
     pub(super) const HEADER_LENGTH: usize = 4;
 
-    /// How much of a register the checksum covers: the header and its flags.
+    /// The part of a Register that the checksum covers: the header and the flags.
     const REGISTER_HEADER_LENGTH: usize = 8;
 
-    /// The message in the payload of an IP packet. The checksum is not looked at:
-    /// [`Self::checksum`] does that.
+    /// Parses the payload of an IP packet. The checksum is not verified: see [`Self::checksum`].
     ///
     /// # Errors
-    /// [`ParseError`] says what is wrong; such a message must be ignored.
+    /// Returns [`ParseError`] if the message is not valid. Such a message must be ignored.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let too_short = ParseError::TooShort(bytes.len());
         let first = u8_at(bytes, 0).ok_or(too_short)?;
@@ -48,9 +47,9 @@ impl<'a> Message<'a> {
         parse_body(kind, bytes, body).ok_or_else(|| ParseError::Incomplete(name(kind)))
     }
 
-    /// Whether the checksum of a message agrees, sent from `source` to `destination`. In IPv4 it does
-    /// not cover the addresses. That of a register covers the first 8 bytes; one over all of it is
-    /// valid too, since there are routers that send it (RFC 7761 section 4.9).
+    /// Verifies the checksum of a message sent from `source` to `destination`. In IPv4 it does not cover the
+    /// addresses. The checksum of a Register covers its first 8 bytes. One over the whole message is accepted
+    /// too, because some routers send it (RFC 7761 section 4.9).
     #[must_use]
     pub fn checksum(bytes: &[u8], source: IpAddr, destination: IpAddr) -> ChecksumStatus {
         let compare = |covered: &[u8]| match (u16_at(bytes, 2), sum(covered, source, destination)) {
@@ -65,7 +64,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// `None` when a field or list is cut off.
+/// Parses the part after the header. Returns `None` if a field or list is truncated.
 fn parse_body<'a>(kind: u8, bytes: &'a [u8], body: &'a [u8]) -> Option<Message<'a>> {
     Some(match kind {
         kind::HELLO => Message::Hello(List::take_all(body)?),
@@ -82,7 +81,7 @@ fn parse_body<'a>(kind: u8, bytes: &'a [u8], body: &'a [u8]) -> Option<Message<'
     })
 }
 
-/// What a message of this type is called.
+/// Returns the name of a message type.
 const fn name(kind: u8) -> &'static str {
     match kind {
         kind::HELLO => "hello",
@@ -99,7 +98,7 @@ const fn name(kind: u8) -> &'static str {
     }
 }
 
-/// The part of a message that its checksum is made of.
+/// Returns the part of a message that its checksum covers.
 pub(super) fn covered_by_checksum(bytes: &[u8]) -> &[u8] {
     if u8_at(bytes, 0).is_some_and(|first| first & 0x0f == kind::REGISTER) {
         return bytes.get(..Message::REGISTER_HEADER_LENGTH).unwrap_or(bytes);
@@ -107,19 +106,20 @@ pub(super) fn covered_by_checksum(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The sum of a message but for its checksum field.
+/// Returns the sum of a message without its checksum field.
 pub(super) fn sum(covered: &[u8], source: IpAddr, destination: IpAddr) -> Option<InternetChecksum> {
-    let start = if source.is_ipv6() {
+    let initial = if source.is_ipv6() {
         let length = u32::try_from(covered.len()).ok()?;
         InternetChecksum::pseudo_header(source, destination, protocol::PIM, length)?
     } else {
         InternetChecksum::new()
     };
-    Some(start.bytes(covered.get(..2)?).bytes(covered.get(4..)?))
+    Some(initial.bytes(covered.get(..2)?).bytes(covered.get(4..)?))
 }
 
-/// Border and null.
+/// The B bit of a Register.
 pub(super) const REGISTER_BORDER: u32 = 0x8000_0000;
+/// The N bit of a Register.
 pub(super) const REGISTER_NULL: u32 = 0x4000_0000;
 
 fn parse_register(body: &[u8]) -> Option<Register<'_>> {

@@ -1,12 +1,11 @@
-//! Where in a datagram its number is.
+//! The position of the sequence number in a datagram.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// Where in a payload the sequence number is, and how it is written.
+/// The position, size and byte order of the sequence number in a payload.
 ///
-/// As text: `OFFSET:SIZE`, in bytes, and `le` behind that if the lowest byte comes first:
-/// `12:4`, `0:8le`.
+/// Text form: `OFFSET:SIZE` in bytes, followed by `le` for little-endian: `12:4`, `0:8le`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SequenceField {
     offset: usize,
@@ -14,29 +13,29 @@ pub struct SequenceField {
     little_endian: bool,
 }
 
-/// Why a text says no place of a sequence number.
+/// Why a text is not a valid sequence field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldError {
-    /// It is not `OFFSET:SIZE`.
-    #[error("it should be OFFSET:SIZE in bytes, such as 0:4, with `le` behind it for the lowest byte first")]
+    /// The text does not have the form `OFFSET:SIZE`.
+    #[error("expected OFFSET:SIZE in bytes, such as 0:4, or 0:4le for little-endian")]
     Form,
     /// The offset is beyond the largest datagram.
-    #[error("no datagram has bytes at that offset: it can be at most {}", SequenceField::LAST_OFFSET)]
+    #[error("the offset is beyond the largest datagram: it must be at most {}", SequenceField::LAST_OFFSET)]
     Offset,
     /// The size is not 1 to 8.
-    #[error("the size can be 1 to 8 bytes")]
+    #[error("the size must be 1 to 8 bytes")]
     Size,
 }
 
 impl SequenceField {
-    /// The largest UDP payload has 65527 bytes.
+    /// The last offset of the largest UDP payload, which has 65,527 bytes.
     const LAST_OFFSET: usize = 65_526;
 
-    /// A number of `size` bytes, 1 to 8, `offset` bytes behind the start, the highest byte first.
+    /// Creates a big-endian field of `size` bytes, 1 to 8, at `offset`.
     ///
     /// # Errors
-    /// [`FieldError::Offset`], [`FieldError::Size`].
+    /// Returns [`FieldError::Offset`] or [`FieldError::Size`] if the value is out of range.
     pub const fn new(offset: usize, size: usize) -> Result<Self, FieldError> {
         if offset > Self::LAST_OFFSET {
             return Err(FieldError::Offset);
@@ -47,19 +46,19 @@ impl SequenceField {
         Ok(Self { offset, size, little_endian: false })
     }
 
-    /// The same number with the lowest byte first.
+    /// Makes the field little-endian.
     #[must_use]
     pub const fn little_endian(self) -> Self {
         Self { little_endian: true, ..self }
     }
 
-    /// How many bits the number has: what it takes to notice that it starts again at zero.
+    /// Returns the width of the number in bits, from which a tracker knows when it wraps around.
     #[must_use]
     pub const fn bits(&self) -> u32 {
         self.size as u32 * 8
     }
 
-    /// The number in a payload; `None` when the payload ends before it does.
+    /// Returns the number in a payload; `None` if the payload is too short.
     #[must_use]
     pub fn read(&self, payload: &[u8]) -> Option<u64> {
         let bytes = payload.get(self.offset..self.offset + self.size)?;
@@ -82,8 +81,8 @@ impl FromStr for SequenceField {
             None => (size, false),
         };
         let number = |digits: &str| {
-            let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            if plain { Ok(digits.parse::<usize>().ok()) } else { Err(FieldError::Form) }
+            let is_decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if is_decimal { Ok(digits.parse::<usize>().ok()) } else { Err(FieldError::Form) }
         };
         let offset = number(offset)?.ok_or(FieldError::Offset)?;
         let field = Self::new(offset, number(size)?.ok_or(FieldError::Size)?)?;
@@ -103,7 +102,7 @@ mod tests {
     use std::string::ToString;
 
     #[test]
-    fn a_field_is_read_in_either_byte_order() {
+    fn field_is_read_in_either_byte_order() {
         let payload = [9, 0x12, 0x34, 0x56];
         let field: SequenceField = "1:3".parse().unwrap();
         assert_eq!((field.read(&payload), field.bits()), (Some(0x12_3456), 24));
@@ -113,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn its_text_parses_to_itself() {
+    fn text_form_round_trips() {
         for text in ["0:1", "65526:8le", "12:4"] {
             assert_eq!(text.parse::<SequenceField>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_field_says_why() {
+    fn invalid_text_gives_the_matching_error() {
         for text in ["", "4", ":", "1:", ":2", "+1:2", "1:2be", "1:2:3", "-1:2"] {
             assert_eq!(text.parse::<SequenceField>(), Err(FieldError::Form), "{text}");
         }

@@ -1,9 +1,9 @@
-//! What is lost, doubled and out of order in a stream of numbered datagrams.
+//! Counting lost, duplicate and reordered datagrams by their sequence numbers.
 //!
 //! ```
 //! use mcast_packet::sequence::{SequenceField, SequenceTracker};
 //!
-//! // A number of two bytes at the start of each datagram.
+//! // A 2-byte number at the start of each datagram.
 //! let field: SequenceField = "0:2".parse()?;
 //! let mut tracker = SequenceTracker::new(field.bits());
 //! for datagram in [b"\xff\xfehello", b"\xff\xffhello", b"\x00\x01hello"] {

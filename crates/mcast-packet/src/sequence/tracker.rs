@@ -1,72 +1,74 @@
-//! The tracker: it remembers which of the latest numbers have come, and counts the rest.
+//! The tracker, which remembers which of the latest numbers were received, and counts.
 
-/// Counts what is missing, doubled and out of order among numbers of any width, which start again at
-/// zero behind the largest.
+/// Counts missing, duplicate and reordered sequence numbers of any width. Numbers wrap around to zero after
+/// the largest.
 ///
-/// It takes 200 bytes however long the stream is. A number that comes late is found among the last
-/// [`SequenceTracker::WINDOW`]; older ones, and leaps too long for a loss, are set apart as strays
-/// until a second number in a row tells that the sender has started again.
+/// A tracker takes 200 bytes regardless of the length of the stream. Late numbers are recognized within the
+/// last [`SequenceTracker::WINDOW`] numbers. Older numbers, and jumps too long for a loss, are counted as
+/// strays. Two strays in a row with consecutive numbers mean that the sender has restarted.
 #[derive(Clone, Debug)]
 pub struct SequenceTracker {
     mask: u64,
-    /// The number that should come next; `None` before the first.
+    /// The next expected number; `None` before the first.
     next: Option<u64>,
-    /// Bit `n` of the window, counted from the lowest bit of the first word: the number `n + 1` before
-    /// `next` has come, or lies before the stream's start.
+    /// Bit `n` of the window, counted from the lowest bit of the first word, is set if the number `n + 1`
+    /// before `next` has been received, or is before the start of the stream.
     window: Window,
-    /// What would follow the last number that did not fit in.
+    /// The number that would follow the last stray.
     next_of_stray: Option<u64>,
     counts: SequenceCounts,
 }
 
-/// What a [`SequenceTracker`] has counted.
+/// The counts of a [`SequenceTracker`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SequenceCounts {
-    /// Numbers that came, however often and in whatever order.
+    /// Numbers received, including duplicates and strays.
     pub received: u64,
-    /// Numbers that were skipped and have not come since. It goes down when one comes late.
+    /// Numbers that were skipped and have not been received since. The count decreases when one is received
+    /// late.
     pub missing: u64,
-    /// Numbers that came again.
+    /// Numbers received again.
     pub duplicates: u64,
-    /// Numbers that came after higher ones, for the first time.
+    /// Numbers received for the first time after higher ones.
     pub reordered: u64,
-    /// How often the sender has started again.
+    /// Restarts of the sender.
     pub restarts: u64,
-    /// Numbers that fitted in nowhere: very old, very far ahead, or somebody else's.
+    /// Numbers outside the window and the longest gap: very old, very far ahead, or from another sender.
     pub strays: u64,
 }
 
-/// What one number was.
+/// How a number relates to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Observation {
-    /// The first of the stream.
+    /// The first number of the stream.
     First,
-    /// The one that was due.
+    /// The expected number.
     InOrder,
-    /// One further on.
+    /// A number after the expected one.
     Gap {
-        /// How many were skipped.
+        /// The number of skipped numbers.
         missing: u64,
     },
-    /// One that had been skipped.
+    /// A number that had been skipped.
     Late,
-    /// One that had come already.
+    /// A number that had already been received.
     Duplicate,
-    /// One that fits in nowhere.
+    /// A number outside the window and the longest gap.
     Stray,
-    /// The second of a stream that has started again; the first was called a stray.
+    /// The second number after a restart of the sender. The first was reported as a stray.
     Restart,
 }
 
 impl SequenceTracker {
-    /// How many of the latest numbers are remembered one by one.
+    /// The number of latest numbers that are remembered individually.
     pub const WINDOW: u64 = Window::BITS;
 
-    /// Further ahead than this is no loss: 16 million datagrams, or half the numbers there are.
+    /// The longest jump that counts as a loss: 16 million datagrams. For narrow numbers it is half of their
+    /// range.
     const LONGEST_GAP: u64 = 1 << 24;
 
-    /// For numbers of so many bits, 1 to 64; what is outside is taken for the nearest of these.
+    /// Creates a tracker for numbers of this many bits, clamped to 1 to 64.
     #[must_use]
     pub const fn new(bits: u32) -> Self {
         let mask = match bits {
@@ -90,25 +92,25 @@ impl SequenceTracker {
         }
     }
 
-    /// What has been counted so far.
+    /// Returns the counts so far.
     #[must_use]
     pub const fn counts(&self) -> SequenceCounts {
         self.counts
     }
 
-    /// The number that is due next, once one has come.
+    /// Returns the next expected number; `None` before the first.
     #[must_use]
     pub const fn due(&self) -> Option<u64> {
         self.next
     }
 
-    /// Takes note of a datagram with this number; bits that the width does not have are ignored.
+    /// Records a datagram with this number. Bits beyond the width are ignored.
     pub fn observe(&mut self, number: u64) -> Observation {
         self.observe_run(number, 1)
     }
 
-    /// Takes note of a datagram that has this number and, with it, so many in a row (MoldUDP64 has
-    /// several messages in one). A datagram of none says only what is due next.
+    /// Records a datagram that contains `length` consecutive numbers, starting with this one (a MoldUDP64
+    /// datagram contains several messages). A length of 0 only announces the next number.
     pub fn observe_run(&mut self, number: u64, length: u64) -> Observation {
         let number = number & self.mask;
         self.counts.received = self.counts.received.saturating_add(length);
@@ -120,7 +122,7 @@ impl SequenceTracker {
         let behind = next.wrapping_sub(number) & self.mask;
         match (ahead, behind) {
             _ if ahead <= self.longest_gap() => self.advance(ahead, length),
-            _ if behind <= self.remembered() => self.look_back(behind, length),
+            _ if behind <= self.look_back_limit() => self.look_back(behind, length),
             _ => self.stray(number, length),
         }
     }
@@ -130,8 +132,9 @@ impl SequenceTracker {
         if half < Self::LONGEST_GAP { half } else { Self::LONGEST_GAP }
     }
 
-    /// The window, or as much of it as cannot be taken for numbers ahead.
-    const fn remembered(&self) -> u64 {
+    /// Returns how far back a number is looked up: the window, but at most half of the range, so that the
+    /// number cannot be ahead.
+    const fn look_back_limit(&self) -> u64 {
         let half = self.mask - self.mask / 2;
         if half < Self::WINDOW { half } else { Self::WINDOW }
     }
@@ -142,7 +145,7 @@ impl SequenceTracker {
         self.next_of_stray = None;
     }
 
-    /// So many are skipped, and a run of this length follows.
+    /// Skips `skipped` numbers and records `length` numbers after them.
     fn advance(&mut self, skipped: u64, length: u64) -> Observation {
         let next = self.next.unwrap_or(0);
         self.window.push(skipped, false);
@@ -156,21 +159,22 @@ impl SequenceTracker {
         }
     }
 
-    /// A run that starts so many before the one that is due; it may reach beyond that one.
+    /// Records `length` numbers that start `behind` numbers before the next expected one, and may extend
+    /// beyond it.
     fn look_back(&mut self, behind: u64, length: u64) -> Observation {
-        let known = length.min(behind);
-        let (mut late, mut again) = (0, 0);
-        for position in (behind - known)..behind {
-            if self.window.set(position) { late += 1 } else { again += 1 }
+        let old = length.min(behind);
+        let (mut late, mut duplicates) = (0, 0);
+        for position in (behind - old)..behind {
+            if self.window.set(position) { late += 1 } else { duplicates += 1 }
         }
         self.counts.missing = self.counts.missing.saturating_sub(late);
         self.counts.reordered = self.counts.reordered.saturating_add(late);
-        self.counts.duplicates = self.counts.duplicates.saturating_add(again);
+        self.counts.duplicates = self.counts.duplicates.saturating_add(duplicates);
         if length > behind {
             self.advance(0, length - behind);
         }
         self.next_of_stray = None;
-        match (late, again) {
+        match (late, duplicates) {
             (0, 0) => Observation::InOrder,
             (0, _) => Observation::Duplicate,
             _ => Observation::Late,
@@ -190,7 +194,7 @@ impl SequenceTracker {
     }
 }
 
-/// One bit for each of the latest numbers, the latest in the lowest.
+/// One bit for each of the latest numbers. The lowest bit stands for the latest number.
 #[derive(Clone, Debug)]
 struct Window([u64; Self::WORDS]);
 
@@ -202,9 +206,9 @@ impl Window {
         Self([u64::MAX; Self::WORDS])
     }
 
-    /// Makes room for so many newer numbers, all of which have come, or none.
-    fn push(&mut self, count: u64, came: bool) {
-        let fill = if came { u64::MAX } else { 0 };
+    /// Shifts in `count` newer numbers, either all received or all missing.
+    fn push(&mut self, count: u64, received: bool) {
+        let fill = if received { u64::MAX } else { 0 };
         let mut left = count.min(Self::BITS);
         while left > 0 {
             let bits = left.min(63);
@@ -218,7 +222,7 @@ impl Window {
         }
     }
 
-    /// Notes that a number has come, and says whether that is news.
+    /// Marks a number as received. Returns whether it was missing.
     fn set(&mut self, position: u64) -> bool {
         let bit = 1 << (position % 64);
         let word = usize::try_from(position / 64).ok().and_then(|index| self.0.get_mut(index));
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrap_is_no_loss_at_any_width() {
+    fn wraparound_is_not_a_loss_at_any_width() {
         for bits in [8, 16, 24, 32, 64] {
             let last = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
             let found = counts(bits, [last - 1, last, 0, 1]);
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_is_missing_until_it_comes() {
+    fn skipped_numbers_are_missing_until_received() {
         let mut tracker = SequenceTracker::new(32);
         assert_eq!(tracker.observe(5), Observation::First);
         assert_eq!(tracker.observe(6), Observation::InOrder);
@@ -269,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_the_start_is_a_duplicate_of_nothing_missing() {
+    fn number_before_the_start_does_not_change_missing() {
         assert_eq!(counts(16, [100, 99]).missing, 0);
     }
 
     #[test]
-    fn a_sender_that_starts_again_is_noticed_with_its_second_datagram() {
+    fn restart_is_recognized_at_the_second_datagram() {
         let mut tracker = SequenceTracker::new(64);
         for number in 100_000..100_010 {
             tracker.observe(number);
@@ -287,19 +291,19 @@ mod tests {
     }
 
     #[test]
-    fn one_stray_changes_nothing() {
+    fn single_stray_does_not_affect_other_counts() {
         let found = counts(64, [10, 11, u64::MAX / 2, 12, 13]);
         assert_eq!((found.missing, found.restarts, found.strays, found.received), (0, 0, 1, 5));
     }
 
     #[test]
-    fn a_gap_longer_than_the_window_is_counted_whole() {
+    fn gap_longer_than_the_window_is_counted_completely() {
         assert_eq!(counts(32, [0, 100_001]).missing, 100_000);
         assert_eq!(counts(16, [0, 30_001]).missing, 30_000);
     }
 
     #[test]
-    fn runs_are_counted_by_their_messages() {
+    fn datagrams_with_several_numbers_are_counted_by_number() {
         let mut tracker = SequenceTracker::new(64);
         tracker.observe_run(1, 3);
         assert_eq!(tracker.observe_run(4, 0), Observation::InOrder);

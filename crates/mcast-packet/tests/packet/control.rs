@@ -1,4 +1,4 @@
-//! IGMP and MLD: what is built is what is parsed, and what is damaged is noticed.
+//! IGMP and MLD: round trips, captured messages, and detection of damage.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const HOST_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 5);
 const GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 1);
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 5]);
 
-fn emitted<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
+fn emit<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
     let mut buffer = vec![0xaa; 8192];
     let length = message.emit(&mut buffer, source, message.destination()).unwrap();
     assert_eq!(length, message.length());
@@ -24,7 +24,7 @@ fn emitted<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
     buffer
 }
 
-fn framed<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
+fn emit_frame<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
     let mut buffer = vec![0; 8192];
     let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
     buffer.truncate(length);
@@ -32,7 +32,7 @@ fn framed<A: Address>(message: Message<'_, A>, source: A) -> Vec<u8> {
 }
 
 fn summary<A: Address>(message: Message<'_, A>, source: A) -> String {
-    mcast_packet::summary(&framed(message, source)).to_string()
+    mcast_packet::summary(&emit_frame(message, source)).to_string()
 }
 
 fn general_query<A: Address>(seconds: u64) -> Query<'static, A> {
@@ -40,11 +40,11 @@ fn general_query<A: Address>(seconds: u64) -> Query<'static, A> {
 }
 
 #[test]
-fn igmp_messages_have_the_bytes_of_their_rfcs() {
-    assert_eq!(emitted(igmp::Message::Report { group: GROUP }, HOST), [0x16, 0, 0xfd, 0xfa, 234, 3, 2, 1],);
-    assert_eq!(emitted(igmp::Message::FirstReport { group: GROUP }, HOST)[0], 0x12);
-    assert_eq!(emitted(igmp::Message::Leave { group: GROUP }, HOST)[0], 0x17);
-    assert_eq!(emitted(igmp::Message::Query(general_query(10)), HOST), [0x11, 100, 0xee, 0x9b, 0, 0, 0, 0],);
+fn igmp_messages_have_the_bytes_that_the_rfcs_define() {
+    assert_eq!(emit(igmp::Message::Report { group: GROUP }, HOST), [0x16, 0, 0xfd, 0xfa, 234, 3, 2, 1],);
+    assert_eq!(emit(igmp::Message::V1Report { group: GROUP }, HOST)[0], 0x12);
+    assert_eq!(emit(igmp::Message::Leave { group: GROUP }, HOST)[0], 0x17);
+    assert_eq!(emit(igmp::Message::Query(general_query(10)), HOST), [0x11, 100, 0xee, 0x9b, 0, 0, 0, 0],);
 }
 
 /// Captured from a Linux 6.18 host that joined 234.3.2.1 and, for one source, 232.1.2.3.
@@ -66,7 +66,7 @@ const LINUX_MLD: [u8; 90] = [
 ];
 
 #[test]
-fn a_linux_hosts_reports_parse_to_what_it_did() {
+fn captured_linux_reports_are_parsed() {
     let packet = Packet::ethernet(&LINUX_IGMP);
     let ip = packet.ip_layer().unwrap();
     assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0x30));
@@ -80,12 +80,12 @@ fn a_linux_hosts_reports_parse_to_what_it_did() {
         Record { kind: RecordKind::ChangeToExclude, group: GROUP, sources: Sources::none() },
     ];
     let Some(Transport::Igmp(control)) = packet.transport else { panic!() };
-    assert_eq!(control.message, Message::SourceReport((&records).into()));
+    assert_eq!(control.message, Message::V3Report((&records).into()));
     assert_eq!(control.checksum, ChecksumStatus::Valid);
     assert_eq!(
         packet.to_string(),
         "Ether / IP / IGMPv3 report 192.168.56.105: allow 10.0.0.7 to 232.1.2.3; \
-         join 234.3.2.1 (exclude nobody)"
+         join 234.3.2.1 (exclude none)"
     );
 
     let packet = Packet::ethernet(&LINUX_MLD);
@@ -94,23 +94,23 @@ fn a_linux_hosts_reports_parse_to_what_it_did() {
     assert_eq!(packet.ip_layer().unwrap().router_alert, Some(0));
     assert_eq!(
         packet.to_string(),
-        "Ether / IPv6 / MLDv2 report fe80::ff:fe00:105: join ff15::1 (exclude nobody)"
+        "Ether / IPv6 / MLDv2 report fe80::ff:fe00:105: join ff15::1 (exclude none)"
     );
 }
 
 #[test]
-fn what_we_build_is_byte_for_byte_what_linux_sends() {
+fn built_report_is_identical_to_that_of_linux() {
     let records = [Record { kind: RecordKind::ChangeToExclude, group: GROUP_6, sources: Sources::none() }];
     let source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 0x105);
     let mac = MacAddress([2, 0, 0, 0, 1, 5]);
-    let message = mld::Message::SourceReport((&records).into());
+    let message = mld::Message::V3Report((&records).into());
     let mut buffer = [0; 128];
     let length = ControlFrame { mac, source, message }.emit(&mut buffer).unwrap();
     assert_eq!(buffer[..length], LINUX_MLD);
 }
 
 #[test]
-fn the_version_of_a_query_is_told_by_its_length_and_response_time() {
+fn query_version_follows_from_length_and_response_time() {
     let version = |bytes: &[u8]| match igmp::Message::parse(bytes) {
         Ok(Message::Query(query)) => query.version(),
         other => panic!("{other:?}"),
@@ -125,7 +125,7 @@ fn the_version_of_a_query_is_told_by_its_length_and_response_time() {
 }
 
 #[test]
-fn long_times_are_read_as_floating_point() {
+fn long_times_are_floating_point() {
     let bytes = [0x11, 0x9f, 0, 0, 0, 0, 0, 0, 2, 0x8f, 0, 0];
     let Ok(Message::Query(query)) = igmp::Message::parse(&bytes) else { panic!() };
     assert_eq!(query.max_response_time, Duration::from_millis((0x1f << 4) * 100));
@@ -136,7 +136,7 @@ fn long_times_are_read_as_floating_point() {
 }
 
 #[test]
-fn a_record_is_skipped_with_its_auxiliary_data() {
+fn auxiliary_data_of_a_record_is_skipped() {
     let bytes = [
         0x22, 0, 0, 0, 0, 0, 0, 2, 9, 1, 0, 0, 224, 1, 1, 1, 0xde, 0xad, 0xbe, 0xef, 6, 0, 0, 1, 234, 3, 2,
         1, 10, 0, 0, 7,
@@ -147,13 +147,16 @@ fn a_record_is_skipped_with_its_auxiliary_data() {
         Record { kind: RecordKind::Unknown(9), group: Ipv4Addr::new(224, 1, 1, 1), sources: Sources::none() },
         Record { kind: RecordKind::BlockOldSources, group: GROUP, sources: (&sources).into() },
     ];
-    assert_eq!(message, Message::SourceReport((&records).into()));
+    assert_eq!(message, Message::V3Report((&records).into()));
 }
 
 #[test]
-fn lists_that_run_past_the_end_are_refused_with_their_place() {
-    let two_records_but_one = [0x22, 0, 0, 0, 0, 0, 0, 2, 4, 0, 0, 0, 234, 3, 2, 1];
-    assert_eq!(igmp::Message::parse(&two_records_but_one), Err(ParseError::Records { count: 2, cut_off: 2 }));
+fn truncated_lists_are_rejected_with_their_position() {
+    let second_record_missing = [0x22, 0, 0, 0, 0, 0, 0, 2, 4, 0, 0, 0, 234, 3, 2, 1];
+    assert_eq!(
+        igmp::Message::parse(&second_record_missing),
+        Err(ParseError::Records { count: 2, cut_off: 2 })
+    );
     let source_missing = [0x11, 0, 0, 0, 234, 3, 2, 1, 2, 125, 0, 1];
     assert_eq!(igmp::Message::parse(&source_missing), Err(ParseError::Sources(1)));
     assert_eq!(igmp::Message::parse(&[0x16, 0, 0, 0, 1]), Err(ParseError::TooShort(5)));
@@ -162,9 +165,9 @@ fn lists_that_run_past_the_end_are_refused_with_their_place() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_an_error() {
+fn unrepresentable_messages_are_errors() {
     let mut buffer = [0; 64];
-    let first = mld::Message::FirstReport { group: GROUP_6 };
+    let first = mld::Message::V1Report { group: GROUP_6 };
     assert_eq!(first.emit(&mut buffer, HOST_6, GROUP_6), Err(EmitError::NoSuchMessage));
     let report = igmp::Message::Report { group: GROUP };
     assert_eq!(report.emit(&mut buffer[..7], HOST, GROUP), Err(EmitError::BufferTooShort));
@@ -172,37 +175,37 @@ fn what_cannot_be_sent_is_an_error() {
     let records =
         [Record { kind: RecordKind::AllowNewSources, group: GROUP, sources: many.as_slice().into() }];
     let mut large = vec![0; 300_000];
-    let report = igmp::Message::SourceReport((&records).into());
+    let report = igmp::Message::V3Report((&records).into());
     assert_eq!(report.emit(&mut large, HOST, GROUP), Err(EmitError::TooMany));
 }
 
 #[test]
-fn routers_show_themselves_to_switches() {
+fn router_discovery_messages_round_trip() {
     let advertisement = RouterDiscovery::Advertisement {
         interval: Duration::from_secs(20),
         query_interval: Duration::from_secs(125),
         robustness: 2,
     };
     assert_eq!(
-        emitted(igmp::Message::RouterDiscovery(advertisement), HOST),
+        emit(igmp::Message::RouterDiscovery(advertisement), HOST),
         [0x30, 20, 0xcf, 0x6c, 0, 125, 0, 2]
     );
     for discovery in [advertisement, RouterDiscovery::Solicitation, RouterDiscovery::Termination] {
         let (v4, v6) = (
-            emitted(Message::RouterDiscovery(discovery), HOST),
-            emitted(Message::RouterDiscovery(discovery), HOST_6),
+            emit(Message::RouterDiscovery(discovery), HOST),
+            emit(Message::RouterDiscovery(discovery), HOST_6),
         );
         assert_eq!(igmp::Message::parse(&v4), Ok(Message::RouterDiscovery(discovery)));
         assert_eq!(mld::Message::parse(&v6), Ok(Message::RouterDiscovery(discovery)));
     }
     assert_eq!(
         summary(igmp::Message::RouterDiscovery(advertisement), HOST),
-        "Ether / IP / IGMP multicast router advertisement 192.168.56.105: again within 20 s, \
-         queries every 125 s, robustness 2"
+        "Ether / IP / IGMP multicast router advertisement 192.168.56.105: interval 20 s, \
+         query interval 125 s, robustness 2"
     );
     assert_eq!(
         summary(mld::Message::RouterDiscovery(RouterDiscovery::Termination), HOST_6),
-        "Ether / IPv6 / MLD multicast router termination fe80::5: forwards no multicast any more"
+        "Ether / IPv6 / MLD multicast router termination fe80::5: stops forwarding multicast"
     );
     let snoopers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x6a);
     assert_eq!(mld::Message::RouterDiscovery(advertisement).destination(), snoopers);
@@ -211,11 +214,11 @@ fn routers_show_themselves_to_switches() {
 }
 
 #[test]
-fn summaries_read_as_sentences() {
+fn summaries_describe_messages() {
     let exclude = [Record { kind: RecordKind::ChangeToExclude, group: GROUP, sources: Sources::none() }];
     assert_eq!(
-        summary(igmp::Message::SourceReport((&exclude).into()), HOST),
-        "Ether / IP / IGMPv3 report 192.168.56.105: join 234.3.2.1 (exclude nobody)"
+        summary(igmp::Message::V3Report((&exclude).into()), HOST),
+        "Ether / IP / IGMPv3 report 192.168.56.105: join 234.3.2.1 (exclude none)"
     );
     let sources = [SOURCE, HOST];
     let several = [
@@ -223,8 +226,8 @@ fn summaries_read_as_sentences() {
         Record { kind: RecordKind::ModeIsInclude, group: GROUP, sources: (&sources).into() },
     ];
     assert_eq!(
-        summary(igmp::Message::SourceReport((&several).into()), HOST),
-        "Ether / IP / IGMPv3 report 192.168.56.105: leave 234.3.2.1 (include nobody); \
+        summary(igmp::Message::V3Report((&several).into()), HOST),
+        "Ether / IP / IGMPv3 report 192.168.56.105: leave 234.3.2.1 (include none); \
          member of 234.3.2.1 (include 10.0.0.7, 192.168.56.105)"
     );
     assert_eq!(
@@ -254,8 +257,8 @@ fn summaries_read_as_sentences() {
 }
 
 #[test]
-fn frames_carry_what_the_rfcs_demand_of_them() {
-    let frame = framed(mld::Message::Report { group: GROUP_6 }, HOST_6);
+fn frames_have_the_header_fields_that_the_rfcs_require() {
+    let frame = emit_frame(mld::Message::Report { group: GROUP_6 }, HOST_6);
     let packet = Packet::ethernet(&frame);
     let ip = packet.ip_layer().unwrap();
     assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0));
@@ -263,7 +266,7 @@ fn frames_carry_what_the_rfcs_demand_of_them() {
     assert_eq!(packet.ethernet.unwrap().destination, MacAddress([0x33, 0x33, 0, 0, 0, 1]));
     assert_eq!((packet.malformed, packet.padding), (None, &[][..]));
 
-    let frame = framed(igmp::Message::Leave { group: GROUP }, HOST);
+    let frame = emit_frame(igmp::Message::Leave { group: GROUP }, HOST);
     let packet = Packet::ethernet(&frame);
     let ip = packet.ip_layer().unwrap();
     assert_eq!((ip.hop_limit, ip.router_alert, ip.dscp), (1, Some(0), 0x30));
@@ -271,8 +274,8 @@ fn frames_carry_what_the_rfcs_demand_of_them() {
 }
 
 #[test]
-fn a_damaged_message_is_told_with_what_its_checksum_should_be() {
-    let mut frame = framed(igmp::Message::Report { group: GROUP }, HOST);
+fn summary_of_a_damaged_message_contains_the_correct_checksum() {
+    let mut frame = emit_frame(igmp::Message::Report { group: GROUP }, HOST);
     *frame.last_mut().unwrap() ^= 3;
     let text = mcast_packet::summary(&frame).to_string();
     assert_eq!(
@@ -283,10 +286,10 @@ fn a_damaged_message_is_told_with_what_its_checksum_should_be() {
 
 proptest! {
     #[test]
-    fn igmp_survives_building_and_parsing(message in crate::support::message(crate::support::v4())) {
+    fn igmp_messages_round_trip(message in crate::support::message(crate::support::v4())) {
         let step = Duration::from_millis(100);
         message.with(step, |message| {
-            let bytes = emitted(message, HOST);
+            let bytes = emit(message, HOST);
             prop_assert_eq!(Message::parse(&bytes), Ok(message));
             prop_assert_eq!(Message::checksum(&bytes, HOST, HOST), ChecksumStatus::Valid);
             Ok(())
@@ -294,13 +297,13 @@ proptest! {
     }
 
     #[test]
-    fn mld_survives_building_and_parsing(message in crate::support::message(crate::support::v6())) {
+    fn mld_messages_round_trip(message in crate::support::message(crate::support::v6())) {
         let step = Duration::from_millis(1);
         message.with(step, |message| {
-            if matches!(message, Message::FirstReport { .. }) {
+            if matches!(message, Message::V1Report { .. }) {
                 return Ok(());
             }
-            let bytes = emitted(message, HOST_6);
+            let bytes = emit(message, HOST_6);
             prop_assert_eq!(Message::parse(&bytes), Ok(message));
             let destination = message.destination();
             prop_assert_eq!(Message::checksum(&bytes, HOST_6, destination), ChecksumStatus::Valid);
@@ -309,27 +312,27 @@ proptest! {
     }
 
     #[test]
-    fn one_wrong_bit_is_always_noticed(message in crate::support::message(crate::support::v6()), place: usize, bit in 0..8u8) {
+    fn any_flipped_bit_invalidates_the_checksum(message in crate::support::message(crate::support::v6()), position: usize, bit in 0..8u8) {
         message.with(Duration::from_millis(1), |message| {
-            if matches!(message, Message::FirstReport { .. }) {
+            if matches!(message, Message::V1Report { .. }) {
                 return Ok(());
             }
-            let mut bytes = emitted(message, HOST_6);
-            let place = place % bytes.len();
-            bytes[place] ^= 1 << bit;
+            let mut bytes = emit(message, HOST_6);
+            let position = position % bytes.len();
+            bytes[position] ^= 1 << bit;
             prop_assert!(Message::checksum(&bytes, HOST_6, message.destination()).is_invalid());
             Ok(())
         })?;
     }
 
     #[test]
-    fn frames_of_messages_decode_to_the_message(message in crate::support::message(crate::support::v4())) {
+    fn frames_decode_to_their_message(message in crate::support::message(crate::support::v4())) {
         message.with(Duration::from_millis(100), |message| {
-            // A frame goes to a group, and these reports go to the group that they tell of.
+            // A frame is sent to a group, but the random group of a report may be a unicast address.
             if !message.destination().is_multicast() {
                 return Ok(());
             }
-            let frame = framed(message, HOST);
+            let frame = emit_frame(message, HOST);
             match Packet::ethernet(&frame).transport {
                 Some(Transport::Igmp(control)) => {
                     prop_assert_eq!(control.message, message);
@@ -342,7 +345,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_parsers_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind: prop::sample::Index) {
+    fn parsers_do_not_panic_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind: prop::sample::Index) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
             *first = *kind.get(&[0x11, 0x12, 0x16, 0x17, 0x22, 130, 131, 132, 143, *first]);
@@ -359,17 +362,17 @@ proptest! {
 }
 
 #[test]
-fn a_message_is_about_the_groups_that_it_names_or_about_all() {
-    let about = |frame: &[u8]| {
+fn message_refers_to_its_groups_or_to_all() {
+    let refers_to_group = |frame: &[u8]| {
         Packet::ethernet(frame).is_control_about(|group| group == IpAddr::V4(GROUP) || group == GROUP_6)
     };
-    assert!(about(&LINUX_IGMP), "its second record");
-    assert!(about(&framed(igmp::Message::Leave { group: GROUP }, HOST)));
-    assert!(about(&framed(mld::Message::Report { group: GROUP_6 }, HOST_6)));
-    assert!(about(&framed(igmp::Message::Query(general_query(10)), HOST)));
+    assert!(refers_to_group(&LINUX_IGMP), "in the second record");
+    assert!(refers_to_group(&emit_frame(igmp::Message::Leave { group: GROUP }, HOST)));
+    assert!(refers_to_group(&emit_frame(mld::Message::Report { group: GROUP_6 }, HOST_6)));
+    assert!(refers_to_group(&emit_frame(igmp::Message::Query(general_query(10)), HOST)));
     let other = Ipv4Addr::new(239, 9, 9, 9);
-    assert!(!about(&framed(igmp::Message::Report { group: other }, HOST)));
+    assert!(!refers_to_group(&emit_frame(igmp::Message::Report { group: other }, HOST)));
     let query = Query { group: Some(other), ..general_query(1) };
-    assert!(!about(&framed(igmp::Message::Query(query), HOST)));
-    assert!(!about(&crate::frames::HELLO), "it is no message at all");
+    assert!(!refers_to_group(&emit_frame(igmp::Message::Query(query), HOST)));
+    assert!(!refers_to_group(&crate::frames::HELLO), "not a control message");
 }

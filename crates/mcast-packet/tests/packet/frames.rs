@@ -1,4 +1,4 @@
-//! Frames: the seeds' captured packet, tags, fragments, truncation, padding, and any bytes at all.
+//! Frames: a captured packet, VLAN tags, fragments, truncation, padding, and arbitrary bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use mcast_packet::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// One datagram of a published demonstration, as its capture printed it.
+/// A datagram from the published capture of a demonstration.
 pub(crate) const HELLO: [u8; 60] = [
     0x01, 0x00, 0x5e, 0x01, 0x01, 0x05, 0x08, 0x00, 0x27, 0xa1, 0x33, 0xb4, 0x08, 0x00, 0x45, 0x00, 0x00,
     0x29, 0x0d, 0xc7, 0x40, 0x00, 0x01, 0x11, 0x91, 0xe7, 0xc0, 0xa8, 0x38, 0x67, 0xe0, 0x01, 0x01, 0x05,
@@ -44,7 +44,7 @@ fn v6_datagram(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_demonstrations_packet_decodes_to_the_last_byte() {
+fn demonstration_packet_is_decoded_completely() {
     let packet = Packet::ethernet(&HELLO);
     let ethernet = packet.ethernet.unwrap();
     assert_eq!(ethernet.destination.to_string(), "01:00:5e:01:01:05");
@@ -64,7 +64,7 @@ fn the_demonstrations_packet_decodes_to_the_last_byte() {
 }
 
 #[test]
-fn the_demonstrations_packet_prints_as_it_was_published() {
+fn demonstration_packet_prints_as_published() {
     let text = Packet::decode(&HELLO, LinkType::Ethernet, Checksums::LeftToDevice).to_string();
     assert_eq!(text, "Ether / IP / UDP 192.168.56.103:52582 > 224.1.1.5:50001 / Raw / Padding");
     assert_eq!(
@@ -77,7 +77,7 @@ fn the_demonstrations_packet_prints_as_it_was_published() {
 }
 
 #[test]
-fn a_checksum_is_valid_wrong_absent_pending_or_beyond_knowing() {
+fn every_checksum_status_is_recognized() {
     let status = |bytes: &[u8]| Packet::ethernet(bytes).udp().unwrap().checksum;
     let good = v4_datagram(b"payload");
     assert_eq!(status(&good), ChecksumStatus::Valid);
@@ -88,21 +88,53 @@ fn a_checksum_is_valid_wrong_absent_pending_or_beyond_knowing() {
     assert!(status(&damaged).is_invalid());
     assert!(summary(&damaged).to_string().contains("(bad checksum 0x"));
 
-    let mut without = good.clone();
-    without[40..42].fill(0);
-    assert_eq!(status(&without), ChecksumStatus::Absent);
+    let mut without_checksum = good.clone();
+    without_checksum[40..42].fill(0);
+    assert_eq!(status(&without_checksum), ChecksumStatus::Absent);
 
-    let pending = Packet::decode(&damaged, LinkType::Ethernet, Checksums::LeftToDevice);
-    assert_eq!(pending.udp().unwrap().checksum, ChecksumStatus::NotComputed);
-    assert!(!pending.to_string().contains("bad"));
+    let offloaded = Packet::decode(&damaged, LinkType::Ethernet, Checksums::LeftToDevice);
+    assert_eq!(offloaded.udp().unwrap().checksum, ChecksumStatus::NotComputed);
+    assert!(!offloaded.to_string().contains("bad"));
 
-    let cut = &good[..good.len() - 1];
-    assert_eq!(status(cut), ChecksumStatus::NotComputable);
-    assert!(Packet::ethernet(cut).ip_layer().unwrap().truncated);
+    let truncated = &good[..good.len() - 1];
+    assert_eq!(status(truncated), ChecksumStatus::NotComputable);
+    assert!(Packet::ethernet(truncated).ip_layer().unwrap().truncated);
+}
+
+/// Captured with tcpdump on a veth link: the sender's kernel offloaded the UDP checksum to the device, which
+/// does not compute it. The receiver's kernel accepted both datagrams.
+const OFFLOADED_V4: [u8; 46] = [
+    0x01, 0x00, 0x5e, 0x01, 0x02, 0x03, 0xba, 0x03, 0xb7, 0x57, 0x7c, 0x20, 0x08, 0x00, 0x45, 0x00, 0x00,
+    0x20, 0x06, 0xb8, 0x40, 0x00, 0x01, 0x11, 0x78, 0x10, 0x0a, 0x00, 0x00, 0x01, 0xef, 0x01, 0x02, 0x03,
+    0x0f, 0xa0, 0x13, 0x88, 0x00, 0x0c, 0xfb, 0x22, 0x68, 0x61, 0x6c, 0x66,
+];
+const OFFLOADED_V6: [u8; 66] = [
+    0x33, 0x33, 0x00, 0x00, 0x00, 0x01, 0xba, 0x03, 0xb7, 0x57, 0x7c, 0x20, 0x86, 0xdd, 0x60, 0x07, 0x49,
+    0xe3, 0x00, 0x0c, 0x11, 0x01, 0xfd, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x01, 0xff, 0x15, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x01, 0x0f, 0xa0, 0x13, 0x88, 0x00, 0x0c, 0xfc, 0x35, 0x68, 0x61, 0x6c, 0x66,
+];
+
+#[test]
+fn sum_of_the_pseudo_header_is_an_offloaded_checksum() {
+    for (frame, checksum) in [(&OFFLOADED_V4[..], 40..42), (&OFFLOADED_V6[..], 60..62)] {
+        let packet = Packet::ethernet(frame);
+        assert_eq!(packet.udp().unwrap().checksum, ChecksumStatus::NotComputed);
+        assert!(!packet.to_string().contains("checksum"), "{packet}");
+
+        let mut damaged = frame.to_vec();
+        damaged[checksum.clone()].copy_from_slice(&[0x12, 0x34]);
+        assert!(Packet::ethernet(&damaged).udp().unwrap().checksum.is_invalid());
+
+        let mut finished = frame.to_vec();
+        assert!(fill_udp_checksum(&mut finished, LinkType::Ethernet));
+        assert_eq!(Packet::ethernet(&finished).udp().unwrap().checksum, ChecksumStatus::Valid);
+        assert_ne!(finished[checksum.clone()], frame[checksum]);
+    }
 }
 
 #[test]
-fn a_damaged_ip_header_is_told() {
+fn damaged_ip_header_is_reported() {
     let mut frame = v4_datagram(b"x");
     frame[22] += 1;
     assert!(Packet::ethernet(&frame).ip_layer().unwrap().header_checksum.is_invalid());
@@ -110,7 +142,7 @@ fn a_damaged_ip_header_is_told() {
 }
 
 #[test]
-fn tags_are_passed_through_and_shown() {
+fn vlan_tags_are_decoded_and_shown() {
     let mut frame = v4_datagram(b"x");
     frame.splice(12..12, [0x81, 0x00, 0x00, 0x2a]);
     assert_eq!(
@@ -120,15 +152,15 @@ fn tags_are_passed_through_and_shown() {
 }
 
 #[test]
-fn raw_ip_needs_no_link_layer() {
+fn ip_packet_decodes_without_link_layer() {
     let frame = v6_datagram(b"x");
     assert_eq!(Packet::ip(&frame[14..]).to_string(), "IPv6 / UDP [fd00::1]:4000 > [ff15::1]:5000 / Raw");
 }
 
 #[test]
 fn only_the_first_fragment_has_ports() {
-    let whole = v4_datagram(&[7; 64]);
-    let mut first = whole.clone();
+    let original = v4_datagram(&[7; 64]);
+    let mut first = original.clone();
     first[20] = 0x20;
     let packet = Packet::ethernet(&first);
     let fragment = packet.ip_layer().unwrap().fragment.unwrap();
@@ -136,32 +168,32 @@ fn only_the_first_fragment_has_ports() {
     assert_eq!(packet.udp().unwrap().destination_port, 5000);
     assert_eq!(packet.udp().unwrap().checksum, ChecksumStatus::NotComputable);
 
-    let mut later = whole;
+    let mut later = original;
     later[20..22].copy_from_slice(&[0x00, 185]);
     let packet = Packet::ethernet(&later);
     let fragment = packet.ip_layer().unwrap().fragment.unwrap();
     assert_eq!((fragment.offset, fragment.more), (1480, false));
-    assert!(matches!(packet.transport, Some(Transport::Fragment(piece)) if piece.len() == 72));
+    assert!(matches!(packet.transport, Some(Transport::Fragment(payload)) if payload.len() == 72));
     assert!(packet.to_string().contains("UDP 10.0.0.1 > 239.1.2.3 (fragment, bytes 1480 to 1552) / Raw"));
 }
 
 #[test]
-fn what_is_broken_is_named_and_the_rest_kept() {
+fn malformed_layer_is_reported_and_layers_before_it_are_kept() {
     assert_eq!(summary(&[1, 2, 3]).to_string(), "malformed: Ethernet is shorter than its header");
     let mut frame = v4_datagram(b"x");
     frame[38..40].copy_from_slice(&[0, 7]);
     let packet = Packet::ethernet(&frame);
     assert!(matches!(packet.network, Some(Network::Ip(_))));
     assert_eq!(packet.transport, None);
-    assert_eq!(packet.to_string(), "Ether / IP / malformed: UDP says that it is shorter than its own header");
+    assert_eq!(packet.to_string(), "Ether / IP / malformed: UDP states a length shorter than its header");
     let mut frame = v4_datagram(b"x");
     frame[14] = 0x35;
-    assert_eq!(summary(&frame).to_string(), "Ether / malformed: IP is of version neither 4 nor 6");
+    assert_eq!(summary(&frame).to_string(), "Ether / malformed: IP has a version other than 4 and 6");
 }
 
-/// etherparse 0.21 reads out of bounds when asked to go through these headers.
+/// The extension header iterator of etherparse 0.21 reads out of bounds on these headers.
 #[test]
-fn a_chain_of_extension_headers_that_is_cut_off_is_told() {
+fn truncated_chain_of_extension_headers_is_reported() {
     let mut bytes = vec![0; 48];
     bytes[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 0, 1]);
     let packet = Packet::ip(&bytes);
@@ -170,10 +202,10 @@ fn a_chain_of_extension_headers_that_is_cut_off_is_told() {
 }
 
 #[test]
-fn other_protocols_are_named() {
+fn other_protocols_are_shown_by_name() {
     let mut arp = vec![0xff; 12];
     arp.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
-    assert_eq!(summary(&arp).to_string(), "Ether / ARP 10.0.0.1 asks for 10.0.0.2");
+    assert_eq!(summary(&arp).to_string(), "Ether / ARP 10.0.0.1 requests 10.0.0.2");
     let mut tcp = v4_datagram(b"x");
     tcp[23] = 6;
     tcp[24..26].copy_from_slice(&[0, 0]);
@@ -184,27 +216,27 @@ fn other_protocols_are_named() {
 }
 
 #[test]
-fn an_empty_datagram_is_a_datagram() {
+fn empty_datagram_is_shown() {
     assert_eq!(summary(&v4_datagram(b"")).to_string(), "Ether / IP / UDP 10.0.0.1:4000 > 239.1.2.3:5000");
 }
 
 #[test]
-fn a_checksum_that_was_left_to_the_device_can_be_filled_in() {
+fn offloaded_checksum_can_be_filled_in() {
     for mut frame in [v4_datagram(b"payload"), v6_datagram(b"odd")] {
-        let whole = frame.clone();
-        let field = whole.len() - Packet::ethernet(&whole).udp().unwrap().payload.len() - 2;
+        let original = frame.clone();
+        let field = original.len() - Packet::ethernet(&original).udp().unwrap().payload.len() - 2;
         frame[field..field + 2].copy_from_slice(&[0x12, 0x34]);
         assert!(fill_udp_checksum(&mut frame, LinkType::Ethernet));
-        assert_eq!(frame, whole);
-        let mut cut_off = whole[..whole.len() - 1].to_vec();
-        assert!(!fill_udp_checksum(&mut cut_off, LinkType::Ethernet));
-        assert_eq!(cut_off, whole[..whole.len() - 1]);
+        assert_eq!(frame, original);
+        let mut truncated = original[..original.len() - 1].to_vec();
+        assert!(!fill_udp_checksum(&mut truncated, LinkType::Ethernet));
+        assert_eq!(truncated, original[..original.len() - 1]);
     }
     assert!(!fill_udp_checksum(&mut [0; 60], LinkType::Ethernet));
 }
 
 #[test]
-fn cooked_and_loopback_captures_decode_like_any_other() {
+fn cooked_and_loopback_captures_are_decoded() {
     let ip = &v4_datagram(b"x")[14..];
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
     for interface in [None, Some(7)] {
@@ -231,7 +263,7 @@ const LINK_TYPES: [LinkType; 5] =
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_decoder_panic(bytes in vec(any::<u8>(), 0..300)) {
+    fn decoder_does_not_panic_on_any_bytes(bytes in vec(any::<u8>(), 0..300)) {
         for link_type in LINK_TYPES {
             let _ = Packet::decode(&bytes, link_type, Checksums::Computed).to_string();
         }
@@ -239,16 +271,16 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_makes_the_decoder_panic(
+    fn decoder_does_not_panic_on_damaged_frames(
         payload in vec(any::<u8>(), 0..64),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         v6: bool,
         cut: prop::sample::Index,
     ) {
         let mut frame = if v6 { v6_datagram(&payload) } else { v4_datagram(&payload) };
-        for (place, value) in damage {
-            let place = place.index(frame.len());
-            frame[place] = value;
+        for (position, value) in damage {
+            let position = position.index(frame.len());
+            frame[position] = value;
         }
         frame.truncate(cut.index(frame.len() + 1));
         let packet = Packet::ethernet(&frame);
@@ -260,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_built_decodes_to_itself(payload in vec(any::<u8>(), 0..1500), source: u32, group in 0xe000_0000u32..0xf000_0000) {
+    fn built_datagrams_round_trip(payload in vec(any::<u8>(), 0..1500), source: u32, group in 0xe000_0000u32..0xf000_0000) {
         let (source, group) = (Ipv4Addr::from(source), Ipv4Addr::from(group));
         let frame = datagram(source.into(), group.into(), &payload);
         let packet = Packet::ethernet(&frame);
@@ -271,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn a_dump_shows_every_byte_and_commands_no_terminal(bytes in vec(any::<u8>(), 0..100)) {
+    fn hexdump_shows_every_byte_and_no_control_characters(bytes in vec(any::<u8>(), 0..100)) {
         let text = hexdump(&bytes).to_string();
         prop_assert!(text.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()));
         let shown: Vec<u8> = text
@@ -284,19 +316,19 @@ proptest! {
 }
 
 #[test]
-fn whom_a_frame_was_meant_for_is_told_by_its_link_layer_address() {
+fn group_and_broadcast_frames_are_recognized_by_link_layer_address() {
     let with_destination = |mac: [u8; 6]| {
         let mut frame = v4_datagram(b"x");
         frame[..6].copy_from_slice(&mac);
         frame
     };
-    let told = |frame: &[u8]| {
+    let status = |frame: &[u8]| {
         let packet = Packet::ethernet(frame);
         (packet.is_group_addressed(), packet.is_broadcast())
     };
-    assert_eq!(told(&v4_datagram(b"x")), (true, false));
-    assert_eq!(told(&with_destination([0xff; 6])), (true, true));
-    assert_eq!(told(&with_destination([2, 0, 0, 0, 0, 1])), (false, false));
+    assert_eq!(status(&v4_datagram(b"x")), (true, false));
+    assert_eq!(status(&with_destination([0xff; 6])), (true, true));
+    assert_eq!(status(&with_destination([2, 0, 0, 0, 0, 1])), (false, false));
 
     let mac = MacAddress([2, 0, 0, 0, 0, 1]);
     let mut cooked = vec![0; 16];
@@ -306,20 +338,20 @@ fn whom_a_frame_was_meant_for_is_told_by_its_link_layer_address() {
 }
 
 #[test]
-fn what_is_no_ip_is_called_by_its_name() {
-    let told = |number: u16| {
+fn frames_without_ip_are_shown_by_protocol_name() {
+    let summary_of = |number: u16| {
         let mut frame = vec![0x01, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 1];
         frame.extend(number.to_be_bytes());
         summary(&frame).to_string()
     };
     assert_eq!(
-        [told(0x88cc), told(0x0026), told(0x88b5)],
+        [summary_of(0x88cc), summary_of(0x0026), summary_of(0x88b5)],
         ["Ether / LLDP", "Ether / 802.3", "Ether / type 0x88b5"]
     );
 }
 
 #[test]
-fn who_knows_more_of_the_payload_may_say_it() {
+fn caller_can_replace_the_payload_description() {
     let frame = v4_datagram(b"x");
     let text = Packet::ethernet(&frame).summary_with(&"ours").to_string();
     assert_eq!(text, summary(&frame).to_string().replace("Raw", "ours"));

@@ -1,4 +1,4 @@
-//! Packets of every kind: decoded, built, cut, described, and damaged.
+//! Tests of decoding, building, segmenting and describing packets.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

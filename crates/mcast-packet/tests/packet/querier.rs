@@ -1,11 +1,11 @@
-//! The querier's state machine: rule by rule, under any input, and several of them on a network that loses
-//! and delays.
+//! The state machine of the querier: single rules, arbitrary input, and simulations of several queriers on a
+//! network with loss and delay.
 
 use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast_packet::gmp::querier::{Asked, Change, Querier, Role, Settings};
+use mcast_packet::gmp::querier::{Change, OutgoingQuery, Querier, Role, Settings};
 use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, SourceQuery, Sources};
 use proptest::prelude::*;
 
@@ -25,51 +25,51 @@ fn general<A: Address>(robustness: u8, interval: u64) -> Message<'static, A> {
     Message::Query(Query { group: None, max_response_time: seconds(10), source_query: Some(source_query) })
 }
 
-/// Everything that is asked until then, and when.
-fn asked_until<A: Address>(
+/// Returns all queries until a time, with the times at which they are sent.
+fn queries_until<A: Address>(
     querier: &mut Querier<A>,
     from: Duration,
     until: Duration,
-) -> Vec<(Duration, Asked<A>)> {
-    let mut asked = Vec::new();
+) -> Vec<(Duration, OutgoingQuery<A>)> {
+    let mut queries = Vec::new();
     let mut now = from;
     while now <= until {
         querier.check(now);
-        while let Some(one) = querier.poll(now) {
-            asked.push((now, one));
+        while let Some(query) = querier.poll(now) {
+            queries.push((now, query));
         }
-        assert!(querier.deadline() > now, "it would never sleep");
+        assert!(querier.deadline() > now, "busy loop");
         now = querier.deadline();
     }
-    asked
+    queries
 }
 
-fn times<A>(asked: &[(Duration, Asked<A>)]) -> Vec<u128> {
-    asked.iter().map(|(time, _)| time.as_millis()).collect()
+fn times<A>(queries: &[(Duration, OutgoingQuery<A>)]) -> Vec<u128> {
+    queries.iter().map(|(time, _)| time.as_millis()).collect()
 }
 
 fn started() -> Querier<Ipv4Addr> {
     let mut querier = Querier::new(Settings::default(), OWN, Duration::ZERO);
-    asked_until(&mut querier, Duration::ZERO, seconds(40));
+    queries_until(&mut querier, Duration::ZERO, seconds(40));
     querier
 }
 
 #[test]
-fn it_asks_quickly_at_the_start_and_then_every_query_interval() {
+fn general_queries_are_frequent_at_startup_and_then_sent_every_query_interval() {
     let mut querier: Querier<Ipv4Addr> = Querier::new(Settings::default(), OWN, seconds(1));
-    let asked = asked_until(&mut querier, seconds(1), seconds(410));
-    assert_eq!(times(&asked), [1_000, 32_250, 157_250, 282_250, 407_250]);
-    let messages: Vec<_> = asked.iter().map(|(_, asked)| asked.message().to_string()).collect();
+    let queries = queries_until(&mut querier, seconds(1), seconds(410));
+    assert_eq!(times(&queries), [1_000, 32_250, 157_250, 282_250, 407_250]);
+    let messages: Vec<_> = queries.iter().map(|(_, query)| query.message().to_string()).collect();
     assert!(
         messages.iter().all(|text| text == "IGMPv3 general query: members of any group, answer within 10 s")
     );
-    let Message::Query(query) = asked[0].1.message() else { panic!() };
+    let Message::Query(query) = queries[0].1.message() else { panic!() };
     let extension = query.source_query.unwrap();
     assert_eq!((extension.robustness, extension.interval), (2, seconds(125)));
 }
 
 #[test]
-fn the_older_version_is_asked_in_where_it_is_wanted() {
+fn queries_use_the_older_version_if_configured() {
     let mut igmp: Querier<Ipv4Addr> = Querier::new(Settings::default().older(), OWN, Duration::ZERO);
     assert_eq!(igmp.poll(Duration::ZERO).unwrap().message().version(), 2);
     let own = "fe80::5".parse().unwrap();
@@ -80,7 +80,7 @@ fn the_older_version_is_asked_in_where_it_is_wanted() {
 }
 
 #[test]
-fn a_lower_address_is_left_to_ask_until_it_is_silent() {
+fn querier_yields_to_a_lower_address_until_it_is_silent() {
     let mut querier = started();
     assert_eq!(querier.handle(seconds(50), LOWER, &general(2, 125)), Some(Change::YieldedTo(LOWER)));
     assert_eq!(querier.role(), Role::Listener { querier: LOWER });
@@ -94,11 +94,11 @@ fn a_lower_address_is_left_to_ask_until_it_is_silent() {
 }
 
 #[test]
-fn the_timers_of_the_one_who_asks_count() {
+fn timers_of_the_elected_querier_apply() {
     let mut querier = started();
     querier.handle(seconds(50), LOWER, &general(3, 60));
     assert_eq!(querier.deadline(), seconds(50 + 185));
-    // Zero says nothing, and an older version cannot say it.
+    // Zero means not stated, and queries of the older version cannot state it.
     querier.handle(seconds(50), LOWER, &general(0, 0));
     assert_eq!(querier.deadline(), seconds(50 + 255));
     let older = Query { group: None, max_response_time: seconds(10), source_query: None };
@@ -107,7 +107,7 @@ fn the_timers_of_the_one_who_asks_count() {
 }
 
 #[test]
-fn who_has_no_lower_address_changes_nothing() {
+fn queries_from_addresses_that_are_not_lower_are_ignored() {
     let mut querier = started();
     let before = querier.deadline();
     for source in [HIGHER, OWN, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(224, 0, 0, 1)] {
@@ -123,39 +123,39 @@ fn who_has_no_lower_address_changes_nothing() {
 }
 
 #[test]
-fn a_group_that_was_left_is_asked_about_as_often_as_robustness_says() {
+fn left_group_is_queried_as_often_as_robustness_defines() {
     let mut querier = started();
     querier.handle(seconds(60), HOST, &Message::Leave { group: GROUP });
     querier.handle(seconds(60), HOST, &Message::Leave { group: GROUP });
     assert_eq!(querier.deadline(), seconds(60));
-    let asked = asked_until(&mut querier, seconds(60), seconds(70));
-    assert_eq!(times(&asked), [60_000, 61_000]);
-    assert_eq!(asked[0].1.message().destination(), GROUP);
-    assert_eq!(asked[0].1.message().to_string(), "IGMPv3 query: members of 239.1.2.3, answer within 1 s");
-    // And once more, when somebody else leaves it later.
+    let queries = queries_until(&mut querier, seconds(60), seconds(70));
+    assert_eq!(times(&queries), [60_000, 61_000]);
+    assert_eq!(queries[0].1.message().destination(), GROUP);
+    assert_eq!(queries[0].1.message().to_string(), "IGMPv3 query: members of 239.1.2.3, answer within 1 s");
+    // The group is queried again after a later leave.
     querier.handle(seconds(80), HOST, &Message::Leave { group: GROUP });
-    assert_eq!(asked_until(&mut querier, seconds(80), seconds(90)).len(), 2);
+    assert_eq!(queries_until(&mut querier, seconds(80), seconds(90)).len(), 2);
 }
 
 #[test]
-fn records_that_give_up_something_are_asked_about_and_others_are_not() {
+fn records_that_leave_sources_are_followed_by_a_query() {
     let sources = [Ipv4Addr::new(10, 0, 0, 7), Ipv4Addr::new(10, 0, 0, 8)];
-    let asked = |kind, sources: &[Ipv4Addr]| {
+    let query_after = |kind, sources: &[Ipv4Addr]| {
         let mut querier = started();
         let records = [Record { kind, group: GROUP, sources: sources.into() }];
-        querier.handle(seconds(60), HOST, &Message::SourceReport((&records).into()));
-        let asked = asked_until(&mut querier, seconds(60), seconds(70));
-        asked.first().map(|(_, asked)| asked.message().content().to_string())
+        querier.handle(seconds(60), HOST, &Message::V3Report((&records).into()));
+        let queries = queries_until(&mut querier, seconds(60), seconds(70));
+        queries.first().map(|(_, query)| query.message().content().to_string())
     };
-    let whole = Some("members of 239.1.2.3, answer within 1 s".to_owned());
-    assert_eq!(asked(RecordKind::ChangeToInclude, &[]), whole);
-    assert_eq!(asked(RecordKind::ChangeToInclude, &sources), whole);
+    let whole_group = Some("members of 239.1.2.3, answer within 1 s".to_owned());
+    assert_eq!(query_after(RecordKind::ChangeToInclude, &[]), whole_group);
+    assert_eq!(query_after(RecordKind::ChangeToInclude, &sources), whole_group);
     assert_eq!(
-        asked(RecordKind::BlockOldSources, &sources).unwrap(),
+        query_after(RecordKind::BlockOldSources, &sources).unwrap(),
         "members of 239.1.2.3 from 10.0.0.7, 10.0.0.8, answer within 1 s"
     );
     let many = [HOST; 9];
-    assert_eq!(asked(RecordKind::BlockOldSources, &many), whole);
+    assert_eq!(query_after(RecordKind::BlockOldSources, &many), whole_group);
     for kind in [
         RecordKind::ModeIsInclude,
         RecordKind::ModeIsExclude,
@@ -163,12 +163,12 @@ fn records_that_give_up_something_are_asked_about_and_others_are_not() {
         RecordKind::AllowNewSources,
         RecordKind::Unknown(9),
     ] {
-        assert_eq!(asked(kind, &sources), None, "{kind:?}");
+        assert_eq!(query_after(kind, &sources), None, "{kind:?}");
     }
 }
 
 #[test]
-fn what_everybody_gets_anyway_is_not_asked_about() {
+fn flooded_groups_are_not_queried() {
     let mut querier = started();
     for group in [Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::UNSPECIFIED] {
         querier.handle(seconds(60), HOST, &Message::Leave { group });
@@ -177,7 +177,7 @@ fn what_everybody_gets_anyway_is_not_asked_about() {
 }
 
 #[test]
-fn who_listens_does_not_ask_about_groups() {
+fn listener_does_not_query_groups() {
     let mut querier = started();
     querier.handle(seconds(60), HOST, &Message::Leave { group: GROUP });
     querier.handle(seconds(60), LOWER, &general(2, 125));
@@ -186,16 +186,16 @@ fn who_listens_does_not_ask_about_groups() {
 }
 
 #[test]
-fn more_groups_than_there_is_memory_for_are_counted() {
+fn groups_beyond_the_memory_limit_are_counted() {
     let mut querier: Querier<Ipv4Addr, 4> = Querier::new(Settings::default(), OWN, Duration::ZERO);
     for last in 0..6 {
         querier.handle(seconds(1), HOST, &Message::Leave { group: Ipv4Addr::new(239, 1, 2, last) });
     }
-    assert_eq!(querier.unasked(), 2);
+    assert_eq!(querier.unqueried_groups(), 2);
 }
 
 #[test]
-fn settings_that_cannot_work_are_refused() {
+fn invalid_settings_are_rejected() {
     let settings = Settings::default();
     assert_eq!(settings.group_membership_interval(), seconds(260));
     settings.with_robustness(0).unwrap_err();
@@ -211,46 +211,46 @@ fn settings_that_cannot_work_are_refused() {
     );
 }
 
-/// What a network does with messages: some are lost, all take their time.
+/// A network that loses and delays messages.
 struct Network {
     random: u64,
     loss_percent: u64,
-    /// Messages under way: when they arrive (the earliest first), to whom, from whom.
-    under_way: BinaryHeap<std::cmp::Reverse<(Duration, usize, Ipv4Addr)>>,
+    /// Messages in flight, the earliest first: arrival time, receiver, source.
+    in_flight: BinaryHeap<std::cmp::Reverse<(Duration, usize, Ipv4Addr)>>,
 }
 
 impl Network {
-    fn draw(&mut self, below: u64) -> u64 {
+    fn random_below(&mut self, limit: u64) -> u64 {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % below
+        (self.random >> 33) % limit
     }
 
     fn send(&mut self, now: Duration, from: Ipv4Addr, receivers: usize) {
         for receiver in 0..receivers {
-            if self.draw(100) >= self.loss_percent {
-                let delay = Duration::from_micros(self.draw(50_000));
-                self.under_way.push(std::cmp::Reverse((now + delay, receiver, from)));
+            if self.random_below(100) >= self.loss_percent {
+                let delay = Duration::from_micros(self.random_below(50_000));
+                self.in_flight.push(std::cmp::Reverse((now + delay, receiver, from)));
             }
         }
     }
 }
 
-/// Runs several queriers on one network, and says at the end who asks, and the longest time that nobody did.
+/// A simulation of several queriers on one network. It records the longest time without a query.
 struct Simulation {
     queriers: Vec<(Ipv4Addr, Option<Querier<Ipv4Addr>>)>,
     network: Network,
     now: Duration,
-    last_asked: Duration,
+    last_query: Duration,
     longest_silence: Duration,
 }
 
 impl Simulation {
     fn new(seed: u64, count: u8, loss_percent: u64) -> Self {
         let queriers = (0..count).map(|last| (Ipv4Addr::new(10, 0, 0, 10 + last), None)).collect();
-        let network = Network { random: seed, loss_percent, under_way: BinaryHeap::new() };
+        let network = Network { random: seed, loss_percent, in_flight: BinaryHeap::new() };
         let zero = Duration::ZERO;
-        Self { queriers, network, now: zero, last_asked: zero, longest_silence: zero }
+        Self { queriers, network, now: zero, last_query: zero, longest_silence: zero }
     }
 
     fn start(&mut self, number: usize) {
@@ -265,89 +265,89 @@ impl Simulation {
     fn run_until(&mut self, until: Duration) {
         loop {
             let timers = self.queriers.iter().filter_map(|(_, querier)| Some(querier.as_ref()?.deadline()));
-            let arrivals = self.network.under_way.peek().map(|next| next.0.0);
+            let arrivals = self.network.in_flight.peek().map(|next| next.0.0);
             let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= until) else { break };
             self.now = self.now.max(next);
             self.deliver();
-            self.let_ask();
+            self.send_queries();
         }
         self.now = until;
     }
 
     fn deliver(&mut self) {
-        while let Some(arrival) = self.network.under_way.peek().filter(|next| next.0.0 <= self.now) {
+        while let Some(arrival) = self.network.in_flight.peek().filter(|next| next.0.0 <= self.now) {
             let (_, receiver, from) = arrival.0;
-            self.network.under_way.pop();
+            self.network.in_flight.pop();
             if let Some(querier) = &mut self.queriers[receiver].1 {
                 querier.handle(self.now, from, &general(2, 125));
             }
         }
     }
 
-    fn let_ask(&mut self) {
+    fn send_queries(&mut self) {
         let receivers = self.queriers.len();
         for (own, querier) in &mut self.queriers {
             let Some(querier) = querier else { continue };
             querier.check(self.now);
             while querier.poll(self.now).is_some() {
-                self.longest_silence = self.longest_silence.max(self.now.saturating_sub(self.last_asked));
-                self.last_asked = self.now;
+                self.longest_silence = self.longest_silence.max(self.now.saturating_sub(self.last_query));
+                self.last_query = self.now;
                 self.network.send(self.now, *own, receivers);
             }
         }
     }
 
-    fn askers(&self) -> Vec<usize> {
-        let asks = |querier: &Option<Querier<Ipv4Addr>>| {
+    fn elected(&self) -> Vec<usize> {
+        let is_querier = |querier: &Option<Querier<Ipv4Addr>>| {
             querier.as_ref().is_some_and(|querier| querier.role() == Role::Querier)
         };
-        (0..self.queriers.len()).filter(|number| asks(&self.queriers[*number].1)).collect()
+        (0..self.queriers.len()).filter(|number| is_querier(&self.queriers[*number].1)).collect()
     }
 
-    fn alive(&self) -> impl Iterator<Item = usize> + '_ {
+    fn running(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.queriers.len()).filter(|number| self.queriers[*number].1.is_some())
     }
 }
 
-/// Queriers come and go on a network that loses; when it has become quiet, and loses nothing for as long as
-/// another may be missed, exactly one asks: the lowest that is there.
+/// Starts and stops queriers on a network with loss. Once nothing has been lost for the other-querier-present
+/// interval, exactly one querier is elected: the one with the lowest address.
 fn elects_exactly_one(seed: u64) {
     let loss = seed % 60;
     let mut simulation =
         Simulation::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 2 + (seed % 7) as u8, loss);
     for _ in 0..12 {
-        let number = simulation.network.draw(simulation.queriers.len() as u64) as usize;
-        match simulation.network.draw(3) {
+        let number = simulation.network.random_below(simulation.queriers.len() as u64) as usize;
+        match simulation.network.random_below(3) {
             0 => simulation.stop(number),
             _ => simulation.start(number),
         }
-        let pause = Duration::from_millis(simulation.network.draw(200_000));
+        let pause = Duration::from_millis(simulation.network.random_below(200_000));
         simulation.run_until(simulation.now + pause);
     }
     simulation.start(0);
     simulation.stop(1);
     simulation.network.loss_percent = 0;
     simulation.run_until(simulation.now + seconds(600));
-    assert_eq!(simulation.askers(), [simulation.alive().min().unwrap()], "seed {seed}");
+    assert_eq!(simulation.elected(), [simulation.running().min().unwrap()], "seed {seed}");
     simulation.stop(0);
-    let Some(next) = simulation.alive().min() else { return };
+    let Some(next) = simulation.running().min() else { return };
     let stopped = simulation.now;
-    simulation.last_asked = simulation.last_asked.min(stopped);
+    simulation.last_query = simulation.last_query.min(stopped);
     simulation.longest_silence = Duration::ZERO;
     simulation.run_until(stopped + seconds(600));
-    assert_eq!(simulation.askers(), [next], "seed {seed}");
-    // Before switches forget what was reported: 260 s.
+    assert_eq!(simulation.elected(), [next], "seed {seed}");
+    // Switches keep a membership for 260 s.
     assert!(simulation.longest_silence < Settings::default().group_membership_interval(), "seed {seed}");
 }
 
 #[test]
-fn several_elect_exactly_one() {
+fn several_queriers_elect_exactly_one() {
     (0..2_000).for_each(elects_exactly_one);
 }
 
 proptest! {
     #[test]
-    fn any_messages_at_any_time_are_taken(
+    fn any_messages_at_any_time_are_handled(
         events in proptest::collection::vec((0_u64..10_000, any::<[u8; 4]>(), proptest::collection::vec(any::<u8>(), 0..80)), 0..60)
     ) {
         let mut querier: Querier<Ipv4Addr> = Querier::new(Settings::default(), OWN, Duration::ZERO);
@@ -358,35 +358,35 @@ proptest! {
                 querier.handle(now, source.into(), &message);
             }
             querier.check(now);
-            let mut asked = 0;
-            while let Some(one) = querier.poll(now) {
-                asked += 1;
+            let mut count = 0;
+            while let Some(query) = querier.poll(now) {
+                count += 1;
                 let mut buffer = [0; 128];
-                let length = one.message().emit(&mut buffer, OWN, one.message().destination()).unwrap();
-                prop_assert_eq!(Message::parse(&buffer[..length]).unwrap(), one.message());
-                prop_assert!(asked <= 257, "no end of questions");
+                let length = query.message().emit(&mut buffer, OWN, query.message().destination()).unwrap();
+                prop_assert_eq!(Message::parse(&buffer[..length]).unwrap(), query.message());
+                prop_assert!(count <= 257, "endless queries");
             }
             prop_assert!(querier.deadline() > now);
         }
     }
 
     #[test]
-    fn leaves_of_all_kinds_are_asked_about_and_come_to_an_end(
+    fn queries_after_leaves_of_all_kinds_end(
         kinds in proptest::collection::vec((1_u8..8, any::<u8>(), 0_usize..12), 1..40)
     ) {
         let own = "fe80::5".parse().unwrap();
         let mut querier: Querier<Ipv6Addr> = Querier::new(Settings::default(), own, Duration::ZERO);
-        asked_until(&mut querier, Duration::ZERO, seconds(40));
+        queries_until(&mut querier, Duration::ZERO, seconds(40));
         let sources = [own; 12];
         for (kind, last, count) in &kinds {
             let group = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, u16::from(*last));
             let record = Record { kind: RecordKind::from(*kind), group, sources: (&sources[..*count]).into() };
-            querier.handle(seconds(41), own, &Message::SourceReport((&[record]).into()));
+            querier.handle(seconds(41), own, &Message::V3Report((&[record]).into()));
         }
-        let asked = asked_until(&mut querier, seconds(41), seconds(60));
-        let gave_up = |kind: u8| [3, 6].contains(&kind);
+        let queries = queries_until(&mut querier, seconds(41), seconds(60));
+        let is_leave = |kind: u8| [3, 6].contains(&kind);
         let groups: std::collections::BTreeSet<u8> =
-            kinds.iter().filter(|(kind, _, _)| gave_up(*kind)).map(|(_, last, _)| *last).collect();
-        prop_assert_eq!(asked.len(), groups.len() * 2);
+            kinds.iter().filter(|(kind, _, _)| is_leave(*kind)).map(|(_, last, _)| *last).collect();
+        prop_assert_eq!(queries.len(), groups.len() * 2);
     }
 }

@@ -1,4 +1,4 @@
-//! One large packet is cut into the datagrams that a device would have put on the wire.
+//! Splitting a large packet into the datagrams that a device puts on the wire.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -32,21 +32,21 @@ fn identification(frame: &[u8]) -> u16 {
 }
 
 #[test]
-fn identifications_go_up_as_the_kernels_do() {
+fn identifications_are_incremented_like_in_the_kernel() {
     let mut frame = large(false, &[1; 100]);
     frame[18..20].copy_from_slice(&0xffffu16.to_be_bytes());
     let segments = Segments::new(&frame, LinkType::Ethernet, Checksums::LeftToDevice, 40).unwrap();
     let mut buffer = [0; 200];
-    let mut seen = Vec::new();
+    let mut identifications = Vec::new();
     for number in 0..segments.len() {
         let length = segments.emit(number, &mut buffer).unwrap();
-        seen.push(identification(&buffer[..length]));
+        identifications.push(identification(&buffer[..length]));
     }
-    assert_eq!(seen, [0xffff, 0, 1]);
+    assert_eq!(identifications, [0xffff, 0, 1]);
 }
 
 #[test]
-fn a_packet_without_checksum_stands_for_datagrams_without() {
+fn segments_of_a_packet_without_checksum_have_none() {
     let mut frame = large(false, &[1; 10]);
     frame[40..42].fill(0);
     let segments = Segments::new(&frame, LinkType::Ethernet, Checksums::Computed, 5).unwrap();
@@ -56,7 +56,7 @@ fn a_packet_without_checksum_stands_for_datagrams_without() {
 }
 
 #[test]
-fn what_cannot_be_cut_says_so() {
+fn invalid_segmentations_are_errors() {
     let frame = large(false, &[1; 10]);
     assert!(Segments::new(&frame, LinkType::Ethernet, Checksums::Computed, 0).is_none());
     assert!(Segments::new(&frame[..30], LinkType::Ethernet, Checksums::Computed, 5).is_none());
@@ -68,14 +68,14 @@ fn what_cannot_be_cut_says_so() {
 
 proptest! {
     #[test]
-    fn the_pieces_are_whole_datagrams_and_make_up_the_payload(
+    fn segments_are_valid_datagrams_and_form_the_payload(
         payload in vec(any::<u8>(), 0..3000),
         size in 1..1500u16,
         v6: bool,
     ) {
         let frame = large(v6, &payload);
         let segments = Segments::new(&frame, LinkType::Ethernet, Checksums::LeftToDevice, size).unwrap();
-        let mut together = Vec::new();
+        let mut joined = Vec::new();
         let mut buffer = vec![0; 2000];
         for number in 0..segments.len() {
             let length = segments.emit(number, &mut buffer).unwrap();
@@ -85,8 +85,8 @@ proptest! {
             prop_assert!(!ip.header_checksum.is_invalid() && !ip.truncated);
             prop_assert_eq!((packet.padding.len(), packet.malformed), (0, None));
             prop_assert!(number + 1 == segments.len() || udp.payload.len() == usize::from(size));
-            together.extend_from_slice(udp.payload);
+            joined.extend_from_slice(udp.payload);
         }
-        prop_assert_eq!(together, payload);
+        prop_assert_eq!(joined, payload);
     }
 }

@@ -1,4 +1,4 @@
-//! Messages at random, for the property tests.
+//! Random messages for the property tests.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -7,14 +7,14 @@ use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind, SourceQuery
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A message that owns its lists, so that proptest can keep it.
+/// A message that owns its lists, as proptest requires.
 #[derive(Clone, Debug)]
-pub(crate) enum Owned<A> {
+pub(crate) enum OwnedMessage<A> {
     Query { group: Option<A>, time: u64, extension: Option<Extension<A>> },
-    FirstReport(A),
+    V1Report(A),
     Report(A),
     Leave(A),
-    SourceReport(Vec<OwnedRecord<A>>),
+    V3Report(Vec<OwnedRecord<A>>),
 }
 
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub(crate) struct OwnedRecord<A> {
     sources: Vec<A>,
 }
 
-impl<A: Address> Owned<A> {
-    /// Lends the message to `use_message`. `step` is the protocol's unit of response time.
+impl<A: Address> OwnedMessage<A> {
+    /// Passes the message to `use_message`. `step` is the resolution of the response time.
     pub(crate) fn with<R>(&self, step: Duration, use_message: impl FnOnce(Message<'_, A>) -> R) -> R {
         match self {
             Self::Query { group, time, extension } => {
@@ -46,10 +46,10 @@ impl<A: Address> Owned<A> {
                 let max_response_time = step * u32::try_from(*time).unwrap();
                 use_message(Message::Query(Query { group: *group, max_response_time, source_query }))
             }
-            Self::FirstReport(group) => use_message(Message::FirstReport { group: *group }),
+            Self::V1Report(group) => use_message(Message::V1Report { group: *group }),
             Self::Report(group) => use_message(Message::Report { group: *group }),
             Self::Leave(group) => use_message(Message::Leave { group: *group }),
-            Self::SourceReport(records) => {
+            Self::V3Report(records) => {
                 let records: Vec<_> = records
                     .iter()
                     .map(|record| Record {
@@ -58,13 +58,13 @@ impl<A: Address> Owned<A> {
                         sources: record.sources.as_slice().into(),
                     })
                     .collect();
-                use_message(Message::SourceReport(records.as_slice().into()))
+                use_message(Message::V3Report(records.as_slice().into()))
             }
         }
     }
 }
 
-/// A group that is not the unspecified address, which would make a query a general one.
+/// Any address except the unspecified one, which would make a query a general query.
 pub(crate) fn v4() -> BoxedStrategy<Ipv4Addr> {
     (1..=u32::MAX).prop_map(Ipv4Addr::from).boxed()
 }
@@ -73,8 +73,8 @@ pub(crate) fn v6() -> BoxedStrategy<Ipv6Addr> {
     (1..=u128::MAX).prop_map(Ipv6Addr::from).boxed()
 }
 
-/// Any message whose times are written without rounding: those below 128 units.
-pub(crate) fn message<A: Address>(address: BoxedStrategy<A>) -> BoxedStrategy<Owned<A>> {
+/// Any message whose times are below 128 units and thus encoded without rounding.
+pub(crate) fn message<A: Address>(address: BoxedStrategy<A>) -> BoxedStrategy<OwnedMessage<A>> {
     let list = vec(address.clone(), 0..20);
     let extension = (any::<bool>(), 0..8u8, 0..128u64, list.clone()).prop_map(
         |(suppress, robustness, interval, sources)| Extension { suppress, robustness, interval, sources },
@@ -86,11 +86,11 @@ pub(crate) fn message<A: Address>(address: BoxedStrategy<A>) -> BoxedStrategy<Ow
     });
     prop_oneof![
         (proptest::option::of(address.clone()), 0..128u64, proptest::option::of(extension))
-            .prop_map(|(group, time, extension)| Owned::Query { group, time, extension }),
-        address.clone().prop_map(Owned::FirstReport),
-        address.clone().prop_map(Owned::Report),
-        address.prop_map(Owned::Leave),
-        vec(record, 0..10).prop_map(Owned::SourceReport),
+            .prop_map(|(group, time, extension)| OwnedMessage::Query { group, time, extension }),
+        address.clone().prop_map(OwnedMessage::V1Report),
+        address.clone().prop_map(OwnedMessage::Report),
+        address.prop_map(OwnedMessage::Leave),
+        vec(record, 0..10).prop_map(OwnedMessage::V3Report),
     ]
     .boxed()
 }

@@ -1,6 +1,6 @@
-//! Numbers to bytes and back, most significant byte first.
+//! Reads and writes big-endian integers.
 
-/// Takes numbers off the front of a message; `None` where it is too short.
+/// Reads integers from the front of a message; returns `None` when it is too short.
 #[derive(Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
@@ -28,7 +28,7 @@ impl Reader<'_> {
     }
 }
 
-/// Appends numbers to a message.
+/// Appends integers to a message.
 #[derive(Debug)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
@@ -54,7 +54,7 @@ impl Writer {
         self
     }
 
-    /// The message, filled with zeroes up to this length.
+    /// Returns the message, padded with zeros to at least `length` bytes.
     pub(super) fn padded(mut self, length: usize) -> Vec<u8> {
         self.0.resize(self.0.len().max(length), 0);
         self.0

@@ -1,4 +1,4 @@
-//! What every message begins with.
+//! The header of every message.
 
 use super::bytes::Reader;
 
@@ -6,54 +6,53 @@ pub(super) const LENGTH: usize = 32;
 const MAGIC: [u8; 3] = *b"mcp";
 const VERSION: u8 = 1;
 const SEQUENCE_AT: usize = 16;
-/// Far beyond what anybody sends; what is above it is forged, and could overflow sums.
+/// No sender comes near this number. Higher ones are forged, and could make sums overflow.
 const HIGHEST_SEQUENCE: u64 = 1 << 62;
 
-/// A session: what one sender sends from one opening to its closing. A random number.
+/// A session: everything that one sender sends between an opening and its closing message. The id is random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// Nanoseconds since 1970 (UTC), by whoever's clock.
+/// Nanoseconds since 1970-01-01 UTC, by an unspecified clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixNanos(pub u64);
 
 impl UnixNanos {
-    /// How much later this is than `earlier`, which may be of another clock: negative where the
-    /// clocks are apart.
+    /// Returns the difference to `earlier`, which may come from another clock; negative if the clocks differ.
     #[must_use]
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.wrapping_sub(earlier.0).cast_signed()
     }
 }
 
-/// What kind of message it is.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// Data: what is counted.
+    /// Counted data.
     Data = 1,
-    /// A stream begins.
+    /// Start of a stream.
     Opening = 2,
-    /// A stream has ended, and so many were sent.
+    /// End of a stream, with the number of datagrams sent.
     Closing = 3,
-    /// What a receiver counted: the answer to a closing.
+    /// A receiver's statistics, in reply to a closing message.
     Report = 4,
-    /// Who plays ping-pong?
+    /// Asks for a receiver that replies to pings.
     Call = 5,
-    /// I do, if you send this token: the answer to a call.
+    /// Offers to reply to pings that carry a token; the reply to a call.
     Token = 6,
-    /// A ping, with the token of whoever is to answer.
+    /// A ping, with the token of the receiver that is to reply.
     Ping = 7,
-    /// The answer to a ping.
+    /// The reply to a ping.
     Pong = 8,
     /// A probe of `mcast ping`.
     Probe = 9,
-    /// The answer to a probe.
-    Answer = 10,
+    /// The reply to a probe.
+    Reply = 10,
     /// A probe of `mcast doctor --probe`.
     PathProbe = 11,
-    /// The answer to a probe of the path.
-    PathAnswer = 12,
+    /// The reply to a path probe.
+    PathReply = 12,
 }
 
 impl Kind {
@@ -67,36 +66,36 @@ impl Kind {
         Self::Ping,
         Self::Pong,
         Self::Probe,
-        Self::Answer,
+        Self::Reply,
         Self::PathProbe,
-        Self::PathAnswer,
+        Self::PathReply,
     ];
 
-    fn of_number(number: u8) -> Option<Self> {
+    fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 }
 
-/// What every message begins with.
+/// The header of every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What kind of message it is.
+    /// The message type.
     pub kind: Kind,
     /// The stream within the session.
     pub stream: u16,
     /// The session.
     pub session: SessionId,
-    /// The number within the stream, from 0; in a closing, how many were sent.
+    /// The number within the stream, from 0; in a closing message, the number of datagrams sent.
     pub sequence: u64,
-    /// When it was sent, by the sender's clock.
+    /// The send time, by the sender's clock.
     pub time: UnixNanos,
 }
 
 impl Header {
-    /// How many bytes it takes.
+    /// Length in bytes.
     pub const LENGTH: usize = LENGTH;
 
-    /// As the first bytes of a message.
+    /// Returns the encoded header.
     #[must_use]
     pub fn encode(&self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
@@ -110,31 +109,31 @@ impl Header {
         bytes
     }
 
-    /// Writes it over the start of a datagram; what is too short for it is left as it is.
+    /// Overwrites the start of a datagram with the header; a datagram that is too short stays unchanged.
     pub fn write(&self, datagram: &mut [u8]) {
-        if let Some(place) = datagram.first_chunk_mut() {
-            *place = self.encode();
+        if let Some(bytes) = datagram.first_chunk_mut() {
+            *bytes = self.encode();
         }
     }
 
-    /// Changes number and time of a datagram that has a header: the cheap way from one datagram
-    /// to the next.
+    /// Updates the sequence number and time of a datagram that has a header, which is cheaper than encoding
+    /// it again.
     pub fn renumber(datagram: &mut [u8], sequence: u64, time: UnixNanos) {
-        if let Some(place) = datagram.get_mut(SEQUENCE_AT..LENGTH) {
-            let (number, when) = place.split_at_mut(8);
+        if let Some(bytes) = datagram.get_mut(SEQUENCE_AT..LENGTH) {
+            let (number, send_time) = bytes.split_at_mut(8);
             number.copy_from_slice(&sequence.to_be_bytes());
-            when.copy_from_slice(&time.0.to_be_bytes());
+            send_time.copy_from_slice(&time.0.to_be_bytes());
         }
     }
 
-    /// Reads it from the start of a message; `None` if this is none.
+    /// Reads the header from the start of a message; `None` if it is not a message of this protocol.
     #[must_use]
     pub fn decode(message: &[u8]) -> Option<Self> {
         let bytes: &[u8; LENGTH] = message.first_chunk()?;
         if bytes[..3] != MAGIC || bytes[3] != VERSION {
             return None;
         }
-        let kind = Kind::of_number(bytes[4])?;
+        let kind = Kind::from_number(bytes[4])?;
         let mut reader = Reader(&bytes[6..]);
         let header = Self {
             kind,
@@ -146,9 +145,9 @@ impl Header {
         (header.sequence <= HIGHEST_SEQUENCE).then_some(header)
     }
 
-    /// The same as another kind, as an answer echoes what it answers.
+    /// Returns the same header with another message type, because a reply echoes the header of its request.
     #[must_use]
-    pub const fn as_kind(self, kind: Kind) -> Self {
+    pub const fn with_kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
 }
@@ -158,15 +157,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_have_their_numbers() {
+    fn kinds_match_their_numbers() {
         for kind in Kind::ALL {
-            assert_eq!(Kind::of_number(kind as u8), Some(kind));
+            assert_eq!(Kind::from_number(kind as u8), Some(kind));
         }
-        assert_eq!((Kind::of_number(0), Kind::of_number(13)), (None, None));
+        assert_eq!((Kind::from_number(0), Kind::from_number(13)), (None, None));
     }
 
     #[test]
-    fn renumbering_is_as_writing_anew() {
+    fn renumbering_equals_encoding_again() {
         let first =
             Header { kind: Kind::Data, stream: 3, session: SessionId(77), sequence: 5, time: UnixNanos(6) };
         let mut datagram = vec![9; 40];
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_is_left_alone() {
+    fn short_datagrams_stay_unchanged() {
         let mut short = [1; LENGTH - 1];
         let header =
             Header { kind: Kind::Data, stream: 0, session: SessionId(0), sequence: 0, time: UnixNanos(0) };
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_of_clocks_may_be_negative() {
+    fn time_difference_may_be_negative() {
         assert_eq!(UnixNanos(5).since(UnixNanos(8)), -3);
         assert_eq!(UnixNanos(8).since(UnixNanos(5)), 3);
     }

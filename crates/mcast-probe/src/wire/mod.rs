@@ -1,20 +1,20 @@
 //! The messages of `mcast perf`, `mcast ping` and `mcast doctor --probe`.
 //!
-//! Each begins with the same 32 bytes, most significant byte first:
+//! Each starts with the same 32 bytes, in big-endian order:
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
 //! | 0-2 | `mcp` |
-//! | 3 | the version, 1 |
-//! | 4 | the kind |
-//! | 5 | reserved: sent as 0, not looked at |
-//! | 6-7 | the stream within the session |
-//! | 8-15 | the session, a random number |
-//! | 16-23 | the sequence number within the stream; in a closing, how many were sent |
-//! | 24-31 | when it was sent: nanoseconds since 1970 (UTC) by the sender's clock |
+//! | 3 | version, 1 |
+//! | 4 | message type |
+//! | 5 | reserved: sent as 0, ignored on receipt |
+//! | 6-7 | stream within the session |
+//! | 8-15 | session, a random number |
+//! | 16-23 | sequence number within the stream; in a closing message, the number of datagrams sent |
+//! | 24-31 | send time: nanoseconds since 1970-01-01 UTC by the sender's clock |
 //!
-//! What follows depends on the kind; what is longer than needed is padding. An answer is never
-//! longer than what it answers: that is checked where the messages are defined.
+//! The rest depends on the message type; extra bytes are padding. A reply is never longer than its request,
+//! which prevents amplification; the constants that ensure this are checked where the messages are defined.
 
 mod bytes;
 mod header;
@@ -26,13 +26,13 @@ mod settings;
 
 pub use header::{Header, Kind, SessionId, UnixNanos};
 pub use message::{Message, WireError};
-pub use path::{PATH_PROBE_LENGTH, PathAnswer, PathProbe};
-pub use ping::{Answer, PROBE_LENGTH, Probe};
-pub use report::Report;
+pub use path::{PATH_PROBE_LENGTH, PathProbe, PathReply};
+pub use ping::{PROBE_LENGTH, Probe, ProbeReply};
+pub use report::ReceiverReport;
 pub use settings::{CLOSING_LENGTH, Settings};
 
-/// The length of what every message begins with: the least size of a datagram that carries data.
+/// The length of the header, which is the minimum size of a data datagram.
 pub const HEADER_LENGTH: usize = header::LENGTH;
 
-/// The least size of a datagram of the ping-pong: the header and a token.
+/// The minimum size of a ping-pong datagram: the header and a token.
 pub const PING_LENGTH: usize = HEADER_LENGTH + 8;

@@ -1,4 +1,4 @@
-//! A probe of `mcast ping`, and the answer to it.
+//! Probes of `mcast ping` and their replies.
 
 use std::time::Duration;
 
@@ -6,70 +6,70 @@ use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
 use super::settings::nanoseconds;
 
-/// The least length of a probe: that of an answer, which is never longer than its probe.
+/// The minimum length of a probe: that of the reply, which is never longer than its probe.
 pub const PROBE_LENGTH: usize = 32 + 24;
 
 const BY_UNICAST: u8 = 1;
 const HAS_HOP_LIMIT: u8 = 2;
 
-/// Asks whoever hears it to answer.
+/// A probe that asks its receivers to reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The hop limit that it was sent with.
     pub hop_limit: u8,
-    /// Whether it was sent to one host alone.
+    /// Whether it was sent by unicast.
     pub by_unicast: bool,
 }
 
 impl Probe {
-    /// As a message of this length, or of the least length if that is more.
+    /// Encodes the probe with `length` bytes, or the minimum length if that is more.
     #[must_use]
     pub fn encode(&self, header: Header, length: usize) -> Vec<u8> {
         let mut writer = Writer(Vec::with_capacity(length));
         let flags = if self.by_unicast { BY_UNICAST } else { 0 };
-        writer.bytes(&header.as_kind(Kind::Probe).encode()).u8(flags).u8(self.hop_limit);
+        writer.bytes(&header.with_kind(Kind::Probe).encode()).u8(flags).u8(self.hop_limit);
         writer.padded(length.max(PROBE_LENGTH))
     }
 
-    /// From what follows the header.
+    /// Decodes what follows the header.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let (flags, hop_limit) = (reader.u8()?, reader.u8()?);
-        // What is shorter than an answer gets none.
+        // A probe shorter than its reply is ignored.
         (body.len() >= PROBE_LENGTH - Header::LENGTH)
             .then_some(Self { hop_limit, by_unicast: flags & BY_UNICAST != 0 })
     }
 }
 
-/// The answer to a probe.
+/// The reply to a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Who answers: a random number, as several may share an address.
+pub struct ProbeReply {
+    /// The responder's random id, because several may share an address.
     pub responder: u64,
-    /// The hop limit that the probe was sent with, as it said.
+    /// The hop limit that the probe was sent with, as stated in it.
     pub hop_limit: u8,
-    /// The hop limit that was left when it came, where the system tells.
-    pub hop_limit_left: Option<u8>,
-    /// Whether the probe was sent to this host alone.
+    /// The hop limit on arrival, if the responder's system reports it.
+    pub arrival_hop_limit: Option<u8>,
+    /// Whether the probe was sent by unicast.
     pub by_unicast: bool,
-    /// The port at which probes are answered that are sent to this host alone; 0 for none.
+    /// The port on which the responder replies to unicast probes; 0 for none.
     pub unicast_port: u16,
-    /// How long ago the responder had joined when the probe came.
+    /// Time from the responder's join to the arrival of the probe.
     pub joined: Duration,
 }
 
-impl Answer {
-    /// As the answer to a probe with this header and of this length, as long as that.
+impl ProbeReply {
+    /// Encodes the reply to a probe with this header, with the `length` of that probe.
     #[must_use]
     pub fn encode(&self, header: Header, length: usize) -> Vec<u8> {
         let mut writer = Writer(Vec::with_capacity(length));
         let flags = if self.by_unicast { BY_UNICAST } else { 0 }
-            | if self.hop_limit_left.is_some() { HAS_HOP_LIMIT } else { 0 };
+            | if self.arrival_hop_limit.is_some() { HAS_HOP_LIMIT } else { 0 };
         writer
-            .bytes(&header.as_kind(Kind::Answer).encode())
+            .bytes(&header.with_kind(Kind::Reply).encode())
             .u8(flags)
             .u8(self.hop_limit)
-            .u8(self.hop_limit_left.unwrap_or(0))
+            .u8(self.arrival_hop_limit.unwrap_or(0))
             .u8(0)
             .u16(self.unicast_port)
             .u16(0)
@@ -78,7 +78,7 @@ impl Answer {
         writer.padded(length)
     }
 
-    /// From what follows the header.
+    /// Decodes what follows the header.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let (flags, hop_limit, left, _) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
@@ -86,16 +86,16 @@ impl Answer {
         Some(Self {
             responder: reader.u64()?,
             hop_limit,
-            hop_limit_left: (flags & HAS_HOP_LIMIT != 0).then_some(left),
+            arrival_hop_limit: (flags & HAS_HOP_LIMIT != 0).then_some(left),
             by_unicast: flags & BY_UNICAST != 0,
             unicast_port,
             joined: Duration::from_nanos(reader.u64()?),
         })
     }
 
-    /// How many routers the probe passed, where both ends tell.
+    /// Returns the number of routers on the path, if both hop limits are known.
     #[must_use]
     pub fn hops(&self) -> Option<u8> {
-        self.hop_limit_left.and_then(|left| self.hop_limit.checked_sub(left))
+        self.arrival_hop_limit.and_then(|left| self.hop_limit.checked_sub(left))
     }
 }

@@ -1,68 +1,68 @@
-//! What a receiver tells its sender.
+//! ReceiverReports from receivers to the sender.
 
 use std::time::Duration;
 
 use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
 use super::settings::nanoseconds;
-use crate::{Clocks, Drops, Percentiles};
+use crate::{ClockRelation, DropCounts, Percentiles};
 
 pub(super) const LENGTH: usize = 32 + 184;
 const CLOSED: u8 = 1;
-const MERGED: u8 = 2;
+const GRO: u8 = 2;
 const SAME_CLOCK: u8 = 4;
 const CLOCKS_APART: u8 = 8;
 const DELAYS: u8 = 16;
-/// Where the system does not count.
+/// Encodes a count that the system does not keep.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What a receiver counted in a session.
+/// A receiver's statistics of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
-    /// Which receiver: a random number, as several may share an address.
+pub struct ReceiverReport {
+    /// The receiver's random id, because several may share an address.
     pub receiver: u64,
     /// The number of the report: a higher one replaces a lower one.
     pub number: u32,
-    /// How many were sent, as far as it knows.
+    /// Datagrams sent, as far as the receiver knows.
     pub sent: u64,
-    /// How many different ones came.
+    /// Distinct datagrams received.
     pub received: u64,
-    /// How many did not.
+    /// Datagrams sent but not received.
     pub lost: u64,
-    /// How many came once more.
+    /// Duplicates.
     pub duplicated: u64,
-    /// How many came after one that was sent later.
+    /// Datagrams received after one that was sent later.
     pub reordered: u64,
-    /// How many were sent before it heard the first, not having heard the beginning.
-    pub unheard: u64,
+    /// Datagrams sent before the first one received, if the start was not received.
+    pub before_first: u64,
     /// Bytes of payload received.
     pub bytes: u64,
-    /// From the first arrival to the last.
+    /// Time from the first arrival to the last.
     pub elapsed: Duration,
-    /// Interarrival jitter (RFC 3550 section 6.4.1), the worst stream's.
+    /// Interarrival jitter (RFC 3550 section 6.4.1) of the worst stream.
     pub jitter: Duration,
-    /// From sending to arrival, where the clocks allow it.
+    /// Times from sending to arrival, unless the clocks differ.
     pub delays: Option<Percentiles>,
-    /// What its and the sender's clock have to do with each other.
-    pub clocks: Clocks,
-    /// How many calls it took to receive.
-    pub calls: u64,
-    /// Whether it heard the closing of every stream.
+    /// How the clocks of receiver and sender relate.
+    pub clocks: ClockRelation,
+    /// Number of receive calls.
+    pub receive_calls: u64,
+    /// Whether the end of every stream was received.
     pub closed: bool,
-    /// Whether its system handed out datagrams merged (UDP GRO).
-    pub merged: bool,
-    /// What its system dropped meanwhile, and where.
-    pub drops: Drops,
+    /// Whether the system delivered coalesced datagrams (UDP GRO).
+    pub gro: bool,
+    /// Datagrams that the receiver's system dropped during the session, by drop point.
+    pub drops: DropCounts,
 }
 
-impl Report {
-    /// As an answer to a message with this header.
+impl ReceiverReport {
+    /// Encodes the report as a reply to a message with this header.
     #[must_use]
     pub fn encode(&self, header: Header) -> Vec<u8> {
         let delays = self.delays.unwrap_or_default();
         let mut writer = Writer(Vec::with_capacity(LENGTH));
         writer
-            .bytes(&header.as_kind(Kind::Report).encode())
+            .bytes(&header.with_kind(Kind::Report).encode())
             .u64(self.receiver)
             .u32(self.number)
             .u8(self.flags())
@@ -70,13 +70,13 @@ impl Report {
         for number in [self.sent, self.received, self.lost, self.duplicated, self.reordered] {
             writer.u64(number);
         }
-        for number in [self.unheard, self.bytes, nanoseconds(self.elapsed), nanoseconds(self.jitter)] {
+        for number in [self.before_first, self.bytes, nanoseconds(self.elapsed), nanoseconds(self.jitter)] {
             writer.u64(number);
         }
         for delay in [delays.p50, delays.p90, delays.p99, delays.p999, delays.max] {
             writer.u64(nanoseconds(delay));
         }
-        writer.u64(self.calls);
+        writer.u64(self.receive_calls);
         for count in self.drops.counts() {
             writer.u64(count.unwrap_or(UNKNOWN));
         }
@@ -86,13 +86,13 @@ impl Report {
     fn flags(&self) -> u8 {
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
         flag(self.closed, CLOSED)
-            | flag(self.merged, MERGED)
-            | flag(self.clocks == Clocks::Same, SAME_CLOCK)
-            | flag(self.clocks == Clocks::Apart, CLOCKS_APART)
+            | flag(self.gro, GRO)
+            | flag(self.clocks == ClockRelation::Same, SAME_CLOCK)
+            | flag(self.clocks == ClockRelation::Apart, CLOCKS_APART)
             | flag(self.delays.is_some(), DELAYS)
     }
 
-    /// From what follows the header.
+    /// Decodes what follows the header.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let (receiver, number, flags) = (reader.u64()?, reader.u32()?, reader.u8()?);
@@ -105,16 +105,16 @@ impl Report {
             lost: reader.u64()?,
             duplicated: reader.u64()?,
             reordered: reader.u64()?,
-            unheard: reader.u64()?,
+            before_first: reader.u64()?,
             bytes: reader.u64()?,
             elapsed: Duration::from_nanos(reader.u64()?),
             jitter: Duration::from_nanos(reader.u64()?),
             closed: flags & CLOSED != 0,
-            merged: flags & MERGED != 0,
+            gro: flags & GRO != 0,
             clocks: match (flags & SAME_CLOCK, flags & CLOCKS_APART) {
-                (0, 0) => Clocks::Unknown,
-                (0, _) => Clocks::Apart,
-                _ => Clocks::Same,
+                (0, 0) => ClockRelation::Unknown,
+                (0, _) => ClockRelation::Apart,
+                _ => ClockRelation::Same,
             },
             ..Self::default()
         };
@@ -125,15 +125,15 @@ impl Report {
             p999: Duration::from_nanos(reader.u64()?),
             max: Duration::from_nanos(reader.u64()?),
         };
-        let calls = reader.u64()?;
-        let mut counts = [None; Drops::PLACES];
+        let receive_calls = reader.u64()?;
+        let mut counts = [None; DropCounts::POINTS];
         for count in &mut counts {
             *count = Some(reader.u64()?).filter(|count| *count != UNKNOWN);
         }
         Some(Self {
             delays: (flags & DELAYS != 0).then_some(delays),
-            calls,
-            drops: Drops::of_counts(counts),
+            receive_calls,
+            drops: DropCounts::from_counts(counts),
             ..report
         })
     }

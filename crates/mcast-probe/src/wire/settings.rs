@@ -1,4 +1,4 @@
-//! What a sender says of itself when a stream begins and when it has ended.
+//! The sender's settings, sent when a stream starts and ends.
 
 use std::time::Duration;
 
@@ -6,46 +6,45 @@ use super::bytes::{Reader, Writer};
 use super::header::{Header, Kind};
 use super::report;
 
-/// The length of a closing: room for the report that answers it.
+/// The length of a closing message: room for the report that replies to it.
 pub const CLOSING_LENGTH: usize = 256;
 
-const _: () = assert!(report::LENGTH <= CLOSING_LENGTH, "an answer must not be longer than its cause");
+const _: () = assert!(report::LENGTH <= CLOSING_LENGTH, "a reply must not be longer than its request");
 
-const SEGMENTATION: u8 = 1;
+const GSO: u8 = 1;
 const PING_PONG: u8 = 2;
 const MORE_FOLLOWS: u8 = 4;
 
-/// What a sender says of itself.
+/// The sender's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// Bytes of payload a datagram.
+    /// Bytes of payload per datagram.
     pub size: u32,
-    /// Datagrams a second that all streams together aim at; `None` as many as can be.
+    /// Target rate in datagrams per second, all streams together; `None` for as fast as possible.
     pub rate: Option<f64>,
-    /// A number for the clock that send times are of, or 0: whoever has the same has the same
-    /// clock.
+    /// The id of the clock that send times refer to, or 0 if unknown. Hosts with the same id share the clock.
     pub clock: u64,
-    /// How many streams the session has.
+    /// The number of streams in the session.
     pub streams: u16,
-    /// Whether the sender leaves segmentation to the system (UDP GSO).
-    pub segmentation: bool,
-    /// Whether datagrams are pings that want an answer.
+    /// Whether the sender uses UDP segmentation offload (GSO).
+    pub gso: bool,
+    /// Whether datagrams are pings that require a reply.
     pub ping_pong: bool,
-    /// Whether further sessions of the same run follow: a sweep has one for each of its rates.
+    /// Whether more sessions of the same run follow: a sweep has one per rate.
     pub more_follows: bool,
 }
 
 impl Settings {
-    /// The message that a stream begins with.
+    /// Encodes the message that starts a stream.
     #[must_use]
     pub fn opening(&self, header: Header) -> Vec<u8> {
-        self.encode(header.as_kind(Kind::Opening)).0
+        self.encode(header.with_kind(Kind::Opening)).0
     }
 
-    /// The message that ends a stream; `header.sequence` is how many were sent in it.
+    /// Encodes the message that ends a stream; `header.sequence` is the number of datagrams sent in it.
     #[must_use]
     pub fn closing(&self, header: Header) -> Vec<u8> {
-        self.encode(header.as_kind(Kind::Closing)).padded(CLOSING_LENGTH)
+        self.encode(header.with_kind(Kind::Closing)).padded(CLOSING_LENGTH)
     }
 
     fn encode(&self, header: Header) -> Writer {
@@ -62,12 +61,10 @@ impl Settings {
 
     fn flags(&self) -> u8 {
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-        flag(self.segmentation, SEGMENTATION)
-            | flag(self.ping_pong, PING_PONG)
-            | flag(self.more_follows, MORE_FOLLOWS)
+        flag(self.gso, GSO) | flag(self.ping_pong, PING_PONG) | flag(self.more_follows, MORE_FOLLOWS)
     }
 
-    /// From what follows the header.
+    /// Decodes what follows the header.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
         let settings = Self {
@@ -79,7 +76,7 @@ impl Settings {
         };
         let flags = reader.u8()?;
         Some(Self {
-            segmentation: flags & SEGMENTATION != 0,
+            gso: flags & GSO != 0,
             ping_pong: flags & PING_PONG != 0,
             more_follows: flags & MORE_FOLLOWS != 0,
             ..settings
@@ -87,7 +84,7 @@ impl Settings {
     }
 }
 
-/// What is longer than 584 years is 584 years.
+/// Returns the duration in nanoseconds, at most `u64::MAX` (584 years).
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymcast._errors import NoUsableInterfaceError
+from pymcast._keywords import CaptureKeywords, InterfaceLike
 from pymcast._pymcast import Capture, interfaces
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from pymcast._keywords import CaptureKeywords, InterfaceLike
+from pymcast._typing import Unpack
 
 
 def capture(*names: InterfaceLike, **settings: Unpack[CaptureKeywords]) -> Capture:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from pymcast._keywords import AnnouncementKeywords
 from pymcast._pymcast import Announcements, FoundStream
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from pymcast._keywords import AnnouncementKeywords
+from pymcast._typing import Unpack
 
 
 def find_stream(name: str, timeout: float = 10.0, **where: Unpack[AnnouncementKeywords]) -> FoundStream:

@@ -87,6 +87,8 @@ class Unknown:
     """Why not."""
     known_after_seconds: float | None = None
     """After how long a time of listening it would be known; None where time does not tell."""
+    effect: Literal["minor", "no-answer", "needs-rights"] = "minor"
+    """What hangs on it: nothing that was asked; the answer; or the answer, for want of a right."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"

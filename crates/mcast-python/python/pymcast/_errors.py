@@ -8,7 +8,9 @@ import os as _os
 __all__ = [
     "AddressInUseError",
     "AddressNotAvailableError",
+    "AlreadyOpenError",
     "CaptureFileError",
+    "CaptureFileNotFoundError",
     "ClosedError",
     "Error",
     "FamilyUnavailableError",
@@ -145,6 +147,14 @@ class CaptureFileError(Error):
     """
 
 
+class CaptureFileNotFoundError(CaptureFileError, FileNotFoundError):
+    """There is no capture file of this name."""
+
+
+class AlreadyOpenError(Error, ValueError):
+    """What was to be opened is open."""
+
+
 class ClosedError(Error):
     """The sender, receiver, publisher, subscriber or capture is closed."""
 
@@ -196,6 +206,8 @@ def from_library(
 ) -> Error:
     """The exception for a failure of the native library's, which calls this."""
     make = _KINDS.get(kind, Error)
+    if make is CaptureFileError and errno == _errno.ENOENT:
+        make = CaptureFileNotFoundError
     return make(
         reason, remedy, kind=kind, operation=operation, group=group, interface=interface, errno=errno
     )
@@ -205,3 +217,18 @@ def closed(what: str) -> ClosedError:
     """The exception for the use of what is closed; the native library calls this."""
     remedy = "open it again with open()" if what in ("receiver", "sender") else "make another one"
     return ClosedError(f"the {what} is closed", remedy, kind="Closed", errno=_errno.EBADF)
+
+
+def already_open(what: str) -> AlreadyOpenError:
+    """The exception for the opening of what is open; the native library calls this."""
+    return AlreadyOpenError(f"the {what} is open already", "close it first", kind="AlreadyOpen")
+
+
+def forked(what: str, process: int) -> ClosedError:
+    """The exception for the use, in a forked process, of what needs threads; the native library calls this."""
+    return ClosedError(
+        f"the {what} belongs to process {process}, of which this one is a fork: its threads are not here",
+        'make another one in this process, or start processes with the method "spawn"',
+        kind="Forked",
+        errno=_errno.EBADF,
+    )

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, TypedDict, Union
+from typing import Literal, TypedDict, Union
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from pymcast._pymcast import Group, Interface, Keys, Membership
+from pymcast._typing import Buffer
 
-    from pymcast import Group, Interface, Keys, Membership
-
-GroupLike = Union[str, IPv4Address, IPv6Address, "Group"]
+GroupLike = Union[str, IPv4Address, IPv6Address, Group]
 """A group: text, an ipaddress object or a Group."""
 
 SourceLike = Union[str, IPv4Address, IPv6Address]
 """An address: text or an ipaddress object."""
 
-InterfaceLike = Union[str, int, IPv4Address, IPv6Address, "Interface"]
+InterfaceLike = Union[str, int, IPv4Address, IPv6Address, Interface]
 """An interface: its name, index or address, "default", "all", or an Interface."""
 
 PlaceLike = Union[str, tuple[GroupLike, int]]
@@ -27,13 +25,13 @@ PlaceLike = Union[str, tuple[GroupLike, int]]
 DestinationLike = PlaceLike
 """The same; the text may name an interface: "239.1.2.3%eth0:7000"."""
 
-MembershipLike = Union[str, tuple[GroupLike, int], "Membership"]
+MembershipLike = Union[str, tuple[GroupLike, int], Membership]
 """What to join: text, a pair of group and port, or a Membership."""
 
-PayloadLike = Union[bytes, "Buffer"]
+PayloadLike = Union[bytes, Buffer]
 """Bytes: bytes, bytearray, memoryview and whatever else is a buffer."""
 
-KeysLike = Union[str, "PathLike[str]", "Keys"]
+KeysLike = Union[str, PathLike[str], Keys]
 """Secrets: a Keys, or the path of its file."""
 
 

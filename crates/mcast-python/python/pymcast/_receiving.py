@@ -6,17 +6,17 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar
 
 from pymcast._errors import ClosedError, closed
 from pymcast._readiness import Readiness
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
+from pymcast._typing import Self
 
 Item = TypeVar("Item")
+
+# How many items a loop takes before others run: a batch may hold thousands, and take many milliseconds.
+_TURN = 128
 
 
 class Source(Protocol):
@@ -39,6 +39,7 @@ class Receiving(ABC, Generic[Item]):
     def __init__(self, source: Source) -> None:
         self._source = source
         self._pending: deque[Item] = deque()
+        self._left = _TURN
         self._over = False
         self._readiness: Readiness | None = None
 
@@ -97,13 +98,24 @@ class Receiving(ABC, Generic[Item]):
         """The next item; None when no more will come."""
         if not self._pending:
             await self._refill()
+        elif self._left <= 0:
+            await self._pause()
         item = self._pending.popleft() if self._pending else None
+        self._left -= 1
         self._done()
         return item
 
+    async def _pause(self) -> None:
+        """Lets others run, and waits for items if these take them."""
+        self._left = _TURN
+        await asyncio.sleep(0)
+        if not self._pending:
+            await self._refill()
+
     async def _refill(self) -> None:
         """Returns when something is pending, or nothing more will come."""
-        # Who receives in a loop lets others run, once a batch.
+        # Who receives in a loop lets others run, once a turn.
+        self._left = _TURN
         await asyncio.sleep(0)
         while not self._pending and not self._over:
             if self._source.closed:

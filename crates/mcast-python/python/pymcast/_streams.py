@@ -5,32 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 import pymcast
 from pymcast._discovery import newest, nobody
+from pymcast._keywords import (
+    AnnouncementKeywords,
+    DestinationLike,
+    KeysLike,
+    MembershipLike,
+    PayloadLike,
+    PublisherKeywords,
+    SourceLike,
+    SubscriberKeywords,
+)
 from pymcast._receiving import Receiving
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self, Unpack
-
-    from pymcast._keywords import (
-        AnnouncementKeywords,
-        DestinationLike,
-        KeysLike,
-        MembershipLike,
-        PayloadLike,
-        PublisherKeywords,
-        SourceLike,
-        SubscriberKeywords,
-    )
+from pymcast._typing import Self, Unpack
 
 __all__ = ["Publisher", "Subscriber", "discover", "find_stream"]
 
 # How soon to look again for room, or for receivers, in seconds.
 _AGAIN = 0.001
+# How many messages are queued before other coroutines run.
+_TURN = 128
 # How many items are taken at once.
 _BATCH = 256
 # How long a thread listens before it looks whether anybody still wants it, in seconds.
@@ -47,6 +44,7 @@ class Publisher:
     def __init__(self, *destinations: DestinationLike, **settings: Unpack[PublisherKeywords]) -> None:
         """The arguments are those of `pymcast.Publisher`."""
         self._publisher = pymcast.Publisher(*destinations, **settings)
+        self._queued = 0
 
     async def publish(self, payload: PayloadLike, *, key: int | None = None) -> int:
         """Publishes a message, sends it at once, and tells its number; waits while there is no room.
@@ -56,6 +54,26 @@ class Publisher:
         while (number := self._publisher.try_publish(payload, key=key)) is None:
             await asyncio.sleep(_AGAIN)
         return number
+
+    def try_publish(self, payload: PayloadLike, *, key: int | None = None) -> int | None:
+        """Publishes a message, sends it at once, and returns its number; None when there is no room."""
+        return self._publisher.try_publish(payload, key=key)
+
+    async def queue(self, payload: PayloadLike, *, key: int | None = None) -> int:
+        """Publishes a message that may wait for others to share its datagram, until `flush`, or for a millisecond.
+
+        The way to publish many small messages fast; otherwise as `publish`. Other coroutines run now and then.
+        """
+        self._queued += 1
+        if self._queued % _TURN == 0:
+            await asyncio.sleep(0)
+        while (number := self._publisher._try_queue(payload, key=key)) is None:
+            await asyncio.sleep(_AGAIN)
+        return number
+
+    def flush(self) -> None:
+        """Sends what was queued."""
+        self._publisher.flush()
 
     async def wait_for(self, receivers: int, timeout: float | None = None) -> bool:
         """Waits until so many receivers have joined; False when the time is over."""
@@ -152,13 +170,16 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
         return await self._one()
 
     async def fetch_snapshot(
-        self, address: tuple[SourceLike, int] | None = None, timeout: float = 10.0
+        self,
+        address: tuple[SourceLike, int] | None = None,
+        timeout: float = 10.0,
+        max_size: int = 67108864,
     ) -> pymcast.Snapshot:
         """Fetches a snapshot, as `pymcast.Subscriber.fetch_snapshot`; go on behind it with `resume`."""
         abandoned = threading.Event()
         try:
             return await asyncio.to_thread(
-                self._subscriber._fetch_snapshot, address, timeout, abandoned.is_set
+                self._subscriber._fetch_snapshot, address, timeout, max_size, abandoned.is_set
             )
         finally:
             abandoned.set()
@@ -213,9 +234,13 @@ async def _announced(
     """What is announced within so many seconds. A thread listens, and looks often whether it still should."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
-    with pymcast.Announcements(**where) as announcements:
+    announcements = pymcast.Announcements(**where)
+    try:
         while (left := end - loop.time()) > 0:
             try:
                 yield await asyncio.to_thread(announcements.next, min(left, _SLICE))
             except TimeoutError:
                 continue
+    finally:
+        # It waits for the thread that listens, which the event loop must not.
+        loop.run_in_executor(None, announcements.close)

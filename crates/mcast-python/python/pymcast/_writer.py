@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from typing import TYPE_CHECKING
+from types import TracebackType
 
-from pymcast._errors import ClosedError, Error
-from pymcast._pymcast import Outgoing
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-    from pymcast import Sender
-    from pymcast._keywords import PayloadLike
+from pymcast._keywords import PayloadLike
+from pymcast._pymcast import Outgoing, Sender
+from pymcast._typing import Self
 
 
 class Writer:
@@ -22,7 +16,8 @@ class Writer:
 
     What is given to `send` waits here until there are as many as a batch takes, until `flush`, or until
     the `with` statement ends: many times faster, and later. Where every datagram is to leave at once,
-    use `Sender.send`. One thread may use it at a time.
+    use `Sender.send`. Threads may share it. No datagram is sent twice, also where Ctrl-C ends a `flush`: what
+    had not gone by then waits still.
     """
 
     def __init__(self, sender: Sender, capacity: int = 64) -> None:
@@ -32,6 +27,7 @@ class Writer:
         self._sender = sender
         self._capacity = capacity
         self._pending: list[bytes | Outgoing] = []
+        self._flushing = threading.Lock()
 
     def send(self, datagram: PayloadLike | Outgoing) -> None:
         """Sends a datagram, bytes or an Outgoing, sooner or later; raises what `flush` does."""
@@ -50,15 +46,9 @@ class Writer:
         Raises `pymcast.Error` for the first datagram that cannot be sent. That one is given up; those
         behind it wait still. Where the sender is closed, all do.
         """
-        pending = self._pending
-        try:
-            while pending:
-                del pending[: self._sender.send_batch(pending)]
-        except ClosedError:
-            raise
-        except Error:
-            del pending[:1]
-            raise
+        with self._flushing:
+            while self._pending:
+                self._sender._send_pending(self._pending)
 
     @property
     def pending(self) -> int:
@@ -74,7 +64,9 @@ class Writer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.flush()
+        # Who is interrupted does not wait for the rest.
+        if exc_type is None or issubclass(exc_type, Exception):
+            self.flush()
 
     def __del__(self) -> None:
         pending = getattr(self, "_pending", None)

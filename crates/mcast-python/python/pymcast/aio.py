@@ -14,32 +14,31 @@ others (Windows' proactor) are helped by a thread.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from os import PathLike
+from types import TracebackType
+from typing import TypeVar
 
 import pymcast
+from pymcast._errors import closed
+from pymcast._keywords import (
+    CaptureKeywords,
+    DestinationLike,
+    InterfaceLike,
+    MembershipLike,
+    PayloadLike,
+    PlaceLike,
+    ReceiverKeywords,
+    SenderKeywords,
+    SourceLike,
+)
 from pymcast._receiving import Receiving
 from pymcast._streams import Publisher, Subscriber, discover, find_stream
-
-if TYPE_CHECKING:
-    from os import PathLike
-    from types import TracebackType
-
-    from typing_extensions import Self, Unpack
-
-    from pymcast._keywords import (
-        CaptureKeywords,
-        DestinationLike,
-        InterfaceLike,
-        MembershipLike,
-        PayloadLike,
-        PlaceLike,
-        ReceiverKeywords,
-        SenderKeywords,
-        SourceLike,
-    )
+from pymcast._typing import Self, Unpack
 
 __all__ = [
     "Capture",
@@ -81,10 +80,9 @@ class Receiver(Receiving["pymcast.Datagram"]):
         For a limit of time: `asyncio.wait_for(receiver.recv(), seconds)`. Raises
         `pymcast.ClosedError` when the receiver is closed meanwhile.
         """
-        if not self._pending:
-            await self._refill()
-        datagram = self._pending.popleft()
-        self._done()
+        datagram = await self._one()
+        if datagram is None:
+            raise closed(self._what)
         return datagram
 
     async def recv_batch(self) -> list[pymcast.Datagram]:
@@ -176,10 +174,9 @@ class Capture(Receiving["pymcast.Packet"]):
         For a limit of time: `asyncio.wait_for(capture.next(), seconds)`. Raises `pymcast.ClosedError` when the
         capture is closed meanwhile, and `pymcast.InterfaceDownError` once when an interface goes down.
         """
-        if not self._pending:
-            await self._refill()
-        packet = self._pending.popleft()
-        self._done()
+        packet = await self._one()
+        if packet is None:
+            raise closed(self._what)
         return packet
 
     @property
@@ -261,28 +258,29 @@ class Sender:
         """
         sender = self._sender
 
-        def send_from(done: int, wait: bool) -> int | None:
+        def send_from(done: int, abandoned: Callable[[], bool] | None) -> int | None:
             return sender._send_places(
                 payload,
                 done,
-                wait,
+                abandoned is not None,
+                abandoned,
                 to=to,
                 interface=interface,
                 hop_limit=hop_limit,
                 traffic_class=traffic_class,
             )
 
-        done = 0 if sender.paced else send_from(0, wait=False)
+        done = 0 if sender.paced else send_from(0, None)
         if done is not None:
-            await self._in_thread(lambda: send_from(done, wait=True))
+            await self._in_thread(partial(send_from, done))
 
     async def send_batch(self, datagrams: Iterable[PayloadLike | pymcast.Outgoing]) -> int:
         """Sends datagrams in order with as few system calls as there can be, and says how many went.
 
-        A thread does it, so that other coroutines run meanwhile. See `pymcast.Sender.send_batch`.
+        A thread does it, so that other coroutines run meanwhile. A call that is cancelled while the sender keeps a
+        rate has sent some of them. See `pymcast.Sender.send_batch`.
         """
-        kept = list(datagrams)
-        return await self._in_thread(lambda: self._sender.send_batch(kept))
+        return await self._in_thread(partial(self._sender._send_batch_while, list(datagrams)))
 
     async def recv_answer(self, timeout: float | None = None, *, family: int | None = None) -> pymcast.Answer:
         """Waits for a unicast answer to what was sent, as `Receiver.reply` sends them.
@@ -344,10 +342,16 @@ class Sender:
     def __repr__(self) -> str:
         return f"<aio {self._sender!r}>"
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[Callable[[], bool]], T]) -> T:
+        """Does it in a thread, where it is told whether it was cancelled meanwhile."""
         if self._mouth_thread is None:
             self._mouth_thread = ThreadPoolExecutor(1, "pymcast sender")
-        return await asyncio.get_running_loop().run_in_executor(self._mouth_thread, work)
+        abandoned = threading.Event()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._mouth_thread, work, abandoned.is_set)
+        finally:
+            abandoned.set()
 
     def _ear(self) -> ThreadPoolExecutor:
         if self._ear_thread is None:

@@ -72,11 +72,11 @@ impl ControlMessage {
                 max_response_time: Some(query.max_response_time.as_secs_f64()),
                 ..empty
             },
-            Message::FirstReport { group } | Message::Report { group } => {
+            Message::V1Report { group } | Message::Report { group } => {
                 Self { group: Some((*group).into()), ..empty }
             }
             Message::Leave { group } => Self { kind: "leave", group: Some((*group).into()), ..empty },
-            Message::SourceReport(records) => {
+            Message::V3Report(records) => {
                 Self { records: records.iter().map(|record| ControlRecord::of(&record)).collect(), ..empty }
             }
             Message::RouterDiscovery(_) => Self { kind: "router-discovery", ..empty },

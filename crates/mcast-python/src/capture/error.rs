@@ -31,9 +31,9 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
 pub(crate) fn raise_file(py: Python<'_>, error: &FileError) -> PyErr {
     let kind = match error.kind() {
         FileErrorKind::NotACapture => "NotACapture",
-        FileErrorKind::CutOff { .. } => "CutOff",
+        FileErrorKind::Truncated { .. } => "CutOff",
         FileErrorKind::Malformed { .. } => "Malformed",
-        FileErrorKind::OtherLinkType => "OtherLinkType",
+        FileErrorKind::LinkTypeMismatch => "OtherLinkType",
         _ => "File",
     };
     let failure = Failure {

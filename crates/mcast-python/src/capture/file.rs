@@ -53,8 +53,8 @@ impl CaptureFile {
     /// Packets that were passed over so far, because nothing here decodes their link type.
     #[getter]
     fn passed_over(&self, py: Python<'_>) -> u64 {
-        let FileStatistics { passed_over, .. } = py.detach(|| self.lock().statistics());
-        passed_over
+        let FileStatistics { skipped, .. } = py.detach(|| self.lock().statistics());
+        skipped
     }
 
     /// How many packets the capture lost, as the file says it behind the packets; None if it doesn't.

@@ -14,6 +14,7 @@ use super::packet::{Packet, Taken};
 use crate::error::{OrRaise, closed, refused, timed_out};
 use crate::group::Group;
 use crate::interface::Selector;
+use crate::number::Bytes;
 use crate::receiver::Timeout;
 use crate::sys;
 
@@ -63,7 +64,7 @@ impl Capture {
         promiscuous: bool,
         all_multicast: bool,
         groups: Vec<Group>,
-        buffer_size: Option<usize>,
+        buffer_size: Option<Bytes>,
     ) -> PyResult<Self> {
         let mut options = on_all(py, interfaces)?
             .filter(filter.map_or(Filter::All, |wanted| wanted.0))
@@ -74,7 +75,7 @@ impl Capture {
             options = options.group(group.0);
         }
         if let Some(bytes) = buffer_size {
-            options = options.buffer_size(bytes);
+            options = options.buffer_size(bytes.0);
         }
         let opened = py.detach(|| mcast_capture::Capture::open(options));
         let opened = opened.map_err(|error| raise(py, &error))?;
@@ -152,6 +153,14 @@ impl Capture {
 
     fn __repr__(&self) -> String {
         format!("<Capture on {}>", self.interfaces().join(", "))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if self.open.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+            crate::unclosed::warn(&self.__repr__());
+        }
     }
 }
 

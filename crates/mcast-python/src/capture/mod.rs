@@ -11,5 +11,5 @@ pub(crate) use control::{ControlMessage, ControlRecord};
 pub(crate) use error::{raise, raise_file};
 pub(crate) use file::{CaptureFile, FileInterface};
 pub(crate) use live::{Capture, CaptureStatistics};
-pub(crate) use packet::Packet;
+pub(crate) use packet::{_packet, Packet};
 pub(crate) use writer::CaptureWriter;

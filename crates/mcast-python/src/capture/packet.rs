@@ -13,6 +13,7 @@ use pyo3::types::PyBytes;
 use super::control::ControlMessage;
 use crate::datagram::{nanoseconds, seconds};
 use crate::group::PyGroup;
+use crate::pickle::{Pickled, nanoseconds_of, pickled, time_of, unpickled};
 
 /// A captured packet, decoded as far as it can be; str() is a line about it.
 ///
@@ -57,7 +58,7 @@ impl Taken {
             direction: frame.direction,
             time: frame.time,
             checksums: frame.checksums,
-            cut: frame.cut,
+            cut: frame.resegmented,
         };
         Self { bytes: frame.bytes.to_vec(), seen }
     }
@@ -76,7 +77,16 @@ impl Packet {
     pub(super) fn frame<'p>(&'p self, py: Python<'p>) -> Frame<'p> {
         let Seen { original_length, link_type, index, direction, time, checksums, cut, .. } = self.seen;
         let bytes = self.bytes.as_bytes(py);
-        Frame { bytes, original_length, link_type, interface: index, direction, time, checksums, cut }
+        Frame {
+            bytes,
+            original_length,
+            link_type,
+            interface: index,
+            direction,
+            time,
+            checksums,
+            resegmented: cut,
+        }
     }
 
     /// What its interface is called, where anybody says it.
@@ -89,8 +99,85 @@ impl Packet {
     }
 }
 
+/// Makes a Packet that was pickled.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "it has so many fields")]
+pub(crate) fn _packet(
+    bytes: Py<PyBytes>,
+    original_length: usize,
+    link_type: &str,
+    index: u32,
+    interface: Option<String>,
+    direction: &str,
+    time: u64,
+    left_to_device: bool,
+    cut: bool,
+) -> PyResult<Packet> {
+    let wrong = || unpickled("Packet");
+    let named = |text: &str, names: &[&str]| names.iter().position(|name| *name == text).ok_or_else(wrong);
+    let seen = Seen {
+        original_length,
+        link_type: LINK_TYPES[named(link_type, &LINK_TYPES.map(link_type_name))?],
+        index: InterfaceIndex::new(index).ok_or_else(wrong)?,
+        interface: interface.map(Into::into),
+        direction: DIRECTIONS[named(direction, &DIRECTIONS.map(direction_name))?],
+        time: time_of(time),
+        checksums: if left_to_device { Checksums::LeftToDevice } else { Checksums::Computed },
+        cut,
+    };
+    Ok(Packet { bytes, seen })
+}
+
+const LINK_TYPES: [LinkType; 5] =
+    [LinkType::Ethernet, LinkType::Ip, LinkType::LinuxCooked, LinkType::LinuxCooked2, LinkType::Loopback];
+
+const DIRECTIONS: [Direction; 6] = [
+    Direction::ToUs,
+    Direction::Broadcast,
+    Direction::Multicast,
+    Direction::ToOthers,
+    Direction::Outgoing,
+    Direction::Unknown,
+];
+
+fn link_type_name(link_type: LinkType) -> &'static str {
+    match link_type {
+        LinkType::Ip => "ip",
+        LinkType::LinuxCooked => "linux-cooked",
+        LinkType::LinuxCooked2 => "linux-cooked-2",
+        LinkType::Loopback => "loopback",
+        _ => "ethernet",
+    }
+}
+
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToUs => "to-us",
+        Direction::Broadcast => "broadcast",
+        Direction::Multicast => "multicast",
+        Direction::ToOthers => "to-others",
+        Direction::Outgoing => "outgoing",
+        _ => "unknown",
+    }
+}
+
 #[pymethods]
 impl Packet {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
+        let arguments = (
+            self.bytes.clone_ref(py),
+            self.seen.original_length,
+            self.link_type(),
+            self.interface_index(),
+            self.interface(),
+            self.direction(),
+            nanoseconds_of(self.seen.time),
+            self.seen.checksums == Checksums::LeftToDevice,
+            self.seen.cut,
+        );
+        pickled(py, "_packet", arguments)
+    }
+
     /// How long the frame was in bytes; more than `bytes` has when it was cut off.
     #[getter]
     fn original_length(&self) -> usize {
@@ -100,13 +187,7 @@ impl Packet {
     /// What `bytes` starts with: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback".
     #[getter]
     fn link_type(&self) -> &'static str {
-        match self.seen.link_type {
-            LinkType::Ip => "ip",
-            LinkType::LinuxCooked => "linux-cooked",
-            LinkType::LinuxCooked2 => "linux-cooked-2",
-            LinkType::Loopback => "loopback",
-            _ => "ethernet",
-        }
+        link_type_name(self.seen.link_type)
     }
 
     /// The name of the interface where it was seen; None where a file doesn't say it.
@@ -125,14 +206,7 @@ impl Packet {
     /// "to-others", "outgoing", or "unknown" where a file doesn't say it.
     #[getter]
     fn direction(&self) -> &'static str {
-        match self.seen.direction {
-            Direction::ToUs => "to-us",
-            Direction::Broadcast => "broadcast",
-            Direction::Multicast => "multicast",
-            Direction::ToOthers => "to-others",
-            Direction::Outgoing => "outgoing",
-            _ => "unknown",
-        }
+        direction_name(self.seen.direction)
     }
 
     /// When it was seen, in nanoseconds since 1970 as time.time_ns().

@@ -14,16 +14,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
 
 use crate::datagram::Datagram;
-use crate::error::{OrRaise, closed, refused, timed_out};
+use crate::error::{OrRaise, already_open, closed, refused, timed_out};
 use crate::interface::Selectors;
 use crate::membership::{Address, Membership, set_of};
+use crate::number::Bytes;
 use crate::payload::Payload;
 use crate::sys;
 use open::Open;
 pub(crate) use reader::Reader;
 use settings::Settings;
 pub(crate) use settings::spread;
-pub(crate) use status::{MembershipStatus, Statistics};
+pub(crate) use status::{_statistics, MembershipStatus, Statistics};
 pub(crate) use wait::Timeout;
 
 /// Receives the datagrams of the groups that it joined: exactly those, each once, each with the
@@ -53,6 +54,8 @@ pub(crate) use wait::Timeout;
 pub(crate) struct Receiver {
     settings: Settings,
     open: Mutex<Option<Arc<Open>>>,
+    /// What it had counted when it was closed.
+    counted: Mutex<Option<Statistics>>,
 }
 
 #[pymethods]
@@ -67,7 +70,7 @@ impl Receiver {
         py: Python<'_>,
         memberships: &Bound<'_, PyTuple>,
         interface: Option<Selectors>,
-        receive_buffer: Option<usize>,
+        receive_buffer: Option<Bytes>,
         loopback: Option<bool>,
         follow: bool,
         allow_any_source: bool,
@@ -80,24 +83,28 @@ impl Receiver {
         let settings = Settings {
             memberships: settings::spread(memberships, &interfaces),
             interfaces,
-            receive_buffer,
+            receive_buffer: receive_buffer.map(|bytes| bytes.0),
             loopback,
             follow,
             allow_any_source,
             merging,
             details,
         };
-        let receiver = Self { settings, open: Mutex::new(None) };
+        let receiver = Self { settings, open: Mutex::new(None), counted: Mutex::default() };
         receiver.open(py)?;
         Ok(receiver)
     }
 
-    /// Opens it again, with the memberships that it was made with. Raises ValueError if it is open.
+    /// Opens it again, with the memberships that it was made with. Raises pymcast.AlreadyOpenError if it is
+    /// open.
     fn open(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.closed() {
+            return Err(already_open(py, "receiver"));
+        }
         let opened = py.detach(|| self.settings.open()).or_raise(py)?;
         let mut open = self.lock();
         if open.is_some() {
-            return Err(refused("the receiver is open"));
+            return Err(already_open(py, "receiver"));
         }
         *open = Some(Arc::new(opened));
         Ok(())
@@ -108,7 +115,11 @@ impl Receiver {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let was_open = self.lock().take();
         match was_open {
-            Some(open) => py.detach(|| open.end()).or_raise(py),
+            Some(open) => {
+                let counted = py.detach(|| open.receiver.statistics());
+                *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(counted.into());
+                py.detach(|| open.end()).or_raise(py)
+            }
             None => Ok(()),
         }
     }
@@ -239,11 +250,17 @@ impl Receiver {
         Ok(statuses.iter().map(MembershipStatus::from).collect())
     }
 
-    /// What was received, refused, cut off and dropped so far.
+    /// What was received, refused, cut off and dropped so far; also once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<Statistics> {
-        let open = self.opened(py)?;
-        Ok(py.detach(|| open.receiver.statistics()).into())
+        let open = self.lock().clone();
+        match open {
+            Some(open) => Ok(py.detach(|| open.receiver.statistics()).into()),
+            None => {
+                let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                counted.ok_or_else(|| closed(py, "receiver"))
+            }
+        }
     }
 
     /// Bytes of receive buffer that the system granted: less than was asked for where a limit is in
@@ -260,8 +277,12 @@ impl Receiver {
         sys::descriptor(&self.opened(py)?.receiver)
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
+    /// Opens it again if it is closed.
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        if slf.get().closed() {
+            slf.get().open(slf.py())?;
+        }
+        Ok(slf)
     }
 
     #[pyo3(signature = (*_exception))]
@@ -286,6 +307,14 @@ impl Receiver {
         let memberships: Vec<String> = self.settings.memberships.iter().map(ToString::to_string).collect();
         let closed = if self.closed() { ", closed" } else { "" };
         format!("<Receiver of {}{closed}>", memberships.join(", "))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if !self.closed() {
+            crate::unclosed::warn(&self.__repr__());
+        }
     }
 }
 

@@ -39,6 +39,15 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let pending = self.pending.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !pending.is_empty() && !self.open.has_ended() {
+            crate::unclosed::warn(&format!("reader: {} datagrams in it were never read", pending.len()));
+        }
+    }
+}
+
 #[pymethods]
 impl Reader {
     /// The next datagram. Raises TimeoutError when none came in `timeout` seconds, and
@@ -60,6 +69,12 @@ impl Reader {
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
+    }
+
+    fn __repr__(&self) -> String {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let closed = if self.open.has_ended() { ", of a closed receiver" } else { "" };
+        format!("<Reader with {pending} datagrams{closed}>")
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {

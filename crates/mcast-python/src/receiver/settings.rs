@@ -25,7 +25,7 @@ impl Settings {
             .join_all(self.memberships.iter().cloned())
             .follow(self.follow)
             .allow_any_source(self.allow_any_source)
-            .merging(self.merging)
+            .gro(self.merging)
             .details(self.details);
         if let Some(bytes) = self.receive_buffer {
             builder = builder.receive_buffer(bytes);

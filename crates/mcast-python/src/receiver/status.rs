@@ -6,6 +6,7 @@ use mcast::Drops;
 use pyo3::prelude::*;
 
 use crate::membership::PyMembership;
+use crate::pickle::{Pickled, pickled, unpickled};
 
 /// A membership of a receiver, and what became of it on each interface that it means.
 #[pyclass(frozen, module = "pymcast")]
@@ -52,6 +53,23 @@ impl From<&mcast::MembershipStatus> for MembershipStatus {
     }
 }
 
+/// Makes a Statistics that was pickled.
+#[pyfunction]
+pub(crate) fn _statistics(
+    received: u64,
+    truncated: u64,
+    refused: u64,
+    dropped: Option<u64>,
+    dropped_is: &str,
+    calls: u64,
+    merged: u64,
+) -> PyResult<Statistics> {
+    let known = ["exactly", "at least", "at most", "about", "unknown"];
+    let dropped_is = known.into_iter().find(|each| *each == dropped_is);
+    let dropped_is = dropped_is.ok_or_else(|| unpickled("Statistics"))?;
+    Ok(Statistics { received, truncated, refused, dropped, dropped_is, calls, merged })
+}
+
 /// What a receiver has seen so far.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +92,11 @@ pub(crate) struct Statistics {
 
 #[pymethods]
 impl Statistics {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
+        let Self { received, truncated, refused, dropped, dropped_is, calls, merged } = self;
+        pickled(py, "_statistics", (*received, *truncated, *refused, *dropped, *dropped_is, *calls, *merged))
+    }
+
     fn __repr__(&self) -> String {
         let Self { received, truncated, refused, .. } = self;
         let dropped = self.dropped.map_or_else(|| "?".to_owned(), |dropped| dropped.to_string());

@@ -1,12 +1,12 @@
 //! What comes back to a sender, and what it counts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::datagram::{nanoseconds, seconds, socket_address};
+use crate::datagram::{InterfaceNames, nanoseconds, seconds, socket_address, source_address};
 
 /// A unicast datagram that came to a sender's port: an answer to what it sent.
 #[pyclass(frozen, module = "pymcast")]
@@ -29,7 +29,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(py: Python<'_>, answer: &mcast::Answer<'_>) -> Self {
+    pub(super) fn new(py: Python<'_>, answer: &mcast::Reply<'_>) -> Self {
         Self {
             payload: PyBytes::new(py, answer.payload).unbind(),
             source: answer.source,
@@ -43,10 +43,14 @@ impl Answer {
 
 #[pymethods]
 impl Answer {
-    /// Who sent it: an ipaddress.IPv4Address or IPv6Address. A claim of the sender's.
+    /// Who sent it: an ipaddress.IPv4Address or IPv6Address, a link-local one with its scope. A claim of the
+    /// sender's.
     #[getter]
-    fn source(&self) -> IpAddr {
-        self.source.ip()
+    fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        source_address(py, self.source, || {
+            let index = self.interface_index.and_then(mcast::InterfaceIndex::new);
+            index.map_or_else(String::new, |index| InterfaceNames::default().of(index))
+        })
     }
 
     /// The UDP port that it was sent from.

@@ -12,7 +12,8 @@ pub(crate) struct PublisherEvent {
     /// "joined", "left", "silent" (said nothing for too long), "evicted" (kept everybody waiting; it was
     /// `count` datagrams behind), "returned" (caught up), "refused" (one too many), "unrecoverable" (lacks
     /// `count` datagrams that are no longer kept), "slowed" (receivers lose so much that the rate is
-    /// lowered to `count` bytes a second), "missed" (`count` events were not fetched in time), or "other".
+    /// lowered to `count` bytes a second), "recovered" (it is as configured again), "short" (has given up
+    /// `count` datagrams), "missed" (`count` events were not fetched in time), or "other".
     kind: &'static str,
     /// The receiver that it is about.
     receiver: Option<u64>,
@@ -45,7 +46,11 @@ impl From<SenderEvent> for PublisherEvent {
             SenderEvent::Unrecoverable(receiver, first, end) => {
                 Self { count: Some(end.saturating_sub(first)), ..about("unrecoverable", receiver) }
             }
+            SenderEvent::ReceiverShort(receiver, count) => {
+                Self { count: Some(count), ..about("short", receiver) }
+            }
             SenderEvent::Slowed { rate, .. } => counted("slowed", rate),
+            SenderEvent::Recovered => Self { kind: "recovered", receiver: None, address: None, count: None },
             SenderEvent::Missed(events) => counted("missed", events),
             _ => Self { kind: "other", receiver: None, address: None, count: None },
         }
@@ -73,10 +78,18 @@ impl PublisherEvent {
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
-    /// Receivers that have everything.
+    /// Subscribers that have read everything.
     complete: usize,
-    /// Those that don't, each with how many datagrams it misses.
+    /// Subscribers that have received everything and have not read all of it.
+    unread: u64,
+    /// Those that are connected and have not confirmed everything, each with the number of datagrams it misses.
     behind: Vec<(u64, u64)>,
+    /// Subscribers that lost something for good. One that left afterwards is counted, too.
+    short: u64,
+    /// Subscribers that fell silent before they confirmed everything. What they have is unknown.
+    unknown: u64,
+    /// Datagrams that were accepted and never sent: the rate, a subscriber or the system did not allow it in time.
+    unsent: u64,
     /// What was sent in all.
     statistics: PublisherStatistics,
 }
@@ -85,7 +98,11 @@ impl From<mcast_stream::Closing> for Closing {
     fn from(closing: mcast_stream::Closing) -> Self {
         Self {
             complete: closing.complete,
+            unread: closing.audience.unread,
             behind: closing.behind.iter().map(|(receiver, missing)| (receiver.0, *missing)).collect(),
+            short: closing.audience.short,
+            unknown: closing.audience.unknown,
+            unsent: closing.unsent,
             statistics: closing.statistics.into(),
         }
     }
@@ -94,6 +111,10 @@ impl From<mcast_stream::Closing> for Closing {
 #[pymethods]
 impl Closing {
     fn __repr__(&self) -> String {
-        format!("<Closing complete={} behind={}>", self.complete, self.behind.len())
+        let Self { complete, unread, behind, short, unknown, unsent, .. } = self;
+        let behind = behind.len();
+        format!(
+            "<Closing complete={complete} unread={unread} behind={behind} short={short} unknown={unknown} unsent={unsent}>"
+        )
     }
 }

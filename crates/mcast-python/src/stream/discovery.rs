@@ -12,6 +12,7 @@ use super::error::raise_stream;
 use super::keys::Secrets;
 use super::snapshot::pair;
 use crate::error::{closed, refused, timed_out};
+use crate::fork::Maker;
 use crate::interface::Selector;
 use crate::membership::PyMembership;
 use crate::receiver::Timeout;
@@ -105,6 +106,7 @@ impl FoundStream {
 #[derive(Debug)]
 pub(crate) struct Announcements {
     open: Mutex<Option<mcast_stream::Announcements>>,
+    maker: Maker,
 }
 
 #[pymethods]
@@ -126,13 +128,17 @@ impl Announcements {
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let interface = interface.map(|interface| interface.0);
         let joined = py.detach(|| mcast_stream::Announcements::join(family, interface, keys));
-        Ok(Self { open: Mutex::new(Some(joined.map_err(|error| raise_stream(py, &error))?)) })
+        let joined = joined.map_err(|error| raise_stream(py, &error))?;
+        Ok(Self { open: Mutex::new(Some(joined)), maker: Maker::here() })
     }
 
     /// Waits for the next announcement. Raises TimeoutError when none came in `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<FoundStream> {
         let deadline = Timeout::new(timeout)?.deadline();
+        if self.maker.is_elsewhere() {
+            return Err(self.maker.refuse(py, "listener"));
+        }
         loop {
             let left = deadline
                 .map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
@@ -150,13 +156,17 @@ impl Announcements {
 
     /// Stops listening. Loops just end. Closing twice does nothing.
     fn close(&self, py: Python<'_>) {
+        if self.maker.is_elsewhere() {
+            return;
+        }
         py.detach(|| drop(self.open.lock().unwrap_or_else(PoisonError::into_inner).take()));
     }
 
     /// Whether it is closed.
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none())
+        self.maker.is_elsewhere()
+            || py.detach(|| self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none())
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -177,6 +187,12 @@ impl Announcements {
             Err(_) if self.closed(py) => Ok(None),
             result => result.map(Some),
         }
+    }
+}
+
+impl Drop for Announcements {
+    fn drop(&mut self) {
+        self.maker.end(self.open.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

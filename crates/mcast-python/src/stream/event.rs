@@ -29,17 +29,21 @@ impl Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamEvent {
     /// "joined" (messages follow from `message` on), "lost" (those from `message` to before `end` will not
-    /// come, for `cause`), "snapshot-wanted" (one that has all messages before `message`), "restarted" (the
+    /// come, for `cause`), "lost-unknown" (an unknown number of messages from `message` on may be lost: the
+    /// publisher's former life did not end its stream), "snapshot-wanted" (one that has all messages before `message`), "restarted" (the
     /// publisher, as `incarnation`: messages are numbered from 0 again), "ended" (after `message` messages),
     /// "stalled" (a gap holds up everything), "path-silent", "path-back", "sender-silent", "sender-back",
-    /// "evicted" (the publisher no longer waits for this subscriber), "key-missing" (the secret of `epoch`),
-    /// or "stale" (a publisher whose clock differs by minutes is not believed).
+    /// "evicted" (the publisher no longer waits for this subscriber), "full" (it takes no more subscribers),
+    /// "rival" (another publisher of the stream is ignored; its life is `incarnation`), "key-missing" (the
+    /// secret of `epoch`), "key-wrong" (datagrams name the secret of `epoch` and were not sealed with it), or
+    /// "stale" (a publisher whose clock differs by minutes is not believed).
     kind: &'static str,
     /// The message that it is about, or how many there were.
     message: Option<u64>,
     /// Of "lost": behind the last message.
     end: Option<u64>,
-    /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart" or "unreadable".
+    /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
+    /// "sender-gone".
     cause: Option<&'static str>,
     /// The life of the publisher.
     incarnation: Option<u32>,
@@ -47,7 +51,7 @@ pub(crate) struct StreamEvent {
     sender: Option<String>,
     /// Which path, from 0 on.
     path: Option<u8>,
-    /// Which secret is missing.
+    /// Which secret is missing or wrong.
     epoch: Option<u16>,
 }
 
@@ -101,7 +105,9 @@ impl From<&Event> for StreamEvent {
             Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..told },
             Event::Ended { messages } => Self { message: Some(messages), ..told },
             Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..told },
-            Event::KeyMissing(epoch) => Self { epoch: Some(epoch.0), ..told },
+            Event::LostUnknown { first } => Self { message: Some(first), ..told },
+            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..told },
+            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..told },
             _ => told,
         }
     }

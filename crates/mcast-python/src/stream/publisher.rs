@@ -15,9 +15,11 @@ use super::keys::Secrets;
 use super::settings;
 use super::snapshot::{self, Place};
 use super::statistics::PublisherStatistics;
-use crate::error::{closed, refused, timed_out};
+use crate::error::{closed, no_room, refused};
+use crate::fork::Maker;
 use crate::interface::Selectors;
 use crate::membership::Target;
+use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, Receivers};
 use crate::payload::Payload;
 use crate::receiver::Timeout;
 
@@ -48,13 +50,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 ///
 /// Raises pymcast.Error, or one of its kinds, and ValueError for settings that cannot be.
 ///
-/// Threads may share it. Threads of its own answer receivers, whatever Python does meanwhile.
+/// Threads may share it. Threads of its own answer receivers, whatever Python does meanwhile. A process that
+/// was forked has none of these: it must not use it, and raises pymcast.ClosedError where it tries to.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Publisher {
     open: Mutex<Option<Arc<mcast_stream::Publisher>>>,
     snapshots: Mutex<Vec<SnapshotServer>>,
     stream: u64,
+    maker: Maker,
+    /// What it had counted when it was closed.
+    counted: Mutex<Option<PublisherStatistics>>,
 }
 
 #[pymethods]
@@ -62,27 +68,28 @@ impl Publisher {
     #[new]
     #[pyo3(signature = (
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
-        longest_message=None, keys=None, hop_limit=1, loopback=true
-    ))]
+        longest_message=None, keys=None, hop_limit=HopLimit(1), loopback=true
+    ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
+        eviction=None, longest_message=None, keys=None, hop_limit=1, loopback=True)")]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
         py: Python<'_>,
         destinations: &Bound<'_, PyTuple>,
         interface: Option<Selectors>,
         name: Option<String>,
-        rate: Option<u64>,
-        history: Option<usize>,
+        rate: Option<ByteRate>,
+        history: Option<Bytes>,
         flow: &str,
         eviction: Option<f64>,
-        longest_message: Option<usize>,
+        longest_message: Option<Bytes>,
         keys: Option<Secrets>,
-        hop_limit: u8,
+        hop_limit: HopLimit,
         loopback: bool,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
             .flow(settings::flow(flow)?)
-            .hop_limit(hop_limit)
+            .hop_limit(hop_limit.0)
             .loopback(loopback);
         for each in destinations {
             let destination = each.extract::<Target>()?.0;
@@ -99,23 +106,29 @@ impl Publisher {
             builder = builder.stream(StreamId::named(&name)).announce(name);
         }
         if let Some(rate) = rate {
-            builder = builder.rate(rate);
+            builder = builder.rate(rate.0);
         }
         if let Some(bytes) = history {
-            builder = builder.history(bytes);
+            builder = builder.history(bytes.0);
         }
         if let Some(seconds) = eviction {
             builder = builder.eviction(settings::time(seconds)?);
         }
         if let Some(bytes) = longest_message {
-            builder = builder.longest_message(bytes);
+            builder = builder.longest_message(bytes.0);
         }
         if let Some(Secrets(keys)) = keys {
             builder = builder.keys(keys);
         }
         let publisher = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let stream = publisher.stream().0;
-        Ok(Self { open: Mutex::new(Some(Arc::new(publisher))), snapshots: Mutex::default(), stream })
+        Ok(Self {
+            open: Mutex::new(Some(Arc::new(publisher))),
+            snapshots: Mutex::default(),
+            stream,
+            maker: Maker::here(),
+            counted: Mutex::default(),
+        })
     }
 
     /// Publishes a message, sends it at once, and tells its number. Waits while there is no room: for a slow
@@ -127,7 +140,7 @@ impl Publisher {
         &self,
         py: Python<'_>,
         payload: Payload<'_>,
-        key: Option<u64>,
+        key: Option<MessageKey>,
         timeout: Option<f64>,
     ) -> PyResult<u64> {
         let number = self.queue(py, payload, key, timeout)?;
@@ -137,7 +150,12 @@ impl Publisher {
 
     /// The same without waiting; None when there is no room.
     #[pyo3(signature = (payload, *, key=None))]
-    fn try_publish(&self, py: Python<'_>, payload: Payload<'_>, key: Option<u64>) -> PyResult<Option<u64>> {
+    fn try_publish(
+        &self,
+        py: Python<'_>,
+        payload: Payload<'_>,
+        key: Option<MessageKey>,
+    ) -> PyResult<Option<u64>> {
         let publisher = self.opened(py)?;
         let bytes = payload.bytes();
         let tried = py.detach(|| {
@@ -148,6 +166,19 @@ impl Publisher {
         tried.map_err(|error| raise_stream(py, &error))
     }
 
+    /// For pymcast.aio: queues a message without waiting; None when there is no room.
+    #[pyo3(signature = (payload, *, key=None))]
+    fn _try_queue(
+        &self,
+        py: Python<'_>,
+        payload: Payload<'_>,
+        key: Option<MessageKey>,
+    ) -> PyResult<Option<u64>> {
+        let publisher = self.opened(py)?;
+        let bytes = payload.bytes();
+        py.detach(|| attempt(&publisher, bytes, key)).map_err(|error| raise_stream(py, &error))
+    }
+
     /// Publishes a message that may wait for others to share its datagram, until `flush`, or for a
     /// millisecond: the way to publish many small ones fast. Otherwise as `publish`.
     #[pyo3(signature = (payload, *, key=None, timeout=None))]
@@ -155,7 +186,7 @@ impl Publisher {
         &self,
         py: Python<'_>,
         payload: Payload<'_>,
-        key: Option<u64>,
+        key: Option<MessageKey>,
         timeout: Option<f64>,
     ) -> PyResult<u64> {
         let (timeout, bytes) = (Timeout::new(timeout)?, payload.bytes());
@@ -168,7 +199,7 @@ impl Publisher {
             }
             let left = left(*deadline.get_or_insert_with(|| timeout.deadline()), AGAIN);
             if left.is_zero() {
-                return Err(timed_out());
+                return Err(no_room());
             }
             py.detach(|| publisher.wait_for_room(left));
             py.check_signals()?;
@@ -188,11 +219,17 @@ impl Publisher {
         Ok(py.detach(|| std::iter::from_fn(|| publisher.event()).map(PublisherEvent::from).collect()))
     }
 
-    /// What was sent so far.
+    /// What was sent so far; also once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<PublisherStatistics> {
-        let publisher = self.opened(py)?;
-        Ok(py.detach(|| publisher.statistics()).into())
+        match self.opened(py) {
+            Ok(publisher) => Ok(py.detach(|| publisher.statistics()).into()),
+            Err(error) if self.maker.is_elsewhere() => Err(error),
+            Err(error) => {
+                let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                counted.ok_or(error)
+            }
+        }
     }
 
     /// The stream's identity.
@@ -210,8 +247,8 @@ impl Publisher {
 
     /// Waits until so many receivers have joined; False when the time is over.
     #[pyo3(signature = (receivers, timeout=None))]
-    fn wait_for(&self, py: Python<'_>, receivers: usize, timeout: Option<f64>) -> PyResult<bool> {
-        self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(receivers, slice))
+    fn wait_for(&self, py: Python<'_>, receivers: Receivers, timeout: Option<f64>) -> PyResult<bool> {
+        self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(receivers.0, slice))
     }
 
     /// Waits until all that listen have everything that was published; False when the time is over.
@@ -257,10 +294,10 @@ impl Publisher {
         self.end(py, timeout)
     }
 
-    /// Whether it is closed.
+    /// Whether it is closed; in a process that was forked, it is.
     #[getter]
     fn closed(&self) -> bool {
-        self.lock().is_none()
+        self.maker.is_elsewhere() || self.lock().is_none()
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -278,12 +315,34 @@ impl Publisher {
     }
 }
 
+/// What was accepted has so long to go out when a publisher is dropped and not closed.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if !self.closed() {
+            crate::unclosed::warn(&self.__repr__());
+        }
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(publisher) = open.as_ref().filter(|_| !self.maker.is_elsewhere()) {
+            // A program that ends, by Ctrl-C perhaps, is not held up for as long as a slow rate takes.
+            let _ = publisher.close(LAST_MOMENT);
+        }
+        self.maker.end(open);
+        self.maker.end(self.snapshots.get_mut().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
 impl Publisher {
     fn lock(&self) -> MutexGuard<'_, Option<Arc<mcast_stream::Publisher>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self, py: Python<'_>) -> PyResult<Arc<mcast_stream::Publisher>> {
+        // First: a lock that was held when the process was forked is held for ever.
+        if self.maker.is_elsewhere() {
+            return Err(self.maker.refuse(py, "publisher"));
+        }
         self.lock().clone().ok_or_else(|| closed(py, "publisher"))
     }
 
@@ -315,7 +374,11 @@ impl Publisher {
             py.detach(|| publisher.end());
         }
         self.wait_until(py, deadline)?;
+        if self.maker.is_elsewhere() {
+            return Ok(None);
+        }
         let Some(publisher) = self.lock().take() else { return Ok(None) };
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(publisher.statistics().into());
         let servers = std::mem::take(&mut *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner));
         let closing = py.detach(move || {
             drop(servers);
@@ -341,10 +404,10 @@ impl Publisher {
 fn attempt(
     publisher: &mcast_stream::Publisher,
     bytes: &[u8],
-    key: Option<u64>,
+    key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
     let tried = match key {
-        Some(key) => publisher.try_queue_keyed(key, bytes),
+        Some(MessageKey(key)) => publisher.try_queue_keyed(key, bytes),
         None => publisher.try_queue(bytes),
     };
     match tried {

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::membership::Address;
+use crate::number::{MessageNumber, Port};
 use crate::payload::Payload;
 
 /// A state, and the messages that it has: all before number `message`.
@@ -21,8 +22,8 @@ pub(crate) struct Snapshot {
 #[pymethods]
 impl Snapshot {
     #[new]
-    fn new(message: u64, payload: Payload<'_>) -> Self {
-        Self { message, payload: payload.0.unbind() }
+    fn new(message: MessageNumber, payload: Payload<'_>) -> Self {
+        Self { message: message.0, payload: payload.0.unbind() }
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -56,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Place {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let (Address(address), port) = object.extract::<(Address, u16)>()?;
+        let (Address(address), Port(port)) = object.extract::<(Address, Port)>()?;
         Ok(Self((address, port).into()))
     }
 }

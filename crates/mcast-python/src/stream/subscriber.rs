@@ -24,6 +24,7 @@ use super::statistics::SubscriberStatistics;
 use crate::error::{closed, refused, timed_out};
 use crate::interface::Selectors;
 use crate::membership::Membership;
+use crate::number::{Bytes, MessageNumber};
 use crate::receiver::{Timeout, spread};
 use crate::sys;
 
@@ -56,6 +57,8 @@ const SLICE: Duration = Duration::from_millis(50);
 pub(crate) struct Subscriber {
     open: Mutex<Option<Listening>>,
     ends: AtomicBool,
+    /// What it had counted when it was closed.
+    counted: Mutex<Option<SubscriberStatistics>>,
     waker: Waker,
     memberships: Vec<mcast::Membership>,
     /// As it was announced, if it was found so.
@@ -98,7 +101,7 @@ impl Subscriber {
         on_loss: Option<&str>,
         name: Option<&str>,
         keys: Option<Secrets>,
-        receive_buffer: Option<usize>,
+        receive_buffer: Option<Bytes>,
         stay: bool,
     ) -> PyResult<Self> {
         let (memberships, found) = places(memberships)?;
@@ -117,14 +120,14 @@ impl Subscriber {
             builder = builder.stream(stream);
         }
         if let Some(bytes) = receive_buffer {
-            builder = builder.receive_buffer(bytes);
+            builder = builder.receive_buffer(bytes.0);
         }
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let waker = subscriber.waker();
         let pending = VecDeque::new();
         let listening = Listening { subscriber, keys, incarnation: None, wanted: None, pending };
         let open = Mutex::new(Some(listening));
-        Ok(Self { open, ends: AtomicBool::new(false), waker, memberships, found })
+        Ok(Self { open, ends: AtomicBool::new(false), counted: Mutex::default(), waker, memberships, found })
     }
 
     /// Waits for the next item, a Message or a StreamEvent; None when the stream has ended. Raises
@@ -167,10 +170,16 @@ impl Subscriber {
     /// before the one that the event "snapshot-wanted" told, or more. Go on behind it with resume. Who was made
     /// of what find_stream found may leave the address away: it is the announced one, and for `timeout` seconds
     /// another is tried with each announcement. The stream is followed meanwhile. Raises pymcast.Error when it
-    /// cannot be had, pymcast.ClosedError when the subscriber is closed meanwhile, and ValueError before one is wanted.
-    #[pyo3(signature = (address=None, timeout=10.0))]
-    fn fetch_snapshot(&self, py: Python<'_>, address: Option<Place>, timeout: f64) -> PyResult<Snapshot> {
-        self.fetch(py, address, timeout, None)
+    /// cannot be had or is larger than `max_size` bytes (anybody can announce snapshots of a stream in clear), pymcast.ClosedError when the subscriber is closed meanwhile, and ValueError before one is wanted.
+    #[pyo3(signature = (address=None, timeout=10.0, max_size=67_108_864))]
+    fn fetch_snapshot(
+        &self,
+        py: Python<'_>,
+        address: Option<Place>,
+        timeout: f64,
+        max_size: u64,
+    ) -> PyResult<Snapshot> {
+        self.fetch(py, address, timeout, max_size, None)
     }
 
     /// For pymcast.aio: the same, for as long as `abandoned` does not say True.
@@ -179,16 +188,17 @@ impl Subscriber {
         py: Python<'_>,
         address: Option<Place>,
         timeout: f64,
+        max_size: u64,
         abandoned: Bound<'_, PyAny>,
     ) -> PyResult<Snapshot> {
-        self.fetch(py, address, timeout, Some(abandoned.unbind()))
+        self.fetch(py, address, timeout, max_size, Some(abandoned.unbind()))
     }
 
     /// Goes on behind a snapshot that has all messages before this number.
-    fn resume(&self, py: Python<'_>, message: u64) -> PyResult<()> {
+    fn resume(&self, py: Python<'_>, message: MessageNumber) -> PyResult<()> {
         self.with(py, |listening| {
             listening.wanted = None;
-            listening.subscriber.resume(message);
+            listening.subscriber.resume(message.0);
         })
     }
 
@@ -200,10 +210,14 @@ impl Subscriber {
         })
     }
 
-    /// What was received so far; of nothing before the stream is heard.
+    /// What was received so far; of nothing before the stream is heard; also once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<SubscriberStatistics> {
-        self.with(py, |listening| listening.subscriber.statistics().into())
+        let counted = self.with(py, |listening| listening.subscriber.statistics().into());
+        counted.or_else(|error| {
+            let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            counted.ok_or(error)
+        })
     }
 
     /// The identity of the stream, once it is heard.
@@ -249,7 +263,11 @@ impl Subscriber {
         }
         // Who waits looks after a slice, if it cannot be woken.
         let _ = self.waker.wake();
-        py.detach(|| drop(self.lock().take()));
+        py.detach(|| {
+            let was_open = self.lock().take();
+            let counted = was_open.map(|listening| listening.subscriber.statistics().into());
+            *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+        });
     }
 
     /// Whether it is closed.
@@ -305,6 +323,14 @@ fn places(given: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<Found
     Ok((given.iter().map(|each| each.extract()).collect::<PyResult<_>>()?, None))
 }
 
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if !self.closed() {
+            crate::unclosed::warn(&self.__repr__());
+        }
+    }
+}
+
 impl Subscriber {
     fn lock(&self) -> MutexGuard<'_, Option<Listening>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -339,6 +365,7 @@ impl Subscriber {
         py: Python<'_>,
         address: Option<Place>,
         timeout: f64,
+        max_size: u64,
         abandoned: Option<Py<PyAny>>,
     ) -> PyResult<Snapshot> {
         let patience = settings::time(timeout)?;
@@ -358,10 +385,10 @@ impl Subscriber {
         };
         let fetch = || match (address, &self.found) {
             (Some(Place(address)), _) => {
-                Ok(fetch_snapshot_while(address, stream, incarnation, &keys, message, &mut go_on))
+                Ok(fetch_snapshot_while(address, stream, incarnation, &keys, message, max_size, &mut go_on))
             }
             (None, Some(found)) => {
-                Ok(found.fetch_snapshot_while(incarnation, message, &keys, patience, &mut go_on))
+                Ok(found.fetch_snapshot_while(incarnation, message, &keys, max_size, patience, &mut go_on))
             }
             (None, None) => Err(refused("say where from: only a stream that was found announces that")),
         };

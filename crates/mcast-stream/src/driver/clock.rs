@@ -38,6 +38,12 @@ pub(crate) fn incarnation() -> u32 {
     u32::try_from(since_2024().as_millis() / QUARTER.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
+/// How far a clock is behind that gives `now` where it gave `last` before. One quarter is a quick restart.
+pub(crate) fn behind(now: Incarnation, last: Incarnation) -> Option<Duration> {
+    let quarters = last.0.checked_sub(now.0).filter(|quarters| *quarters > 1)?;
+    Some(QUARTER * quarters)
+}
+
 /// Waits until the quarter of this incarnation is over; not if the clock stands elsewhere by now.
 pub(crate) fn wait_for_the_next(incarnation: Incarnation) {
     let left = (QUARTER * incarnation.0.saturating_add(1)).saturating_sub(since_2024());

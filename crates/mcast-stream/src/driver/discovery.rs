@@ -19,8 +19,10 @@ pub const DISCOVERY_V6: SocketAddr =
 const PORT: u16 = 7767;
 /// Between two announcements.
 const INTERVAL: u64 = 1_000_000_000;
-/// More streams than this are not told apart.
+/// More streams than this are not listed.
 const MOST: usize = 1024;
+/// Of these, streams that one address announces.
+const MOST_PER_SOURCE: usize = 128;
 
 /// A stream that was announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,9 @@ pub struct Found {
 /// The streams that are announced within this time, by name and then by identity; with `None` for the
 /// family, in both. Sealed ones are seen by those who have their keys.
 ///
+/// Anybody can announce a stream in clear: what two addresses announce as the same stream is listed twice, so that a forged
+/// announcement hides nobody, and an address is listed with at most 128 streams.
+///
 /// # Errors
 /// When the group of announcements cannot be joined.
 pub fn discover(
@@ -55,18 +60,25 @@ pub fn discover(
     keys: &Keys,
     time: Duration,
 ) -> Result<Vec<Found>, StreamError> {
-    let mut all: Vec<Found> = Vec::new();
+    let mut all = Vec::new();
     listen(family.into(), interface, keys, time, |found| {
-        let known = all.iter().position(|known| known.stream == found.stream);
-        match known {
-            Some(index) if all[index].incarnation <= found.incarnation => all[index] = found,
-            None if all.len() < MOST => all.push(found),
-            _ => {}
-        }
+        list(&mut all, found);
         false
     })?;
-    all.sort_by(|a, b| (&a.name, a.stream).cmp(&(&b.name, b.stream)));
+    all.sort_by(|a, b| (&a.name, a.stream, a.source).cmp(&(&b.name, b.stream, b.source)));
     Ok(all)
+}
+
+/// Of what one address announces as one stream, the latest incarnation counts.
+fn list(all: &mut Vec<Found>, found: Found) {
+    let source = found.source.ip();
+    let of_source = all.iter().filter(|known| known.source.ip() == source).count();
+    let is_same = |known: &Found| known.stream == found.stream && known.source.ip() == source;
+    match all.iter().position(is_same) {
+        Some(index) if all[index].incarnation <= found.incarnation => all[index] = found,
+        None if all.len() < MOST && of_source < MOST_PER_SOURCE => all.push(found),
+        _ => {}
+    }
 }
 
 /// Waits for the announcement of the stream of this name; with `None` for the family, in both.
@@ -242,6 +254,33 @@ impl Announcement {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    fn found(stream: u64, incarnation: u32, source: [u8; 4]) -> Found {
+        Found {
+            name: "prices".into(),
+            stream: StreamId(stream),
+            incarnation: Incarnation(incarnation),
+            paths: Vec::new(),
+            snapshot: None,
+            rate: 0,
+            sealed: false,
+            source: (source, 7).into(),
+        }
+    }
+
+    #[test]
+    fn a_forged_announcement_hides_no_stream() {
+        let (real, forger) = ([10, 0, 0, 1], [10, 0, 0, 66]);
+        let mut all = Vec::new();
+        (0..2_000).for_each(|stream| list(&mut all, found(stream, u32::MAX, forger)));
+        (1..=2).chain([1]).for_each(|incarnation| list(&mut all, found(5, incarnation, real)));
+        let listed: Vec<_> =
+            all.iter().filter(|each| each.source.ip() == std::net::IpAddr::from(real)).collect();
+        assert_eq!(
+            (listed.len(), listed[0].incarnation, all.len()),
+            (1, Incarnation(2), MOST_PER_SOURCE + 1)
+        );
+    }
 
     #[test]
     fn nobody_else_takes_the_groups_of_announcements() {

@@ -18,6 +18,15 @@ pub enum StreamError {
     /// The message cannot be taken.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The state file of a publisher cannot be used.
+    #[error("the state file {path}: {cause}")]
+    State {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A publisher needs somewhere to send to.
     #[error("no group is named to publish to, or to hear")]
     NoDestination,
@@ -30,6 +39,14 @@ pub enum StreamError {
     /// A snapshot could not be served or fetched.
     #[error("the snapshot: {0}")]
     Snapshot(#[source] std::io::Error),
+    /// A snapshot is larger than the caller accepts, or its publisher is not the one that it claims to be.
+    #[error("the snapshot: it is {size} bytes long, more than the limit of {limit}")]
+    SnapshotTooLarge {
+        /// Its size in bytes, as the server says.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// Paths are told apart by two bits.
     #[error("a stream has at most four paths, not {0}")]
     TooManyPaths(usize),

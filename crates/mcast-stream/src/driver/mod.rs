@@ -3,12 +3,14 @@
 mod clock;
 mod discovery;
 mod error;
+mod health;
 mod interface;
 mod named;
 mod publisher;
 mod repairs;
 mod singles;
 mod snapshot;
+mod state_file;
 mod subscriber;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -16,8 +18,9 @@ mod transmit;
 
 pub use discovery::{Announcements, DISCOVERY_V4, DISCOVERY_V6, Found, discover, find_stream};
 pub use error::StreamError;
+pub use health::PathChange;
 pub use publisher::{Closing, Publisher, PublisherBuilder};
-pub use snapshot::{Snapshot, SnapshotServer, fetch_snapshot, fetch_snapshot_while};
+pub use snapshot::{MAX_SNAPSHOT, Snapshot, SnapshotServer, fetch_snapshot, fetch_snapshot_while};
 pub use subscriber::{Subscriber, SubscriberBuilder};
 
 /// Several, as one label.

@@ -6,7 +6,7 @@ use mcast::{Membership, SourceFilter};
 
 use super::discovery::{Found, find_stream};
 use super::error::StreamError;
-use super::snapshot::{Snapshot, fetch_from_announced};
+use super::snapshot::{MAX_SNAPSHOT, Snapshot, fetch_from_announced};
 use super::subscriber::{Subscriber, SubscriberBuilder};
 use crate::seal::Keys;
 use crate::wire::Incarnation;
@@ -63,8 +63,9 @@ impl Found {
         }
     }
 
-    /// Fetches a snapshot of this life of its publisher, that has all messages before this one, or more: from where
-    /// the publisher announces it. Waits for an announcement that helps, or for a fresh snapshot, for no longer than this.
+    /// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes of this life of its publisher, that has all messages before this
+    /// one, or more: from where the publisher announces it. Waits for an announcement that helps, or for a fresh snapshot, for no
+    /// longer than this.
     ///
     /// # Errors
     /// Why the last try failed.
@@ -75,10 +76,11 @@ impl Found {
         keys: &Keys,
         time: Duration,
     ) -> Result<Snapshot, StreamError> {
-        fetch_from_announced(self, incarnation, message, keys, time, &mut || true)
+        fetch_from_announced(self, incarnation, message, keys, MAX_SNAPSHOT, time, &mut || true)
     }
 
-    /// The same for as long as `go_on` says so: it is called on this thread, about twenty times a second.
+    /// Fetches a snapshot of at most `max_size` bytes for as long as `go_on` returns `true`: it is called on this thread, about
+    /// twenty times per second.
     ///
     /// # Errors
     /// Why the last try failed, or that the caller gave up.
@@ -87,10 +89,11 @@ impl Found {
         incarnation: Incarnation,
         message: u64,
         keys: &Keys,
+        max_size: u64,
         time: Duration,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Snapshot, StreamError> {
-        fetch_from_announced(self, incarnation, message, keys, time, go_on)
+        fetch_from_announced(self, incarnation, message, keys, max_size, time, go_on)
     }
 
     fn with_its_source(&self, path: &Membership) -> Membership {

@@ -5,9 +5,9 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::publisher::{BETWEEN_LAST_WORDS, LAST_WORDS, is_complete};
+use super::publisher::{BETWEEN_LAST_WORDS, LAST_WORDS, OnDrop, READING, is_complete, is_read};
 use super::subscriber::Look;
 use crate::receiver::Item;
 use crate::seal::Keys;
@@ -22,18 +22,22 @@ const SOON: u32 = 64;
 
 /// A [`Publisher`](crate::Publisher) whose publishing, waiting and closing wait without blocking. All else is the publisher's own, and may
 /// block for as long as the system's queue is full.
+///
+/// Dropping it sends what was accepted, like dropping the blocking publisher, but on a blocking thread of the
+/// runtime: a runtime that is dropped waits for that, one that is shut down in the background does not.
 #[derive(Debug)]
 pub struct Publisher(crate::Publisher);
 
 impl Publisher {
     /// Wraps a publisher.
     #[must_use]
-    pub const fn new(publisher: crate::Publisher) -> Self {
+    pub const fn new(mut publisher: crate::Publisher) -> Self {
+        publisher.set_on_drop(OnDrop::DrainInBackground);
         Self(publisher)
     }
 
-    /// Publishes a message, and has it sent at once by the publisher's own thread; waits while there is no room. Tells its
-    /// number. It blocks nobody, also when the system's queue is full.
+    /// Publishes a message and returns its number. The publisher's own thread sends it at once, or as soon as the
+    /// configured rate allows. Waits while there is no room, and never blocks the executor.
     ///
     /// # Errors
     /// [`StreamError::Refused`] when it can never be taken.
@@ -79,11 +83,17 @@ impl Publisher {
     /// Ends the stream, and waits for no longer than this until all that listen have everything. Tells who has not.
     pub async fn close(&self, timeout: Duration) -> Closing {
         self.done(crate::Sender::close).await;
-        self.wait_complete(timeout).await;
+        let deadline = Instant::now().checked_add(timeout);
+        if self.wait_complete(timeout).await {
+            let left =
+                deadline.map_or(READING, |deadline| deadline.saturating_duration_since(Instant::now()));
+            self.until(left.min(READING), is_read).await;
+        }
         for _ in 0..LAST_WORDS {
             tokio::time::sleep(BETWEEN_LAST_WORDS).await;
             self.done(crate::Sender::close).await;
         }
+        self.0.settle();
         self.done(|sender, _| Closing::of(sender)).await
     }
 
@@ -108,7 +118,8 @@ impl Publisher {
 
     /// The blocking publisher.
     #[must_use]
-    pub fn into_inner(self) -> crate::Publisher {
+    pub fn into_inner(mut self) -> crate::Publisher {
+        self.0.set_on_drop(OnDrop::Drain);
         self.0
     }
 }
@@ -178,7 +189,7 @@ impl Deref for Subscriber {
     }
 }
 
-/// [`Found::fetch_snapshot`] on a thread that may wait; who drops the future ends that, too.
+/// [`Found::fetch_snapshot_while`] on a thread that may wait; dropping the future ends that, too.
 ///
 /// # Errors
 /// Why the last try failed.
@@ -187,13 +198,14 @@ pub async fn fetch_snapshot(
     incarnation: Incarnation,
     message: u64,
     keys: &Keys,
+    max_size: u64,
     time: Duration,
 ) -> Result<Snapshot, StreamError> {
     let (found, keys) = (found.clone(), keys.clone());
     let wanted = Arc::new(());
     let still = Arc::downgrade(&wanted);
     let mut go_on = move || still.strong_count() > 0;
-    let fetch = move || found.fetch_snapshot_while(incarnation, message, &keys, time, &mut go_on);
+    let fetch = move || found.fetch_snapshot_while(incarnation, message, &keys, max_size, time, &mut go_on);
     let fetched = tokio::task::spawn_blocking(fetch).await;
     drop(wanted);
     fetched.unwrap_or_else(|failed| Err(StreamError::Thread(failed.into())))

@@ -2,6 +2,7 @@
 
 use mcast::{Family, Outgoing};
 
+use super::health::PathHealth;
 use super::repairs::Repairs;
 use super::singles::Singles;
 use crate::outbox::{Control, Target};
@@ -20,17 +21,20 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// Sends new data. What a socket refuses is as if the network had lost it, and repaired as such; the first refusal is
-    /// told.
-    pub(super) fn send_data(&self, core: &mut crate::Sender, first: u64, count: u64) -> Option<mcast::Error> {
-        let mut refused = Refused(None);
-        for (path, sender) in (0..).zip(&self.paths) {
+    /// Sends new data. What a socket refuses is as if the network had lost it, and repaired as such.
+    pub(super) fn send_data(
+        &self,
+        core: &mut crate::Sender,
+        first: u64,
+        count: u64,
+        health: &mut PathHealth,
+    ) {
+        for (path, sender) in self.usable(health) {
             if self.paths.len() > 1 {
-                core.mark_path(first, count, path, false);
+                core.mark_path(first, count, path as u8, false);
             }
-            send_trains(sender, core, first..first + count, &mut refused);
+            health.note(path, send_trains(sender, core, first..first + count));
         }
-        refused.0
     }
 
     /// Sends all repairs that wait, in the same way.
@@ -38,44 +42,39 @@ impl Ways {
         &self,
         core: &mut crate::Sender,
         repairs: &mut Repairs,
-    ) -> Option<mcast::Error> {
-        let mut refused = Refused(None);
+        health: &mut PathHealth,
+    ) {
         while let Some((to, train)) = repairs.take_train() {
             if let Target::Address(address) = to {
                 self.singles.send_all(address, train.iter().map(|sequence| core.datagram(*sequence)));
                 continue;
             }
-            for (path, sender) in (0..).zip(&self.paths) {
-                let path = path & Flags::PATH.0;
-                train.iter().for_each(|sequence| core.mark_path(*sequence, 1, path, true));
-                send_trains(sender, core, train.iter().copied(), &mut refused);
+            for (path, sender) in self.usable(health) {
+                train
+                    .iter()
+                    .for_each(|sequence| core.mark_path(*sequence, 1, path as u8 & Flags::PATH.0, true));
+                health.note(path, send_trains(sender, core, train.iter().copied()));
             }
         }
-        refused.0
     }
 
     /// Sends something else.
-    pub(super) fn send_control(&self, control: &Control) -> Option<mcast::Error> {
-        let mut refused = Refused(None);
+    pub(super) fn send_control(&self, control: &Control, health: &mut PathHealth) {
         match control.to {
-            Target::Group => self.paths.iter().for_each(|sender| refused.note(sender.send(control.bytes()))),
-            Target::Address(address) => self.singles.send(address, control.bytes()),
-            Target::Discovery => {
-                self.discovery.iter().for_each(|sender| refused.note(sender.send(control.bytes())));
+            Target::Group => {
+                for (path, sender) in self.usable(health) {
+                    health.note(path, sender.send(control.bytes()));
+                }
             }
+            Target::Address(address) => self.singles.send(address, control.bytes()),
+            // It leaves by the interface of the first path, whose failures are noted there.
+            Target::Discovery => self.discovery.iter().for_each(|sender| _ = sender.send(control.bytes())),
         }
-        refused.0
     }
-}
 
-/// The first error of several.
-struct Refused(Option<mcast::Error>);
-
-impl Refused {
-    fn note(&mut self, result: mcast::Result<()>) {
-        if let (Err(error), None) = (result, &self.0) {
-            self.0 = Some(error);
-        }
+    /// The paths that may be able to send.
+    fn usable(&self, health: &PathHealth) -> Vec<(usize, &mcast::Sender)> {
+        self.paths.iter().enumerate().filter(|(path, _)| health.may_send(*path)).collect()
     }
 }
 
@@ -86,8 +85,8 @@ fn send_trains(
     sender: &mcast::Sender,
     core: &crate::Sender,
     mut sequences: impl Iterator<Item = u64>,
-    refused: &mut Refused,
-) {
+) -> mcast::Result<()> {
+    let mut first_error = Ok(());
     let mut outgoing = [const { Outgoing::new(&[]) }; MOST];
     loop {
         let mut count = 0;
@@ -96,9 +95,11 @@ fn send_trains(
             count += 1;
         }
         if count == 0 {
-            return;
+            return first_error;
         }
-        refused.note(send_batch(sender, &outgoing[..count]));
+        // Each batch is sent, whatever became of those before it.
+        let sent = send_batch(sender, &outgoing[..count]);
+        first_error = first_error.and(sent);
     }
 }
 

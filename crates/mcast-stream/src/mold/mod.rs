@@ -5,6 +5,7 @@
 //! missing is asked of a server by unicast. Neither machine has sockets or clocks: time is in nanoseconds. The example
 //! `exchange_feed` gives them some: a feed to two groups, and a server of re-requests.
 
+mod extent;
 mod receiver;
 mod sender;
 

@@ -61,6 +61,11 @@ impl Receiver {
             }
             return;
         }
+        // No datagram is longer than its sender says; one that is would take memory that nobody counts on.
+        if self.heartbeat.datagram != 0 && datagram.len() > usize::from(self.heartbeat.datagram) {
+            self.statistics.malformed += 1;
+            return;
+        }
         let sequence = packet.header.sequence;
         let is_current = self.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.checked_sub(self.base) {
@@ -74,6 +79,10 @@ impl Receiver {
         if !is_new {
             self.statistics.copies += 1;
             self.note_path(now, path, false);
+            return;
+        }
+        if sequence != self.base && !self.window.has_room(datagram.len()) {
+            self.statistics.beyond += 1;
             return;
         }
         let Some((place, range)) = self.open(packet, datagram) else { return };
@@ -133,6 +142,10 @@ impl Receiver {
             Some(end) => Some((Place::Opened, head..end)),
             None => {
                 self.statistics.refused += 1;
+                if self.key_wrong != header.epoch {
+                    self.key_wrong = header.epoch;
+                    self.tell(Event::KeyWrong(header.epoch));
+                }
                 None
             }
         }

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::Receiver;
 use super::config::Policy;
-use super::event::Event;
+use super::event::{Cause, Event};
+use super::{Baseline, Receiver};
 use crate::backoff::backoff;
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
@@ -15,17 +15,35 @@ use crate::wire::{
 
 /// The shortest time after which something out of order counts as missing.
 pub(super) const LEAST_GUARD: u64 = 50_000;
+/// Of a large group, those who are very near spread their naks as if they were this far away.
+const LEAST_BACKOFF_UNIT: u64 = 500_000;
 /// A receiver that has nothing to say says so.
 const IDLE_STATUS: u64 = 1_000_000_000;
 /// An address is proven anew.
-const PROBE_INTERVAL: u64 = 50_000_000_000;
+pub(super) const PROBE_INTERVAL: u64 = 50_000_000_000;
 /// An unanswered probe is sent again, first after so long, then after twice that, and so on.
 const PROBE_AGAIN: u64 = 10_000_000;
-const PROBE_DOUBLINGS: u32 = 12;
-/// Between two confirmations of the end.
+const PROBE_DOUBLINGS: u32 = 9;
+/// Between two confirmations of the end, at least.
 const FAREWELL_INTERVAL: u64 = 2_000_000;
+/// A sender that has closed its stream and is silent for so long is gone.
+const SENDER_GONE: u64 = 30_000_000_000;
+/// Whoever waits for what all receivers have gets their statuses this far apart, as far as jitter has it.
+const URGENT_SPACING: u64 = 50_000;
+/// All receivers together send so many naks per second, and one more for so many datagrams that they receive.
+const NAK_RATE: u64 = 75;
+const DATAGRAMS_PER_NAK: u64 = 64;
+/// And at once so many, but each of them four.
+const NAK_BURST: u64 = 64;
+const LEAST_NAK_BURST: u64 = 4;
+pub(super) const MOST_ALLOWANCE: u64 = NAK_BURST * NAK;
+/// The allowance is counted in millionths of a nak, and looked at again after so long if there is none left.
+const NAK: u64 = 1_000_000;
+const NAK_RETRY: u64 = 5_000_000;
+/// What does not come is asked for again after twice the time, so often.
+const MOST_DOUBLINGS: u32 = 2;
 /// Naks that one look may send.
-const MOST_NAKS: usize = 4;
+const MOST_NAKS: u64 = 4;
 
 impl Receiver {
     /// When to [`poll`](Self::poll), and to ask for the [`next`](Self::next), at the latest.
@@ -35,8 +53,10 @@ impl Receiver {
             return 0;
         }
         let mut deadline = self.heartbeat_at.saturating_add(self.config.sender_silence);
-        if self.sender_silent || self.has_all() {
+        if self.has_all() {
             deadline = u64::MAX;
+        } else if self.sender_silent {
+            deadline = self.gone_at();
         }
         deadline = deadline.min(self.paths.next_silent(self.config.path_silence));
         if self.stopped {
@@ -46,7 +66,10 @@ impl Receiver {
             let status =
                 self.status_at.unwrap_or(u64::MAX).min(self.status_last.saturating_add(self.idle_interval()));
             let probe = if self.sender_silent { u64::MAX } else { self.probe_at };
-            deadline = deadline.min(status).min(probe);
+            deadline = deadline.min(probe);
+            if self.token != 0 {
+                deadline = deadline.min(status);
+            }
         }
         if self.asks() {
             deadline = deadline.min(self.nak_at.max(self.asks_from));
@@ -59,7 +82,8 @@ impl Receiver {
 
     /// Whether there is something to ask for, and somebody to answer.
     fn asks(&self) -> bool {
-        self.config.repairs() && !self.ended && !self.sender_silent && !self.gaps.is_empty()
+        let is_heard = self.token != 0 && !self.sender_silent;
+        self.config.repairs() && is_heard && !self.ended && !self.gaps.is_empty()
     }
 
     /// When a gap that was noticed then is given up, or told to hold everything up.
@@ -98,6 +122,10 @@ impl Receiver {
         if self.asks() && now >= self.nak_at.max(self.asks_from) {
             self.ask(now);
         }
+        if self.token == 0 {
+            // What an address that has proven nothing says is not looked at.
+            return;
+        }
         let idle = self.status_last.saturating_add(self.idle_interval());
         if self.status_at.is_some_and(|at| now >= at) || now >= idle {
             self.status(now, self.flags());
@@ -107,8 +135,10 @@ impl Receiver {
     /// Tells the sender that nobody need wait for this receiver any more.
     pub fn leave(&mut self, now: u64) {
         self.has_left = true;
-        if self.incarnation.is_some() && !self.config.mute {
-            self.status(now, Status::LEAVING | self.flags());
+        if self.incarnation.is_some() && !self.config.mute && self.token != 0 {
+            // What is kept for an application that goes is not delivered.
+            let kept = if self.ended { 0 } else { Status::ENDED };
+            self.status(now, Status::LEAVING | self.flags() & !kept);
         }
     }
 
@@ -119,6 +149,18 @@ impl Receiver {
             if self.incarnation.is_some() {
                 self.tell(Event::SenderSilent);
             }
+        }
+        // Of a stream that was closed nobody is there any more to repair what is missing.
+        if self.sender_silent && now >= self.gone_at() && !self.has_all() {
+            self.abandon_as(Cause::SenderGone);
+        }
+    }
+
+    /// When a sender that has closed its stream, and has been silent since, counts as gone.
+    fn gone_at(&self) -> u64 {
+        match self.end.is_some() && self.abandoned.is_none() {
+            true => self.heartbeat_at.saturating_add(SENDER_GONE.max(self.config.sender_silence)),
+            false => u64::MAX,
         }
     }
 
@@ -138,12 +180,17 @@ impl Receiver {
 
     /// How long to wait so that of many few ask.
     pub(super) fn backoff(&mut self) -> u64 {
-        let longest = u64::from(self.heartbeat.backoff.max(1)) * self.round_trip();
+        let longest = u64::from(self.heartbeat.backoff.max(1)) * self.round_trip().max(LEAST_BACKOFF_UNIT);
         backoff(longest, self.heartbeat.group_size, &mut self.random)
     }
 
-    /// Asks for everything that is due, in as few naks as there can be.
+    /// Asks for everything that is due, in as few naks as there can be and as many as there may be.
     fn ask(&mut self, now: u64) {
+        let most = self.naks_allowed(now).min(MOST_NAKS);
+        if most == 0 {
+            self.asks_from = self.nak_allowance.when(NAK).min(now + NAK_RETRY);
+            return;
+        }
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
         let patience = (round_trip * 3 / 2).max(self.repair_time + 4 * self.repair_spread);
@@ -155,30 +202,46 @@ impl Receiver {
         let spread = self.backoff();
         let before = self.statistics.naks;
         let mut list = NakWriter::new();
-        let mut naks = 0;
+        let mut naks = 1;
         let mut gaps = core::mem::take(&mut self.gaps);
         for gap in gaps.iter_mut().filter(|gap| gap.due <= soon) {
             if gap.noticed < too_late || gap.end <= self.trail {
                 gap.due = u64::MAX;
                 continue;
             }
-            if naks == MOST_NAKS {
+            if naks > most {
                 break;
             }
             self.add_missing(gap.first.max(self.base).max(self.trail), gap.end, &mut list, &mut naks);
-            gap.due = now + (patience << gap.tries.min(2)) + spread;
+            gap.due = now + (patience << gap.tries.min(MOST_DOUBLINGS)) + spread;
             gap.asked = now;
             gap.tries += 1;
         }
         self.gaps = gaps;
-        self.send_nak(&mut list);
+        if naks <= most {
+            self.send_nak(&mut list);
+        }
+        let sent = self.statistics.naks - before;
+        self.nak_allowance.spend(sent * NAK);
         // What the sender would not look at is not sent.
-        self.asks_from = now + NAK_INTERVAL * (self.statistics.naks - before).max(1);
+        self.asks_from = now + NAK_INTERVAL * sent.max(1);
         self.nak_at = self.gaps.next_due().unwrap_or(u64::MAX).max(now + 1);
     }
 
+    /// How many naks this receiver may send now: its share of what all of them may.
+    fn naks_allowed(&mut self, now: u64) -> u64 {
+        let group = u64::from(self.heartbeat.group_size.max(1));
+        let received =
+            self.statistics.received - core::mem::replace(&mut self.nak_mark, self.statistics.received);
+        self.nak_allowance.set_rate(NAK_RATE * NAK / group);
+        self.nak_allowance.set_most((NAK_BURST / group).max(LEAST_NAK_BURST) * NAK);
+        self.nak_allowance.pass(now);
+        self.nak_allowance.add(received.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
+        self.nak_allowance.level() / NAK
+    }
+
     /// Adds what of a gap has not come; a full list is sent.
-    fn add_missing(&mut self, first: u64, end: u64, list: &mut NakWriter, naks: &mut usize) {
+    fn add_missing(&mut self, first: u64, end: u64, list: &mut NakWriter, naks: &mut u64) {
         let mut at = first;
         while at < end {
             let missing = (at..end).take_while(|sequence| !self.window.has(*sequence)).count() as u64;
@@ -209,39 +272,30 @@ impl Receiver {
 
     fn status(&mut self, now: u64, flags: u32) {
         let (Some(sender), Some(incarnation)) = (self.sender, self.incarnation) else { return };
-        self.measure_loss();
+        let Baseline { missed, lost_messages } = self.baseline;
         let next = self.confirmed();
         let status = Status {
             next,
             highest: self.highest.max(next),
             window: (self.room_end() - next) as u32,
-            loss: self.loss,
+            missed: (self.statistics.missed - missed) as u32,
             clock: self.heartbeat.clock,
             held: u32::try_from(now.saturating_sub(self.heartbeat_at) / 1_000).unwrap_or(u32::MAX),
             flags,
             token: self.token,
             received: self.statistics.received,
             tag: 0,
+            given_up: self.forfeited,
+            lost_messages: self.statistics.lost_messages - lost_messages,
         };
         self.push_control(sender, incarnation, Kind::Status, |writer| status.write(writer));
         self.statistics.statuses += 1;
         (self.status_at, self.status_last, self.status_sent) = (None, now, status);
         self.farewells = self.farewells.saturating_sub(1);
         if self.farewells > 0 {
-            self.status_at = Some(now + self.status_interval().max(FAREWELL_INTERVAL));
+            let interval = self.status_interval().max(FAREWELL_INTERVAL).max(2 * self.round_trip());
+            self.status_at = Some(now + interval);
         }
-    }
-
-    /// The share that came only as a repair or not at all, of late.
-    fn measure_loss(&mut self) {
-        let (received, missed) = (self.statistics.received, self.statistics.missed);
-        let (new, lost) = (received - self.loss_mark.0, missed - self.loss_mark.1);
-        if new < 64 {
-            return;
-        }
-        self.loss_mark = (received, missed);
-        let share = u32::try_from(lost.min(new) * 1_000_000 / new).unwrap_or(1_000_000);
-        self.loss = self.loss - self.loss / 4 + share / 4;
     }
 
     fn probe(&mut self, now: u64) {
@@ -253,16 +307,23 @@ impl Receiver {
     }
 
     /// Says soon what it has, if that is news to the sender.
-    pub(super) fn want_status_after_heartbeat(&mut self, now: u64) {
+    pub(super) fn want_status_after_heartbeat(&mut self, now: u64, is_urgent: bool) {
         let told = &self.status_sent;
         let told_room = told.next + u64::from(told.window);
         let has_news = self.confirmed() != told.next
             || self.room_end() != told_room
-            || self.has_all() && told.flags & Status::ENDED == 0;
+            || self.flags() & !told.flags & (Status::ENDED | Status::DELIVERED) != 0;
         let is_news = has_news || now >= self.status_last + IDLE_STATUS / 2;
-        if is_news || self.end.is_some() && self.base < self.heartbeat.next {
-            let soon = now + self.jitter();
-            self.want_status(soon.max(self.status_last + self.status_interval()));
+        let is_late = self.end.is_some() && self.base < self.heartbeat.next;
+        // A time that was drawn is kept: the least of many draws would be the same for all.
+        if (is_news || is_late) && (is_urgent || self.status_at.is_none()) {
+            let interval = if is_urgent { self.urgent_interval() } else { self.status_interval() };
+            let earliest = match self.has_company() {
+                // Those that have joined at the same time do not speak at the same time for ever.
+                true => now.max(self.status_last + interval / 2) + self.random.below(interval),
+                false => now.max(self.status_last + interval),
+            };
+            self.want_status(earliest);
         }
     }
 
@@ -280,7 +341,7 @@ impl Receiver {
         };
         let is_end = self.end.is_some_and(|(end, _)| next >= end);
         if next >= told + enough || self.room_end() >= told_room + enough || is_end {
-            self.want_status(self.status_last + self.status_interval());
+            self.want_status(self.status_last + self.urgent_interval());
         }
     }
 
@@ -300,6 +361,11 @@ impl Receiver {
         u64::from(self.heartbeat.status_interval) * 1_000
     }
 
+    /// The same when the sender waits for it, or soon must.
+    pub(super) fn urgent_interval(&self) -> u64 {
+        URGENT_SPACING * u64::from(self.heartbeat.group_size)
+    }
+
     fn idle_interval(&self) -> u64 {
         IDLE_STATUS.max(4 * self.status_interval())
     }
@@ -307,7 +373,12 @@ impl Receiver {
     /// Who does not ask for repairs is not waited for.
     fn flags(&self) -> u32 {
         let passive = if self.config.repairs() { 0 } else { Status::PASSIVE };
-        passive | if self.has_all() { Status::ENDED } else { 0 }
+        let catching_up = if self.highest < self.heartbeat.next { Status::CATCHING_UP } else { 0 };
+        // What waits for a snapshot, or for nobody, will not be delivered.
+        let has_all = self.ended || self.has_all() && !self.held && !self.stopped;
+        let ended = if has_all { Status::ENDED } else { 0 };
+        let delivered = if self.ended { Status::DELIVERED } else { 0 };
+        passive | catching_up | ended | delivered
     }
 
     /// The datagram before which everything is there or given up: what was set aside is there, and what the sender

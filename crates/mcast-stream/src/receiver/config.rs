@@ -55,6 +55,8 @@ pub struct ReceiverConfig {
     pub policy: Policy,
     /// Datagrams that it keeps out of order, rounded up to a power of two. Default: 8,192.
     pub window: usize,
+    /// Bytes of datagrams that it keeps out of order. Default: 64 MiB.
+    pub window_bytes: usize,
     /// Bytes of the longest message. Default: 16 MiB.
     pub longest_message: usize,
     /// Keys whose latest message it remembers, with [`Policy::Latest`]. Default: 1,048,576.
@@ -86,6 +88,7 @@ impl ReceiverConfig {
             start: Start::Now,
             policy: Policy::Reliable(OnLoss::Continue),
             window: 8192,
+            window_bytes: 64 << 20,
             longest_message: 16 << 20,
             most_keys: 1 << 20,
             paths: 1,

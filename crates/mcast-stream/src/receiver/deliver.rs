@@ -5,6 +5,7 @@ use core::ops::Range;
 use super::assembly::Piece;
 use super::event::{Cause, Event};
 use super::item::{Item, Message, Place, Step, StepKind};
+use super::sender_state::ADDRESS_TIME;
 use super::window::{Meta, Turn};
 use super::{OnLoss, Policy, Receiver};
 use crate::wire::{Flags, Messages, batch_overhead};
@@ -47,6 +48,14 @@ impl Receiver {
             }
             if self.held && self.successor.is_some() {
                 return self.follow_successor(now).map(|event| Step(StepKind::Event(event)));
+            }
+            if let Some(cause) = self.abandoned.filter(|_| self.held) {
+                // What waits for a snapshot is no use without it.
+                let known = self.heartbeat.next_message;
+                (self.held, self.stopped) = (false, true);
+                if self.expected < known {
+                    return Some(Step(StepKind::Event(self.lose(known, cause))));
+                }
             }
             if self.held || self.stopped {
                 return None;
@@ -122,21 +131,37 @@ impl Receiver {
     /// Nothing more is known to have been sent.
     fn look_at_the_end(&mut self, now: u64) -> Option<Event> {
         let told = self.heartbeat.next_message;
-        if self.base >= self.heartbeat.next && self.assembly.is_empty() && self.expected < told {
-            return match self.bridging {
+        let is_whole = self.assembly.is_empty() || self.abandoned.is_some();
+        if self.base >= self.heartbeat.next && is_whole && self.expected < told {
+            return match self.bridging && self.abandoned.is_none() {
                 true => self.want_newer_snapshot(told),
-                false => Some(self.lose(told, self.cause)),
+                false => Some(self.lose(told, self.abandoned.unwrap_or(self.cause))),
             };
         }
         if self.successor.is_some() {
             return self.follow_successor(now);
         }
+        if self.is_cut_off(now) {
+            self.is_unknown_reported = true;
+            return Some(self.lose_unknown());
+        }
         let (end, messages) = self.end.filter(|(end, _)| *end <= self.base && !self.ended)?;
         (self.ended, self.base) = (true, end);
         if !self.config.mute {
-            (self.farewells, self.status_at) = (FAREWELLS, Some(now));
+            (self.farewells, self.status_at) = (FAREWELLS, Some(now + self.jitter()));
         }
         Some(Event::Ended { messages })
+    }
+
+    /// Whether the application stops while nothing is heard of a sender that has not ended its stream: it may have sent
+    /// more.
+    fn is_cut_off(&self, now: u64) -> bool {
+        let is_silent = now >= self.heartbeat_at.saturating_add(ADDRESS_TIME);
+        self.abandoned == Some(Cause::Abandoned)
+            && self.incarnation.is_some()
+            && self.end.is_none()
+            && is_silent
+            && !self.is_unknown_reported
     }
 
     /// Where nothing is kept any more, passes at once over what will not come or is not waited for: a forged
@@ -146,18 +171,27 @@ impl Receiver {
         let (end, cause) = match self.config.policy {
             _ if self.base < self.trail => (self.trail.min(next), Cause::Unrecoverable),
             _ if self.successor.is_some() => (next, Cause::Restart),
+            _ if self.abandoned.is_some() => (next, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(0) => (next, Cause::Deadline),
             Policy::BestEffort(0) => (next, Cause::NotRepaired),
             _ => return false,
         };
         let passed = end - self.base;
         self.statistics.missed = self.statistics.missed.saturating_add(passed);
-        self.statistics.given_up = self.statistics.given_up.saturating_add(passed);
+        self.note_given_up(passed);
         (self.base, self.cause) = (end, cause);
         self.highest = self.highest.max(end);
         self.gaps.trim(end);
         self.assembly.abandon();
         true
+    }
+
+    /// What is given up before a snapshot's first message comes is in the snapshot.
+    fn note_given_up(&mut self, count: u64) {
+        self.statistics.given_up = self.statistics.given_up.saturating_add(count);
+        if !self.held && !self.bridging && !self.begins {
+            self.forfeited = self.forfeited.saturating_add(count);
+        }
     }
 
     /// Gives up what will not come or is not waited for; `false` if it is worth waiting.
@@ -173,6 +207,7 @@ impl Receiver {
         let (end, cause) = match self.config.policy {
             _ if self.base < self.trail => (gap_end.min(self.trail), Cause::Unrecoverable),
             _ if self.successor.is_some() => (gap_end, Cause::Restart),
+            _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
             Policy::Deadline(patience) if is_over(patience) => (gap_end, Cause::Deadline),
             Policy::BestEffort(patience) if is_over(patience) => (gap_end, Cause::NotRepaired),
             _ if self.config.mute && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
@@ -182,7 +217,7 @@ impl Receiver {
         let end = end.min(self.highest);
         while self.base < end && !self.window.has(self.base) {
             self.base += 1;
-            self.statistics.given_up += 1;
+            self.note_given_up(1);
         }
         self.gaps.trim(self.base);
         self.assembly.abandon();
@@ -318,6 +353,7 @@ impl Receiver {
                 return None;
             }
         }
+        self.begins = false;
         self.statistics.messages += 1;
         self.statistics.message_bytes += range.len() as u64;
         Some(Step(StepKind::Message { number, keyed, place, range }))
@@ -365,7 +401,7 @@ impl Receiver {
         if number <= self.expected {
             return None;
         }
-        let event = match self.bridging {
+        let event = match self.bridging && self.abandoned.is_none() {
             true => self.want_newer_snapshot(number)?,
             false => self.lose(number, self.cause),
         };
@@ -384,18 +420,31 @@ impl Receiver {
         self.assembly.abandon();
         self.statistics.lost_messages =
             self.statistics.lost_messages.saturating_add(end.saturating_sub(first));
-        if let Policy::Reliable(on_loss) = self.config.policy
-            && cause != Cause::Restart
-        {
-            match on_loss {
-                OnLoss::Continue => {}
-                OnLoss::Stop => self.stopped = true,
-                OnLoss::Snapshot => {
-                    self.held = true;
-                    self.tell(Event::SnapshotWanted { message: end });
-                }
-            }
+        if cause == Cause::Unreadable {
+            // It came, and is not delivered all the same.
+            self.note_given_up(1);
         }
+        self.react_to_loss(end, cause);
         Event::Lost { first, end, cause }
+    }
+
+    /// The sender's former life did not end its stream: what else it published nobody here knows.
+    pub(super) fn lose_unknown(&mut self) -> Event {
+        self.statistics.unknown_losses += 1;
+        self.react_to_loss(self.expected, Cause::Restart);
+        Event::LostUnknown { first: self.expected }
+    }
+
+    fn react_to_loss(&mut self, end: u64, cause: Cause) {
+        let Policy::Reliable(on_loss) = self.config.policy else { return };
+        match on_loss {
+            OnLoss::Stop => self.stopped = true,
+            // Nobody has a snapshot of a life that is over, or use for one when it stops.
+            OnLoss::Snapshot if cause != Cause::Restart && self.abandoned.is_none() => {
+                self.held = true;
+                self.tell(Event::SnapshotWanted { message: end });
+            }
+            OnLoss::Snapshot | OnLoss::Continue => {}
+        }
     }
 }

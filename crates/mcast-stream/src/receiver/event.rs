@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::wire::{Incarnation, KeyEpoch};
+use crate::wire::{Incarnation, KeyEpoch, StreamId};
 
 /// Why messages could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub enum Cause {
     Restart,
     /// They are longer than allowed here, or their pieces make no message.
     Unreadable,
+    /// The application stopped before they came.
+    Abandoned,
+    /// The stream was closed and its sender is gone before they came.
+    SenderGone,
 }
 
 impl Cause {
@@ -29,6 +33,8 @@ impl Cause {
             Self::NotRepaired => "not-repaired",
             Self::Restart => "restart",
             Self::Unreadable => "unreadable",
+            Self::Abandoned => "abandoned",
+            Self::SenderGone => "sender-gone",
         }
     }
 }
@@ -54,6 +60,12 @@ pub enum Event {
         end: u64,
         /// Why.
         cause: Cause,
+    },
+    /// An unknown number of messages, from this one on, may be lost: the sender's former incarnation did not end its
+    /// stream, and what it published beyond what was heard of it is not known.
+    LostUnknown {
+        /// The first that may be lost.
+        first: u64,
     },
     /// A snapshot is wanted that has all messages before this one, or more. Nothing is handed out until
     /// [`Receiver::resume`](super::Receiver::resume) tells which it has.
@@ -90,8 +102,36 @@ pub enum Event {
     SenderBack,
     /// The sender no longer waits for this receiver.
     Evicted,
+    /// The sender takes no more receivers: it repairs nothing for this one, and does not wait for it.
+    Full,
+    /// Another sender of the same stream, with a lower incarnation, publishes beside the one that is followed. What it
+    /// publishes is not delivered.
+    Rival {
+        /// The incarnation that is followed.
+        followed: Incarnation,
+        /// The one that is ignored.
+        ignored: Incarnation,
+    },
     /// Datagrams are sealed with a secret that is not known here.
     KeyMissing(KeyEpoch),
+    /// Datagrams name the epoch of a secret that is known here, and were not sealed with it: the secrets differ, or
+    /// somebody forges datagrams.
+    KeyWrong(KeyEpoch),
+    /// Another stream is heard on the same group. It is not delivered: the first that was heard is followed, until it
+    /// is silent. Only where no stream was chosen.
+    OtherStream {
+        /// The other one.
+        stream: StreamId,
+        /// Where it comes from.
+        sender: SocketAddr,
+    },
+    /// The stream that was followed is silent or has ended, and another one is followed from now on.
+    StreamChanged {
+        /// The one that was followed.
+        from: StreamId,
+        /// The one that is followed now.
+        to: StreamId,
+    },
     /// A sender was not believed: its clock is too far from this one's, so that what it says may be old.
     Stale,
 }
@@ -111,7 +151,13 @@ impl Event {
             Self::SenderSilent => "sender-silent",
             Self::SenderBack => "sender-back",
             Self::Evicted => "evicted",
+            Self::LostUnknown { .. } => "lost-unknown",
+            Self::Full => "full",
+            Self::Rival { .. } => "rival",
+            Self::KeyWrong(_) => "key-wrong",
             Self::KeyMissing(_) => "key-missing",
+            Self::OtherStream { .. } => "other-stream",
+            Self::StreamChanged { .. } => "stream-changed",
             Self::Stale => "stale",
         }
     }
@@ -125,8 +171,10 @@ pub struct ReceiverStatistics {
     pub messages: u64,
     /// Their bytes.
     pub message_bytes: u64,
-    /// Messages that were told to be lost.
+    /// Messages that were reported as lost.
     pub lost_messages: u64,
+    /// How often an unknown number of messages may have been lost.
+    pub unknown_losses: u64,
     /// Data that came, copies not counted.
     pub received: u64,
     /// Of those, repairs.
@@ -151,7 +199,7 @@ pub struct ReceiverStatistics {
     pub naks: u64,
     /// Statuses that were sent.
     pub statuses: u64,
-    /// The group round-trip time that the sender tells, in nanoseconds.
+    /// The round-trip time to the sender in nanoseconds; before it is known, the group's.
     pub round_trip: u64,
     /// How much later than what was sent behind it something came, of late, in nanoseconds.
     pub reordering: u64,

@@ -8,11 +8,13 @@ mod assembly;
 mod config;
 mod deliver;
 mod event;
+mod former;
 pub(crate) mod gaps;
 mod item;
 mod latest;
 mod paths;
 mod sender_state;
+mod transit;
 mod window;
 
 use alloc::collections::VecDeque;
@@ -28,17 +30,30 @@ use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::replay::Counts;
 use crate::seal::{Ciphers, Keys};
+use crate::sender::bucket::Bucket;
 use crate::wire::{Heartbeat, Incarnation, KeyEpoch, ReceiverId, Status, StreamId};
 use assembly::Assembly;
 use deliver::Current;
+use former::FormerLives;
 use gaps::Gaps;
 use latest::Latest;
 use paths::Paths;
-use sender_state::Life;
+use sender_state::{Rival, Successor};
+use transit::Transit;
 use window::Window;
 
 /// A sender that has just begun does not show how much it keeps.
 const LEAST_CREDIT: u64 = 256;
+
+/// A receiver whose address is not proven after so many probes cannot confirm the end.
+const PROBES_BEFORE_THE_END: u32 = 6;
+
+/// Counters as they were when an incarnation began, so that the sender is told only what concerns it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Baseline {
+    missed: u64,
+    lost_messages: u64,
+}
 
 /// Events that nobody fetches: more are dropped. There is room for one of each kind many times.
 const MOST_EVENTS: usize = 256;
@@ -57,10 +72,16 @@ pub struct Receiver {
     /// What it seals with, and no other life of it.
     salt: u64,
     /// A new life, for which what is left of the old one is not yet handed out.
-    successor: Option<(Life, Heartbeat, SocketAddr)>,
+    successor: Option<Successor>,
+    /// Those that were followed before.
+    former: FormerLives,
+    /// An older one that is heard beside the one that is followed.
+    rival: Option<Rival>,
     heartbeat: Heartbeat,
     heartbeat_at: u64,
     sender: Option<SocketAddr>,
+    /// When the sender was last heard from there.
+    sender_at: u64,
     sender_counts: Counts,
     epoch: KeyEpoch,
     /// The datagram whose turn it is, and behind the greatest that was heard of.
@@ -85,7 +106,13 @@ pub struct Receiver {
     aside: bool,
     /// The first message behind a snapshot has not come yet.
     bridging: bool,
+    /// A snapshot is there, and no message behind it was delivered yet.
+    begins: bool,
     stopped: bool,
+    /// Nothing more is waited for: what is missing is lost for this reason.
+    abandoned: Option<Cause>,
+    /// It was reported that the sender may have sent more than was heard of.
+    is_unknown_reported: bool,
     has_left: bool,
     cause: Cause,
     latest: Latest,
@@ -95,10 +122,14 @@ pub struct Receiver {
     ciphers: Ciphers,
     opened: Vec<u8>,
     control_count: u64,
+    /// What proves this receiver's address to the sender; 0 before it has told.
     token: u64,
     probe_at: u64,
     /// How many were sent since the sender is known, as far as it matters.
     probes: u32,
+    /// The round-trip time to the sender, smoothed; 0 before it is known.
+    own_round_trip: u64,
+    transit: Transit,
     status_at: Option<u64>,
     status_last: u64,
     /// How often the end is still to be confirmed, since nobody confirms that.
@@ -108,17 +139,22 @@ pub struct Receiver {
     nak_at: u64,
     /// No nak is sent sooner.
     asks_from: u64,
+    /// Naks that it may send, in millionths, and what had been received when that was last filled up.
+    nak_allowance: Bucket,
+    nak_mark: u64,
     reordering: u64,
     /// How long a repair takes once it was asked for, smoothed, and how much that differs.
     repair_time: u64,
     repair_spread: u64,
-    /// Datagrams received and missed at the last status, and the smoothed share.
-    loss_mark: (u64, u64),
-    loss: u32,
+    /// What the counters stood at when this incarnation began.
+    baseline: Baseline,
+    /// Datagrams of this incarnation that were given up, and that no snapshot replaced.
+    forfeited: u64,
     stalled_told: u64,
     sender_silent: bool,
     stale_told: bool,
     key_missing: KeyEpoch,
+    key_wrong: KeyEpoch,
     statistics: ReceiverStatistics,
 }
 
@@ -135,9 +171,12 @@ impl Receiver {
             incarnation: None,
             salt: 0,
             successor: None,
+            former: FormerLives::default(),
+            rival: None,
             heartbeat: Heartbeat { round_trip: 1_000, ..Heartbeat::default() },
             heartbeat_at: now,
             sender: None,
+            sender_at: now,
             sender_counts: Counts::default(),
             epoch: config.keys.latest(),
             base: 0,
@@ -147,14 +186,17 @@ impl Receiver {
             expected: 0,
             end: None,
             ended: false,
-            window: Window::new(config.slots()),
+            window: Window::new(config.slots(), config.window_bytes),
             gaps: Gaps::default(),
             assembly: Assembly::default(),
             current: None,
             held: false,
             aside: false,
             bridging: false,
+            begins: false,
             stopped: false,
+            abandoned: None,
+            is_unknown_reported: false,
             has_left: false,
             cause: Cause::Unrecoverable,
             latest: Latest::new(config.most_keys),
@@ -167,21 +209,26 @@ impl Receiver {
             token: 0,
             probe_at: u64::MAX,
             probes: 0,
+            own_round_trip: 0,
+            transit: Transit::default(),
             status_at: None,
             status_last: 0,
             farewells: 0,
             status_sent: Status::default(),
             nak_at: u64::MAX,
             asks_from: 0,
+            nak_allowance: Bucket::new(0, ask::MOST_ALLOWANCE, now),
+            nak_mark: 0,
             reordering: 0,
             repair_time: 0,
             repair_spread: 0,
-            loss_mark: (0, 0),
-            loss: 0,
+            baseline: Baseline::default(),
+            forfeited: 0,
             stalled_told: 0,
             sender_silent: false,
             stale_told: false,
             key_missing: KeyEpoch::CLEAR,
+            key_wrong: KeyEpoch::CLEAR,
             statistics: ReceiverStatistics::default(),
             config,
         }
@@ -191,14 +238,41 @@ impl Receiver {
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys;
         self.ciphers.clear();
-        self.key_missing = KeyEpoch::CLEAR;
+        (self.key_missing, self.key_wrong) = (KeyEpoch::CLEAR, KeyEpoch::CLEAR);
+    }
+
+    /// Corrects what is added to its clock for nanoseconds since 1970, by which old recordings of sealed streams are
+    /// refused. `None`: unknown, then nothing is refused for its age.
+    pub fn set_unix_offset(&mut self, offset: Option<u64>) {
+        if self.config.unix_offset != offset {
+            (self.config.unix_offset, self.stale_told) = (offset, false);
+        }
+    }
+
+    /// Whether something is missing that was published, and not yet reported as lost.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        !self.gaps.is_empty()
+    }
+
+    /// Bytes of the longest datagram that the sender sends; 0 before it is known.
+    #[must_use]
+    pub const fn longest_datagram(&self) -> u16 {
+        self.heartbeat.datagram
+    }
+
+    /// For an application that stops: nothing more is waited for. What is known to exist and cannot be delivered
+    /// comes out of [`next`](Self::next) as [`Event::Lost`], between what can be. If the sender has been silent and has
+    /// not ended its stream, [`Event::LostUnknown`] follows.
+    pub fn abandon(&mut self) {
+        self.abandon_as(Cause::Abandoned);
     }
 
     /// Goes on behind a snapshot, which has all messages before this number.
     pub fn resume(&mut self, message: u64) {
         if self.held {
             self.held = false;
-            self.bridging = true;
+            (self.bridging, self.begins) = (true, true);
             self.assembly.abandon();
             self.expected = message;
         }
@@ -265,7 +339,8 @@ impl Receiver {
     /// Whether it has nothing more to tell the sender of a stream that has ended.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        self.ended && self.farewells == 0
+        let cannot_tell = self.token == 0 && self.probes >= PROBES_BEFORE_THE_END;
+        self.ended && (self.farewells == 0 || cannot_tell)
     }
 
     /// Whether a loss has stopped it.
@@ -303,9 +378,16 @@ impl Receiver {
         }
     }
 
-    /// The group round-trip time that the sender tells, in nanoseconds.
+    fn abandon_as(&mut self, cause: Cause) {
+        self.abandoned.get_or_insert(cause);
+    }
+
+    /// This receiver's own round-trip time in nanoseconds, with what waits in queues; the group's before it is known.
     fn round_trip(&self) -> u64 {
-        u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000
+        match self.own_round_trip {
+            0 => u64::from(self.heartbeat.round_trip).clamp(50, 10_000_000) * 1_000,
+            own => own + self.transit.queueing(),
+        }
     }
 
     /// Whether others listen, too.

@@ -48,20 +48,26 @@ pub(super) enum Turn {
     Done(u64, u64),
 }
 
+/// A buffer that is longer is not used again.
+const LONGEST_SPARE: usize = 16_384;
+
 /// As many slots as the window is long; buffers are used again.
 #[derive(Debug)]
 pub(super) struct Window {
     slots: Vec<Slot>,
     spare: Vec<Vec<u8>>,
     kept: usize,
+    /// Bytes in it, and the most that there may be.
+    bytes: usize,
+    most_bytes: usize,
 }
 
 impl Window {
-    /// A window of so many datagrams, a power of two.
-    pub(super) fn new(slots: usize) -> Self {
+    /// A window of so many datagrams, a power of two, and so many bytes.
+    pub(super) fn new(slots: usize, most_bytes: usize) -> Self {
         let mut all = Vec::new();
         all.resize_with(slots, Slot::default);
-        Self { slots: all, spare: Vec::new(), kept: 0 }
+        Self { slots: all, spare: Vec::new(), kept: 0, bytes: 0, most_bytes }
     }
 
     pub(super) const fn length(&self) -> u64 {
@@ -75,6 +81,11 @@ impl Window {
 
     pub(super) fn has(&self, sequence: u64) -> bool {
         !matches!(self.slots[self.index(sequence)], Slot::Empty)
+    }
+
+    /// Whether a datagram of so many bytes has room.
+    pub(super) const fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= self.most_bytes
     }
 
     pub(super) fn keep(&mut self, sequence: u64, meta: Meta, body: &[u8]) {
@@ -109,8 +120,11 @@ impl Window {
         match core::mem::take(&mut self.slots[index]) {
             Slot::Empty => {}
             Slot::Kept(_, bytes) => {
-                self.spare.push(bytes);
+                self.bytes -= bytes.len();
                 self.kept -= 1;
+                if bytes.capacity() <= LONGEST_SPARE {
+                    self.spare.push(bytes);
+                }
             }
             Slot::Done(..) => self.kept -= 1,
         }
@@ -125,6 +139,9 @@ impl Window {
     fn put(&mut self, sequence: u64, slot: Slot) {
         self.release(sequence);
         let index = self.index(sequence);
+        if let Slot::Kept(_, bytes) = &slot {
+            self.bytes += bytes.len();
+        }
         self.slots[index] = slot;
         self.kept += 1;
     }

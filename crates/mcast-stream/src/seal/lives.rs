@@ -35,7 +35,7 @@ fn life(seed: u64, message: &[u8]) -> Vec<Vec<u8>> {
     sender.publish(SECOND, message).unwrap();
     sender.flush(SECOND);
     take(&mut sender, SECOND);
-    take(&mut sender, SECOND + SECOND / 1000);
+    take(&mut sender, SECOND + SECOND / 100);
     assert_eq!(said.len(), 3);
     said
 }

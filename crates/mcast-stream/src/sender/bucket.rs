@@ -7,17 +7,19 @@ pub(crate) struct Bucket {
     rate: u64,
     most: u64,
     level: u64,
+    /// Bytes that have gone although they were not there.
+    debt: u64,
     /// What is not yet a byte: bytes times nanoseconds a second.
     rest: u64,
     at: u64,
 }
 
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
 impl Bucket {
     /// A full bucket that holds so many bytes.
     pub(crate) const fn new(rate: u64, most: u64, now: u64) -> Self {
-        Self { rate, most, level: most, rest: 0, at: now }
+        Self { rate, most, level: most, debt: 0, rest: 0, at: now }
     }
 
     pub(crate) const fn set_rate(&mut self, rate: u64) {
@@ -35,12 +37,38 @@ impl Bucket {
     }
 
     pub(crate) fn add(&mut self, bytes: u64) {
-        self.level = self.level.saturating_add(bytes).min(self.most);
+        let repaid = bytes.min(self.debt);
+        self.debt -= repaid;
+        self.level = self.level.saturating_add(bytes - repaid).min(self.most);
+    }
+
+    /// How many bytes are there.
+    pub(crate) const fn level(&self) -> u64 {
+        self.level
+    }
+
+    /// Whether so many bytes are there.
+    pub(crate) const fn has(&self, bytes: u64) -> bool {
+        self.level >= bytes
+    }
+
+    /// Takes so many bytes, whether they are there or not: what is missing must come in before anything else goes.
+    pub(crate) const fn spend(&mut self, bytes: u64) {
+        let owed = bytes.saturating_sub(self.level);
+        self.level = self.level.saturating_sub(bytes);
+        self.debt = self.debt.saturating_add(owed);
+    }
+
+    pub(crate) const fn set_most(&mut self, most: u64) {
+        self.most = most;
+        if self.level > most {
+            self.level = most;
+        }
     }
 
     /// Takes so many bytes, if they are there.
     pub(crate) const fn take(&mut self, bytes: u64) -> bool {
-        let has = self.level >= bytes;
+        let has = self.has(bytes);
         if has {
             self.level -= bytes;
         }
@@ -49,7 +77,8 @@ impl Bucket {
 
     /// When so many bytes will be there.
     pub(crate) fn when(&self, bytes: u64) -> u64 {
-        let missing = u128::from(bytes.saturating_sub(self.level)) * u128::from(SECOND);
+        let missing =
+            u128::from(bytes.saturating_sub(self.level).saturating_add(self.debt)) * u128::from(SECOND);
         let nanoseconds =
             missing.saturating_sub(u128::from(self.rest)).div_ceil(u128::from(self.rate.max(1)));
         self.at.saturating_add(u64::try_from(nanoseconds).unwrap_or(u64::MAX))

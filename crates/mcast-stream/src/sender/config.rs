@@ -15,8 +15,9 @@ pub struct SenderConfig {
     pub incarnation: Incarnation,
     /// Bytes of the longest datagram. Default: 1,232, which every IPv6 path takes.
     pub datagram: usize,
-    /// Bytes that are kept for repairs, rounded down to a power of two of datagrams. Default: 8 MiB,
-    /// which a processor's cache holds.
+    /// Size of the retransmission buffer in bytes: about as many bytes of payload as it keeps for repairs and late
+    /// joiners. It takes a third more memory for headers, and an index entry for each datagram, of which there are
+    /// at most one per 64 bytes. Default: 8 MiB.
     pub history: usize,
     /// Bytes of the longest message. Default: 16 MiB.
     pub longest_message: usize,
@@ -37,8 +38,10 @@ pub struct SenderConfig {
     pub repair_percent: u8,
     /// And so many bytes a second in any case. Default: 12.5 MB.
     pub repair_floor: u64,
-    /// When it becomes slower by itself. Default: at 25 % loss for 3 s.
-    pub breaker: Option<Breaker>,
+    /// What it does about a link that cannot carry what it sends. Default: it slows down.
+    pub congestion: Congestion,
+    /// On how many paths each datagram to the group is sent: what a heartbeat on demand costs. Default: 1.
+    pub paths: u8,
     /// Small messages may wait so long for others, unless flushed. Default: 1 ms.
     pub linger: u64,
     /// Naks of more than eight receivers are spread over so many group round trips. Default: 6.
@@ -53,13 +56,15 @@ pub struct SenderConfig {
     pub keys: Keys,
 }
 
-/// When a sender becomes slower by itself (RFC 8084).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// The receivers' mean loss in parts per million.
-    pub loss: u32,
-    /// For so long, in nanoseconds.
-    pub time: u64,
+/// What a sender does when receivers lose much of what it sends (RFC 8084).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// It finds out whether its own rate is the cause. If it is, it sends as fast as the link takes, and probes for
+    /// more. Loss that does not fall when it slows down is left to repair.
+    #[default]
+    Adapt,
+    /// Nothing: the rate is the caller's business.
+    Ignore,
 }
 
 impl SenderConfig {
@@ -80,7 +85,8 @@ impl SenderConfig {
             rate: None,
             repair_percent: 50,
             repair_floor: 12_500_000,
-            breaker: Some(Breaker { loss: 250_000, time: 3_000 * MILLISECOND }),
+            congestion: Congestion::Adapt,
+            paths: 1,
             linger: MILLISECOND,
             backoff: 6,
             round_trip: MILLISECOND,
@@ -98,7 +104,7 @@ pub enum ConfigError {
     #[error("a datagram has 256 to 65,507 bytes, not {0}")]
     Datagram(usize),
     /// Too little.
-    #[error("a history of {0} bytes holds less than 16 datagrams: take more")]
+    #[error("a retransmission buffer of {0} bytes holds fewer than 16 datagrams: use a larger one")]
     History(usize),
     /// A message's length is told in 32 bits.
     #[error("messages of {0} bytes cannot be told: at most 4 GiB")]
@@ -109,8 +115,8 @@ pub enum ConfigError {
 }
 
 impl SenderConfig {
-    /// How many datagrams the history holds.
-    pub(crate) fn slots(&self) -> Result<usize, ConfigError> {
+    /// Checks what the types leave open.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !(256..=65_507).contains(&self.datagram) {
             return Err(ConfigError::Datagram(self.datagram));
         }
@@ -120,11 +126,9 @@ impl SenderConfig {
         if self.rate == Some(0) {
             return Err(ConfigError::Rate);
         }
-        let slots = self.history / self.datagram;
-        match slots.checked_ilog2() {
-            Some(bits @ 4..=24) => Ok(1 << bits),
-            Some(25..) => Ok(1 << 24),
-            _ => Err(ConfigError::History(self.history)),
+        if self.history / self.datagram < 16 {
+            return Err(ConfigError::History(self.history));
         }
+        Ok(())
     }
 }

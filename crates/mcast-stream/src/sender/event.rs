@@ -21,17 +21,21 @@ pub enum SenderEvent {
     ReceiverReturned(ReceiverId),
     /// A receiver was refused: there are too many.
     ReceiverRefused(ReceiverId),
-    /// The receivers' mean loss, in parts per million, was so high for so long that the rate is
-    /// lowered to so many bytes a second.
+    /// Receivers lost so much, in parts per million, because the sender was faster than their links: it slows down to
+    /// so many bytes per second.
     Slowed {
-        /// The mean loss.
+        /// The loss.
         loss: u32,
         /// The new rate.
         rate: u64,
     },
-    /// A receiver asked for datagrams that are no longer there, or was not waited for and had not confirmed them when
-    /// they went: from the first to before the second.
+    /// The sender is as fast again as it was configured to be.
+    Recovered,
+    /// A receiver requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(ReceiverId, u64, u64),
+    /// A receiver has given up datagrams for the first time: so many. What it lacks at the end is in
+    /// [`Sender::standings`](super::Sender::standings).
+    ReceiverShort(ReceiverId, u64),
     /// Events were not fetched, so that so many before this one were dropped.
     Missed(u64),
 }
@@ -110,6 +114,8 @@ pub struct SenderStatistics {
     pub foreign: u64,
     /// What came and was not sealed by the group, or was a copy.
     pub refused: u64,
+    /// Naks and statuses from addresses that have proven nothing; each was answered by an echo.
+    pub unproven: u64,
     /// The group round-trip time in nanoseconds.
     pub round_trip: u64,
     /// Receivers that are known.

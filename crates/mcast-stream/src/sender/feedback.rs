@@ -3,22 +3,30 @@
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
-use super::members::Member;
-use super::{Sender, SenderEvent};
+use super::members::{Departure, End, Role};
+use super::repair::RepairFlow;
+use super::{LEAST_HEARTBEAT_INTERVAL, Sender, SenderEvent};
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
-use crate::wire::{Flags, Header, KeyEpoch, Kind, Nak, Packet, Probe, ReceiverId, Status};
+use crate::wire::{
+    Flags, HEADER_LENGTH, Header, Heartbeat, KeyEpoch, Kind, Nak, Packet, Probe, ReceiverId, Reset,
+    ResetReason, Status, TAG_LENGTH,
+};
 
 /// A token proves an address for as long, and once more.
 const TOKEN_TIME: u64 = 64_000_000_000;
-/// Heartbeats that are asked for come no faster.
-const LEAST_HEARTBEAT_INTERVAL: u64 = 1_000_000;
+/// What the salt and the tag add to a sealed datagram of the sender.
+const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
+/// The extension by which a receiver says who it is.
+const RECEIVER_EXTENSION: usize = 12;
+/// Bytes of requests for heartbeats that are kept account of.
+const MOST_DEMAND_CREDIT: u64 = 4096;
 
 impl Sender {
     /// Takes a datagram that came to the sender's own port.
     ///
-    /// What costs nothing to check is checked first, then whether the group sealed it; nothing is
-    /// kept of anybody before that.
+    /// What costs nothing to check is checked first, then whether the group sealed it, then whether it comes from an
+    /// address that its receiver has proven; nothing is kept of anybody before that.
     pub fn handle(&mut self, now: u64, from: SocketAddr, datagram: &[u8]) {
         let Ok(packet) = Packet::parse(datagram) else {
             self.statistics.foreign += 1;
@@ -30,8 +38,7 @@ impl Sender {
             self.statistics.foreign += 1;
             return;
         };
-        let is_new = self.members.get(id).is_none_or(|member| member.counts.is_new(header.sequence));
-        if !is_new || self.seals() && header.epoch == KeyEpoch::CLEAR {
+        if !self.members.is_new(id, header.sequence) || self.seals() && header.epoch == KeyEpoch::CLEAR {
             self.statistics.refused += 1;
             return;
         }
@@ -70,99 +77,158 @@ impl Sender {
     }
 
     fn take_from(&mut self, now: u64, id: ReceiverId, from: SocketAddr, header: &Header, body: &[u8]) {
-        if header.kind == Kind::Probe {
-            if let Ok(probe) = Probe::read(body) {
-                self.echo(now, id, from, probe);
-            }
-            return;
-        }
-        if self.members.get(id).is_none() {
-            if self.members.len() >= self.config.most_receivers {
-                self.statistics.refused += 1;
-                self.tell(SenderEvent::ReceiverRefused(id));
-                return;
-            }
-            self.members.insert(id, Member::new(from, now));
-        }
-        if let Some(member) = self.members.get_mut(id) {
-            member.counts.note(header.sequence);
-            member.heard = now;
-            member.proven &= member.address == from;
-            member.address = from;
-        }
         match header.kind {
+            Kind::Probe => {
+                if let Ok(Probe { clock, .. }) = Probe::read(body) {
+                    self.echo(now, id, from, clock);
+                }
+            }
             Kind::Nak => {
-                if let Ok(nak) = Nak::read(body) {
-                    self.prove(now, id, from, nak.token);
+                // One that requests nothing is shorter than the echo that would answer it.
+                if let Ok(nak) = Nak::read(body)
+                    && nak.missing.clone().next().is_some()
+                    && self.admit(now, id, from, header, nak.token)
+                {
                     self.on_nak(now, id, nak.missing);
                 }
             }
             Kind::Status => {
                 if let Ok(status) = Status::read(body) {
-                    self.prove(now, id, from, status.token);
-                    self.on_status(now, id, from, &status);
+                    self.take_status(now, id, from, header, &status);
                 }
             }
             _ => {}
         }
     }
 
+    fn take_status(&mut self, now: u64, id: ReceiverId, from: SocketAddr, header: &Header, status: &Status) {
+        if status.flags & Status::JOINING != 0 {
+            return self.heartbeat_on_demand(now);
+        }
+        if self.admit(now, id, from, header, status.token) {
+            self.on_status(now, id, from, status);
+        }
+    }
+
+    /// Whether a datagram comes from an address that its receiver has proven, so that it is one of the members. If
+    /// it does not, all that it causes is an echo, by which the receiver can prove it.
+    fn admit(&mut self, now: u64, id: ReceiverId, from: SocketAddr, header: &Header, token: u64) -> bool {
+        if !self.is_proven(now, from, token) {
+            self.statistics.unproven += 1;
+            self.echo(now, id, from, 0);
+            return false;
+        }
+        if self.members.get(id).is_none() {
+            if self.members.len() >= self.config.most_receivers {
+                self.statistics.refused += 1;
+                self.reset(from, id, ResetReason::Full);
+                self.tell(SenderEvent::ReceiverRefused(id));
+                return false;
+            }
+            let repairs = RepairFlow::new(self.config.repair_floor, self.config.datagram, now);
+            self.members.join(id, from, now, repairs);
+        }
+        let Some(member) = self.members.get_mut(id) else { return false };
+        member.progress.counts.note(header.sequence);
+        (member.heard, member.address) = (now, from);
+        true
+    }
+
+    /// A heartbeat for somebody who is about to join. An address that has proven nothing pays for it with the bytes
+    /// that came, so that a forged one causes no more than it has.
+    fn heartbeat_on_demand(&mut self, now: u64) {
+        let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
+        let price =
+            ((HEADER_LENGTH + Heartbeat::LENGTH + sealed) * usize::from(self.config.paths.max(1))) as u64;
+        let paid = (HEADER_LENGTH + RECEIVER_EXTENSION + Status::LENGTH) as u64
+            + if self.seals() { TAG_LENGTH as u64 } else { 0 };
+        self.demand_credit = (self.demand_credit + paid).min(MOST_DEMAND_CREDIT);
+        let at = now.max(self.heartbeat_last + LEAST_HEARTBEAT_INTERVAL);
+        if self.heartbeat_at > at && self.demand_credit >= price {
+            self.demand_credit -= price;
+            self.heartbeat_at = at;
+        }
+    }
+
     fn on_status(&mut self, now: u64, id: ReceiverId, from: SocketAddr, status: &Status) {
         self.statistics.statuses += 1;
-        if status.flags & Status::LEAVING != 0 {
-            self.left_complete += usize::from(self.closed && status.next >= self.ring.next);
-            self.members.remove(id);
-            self.tell(SenderEvent::ReceiverLeft(id));
-            return;
-        }
-        if status.flags & Status::JOINING != 0 {
-            self.heartbeat_at =
-                self.heartbeat_at.min(now.max(self.heartbeat_last + LEAST_HEARTBEAT_INTERVAL));
-            return;
-        }
         // Nobody can have what was never sent.
         if status.next > self.ring.sent {
             self.statistics.refused += 1;
             return;
         }
-        let caught_up = self.ring.sent - status.next <= self.ring.slots() / 4;
+        let sent = self.ring.sent;
+        let is_near = sent - status.next <= self.ring.capacity() / 4;
+        let group_round_trip = self.round_trip;
         let Some(member) = self.members.get_mut(id) else { return };
-        let gone = (member.next, self.ring.trail.min(status.next));
-        let lacks_some = member.evicted && gone.0 < gone.1;
-        member.record(status, now, self.round_trip);
-        let is_passive = status.flags & Status::PASSIVE != 0;
-        let has_joined = !member.waited && !is_passive;
-        let has_returned = member.evicted && caught_up;
-        (member.waited, member.evicted) = (!is_passive, member.evicted && !caught_up);
+        let (was_short, before) = (member.progress.is_short(), member.role);
+        member.record(status, now, group_round_trip);
+        let has_room = member.has_ample_room() && member.room_end() > sent;
+        member.role = match before {
+            _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
+            Role::Evicted if !(is_near && has_room) => Role::Evicted,
+            _ => Role::Awaited,
+        };
+        let role = member.role;
+        let has_returned = before == Role::Evicted && role == Role::Awaited;
+        if has_returned {
+            (member.returned, member.advanced.1) = (Some(now), now);
+        }
+        let progress = member.progress;
         self.members.changed();
-        if has_joined {
+        if role == Role::Awaited {
+            if before == Role::Unknown {
+                self.begin_flights(now);
+            }
+            self.extend_flight(now);
+            self.observe_loss(now, id, status.flags & Status::CATCHING_UP != 0);
+        }
+        if before == Role::Unknown && role == Role::Awaited {
             self.tell(SenderEvent::ReceiverJoined(id, from));
         }
-        if lacks_some {
-            self.tell(SenderEvent::Unrecoverable(id, gone.0, gone.1));
+        if progress.is_short() && !was_short {
+            self.tell(SenderEvent::ReceiverShort(id, progress.given_up));
         }
         if has_returned {
             self.tell(SenderEvent::ReceiverReturned(id));
         }
+        if status.flags & Status::LEAVING != 0 {
+            if let Some(member) = self.members.get_mut(id) {
+                // Its last word on the end counts: what it kept for its application may never have been delivered.
+                member.progress.end = End::of(status);
+            }
+            self.depart(id, Departure::Left);
+            self.tell(SenderEvent::ReceiverLeft(id));
+        } else if self.closed && progress.end == End::Delivered {
+            // It repeats itself until it hears that this was heard.
+            self.reset(from, id, ResetReason::Settled);
+        }
     }
 
-    /// Answers whoever asks, with no more bytes than it sent.
-    fn echo(&mut self, now: u64, id: ReceiverId, from: SocketAddr, probe: Probe) {
-        let echo = Probe { clock: probe.clock, token: self.token(from, now / TOKEN_TIME), receiver: id.0 };
+    pub(super) fn depart(&mut self, id: ReceiverId, departure: Departure) {
+        self.forget_repairs(id);
+        let forgotten = self.members.depart(id, departure);
+        if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
+            self.forgotten.add(standing);
+        }
+    }
+
+    /// Answers whoever asks, with no more bytes than it sent: the clock of a probe comes back.
+    fn echo(&mut self, now: u64, id: ReceiverId, from: SocketAddr, clock: u64) {
+        let echo = Probe { clock, token: self.token(from, now / TOKEN_TIME), receiver: id.0 };
         self.push_control(Target::Address(from), Kind::Echo, Flags(0), |writer| echo.write(writer));
     }
 
-    /// A receiver that knows the token of its address has had an answer there.
-    fn prove(&mut self, now: u64, id: ReceiverId, from: SocketAddr, token: u64) {
-        if token == 0 {
-            return;
-        }
+    pub(super) fn reset(&mut self, to: SocketAddr, id: ReceiverId, reason: ResetReason) {
+        let reset = Reset { receiver: id.0, reason };
+        self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
+    }
+
+    /// Whoever knows the token of an address has had an answer there.
+    fn is_proven(&self, now: u64, from: SocketAddr, token: u64) -> bool {
         let period = now / TOKEN_TIME;
-        let is_proven =
-            token == self.token(from, period) || token == self.token(from, period.saturating_sub(1));
-        if let Some(member) = self.members.get_mut(id) {
-            member.proven |= is_proven;
-        }
+        token != 0
+            && (token == self.token(from, period) || token == self.token(from, period.saturating_sub(1)))
     }
 
     /// A keyed hash of the address, so that nothing need be kept of those who ask.

@@ -2,11 +2,14 @@
 //!
 //! Time is a number of nanoseconds that never falls, from wherever the caller begins to count.
 
+mod audience;
 pub(crate) mod bucket;
 mod config;
+mod congestion;
 mod event;
 mod feedback;
 mod members;
+mod pacing;
 mod publish;
 mod repair;
 mod ring;
@@ -18,7 +21,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use config::{Breaker, ConfigError, SenderConfig};
+pub use audience::{Audience, Standing};
+pub use config::{ConfigError, Congestion, SenderConfig};
 pub use event::{Refusal, SenderEvent, SenderStatistics};
 pub use transmit::Transmit;
 
@@ -28,11 +32,15 @@ use crate::seal::{Cipher, Ciphers, Keys, Purpose};
 use crate::wire::{FlowControl, Header, Kind, ReceiverId};
 use bucket::Bucket;
 use members::Members;
+use pacing::Flight;
 use publish::{Open, Writing};
+use repair::RepairFlow;
 use ring::Ring;
 
 /// Between the heartbeats of a busy sender, and the first two of an idle one.
 const BUSY_INTERVAL: u64 = 10_000_000;
+/// Heartbeats that somebody asks for, or that tell the end of a burst, come no faster.
+const LEAST_HEARTBEAT_INTERVAL: u64 = 5_000_000;
 /// Between the first two of one that waits for receivers, at least.
 const WAITING_INTERVAL: u64 = 1_000_000;
 /// What the interval of an idle one grows to.
@@ -73,7 +81,22 @@ pub struct Sender {
     pace: Option<Bucket>,
     rate: Option<u64>,
     repair_allowance: Bucket,
+    /// Repairs to the group, and whose turn it is to get its own.
     repairs: VecDeque<u64>,
+    group_repairs: RepairFlow,
+    repair_turns: VecDeque<ReceiverId>,
+    /// How many repairs the one whose turn it is has had.
+    turn_taken: usize,
+    /// Bytes of repairs that went to single receivers.
+    single_bytes: u64,
+    /// No repair may go before this.
+    repairs_at: u64,
+    /// Bytes that new data has added to the allowance of repairs so far.
+    repair_share: u64,
+    /// How far it may go while nothing is known of the links.
+    flight: Option<Flight>,
+    /// Whether the rate has held something back since that was last looked at.
+    paced_out: bool,
     /// The smoothed share of losses, in thousandths, that several receivers have.
     shared: u32,
     tell_trail: bool,
@@ -83,20 +106,14 @@ pub struct Sender {
     heartbeat_interval: u64,
     has_sent_since_heartbeat: bool,
     round_trip: u64,
-    blocked: Option<Blocked>,
-    lossy_since: Option<u64>,
-    /// Receivers that left with everything.
-    left_complete: usize,
+    /// Since when receivers keep the sender waiting, and for room for how many datagrams.
+    blocked: Option<u64>,
+    room_wanted: u64,
+    /// Receivers that have gone so long ago that only these sums are left of them.
+    forgotten: Audience,
+    /// Bytes of requests for heartbeats that came from addresses that have proven nothing.
+    demand_credit: u64,
     look_at: u64,
-    measured: (u64, u64),
-}
-
-/// Somebody keeps the sender waiting.
-#[derive(Clone, Copy, Debug)]
-struct Blocked {
-    by: ReceiverId,
-    next: u64,
-    since: u64,
 }
 
 impl Sender {
@@ -105,12 +122,12 @@ impl Sender {
     /// # Errors
     /// When the settings cannot be.
     pub fn new(config: SenderConfig, now: u64) -> Result<Self, ConfigError> {
-        let slots = config.slots()?;
+        config.check()?;
         let mut random = Random::new(config.seed);
-        let repair_burst = (slots * config.datagram / 4) as u64;
+        let repair_burst = (config.history / 4) as u64;
         let pace_burst = PACE_BURST.max(config.datagram as u64);
         Ok(Self {
-            ring: Ring::new(slots, config.datagram),
+            ring: Ring::new(config.history, config.datagram),
             open: None,
             writing: None,
             next_message: 0,
@@ -130,7 +147,15 @@ impl Sender {
             pace: config.rate.map(|rate| Bucket::new(rate, pace_burst, now)),
             rate: config.rate,
             repair_allowance: Bucket::new(config.repair_floor, repair_burst, now),
-            repairs: VecDeque::with_capacity(slots),
+            repairs: VecDeque::new(),
+            group_repairs: RepairFlow::new(config.repair_floor, config.datagram, now),
+            repair_turns: VecDeque::new(),
+            turn_taken: 0,
+            repairs_at: 0,
+            single_bytes: 0,
+            repair_share: 0,
+            flight: None,
+            paced_out: false,
             shared: repair::HALF + 100,
             tell_trail: false,
             confirmed_at: now,
@@ -140,10 +165,10 @@ impl Sender {
             has_sent_since_heartbeat: false,
             round_trip: config.round_trip.clamp(LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP),
             blocked: None,
-            lossy_since: None,
-            left_complete: 0,
+            room_wanted: 1,
+            forgotten: Audience::default(),
+            demand_credit: 0,
             look_at: now,
-            measured: (0, now),
             config,
         })
     }
@@ -167,6 +192,11 @@ impl Sender {
         for (_, member) in self.members.iter_mut() {
             member.cipher = None;
         }
+    }
+
+    /// What to add to its clock for nanoseconds since 1970 from now on: the system's clock may have been corrected.
+    pub const fn set_unix_offset(&mut self, offset: Option<u64>) {
+        self.config.unix_offset = offset;
     }
 
     /// What happened, the oldest first.
@@ -209,36 +239,6 @@ impl Sender {
     #[must_use]
     pub const fn unsent(&self) -> u64 {
         self.ring.next - self.ring.sent
-    }
-
-    /// How many receivers it waits for, and how many have everything; of a closed stream those, too, that have
-    /// left with it.
-    #[must_use]
-    pub fn receivers(&self) -> (usize, usize) {
-        let waited = || self.members.iter().filter(|(_, member)| member.waited && !member.evicted);
-        let complete = waited().filter(|(_, member)| self.is_complete(member)).count();
-        (waited().count(), complete + if self.closed { self.left_complete } else { 0 })
-    }
-
-    /// Those that it waits for and that don't have everything, with how many datagrams they miss: of a closed stream
-    /// those, too, that have not confirmed its end.
-    pub fn behind(&self) -> impl Iterator<Item = (ReceiverId, u64)> {
-        let next = self.ring.next;
-        let waited = self.members.iter().filter(|(_, member)| member.waited && !member.evicted);
-        let incomplete = waited.filter(|(_, member)| !self.is_complete(member));
-        incomplete.map(move |(id, member)| (id, next.saturating_sub(member.next)))
-    }
-
-    /// The receivers that it knows: who, where, the datagram before which it has everything, whether it is
-    /// waited for.
-    pub fn known(&self) -> impl Iterator<Item = (ReceiverId, core::net::SocketAddr, u64, bool)> {
-        self.members
-            .iter()
-            .map(|(id, member)| (id, member.address, member.next, member.waited && !member.evicted))
-    }
-
-    fn is_complete(&self, member: &members::Member) -> bool {
-        member.next >= self.ring.next && (member.ended || !self.closed)
     }
 
     fn tell(&mut self, event: SenderEvent) {

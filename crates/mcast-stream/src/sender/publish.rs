@@ -1,6 +1,6 @@
 //! Messages into datagrams: many small ones into one, a large one into many.
 
-use super::{Blocked, Refusal, Sender};
+use super::{Refusal, Sender};
 use crate::seal::{Purpose, Sealed};
 use crate::wire::{
     ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, PacketWriter, TAG_LENGTH, batch_overhead,
@@ -157,9 +157,11 @@ impl Sender {
         let pieces = (message.len() + KEY_LENGTH + TOTAL_EXTENSION + KEYED_EXTENSION).div_ceil(capacity);
         self.check_open()?;
         self.check_length(message.len())?;
-        if pieces as u64 + 1 > self.ring.slots() {
-            let longest =
-                (self.ring.slots() as usize - 1) * capacity - KEY_LENGTH - TOTAL_EXTENSION - KEYED_EXTENSION;
+        if pieces as u64 + 1 > self.ring.capacity() {
+            let longest = (self.ring.capacity() as usize - 1) * capacity
+                - KEY_LENGTH
+                - TOTAL_EXTENSION
+                - KEYED_EXTENSION;
             return Err(Refusal::TooLong { length: message.len(), longest });
         }
         self.flush(now);
@@ -234,29 +236,32 @@ impl Sender {
         if length <= longest { Ok(()) } else { Err(Refusal::TooLong { length, longest }) }
     }
 
-    /// Whether so many further datagrams have a slot.
+    /// Whether so many further datagrams have room.
     fn room_for(&mut self, now: u64, count: u64) -> Result<(), Refusal> {
         let sent = self.ring.sent;
         let slowest = if self.waits() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.trail, sent));
-        if self.ring.next - keep + count <= self.ring.slots() {
-            self.blocked = self.blocked.filter(|_| self.waits() && self.members.limit() <= self.ring.sent);
+        let is_full = self.data_limit(now) <= sent;
+        if self.ring.has_room(count, keep) {
+            self.blocked = self.blocked.filter(|_| is_full);
             return Ok(());
         }
-        match slowest {
-            Some((receiver, next)) if next < sent || self.members.limit() <= sent => {
+        let narrowest = self.members.narrowest().filter(|_| is_full);
+        match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
+            Some((receiver, _)) => {
+                self.room_wanted = count;
                 self.is_blocked(now);
+                let next = self.members.get(receiver).map_or(0, |member| member.progress.next);
                 Err(Refusal::WaitingFor { receiver, next })
             }
-            _ => Err(Refusal::Unsent),
+            None => Err(Refusal::Unsent),
         }
     }
 
-    /// Takes note that the slowest receiver keeps the sender waiting.
+    /// Takes note that receivers keep the sender waiting.
     pub(super) fn is_blocked(&mut self, now: u64) {
-        let Some((by, next)) = self.members.slowest() else { return };
-        if self.blocked.is_none_or(|blocked| blocked.by != by) {
-            self.blocked = Some(Blocked { by, next, since: now });
+        if self.blocked.is_none() {
+            self.blocked = Some(now);
             self.ask_how_far();
         }
     }

@@ -2,21 +2,21 @@
 
 use alloc::vec::Vec;
 
-use super::bucket::Bucket;
-use super::{LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP, PACE_BURST, Sender, SenderEvent};
+use super::members::{Departure, Member, Role};
+use super::{LEAST_ROUND_TRIP, LONGEST_ROUND_TRIP, Sender, SenderEvent};
 use crate::outbox::Target;
 use crate::seal::{self, Purpose, Sealed};
 use crate::wire::{
-    Announce, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ReceiverId, Reset,
-    ResetReason, WriteError,
+    Announce, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, MINOR, PacketWriter, ReceiverId, ResetReason,
+    WriteError,
 };
 
 /// How often receivers and rate are looked at.
 const LOOK_INTERVAL: u64 = 100_000_000;
-/// All receivers together send about one status in so long.
-const STATUS_SPACING: u64 = 50_000;
-/// A slowed sender gets back a twentieth of its rate every second.
-const RECOVERY: u64 = 20;
+/// All receivers together send one status in so long, however many they are, and as many naks.
+const STATUS_SPACING: u64 = 10_000_000;
+/// A receiver that was evicted and has returned is on probation for so many eviction times.
+const PROBATION: u64 = 16;
 
 impl Sender {
     /// Does what is due.
@@ -32,8 +32,10 @@ impl Sender {
         if now >= self.look_at {
             self.look_at = now + LOOK_INTERVAL;
             self.look_for_the_silent(now);
-            self.look_at_the_slowest(now);
-            self.look_at_losses(now);
+            self.evict_the_stuck(now);
+            self.extend_flight(now);
+            self.relax(now);
+            self.keep_pace(now);
         }
     }
 
@@ -59,9 +61,12 @@ impl Sender {
             max_minor: MINOR,
             status_interval: u32::try_from(self.status_interval() / 1_000).unwrap_or(u32::MAX),
             datagram: self.config.datagram as u16,
+            capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
         };
         let is_over = self.closed && sent == self.ring.next;
-        let flags = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
+        let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
+        let urgent = if self.blocked.is_some() { Flags::URGENT } else { Flags(0) };
+        let flags = end.with(urgent);
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| heartbeat.write(writer));
         self.statistics.heartbeats += 1;
         self.next_heartbeat(now);
@@ -79,14 +84,14 @@ impl Sender {
         self.ring.message_at(sequence, next_message)
     }
 
-    /// Queues a datagram other than data.
+    /// Queues a datagram other than data; says how long it is.
     pub(super) fn push_control(
         &mut self,
         to: Target,
         kind: Kind,
         flags: Flags,
         write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
-    ) {
+    ) -> u64 {
         self.control_count += 1;
         let header = crate::wire::Header { flags, ..self.header(kind, self.control_count) };
         let purpose = Purpose::of(&header, Sealed::Control(self.salt));
@@ -103,12 +108,17 @@ impl Sender {
             }
             write(writer)
         };
-        outbox.push(to, &header, whole, seal);
+        let length = outbox.push(to, &header, whole, seal) as u64;
+        // What goes to one address answers as much that came from there.
+        if to == Target::Group {
+            self.pay(length);
+        }
+        length
     }
 
     /// At least so long lies between two statuses of one receiver.
     fn status_interval(&self) -> u64 {
-        (2 * self.round_trip).max(self.members.len() as u64 * STATUS_SPACING)
+        (self.members.len() as u64).max(1) * STATUS_SPACING
     }
 
     /// The group's is that of the slowest to answer; it falls slowly.
@@ -129,86 +139,56 @@ impl Sender {
             sender.members.iter().find(|(_, member)| is_silent(member.heard)).map(|(id, _)| id)
         };
         while let Some(id) = silent(self) {
-            self.members.remove(id);
+            self.depart(id, Departure::Silent);
             self.tell(SenderEvent::ReceiverSilent(id));
         }
     }
 
     /// Who keeps all others waiting must get on.
-    fn look_at_the_slowest(&mut self, now: u64) {
-        let Some(blocked) = self.blocked.filter(|blocked| now >= blocked.since + self.config.eviction) else {
-            return;
-        };
-        self.blocked = None;
-        let Some(member) = self.members.get(blocked.by) else { return };
-        let got_on = member.next.saturating_sub(blocked.next) * self.config.datagram as u64;
-        let elapsed = now - blocked.since;
-        let least = (u128::from(self.config.floor) * u128::from(elapsed) / 1_000_000_000).max(1);
-        if u128::from(got_on) >= least {
+    ///
+    /// Each is judged by its own room and since it last got on itself, so that several that have stopped reading
+    /// do not cost their time one after the other.
+    fn evict_the_stuck(&mut self, now: u64) {
+        let Some(since) = self.blocked else { return };
+        // Whoever reads gets on as soon as a heartbeat asks; that must have had its time.
+        if now - since < self.config.eviction / 4 {
             return;
         }
-        let behind = self.ring.sent.saturating_sub(member.next);
-        self.evict(blocked.by, behind);
+        let is_stuck = |member: &Member| {
+            let patience = self.patience_with(member, now);
+            self.blocks(member)
+                && now.saturating_sub(member.advanced.1) >= patience
+                && now - since >= patience / 4
+        };
+        let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
+        let stuck: Vec<ReceiverId> =
+            awaited.filter(|(_, member)| is_stuck(member)).map(|(id, _)| id).collect();
+        for id in stuck {
+            self.evict(id);
+        }
     }
 
-    fn evict(&mut self, id: ReceiverId, behind: u64) {
+    /// How long a receiver may keep the others waiting: little if it did so shortly before.
+    fn patience_with(&self, member: &Member, now: u64) -> u64 {
+        let eviction = self.config.eviction;
+        let is_on_probation = |at: u64| now.saturating_sub(at) < PROBATION * eviction;
+        if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
+    }
+
+    /// Whether a receiver has no room for the next datagram, or lacks one that would have to make room for it.
+    fn blocks(&self, member: &Member) -> bool {
+        let next = member.progress.next;
+        member.room_end() <= self.ring.sent
+            || next < self.ring.sent && !self.ring.has_room(self.room_wanted, next)
+    }
+
+    fn evict(&mut self, id: ReceiverId) {
         let Some(member) = self.members.get_mut(id) else { return };
-        member.evicted = true;
-        let to = if member.proven { Target::Address(member.address) } else { Target::Group };
+        member.role = Role::Evicted;
+        let (to, next) = (member.address, member.progress.next);
         self.members.changed();
-        let reset = Reset { receiver: id.0, reason: ResetReason::Evicted };
-        self.push_control(to, Kind::Reset, Flags(0), |writer| reset.write(writer));
-        self.tell(SenderEvent::ReceiverEvicted(id, behind));
-    }
-
-    /// Too much loss for too long: half as fast. Afterwards the rate comes back slowly.
-    fn look_at_losses(&mut self, now: u64) {
-        let (bytes, at) = self.measured;
-        self.measured = (self.statistics.datagram_bytes, now);
-        let Some(breaker) = self.config.breaker else { return };
-        let (count, sum) = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.waited)
-            .fold((0_u64, 0_u64), |(count, sum), (_, member)| (count + 1, sum + u64::from(member.loss)));
-        let loss = sum.checked_div(count).unwrap_or(0) as u32;
-        if loss <= breaker.loss {
-            self.lossy_since = None;
-            self.recover();
-            return;
-        }
-        let since = *self.lossy_since.get_or_insert(now);
-        if now - since < breaker.time {
-            return;
-        }
-        self.lossy_since = Some(now);
-        let elapsed = now.saturating_sub(at).max(1);
-        let measured = (self.statistics.datagram_bytes - bytes) * 1_000_000_000 / elapsed;
-        let rate = (self.rate.unwrap_or(measured) / 2).max(10 * self.config.datagram as u64);
-        self.set_rate(Some(rate), now);
-        self.tell(SenderEvent::Slowed { loss, rate });
-    }
-
-    fn recover(&mut self) {
-        let Some(rate) =
-            self.rate.filter(|rate| self.config.rate.is_none_or(|configured| *rate < configured))
-        else {
-            return;
-        };
-        let step = (rate / RECOVERY * LOOK_INTERVAL / 1_000_000_000).max(1);
-        let rate = rate + step;
-        self.rate = Some(self.config.rate.map_or(rate, |configured| rate.min(configured)));
-        if let Some(pace) = &mut self.pace {
-            pace.set_rate(rate);
-        }
-    }
-
-    fn set_rate(&mut self, rate: Option<u64>, now: u64) {
-        self.rate = rate;
-        let burst = PACE_BURST.max(self.config.datagram as u64);
-        match (&mut self.pace, rate) {
-            (Some(pace), Some(rate)) => pace.set_rate(rate),
-            (pace, rate) => *pace = rate.map(|rate| Bucket::new(rate, burst, now)),
-        }
+        self.blocked = None;
+        self.reset(to, id, ResetReason::Evicted);
+        self.tell(SenderEvent::ReceiverEvicted(id, self.ring.sent.saturating_sub(next)));
     }
 }

@@ -1,10 +1,14 @@
 //! What is to be sent, and when to look again.
 
-use super::{BUSY_INTERVAL, IDLE_INTERVAL, Sender, WAITING_INTERVAL};
+use super::{BUSY_INTERVAL, IDLE_INTERVAL, LEAST_HEARTBEAT_INTERVAL, Sender, WAITING_INTERVAL};
 use crate::outbox::{Control, Target};
+use crate::wire::{HEADER_LENGTH, Heartbeat};
 
 /// Datagrams that are sent at once: enough for many trains.
 const MOST_AT_ONCE: u64 = 132;
+/// The end of a burst is told after half a round trip, within these bounds.
+const SHORTEST_TAIL: u64 = 100_000;
+const LONGEST_TAIL: u64 = 1_000_000;
 
 /// Something to be sent.
 #[derive(Debug)]
@@ -54,8 +58,8 @@ impl Sender {
 
     /// Says in datagrams by which of several paths they are about to go, 0 to 3.
     pub fn mark_path(&mut self, first: u64, count: u64, path: u8, is_repair: bool) {
-        for sequence in first..first.saturating_add(count.min(self.ring.slots())) {
-            if self.ring.slot_mut(sequence).is_some() {
+        for sequence in first..first.saturating_add(count.min(self.ring.held())) {
+            if self.ring.contains(sequence) {
                 self.ring.mark(sequence, path, is_repair);
             }
         }
@@ -72,17 +76,14 @@ impl Sender {
         if !self.outbox.is_empty() {
             return 0;
         }
-        let mut deadline = self.heartbeat_at.min(self.look_at);
+        let mut deadline = self.heartbeat_at.min(self.look_at).min(self.next_flight_time());
         if self.tell_trail {
             deadline = deadline.min(self.confirmed_at);
         }
         if let Some(open) = self.open.filter(|_| self.writing.is_none()) {
             deadline = deadline.min(open.since().saturating_add(self.config.linger));
         }
-        if let Some(sequence) = self.repairs.front() {
-            let length = self.ring.get(*sequence).len() as u64;
-            deadline = deadline.min(self.repair_allowance.when(length));
-        }
+        deadline = deadline.min(self.next_repair_time());
         if self.ring.sent < self.ring.next && self.may_send_more() {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pace.as_ref().map_or(0, |pace| pace.when(length)));
@@ -95,7 +96,7 @@ impl Sender {
         if first == self.ring.next {
             return None;
         }
-        let limit = if self.waits() { self.members.limit() } else { u64::MAX };
+        let limit = self.data_limit(now);
         let end = self.ring.next.min(first + MOST_AT_ONCE).min(limit.max(first));
         if end == first {
             self.is_blocked(now);
@@ -107,6 +108,7 @@ impl Sender {
         while sequence < end {
             let length = self.ring.get(sequence).len() as u64;
             if self.pace.as_mut().is_some_and(|pace| !pace.take(length)) {
+                self.paced_out = true;
                 break;
             }
             bytes += length;
@@ -119,18 +121,25 @@ impl Sender {
         self.ring.sent = sequence;
         self.statistics.datagrams += count;
         self.statistics.datagram_bytes += bytes;
-        self.repair_allowance.add(bytes * u64::from(self.config.repair_percent) / 100);
+        let share = bytes * u64::from(self.config.repair_percent) / 100;
+        self.repair_allowance.add(share);
+        self.repair_share += share;
+        if !self.repair_turns.is_empty() {
+            self.repairs_at = 0;
+        }
         self.has_sent_since_heartbeat = true;
         // Soon after the last of a burst, or now and then in a long one.
-        let busy = self.heartbeat_last + BUSY_INTERVAL;
-        self.heartbeat_at = (now + self.tail_delay()).min(busy.max(now));
+        let busy = self.heartbeat_last + self.heartbeats_apart(BUSY_INTERVAL);
+        let tail = (now + self.tail_delay())
+            .max(self.heartbeat_last + self.heartbeats_apart(LEAST_HEARTBEAT_INTERVAL));
+        self.heartbeat_at = tail.min(busy.max(now));
         self.heartbeat_interval = BUSY_INTERVAL;
         Some(Transmit::Data { first, count })
     }
 
-    /// How long after the last datagram of a burst its end is told.
+    /// How long after the last datagram of a burst its end is told. Those who are near do not wait for one far away.
     fn tail_delay(&self) -> u64 {
-        (self.round_trip / 2).max(100_000)
+        (self.round_trip / 2).clamp(SHORTEST_TAIL, LONGEST_TAIL)
     }
 
     /// Whether receivers have room for more.
@@ -145,15 +154,20 @@ impl Sender {
     }
 
     fn waiting_interval(&self) -> u64 {
-        self.round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
+        self.heartbeats_apart(self.round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL))
+    }
+
+    fn heartbeats_apart(&self, interval: u64) -> u64 {
+        self.spaced(interval, (HEADER_LENGTH + Heartbeat::LENGTH) as u64)
     }
 
     pub(super) fn next_heartbeat(&mut self, now: u64) {
-        self.heartbeat_interval = match self.has_sent_since_heartbeat {
+        let interval = match self.has_sent_since_heartbeat {
             true if self.blocked.is_some() => self.waiting_interval(),
             true => BUSY_INTERVAL,
             false => (self.heartbeat_interval * 2).min(IDLE_INTERVAL),
         };
+        self.heartbeat_interval = self.heartbeats_apart(interval);
         self.has_sent_since_heartbeat = false;
         self.heartbeat_last = now;
         self.heartbeat_at = now + self.heartbeat_interval;

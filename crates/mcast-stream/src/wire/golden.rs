@@ -77,6 +77,7 @@ fn heartbeat() {
         max_minor: 0,
         status_interval: 1000,
         datagram: 1472,
+        capacity: 7_000,
     };
     let written = written(&header(Kind::Heartbeat, 9), |writer| heartbeat.write(writer).unwrap());
     agree(
@@ -84,7 +85,7 @@ fn heartbeat() {
         "4d43 10 03 08 00 0000 0102030405060708 11223344 00000000 0000000000000009
          0000000000000064 00000000000000fa 000000000000000a 0000000000000014
          0000000000000001 0000000000000002 0000000000000003 000000c8 00000004 06 01 00 00
-         000003e8 05c0 000000000000",
+         000003e8 05c0 0000 00001b58",
     );
     assert_eq!(Heartbeat::read(&written[32..]), Ok(heartbeat));
 }
@@ -125,13 +126,15 @@ fn status() {
         next: 60,
         highest: 100,
         window: 4096,
-        loss: 10_000,
+        missed: 10_000,
         clock: 1,
         held: 150,
         flags: Status::JOINING,
         token: 5,
         received: 59,
         tag: 0,
+        given_up: 3,
+        lost_messages: 7,
     };
     let written = written(&header(Kind::Status, 2), |writer| {
         writer.receiver(ReceiverId(0xaabb)).unwrap();
@@ -141,7 +144,8 @@ fn status() {
         &written,
         "4d43 10 05 0b 00 0000 0102030405060708 11223344 00000000 0000000000000002
          8903 0000 000000000000aabb 000000000000003c 0000000000000064 00001000 00002710
-         0000000000000001 00000096 00000001 0000000000000005 000000000000003b 00000000",
+         0000000000000001 00000096 00000001 0000000000000005 000000000000003b 00000000
+         00000000 0000000000000003 0000000000000007",
     );
 }
 

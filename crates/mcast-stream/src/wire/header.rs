@@ -92,6 +92,8 @@ impl Flags {
     pub const REPAIR: Self = Self(0x20);
     /// The stream ends before the sequence number that the heartbeat tells.
     pub const END_OF_STREAM: Self = Self(0x10);
+    /// Of a heartbeat: the sender waits to hear what receivers have.
+    pub const URGENT: Self = Self(0x80);
     /// Whole messages, each behind its length.
     pub const BATCH: Self = Self(0x08);
     /// Must be zero.

@@ -71,6 +71,8 @@ pub struct Heartbeat {
     pub status_interval: u32,
     /// The length of the stream's longest datagram, in bytes.
     pub datagram: u16,
+    /// How many datagrams of that length the sender keeps at least; 0: it does not say.
+    pub capacity: u32,
 }
 
 impl Heartbeat {
@@ -101,6 +103,7 @@ impl Heartbeat {
             max_minor: byte(67)?,
             status_interval: small(68)?,
             datagram: (small(72)? >> 16) as u16,
+            capacity: small(76)?,
         };
         let possible = (1..LARGEST).contains(&heartbeat.next)
             && heartbeat.next_message < LARGEST
@@ -132,6 +135,7 @@ impl Heartbeat {
         writer.put(&[self.backoff, self.flow.number(), self.min_minor, self.max_minor])?;
         writer.put(&self.status_interval.to_be_bytes())?;
         writer.put(&self.datagram.to_be_bytes())?;
-        writer.put(&[0; 6])
+        writer.put(&[0; 2])?;
+        writer.put(&self.capacity.to_be_bytes())
     }
 }

@@ -33,7 +33,7 @@ proptest! {
         let heartbeat = Heartbeat {
             next, next_message: a[1] >> 2, trail: next.saturating_sub(span).max(1), trail_message: a[1] >> 3,
             clock: a[2], unix_time: a[3], rate: a[4], round_trip: b[0], group_size: b[1], backoff: c.0,
-            flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1,
+            flow: FlowControl::Slowest, min_minor: 0, max_minor: 3, status_interval: b[2], datagram: c.1, capacity: b[1],
         };
         let mut buffer = [0; 200];
         let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Heartbeat, StreamId(9), Incarnation(8), 7)).unwrap();
@@ -46,8 +46,8 @@ proptest! {
     #[test]
     fn statuses_survive_and_tell_their_receiver(a in any::<[u64; 5]>(), b in any::<[u32; 5]>()) {
         let status = Status {
-            next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], loss: b[1], clock: a[2], held: b[2],
-            flags: b[3], token: a[3], received: a[4], tag: b[4],
+            next: a[0].min(a[1]), highest: a[0].max(a[1]), window: b[0], missed: b[1], clock: a[2], held: b[2],
+            flags: b[3], token: a[3], received: a[4], tag: b[4], given_up: a[0], lost_messages: a[1],
         };
         let mut buffer = [0; 200];
         let mut writer = PacketWriter::new(&mut buffer, &Header::new(Kind::Status, StreamId(9), Incarnation(8), 7)).unwrap();

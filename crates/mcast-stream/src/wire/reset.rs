@@ -1,10 +1,10 @@
-//! The sender refuses a receiver, and says why.
+//! The sender evicts, refuses or releases one receiver.
 
 use super::bytes::u64_at;
 use super::packet::WireError;
 use super::writer::{PacketWriter, WriteError};
 
-/// Why a receiver is refused.
+/// What the sender tells one receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResetReason {
@@ -12,6 +12,8 @@ pub enum ResetReason {
     Evicted,
     /// There are more receivers than the sender keeps accounts of.
     Full,
+    /// The sender has noted that this receiver has confirmed the end of the stream: it need not repeat that.
+    Settled,
     /// Something of a later version.
     Other(u8),
 }
@@ -38,6 +40,7 @@ impl Reset {
         let reason = match (u64_at(body, 8).ok_or(WireError::Body)? >> 56) as u8 {
             1 => ResetReason::Evicted,
             2 => ResetReason::Full,
+            3 => ResetReason::Settled,
             other => ResetReason::Other(other),
         };
         Ok(Self { receiver, reason })
@@ -51,6 +54,7 @@ impl Reset {
         let reason = match self.reason {
             ResetReason::Evicted => 1,
             ResetReason::Full => 2,
+            ResetReason::Settled => 3,
             ResetReason::Other(number) => number,
         };
         writer.put(&self.receiver.to_be_bytes())?;

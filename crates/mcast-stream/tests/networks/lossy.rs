@@ -26,7 +26,8 @@ fn everything_comes(family: Family, receivers: usize, count: u64, impairment: Im
             let heard = one.join().unwrap();
             assert_eq!((heard.first, heard.messages), (Some(0), count), "{:?}", heard.events);
         }
-        assert_eq!(impairment.loss > 0.0, closing.statistics.repair_bytes > 0, "{:?}", closing.statistics);
+        // Subscribers that are slow at reading lose some, too.
+        assert!(impairment.loss == 0.0 || closing.statistics.repair_bytes > 0, "{:?}", closing.statistics);
     });
 }
 

@@ -4,6 +4,7 @@
 
 mod net;
 
+mod dropped;
 mod lives;
 mod lossy;
 mod members;
@@ -19,3 +20,4 @@ mod sealed;
 mod second;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod unnamed;

@@ -8,7 +8,7 @@ use mcast_stream::receiver::{Event, Item};
 use mcast_stream::{Publisher, PublisherBuilder, Subscriber, SubscriberBuilder};
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a snapshot of the tests says: it follows from how many messages it has.
 pub(crate) fn digest(messages: u64) -> Vec<u8> {

@@ -80,7 +80,7 @@ fn a_link_loses_its_carrier_while_messages_come() {
         for number in 0..300 {
             match number {
                 100 => net.subscribers[0].1.cut().unwrap(),
-                200 => net.subscribers[0].1.mend().unwrap(),
+                200 => net.subscribers[0].1.restore().unwrap(),
                 _ => {}
             }
             assert_eq!(publisher.publish(&message(number)).unwrap(), number);

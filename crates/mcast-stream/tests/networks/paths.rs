@@ -68,7 +68,7 @@ fn of_two_paths_one_may_be_cut() {
         for number in 0..600 {
             match number {
                 200 => nets.links[1].cut().unwrap(),
-                400 => nets.links[1].mend().unwrap(),
+                400 => nets.links[1].restore().unwrap(),
                 _ => {}
             }
             assert_eq!(publisher.publish(&message(number)).unwrap(), number);
@@ -126,7 +126,7 @@ fn a_path_that_falls_silent_is_told() {
         nets.links[1].cut().unwrap();
         // Heartbeats alone keep the other path alive.
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathSilent(1));
-        nets.links[1].mend().unwrap();
+        nets.links[1].restore().unwrap();
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Event::PathBack(1));
         let closing = publisher.close(PATIENCE);
         assert!(closing.behind.is_empty(), "{closing:?}");

@@ -7,7 +7,7 @@ use mcast_lab::Impairment;
 use mcast_stream::receiver::{Event, Item, Start};
 use mcast_stream::seal::Keys;
 use mcast_stream::tokio::{Publisher, Subscriber, fetch_snapshot};
-use mcast_stream::{Snapshot, find_stream};
+use mcast_stream::{MAX_SNAPSHOT, Snapshot, find_stream};
 
 use crate::net::{Net, PATIENCE, message};
 
@@ -75,7 +75,8 @@ fn a_task_begins_with_a_snapshot() {
                 }
             };
             let keys = Keys::none();
-            let fetched = fetch_snapshot(&found, found.incarnation, wanted, &keys, PATIENCE).await;
+            let fetched =
+                fetch_snapshot(&found, found.incarnation, wanted, &keys, MAX_SNAPSHOT, PATIENCE).await;
             let snapshot = fetched.unwrap();
             assert_eq!((snapshot.message, &snapshot.bytes[..]), (10, &b"state"[..]));
             subscriber.resume(snapshot.message);

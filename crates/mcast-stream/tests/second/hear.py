@@ -49,7 +49,7 @@ class Receiver:
         held = int((time.monotonic() - self.since) * 1e6) if self.since else 0
         self.said = time.monotonic()
         self.say(STATUS, STATUS_BODY.pack(self.next, self.highest, WINDOW, 0, self.clock, held, flags, self.token,
-                                          self.received, 0), life, to)
+                                          self.received, 0, 0, 0), life, to)
 
     def take(self, bytes_, source):
         try:
@@ -70,8 +70,10 @@ class Receiver:
             self.take_data(datagram)
         elif datagram.kind == ECHO:
             clock, token, receiver = PROBE_BODY.unpack_from(datagram.body)
-            if receiver == self.id:
+            if receiver == self.id and token != self.token:
+                # What was said without it was not looked at.
                 self.token = token
+                self.say_status(0)
 
     def follow(self, life, source, heartbeat):
         self.life, self.sender = life, source
@@ -149,7 +151,7 @@ class Receiver:
             self.say_status(0)
 
     def run(self):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.last is None or self.next < self.last:
             if time.monotonic() > deadline:
                 raise SystemExit(f"not everything came in time: {self.next} of {self.last}, {self.naks} naks")
@@ -157,7 +159,7 @@ class Receiver:
                 self.take(*ready.recvfrom(65536))
             self.ask()
         for _ in range(5):
-            self.say_status(ENDED)
+            self.say_status(ENDED | DELIVERED)
             time.sleep(0.003)
         sys.stdout.buffer.write(b"".join(self.content))
         return {"messages": self.messages, "repaired": self.repaired, "naks": self.naks}

@@ -109,7 +109,7 @@ class Sender:
                 self.hear(0.0)
         self.ended = True
         self.beat()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(next >= self.next and flags & ENDED for next, _, flags in self.receivers.values()):
             if time.monotonic() > deadline:
                 raise SystemExit(f"not everybody has everything: {self.receivers}, {self.next}")

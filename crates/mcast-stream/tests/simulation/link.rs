@@ -15,8 +15,10 @@ pub(crate) struct Quality {
     pub(crate) delay: u64,
     pub(crate) jitter: u64,
     pub(crate) corrupt: f64,
-    /// Bytes a second, with room for 200 kB.
+    /// Bytes a second.
     pub(crate) rate: Option<u64>,
+    /// Bytes that wait when more come: then what comes is dropped.
+    pub(crate) queue: u64,
     /// From when to when nothing passes.
     pub(crate) cut: Option<(u64, u64)>,
 }
@@ -34,6 +36,7 @@ impl Quality {
         jitter: 0,
         corrupt: 0.0,
         rate: None,
+        queue: 200_000,
         cut: None,
     };
 }
@@ -46,8 +49,6 @@ pub(crate) struct Link {
     passed: u64,
     busy_until: u64,
 }
-
-const QUEUE: u64 = 200_000;
 
 impl Link {
     pub(crate) fn new(quality: Quality, seed: u64) -> Self {
@@ -72,7 +73,7 @@ impl Link {
         if let Some(rate) = quality.rate {
             let time = length as u64 * 1_000_000_000 / rate;
             let start = self.busy_until.max(now);
-            if start - now > QUEUE * 1_000_000_000 / rate {
+            if start - now > quality.queue * 1_000_000_000 / rate {
                 return Vec::new();
             }
             self.busy_until = start + time;

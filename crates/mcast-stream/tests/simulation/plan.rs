@@ -1,5 +1,7 @@
 //! What happens in a run: drawn from a seed, and simpler plans to find what matters.
 
+mod troubles;
+
 use mcast_stream::receiver::{OnLoss, Policy, Start};
 
 use crate::dice::Dice;
@@ -7,6 +9,8 @@ use crate::link::Quality;
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
+/// When all links of a random plan become good.
+const GOOD_FROM: u64 = 6 * SECOND;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
@@ -37,6 +41,51 @@ pub(crate) struct Plan {
     pub(crate) flush: bool,
     /// From when to when nothing passes on the second path.
     pub(crate) cut_path: Option<(u64, u64)>,
+    /// When all links become good.
+    pub(crate) good_from: u64,
+    /// The link behind the sender, in both cases: data and repairs pass it, feedback does not.
+    pub(crate) bottleneck: Option<Bottleneck>,
+    /// The former sender goes on for so many messages after the restart, then it is killed.
+    pub(crate) overlap: Option<u64>,
+    /// Somebody without a key, at an address of its own.
+    pub(crate) stranger: Option<Stranger>,
+}
+
+/// A link that carries so many bytes per second, with a drop-tail queue of so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bottleneck {
+    pub(crate) rate: u64,
+    pub(crate) queue: u64,
+}
+
+/// What somebody without a key sends to the sender, every so many nanoseconds. It never answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stranger {
+    /// What receivers sent to the sender before, byte for byte.
+    Replays(u64),
+    /// In a clear stream, naks for everything that was sent.
+    ForgesNaks(u64),
+    /// In a clear stream, statuses of receivers that are not there: they have nothing and no room.
+    ForgesStatuses(u64),
+}
+
+impl Stranger {
+    pub(crate) const fn every(self) -> u64 {
+        match self {
+            Self::Replays(every) | Self::ForgesNaks(every) | Self::ForgesStatuses(every) => every,
+        }
+    }
+}
+
+/// An application that stops reading while its receiver goes on: after so many messages, for so many nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stuck {
+    pub(crate) after: u64,
+    pub(crate) time: u64,
+}
+
+impl Stuck {
+    pub(crate) const FOR_GOOD: u64 = u64::MAX;
 }
 
 /// What a sender that starts again calls its new life.
@@ -80,6 +129,14 @@ pub(crate) struct ReceiverPlan {
     pub(crate) jump: Option<(u64, u64)>,
     /// It gets a new key so long after all others.
     pub(crate) key_late: u64,
+    /// Its application stops reading.
+    pub(crate) stuck: Option<Stuck>,
+    /// From when to when nothing passes in either direction.
+    pub(crate) partition: Option<(u64, u64)>,
+    /// A firewall drops all that it sends.
+    pub(crate) firewalled: bool,
+    /// When it leaves in good order.
+    pub(crate) leaves: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +144,7 @@ pub(crate) enum Sizes {
     Small,
     Mixed,
     Large,
+    Exactly(usize),
 }
 
 impl Sizes {
@@ -96,6 +154,7 @@ impl Sizes {
             Self::Mixed if dice.chance(0.9) => 300,
             Self::Mixed => 6_000,
             Self::Large => 20_000,
+            Self::Exactly(length) => return length,
         };
         dice.below(most) as usize
     }
@@ -116,7 +175,7 @@ impl Plan {
         if further.chance(0.05) {
             lose_feedback_only(&mut receivers, &mut further);
         }
-        Self {
+        let plan = Self {
             seed,
             receivers,
             paths: if dice.chance(0.25) { 2 } else { 1 },
@@ -139,7 +198,12 @@ impl Plan {
                 let from = further.below(300 * MILLISECOND);
                 (from, from + further.below(2 * SECOND))
             }),
-        }
+            good_from: GOOD_FROM,
+            bottleneck: None,
+            overlap: None,
+            stranger: None,
+        };
+        troubles::added(plan)
     }
 
     /// A short and quiet one.
@@ -164,7 +228,53 @@ impl Plan {
             hostile: None,
             flush: true,
             cut_path: None,
+            good_from: GOOD_FROM,
+            bottleneck: None,
+            overlap: None,
+            stranger: None,
         }
+    }
+
+    /// The same without anything that makes links, receivers or clocks worse than they should be.
+    pub(crate) fn calm(self) -> Self {
+        let calm =
+            |ReceiverPlan { start, window, .. }| ReceiverPlan { start, window, ..ReceiverPlan::simple() };
+        let receivers = self.receivers.into_iter().map(calm).collect();
+        let (trunk, hostile) = (Quality::FREE, None);
+        Self {
+            receivers,
+            trunk,
+            hostile,
+            paths: 1,
+            restart: None,
+            rotate: None,
+            jump: None,
+            rate: None,
+            ..self
+        }
+    }
+
+    /// Whether readers that stop are all that happens.
+    pub(crate) fn is_calm(&self) -> bool {
+        let mut other = self.clone();
+        other.receivers.iter_mut().for_each(|receiver| receiver.stuck = None);
+        self.bottleneck.is_none() && self.stranger.is_none() && other == other.clone().calm()
+    }
+
+    /// Whether nothing loses datagrams because too many come at once.
+    pub(crate) fn is_uncongested(&self) -> bool {
+        let is_fast = |receiver: &ReceiverPlan| {
+            let pauses = [
+                receiver.slow,
+                receiver.sleeps.map(|(from, _)| from),
+                receiver.partition.map(|(from, _)| from),
+            ];
+            receiver.down.rate.is_none() && pauses.iter().all(Option::is_none)
+        };
+        // A window that is smaller than what is sent at once drops as a narrow link does.
+        let is_wide = |receiver: &ReceiverPlan| receiver.window >= 1_024;
+        self.bottleneck.is_none()
+            && self.receivers.iter().all(|receiver| is_fast(receiver) && is_wide(receiver))
     }
 
     /// Plans that lack one thing each.
@@ -196,6 +306,10 @@ impl Plan {
             add(&|plan| plan.receivers[index].busy = None);
             add(&|plan| plan.receivers[index].jump = None);
             add(&|plan| plan.receivers[index].key_late = 0);
+            add(&|plan| plan.receivers[index].stuck = None);
+            add(&|plan| plan.receivers[index].partition = None);
+            add(&|plan| plan.receivers[index].firewalled = false);
+            add(&|plan| plan.receivers[index].leaves = None);
         }
         add(&|plan| plan.trunk = Quality::FREE);
         add(&|plan| plan.paths = 1);
@@ -204,7 +318,10 @@ impl Plan {
         add(&|plan| plan.messages = plan.messages.max(2) - 1);
         add(&|plan| plan.rate = None);
         add(&|plan| plan.rotate = None);
-        add(&|plan| plan.restart = None);
+        add(&|plan| (plan.restart, plan.overlap) = (None, None));
+        add(&|plan| plan.overlap = None);
+        add(&|plan| plan.bottleneck = None);
+        add(&|plan| plan.stranger = None);
         add(&|plan| plan.jump = None);
         add(&|plan| plan.hostile = None);
         add(&|plan| plan.sizes = Sizes::Small);
@@ -236,6 +353,10 @@ impl ReceiverPlan {
             busy: None,
             jump: None,
             key_late: 0,
+            stuck: None,
+            partition: None,
+            firewalled: false,
+            leaves: None,
         }
     }
 
@@ -264,6 +385,10 @@ impl ReceiverPlan {
             busy: None,
             jump: None,
             key_late: 0,
+            stuck: None,
+            partition: None,
+            firewalled: false,
+            leaves: None,
         }
     }
 
@@ -315,6 +440,7 @@ fn quality(dice: &mut Dice, sealed: bool) -> Quality {
         // In clear, the checksum of UDP would drop it.
         corrupt: if sealed { dice.pick(&[0.0, 0.0, 0.02]) } else { 0.0 },
         rate: dice.chance(0.15).then(|| dice.pick(&[1_000_000, 20_000_000])),
+        queue: Quality::GOOD.queue,
         cut: dice.chance(0.15).then(|| (start, start + dice.below(2 * SECOND))),
     }
 }

@@ -1,4 +1,4 @@
-//! Members and routers.
+//! Group members and routers.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -24,9 +24,9 @@ fn query(interval: u64) -> igmp::Message<'static> {
 }
 
 #[test]
-fn a_querier_is_told_with_version_interval_and_expiry() {
+fn querier_is_reported_with_version_interval_and_expiry() {
     let mut table = Table::new();
-    table.see_igmp(1_000, "10.0.0.254", query(60));
+    table.observe_igmp(1_000, "10.0.0.254", query(60));
     let report = table.report(11_000);
     let querier = &report.queriers[0];
     assert_eq!(
@@ -41,10 +41,10 @@ fn a_querier_is_told_with_version_interval_and_expiry() {
 }
 
 #[test]
-fn of_several_queriers_the_lowest_address_is_elected_but_not_zero() {
+fn lowest_nonzero_querier_address_is_elected() {
     let mut table = Table::new();
     for source in ["10.0.0.254", "10.0.0.3", "0.0.0.0"] {
-        table.see_igmp(1_000, source, query(125));
+        table.observe_igmp(1_000, source, query(125));
     }
     let elected: Vec<_> =
         table.report(2_000).queriers.iter().map(|each| (each.address.to_string(), each.elected)).collect();
@@ -53,7 +53,7 @@ fn of_several_queriers_the_lowest_address_is_elected_but_not_zero() {
 }
 
 #[test]
-fn an_older_querier_has_the_interval_at_which_it_was_heard() {
+fn interval_of_an_igmpv2_querier_is_measured() {
     let mut table = Table::new();
     let general = igmp::Message::Query(Query {
         group: None,
@@ -65,9 +65,9 @@ fn an_older_querier_has_the_interval_at_which_it_was_heard() {
         max_response_time: Duration::from_secs(1),
         source_query: None,
     });
-    table.see_igmp(0, "10.0.0.1", general);
-    table.see_igmp(20_000, "10.0.0.1", about_one);
-    table.see_igmp(30_000, "10.0.0.1", general);
+    table.observe_igmp(0, "10.0.0.1", general);
+    table.observe_igmp(20_000, "10.0.0.1", about_one);
+    table.observe_igmp(30_000, "10.0.0.1", general);
     let report = table.report(31_000);
     let querier = &report.queriers[0];
     assert_eq!((querier.version, querier.interval, querier.queries), (2, Some(Duration::from_secs(30)), 3));
@@ -75,54 +75,57 @@ fn an_older_querier_has_the_interval_at_which_it_was_heard() {
 }
 
 #[test]
-fn members_are_told_by_group_and_host() {
+fn members_are_sorted_by_group_and_host() {
     let mut table = Table::new();
     let group: Ipv6Addr = "ff35::1".parse().unwrap();
     let sources: [Ipv6Addr; 1] = ["fd00::9".parse().unwrap()];
     let records = [Record { kind: RecordKind::AllowNewSources, group, sources: (&sources).into() }];
-    table.see_mld(1_000, "fe80::5", mld::Message::SourceReport((&records).into()));
-    table.see_igmp(1_000, "10.0.0.5", igmp::Message::Report { group: Ipv4Addr::new(239, 1, 2, 3) });
+    table.observe_mld(1_000, "fe80::5", mld::Message::V3Report((&records).into()));
+    table.observe_igmp(1_000, "10.0.0.5", igmp::Message::Report { group: Ipv4Addr::new(239, 1, 2, 3) });
     let report = table.report(3_000);
-    let told: Vec<_> = report
+    let summaries: Vec<_> = report
         .members
         .iter()
         .map(|member| (member.group.to_string(), member.host.to_string(), member.version))
         .collect();
-    assert_eq!(told, [("239.1.2.3".into(), "10.0.0.5".into(), 2), ("ff35::1".into(), "fe80::5".into(), 2)]);
+    assert_eq!(
+        summaries,
+        [("239.1.2.3".into(), "10.0.0.5".into(), 2), ("ff35::1".into(), "fe80::5".into(), 2)]
+    );
     assert_eq!(report.members[1].filter.sources().collect::<Vec<_>>(), [std::net::IpAddr::V6(sources[0])]);
     assert_eq!(report.log.len(), 2);
     assert_eq!(report.log[1].text, "MLDv2 report: allow fd00::9 to ff35::1");
 }
 
 #[test]
-fn a_neighbor_of_pim_is_there_for_as_long_as_its_hello_holds() {
+fn pim_neighbor_expires_after_its_hold_time() {
     let mut table = Table::new();
     let options = [HelloOption::HoldTime(30), HelloOption::DrPriority(5), HelloOption::GenerationId(77)];
-    table.see_pim(0, "10.0.0.254", pim::Message::Hello((&options).into()));
+    table.observe_pim(0, "10.0.0.254", pim::Message::Hello((&options).into()));
     let report = table.report(29_000);
     let neighbor = &report.pim_neighbors[0];
     assert_eq!((neighbor.dr_priority, neighbor.generation_id), (Some(5), Some(77)));
     assert_eq!(neighbor.hold_time, Some(Duration::from_secs(30)));
     assert!(table.report(30_000).pim_neighbors.is_empty());
 
-    table.see_pim(31_000, "10.0.0.254", pim::Message::Hello((&options).into()));
+    table.observe_pim(31_000, "10.0.0.254", pim::Message::Hello((&options).into()));
     let goodbye = [HelloOption::HoldTime(0)];
-    table.see_pim(32_000, "10.0.0.254", pim::Message::Hello((&goodbye).into()));
+    table.observe_pim(32_000, "10.0.0.254", pim::Message::Hello((&goodbye).into()));
     assert!(table.report(32_000).pim_neighbors.is_empty());
 }
 
 #[test]
-fn a_router_that_shows_itself_is_there_until_it_ends() {
+fn advertised_router_expires_or_terminates() {
     let mut table = Table::new();
-    let shown = RouterDiscovery::Advertisement {
+    let advertisement = RouterDiscovery::Advertisement {
         interval: Duration::from_secs(20),
         query_interval: Duration::from_secs(125),
         robustness: 2,
     };
-    table.see_igmp(0, "10.0.0.254", igmp::Message::RouterDiscovery(shown));
+    table.observe_igmp(0, "10.0.0.254", igmp::Message::RouterDiscovery(advertisement));
     assert_eq!(table.report(59_000).routers[0].interval, Duration::from_secs(20));
     assert!(table.report(60_000).routers.is_empty());
-    table.see_igmp(61_000, "10.0.0.254", igmp::Message::RouterDiscovery(shown));
-    table.see_igmp(62_000, "10.0.0.254", igmp::Message::RouterDiscovery(RouterDiscovery::Termination));
+    table.observe_igmp(61_000, "10.0.0.254", igmp::Message::RouterDiscovery(advertisement));
+    table.observe_igmp(62_000, "10.0.0.254", igmp::Message::RouterDiscovery(RouterDiscovery::Termination));
     assert!(table.report(62_000).routers.is_empty());
 }

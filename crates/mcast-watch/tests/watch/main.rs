@@ -1,4 +1,4 @@
-//! The table through its public face: invented packets and times in, reports out.
+//! Tests of the public interface: synthetic packets and times in, reports out.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod control;

@@ -1,11 +1,11 @@
-//! What is missing by the streams' own numbers.
+//! Loss as shown by the streams' own sequence numbers.
 
-use mcast_packet::payload::{Cell, MoldUdp64, Rtp};
+use mcast_packet::payload::{MoldUdp64, Rtp, TsPacket};
 use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
-use mcast_watch::{Format, JitterBasis, Numbers, Options, Unit};
+use mcast_watch::{Format, JitterBasis, SequenceStatistics, Unit, WatchOptions};
 use proptest::prelude::*;
 
-use crate::support::{Datagram, PLAIN, Table, at};
+use crate::support::{DEFAULT_DATAGRAM, Datagram, Table, at};
 
 fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
     rtp_of(Rtp {
@@ -14,7 +14,7 @@ fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
         sequence,
         timestamp: 0,
         ssrc,
-        contributors: 0,
+        csrc_count: 0,
         extension: None,
         payload: &[1; 100],
     })
@@ -27,12 +27,12 @@ fn rtp_of(packet: Rtp<'_>) -> Vec<u8> {
     buffer
 }
 
-fn see(table: &mut Table, milliseconds: u64, payload: &[u8]) {
-    table.see(milliseconds, Datagram { payload, ..PLAIN });
+fn observe(table: &mut Table, milliseconds: u64, payload: &[u8]) {
+    table.observe(milliseconds, Datagram { payload, ..DEFAULT_DATAGRAM });
 }
 
-fn datagrams(received: u64, missing: u64) -> Numbers {
-    Numbers {
+fn datagrams(received: u64, missing: u64) -> SequenceStatistics {
+    SequenceStatistics {
         unit: Unit::Datagrams,
         received,
         missing,
@@ -44,10 +44,10 @@ fn datagrams(received: u64, missing: u64) -> Numbers {
 }
 
 #[test]
-fn rtp_is_followed_by_its_sequence_numbers() {
+fn rtp_loss_is_counted_across_sequence_wraparound() {
     let mut table = Table::new();
     for sequence in (65_500..=65_535).chain(0..100).filter(|sequence| sequence % 10 != 7) {
-        see(&mut table, 10, &rtp(sequence, 7));
+        observe(&mut table, 10, &rtp(sequence, 7));
     }
     let row = table.row(1_000);
     assert_eq!((row.format, row.numbers), (Some(Format::Rtp), Some(datagrams(123, 13))));
@@ -56,29 +56,29 @@ fn rtp_is_followed_by_its_sequence_numbers() {
 }
 
 #[test]
-fn a_packet_of_rtp_that_looks_unlike_it_leaves_no_gap() {
+fn atypical_rtp_packet_leaves_no_gap() {
     let mut table = Table::new();
     for sequence in 0..10 {
         let mut packet = rtp(sequence, 7);
         if sequence == 5 {
-            packet[0] |= 0x01; // One contributor, whose number is the first of the payload.
+            packet[0] |= 0x01; // One contributing source, which takes the first bytes of the payload.
         }
-        see(&mut table, 10, &packet);
+        observe(&mut table, 10, &packet);
     }
     assert_eq!(table.row(1_000).numbers, Some(datagrams(10, 0)));
 }
 
 #[test]
-fn another_sender_behind_the_same_port_is_a_restart_and_no_loss() {
+fn new_ssrc_is_a_restart_without_loss() {
     let mut table = Table::new();
-    (0..10).for_each(|sequence| see(&mut table, 10, &rtp(sequence, 7)));
-    (5_000..5_010).for_each(|sequence| see(&mut table, 20, &rtp(sequence, 8)));
-    let expected = Numbers { restarts: 1, ..datagrams(20, 0) };
+    (0..10).for_each(|sequence| observe(&mut table, 10, &rtp(sequence, 7)));
+    (5_000..5_010).for_each(|sequence| observe(&mut table, 20, &rtp(sequence, 8)));
+    let expected = SequenceStatistics { restarts: 1, ..datagrams(20, 0) };
     assert_eq!(table.row(1_000).numbers, Some(expected));
 }
 
 #[test]
-fn noise_is_never_taken_for_rtp() {
+fn random_payloads_are_not_recognized_as_rtp() {
     let mut table = Table::new();
     let mut state = 1_u64;
     for n in 0..20_000 {
@@ -87,7 +87,7 @@ fn noise_is_never_taken_for_rtp() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             *byte = (state >> 56) as u8;
         }
-        see(&mut table, n / 20, &payload);
+        observe(&mut table, n / 20, &payload);
         if n % 100 == 0 {
             let row = table.row(n / 20);
             assert_eq!((row.format, row.numbers), (None, None), "after {n}");
@@ -96,35 +96,35 @@ fn noise_is_never_taken_for_rtp() {
 }
 
 #[test]
-fn what_comes_late_is_no_loss_any_more() {
+fn late_datagram_is_no_longer_missing() {
     let mut table = Table::new();
     for sequence in [0, 1, 2, 4, 5] {
-        see(&mut table, 10, &rtp(sequence, 7));
+        observe(&mut table, 10, &rtp(sequence, 7));
     }
     assert_eq!(table.row(500).numbers, Some(datagrams(5, 1)));
-    see(&mut table, 600, &rtp(3, 7));
-    see(&mut table, 600, &rtp(3, 7));
+    observe(&mut table, 600, &rtp(3, 7));
+    observe(&mut table, 600, &rtp(3, 7));
     let row = table.row(1_000);
-    let expected = Numbers { duplicates: 1, reordered: Some(1), ..datagrams(7, 0) };
+    let expected = SequenceStatistics { duplicates: 1, reordered: Some(1), ..datagrams(7, 0) };
     assert_eq!((row.numbers, row.lost_now), (Some(expected), 0));
 }
 
 #[test]
-fn a_transport_stream_is_followed_by_the_counters_of_its_cells() {
+fn transport_stream_loss_is_counted_by_continuity_counters() {
     let mut table = Table::new();
     let content = [9; 184];
     for datagram in 0..20_u32 {
-        let mut payload = vec![0; 7 * Cell::LENGTH];
-        for (number, place) in payload.chunks_mut(Cell::LENGTH).enumerate() {
+        let mut payload = vec![0; 7 * TsPacket::LENGTH];
+        for (number, cell) in payload.chunks_mut(TsPacket::LENGTH).enumerate() {
             let continuity = (datagram * 7 + number as u32) % 16;
-            Cell::new(256, continuity as u8, &content).emit(place).unwrap();
+            TsPacket::new(256, continuity as u8, &content).emit(cell).unwrap();
         }
         if datagram != 10 {
-            see(&mut table, 10, &payload);
+            observe(&mut table, 10, &payload);
         }
     }
     let row = table.row(1_000);
-    let expected = Numbers {
+    let expected = SequenceStatistics {
         unit: Unit::Cells,
         received: 19 * 7,
         missing: 7,
@@ -138,7 +138,7 @@ fn a_transport_stream_is_followed_by_the_counters_of_its_cells() {
 }
 
 #[test]
-fn mold_udp64_is_followed_by_its_messages() {
+fn mold_udp64_loss_is_counted_in_messages() {
     let mut table = Table::new();
     let mut next = 1;
     for datagram in 0..10 {
@@ -147,12 +147,12 @@ fn mold_udp64_is_followed_by_its_messages() {
         let length = MoldUdp64::emit(*b"SESSION001", next, &messages, &mut buffer).unwrap();
         next += datagram as u64;
         if datagram != 4 {
-            see(&mut table, 10, &buffer[..length]);
+            observe(&mut table, 10, &buffer[..length]);
         }
     }
     let row = table.row(1_000);
     assert_eq!(row.format, Some(Format::MoldUdp64));
-    assert_eq!(row.numbers, Some(Numbers { unit: Unit::Messages, ..datagrams(41, 4) }));
+    assert_eq!(row.numbers, Some(SequenceStatistics { unit: Unit::Messages, ..datagrams(41, 4) }));
 }
 
 fn perf(sequence: u64, sent: u64) -> Vec<u8> {
@@ -161,13 +161,13 @@ fn perf(sequence: u64, sent: u64) -> Vec<u8> {
 }
 
 #[test]
-fn probes_are_followed_by_their_numbers_and_times() {
+fn probes_are_counted_and_timed_by_their_headers() {
     let mut table = Table::new();
     for n in 0..100_u64 {
-        // Sent with a clock that is a minute behind, and unevenly; always 3 ms on the way.
+        // The sender's clock is a minute behind and sending is irregular; transit always takes 3 ms.
         let sent = at(n * 5 + n % 3).as_nanos() - 60_000_000_000;
         if n != 50 {
-            see(&mut table, n * 5 + n % 3 + 3, &perf(n, sent));
+            observe(&mut table, n * 5 + n % 3 + 3, &perf(n, sent));
         }
     }
     let row = table.row(1_000);
@@ -177,24 +177,24 @@ fn probes_are_followed_by_their_numbers_and_times() {
 }
 
 #[test]
-fn a_number_whose_place_is_told_is_followed_in_either_byte_order() {
+fn configured_sequence_field_works_in_either_byte_order() {
     for (text, encode) in [("2:4", u32::to_be_bytes as fn(u32) -> [u8; 4]), ("2:4le", u32::to_le_bytes)] {
-        let options = Options { sequence: Some(text.parse().unwrap()), ..Options::default() };
+        let options = WatchOptions { sequence: Some(text.parse().unwrap()), ..WatchOptions::default() };
         let mut table = Table::with(options);
         for number in (100_u32..200).filter(|number| *number != 150) {
-            see(&mut table, 10, &[&b"xy"[..], &encode(number)].concat());
+            observe(&mut table, 10, &[&b"xy"[..], &encode(number)].concat());
         }
-        see(&mut table, 10, b"short");
+        observe(&mut table, 10, b"short");
         let row = table.row(1_000);
         assert_eq!((row.format, row.numbers), (Some(Format::Field), Some(datagrams(99, 1))), "{text}");
     }
 }
 
 #[test]
-fn loss_is_told_in_the_interval_in_which_it_was_found() {
+fn loss_counts_in_the_interval_in_which_it_was_detected() {
     let mut table = Table::new();
     for (milliseconds, sequence) in [(10, 0), (20, 1), (30, 2), (1_500, 5), (1_600, 6), (2_500, 7)] {
-        see(&mut table, milliseconds, &rtp(sequence, 7));
+        observe(&mut table, milliseconds, &rtp(sequence, 7));
     }
     let row = table.row(3_000);
     assert_eq!(row.history.iter().map(|slot| slot.lost).collect::<Vec<_>>(), [0, 2, 0]);
@@ -202,12 +202,12 @@ fn loss_is_told_in_the_interval_in_which_it_was_found() {
 
 proptest! {
     #[test]
-    fn what_is_left_out_is_missing(kept in prop::collection::vec(any::<bool>(), 10..300), first in any::<u16>()) {
+    fn omitted_datagrams_are_missing(kept in prop::collection::vec(any::<bool>(), 10..300), first in any::<u16>()) {
         let mut table = Table::new();
         let mut sent = Vec::new();
         for (n, keep) in kept.iter().enumerate() {
             if *keep {
-                see(&mut table, 10, &rtp(first.wrapping_add(n as u16), 7));
+                observe(&mut table, 10, &rtp(first.wrapping_add(n as u16), 7));
                 sent.push(n);
             }
         }
@@ -218,10 +218,10 @@ proptest! {
     }
 
     #[test]
-    fn no_payload_makes_it_panic(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..50)) {
+    fn no_payload_causes_a_panic(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..50)) {
         let mut table = Table::new();
         for payload in payloads {
-            see(&mut table, 10, &payload);
+            observe(&mut table, 10, &payload);
         }
         table.report(2_000);
     }

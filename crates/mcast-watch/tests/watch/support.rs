@@ -1,19 +1,19 @@
-//! Packets and times made up.
+//! Synthetic packets and times.
 
 use std::time::Duration;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::{ControlFrame, MacAddress, Packet, PimFrame, UdpFrame, gmp, igmp, mld, pim};
-use mcast_watch::{Options, Report, Row, Seen, StreamKey, Time, Watch};
+use mcast_watch::{ObservedPacket, Row, StreamKey, Time, Watch, WatchOptions, WatchReport};
 
 pub(crate) const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 
-/// A table, and a sender to it.
+/// A table under test, with methods that feed it packets.
 pub(crate) struct Table {
     pub(crate) watch: Watch,
 }
 
-/// A datagram to be seen: by default one of 10.0.0.7 to 239.1.2.3:5000.
+/// A datagram to observe; by default from 10.0.0.7 to 239.1.2.3:5000.
 #[derive(Clone, Copy)]
 pub(crate) struct Datagram<'a> {
     pub(crate) group: &'a str,
@@ -25,7 +25,7 @@ pub(crate) struct Datagram<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-pub(crate) const PLAIN: Datagram<'static> = Datagram {
+pub(crate) const DEFAULT_DATAGRAM: Datagram<'static> = Datagram {
     group: "239.1.2.3",
     port: 5000,
     source: "10.0.0.7",
@@ -36,7 +36,7 @@ pub(crate) const PLAIN: Datagram<'static> = Datagram {
 };
 
 impl Datagram<'_> {
-    /// Its bytes, from the Ethernet header on.
+    /// Returns its bytes, starting with the Ethernet header.
     pub(crate) fn frame(&self) -> Vec<u8> {
         let frame = UdpFrame {
             mac: MAC,
@@ -54,70 +54,75 @@ impl Datagram<'_> {
     }
 }
 
-/// So many milliseconds after the table began.
+/// Returns the time that many milliseconds after the table was started.
 pub(crate) fn at(milliseconds: u64) -> Time {
     Time::from_secs(1_700_000_000).after(Duration::from_millis(milliseconds))
 }
 
 impl Table {
     pub(crate) fn new() -> Self {
-        Self::with(Options::default())
+        Self::with(WatchOptions::default())
     }
 
-    pub(crate) fn with(options: Options) -> Self {
+    pub(crate) fn with(options: WatchOptions) -> Self {
         let mut watch = Watch::new(options);
         watch.begin(at(0));
         Self { watch }
     }
 
-    pub(crate) fn see(&mut self, milliseconds: u64, datagram: Datagram<'_>) {
-        self.see_at(at(milliseconds), datagram);
+    pub(crate) fn observe(&mut self, milliseconds: u64, datagram: Datagram<'_>) {
+        self.observe_at(at(milliseconds), datagram);
     }
 
-    pub(crate) fn see_at(&mut self, time: Time, datagram: Datagram<'_>) {
-        self.see_frame(time, datagram.interface, &datagram.frame());
+    pub(crate) fn observe_at(&mut self, time: Time, datagram: Datagram<'_>) {
+        self.observe_frame(time, datagram.interface, &datagram.frame());
     }
 
-    pub(crate) fn see_frame(&mut self, time: Time, interface: u32, bytes: &[u8]) -> Option<StreamKey> {
+    pub(crate) fn observe_frame(&mut self, time: Time, interface: u32, bytes: &[u8]) -> Option<StreamKey> {
         let packet = Packet::ethernet(bytes);
         let interface = InterfaceIndex::new(interface).unwrap();
         let length = bytes.len();
-        self.watch.observe(&Seen {
+        self.watch.observe(&ObservedPacket {
             time,
             interface,
             outgoing: false,
             length,
             packet: &packet,
-            numbered: None,
+            sequence_info: None,
         })
     }
 
-    pub(crate) fn see_igmp(&mut self, milliseconds: u64, source: &str, message: igmp::Message<'_>) {
-        self.see_control(milliseconds, source.parse::<std::net::Ipv4Addr>().unwrap(), message);
+    pub(crate) fn observe_igmp(&mut self, milliseconds: u64, source: &str, message: igmp::Message<'_>) {
+        self.observe_control(milliseconds, source.parse::<std::net::Ipv4Addr>().unwrap(), message);
     }
 
-    pub(crate) fn see_mld(&mut self, milliseconds: u64, source: &str, message: mld::Message<'_>) {
-        self.see_control(milliseconds, source.parse::<std::net::Ipv6Addr>().unwrap(), message);
+    pub(crate) fn observe_mld(&mut self, milliseconds: u64, source: &str, message: mld::Message<'_>) {
+        self.observe_control(milliseconds, source.parse::<std::net::Ipv6Addr>().unwrap(), message);
     }
 
-    pub(crate) fn see_pim(&mut self, milliseconds: u64, source: &str, message: pim::Message<'_>) {
+    pub(crate) fn observe_pim(&mut self, milliseconds: u64, source: &str, message: pim::Message<'_>) {
         let mut buffer = [0; 1500];
         let frame = PimFrame::to_neighbors(MAC, source.parse().unwrap(), message);
         let length = frame.emit(&mut buffer).unwrap();
-        self.see_frame(at(milliseconds), 2, &buffer[..length]);
+        self.observe_frame(at(milliseconds), 2, &buffer[..length]);
     }
 
-    fn see_control<A: gmp::Address>(&mut self, milliseconds: u64, source: A, message: gmp::Message<'_, A>) {
+    fn observe_control<A: gmp::Address>(
+        &mut self,
+        milliseconds: u64,
+        source: A,
+        message: gmp::Message<'_, A>,
+    ) {
         let mut buffer = [0; 1500];
         let length = ControlFrame { mac: MAC, source, message }.emit(&mut buffer).unwrap();
-        self.see_frame(at(milliseconds), 2, &buffer[..length]);
+        self.observe_frame(at(milliseconds), 2, &buffer[..length]);
     }
 
-    pub(crate) fn report(&mut self, milliseconds: u64) -> Report {
+    pub(crate) fn report(&mut self, milliseconds: u64) -> WatchReport {
         self.watch.report(at(milliseconds))
     }
 
-    /// The only row.
+    /// Returns the only row.
     pub(crate) fn row(&mut self, milliseconds: u64) -> Row {
         let mut streams = self.report(milliseconds).streams;
         assert_eq!(streams.len(), 1, "{streams:?}");

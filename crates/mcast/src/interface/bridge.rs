@@ -1,4 +1,4 @@
-//! The bridges of this machine, as far as multicast is concerned.
+//! The bridges of this machine and their multicast settings.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,59 +8,60 @@ use mcast_group::InterfaceIndex;
 use crate::error::{Error, Operation, Result};
 use crate::sys;
 
-/// A bridge of this machine's kernel: a switch in software, which may snoop and query.
+/// A bridge of this machine's kernel: a software switch, which may snoop and act as querier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bridge {
-    /// The bridge as an interface.
+    /// The index of the bridge interface.
     pub index: InterfaceIndex,
-    /// Its name.
+    /// The name of the bridge interface.
     pub name: String,
-    /// Whether groups go only to ports where they were asked for (RFC 4541), as long as there is a
-    /// querier.
+    /// Whether multicast snooping (RFC 4541) is on: while there is a querier, groups are forwarded
+    /// only to ports with members.
     pub snooping: bool,
-    /// Whether it asks hosts for their groups itself, when nobody else does.
+    /// Whether the bridge acts as querier when there is no other.
     pub querier: bool,
-    /// The version of IGMP that it asks in; `None` where the kernel does not tell.
+    /// The IGMP version of its queries; `None` where the kernel does not report it.
     pub igmp_version: Option<u8>,
-    /// The version of MLD that it asks in; `None` where the kernel does not tell.
+    /// The MLD version of its queries; `None` where the kernel does not report it.
     pub mld_version: Option<u8>,
-    /// How often it asks.
+    /// The interval between its general queries.
     pub query_interval: Option<Duration>,
-    /// How long a membership lasts without being reported again.
+    /// How long a membership lasts without another report.
     pub membership_interval: Option<Duration>,
-    /// Who it believes asks hosts for their groups: one a family at most. Linux 5.16 or newer tells.
+    /// The queriers that the bridge knows of, at most one per family. Reported by Linux 5.16 or
+    /// newer.
     pub queriers: Vec<BridgeQuerier>,
 }
 
-/// Who a bridge believes asks hosts for their groups.
+/// A querier that a bridge knows of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BridgeQuerier {
-    /// The address that it asks from; the bridge's own may be unspecified.
+    /// The source address of its queries; the bridge's own may be unspecified.
     pub address: IpAddr,
-    /// The port behind which it is; `None` for the bridge itself.
+    /// The bridge port on which its queries arrive; `None` for the bridge itself.
     pub port: Option<InterfaceIndex>,
-    /// After how long the bridge will believe that it is gone, unless it is heard again; `None` for the
+    /// The time until the bridge considers it gone, unless another query arrives; `None` for the
     /// bridge itself.
     pub expires: Option<Duration>,
 }
 
-/// All bridges of this machine; on Linux those of the calling thread's network namespace.
+/// Returns all bridges of this machine; on Linux, those of the calling thread's network namespace.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux; when the system refuses to
-/// list them.
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, or the system's
+/// error.
 pub fn bridges() -> Result<Vec<Bridge>> {
     sys::bridge::list().map_err(|error| Error::os(Operation::Interfaces, error))
 }
 
-/// The queue disciplines through which packets leave by an interface, such as `fq` or `noqueue`: one, or
-/// where the device has several queues one for each.
+/// Returns the queue disciplines for packets that leave by an interface, such as `fq` or `noqueue`:
+/// one, or one per queue on a device with several queues.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux; when the system refuses to
-/// list them.
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, or the system's
+/// error.
 pub fn queue_disciplines(interface: InterfaceIndex) -> Result<Vec<String>> {
     sys::bridge::queue_disciplines(interface).map_err(|error| Error::os(Operation::Interfaces, error))
 }

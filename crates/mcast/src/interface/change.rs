@@ -1,4 +1,4 @@
-//! What has changed between two listings: a pure function.
+//! Computes the changes between two listings of the interfaces.
 
 use std::collections::BTreeSet;
 
@@ -8,50 +8,52 @@ use super::Interface;
 
 /// A change of this machine's interfaces.
 ///
-/// To follow them, take away every [`InterfaceChange::before`] first and then add every
+/// To keep a list up to date, first remove every [`InterfaceChange::before`], then add every
 /// [`InterfaceChange::after`]: indexes and names can move from one interface to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InterfaceChange {
-    /// It is new.
+    /// The interface is new.
     Appeared(Interface),
-    /// It is gone, and so is every membership on it.
+    /// The interface is gone, and with it every membership on it.
     Vanished(Interface),
-    /// It is still the same interface, but something about it is not: up or down, its name, its
-    /// addresses, anything that [`Interface`] says.
+    /// The interface is the same, but a property changed: its state, its name, its addresses, or
+    /// any other field of [`Interface`].
     Changed {
-        /// As it was.
+        /// The interface before the change.
         before: Interface,
-        /// As it is.
+        /// The interface after the change.
         after: Interface,
     },
-    /// It was deleted and made again under the same name, perhaps also with the same index: the
-    /// memberships on the old one are gone.
+    /// The interface was deleted and created again under the same name, possibly with the same
+    /// index. Memberships on the old interface are gone.
     ///
-    /// With the same index, only Linux, FreeBSD and Windows tell; macOS reports a change at most.
+    /// A new interface with the same index is recognized only on Linux, FreeBSD and Windows; macOS
+    /// reports at most a change.
     Recreated {
-        /// As it was.
+        /// The deleted interface.
         before: Interface,
-        /// As it is.
+        /// The new interface.
         after: Interface,
     },
-    /// The system made notices faster than they were read, and threw some away. What the listing
-    /// shows is told as ever; but an interface that looks the same may have been deleted and
-    /// made again. Check what depends on its identity, such as memberships.
+    /// The system produced notices faster than they were read, and dropped some. Differences
+    /// between listings are still reported, but an interface that looks unchanged may have been
+    /// deleted and created again. Check everything that depends on its identity, such as
+    /// memberships.
     Overrun,
 }
 
-/// What a system's notice says beyond "list them again".
+/// The contents of a system notice beyond "list the interfaces again".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notice {
-    /// Interfaces that were deleted, even if they are there again.
+    /// Interfaces that were deleted, even if they exist again.
     pub(crate) deleted: BTreeSet<InterfaceIndex>,
-    /// Some notices were lost.
+    /// Whether notices were lost.
     pub(crate) overrun: bool,
 }
 
 impl Notice {
-    /// Both notices as one.
+    /// Adds a later notice to this one.
     pub(crate) fn merge(&mut self, later: Self) {
         self.deleted.extend(later.deleted);
         self.overrun |= later.overrun;
@@ -59,7 +61,7 @@ impl Notice {
 }
 
 impl InterfaceChange {
-    /// The interface as it was, unless it is new.
+    /// Returns the interface before the change; `None` for a new one.
     #[must_use]
     pub fn before(&self) -> Option<&Interface> {
         match self {
@@ -70,7 +72,7 @@ impl InterfaceChange {
         }
     }
 
-    /// The interface as it is, unless it is gone.
+    /// Returns the interface after the change; `None` for one that is gone.
     #[must_use]
     pub fn after(&self) -> Option<&Interface> {
         match self {
@@ -82,7 +84,7 @@ impl InterfaceChange {
     }
 }
 
-/// The changes that lead from one listing to the next, the vanished first.
+/// Returns the changes that lead from one listing to the next, vanished interfaces first.
 pub(crate) fn changes(before: &[Interface], after: &[Interface], notice: &Notice) -> Vec<InterfaceChange> {
     let is_same =
         |old: &Interface, new: &Interface| old.index == new.index && !notice.deleted.contains(&old.index);
@@ -123,8 +125,8 @@ mod tests {
     use super::super::examples::interface;
     use super::*;
 
-    /// What is seen of one interface that was so and is so now.
-    fn seen_of(before: &Interface, after: &Interface, notice: &Notice) -> Vec<InterfaceChange> {
+    /// Returns the changes of one interface.
+    fn changes_of(before: &Interface, after: &Interface, notice: &Notice) -> Vec<InterfaceChange> {
         changes(slice::from_ref(before), slice::from_ref(after), notice)
     }
 
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changed_is_no_change() {
+    fn equal_listings_have_no_changes() {
         let machine = [interface(1, "lo"), interface(2, "eth0")];
         assert_eq!(changes(&machine, &machine, &Notice::default()), []);
     }
@@ -150,33 +152,33 @@ mod tests {
     #[test]
     fn a_renamed_interface_is_changed_not_recreated() {
         let (before, after) = (interface(2, "eth0"), interface(2, "wan"));
-        let seen = seen_of(&before, &after, &Notice::default());
-        assert_eq!(seen, [InterfaceChange::Changed { before, after }]);
+        let actual = changes_of(&before, &after, &Notice::default());
+        assert_eq!(actual, [InterfaceChange::Changed { before, after }]);
     }
 
     #[test]
     fn an_interface_made_again_with_another_index_is_recreated() {
         let (before, after) = (interface(2, "eth0"), interface(9, "eth0"));
-        let seen = seen_of(&before, &after, &deleted(2));
-        assert_eq!(seen, [InterfaceChange::Recreated { before, after }]);
+        let actual = changes_of(&before, &after, &deleted(2));
+        assert_eq!(actual, [InterfaceChange::Recreated { before, after }]);
     }
 
     #[test]
     fn an_interface_made_again_that_looks_the_same_is_recreated() {
         let same = interface(2, "eth0");
-        let seen = seen_of(&same, &same, &deleted(2));
-        assert_eq!(seen, [InterfaceChange::Recreated { before: same.clone(), after: same }]);
+        let actual = changes_of(&same, &same, &deleted(2));
+        assert_eq!(actual, [InterfaceChange::Recreated { before: same.clone(), after: same }]);
     }
 
     #[test]
-    fn an_index_used_again_by_another_interface_is_no_change_of_the_first() {
+    fn an_index_reused_by_another_interface_is_not_a_change_of_the_first() {
         let (before, after) = (interface(2, "eth0"), interface(2, "tun0"));
-        let seen = seen_of(&before, &after, &deleted(2));
-        assert_eq!(seen, [InterfaceChange::Vanished(before), InterfaceChange::Appeared(after)]);
+        let actual = changes_of(&before, &after, &deleted(2));
+        assert_eq!(actual, [InterfaceChange::Vanished(before), InterfaceChange::Appeared(after)]);
     }
 
     #[test]
-    fn lost_notices_are_told() {
+    fn lost_notices_are_reported() {
         let notice = Notice { overrun: true, ..Notice::default() };
         assert_eq!(changes(&[], &[], &notice), [InterfaceChange::Overrun]);
     }
@@ -197,26 +199,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_changes_lead_from_before_to_after(
+        fn changes_lead_from_before_to_after(
             before in listing(),
             after in listing(),
             deleted in proptest::collection::btree_set((1_u32..7).prop_filter_map("zero", InterfaceIndex::new), 0..4),
         ) {
-            let seen = changes(&before, &after, &Notice { deleted, overrun: false });
+            let actual = changes(&before, &after, &Notice { deleted, overrun: false });
 
             let mut known: BTreeMap<_, _> = before.iter().map(|each| (each.index, each.clone())).collect();
-            for old in seen.iter().filter_map(InterfaceChange::before) {
+            for old in actual.iter().filter_map(InterfaceChange::before) {
                 let removed = known.remove(&old.index);
                 prop_assert_eq!(removed.as_ref(), Some(old));
             }
-            for new in seen.iter().filter_map(InterfaceChange::after) {
+            for new in actual.iter().filter_map(InterfaceChange::after) {
                 prop_assert!(known.insert(new.index, new.clone()).is_none());
             }
             prop_assert_eq!(known.into_values().collect::<Vec<_>>(), after);
         }
 
         #[test]
-        fn what_is_recreated_keeps_its_name_and_what_is_changed_its_index(
+        fn recreated_interfaces_keep_their_name_and_changed_ones_their_index(
             before in listing(),
             after in listing(),
         ) {

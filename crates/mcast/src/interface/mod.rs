@@ -1,4 +1,4 @@
-//! Interfaces: what there is, which one is meant, and when that changes.
+//! Network interfaces: listing, selecting and watching them.
 
 mod bridge;
 mod change;
@@ -24,59 +24,60 @@ pub(crate) use select::select;
 pub use warning::Warning;
 pub use watch::InterfaceWatcher;
 
-/// A network interface, as it was when it was listed.
+/// A network interface, as of the time of the listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interface {
-    /// The system's number for it. (Windows numbers IPv4 and IPv6 apart in rare cases; this is
-    /// the IPv4 number where both exist: see [`Interface::index_for`].)
+    /// Its index. (In rare cases, Windows numbers IPv4 and IPv6 differently; this is the IPv4 index
+    /// where both exist. See [`Interface::index_for`].)
     pub index: InterfaceIndex,
-    /// The system's number for it in IPv6, where that is another one. Windows only.
+    /// Its IPv6 index, if different. Windows only.
     pub(crate) ipv6_index: Option<InterfaceIndex>,
     /// Its name (`eth0`; on Windows the friendly name, such as `Ethernet 2`).
     pub name: String,
-    /// Administratively up. On Windows also connected: what is not, it lets nobody join on.
+    /// Whether it is administratively up. On Windows also connected, because Windows refuses to
+    /// join groups on a disconnected interface.
     pub up: bool,
-    /// Up and with a carrier.
+    /// Whether it is up and has a carrier.
     pub running: bool,
-    /// The system says that it can multicast.
+    /// Whether the system marks it as able to multicast.
     pub multicast: bool,
-    /// A loopback interface.
+    /// Whether it is a loopback interface.
     pub loopback: bool,
-    /// A point-to-point link, such as a tunnel.
+    /// Whether it is a point-to-point link, such as a tunnel.
     pub point_to_point: bool,
-    /// The largest IP packet it carries, in bytes.
+    /// The MTU: the largest IP packet it carries, in bytes.
     pub mtu: u32,
-    /// Its hardware address, where it has one of six bytes.
+    /// Its hardware address, if it has one of six bytes.
     pub hardware_address: Option<HardwareAddress>,
     /// Its addresses of both families.
     pub addresses: Vec<InterfaceAddress>,
-    /// The bridge or bond that it is a port of: such an interface carries other people's
-    /// traffic and is not joined on by default. Linux only; `None` elsewhere.
+    /// The bridge or bond that it is a port of. Such an interface carries traffic of other hosts,
+    /// so groups are not joined on it by default. Linux only; `None` elsewhere.
     pub port_of: Option<InterfaceIndex>,
 }
 
-/// An address of an interface, with the length of its prefix in bits.
+/// An address of an interface, with its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct InterfaceAddress {
     /// The address.
     pub address: IpAddr,
-    /// The length of the prefix in bits.
+    /// The prefix length in bits.
     pub prefix: u8,
-    /// Whether it can be used yet.
+    /// Whether the address can be used yet.
     pub state: AddressState,
 }
 
-/// Whether an address can be sent from. IPv4 addresses always can, except on Windows.
+/// Whether an address can be used as a source. IPv4 addresses always can, except on Windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum AddressState {
-    /// It can.
+    /// Usable.
     Ready,
-    /// Not yet: the system is still asking whether another host has it (RFC 4862 section 5.4).
+    /// Not usable yet: duplicate address detection is in progress (RFC 4862 section 5.4).
     Tentative,
-    /// Never: another host has it.
+    /// Never usable: another host has the same address.
     Duplicate,
 }
 
@@ -84,27 +85,55 @@ pub enum AddressState {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HardwareAddress(pub [u8; 6]);
 
-/// All interfaces of this machine, by index; on Linux those of the calling thread's network
-/// namespace.
+/// Returns all interfaces of this machine, ordered by index; on Linux, those of the calling
+/// thread's network namespace.
 ///
 /// # Errors
-/// When the system refuses to list them.
+/// If the system refuses to list them.
 pub fn interfaces() -> Result<Vec<Interface>> {
     sys::interface::list().map_err(|error| Error::os(Operation::Interfaces, error))
 }
 
+impl InterfaceAddress {
+    /// Creates an address that is ready to use.
+    #[must_use]
+    pub const fn new(address: IpAddr, prefix: u8) -> Self {
+        Self { address, prefix, state: AddressState::Ready }
+    }
+}
+
 impl Interface {
-    /// Its addresses of one family.
+    /// Creates an interface with only these fields known, for simulators, tests, and programs that
+    /// store listings.
+    #[must_use]
+    pub const fn new(index: InterfaceIndex, name: String) -> Self {
+        Self {
+            index,
+            ipv6_index: None,
+            name,
+            up: false,
+            running: false,
+            multicast: false,
+            loopback: false,
+            point_to_point: false,
+            mtu: 0,
+            hardware_address: None,
+            addresses: Vec::new(),
+            port_of: None,
+        }
+    }
+
+    /// Returns its addresses of one family.
     pub fn addresses_of(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().map(|entry| entry.address).filter(move |address| Family::of(*address) == family)
     }
 
-    /// Its addresses that can be sent from.
+    /// Returns the addresses that are ready to use.
     pub fn usable_addresses(&self) -> impl Iterator<Item = &InterfaceAddress> + '_ {
         self.addresses.iter().filter(|entry| entry.state == AddressState::Ready)
     }
 
-    /// The system's number for it in this family. Only Windows may number the families apart.
+    /// Returns its index in this family. Only Windows may use different ones.
     #[must_use]
     pub fn index_for(&self, family: Family) -> InterfaceIndex {
         match family {
@@ -113,8 +142,8 @@ impl Interface {
         }
     }
 
-    /// Whether a receiver that names no interface joins on it: up, able to multicast, no
-    /// loopback, and no port of a bridge or bond.
+    /// Returns whether a membership without an interface joins on it: the interface is up, can
+    /// multicast, and is neither loopback nor a port of a bridge or bond.
     #[must_use]
     pub fn is_joined_by_default(&self) -> bool {
         self.up && self.multicast && !self.loopback && self.port_of.is_none()
@@ -122,7 +151,7 @@ impl Interface {
 }
 
 impl InterfaceAddress {
-    /// Whether another address is in the same network.
+    /// Returns whether another address is in the same network.
     #[must_use]
     pub fn contains(&self, other: IpAddr) -> bool {
         let common_bits = match (self.address, other) {
@@ -135,8 +164,8 @@ impl InterfaceAddress {
 }
 
 impl HardwareAddress {
-    /// From what a system reports: `None` unless it is six bytes that are not all zero (as those
-    /// of a loopback interface are).
+    /// Converts an address as a system reports it. Returns `None` unless it has six bytes that are
+    /// not all zero (as those of a loopback interface are).
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         <[u8; 6]>::try_from(bytes).ok().filter(|bytes| *bytes != [0; 6]).map(Self)
     }
@@ -166,7 +195,7 @@ impl fmt::Debug for HardwareAddress {
 pub(crate) mod examples {
     use super::*;
 
-    /// An interface that is up, runs and can multicast, without addresses.
+    /// Returns an interface that is up, running and able to multicast, without addresses.
     pub(crate) fn interface(index: u32, name: &str) -> Interface {
         Interface {
             index: InterfaceIndex::new(index).unwrap(),
@@ -204,7 +233,7 @@ mod tests {
     use super::examples::address;
 
     #[test]
-    fn a_network_contains_what_shares_its_prefix() {
+    fn a_network_contains_addresses_with_its_prefix() {
         let own = address("10.0.1.200", 23);
         assert!(own.contains("10.0.0.7".parse().unwrap()));
         assert!(!own.contains("10.0.2.7".parse().unwrap()));

@@ -1,4 +1,4 @@
-//! The interface that the routing table gives for a group.
+//! The interface that the routing table selects for a group.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,31 +8,31 @@ use super::{Interface, interfaces};
 use crate::error::{Error, Operation, Result};
 use crate::sys;
 
-/// The group asked about for a whole family: of the administratively scoped block (RFC 2365),
-/// which has no meaning of its own.
+/// The group that represents all of IPv4: one from the administratively scoped block (RFC 2365)
+/// without an assigned meaning.
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 0, 1));
 /// The same for IPv6: transient and site-local (RFC 4291 section 2.7).
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 1));
 
-/// The interface by which a sender that names none reaches the group: what the routing table of
-/// this machine (on Linux: of the calling thread's network namespace) says, rules included.
-/// `None` when there is no route.
+/// Returns the interface that the system selects for a sender without an interface: the result of a
+/// lookup in the routing table, policy rules included. On Linux, the table of the calling thread's
+/// network namespace. Returns `None` if there is no route.
 ///
-/// Of several equal IPv6 routes, as Linux has one an interface, the system may take another for
-/// another datagram; name an interface where that matters.
+/// With several equal IPv6 routes (Linux has one per interface), the system may choose another
+/// route for another datagram; name an interface where that matters.
 ///
 /// # Errors
-/// When the system refuses to answer.
+/// If the system refuses the lookup.
 pub fn default_interface(group: Group) -> Result<Option<Interface>> {
     interface_towards(group.addr())
 }
 
-/// The interface that the routing table takes for multicast of a family, as far as that can be
-/// said in one: the one for 239.255.0.1 or ff15::1. Groups with routes of their own may take
-/// another: ask [`default_interface`].
+/// Returns the interface that the routing table selects for multicast of a family: the one for
+/// 239.255.0.1 or ff15::1. Groups with routes of their own may use another; see
+/// [`default_interface`].
 ///
 /// # Errors
-/// When the system refuses to answer.
+/// If the system refuses the lookup.
 pub fn default_interface_of(family: Family) -> Result<Option<Interface>> {
     interface_towards(match family {
         Family::V4 => ANY_V4,
@@ -40,11 +40,11 @@ pub fn default_interface_of(family: Family) -> Result<Option<Interface>> {
     })
 }
 
-/// The interface that the routing table takes towards an address, a group's or another; `None` when
+/// Returns the interface that the routing table selects for a unicast or group address; `None` if
 /// there is no route.
 ///
 /// # Errors
-/// When the system refuses to answer.
+/// If the system refuses the lookup.
 pub fn interface_towards(address: IpAddr) -> Result<Option<Interface>> {
     let index = sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
     let Some(index) = index else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Which interfaces a selector means.
+//! Resolves interface selectors.
 
 use std::net::IpAddr;
 
@@ -7,24 +7,23 @@ use mcast_group::{Group, InterfaceIndex, InterfaceSelector};
 use super::{Interface, interfaces};
 use crate::error::{Error, ErrorKind, Operation, Result};
 
-/// The one interface that a selector names: by name, index or any of its addresses.
+/// Finds the one interface with a name, index or address.
 ///
-/// In text form, `all`, `default` and plain numbers are never names: an interface that is really
-/// called so is found by its index, or with [`InterfaceSelector::Name`].
+/// In text form, `all`, `default` and plain numbers are never names. Use the index or
+/// [`InterfaceSelector::Name`] for an interface that has such a name.
 ///
 /// # Errors
-/// [`ErrorKind::NoSuchInterface`] when there is none, with a list of those that there are, or
-/// when several have the address (as link-local addresses may be);
-/// [`ErrorKind::Mismatch`] for [`InterfaceSelector::Default`] and [`InterfaceSelector::All`],
-/// which name no single interface without a group (see
-/// [`default_interface`](crate::default_interface)).
+/// [`ErrorKind::NoSuchInterface`] if none matches, with a list of the interfaces that exist, or if
+/// several have the address (which is possible for link-local addresses); [`ErrorKind::Mismatch`]
+/// for [`InterfaceSelector::Default`] and [`InterfaceSelector::All`], which do not name a single
+/// interface without a group (see [`default_interface`](crate::default_interface)).
 pub fn find(selector: &InterfaceSelector) -> Result<Interface> {
     find_in(&interfaces()?, selector).cloned()
 }
 
-/// The interfaces that a selector means for a group, out of a listing.
+/// Returns the interfaces in a listing that a selector means for a group.
 ///
-/// `route` is asked only for [`InterfaceSelector::Default`].
+/// `route` is called only for [`InterfaceSelector::Default`].
 pub(crate) fn select<'a>(
     selector: &InterfaceSelector,
     group: Group,
@@ -54,7 +53,7 @@ fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Res
         |kind, detail: String| Err(Error::new(Operation::Find, kind).on_interface(selector).detail(detail));
     let found: Vec<_> = match selector {
         InterfaceSelector::Default | InterfaceSelector::All => {
-            return refused(ErrorKind::Mismatch, format!("\"{selector}\" names no single interface"));
+            return refused(ErrorKind::Mismatch, format!("\"{selector}\" does not name a single interface"));
         }
         InterfaceSelector::Name(name) => interfaces.iter().filter(|each| each.name == *name).collect(),
         InterfaceSelector::Index(index) => interfaces.iter().filter(|each| each.has_index(*index)).collect(),
@@ -64,12 +63,15 @@ fn find_in<'a>(interfaces: &'a [Interface], selector: &InterfaceSelector) -> Res
     };
     match found.as_slice() {
         [interface] => Ok(interface),
-        [] => refused(ErrorKind::NoSuchInterface, existing(interfaces)),
+        [] => {
+            let hint = hint(selector).map(|hint| format!("{hint}; ")).unwrap_or_default();
+            refused(ErrorKind::NoSuchInterface, hint + &existing(interfaces))
+        }
         several => {
             let names: Vec<_> = several.iter().map(|interface| interface.name.as_str()).collect();
             refused(
                 ErrorKind::NoSuchInterface,
-                format!("several have this address, name one: {}", names.join(", ")),
+                format!("several interfaces have this address; name one of them: {}", names.join(", ")),
             )
         }
     }
@@ -85,7 +87,16 @@ impl Interface {
     }
 }
 
-/// A short list of what there is instead, for an error's detail.
+/// Returns a hint about a name that no interface has.
+fn hint(selector: &InterfaceSelector) -> Option<&'static str> {
+    match selector {
+        InterfaceSelector::Name(name) if name == "any" => Some("`all` means every interface"),
+        InterfaceSelector::Name(name) if name.contains(',') => Some("name each interface separately"),
+        _ => None,
+    }
+}
+
+/// Returns a short list of the existing interfaces, for the detail of an error.
 fn existing(interfaces: &[Interface]) -> String {
     const SHOWN: usize = 10;
 
@@ -97,13 +108,13 @@ fn existing(interfaces: &[Interface]) -> String {
         .take(SHOWN)
         .map(|interface| {
             let state = if interface.up { "" } else { ", down" };
-            format!("{} (index {}{state})", interface.name, interface.index)
+            format!("{} ({}{state})", interface.name, interface.index)
         })
         .collect();
     if interfaces.len() > SHOWN {
         names.push(format!("and {} more", interfaces.len() - SHOWN));
     }
-    format!("there is {}", names.join(", "))
+    format!("available: {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -143,38 +154,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_refused_with_what_is() {
+    fn an_unknown_interface_is_refused_with_a_list_of_the_existing_ones() {
         let error = names("eth7", None).unwrap_err();
         assert_eq!((error.kind(), error.interface()), (ErrorKind::NoSuchInterface, Some("eth7")));
-        assert!(error.to_string().contains("eth1 (index 3), eth2 (index 4, down)"), "{error}");
+        assert!(error.to_string().contains("eth1 (3), eth2 (4, down)"), "{error}");
     }
 
     #[test]
-    fn an_address_that_several_have_is_refused_with_their_names() {
+    fn an_address_of_several_interfaces_is_refused_with_their_names() {
         let error = names("fe80::1", None).unwrap_err();
         assert!(error.to_string().contains("eth0, eth1"), "{error}");
     }
 
     #[test]
-    fn all_leaves_out_loopback_ports_and_what_is_down() {
+    fn all_omits_loopback_ports_and_interfaces_that_are_down() {
         assert_eq!(names("all", None).unwrap(), ["eth0", "eth1", "br0"]);
     }
 
     #[test]
-    fn all_of_nothing_is_an_error() {
+    fn all_without_a_usable_interface_is_an_error() {
         let only_loopback = [loopback()];
         let error = select(&InterfaceSelector::All, group(), &only_loopback, |_| Ok(None)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoUsableInterface);
     }
 
     #[test]
-    fn default_is_what_the_route_says() {
+    fn default_is_the_interface_of_the_route() {
         assert_eq!(names("default", Some(2)).unwrap(), ["eth0"]);
         assert_eq!(names("default", None).unwrap_err().kind(), ErrorKind::NoRoute);
     }
 
     #[test]
-    fn a_name_that_looks_like_a_word_or_number_is_found_as_a_name() {
+    fn a_name_that_looks_like_a_keyword_or_number_is_found_by_name() {
         let machine = [interface(2, "all"), interface(3, "2")];
         let found = find_in(&machine, &InterfaceSelector::Name("all".into())).unwrap();
         assert_eq!(found.index.number(), 2);
@@ -185,6 +196,6 @@ mod tests {
     #[test]
     fn a_long_list_is_cut_short() {
         let many: Vec<_> = (1..=30).map(|index| interface(index, &format!("eth{index}"))).collect();
-        assert!(existing(&many).ends_with("eth10 (index 10), and 20 more"));
+        assert!(existing(&many).ends_with("eth10 (10), and 20 more"));
     }
 }

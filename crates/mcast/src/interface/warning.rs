@@ -1,4 +1,4 @@
-//! A word of warning where multicast cannot work on an interface, or surprises.
+//! Warnings about interfaces on which multicast does not work or behaves unexpectedly.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,37 +7,37 @@ use mcast_group::{Family, InterfaceIndex};
 
 use super::{AddressState, Interface};
 
-/// Why multicast on an interface cannot work, or may surprise.
+/// A reason why multicast on an interface does not work or behaves unexpectedly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
     /// It is down: nothing is sent or received.
     Down,
-    /// It is up without a carrier: no cable, no radio, or the other end is down.
+    /// It is up without a carrier: no cable, no radio, or the peer is down.
     NoCarrier,
     /// The system does not mark it as able to multicast.
     NotMulticast,
     /// It is a port of this bridge or bond: join on that instead.
     PortOf(InterfaceIndex),
-    /// It is loopback: nothing leaves this machine, and only those who name it join on it.
+    /// It is loopback: nothing leaves this machine, and it is joined on only if named.
     Loopback,
-    /// It is a point-to-point link or tunnel: many carry no multicast.
+    /// It is a point-to-point link or tunnel; many of them carry no multicast.
     PointToPoint,
-    /// It has no address of this family. It can be joined on by index (IPv6: only where IPv6 is
-    /// on); sending needs one.
+    /// It has no address of this family. Groups can be joined on it by index (IPv6: only if IPv6 is
+    /// enabled); sending needs an address.
     NoAddress(Family),
-    /// This address is not ready: the system is still looking for a duplicate.
+    /// This address is not ready: duplicate address detection is in progress.
     Tentative(IpAddr),
-    /// This address is another host's too, and is not used.
+    /// Another host also has this address, so it is not used.
     Duplicate(IpAddr),
 }
 
 impl Interface {
-    /// What there is to say against multicast on it, the worst first; nothing on an ordinary
-    /// interface that is up and has both families' addresses.
+    /// Returns the reasons against multicast on the interface, the most severe first. An ordinary
+    /// interface that is up and has addresses of both families has none.
     ///
-    /// Of one that is down only that is said. It looks at the interface alone, not at filters,
-    /// firewalls or switches.
+    /// An interface that is down has only that warning. The check covers the interface alone, not
+    /// filters, firewalls or switches.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         if !self.up {
@@ -55,7 +55,7 @@ impl Interface {
         warn_if(self.point_to_point, Warning::PointToPoint);
         if let Some(master) = self.port_of {
             warnings.push(Warning::PortOf(master));
-            // What it lacks in addresses, its bridge or bond has.
+            // A port needs no addresses: its bridge or bond has them.
             return warnings;
         }
         let missing =
@@ -75,13 +75,13 @@ impl fmt::Display for Warning {
         match self {
             Self::Down => f.write_str("down"),
             Self::NoCarrier => f.write_str("no carrier"),
-            Self::NotMulticast => f.write_str("not marked as able to multicast"),
-            Self::PortOf(master) => write!(f, "a port of interface {master}: join on that"),
+            Self::NotMulticast => f.write_str("multicast is disabled"),
+            Self::PortOf(master) => write!(f, "port of interface {master}: join on interface {master}"),
             Self::Loopback => f.write_str("loopback: stays on this machine"),
-            Self::PointToPoint => f.write_str("a point-to-point link: may not carry multicast"),
+            Self::PointToPoint => f.write_str("point-to-point link: may not carry multicast"),
             Self::NoAddress(family) => write!(f, "no {family} address to send from"),
             Self::Tentative(address) => write!(f, "{address} is not ready yet"),
-            Self::Duplicate(address) => write!(f, "{address} is another host's too"),
+            Self::Duplicate(address) => write!(f, "{address} is also used by another host"),
         }
     }
 }
@@ -108,22 +108,22 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_not_blamed_for_its_missing_flag() {
+    fn loopback_has_no_warning_about_its_missing_flag() {
         assert_eq!(loopback().warnings(), [Warning::Loopback]);
     }
 
     #[test]
-    fn a_port_is_not_blamed_for_its_missing_addresses() {
+    fn a_port_has_no_warning_about_missing_addresses() {
         let bridge = InterfaceIndex::new(9).unwrap();
         let port = Interface { port_of: Some(bridge), ..interface(2, "eth0") };
         assert_eq!(port.warnings(), [Warning::PortOf(bridge)]);
     }
 
     #[test]
-    fn missing_and_unready_addresses_are_told() {
+    fn missing_and_unready_addresses_are_reported() {
         let tentative = InterfaceAddress { state: AddressState::Tentative, ..address("fe80::1", 64) };
         let interface = Interface { addresses: vec![tentative], ..ordinary() };
-        let told: Vec<_> = interface.warnings().iter().map(Warning::to_string).collect();
-        assert_eq!(told, ["no IPv4 address to send from", "fe80::1 is not ready yet"]);
+        let texts: Vec<_> = interface.warnings().iter().map(Warning::to_string).collect();
+        assert_eq!(texts, ["no IPv4 address to send from", "fe80::1 is not ready yet"]);
     }
 }

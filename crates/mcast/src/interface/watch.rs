@@ -8,17 +8,17 @@ use super::{Interface, InterfaceChange, Notice};
 use crate::error::{Error, Operation, Result};
 use crate::sys::watch::Watch;
 
-/// Changes come in bursts (a cable is plugged in, then addresses appear): one is over when
-/// nothing was heard for so long,
+/// Changes come in bursts: a cable is plugged in, then addresses appear. A burst ends after a
+/// silence of this length,
 const QUIET: Duration = Duration::from_millis(50);
-/// or when it has lasted so long.
+/// or when it has lasted this long.
 const LONGEST_BURST: Duration = Duration::from_millis(500);
 
-/// Tells when interfaces appear, vanish or change.
+/// Reports interfaces that appear, vanish or change.
 ///
-/// It watches the network namespace (Linux) of the thread that made it, whichever thread waits.
-/// On Unix it is pollable: readable when [`InterfaceWatcher::wait`] would have work to do. On
-/// Windows it offers a socket for the same.
+/// It watches the network namespace (Linux) of the thread that created it, whichever thread waits.
+/// On Unix it implements `AsFd`, and the descriptor is readable when [`InterfaceWatcher::wait`] has
+/// work to do. On Windows it offers a socket for the same purpose.
 ///
 /// ```no_run
 /// # fn main() -> mcast::Result<()> {
@@ -36,25 +36,25 @@ pub struct InterfaceWatcher {
 }
 
 impl InterfaceWatcher {
-    /// Begins to watch: from now on every change is told, or shows in the first listing.
+    /// Starts watching: every later change is either reported or part of the first listing.
     ///
     /// # Errors
-    /// When the system cannot watch interfaces, or refuses to list them.
+    /// If the system cannot watch interfaces or refuses to list them.
     pub fn new() -> Result<Self> {
-        // In this order: what happens between the two is then told once too often, not missed.
+        // This order reports a change between the two calls twice rather than not at all.
         let watch = Watch::open().map_err(failed)?;
         let known = Mutex::new(watch.list().map_err(failed)?);
         Ok(Self { watch, known })
     }
 
-    /// Waits for changes, and tells all of a burst at once: what is different from
-    /// [`InterfaceWatcher::known`]. `None` when the time is over; without a timeout it waits for
-    /// ever. A burst that began in time is heard to its end, which takes half a second at most.
+    /// Waits for changes and returns all changes of a burst at once: the differences from
+    /// [`InterfaceWatcher::known`]. Returns `None` on timeout; waits without limit if there is no
+    /// timeout. A burst that started in time is read to its end, which takes at most half a second.
     ///
-    /// Several threads may wait; each change is told to one of them.
+    /// Several threads may wait; each change is reported to one of them.
     ///
     /// # Errors
-    /// When the system refuses to list the interfaces.
+    /// If the system refuses to list the interfaces.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<Vec<InterfaceChange>>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -67,8 +67,8 @@ impl InterfaceWatcher {
         }
     }
 
-    /// The interfaces as they were when they were last listed: at the start, or when changes
-    /// were last told.
+    /// Returns the interfaces as of the last listing: at the start, or when changes were last
+    /// reported.
     #[must_use]
     pub fn known(&self) -> Vec<Interface> {
         self.lock().clone()

@@ -1,8 +1,8 @@
-//! What is different between two snapshots.
+//! Computes the changes between two snapshots.
 
 use super::Holding;
 
-/// A change of who has joined what.
+/// A change of the memberships of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -10,21 +10,21 @@ pub enum Change {
     Joined(Holding),
     /// A group was left, or its holder or interface is gone.
     Left(Holding),
-    /// The sources changed, or the socket: its options, its processes, its count of drops.
+    /// The sources changed, or the socket: its options, its processes, its drop counter.
     Changed {
-        /// As it was.
+        /// The membership before the change.
         before: Holding,
-        /// As it is now.
+        /// The membership after the change.
         now: Holding,
     },
 }
 
-/// What became of `before`, in the order of listings; what is left comes first.
+/// Returns the changes since `before`, in the order of listings, groups that were left first.
 pub(super) fn changes(before: &[Holding], now: &[Holding]) -> Vec<Change> {
     let find = |among: &[Holding], wanted: &Holding| {
-        let near =
+        let start =
             among.partition_point(|each| (each.group, each.interface) < (wanted.group, wanted.interface));
-        among[near..]
+        among[start..]
             .iter()
             .take_while(|each| (each.group, each.interface) == (wanted.group, wanted.interface))
             .find(|each| each.is_same_as(wanted))
@@ -59,13 +59,13 @@ mod tests {
             drops: Some(0),
             processes: vec![process],
         };
-        let held = SocketHolder {
+        let holder = SocketHolder {
             filter,
             multicast_all: Some(true),
             loopback: Some(true),
             socket: Arc::new(socket),
         };
-        Holding { holder: Holder::Socket(held), ..kernels(group) }
+        Holding { holder: Holder::Socket(holder), ..kernels(group) }
     }
 
     fn kernels(group: &str) -> Holding {
@@ -79,19 +79,19 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_not_told() {
+    fn unchanged_memberships_are_not_reported() {
         let same = [kernels("224.0.0.1"), holding("239.1.2.3", 7, SourceFilter::ANY)];
         assert_eq!(changes(&same, &same), []);
     }
 
     #[test]
-    fn joins_leaves_and_changes_are_told_apart_by_socket() {
+    fn joins_leaves_and_changes_are_distinguished_by_socket() {
         let source = SourceFilter::Include(["10.0.0.1".parse().unwrap()].into());
         let before = [holding("239.1.2.3", 7, SourceFilter::ANY), holding("239.1.2.3", 8, SourceFilter::ANY)];
         let now = [holding("239.1.2.3", 8, source), holding("239.1.2.3", 9, SourceFilter::ANY)];
-        let told = changes(&before, &now);
+        let actual = changes(&before, &now);
         assert_eq!(
-            told,
+            actual,
             [
                 Change::Left(before[0].clone()),
                 Change::Changed { before: before[1].clone(), now: now[0].clone() },

@@ -1,4 +1,4 @@
-//! One holder's membership of one group on one interface.
+//! The membership of one holder in one group on one interface.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
-/// A membership and who holds it.
+/// A membership and its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holding {
@@ -16,40 +16,40 @@ pub struct Holding {
     pub interface: InterfaceIndex,
     /// The name of that interface.
     pub interface_name: String,
-    /// The protocol version that is spoken for it there, as far as it can be known.
+    /// The protocol version in use for it there, as far as it can be determined.
     pub version: Option<Version>,
-    /// Who holds it.
+    /// The holder.
     pub holder: Holder,
 }
 
-/// Who holds a membership.
+/// The holder of a membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
     /// A socket, and the processes that have it open.
     Socket(SocketHolder),
-    /// The system itself, which joins the group on its own account on every such interface: all
-    /// hosts, all nodes, the solicited-node groups of its addresses.
+    /// The system itself, which joins some groups on every suitable interface: all hosts, all
+    /// nodes, and the solicited-node groups of its addresses.
     Kernel,
-    /// Sockets of processes that could not be looked into; or the system, on behalf of something
-    /// that is no process (a tunnel, say).
+    /// Sockets of processes that could not be inspected, or a kernel user of multicast that is not
+    /// a process, such as a tunnel.
     Unseen {
-        /// How many; `None` where the system does not count.
+        /// Their number; `None` where the system does not count.
         sockets: Option<u32>,
     },
 }
 
-/// A socket's part in a membership.
+/// A socket as the holder of a membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketHolder {
-    /// The sources that the socket asked for.
+    /// The sources that the socket requested.
     pub filter: SourceFilter,
-    /// Whether the socket also receives groups of this family that only others have joined
-    /// (`IP_MULTICAST_ALL`, `IPV6_MULTICAST_ALL`; on unless switched off).
+    /// Whether the socket also receives groups of this family that only other sockets have joined
+    /// (`IP_MULTICAST_ALL`, `IPV6_MULTICAST_ALL`; on by default).
     pub multicast_all: Option<bool>,
-    /// Whether what the socket sends to groups of this family comes back to this host
-    /// (`IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`; on unless switched off).
+    /// Whether datagrams that the socket sends to groups of this family are looped back to this
+    /// host (`IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`; on by default).
     pub loopback: Option<bool>,
     /// The socket.
     pub socket: Arc<JoinedSocket>,
@@ -59,39 +59,40 @@ pub struct SocketHolder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JoinedSocket {
-    /// The system's number for it, the same in every process that has it open.
+    /// Its inode number, which is the same in every process that has it open.
     pub inode: u64,
-    /// Its address family. One of IPv6 can hold memberships of IPv4, too.
+    /// Its address family. An IPv6 socket can also hold IPv4 memberships.
     pub family: Family,
-    /// Its sort.
+    /// Its type.
     pub kind: SocketKind,
-    /// The address and port it is bound to; `None` for one that is not bound and so receives
-    /// nothing, and for raw sockets without an address.
+    /// The address and port it is bound to; `None` for an unbound socket, which receives nothing,
+    /// and for a raw socket without an address.
     pub local: Option<SocketAddr>,
-    /// The address it is connected to, which is the only one it then hears.
+    /// The address it is connected to. A connected socket receives from this peer only.
     pub peer: Option<SocketAddr>,
-    /// The one interface it is bound to (`SO_BINDTODEVICE`), if any.
+    /// The interface it is bound to (`SO_BINDTODEVICE`), if any.
     pub bound_interface: Option<InterfaceIndex>,
-    /// The size of its receive buffer in bytes as one asks for it; the kernel reserves double.
+    /// The size of its receive buffer in bytes, as requested; the kernel reserves double.
     pub receive_buffer: usize,
-    /// How many datagrams the kernel has dropped on it so far. `None` before Linux 4.12.
+    /// The number of datagrams that the kernel has dropped on it. `None` before Linux 4.12.
     pub drops: Option<u32>,
-    /// The processes that have it open, by id: more than one where it was inherited or passed on.
+    /// The processes that have it open, ordered by id: more than one if it was inherited or passed
+    /// on.
     pub processes: Vec<Process>,
 }
 
-/// The sort of a socket.
+/// The type of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SocketKind {
     /// UDP.
     Udp,
-    /// Raw IP, as routing daemons use it, of this IP protocol.
+    /// Raw IP for one IP protocol, as used by routing daemons.
     Raw {
         /// The IP protocol number, such as 2 for IGMP.
         protocol: u8,
     },
-    /// Another, such as UDP-Lite or one for pings.
+    /// Another type, such as UDP-Lite or a ping socket.
     Other,
 }
 
@@ -99,16 +100,16 @@ pub enum SocketKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct Process {
-    /// Its id, as the calling process sees it.
+    /// Its process id, as seen by the calling process.
     pub pid: u32,
-    /// The name it goes by in `ps`. At most 15 bytes on Linux, and chosen by the process: it can
-    /// hold anything.
+    /// Its name as shown by `ps`: on Linux at most 15 bytes, and chosen by the process, so it can
+    /// contain anything.
     pub name: String,
     /// Its lowest descriptor for the socket.
     pub descriptor: i32,
 }
 
-/// The version of the membership protocol that a host speaks on an interface.
+/// The version of the membership protocol that a host uses on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Version {
@@ -116,37 +117,38 @@ pub enum Version {
     Igmp1,
     /// RFC 2236.
     Igmp2,
-    /// RFC 3376: the first with sources.
+    /// RFC 3376: the first version with sources.
     Igmp3,
     /// RFC 2710.
     Mld1,
-    /// RFC 3810: the first with sources.
+    /// RFC 3810: the first version with sources.
     Mld2,
 }
 
 impl Holding {
-    /// What tells this holding from every other, in the order of listings.
-    pub(crate) fn place(&self) -> (Group, InterfaceIndex, u8, u32, u64) {
+    /// Returns the key that identifies this holding and determines its position in listings.
+    pub(crate) fn sort_key(&self) -> (Group, InterfaceIndex, u8, u32, u64) {
         match &self.holder {
-            Holder::Socket(held) => {
-                let pid = held.socket.processes.first().map_or(0, |process| process.pid);
-                (self.group, self.interface, 0, pid, held.socket.inode)
+            Holder::Socket(socket_holder) => {
+                let pid = socket_holder.socket.processes.first().map_or(0, |process| process.pid);
+                (self.group, self.interface, 0, pid, socket_holder.socket.inode)
             }
             Holder::Kernel => (self.group, self.interface, 1, 0, 0),
             Holder::Unseen { .. } => (self.group, self.interface, 2, 0, 0),
         }
     }
 
-    /// Whether the two are the same holder's membership of the same group on the same interface.
+    /// Returns whether both are the same holder's membership of the same group on the same
+    /// interface.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        // A socket stays the same although the first of the processes that have it open ends.
+        // A socket stays the same when the first of its processes exits.
         let without_process = |(group, interface, sort, _, inode)| (group, interface, sort, inode);
-        without_process(self.place()) == without_process(other.place())
+        without_process(self.sort_key()) == without_process(other.sort_key())
     }
 }
 
 impl JoinedSocket {
-    /// The UDP port it is bound to.
+    /// Returns the UDP port it is bound to.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.local.map(|local| local.port()).filter(|port| *port != 0)
@@ -154,7 +156,7 @@ impl JoinedSocket {
 }
 
 impl Version {
-    /// Whether sources can be told to routers in it.
+    /// Returns whether hosts can report sources to routers in this version.
     #[must_use]
     pub const fn has_sources(self) -> bool {
         matches!(self, Self::Igmp3 | Self::Mld2)

@@ -1,4 +1,4 @@
-//! The memberships that the system takes on its own account.
+//! The groups that the system joins on its own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,9 +6,9 @@ use mcast_group::{Group, Kind};
 
 use super::Holder;
 
-/// How many memberships of a group on an interface are the system's own.
+/// How many memberships of a group on an interface belong to the system.
 pub(crate) enum KernelShare {
-    /// It does not join this group by itself.
+    /// None: the system does not join this group.
     Nothing,
     /// At most one.
     One,
@@ -28,8 +28,8 @@ impl KernelShare {
         if joined { Self::One } else { Self::Nothing }
     }
 
-    /// Shares out holders that no socket accounts for between the system and what was not seen;
-    /// `None` where the system does not count.
+    /// Attributes the holders that no known socket accounts for to the system and to unseen
+    /// sockets. `unaccounted` is `None` where the system does not count holders.
     pub(crate) fn attribute(group: Group, unaccounted: Option<u32>) -> impl Iterator<Item = Holder> {
         let (kernel, unseen) = match (Self::of(group), unaccounted) {
             (Self::Nothing, None) => (false, Some(None)),
@@ -43,11 +43,11 @@ impl KernelShare {
     }
 }
 
-/// All systems (RFC 1112 section 7.1), and all snoopers on bridges (RFC 4286).
+/// All systems (RFC 1112 section 7.1), and all snoopers, joined on bridges (RFC 4286).
 const JOINED_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(224, 0, 0, 1), Ipv4Addr::new(224, 0, 0, 106)];
 
-/// All nodes (RFC 4291 section 2.8), all routers where packets are forwarded, and all snoopers on
-/// bridges (RFC 4286).
+/// All nodes (RFC 4291 section 2.8), all routers if packets are forwarded, and all snoopers, joined
+/// on bridges (RFC 4286).
 const JOINED_V6: [Ipv6Addr; 6] = [
     Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0, 1),
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn all_systems_is_the_kernels_once_and_anything_more_is_not() {
+    fn one_membership_of_all_systems_belongs_to_the_kernel() {
         let unseen = |sockets| Holder::Unseen { sockets: Some(sockets) };
         assert_eq!(attributed("224.0.0.1", 1), [Holder::Kernel]);
         assert_eq!(attributed("224.0.0.1", 3), [Holder::Kernel, unseen(2)]);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_count_each_group_has_one_sort_of_holder() {
+    fn without_a_count_each_group_has_one_kind_of_holder() {
         assert_eq!(attributed("224.0.0.1", None), [Holder::Kernel]);
         assert_eq!(attributed("ff02::1:ff00:2", None), [Holder::Kernel]);
         assert_eq!(attributed("239.1.2.3", None), [Holder::Unseen { sockets: None }]);

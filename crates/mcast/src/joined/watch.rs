@@ -1,4 +1,4 @@
-//! Watching who joins and leaves.
+//! Watching memberships.
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -9,21 +9,23 @@ use super::{Change, Snapshot, memberships};
 use crate::error::{Error, Operation, Result};
 use crate::sys::joined::Notices;
 
-/// How often memberships are looked at where nothing is heard: the system tells at most when the
+/// How often memberships are read without a notice. The system sends a notice at most when the
 /// first socket joins a group and when the last one leaves it.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Notices come in bursts (a program joins all its groups): it looks again so long after the first.
+/// Notices come in bursts (a program joins all its groups), so the memberships are read this long
+/// after the first notice.
 const BURST: Duration = Duration::from_millis(20);
-/// How many times longer it waits than it looks, where there is no notice: no more than a tenth
-/// of a core goes to watching, also on a machine with very many sockets and groups.
+/// The ratio of waiting to reading without a notice. It limits watching to a tenth of a core, even
+/// on a machine with very many sockets and groups.
 const REST: u32 = 10;
 
-/// Tells who joins and leaves, and which memberships change.
+/// Reports memberships that are joined, left or changed.
 ///
-/// Changes are told within a second or so, on Linux 6.15 and later at once where a group is the
-/// interface's first or last. A membership that lasts for less may be missed.
+/// Changes are reported within about a second; on Linux 6.15 and later at once if the group is the
+/// first or last on its interface. A shorter membership may be missed.
 ///
-/// It stays on the thread that made it, because that decides the network namespace (Linux).
+/// The watcher stays on the thread that created it, because the thread determines the network
+/// namespace (Linux).
 ///
 /// ```no_run
 /// # fn main() -> mcast::Result<()> {
@@ -39,32 +41,32 @@ const REST: u32 = 10;
 pub struct Watcher {
     notices: Notices,
     known: Snapshot,
-    /// How long it took to look at all memberships.
-    effort: Duration,
-    /// Keeps it on its thread.
+    /// How long the last reading of all memberships took.
+    scan_time: Duration,
+    /// Makes the type neither `Send` nor `Sync`.
     thread: PhantomData<Rc<()>>,
 }
 
 impl Watcher {
-    /// Begins to watch: from now on every change is told, or shows in [`Watcher::known`].
+    /// Starts watching: every later change is either reported or part of [`Watcher::known`].
     ///
     /// # Errors
     /// As for [`memberships`].
     pub fn new() -> Result<Self> {
-        // In this order: what happens between the two is then told once too often, not missed.
+        // This order reports a change between the two calls twice rather than not at all.
         let notices = Notices::open().map_err(failed)?;
-        let (known, effort) = look()?;
-        Ok(Self { notices, known, effort, thread: PhantomData })
+        let (known, scan_time) = timed_memberships()?;
+        Ok(Self { notices, known, scan_time, thread: PhantomData })
     }
 
-    /// The memberships as they were when last looked at.
+    /// Returns the memberships as last read.
     #[must_use]
     pub fn known(&self) -> &Snapshot {
         &self.known
     }
 
-    /// Waits for changes since [`Watcher::known`]. `None` when the time is over; without a
-    /// timeout it waits for ever.
+    /// Waits for changes since [`Watcher::known`]. Returns `None` on timeout; waits without limit
+    /// if there is no timeout.
     ///
     /// # Errors
     /// As for [`memberships`].
@@ -72,10 +74,10 @@ impl Watcher {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            self.rest(left.unwrap_or(Duration::MAX))?;
-            let (now, effort) = look()?;
+            self.pause(left.unwrap_or(Duration::MAX))?;
+            let (now, scan_time) = timed_memberships()?;
             let changes = changes(&self.known.holdings, &now.holdings);
-            (self.known, self.effort) = (now, effort);
+            (self.known, self.scan_time) = (now, scan_time);
             if !changes.is_empty() {
                 return Ok(Some(changes));
             }
@@ -85,18 +87,18 @@ impl Watcher {
         }
     }
 
-    /// Waits until it is time to look again.
-    fn rest(&self, limit: Duration) -> Result<()> {
-        let rest = INTERVAL.max(self.effort * REST).min(limit);
-        if self.notices.wait(rest).map_err(failed)? {
-            std::thread::sleep(BURST.max(self.effort).min(limit));
+    /// Waits until the next reading is due.
+    fn pause(&self, limit: Duration) -> Result<()> {
+        let pause = INTERVAL.max(self.scan_time * REST).min(limit);
+        if self.notices.wait(pause).map_err(failed)? {
+            std::thread::sleep(BURST.max(self.scan_time).min(limit));
         }
         Ok(())
     }
 }
 
-/// The memberships, and how long it took to look at them.
-fn look() -> Result<(Snapshot, Duration)> {
+/// Returns the memberships and how long reading them took.
+fn timed_memberships() -> Result<(Snapshot, Duration)> {
     let started = Instant::now();
     let snapshot = memberships()?;
     Ok((snapshot, started.elapsed()))

@@ -10,10 +10,10 @@ use super::data_socket::SocketOptions;
 use super::sockets::Sockets;
 use crate::error::Result;
 
-/// The receive buffer that is asked for unless another is.
+/// The default size of the receive buffer to request.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Settings for a [`Receiver`], begun with [`Receiver::builder`].
+/// Settings for a [`Receiver`], created by [`Receiver::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ReceiverBuilder {
@@ -22,7 +22,7 @@ pub struct ReceiverBuilder {
     loopback: Option<bool>,
     follow: bool,
     any_source_allowed: bool,
-    merging: bool,
+    gro: bool,
     spin: Duration,
     busy_poll: Option<Duration>,
     hardware_time: bool,
@@ -37,7 +37,7 @@ impl ReceiverBuilder {
             loopback: None,
             follow: false,
             any_source_allowed: false,
-            merging: true,
+            gro: true,
             spin: Duration::ZERO,
             busy_poll: None,
             hardware_time: false,
@@ -45,122 +45,125 @@ impl ReceiverBuilder {
         }
     }
 
-    /// Joins this, too.
+    /// Adds a membership.
     ///
-    /// Without an interface it is joined on all that are up, can multicast, are not loopback and
-    /// are no port of a bridge or bond.
+    /// Without an interface, the group is joined on all interfaces that are up, can multicast, and
+    /// are neither loopback nor a port of a bridge or bond.
     pub fn join(mut self, membership: Membership) -> Self {
         self.memberships.push(membership);
         self
     }
 
-    /// Joins these, too.
+    /// Adds several memberships.
     pub fn join_all(mut self, memberships: impl IntoIterator<Item = Membership>) -> Self {
         self.memberships.extend(memberships);
         self
     }
 
-    /// Bytes of receive buffer to ask for, for each socket. Default: 4 MiB.
+    /// Sets the receive buffer to request for each socket, in bytes. Default: 4 MiB.
     ///
-    /// The system may grant less: [`Receiver::receive_buffer`] says how much.
+    /// The system may grant less; see [`Receiver::receive_buffer`].
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;
         self
     }
 
-    /// Whether datagrams sent by this host are received. Default: yes.
+    /// Sets whether datagrams sent by this host are received. Default: yes.
     ///
-    /// On Windows this is the receiver's choice, on Unix the sender's
-    /// ([`SenderBuilder::loopback`](crate::SenderBuilder::loopback)): set it on both.
+    /// On Windows this is a receiver option, on Unix a sender option
+    /// ([`SenderBuilder::loopback`](crate::SenderBuilder::loopback)); set it on both.
     pub fn loopback(mut self, on: bool) -> Self {
         self.loopback = Some(on);
         self
     }
 
-    /// Whether memberships outlive interfaces that appear, vanish, flap or change address.
+    /// Sets whether memberships follow interfaces that appear, vanish, flap or change address.
     /// Default: no.
     ///
-    /// Interfaces are then looked up again by name (or address, or "all") whenever something
-    /// changes, and one that doesn't exist yet is waited for instead of being an error. The
-    /// changes are seen by the calls that receive.
+    /// If on, interfaces are looked up again by name (or address, or "all") after every change, and
+    /// a missing interface is waited for instead of causing an error. The receive calls notice the
+    /// changes.
     pub fn follow(mut self, on: bool) -> Self {
         self.follow = on;
         self
     }
 
-    /// Whether groups of the source-specific ranges may be joined without a source. Default: no,
-    /// as RFC 4604 asks of hosts.
+    /// Sets whether groups in the source-specific ranges may be joined without a source. Default:
+    /// no, as RFC 4604 requires of hosts.
     pub fn allow_any_source(mut self, on: bool) -> Self {
         self.any_source_allowed = on;
         self
     }
 
-    /// Whether runs of equal datagrams may come from the system as one buffer, which is many
-    /// times faster. Default: yes, where the system can (Linux 5.0, `UDP_GRO`).
+    /// Sets whether the system may deliver equally long datagrams as one coalesced buffer (GRO),
+    /// which is many times faster. Default: yes, where the system supports it (Linux 5.0,
+    /// `UDP_GRO`).
     ///
-    /// Readers, and batches whose buffers have 65,535 bytes or more, then make use of it; they
-    /// hand out the datagrams as they were sent. Time and loss are told for the buffer, so that
-    /// a count of lost datagrams is the least that it can have been.
-    pub fn merging(mut self, on: bool) -> Self {
-        self.merging = on;
+    /// Readers, and batches with buffers of 65,535 bytes or more, turn GRO on and still deliver the
+    /// datagrams as they were sent. GRO then stays on, and other receives of the same receiver are
+    /// served datagram by datagram from an internal buffer (1 MiB). Time and loss are reported per
+    /// coalesced buffer, so a count of lost datagrams is a lower bound.
+    pub fn gro(mut self, on: bool) -> Self {
+        self.gro = on;
         self
     }
 
-    /// How long a call that waits looks again and again before it sleeps: less delay, for a
-    /// processor's time. Default: zero.
+    /// Sets how long a waiting call polls in a loop before it sleeps, which trades processor time
+    /// for latency. Default: zero.
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = time;
         self
     }
 
-    /// How long the kernel looks at the device before a call sleeps (Linux: `SO_BUSY_POLL`, to
-    /// the microsecond; more than `net.core.busy_read` needs `CAP_NET_ADMIN`). It does something
-    /// only for devices that can be polled. Default: what the system is set to.
+    /// Sets how long the kernel polls the device before a call sleeps (Linux: `SO_BUSY_POLL`, in
+    /// microseconds; values above `net.core.busy_read` need `CAP_NET_ADMIN`). It only affects
+    /// devices that support polling. Default: the system's setting.
     pub fn busy_poll(mut self, time: Duration) -> Self {
         self.busy_poll = Some(time);
         self
     }
 
-    /// Whether the time of the device's own clock is told, too
-    /// ([`Arrival::hardware_time`](crate::Arrival::hardware_time)), where a device keeps it
-    /// (Linux: `SO_TIMESTAMPING`; `ethtool -T` tells which do). Default: no.
+    /// Sets whether the timestamps of the device are reported, too
+    /// ([`Arrival::hardware_time`](crate::Arrival::hardware_time)), for devices that take them
+    /// (Linux: `SO_TIMESTAMPING`; see `ethtool -T`). Default: no.
     pub fn hardware_time(mut self, on: bool) -> Self {
         self.hardware_time = on;
         self
     }
 
-    /// Whether hop limit, traffic class, time and loss are told with each datagram. Default: yes.
+    /// Sets whether hop limit, traffic class, time and loss are reported with each datagram.
+    /// Default: yes.
     ///
-    /// To have the kernel tell them takes a third of the time of a [`recv`](Receiver::recv), which
-    /// whoever reads none of them may save. They are `None` then; group, interface and source are
-    /// told nevertheless, and [`Receiver::statistics`] counts what was dropped. Linux only:
-    /// elsewhere it changes nothing.
+    /// Reporting them takes a third of the time of a [`recv`](Receiver::recv). If off, they are
+    /// `None`; group, interface and source are still reported, and [`Receiver::statistics`] still
+    /// counts dropped datagrams. Linux only; no effect elsewhere.
     pub fn details(mut self, on: bool) -> Self {
         self.details = on;
         self
     }
 
-    /// Opens the sockets and joins.
+    /// Opens the sockets and joins the groups.
     ///
     /// # Errors
-    /// - [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) and the like when a
-    ///   membership's interface cannot be joined on; one on all interfaces fails only if it can
-    ///   be joined on none;
+    /// - [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) and similar kinds if a
+    ///   membership cannot be joined on its interface; a membership on all interfaces fails only if
+    ///   it cannot be joined on any;
     /// - [`ErrorKind::SourceNeeded`](crate::ErrorKind::SourceNeeded) for a source-specific group
     ///   without a source;
-    /// - [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) when another program holds
-    ///   the port and does not share it;
-    /// - [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for what this system cannot do.
+    /// - [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another program uses the
+    ///   port without sharing it;
+    /// - [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for anything that this system
+    ///   cannot do.
     pub fn build(self) -> Result<Receiver> {
         let control = Control::new(self.follow, self.any_source_allowed)?;
         let options = SocketOptions {
             receive_buffer: self.receive_buffer,
             loopback: self.loopback,
-            merging: false,
+            gro: false,
             busy_poll: self.busy_poll,
             hardware_time: self.hardware_time,
             details: self.details,
         };
-        Receiver::new(self.memberships, control, Sockets::new(options), self.merging, self.spin)
+        Receiver::new(self.memberships, control, Sockets::new(options), self.gro, self.spin)
     }
 }

@@ -1,11 +1,11 @@
-//! A receiver's memberships over time: joined, left, and kept alive while interfaces change.
+//! A receiver's memberships over time: joining, leaving, and following interfaces that change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mcast_group::{Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
-use super::claims::{Claims, Key, MembershipId};
+use super::requested::{Key, MembershipId, RequestedMemberships};
 use super::sockets::Sockets;
 use super::status::{InterfaceStatus, MembershipStatus};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -14,31 +14,31 @@ use crate::sys;
 use crate::sys::poller::Poller;
 use crate::sys::watch::Watch;
 
-/// What a receiver has been asked to join, and what it made of it.
+/// The memberships requested of a receiver, and their state.
 pub(crate) struct Control {
     /// In the order in which they were joined.
     entries: BTreeMap<MembershipId, MembershipStatus>,
     by_address: BTreeMap<GroupAddr, Vec<MembershipId>>,
     next: u64,
-    claims: Claims,
-    /// Tells of changed interfaces, if they are to be followed.
+    requested: RequestedMemberships,
+    /// Reports changed interfaces, if they are followed.
     watch: Option<Watch>,
-    /// What the watch has told and could not be acted on yet.
-    unheeded: Notice,
+    /// A notice that could not be processed yet.
+    pending_notice: Notice,
     any_source_allowed: bool,
 }
 
-/// What became of each key: `None` where it is as it should be.
+/// The result for each key: `None` on success.
 type Outcome = BTreeMap<Key, Option<Arc<Error>>>;
 
-/// The sockets of a receiver, as its control changes them.
-pub(crate) struct Plant<'a> {
+/// The sockets of a receiver, while its control changes them.
+pub(crate) struct SocketsContext<'a> {
     pub(crate) sockets: &'a mut Sockets,
     pub(crate) poller: &'a Poller,
 }
 
 impl Control {
-    /// No memberships yet.
+    /// Creates a control without memberships.
     pub(crate) fn new(follow: bool, any_source_allowed: bool) -> Result<Self> {
         let watch =
             follow.then(Watch::open).transpose().map_err(|error| Error::os(Operation::Interfaces, error))?;
@@ -46,27 +46,32 @@ impl Control {
             entries: BTreeMap::new(),
             by_address: BTreeMap::new(),
             next: 0,
-            claims: Claims::default(),
+            requested: RequestedMemberships::default(),
             watch,
-            unheeded: Notice::default(),
+            pending_notice: Notice::default(),
             any_source_allowed,
         })
     }
 
-    /// What tells of changed interfaces, if they are followed.
+    /// Returns the watch for changed interfaces, if they are followed.
     pub(crate) fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
     }
 
-    /// What became of each membership.
+    /// Returns the state of each membership.
     pub(crate) fn statuses(&self) -> Vec<MembershipStatus> {
         self.entries.values().cloned().collect()
     }
 
-    /// Joins these, or none of them.
+    /// Joins all of these memberships, or none.
     ///
-    /// A membership on a named interface must succeed there; one on all interfaces must on one.
-    pub(crate) fn join(&mut self, plant: &mut Plant<'_>, memberships: Vec<Membership>) -> Result<()> {
+    /// A membership on a named interface must succeed there; one on all interfaces must succeed on
+    /// at least one.
+    pub(crate) fn join(
+        &mut self,
+        context: &mut SocketsContext<'_>,
+        memberships: Vec<Membership>,
+    ) -> Result<()> {
         memberships.iter().try_for_each(|membership| self.check(membership))?;
         let interfaces = self.interfaces()?;
         let first = MembershipId(self.next);
@@ -78,29 +83,29 @@ impl Control {
                 Ok(keys)
             });
         let result = added.and_then(|keys| {
-            let outcome = self.settle(plant, keys);
-            self.note(&outcome);
+            let outcome = self.apply(context, keys);
+            self.record(&outcome);
             self.first_failure(first)
         });
         if result.is_err() {
-            self.drop_from(plant, first);
+            self.drop_from(context, first);
         }
         result
     }
 
-    /// Leaves a membership, which must be one that was joined as it is given.
-    pub(crate) fn leave(&mut self, plant: &mut Plant<'_>, membership: &Membership) -> Result<()> {
+    /// Leaves a membership, which must equal one that was joined.
+    pub(crate) fn leave(&mut self, context: &mut SocketsContext<'_>, membership: &Membership) -> Result<()> {
         let keys = self.remove(self.find(membership)?);
-        match self.settle(plant, keys).into_values().flatten().next() {
+        match self.apply(context, keys).into_values().flatten().next() {
             Some(error) => Err(owned(error)),
             None => Ok(()),
         }
     }
 
-    /// Replaces the sources of a membership, at once.
+    /// Replaces the sources of a membership atomically.
     pub(crate) fn set_sources(
         &mut self,
-        plant: &mut Plant<'_>,
+        context: &mut SocketsContext<'_>,
         membership: &Membership,
         sources: SourceFilter,
     ) -> Result<()> {
@@ -112,33 +117,33 @@ impl Control {
             keys_of(status)
         });
         for key in &keys {
-            self.claims.insert(*key, id, changed.sources.clone());
+            self.requested.insert(*key, id, changed.sources.clone());
         }
-        let outcome = self.settle(plant, keys);
-        self.note(&outcome);
+        let outcome = self.apply(context, keys);
+        self.record(&outcome);
         match outcome.into_values().flatten().next() {
             Some(error) => Err(owned(error)),
             None => Ok(()),
         }
     }
 
-    /// Looks at the interfaces again and joins what can be joined now.
-    pub(crate) fn refresh(&mut self, plant: &mut Plant<'_>) -> Result<()> {
+    /// Processes interface changes: joins the memberships that can be joined now.
+    pub(crate) fn refresh(&mut self, context: &mut SocketsContext<'_>) -> Result<()> {
         let Some(watch) = &self.watch else { return Ok(()) };
         let failed = |error| Error::os(Operation::Interfaces, error);
         let Some(notice) = watch.wait(Some(std::time::Duration::ZERO)).map_err(failed)? else {
             return Ok(());
         };
-        self.unheeded.merge(notice);
+        self.pending_notice.merge(notice);
         let interfaces = watch.list().map_err(failed)?;
-        let notice = std::mem::take(&mut self.unheeded);
-        let mut keys = self.forget_vanished(plant, &interfaces, &notice);
+        let notice = std::mem::take(&mut self.pending_notice);
+        let mut keys = self.forget_vanished(context, &interfaces, &notice);
         let ids: Vec<MembershipId> = self.entries.keys().copied().collect();
         for id in ids {
             keys.extend(self.look_up(id, &interfaces));
         }
-        let outcome = self.settle(plant, keys);
-        self.note(&outcome);
+        let outcome = self.apply(context, keys);
+        self.record(&outcome);
         Ok(())
     }
 
@@ -153,7 +158,7 @@ impl Control {
             return refuse(ErrorKind::Mismatch, "an empty list of sources admits nothing");
         }
         if membership.sources.sources().any(|source| source.is_ipv4() != group.addr().is_ipv4()) {
-            return refuse(ErrorKind::Mismatch, "its sources are not of the group's family");
+            return refuse(ErrorKind::Mismatch, "the sources are not of the group's address family");
         }
         if is_source_specific(group)
             && matches!(membership.sources, SourceFilter::Exclude(_))
@@ -171,7 +176,7 @@ impl Control {
         }
     }
 
-    /// Adds a membership and says at which keys something may have changed.
+    /// Adds a membership and returns the keys whose state may have changed.
     fn add(&mut self, membership: Membership, interfaces: &[Interface]) -> Result<Vec<Key>> {
         let id = MembershipId(self.next);
         self.next += 1;
@@ -180,13 +185,14 @@ impl Control {
         self.entries.insert(id, status);
         let keys = self.look_up(id, interfaces);
         match self.entries.get(&id).and_then(|status| status.waiting.as_ref()) {
-            // Whoever follows interfaces waits for this one; others must be told now.
+            // With followed interfaces, the membership waits for its interface; otherwise this is
+            // an error.
             Some(why) if self.watch.is_none() => Err(why.again()),
             _ => Ok(keys),
         }
     }
 
-    /// Takes a membership out; says at which keys something may have changed.
+    /// Removes a membership and returns the keys whose state may have changed.
     fn remove(&mut self, id: MembershipId) -> Vec<Key> {
         let Some(status) = self.entries.remove(&id) else { return Vec::new() };
         let address = status.membership.address;
@@ -198,13 +204,12 @@ impl Control {
         }
         let keys = keys_of(&status);
         for key in &keys {
-            self.claims.remove(*key, id);
+            self.requested.remove(*key, id);
         }
         keys
     }
 
-    /// Finds the interfaces that a membership means now, and says at which keys something may
-    /// have changed.
+    /// Resolves the interfaces of a membership and returns the keys whose state may have changed.
     fn look_up(&mut self, id: MembershipId, interfaces: &[Interface]) -> Vec<Key> {
         let watch = self.watch.as_ref();
         let Some(status) = self.entries.get_mut(&id) else { return Vec::new() };
@@ -226,20 +231,20 @@ impl Control {
         let family = membership.address.group.family();
         let before: BTreeSet<Key> =
             status.interfaces.iter().map(|each| (membership.address, each.index)).collect();
-        let meant: BTreeMap<Key, String> = found
+        let selected: BTreeMap<Key, String> = found
             .iter()
             .map(|interface| ((membership.address, interface.index_for(family)), interface.name.clone()))
             .collect();
-        for key in before.iter().filter(|key| !meant.contains_key(key)) {
-            self.claims.remove(*key, id);
+        for key in before.iter().filter(|key| !selected.contains_key(key)) {
+            self.requested.remove(*key, id);
         }
-        for key in meant.keys() {
-            self.claims.insert(*key, id, membership.sources.clone());
+        for key in selected.keys() {
+            self.requested.insert(*key, id, membership.sources.clone());
         }
         let failures: BTreeMap<InterfaceIndex, Arc<Error>> =
             status.interfaces.drain(..).filter_map(|each| Some((each.index, each.failure?))).collect();
         status.waiting = waiting;
-        status.interfaces = meant
+        status.interfaces = selected
             .iter()
             .map(|((_, index), name)| InterfaceStatus {
                 index: *index,
@@ -247,12 +252,12 @@ impl Control {
                 failure: failures.get(index).cloned(),
             })
             .collect();
-        // What failed before is tried again.
+        // Earlier failures are tried again.
         let changed =
-            |key: &Key| before.contains(key) != meant.contains_key(key) || failures.contains_key(&key.1);
+            |key: &Key| before.contains(key) != selected.contains_key(key) || failures.contains_key(&key.1);
         before
             .iter()
-            .chain(meant.keys())
+            .chain(selected.keys())
             .copied()
             .filter(changed)
             .collect::<BTreeSet<_>>()
@@ -260,21 +265,22 @@ impl Control {
             .collect()
     }
 
-    /// Brings the sockets to what the claims at these keys come to; says for each what failed.
-    fn settle(&self, plant: &mut Plant<'_>, keys: Vec<Key>) -> Outcome {
-        plant.sockets.expect(keys.iter().copied());
-        let mut settle = |key| {
-            let filter = self.claims.effective(key);
-            let failure = plant.sockets.set(plant.poller, key, filter.as_ref()).err();
+    /// Brings the sockets in line with the memberships requested at these keys; returns the result
+    /// for each.
+    fn apply(&self, context: &mut SocketsContext<'_>, keys: Vec<Key>) -> Outcome {
+        context.sockets.expect(keys.iter().copied());
+        let mut apply = |key| {
+            let filter = self.requested.effective(key);
+            let failure = context.sockets.set(context.poller, key, filter.as_ref()).err();
             (key, failure.map(Arc::new))
         };
-        keys.into_iter().map(&mut settle).collect()
+        keys.into_iter().map(&mut apply).collect()
     }
 
-    /// Notes what became of these keys in all memberships that ask for them.
-    fn note(&mut self, outcome: &Outcome) {
+    /// Records the results for these keys in all memberships that request them.
+    fn record(&mut self, outcome: &Outcome) {
         for (key, failure) in outcome {
-            for id in self.claims.memberships(*key) {
+            for id in self.requested.memberships(*key) {
                 let interfaces = self.entries.get_mut(&id).map(|status| &mut status.interfaces);
                 let there = interfaces.into_iter().flatten().find(|each| each.index == key.1);
                 if let Some(there) = there {
@@ -284,8 +290,8 @@ impl Control {
         }
     }
 
-    /// The failure of a membership from `first` on that must not fail: one on a named interface,
-    /// or one that was joined nowhere.
+    /// Returns the failure of a membership, from `first` on, that must not fail: one on a named
+    /// interface, or one that was not joined anywhere.
     fn first_failure(&mut self, first: MembershipId) -> Result<()> {
         for (_, status) in self.entries.range_mut(first..) {
             let everywhere = matches!(status.membership.interface, None | Some(InterfaceSelector::All));
@@ -301,20 +307,21 @@ impl Control {
         Ok(())
     }
 
-    /// Takes back the memberships from this one on.
-    fn drop_from(&mut self, plant: &mut Plant<'_>, first: MembershipId) {
+    /// Removes the memberships from this one on.
+    fn drop_from(&mut self, context: &mut SocketsContext<'_>, first: MembershipId) {
         let ids: Vec<MembershipId> = self.entries.range(first..).map(|(id, _)| *id).collect();
         let keys = ids.into_iter().flat_map(|id| self.remove(id)).collect();
-        // The failure that led here is what the caller is told; this is about earlier memberships.
-        let outcome = self.settle(plant, keys);
-        self.note(&outcome);
+        // The caller receives the failure that led here; these results concern earlier memberships.
+        let outcome = self.apply(context, keys);
+        self.record(&outcome);
     }
 
-    /// Forgets what was joined on interfaces that are gone, even if one with the same index is
-    /// there again; says at which keys. Where it is not known which are gone, all is joined anew.
+    /// Forgets the memberships on interfaces that are gone, even if an interface with the same
+    /// index exists again, and returns their keys. If notices were lost, everything is joined
+    /// again.
     fn forget_vanished(
         &mut self,
-        plant: &mut Plant<'_>,
+        context: &mut SocketsContext<'_>,
         interfaces: &[Interface],
         notice: &Notice,
     ) -> Vec<Key> {
@@ -324,16 +331,16 @@ impl Control {
             .collect();
         let mut lost = |key: &Key| {
             let gone = notice.deleted.contains(&key.1) || !present.contains(&key.1);
-            gone || notice.overrun && plant.sockets.renew(*key).is_err()
+            gone || notice.overrun && context.sockets.renew(*key).is_err()
         };
-        let keys: Vec<Key> = self.claims.keys().filter(|key| lost(key)).collect();
+        let keys: Vec<Key> = self.requested.keys().filter(|key| lost(key)).collect();
         for key in &keys {
-            plant.sockets.forget(plant.poller, *key);
+            context.sockets.forget(context.poller, *key);
         }
         keys
     }
 
-    /// The first membership that is exactly this one.
+    /// Returns the first membership that equals this one.
     fn find(&self, membership: &Membership) -> Result<MembershipId> {
         let ids = self.by_address.get(&membership.address).map_or(&[][..], Vec::as_slice);
         let is_this =
@@ -356,12 +363,13 @@ impl std::fmt::Debug for Control {
     }
 }
 
-/// The error itself where nobody else holds it, else one that says the same.
+/// Returns the error itself if nothing else holds it, otherwise a copy.
 fn owned(error: Arc<Error>) -> Error {
     Arc::try_unwrap(error).unwrap_or_else(|shared| shared.again())
 }
 
-/// Groups that are joined for named sources only: 232.0.0.0/8 and ff3x::/32 (RFC 4607 section 1).
+/// Returns whether the group may only be joined with sources: 232.0.0.0/8 and ff3x::/32 (RFC 4607
+/// section 1).
 fn is_source_specific(group: Group) -> bool {
     match group.addr() {
         std::net::IpAddr::V4(address) => address.octets()[0] == 232,

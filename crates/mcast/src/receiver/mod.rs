@@ -1,14 +1,13 @@
-//! Receiving: exactly what was joined, and how it came.
+//! Receiving exactly the groups that were joined, with the metadata of each datagram.
 
 mod builder;
-mod claims;
 mod control;
 mod data_socket;
-mod descriptors;
-mod holders;
-mod merging;
+mod gro;
+mod membership_sockets;
 mod reader;
 mod receive;
+mod requested;
 mod sockets;
 mod statistics;
 mod status;
@@ -29,7 +28,7 @@ pub use statistics::{Drops, Statistics};
 pub use status::{InterfaceStatus, MembershipStatus};
 pub use thread::ReaderThread;
 #[cfg(feature = "tokio")]
-pub(crate) use waiting::{Attempt, Look};
+pub(crate) use waiting::{PollResult, PollerCheck};
 pub use waker::Waker;
 
 use crate::batch::Batch;
@@ -37,21 +36,22 @@ use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::sys::Transmit;
 use crate::sys::poller::Poller;
-use crate::sys::ready::Roused;
-use control::{Control, Plant};
+use crate::sys::ready::WakeReason;
+use control::{Control, SocketsContext};
 use data_socket::DataSocket;
-use merging::Merging;
+use gro::Gro;
 use sockets::Sockets;
 use statistics::Counters;
 
-/// Receives the datagrams of the groups that it joined: exactly those, each once, each with the
-/// group, interface and source it came by.
+/// Receives the datagrams of the groups that it joined, and no others. Each datagram is delivered
+/// once, with its group, interface and source.
 ///
-/// It is `Send + Sync` and takes `&self`: threads may share it, each datagram goes to one of
-/// them. Nothing is held back in user space: what the descriptor says is what there is.
+/// The type is `Send + Sync` and its methods take `&self`. Threads may share it; each datagram goes
+/// to one of them. The descriptor is readable while there is anything to receive, including the
+/// rest of a coalesced buffer.
 ///
-/// The network namespace (Linux) is that of the thread that built it; call
-/// [`join`](Self::join) from a thread of the same.
+/// On Linux, the network namespace is that of the thread that built the receiver; call
+/// [`join`](Self::join) from a thread in the same namespace.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,18 +75,19 @@ pub struct Receiver {
     sockets: RwLock<Sockets>,
     control: Mutex<Control>,
     counters: Counters,
-    merging: Merging,
-    /// Interfaces are followed: a receiver that is never idle must look for changes, too.
+    gro: Gro,
+    /// Whether interfaces are followed. A receiver that is never idle must then check for changes,
+    /// too.
     follows: bool,
     busy: AtomicU32,
-    /// The descriptor that was asked for does not stand for all sockets yet.
-    unpooled: AtomicBool,
-    /// How long a wait looks again and again before it sleeps.
+    /// Whether registering all sockets with the poller failed and must be retried.
+    pool_pending: AtomicBool,
+    /// How long a wait polls in a loop before it sleeps.
     spin: Duration,
 }
 
 impl Receiver {
-    /// A receiver of this membership, with default settings.
+    /// Creates a receiver of one membership with default settings.
     ///
     /// # Errors
     /// As [`ReceiverBuilder::build`].
@@ -94,7 +95,7 @@ impl Receiver {
         Self::builder().join(membership).build()
     }
 
-    /// Settings for a receiver.
+    /// Returns a builder.
     pub fn builder() -> ReceiverBuilder {
         ReceiverBuilder::new()
     }
@@ -103,7 +104,7 @@ impl Receiver {
         memberships: Vec<Membership>,
         control: Control,
         sockets: Sockets,
-        merging: bool,
+        gro: bool,
         spin: Duration,
     ) -> Result<Self> {
         let poller = Arc::new(Poller::new().map_err(|error| Error::os(Operation::Open, error))?);
@@ -117,24 +118,24 @@ impl Receiver {
             sockets: RwLock::new(sockets),
             control: Mutex::new(control),
             counters: Counters::default(),
-            merging: Merging::new(merging),
+            gro: Gro::new(gro),
             spin,
             busy: AtomicU32::new(0),
-            unpooled: AtomicBool::new(false),
+            pool_pending: AtomicBool::new(false),
         };
-        receiver.steer(|control, plant| {
-            control.join(plant, memberships)?;
-            plant.sockets.begin(plant.poller).map_err(|error| Error::os(Operation::Open, error))
+        receiver.with_control(|control, context| {
+            control.join(context, memberships)?;
+            context.sockets.prepare_to_wait(context.poller).map_err(|error| Error::os(Operation::Open, error))
         })?;
         Ok(receiver)
     }
 
     /// Waits for a datagram and receives it into this buffer.
     ///
-    /// A datagram larger than the buffer is cut off and says so.
+    /// A datagram larger than the buffer is truncated and marked as such.
     ///
     /// # Errors
-    /// [`ErrorKind::Woken`] when a [`Waker`] ended the wait; what the system says otherwise.
+    /// [`ErrorKind::Woken`] when a [`Waker`] ended the wait; otherwise the system's error.
     pub fn recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Datagram<'b>> {
         match self.recv_until(buffer, None)? {
             Some(datagram) => Ok(datagram),
@@ -143,7 +144,7 @@ impl Receiver {
         }
     }
 
-    /// The same, for no longer than this; `None` when the time is over.
+    /// Like [`recv`](Self::recv), but waits at most `timeout` and then returns `None`.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -151,7 +152,7 @@ impl Receiver {
         self.recv_until(buffer, Instant::now().checked_add(timeout))
     }
 
-    /// Receives a datagram if one is there; `None` if not.
+    /// Receives a datagram if one is available; otherwise returns `None`.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -160,8 +161,8 @@ impl Receiver {
         Ok(arrived.map(|(arrival, length)| Datagram::new(&buffer[..length], arrival)))
     }
 
-    /// Waits for datagrams and receives as many as are there, up to what the batch holds; says
-    /// how many. What the batch held before is forgotten.
+    /// Waits for datagrams, receives as many as are available and fit the batch, and returns their
+    /// number. The previous contents of the batch are removed.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -169,7 +170,7 @@ impl Receiver {
         self.recv_batch_until(batch, None)
     }
 
-    /// The same, for no longer than this; 0 when the time is over.
+    /// Like [`recv_batch`](Self::recv_batch), but waits at most `timeout` and then returns 0.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -177,7 +178,7 @@ impl Receiver {
         self.recv_batch_until(batch, Instant::now().checked_add(timeout))
     }
 
-    /// Receives what is there, up to what the batch holds; says how many datagrams.
+    /// Receives the datagrams that are available and fit the batch, and returns their number.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -185,22 +186,23 @@ impl Receiver {
         self.try_receive_batch(batch)
     }
 
-    /// Waits until a receive would find something to do, for no longer than this; `false` when the
-    /// time is over, or a signal came. `true` promises no datagram: another thread may be faster.
+    /// Waits at most `timeout` until a receive has work to do. Returns `false` on timeout or when a
+    /// signal arrived. `true` does not guarantee a datagram, because another thread may be faster.
     ///
-    /// For those who must look at something else whenever a signal comes, as interpreters must.
+    /// This is for programs that must react to signals, such as interpreters.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
         match self.sleep(timeout) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
             Err(error) => Err(Error::os(Operation::Receive, error)),
-            Ok(roused) => Ok(roused != Roused::Nothing),
+            Ok(reason) => Ok(reason != WakeReason::Nothing),
         }
     }
 
-    /// A reader with a batch of its own: a plain loop over datagrams that is as fast as batches.
+    /// Returns a reader with a batch of its own: a plain loop over datagrams that is as fast as
+    /// batches.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -215,11 +217,11 @@ impl Receiver {
         Reader::new(self)
     }
 
-    /// Sends an answer to a datagram's source: by the interface it came in by, from the port it
-    /// was sent to, so that the asker sees the service's port.
+    /// Sends a reply to a datagram's source, by the interface on which the datagram arrived and
+    /// from the port it was sent to, so that the peer sees the service's port.
     ///
     /// # Errors
-    /// When no socket of the group is left, or the system cannot send.
+    /// If the receiver has no socket for the group any more, or the system cannot send.
     pub fn reply(&self, to: &Arrival, payload: &[u8]) -> Result<()> {
         let failed = |error: Error| error.on_group(to.group).on_interface(to.interface);
         let sockets = self.sockets();
@@ -243,80 +245,90 @@ impl Receiver {
             .map_err(|error| failed(Error::os(Operation::Send, error)))
     }
 
-    /// Joins, while receiving.
+    /// Joins a group while receiving.
     ///
-    /// Joined twice, something must be left twice. What several memberships ask for of one group
-    /// on one interface is merged: what either admits is admitted.
+    /// A membership that is joined twice must be left twice. Memberships of the same group on the
+    /// same interface are merged: a source that either admits is admitted.
     ///
     /// # Errors
-    /// As [`ReceiverBuilder::build`]; then nothing has changed.
+    /// Those of [`ReceiverBuilder::build`]. After an error, nothing has changed.
     pub fn join(&self, membership: Membership) -> Result<()> {
-        self.steer(|control, plant| control.join(plant, vec![membership]))
+        self.with_control(|control, context| control.join(context, vec![membership]))
     }
 
-    /// Leaves, while receiving. Once it returns, nothing of the membership is handed out any more.
+    /// Leaves a group while receiving. After this returns, no datagram of the membership is
+    /// delivered.
     ///
     /// # Errors
-    /// [`ErrorKind::NotJoined`] if no membership is exactly this one.
+    /// [`ErrorKind::NotJoined`] if no membership equals this one.
     pub fn leave(&self, membership: &Membership) -> Result<()> {
-        self.steer(|control, plant| control.leave(plant, membership))
+        self.with_control(|control, context| control.leave(context, membership))
     }
 
-    /// Replaces the sources of a membership, at once and while receiving. From then on it is
-    /// known as the membership with the new sources.
+    /// Replaces the sources of a membership, atomically and while receiving. From then on, it is
+    /// identified by the membership with the new sources.
     ///
     /// # Errors
-    /// [`ErrorKind::NotJoined`] if no membership is exactly this one; otherwise as
+    /// [`ErrorKind::NotJoined`] if no membership equals this one; otherwise those of
     /// [`ReceiverBuilder::build`].
     pub fn set_sources(&self, membership: &Membership, sources: SourceFilter) -> Result<()> {
-        self.steer(|control, plant| control.set_sources(plant, membership, sources))
+        self.with_control(|control, context| control.set_sources(context, membership, sources))
     }
 
-    /// What became of each membership, on each of its interfaces.
+    /// Returns the state of each membership on each of its interfaces.
+    ///
+    /// An interface that was deleted is reported with a failure of kind
+    /// [`ErrorKind::NoSuchInterface`]. A receiver that follows interfaces joins again while it
+    /// receives.
     #[must_use]
     pub fn memberships(&self) -> Vec<MembershipStatus> {
-        self.control().statuses()
+        let mut statuses = self.control().statuses();
+        let sockets = self.sockets();
+        if let Some(data) = sockets.iter().next() {
+            statuses.iter_mut().for_each(|status| status.report_deleted(&data.socket));
+        }
+        statuses
     }
 
-    /// What was received, refused, cut off and dropped so far.
+    /// Returns counts of datagrams received, refused, truncated and dropped.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let sockets = self.sockets();
-        self.counters.statistics(sockets.drops(), sockets.hears_others(), self.merging.has_merged())
+        self.counters.statistics(sockets.drops(), sockets.receives_others(), self.gro.is_on())
     }
 
-    /// The smallest receive buffer that the system granted to one of the sockets, in bytes.
+    /// Returns the smallest receive buffer that the system granted to one of the sockets, in bytes.
     ///
-    /// Less than was asked for where a limit is in the way (Linux: `net.core.rmem_max`).
+    /// It is less than requested if a limit applies (Linux: `net.core.rmem_max`).
     #[must_use]
     pub fn receive_buffer(&self) -> usize {
         self.sockets().iter().map(DataSocket::granted).min().unwrap_or(0)
     }
 
-    /// How many sockets it takes, those that only keep memberships included.
+    /// Returns the number of sockets in use, including those that only hold memberships.
     #[must_use]
     pub fn socket_count(&self) -> usize {
         self.sockets().descriptors()
     }
 
-    /// What ends a wait from another thread.
+    /// Returns a handle that ends a wait from another thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
         Waker { poller: Arc::clone(&self.poller), woken: Arc::clone(&self.woken) }
     }
 
-    /// What waits for all sockets.
+    /// Returns the poller, with all sockets registered.
     #[cfg(all(feature = "tokio", not(unix)))]
     pub(crate) fn poller(&self) -> Arc<Poller> {
         self.pool();
         Arc::clone(&self.poller)
     }
 
-    /// Changes memberships. Who receives meanwhile waits for as long as the system takes.
-    fn steer<T>(&self, change: impl FnOnce(&mut Control, &mut Plant<'_>) -> T) -> T {
+    /// Changes memberships. Receiving threads wait until the system has finished.
+    fn with_control<T>(&self, change: impl FnOnce(&mut Control, &mut SocketsContext<'_>) -> T) -> T {
         let mut control = self.control();
         let mut sockets = self.sockets_mut();
-        change(&mut control, &mut Plant { sockets: &mut sockets, poller: &self.poller })
+        change(&mut control, &mut SocketsContext { sockets: &mut sockets, poller: &self.poller })
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
@@ -332,7 +344,7 @@ impl Receiver {
     }
 }
 
-/// One descriptor for all sockets: readable when a receive would find something to do.
+/// One descriptor for all sockets: readable when a receive has work to do.
 #[cfg(unix)]
 impl std::os::fd::AsFd for Receiver {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {

@@ -1,21 +1,23 @@
-//! A plain loop over datagrams that costs no more than batches.
+//! A plain loop over datagrams at the cost of batches.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Receiver;
+use super::waiting::PollResult;
 use crate::batch::{Batch, Position};
 use crate::datagram::Datagram;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// Buffers of a reader's batch: enough to make the system call cheap.
+/// The number of buffers in a reader's batch: enough to make the system call cheap.
 const BUFFERS: usize = 32;
-/// Bytes of each: whatever UDP carries, and whatever the kernel merges.
+/// The size of each: enough for every UDP datagram and every coalesced buffer.
 const BYTES: usize = 65_536;
 
 /// Reads a receiver's datagrams one after the other, from a batch of its own.
 ///
-/// It takes what is there and waits only when nothing is. Up to a batch of datagrams waits
-/// inside it, so one reader, or direct calls, but not both, see them in order.
+/// It waits only if no datagram is available. Up to a batch of datagrams is stored inside the
+/// reader, so mixing one reader with direct receive calls or with other readers changes the order.
 #[derive(Debug)]
 pub struct Reader<'r> {
     receiver: &'r Receiver,
@@ -28,36 +30,38 @@ impl<'r> Reader<'r> {
         Self::with_batch(receiver, Batch::new(BUFFERS, BYTES))
     }
 
-    /// A reader that uses this batch, for other sizes.
+    /// Creates a reader that uses this batch.
     #[must_use]
     pub fn with_batch(receiver: &'r Receiver, mut batch: Batch) -> Self {
         batch.clear();
         Self { receiver, batch, position: Position::default() }
     }
 
-    /// The next datagram; waits for it. `None` when a [`Waker`](crate::Waker) ended the wait.
+    /// Returns the next datagram, waiting for it if necessary. `None` when a
+    /// [`Waker`](crate::Waker) ended the wait.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     #[expect(
         clippy::should_implement_trait,
-        reason = "a datagram borrows from the reader, which no iterator can say"
+        reason = "a datagram borrows from the reader, which the `Iterator` trait cannot express"
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Datagram<'_>>> {
         self.next_or(|| None)
     }
 
-    /// The same, for no longer than this; `None` also when the time is over.
+    /// Like [`next`](Self::next), but also returns `None` after waiting for `timeout`.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     #[inline]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Datagram<'_>>> {
         self.next_or(|| Instant::now().checked_add(timeout))
     }
 
-    /// The next of the batch, or of the next one. The clock is read only to wait.
+    /// Returns the next datagram of the batch, refilling it if it is empty. The clock is read only
+    /// to wait.
     #[inline]
     fn next_or(&mut self, deadline: impl FnOnce() -> Option<Instant>) -> Result<Option<Datagram<'_>>> {
         if !self.batch.has(self.position) {
@@ -66,15 +70,31 @@ impl<'r> Reader<'r> {
         Ok(self.batch.take_at(&mut self.position))
     }
 
-    /// Waits for the next batch; leaves it empty when the time is over or a waker ended it.
+    /// Returns the next datagram, waiting for it if necessary. `None` when `stopping` is set or a
+    /// [`Waker`](crate::Waker) ended the wait.
+    pub(super) fn next_unless(&mut self, stopping: &AtomicBool) -> Result<Option<Datagram<'_>>> {
+        if !self.batch.has(self.position) {
+            self.position = Position::default();
+            self.batch.clear();
+            let (receiver, batch) = (self.receiver, &mut self.batch);
+            let received = receiver.wait_until(None, |check| match stopping.load(Ordering::Acquire) {
+                true => Ok(PollResult::Done(0)),
+                false => receiver.attempt_batch(batch, check),
+            });
+            received.map(|_| ()).or_else(unless_woken)?;
+        }
+        Ok(self.batch.take_at(&mut self.position))
+    }
+
+    /// Waits for the next batch, which stays empty on timeout or when a waker ended the wait.
     fn refill(&mut self, deadline: Option<Instant>) -> Result<()> {
         self.position = Position::default();
-        match self.receiver.recv_batch_until(&mut self.batch, deadline) {
-            Err(error) if error.kind() == ErrorKind::Woken => {
-                self.batch.clear();
-                Ok(())
-            }
-            result => result.map(|_| ()),
-        }
+        self.batch.clear();
+        self.receiver.recv_batch_until(&mut self.batch, deadline).map(|_| ()).or_else(unless_woken)
     }
+}
+
+/// Turns a wake-up into success: it ends a wait and is not a failure.
+fn unless_woken(error: Error) -> Result<()> {
+    if error.kind() == ErrorKind::Woken { Ok(()) } else { Err(error) }
 }

@@ -1,4 +1,4 @@
-//! How a receiver receives: from one socket or many, single datagrams or merged ones.
+//! Receiving from one socket or many, datagram by datagram or in batches.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use super::Receiver;
 use super::data_socket::DataSocket;
-use super::merging::{Leftover, Phase};
-use super::waiting::{Attempt, Look, at_last};
+use super::gro::PendingSegments;
+use super::waiting::{PollResult, PollerCheck, retry_while_again};
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
 use crate::error::{Error, Operation, Result};
 use crate::sys::ready::{READY_AT_ONCE, Ready};
 
-/// Datagrams of others that one attempt passes over: then it is time to look at the clock, and to
-/// let those in who want to change memberships.
+/// The number of refused datagrams after which an attempt ends, to check the clock and to let other
+/// threads change memberships.
 const REFUSED_AT_ONCE: usize = 64;
 
 impl Receiver {
@@ -23,227 +23,192 @@ impl Receiver {
         buffer: &'b mut [u8],
         deadline: Option<Instant>,
     ) -> Result<Option<Datagram<'b>>> {
-        let arrived = self.wait_until(deadline, |look| self.attempt(buffer, look))?;
+        let arrived = self.wait_until(deadline, |check| self.attempt(buffer, check))?;
         Ok(arrived.map(|(arrival, length)| Datagram::new(&buffer[..length], arrival)))
     }
 
     pub(crate) fn recv_batch_until(&self, batch: &mut Batch, deadline: Option<Instant>) -> Result<usize> {
-        let received = self.wait_until(deadline, |look| self.attempt_batch(batch, look))?;
+        let received = self.wait_until(deadline, |check| self.attempt_batch(batch, check))?;
         Ok(received.unwrap_or(0))
     }
 
-    /// Receives one datagram that is this receiver's, if there is one.
+    /// Receives one admitted datagram, if there is one.
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
-        at_last(|| self.attempt(buffer, Look::Last))
+        retry_while_again(|| self.attempt(buffer, PollerCheck::Last))
     }
 
-    /// Receives what is there, up to what the batch holds; says how many datagrams.
+    /// Receives the datagrams that are available and fit the batch, and returns their number.
     pub(super) fn try_receive_batch(&self, batch: &mut Batch) -> Result<usize> {
-        Ok(at_last(|| self.attempt_batch(batch, Look::Last))?.unwrap_or(0))
+        Ok(retry_while_again(|| self.attempt_batch(batch, PollerCheck::Last))?.unwrap_or(0))
     }
 
-    /// Tries once to receive a datagram.
+    /// Makes one attempt to receive a datagram.
     #[inline]
-    pub(crate) fn attempt(&self, buffer: &mut [u8], look: Look) -> Result<Attempt<(Arrival, usize)>> {
-        // One datagram is what is asked for, so that no buffer is large enough for several.
-        const BYTES: usize = 0;
-
+    pub(crate) fn attempt(
+        &self,
+        buffer: &mut [u8],
+        check: PollerCheck,
+    ) -> Result<PollResult<(Arrival, usize)>> {
         self.check_woken()?;
-        self.fit(BYTES)?;
+        if self.gro.is_on() {
+            return self.attempt_segment(buffer, check);
+        }
         let mut tried = false;
-        if look != Look::First && !self.must_look() {
+        if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
-            // Looked at while the sockets are held: the phase changes only while nobody does.
-            if !self.merging.suits(BYTES) {
-                drop(sockets);
-                return self.attempt_leftover(buffer);
+            // Checked while the lock is held: GRO is turned on only while nothing holds it.
+            if self.gro.is_on() {
+                return Ok(PollResult::Again);
             }
             if let Some(only) = sockets.only() {
                 match self.take(only, buffer)? {
-                    Attempt::Nothing if look.is_left_out(&sockets) => return Ok(self.nothing()),
-                    Attempt::Nothing => tried = true,
+                    PollResult::Nothing if check.skips_poller(&sockets) => return Ok(PollResult::Nothing),
+                    PollResult::Nothing => tried = true,
                     result => return Ok(result),
                 }
             }
         }
         let mut ready = Ready::new();
-        self.look(&mut ready, 1)?;
+        self.poll_ready(&mut ready, 1)?;
         let sockets = self.sockets();
-        if !self.merging.suits(BYTES) {
-            return Ok(Attempt::Again);
+        if self.gro.is_on() {
+            return Ok(PollResult::Again);
         }
         let Some(token) = ready.sockets().first() else {
-            return match sockets.apart() {
-                Some(apart) if !tried => Ok(self.take(apart, buffer)?.or(|| self.nothing())),
-                _ => Ok(self.nothing()),
+            return match sockets.unpooled() {
+                Some(unpooled) if !tried => self.take(unpooled, buffer),
+                _ => Ok(PollResult::Nothing),
             };
         };
         match sockets.get(*token).map(|data| self.take(data, buffer)).transpose()? {
-            // Another thread was faster here; another socket may have something.
-            None | Some(Attempt::Nothing) => Ok(Attempt::Again),
+            // Another thread took the datagram; another socket may have one.
+            None | Some(PollResult::Nothing) => Ok(PollResult::Again),
             Some(result) => Ok(result),
         }
     }
 
-    /// Tries once to receive what is there, up to what the batch holds.
-    pub(crate) fn attempt_batch(&self, batch: &mut Batch, look: Look) -> Result<Attempt<usize>> {
+    /// Makes one attempt to receive a batch.
+    pub(crate) fn attempt_batch(&self, batch: &mut Batch, check: PollerCheck) -> Result<PollResult<usize>> {
         batch.clear();
         self.check_woken()?;
-        self.fit(batch.buffer_bytes())?;
-        if self.merging.is_left() {
-            return self.attempt_leftovers(batch);
+        if self.gro.is_due(batch.buffer_bytes()) {
+            self.turn_gro_on()?;
         }
-        let mut tried = false;
-        if look != Look::First && !self.must_look() {
-            let sockets = self.sockets();
-            if !self.merging.suits(batch.buffer_bytes()) {
-                drop(sockets);
-                return self.attempt_leftovers(batch);
-            }
-            if let Some(only) = sockets.only() {
-                match (self.fill(batch, only, Counted::Now)?, batch.len()) {
-                    (Filled::Nothing, _) if look.is_left_out(&sockets) => return Ok(self.nothing()),
-                    (Filled::Nothing, _) => tried = true,
-                    // All of it was refused.
-                    (_, 0) => return Ok(Attempt::Again),
-                    (_, count) => return Ok(Attempt::Done(count)),
-                }
-            }
+        if self.gro.is_pending() || !self.gro.suits(batch.buffer_bytes()) {
+            return self.attempt_segments(batch, check);
         }
-        let some = self.fill_ready(batch, Counted::Now, tried)?;
+        let filled = self.fill_once(batch, Counted::Now, check)?;
         Ok(match batch.len() {
-            0 if some => Attempt::Again,
-            0 => self.nothing(),
-            count => Attempt::Done(count),
+            // Another thread may have left pending segments meanwhile.
+            0 if filled == Filled::Nothing && !self.gro.is_pending() => PollResult::Nothing,
+            0 => PollResult::Again,
+            count => PollResult::Done(count),
         })
     }
 
-    /// Nothing was found, unless another thread left something over meanwhile.
-    fn nothing<T>(&self) -> Attempt<T> {
-        if self.merging.is_left() { Attempt::Again } else { Attempt::Nothing }
+    /// Fills a batch once, from the only socket or from all that are readable.
+    fn fill_once(&self, batch: &mut Batch, counted: Counted, check: PollerCheck) -> Result<Filled> {
+        let mut tried = false;
+        if check != PollerCheck::First && !self.must_check_interfaces() {
+            let sockets = self.sockets();
+            if !self.gro.suits(batch.buffer_bytes()) {
+                return Ok(Filled::Some);
+            }
+            if let Some(only) = sockets.only() {
+                match self.fill(batch, only, counted)? {
+                    Filled::Nothing if check.skips_poller(&sockets) => return Ok(Filled::Nothing),
+                    Filled::Nothing => tried = true,
+                    filled => return Ok(filled),
+                }
+            }
+        }
+        self.fill_ready(batch, counted, tried)
     }
 
-    /// Receives into a batch from all sockets that have something, but from the one that is apart
-    /// only if it was not `tried` before; says whether any had.
-    fn fill_ready(&self, batch: &mut Batch, counted: Counted, tried: bool) -> Result<bool> {
+    /// Fills a batch from all readable sockets. A socket that is not registered with the poller is
+    /// read only if it was not `tried` before.
+    fn fill_ready(&self, batch: &mut Batch, counted: Counted, tried: bool) -> Result<Filled> {
         let mut ready = Ready::new();
-        self.look(&mut ready, READY_AT_ONCE)?;
+        self.poll_ready(&mut ready, READY_AT_ONCE)?;
         let sockets = self.sockets();
-        if !self.merging.suits(batch.buffer_bytes()) {
-            return Ok(true);
+        if !self.gro.suits(batch.buffer_bytes()) {
+            return Ok(Filled::Some);
         }
-        if let Some(apart) = sockets.apart() {
-            return Ok(!tried && self.fill(batch, apart, counted)? != Filled::Nothing);
+        if let Some(unpooled) = sockets.unpooled() {
+            return if tried { Ok(Filled::Nothing) } else { self.fill(batch, unpooled, counted) };
         }
         for data in ready.sockets().iter().filter_map(|token| sockets.get(*token)) {
             if self.fill(batch, data, counted)? == Filled::All {
-                break;
+                return Ok(Filled::All);
             }
         }
-        Ok(!ready.sockets().is_empty())
-    }
-
-    /// Goes into or out of merging, as buffers of so many bytes need it.
-    #[inline]
-    fn fit(&self, bytes: usize) -> Result<()> {
-        match self.merging.change_for(bytes) {
-            None => Ok(()),
-            Some(phase) => self.change_merging(phase),
-        }
+        Ok(if ready.sockets().is_empty() { Filled::Nothing } else { Filled::Some })
     }
 
     #[cold]
-    fn change_merging(&self, phase: Phase) -> Result<()> {
-        let mut sockets = self.sockets_mut();
-        if phase == Phase::Leaving {
-            // Then it is the poller that says whether there is something left.
-            sockets.pool(&self.poller).map_err(|error| Error::os(Operation::Receive, error))?;
-        }
-        // The size of merged datagrams is told only while merging is on, so that it must stay on
-        // for what is merged already.
-        let can = phase == Phase::Leaving
-            || sockets.set_merging(true).map_err(|error| Error::os(Operation::Receive, error))?;
-        match can {
-            true => self.merging.enter(phase),
-            false => self.merging.forbid(),
+    fn turn_gro_on(&self) -> Result<()> {
+        let sockets = &mut self.sockets_mut();
+        match sockets.set_gro() {
+            Ok(true) => self.gro.turn_on(),
+            Ok(false) => self.gro.forbid(),
+            Err(error) => {
+                // Some of the sockets may have it enabled.
+                self.gro.turn_on();
+                return Err(Error::os(Operation::Receive, error));
+            }
         }
         Ok(())
     }
 
-    /// Ends merging, now that nothing seems to be there; says whether something has come meanwhile,
-    /// so that it goes on.
-    #[cold]
-    fn end_merging(&self) -> Result<bool> {
-        let failed = |error| Error::os(Operation::Receive, error);
-        let mut sockets = self.sockets_mut();
-        if self.merging.phase() != Phase::Leaving {
-            return Ok(false);
-        }
-        sockets.set_merging(false).map_err(failed)?;
-        let mut ready = Ready::new();
-        self.poller.ready(READY_AT_ONCE, &mut ready).map_err(failed)?;
-        if ready.woken {
-            // Whoever is meant by the wake-up must still find it.
-            self.poller.wake().map_err(failed)?;
-        }
-        let some = !ready.sockets().is_empty();
-        match some {
-            true => _ = sockets.set_merging(true).map_err(failed)?,
-            false => self.merging.enter(Phase::Single),
-        }
-        Ok(some)
-    }
-
-    /// Tries once to receive a datagram while merged buffers may still come.
-    #[cold]
-    fn attempt_leftover(&self, buffer: &mut [u8]) -> Result<Attempt<(Arrival, usize)>> {
-        let mut leftover = self.merging.leftover();
-        let some = self.refill(&mut leftover)?;
-        let arrived = leftover.next(buffer, |arrival| self.still_admits(arrival));
-        let again = self.after_leftover(&leftover, some)?;
-        Ok(match arrived {
+    /// Makes one attempt to receive a datagram while buffers may hold several.
+    fn attempt_segment(&self, buffer: &mut [u8], check: PollerCheck) -> Result<PollResult<(Arrival, usize)>> {
+        let mut pending = self.gro.pending();
+        let filled = self.refill(&mut pending, check)?;
+        let next = pending.next(buffer, |arrival| self.still_admits(arrival));
+        self.signal_pending(&pending)?;
+        Ok(match next {
             Some((arrival, length)) => {
                 self.counters.received(1, arrival.truncated);
-                Attempt::Done((arrival, length))
+                PollResult::Done((arrival, length))
             }
-            None if again => Attempt::Again,
-            None => Attempt::Nothing,
+            None if filled == Filled::Nothing => PollResult::Nothing,
+            None => PollResult::Again,
         })
     }
 
-    /// The same for a batch.
-    #[cold]
-    fn attempt_leftovers(&self, batch: &mut Batch) -> Result<Attempt<usize>> {
-        let mut leftover = self.merging.leftover();
-        let some = self.refill(&mut leftover)?;
-        leftover.move_to(batch, |arrival| self.still_admits(arrival));
-        let again = self.after_leftover(&leftover, some)?;
+    /// The same for a batch: if its buffers are too small, or while segments are pending.
+    fn attempt_segments(&self, batch: &mut Batch, check: PollerCheck) -> Result<PollResult<usize>> {
+        let mut pending = self.gro.pending();
+        let filled = self.refill(&mut pending, check)?;
+        pending.move_to(batch, |arrival| self.still_admits(arrival));
+        self.signal_pending(&pending)?;
         batch.iter().for_each(|datagram| self.counters.received(1, datagram.truncated));
         Ok(match batch.len() {
-            0 if again => Attempt::Again,
-            0 => Attempt::Nothing,
-            count => Attempt::Done(count),
+            0 if filled == Filled::Nothing => PollResult::Nothing,
+            0 => PollResult::Again,
+            count => PollResult::Done(count),
         })
     }
 
-    /// Receives the next merged buffer, if nothing is left of the last; says whether there was
-    /// something.
-    fn refill(&self, leftover: &mut Leftover) -> Result<bool> {
-        if leftover.is_some() { Ok(true) } else { self.fill_ready(leftover.refill(), Counted::Later, false) }
+    /// Receives the next buffers, unless segments of the last ones are pending.
+    fn refill(&self, pending: &mut PendingSegments, check: PollerCheck) -> Result<Filled> {
+        match pending.is_some() {
+            true => Ok(Filled::All),
+            false => self.fill_once(pending.refill(), Counted::Later, check),
+        }
     }
 
-    /// Makes it known whether something is left; says whether there may be more to receive.
-    fn after_leftover(&self, leftover: &Leftover, some: bool) -> Result<bool> {
-        let left = leftover.is_some();
-        self.merging.leave(left);
-        if left {
-            // What is held here must show in the descriptor.
+    /// Makes the descriptor readable while segments are pending.
+    fn signal_pending(&self, pending: &PendingSegments) -> Result<()> {
+        let is_pending = pending.is_some();
+        let was_pending = self.gro.set_pending(is_pending);
+        if is_pending && !was_pending {
             self.poller.wake().map_err(|error| Error::os(Operation::Receive, error))?;
         }
-        if some { Ok(true) } else { self.end_merging() }
+        Ok(())
     }
 
-    /// Whether what was received before is still wanted; counts it as refused if not.
+    /// Returns whether a stored datagram is still admitted; counts it as refused if not.
     fn still_admits(&self, arrival: &Arrival) -> bool {
         let admits = self.sockets().admits(arrival);
         if !admits {
@@ -252,29 +217,29 @@ impl Receiver {
         admits
     }
 
-    /// Whether it is time to look for changed interfaces although datagrams keep coming.
-    fn must_look(&self) -> bool {
+    /// Returns whether to check for changed interfaces although datagrams keep arriving.
+    fn must_check_interfaces(&self) -> bool {
         const EVERY: u32 = 256;
         self.follows && self.busy.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1
     }
 
-    /// Takes datagrams from a socket until one is admitted or none is left, or enough were not.
+    /// Receives from a socket until a datagram is admitted, none is left, or too many were refused.
     #[inline]
-    fn take(&self, data: &DataSocket, buffer: &mut [u8]) -> Result<Attempt<(Arrival, usize)>> {
+    fn take(&self, data: &DataSocket, buffer: &mut [u8]) -> Result<PollResult<(Arrival, usize)>> {
         for _ in 0..REFUSED_AT_ONCE {
             let received = match data.receive(buffer) {
                 Ok(received) => received,
-                Err(error) if is_nothing(&error) => return Ok(Attempt::Nothing),
+                Err(error) if is_nothing(&error) => return Ok(PollResult::Nothing),
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
             };
-            self.counters.called();
+            self.counters.count_call();
             if let Some(arrival) = data.arrival(&received) {
                 self.counters.received(1, arrival.truncated);
-                return Ok(Attempt::Done((arrival, received.length)));
+                return Ok(PollResult::Done((arrival, received.length)));
             }
             self.counters.refused();
         }
-        Ok(Attempt::Again)
+        Ok(PollResult::Again)
     }
 
     /// Receives from a socket into the free part of a batch.
@@ -288,7 +253,7 @@ impl Receiver {
             Err(error) if is_nothing(&error) => return Ok(Filled::Nothing),
             Err(error) => return Err(Error::os(Operation::Receive, error)),
         };
-        self.counters.called();
+        self.counters.count_call();
         for slot in 0..count {
             let received = batch.received(slot).map_err(|error| Error::os(Operation::Receive, error))?;
             let Some(arrival) = data.arrival(&received) else {
@@ -309,25 +274,25 @@ impl Receiver {
     }
 }
 
-/// What came of filling a batch from a socket.
+/// The result of filling a batch from a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Filled {
-    /// Nothing was there.
+    /// Nothing was available.
     Nothing,
-    /// Something came, perhaps none of it admitted, and there is room left.
+    /// Datagrams arrived, perhaps none of them admitted, and there is room left.
     Some,
     /// There is no room left.
     All,
 }
 
-/// Whether what is received is counted at once, or when it is handed out.
+/// Whether datagrams are counted at once, or when they are delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
     Now,
     Later,
 }
 
-/// Whether there is just nothing to receive.
+/// Returns whether the error only means that nothing is available.
 fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

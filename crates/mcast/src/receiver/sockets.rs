@@ -1,10 +1,11 @@
-//! How a receiver's groups are spread over sockets, and which datagram is one of its own.
+//! The distribution of a receiver's groups over sockets, and the check whether a datagram was
+//! requested.
 //!
-//! A group has a socket of its own, bound to it, up to `held_above` groups on a port; more share
-//! one wildcard socket, their memberships kept by [`Holders`]. Where the system cannot bind to a
-//! group (Windows), one wildcard socket a port has all. Whichever it is, a table of
-//! (group, interface) and sources has the last word, since no kernel filters exactly in every
-//! case: an IPv6 socket on Linux hears a group on each interface on which anybody joined it.
+//! Each group has a socket bound to it, up to `held_above` groups on a port. Beyond that, groups
+//! share one wildcard socket, and [`MembershipSockets`] hold the memberships. Where the system
+//! cannot bind to a group (Windows), one wildcard socket per port receives all. In every case, a
+//! table of (group, interface) and sources decides, because no kernel filters exactly in every
+//! case: an IPv6 socket on Linux receives a group on each interface on which any socket joined it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -12,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mcast_group::{Family, GroupAddr, InterfaceIndex, SourceFilter};
 
-use super::claims::Key;
 use super::data_socket::{DataSocket, SocketOptions};
-use super::holders::Holders;
+use super::membership_sockets::MembershipSockets;
+use super::requested::Key;
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::sys;
@@ -25,33 +26,33 @@ use crate::sys::poller::{self, Poller};
 #[derive(Debug)]
 pub(crate) struct Sockets {
     options: SocketOptions,
-    /// By token; `None` where one was closed.
+    /// Indexed by token; `None` for a closed socket.
     data: Vec<Option<DataSocket>>,
-    /// Tokens that are free, below the highest one.
+    /// Free tokens below the highest one in use.
     vacant: BTreeSet<usize>,
-    /// All are in the poller, and all that are opened from now on. Until then there is but one,
-    /// which is apart: who waits for it waits for it by itself. A socket in a poller costs the
-    /// system a step more with each datagram, and a wait through it one more with each wake-up.
+    /// Whether all sockets are registered with the poller, as are all that are opened later. Until
+    /// then existing is at most one socket, which is waited for directly: a registered socket costs
+    /// the kernel an extra step per datagram, and a wait through the poller costs one per wake-up.
     pooled: AtomicBool,
-    holders: Holders,
-    /// Which socket receives a group.
-    tokens: HashMap<Place, usize>,
-    /// How many groups of a family there are on a port,
+    membership_sockets: MembershipSockets,
+    /// The socket that receives each group.
+    tokens: HashMap<BindTarget, usize>,
+    /// The number of groups per family and port,
     groups: Groups,
-    /// and how many there are or will be.
+    /// and the number expected after the current change.
     expected: Groups,
-    /// Drops of sockets that are closed by now.
+    /// The drops of closed sockets.
     retired_drops: u64,
 }
 
-/// What a socket can be bound to: a group and port, and for groups that only mean something on
-/// an interface (link-local ones), that interface.
-pub(crate) type Place = (GroupAddr, Option<InterfaceIndex>);
+/// An address that a socket can be bound to: a group and port, and for groups that are only
+/// meaningful on an interface (link-local ones), that interface.
+pub(crate) type BindTarget = (GroupAddr, Option<InterfaceIndex>);
 
 /// A number of groups by family and port.
 type Groups = BTreeMap<(Family, u16), usize>;
 
-fn place((address, interface): Key) -> Place {
+fn bind_target((address, interface): Key) -> BindTarget {
     (address, sys::layout::is_scoped(address.group).then_some(interface))
 }
 
@@ -62,7 +63,7 @@ impl Sockets {
             data: Vec::new(),
             vacant: BTreeSet::new(),
             pooled: AtomicBool::new(!poller::WAITS_BESIDE),
-            holders: Holders::default(),
+            membership_sockets: MembershipSockets::default(),
             tokens: HashMap::new(),
             groups: Groups::new(),
             expected: Groups::new(),
@@ -70,12 +71,12 @@ impl Sockets {
         }
     }
 
-    /// The socket of this token.
+    /// Returns the socket with this token.
     pub(crate) fn get(&self, token: usize) -> Option<&DataSocket> {
         self.data.get(token)?.as_ref()
     }
 
-    /// The only socket, if there is but one.
+    /// Returns the only socket, if existing is exactly one.
     pub(crate) fn only(&self) -> Option<&DataSocket> {
         match &self.data[..] {
             [only] => only.as_ref(),
@@ -83,19 +84,19 @@ impl Sockets {
         }
     }
 
-    /// The socket that is not in the poller, if there is one: then it is the only one.
-    pub(crate) fn apart(&self) -> Option<&DataSocket> {
+    /// Returns the only socket if it is not registered with the poller.
+    pub(crate) fn unpooled(&self) -> Option<&DataSocket> {
         if self.pooled.load(Ordering::Acquire) { None } else { self.only() }
     }
 
-    /// Has all sockets in the poller from now on.
+    /// Registers all sockets with the poller from now on.
     pub(crate) fn pool(&self, poller: &Poller) -> io::Result<()> {
         if self.pooled.load(Ordering::Acquire) {
             return Ok(());
         }
         for (token, data) in self.data.iter().enumerate() {
             match data.as_ref().map_or(Ok(()), |data| poller.add(&data.socket, token)) {
-                // By another thread, this moment.
+                // Another thread registered it at the same time.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => result?,
             }
@@ -104,38 +105,39 @@ impl Sockets {
         Ok(())
     }
 
-    /// Makes ready to be waited for. Only who was waiting for the one socket that is apart learns
-    /// of others, so that none may be apart that is opened later.
-    pub(crate) fn begin(&self, poller: &Poller) -> io::Result<()> {
-        if self.apart().is_some() { Ok(()) } else { self.pool(poller) }
+    /// Prepares for waiting. Unless a socket exists by now, sockets are registered from the start,
+    /// because a thread that waits on the poller would not notice a socket that is waited for
+    /// directly.
+    pub(crate) fn prepare_to_wait(&self, poller: &Poller) -> io::Result<()> {
+        if self.unpooled().is_some() { Ok(()) } else { self.pool(poller) }
     }
 
-    /// Whether a datagram that came before would be admitted now.
+    /// Returns whether a datagram received earlier is still admitted.
     pub(crate) fn admits(&self, arrival: &Arrival) -> bool {
-        let token = self.tokens.get(&place((arrival.group, arrival.interface)));
+        let token = self.tokens.get(&bind_target((arrival.group, arrival.interface)));
         let data = token.and_then(|token| self.get(*token));
         data.is_some_and(|data| data.admits(arrival.group.group, arrival.interface, arrival.source.ip()))
     }
 
-    /// All sockets that receive.
+    /// Returns all receiving sockets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &DataSocket> + '_ {
         self.data.iter().flatten()
     }
 
-    /// How many descriptors the receiver takes, those that only hold memberships included.
+    /// Returns the number of descriptors, including those that only hold memberships.
     pub(crate) fn descriptors(&self) -> usize {
-        self.iter().count() + self.holders.len()
+        self.iter().count() + self.membership_sockets.len()
     }
 
-    /// Joins, leaves or changes the sources of a group on an interface: `filter` is what shall be
-    /// admitted from now on. After an error, nothing of the group is joined there.
+    /// Joins, leaves or changes the sources of a group on an interface, so that `filter` is
+    /// admitted from now on. After an error, the group is not joined existing.
     pub(crate) fn set(&mut self, poller: &Poller, key: Key, filter: Option<&SourceFilter>) -> Result<()> {
         match filter {
             None => self.leave(poller, key),
             Some(filter) => {
                 let result = self.join(poller, key, filter);
                 if result.is_err() {
-                    // What was left half done goes; its own failure would say nothing new.
+                    // Undo a partial join; a failure of this would add no information.
                     let _ = self.leave(poller, key);
                 }
                 result
@@ -143,42 +145,43 @@ impl Sockets {
         }
     }
 
-    /// Forgets a membership that the system dropped by itself, when its interface vanished.
+    /// Forgets a membership that the system dropped when its interface vanished.
     pub(crate) fn forget(&mut self, poller: &Poller, key: Key) {
         let _ = self.leave(poller, key);
     }
 
-    /// Makes ready for these groups: how many there will be on a port decides how they are
-    /// spread over sockets. A group that has its socket keeps it.
+    /// Announces these groups: the number of groups on a port decides how they are distributed over
+    /// sockets. A group that already has a socket keeps it.
     pub(crate) fn expect(&mut self, keys: impl Iterator<Item = Key>) {
-        let fresh: BTreeSet<Place> = keys.map(place).collect();
+        let fresh: BTreeSet<BindTarget> = keys.map(bind_target).collect();
         self.expected.clone_from(&self.groups);
-        for place in fresh.iter().filter(|place| !self.tokens.contains_key(place)) {
-            *self.expected.entry(share(*place)).or_default() += 1;
+        for target in fresh.iter().filter(|target| !self.tokens.contains_key(target)) {
+            *self.expected.entry(share(*target)).or_default() += 1;
         }
     }
 
-    /// Joins anew what is joined, and closes nothing: the system may have dropped it, and if not,
-    /// nothing is missed.
+    /// Joins again without closing anything: the system may have dropped the membership, and if it
+    /// did not, no datagram is missed.
     pub(crate) fn renew(&mut self, (address, interface): Key) -> io::Result<()> {
-        let token = self.tokens.get(&place((address, interface)));
+        let token = self.tokens.get(&bind_target((address, interface)));
         match token.and_then(|token| self.data.get_mut(*token)?.as_mut()) {
-            Some(data) => data.renew(&mut self.holders, address.group, interface),
+            Some(data) => data.renew(&mut self.membership_sockets, address.group, interface),
             None => Ok(()),
         }
     }
 
-    /// Has all sockets merge, or none; says whether they can.
-    pub(crate) fn set_merging(&mut self, on: bool) -> io::Result<bool> {
-        let mut can = true;
+    /// Enables GRO on all sockets from now on; returns whether any supports it.
+    pub(crate) fn set_gro(&mut self) -> io::Result<bool> {
+        let mut can = self.data.is_empty();
         for data in self.iter() {
-            can &= data.socket.set_merging(on)?;
+            can |= data.socket.set_gro()?;
         }
-        self.options.merging = on && can;
+        self.options.gro = can;
         Ok(can)
     }
 
-    /// Drops of all sockets, closed ones included; `None` where the system doesn't count.
+    /// Returns the drops of all sockets, including closed ones; `None` where the system does not
+    /// count.
     pub(crate) fn drops(&self) -> Option<u64> {
         let mut total = self.retired_drops;
         for data in self.iter() {
@@ -187,9 +190,10 @@ impl Sockets {
         Some(total)
     }
 
-    /// Whether a socket may hear, and so overflow by, what this receiver did not join.
-    pub(crate) fn hears_others(&self) -> bool {
-        self.iter().any(DataSocket::hears_others)
+    /// Returns whether a socket may receive, and so overflow with, groups that this receiver did
+    /// not join.
+    pub(crate) fn receives_others(&self) -> bool {
+        self.iter().any(DataSocket::receives_others)
     }
 
     fn join(&mut self, poller: &Poller, (address, interface): Key, filter: &SourceFilter) -> Result<()> {
@@ -198,23 +202,23 @@ impl Sockets {
             self.socket_for(poller, (address, interface)).map_err(|error| failed(Operation::Open, error))?;
         match self.data[token].as_mut() {
             Some(data) => data
-                .admit(&mut self.holders, address.group, interface, filter)
+                .admit(&mut self.membership_sockets, address.group, interface, filter)
                 .map_err(|error| failed(Operation::Join, error)),
             None => Err(Error::new(Operation::Join, ErrorKind::Other).on_group(address)),
         }
     }
 
     fn leave(&mut self, poller: &Poller, (address, interface): Key) -> Result<()> {
-        let Some(&token) = self.tokens.get(&place((address, interface))) else {
+        let Some(&token) = self.tokens.get(&bind_target((address, interface))) else {
             return Ok(());
         };
         let Some(data) = self.data[token].as_mut() else {
             return Ok(());
         };
-        let result = data.dismiss(&mut self.holders, address.group, interface);
+        let result = data.dismiss(&mut self.membership_sockets, address.group, interface);
         let (unused, empty) = (!data.admits_any_of(address.group), data.admits_nothing());
         if unused {
-            self.unlist(place((address, interface)));
+            self.unlist(bind_target((address, interface)));
         }
         if empty {
             self.close(poller, token);
@@ -226,9 +230,9 @@ impl Sockets {
         if let Some(data) = self.data[token].take() {
             self.retired_drops += data.socket.drops().ok().flatten().map_or(0, u64::from);
             match self.pooled.swap(true, Ordering::AcqRel) {
-                // Closing takes it out of the poller in any case.
+                // Closing removes it from the poller in any case.
                 true => _ = poller.remove(&data.socket),
-                // Who waits for it still has it open.
+                // A waiting thread still has it open.
                 false => _ = poller.wake(),
             }
             self.vacant.insert(token);
@@ -240,38 +244,38 @@ impl Sockets {
     }
 
     fn socket_for(&mut self, poller: &Poller, key: Key) -> io::Result<usize> {
-        let place = place(key);
-        if let Some(token) = self.tokens.get(&place) {
+        let target = bind_target(key);
+        if let Some(token) = self.tokens.get(&target) {
             return Ok(*token);
         }
-        let (family, port) = share(place);
+        let (family, port) = share(target);
         let groups = self.expected.get(&(family, port)).copied().unwrap_or(1);
         let wildcard = !BINDS_TO_GROUP || groups > held_above(family);
         let shared = |data: &DataSocket| data.port() == port && data.family() == family && data.is_wildcard();
-        let there = wildcard.then(|| self.data.iter().position(|data| data.as_ref().is_some_and(shared)));
-        let token = match there.flatten() {
+        let existing = wildcard.then(|| self.data.iter().position(|data| data.as_ref().is_some_and(shared)));
+        let token = match existing.flatten() {
             Some(token) => token,
-            None => self.open(poller, place, wildcard)?,
+            None => self.open(poller, target, wildcard)?,
         };
-        self.tokens.insert(place, token);
+        self.tokens.insert(target, token);
         *self.groups.entry((family, port)).or_default() += 1;
         Ok(token)
     }
 
-    /// Forgets which socket receives what is bound to here.
-    fn unlist(&mut self, place: Place) {
-        if self.tokens.remove(&place).is_some()
-            && let Some(count) = self.groups.get_mut(&share(place))
+    /// Forgets which socket receives this target.
+    fn unlist(&mut self, target: BindTarget) {
+        if self.tokens.remove(&target).is_some()
+            && let Some(count) = self.groups.get_mut(&share(target))
         {
             *count -= 1;
             if *count == 0 {
-                self.groups.remove(&share(place));
+                self.groups.remove(&share(target));
             }
         }
     }
 
-    fn open(&mut self, poller: &Poller, place: Place, wildcard: bool) -> io::Result<usize> {
-        let data = self.options.open(place, wildcard)?;
+    fn open(&mut self, poller: &Poller, target: BindTarget, wildcard: bool) -> io::Result<usize> {
+        let data = self.options.open(target, wildcard)?;
         let token = self.vacant.first().copied().unwrap_or(self.data.len());
         if !self.data.is_empty() {
             self.pool(poller)?;
@@ -289,7 +293,7 @@ impl Sockets {
     }
 }
 
-/// Among which groups a place may share a socket.
-fn share((address, _): Place) -> (Family, u16) {
+/// Returns what must be equal for two targets to share a socket.
+fn share((address, _): BindTarget) -> (Family, u16) {
     (address.group.family(), address.port)
 }

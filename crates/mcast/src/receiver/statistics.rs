@@ -1,46 +1,47 @@
-//! What came, what was refused, and what was lost.
+//! Counts of received, refused and lost datagrams.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a receiver has seen so far.
+/// The counts of a receiver so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Datagrams handed out.
+    /// Datagrams delivered.
     pub received: u64,
-    /// Of these, how many were cut off because the buffer was too small.
+    /// How many of these were truncated because the buffer was too small.
     pub truncated: u64,
-    /// Datagrams that reached a socket and were none of this receiver's: unicast to the port,
-    /// other programs' groups, sources not admitted. Not loss.
+    /// Datagrams that reached a socket without being requested: unicast to the port, groups of
+    /// other programs, sources that are not admitted. This is not loss.
     pub refused: u64,
-    /// Datagrams that the system dropped for want of receive buffer.
+    /// Datagrams that the system dropped for lack of receive buffer.
     pub dropped: Drops,
-    /// Receives from a socket that found something; a batch may take two system calls for one.
+    /// Receive calls that returned datagrams; a batch may take two system calls for one.
     pub calls: u64,
-    /// Buffers that held more than one datagram.
+    /// Coalesced buffers: those with more than one datagram.
     pub merged: u64,
 }
 
-/// How many datagrams the system dropped for want of receive buffer.
+/// The number of datagrams that the system dropped for lack of receive buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drops {
-    /// The system doesn't count (macOS, BSD, Windows).
+    /// The system does not count (macOS, BSD, Windows).
     Unknown,
-    /// So many.
+    /// Exactly this number.
     Exactly(u64),
-    /// So many or more: the system counts buffers, and some of them held several datagrams that
-    /// it had merged (see [`ReceiverBuilder::merging`](crate::ReceiverBuilder::merging)).
+    /// At least this number: the system counts buffers, and some of them held several coalesced
+    /// datagrams (see [`ReceiverBuilder::gro`](crate::ReceiverBuilder::gro)).
     AtLeast(u64),
-    /// So many or fewer: the socket also hears what others have joined, and the system counts
-    /// that, too. So it is with more groups, or more sources, than a socket can join.
+    /// At most this number: the socket also receives groups that other sockets joined, and the
+    /// system counts those, too. This happens with more groups, or more sources, than a socket can
+    /// join.
     AtMost(u64),
-    /// About so many: both of these hold.
+    /// About this number: both of the above apply.
     About(u64),
 }
 
 impl Drops {
-    /// The number, if there is one.
+    /// Returns the number, if there is one.
     #[must_use]
     pub const fn count(self) -> Option<u64> {
         match self {
@@ -65,7 +66,7 @@ impl fmt::Display for Drops {
     }
 }
 
-/// The counting side of [`Statistics`].
+/// The counters behind [`Statistics`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     received: AtomicU64,
@@ -76,17 +77,17 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// A call received something.
-    pub(crate) fn called(&self) {
+    /// Counts a call that received something.
+    pub(crate) fn count_call(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A buffer held more than one datagram.
+    /// Counts a buffer with more than one datagram.
     pub(crate) fn merged(&self) {
         self.merged.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many datagrams of one buffer were handed out.
+    /// Counts delivered datagrams of one buffer.
     pub(crate) fn received(&self, count: u64, truncated: bool) {
         self.received.fetch_add(count, Ordering::Relaxed);
         if truncated {
@@ -98,12 +99,12 @@ impl Counters {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn statistics(&self, drops: Option<u64>, hears_others: bool, merged: bool) -> Statistics {
+    pub(crate) fn statistics(&self, drops: Option<u64>, receives_others: bool, merged: bool) -> Statistics {
         Statistics {
             received: self.received.load(Ordering::Relaxed),
             truncated: self.truncated.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
-            dropped: match (drops, hears_others, merged) {
+            dropped: match (drops, receives_others, merged) {
                 (None, _, _) => Drops::Unknown,
                 (Some(count), true, true) => Drops::About(count),
                 (Some(count), true, false) => Drops::AtMost(count),

@@ -1,43 +1,60 @@
-//! What became of each membership.
+//! The state of each membership.
 
 use std::fmt;
 use std::sync::Arc;
 
 use mcast_group::{InterfaceIndex, Membership};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Operation};
+use crate::sys::socket::Socket;
 
-/// A receiver's membership, and what became of it on each interface that it means.
+/// A receiver's membership and its state on each of its interfaces.
 ///
-/// Its text form is a line a person can read.
+/// The `Display` form is one line for people to read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MembershipStatus {
-    /// What was asked for.
+    /// The membership as requested.
     pub membership: Membership,
-    /// Each interface that it means now.
+    /// The interfaces that it currently resolves to.
     pub interfaces: Vec<InterfaceStatus>,
-    /// Why it means no interface now, if so. A receiver that follows its interfaces waits for one.
+    /// Why it currently resolves to no interface, if so. A receiver that follows interfaces waits
+    /// for one.
     pub waiting: Option<Arc<Error>>,
 }
 
-/// What became of a membership on one interface.
+/// The state of a membership on one interface.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InterfaceStatus {
     /// The interface.
     pub index: InterfaceIndex,
-    /// Its name when it was looked up.
+    /// Its name at the time of the lookup.
     pub name: String,
-    /// Why it is not joined there; `None` when it is.
+    /// Why it is not joined there; `None` if it is.
     pub failure: Option<Arc<Error>>,
 }
 
 impl MembershipStatus {
-    /// Whether it is joined on at least one interface.
+    /// Returns whether it is joined on at least one interface.
     #[must_use]
     pub fn is_joined(&self) -> bool {
         self.interfaces.iter().any(|interface| interface.failure.is_none())
+    }
+
+    /// Reports interfaces that no longer exist as failed. If the lookup fails, the state stays as
+    /// it was.
+    pub(crate) fn report_deleted(&mut self, socket: &Socket) {
+        let joined = self.interfaces.iter_mut().filter(|interface| interface.failure.is_none());
+        for interface in joined {
+            if socket.has_interface(interface.index).is_ok_and(|exists| !exists) {
+                let deleted = Error::new(Operation::Join, ErrorKind::NoSuchInterface)
+                    .on_group(self.membership.address)
+                    .on_interface(&interface.name)
+                    .detail("the interface was deleted");
+                interface.failure = Some(Arc::new(deleted));
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The table of memberships: what a socket's datagrams are held against, one and all.
+//! The table of memberships, against which every datagram is checked.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,48 +6,48 @@ use std::net::IpAddr;
 
 use mcast_group::{Group, InterfaceIndex, SourceFilter};
 
-/// What is admitted, by group and interface.
+/// The admitted sources by group and interface.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// By interface: few, so that a list serves best.
+    /// The interfaces of a group are few, so a list is fastest.
     groups: HashMap<Group, Vec<(InterfaceIndex, SourceFilter)>, BuildHasherDefault<AddressHasher>>,
 }
 
 impl Table {
-    /// Whether a group's datagram from this source, by this interface, is admitted.
+    /// Returns whether a datagram to this group, on this interface, from this source is admitted.
     #[inline]
     pub(crate) fn admits(&self, group: Group, interface: InterfaceIndex, source: IpAddr) -> bool {
         self.of(group).iter().any(|(joined, filter)| *joined == interface && filter.admits(source))
     }
 
-    /// Whether anything of this group is admitted on this interface.
+    /// Returns whether anything of this group is admitted on this interface.
     pub(crate) fn has(&self, group: Group, interface: InterfaceIndex) -> bool {
         self.find(group, interface).is_some()
     }
 
-    /// What is admitted of this group on this interface.
+    /// Returns the filter of this group on this interface.
     pub(crate) fn find(&self, group: Group, interface: InterfaceIndex) -> Option<&SourceFilter> {
         self.of(group).iter().find(|(joined, _)| *joined == interface).map(|(_, filter)| filter)
     }
 
-    /// What is admitted of this group, by interface.
+    /// Returns the filters of this group by interface.
     #[inline]
     pub(crate) fn of(&self, group: Group) -> &[(InterfaceIndex, SourceFilter)] {
         self.groups.get(&group).map_or(&[][..], Vec::as_slice)
     }
 
-    /// Whether nothing is admitted.
+    /// Returns whether nothing is admitted.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// All that is admitted.
+    /// Returns all filters.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Group, InterfaceIndex, &SourceFilter)> + '_ {
         let groups = self.groups.iter();
         groups.flat_map(|(group, on)| on.iter().map(|(interface, filter)| (*group, *interface, filter)))
     }
 
-    /// Puts a filter in; returns the one that it replaces.
+    /// Inserts a filter; returns the one that it replaces.
     pub(crate) fn put(
         &mut self,
         group: Group,
@@ -64,7 +64,7 @@ impl Table {
         }
     }
 
-    /// Takes a filter out; says whether there was one.
+    /// Removes a filter; returns whether there was one.
     pub(crate) fn take(&mut self, group: Group, interface: InterfaceIndex) -> bool {
         let Some(on) = self.groups.get_mut(&group) else {
             return false;
@@ -79,16 +79,16 @@ impl Table {
     }
 }
 
-/// Hashes addresses by a multiplication: every datagram is looked up, and whoever sends them has
-/// no say in which groups are joined, so that the standard hash's strength would guard nothing.
+/// Hashes addresses by multiplication. Every datagram is looked up here. Senders cannot choose the
+/// groups that are joined, so the protection of the standard hash against collisions is not needed.
 #[derive(Debug, Default)]
 pub(crate) struct AddressHasher(u64);
 
 impl AddressHasher {
-    /// 2^64 by the golden ratio, odd: neighbouring addresses come to lie far apart.
+    /// 2^64 divided by the golden ratio, odd: it spreads neighbouring addresses.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// Both halves of the product, since an address may differ in any of its bits.
+    /// Combines both halves of the product, since addresses may differ in any bit.
     #[inline]
     fn mix(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word) * u128::from(Self::FACTOR);
@@ -97,7 +97,7 @@ impl AddressHasher {
 }
 
 impl Hasher for AddressHasher {
-    /// Addresses count up at their ends, which therefore become the lowest bits.
+    /// Consecutive addresses differ in their last bytes, which therefore become the lowest bits.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
@@ -114,7 +114,7 @@ impl Hasher for AddressHasher {
         self.mix(number.into());
     }
 
-    /// Lengths, and which family an address is of.
+    /// Receives lengths, and the discriminant of the address family.
     #[inline]
     fn write_usize(&mut self, number: usize) {
         self.0 ^= number as u64;
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn admitted_is_a_group_on_an_interface_from_a_source() {
+    fn a_datagram_is_admitted_by_group_interface_and_source() {
         let only = SourceFilter::Include(["10.0.0.1".parse().unwrap()].into());
         let (one, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let mut table = Table::default();
@@ -163,8 +163,9 @@ mod tests {
         assert!(table.is_empty());
     }
 
-    /// Of `count` hashes, how many differ in what a table of some thousand places goes by.
-    fn places(groups: impl Iterator<Item = Group>) -> (usize, usize) {
+    /// Counts the distinct low bits and the distinct tags of the hashes: what a table with some
+    /// thousand slots uses.
+    fn distinct_slots(groups: impl Iterator<Item = Group>) -> (usize, usize) {
         let hasher = BuildHasherDefault::<AddressHasher>::default();
         let hashes: Vec<u64> = groups.map(|group| hasher.hash_one(group)).collect();
         let low: HashSet<u64> = hashes.iter().map(|hash| hash % 4096).collect();
@@ -174,20 +175,20 @@ mod tests {
 
     #[test]
     fn neighbouring_groups_spread_over_the_table() {
-        // 4,096 thrown at random into as many places leave some 1,500 empty.
+        // 4,096 random values in as many slots leave about 1,500 slots empty.
         let v4 = (0..4096_u32).map(|number| Group::new(IpAddr::V4((0xef01_0000 + number).into())).unwrap());
-        let (low, tags) = places(v4);
+        let (low, tags) = distinct_slots(v4);
         assert!(low > 2300 && tags == 128, "{low}, {tags}");
 
         let first = "ff15::".parse::<std::net::Ipv6Addr>().unwrap().to_bits();
         let v6 = (0..4096_u128).map(|number| Group::new(IpAddr::V6((first + number).into())).unwrap());
-        let (low, tags) = places(v6);
+        let (low, tags) = distinct_slots(v6);
         assert!(low > 2300 && tags == 128, "{low}, {tags}");
 
         let first = "ff15::".parse::<std::net::Ipv6Addr>().unwrap().to_bits();
         let high =
             (0..4096_u128).map(|number| Group::new(IpAddr::V6((first + (number << 64)).into())).unwrap());
-        let (low, tags) = places(high);
+        let (low, tags) = distinct_slots(high);
         assert!(low > 2300 && tags == 128, "{low}, {tags}");
     }
 }

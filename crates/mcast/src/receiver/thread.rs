@@ -1,4 +1,4 @@
-//! A thread that does nothing but read.
+//! A thread that only reads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -6,40 +6,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::{Receiver, Waker};
+use super::Receiver;
 use crate::datagram::Datagram;
 use crate::error::{Error, Operation, Result};
+use crate::sys::poller::Poller;
 use crate::timing::pin_to_processor;
 
-/// How long after a wake-up a thread that is to end is woken again.
+/// The interval of further wake-ups for a thread that is to stop.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// A thread that reads a receiver's datagrams; see [`Receiver::read_on_thread`].
 #[derive(Debug)]
 pub struct ReaderThread {
     thread: Option<JoinHandle<Result<()>>>,
-    waker: Waker,
+    poller: Arc<Poller>,
     stopping: Arc<AtomicBool>,
-    /// Nothing is ever sent: that it is closed tells that the thread has ended.
+    /// Nothing is ever sent; the channel closes when the thread ends.
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Receiver {
-    /// Starts a thread that hands every datagram to `handle`, kept on one processor if one is
-    /// named, so that nothing else is done there between the kernel and `handle`.
+    /// Starts a thread that passes every datagram to `handle`, optionally pinned to one processor,
+    /// so that nothing else runs there between the kernel and `handle`.
     ///
-    /// With [`ReceiverBuilder::spin`](super::ReceiverBuilder::spin) it looks again and again
-    /// instead of sleeping: the least delay, for a whole processor.
+    /// With [`ReceiverBuilder::spin`](super::ReceiverBuilder::spin) the thread polls in a loop
+    /// instead of sleeping, which gives the lowest latency and occupies a whole processor.
     ///
     /// # Errors
-    /// When the system has no more threads, or the thread may not be kept there.
+    /// If the system cannot start another thread, or the thread cannot be pinned.
     pub fn read_on_thread(
         self: &Arc<Self>,
         processor: Option<usize>,
         mut handle: impl FnMut(&Datagram<'_>) + Send + 'static,
     ) -> Result<ReaderThread> {
         let receiver = Arc::clone(self);
-        let (pinned, told) = mpsc::sync_channel(1);
+        let (pinned, pin_result) = mpsc::sync_channel(1);
         let (running, ended) = mpsc::channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
@@ -47,14 +48,14 @@ impl Receiver {
             let _running: mpsc::Sender<()> = running;
             let result = processor.map_or(Ok(()), pin_to_processor);
             let failed = result.is_err();
-            // Whoever started the thread waits for this.
+            // The thread that started this one waits for the result.
             let _ = pinned.send(result);
             if failed {
                 return Ok(());
             }
             let mut reader = receiver.reader();
             while !stop.load(Ordering::Acquire) {
-                if let Some(datagram) = reader.next()? {
+                if let Some(datagram) = reader.next_unless(&stop)? {
                     handle(&datagram);
                 }
             }
@@ -63,14 +64,14 @@ impl Receiver {
         let thread = Builder::new().name("mcast reader".into()).spawn(read);
         let mut thread = ReaderThread {
             thread: Some(thread.map_err(|error| Error::os(Operation::Receive, error))?),
-            waker: self.waker(),
+            poller: Arc::clone(&self.poller),
             stopping,
             ended: Mutex::new(ended),
         };
-        match told.recv().unwrap_or(Ok(())) {
+        match pin_result.recv().unwrap_or(Ok(())) {
             Ok(()) => Ok(thread),
             Err(error) => {
-                // It ends by itself, and needs no wake-up that could be another's.
+                // It ends on its own; a wake-up could reach another thread.
                 thread.thread.take().map(JoinHandle::join);
                 Err(error)
             }
@@ -79,14 +80,14 @@ impl Receiver {
 }
 
 impl ReaderThread {
-    /// Ends the thread after the datagram that it is at.
+    /// Stops the thread after the current datagram.
     ///
     /// # Errors
-    /// What ended it before, if something did.
+    /// The error that ended the thread earlier, if any.
     pub fn stop(mut self) -> Result<()> {
         match self.end() {
             None => Ok(()),
-            // A panic of the handler's goes on here.
+            // A panic in the handler continues here.
             Some(result) => result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
         }
     }
@@ -94,29 +95,27 @@ impl ReaderThread {
     fn end(&mut self) -> Option<std::thread::Result<Result<()>>> {
         let thread = self.thread.take()?;
         self.wake_until_ended();
-        let result = thread.join();
-        // The last wake-up may have come when the thread had ended, and is meant for nobody else.
-        self.waker.woken.store(false, Ordering::Release);
-        Some(result)
+        Some(thread.join())
     }
 
-    /// Wakes the thread. A wake-up may end another's wait on the same receiver, so that one may
-    /// not be enough.
+    /// Makes the thread notice `stopping`. Another thread that waits on the same receiver may
+    /// consume the poller's event, so one wake-up may not be enough. A [`Waker`](super::Waker) is
+    /// not used, so that the wake-ups of others are not consumed.
     fn wake_until_ended(&self) {
         self.stopping.store(true, Ordering::Release);
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut patience = Duration::ZERO;
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(patience) {
-            // A refusal, for which there is no known reason, may pass.
-            let _ = self.waker.wake();
-            patience = AGAIN;
+        let mut interval = Duration::ZERO;
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
+            // A refusal has no known cause; the next attempt may succeed.
+            let _ = self.poller.wake();
+            interval = AGAIN;
         }
     }
 }
 
 impl Drop for ReaderThread {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // A destructor cannot report the error.
         let _ = self.end();
     }
 }

@@ -1,4 +1,4 @@
-//! How a receiver waits: in vain for as short as can be, and never past what should end a wait.
+//! Waiting: as few unnecessary system calls as possible, without missing an event that ends a wait.
 
 use std::io;
 use std::sync::Arc;
@@ -9,65 +9,55 @@ use super::Receiver;
 use super::control::Control;
 use super::sockets::Sockets;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::sys::ready::{Ready, Roused};
+use crate::sys::ready::{Ready, WakeReason};
 
-/// What an attempt to receive came to.
+/// The result of an attempt to receive.
 #[derive(Debug)]
-pub(crate) enum Attempt<T> {
+pub(crate) enum PollResult<T> {
     /// This was received.
     Done(T),
-    /// Nothing yet, but there may be something.
+    /// Nothing yet, but another attempt may succeed.
     Again,
-    /// Nothing is there.
+    /// Nothing is available.
     Nothing,
 }
 
-/// When an attempt looks at the poller, which knows of sockets, wake-ups and changed interfaces.
-/// A receiver of one socket may do without: it tries that one.
+/// When an attempt checks the poller, which reports readable sockets, wake-ups and changed
+/// interfaces. A receiver with one socket can skip it and try that socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// Before anything else: the poller has something.
+pub(crate) enum PollerCheck {
+    /// Before anything else: the poller has an event.
     First,
     /// When the only socket has nothing.
     Last,
-    /// Where it is not the only socket that is waited for: what comes next is a wait, which
-    /// nothing escapes that the poller has.
+    /// Never, if the only socket is waited for directly: a wait follows, which notices every event
+    /// of the poller.
     Waiting,
 }
 
-impl<T> Attempt<T> {
-    /// This, unless it is nothing.
-    pub(super) fn or(self, other: impl FnOnce() -> Self) -> Self {
-        match self {
-            Self::Nothing => other(),
-            something => something,
-        }
-    }
-}
-
-impl Look {
-    /// Whether the only socket having nothing is all that there is to know for now.
-    pub(super) fn is_left_out(self, sockets: &Sockets) -> bool {
-        self == Self::Waiting && sockets.apart().is_some()
+impl PollerCheck {
+    /// Returns whether the poller need not be checked after the only socket had nothing.
+    pub(super) fn skips_poller(self, sockets: &Sockets) -> bool {
+        self == Self::Waiting && sockets.unpooled().is_some()
     }
 }
 
 impl Receiver {
-    /// Tries until there is something or the time is over.
+    /// Repeats attempts until one succeeds or the deadline has passed.
     pub(super) fn wait_until<T>(
         &self,
         deadline: Option<Instant>,
-        mut attempt: impl FnMut(Look) -> Result<Attempt<T>>,
+        mut attempt: impl FnMut(PollerCheck) -> Result<PollResult<T>>,
     ) -> Result<Option<T>> {
         let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut spin_until = None;
-        let mut look = Look::Waiting;
+        let mut check = PollerCheck::Waiting;
         loop {
-            match attempt(look)? {
-                Attempt::Done(result) => return Ok(Some(result)),
-                Attempt::Again if is_over() => return Ok(None),
-                Attempt::Again => continue,
-                Attempt::Nothing => look = Look::Waiting,
+            match attempt(check)? {
+                PollResult::Done(result) => return Ok(Some(result)),
+                PollResult::Again if is_over() => return Ok(None),
+                PollResult::Again => continue,
+                PollResult::Nothing => check = PollerCheck::Waiting,
             }
             if !self.spin.is_zero() && !is_over() {
                 let until = *spin_until.get_or_insert_with(|| Instant::now().checked_add(self.spin));
@@ -81,7 +71,7 @@ impl Receiver {
                 return Ok(None);
             }
             match self.sleep(left) {
-                Ok(Roused::Poller) => look = Look::First,
+                Ok(WakeReason::Poller) => check = PollerCheck::First,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
@@ -89,43 +79,44 @@ impl Receiver {
         }
     }
 
-    /// Sleeps until a receive would find something to do, or the time is over; says what has it.
-    /// The sockets may change meanwhile.
-    pub(super) fn sleep(&self, timeout: Option<Duration>) -> io::Result<Roused> {
-        let apart = self.sockets().apart().map(|data| Arc::clone(&data.socket));
-        match apart {
+    /// Sleeps until a receive has work to do or the timeout has passed; returns the reason. The
+    /// sockets may change meanwhile.
+    pub(super) fn sleep(&self, timeout: Option<Duration>) -> io::Result<WakeReason> {
+        let unpooled = self.sockets().unpooled().map(|data| Arc::clone(&data.socket));
+        match unpooled {
             Some(socket) => self.poller.wait_beside(&socket, timeout),
-            None => Ok(if self.poller.wait(timeout)? { Roused::Socket } else { Roused::Nothing }),
+            None => Ok(if self.poller.wait(timeout)? { WakeReason::Socket } else { WakeReason::Nothing }),
         }
     }
 
-    /// Has the poller's descriptor stand for all sockets.
+    /// Makes the poller's descriptor represent all sockets.
     #[cfg(any(unix, feature = "tokio"))]
     pub(super) fn pool(&self) {
         if self.sockets().pool(&self.poller).is_err() {
-            // The next receive, which this makes the descriptor ask for, tries again and tells.
-            self.unpooled.store(true, Ordering::Release);
+            // The descriptor becomes readable, and the next receive tries again and reports the
+            // error.
+            self.pool_pending.store(true, Ordering::Release);
             let _ = self.poller.wake();
         }
     }
 
-    /// Sees which sockets in the poller have something, and does what else is to be done.
-    pub(super) fn look(&self, ready: &mut Ready, limit: usize) -> Result<()> {
+    /// Polls for readable sockets, and handles wake-ups and changed interfaces.
+    pub(super) fn poll_ready(&self, ready: &mut Ready, limit: usize) -> Result<()> {
         let failed = |error| Error::os(Operation::Receive, error);
         loop {
             self.poller.ready(limit, ready).map_err(failed)?;
             if ready.woken {
                 self.check_woken()?;
-                self.pool_again()?;
-                if self.merging.is_left() {
-                    // It stood for what is left over, which others who wait must find, too.
+                self.retry_pool()?;
+                if self.gro.is_pending() {
+                    // It signalled pending segments, which other waiting threads must notice, too.
                     return self.poller.wake().map_err(failed);
                 }
             }
             if ready.interfaces_changed {
-                self.steer(Control::refresh)?;
+                self.with_control(Control::refresh)?;
             }
-            // A wake-up that somebody else has taken, or a refresh: look again.
+            // Another thread took the wake-up, or this was a refresh: poll again.
             if !ready.woken && !ready.interfaces_changed || !ready.sockets().is_empty() {
                 return Ok(());
             }
@@ -139,27 +130,27 @@ impl Receiver {
         Ok(())
     }
 
-    /// Does what [`pool`](Self::pool) could not.
-    fn pool_again(&self) -> Result<()> {
-        if self.unpooled.load(Ordering::Relaxed) {
+    /// Retries [`pool`](Self::pool) after a failure.
+    fn retry_pool(&self) -> Result<()> {
+        if self.pool_pending.load(Ordering::Relaxed) {
             let pooled = self.sockets().pool(&self.poller);
             if pooled.is_err() {
                 let _ = self.poller.wake();
             }
             pooled.map_err(|error| Error::os(Operation::Receive, error))?;
-            self.unpooled.store(false, Ordering::Release);
+            self.pool_pending.store(false, Ordering::Release);
         }
         Ok(())
     }
 }
 
-/// Tries until there is something, or nothing.
-pub(super) fn at_last<T>(mut attempt: impl FnMut() -> Result<Attempt<T>>) -> Result<Option<T>> {
+/// Repeats attempts until one receives something or finds nothing.
+pub(super) fn retry_while_again<T>(mut attempt: impl FnMut() -> Result<PollResult<T>>) -> Result<Option<T>> {
     loop {
         match attempt()? {
-            Attempt::Done(result) => return Ok(Some(result)),
-            Attempt::Again => {}
-            Attempt::Nothing => return Ok(None),
+            PollResult::Done(result) => return Ok(Some(result)),
+            PollResult::Again => {}
+            PollResult::Nothing => return Ok(None),
         }
     }
 }

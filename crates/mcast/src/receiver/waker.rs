@@ -1,4 +1,4 @@
-//! Ending a wait from outside.
+//! Ending a wait from another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +8,8 @@ use crate::sys::poller::Poller;
 
 /// Ends a receiver's wait from another thread.
 ///
-/// A wake-up ends one call, the one that waits now or else the next: it returns an error of kind
-/// [`ErrorKind::Woken`](crate::ErrorKind::Woken), and a [`Reader`](crate::Reader) returns `None`.
+/// A wake-up ends one call: the current wait, or else the next. That call returns an error of kind
+/// [`ErrorKind::Woken`](crate::ErrorKind::Woken); a [`Reader`](crate::Reader) returns `None`.
 #[derive(Clone, Debug)]
 pub struct Waker {
     pub(super) poller: Arc<Poller>,
@@ -20,7 +20,7 @@ impl Waker {
     /// Wakes the receiver.
     ///
     /// # Errors
-    /// When the system refuses, which it has no known reason for.
+    /// The system's error; no case is known.
     pub fn wake(&self) -> Result<()> {
         self.woken.store(true, Ordering::Release);
         self.poller.wake().map_err(|error| Error::os(Operation::Receive, error))

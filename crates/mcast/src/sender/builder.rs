@@ -11,7 +11,7 @@ use crate::error::{Error, Operation, Result};
 use crate::sys::socket::Socket;
 use crate::timing::LaunchClock;
 
-/// Settings for a [`Sender`], begun with [`Sender::builder`].
+/// Settings for a [`Sender`], created by [`Sender::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct SenderBuilder {
@@ -19,7 +19,7 @@ pub struct SenderBuilder {
     settings: Settings,
 }
 
-/// What holds for all that a sender sends.
+/// The settings that apply to everything a sender sends.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) interfaces: Vec<InterfaceSelector>,
@@ -61,105 +61,106 @@ impl SenderBuilder {
         }
     }
 
-    /// Sends to this, too. A sender without destinations sends to what each datagram names.
+    /// Adds a destination. A sender without destinations sends to the group that each datagram
+    /// names.
     pub fn to(mut self, destination: Destination) -> Self {
         self.destinations.push(destination);
         self
     }
 
-    /// Sends by this interface, too, where a destination names none; by several, a datagram goes
-    /// out by each. Default: by the route to the group.
+    /// Adds an interface for destinations that name none. With several, a datagram is sent by each.
+    /// Default: the route to the group.
     pub fn interface(mut self, interface: InterfaceSelector) -> Self {
         self.settings.interfaces.push(interface);
         self
     }
 
-    /// How many networks a datagram may cross, each router taking one off (IPv4: TTL).
-    /// Default: 1, the local network. 0: this host.
+    /// Sets the hop limit (IPv4: TTL): the number of networks a datagram may cross, since each
+    /// router decrements it. Default: 1, the local network. 0: this host only.
     pub fn hop_limit(mut self, hops: u8) -> Self {
         self.settings.hop_limit = hops;
         self
     }
 
-    /// The traffic class: DSCP in the upper six bits, ECN in the lower two. Default: the
+    /// Sets the traffic class: DSCP in the upper six bits, ECN in the lower two. Default: the
     /// system's, 0.
     pub fn traffic_class(mut self, class: u8) -> Self {
         self.settings.traffic_class = Some(class);
         self
     }
 
-    /// Whether receivers on this host get what is sent. Default: yes.
+    /// Sets whether receivers on this host receive the datagrams. Default: yes.
     ///
-    /// On Windows this is the receiver's choice
-    /// ([`ReceiverBuilder::loopback`](crate::ReceiverBuilder::loopback)): set it on both.
+    /// On Windows this is a receiver option
+    /// ([`ReceiverBuilder::loopback`](crate::ReceiverBuilder::loopback)); set it on both.
     pub fn loopback(mut self, on: bool) -> Self {
         self.settings.loopback = on;
         self
     }
 
-    /// The port to send from, shared with others. Default: one that the system chooses.
+    /// Sets the source port, which other sockets may share. Default: chosen by the system.
     pub fn source_port(mut self, port: u16) -> Self {
         self.settings.source_port = port;
         self
     }
 
-    /// The address to send from, which must be this machine's. Default: that of the interface
-    /// which a datagram leaves by.
+    /// Sets the source address, which must belong to this machine. Default: the address of the
+    /// outgoing interface.
     pub fn source_address(mut self, address: IpAddr) -> Self {
         self.settings.source_address = Some(address);
         self
     }
 
-    /// Bytes of send buffer to ask for. Default: the system's.
+    /// Sets the send buffer to request, in bytes. Default: the system's.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.settings.send_buffer = Some(bytes);
         self
     }
 
-    /// Whether datagrams larger than the interface's MTU are refused instead of being sent in
-    /// fragments. Default: no.
+    /// Sets whether datagrams larger than the interface's MTU are refused rather than fragmented.
+    /// Default: no.
     pub fn dont_fragment(mut self, on: bool) -> Self {
         self.settings.dont_fragment = on;
         self
     }
 
-    /// Whether [`Sender::send_batch`] sends runs of equal datagrams to one place as one, to be
-    /// cut apart by the system or the device. Default: yes, where the system can (Linux 4.18,
-    /// `UDP_SEGMENT`; Windows 10 version 2004, `UDP_SEND_MSG_SIZE`); what a device refuses is sent
-    /// singly.
+    /// Sets whether [`Sender::send_batch`] passes consecutive datagrams of equal length to the same
+    /// destination to the system as one buffer, which the system or the device segments (GSO).
+    /// Default: yes, where the system supports it (Linux 4.18, `UDP_SEGMENT`; Windows 10 version
+    /// 2004, `UDP_SEND_MSG_SIZE`). If a device refuses such a buffer, the datagrams are sent one by
+    /// one.
     pub fn segmentation(mut self, on: bool) -> Self {
         self.settings.segmentation = on;
         self
     }
 
-    /// Sends no faster than this, evenly spread, by waiting in the calls that send. A datagram
-    /// counts once, also where it goes to several groups or by several interfaces. Default: as
-    /// fast as it goes. See [`Pacer`](crate::Pacer).
+    /// Limits the rate by waiting evenly in the calls that send. A datagram counts once, even if it
+    /// is sent to several groups or by several interfaces. Default: no limit. See
+    /// [`Pacer`](crate::Pacer).
     pub fn pace(mut self, rate: Rate) -> Self {
         self.settings.pace = Some(rate);
         self
     }
 
-    /// Lets datagrams name the time at which they leave, by this clock
-    /// ([`Outgoing::launch_at`](crate::Outgoing::launch_at)), where the interface's queue
-    /// discipline keeps such times (Linux: `SO_TXTIME` with `fq` or `etf`). Default: none do.
+    /// Allows datagrams to carry a launch time on this clock
+    /// ([`Outgoing::launch_at`](crate::Outgoing::launch_at)), if the queue discipline of the
+    /// interface supports it (Linux: `SO_TXTIME` with `fq` or `etf`). Default: no launch times.
     pub fn launch_clock(mut self, clock: LaunchClock) -> Self {
         self.settings.launch_clock = Some(clock);
         self
     }
 
-    /// Whether an interface that vanished, and one that isn't there yet, is looked up again when
-    /// something is sent. Default: no.
+    /// Sets whether interfaces that vanished or do not exist yet are looked up again when sending.
+    /// Default: no.
     pub fn follow(mut self, on: bool) -> Self {
         self.settings.follow = on;
         self
     }
 
-    /// Whether interface, hop limit and time are told with each
-    /// [answer](Sender::recv_answer). Default: yes.
+    /// Sets whether interface, hop limit and time are reported with each
+    /// [reply](Sender::recv_answer). Default: yes.
     ///
-    /// To have the kernel tell them takes its time; whoever reads none of them may save it. Linux
-    /// only: elsewhere it changes nothing.
+    /// Reporting them costs time. Linux only; no effect elsewhere.
     pub fn details(mut self, on: bool) -> Self {
         self.settings.details = on;
         self
@@ -170,7 +171,7 @@ impl SenderBuilder {
     /// # Errors
     /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface),
     /// [`ErrorKind::AddressNotAvailable`](crate::ErrorKind::AddressNotAvailable) for a source
-    /// address that is not this machine's, and what else the system refuses.
+    /// address that does not belong to this machine, and other errors of the system.
     pub fn build(self) -> Result<Sender> {
         Sender::new(self.settings, self.destinations)
     }
@@ -181,7 +182,7 @@ impl Settings {
         self.launch_clock.is_some()
     }
 
-    /// A socket of this family with these settings.
+    /// Opens a socket of this family with these settings.
     pub(crate) fn open(&self, family: Family) -> Result<Socket> {
         self.try_open(family).map_err(|error| {
             let error = Error::os(Operation::Open, error);
@@ -199,8 +200,8 @@ impl Settings {
         let socket = Socket::open(family)?;
         socket.receive_details()?;
         if !self.details {
-            socket.tell_no_details()?;
-            socket.tell_interface(false)?;
+            socket.disable_details()?;
+            socket.set_pktinfo(false)?;
         }
         socket.only_own_memberships(true)?;
         socket.set_hop_limit(self.hop_limit)?;
@@ -216,7 +217,7 @@ impl Settings {
         if let Some(clock) = self.launch_clock {
             socket.set_launch_clock(clock)?;
         }
-        socket.tell_queue_drops()?;
+        socket.report_queue_drops()?;
         if self.source_port != 0 {
             socket.share_port()?;
         }

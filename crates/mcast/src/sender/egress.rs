@@ -1,4 +1,4 @@
-//! By which interfaces a sender sends, and whether they have an address to send from.
+//! The interfaces by which a sender sends, and their source addresses.
 
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::interface::{Interface, interfaces, select};
 use crate::sys;
 
-/// The interfaces to leave by. None: by the route to the group.
+/// The outgoing interfaces. If there are none, the route to the group decides.
 #[derive(Debug)]
 pub(crate) struct Egress {
     selectors: Vec<InterfaceSelector>,
@@ -18,8 +18,8 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    /// The interfaces that these selectors mean. With `follow`, one that is not there yet is
-    /// looked for again when something is sent.
+    /// Resolves these selectors. With `follow`, an interface that does not exist yet is looked up
+    /// again when sending.
     pub(crate) fn resolve(
         selectors: &[InterfaceSelector],
         to: Option<GroupAddr>,
@@ -34,7 +34,8 @@ impl Egress {
         Ok(Self { selectors, indexes: RwLock::new(indexes), follow })
     }
 
-    /// The one interface to leave by, or the route; `None` if there are several, or none yet.
+    /// Returns the only outgoing interface, or `Some(None)` for the route; `None` if there are
+    /// several, or none yet.
     #[inline]
     pub(crate) fn single(&self) -> Option<Option<InterfaceIndex>> {
         if self.selectors.is_empty() {
@@ -46,7 +47,7 @@ impl Egress {
         }
     }
 
-    /// Does something for each interface, or once for the route; tells the first failure.
+    /// Calls `send` for each interface, or once for the route; returns the first failure.
     pub(crate) fn each(&self, mut send: impl FnMut(Option<InterfaceIndex>) -> Result<()>) -> Result<()> {
         if self.selectors.is_empty() {
             return send(None);
@@ -60,17 +61,17 @@ impl Egress {
         super::first_error(indexes.iter().map(|index| send(Some(*index))))
     }
 
-    /// Looks the interfaces up again, if they are followed; says whether something changed.
-    pub(crate) fn look_again(&self, to: Option<GroupAddr>) -> Result<bool> {
+    /// Looks the interfaces up again if they are followed; returns whether they changed.
+    pub(crate) fn refresh_egress(&self, to: Option<GroupAddr>) -> Result<bool> {
         if !self.follow || self.selectors.is_empty() {
             return Ok(false);
         }
-        let Ok(fresh) = look_up(&self.selectors, to) else {
+        let Ok(current) = look_up(&self.selectors, to) else {
             return Ok(false);
         };
         let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = *indexes != fresh;
-        *indexes = fresh;
+        let changed = *indexes != current;
+        *indexes = current;
         Ok(changed)
     }
 }
@@ -100,7 +101,7 @@ fn find(
     let family = to.map_or(Family::V4, |to| to.group.family());
     let group = match to {
         Some(to) => to.group,
-        // Only a default needs the group, and those were left to the route.
+        // Only a default interface needs the group, and the route decides about those.
         None => mcast_group::Group::new(std::net::Ipv4Addr::new(224, 0, 0, 1).into())
             .map_err(|_| Error::new(Operation::Route, ErrorKind::Other))?,
     };
@@ -108,32 +109,32 @@ fn find(
         Some(to) => error.during(Operation::Send).on_group(to),
         None => error,
     })?;
-    // Sending by all means by all that can be sent from.
+    // "All interfaces" means all that have an address to send from.
     let all = *selector == InterfaceSelector::All;
     let usable =
         found.into_iter().filter(|interface| !all || interface.addresses_of(family).next().is_some());
     Ok(usable.map(|interface| interface.index_for(family)).collect())
 }
 
-/// Interfaces that have been seen to have an address to send from.
+/// Interfaces that are entries to have an address to send from.
 ///
-/// A list, which for the few that a sender uses is faster to search than a table.
+/// It is a list, because a sender uses so few that searching it is faster than a table.
 #[derive(Debug, Default)]
 pub(crate) struct Addressed {
-    known: RwLock<Vec<(Family, InterfaceIndex, Option<IpAddr>)>>,
+    entries: RwLock<Vec<(Family, InterfaceIndex, Option<IpAddr>)>>,
 }
 
 impl Addressed {
-    /// For an interface that is known to have one: the address, where the system takes it only
-    /// if it is named.
+    /// Returns the source address for an interface that is entries to have one: `Some` where the
+    /// system uses it only if it is given explicitly.
     #[inline]
     pub(crate) fn find(&self, family: Family, index: InterfaceIndex) -> Option<Option<IpAddr>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|(of, on, _)| (*of, *on) == (family, index)).map(|(_, _, named)| *named)
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().find(|(of, on, _)| (*of, *on) == (family, index)).map(|(_, _, named)| *named)
     }
 
-    /// Looks whether the interface has one, and which must be named.
-    pub(crate) fn look(&self, to: GroupAddr, index: InterfaceIndex) -> Result<Option<IpAddr>> {
+    /// Looks up whether the interface has an address, and whether it must be given explicitly.
+    pub(crate) fn look_up(&self, to: GroupAddr, index: InterfaceIndex) -> Result<Option<IpAddr>> {
         let family = to.group.family();
         let list = interfaces()?;
         let Some(interface) = list.iter().find(|interface| interface.index_for(family) == index) else {
@@ -146,17 +147,17 @@ impl Addressed {
                 Error::new(Operation::Send, ErrorKind::NoAddress).on_group(to).on_interface(&interface.name);
             return Err(error.detail(format!("{family} cannot be sent from here")));
         };
-        // Left to itself, Linux would not take a loopback address, whose scope is this host, and
-        // send from 0.0.0.0.
+        // Linux does not choose a loopback address, whose scope is this host, and would send from
+        // 0.0.0.0.
         let named = interface.loopback.then_some(first);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(of, on, _)| (*of, *on) != (family, index));
-        known.push((family, index, named));
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|(of, on, _)| (*of, *on) != (family, index));
+        entries.push((family, index, named));
         Ok(named)
     }
 }
 
-/// The name of an interface for a message, or its number where it has none any more.
+/// Returns the name of an interface for a message, or its index if it no longer exists.
 pub(crate) fn name_of(index: InterfaceIndex) -> String {
     let list = interfaces().unwrap_or_default();
     list.into_iter()
@@ -164,7 +165,7 @@ pub(crate) fn name_of(index: InterfaceIndex) -> String {
         .map_or_else(|| index.to_string(), |interface| interface.name)
 }
 
-/// Why a group is unreachable although the interface was named.
+/// Adds the reason why a group is unreachable although the interface was named.
 pub(crate) fn why_unreachable(error: Error, to: GroupAddr, index: Option<InterfaceIndex>) -> Error {
     let list = interfaces().unwrap_or_default();
     let Some(interface) = list.iter().find(|interface| Some(interface.index_for(to.group.family())) == index)

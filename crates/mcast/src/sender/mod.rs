@@ -1,11 +1,11 @@
-//! Sending: by the interface that is meant, with the hop limit that is meant, and told if not.
+//! Sending by the requested interface, with the requested hop limit, or failing with an error.
 
-mod answer;
 mod builder;
 mod egress;
+mod expand;
 mod pace;
 mod patience;
-mod places;
+mod reply;
 mod run;
 mod statistics;
 
@@ -15,14 +15,14 @@ use std::time::Instant;
 
 use mcast_group::{Destination, Family, GroupAddr};
 
-pub use answer::Answer;
 pub use builder::SenderBuilder;
-pub use pace::{Allowance, Pacer, Rate};
+#[cfg(feature = "tokio")]
+pub(crate) use expand::is_stale;
+pub use pace::{PaceDecision, Pacer, Rate};
 pub(crate) use patience::send_patiently;
+pub use reply::Reply;
 #[cfg(feature = "tokio")]
-pub(crate) use places::is_stale;
-#[cfg(feature = "tokio")]
-pub(crate) use run::Run;
+pub(crate) use run::RunOutcome;
 pub use statistics::SendStatistics;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -38,8 +38,8 @@ const ONE: Sent = Sent { datagrams: 1, trains: 0 };
 
 /// Sends datagrams to groups.
 ///
-/// It is `Send + Sync` and takes `&self`: threads may share it. Hop limit 1 unless told
-/// otherwise: what is sent stays in the local network.
+/// The type is `Send + Sync` and its methods take `&self`, so threads may share it. The default hop
+/// limit is 1: datagrams stay in the local network.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,7 +51,7 @@ const ONE: Sent = Sent { datagrams: 1, trains: 0 };
 pub struct Sender {
     settings: Settings,
     destinations: Vec<(GroupAddr, Egress)>,
-    /// Where datagrams go out whose destination says nothing else.
+    /// The outgoing interfaces for destinations that name none.
     egress: Egress,
     v4: OnceLock<Socket>,
     v6: OnceLock<Socket>,
@@ -60,7 +60,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender to this group, with default settings.
+    /// Creates a sender to this group with default settings.
     ///
     /// # Errors
     /// As [`SenderBuilder::build`].
@@ -68,7 +68,7 @@ impl Sender {
         Self::builder().to(destination).build()
     }
 
-    /// Settings for a sender.
+    /// Returns a builder.
     pub fn builder() -> SenderBuilder {
         SenderBuilder::new()
     }
@@ -103,12 +103,12 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Sends a datagram to every destination of the sender, by every interface that is meant.
+    /// Sends a datagram to every destination of the sender, by every interface requested.
     ///
     /// # Errors
-    /// When the system cannot send it to one of them, the first of which is told; it has gone to
-    /// the others. [`ErrorKind::QueueFull`] when the interface's own queue dropped it, which
-    /// Linux tells.
+    /// The first failure, if the system cannot send to one of the destinations; the datagram has
+    /// still been sent to the others. [`ErrorKind::QueueFull`] if the interface's queue dropped the
+    /// datagram, which Linux reports.
     pub fn send(&self, payload: &[u8]) -> Result<()> {
         self.send_one(&Outgoing::new(payload))
     }
@@ -126,23 +126,49 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_one(&self, outgoing: &Outgoing<'_>) -> Result<()> {
-        self.keep_pace(std::slice::from_ref(outgoing));
-        self.send_everywhere(outgoing)
+        self.send_one_while(outgoing, || true).map(|_| ())
+    }
+
+    /// Like [`send_one`](Self::send_one), but can be cancelled: while the sender waits to keep its
+    /// pace, `goes_on` is called every 20 ms, and `false` cancels. Returns whether the datagram was
+    /// sent.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_one_while(&self, outgoing: &Outgoing<'_>, goes_on: impl FnMut() -> bool) -> Result<bool> {
+        match self.keep_pace(std::slice::from_ref(outgoing), goes_on) {
+            None => Ok(false),
+            Some(_) => self.send_everywhere(outgoing).map(|()| true),
+        }
     }
 
     /// Sends datagrams in order, each with its own group, interface and hop limit, with as few
-    /// system calls as there can be; says how many of them went.
+    /// system calls as possible. Returns the number sent.
     ///
-    /// Fewer than all went when the system refused one after the first: sending the rest again
-    /// tells why. The system's queue being full is waited for.
+    /// If the system refuses a datagram after the first, the number is smaller than the number of
+    /// datagrams; sending the rest again returns the error. A full system queue is waited for.
     ///
     /// # Errors
-    /// When the first cannot be sent.
+    /// If the first datagram cannot be sent.
     pub fn send_batch(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
+        self.send_batch_while(outgoing, || true)
+    }
+
+    /// Like [`send_batch`](Self::send_batch), but can be cancelled: while the sender waits to keep
+    /// its pace, `goes_on` is called every 20 ms, and `false` cancels. Returns the number of
+    /// datagrams sent.
+    ///
+    /// # Errors
+    /// If the first datagram cannot be sent.
+    pub fn send_batch_while(
+        &self,
+        outgoing: &[Outgoing<'_>],
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<usize> {
         let mut sent = 0;
         while sent < outgoing.len() {
             let rest = &outgoing[sent..];
-            let count = self.keep_pace(rest);
+            let Some(count) = self.keep_pace(rest, &mut goes_on) else { break };
             match self.send_all(&rest[..count]) {
                 (some, None) => sent += some,
                 (0, Some(error)) if sent == 0 => return Err(error),
@@ -152,7 +178,7 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Sends datagrams that are due; says how many went, and why no more did.
+    /// Sends datagrams that are due; returns the number sent, and the error that stopped it.
     fn send_all(&self, outgoing: &[Outgoing<'_>]) -> (usize, Option<Error>) {
         let mut sent = 0;
         while sent < outgoing.len() {
@@ -164,60 +190,64 @@ impl Sender {
         (sent, None)
     }
 
-    /// Waits until the first of these datagrams is due, if there is a pace; says how many are.
-    fn keep_pace(&self, outgoing: &[Outgoing<'_>]) -> usize {
+    /// Waits until the first of these datagrams is due, if there is a pace. Returns the number that
+    /// is due, or `None` if `goes_on` returned `false`.
+    fn keep_pace(&self, outgoing: &[Outgoing<'_>], mut goes_on: impl FnMut() -> bool) -> Option<usize> {
         loop {
             match self.allowance(outgoing) {
-                Allowance::Now(count) => return count,
-                Allowance::After(wait) => match Instant::now().checked_add(wait) {
-                    Some(moment) => pace::sleep_until(moment),
-                    None => std::thread::park(),
-                },
+                PaceDecision::Now(count) => return Some(count),
+                PaceDecision::After(wait) => {
+                    // Waits in slices, after each of which the pacer computes the rest.
+                    pace::sleep_until(Instant::now() + wait.min(pace::SLICE));
+                    if !goes_on() {
+                        return None;
+                    }
+                }
             }
         }
     }
 
-    /// How many of these datagrams are due.
-    pub(crate) fn allowance(&self, outgoing: &[Outgoing<'_>]) -> Allowance {
+    /// Returns how many of these datagrams are due.
+    pub(crate) fn allowance(&self, outgoing: &[Outgoing<'_>]) -> PaceDecision {
         let Some(pacer) = &self.pacer else {
-            return Allowance::Now(outgoing.len());
+            return PaceDecision::Now(outgoing.len());
         };
         let sizes = outgoing.iter().map(|each| each.payload.len());
         pacer.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now(), sizes)
     }
 
-    /// What was sent so far, and in how many calls.
+    /// Returns the number of datagrams sent so far, and of system calls.
     #[must_use]
     pub fn statistics(&self) -> SendStatistics {
         self.counters.statistics()
     }
 
-    /// How many equal datagrams of this family may leave as one (Linux and Windows: UDP
-    /// segmentation offload); 1 where there is no such thing, or it was found not to work.
+    /// Returns how many equally long datagrams of this family the system takes as one buffer (Linux
+    /// and Windows: UDP segmentation offload); 1 if it is not supported or was found not to work.
     ///
     /// # Errors
-    /// When the family's socket cannot be opened.
+    /// If the family's socket cannot be opened.
     pub fn segments_at_once(&self, family: Family) -> Result<usize> {
         Ok(self.socket(family)?.segments_at_once())
     }
 
-    /// The address that datagrams of this family are sent from, as far as it is fixed: with an
-    /// unspecified address where the system chooses one for each.
+    /// Returns the local address of the family's socket; the address is unspecified where the
+    /// system chooses one per datagram.
     ///
     /// # Errors
-    /// When the family's socket cannot be opened.
+    /// If the family's socket cannot be opened.
     pub fn local_address(&self, family: Family) -> Result<SocketAddr> {
         self.socket(family)?.local_address().map_err(|error| Error::os(Operation::Open, error))
     }
 
-    /// The descriptor of the family's socket, to wait for.
+    /// Returns the descriptor of the family's socket, for waiting.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) fn descriptor(&self, family: Family) -> Result<std::os::fd::BorrowedFd<'_>> {
         use std::os::fd::AsFd;
         Ok(self.socket(family)?.as_fd())
     }
 
-    /// Waits until the family's socket takes another datagram; says whether it does.
+    /// Waits until the family's socket accepts another datagram; returns whether it does.
     #[cfg(all(feature = "tokio", not(unix)))]
     pub(crate) fn wait_writable(&self, family: Family, timeout: Option<std::time::Duration>) -> Result<bool> {
         match crate::sys::poller::wait_writable(self.socket(family)?, timeout) {
@@ -230,12 +260,13 @@ impl Sender {
     fn check_launch(&self, outgoing: &Outgoing<'_>) -> Result<()> {
         if outgoing.launch.is_some() && !self.settings.has_launch_clock() {
             let error = Error::new(Operation::Send, ErrorKind::Mismatch);
-            return Err(error.detail("the datagram names a launch time, but the sender has no launch clock"));
+            return Err(error.detail("the datagram has a launch time, but the sender has no launch clock"));
         }
         Ok(())
     }
 
-    // The rest of the crate decided whether a hint was followed, and the hot path is counted.
+    // Inlining must not depend on the compiler's choice: the instructions of the hot path are
+    // counted.
     #[inline(always)]
     fn socket(&self, family: Family) -> Result<&Socket> {
         let cell = match family {
@@ -246,12 +277,12 @@ impl Sender {
             return Ok(socket);
         }
         let socket = self.settings.open(family)?;
-        // Another thread may have been first; then its socket serves.
+        // If another thread was first, its socket is used.
         Ok(cell.get_or_init(|| socket))
     }
 }
 
-/// Does all, whichever fail, and tells the first failure.
+/// Consumes all results and returns the first failure.
 fn first_error(results: impl Iterator<Item = Result<()>>) -> Result<()> {
     let mut first = Ok(());
     for result in results {

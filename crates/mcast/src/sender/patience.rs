@@ -6,12 +6,12 @@ use crate::sys::Transmit;
 use crate::sys::poller::wait_writable;
 use crate::sys::socket::Socket;
 
-/// Sends, waiting while the socket's own buffer is full.
+/// Sends a datagram, waiting while the socket's buffer is full.
 pub(crate) fn send_patiently(socket: &Socket, transmit: &Transmit<'_>) -> io::Result<()> {
     loop {
         match socket.send(transmit) {
             Err(error) if is_busy(&error) => wait(socket)?,
-            // What the network said about an earlier datagram; this one has not gone yet.
+            // An error about an earlier datagram; this one has not been sent yet.
             Err(_) if socket.forget_errors() => {}
             result => return result,
         }

@@ -1,48 +1,50 @@
-//! Runs of datagrams: what one system call takes.
+//! Sequences of datagrams that one system call can send.
 
 use mcast_group::{Family, GroupAddr, InterfaceIndex};
 
 use super::Sender;
+use super::expand::{is_stale, transmit};
 use super::patience::{is_busy, wait};
-use super::places::{is_stale, transmit};
 use crate::error::{Error, Operation, Result};
 use crate::outgoing::Outgoing;
 
-/// What became of a run of datagrams.
-pub(crate) enum Run {
-    /// So many went.
+/// The result of sending a sequence of datagrams.
+pub(crate) enum RunOutcome {
+    /// This many were sent.
     Sent(usize),
     /// The buffer of this family's socket is full.
     Full(Family),
-    /// The first goes to several places, which no run does.
+    /// The first has several destinations, which one call cannot serve.
     Several,
 }
 
 impl Sender {
-    /// Sends the run at the start of `outgoing` that one system call can take.
+    /// Sends the longest prefix of `outgoing` that one system call can take.
     pub(super) fn send_run<'a>(&self, outgoing: &[Outgoing<'a>]) -> Result<usize> {
         loop {
             match self.try_send_run(outgoing)? {
-                Run::Sent(count) => return Ok(count),
-                // To several places at once: one after the other.
-                Run::Several => return self.send_everywhere(&outgoing[0]).map(|()| 1),
-                Run::Full(family) => {
+                RunOutcome::Sent(count) => return Ok(count),
+                // Several destinations: send to one after the other.
+                RunOutcome::Several => return self.send_everywhere(&outgoing[0]).map(|()| 1),
+                RunOutcome::Full(family) => {
                     wait(self.socket(family)?).map_err(|error| Error::os(Operation::Send, error))?;
                 }
             }
         }
     }
 
-    /// The same without waiting.
-    pub(crate) fn try_send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<Run> {
-        let Some((to, interface)) = self.simple(&outgoing[0]) else {
-            return Ok(Run::Several);
+    /// Like [`send_run`](Self::send_run), but without waiting.
+    pub(crate) fn try_send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<RunOutcome> {
+        let Some((to, interface)) = self.single_destination(&outgoing[0]) else {
+            return Ok(RunOutcome::Several);
         };
         match self.try_send_simple(outgoing, to, interface) {
-            // The interface may have been made again under another index.
-            Err(error) if is_stale(&error) && self.look_again(&outgoing[0])? => self
-                .simple(&outgoing[0])
-                .map_or(Ok(Run::Several), |(to, interface)| self.try_send_simple(outgoing, to, interface)),
+            // The interface may have been created again under another index.
+            Err(error) if is_stale(&error) && self.refresh_egress(&outgoing[0])? => {
+                self.single_destination(&outgoing[0]).map_or(Ok(RunOutcome::Several), |(to, interface)| {
+                    self.try_send_simple(outgoing, to, interface)
+                })
+            }
             result => result,
         }
     }
@@ -52,14 +54,14 @@ impl Sender {
         outgoing: &[Outgoing<'a>],
         first: GroupAddr,
         interface: Option<InterfaceIndex>,
-    ) -> Result<Run> {
+    ) -> Result<RunOutcome> {
         self.check_launch(&outgoing[0])?;
         let family = first.group.family();
         let socket = self.socket(family)?;
         self.source(first, interface)?;
-        // What doesn't fit begins the next run, or tells there why it cannot go.
+        // A datagram that does not fit starts the next call, or fails there.
         let transmit = |each: &Outgoing<'a>| {
-            let (to, interface) = self.simple(each)?;
+            let (to, interface) = self.single_destination(each)?;
             let fits = to.group.family() == family && self.check_launch(each).is_ok();
             let source = if fits { self.known_source(family, interface) } else { None };
             source.map(|source| transmit(each, to, interface, source))
@@ -67,11 +69,11 @@ impl Sender {
         match socket.send_run(outgoing, &transmit) {
             Ok(sent) => {
                 self.counters.sent(sent);
-                Ok(Run::Sent(sent.datagrams))
+                Ok(RunOutcome::Sent(sent.datagrams))
             }
-            Err(error) if is_busy(&error) => Ok(Run::Full(family)),
-            // What the network said about an earlier datagram; none of these has gone yet.
-            Err(_) if socket.forget_errors() => Ok(Run::Sent(0)),
+            Err(error) if is_busy(&error) => Ok(RunOutcome::Full(family)),
+            // An error about an earlier datagram; none of these has been sent yet.
+            Err(_) if socket.forget_errors() => Ok(RunOutcome::Sent(0)),
             Err(error) => Err(self.failed(error, &outgoing[0], first, interface)),
         }
     }

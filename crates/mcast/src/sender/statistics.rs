@@ -1,23 +1,23 @@
-//! What a sender has sent, and in how many calls.
+//! The counts of a sender.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::Sent;
 
-/// What a sender has sent so far.
+/// The counts of a sender so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SendStatistics {
-    /// Datagrams that the system took.
+    /// Datagrams that the system accepted.
     pub datagrams: u64,
-    /// System calls that took them.
+    /// System calls that sent them.
     pub calls: u64,
-    /// Runs of more than one that left as one, to be cut apart by the system or the device
-    /// (Linux and Windows: UDP segmentation offload).
+    /// Buffers with more than one datagram, which the system or the device segments (Linux and
+    /// Windows: UDP segmentation offload).
     pub trains: u64,
 }
 
-/// The counting side of [`SendStatistics`].
+/// The counters behind [`SendStatistics`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     datagrams: AtomicU64,

@@ -1,8 +1,8 @@
-//! Control messages as Unix lays them out in memory, read and written.
+//! Reading and writing Unix control messages in memory.
 
 use std::mem::{MaybeUninit, size_of};
 
-/// Memory for control messages, aligned as `cmsghdr` needs.
+/// Memory for control messages, with the alignment of `cmsghdr`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(crate) struct Space<const BYTES: usize>(MaybeUninit<[u8; BYTES]>);
@@ -17,19 +17,19 @@ impl<const BYTES: usize> Space<BYTES> {
     }
 }
 
-/// Shows each control message of a received header: its level, its type and its value.
+/// Calls `show` with the level, type and value of each control message of a received header.
 ///
 /// # Safety
-/// `header` must be as `recvmsg` or `recvmmsg` left it, its control buffer still alive.
+/// `header` must be as `recvmsg` or `recvmmsg` left it, and its control buffer must be alive.
 #[inline]
 pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_int, libc::c_int, Value)) {
     // SAFETY: the caller guarantees a header whose control buffer is valid for `msg_controllen`.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !message.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole header inside the buffer.
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a complete header inside the buffer.
         let (level, kind, data) =
             unsafe { ((*message).cmsg_level, (*message).cmsg_type, libc::CMSG_DATA(message)) };
-        // SAFETY: as above; the header says how long it is with its data.
+        // SAFETY: as above; `cmsg_len` covers header and data.
         let length = unsafe { (*message).cmsg_len } as usize;
         show(level, kind, Value { data, length: length.saturating_sub(HEADER) });
         // SAFETY: `message` is a header of this control buffer.
@@ -37,25 +37,25 @@ pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_in
     }
 }
 
-/// `CMSG_LEN(0)`: the bytes before a message's data.
-// SAFETY: CMSG_LEN only computes.
+/// `CMSG_LEN(0)`: the number of bytes before a message's data.
+// SAFETY: CMSG_LEN only computes a number.
 const HEADER: usize = unsafe { libc::CMSG_LEN(0) } as usize;
 
-/// The value of a control message, while it is shown.
+/// The value of a control message, valid during the callback.
 pub(crate) struct Value {
     data: *const u8,
     length: usize,
 }
 
 impl Value {
-    /// The value, if the message is long enough to hold one.
+    /// Returns the value if the message is long enough.
     #[inline]
     pub(crate) fn get<T: Copy>(&self) -> Option<T> {
         if self.length < size_of::<T>() {
             return None;
         }
-        // SAFETY: `data` points at `length` bytes written by the kernel, enough for a `T`, which
-        // is plain data in every use here; it need not be aligned.
+        // SAFETY: `data` points to `length` bytes written by the kernel, enough for a `T`, which is
+        // plain data in every use here; the read need not be aligned.
         Some(unsafe { self.data.cast::<T>().read_unaligned() })
     }
 }
@@ -71,17 +71,17 @@ impl<'a, const BYTES: usize> Writer<'a, BYTES> {
         Self { space, used: 0 }
     }
 
-    /// Appends a message. All that are ever written together fit `BYTES`.
+    /// Appends a message. `BYTES` must suffice for all messages that are written together.
     pub(crate) fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
         let size = size_of::<T>() as libc::c_uint;
-        // SAFETY: these two only compute.
+        // SAFETY: both functions only compute a number.
         let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size) as usize) };
-        debug_assert!(self.used + space <= BYTES, "control messages outgrew their space");
+        debug_assert!(self.used + space <= BYTES, "the control messages exceed their space");
         if self.used + space > BYTES {
             return;
         }
-        // SAFETY: `used` is a multiple of the alignment of `cmsghdr` (CMSG_SPACE rounds up) and
-        // `space` bytes from there on lie inside the buffer, which is aligned to 8.
+        // SAFETY: `used` is a multiple of the alignment of `cmsghdr` (CMSG_SPACE rounds up), and
+        // the next `space` bytes lie inside the buffer, which is aligned to 8.
         unsafe {
             let message = self.space.as_mut_ptr().cast::<u8>().add(self.used).cast::<libc::cmsghdr>();
             std::ptr::write_bytes(message.cast::<u8>(), 0, space);

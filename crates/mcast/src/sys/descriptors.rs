@@ -1,11 +1,8 @@
-//! The process's own limit of descriptors.
+//! The process's limit on open file descriptors.
 
 use super::platform::layout::most_descriptors;
 
-/// Raises the soft limit to the hard one; says whether that gave more.
-///
-/// A receiver of many IPv6 groups takes a descriptor a group, and the soft limit is 1,024 on many
-/// systems for the sake of `select(2)`, which this library does not use.
+/// Raises the soft limit to the hard limit; returns whether it grew.
 pub(crate) fn raise_descriptor_limit() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is live for the call.

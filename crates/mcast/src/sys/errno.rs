@@ -1,4 +1,4 @@
-//! What Unix error numbers mean for multicast.
+//! The meaning of Unix error numbers for multicast.
 
 use std::io;
 
@@ -34,13 +34,7 @@ pub(crate) fn error_kind(operation: Operation, error: &io::Error) -> ErrorKind {
     }
 }
 
-/// Whether a membership could not be left because its interface is gone, and with it the
-/// membership.
+/// Returns whether leaving failed because the interface, and the membership with it, is gone.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENXIO))
-}
-
-/// Whether the process has no descriptors left.
-pub(crate) fn descriptors_exhausted(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EMFILE)
 }

@@ -1,20 +1,21 @@
-//! What goes into and comes out of a socket, the same on every platform.
+//! Inputs and outputs of a socket, common to all platforms.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use mcast_group::InterfaceIndex;
 
-/// One receive: a datagram, or several of equal size that the kernel merged (UDP GRO).
+/// The result of one receive: a datagram, or several of equal length that the kernel coalesced (UDP
+/// GRO).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
-    /// The bytes that are in the buffer.
+    /// The number of bytes in the buffer.
     pub(crate) length: usize,
-    /// The bytes that there were; more than `length` if the buffer was too small.
+    /// The number of bytes received; more than `length` if the buffer was too small.
     pub(crate) full_length: usize,
-    /// More came than fit the buffer.
+    /// Whether the datagram was larger than the buffer.
     pub(crate) truncated: bool,
-    /// The size of each merged datagram (the last may be shorter); `None` for a single one.
+    /// The size of each coalesced datagram (the last may be shorter); `None` for a single one.
     pub(crate) segment: Option<usize>,
     pub(crate) source: SocketAddr,
     pub(crate) destination: Option<IpAddr>,
@@ -22,17 +23,17 @@ pub(crate) struct Received {
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
     pub(crate) time: Option<SystemTime>,
-    /// The time of the device's own clock, if it keeps one and was asked.
+    /// The time of the device's clock, if it was requested and the device reports it.
     pub(crate) hardware_time: Option<SystemTime>,
-    /// The socket's running total of drops when this was queued (wraps), where there is one.
+    /// The socket's running total of drops when this was queued, if reported. It may wrap.
     pub(crate) overflow: Option<u32>,
 }
 
 impl Received {
-    /// A datagram of so many bytes in a buffer of so many, of which nothing is known but its source.
+    /// Creates the result for a datagram of which only length and source are known.
     #[cfg_attr(
         not(any(target_os = "linux", target_os = "android")),
-        expect(dead_code, reason = "each is told of in full there")
+        expect(dead_code, reason = "the details are always reported there")
     )]
     #[inline]
     pub(crate) fn bare(full_length: usize, capacity: usize, source: SocketAddr) -> Self {
@@ -53,18 +54,18 @@ impl Received {
     }
 }
 
-/// One datagram to be sent.
+/// One datagram to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transmit<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) to: SocketAddr,
-    /// The interface to leave by; `None`: by the socket's default or the route.
+    /// The outgoing interface; `None` for the socket's default or the routing table's choice.
     pub(crate) interface: Option<InterfaceIndex>,
-    /// The address to send from; `None`: the socket's own, or one of the interface's.
+    /// The source address; `None` for the socket's own, or one of the interface.
     pub(crate) source: Option<IpAddr>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
-    /// When it shall leave, on the socket's launch clock.
+    /// The launch time on the socket's launch clock.
     #[cfg_attr(
         not(any(target_os = "linux", target_os = "android")),
         expect(dead_code, reason = "no socket has a launch clock there")
@@ -72,10 +73,10 @@ pub(crate) struct Transmit<'a> {
     pub(crate) launch: Option<Duration>,
 }
 
-/// What one call has sent.
+/// The datagrams sent by one call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) datagrams: usize,
-    /// Runs of more than one that left as one.
+    /// The number of segmented buffers: those with more than one datagram.
     pub(crate) trains: usize,
 }

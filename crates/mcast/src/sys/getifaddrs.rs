@@ -1,4 +1,4 @@
-//! The list of `getifaddrs(3)`, as safe values.
+//! A safe wrapper around the list of `getifaddrs(3)`.
 
 use std::ffi::CStr;
 use std::io;
@@ -8,7 +8,7 @@ use std::ptr;
 
 use super::platform::sockaddr_length;
 
-/// The whole list; freed when dropped.
+/// The whole list, which is freed when dropped.
 pub(crate) struct Entries {
     first: *mut libc::ifaddrs,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Entry<'a> {
 impl Entries {
     pub(crate) fn read() -> io::Result<Self> {
         let mut first = ptr::null_mut();
-        // SAFETY: `first` is a valid place for the pointer that getifaddrs hands out.
+        // SAFETY: `first` is valid for the pointer that getifaddrs writes.
         match unsafe { libc::getifaddrs(&raw mut first) } {
             0 => Ok(Self { first }),
             _ => Err(io::Error::last_os_error()),
@@ -32,7 +32,7 @@ impl Entries {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut next = self.first;
         std::iter::from_fn(move || {
-            // SAFETY: the list's pointers are null or point at entries that live as long as `self`.
+            // SAFETY: the list's pointers are null or point to entries that live as long as `self`.
             let raw = unsafe { next.as_ref() }?;
             next = raw.ifa_next;
             Some(Entry { raw: *raw, list: PhantomData })
@@ -49,7 +49,7 @@ impl Drop for Entries {
 
 impl<'a> Entry<'a> {
     pub(crate) fn name(&self) -> &'a CStr {
-        // SAFETY: every entry has a name that ends in NUL and lives as long as the list.
+        // SAFETY: every entry has a NUL-terminated name that lives as long as the list.
         unsafe { CStr::from_ptr(self.raw.ifa_name) }
     }
 
@@ -57,10 +57,10 @@ impl<'a> Entry<'a> {
         self.raw.ifa_flags.cast_signed() & bit != 0
     }
 
-    /// The IP address of this entry, if it has one.
+    /// Returns the IP address of this entry, if it has one.
     ///
-    /// BSD kernels keep the number of the interface in the third and fourth byte of a link-local
-    /// address, which are zero outside (RFC 4291 section 2.5.6).
+    /// BSD kernels store the interface index in the third and fourth byte of a link-local address.
+    /// These bytes are zero outside the kernel (RFC 4291 section 2.5.6).
     pub(crate) fn ip_address(&self) -> Option<IpAddr> {
         let bytes = self.address()?;
         match self.family()? {
@@ -76,7 +76,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The length of the prefix. BSD kernels leave out the zero bytes at the end of a mask.
+    /// Returns the prefix length. BSD kernels omit the trailing zero bytes of a mask.
     pub(crate) fn prefix(&self) -> u8 {
         let mask = match self.family() {
             Some(libc::AF_INET) => 4..8,
@@ -89,31 +89,32 @@ impl<'a> Entry<'a> {
     }
 
     pub(crate) fn family(&self) -> Option<libc::c_int> {
-        // SAFETY: an entry's address is null or a whole sockaddr that lives as long as the list.
+        // SAFETY: an entry's address is null or a complete sockaddr that lives as long as the list.
         unsafe { self.raw.ifa_addr.as_ref() }.map(|address| address.sa_family.into())
     }
 
-    /// The bytes of this entry's `sockaddr`.
+    /// Returns the bytes of this entry's `sockaddr`.
     pub(crate) fn address(&self) -> Option<&'a [u8]> {
         bytes_of(self.raw.ifa_addr)
     }
 
-    /// What the system says about the link, beside its link-level address.
+    /// Returns the data about the link that the system attaches to a link-level address.
     ///
     /// # Safety
-    /// `T` must be plain data, and what this system puts beside addresses of this family.
+    /// `T` must be plain data, and the type that this system attaches to addresses of this family.
     #[cfg(not(target_os = "android"))]
     pub(crate) unsafe fn data<T: Copy>(&self) -> Option<T> {
         let data = self.raw.ifa_data.cast::<T>();
-        // SAFETY: not null, and the caller says that it is a `T`; it need not be aligned.
+        // SAFETY: the pointer is not null, and the caller guarantees that it points to a `T`; the
+        // read need not be aligned.
         (!data.is_null()).then(|| unsafe { data.read_unaligned() })
     }
 }
 
 fn bytes_of<'a>(address: *const libc::sockaddr) -> Option<&'a [u8]> {
-    // SAFETY: the addresses in the list are null or whole, and live as long as it does, to which
-    // the public functions above bind what they return.
+    // SAFETY: the addresses in the list are null or complete and live as long as the list, to which
+    // the public functions above bind their results.
     let length = sockaddr_length(unsafe { address.as_ref() }?);
-    // SAFETY: as above, and it is that long.
+    // SAFETY: as above, and the length is the address's own.
     Some(unsafe { std::slice::from_raw_parts(address.cast(), length) })
 }

@@ -1,25 +1,26 @@
-//! Everything that differs per operating system, and all of this crate's `unsafe`.
+//! Everything that differs between operating systems, and all of this crate's `unsafe`.
 //!
 //! Each platform folder offers the same items:
 //!
 //! | item | contract |
 //! |---|---|
-//! | `socket::Socket` | a UDP socket that never blocks: open, bind, options, memberships, receive, send |
+//! | `socket::Socket` | a nonblocking UDP socket: open, bind, options, memberships (`join`, `change_filter`, `leave`), send, receive; the metadata reported with each datagram can be switched off (`disable_details`, `receive_bare`) |
 //! | `socket::ReceiveSlots` | the memory of a batched receive, reused from call to call |
-//! | `poller::Poller` | waits for many sockets or a wake-up, behind one descriptor where there is one; with `WAITS_BESIDE` also for a socket that is not among them |
-//! | `layout` | how groups are spread over sockets (see `receiver::sockets`), and what the kernel does for them |
-//! | `error_kind`, `is_gone`, `descriptors_exhausted` | what the system's error numbers mean |
-//! | `raise_descriptor_limit` | gets the process more descriptors, where that can be |
-//! | `remedies`, `why_no_ipv6` | what to tell people of this system |
-//! | `interface::list` | all interfaces, as the calling thread's network namespace has them |
-//! | `route::interface_towards` | the interface that the routing table takes towards an address |
-//! | `watch::Watch` | `open`, `wait` for a notice that they may have changed, `list` and `interface_towards` as the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
-//! | `bridge::list`, `bridge::queue_disciplines` | the kernel's bridges, and the queues of an interface |
-//! | `timing` | clocks, processors, and options of sockets for those who count microseconds |
-//! | `joined::survey` | who on this machine has joined what, and which processes could be looked into |
-//! | `joined::Notices` | `open`, `wait` for a notice that someone joined or left, or for a time |
+//! | `poller::Poller` | waits for many sockets or a wake-up, through one descriptor where there is one; with `WAITS_BESIDE` also for one unregistered socket |
+//! | `layout` | the distribution of groups over sockets (see `receiver::sockets`), and the kernel's filtering |
+//! | `error_kind`, `is_gone` | the meaning of the system's error numbers |
+//! | `raise_descriptor_limit` | raises the process's limit on descriptors, where there is one |
+//! | `remedies`, `why_no_ipv6` | suggestions to users of this system |
+//! | `interface::list` | all interfaces of the calling thread's network namespace |
+//! | `route::interface_towards` | the interface that the routing table selects for an address |
+//! | `watch::Watch` | `open`, `wait` for a notice of a possible interface change, `list` and `interface_towards` like the two above, but in the namespace it was opened in; `AsFd` or `AsSocket` |
+//! | `bridge::list`, `bridge::queue_disciplines` | the kernel's bridges, and the queue disciplines of an interface |
+//! | `timing` | clocks, processors, and socket options for low latency |
+//! | `joined::survey` | the memberships of this machine, and which processes could be inspected |
+//! | `joined::Notices` | `open`, `wait` for a notice that a group was joined or left, or for a timeout |
 //!
-//! What a system cannot do is an error of kind `io::ErrorKind::Unsupported`, never silence.
+//! An operation that a system does not support returns an error of kind
+//! `io::ErrorKind::Unsupported`; it is never silently ignored.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "linux/mod.rs"]
@@ -51,12 +52,12 @@ mod descriptors;
 mod errno;
 
 mod exchange;
+#[cfg(any(target_os = "linux", target_os = "android", windows))]
+mod gso;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod plain;
-#[cfg(any(target_os = "linux", target_os = "android", windows))]
-mod trains;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
-mod without_trains;
+mod without_gso;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "without_bridges.rs"]

@@ -1,9 +1,9 @@
-//! For systems without notices of memberships: time passes.
+//! The fallback for systems without membership notices: it only waits.
 
 use std::io;
 use std::time::Duration;
 
-/// Hears nothing, ever.
+/// Never reports a notice.
 #[derive(Debug)]
 pub(crate) struct Notices(());
 
@@ -12,7 +12,7 @@ impl Notices {
         Ok(Self(()))
     }
 
-    /// Waits for so long; whether something was heard.
+    /// Waits for `timeout`; returns whether a notice arrived, which is never the case.
     pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
         std::thread::sleep(timeout);
         Ok(false)

@@ -1,34 +1,40 @@
-//! What systems without merging and batches do in their place: a datagram is a message, and a
-//! call is made for each.
+//! The fallback for systems without GRO and batched receives: one call per datagram.
 
 use std::io;
+
+use mcast_group::InterfaceIndex;
 
 use super::Received;
 use super::socket::Socket;
 use crate::batch::Buffer;
 
 impl Socket {
-    /// There is no merging here.
-    pub(crate) fn set_merging(&self, _on: bool) -> io::Result<bool> {
+    /// Returns `false`: GRO is not supported.
+    pub(crate) fn set_gro(&self) -> io::Result<bool> {
         Ok(false)
     }
 
-    /// No errors are kept here.
+    /// Returns whether the interface still exists. These systems have no network namespaces.
+    pub(crate) fn has_interface(&self, index: InterfaceIndex) -> io::Result<bool> {
+        Ok(super::interface::list()?.iter().any(|interface| interface.index == index))
+    }
+
+    /// Does nothing: these systems have no error queue.
     pub(crate) fn forget_errors(&self) -> bool {
         false
     }
 
-    /// Receives into as many of `buffers` as there are datagrams for, and returns how many.
+    /// Receives into as many of `buffers` as there are datagrams, and returns the number.
     ///
-    /// What came is read with [`ReceiveSlots::received`]. FreeBSD's `recvmmsg` is such a loop in
-    /// its C library, and Apple's `recvmsg_x` is not for others.
+    /// [`ReceiveSlots::received`] returns the results. FreeBSD's `recvmmsg` is such a loop in its C
+    /// library, and Apple's `recvmsg_x` is a private API.
     pub(crate) fn receive_many(&self, slots: &mut ReceiveSlots, buffers: &mut [Buffer]) -> io::Result<usize> {
         slots.received.clear();
         for buffer in buffers.iter_mut().take(slots.count) {
             match self.receive(buffer.bytes_mut()) {
                 Ok(received) => slots.received.push(received),
                 Err(error) if slots.received.is_empty() => return Err(error),
-                // It comes again with the next receive, if it is more than "nothing there".
+                // An error other than "nothing available" occurs again with the next receive.
                 Err(_) => break,
             }
         }
@@ -36,7 +42,7 @@ impl Socket {
     }
 }
 
-/// What a batched receive brought.
+/// The result of a batched receive.
 #[derive(Debug)]
 pub(crate) struct ReceiveSlots {
     received: Vec<Received>,
@@ -44,12 +50,12 @@ pub(crate) struct ReceiveSlots {
 }
 
 impl ReceiveSlots {
-    /// Slots for so many datagrams at once.
+    /// Creates slots for this number of datagrams.
     pub(crate) fn new(count: usize) -> Self {
         Self { received: Vec::with_capacity(count), count }
     }
 
-    /// What the last `receive_many` put into its buffer of this index.
+    /// Returns the result of the last `receive_many` for the buffer with this index.
     pub(crate) fn received(&self, index: usize) -> io::Result<Received> {
         self.received.get(index).copied().ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }

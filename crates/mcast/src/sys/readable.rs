@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// Whether the descriptor became readable (or failed, which a read then tells) in time. Without
-/// a timeout it waits for ever.
+/// Waits until the descriptor is readable (or failed, which a read then reports); returns `false`
+/// on timeout. Without a timeout it waits without limit.
 pub(crate) fn readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
     wait_for(descriptor, libc::POLLIN, timeout)
 }
 
-/// Whether one of these events (`POLL…`) happened in time.
+/// Waits until one of these events (`POLL…`) happens; returns `false` on timeout.
 pub(crate) fn wait_for(
     descriptor: BorrowedFd<'_>,
     events: libc::c_short,
@@ -34,7 +34,7 @@ pub(crate) fn wait_for(
     }
 }
 
-/// Rounded up, so that a wait never ends early and spins; -1 for ever.
+/// Returns the time left, rounded up so that a wait never ends early and spins; -1 means no limit.
 fn milliseconds_until(deadline: Option<Instant>) -> libc::c_int {
     let Some(deadline) = deadline else { return -1 };
     let left = deadline.saturating_duration_since(Instant::now());

@@ -1,51 +1,51 @@
-//! What a look at the sockets has found.
+//! The results of waiting and polling.
 
-/// Sockets that one look can find.
+/// The maximum number of sockets that one poll reports.
 pub(crate) const READY_AT_ONCE: usize = 64;
 
-/// What ended a wait.
+/// The reason why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Roused {
-    /// The time was over.
+pub(crate) enum WakeReason {
+    /// The timeout passed.
     Nothing,
-    /// A socket has something.
+    /// A socket is readable.
     Socket,
-    /// The poller has something, and the socket beside it perhaps, too.
+    /// The poller has an event; the unregistered socket may be readable, too.
     Poller,
 }
 
-/// What one look at a poller found.
+/// The result of polling a poller.
 #[derive(Debug)]
 pub(crate) struct Ready {
     tokens: [usize; READY_AT_ONCE],
     count: usize,
-    /// Somebody woke the poller.
+    /// The poller was woken.
     pub(crate) woken: bool,
     /// The interfaces have changed.
     pub(crate) interfaces_changed: bool,
 }
 
 impl Ready {
-    /// Nothing found yet.
+    /// Creates an empty result.
     pub(crate) const fn new() -> Self {
         Self { tokens: [0; READY_AT_ONCE], count: 0, woken: false, interfaces_changed: false }
     }
 
-    /// Tokens of the sockets that have something.
+    /// Returns the tokens of the readable sockets.
     pub(crate) fn sockets(&self) -> &[usize] {
         &self.tokens[..self.count]
     }
 
-    /// Forgets what was found.
+    /// Removes all results.
     pub(crate) fn clear(&mut self) {
         self.count = 0;
         (self.woken, self.interfaces_changed) = (false, false);
     }
 
-    /// Adds a socket, if there is room for one more; the next look finds it otherwise.
+    /// Adds a socket if there is room; otherwise the next poll reports it.
     pub(crate) fn push(&mut self, token: usize) {
-        if let Some(place) = self.tokens.get_mut(self.count) {
-            *place = token;
+        if let Some(slot) = self.tokens.get_mut(self.count) {
+            *slot = token;
             self.count += 1;
         }
     }

@@ -6,10 +6,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a duplicate of this descriptor with the runtime of the calling task.
+/// Registers a duplicate of this descriptor with the current tokio runtime.
 pub(crate) fn register(descriptor: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     let own = descriptor.try_clone_to_owned()?;
-    // SAFETY: an `OwnedFd` gives the same open descriptor for as long as it lives, and only the
+    // SAFETY: an `OwnedFd` returns the same open descriptor for as long as it lives, and only the
     // registration holds this one.
     unsafe { AsyncFd::register_with_interest(own, interest) }.map_err(io::Error::from)
 }

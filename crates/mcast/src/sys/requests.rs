@@ -1,5 +1,5 @@
-//! Joining and leaving, by the protocol-independent options of RFC 3678 section 5, which Unix
-//! systems have alike.
+//! Joining and leaving by the protocol-independent socket options of RFC 3678 section 5, common to
+//! all Unix systems.
 
 use std::io;
 use std::mem::zeroed;
@@ -11,9 +11,9 @@ use super::address::request_address;
 use super::socket::Socket;
 
 impl Socket {
-    /// Joins a group on an interface for the sources of this filter.
+    /// Joins a group on an interface with this source filter.
     ///
-    /// After an error nothing is joined.
+    /// After an error, the group is not joined.
     pub(crate) fn join(
         &self,
         group: Group,
@@ -32,7 +32,7 @@ impl Socket {
             }
         };
         if result.is_err() {
-            // Nothing may be joined yet, which is what is wanted.
+            // Leaving fails if nothing was joined yet, which is fine.
             let _ = self.leave(group, interface);
         }
         result
@@ -44,7 +44,7 @@ impl Socket {
     }
 
     fn group_request(&self, option: libc::c_int, group: Group, interface: InterfaceIndex) -> io::Result<()> {
-        // SAFETY: `group_req` is plain data, for which zeroes are a value.
+        // SAFETY: `group_req` is plain data, for which zeroes are valid.
         let mut request: libc::group_req = unsafe { zeroed() };
         request.gr_interface = interface.number();
         request.gr_group = request_address(group.addr());
@@ -58,7 +58,7 @@ impl Socket {
         interface: InterfaceIndex,
         source: IpAddr,
     ) -> io::Result<()> {
-        // SAFETY: `group_source_req` is plain data, for which zeroes are a value.
+        // SAFETY: `group_source_req` is plain data, for which zeroes are valid.
         let mut request: libc::group_source_req = unsafe { zeroed() };
         request.gsr_interface = interface.number();
         request.gsr_group = request_address(group.addr());
@@ -67,7 +67,7 @@ impl Socket {
     }
 }
 
-/// The level of a family's options.
+/// Returns the option level of a family.
 pub(super) fn option_level(family: Family) -> libc::c_int {
     match family {
         Family::V4 => libc::IPPROTO_IP,

@@ -1,4 +1,4 @@
-//! What systems say that have none of Linux's options for those who count microseconds.
+//! The fallback for systems without Linux's options for precise timing.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ impl Socket {
         unsupported()
     }
 
-    pub(crate) fn tell_hardware_time(&self) -> io::Result<()> {
+    pub(crate) fn enable_hardware_time(&self) -> io::Result<()> {
         unsupported()
     }
 

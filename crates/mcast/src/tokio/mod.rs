@@ -1,8 +1,26 @@
-//! The same two types for tokio (feature `tokio`).
+//! Receiver and sender for tokio (feature `tokio`).
 //!
-//! Every call is cancel-safe unless it says otherwise: a future that is dropped has taken no
-//! datagram. Memberships are changed through the [`Receiver`](crate::Receiver) inside, whose
-//! calls are short and do not wait for the network.
+//! Every call is cancel-safe unless its documentation says otherwise: a future that is dropped has
+//! not consumed a datagram. Calls that change memberships are short and do not wait for the
+//! network.
+//!
+//! ```
+//! use mcast::tokio::Receiver;
+//!
+//! async fn receive() -> mcast::Result<Vec<u8>> {
+//!     let receiver = Receiver::new(mcast::Receiver::builder().build()?)?;
+//!     let mut buffer = [0; 2_000];
+//!     Ok(receiver.recv(&mut buffer).await?.payload().to_vec())
+//! }
+//! ```
+//!
+//! Blocking calls are not available:
+//!
+//! ```compile_fail
+//! fn blocks(receiver: &mcast::tokio::Receiver) {
+//!     let _ = receiver.recv_timeout(&mut [0; 2_000], std::time::Duration::from_secs(1));
+//! }
+//! ```
 
 #[cfg(unix)]
 #[path = "readiness_unix.rs"]

@@ -1,4 +1,4 @@
-//! Readiness by a waiting thread, for systems whose sockets a foreign poller cannot wait for.
+//! Readiness by a waiting thread, for systems where the runtime cannot poll the sockets.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use mcast_group::Family;
 use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Operation, Result};
-use crate::receiver::Attempt;
+use crate::receiver::PollResult;
 use crate::sys::poller::Poller;
 
-/// How long a thread waits before it looks whether anybody still wants to know.
+/// How long a thread waits before it checks whether the result is still needed.
 const SLICE: Duration = Duration::from_millis(250);
 
 /// Waits for a receiver's sockets.
@@ -25,16 +25,16 @@ impl Readable {
         Ok(Self { poller: receiver.poller() })
     }
 
-    /// Tries until there is something.
-    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Attempt<T>>) -> Result<T> {
+    /// Repeats attempts until one succeeds.
+    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<PollResult<T>>) -> Result<T> {
         loop {
             match attempt()? {
-                Attempt::Done(result) => return Ok(result),
-                Attempt::Again => {
+                PollResult::Done(result) => return Ok(result),
+                PollResult::Again => {
                     tokio::task::yield_now().await;
                     continue;
                 }
-                Attempt::Nothing => {}
+                PollResult::Nothing => {}
             }
             let poller = Arc::clone(&self.poller);
             let waited = spawn_blocking(move || poller.wait(Some(SLICE))).await;
@@ -43,12 +43,12 @@ impl Readable {
     }
 }
 
-/// A sender's sockets.
+/// Waits for a sender's sockets.
 #[derive(Debug, Default)]
 pub(super) struct Sockets(());
 
 impl Sockets {
-    /// Waits until the family's socket takes another datagram.
+    /// Waits until the family's socket accepts another datagram.
     pub(super) async fn writable(&self, sender: &Arc<crate::Sender>, family: Family) -> Result<()> {
         let sender = Arc::clone(sender);
         let waited = spawn_blocking(move || sender.wait_writable(family, Some(SLICE))).await;

@@ -1,4 +1,4 @@
-//! Readiness by the runtime's own poller.
+//! Readiness by the runtime's poller.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,10 +9,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, Operation, Result};
-use crate::receiver::Attempt;
+use crate::receiver::PollResult;
 use crate::sys::registration::register;
 
-/// Waits for a receiver's one descriptor.
+/// Waits for a receiver's descriptor.
 #[derive(Debug)]
 pub(super) struct Readable {
     poller: AsyncFd<OwnedFd>,
@@ -24,21 +24,21 @@ impl Readable {
         Ok(Self { poller })
     }
 
-    /// Tries until there is something.
-    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<Attempt<T>>) -> Result<T> {
+    /// Repeats attempts until one succeeds.
+    pub(super) async fn when<T>(&self, mut attempt: impl FnMut() -> Result<PollResult<T>>) -> Result<T> {
         loop {
             let mut ready = self.poller.readable().await.map_err(failed)?;
             match attempt()? {
-                Attempt::Done(result) => return Ok(result),
-                // Still ready: the runtime tells of what comes, not of what is there.
-                Attempt::Again => {}
-                Attempt::Nothing => ready.clear_ready(),
+                PollResult::Done(result) => return Ok(result),
+                // The readiness is kept: the runtime reports new events, not pending ones.
+                PollResult::Again => {}
+                PollResult::Nothing => ready.clear_ready(),
             }
         }
     }
 }
 
-/// A sender's sockets, registered when they are first waited for.
+/// A sender's sockets, registered on first use.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     v4: OnceLock<AsyncFd<OwnedFd>>,
@@ -46,10 +46,10 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Waits until the family's socket takes another datagram.
+    /// Waits until the family's socket accepts another datagram.
     pub(super) async fn writable(&self, sender: &Arc<crate::Sender>, family: Family) -> Result<()> {
         let mut ready = self.registered(sender, family)?.writable().await.map_err(failed)?;
-        // The attempt that follows is what tells; if it is refused again, this waits anew.
+        // The next attempt decides; if it is refused again, this waits again.
         ready.clear_ready();
         Ok(())
     }

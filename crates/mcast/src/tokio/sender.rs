@@ -1,4 +1,4 @@
-//! A sender on tokio.
+//! A sender for tokio.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mcast_group::{Family, GroupAddr};
 
 use super::readiness::Sockets;
-use crate::sender::{Run, is_stale};
-use crate::{Allowance, Answer, Outgoing, Result};
+use crate::sender::{RunOutcome, is_stale};
+use crate::{Outgoing, PaceDecision, Reply, Result};
 
 /// A [`Sender`](crate::Sender) whose waits are futures.
 ///
@@ -25,15 +25,15 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// This sender on tokio.
+    /// Wraps a sender for tokio.
     #[must_use]
     pub fn new(sender: crate::Sender) -> Self {
         Self { sender: Arc::new(sender), sockets: Sockets::default() }
     }
 
-    /// Sends a datagram to every destination of the sender, by every interface that is meant.
+    /// Sends a datagram to every destination of the sender, by every interface requested.
     ///
-    /// Dropped before it is done, it may have gone out by some of them.
+    /// If the future is dropped early, the datagram may have been sent to some of them.
     ///
     /// # Errors
     /// As [`Sender::send`](crate::Sender::send).
@@ -51,7 +51,8 @@ impl Sender {
 
     /// Sends a datagram with settings of its own.
     ///
-    /// Dropped before it is done, it may have gone out by some of several interfaces.
+    /// If the future is dropped early, the datagram may have been sent by some of several
+    /// interfaces.
     ///
     /// # Errors
     /// As [`Sender::send_one`](crate::Sender::send_one).
@@ -60,9 +61,9 @@ impl Sender {
         self.send_everywhere(outgoing).await
     }
 
-    /// Sends datagrams in order, with as few system calls as there can be; says how many went.
+    /// Sends datagrams in order, with as few system calls as possible, and returns the number sent.
     ///
-    /// Dropped before it is done, some may have gone out, from the first on.
+    /// If the future is dropped early, some datagrams may have been sent, from the first on.
     ///
     /// # Errors
     /// As [`Sender::send_batch`](crate::Sender::send_batch).
@@ -81,62 +82,68 @@ impl Sender {
         Ok(sent)
     }
 
-    /// Waits until the first of these datagrams is due, if there is a pace; says how many are.
+    /// Waits until the first of these datagrams is due, if there is a pace; returns the number that
+    /// is due.
     async fn keep_pace(&self, outgoing: &[Outgoing<'_>]) -> usize {
         loop {
             match self.sender.allowance(outgoing) {
-                Allowance::Now(count) => return count,
-                Allowance::After(wait) => ::tokio::time::sleep(wait).await,
+                PaceDecision::Now(count) => return count,
+                PaceDecision::After(wait) => ::tokio::time::sleep(wait).await,
             }
         }
     }
 
-    /// Sends what one system call takes.
+    /// Sends the datagrams that one system call can take.
     async fn send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<usize> {
         loop {
             match self.sender.try_send_run(outgoing)? {
-                Run::Sent(count) => return Ok(count),
-                Run::Several => return self.send_everywhere(&outgoing[0]).await.map(|()| 1),
-                Run::Full(family) => self.sockets.writable(&self.sender, family).await?,
+                RunOutcome::Sent(count) => return Ok(count),
+                RunOutcome::Several => return self.send_everywhere(&outgoing[0]).await.map(|()| 1),
+                RunOutcome::Full(family) => self.sockets.writable(&self.sender, family).await?,
             }
         }
     }
 
-    /// Sends a datagram to each place that it goes to.
+    /// Sends a datagram to all its destinations.
     async fn send_everywhere(&self, outgoing: &Outgoing<'_>) -> Result<()> {
-        let places = self.sender.places(outgoing)?;
+        let destinations = self.sender.expand(outgoing)?;
         let mut result = Ok(());
-        for place in &places {
-            result = result.and(self.send_there(place).await);
+        for destination in &destinations {
+            result = result.and(self.send_to_one(destination).await);
         }
-        // An interface may have been made again under another index.
-        if result.as_ref().is_err_and(is_stale) && self.sender.look_again(outgoing)? {
+        // An interface may have been created again under another index.
+        if result.as_ref().is_err_and(is_stale) && self.sender.refresh_egress(outgoing)? {
             result = Ok(());
-            for place in self.sender.places(outgoing)?.iter().filter(|place| !is_among(place, &places)) {
-                result = result.and(self.send_there(place).await);
+            for destination in self
+                .sender
+                .expand(outgoing)?
+                .iter()
+                .filter(|destination| !is_among(destination, &destinations))
+            {
+                result = result.and(self.send_to_one(destination).await);
             }
         }
         result
     }
 
-    async fn send_there(&self, place: &Outgoing<'_>) -> Result<()> {
-        while !self.sender.try_send_one(place)? {
-            let family = place.to.map_or(Family::V4, |to| to.group.family());
+    async fn send_to_one(&self, destination: &Outgoing<'_>) -> Result<()> {
+        while !self.sender.try_send_one(destination)? {
+            let family = destination.to.map_or(Family::V4, |to| to.group.family());
             self.sockets.writable(&self.sender, family).await?;
         }
         Ok(())
     }
 
-    /// Waits for a unicast answer of this family.
+    /// Waits for a unicast reply of this family.
     ///
     /// # Errors
     /// As [`Sender::recv_answer`](crate::Sender::recv_answer).
-    pub async fn recv_answer<'b>(&self, family: Family, buffer: &'b mut [u8]) -> Result<Answer<'b>> {
+    pub async fn recv_answer<'b>(&self, family: Family, buffer: &'b mut [u8]) -> Result<Reply<'b>> {
         loop {
             if let Some((received, length)) = self.sender.try_answer(family, buffer)? {
-                return Ok(Answer::new(&buffer[..length], &received));
+                return Ok(Reply::new(&buffer[..length], &received));
             }
-            self.sender.make_room(family)?;
+            self.sender.discard_errors(family)?;
             self.sockets.readable(&self.sender, family).await?;
         }
     }
@@ -150,7 +157,7 @@ impl Deref for Sender {
     }
 }
 
-/// Whether a datagram was sent to this place among others.
-fn is_among(place: &Outgoing<'_>, others: &[Outgoing<'_>]) -> bool {
-    others.iter().any(|other| (other.to, other.interface) == (place.to, place.interface))
+/// Returns whether this destination is among others.
+fn is_among(one: &Outgoing<'_>, others: &[Outgoing<'_>]) -> bool {
+    others.iter().any(|other| (other.to, other.interface) == (one.to, one.interface))
 }

@@ -1,11 +1,12 @@
-//! Line 7: memberships and senders change while in use, and outlive their interfaces.
+//! Guarantee 7: memberships and senders can change while in use, and survive changes of their
+//! interfaces.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver, SourceFilter};
 
-use crate::net::{Came, Net, PATIENCE, both_families, next, texts_until, until};
+use crate::net::{Net, PATIENCE, ReceivedDatagram, both_families, next, texts_until, until};
 
 both_families!(
     joins_and_leaves_while_another_thread_waits,
@@ -14,15 +15,15 @@ both_families!(
     a_failed_join_changes_nothing,
     a_waker_ends_a_wait,
     a_timeout_ends_a_wait,
-    the_descriptor_tells_that_something_came,
+    the_descriptor_is_readable_when_a_datagram_arrives,
     closed_and_opened_again,
-    follows_an_interface_that_is_deleted_and_made_again,
-    follows_an_interface_made_again_with_the_same_index,
+    follows_an_interface_that_is_deleted_and_created_again,
+    follows_an_interface_created_again_with_the_same_index,
     follows_an_interface_that_appears_later,
     follows_all_interfaces,
     keeps_its_membership_when_addresses_change_and_the_link_flaps,
     a_sender_follows_its_interface,
-    without_following_a_vanished_interface_is_just_silent,
+    without_following_a_vanished_interface_stays_silent,
 );
 
 fn joins_and_leaves_while_another_thread_waits(net: &Net) {
@@ -35,8 +36,8 @@ fn joins_and_leaves_while_another_thread_waits(net: &Net) {
         net.receiver.run(|| receiver.leave(&net.on("eth1", net.group(2)))).unwrap().unwrap();
         net.send("eth1", net.group(2), b"left");
         net.send("eth0", net.group(1), b"end");
-        let mut texts: Vec<_> = waiting.join().unwrap().into_iter().map(|came| came.text).collect();
-        // What came before leaving may have been handed out or not.
+        let mut texts: Vec<_> = waiting.join().unwrap().into_iter().map(|received| received.text).collect();
+        // The datagram sent before leaving may or may not have been delivered.
         texts.retain(|text| text != "joined");
         assert_eq!(texts, ["first", "end"]);
     });
@@ -107,7 +108,7 @@ fn a_timeout_ends_a_wait(net: &Net) {
     assert!(receiver.try_recv(&mut [0; 16]).unwrap().is_none());
 }
 
-fn the_descriptor_tells_that_something_came(net: &Net) {
+fn the_descriptor_is_readable_when_a_datagram_arrives(net: &Net) {
     use std::os::fd::{AsFd, AsRawFd};
     let readable = |receiver: &Receiver, timeout: Duration| {
         let mut poll = libc::pollfd { fd: receiver.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -140,7 +141,7 @@ fn closed_and_opened_again(net: &Net) {
     }
 }
 
-fn follows_an_interface_that_is_deleted_and_made_again(net: &Net) {
+fn follows_an_interface_that_is_deleted_and_created_again(net: &Net) {
     let (eth0, eth1) = (net.on("eth0", net.group(1)), net.on("eth1", net.group(2)));
     let receiver = net.receiver(|builder| builder.join(eth0).join(eth1).follow(true));
     let addresses = ["10.0.0.2/24", "fd00::2/64"];
@@ -152,14 +153,14 @@ fn follows_an_interface_that_is_deleted_and_made_again(net: &Net) {
         eventually(net, &receiver, "joined again", |receiver| receiver.memberships()[0].is_joined());
         let text = format!("again {round}");
         net.send("eth0", net.group(1), text.as_bytes());
-        let came = until(&receiver, &text).pop().unwrap();
-        assert_eq!(came.arrival.interface, net.index(&net.receiver, "eth0"));
+        let received = until(&receiver, &text).pop().unwrap();
+        assert_eq!(received.arrival.interface, net.index(&net.receiver, "eth0"));
     }
     net.send("eth1", net.group(2), b"end");
     assert_eq!(texts_until(&receiver, "end"), ["end"], "the other membership was not disturbed");
 }
 
-fn follows_an_interface_made_again_with_the_same_index(net: &Net) {
+fn follows_an_interface_created_again_with_the_same_index(net: &Net) {
     let ip = |words: &str| {
         let status = net.receiver.command("ip").unwrap().args(words.split(' ')).status().unwrap();
         assert!(status.success(), "ip {words}");
@@ -181,7 +182,7 @@ fn follows_an_interface_made_again_with_the_same_index(net: &Net) {
 
     ip("link del eth9");
     make();
-    assert!(!kernel_has_it(), "the kernel forgets what was joined on an interface that is deleted");
+    assert!(!kernel_has_it(), "the kernel drops memberships on a deleted interface");
     eventually(net, &receiver, "joined again", |_| kernel_has_it());
     assert!(receiver.memberships()[0].is_joined());
 }
@@ -207,8 +208,10 @@ fn follows_all_interfaces(net: &Net) {
 
     net.send("eth0", net.group(1), b"down there");
     net.send("eth1", net.group(1), b"x");
-    let mut by: Vec<_> =
-        (0..2).map(|_| next(&receiver)).map(|Came { text, arrival }| (text, arrival.interface)).collect();
+    let mut by: Vec<_> = (0..2)
+        .map(|_| next(&receiver))
+        .map(|ReceivedDatagram { text, arrival }| (text, arrival.interface))
+        .collect();
     by.sort();
     let (eth1, eth2) = (net.index(&net.receiver, "eth1"), net.index(&net.receiver, "eth2"));
     assert_eq!(by, [("x".into(), eth1), ("x".into(), eth2)]);
@@ -248,22 +251,27 @@ fn a_sender_follows_its_interface(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["before", "end"]);
 }
 
-fn without_following_a_vanished_interface_is_just_silent(net: &Net) {
+fn without_following_a_vanished_interface_stays_silent(net: &Net) {
     let (eth0, eth1) = (net.on("eth0", net.group(1)), net.on("eth1", net.group(1)));
     let receiver = net.joined(&[eth0.clone(), eth1]);
     net.receiver.delete_interface("eth0").unwrap();
     net.send("eth0", net.group(1), b"gone");
     net.send("eth1", net.group(1), b"end");
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
+
+    let statuses = receiver.memberships();
+    let failure = statuses[0].interfaces[0].failure.as_ref().expect("the deleted interface was not reported");
+    assert_eq!((failure.kind(), failure.interface()), (ErrorKind::NoSuchInterface, Some("eth0")));
+    assert!(!statuses[0].is_joined() && statuses[1].is_joined(), "{statuses:?}");
     net.receiver.run(|| receiver.leave(&eth0)).unwrap().unwrap();
 }
 
-/// Receives, which is what lets a receiver follow, until something holds.
+/// Receives, which makes a receiver follow its interfaces, until a condition holds.
 fn eventually(net: &Net, receiver: &Receiver, what: &str, holds: impl Fn(&Receiver) -> bool + Sync) {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 64];
     while !holds(receiver) {
-        assert!(Instant::now() < deadline, "not {what} in time: {:?}", receiver.memberships());
+        assert!(Instant::now() < deadline, "not {what} before the deadline: {:?}", receiver.memberships());
         net.receiver
             .run(|| receiver.recv_timeout(&mut buffer, Duration::from_millis(20)).map(|_| ()))
             .unwrap()
@@ -271,7 +279,7 @@ fn eventually(net: &Net, receiver: &Receiver, what: &str, holds: impl Fn(&Receiv
     }
 }
 
-/// Sends until a datagram comes through: a link takes a moment to carry traffic again.
+/// Sends until a datagram arrives, because a link takes a moment to carry traffic again.
 fn comes_through(net: &Net, receiver: &Receiver, text: &str) {
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 64];
@@ -281,6 +289,6 @@ fn comes_through(net: &Net, receiver: &Receiver, text: &str) {
             assert_eq!(datagram.payload(), text.as_bytes());
             return;
         }
-        assert!(Instant::now() < deadline, "\"{text}\" did not come in time");
+        assert!(Instant::now() < deadline, "\"{text}\" did not arrive before the deadline");
     }
 }

@@ -1,5 +1,5 @@
-//! Line 3: by index. No routes and no addresses are needed but to send from, and what cannot be
-//! had says so.
+//! Guarantee 3: interfaces are identified by index. Joining needs neither routes nor addresses,
+//! sending needs an address, and failures are clear errors.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
@@ -10,13 +10,13 @@ use crate::net::{Net, PORT, both_families, next, texts_until, until};
 
 both_families!(
     an_interface_without_address_can_be_joined,
-    sending_without_an_address_says_so,
-    sending_without_a_route_says_so_and_what_to_do,
-    sends_by_the_route_unless_told_otherwise,
-    interfaces_are_named_by_name_index_and_address,
+    sending_without_an_address_is_a_clear_error,
+    sending_without_a_route_is_an_error_with_a_remedy,
+    sends_by_the_route_by_default,
+    interfaces_are_selected_by_name_index_and_address,
     an_interface_that_does_not_exist_is_an_error_that_names_it,
-    an_address_in_use_is_an_error_that_says_so,
-    one_send_goes_out_by_several_interfaces,
+    an_address_in_use_is_a_clear_error,
+    one_datagram_is_sent_by_several_interfaces,
     each_datagram_may_have_its_own_interface,
 );
 
@@ -32,7 +32,7 @@ fn an_interface_without_address_can_be_joined(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
 }
 
-fn sending_without_an_address_says_so(net: &Net) {
+fn sending_without_an_address_is_a_clear_error(net: &Net) {
     let bare = net.lab.host("bare").unwrap();
     bare.connect("eth0", &net.switches[0], &[]).unwrap();
     bare.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1").unwrap();
@@ -49,7 +49,7 @@ fn sending_without_an_address_says_so(net: &Net) {
     assert!(error.remedy().unwrap().contains("eth0"), "{:?}", error.remedy());
 }
 
-fn sending_without_a_route_says_so_and_what_to_do(net: &Net) {
+fn sending_without_a_route_is_an_error_with_a_remedy(net: &Net) {
     let bare = net.lab.host("bare").unwrap();
     let to = net.group(1);
     let error = bare.run(|| Sender::builder().build().unwrap().send_to(b"x", to).unwrap_err()).unwrap();
@@ -59,10 +59,10 @@ fn sending_without_a_route_says_so_and_what_to_do(net: &Net) {
     assert!(error.remedy().unwrap().contains("name the interface"), "{:?}", error.remedy());
 }
 
-fn sends_by_the_route_unless_told_otherwise(net: &Net) {
+fn sends_by_the_route_by_default(net: &Net) {
     match net.family {
         Family::V4 => net.sender.add_route("239.0.0.0/8", "eth1").unwrap(),
-        // Each interface's own route for ff00::/8 stands in the table that is asked first.
+        // The table that is consulted first contains a route to ff00::/8 for each interface.
         Family::V6 => {
             let route = ["-6", "route", "add", "multicast", "ff15::/16", "dev", "eth1", "table", "local"];
             assert!(net.sender.command("ip").unwrap().args(route).status().unwrap().success());
@@ -72,11 +72,11 @@ fn sends_by_the_route_unless_told_otherwise(net: &Net) {
 
     net.send_with(|builder| builder, |sender| sender.send_to(b"routed", net.group(1)).unwrap());
 
-    let came = next(&receiver);
-    assert_eq!((&*came.text, came.arrival.interface), ("routed", net.index(&net.receiver, "eth1")));
+    let received = next(&receiver);
+    assert_eq!((&*received.text, received.arrival.interface), ("routed", net.index(&net.receiver, "eth1")));
 }
 
-fn interfaces_are_named_by_name_index_and_address(net: &Net) {
+fn interfaces_are_selected_by_name_index_and_address(net: &Net) {
     let eth1 = net.index(&net.receiver, "eth1");
     let selectors = [
         InterfaceSelector::Name("eth1".into()),
@@ -106,19 +106,19 @@ fn an_interface_that_does_not_exist_is_an_error_that_names_it(net: &Net) {
     }
 }
 
-fn an_address_in_use_is_an_error_that_says_so(net: &Net) {
+fn an_address_in_use_is_a_clear_error(net: &Net) {
     let bind = (net.group(1).group.addr(), PORT);
-    let held = net.receiver.run(|| UdpSocket::bind(bind).unwrap()).unwrap();
+    let occupant = net.receiver.run(|| UdpSocket::bind(bind).unwrap()).unwrap();
 
     let error = net.try_receiver(|builder| builder.join(net.on("eth0", net.group(1)))).unwrap_err();
     assert_eq!((error.kind(), error.group()), (ErrorKind::AddressInUse, Some(net.group(1))), "{error}");
     assert!(error.remedy().unwrap().contains("SO_REUSEADDR"));
 
-    drop(held);
+    drop(occupant);
     net.joined(&[net.on("eth0", net.group(1))]);
 }
 
-fn one_send_goes_out_by_several_interfaces(net: &Net) {
+fn one_datagram_is_sent_by_several_interfaces(net: &Net) {
     let receiver = net.joined(&[Membership::new(net.group(1))]);
     net.send_with(
         |builder| builder.interface(InterfaceSelector::All).to(net.group(1).into()),
@@ -142,17 +142,17 @@ fn each_datagram_may_have_its_own_interface(net: &Net) {
     let sent = net.send_with(|builder| builder, |sender| sender.send_batch(&batch).unwrap());
     assert_eq!(sent, 4);
 
-    let mut came: Vec<_> = (0..4).map(|_| next(&receiver)).collect();
-    came.sort_by(|a, b| a.text.cmp(&b.text));
-    let told: Vec<_> = came
+    let mut received: Vec<_> = (0..4).map(|_| next(&receiver)).collect();
+    received.sort_by(|a, b| a.text.cmp(&b.text));
+    let actual: Vec<_> = received
         .iter()
-        .map(|came| {
-            let arrival = came.arrival;
+        .map(|received| {
+            let arrival = received.arrival;
             (arrival.group, arrival.interface, arrival.hop_limit.unwrap(), arrival.traffic_class.unwrap())
         })
         .collect();
     assert_eq!(
-        told,
+        actual,
         [
             (net.group(1), in0, 1, 0),
             (net.group(2), in1, 9, 0),
@@ -169,8 +169,12 @@ fn loopback_works_without_setup() {
     host.run(|| {
         let receiver = Receiver::join_one("239.1.2.3%lo:7000".parse().unwrap()).unwrap();
         Sender::to("239.1.2.3%lo:7000".parse().unwrap()).unwrap().send(b"end").unwrap();
-        let came = until(&receiver, "end").pop().unwrap();
-        assert_eq!(came.arrival.source.ip(), IpAddr::from(Ipv4Addr::LOCALHOST), "and it can be answered");
+        let received = until(&receiver, "end").pop().unwrap();
+        assert_eq!(
+            received.arrival.source.ip(),
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            "the source cannot be replied to"
+        );
     })
     .unwrap();
 }
@@ -199,7 +203,7 @@ fn ipv6_on_loopback_names_the_route_that_it_needs() {
 }
 
 #[test]
-fn a_machine_without_a_usable_interface_says_so() {
+fn joining_without_a_usable_interface_is_a_clear_error() {
     let lab = Lab::new().unwrap();
     let host = lab.host("alone").unwrap();
     let error = host.run(|| Receiver::join_one("239.1.2.3:7000".parse().unwrap()).unwrap_err()).unwrap();

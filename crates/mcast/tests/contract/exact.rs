@@ -1,4 +1,4 @@
-//! Line 1: a datagram is handed out only if its group was joined, on the interface it came by,
+//! Guarantee 1: a datagram is delivered only if its group was joined on the interface of arrival,
 //! for its source; and never twice.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -11,15 +11,15 @@ both_families!(
     ignores_other_groups_on_the_same_port,
     ignores_the_same_group_on_another_interface,
     ignores_unicast_to_the_port,
-    ignores_what_another_program_joined,
+    ignores_groups_that_another_program_joined,
     ignores_sources_that_are_not_admitted,
     ignores_sources_that_are_excluded,
-    hands_out_each_datagram_once_with_two_interfaces,
-    keeps_filters_of_two_interfaces_apart,
-    two_memberships_of_a_group_admit_what_either_does,
-    joins_every_usable_interface_unless_told_otherwise,
+    delivers_each_datagram_once_with_two_interfaces,
+    filters_each_interface_separately,
+    two_memberships_of_a_group_admit_the_sources_of_either,
+    joins_every_usable_interface_by_default,
     two_receivers_both_get_a_copy,
-    exact_also_with_more_groups_than_sockets,
+    filters_exactly_with_more_groups_than_sockets,
 );
 
 fn ignores_other_groups_on_the_same_port(net: &Net) {
@@ -30,7 +30,7 @@ fn ignores_other_groups_on_the_same_port(net: &Net) {
     net.send("eth0", net.group(1), b"end");
 
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
-    assert_eq!(next(&other).text, "other", "the other group was on the wire");
+    assert_eq!(next(&other).text, "other", "the other group's datagram was not sent");
 }
 
 fn ignores_the_same_group_on_another_interface(net: &Net) {
@@ -41,7 +41,7 @@ fn ignores_the_same_group_on_another_interface(net: &Net) {
     net.send("eth0", net.group(1), b"end");
 
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
-    assert_eq!(next(&other).text, "other", "the other interface's was on the wire");
+    assert_eq!(next(&other).text, "other", "the other interface's datagram was not sent");
 }
 
 fn ignores_unicast_to_the_port(net: &Net) {
@@ -53,7 +53,7 @@ fn ignores_unicast_to_the_port(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
 }
 
-fn ignores_what_another_program_joined(net: &Net) {
+fn ignores_groups_that_another_program_joined(net: &Net) {
     let many: Vec<_> = (100..200).map(|number| net.on("eth0", net.group(number))).collect();
     let receiver = net.joined(&many);
     let other = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(100))]);
@@ -91,7 +91,7 @@ fn ignores_sources_that_are_excluded(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["wanted", "end"]);
 }
 
-fn hands_out_each_datagram_once_with_two_interfaces(net: &Net) {
+fn delivers_each_datagram_once_with_two_interfaces(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(1))]);
 
     for round in 0..20 {
@@ -106,24 +106,24 @@ fn hands_out_each_datagram_once_with_two_interfaces(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), expected);
 }
 
-fn keeps_filters_of_two_interfaces_apart(net: &Net) {
+fn filters_each_interface_separately(net: &Net) {
     let admitted = net.another_source(1);
-    let nobody_here = net.another_source(2);
+    let not_here = net.another_source(2);
     let only = |source| SourceFilter::Include([source].into());
     let receiver = net.joined(&[
         net.on("eth0", net.group(1)).from_sources(only(admitted)),
-        net.on("eth1", net.group(1)).from_sources(only(nobody_here)),
+        net.on("eth1", net.group(1)).from_sources(only(not_here)),
     ]);
 
     net.send("eth0", net.group(1), b"another source");
     net.send("eth1", net.group(1), b"another source there");
-    net.send_from(nobody_here, net.group(1), b"admitted there, not here");
+    net.send_from(not_here, net.group(1), b"admitted there, not here");
     net.send_from(admitted, net.group(1), b"end");
 
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
 }
 
-fn two_memberships_of_a_group_admit_what_either_does(net: &Net) {
+fn two_memberships_of_a_group_admit_the_sources_of_either(net: &Net) {
     let (first, second, third) = (net.another_source(1), net.another_source(2), net.another_source(3));
     let only = |source| net.on("eth0", net.group(1)).from_sources(SourceFilter::Include([source].into()));
     let receiver = net.joined(&[only(first), only(second)]);
@@ -139,20 +139,21 @@ fn two_memberships_of_a_group_admit_what_either_does(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
 }
 
-fn joins_every_usable_interface_unless_told_otherwise(net: &Net) {
+fn joins_every_usable_interface_by_default(net: &Net) {
     net.receiver.macvlan("port", "eth1", &[]).unwrap();
     net.receiver.bridge("br0", &["port"], &[]).unwrap();
     let receiver = net.joined(&[Membership::new(net.group(1))]);
 
     let statuses = receiver.memberships();
     let names: Vec<_> = statuses[0].interfaces.iter().map(|each| &*each.name).collect();
-    assert_eq!(names, ["eth0", "eth1", "br0"], "not on loopback, and not on the port of a bridge");
+    assert_eq!(names, ["eth0", "eth1", "br0"], "loopback and ports of bridges are omitted");
 
     net.send("eth1", net.group(1), b"one");
     net.send("eth0", net.group(1), b"end");
-    let came = until(&receiver, "end");
-    let on_eth = came.iter().filter(|came| came.arrival.interface != net.index(&net.receiver, "br0"));
-    let by: Vec<_> = on_eth.map(|came| (came.text.as_str(), came.arrival.interface)).collect();
+    let received = until(&receiver, "end");
+    let on_eth =
+        received.iter().filter(|received| received.arrival.interface != net.index(&net.receiver, "br0"));
+    let by: Vec<_> = on_eth.map(|received| (received.text.as_str(), received.arrival.interface)).collect();
     assert_eq!(by, [("one", net.index(&net.receiver, "eth1")), ("end", net.index(&net.receiver, "eth0"))]);
 }
 
@@ -166,13 +167,13 @@ fn two_receivers_both_get_a_copy(net: &Net) {
     assert_eq!(texts_until(&two, "end"), ["end"]);
 }
 
-fn exact_also_with_more_groups_than_sockets(net: &Net) {
+fn filters_exactly_with_more_groups_than_sockets(net: &Net) {
     let source = net.another_source(1);
     let only = SourceFilter::Include([source].into());
     let mut memberships: Vec<_> = (0..100).map(|number| net.on("eth0", net.group(number))).collect();
     memberships.push(net.on("eth0", net.group(200)).from_sources(only));
     let receiver = net.joined(&memberships);
-    // Somebody else has all of it joined, so that all of it is let in.
+    // Another receiver joins all of it, so that the kernel lets all of it in.
     let _other = net.joined(&[
         net.on("eth1", net.group(1)),
         net.on("eth0", net.group(200)),
@@ -186,7 +187,7 @@ fn exact_also_with_more_groups_than_sockets(net: &Net) {
     net.send_from(source, net.group(200), b"admitted");
     net.send("eth0", net.group(99), b"end");
 
-    // Groups with sockets of their own have no order among them.
+    // The order between groups with separate sockets is undefined.
     let mut texts = texts_until(&receiver, "end");
     if !texts.contains(&"admitted".into()) {
         texts.push(next(&receiver).text);
@@ -195,7 +196,7 @@ fn exact_also_with_more_groups_than_sockets(net: &Net) {
     assert_eq!(texts, ["admitted", "end"]);
 }
 
-/// Sends unicast to the receiver's port.
+/// Sends a unicast datagram to the receiver's port.
 fn unicast(net: &Net, payload: &[u8]) {
     let to = SocketAddr::new(net.address(0, 2), PORT);
     let from = SocketAddr::new(net.address(0, 1), 0);
@@ -203,7 +204,7 @@ fn unicast(net: &Net, payload: &[u8]) {
 }
 
 #[test]
-fn a_loopback_copy_counts_as_the_interface_it_was_sent_by() {
+fn a_loopback_copy_arrives_on_the_interface_it_was_sent_by() {
     let net = Net::new(mcast::Family::V4);
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let group = net.group(1);

@@ -1,4 +1,4 @@
-//! Line 2: every datagram says by which group, interface and source it came, and more.
+//! Guarantee 2: every datagram comes with its group, interface and source, and more metadata.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -8,15 +8,15 @@ use mcast::{GroupAddr, InterfaceSelector, Membership};
 use crate::net::{Net, both_families, next, texts_until, until};
 
 both_families!(
-    tells_group_interface_source_hop_limit_class_and_time,
-    without_details_group_interface_and_source_are_told,
-    tells_which_of_several_groups_ports_and_interfaces,
-    what_waits_while_interfaces_are_joined_and_left_is_still_told_apart,
-    an_empty_datagram_is_a_datagram,
-    a_truncated_datagram_says_so_and_how_long_it_was,
+    reports_group_interface_source_hop_limit_class_and_time,
+    reports_group_interface_and_source_without_details,
+    distinguishes_several_groups_ports_and_interfaces,
+    queued_datagrams_keep_their_interface_while_others_are_joined_and_left,
+    an_empty_datagram_counts_as_a_datagram,
+    a_truncated_datagram_reports_its_full_length,
 );
 
-fn tells_group_interface_source_hop_limit_class_and_time(net: &Net) {
+fn reports_group_interface_source_hop_limit_class_and_time(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let before = SystemTime::now();
 
@@ -33,20 +33,23 @@ fn tells_group_interface_source_hop_limit_class_and_time(net: &Net) {
         |sender| sender.send_to(b"hello", net.group(1)).unwrap(),
     );
 
-    let came = next(&receiver);
+    let received = next(&receiver);
     let after = SystemTime::now();
-    assert_eq!(came.text, "hello");
-    assert_eq!(came.arrival.group, net.group(1));
-    assert_eq!(came.arrival.interface, net.index(&net.receiver, "eth0"));
-    assert_eq!(came.arrival.source, SocketAddr::new(source, 4321));
-    assert_eq!(came.arrival.hop_limit, Some(7));
-    assert_eq!((came.arrival.traffic_class, came.arrival.dscp()), (Some(46 << 2), Some(46)));
-    assert_eq!((came.arrival.length, came.arrival.truncated, came.arrival.lost), (5, false, Some(0)));
-    let time = came.arrival.time.unwrap();
+    assert_eq!(received.text, "hello");
+    assert_eq!(received.arrival.group, net.group(1));
+    assert_eq!(received.arrival.interface, net.index(&net.receiver, "eth0"));
+    assert_eq!(received.arrival.source, SocketAddr::new(source, 4321));
+    assert_eq!(received.arrival.hop_limit, Some(7));
+    assert_eq!((received.arrival.traffic_class, received.arrival.dscp()), (Some(46 << 2), Some(46)));
+    assert_eq!(
+        (received.arrival.length, received.arrival.truncated, received.arrival.lost),
+        (5, false, Some(0))
+    );
+    let time = received.arrival.time.unwrap();
     assert!(before <= time && time <= after, "{before:?} {time:?} {after:?}");
 }
 
-fn without_details_group_interface_and_source_are_told(net: &Net) {
+fn reports_group_interface_and_source_without_details(net: &Net) {
     let few = vec![net.on("eth0", net.group(1))];
     let many = (1..=100).map(|number| net.on("eth0", net.group(number))).collect();
     for memberships in [few, many] {
@@ -54,19 +57,19 @@ fn without_details_group_interface_and_source_are_told(net: &Net) {
         net.send("eth1", net.group(1), b"by another interface");
         net.send("eth0", net.group(1), b"hello");
 
-        let came = next(&receiver);
-        assert_eq!(came.text, "hello");
-        assert_eq!(came.arrival.group, net.group(1));
-        assert_eq!(came.arrival.interface, net.index(&net.receiver, "eth0"));
-        assert_eq!(came.arrival.source.ip(), net.address(0, 1));
-        assert_eq!((came.arrival.length, came.arrival.truncated), (5, false));
-        assert_eq!((came.arrival.hop_limit, came.arrival.traffic_class), (None, None));
-        assert_eq!((came.arrival.time, came.arrival.lost), (None, None));
+        let received = next(&receiver);
+        assert_eq!(received.text, "hello");
+        assert_eq!(received.arrival.group, net.group(1));
+        assert_eq!(received.arrival.interface, net.index(&net.receiver, "eth0"));
+        assert_eq!(received.arrival.source.ip(), net.address(0, 1));
+        assert_eq!((received.arrival.length, received.arrival.truncated), (5, false));
+        assert_eq!((received.arrival.hop_limit, received.arrival.traffic_class), (None, None));
+        assert_eq!((received.arrival.time, received.arrival.lost), (None, None));
         assert_eq!(receiver.statistics().dropped.count(), Some(0));
     }
 }
 
-fn tells_which_of_several_groups_ports_and_interfaces(net: &Net) {
+fn distinguishes_several_groups_ports_and_interfaces(net: &Net) {
     let other_port = GroupAddr::new(net.group(1).group, 7001);
     let receiver = net.joined(&[
         Membership::new(net.group(1)),
@@ -80,25 +83,30 @@ fn tells_which_of_several_groups_ports_and_interfaces(net: &Net) {
         net.send(interface, *group, number.to_string().as_bytes());
     }
 
-    let mut came: Vec<_> = (0..4).map(|_| next(&receiver)).collect();
-    came.sort_by(|a, b| a.text.cmp(&b.text));
-    let told: Vec<_> = came.iter().map(|came| (came.arrival.group, came.arrival.interface)).collect();
-    assert_eq!(told, [(net.group(1), eth0), (other_port, eth1), (net.group(2), eth0), (net.group(1), eth1)]);
+    let mut received: Vec<_> = (0..4).map(|_| next(&receiver)).collect();
+    received.sort_by(|a, b| a.text.cmp(&b.text));
+    let actual: Vec<_> =
+        received.iter().map(|received| (received.arrival.group, received.arrival.interface)).collect();
+    assert_eq!(
+        actual,
+        [(net.group(1), eth0), (other_port, eth1), (net.group(2), eth0), (net.group(1), eth1)]
+    );
 }
 
-fn what_waits_while_interfaces_are_joined_and_left_is_still_told_apart(net: &Net) {
+fn queued_datagrams_keep_their_interface_while_others_are_joined_and_left(net: &Net) {
     let (on_eth0, on_eth1) = (net.on("eth0", net.group(1)), net.on("eth1", net.group(1)));
     let (eth0, eth1) = (net.index(&net.receiver, "eth0"), net.index(&net.receiver, "eth1"));
     let receiver = net.joined(std::slice::from_ref(&on_eth0));
 
-    // Nothing is received before all of it has come, one after the other.
+    // Datagrams are sent one after the other and received only when all have arrived.
     net.until_arrived(1, || net.send("eth0", net.group(1), b"alone"));
     net.receiver.run(|| receiver.join(on_eth1.clone())).unwrap().unwrap();
     net.until_arrived(1, || net.send("eth1", net.group(1), b"second"));
     net.until_arrived(1, || net.send("eth0", net.group(1), b"first"));
-    let told: Vec<_> = (0..3).map(|_| next(&receiver)).collect();
-    let told: Vec<_> = told.iter().map(|came| (&*came.text, came.arrival.interface)).collect();
-    assert_eq!(told, [("alone", eth0), ("second", eth1), ("first", eth0)]);
+    let received: Vec<_> = (0..3).map(|_| next(&receiver)).collect();
+    let actual: Vec<_> =
+        received.iter().map(|received| (&*received.text, received.arrival.interface)).collect();
+    assert_eq!(actual, [("alone", eth0), ("second", eth1), ("first", eth0)]);
 
     let another = net.joined(std::slice::from_ref(&on_eth0));
     net.send("eth0", net.group(1), b"left meanwhile");
@@ -110,15 +118,15 @@ fn what_waits_while_interfaces_are_joined_and_left_is_still_told_apart(net: &Net
     }
 }
 
-fn an_empty_datagram_is_a_datagram(net: &Net) {
+fn an_empty_datagram_counts_as_a_datagram(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
 
     net.send("eth0", net.group(1), b"");
     net.send("eth0", net.group(1), b"end");
 
-    let came = until(&receiver, "end");
+    let received = until(&receiver, "end");
     assert_eq!(
-        came.iter().map(|came| (&*came.text, came.arrival.length)).collect::<Vec<_>>(),
+        received.iter().map(|received| (&*received.text, received.arrival.length)).collect::<Vec<_>>(),
         [("", 0), ("end", 3)]
     );
 
@@ -127,7 +135,7 @@ fn an_empty_datagram_is_a_datagram(net: &Net) {
     assert_eq!(reader.next().unwrap().unwrap().payload(), b"");
 }
 
-fn a_truncated_datagram_says_so_and_how_long_it_was(net: &Net) {
+fn a_truncated_datagram_reports_its_full_length(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     net.send("eth0", net.group(1), &[b'x'; 1000]);
     net.send("eth0", net.group(1), &[b'y'; 1000]);

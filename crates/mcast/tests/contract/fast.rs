@@ -1,4 +1,4 @@
-//! Line 8: batches and readers, with the same answers as single calls.
+//! Guarantee 8: batches and readers deliver the same as single calls.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use crate::net::{Net, PATIENCE, both_families};
 
 both_families!(
     a_batch_keeps_order_sizes_and_metadata,
-    a_reader_reads_what_is_there_and_waits_for_more,
-    a_kept_datagram_survives,
+    a_reader_reads_available_datagrams_and_waits_for_more,
+    a_kept_datagram_outlives_the_batch,
     threads_share_a_receiver_and_each_datagram_goes_to_one,
-    sources_and_sinks_are_objects,
-    trains_arrive_as_the_datagrams_they_hold,
-    merged_and_single_receives_may_be_mixed,
-    datagrams_over_the_mtu_go_alone,
-    mixed_sizes_groups_and_interfaces_go_in_one_batch,
-    without_merging_and_segmentation_the_same_comes,
-    a_small_batch_never_cuts_a_merged_buffer,
+    sources_and_sinks_are_object_safe,
+    segmented_buffers_arrive_as_separate_datagrams,
+    coalesced_and_single_receives_may_be_mixed,
+    datagrams_over_the_mtu_are_not_segmented,
+    one_batch_takes_mixed_sizes_groups_and_interfaces,
+    without_gro_and_gso_the_same_datagrams_arrive,
+    a_small_batch_never_truncates_a_coalesced_buffer,
 );
 
 fn payloads(count: u16) -> Vec<Vec<u8>> {
@@ -42,40 +42,40 @@ fn a_batch_keeps_order_sizes_and_metadata(net: &Net) {
     send_all(net, &sent);
 
     let mut batch = Batch::new(32, 65_536);
-    let mut came = Vec::new();
-    while came.len() < sent.len() {
+    let mut received = Vec::new();
+    while received.len() < sent.len() {
         assert!(receiver.recv_batch_timeout(&mut batch, PATIENCE).unwrap() > 0);
         for datagram in batch.iter() {
             assert_eq!((datagram.length, datagram.truncated), (datagram.payload().len(), false));
             assert_eq!(datagram.arrival().group, net.group(1));
             assert!(datagram.time.is_some() && datagram.hop_limit == Some(1));
-            came.push(datagram.payload().to_vec());
+            received.push(datagram.payload().to_vec());
         }
     }
-    assert!(came == sent);
+    assert!(received == sent);
     assert_eq!(receiver.statistics().received, 300);
 }
 
-fn a_reader_reads_what_is_there_and_waits_for_more(net: &Net) {
+fn a_reader_reads_available_datagrams_and_waits_for_more(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth0", net.group(2))]);
     let sent = payloads(100);
     thread::scope(|scope| {
         let reading = scope.spawn(|| {
             let mut reader = receiver.reader();
-            let mut came = Vec::new();
-            while came.len() < 200 {
-                came.push(reader.next_timeout(PATIENCE).unwrap().unwrap().payload().to_vec());
+            let mut received = Vec::new();
+            while received.len() < 200 {
+                received.push(reader.next_timeout(PATIENCE).unwrap().unwrap().payload().to_vec());
             }
-            came
+            received
         });
         send_all(net, &sent);
         send_all(net, &sent);
-        let came = reading.join().unwrap();
-        assert!(came[..100] == sent && came[100..] == sent);
+        let received = reading.join().unwrap();
+        assert!(received[..100] == sent && received[100..] == sent);
     });
 }
 
-fn a_kept_datagram_survives(net: &Net) {
+fn a_kept_datagram_outlives_the_batch(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let sent = payloads(64);
     send_all(net, &sent);
@@ -91,7 +91,7 @@ fn a_kept_datagram_survives(net: &Net) {
 fn threads_share_a_receiver_and_each_datagram_goes_to_one(net: &Net) {
     const COUNT: usize = 400;
     let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(2))]);
-    let seen = Mutex::new(Vec::new());
+    let texts = Mutex::new(Vec::new());
     thread::scope(|scope| {
         let readers: Vec<_> = (0..4)
             .map(|_| {
@@ -103,7 +103,7 @@ fn threads_share_a_receiver_and_each_datagram_goes_to_one(net: &Net) {
                         if text == "end" {
                             return;
                         }
-                        seen.lock().unwrap().push(text);
+                        texts.lock().unwrap().push(text);
                     }
                 })
             })
@@ -120,12 +120,12 @@ fn threads_share_a_receiver_and_each_datagram_goes_to_one(net: &Net) {
         }
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
-    let seen = seen.into_inner().unwrap();
-    let distinct: HashSet<_> = seen.iter().collect();
-    assert_eq!((seen.len(), distinct.len()), (COUNT, COUNT));
+    let texts = texts.into_inner().unwrap();
+    let distinct: HashSet<_> = texts.iter().collect();
+    assert_eq!((texts.len(), distinct.len()), (COUNT, COUNT));
 }
 
-fn sources_and_sinks_are_objects(net: &Net) {
+fn sources_and_sinks_are_object_safe(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     net.send_with(
         |builder| builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into()),
@@ -136,33 +136,37 @@ fn sources_and_sinks_are_objects(net: &Net) {
     );
     let mut source: Box<dyn DatagramSource + '_> = Box::new(&receiver);
     let mut batch = Batch::new(8, 64);
-    let mut came = Vec::new();
-    while came.len() < 2 {
+    let mut received = Vec::new();
+    while received.len() < 2 {
         assert!(source.receive_batch(&mut batch, Some(PATIENCE)).unwrap() > 0);
-        came.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
+        received.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
     }
-    assert_eq!(came, [b"x", b"y"]);
+    assert_eq!(received, [b"x", b"y"]);
     assert!(!source.is_at_end());
 }
 
-/// Equal datagrams, numbered, so that they make trains.
+/// Returns numbered datagrams of equal length, which can be segmented.
 fn equal(count: u32, size: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| [&number.to_be_bytes()[..], &vec![7; size - 4]].concat()).collect()
 }
 
 fn receive(receiver: &mcast::Receiver, batch: &mut Batch, count: usize) -> Vec<Vec<u8>> {
-    let mut came = Vec::new();
-    while came.len() < count {
-        assert!(receiver.recv_batch_timeout(batch, PATIENCE).unwrap() > 0, "{} of {count} came", came.len());
-        came.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
+    let mut received = Vec::new();
+    while received.len() < count {
+        assert!(
+            receiver.recv_batch_timeout(batch, PATIENCE).unwrap() > 0,
+            "received {} of {count}",
+            received.len()
+        );
+        received.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
     }
-    came
+    received
 }
 
-fn trains_arrive_as_the_datagrams_they_hold(net: &Net) {
+fn segmented_buffers_arrive_as_separate_datagrams(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let mut batch = Batch::new(32, 65_536);
-    // Merging begins with the first receive that can have it.
+    // The first receive with large buffers enables GRO.
     assert_eq!(receiver.try_recv_batch(&mut batch).unwrap(), 0);
     let mut sent = equal(1000, 100);
     sent.push(vec![1; 50]);
@@ -180,7 +184,7 @@ fn trains_arrive_as_the_datagrams_they_hold(net: &Net) {
     assert_eq!((last.length, last.truncated, last.arrival().group), (50, false, net.group(1)));
 }
 
-fn merged_and_single_receives_may_be_mixed(net: &Net) {
+fn coalesced_and_single_receives_may_be_mixed(net: &Net) {
     let memberships = [net.on("eth0", net.group(1)), net.on("eth0", net.group(2))];
     for memberships in [&memberships[..1], &memberships[..]] {
         let receiver = net.joined(memberships);
@@ -190,33 +194,33 @@ fn merged_and_single_receives_may_be_mixed(net: &Net) {
         let sent = equal(3000, 100);
         send_all(net, &sent);
 
-        let mut came = Vec::new();
+        let mut received = Vec::new();
         for round in 0_u32.. {
-            if came.len() == sent.len() {
+            if received.len() == sent.len() {
                 break;
             }
             match round % 5 {
                 0 if round % 50 == 0 => {
                     receiver.recv_batch_timeout(&mut large, PATIENCE).unwrap();
-                    came.extend(large.iter().map(|datagram| datagram.payload().to_vec()));
+                    received.extend(large.iter().map(|datagram| datagram.payload().to_vec()));
                 }
                 1 => {
                     receiver.recv_batch_timeout(&mut small, PATIENCE).unwrap();
-                    came.extend(small.iter().map(|datagram| datagram.payload().to_vec()));
+                    received.extend(small.iter().map(|datagram| datagram.payload().to_vec()));
                 }
                 _ => {
                     let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
                     assert_eq!((datagram.length, datagram.truncated), (100, false));
-                    came.push(datagram.payload().to_vec());
+                    received.push(datagram.payload().to_vec());
                 }
             }
         }
-        assert!(came == sent);
+        assert!(received == sent);
         assert!(receiver.try_recv(&mut buffer).unwrap().is_none());
     }
 }
 
-fn datagrams_over_the_mtu_go_alone(net: &Net) {
+fn datagrams_over_the_mtu_are_not_segmented(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let mut batch = Batch::new(32, 65_536);
     let sent = equal(20, 4000);
@@ -224,7 +228,7 @@ fn datagrams_over_the_mtu_go_alone(net: &Net) {
     assert!(receive(&receiver, &mut batch, 20) == sent);
 }
 
-fn mixed_sizes_groups_and_interfaces_go_in_one_batch(net: &Net) {
+fn one_batch_takes_mixed_sizes_groups_and_interfaces(net: &Net) {
     let memberships = [1, 2].map(|number| mcast::Membership::new(net.group(number)));
     let receiver = net.joined(&memberships);
     let (eth0, eth1) = (net.index(&net.sender, "eth0"), net.index(&net.sender, "eth1"));
@@ -243,14 +247,14 @@ fn mixed_sizes_groups_and_interfaces_go_in_one_batch(net: &Net) {
         .collect();
     net.send_with(|builder| builder, |sender| assert_eq!(sender.send_batch(&outgoing).unwrap(), 600));
 
-    let mut came = receive(&receiver, &mut Batch::new(64, 65_536), 600);
-    came.sort();
-    assert!(came == payloads);
+    let mut received = receive(&receiver, &mut Batch::new(64, 65_536), 600);
+    received.sort();
+    assert!(received == payloads);
 }
 
-fn without_merging_and_segmentation_the_same_comes(net: &Net) {
+fn without_gro_and_gso_the_same_datagrams_arrive(net: &Net) {
     let membership = net.on("eth0", net.group(1));
-    let receiver = net.receiver(|builder| builder.join(membership).merging(false));
+    let receiver = net.receiver(|builder| builder.join(membership).gro(false));
     let mut batch = Batch::new(32, 65_536);
     assert_eq!(receiver.try_recv_batch(&mut batch).unwrap(), 0);
     let sent = equal(500, 100);
@@ -273,7 +277,7 @@ fn without_merging_and_segmentation_the_same_comes(net: &Net) {
     assert_eq!(receiver.statistics().merged, 0);
 }
 
-fn a_small_batch_never_cuts_a_merged_buffer(net: &Net) {
+fn a_small_batch_never_truncates_a_coalesced_buffer(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let mut small = Batch::new(8, 128);
     assert_eq!(receiver.try_recv_batch(&mut small).unwrap(), 0);

@@ -1,5 +1,6 @@
-//! What holds however calls are interleaved: threads with buffers of different sizes, datagrams
-//! of others in between, wake-ups for several who wait, interfaces that change in masses.
+//! Behaviour that must not depend on how calls are interleaved: threads with buffers of different
+//! sizes, refused datagrams in between, wake-ups with several waiting threads, and many interface
+//! changes at once.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +14,18 @@ use crate::net::{Net, PATIENCE, both_families, next, texts_until};
 
 both_families!(
     threads_with_large_and_small_buffers_get_each_datagram_whole,
-    what_is_there_is_found_behind_what_is_refused,
-    a_flood_of_what_is_refused_keeps_no_deadline_and_no_join_waiting,
-    once_left_nothing_of_a_merged_buffer_is_handed_out,
+    single_receives_between_batches_get_each_datagram_whole,
+    an_admitted_datagram_is_found_behind_refused_ones,
+    a_flood_of_refused_datagrams_delays_neither_a_deadline_nor_a_join,
+    after_leaving_the_rest_of_a_coalesced_buffer_is_not_delivered,
     two_reader_threads_stop_one_after_the_other,
-    a_reader_thread_that_cannot_start_wakes_nobody,
+    a_reader_thread_that_fails_to_start_wakes_no_other_thread,
+    a_reader_thread_that_stops_does_not_consume_the_wake_up_of_another,
     a_sender_of_batches_follows_its_interface,
-    an_interface_that_fails_keeps_a_datagram_from_none_of_the_others,
-    an_interface_that_returns_gets_a_datagram_twice_by_no_other,
+    a_failing_interface_does_not_affect_the_others,
+    a_returning_interface_causes_no_duplicates_on_the_others,
     refused_sends_leave_no_error_behind,
-    more_changes_than_can_be_told_lose_nothing,
+    more_changes_than_the_kernel_reports_lose_nothing,
 );
 
 fn by_eth0(net: &Net, payloads: &[Vec<u8>], group: GroupAddr) {
@@ -43,11 +46,11 @@ fn threads_with_large_and_small_buffers_get_each_datagram_whole(net: &Net) {
     const ROUNDS: usize = 100;
     const COUNT: usize = 200;
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
-    let (seen, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-    let see = |datagram: &mcast::Datagram<'_>| {
+    let (numbers, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let record = |datagram: &mcast::Datagram<'_>| {
         let whole = (datagram.payload().len(), datagram.length, datagram.truncated);
         assert_eq!(whole, (100, 100, false));
-        seen.lock().unwrap().push(u32::from_be_bytes(*datagram.payload().first_chunk().unwrap()));
+        numbers.lock().unwrap().push(u32::from_be_bytes(*datagram.payload().first_chunk().unwrap()));
     };
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -55,35 +58,111 @@ fn threads_with_large_and_small_buffers_get_each_datagram_whole(net: &Net) {
                 let mut batch = Batch::new(2, 65_536);
                 while !done.load(Ordering::Relaxed) {
                     receiver.try_recv_batch(&mut batch).unwrap();
-                    batch.iter().for_each(|datagram| see(&datagram));
+                    batch.iter().for_each(|datagram| record(&datagram));
                 }
             });
         }
         scope.spawn(|| {
             let mut buffer = [0; 2_000];
             while !done.load(Ordering::Relaxed) {
-                receiver.try_recv(&mut buffer).unwrap().iter().for_each(see);
+                receiver.try_recv(&mut buffer).unwrap().iter().for_each(record);
             }
         });
         let sent = numbered((ROUNDS * COUNT) as u32);
         for (round, some) in sent.chunks(COUNT).enumerate() {
             by_eth0(net, some, net.group(1));
             let deadline = Instant::now() + PATIENCE;
-            while seen.lock().unwrap().len() < (round + 1) * COUNT && Instant::now() < deadline {
+            while numbers.lock().unwrap().len() < (round + 1) * COUNT && Instant::now() < deadline {
                 thread::yield_now();
             }
         }
         done.store(true, Ordering::Relaxed);
     });
-    let seen = seen.into_inner().unwrap();
-    let distinct: HashSet<_> = seen.iter().collect();
+    let numbers = numbers.into_inner().unwrap();
+    let distinct: HashSet<_> = numbers.iter().collect();
     let all = ROUNDS * COUNT;
-    assert_eq!((seen.len(), distinct.len()), (all, all), "{:?}", receiver.statistics());
+    assert_eq!((numbers.len(), distinct.len()), (all, all), "{:?}", receiver.statistics());
     assert!(receiver.statistics().merged > 0);
 }
 
-/// A receiver whose socket also hears what another has joined, and that other one; and how to
-/// send what the first must refuse.
+/// The kernel checks a socket's `UDP_GRO` before it runs the socket's filter, and queues the
+/// datagrams afterwards. With a slow filter, a coalesced buffer from a sender on the same host is
+/// therefore queued after a later change of the option.
+fn single_receives_between_batches_get_each_datagram_whole(net: &Net) {
+    const ENOUGH: u64 = 200_000;
+    const BYTES: usize = 6;
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    slow_down_sockets_of_port(crate::net::PORT);
+    let done = AtomicBool::new(false);
+    let check = |datagram: &mcast::Datagram<'_>| {
+        let whole = (datagram.payload().len(), datagram.length, datagram.truncated);
+        assert_eq!(whole, (BYTES, BYTES, false), "{:?}", receiver.statistics());
+    };
+    let send = || {
+        let eth0 = InterfaceSelector::Name("eth0".into());
+        let sender = mcast::Sender::builder().interface(eth0).to(net.group(1).into()).build().unwrap();
+        while !done.load(Ordering::Relaxed) {
+            sender.send_batch(&[Outgoing::new(&[7; BYTES]); 100]).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| net.receiver.run(send).unwrap());
+        let _stop = SetOnDrop(&done);
+        let (mut batch, mut buffer) = (Batch::new(64, 65_536), [0; 2_000]);
+        let deadline = Instant::now() + PATIENCE;
+        while receiver.statistics().received < ENOUGH {
+            receiver.try_recv_batch(&mut batch).unwrap();
+            batch.iter().for_each(|datagram| check(&datagram));
+            for _ in 0..4 {
+                receiver.try_recv(&mut buffer).unwrap().iter().for_each(check);
+            }
+            assert!(Instant::now() < deadline, "{:?}", receiver.statistics());
+        }
+    });
+    assert!(receiver.statistics().merged > 0, "no buffer was coalesced");
+}
+
+/// Makes the kernel spend some microseconds on each datagram for this process's sockets on this
+/// port.
+fn slow_down_sockets_of_port(port: u16) {
+    // `ld poff`, which dissects the headers, many times, then `ret` with the whole packet
+    // (linux/filter.h).
+    let payload_offset = (libc::SKF_AD_OFF + libc::SKF_AD_PAY_OFFSET).cast_unsigned();
+    let mut filter = vec![libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: payload_offset }; 500];
+    filter.push(libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: u32::MAX });
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let mut slowed = 0;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let descriptor: i32 = entry.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        // SAFETY: the descriptor was just listed and is only inspected; `program` is live for the
+        // call.
+        #[allow(unsafe_code)]
+        unsafe {
+            let socket = std::os::fd::BorrowedFd::borrow_raw(descriptor);
+            let address = socket2::SockRef::from(&socket).local_addr();
+            if address.ok().and_then(|address| address.as_socket()).is_some_and(|own| own.port() == port) {
+                let (value, size) = ((&raw const program).cast(), size_of_val(&program) as libc::socklen_t);
+                let attached =
+                    libc::setsockopt(descriptor, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, size);
+                assert_eq!(attached, 0, "{}", std::io::Error::last_os_error());
+                slowed += 1;
+            }
+        }
+    }
+    assert!(slowed > 0, "no socket of port {port} found");
+}
+
+/// Sets a flag when dropped, so that threads end even if the test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Returns a receiver whose socket also receives what another one has joined, that other receiver,
+/// and an interface and group that the first one must refuse.
 pub(crate) fn beside_another(net: &Net) -> (Receiver, Receiver, (&'static str, GroupAddr)) {
     match net.family {
         mcast::Family::V4 => {
@@ -98,7 +177,7 @@ pub(crate) fn beside_another(net: &Net) -> (Receiver, Receiver, (&'static str, G
     }
 }
 
-fn what_is_there_is_found_behind_what_is_refused(net: &Net) {
+fn an_admitted_datagram_is_found_behind_refused_ones(net: &Net) {
     let (receiver, _other, (interface, others)) = beside_another(net);
     let send = || {
         net.until_arrived(31, || {
@@ -114,14 +193,14 @@ fn what_is_there_is_found_behind_what_is_refused(net: &Net) {
     send();
     assert_eq!(receiver.try_recv(&mut [0; 64]).unwrap().unwrap().payload(), b"yours");
 
-    // While what was merged may still be there, too.
+    // Again, while coalesced buffers are possible.
     assert_eq!(receiver.try_recv_batch(&mut Batch::new(2, 65_536)).unwrap(), 0);
     send();
     assert_eq!(receiver.try_recv(&mut [0; 64]).unwrap().unwrap().payload(), b"yours");
     assert_eq!(receiver.statistics().refused, 90);
 }
 
-fn a_flood_of_what_is_refused_keeps_no_deadline_and_no_join_waiting(net: &Net) {
+fn a_flood_of_refused_datagrams_delays_neither_a_deadline_nor_a_join(net: &Net) {
     let (receiver, _other, (interface, others)) = beside_another(net);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -142,33 +221,33 @@ fn a_flood_of_what_is_refused_keeps_no_deadline_and_no_join_waiting(net: &Net) {
             assert!(receiver.recv_timeout(&mut [0; 8], Duration::from_millis(20)).unwrap().is_none());
             assert!(start.elapsed() < PATIENCE);
         }
-        let (told, waited) = mpsc::channel();
+        let (done_sender, waited) = mpsc::channel();
         let waiting = scope.spawn(|| {
-            let told = told;
+            let done_sender = done_sender;
             let start = Instant::now();
             let result =
                 receiver.recv_timeout(&mut [0; 8], Duration::from_millis(200)).map(|one| one.is_some());
-            told.send((result.unwrap(), start.elapsed())).unwrap();
+            done_sender.send((result.unwrap(), start.elapsed())).unwrap();
         });
         let changed = Instant::now();
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(300)))).unwrap().unwrap();
         let changed = changed.elapsed();
-        let came = waited.recv_timeout(PATIENCE);
+        let received = waited.recv_timeout(PATIENCE);
         done.store(true, Ordering::Relaxed);
         waiting.join().unwrap();
-        let (something, took) = came.unwrap();
+        let (something, took) = received.unwrap();
         assert!(!something && took < PATIENCE / 3, "{took:?}");
         assert!(changed < PATIENCE / 3, "{changed:?}");
     });
 }
 
-fn once_left_nothing_of_a_merged_buffer_is_handed_out(net: &Net) {
+fn after_leaving_the_rest_of_a_coalesced_buffer_is_not_delivered(net: &Net) {
     let (one, other) = (net.on("eth0", net.group(1)), net.on("eth0", net.group(2)));
     let receiver = net.joined(&[one.clone(), other]);
     assert_eq!(receiver.try_recv_batch(&mut Batch::new(1, 65_536)).unwrap(), 0);
     by_eth0(net, &numbered(50), net.group(1));
     assert_eq!(next(&receiver).arrival.group, net.group(1));
-    assert!(receiver.statistics().merged > 0, "the test needs a merged buffer");
+    assert!(receiver.statistics().merged > 0, "no buffer was coalesced");
 
     net.receiver.run(|| receiver.leave(&one)).unwrap().unwrap();
     net.send("eth0", net.group(2), b"end");
@@ -177,32 +256,54 @@ fn once_left_nothing_of_a_merged_buffer_is_handed_out(net: &Net) {
 
 fn two_reader_threads_stop_one_after_the_other(net: &Net) {
     let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
-    let (came, arrivals) = mpsc::channel();
+    let (received, arrivals) = mpsc::channel();
     let threads = [0, 1].map(|_| {
-        let came = came.clone();
+        let received = received.clone();
         receiver
-            .read_on_thread(None, move |datagram| came.send(datagram.payload().to_vec()).unwrap())
+            .read_on_thread(None, move |datagram| received.send(datagram.payload().to_vec()).unwrap())
             .unwrap()
     });
-    let (stopped, told) = mpsc::channel();
+    let (stopped, has_stopped) = mpsc::channel();
     let [first, second] = threads;
     thread::spawn(move || {
         first.stop().unwrap();
         stopped.send(()).unwrap();
     });
-    told.recv_timeout(PATIENCE).expect("the first thread did not stop");
-    // The other one goes on.
+    has_stopped.recv_timeout(PATIENCE).expect("the first thread did not stop");
+    // The other one continues.
     net.send("eth0", net.group(1), b"x");
     assert_eq!(arrivals.recv_timeout(PATIENCE).unwrap(), b"x");
     second.stop().unwrap();
     net.send("eth0", net.group(1), b"end");
-    assert_eq!(texts_until(&receiver, "end"), ["end"], "no wake-up is left over");
+    assert_eq!(texts_until(&receiver, "end"), ["end"], "a wake-up is left over");
 }
 
-fn a_reader_thread_that_cannot_start_wakes_nobody(net: &Net) {
+fn a_reader_thread_that_fails_to_start_wakes_no_other_thread(net: &Net) {
     let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
     assert_eq!(receiver.read_on_thread(Some(4711), |_| {}).unwrap_err().kind(), ErrorKind::Other);
     assert!(receiver.recv_timeout(&mut [0; 8], Duration::ZERO).unwrap().is_none());
+}
+
+fn a_reader_thread_that_stops_does_not_consume_the_wake_up_of_another(net: &Net) {
+    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
+    let (busy, is_busy) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let reading = receiver
+        .read_on_thread(None, move |_| {
+            busy.send(()).unwrap();
+            released.recv().unwrap();
+        })
+        .unwrap();
+    net.send("eth0", net.group(1), b"x");
+    is_busy.recv_timeout(PATIENCE).unwrap();
+
+    let stopping = thread::spawn(|| reading.stop());
+    assert!(receiver.wait(Some(PATIENCE)).unwrap(), "the thread was not asked to stop");
+    receiver.waker().wake().unwrap();
+    release.send(()).unwrap();
+    stopping.join().unwrap().unwrap();
+
+    assert_eq!(receiver.recv_timeout(&mut [0; 8], PATIENCE).unwrap_err().kind(), ErrorKind::Woken);
 }
 
 fn a_sender_of_batches_follows_its_interface(net: &Net) {
@@ -225,7 +326,7 @@ fn a_sender_of_batches_follows_its_interface(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["before", "before", "after", "after", "end"]);
 }
 
-fn an_interface_that_fails_keeps_a_datagram_from_none_of_the_others(net: &Net) {
+fn a_failing_interface_does_not_affect_the_others(net: &Net) {
     let receiver = net.joined(&[net.on("eth1", net.group(1))]);
     net.send_with(
         |builder| {
@@ -245,7 +346,7 @@ fn an_interface_that_fails_keeps_a_datagram_from_none_of_the_others(net: &Net) {
     assert_eq!(texts_until(&receiver, "end"), ["one", "end"]);
 }
 
-fn an_interface_that_returns_gets_a_datagram_twice_by_no_other(net: &Net) {
+fn a_returning_interface_causes_no_duplicates_on_the_others(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(1))]);
     net.send_with(
         |builder| {
@@ -260,17 +361,17 @@ fn an_interface_that_returns_gets_a_datagram_twice_by_no_other(net: &Net) {
         },
     );
     net.send("eth0", net.group(1), b"end");
-    let mut came = texts_until(&receiver, "end");
-    if came.len() < 3 {
-        came.push(next(&receiver).text);
+    let mut received = texts_until(&receiver, "end");
+    if received.len() < 3 {
+        received.push(next(&receiver).text);
     }
-    came.sort();
-    assert_eq!(came, ["both", "both", "end"]);
+    received.sort();
+    assert_eq!(received, ["both", "both", "end"]);
     assert!(receiver.try_recv(&mut [0; 8]).unwrap().is_none());
 }
 
-/// Linux keeps what it says about refused datagrams in the socket's receive buffer until it is
-/// read: it must not fill it, nor keep a wait for answers awake.
+/// Linux keeps errors about refused datagrams in the socket's receive buffer until they are read.
+/// They must not fill it, nor keep waits for replies from sleeping.
 fn refused_sends_leave_no_error_behind(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     net.send_with(
@@ -293,22 +394,22 @@ fn refused_sends_leave_no_error_behind(net: &Net) {
                 assert_eq!(sender.send(&[0; 2_000]).unwrap_err().kind(), ErrorKind::TooLarge);
             }
             sender.send(b"who?").unwrap();
-            let asked = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
-            let arrival = *asked.arrival();
+            let question = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
+            let arrival = *question.arrival();
             for number in 0..20 {
                 receiver.reply(&arrival, &[number]).unwrap();
             }
             for number in 0..20 {
-                let answer = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().unwrap();
-                assert_eq!(answer.payload, [number]);
+                let reply = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().unwrap();
+                assert_eq!(reply.payload, [number]);
             }
         },
     );
 }
 
-/// Anybody can claim that a datagram was not delivered.
+/// Any host can claim that a datagram was not delivered.
 #[test]
-fn what_the_network_says_about_one_datagram_stops_no_other() {
+fn an_icmp_error_about_one_datagram_stops_no_other() {
     let net = Net::new(mcast::Family::V4);
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     net.send_with(
@@ -360,7 +461,7 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
-fn more_changes_than_can_be_told_lose_nothing(net: &Net) {
+fn more_changes_than_the_kernel_reports_lose_nothing(net: &Net) {
     let (one, other) = (net.on("eth0", net.group(1)), net.on("eth1", net.group(2)));
     let receiver = net.receiver(|builder| builder.join(one).join(other).follow(true));
     net.send("eth0", net.group(1), b"before");

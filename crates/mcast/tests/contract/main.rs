@@ -1,7 +1,8 @@
-//! The contract, line by line, against real kernels: every test makes its own hosts and networks.
+//! The guarantees of the library, tested on real kernels. Every test creates its own hosts and
+//! networks.
 //!
-//! That something does not arrive is shown by what arrives after it: each test sends a last
-//! datagram that must come, and looks at all that came before.
+//! To show that a datagram does not arrive, each test sends a last datagram that must arrive, and
+//! checks everything before it.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Line 6: more groups, sources and interfaces than the kernel allows a socket.
+//! Guarantee 6: more groups, sources and interfaces than the kernel allows per socket.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ both_families!(
     eleven_sources,
     seventy_excluded_sources,
     twenty_five_interfaces,
-    groups_come_and_go_beyond_the_limit,
-    what_is_left_takes_no_descriptors,
+    groups_are_joined_and_left_beyond_the_limit,
+    groups_that_were_left_take_no_descriptors,
 );
 
 fn twenty_one_groups(net: &Net) {
@@ -37,8 +37,8 @@ fn ten_thousand_groups(net: &Net) {
         |sender| sent.iter().for_each(|number| sender.send_to(b"x", net.group(*number)).unwrap()),
     );
 
-    let came: HashSet<_> = sent.iter().map(|_| next(&receiver).arrival.group).collect();
-    assert_eq!(came, sent.iter().map(|number| net.group(*number)).collect());
+    let received: HashSet<_> = sent.iter().map(|_| next(&receiver).arrival.group).collect();
+    assert_eq!(received, sent.iter().map(|number| net.group(*number)).collect());
     net.receiver.run(|| receiver.leave(&memberships[97])).unwrap().unwrap();
     net.send("eth0", net.group(97), b"left");
     net.send("eth0", net.group(0), b"end");
@@ -54,8 +54,8 @@ fn eleven_sources(net: &Net) {
     for source in &sources {
         net.send_from(unwanted, net.group(1), b"unwanted");
         net.send_from(*source, net.group(1), b"wanted");
-        let came = next(&receiver);
-        assert_eq!((&*came.text, came.arrival.source.ip()), ("wanted", *source));
+        let received = next(&receiver);
+        assert_eq!((&*received.text, received.arrival.source.ip()), ("wanted", *source));
     }
 
     let fewer = SourceFilter::Include(sources[..3].iter().copied().collect());
@@ -93,15 +93,15 @@ fn twenty_five_interfaces(net: &Net) {
 
     let by: HashSet<_> = (0..25)
         .map(|_| {
-            let came = next(&receiver);
-            assert_eq!(came.text, "copy");
-            came.arrival.interface
+            let received = next(&receiver);
+            assert_eq!(received.text, "copy");
+            received.arrival.interface
         })
         .collect();
     assert_eq!(by, (0..25).map(|number| net.index(&net.receiver, &format!("sub{number}"))).collect());
 }
 
-fn groups_come_and_go_beyond_the_limit(net: &Net) {
+fn groups_are_joined_and_left_beyond_the_limit(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(0))]);
     net.receiver
         .run(|| (1..200).for_each(|number| receiver.join(net.on("eth0", net.group(number))).unwrap()))
@@ -129,7 +129,7 @@ fn groups_come_and_go_beyond_the_limit(net: &Net) {
     assert!(!joined.contains(ours), "{joined}");
 }
 
-fn what_is_left_takes_no_descriptors(net: &Net) {
+fn groups_that_were_left_take_no_descriptors(net: &Net) {
     let memberships: Vec<_> = (0..100).map(|number| net.on("eth0", net.group(number))).collect();
     let receiver = net.joined(&memberships);
     let most = receiver.socket_count();

@@ -1,4 +1,4 @@
-//! Two hosts on two networks, and small words for what tests do on them.
+//! Two hosts on two networks, and helpers for tests on them.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use mcast::{
 };
 use mcast_lab::{Host, Lab, Switch};
 
-/// How long a test waits for what must happen.
+/// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// The port that tests use: their networks are their own.
+/// The port that tests use, each on networks of its own.
 pub(crate) const PORT: u16 = 7000;
 
 /// The hosts `sender` and `receiver`, both with `eth0` on one network and `eth1` on another.
@@ -38,7 +38,7 @@ impl Net {
         Self { lab, switches, sender, receiver, family }
     }
 
-    /// The test's group of this number.
+    /// Returns the test's group with this number.
     pub(crate) fn group(&self, number: u16) -> GroupAddr {
         let [high, low] = number.to_be_bytes();
         let group: Group = match self.family {
@@ -48,7 +48,7 @@ impl Net {
         GroupAddr::new(group, PORT)
     }
 
-    /// The address of a host (1 is the sender, 2 the receiver) on a network.
+    /// Returns the address of a host (1 is the sender, 2 the receiver) on a network.
     pub(crate) fn address(&self, network: u8, host: u8) -> IpAddr {
         match self.family {
             Family::V4 => format!("10.0.{network}.{host}").parse().unwrap(),
@@ -56,7 +56,7 @@ impl Net {
         }
     }
 
-    /// A further address of the sender's on `eth0`: another source.
+    /// Adds another address to the sender's `eth0`, as another source.
     pub(crate) fn another_source(&self, number: u8) -> IpAddr {
         let (address, prefix): (IpAddr, u8) = match self.family {
             Family::V4 => (format!("10.0.0.{}", 100 + number).parse().unwrap(), 24),
@@ -66,7 +66,7 @@ impl Net {
         address
     }
 
-    /// A membership of a group on a named interface.
+    /// Returns a membership of a group on a named interface.
     pub(crate) fn on(&self, interface: &str, group: GroupAddr) -> Membership {
         Membership::new(group).on(InterfaceSelector::Name(interface.into()))
     }
@@ -86,12 +86,12 @@ impl Net {
         self.receiver.run(|| settings(Receiver::builder()).build()).unwrap()
     }
 
-    /// A receiver of these memberships.
+    /// Opens a receiver of these memberships.
     pub(crate) fn joined(&self, memberships: &[Membership]) -> Receiver {
         self.receiver(|builder| builder.join_all(memberships.iter().cloned()))
     }
 
-    /// Runs something with a sender on the host `sender`.
+    /// Calls `send` with a sender on the host `sender`.
     pub(crate) fn send_with<T: Send>(
         &self,
         settings: impl FnOnce(SenderBuilder) -> SenderBuilder + Send,
@@ -102,7 +102,7 @@ impl Net {
 
     /// Sends a datagram by an interface.
     pub(crate) fn send(&self, interface: &str, to: GroupAddr, payload: &[u8]) {
-        // Hosts with several addresses choose one as they like: tests say which.
+        // A host with several addresses may choose any, so the test specifies one.
         let source = self.address(u8::from(interface == "eth1"), 1);
         let interface = InterfaceSelector::Name(interface.into());
         self.send_with(
@@ -120,28 +120,28 @@ impl Net {
         );
     }
 
-    /// Sends so many datagrams, and waits until they have reached the host `receiver`: where processors are busy, the
-    /// kernel may hand them over a while after they were sent.
+    /// Sends this many datagrams, and waits until they have reached the host `receiver`: on a busy
+    /// machine, the kernel may deliver them a while after they were sent.
     pub(crate) fn until_arrived(&self, datagrams: u64, send: impl FnOnce()) {
         let before = self.packets_received();
         send();
         let deadline = Instant::now() + PATIENCE;
         while self.packets_received() < before + datagrams {
-            assert!(Instant::now() < deadline, "{datagrams} datagrams did not come in time");
+            assert!(Instant::now() < deadline, "{datagrams} datagrams did not arrive before the deadline");
             std::thread::yield_now();
         }
     }
 
-    /// What the IP layer of the host `receiver` has been given.
+    /// Returns the number of packets that the IP layer of the host `receiver` has received.
     fn packets_received(&self) -> u64 {
-        let (table, place) = match self.family {
+        let (table, position) = match self.family {
             Family::V4 => ("snmp", 3),
             Family::V6 => ("snmp6", 1),
         };
         let text = self.receiver.read_proc_net(table).unwrap();
-        let is_it = |line: &&str| line.starts_with("Ip6InReceives ") || line.starts_with("Ip: ");
-        let line = text.lines().rfind(is_it).unwrap();
-        line.split_whitespace().nth(place).unwrap().parse().unwrap()
+        let is_counter = |line: &&str| line.starts_with("Ip6InReceives ") || line.starts_with("Ip: ");
+        let line = text.lines().rfind(is_counter).unwrap();
+        line.split_whitespace().nth(position).unwrap().parse().unwrap()
     }
 
     pub(crate) fn index(&self, host: &Host, interface: &str) -> InterfaceIndex {
@@ -149,41 +149,45 @@ impl Net {
     }
 }
 
-/// A datagram that came, with its payload as text.
+/// A received datagram, with its payload as text.
 #[derive(Clone, Debug)]
-pub(crate) struct Came {
+pub(crate) struct ReceivedDatagram {
     pub(crate) text: String,
     pub(crate) arrival: Arrival,
 }
 
 /// Receives one datagram.
-pub(crate) fn next(receiver: &Receiver) -> Came {
+pub(crate) fn next(receiver: &Receiver) -> ReceivedDatagram {
     let mut buffer = vec![0; 65_536];
-    let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().expect("nothing came in time");
-    Came { text: String::from_utf8_lossy(datagram.payload()).into_owned(), arrival: *datagram.arrival() }
+    let datagram =
+        receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().expect("nothing arrived before the deadline");
+    ReceivedDatagram {
+        text: String::from_utf8_lossy(datagram.payload()).into_owned(),
+        arrival: *datagram.arrival(),
+    }
 }
 
-/// Receives until the datagram with this text has come; all that came, that one included.
-pub(crate) fn until(receiver: &Receiver, last: &str) -> Vec<Came> {
+/// Receives until the datagram with this text arrives; returns all received, including that one.
+pub(crate) fn until(receiver: &Receiver, last: &str) -> Vec<ReceivedDatagram> {
     let deadline = Instant::now() + PATIENCE;
-    let mut came = Vec::new();
+    let mut received = Vec::new();
     loop {
-        assert!(Instant::now() < deadline, "\"{last}\" did not come in time, but {came:?}");
+        assert!(Instant::now() < deadline, "\"{last}\" did not arrive before the deadline, but {received:?}");
         let one = next(receiver);
         let done = one.text == last;
-        came.push(one);
+        received.push(one);
         if done {
-            return came;
+            return received;
         }
     }
 }
 
-/// The texts of [`until`].
+/// Returns the texts of [`until`].
 pub(crate) fn texts_until(receiver: &Receiver, last: &str) -> Vec<String> {
-    until(receiver, last).into_iter().map(|came| came.text).collect()
+    until(receiver, last).into_iter().map(|received| received.text).collect()
 }
 
-/// Makes a test of each family out of a function that takes a [`Net`].
+/// Creates a test for each family from a function that takes a [`Net`].
 macro_rules! both_families {
     ($($name:ident),+ $(,)?) => {
         mod v4 {

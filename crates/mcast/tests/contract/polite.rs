@@ -1,16 +1,16 @@
-//! Line 9: hop limit 1 unless told otherwise, and no source-specific group without a source.
+//! Guarantee 9: the default hop limit is 1, and a source-specific group needs a source.
 
 use mcast::{ErrorKind, Group, GroupAddr, InterfaceSelector, Membership, SourceFilter};
 
 use crate::net::{Net, PORT, both_families, next};
 
 both_families!(
-    hop_limit_is_one_unless_told_otherwise,
+    the_default_hop_limit_is_one,
     a_source_specific_group_needs_a_source_unless_overridden,
-    nonsense_is_refused_with_a_reason,
+    contradictory_memberships_are_refused,
 );
 
-fn hop_limit_is_one_unless_told_otherwise(net: &Net) {
+fn the_default_hop_limit_is_one(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     net.send("eth0", net.group(1), b"one");
     assert_eq!(next(&receiver).arrival.hop_limit, Some(1));
@@ -34,7 +34,7 @@ fn a_source_specific_group_needs_a_source_unless_overridden(net: &Net) {
     assert_eq!((next(&any).text, next(&only).text), ("end".into(), "end".into()));
 }
 
-fn nonsense_is_refused_with_a_reason(net: &Net) {
+fn contradictory_memberships_are_refused(net: &Net) {
     let other_family = match net.family {
         mcast::Family::V4 => "fd00::1".parse().unwrap(),
         mcast::Family::V6 => "10.0.0.1".parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Answers: by the interface that a datagram came in by, from the service's port.
+//! Replies are sent by the interface on which the datagram arrived, from the service's port.
 
 use std::net::SocketAddr;
 
@@ -6,27 +6,24 @@ use mcast::{Family, InterfaceSelector, Membership};
 
 use crate::net::{Net, PATIENCE, PORT, both_families};
 
-both_families!(
-    an_answer_comes_from_the_services_port_by_the_arrival_interface,
-    answers_also_with_many_groups,
-);
+both_families!(a_reply_comes_from_the_services_port_by_the_arrival_interface, replies_work_with_many_groups,);
 
-fn an_answer_comes_from_the_services_port_by_the_arrival_interface(net: &Net) {
-    // The way back by the routing table would be another interface.
+fn a_reply_comes_from_the_services_port_by_the_arrival_interface(net: &Net) {
+    // The routing table would choose another interface for the way back.
     let back = if net.family == Family::V4 { "10.0.0.1/32" } else { "fd00::1/128" };
     net.receiver.add_route(back, "eth1").unwrap();
-    ask(net, &[Membership::new(net.group(1))]);
+    request_reply(net, &[Membership::new(net.group(1))]);
 }
 
-fn answers_also_with_many_groups(net: &Net) {
+fn replies_work_with_many_groups(net: &Net) {
     let memberships: Vec<_> = (0..100).map(|number| net.on("eth0", net.group(number))).collect();
-    ask(net, &memberships);
+    request_reply(net, &memberships);
 }
 
-fn ask(net: &Net, memberships: &[Membership]) {
+fn request_reply(net: &Net, memberships: &[Membership]) {
     let receiver = net.joined(memberships);
     let source = net.address(0, 1);
-    let (answer, by) = net.send_with(
+    let (reply, by) = net.send_with(
         |builder| builder.interface(InterfaceSelector::Name("eth0".into())).source_address(source),
         |sender| {
             sender.send_to(b"who?", net.group(1)).unwrap();
@@ -38,17 +35,17 @@ fn ask(net: &Net, memberships: &[Membership]) {
                 })
                 .unwrap();
             let mut buffer = [0; 64];
-            let answer = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().expect("no answer");
-            assert_eq!(answer.payload, b"me");
-            (answer.source, answer.interface)
+            let reply = sender.recv_answer(net.family, &mut buffer, PATIENCE).unwrap().expect("no reply");
+            assert_eq!(reply.payload, b"me");
+            (reply.source, reply.interface)
         },
     );
-    assert_eq!(answer, SocketAddr::new(net.address(0, 2), PORT));
+    assert_eq!(reply, SocketAddr::new(net.address(0, 2), PORT));
     assert_eq!(by, Some(net.index(&net.sender, "eth0")));
 }
 
 #[test]
-fn link_local_answers_keep_their_interface() {
+fn link_local_replies_keep_their_interface() {
     let net = Net::new(Family::V6);
     let receiver = net.joined(&["[ff12::1%eth1]:7000".parse().unwrap()]);
     net.send_with(
@@ -64,11 +61,8 @@ fn link_local_answers_keep_their_interface() {
             let datagram = receiver.recv(&mut buffer).unwrap();
             assert!(datagram.source().to_string().starts_with("fe80:"), "{}", datagram.source());
             receiver.reply(&datagram, b"me").unwrap();
-            let answer = sender.recv_answer(Family::V6, &mut buffer, PATIENCE).unwrap().expect("no answer");
-            assert_eq!(
-                (answer.payload, answer.interface),
-                (&b"me"[..], Some(net.index(&net.sender, "eth1")))
-            );
+            let reply = sender.recv_answer(Family::V6, &mut buffer, PATIENCE).unwrap().expect("no reply");
+            assert_eq!((reply.payload, reply.interface), (&b"me"[..], Some(net.index(&net.sender, "eth1"))));
         },
     );
 }

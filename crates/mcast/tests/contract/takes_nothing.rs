@@ -1,4 +1,5 @@
-//! Line 5: another program's unicast on the same port still reaches it, and its groups stay its own.
+//! Guarantee 5: unicast datagrams for another program on the same port still reach it, and it keeps
+//! its groups.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::slice::from_ref;
@@ -7,9 +8,9 @@ use mcast::{Family, Membership, Receiver};
 
 use crate::net::{Net, PATIENCE, PORT, both_families, texts_until};
 
-both_families!(anothers_unicast_on_the_port_still_reaches_it, leaving_leaves_others_their_membership,);
+both_families!(unicast_for_another_program_on_the_port_reaches_it, leaving_does_not_affect_other_receivers,);
 
-fn anothers_unicast_on_the_port_still_reaches_it(net: &Net) {
+fn unicast_for_another_program_on_the_port_reaches_it(net: &Net) {
     for groups in [1, 3, 100] {
         let memberships: Vec<Membership> =
             (0..groups).map(|number| net.on("eth0", net.group(number))).collect();
@@ -23,7 +24,7 @@ fn anothers_unicast_on_the_port_still_reaches_it(net: &Net) {
     }
 }
 
-fn leaving_leaves_others_their_membership(net: &Net) {
+fn leaving_does_not_affect_other_receivers(net: &Net) {
     let membership = net.on("eth0", net.group(1));
     let (one, two) = (net.joined(from_ref(&membership)), net.joined(from_ref(&membership)));
     net.receiver.run(|| one.leave(&membership)).unwrap().unwrap();
@@ -36,7 +37,7 @@ fn still_receives(net: &Net, receiver: &Receiver) {
     assert_eq!(texts_until(receiver, "end"), ["end"]);
 }
 
-/// A program that waits for unicast on the port, and shares it.
+/// Opens the socket of a program that shares the port and waits for unicast datagrams.
 fn program(net: &Net) -> UdpSocket {
     let any: IpAddr = match net.family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),

@@ -1,4 +1,5 @@
-//! Options for those who count microseconds: they change when things happen, never what.
+//! Options for low latency and precise timing: they affect when datagrams are delivered, never
+//! which.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -9,29 +10,29 @@ use mcast::{ErrorKind, InterfaceSelector, LaunchClock, Outgoing, Rate};
 use crate::net::{Net, PATIENCE, both_families, next, texts_until};
 
 both_families!(
-    spinning_and_polling_receive_the_same,
-    a_thread_of_its_own_reads_on_one_processor,
-    a_device_without_a_clock_tells_no_time,
-    launch_times_are_taken,
+    spinning_and_busy_polling_receive_the_same_datagrams,
+    a_reader_thread_runs_on_one_processor,
+    a_device_without_timestamps_reports_none,
+    launch_times_are_accepted,
     a_launch_time_needs_a_clock,
     a_paced_sender_spreads_its_datagrams,
 );
 
-fn spinning_and_polling_receive_the_same(net: &Net) {
+fn spinning_and_busy_polling_receive_the_same_datagrams(net: &Net) {
     let membership = net.on("eth0", net.group(1));
     let receiver = net.receiver(|builder| {
         builder.join(membership).spin(Duration::from_millis(5)).busy_poll(Duration::from_micros(50))
     });
     let start = Instant::now();
     assert!(receiver.recv_timeout(&mut [0; 8], Duration::from_millis(20)).unwrap().is_none());
-    assert!(start.elapsed() >= Duration::from_millis(20), "a wait lasts as long as it is asked to");
+    assert!(start.elapsed() >= Duration::from_millis(20), "the wait ended early");
     net.send("eth0", net.group(1), b"end");
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
 }
 
-fn a_thread_of_its_own_reads_on_one_processor(net: &Net) {
+fn a_reader_thread_runs_on_one_processor(net: &Net) {
     let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
-    let (came, arrivals) = mpsc::channel();
+    let (received, arrivals) = mpsc::channel();
     let handle = move |datagram: &mcast::Datagram<'_>| {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let allowed = status
@@ -40,7 +41,7 @@ fn a_thread_of_its_own_reads_on_one_processor(net: &Net) {
             .unwrap()
             .trim()
             .to_owned();
-        came.send((datagram.payload().to_vec(), allowed)).unwrap();
+        received.send((datagram.payload().to_vec(), allowed)).unwrap();
     };
     let thread = receiver.read_on_thread(Some(0), handle).unwrap();
     net.send("eth0", net.group(1), b"x");
@@ -52,15 +53,15 @@ fn a_thread_of_its_own_reads_on_one_processor(net: &Net) {
     assert!(error.to_string().contains("4711"), "{error}");
 }
 
-fn a_device_without_a_clock_tells_no_time(net: &Net) {
+fn a_device_without_timestamps_reports_none(net: &Net) {
     let membership = net.on("eth0", net.group(1));
     let receiver = net.receiver(|builder| builder.join(membership).hardware_time(true));
     net.send("eth0", net.group(1), b"x");
-    let came = next(&receiver);
-    assert!(came.arrival.time.is_some() && came.arrival.hardware_time.is_none());
+    let received = next(&receiver);
+    assert!(received.arrival.time.is_some() && received.arrival.hardware_time.is_none());
 }
 
-fn launch_times_are_taken(net: &Net) {
+fn launch_times_are_accepted(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     let group = net.group(1);
     net.send_with(
@@ -91,14 +92,14 @@ fn a_launch_time_needs_a_clock(net: &Net) {
 }
 
 fn a_paced_sender_spreads_its_datagrams(net: &Net) {
-    // On a machine that is busy with other things many may come at once: then again. One that sends in bursts never
-    // passes.
+    // On a busy machine many may arrive at once; then the test is repeated. A sender that sends in
+    // bursts never passes.
     let most: Vec<usize> = (0..20).map(|_| most_in_10_ms(net)).take_while(|most| *most > 42).collect();
-    // 20 are due in this time, and 20 more may be caught up with.
+    // 20 are due in this time, and the sender may catch up with 20 more.
     assert!(most.len() < 20, "{most:?}");
 }
 
-/// Sends 400 datagrams at 2,000 a second; says how many of them came within 10 ms at most.
+/// Sends 400 datagrams at 2,000 per second; returns the maximum number that arrived within 10 ms.
 fn most_in_10_ms(net: &Net) -> usize {
     const COUNT: usize = 400;
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
@@ -113,7 +114,7 @@ fn most_in_10_ms(net: &Net) -> usize {
             start.elapsed().as_secs_f64()
         },
     );
-    // Later than it should be a sender may be on a busy machine, but never early.
+    // On a busy machine a sender may be late, but never early.
     assert!(seconds >= 0.18, "{seconds}");
     let times: Vec<_> = (0..COUNT).map(|_| next(&receiver).arrival.time.unwrap()).collect();
     let within_10_ms = |from: &std::time::SystemTime| {

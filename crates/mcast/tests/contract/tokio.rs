@@ -1,4 +1,4 @@
-//! The same on tokio: cancelled waits take nothing, and senders wait without blocking.
+//! Guarantees on tokio: cancelled waits consume nothing, and senders wait without blocking.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use tokio::time::timeout;
 use crate::net::{Net, PATIENCE, both_families};
 
 both_families!(
-    a_cancelled_wait_takes_nothing,
+    a_cancelled_wait_consumes_nothing,
     several_tasks_share_a_receiver,
-    sends_and_hears_answers,
+    sends_and_receives_replies,
     joins_while_a_task_waits,
     a_datagram_without_a_destination_is_an_error,
-    finds_what_is_there_behind_what_is_refused,
+    finds_an_admitted_datagram_behind_refused_ones,
     sends_batches_and_follows_its_interface,
 );
 
-/// A runtime whose threads are the calling one: what it opens is opened there.
+/// Runs a future on the calling thread, so that sockets are opened in its network namespace.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn a_cancelled_wait_takes_nothing(net: &Net) {
+fn a_cancelled_wait_consumes_nothing(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth0", net.group(2))]);
     block_on(async {
         let receiver = mcast::tokio::Receiver::new(receiver).unwrap();
@@ -35,14 +35,15 @@ fn a_cancelled_wait_takes_nothing(net: &Net) {
                     .is_err()
             );
             net.send("eth0", net.group(1 + round as u16 % 2), &round.to_be_bytes());
-            // Cancelled when the datagram is there already: either taken and told, or still there.
-            let came = match timeout(Duration::ZERO, receiver.recv(&mut buffer)).await {
+            // Cancelled when the datagram has already arrived: it is either returned, or still
+            // available.
+            let received = match timeout(Duration::ZERO, receiver.recv(&mut buffer)).await {
                 Ok(datagram) => datagram.unwrap().payload().to_vec(),
                 Err(_) => {
                     timeout(PATIENCE, receiver.recv(&mut buffer)).await.unwrap().unwrap().payload().to_vec()
                 }
             };
-            assert_eq!(came, round.to_be_bytes());
+            assert_eq!(received, round.to_be_bytes());
         }
         assert_eq!(receiver.statistics().received, 200);
     });
@@ -50,7 +51,7 @@ fn a_cancelled_wait_takes_nothing(net: &Net) {
 
 fn several_tasks_share_a_receiver(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
-    let seen = block_on(async {
+    let numbers = block_on(async {
         let receiver = std::sync::Arc::new(mcast::tokio::Receiver::new(receiver).unwrap());
         let (count, deadline) = (std::sync::Arc::new(AtomicUsize::new(0)), Instant::now() + PATIENCE);
         let tasks: Vec<_> = (0..4)
@@ -58,14 +59,14 @@ fn several_tasks_share_a_receiver(net: &Net) {
                 let (receiver, count) = (receiver.clone(), count.clone());
                 tokio::spawn(async move {
                     let mut batch = mcast::Batch::new(2, 64);
-                    let mut seen = Vec::new();
+                    let mut numbers = Vec::new();
                     while count.load(Ordering::Relaxed) < 100 && Instant::now() < deadline {
                         let waiting = timeout(Duration::from_millis(20), receiver.recv_batch(&mut batch));
                         let Ok(received) = waiting.await else { continue };
                         count.fetch_add(received.unwrap(), Ordering::Relaxed);
-                        seen.extend(batch.iter().map(|datagram| datagram.payload()[0]));
+                        numbers.extend(batch.iter().map(|datagram| datagram.payload()[0]));
                     }
-                    seen
+                    numbers
                 })
             })
             .collect();
@@ -74,18 +75,18 @@ fn several_tasks_share_a_receiver(net: &Net) {
             net.send("eth0", net.group(1), &[number]);
             tokio::task::yield_now().await;
         }
-        let mut seen = Vec::new();
+        let mut numbers = Vec::new();
         for task in tasks {
-            seen.extend(task.await.unwrap());
+            numbers.extend(task.await.unwrap());
         }
-        seen
+        numbers
     });
-    let mut seen = seen;
-    seen.sort_unstable();
-    assert_eq!(seen, (0..100).collect::<Vec<u8>>());
+    let mut numbers = numbers;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..100).collect::<Vec<u8>>());
 }
 
-fn sends_and_hears_answers(net: &Net) {
+fn sends_and_receives_replies(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1)), net.on("eth1", net.group(1))]);
     let group = net.group(1);
     let family: Family = net.family;
@@ -104,17 +105,17 @@ fn sends_and_hears_answers(net: &Net) {
                 let mut buffer = [0; 64];
                 for _ in 0..4 {
                     let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
-                    let answer = [b"re: ", datagram.payload()].concat();
-                    receiver.reply(&datagram, &answer).unwrap();
+                    let reply = [b"re: ", datagram.payload()].concat();
+                    receiver.reply(&datagram, &reply).unwrap();
                 }
-                let mut answers = Vec::new();
+                let mut replies = Vec::new();
                 for _ in 0..4 {
-                    let answer =
+                    let reply =
                         timeout(PATIENCE, sender.recv_answer(family, &mut buffer)).await.unwrap().unwrap();
-                    answers.push(String::from_utf8(answer.payload.to_vec()).unwrap());
+                    replies.push(String::from_utf8(reply.payload.to_vec()).unwrap());
                 }
-                answers.sort();
-                assert_eq!(answers, ["re: more", "re: more", "re: who?", "re: who?"]);
+                replies.sort();
+                assert_eq!(replies, ["re: more", "re: more", "re: who?", "re: who?"]);
             });
         })
         .unwrap();
@@ -135,7 +136,7 @@ fn joins_while_a_task_waits(net: &Net) {
     });
 }
 
-fn finds_what_is_there_behind_what_is_refused(net: &Net) {
+fn finds_an_admitted_datagram_behind_refused_ones(net: &Net) {
     let (receiver, _other, (interface, others)) = crate::interleaved::beside_another(net);
     block_on(async {
         let receiver = mcast::tokio::Receiver::new(receiver).unwrap();

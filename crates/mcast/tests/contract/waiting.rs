@@ -1,4 +1,4 @@
-//! Line 7 again: whoever waits, however, hears of everything that is to end the wait.
+//! Guarantee 7, continued: every waiting thread notices every event that must end its wait.
 
 use std::sync::mpsc;
 use std::thread;
@@ -9,42 +9,43 @@ use mcast::{ErrorKind, Receiver};
 use crate::net::{Net, PATIENCE, both_families, next};
 
 both_families!(
-    all_who_wait_for_nothing_hear_of_a_first_group,
-    all_who_wait_for_one_group_hear_of_another,
-    all_who_wait_hear_of_a_group_that_replaces_theirs,
-    the_descriptor_stands_for_a_group_that_was_waited_for_without_it,
-    a_descriptor_that_is_asked_for_disturbs_no_wait,
-    a_spinning_wait_hears_of_joins_and_wakers,
+    all_waiting_threads_notice_a_first_group,
+    all_waiting_threads_notice_another_group,
+    all_waiting_threads_notice_a_group_that_replaces_theirs,
+    the_descriptor_covers_a_group_that_was_waited_for_without_it,
+    requesting_the_descriptor_disturbs_no_wait,
+    a_spinning_wait_notices_joins_and_wakers,
 );
 
 const WAITERS: usize = 3;
 
-/// Has threads wait, and when all of them sleep does something that lets each receive one.
+/// Starts waiting threads, and once all of them sleep, runs `work`, which must let each receive a
+/// datagram.
 fn while_threads_wait(receiver: &Receiver, work: impl FnOnce()) -> Vec<Option<String>> {
     let receive = || {
         let mut buffer = [0; 64];
-        let came = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap();
-        came.map(|datagram| String::from_utf8_lossy(datagram.payload()).into_owned())
+        let received = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap();
+        received.map(|datagram| String::from_utf8_lossy(datagram.payload()).into_owned())
     };
     thread::scope(|scope| {
-        let (tell, told) = mpsc::channel();
+        let (sender, started) = mpsc::channel();
         let waiting: Vec<_> = (0..WAITERS)
             .map(|_| {
-                let tell = tell.clone();
+                let sender = sender.clone();
                 scope.spawn(move || {
-                    tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                    sender.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
                     receive()
                 })
             })
             .collect();
-        for task in told.iter().take(WAITERS) {
+        for task in started.iter().take(WAITERS) {
             wait_asleep(task.file_name().unwrap().to_str().unwrap());
         }
         work();
-        let roused = Instant::now();
-        let came = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
-        assert!(roused.elapsed() < PATIENCE / 2, "found only when the time was over");
-        came
+        let worked = Instant::now();
+        let received = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(worked.elapsed() < PATIENCE / 2, "noticed only at the timeout");
+        received
     })
 }
 
@@ -56,37 +57,37 @@ fn wait_asleep(task: &str) {
         if status.lines().any(|line| line.starts_with("State:\tS")) {
             return;
         }
-        assert!(Instant::now() < end, "it does not go to sleep");
+        assert!(Instant::now() < end, "the thread does not go to sleep");
         thread::yield_now();
     }
 }
 
-fn all_who_wait_for_nothing_hear_of_a_first_group(net: &Net) {
+fn all_waiting_threads_notice_a_first_group(net: &Net) {
     let receiver = net.joined(&[]);
-    let came = while_threads_wait(&receiver, || {
+    let received = while_threads_wait(&receiver, || {
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
         (0..WAITERS).for_each(|_| net.send("eth1", net.group(2), b"first"));
     });
-    assert_eq!(came, vec![Some("first".to_owned()); WAITERS]);
+    assert_eq!(received, vec![Some("first".to_owned()); WAITERS]);
 }
 
-fn all_who_wait_for_one_group_hear_of_another(net: &Net) {
+fn all_waiting_threads_notice_another_group(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
-    let came = while_threads_wait(&receiver, || {
+    let received = while_threads_wait(&receiver, || {
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
         (0..WAITERS).for_each(|_| net.send("eth1", net.group(2), b"other"));
     });
-    assert_eq!(came, vec![Some("other".to_owned()); WAITERS]);
+    assert_eq!(received, vec![Some("other".to_owned()); WAITERS]);
 }
 
-fn all_who_wait_hear_of_a_group_that_replaces_theirs(net: &Net) {
+fn all_waiting_threads_notice_a_group_that_replaces_theirs(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
-    let came = while_threads_wait(&receiver, || {
+    let received = while_threads_wait(&receiver, || {
         net.receiver.run(|| receiver.leave(&net.on("eth0", net.group(1)))).unwrap().unwrap();
         net.receiver.run(|| receiver.join(net.on("eth1", net.group(2)))).unwrap().unwrap();
         (0..WAITERS).for_each(|_| net.send("eth1", net.group(2), b"other"));
     });
-    assert_eq!(came, vec![Some("other".to_owned()); WAITERS]);
+    assert_eq!(received, vec![Some("other".to_owned()); WAITERS]);
 }
 
 fn readable(receiver: &Receiver, timeout: Duration) -> bool {
@@ -99,13 +100,13 @@ fn readable(receiver: &Receiver, timeout: Duration) -> bool {
     }
 }
 
-fn the_descriptor_stands_for_a_group_that_was_waited_for_without_it(net: &Net) {
+fn the_descriptor_covers_a_group_that_was_waited_for_without_it(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
     assert!(receiver.recv_timeout(&mut [0; 16], Duration::from_millis(1)).unwrap().is_none());
     net.send("eth0", net.group(1), b"before");
     assert!(receiver.wait(Some(PATIENCE)).unwrap());
 
-    assert!(readable(&receiver, Duration::ZERO), "what is there already");
+    assert!(readable(&receiver, Duration::ZERO), "the pending datagram does not make it readable");
     assert_eq!(next(&receiver).text, "before");
     assert!(!readable(&receiver, Duration::ZERO));
     net.send("eth0", net.group(1), b"after");
@@ -115,16 +116,16 @@ fn the_descriptor_stands_for_a_group_that_was_waited_for_without_it(net: &Net) {
     assert!(!receiver.wait(Some(Duration::ZERO)).unwrap());
 }
 
-fn a_descriptor_that_is_asked_for_disturbs_no_wait(net: &Net) {
+fn requesting_the_descriptor_disturbs_no_wait(net: &Net) {
     let receiver = net.joined(&[net.on("eth0", net.group(1))]);
-    let came = while_threads_wait(&receiver, || {
+    let received = while_threads_wait(&receiver, || {
         assert!(!readable(&receiver, Duration::ZERO));
         (0..WAITERS).for_each(|_| net.send("eth0", net.group(1), b"here"));
     });
-    assert_eq!(came, vec![Some("here".to_owned()); WAITERS]);
+    assert_eq!(received, vec![Some("here".to_owned()); WAITERS]);
 }
 
-fn a_spinning_wait_hears_of_joins_and_wakers(net: &Net) {
+fn a_spinning_wait_notices_joins_and_wakers(net: &Net) {
     let receiver = net.receiver(|builder| builder.join(net.on("eth0", net.group(1))).spin(PATIENCE));
     thread::scope(|scope| {
         let waiting = scope.spawn(|| next(&receiver));

@@ -1,4 +1,4 @@
-//! A host with two interfaces, programs that join on it, and short words for what is reported.
+//! A host with two interfaces, programs that join groups on it, and helpers for snapshots.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -10,10 +10,10 @@ use mcast::joined::{self, Holder, Holding, Snapshot, SocketHolder};
 use mcast::{InterfaceIndex, Membership, Receiver, SourceFilter};
 use mcast_lab::{Child, Host, Lab};
 
-/// How long a test waits for what must happen.
+/// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The host `host` with `eth0` and `eth1`, each on a network of its own.
+/// Creates the host `host` with `eth0` and `eth1`, each on a network of its own.
 pub(crate) fn host_on_two_lans() -> (Lab, Host) {
     let lab = Lab::new().unwrap();
     let host = lab.host("host").unwrap();
@@ -33,11 +33,11 @@ pub(crate) fn index(host: &Host, interface: &str) -> InterfaceIndex {
     InterfaceIndex::new(host.interface_index(interface).unwrap()).unwrap()
 }
 
-pub(crate) fn look(host: &Host) -> Snapshot {
+pub(crate) fn survey(host: &Host) -> Snapshot {
     host.run(joined::memberships).unwrap().unwrap()
 }
 
-/// A receiver on this host.
+/// Creates a receiver on this host.
 pub(crate) fn join<const N: usize>(host: &Host, memberships: [&str; N]) -> Receiver {
     let memberships = memberships.map(|membership| membership.parse::<Membership>().unwrap());
     host.run(|| Receiver::builder().join_all(memberships).build()).unwrap().unwrap()
@@ -48,29 +48,29 @@ pub(crate) fn holdings_of<'a>(snapshot: &'a Snapshot, group: &str) -> Vec<&'a Ho
     snapshot.holdings.iter().filter(|holding| holding.group == group).collect()
 }
 
-/// The sockets that hold this group.
+/// Returns the sockets that hold this group.
 pub(crate) fn sockets_of<'a>(snapshot: &'a Snapshot, group: &str) -> Vec<&'a SocketHolder> {
     holdings_of(snapshot, group).into_iter().filter_map(|holding| socket(&holding.holder)).collect()
 }
 
 pub(crate) fn socket(holder: &Holder) -> Option<&SocketHolder> {
     match holder {
-        Holder::Socket(held) => Some(held),
+        Holder::Socket(socket) => Some(socket),
         _ => None,
     }
 }
 
-/// What every socket has joined, as memberships in their text form, sorted.
+/// Returns the memberships of all sockets in text form, sorted.
 pub(crate) fn joined_by_sockets(snapshot: &Snapshot) -> BTreeSet<String> {
     let of_sockets = snapshot.holdings.iter().filter_map(|holding| Some((holding, socket(&holding.holder)?)));
     of_sockets
-        .map(|(holding, held)| {
-            let sources: Vec<String> = held.filter.sources().map(|source| source.to_string()).collect();
-            let mode = match held.filter {
+        .map(|(holding, holder)| {
+            let sources: Vec<String> = holder.filter.sources().map(|source| source.to_string()).collect();
+            let mode = match holder.filter {
                 SourceFilter::Include(_) => "only",
                 SourceFilter::Exclude(_) => "all but",
             };
-            let port = held.socket.port().map_or_else(|| "-".into(), |port| port.to_string());
+            let port = holder.socket.port().map_or_else(|| "-".into(), |port| port.to_string());
             format!("{} {} {port} {mode} [{}]", holding.group, holding.interface_name, sources.join(" "))
         })
         .collect()
@@ -86,17 +86,16 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Runs this once the preparations that all programs need are made, and waits until it is done.
-    /// `None` where there is no Python, which is told.
+    /// Starts a script after the preamble, and waits until the script is done. Returns `None` if
+    /// Python is missing, which is printed.
     pub(crate) fn start(host: &Host, script: &str) -> Option<Self> {
         if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
             eprintln!("SKIPPED: this test needs python3");
-            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "no skip is allowed");
+            assert!(std::env::var_os("MCAST_REQUIRE_ALL").is_none(), "skipping is not allowed");
             return None;
         }
-        let script = format!(
-            "{PREPARATIONS}{script}\nprint('ready', flush=True)\nfor line in sys.stdin: exec(line)\n"
-        );
+        let script =
+            format!("{PREAMBLE}{script}\nprint('ready', flush=True)\nfor line in sys.stdin: exec(line)\n");
         let mut command = host.command("python3").unwrap();
         command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -106,7 +105,7 @@ impl Program {
         Some(Self { child })
     }
 
-    /// Has it run another line.
+    /// Makes it run another line.
     pub(crate) fn run(&mut self, line: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
@@ -124,7 +123,7 @@ impl Drop for Program {
 }
 
 /// Joins and leaves as in RFC 3678, by the interface's name.
-const PREPARATIONS: &str = r"
+const PREAMBLE: &str = r"
 import os, socket, struct, sys
 def storage(address):
     if ':' in address:
@@ -145,15 +144,15 @@ def udp(family, port, address=''):
 V4, V6 = socket.AF_INET, socket.AF_INET6
 ";
 
-/// Looks until something is so.
-pub(crate) fn eventually(host: &Host, what: &str, so: impl Fn(&Snapshot) -> bool) -> Snapshot {
+/// Surveys until a condition holds.
+pub(crate) fn eventually(host: &Host, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let snapshot = look(host);
-        if so(&snapshot) {
+        let snapshot = survey(host);
+        if holds(&snapshot) {
             return snapshot;
         }
-        assert!(Instant::now() < deadline, "not in time: {what}; but {snapshot:#?}");
+        assert!(Instant::now() < deadline, "not before the deadline: {what}; but {snapshot:#?}");
         std::thread::yield_now();
     }
 }

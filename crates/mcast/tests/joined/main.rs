@@ -1,5 +1,5 @@
-//! Who has joined what, against real kernels: sockets of this process and of others, whole and
-//! with rights missing.
+//! Surveys of memberships on real kernels: sockets of this process and of others, with and without
+//! privileges.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 

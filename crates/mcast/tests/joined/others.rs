@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use mcast::Family;
 use mcast::joined::{self, Holder, Snapshot, SocketKind, Visibility};
 
-use crate::host::{Program, eventually, holdings_of, host_on_two_lans, joined_by_sockets, look, sockets_of};
+use crate::host::{
+    Program, eventually, holdings_of, host_on_two_lans, joined_by_sockets, sockets_of, survey,
+};
 use crate::rights;
 
 #[test]
@@ -27,14 +29,14 @@ join(b, 'eth0', '239.9.9.9')",
         return;
     };
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let expected = [
         "239.1.2.3 eth0 7001 all but []",
         "239.1.2.3 eth1 7001 all but []",
         "232.1.2.3 eth0 7001 only [10.0.0.7 10.0.0.8]",
         "ff15::1 eth1 7002 all but [fd00::9]",
-        // An IPv6 socket that has joined a group of IPv4.
+        // An IPv6 socket that has joined an IPv4 group.
         "239.9.9.9 eth0 7002 all but []",
     ];
     assert_eq!(joined_by_sockets(&snapshot), expected.map(String::from).into());
@@ -43,14 +45,14 @@ join(b, 'eth0', '239.9.9.9')",
     let held = sockets_of(&snapshot, "232.1.2.3")[0];
     let process = &held.socket.processes[0];
     assert_eq!((process.pid, process.name.as_str()), (program.id(), "python3"));
-    // As programs have it that ask for nothing else, but for the loop switched off above.
+    // Defaults, except for the loopback switched off above.
     assert_eq!((held.multicast_all, held.loopback), (Some(true), Some(false)));
     let mapped = sockets_of(&snapshot, "239.9.9.9")[0];
     assert_eq!((mapped.socket.family, mapped.loopback), (Family::V6, Some(true)));
 }
 
 #[test]
-fn more_sources_than_usual_are_all_reported() {
+fn more_sources_than_the_first_buffer_holds_are_all_reported() {
     const SOURCES: usize = 150;
 
     let (_lab, host) = host_on_two_lans();
@@ -60,7 +62,7 @@ fn more_sources_than_usual_are_all_reported() {
     );
     let Some(_program) = Program::start(&host, &script) else { return };
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let held = sockets_of(&snapshot, "232.1.2.3")[0];
     let addresses: BTreeSet<String> = held.filter.sources().map(|source| source.to_string()).collect();
@@ -68,7 +70,7 @@ fn more_sources_than_usual_are_all_reported() {
 }
 
 #[test]
-fn raw_connected_bound_and_unbound_sockets_are_told_apart() {
+fn raw_connected_bound_and_unbound_sockets_are_distinguished() {
     let (_lab, host) = host_on_two_lans();
     let Some(_program) = Program::start(
         &host,
@@ -86,7 +88,7 @@ join(holder, 'eth0', '239.0.0.4')",
         return;
     };
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let socket_of = |group| sockets_of(&snapshot, group)[0].socket.clone();
     let raw = socket_of("239.0.0.1");
@@ -98,7 +100,7 @@ join(holder, 'eth0', '239.0.0.4')",
 }
 
 #[test]
-fn a_socket_in_two_processes_is_one_socket_of_both() {
+fn a_socket_in_two_processes_is_reported_once_with_both() {
     let (_lab, host) = host_on_two_lans();
     let Some(mut program) = Program::start(
         &host,
@@ -115,7 +117,7 @@ if child == 0:
         return;
     };
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
     let pids: Vec<u32> = held.socket.processes.iter().map(|process| process.pid).collect();
@@ -130,12 +132,12 @@ if child == 0:
 }
 
 #[test]
-fn who_borrows_a_socket_to_look_at_it_is_no_holder() {
+fn a_process_that_borrows_a_socket_for_a_survey_is_not_a_holder() {
     let (_lab, host) = host_on_two_lans();
     let Some(program) = Program::start(&host, "a = udp(V4, 7001)\njoin(a, 'eth0', '239.1.2.3')") else {
         return;
     };
-    // As another survey does it, which lasts.
+    // Borrows like another survey, but for longer.
     let borrow = format!(
         "import ctypes
 lender = os.pidfd_open({})
@@ -151,20 +153,20 @@ for number in range(3, 100):
         held.socket.processes.iter().map(|process| process.pid).collect()
     };
 
-    assert_eq!(holders(&look(&host)), [program.id()]);
+    assert_eq!(holders(&survey(&host)), [program.id()]);
 
-    // Who has it and does not survey is one.
+    // A process that has it without surveying is a holder.
     surveyor.run("os.close(mark)");
     eventually(&host, "both hold it", |snapshot| holders(snapshot).len() == 2);
 }
 
 #[test]
-fn what_is_left_is_reported_no_more() {
+fn a_group_that_was_left_is_not_reported() {
     let (_lab, host) = host_on_two_lans();
     let Some(mut program) = Program::start(&host, "a = udp(V4, 7001)\njoin(a, 'eth0', '239.1.2.3')") else {
         return;
     };
-    assert_eq!(holdings_of(&look(&host), "239.1.2.3").len(), 1);
+    assert_eq!(holdings_of(&survey(&host), "239.1.2.3").len(), 1);
 
     program.run("leave(a, 'eth0', '239.1.2.3')");
 
@@ -172,7 +174,7 @@ fn what_is_left_is_reported_no_more() {
 }
 
 #[test]
-fn what_may_not_be_looked_into_is_counted_and_said() {
+fn sockets_that_may_not_be_inspected_are_counted_and_reported() {
     let (_lab, host) = host_on_two_lans();
     let Some(program) = Program::start(
         &host,
@@ -197,7 +199,7 @@ join(c, 'eth1', 'ff15::1')",
 
     let Visibility::Partial { closed } = &snapshot.visibility else { panic!("{:?}", snapshot.visibility) };
     assert!(closed.contains(&program.id()), "{closed:?}");
-    // This process is its own, whatever rights it has.
+    // A process can inspect itself, whatever privileges it has.
     assert_eq!(joined_by_sockets(&snapshot), ["239.1.2.3 eth0 7001 all but []".into()].into());
     let unseen = |group| -> Vec<Holder> {
         let holders = holdings_of(&snapshot, group).into_iter().map(|holding| holding.holder.clone());

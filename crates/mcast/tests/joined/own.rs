@@ -8,11 +8,11 @@ use mcast::joined::SocketKind;
 use mcast::{Drops, Family, Receiver, Sender};
 
 use crate::host::{
-    PATIENCE, holdings_of, host_on_two_lans, index, join, joined_by_sockets, look, sockets_of,
+    PATIENCE, holdings_of, host_on_two_lans, index, join, joined_by_sockets, sockets_of, survey,
 };
 
 #[test]
-fn every_sort_of_membership_is_reported_with_its_sources() {
+fn every_kind_of_membership_is_reported_with_its_sources() {
     let (_lab, host) = host_on_two_lans();
     let _receiver = join(
         &host,
@@ -26,7 +26,7 @@ fn every_sort_of_membership_is_reported_with_its_sources() {
         ],
     );
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let expected = [
         "239.1.2.3 eth0 7001 all but []",
@@ -50,12 +50,12 @@ fn a_socket_is_described_with_its_process() {
         })
         .unwrap();
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let [holding] = holdings_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
     assert_eq!((holding.interface, holding.interface_name.as_str()), (index(&host, "eth0"), "eth0"));
     let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
-    // The receiver hears nothing but its own memberships.
+    // The receiver receives only its own memberships.
     assert_eq!((held.multicast_all, held.loopback), (Some(false), Some(true)));
     let socket = &held.socket;
     assert_eq!((socket.family, socket.kind), (Family::V4, SocketKind::Udp));
@@ -70,7 +70,7 @@ fn a_socket_is_described_with_its_process() {
 }
 
 #[test]
-fn what_the_kernel_dropped_is_counted() {
+fn drops_of_the_kernel_are_counted() {
     const SENT: u64 = 500;
 
     let (_lab, host) = host_on_two_lans();
@@ -89,7 +89,7 @@ fn what_the_kernel_dropped_is_counted() {
         assert!(Instant::now() < deadline, "{received} of {SENT}, {:?}", receiver.statistics());
     }
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let [held] = sockets_of(&snapshot, "239.1.2.3")[..] else { panic!("{snapshot:#?}") };
     assert!(received < SENT);
@@ -105,10 +105,10 @@ fn many_groups_are_each_found_once() {
         .map(|number| format!("239.2.{}.{}%eth0:7000", number / 256, number % 256).parse().unwrap());
     let _receiver = host.run(|| Receiver::builder().join_all(memberships).build()).unwrap().unwrap();
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     let found: Vec<_> =
-        snapshot.holdings.iter().filter(|held| held.group.to_string().starts_with("239.2.")).collect();
+        snapshot.holdings.iter().filter(|holding| holding.group.to_string().starts_with("239.2.")).collect();
     let groups: BTreeSet<_> = found.iter().map(|holding| holding.group).collect();
     assert_eq!((found.len(), groups.len()), (GROUPS.into(), GROUPS.into()));
     assert_eq!(snapshot.unseen(), Some(0));
@@ -119,18 +119,18 @@ fn hosts_of_one_process_are_not_mixed() {
     let (lab, host) = host_on_two_lans();
     let other = lab.host("other").unwrap();
     crate::host::add_interfaces(&lab, &other);
-    assert_eq!(index(&host, "eth0"), index(&other, "eth0"), "the same numbers, or nothing is shown");
+    assert_eq!(index(&host, "eth0"), index(&other, "eth0"), "the test needs equal indexes");
     let _receiver = join(&host, ["239.1.2.3%eth0:7000"]);
     let _other = join(&other, ["239.1.2.3%eth0:7001"]);
 
-    let ports = |host| -> BTreeSet<String> { joined_by_sockets(&look(host)) };
+    let ports = |host| -> BTreeSet<String> { joined_by_sockets(&survey(host)) };
 
     assert_eq!(ports(&host), ["239.1.2.3 eth0 7000 all but []".into()].into());
     assert_eq!(ports(&other), ["239.1.2.3 eth0 7001 all but []".into()].into());
 }
 
 #[test]
-fn looking_leaves_sockets_as_they_are() {
+fn a_survey_leaves_sockets_unchanged() {
     let (_lab, host) = host_on_two_lans();
     let receiver = join(&host, ["239.1.2.3%eth0:7000"]);
     let sender = host.run(|| Sender::to("239.1.2.3%eth0:7000".parse().unwrap()).unwrap()).unwrap();
@@ -138,17 +138,17 @@ fn looking_leaves_sockets_as_they_are() {
 
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let before = host.run(open).unwrap();
-    let snapshots = [look(&host), look(&host)];
+    let snapshots = [survey(&host), survey(&host)];
 
     let [first, second] = snapshots.each_ref().map(|snapshot| sockets_of(snapshot, "239.1.2.3"));
     assert_eq!((first.len(), first), (1, second));
     let mut buffer = [0; 100];
     let datagram = receiver.recv_timeout(&mut buffer, PATIENCE).unwrap().unwrap();
     assert_eq!(datagram.payload(), b"queued");
-    // Other tests of this process open and close descriptors, too; one that is left behind by
-    // each look would show as growth without end.
+    // Other tests of this process open and close descriptors, too. A descriptor that each survey
+    // left open would show as unbounded growth.
     for _ in 0..200 {
-        look(&host);
+        survey(&host);
     }
     assert!(host.run(open).unwrap() < before + 150, "descriptors are left open");
 }

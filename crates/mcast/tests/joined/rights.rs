@@ -1,6 +1,6 @@
-//! Rights that a thread can give up for itself.
+//! Privileges that a thread can give up.
 
-/// Gives up all capabilities of the calling thread: it may no longer look into processes that
+/// Drops all capabilities of the calling thread, which then may no longer inspect processes that
 /// have some.
 pub(crate) fn give_up() {
     const VERSION_3: u32 = 0x2008_0522;

@@ -1,11 +1,11 @@
-//! Which version of IGMP and MLD is in force.
+//! The versions of IGMP and MLD in use.
 
 use std::time::Duration;
 
 use mcast::joined::{Snapshot, Version};
 use mcast_lab::{Lab, SwitchOptions};
 
-use crate::host::{eventually, host_on_two_lans, look};
+use crate::host::{eventually, host_on_two_lans, survey};
 
 fn version(snapshot: &Snapshot, group: &str, interface: &str) -> Option<Version> {
     let group = group.parse().unwrap();
@@ -15,20 +15,20 @@ fn version(snapshot: &Snapshot, group: &str, interface: &str) -> Option<Version>
 }
 
 #[test]
-fn where_no_querier_speaks_it_is_the_latest() {
+fn without_a_querier_the_version_is_the_latest() {
     let (_lab, host) = host_on_two_lans();
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
     assert_eq!(version(&snapshot, "224.0.0.1", "eth0"), Some(Version::Igmp3));
     assert_eq!(version(&snapshot, "ff02::1", "eth0"), Some(Version::Mld2));
 }
 
 #[test]
-fn a_version_that_is_forced_is_told_for_its_interface() {
+fn a_forced_version_is_reported_for_its_interface() {
     let (_lab, host) = host_on_two_lans();
     host.sysctl("net/ipv4/conf/eth0/force_igmp_version", "2").unwrap();
     host.sysctl("net/ipv6/conf/eth0/force_mld_version", "1").unwrap();
 
-    let snapshot = look(&host);
+    let snapshot = survey(&host);
 
     assert_eq!(version(&snapshot, "224.0.0.1", "eth0"), Some(Version::Igmp2));
     assert_eq!(version(&snapshot, "ff02::1", "eth0"), Some(Version::Mld1));
@@ -36,10 +36,10 @@ fn a_version_that_is_forced_is_told_for_its_interface() {
     assert_eq!(version(&snapshot, "ff02::1", "eth1"), Some(Version::Mld2));
 
     host.sysctl("net/ipv4/conf/all/force_igmp_version", "1").unwrap();
-    assert_eq!(version(&look(&host), "224.0.0.1", "eth1"), Some(Version::Igmp1));
+    assert_eq!(version(&survey(&host), "224.0.0.1", "eth1"), Some(Version::Igmp1));
 }
 
-/// The kernel keeps to itself which version of MLD a query had.
+/// The kernel does not report the MLD version of a query.
 #[test]
 fn an_old_querier_shows_in_igmp_and_makes_mld_unknown() {
     let lab = Lab::new().unwrap();

@@ -8,23 +8,23 @@ use mcast_lab::Host;
 
 use crate::host::{PATIENCE, host_on_two_lans, join, socket, sources};
 
-/// Watches on the host, where something happens once watching has begun, until a change is what
-/// is looked for.
+/// Watches on the host, calls `happens` once watching has started, and waits for a change that is
+/// `wanted`.
 fn watch_for(host: &Host, happens: impl FnOnce() + Send, wanted: impl Fn(&Change) -> bool + Sync) -> Change {
     let watch = || {
         let mut watcher = Watcher::new().unwrap();
         happens();
         let deadline = Instant::now() + PATIENCE;
-        let mut seen = Vec::new();
+        let mut others = Vec::new();
         while let Some(changes) =
             watcher.wait(Some(deadline.saturating_duration_since(Instant::now()))).unwrap()
         {
             if let Some(found) = changes.iter().find(|change| wanted(change)) {
                 return found.clone();
             }
-            seen.extend(changes);
+            others.extend(changes);
         }
-        panic!("the change was not told; these were: {seen:#?}");
+        panic!("the change was not reported, but these were: {others:#?}");
     };
     host.run(watch).unwrap()
 }
@@ -39,27 +39,27 @@ fn group_of(change: &Change) -> String {
 }
 
 #[test]
-fn joins_and_leaves_are_told() {
+fn joins_and_leaves_are_reported() {
     let (_lab, host) = host_on_two_lans();
     let receiver = join(&host, ["239.0.0.1%eth0:7000"]);
     for group in ["239.1.2.3%eth0:7000", "[ff15::1%eth0]:7000"] {
         let membership: Membership = group.parse().unwrap();
-        let is_it = |change: &Change| group_of(change) == membership.address.group.to_string();
+        let is_group = |change: &Change| group_of(change) == membership.address.group.to_string();
 
-        let change = watch_for(&host, || receiver.join(membership.clone()).unwrap(), is_it);
+        let change = watch_for(&host, || receiver.join(membership.clone()).unwrap(), is_group);
         assert!(
             matches!(&change, Change::Joined(holding) if socket(&holding.holder).is_some()),
             "{change:?}"
         );
 
-        let change = watch_for(&host, || receiver.leave(&membership).unwrap(), is_it);
+        let change = watch_for(&host, || receiver.leave(&membership).unwrap(), is_group);
         assert!(matches!(change, Change::Left(_)), "{change:?}");
     }
 }
 
-/// No notice tells of it: the interface's own membership stays as it is.
+/// No notice reports it, because the interface's own membership does not change.
 #[test]
-fn a_second_socket_for_the_same_group_is_told() {
+fn a_second_socket_for_the_same_group_is_reported() {
     let (_lab, host) = host_on_two_lans();
     let _first = join(&host, ["239.1.2.3%eth0:7000"]);
     let mut second = None;
@@ -73,7 +73,7 @@ fn a_second_socket_for_the_same_group_is_told() {
 }
 
 #[test]
-fn changed_sources_are_told_as_they_were_and_are() {
+fn changed_sources_are_reported_before_and_after() {
     let (_lab, host) = host_on_two_lans();
     let membership: Membership = "10.0.0.7@232.1.2.3%eth0:7000".parse().unwrap();
     let receiver = join(&host, ["10.0.0.7@232.1.2.3%eth0:7000"]);
@@ -92,7 +92,7 @@ fn changed_sources_are_told_as_they_were_and_are() {
 }
 
 #[test]
-fn drops_are_told_as_they_grow() {
+fn growing_drops_are_reported() {
     let (_lab, host) = host_on_two_lans();
     let receiver = host
         .run(|| {
@@ -104,22 +104,22 @@ fn drops_are_told_as_they_grow() {
     let change = watch_for(
         &host,
         || (0..200).for_each(|_| sender.send(&[0; 1000]).unwrap()),
-        |change| matches!(change, Change::Changed { now, .. } if socket(&now.holder).is_some_and(|held| held.socket.drops > Some(0))),
+        |change| matches!(change, Change::Changed { now, .. } if socket(&now.holder).is_some_and(|holder| holder.socket.drops > Some(0))),
     );
     assert_eq!(group_of(&change), "239.1.2.3");
     drop(receiver);
 }
 
 #[test]
-fn nothing_is_told_where_nothing_happens() {
+fn nothing_is_reported_while_nothing_happens() {
     let (_lab, host) = host_on_two_lans();
-    let told = host
+    let changes = host
         .run(|| {
             let mut watcher = Watcher::new().unwrap();
-            // What the interfaces do on their own account once they are up settles first.
+            // First wait until the interfaces' own memberships have settled.
             while watcher.wait(Some(Duration::from_millis(1500))).unwrap().is_some() {}
             watcher.wait(Some(Duration::from_millis(100))).unwrap()
         })
         .unwrap();
-    assert_eq!(told, None);
+    assert_eq!(changes, None);
 }

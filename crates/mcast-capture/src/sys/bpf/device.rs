@@ -1,4 +1,4 @@
-//! A BPF device: opened, set up, read.
+//! A BPF device: opening, configuring and reading it.
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -12,16 +12,16 @@ use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, LinkType};
 
 use super::{LAYOUT, interface_name};
-use crate::batch::{Arrived, Batch};
+use crate::batch::{Batch, BatchPacket};
 use crate::{CaptureOptions, Direction, ErrorKind};
 
-/// Both systems grant no more by default (`debug.bpf_maxbufsize`, `net.bpf.maxbufsize`).
+/// The default maximum of both systems (`debug.bpf_maxbufsize`, `net.bpf.maxbufsize`).
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
-/// One read takes all that there is: never is a batch known to have left something.
+/// A read returns all available packets, so a batch never leaves any.
 pub(crate) const BATCH_PACKETS: usize = usize::MAX;
-pub(crate) const LONGEST_FRAME: usize = 65_536 + 64;
+pub(crate) const MAX_FRAME_BYTES: usize = 65_536 + 64;
 
-/// Requests that libc does not name for both systems (`net/bpf.h`, `_IO('B', n)` and its like).
+/// Requests that libc does not define for both systems (`net/bpf.h`, `_IO('B', n)` and the like).
 const BIOCGBLEN: c_ulong = 0x4004_4266;
 const BIOCSBLEN: c_ulong = 0xc004_4266;
 const BIOCPROMISC: c_ulong = 0x2000_4269;
@@ -29,10 +29,10 @@ const BIOCGDLT: c_ulong = 0x4004_426a;
 const BIOCSETIF: c_ulong = 0x8020_426c;
 const BIOCGSTATS: c_ulong = 0x4008_426f;
 const BIOCIMMEDIATE: c_ulong = 0x8004_4270;
-/// FreeBSD calls it `BIOCSDIRECTION`: 0 for what comes in, 1 for both ways.
+/// FreeBSD calls it `BIOCSDIRECTION`: 0 for received frames only, 1 for both directions.
 const BIOCSSEESENT: c_ulong = 0x8004_4277;
 
-/// The numbers are those of the system where libc has them.
+/// Checks the numbers against the system's where libc has them.
 const _: () = assert!(BIOCSSEESENT == libc::BIOCSSEESENT);
 
 /// `struct bpf_stat`.
@@ -42,7 +42,7 @@ struct Statistics {
     dropped: c_uint,
 }
 
-/// Requests say how large is what they take (`sys/ioccom.h`).
+/// Checks the argument sizes that are encoded in the requests (`sys/ioccom.h`).
 const _: () = {
     const fn size_in(request: c_ulong) -> usize {
         (request >> 16 & 0x1fff) as usize
@@ -58,9 +58,9 @@ const _: () = {
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
-    /// What a read must have room for, exactly.
+    /// The exact buffer length that a read requires.
     length: usize,
-    /// The count of drops at the last look at it.
+    /// The number of drops at the last reading.
     dropped: Cell<u32>,
 }
 
@@ -69,9 +69,9 @@ impl Socket {
         let name = interface_name(interface)?;
         let mut socket = Self { fd: open_device()?, length: 0, dropped: Cell::new(0) };
         let mut length = c_uint::try_from(options.buffer_size.min(BATCH_BYTES)).unwrap_or(c_uint::MAX);
-        // Before the interface is chosen: afterwards it cannot be changed.
+        // The buffer length cannot be changed once the interface is set.
         socket.request(BIOCSBLEN, &mut length)?;
-        socket.choose(&name)?;
+        socket.bind_interface(&name)?;
         let mut granted: c_uint = 0;
         socket.request(BIOCGBLEN, &mut granted)?;
         socket.length = (granted as usize).min(BATCH_BYTES);
@@ -94,18 +94,18 @@ impl Socket {
         })
     }
 
-    pub(crate) fn share(&mut self, _bytes: usize) -> io::Result<()> {
+    pub(crate) fn enable_blocks(&mut self, _bytes: usize) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         let room = batch.memory.get_mut(..self.length).unwrap_or_default();
-        // SAFETY: `room` is as much memory as is said, and nothing else points to it.
+        // SAFETY: `room` is memory of this length, and nothing else points to it.
         let count = unsafe { libc::read(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len()) };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         let read = batch.memory.get(..count).unwrap_or_default();
-        batch.arrived.extend(LAYOUT.records(read).map(|record| Arrived {
-            place: record.place,
+        batch.packets.extend(LAYOUT.records(read).map(|record| BatchPacket {
+            range: record.range,
             original_length: record.original_length,
             direction: Direction::Unknown,
             time: record.time,
@@ -126,7 +126,7 @@ impl Socket {
         Ok(self.length)
     }
 
-    fn choose(&self, name: &str) -> io::Result<()> {
+    fn bind_interface(&self, name: &str) -> io::Result<()> {
         // SAFETY: zeros are a valid `ifreq`.
         let mut request: libc::ifreq = unsafe { zeroed() };
         let room = request.ifr_name.len() - 1;
@@ -135,11 +135,11 @@ impl Socket {
         self.request(BIOCSETIF, &mut request)
     }
 
-    /// Every caller passes the type that the request is documented to take.
+    /// Callers pass the type that the request is documented to take.
     fn request<T>(&self, number: c_ulong, value: &mut T) -> io::Result<()> {
         let value = ptr::from_mut(value).cast::<c_void>();
-        // SAFETY: `value` points to a value of the request's type, which outlives the call; the requests
-        // that write fill it with plain numbers.
+        // SAFETY: `value` points to a value of the request's type, which outlives the call; requests that
+        // write to it write plain numbers.
         match unsafe { libc::ioctl(self.fd.as_raw_fd(), number, value) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
@@ -153,19 +153,19 @@ impl AsFd for Socket {
     }
 }
 
-/// FreeBSD makes a device for whoever opens `/dev/bpf`; macOS has numbered ones, and makes another when the
-/// last is taken.
+/// Opens a free device. FreeBSD clones `/dev/bpf` on each open; macOS has numbered devices, and creates
+/// another when the last is in use.
 fn open_device() -> io::Result<OwnedFd> {
-    /// As many as macOS makes by default (`debug.bpf_maxdevices`).
-    const MOST: usize = 256;
+    /// The maximum on macOS by default (`debug.bpf_maxdevices`).
+    const MAX_DEVICES: usize = 256;
 
-    let numbered = (0..MOST).map(|number| format!("/dev/bpf{number}"));
+    let numbered = (0..MAX_DEVICES).map(|number| format!("/dev/bpf{number}"));
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for path in std::iter::once("/dev/bpf".to_owned()).chain(numbered) {
         match open(&path) {
             Ok(fd) => return Ok(fd),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => last = error,
-            // Only FreeBSD has the one without a number.
+            // Only FreeBSD has the device without a number.
             Err(error) if error.kind() == io::ErrorKind::NotFound && path == "/dev/bpf" => {}
             Err(error) => return Err(error),
         }
@@ -176,10 +176,10 @@ fn open_device() -> io::Result<OwnedFd> {
 fn open(path: &str) -> io::Result<OwnedFd> {
     let path = CString::new(path).map_err(io::Error::other)?;
     let flags: c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    // SAFETY: `path` is a string that ends with a zero and outlives the call.
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
     match unsafe { libc::open(path.as_ptr(), flags) } {
         -1 => Err(io::Error::last_os_error()),
-        // SAFETY: the descriptor has just been made and is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
     }
 }

@@ -1,26 +1,27 @@
 //! macOS and FreeBSD: BPF devices (`bpf(4)`).
 //!
-//! What they cannot say: which way a frame went, and whether a checksum was left to the device, so that
-//! frames this machine sends may seem to have bad ones. There is no opening of the interface's filter for some
-//! groups or for all: it is opened for everything instead. The filter is applied here, not in the kernel.
+//! They do not report a frame's direction, nor whether a checksum was left to the device, so frames that this
+//! machine sends may appear to have bad checksums. The interface's address filter cannot be opened for single
+//! groups or for all groups, so promiscuous mode is used instead. The capture filter is applied in user
+//! space.
 
 mod device;
 mod poller;
 
 pub(crate) use super::names::{interface_index, interface_name};
-pub(crate) use device::{BATCH_BYTES, BATCH_PACKETS, LONGEST_FRAME, Socket, error_kind, is_unreadable};
+pub(crate) use device::{BATCH_BYTES, BATCH_PACKETS, MAX_FRAME_BYTES, Socket, error_kind, is_unreadable};
 pub(crate) use poller::Poller;
 
 use crate::bpf_records::Layout;
 
-/// How the headers of this system are laid out.
+/// The header layout of this system.
 const LAYOUT: Layout = if cfg!(target_vendor = "apple") {
     Layout { time: 4, alignment: libc::BPF_ALIGNMENT }
 } else {
     Layout { time: 8, alignment: libc::BPF_ALIGNMENT }
 };
 
-/// The layout is the system's own.
+/// Checks the layout against the system's.
 const _: () = {
     use std::mem::offset_of;
     assert!(offset_of!(libc::bpf_hdr, bh_tstamp) == 0);

@@ -1,4 +1,4 @@
-//! Waiting for several devices at once, behind one descriptor (`kqueue(2)`).
+//! Waits for several devices through one descriptor (`kqueue(2)`).
 
 use std::io;
 use std::mem::zeroed;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::device::Socket;
 
-/// Readable when one of the devices is.
+/// A descriptor that is readable when one of the devices is.
 #[derive(Debug)]
 pub(crate) struct Poller {
     queue: OwnedFd,
@@ -16,11 +16,11 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new<'a>(sockets: impl Iterator<Item = &'a Socket>) -> io::Result<Self> {
-        // SAFETY: it takes no pointers; its result is checked.
+        // SAFETY: the call takes no pointers; its result is checked.
         let queue = check(unsafe { libc::kqueue() })?;
-        // SAFETY: the descriptor has just been made and is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let poller = Self { queue: unsafe { OwnedFd::from_raw_fd(queue) } };
-        // SAFETY: sets a flag of a descriptor of ours.
+        // SAFETY: sets a flag of our own descriptor.
         check(unsafe { libc::fcntl(queue, libc::F_SETFD, libc::FD_CLOEXEC) })?;
         for socket in sockets {
             poller.add(socket.as_fd())?;
@@ -29,29 +29,28 @@ impl Poller {
     }
 
     fn add(&self, device: BorrowedFd<'_>) -> io::Result<()> {
-        // SAFETY: `kevent` is plain data, for which zeros are a value.
+        // SAFETY: `kevent` is plain data, for which zeros are valid.
         let mut change: libc::kevent = unsafe { zeroed() };
         change.ident = device.as_raw_fd() as _;
         change.filter = libc::EVFILT_READ;
         change.flags = libc::EV_ADD;
-        // SAFETY: one change is handed over and no event is asked for.
+        // SAFETY: passes one change, and requests no events.
         check(unsafe {
             libc::kevent(self.queue.as_raw_fd(), &raw const change, 1, ptr::null_mut(), 0, ptr::null())
         })?;
         Ok(())
     }
 
-    /// Whether one of the devices has something, now or within the time.
+    /// Waits for at most `timeout`, and returns whether a device has something.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         let time = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or_else(|_| i32::MAX.into()),
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: `kevent` is plain data, for which zeros are a value.
+        // SAFETY: `kevent` is plain data, for which zeros are valid.
         let mut event: libc::kevent = unsafe { zeroed() };
-        // SAFETY: no changes are handed over, there is room for one event, and the time, if any, outlives the
-        // call.
+        // SAFETY: passes no changes and room for one event; the time, if any, outlives the call.
         let count =
             check(unsafe { libc::kevent(self.queue.as_raw_fd(), ptr::null(), 0, &raw mut event, 1, time) })?;
         Ok(count > 0)

@@ -1,4 +1,4 @@
-//! The packets in a block of a ring: each behind a header that says where the next one is.
+//! Parses a block of a ring: a list of packets, each with a header that gives the offset of the next.
 
 use std::mem::{offset_of, size_of};
 use std::time::Duration;
@@ -7,28 +7,29 @@ use super::message::{self, Auxiliary};
 use super::receive::{OFFLOAD_BYTES, Offload};
 use crate::batch::Batch;
 
-/// Where the header of a block says how many packets it has, and where the first is.
+/// Offsets in the header of a block: the number of packets, and the offset of the first.
 const HEADER: usize = 2 * size_of::<u32>();
 const COUNT: usize = HEADER + offset_of!(libc::tpacket_hdr_v1, num_pkts);
 const FIRST: usize = HEADER + offset_of!(libc::tpacket_hdr_v1, offset_to_first_pkt);
 
-/// Behind the header of a packet is its address.
+/// Offset of the packet type in the address, which follows the header of a packet.
 const KIND: usize = size_of::<libc::tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT)
     + offset_of!(libc::sockaddr_ll, sll_pkttype);
 
-/// What the header of a packet says.
+/// The contents of a packet's header.
 struct Packet {
-    /// Where its bytes are.
+    /// Offset of its bytes.
     start: usize,
     length: usize,
     kind: u8,
     offload: Offload,
     auxiliary: Auxiliary,
-    /// From its header to the next one.
+    /// Offset of the next header from this one.
     next: usize,
 }
 
-/// Notes the packets of the block that is in the batch's memory. What is cut off or contradicts itself ends them.
+/// Adds the packets of the block in the batch's memory to the batch, ending at the first one that is
+/// truncated or inconsistent.
 pub(super) fn read(batch: &mut Batch, length: usize) {
     let block = batch.memory.get(..length).unwrap_or_default();
     let (Some(count), Some(first)) = (u32_at(block, COUNT), u32_at(block, FIRST)) else { return };
@@ -61,7 +62,7 @@ fn packet(block: &[u8], start: usize) -> Option<Packet> {
     };
     let length = u32_of(offset_of!(libc::tpacket3_hdr, tp_snaplen))? as usize;
     let bytes = usize::from(u16_of(offset_of!(libc::tpacket3_hdr, tp_mac))?);
-    // What a device is to do with it stands before the bytes, behind the address.
+    // The offload header is located before the bytes, after the address.
     let offload = bytes.checked_sub(OFFLOAD_BYTES).filter(|offload| *offload > KIND)?;
     header.get(bytes..)?.get(..length)?;
     Some(Packet {
@@ -86,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic_or_go_on_for_ever(
+        fn arbitrary_bytes_neither_panic_nor_loop(
             rest in proptest::collection::vec(0..70u8, 0..600),
             count in any::<u32>(),
             first in 0..200u32,
@@ -97,7 +98,7 @@ mod tests {
             batch.memory[FIRST..FIRST + 4].copy_from_slice(&first.to_ne_bytes());
             let length = batch.memory.len();
             read(&mut batch, length);
-            prop_assert!(batch.arrived.iter().all(|arrived| arrived.place.end <= length));
+            prop_assert!(batch.packets.iter().all(|packet| packet.range.end <= length));
         }
     }
 }

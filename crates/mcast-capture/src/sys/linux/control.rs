@@ -1,4 +1,4 @@
-//! Raw sockets for IGMP and ICMPv6 (`raw(7)`), which only send.
+//! Raw sockets for sending IGMP and ICMPv6 (`raw(7)`).
 
 use std::io;
 use std::mem::size_of;
@@ -17,8 +17,8 @@ pub(crate) struct ControlHandle {
 
 /// RFC 2113: option 148, four bytes, value 0.
 const ROUTER_ALERT_V4: [u8; 4] = [148, 4, 0, 0];
-/// RFC 2711: a header of hop-by-hop options with router alert, value 0 (MLD), and padding. The kernel fills in
-/// what follows it.
+/// RFC 2711: a hop-by-hop options header with router alert, value 0 (MLD), and padding. The kernel fills in
+/// the next header field.
 const ROUTER_ALERT_V6: [u8; 8] = [0, 0, 5, 2, 0, 0, 1, 0];
 /// The DSCP CS6 (RFC 3376 section 4).
 const INTERNETWORK_CONTROL: c_int = 0xc0;
@@ -32,9 +32,9 @@ impl ControlHandle {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: a plain system call.
         let fd = check(unsafe { libc::socket(family, kind, protocol) })?;
-        // SAFETY: the descriptor has just been made and is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let handle = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
-        handle.receive_nothing()?;
+        handle.reject_all()?;
         match source {
             IpAddr::V4(source) => handle.prepare_v4(interface, source)?,
             IpAddr::V6(source) => handle.prepare_v6(interface, source)?,
@@ -42,7 +42,7 @@ impl ControlHandle {
         Ok(handle)
     }
 
-    /// Sends a message whose header the kernel makes.
+    /// Sends a message; the kernel adds the IP header.
     pub(crate) fn send(&self, message: &[u8], to: IpAddr, interface: InterfaceIndex) -> io::Result<()> {
         match to {
             IpAddr::V4(to) => self.send_to(message, &address_v4(to)),
@@ -50,10 +50,11 @@ impl ControlHandle {
         }
     }
 
-    /// Others listen, with captures; here what comes would only fill a buffer.
-    fn receive_nothing(&self) -> io::Result<()> {
-        let mut refuse = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
-        let program = libc::sock_fprog { len: 1, filter: &raw mut refuse };
+    /// Installs a filter that rejects everything. Messages are received by captures; here they would only
+    /// fill a buffer.
+    fn reject_all(&self) -> io::Result<()> {
+        let mut reject = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+        let program = libc::sock_fprog { len: 1, filter: &raw mut reject };
         self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
 
@@ -88,7 +89,7 @@ impl ControlHandle {
 
     fn send_to<T>(&self, message: &[u8], to: &T) -> io::Result<()> {
         let (length, fd) = (size_of::<T>() as socklen_t, self.fd.as_raw_fd());
-        // SAFETY: message and address outlive the call, and are as long as is said.
+        // SAFETY: message and address outlive the call and have the given lengths.
         let sent = unsafe {
             libc::sendto(
                 fd,
@@ -105,8 +106,8 @@ impl ControlHandle {
     fn set<T>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
         let length = size_of::<T>() as socklen_t;
         let value = ptr::from_ref(value).cast::<c_void>();
-        // SAFETY: `value` points to `length` bytes that outlive the call; every caller passes the type
-        // that the option is documented to take.
+        // SAFETY: `value` points to `length` bytes that outlive the call; callers pass the type that the
+        // option is documented to take.
         check(unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, value, length) })?;
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! Filters as programs for the kernel's classic BPF (`socket(7)`, `SO_ATTACH_FILTER`).
+//! Compiles filters to classic BPF programs for the kernel (`socket(7)`, `SO_ATTACH_FILTER`).
 //!
-//! They load relative to the network header, and by the protocol that the kernel found, so that they
-//! are the same for every link layer. They admit too much rather than too little: what lies behind
-//! a second VLAN tag or IPv6 extension headers is looked at after the kernel.
+//! Programs load relative to the network header and compare the protocol that the kernel determined, so they
+//! work for every link type. They accept too much rather than too little: what follows a second VLAN tag or
+//! IPv6 extension headers is checked again in user space.
 
 use libc::{
     BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, BPF_W,
@@ -12,28 +12,28 @@ use mcast_packet::{ether_type, protocol};
 
 use crate::Filter;
 
-/// Loads from here on are relative to the network header (`linux/filter.h`, `SKF_NET_OFF`).
+/// Loads from this offset are relative to the network header (`linux/filter.h`, `SKF_NET_OFF`).
 const NETWORK: i32 = -0x10_0000;
 
 /// Loads the protocol of the frame (`SKF_AD_OFF + SKF_AD_PROTOCOL`).
 const PROTOCOL: i32 = -0x1000;
 
-/// Loads from here on are relative to the link header (`SKF_LL_OFF`).
+/// Loads from this offset are relative to the link header (`SKF_LL_OFF`).
 const LINK: i32 = -0x20_0000;
 
-/// The extension header that every MLD message has, and so the only one that is common.
+/// The extension header of every MLD message, and therefore the only common one.
 const HOP_BY_HOP: u32 = 0;
 
 /// The length of a UDP header.
 const UDP_HEADER: i32 = 8;
 
-/// The other headers that may stand between the IPv6 header and what it carries.
+/// The other extension headers that may precede the transport header.
 const EXTENSION_HEADERS: [u32; 4] = [43, 44, 51, 60];
 
-/// Queries, reports, done, MLDv2's reports, and the three messages of router discovery.
+/// Query, report, done, MLDv2 report, and the three messages of multicast router discovery.
 const MLD_TYPES: [u32; 7] = [130, 131, 132, 143, 151, 152, 153];
 
-/// The program for a filter; `None` when the kernel need not look.
+/// Returns the program for a filter; `None` if the kernel accepts everything.
 pub(super) fn program(filter: Filter) -> Option<Vec<sock_filter>> {
     let (v4, v6) = match filter {
         Filter::All => return None,
@@ -57,7 +57,7 @@ pub(super) fn program(filter: Filter) -> Option<Vec<sock_filter>> {
     Some(program)
 }
 
-/// Goes on behind these instructions if the packet is to no group.
+/// Accepts packets to a group, and continues after these instructions for others.
 fn v4_multicast() -> Vec<sock_filter> {
     let and = instruction(BPF_ALU | BPF_AND | BPF_K, 0xf000_0000);
     vec![load(BPF_W, NETWORK + 16), and, unless_equal(0xe000_0000, 1), ADMIT, RELOAD]
@@ -67,8 +67,8 @@ fn v6_multicast() -> Vec<sock_filter> {
     vec![load(BPF_B, NETWORK + 24), unless_equal(0xff, 1), ADMIT, RELOAD]
 }
 
-/// The bit of an Ethernet address that is set in those of groups and in broadcast. Where there is no
-/// Ethernet header this admits or refuses anything.
+/// Accepts frames with the group bit in the Ethernet destination, which broadcast has too. Without an
+/// Ethernet header the result is arbitrary.
 fn group_addressed() -> [sock_filter; 3] {
     let is_set = sock_filter { jt: 0, jf: 1, ..instruction(BPF_JMP | BPF_JSET | BPF_K, 1) };
     [load(BPF_B, LINK), is_set, ADMIT]
@@ -118,7 +118,8 @@ fn v6_payload(bytes: [u8; 2]) -> Vec<sock_filter> {
     program
 }
 
-/// Refuses all but the beginning of UDP, and has the length of the IP header in the index.
+/// Rejects everything but UDP without fragment offset, and loads the length of the IP header into the index
+/// register.
 fn v4_udp() -> Vec<sock_filter> {
     const FRAGMENT_OFFSET: u32 = 0x1fff;
     vec![
@@ -132,7 +133,7 @@ fn v4_udp() -> Vec<sock_filter> {
     ]
 }
 
-/// Refuses all but UDP, and admits what has extension headers that may hide it.
+/// Rejects everything but UDP, and accepts packets with extension headers that may precede it.
 fn v6_udp() -> Vec<sock_filter> {
     let udp = u32::from(protocol::UDP);
     let mut program = v6_extensions(udp);
@@ -157,8 +158,8 @@ fn v6_control() -> Vec<sock_filter> {
     program
 }
 
-/// Loads the next header, and decides about packets with extension headers: refused if they carry
-/// something else than the protocol, as far as one look behind hop-by-hop options tells.
+/// Loads the next header, and decides about packets with extension headers: rejects them if they carry
+/// another protocol, as far as a look past the hop-by-hop options shows.
 fn v6_extensions(protocol: u32) -> Vec<sock_filter> {
     let mut behind_options = vec![load(BPF_B, NETWORK + 40), unless_equal(protocol, 1), ADMIT];
     behind_options.extend(admit_any(&EXTENSION_HEADERS));
@@ -173,13 +174,13 @@ fn admit_any(values: &[u32]) -> impl Iterator<Item = sock_filter> {
     values.iter().flat_map(|value| [unless_equal(*value, 1), ADMIT])
 }
 
-/// Return the whole packet.
+/// Accepts the whole packet.
 const ADMIT: sock_filter = instruction(BPF_RET | BPF_K, u32::MAX);
 
-/// Return nothing of it.
+/// Rejects the packet.
 const REFUSE: sock_filter = instruction(BPF_RET | BPF_K, 0);
 
-/// Loads the protocol again, for whom comes next.
+/// Loads the protocol again, for the instructions that follow.
 const RELOAD: sock_filter = load(BPF_W, PROTOCOL);
 
 const fn instruction(code: u32, k: u32) -> sock_filter {
@@ -191,12 +192,12 @@ const fn load(size: u32, offset: i32) -> sock_filter {
     instruction(BPF_LD | BPF_ABS | size, offset as u32)
 }
 
-/// Skips so many instructions if the accumulator is the value.
+/// Skips that many instructions if the accumulator equals the value.
 const fn if_equal(value: u32, skip: u8) -> sock_filter {
     sock_filter { jt: skip, ..instruction(BPF_JMP | BPF_JEQ | BPF_K, value) }
 }
 
-/// Skips so many instructions if the accumulator is not the value.
+/// Skips that many instructions if the accumulator differs from the value.
 const fn unless_equal(value: u32, skip: u8) -> sock_filter {
     sock_filter { jf: skip, ..instruction(BPF_JMP | BPF_JEQ | BPF_K, value) }
 }

@@ -1,22 +1,22 @@
-//! What the kernel says about a packet in control messages.
+//! Control messages that describe a packet.
 
 use std::ptr;
 use std::time::Duration;
 
-/// What the kernel says about a packet beside its bytes.
+/// Metadata that the kernel reports about a packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Auxiliary {
     /// When the packet was seen, since 1970.
     pub(super) time: Option<Duration>,
-    /// The packet's length before it was cut off.
+    /// The packet's length before truncation.
     pub(super) original_length: usize,
-    /// The VLAN tag that was taken off.
-    pub(super) tag: Option<Tag>,
+    /// The VLAN tag that the kernel removed.
+    pub(super) tag: Option<VlanTag>,
 }
 
-/// The four bytes of a VLAN tag.
+/// The contents of a VLAN tag.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tag {
+pub(super) struct VlanTag {
     pub(super) ether_type: u16,
     pub(super) control: u16,
 }
@@ -24,14 +24,14 @@ pub(super) struct Tag {
 /// Reads the control messages of a message.
 ///
 /// # Safety
-/// The kernel has filled `header`, and the control buffer that it points to is still there.
+/// The kernel has filled `header`, and its control buffer is still valid.
 pub(super) unsafe fn read_control(header: &libc::msghdr) -> Auxiliary {
     let mut auxiliary = Auxiliary::default();
-    // SAFETY: the caller vouches for the buffer, and the kernel for the messages in it.
+    // SAFETY: the caller guarantees the buffer, and the kernel the messages in it.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !message.is_null() {
-        // SAFETY: a header that these calls give lies whole in the buffer, and its data, of the type
-        // that level and type say, behind it; `read_unaligned` asks for no more.
+        // SAFETY: headers returned by these calls lie completely in the buffer, followed by data of the type
+        // that level and type determine; `read_unaligned` requires nothing else.
         unsafe {
             let data = libc::CMSG_DATA(message);
             match ((*message).cmsg_level, (*message).cmsg_type) {
@@ -39,9 +39,9 @@ pub(super) unsafe fn read_control(header: &libc::msghdr) -> Auxiliary {
                     auxiliary.time = duration(&ptr::read_unaligned(data.cast::<libc::timespec>()));
                 }
                 (libc::SOL_PACKET, kind) if kind == libc::PACKET_AUXDATA as libc::c_int => {
-                    let facts = ptr::read_unaligned(data.cast::<libc::tpacket_auxdata>());
-                    auxiliary.original_length = facts.tp_len as usize;
-                    auxiliary.tag = tag(facts.tp_status, facts.tp_vlan_tpid, facts.tp_vlan_tci);
+                    let data = ptr::read_unaligned(data.cast::<libc::tpacket_auxdata>());
+                    auxiliary.original_length = data.tp_len as usize;
+                    auxiliary.tag = tag(data.tp_status, data.tp_vlan_tpid, data.tp_vlan_tci);
                 }
                 _ => {}
             }
@@ -55,10 +55,10 @@ fn duration(time: &libc::timespec) -> Option<Duration> {
     Some(Duration::new(time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?))
 }
 
-/// Kernels before 3.13 took off only tags of 802.1Q and did not say so.
-pub(super) fn tag(status: u32, protocol: u16, control: u16) -> Option<Tag> {
-    let says = |flag| status & flag != 0;
+/// Returns the removed VLAN tag. Kernels before 3.13 removed only 802.1Q tags and did not report the type.
+pub(super) fn tag(status: u32, protocol: u16, control: u16) -> Option<VlanTag> {
+    let has = |flag| status & flag != 0;
     let ether_type =
-        if says(libc::TP_STATUS_VLAN_TPID_VALID) { protocol } else { mcast_packet::ether_type::VLAN };
-    says(libc::TP_STATUS_VLAN_VALID).then_some(Tag { ether_type, control })
+        if has(libc::TP_STATUS_VLAN_TPID_VALID) { protocol } else { mcast_packet::ether_type::VLAN };
+    has(libc::TP_STATUS_VLAN_VALID).then_some(VlanTag { ether_type, control })
 }

@@ -1,4 +1,4 @@
-//! Waiting for several sockets at once, behind one descriptor (`epoll(7)`).
+//! Waits for several sockets through one descriptor (`epoll(7)`).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::socket::{Socket, check};
 
-/// Readable when one of the sockets is.
+/// A descriptor that is readable when one of the sockets is.
 #[derive(Debug)]
 pub(crate) struct Poller {
     fd: OwnedFd,
@@ -17,7 +17,7 @@ impl Poller {
     pub(crate) fn new<'a>(sockets: impl Iterator<Item = &'a Socket>) -> io::Result<Self> {
         // SAFETY: a plain system call.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the descriptor has just been made and is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let poller = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
         for socket in sockets {
             poller.add(socket)?;
@@ -33,7 +33,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Whether one of the sockets has something, now or within the time.
+    /// Waits for at most `timeout`, and returns whether a socket has something.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let time = timeout.map(|timeout| libc::timespec {
@@ -41,7 +41,7 @@ impl Poller {
             tv_nsec: timeout.subsec_nanos() as _,
         });
         let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: one `pollfd` is handed over, and the time, if any, outlives the call.
+        // SAFETY: passes one `pollfd`; the time, if any, outlives the call.
         let ready = check(unsafe { libc::ppoll(&raw mut poll, 1, time, ptr::null()) })?;
         Ok(ready > 0)
     }

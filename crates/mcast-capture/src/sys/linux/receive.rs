@@ -1,4 +1,4 @@
-//! Many packets with one call.
+//! Receives many packets with one call.
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use mcast_packet::Checksums;
 
-use super::message::{self, Auxiliary, Tag};
+use super::message::{self, Auxiliary, VlanTag};
 use crate::Direction;
-use crate::batch::{Arrived, Batch};
+use crate::batch::{Batch, BatchPacket};
 
-/// How many packets one call takes at most.
+/// Maximum number of packets per call.
 const SLOTS: usize = 32;
 
-/// Room in front of a packet for the VLAN tag that the kernel has taken off.
+/// Room before a packet for the VLAN tag that the kernel removed.
 const TAG_ROOM: usize = 4;
 
 /// The largest IP packet, a link header, and the tag.
@@ -23,12 +23,12 @@ const SLOT_BYTES: usize = 65_536 + 64;
 
 pub(crate) const BATCH_PACKETS: usize = SLOTS;
 pub(crate) const BATCH_BYTES: usize = SLOTS * SLOT_BYTES;
-pub(crate) const LONGEST_FRAME: usize = SLOT_BYTES;
+pub(crate) const MAX_FRAME_BYTES: usize = SLOT_BYTES;
 
-/// `struct virtio_net_hdr`: what the kernel would have a device do to the packet.
+/// Length of `struct virtio_net_hdr`, which describes the offloads that the kernel left to the device.
 pub(super) const OFFLOAD_BYTES: usize = 10;
 
-/// Room for the control messages of a packet: a time and a `tpacket_auxdata`.
+/// Memory for the control messages of a packet: a time and a `tpacket_auxdata`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Control([u8; 128]);
@@ -36,7 +36,7 @@ struct Control([u8; 128]);
 pub(super) fn receive(fd: BorrowedFd<'_>, batch: &mut Batch) -> io::Result<()> {
     let mut offloads = [[0u8; OFFLOAD_BYTES]; SLOTS];
     let mut controls = [Control([0; 128]); SLOTS];
-    // SAFETY: zeros are valid addresses, buffers of no length, and messages without buffers.
+    // SAFETY: zeros are valid addresses, buffers of length zero, and messages without buffers.
     let (mut addresses, mut buffers, mut messages): (
         [libc::sockaddr_ll; SLOTS],
         [[libc::iovec; 2]; SLOTS],
@@ -55,8 +55,8 @@ pub(super) fn receive(fd: BorrowedFd<'_>, batch: &mut Batch) -> io::Result<()> {
         header.msg_control = controls[number].0.as_mut_ptr().cast();
         header.msg_controllen = controls[number].0.len() as _;
     }
-    // SAFETY: each of the `SLOTS` messages points to memory that lives until the end of this function
-    // and that nothing else points to.
+    // SAFETY: each of the `SLOTS` messages points to memory that lives until the end of this function and
+    // that nothing else points to.
     let count = unsafe {
         let flags = libc::MSG_DONTWAIT;
         libc::recvmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), SLOTS as _, flags as _, ptr::null_mut())
@@ -64,7 +64,7 @@ pub(super) fn receive(fd: BorrowedFd<'_>, batch: &mut Batch) -> io::Result<()> {
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
 
     for (number, message) in messages.iter().take(count).enumerate() {
-        // SAFETY: the kernel has filled this message, and its control buffer is still there.
+        // SAFETY: the kernel has filled this message, and its control buffer is still valid.
         let auxiliary = unsafe { message::read_control(&message.msg_hdr) };
         let length = (message.msg_len as usize).saturating_sub(OFFLOAD_BYTES);
         let offload = Offload::from_bytes(offloads[number]);
@@ -79,7 +79,7 @@ fn buffer(bytes: &mut [u8]) -> libc::iovec {
 }
 
 impl Batch {
-    /// Notes a packet that the kernel has put here, with room for a tag in front of it.
+    /// Adds a packet that the kernel has written at `start`, with room for a tag before it.
     pub(super) fn push(
         &mut self,
         start: usize,
@@ -88,36 +88,36 @@ impl Batch {
         offload: &Offload,
         auxiliary: &Auxiliary,
     ) {
-        let mut place = start..start + length;
+        let mut range = start..start + length;
         let mut original_length = auxiliary.original_length.max(length);
         if let Some(tag) = auxiliary.tag.filter(|_| length >= ADDRESSES) {
-            self.put_back(start, tag);
-            place.start -= TAG_ROOM;
+            self.restore_tag(start, tag);
+            range.start -= TAG_ROOM;
             original_length += TAG_ROOM;
         }
-        self.arrived.push(Arrived {
-            place,
+        self.packets.push(BatchPacket {
+            range,
             original_length,
             direction: direction(kind),
-            // The kernel itself takes the present when it has no other time for a packet.
+            // The kernel also uses the current time for a packet without timestamp.
             time: auxiliary.time.map_or_else(SystemTime::now, since_epoch),
             checksums: offload.checksums(),
             segment_size: offload.segment_size(),
         });
     }
 
-    /// Moves the two Ethernet addresses forward and writes the tag behind them.
-    fn put_back(&mut self, start: usize, tag: Tag) {
+    /// Moves the two Ethernet addresses forward and inserts the tag after them.
+    fn restore_tag(&mut self, start: usize, tag: VlanTag) {
         let Some(header) = self.memory.get_mut(start - TAG_ROOM..start + ADDRESSES) else { return };
         header.copy_within(TAG_ROOM.., 0);
-        if let Some(place) = header.last_chunk_mut::<TAG_ROOM>() {
+        if let Some(bytes) = header.last_chunk_mut::<TAG_ROOM>() {
             let ([a, b], [c, d]) = (tag.ether_type.to_be_bytes(), tag.control.to_be_bytes());
-            *place = [a, b, c, d];
+            *bytes = [a, b, c, d];
         }
     }
 }
 
-/// The length of the two addresses that an Ethernet header starts with.
+/// The length of the two addresses at the start of an Ethernet header.
 const ADDRESSES: usize = 12;
 
 const fn direction(kind: u8) -> Direction {
@@ -134,8 +134,7 @@ fn since_epoch(time: Duration) -> SystemTime {
     SystemTime::UNIX_EPOCH + time
 }
 
-/// The header that `PACKET_VNET_HDR` puts before a packet (`linux/virtio_net.h`), in the byte order of
-/// this machine.
+/// The header that `PACKET_VNET_HDR` adds before a packet (`linux/virtio_net.h`), in native byte order.
 pub(super) struct Offload {
     flags: u8,
     kind: u8,
@@ -146,11 +145,11 @@ impl Offload {
     /// The device is to compute the transport checksum.
     const NEEDS_CHECKSUM: u8 = 1;
 
-    /// The packet stands for several UDP datagrams (`VIRTIO_NET_HDR_GSO_UDP_L4`). Segmented TCP stays
-    /// whole: no multicast is in it.
+    /// The packet is several coalesced UDP datagrams (`VIRTIO_NET_HDR_GSO_UDP_L4`). Coalesced TCP is not
+    /// split, because it is never multicast.
     const UDP: u8 = 5;
 
-    /// Some TCP packets carry this besides their kind.
+    /// A flag (ECN) that some TCP packets have in addition to their type.
     const CONGESTION: u8 = 0x80;
 
     pub(super) const fn from_bytes(bytes: [u8; OFFLOAD_BYTES]) -> Self {

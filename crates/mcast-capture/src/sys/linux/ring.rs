@@ -1,8 +1,8 @@
 //! A ring of blocks that a packet socket shares with the kernel (`packet_mmap`, `TPACKET_V3`).
 //!
-//! The kernel fills a block until it is full or its time is over, and then leaves it to us until we give it back.
-//! A block is copied out whole and given back at once: a copy costs little beside what a system call does for each
-//! packet, and nothing that is handed out can then be written to by the kernel.
+//! The kernel fills a block until it is full or its time is over, and then releases it to user space until it
+//! is returned. A block is copied as a whole and returned at once: a copy is cheap compared with a system
+//! call per packet, and the kernel can then never write to memory that has been lent to callers.
 
 use std::io;
 use std::mem::{offset_of, size_of, size_of_val};
@@ -14,45 +14,45 @@ use libc::{c_int, c_uint, c_void};
 
 use super::socket::check;
 
-/// A block holds the largest packet there is, and a power of two of pages of any size.
+/// A block holds the largest packet, and is a power of two of pages of any size.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
-/// With fewer, the kernel would have nowhere to go on while one is read.
-const FEWEST_BLOCKS: usize = 2;
+/// With a single block, the kernel could not continue while it is read.
+const MIN_BLOCKS: usize = 2;
 
-/// What the kernel is told a packet takes. For this kind of ring it is a formality.
+/// The frame size to declare to the kernel, which `TPACKET_V3` ignores apart from checking it.
 const FRAME_BYTES: usize = 2048;
 
-/// After so many milliseconds the kernel leaves a block to us that is not full. It looks only so often, so that a packet
-/// may wait twice as long.
+/// Time after which the kernel releases a block that is not full. The kernel checks at this interval, so a
+/// packet may be delayed twice as long.
 const BLOCK_MILLISECONDS: c_uint = 20;
 
-/// The header of a block is at its beginning, behind two numbers that say its version and the place of private data.
+/// A block starts with its version and the offset of private data, followed by its header.
 const HEADER: usize = 2 * size_of::<u32>();
 const STATUS: usize = HEADER + offset_of!(libc::tpacket_hdr_v1, block_status);
 const LENGTH: usize = HEADER + offset_of!(libc::tpacket_hdr_v1, blk_len);
 
-/// The memory that is shared, from when it is mapped until it is dropped.
+/// The shared memory, mapped until it is dropped.
 #[derive(Debug)]
 pub(super) struct Ring {
     memory: NonNull<u8>,
     blocks: usize,
-    /// The block that the kernel will leave to us next.
+    /// The block that the kernel will release next.
     next: usize,
 }
 
-// SAFETY: the memory belongs to the ring alone, apart from the kernel, and is not bound to a thread.
+// SAFETY: apart from the kernel, only the ring accesses the memory, and it is not bound to a thread.
 unsafe impl Send for Ring {}
 
 // SAFETY: a shared reference gives no access to the memory.
 unsafe impl Sync for Ring {}
 
 impl Ring {
-    /// Has the kernel put the packets of this socket into a ring of about so many bytes from now on. Those that wait in the
-    /// socket are lost.
-    pub(super) fn share(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
-        let most = c_int::MAX as usize / BLOCK_BYTES;
-        let blocks = bytes.div_ceil(BLOCK_BYTES).clamp(FEWEST_BLOCKS, most);
+    /// Makes the kernel write the packets of this socket to a ring of about `bytes` bytes from now on.
+    /// Packets that are queued in the socket are lost.
+    pub(super) fn enable(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
+        let max_blocks = c_int::MAX as usize / BLOCK_BYTES;
+        let blocks = bytes.div_ceil(BLOCK_BYTES).clamp(MIN_BLOCKS, max_blocks);
         let request = libc::tpacket_req3 {
             tp_block_size: BLOCK_BYTES as c_uint,
             tp_block_nr: blocks as c_uint,
@@ -66,7 +66,7 @@ impl Ring {
         set(fd, libc::PACKET_VERSION as c_int, &version)?;
         set(fd, libc::PACKET_RX_RING as c_int, &request)?;
         map(fd, blocks).inspect_err(|_| {
-            // Without its ring, the socket hands packets out by calls again.
+            // Without a ring, the socket delivers packets by system calls again.
             let none = libc::tpacket_req3 { tp_block_size: 0, tp_block_nr: 0, tp_frame_nr: 0, ..request };
             let _ = set(fd, libc::PACKET_RX_RING as c_int, &none);
         })
@@ -76,21 +76,22 @@ impl Ring {
         self.blocks * BLOCK_BYTES
     }
 
-    /// Copies the block that the kernel has left to us into this memory and gives it back. Says how many bytes it has;
-    /// `None` when the kernel has left none.
+    /// Copies the block that the kernel has released into `memory` and returns it to the kernel. Returns its
+    /// length in bytes; `None` if the kernel has released none.
     pub(super) fn take(&mut self, memory: &mut [u8]) -> Option<usize> {
-        // SAFETY: `next` is less than `blocks`, so that the block lies in the memory that is mapped.
+        // SAFETY: `next` is less than `blocks`, so the block lies in the mapped memory.
         let block = unsafe { self.memory.add(self.next * BLOCK_BYTES) };
-        // SAFETY: the status is an aligned number in that block, which the kernel, too, only reads and writes whole.
+        // SAFETY: the status is an aligned number in that block, which the kernel, too, reads and writes as a
+        // whole.
         let status = unsafe { AtomicU32::from_ptr(block.add(STATUS).cast().as_ptr()) };
         if status.load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
             return None;
         }
-        // SAFETY: the number lies in the block, which is ours until we give it back.
+        // SAFETY: the number lies in the block, which is ours until it is returned.
         let length = unsafe { block.add(LENGTH).cast::<u32>().read() } as usize;
         let length = length.min(BLOCK_BYTES).min(memory.len());
-        // SAFETY: both are at least `length` long, and the kernel writes to the block no more. The memory that is
-        // mapped is nobody else's, so that they do not overlap.
+        // SAFETY: both are at least `length` long, and the kernel no longer writes to the block. The mapped
+        // memory belongs only to the ring, so they do not overlap.
         unsafe { ptr::copy_nonoverlapping(block.as_ptr(), memory.as_mut_ptr(), length) };
         status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.next = (self.next + 1) % self.blocks;
@@ -100,7 +101,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: this is the whole of what was mapped, and nothing refers to it any more.
+        // SAFETY: this is the whole mapping, and nothing refers to it any more.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.bytes()) };
     }
 }
@@ -108,7 +109,7 @@ impl Drop for Ring {
 fn map(fd: BorrowedFd<'_>, blocks: usize) -> io::Result<Ring> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let length = blocks * BLOCK_BYTES;
-    // SAFETY: new memory is asked for, at a place of the system's choice.
+    // SAFETY: requests new memory at an address that the system chooses.
     let memory = unsafe { libc::mmap(ptr::null_mut(), length, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
     if memory == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! Packet sockets: opening them, setting their options, waiting on them.
+//! Packet sockets: opening, configuring and reading them.
 
 use std::io;
 use std::mem::{size_of, size_of_val};
@@ -17,7 +17,8 @@ use crate::{CaptureOptions, ErrorKind, Filter};
 /// A packet socket, bound to an interface.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Where packets come, if not by calls. It is unmapped before the socket is closed.
+    /// The ring that packets are written to, if any. It is declared first so that it is unmapped before the
+    /// socket is closed.
     ring: Option<Ring>,
     fd: OwnedFd,
 }
@@ -27,7 +28,7 @@ impl Socket {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: a plain system call. Protocol 0 receives nothing before the socket is bound.
         let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-        // SAFETY: the descriptor has just been made and is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let socket = Self { ring: None, fd: unsafe { OwnedFd::from_raw_fd(fd) } };
         let on: c_int = 1;
         socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR as c_int, &on)?;
@@ -36,10 +37,10 @@ impl Socket {
         if !options.outgoing {
             socket.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING as c_int, &on)?;
         }
-        socket.ask_for_buffer(options.buffer_size)?;
-        socket.attach(options.filter)?;
+        socket.set_buffer_size(options.buffer_size)?;
+        socket.attach_filter(options.filter)?;
         socket.bind(interface)?;
-        socket.take_in(interface, options)?;
+        socket.open_address_filter(interface, options)?;
         Ok(socket)
     }
 
@@ -63,8 +64,8 @@ impl Socket {
         })
     }
 
-    pub(crate) fn share(&mut self, bytes: usize) -> io::Result<()> {
-        self.ring = Some(Ring::share(self.fd.as_fd(), bytes)?);
+    pub(crate) fn enable_blocks(&mut self, bytes: usize) -> io::Result<()> {
+        self.ring = Some(Ring::enable(self.fd.as_fd(), bytes)?);
         Ok(())
     }
 
@@ -79,17 +80,17 @@ impl Socket {
         }
     }
 
-    /// What has happened to the socket, such as that its interface went down: once.
+    /// Returns and clears the socket's pending error, for example that its interface went down.
     fn take_error(&self) -> io::Result<Option<io::Error>> {
         let mut number: c_int = 0;
-        self.read(libc::SOL_SOCKET, libc::SO_ERROR, &mut number)?;
+        self.get(libc::SOL_SOCKET, libc::SO_ERROR, &mut number)?;
         Ok((number != 0).then(|| io::Error::from_raw_os_error(number)))
     }
 
     pub(crate) fn take_dropped(&self) -> io::Result<u32> {
-        // The kernel counts from zero again after each reading.
+        // Each reading resets the kernel's counters.
         let mut counts = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        self.read(libc::SOL_PACKET, libc::PACKET_STATISTICS as c_int, &mut counts)?;
+        self.get(libc::SOL_PACKET, libc::PACKET_STATISTICS as c_int, &mut counts)?;
         Ok(counts.tp_drops)
     }
 
@@ -98,19 +99,19 @@ impl Socket {
             return Ok(ring.bytes());
         }
         let mut size: c_int = 0;
-        self.read(libc::SOL_SOCKET, libc::SO_RCVBUF, &mut size)?;
+        self.get(libc::SOL_SOCKET, libc::SO_RCVBUF, &mut size)?;
         Ok(usize::try_from(size).unwrap_or(0))
     }
 
-    /// With `CAP_NET_ADMIN` the buffer may be larger than `net.core.rmem_max`.
-    fn ask_for_buffer(&self, size: usize) -> io::Result<()> {
+    /// Requests a receive buffer size. With `CAP_NET_ADMIN` it may exceed `net.core.rmem_max`.
+    fn set_buffer_size(&self, size: usize) -> io::Result<()> {
         let size = c_int::try_from(size).unwrap_or(c_int::MAX);
         self.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)
             .or_else(|_| self.set(libc::SOL_SOCKET, libc::SO_RCVBUF, &size))
     }
 
-    fn attach(&self, wanted: Filter) -> io::Result<()> {
-        let Some(mut program) = filter::program(wanted) else { return Ok(()) };
+    fn attach_filter(&self, filter: Filter) -> io::Result<()> {
+        let Some(mut program) = filter::program(filter) else { return Ok(()) };
         let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
         self.set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
@@ -127,8 +128,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Opens the interface's own filter as far as the options ask for, as long as the socket lives.
-    fn take_in(&self, interface: InterfaceIndex, options: &CaptureOptions) -> io::Result<()> {
+    /// Opens the interface's address filter as the options request, until the socket is closed.
+    fn open_address_filter(&self, interface: InterfaceIndex, options: &CaptureOptions) -> io::Result<()> {
         let request = |kind: u32, address: &[u8]| {
             let mut mr_address = [0; 8];
             mr_address.iter_mut().zip(address).for_each(|(to, from)| *to = *from);
@@ -156,17 +157,17 @@ impl Socket {
     fn set<T>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
         let length = size_of::<T>() as libc::socklen_t;
         let value = ptr::from_ref(value).cast::<c_void>();
-        // SAFETY: `value` points to `length` bytes that outlive the call; every caller passes the type
-        // that the option is documented to take.
+        // SAFETY: `value` points to `length` bytes that outlive the call; callers pass the type that the
+        // option is documented to take.
         check(unsafe { libc::setsockopt(self.fd.as_raw_fd(), level, option, value, length) })?;
         Ok(())
     }
 
-    fn read<T>(&self, level: c_int, option: c_int, value: &mut T) -> io::Result<()> {
+    fn get<T>(&self, level: c_int, option: c_int, value: &mut T) -> io::Result<()> {
         let mut length = size_of::<T>() as libc::socklen_t;
         let value = ptr::from_mut(value).cast::<c_void>();
-        // SAFETY: `value` points to `length` writable bytes, and the options read here are plain
-        // numbers, for which every pattern of bits is a value.
+        // SAFETY: `value` points to `length` writable bytes, and the options read here are plain numbers, for
+        // which every bit pattern is valid.
         check(unsafe { libc::getsockopt(self.fd.as_raw_fd(), level, option, value, &raw mut length) })?;
         Ok(())
     }
@@ -188,8 +189,8 @@ pub(crate) fn error_kind(os: &io::Error) -> ErrorKind {
     }
 }
 
-/// The kernel could not describe a packet's offloads in the header that `PACKET_VNET_HDR` asks for,
-/// and has discarded it.
+/// Returns whether the kernel could not describe a packet's offloads in the header that `PACKET_VNET_HDR`
+/// requests, and has discarded the packet.
 pub(crate) fn is_unreadable(os: &io::Error) -> bool {
     os.raw_os_error() == Some(libc::EINVAL)
 }

@@ -1,4 +1,4 @@
-//! What can happen in the demonstration, in words and for machines.
+//! Events of the demonstration, as text and as JSON.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -99,24 +99,24 @@ impl fmt::Display for Event {
             Self::Joined { group, interfaces } if interfaces.is_empty() => write!(f, "{group} nowhere"),
             Self::Joined { group, interfaces } => write!(f, "{group} on {}", interfaces.join(" and ")),
             Self::JoinedAnywhere { group } => write!(f, "{group} on INADDR_ANY"),
-            Self::Sent { group, interface, text } => write!(f, "{text:?} to {group} by {interface}"),
+            Self::Sent { group, interface, text } => write!(f, "{text:?} to {group} on {interface}"),
             Self::Received { group, interface, source, text, .. } => {
-                write!(f, "{text:?} for {} from {source} by {interface}", group.group)
+                write!(f, "{text:?} for {} from {source} on {interface}", group.group)
             }
-            Self::ReceivedNothing { group } => write!(f, "nothing; still waits for {group}"),
+            Self::ReceivedNothing { group } => write!(f, "nothing; still waiting for {group}"),
             Self::Captured { interface, summary, bytes } if bytes.is_empty() => {
                 write!(f, "on {interface} {summary}")
             }
             Self::Captured { summary, .. } => f.write_str(summary),
             Self::CapturedNothing { interface, what } => write!(f, "on {interface} no {what}"),
             Self::Compared { differences } if differences.is_empty() => {
-                f.write_str("with the tutorial's frame: the same to the last byte")
+                f.write_str("with the expected frame: identical to the last byte")
             }
             Self::Compared { differences } => {
-                write!(f, "with the tutorial's frame: the same but for {}", differences.join(", "))
+                write!(f, "with the expected frame: identical except for {}", differences.join(", "))
             }
-            Self::Learned { group, hosts } if hosts.is_empty() => write!(f, "nobody wants {group}"),
-            Self::Learned { group, hosts } => write!(f, "{group} is wanted by {}", hosts.join(" and ")),
+            Self::Learned { group, hosts } if hosts.is_empty() => write!(f, "{group} has no members"),
+            Self::Learned { group, hosts } => write!(f, "{group} has the members {}", hosts.join(" and ")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long is waited for what should come and for what should not, and where a receiver listens.
+//! Timeouts for expected and unexpected datagrams, and the receivers of the demonstration.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the loopback interface can show: two receivers on one port, each of which gets its own group only.
+//! The demonstration on the loopback interface: two receivers on one port, each with a group of its own.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -51,8 +51,8 @@ pub(super) fn play(mut narrator: Narrator, console: &Console) -> anyhow::Result<
         narrator.fact(host, &trio.hear(receiver, group, left(quiet_until))?, &silence)?;
     }
     narrator.explain(
-        "Both receivers use the same port, and a receiver is given only what was sent to the group that it \
-         joined: bob never saw the first datagram, alice never the second.",
+        "Both receivers use the same port, and each receives only what was sent to the group that it joined: \
+         bob did not receive the first datagram, and alice did not receive the second.",
     )?;
     Ok(Outcome::of(narrator.end(
         "loopback",

@@ -14,26 +14,26 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use narrator::{Form, Narrator};
 
-/// Show on real packets what multicast does: four hosts, two groups, one switch
+/// Show on real packets how multicast works, in a few seconds
 ///
-/// Four hosts, a switch and a second network are built inside this process, from network
-/// namespaces; nothing leaves this machine, and nothing is left behind. Each step is compared with
-/// what should have happened, and the exit status says whether all of it did.
+/// Four hosts, two groups, a switch and a second network are built inside this process, from network
+/// namespaces. Nothing leaves this machine, and nothing remains afterwards. Each step is checked; the
+/// exit status is 0 if all checks pass.
 ///
-/// No root is needed where ordinary users may make user namespaces. Where they may not, and on
-/// other systems than Linux, the loopback interface shows what it can.
+/// Root is not needed where ordinary users may create user namespaces. Elsewhere, and on systems
+/// other than Linux, a shorter demonstration runs on the loopback interface.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Print JSON: one object a fact
+    /// Print one JSON object per check
     #[arg(long, conflicts_with = "plain")]
     json: bool,
 
-    /// Print neither colours nor drawn lines, only ASCII
+    /// Print plain ASCII, without colours and line drawing
     #[arg(long)]
     plain: bool,
 
-    /// Show only what the loopback interface can
+    /// Run only the demonstration on the loopback interface
     #[arg(long)]
     loopback: bool,
 }
@@ -56,9 +56,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         match stage::open()? {
             Ok(stage) => return stage.play(Narrator::new(console, form, stage::CAST), console),
             Err(Refusal { why, remedy }) => {
-                console.warn(format_args!("no virtual hosts can be had here: {why}"));
+                console.warn(format_args!("cannot create virtual hosts here: {why}"));
                 console.help(remedy);
-                console.note("What follows is what the loopback interface can show.");
+                console.note("Showing only the demonstration on the loopback interface.");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Tells what happens, and counts what is not as it should be.
+//! Prints what happens, and counts failed checks.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::event::Event;
 use crate::console::{Console, Output};
-use crate::output::{Palette, wrap, write_json};
+use crate::output::{Palette, text_width, wrap, write_json};
 
 /// The widest line of text.
-const WIDTH: usize = 84;
+const MOST_WIDTH: usize = 84;
 /// Where the rest of a sentence begins: behind the mark, the host and the verb.
 const REST: usize = 22;
 
-/// How the demonstration is told.
+/// The output format of the demonstration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// For people.
@@ -25,6 +25,11 @@ pub(super) enum Form {
     Ascii,
     /// For machines: an object a line.
     Json,
+}
+
+/// Columns for text.
+fn width() -> usize {
+    text_width().min(MOST_WIDTH)
 }
 
 /// Tells the demonstration, line by line, as it happens.
@@ -99,7 +104,7 @@ impl Narrator {
 
     /// Explains, for people only.
     pub(super) fn explain(&mut self, text: &str) -> io::Result<()> {
-        let text: Vec<String> = wrap(text, WIDTH - 2).iter().map(|line| format!("  {line}")).collect();
+        let text: Vec<String> = wrap(text, width() - 2).iter().map(|line| format!("  {line}")).collect();
         let text = self.paint(&text.join("\n"));
         self.paragraph(&text)
     }
@@ -136,10 +141,10 @@ impl Narrator {
             write_json(&mut self.output, &Verdict { event: "verdict", place, facts, wrong })?;
         } else if wrong == 0 {
             let good = self.palette.good;
-            self.line(&format!("{good}All {facts} facts are as they should be.{good:#} {advice}"))?;
+            self.line(&format!("{good}All {facts} checks passed.{good:#} {advice}"))?;
         } else {
             let bad = self.palette.bad;
-            self.line(&format!("{bad}{wrong} of {facts} facts are not as they should be.{bad:#}"))?;
+            self.line(&format!("{bad}{wrong} of {facts} checks failed.{bad:#}"))?;
         }
         self.output.flush()?;
         console.detail(format_args!("it took {}", seconds(self.begun.elapsed())));
@@ -155,7 +160,7 @@ impl Narrator {
     fn sentence(&mut self, mark: &str, style: Style, host: &str, event: &Event) -> io::Result<()> {
         let (colour, dim, verb) = (self.colour(host), self.palette.dim, event.verb());
         let begin = format!("  {style}{mark}{style:#} {colour}{host:<8}{colour:#} {dim}{verb:<8}{dim:#} ");
-        let rest = wrap(&event.to_string(), WIDTH - REST).join(&format!("\n{:REST$}", ""));
+        let rest = wrap(&event.to_string(), width() - REST).join(&format!("\n{:REST$}", ""));
         self.line(&format!("{begin}{rest}"))?;
         if event.bytes().is_empty() {
             return Ok(());

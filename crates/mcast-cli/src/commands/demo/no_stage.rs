@@ -1,4 +1,4 @@
-//! Where there are no network namespaces, there is no stage.
+//! Systems without network namespaces show only the demonstration on the loopback interface.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ pub(super) struct Stage(Infallible);
 
 pub(super) fn open() -> anyhow::Result<Result<Stage, Refusal>> {
     Ok(Err(Refusal {
-        why: "they are made of Linux network namespaces".to_owned(),
+        why: "they need Linux network namespaces".to_owned(),
         remedy: "run it on Linux, in a virtual machine or in a privileged container".to_owned(),
     }))
 }

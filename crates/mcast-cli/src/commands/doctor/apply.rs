@@ -1,13 +1,15 @@
 //! `mcast doctor --apply`: one remedy, after asking; then looks again.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::Context;
-use mcast_doctor::{Finding, Id, Remedy, Report};
+use mcast_doctor::{Action, ArrivalStatus, Finding, Id, Instructions, Remedy, Report};
 
 use super::{Doctor, tools};
 use crate::exit::{Failure, Outcome};
-use crate::sys;
 
 pub(super) fn run(doctor: &Doctor<'_>, report: &Report, id: Id, is_agreed: bool) -> anyhow::Result<Outcome> {
     doctor.tell(report, false)?;
@@ -15,42 +17,84 @@ pub(super) fn run(doctor: &Doctor<'_>, report: &Report, id: Id, is_agreed: bool)
         return Ok(outcome);
     }
     let Some(finding) = report.findings.iter().find(|finding| finding.id == id) else {
-        doctor.console.note(format_args!("{id} was not found: nothing is applied"));
+        doctor.console.note(format_args!("{id} was not found: nothing was applied"));
         return Ok(Outcome::No);
     };
-    let (remedy, command) = applicable(finding)?;
-    if !is_agreed && !is_wanted(command, doctor)? {
+    let remedy = applicable(finding)?;
+    let command = remedy.command().unwrap_or_default();
+    if !is_agreed && !is_wanted(&command, doctor)? {
         doctor.console.note("nothing was applied");
         return Ok(Outcome::No);
     }
     doctor.console.note(format_args!("running: {command}"));
-    apply(remedy, command)?;
-    let is_cured = !doctor.examine()?.findings.iter().any(|finding| finding.id == id);
+    apply(remedy)?;
+    let after = doctor.examine()?;
     if let Some(outcome) = doctor.interrupt.outcome() {
         return Ok(outcome);
     }
-    doctor.console.note(match is_cured {
-        true => format!("{id} is gone"),
-        false => format!("{id} is still there"),
-    });
-    Ok(Outcome::of(is_cured))
+    let effect = RemedyEffect::of(id, &after, doctor.subject.is_listened_to());
+    if effect == RemedyEffect::StillSilent {
+        doctor.tell(&after, false)?;
+    }
+    doctor.console.note(format_args!("{id} {}", effect.text()));
+    Ok(Outcome::of(matches!(effect, RemedyEffect::Arrives | RemedyEffect::SettingChanged)))
+}
+
+/// What a remedy has changed. That a finding is not found again proves little: only datagrams do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RemedyEffect {
+    StillThere,
+    /// The finding is gone, and datagrams arrive.
+    Arrives,
+    /// It is not found any more, and nothing arrives all the same.
+    StillSilent,
+    /// It is not found any more, and nobody asked for datagrams.
+    SettingChanged,
+    /// It is not found any more, and what the program receives cannot be seen.
+    NotObserved,
+}
+
+impl RemedyEffect {
+    fn of(id: Id, after: &Report, is_about_traffic: bool) -> Self {
+        if after.findings.iter().any(|finding| finding.id == id) {
+            return Self::StillThere;
+        }
+        match (after.arrival, is_about_traffic) {
+            (ArrivalStatus::Arrives, _) => Self::Arrives,
+            (ArrivalStatus::Nothing, _) => Self::StillSilent,
+            (_, false) => Self::SettingChanged,
+            (_, true) => Self::NotObserved,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::StillThere => "is still there",
+            Self::Arrives => "is gone: datagrams arrive",
+            Self::StillSilent => "is no longer found, but nothing arrives",
+            Self::SettingChanged => {
+                "is no longer found; whether datagrams arrive is unknown: examine GROUP:PORT to see"
+            }
+            Self::NotObserved => {
+                "is no longer found; whether the program receives is unknown: it may have to be restarted"
+            }
+        }
+    }
 }
 
 /// The best remedy that a command is.
-fn applicable(finding: &Finding) -> anyhow::Result<(&Remedy, &str)> {
+fn applicable(finding: &Finding) -> anyhow::Result<&Remedy> {
     let remedies = tools::for_here(&finding.remedies);
-    let first = remedies.into_iter().find(|remedy| tools::is_applicable(remedy));
-    match first.and_then(|remedy| Some((remedy, remedy.command()?))) {
-        Some(found) => Ok(found),
-        None => Err(Failure::environment(format!("nothing that this machine can run cures {}", finding.id))
-            .remedy(format!("`mcast explain {}` says what does", finding.id))
-            .into()),
-    }
+    remedies.into_iter().find(|remedy| tools::is_applicable(remedy)).ok_or_else(|| {
+        Failure::environment(format!("no command on this machine fixes {}", finding.id))
+            .remedy(format!("`mcast explain {}` describes the remedies", finding.id))
+            .into()
+    })
 }
 
 fn is_wanted(command: &str, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("nobody can be asked, as standard input is no terminal")
+        return Err(Failure::usage("cannot ask: standard input is not a terminal")
             .remedy("give --yes to apply the remedy without asking")
             .into());
     }
@@ -63,14 +107,62 @@ fn is_wanted(command: &str, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn apply(remedy: &Remedy, command: &str) -> anyhow::Result<()> {
-    let mut shell = sys::shell(command);
+/// Takes each step, without a shell.
+fn apply(remedy: &Remedy) -> anyhow::Result<()> {
+    remedy.actions().iter().try_for_each(|step| match step {
+        Action::Run { program, args } => run_program(remedy, program, args),
+        Action::Write { path, text } => write_file(path, text),
+    })
+}
+
+fn run_program(remedy: &Remedy, program: &str, args: &[String]) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
     // Standard output is for what is found.
-    let status = shell.stdout(io::stderr()).status().context("cannot start a shell")?;
+    command.args(args).stdout(io::stderr());
+    let status = command.status().with_context(|| format!("cannot start {program}"))?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::environment(format!("the remedy failed ({status}): {command}"))
-        .remedy(format!("{} says why above; changing the system mostly needs root", remedy.tool))
+    let needs_root = matches!(remedy.instructions, Instructions::Actions { needs_root: true, .. });
+    let hint = if needs_root { "; it needs root" } else { "" };
+    let tried = remedy.command().unwrap_or_default();
+    Err(Failure::environment(format!("the remedy failed: {program} ended with {status}, in: {tried}"))
+        .remedy(format!("{program} prints why above{hint}"))
         .into())
+}
+
+fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, text));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_doctor::{Persistence, Tool};
+
+    use super::*;
+
+    #[test]
+    fn only_datagrams_prove_that_a_remedy_has_helped() {
+        let effect = |arrival, is_about_traffic| {
+            let mut report = Report::default();
+            report.arrival = arrival;
+            RemedyEffect::of(Id::SourceIsLocal, &report, is_about_traffic)
+        };
+        assert_eq!(effect(ArrivalStatus::Arrives, true), RemedyEffect::Arrives);
+        assert_eq!(effect(ArrivalStatus::Nothing, true), RemedyEffect::StillSilent);
+        assert_eq!(effect(ArrivalStatus::NotObserved, true), RemedyEffect::NotObserved);
+        assert_eq!(effect(ArrivalStatus::NotObserved, false), RemedyEffect::SettingChanged);
+    }
+
+    #[test]
+    fn a_file_is_written_whole_and_its_folder_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("10-x;id>y.network.d").join("mcast.conf");
+        let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, &path, "[Link]\nMTUBytes=1500\n");
+        apply(&remedy).unwrap();
+        apply(&remedy).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[Link]\nMTUBytes=1500\n");
+    }
 }

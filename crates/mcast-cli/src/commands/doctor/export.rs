@@ -60,12 +60,12 @@ impl Looks {
 
 fn figures(known: &Known) -> Exposition {
     let mut out = Exposition::default();
-    out.family("mcast_doctor_looks_total", Kind::Counter, "Looks that have come to their end.")
+    out.family("mcast_doctor_looks_total", Kind::Counter, "Completed examinations.")
         .sample(&[], known.number);
     out.family(
         "mcast_doctor_look_failures_total",
         Kind::Counter,
-        "Looks that were not possible, as when the interface is gone.",
+        "Failed examinations, for example because the interface is gone.",
     )
     .sample(&[], known.failed);
     if let Some(look) = &known.latest {
@@ -76,16 +76,19 @@ fn figures(known: &Known) -> Exposition {
 }
 
 fn of_findings(out: &mut Exposition, findings: &[Finding]) {
-    let mut family =
-        out.family("mcast_doctor_finding", Kind::Gauge, "1; what the latest look has found, and where.");
+    let mut family = out.family(
+        "mcast_doctor_finding",
+        Kind::Gauge,
+        "Always 1; the labels name a finding of the latest \
+            examination and its subject.",
+    );
     for (place, finding) in findings.iter().enumerate() {
         // What differs in its evidence alone would be the same sample twice.
         if !super::watch::holds(&findings[..place], finding) {
             with_labels(finding, |labels| family.sample(labels, 1));
         }
     }
-    let mut family =
-        out.family("mcast_doctor_findings", Kind::Gauge, "How many findings of each severity there are.");
+    let mut family = out.family("mcast_doctor_findings", Kind::Gauge, "Number of findings by severity.");
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
         let number = findings.iter().filter(|finding| finding.severity == severity).count();
         family.sample(&[("severity", &severity)], number);
@@ -109,12 +112,21 @@ fn with_labels(finding: &Finding, then: impl FnOnce(&[(&str, &dyn Display)])) {
 
 fn of_look(out: &mut Exposition, look: &Look) {
     let end = look.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    out.family("mcast_doctor_unknown", Kind::Gauge, "Questions that the latest look left open.")
-        .sample(&[], look.unknown);
-    out.family("mcast_doctor_look_seconds", Kind::Gauge, "How long the latest look took.")
+    out.family(
+        "mcast_doctor_unknown",
+        Kind::Gauge,
+        "Questions that the latest examination could not answer.",
+    )
+    .sample(&[], look.unknown);
+    out.family("mcast_doctor_look_seconds", Kind::Gauge, "Duration of the latest examination.")
         .sample(&[], look.took.as_secs_f64());
-    out.family("mcast_doctor_look_end_seconds", Kind::Gauge, "When it ended, in seconds since 1970.")
-        .sample(&[], end.as_secs_f64());
+    out.family(
+        "mcast_doctor_look_end_seconds",
+        Kind::Gauge,
+        "When the latest examination ended, in seconds \
+        since 1970.",
+    )
+    .sample(&[], end.as_secs_f64());
 }
 
 #[cfg(test)]
@@ -126,7 +138,7 @@ mod tests {
     #[test]
     fn a_finding_is_a_sample_once_whatever_its_evidence() {
         let looks = Looks::default();
-        let fault = |cause: &str| Finding::new(Id::NoRoute, Severity::Fault, cause).on("eth0");
+        let fault = |cause: &str| Finding::new(Id::NoRoute, Severity::Fault, cause).on_interface("eth0");
         let mut report = Report::default();
         report.findings.extend([fault("one"), fault("two")]);
 

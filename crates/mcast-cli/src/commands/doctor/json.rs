@@ -3,7 +3,7 @@
 use std::io;
 use std::time::SystemTime;
 
-use mcast_doctor::{Finding, Report, Seen, Severity, Unknown};
+use mcast_doctor::{Finding, LayerObservation, OpenQuestion, Report, Severity, Verdict};
 use serde::Serialize;
 
 use crate::console::Output;
@@ -14,13 +14,17 @@ use crate::output::{rfc3339, write_json};
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Object<'a> {
     Finding(&'a Finding),
-    Seen(&'a Seen),
-    Unknown(&'a Unknown),
-    Verdict(Verdict),
+    Seen(&'a LayerObservation),
+    Unknown(&'a OpenQuestion),
+    Verdict(Closing),
 }
 
 #[derive(Serialize)]
-struct Verdict {
+struct Closing {
+    /// Of one among many looks: when it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    verdict: Verdict,
     faults: usize,
     warnings: usize,
     notes: usize,
@@ -37,14 +41,29 @@ pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
     for unknown in &report.unknown {
         write_json(out, &Object::Unknown(unknown))?;
     }
-    let number = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
-    let verdict = Verdict {
-        faults: number(Severity::Fault),
-        warnings: number(Severity::Warning),
-        notes: number(Severity::Note),
-        unknown: report.unknown.len(),
-    };
-    write_json(out, &Object::Verdict(verdict))
+    write_json(out, &Object::Verdict(Closing::of(report, None)))
+}
+
+/// Writes the verdict of one look among many, after the questions that keep it unknown.
+pub(super) fn write_verdict(report: &Report, out: &mut Output) -> io::Result<()> {
+    for unknown in report.undecided() {
+        write_json(out, &Object::Unknown(unknown))?;
+    }
+    write_json(out, &Object::Verdict(Closing::of(report, Some(rfc3339(SystemTime::now())))))
+}
+
+impl Closing {
+    fn of(report: &Report, time: Option<String>) -> Self {
+        let number = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+        Self {
+            time,
+            verdict: report.verdict(),
+            faults: number(Severity::Fault),
+            warnings: number(Severity::Warning),
+            notes: number(Severity::Note),
+            unknown: report.unknown.len(),
+        }
+    }
 }
 
 /// A finding that came or went: `schemas/doctor-change.json`.

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
-use mcast_doctor::{Id, Options, Report, Severity};
+use mcast_doctor::{Effect, Id, Options, Report, Severity, Verdict};
 
 use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
@@ -34,12 +34,11 @@ use subject::Subject;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What should arrive: it is joined and listened for [default: look at this machine only]
+    /// What should arrive: join it and listen [default: examine this machine only]
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program, and find out what is wrong with its sockets; it is ended afterwards, and
-    /// what it prints goes to standard error
+    /// Run this program and examine its sockets; it is stopped afterwards. Its output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -48,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Admit only this source, or with a `!` before it every other; repeatable
+    /// Accept only this source, or with a `!` in front all others; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     sources: Vec<String>,
 
@@ -70,17 +69,17 @@ pub(crate) struct Arguments {
 
 /// What else can be looked at.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Look at something else instead")]
+#[command(next_help_heading = "Examine something else")]
 struct Other {
-    /// At the sockets of this process
+    /// Examine the sockets of this process
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
 
-    /// At the sockets of whoever has this UDP port open
+    /// Examine the sockets bound to this UDP port
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
     port: Option<u16>,
 
-    /// At a capture file, pcap or pcapng
+    /// Examine a capture file, pcap or pcapng
     #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["memberships", "command", "pid", "port"])]
     read: Option<PathBuf>,
 }
@@ -89,16 +88,16 @@ struct Other {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Test the path between two machines")]
 struct PathOptions {
-    /// Hear the probes of another machine and answer them, until Ctrl-C; without a group on two that
-    /// both machines choose alike, one IPv4, one IPv6
+    /// Receive and answer the probes of another machine, until Ctrl-C; by default on two well-known
+    /// groups, one IPv4 and one IPv6
     #[arg(long, conflicts_with_all = ["probe", "pid", "port", "read", "command", "soak", "watch", "apply", "json"])]
     listen: bool,
 
-    /// Probe the path to all who listen: which sizes, hop limits and families arrive
+    /// Probe the path to all machines with --listen: which sizes, hop limits and families arrive
     #[arg(long, conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
     probe: bool,
 
-    /// How many networks to cross at most [default: 1, this network]
+    /// Cross at most this many networks [default: 1, this network]
     #[arg(short, long, value_name = "HOPS", requires = "probe", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
 
@@ -111,23 +110,23 @@ struct PathOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct Tempo {
-    /// Listen for so long [default: 5s; with --listen until Ctrl-C]
+    /// Listen for TIME [default: 5s; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Listen until memberships that nobody asks for have run out (275 s)
+    /// Listen until memberships that no querier refreshes have expired (275 s)
     #[arg(long, conflicts_with = "read")]
     soak: bool,
 
-    /// Look again and again, and tell what is new and what is gone, until Ctrl-C
+    /// Repeat the examination and report what is new, what is gone, and each new verdict, until Ctrl-C
     #[arg(long, conflicts_with_all = ["read", "command", "apply"])]
     watch: bool,
 
-    /// With --watch: look each so often
+    /// With --watch: how often
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m", requires = "watch")]
     every: Duration,
 
-    /// With --watch: hand out figures for Prometheus at http://ADDRESS/metrics
+    /// With --watch: serve Prometheus metrics at http://ADDRESS/metrics
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
     metrics: Option<Listen>,
 }
@@ -136,42 +135,43 @@ struct Tempo {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with it")]
 struct Demand {
-    /// Status 1 also for warnings
+    /// Exit status 1 also for warnings
     #[arg(long)]
     strict: bool,
 
-    /// Apply the remedy of this finding, after asking, and look again
+    /// Apply the remedy of this finding after asking, then examine again
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json", "command"])]
     apply: Option<Id>,
 
-    /// Don't ask
+    /// Do not ask
     #[arg(long, requires = "apply")]
     yes: bool,
 
-    /// Print one JSON object a finding, and a verdict at the end
+    /// Print one JSON object per finding, and a verdict at the end
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "\
-A group is listened for at three depths at once: on the wire, at the counters of the IP layer, and
-at the socket. What is found is a fault, a warning or a note. Status 1 with a fault.
-The wire can be seen as root, or with CAP_NET_RAW; what could not be seen is said.
+A group is observed at three levels at once: on the wire, in the counters of the IP layer, and at the
+socket. A finding is a fault, a warning or a note. Exit status 1 if there is a fault. If the question
+stays open because something could not be observed, the last line begins with unknown, and the exit
+status is 3 if only a permission is missing (the wire needs root or CAP_NET_RAW), otherwise 1.
 
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
-  mcast doctor 239.1.2.3:5000                 why that does not arrive
-  mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from that source, by that interface
-  mcast doctor 239.1.2.3:5000 --soak          ... or why it stops after four minutes
+  mcast doctor 239.1.2.3:5000                 why this does not arrive
+  mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from this source, on this interface
+  mcast doctor 239.1.2.3:5000 --soak          why it stops after four minutes
   mcast doctor --port 5000                    what is wrong with the program on that port
-  mcast doctor --pid 4711 --strict            or with this process; warnings count, too
-  mcast doctor -- ./player udp://@239.1.2.3:5000    or with this program, started for it
-  mcast doctor -r capture.pcapng              what a capture betrays
-  mcast doctor --listen                       on one machine, and on the other:
-  mcast doctor --probe -t 8                   which sizes and families arrive, across routers
-  mcast doctor --apply reverse-path-filter 239.1.2.3:5000   cure it
-  mcast doctor --json --watch                 for programs, again and again
-  mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus, too";
+  mcast doctor --pid 4711 --strict            with this process; warnings count as faults
+  mcast doctor -- ./player udp://@239.1.2.3:5000    with this program, which is started
+  mcast doctor -r capture.pcapng              what a capture shows
+  mcast doctor --listen                       test a path: here,
+  mcast doctor --probe -t 8                   and on the other machine, across routers
+  mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
+  mcast doctor --json --watch                 for programs, repeatedly
+  mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
 /// What an examination needs, each time: to see the wire, firewalls, and whose sockets are whose.
 const RIGHTS: [Capability; 4] =
@@ -198,8 +198,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return apply::run(&doctor, &report, id, arguments.demand.yes);
     }
     doctor.tell(&report, arguments.demand.json)?;
-    let is_well = report.worst() < Some(arguments.demand.worst_allowed());
-    Ok(doctor.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_well)))
+    Ok(doctor.interrupt.outcome().unwrap_or_else(|| arguments.demand.outcome(&report)))
 }
 
 impl PathOptions {
@@ -226,6 +225,20 @@ impl Demand {
     /// From which severity on the answer is no.
     fn worst_allowed(&self) -> Severity {
         if self.strict { Severity::Warning } else { Severity::Fault }
+    }
+
+    /// An answer that is not known is no yes: 3 where only a right is missing, else 1.
+    fn outcome(&self, report: &Report) -> Outcome {
+        if report.worst() >= Some(self.worst_allowed()) {
+            return Outcome::No;
+        }
+        match report.verdict() {
+            Verdict::Unknown if report.undecided().all(|open| open.effect == Effect::NeedsRights) => {
+                Outcome::NotPermitted
+            }
+            Verdict::Unknown => Outcome::No,
+            _ => Outcome::Yes,
+        }
     }
 }
 

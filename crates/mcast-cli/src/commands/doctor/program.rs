@@ -2,14 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::joined::{self, Holder, Holding};
 use mcast::{Group, InterfaceIndex};
-use mcast_doctor::{Error, Options, Target, examine_program};
+use mcast_doctor::{Error, Options, Target, examine_program, process_family};
 
 use super::progress::Progress;
 use crate::exit::Failure;
@@ -29,16 +29,19 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Program {
     name: String,
     child: Child,
+    is_ended: bool,
 }
 
 impl Program {
     pub(super) fn start(program: &OsStr, arguments: &[OsString]) -> anyhow::Result<Self> {
         let name = program.to_string_lossy().into_owned();
         // Standard output is for what is found.
-        let child =
-            Command::new(program).args(arguments).stdout(std::io::stderr()).stdin(Stdio::null()).spawn();
-        let child = child.with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, child })
+        let mut command = Command::new(program);
+        command.args(arguments).stdout(std::io::stderr()).stdin(Stdio::null());
+        // So that what it starts can be ended with it.
+        sys::lead_group(&mut command);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, is_ended: false })
     }
 
     /// Waits until it has opened its sockets and joined what it joins.
@@ -48,8 +51,8 @@ impl Program {
         let mut settled = None;
         let mut joined = Vec::new();
         loop {
-            if let Some(status) = self.child.try_wait().context("cannot look after the program")? {
-                return Err(self.ended(status).into());
+            if sys::has_ended(&mut self.child).context("cannot supervise the program")? {
+                return Err(self.ended().into());
             }
             let now = Instant::now();
             if has_sockets(target)? {
@@ -69,9 +72,10 @@ impl Program {
 
     /// The groups that it has joined, and where.
     fn joins(&self) -> mcast::Result<Vec<(Group, InterfaceIndex)>> {
+        let family = process_family(self.child.id());
         let is_held = |holding: &Holding| match &holding.holder {
             Holder::Socket(holder) => {
-                holder.socket.processes.iter().any(|process| process.pid == self.child.id())
+                holder.socket.processes.iter().any(|process| family.contains(&process.pid))
             }
             _ => false,
         };
@@ -79,14 +83,44 @@ impl Program {
         Ok(holdings.map(|holding| (holding.group, holding.interface)).collect())
     }
 
-    fn ended(&self, status: ExitStatus) -> Failure {
+    fn ended(&mut self) -> Failure {
+        self.end();
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         Failure::environment(format!("{} ended ({status}) before it could be examined", self.name))
-            .remedy("what it printed may say why")
+            .remedy("its output may show why")
     }
 
     fn silent(&self) -> Failure {
-        Failure::environment(format!("{} has opened no UDP socket", self.name))
-            .remedy("if it hands its work to another process, name that one with --pid, or its --port")
+        Failure::environment(format!(
+            "{} and the processes that it started have not opened a UDP socket",
+            self.name
+        ))
+        .remedy("if another process does the work, name it with --pid or --port")
+    }
+
+    fn signal(&mut self, family: &[u32], force: bool) {
+        sys::end_group(&mut self.child, force);
+        sys::end_processes(family, force);
+    }
+
+    /// Ends it and everything that it has started: asks first, then kills. It is waited for last, as its id
+    /// stands for the group until then.
+    fn end(&mut self) {
+        let mut family = process_family(self.child.id());
+        self.signal(&family, false);
+        let deadline = Instant::now() + FAREWELL;
+        while Instant::now() < deadline {
+            // What has left the group and lost its parent is still known from before.
+            family = family.into_iter().chain([self.child.id()]).flat_map(process_family).collect();
+            if family.is_empty() && sys::has_ended(&mut self.child).unwrap_or(true) {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        self.signal(&family, true);
+        // Where waiting fails, nothing is left to wait for.
+        let _ = self.child.wait();
+        self.is_ended = true;
     }
 }
 
@@ -99,19 +133,11 @@ fn has_sockets(target: Target) -> anyhow::Result<bool> {
     }
 }
 
-/// It ends with us: asked first, made to then.
+/// It ends with us.
 impl Drop for Program {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(Some(_))) {
-            return;
+        if !self.is_ended {
+            self.end();
         }
-        sys::ask_to_end(&mut self.child);
-        let deadline = Instant::now() + FAREWELL;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(LOOK);
-        }
-        // What has ended by now cannot be killed any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

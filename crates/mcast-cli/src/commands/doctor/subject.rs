@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use mcast::Membership;
-use mcast_doctor::{Error, Options, Report, Target, examine_machine, examine_membership};
+use mcast::group::WellKnown;
+use mcast::{Family, Membership};
+use mcast_doctor::{ArrivalStatus, Error, Options, Report, Target, examine_machine, examine_membership};
 use mcast_doctor::{examine_program, explain_capture};
 
-use super::Arguments;
 use super::program::Program;
 use super::progress::Progress;
-use crate::arguments::chosen_memberships;
+use super::{Arguments, path};
+use crate::arguments::{Families, chosen_memberships};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -40,7 +41,7 @@ impl Subject {
         if let Some((program, words)) = command.split_first() {
             if !memberships.is_empty() {
                 return Err(Failure::usage("a group and a program cannot be examined at once")
-                    .remedy("examine one after the other")
+                    .remedy("examine one at a time")
                     .into());
             }
             return Ok(Self::Started(RefCell::new(Program::start(program, words)?)));
@@ -48,8 +49,15 @@ impl Subject {
         if memberships.is_empty() {
             return Ok(Self::Machine);
         }
-        let chosen = chosen_memberships(memberships, interfaces, sources, *families, console)?;
-        Ok(Self::Memberships(chosen.items))
+        let mut all = Vec::new();
+        for text in memberships {
+            for family in families_of(text, *families)? {
+                let chosen =
+                    chosen_memberships(std::slice::from_ref(text), interfaces, sources, family, console)?;
+                all.extend(chosen.items);
+            }
+        }
+        Ok(Self::Memberships(all))
     }
 
     /// Whether what is examined is traffic, which comes so far or not.
@@ -81,6 +89,25 @@ impl Subject {
     }
 }
 
+/// The families in which a text is examined: a name such as `mdns` in each that it has a group of and this
+/// machine has addresses of.
+fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
+    let named = WellKnown::named(text);
+    let both = || [Family::V4, Family::V6].into_iter();
+    if chosen.only().is_some()
+        || !both().all(|family| named.iter().any(|known| known.group.family() == family))
+    {
+        return Ok(vec![chosen]);
+    }
+    let mut here = Vec::new();
+    for family in both() {
+        if path::is_here(family)? {
+            here.push(Families::only_in(family));
+        }
+    }
+    Ok(if here.is_empty() { vec![chosen] } else { here })
+}
+
 /// One after the other, as each is about the same counters; what holds for the machine is told once.
 fn examine_each(
     memberships: &[Membership],
@@ -88,10 +115,12 @@ fn examine_each(
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<Report> {
     let mut whole = Report::default();
+    let mut all_arrive = true;
     for membership in memberships {
         progress.begin(&membership.to_string(), options);
         let report =
             examine_membership(membership, options, &mut |step| progress.show(step)).map_err(told)?;
+        all_arrive &= report.arrival == ArrivalStatus::Arrives;
         whole.findings.extend(without(&whole.findings, report.findings));
         whole.unknown.extend(without(&whole.unknown, report.unknown));
         let many = memberships.len() > 1;
@@ -105,6 +134,7 @@ fn examine_each(
             break;
         }
     }
+    whole.arrival = if all_arrive { ArrivalStatus::Arrives } else { ArrivalStatus::Nothing };
     whole.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(whole)
 }

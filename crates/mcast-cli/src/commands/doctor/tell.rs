@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use anstyle::Style;
-use mcast_doctor::{Finding, Lasts, Remedy, Report, Severity};
+use mcast_doctor::{Effect, Finding, Instructions, Persistence, Remedy, Report, Severity, Verdict};
 
 use super::tools;
 use crate::console::{Console, Output};
-use crate::output::{Palette, SafeText, count_of, wrap};
+use crate::output::{Palette, SafeText, count_of, text_width, wrap};
 
-/// Columns that running text takes.
-const WIDTH: usize = 96;
 /// Columns of the words at the left of a finding, and the gap behind them.
 const LABEL: usize = 10;
 const INDENT: usize = 2;
@@ -45,7 +43,7 @@ fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::
     let (style, group) = (style_of(finding.severity, palette), palette.group);
     write!(out, "{style}{:<LABEL$}{style:#}{group}{}{group:#}", finding.severity, finding.id)?;
     writeln!(out, "{}", about(finding))?;
-    for line in wrap(&safe(&finding.cause), WIDTH - INDENT) {
+    for line in wrap(&safe(&finding.cause), text_width() - INDENT) {
         writeln!(out, "{:INDENT$}{line}", "")?;
     }
     let mut label = "because";
@@ -92,32 +90,26 @@ fn write_remedy(
 ) -> io::Result<()> {
     let kind = kind_of(remedy);
     let label = if last == Some(kind) { "or" } else { kind };
-    let Some(command) = remedy.command() else {
-        let mcast_doctor::Step::Advice(advice) = &remedy.step else { return Ok(()) };
+    if let Instructions::Advice(advice) = &remedy.instructions {
         return labelled(label, palette.good, advice, INDENT, out);
-    };
-    let mut label = label;
-    for line in command.lines() {
-        // Whole, however long: it is to be pasted.
-        let good = palette.good;
-        writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{}", "", safe(line))?;
-        label = "";
     }
-    Ok(())
+    // Whole, however long: it is to be pasted.
+    let (good, command) = (palette.good, remedy.command().unwrap_or_default());
+    writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{}", "", safe(&command))
 }
 
 fn kind_of(remedy: &Remedy) -> &'static str {
-    match (remedy.command(), remedy.lasts) {
-        (None, _) => "advice",
-        (Some(_), Lasts::Now) => "now",
-        (Some(_), Lasts::ForGood) => "for good",
+    match (&remedy.instructions, remedy.persistence) {
+        (Instructions::Advice(_), _) => "advice",
+        (_, Persistence::Now) => "now",
+        (_, Persistence::ForGood) => "for good",
     }
 }
 
 /// A word at the left, and text beside it in lines.
 fn labelled(label: &str, style: Style, text: &str, indent: usize, out: &mut Output) -> io::Result<()> {
     let mut label = label;
-    for line in wrap(&safe(text), WIDTH - LABEL - indent) {
+    for line in wrap(&safe(text), text_width() - LABEL - indent) {
         writeln!(out, "{:indent$}{style}{label:<LABEL$}{style:#}{line}", "")?;
         label = "";
     }
@@ -132,8 +124,9 @@ pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
     }
 }
 
-/// `1 fault, 2 warnings`; `nothing wrong found`, which is no clean bill of health while something could not be looked at.
-fn verdict(report: &Report) -> String {
+/// `1 fault, 2 warnings`; `unknown: …` while what was asked has no answer; `nothing wrong found`, perhaps with
+/// questions beside it left open.
+pub(super) fn verdict(report: &Report) -> String {
     let mut text = String::new();
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
         let number = report.findings.iter().filter(|finding| finding.severity == severity).count() as u64;
@@ -143,16 +136,24 @@ fn verdict(report: &Report) -> String {
             let _ = write!(text, "{separator}{}", count_of(number, &severity.to_string()));
         }
     }
+    if let (Verdict::Unknown, Some(open)) = (report.verdict(), report.undecided().next()) {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let hint = match open.effect {
+            Effect::NeedsRights => " (run as root, or with CAP_NET_RAW)",
+            _ => "",
+        };
+        return format!("{text}{separator}unknown: {}: {}{hint}", open.what, open.why);
+    }
     let open = match report.unknown.len() as u64 {
         0 => String::new(),
-        open => format!(", {} left open", count_of(open, "question")),
+        open => format!(", {} unanswered", count_of(open, "question")),
     };
     if text.is_empty() { format!("nothing wrong found{open}") } else { text + &open }
 }
 
 #[cfg(test)]
 mod tests {
-    use mcast_doctor::{Id, Unknown};
+    use mcast_doctor::{Id, OpenQuestion};
 
     use super::*;
 
@@ -168,26 +169,37 @@ mod tests {
 
     #[test]
     fn the_verdict_owns_to_what_could_not_be_looked_at() {
-        let unknown =
-            |what: &str| Unknown { what: what.into(), why: "it needs root".into(), known_after: None };
+        let unknown = |what: &str| OpenQuestion::new(what, "it needs root");
         let mut report = Report::default();
         report.unknown.push(unknown("the wire"));
-        assert_eq!(verdict(&report), "nothing wrong found, 1 question left open");
+        assert_eq!(verdict(&report), "nothing wrong found, 1 question unanswered");
         report.unknown.push(unknown("the firewall"));
         report.findings.push(Finding::new(Id::NoRoute, Severity::Fault, "x"));
-        assert_eq!(verdict(&report), "1 fault, 2 questions left open");
+        assert_eq!(verdict(&report), "1 fault, 2 questions unanswered");
+    }
+
+    #[test]
+    fn an_answer_that_is_not_known_is_the_last_word() {
+        let mut report = Report::default();
+        report
+            .unknown
+            .push(OpenQuestion::new("whether it arrives", "no right").with_effect(Effect::NeedsRights));
+        let unknown = "unknown: whether it arrives: no right (run as root, or with CAP_NET_RAW)";
+        assert_eq!(verdict(&report), unknown);
+        report.findings.push(Finding::new(Id::NoRoute, Severity::Warning, "x"));
+        assert_eq!(verdict(&report), format!("1 warning; {unknown}"));
     }
 
     #[test]
     fn what_a_finding_is_about_stands_behind_its_name() {
         let finding = Finding::new(Id::NoRoute, Severity::Fault, "x");
         assert_eq!(about(&finding), "");
-        assert_eq!(about(&finding.on("eth0").from("10.0.0.7")), "  on eth0, from 10.0.0.7");
+        assert_eq!(about(&finding.on_interface("eth0").from_source("10.0.0.7")), "  on eth0, from 10.0.0.7");
     }
 
     #[test]
     fn the_name_of_a_program_commands_no_terminal() {
-        let finding = Finding::new(Id::BoundToUnicast, Severity::Fault, "x").by("\x1b[31mevil (7)");
+        let finding = Finding::new(Id::BoundToUnicast, Severity::Fault, "x").in_program("\x1b[31mevil (7)");
         assert_eq!(about(&finding), "  \\x1b[31mevil (7)");
     }
 }

@@ -3,17 +3,18 @@
 use std::env;
 use std::path::Path;
 
-use mcast_doctor::{Lasts, Remedy, Tool};
+use mcast_doctor::{Persistence, Remedy, Tool};
 
 /// The remedies for this machine: those of programs that it has, or all of a kind where it has none.
 pub(super) fn for_here(remedies: &[Remedy]) -> Vec<&Remedy> {
     let mut chosen = Vec::new();
-    for lasts in [Lasts::Now, Lasts::ForGood] {
-        let all = || remedies.iter().filter(|remedy| remedy.lasts == lasts && remedy.command().is_some());
+    for lasts in [Persistence::Now, Persistence::ForGood] {
+        let all =
+            || remedies.iter().filter(|remedy| remedy.persistence == lasts && !remedy.actions().is_empty());
         let here: Vec<_> = all().filter(|remedy| is_here(remedy.tool)).collect();
         if here.is_empty() { chosen.extend(all()) } else { chosen.extend(here) }
     }
-    chosen.extend(remedies.iter().filter(|remedy| remedy.command().is_none()));
+    chosen.extend(remedies.iter().filter(|remedy| remedy.actions().is_empty()));
     chosen
 }
 
@@ -21,31 +22,15 @@ pub(super) fn for_here(remedies: &[Remedy]) -> Vec<&Remedy> {
 pub(super) fn is_applicable(remedy: &Remedy) -> bool {
     let changes_this_machine =
         !matches!(remedy.tool, Tool::Mcast | Tool::Program | Tool::Network | Tool::Container);
-    remedy.command().is_some() && changes_this_machine && is_here(remedy.tool)
+    !remedy.actions().is_empty() && changes_this_machine && is_here(remedy.tool)
 }
 
 fn is_here(tool: Tool) -> bool {
-    program_of(tool).is_none_or(is_installed)
-}
-
-/// The program that says whether the tool is there; `None` where there is no question.
-fn program_of(tool: Tool) -> Option<&'static str> {
-    Some(match tool {
-        Tool::Sysctl => "sysctl",
-        Tool::Ip => "ip",
-        Tool::Tc => "tc",
-        Tool::Bridge => "bridge",
-        Tool::Ethtool => "ethtool",
-        Tool::Nft => "nft",
-        Tool::Firewalld => "firewall-cmd",
-        Tool::Ufw => "ufw",
-        Tool::Networkd => "networkctl",
-        Tool::NetworkManager => "nmcli",
-        Tool::Route => "route",
-        Tool::Ifconfig => "ifconfig",
-        Tool::Netsh => "netsh.exe",
-        _ => return None,
-    })
+    match tool {
+        Tool::Mcast => true,
+        Tool::Netsh => is_installed("netsh.exe"),
+        other => other.program().is_none_or(is_installed),
+    }
 }
 
 fn is_installed(program: &str) -> bool {
@@ -60,9 +45,24 @@ fn is_installed(program: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// What the doctor suggests of this program, in both families, is what this program accepts.
+    #[test]
+    fn every_command_of_our_own_that_is_suggested_is_accepted() {
+        for (to, source) in [("239.1.2.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
+            let sources = [source.parse().unwrap(), source.parse().unwrap()];
+            for words in mcast_doctor::suggestions(to.parse().unwrap(), &sources, "eth0") {
+                let line = ["mcast".to_owned()].into_iter().chain(words.clone()).map(Into::into);
+                assert!(crate::cli::parse(line).is_ok(), "{words:?}");
+                for group in words.iter().filter(|word| word.ends_with(":5000")) {
+                    group.parse::<mcast::Membership>().unwrap();
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_installed_is_left_out_unless_nothing_is() {
-        let now = |tool| Remedy::now(tool, "x");
+        let now = |tool| Remedy::now(tool, ["x"]);
         let (missing, there) = (now(Tool::Netsh), now(Tool::Container));
         let advice = Remedy::advice(Tool::Network, "y");
         assert!(!is_installed("netsh.exe"));

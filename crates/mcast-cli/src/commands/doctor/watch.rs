@@ -1,12 +1,12 @@
-//! `mcast doctor --watch`: looks again and again, and tells what is new and what is gone.
+//! `mcast doctor --watch`: repeats the examination and reports what is new, what is gone, and each new verdict.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast_doctor::{Finding, Id, Severity, Subject};
+use mcast_doctor::{Finding, Id, Report, Severity, Subject, Verdict};
 
 use super::export::Looks;
-use super::json::Change;
+use super::json::{self, Change};
 use super::{Doctor, tell};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
@@ -30,9 +30,10 @@ pub(super) fn run(
         let exporter = looks.hand_out(bound)?;
         console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
     }
-    let mut told = Told { doctor, out: console.output(), is_json, known: Vec::new(), failure: None };
-    console.note("looking again and again; Ctrl-C ends");
-    let status = format!("Looks every {} s", every.as_secs_f64());
+    let mut told =
+        Told { doctor, out: console.output(), is_json, known: Vec::new(), verdict: None, failure: None };
+    console.note("repeating the examination until Ctrl-C");
+    let status = format!("Examines every {} s", every.as_secs_f64());
     service.ready(&status);
     let outcome = loop {
         let start = Instant::now();
@@ -45,7 +46,7 @@ pub(super) fn run(
         match looked {
             Ok(report) => {
                 looks.add(&report, start.elapsed());
-                told.tell(report.findings)?;
+                told.tell(report)?;
             }
             // What worked before may work again, as when the interface is back.
             Err(error) if looks.is_begun() && doctor.subject.may_come_back() => {
@@ -57,7 +58,7 @@ pub(super) fn run(
         match wait(doctor, hangup.as_ref(), start, every) {
             Next::Look => {}
             Next::BeginAnew => {
-                console.note("a hang-up came: looking at once, and telling all that there is");
+                console.note("received SIGHUP: examining now and reporting all findings");
                 service.reloading();
                 told.forget();
                 service.ready(&status);
@@ -75,29 +76,53 @@ struct Told<'a> {
     out: Output,
     is_json: bool,
     known: Vec<Finding>,
+    verdict: Option<Verdict>,
     /// Why the last look failed, if it did.
     failure: Option<String>,
 }
 
 impl Told<'_> {
-    /// Tells what is new and what is gone.
-    fn tell(&mut self, findings: Vec<Finding>) -> io::Result<()> {
+    /// Reports what is new and what is gone, and the verdict if it is another than before.
+    fn tell(&mut self, report: Report) -> io::Result<()> {
+        let findings = &report.findings;
         for finding in findings.iter().filter(|finding| !holds(&self.known, finding)) {
             write(self.doctor, &mut self.out, "found", finding, self.is_json)?;
         }
-        for finding in self.known.iter().filter(|finding| !holds(&findings, finding)) {
+        for finding in self.known.iter().filter(|finding| !holds(findings, finding)) {
             write(self.doctor, &mut self.out, "gone", finding, self.is_json)?;
         }
-        self.known = findings;
+        if self.verdict.replace(report.verdict()) != Some(report.verdict()) {
+            self.tell_of_verdict(&report)?;
+        }
+        self.known = report.findings;
         if self.failure.take().is_some() {
-            self.doctor.console.note("can look again");
+            self.doctor.console.note("can examine again");
         }
         self.out.flush()
+    }
+
+    fn tell_of_verdict(&mut self, report: &Report) -> io::Result<()> {
+        if self.is_json {
+            return json::write_verdict(report, &mut self.out);
+        }
+        let level = match report.verdict() {
+            Verdict::Unknown => Level::Warning,
+            _ => Level::Information,
+        };
+        let dim = self.doctor.console.palette().dim;
+        writeln!(
+            self.out,
+            "{}{dim}{}{dim:#} verdict {}",
+            self.doctor.console.mark(level),
+            clock_time(SystemTime::now()),
+            tell::safe(&tell::verdict(report)),
+        )
     }
 
     /// All will be told again.
     fn forget(&mut self) {
         self.known.clear();
+        self.verdict = None;
         self.failure = None;
     }
 
@@ -105,7 +130,7 @@ impl Told<'_> {
     fn tell_of_failure(&mut self, error: &anyhow::Error) {
         let failure = format!("{error:#}");
         if self.failure.as_ref() != Some(&failure) {
-            self.doctor.console.warn(format_args!("cannot look: {failure}; trying again"));
+            self.doctor.console.warn(format_args!("cannot examine: {failure}; trying again"));
             self.failure = Some(failure);
         }
     }

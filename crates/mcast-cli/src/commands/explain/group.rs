@@ -1,15 +1,16 @@
-//! All that is known about a group.
+//! Explanation of a group.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use anstyle::Style;
 use mcast::Group;
 use mcast::group::{Advice, Assignment, Expand, Explanation, Reference, Severity, WellKnown};
 use serde::Serialize;
 
 use crate::arguments::{Families, read_description};
-use crate::console::{Console, Output};
-use crate::output::{Palette, as_text, write_json};
+use crate::console::{self, Console, Output};
+use crate::output::{Palette, as_text, wrap, write_record};
 
 /// Ethernet aliases that are shown without `-v`.
 const ALIASES_SHOWN: usize = 3;
@@ -46,7 +47,7 @@ pub(super) fn write_text(explanation: &Explanation, console: &Console, out: &mut
 
 /// Writes it for a program.
 pub(super) fn write_object(explanation: &Explanation, out: &mut Output) -> io::Result<()> {
-    write_json(out, &Explained::new(explanation))
+    write_record(out, "explanation", &Explained::new(explanation))
 }
 
 /// An explanation on its way to a person.
@@ -80,13 +81,24 @@ impl Page<'_> {
         text: impl std::fmt::Display,
         references: &[Reference],
     ) -> io::Result<()> {
-        let Palette { heading, dim, .. } = self.palette;
-        write!(self.out, "  {heading}{title:<9}{heading:#} {text}")?;
-        if !references.is_empty() {
-            let references: Vec<String> = references.iter().map(ToString::to_string).collect();
-            write!(self.out, "  {dim}[{}]{dim:#}", references.join(", "))?;
+        let references: Vec<String> = references.iter().map(ToString::to_string).collect();
+        self.titled(title, self.palette.heading, &text.to_string(), &references.join(", "))
+    }
+
+    /// A title at the left, and beside it a text with its references.
+    fn titled(&mut self, title: &str, style: Style, text: &str, references: &str) -> io::Result<()> {
+        let dim = self.palette.dim;
+        let references = match references.is_empty() {
+            true => String::new(),
+            false => format!("  {dim}[{references}]{dim:#}"),
+        };
+        let mut title = title;
+        let room = console::width().map_or(usize::MAX, |width| width.saturating_sub(12));
+        for line in wrap(&format!("{text}{references}"), room) {
+            writeln!(self.out, "  {style}{title:<9}{style:#} {line}")?;
+            title = "";
         }
-        writeln!(self.out)
+        Ok(())
     }
 
     fn ethernet(&mut self, explanation: &Explanation) -> io::Result<()> {
@@ -103,7 +115,7 @@ impl Page<'_> {
         let ethernet = explanation.ethernet;
         self.fact("Ethernet", format_args!("{}, {shared}", ethernet.value), &[ethernet.reference])?;
         if let Some(alias) = explanation.control_alias {
-            let text = format_args!("the control group {} among them", alias.value);
+            let text = format_args!("including the control group {}", alias.value);
             self.fact("", text, &[alias.reference])?;
         }
         Ok(())
@@ -127,10 +139,8 @@ impl Page<'_> {
             Severity::Caution => self.palette.warning,
             _ => self.palette.heading,
         };
-        let dim = self.palette.dim;
         let Advice { severity, statement, reference } = advice;
-        let title = severity.to_string();
-        writeln!(self.out, "  {style}{title:<9}{style:#} {statement}  {dim}[{reference}]{dim:#}")
+        self.titled(&severity.to_string(), style, &statement.to_string(), &reference.to_string())
     }
 }
 
@@ -159,7 +169,7 @@ struct Explained<'a> {
     names: Vec<Name<'a>>,
     short_names: Vec<ShortName<'a>>,
     registry_date: &'static str,
-    advice: Vec<Told>,
+    advice: Vec<ExplanationRecord>,
 }
 
 /// A statement and what it rests on.
@@ -188,14 +198,14 @@ struct ShortName<'a> {
 }
 
 #[derive(Serialize)]
-struct Told {
+struct ExplanationRecord {
     severity: String,
     text: String,
     reference: String,
 }
 
 impl Stated {
-    fn new<T: ToString>(cited: mcast::group::Cited<T>) -> Self {
+    fn new<T: ToString>(cited: mcast::group::WithReference<T>) -> Self {
         Self { value: cited.value.to_string(), reference: cited.reference.to_string() }
     }
 }
@@ -216,7 +226,7 @@ impl<'a> Explained<'a> {
             hop_limit: known.hop_limit,
             reference: known.reference.to_string(),
         });
-        let advice = explanation.advice.iter().map(|advice| Told {
+        let advice = explanation.advice.iter().map(|advice| ExplanationRecord {
             severity: advice.severity.to_string(),
             text: advice.statement.to_string(),
             reference: advice.reference.to_string(),

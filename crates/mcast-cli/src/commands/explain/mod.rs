@@ -1,47 +1,55 @@
-//! `mcast explain`: all that is known about a group, or about a finding of the doctor's.
+//! `mcast explain`: explains a group, or a finding of the doctor.
 
 mod group;
+mod names;
 mod page;
 
 use std::io::Write;
 
 use mcast::Group;
+use mcast::group::WellKnown;
 use mcast_doctor::{Id, Page};
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
+use crate::suggestion::closest;
 
-/// Say all that is known about a multicast address, or about a finding of `mcast doctor`
+/// Explain a multicast address, or a finding of `mcast doctor`
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// A group, a name (mdns), whatever `mcast recv` takes, or a finding (no-querier)
-    #[arg(required_unless_present = "findings", value_name = "ADDRESS|FINDING")]
+    /// A group, a short name (mdns), a membership as in `mcast recv`, or a finding (no-querier)
+    #[arg(required_unless_present_any = ["findings", "names"], value_name = "ADDRESS|FINDING")]
     subjects: Vec<String>,
 
-    /// List the findings, each with its sentence
+    /// List all findings with a summary of each
     #[arg(long, conflicts_with = "subjects")]
     findings: bool,
 
-    /// Print one JSON object a group or finding
+    /// List the short names of groups, with their ports
+    #[arg(long, conflicts_with = "subjects")]
+    names: bool,
+
+    /// Print one JSON object per group, finding or name
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "\
-Of a group: scope, kind, Ethernet address and who shares it, names, ports, and what to mind, each
-with the document that says so. With -v all groups that share the Ethernet address.
-Of a finding: what one sees, why, how it is known, remedies for each system, and how to check them.
+About a group: scope, kind, Ethernet address and the groups that share it, names, ports, and advice,
+each with its reference. With -v all groups that share the Ethernet address.
+About a finding: symptoms, cause, evidence, remedies for each system, and how to check them.
 
 Examples:
   mcast explain 239.255.255.250               a group
-  mcast explain ff02::fb 224.0.0.251          two
+  mcast explain ff02::fb 224.0.0.251          two groups
   mcast explain mdns                          a name: its IPv4 and its IPv6 group
-  mcast explain 233.8.9.1                     whose it is, by its autonomous system
+  mcast explain 233.8.9.1                     its owner, by its autonomous system
   mcast explain ff7e:140:2001:db8:beef:feed::1    with its rendezvous point
   mcast explain 239.128.0.5 --json            for programs
-  mcast explain no-querier                    what a finding means, and what helps
-  mcast explain --findings                    all that the doctor can find";
+  mcast explain no-querier                    what a finding means, and its remedies
+  mcast explain --findings                    all findings of the doctor
+  mcast explain --names                       all short names";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let mut subjects = Vec::new();
@@ -51,6 +59,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut out = console.output();
     if arguments.findings {
         page::list(arguments.json, console, &mut out)?;
+    }
+    if arguments.names {
+        names::list(arguments.json, console, &mut out)?;
     }
     for (number, subject) in subjects.into_iter().enumerate() {
         if number > 0 && !arguments.json {
@@ -78,10 +89,17 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
     if let Ok(id) = text.parse() {
         return Ok(vec![Subject::Finding(id)]);
     }
-    // Names of findings have hyphens, those of groups and addresses have not.
-    if text.contains('-') && text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') {
+    // Names of findings have hyphens, those of groups rarely have.
+    let is_name = !WellKnown::named(text).is_empty();
+    if !is_name
+        && text.contains('-')
+        && text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
+    {
+        let names: Vec<String> = Id::ALL.iter().map(ToString::to_string).collect();
+        let meant = closest(text, names.iter().map(String::as_str));
+        let meant = meant.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
         return Err(Failure::usage(format!("no finding is called \"{text}\""))
-            .remedy("`mcast explain --findings` lists them")
+            .remedy(format!("{meant}`mcast explain --findings` lists all findings"))
             .into());
     }
     Ok(group::groups_of(text, console)?.into_iter().map(Subject::Group).collect())

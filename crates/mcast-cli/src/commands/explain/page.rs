@@ -1,4 +1,4 @@
-//! All that is known about a finding: its page, which is also the guide's.
+//! The page of a finding, which is also part of the guide.
 
 use std::io::{self, Write};
 
@@ -6,12 +6,7 @@ use mcast_doctor::{Block, Id, Page, Tags};
 use serde::Serialize;
 
 use crate::console::{Console, Output};
-use crate::output::{Cell, Palette, Table, wrap, write_json};
-
-/// Columns that running text takes.
-const WIDTH: usize = 96;
-/// Columns that a cell of a table takes.
-const CELL: usize = 60;
+use crate::output::{Cell, Palette, Table, text_width, wrap, write_record};
 
 /// Writes a page for a person.
 pub(super) fn write_text(page: Page, palette: &Palette, out: &mut Output) -> io::Result<()> {
@@ -32,7 +27,9 @@ fn write_block(block: &Block, palette: &Palette, out: &mut Output) -> io::Result
     match block {
         Block::Heading(1, title) => writeln!(out, "{group}{title}{group:#}"),
         Block::Heading(_, title) => writeln!(out, "{heading}{title}{heading:#}"),
-        Block::Paragraph(text) => wrap(text, WIDTH).iter().try_for_each(|line| writeln!(out, "{line}")),
+        Block::Paragraph(text) => {
+            wrap(text, text_width()).iter().try_for_each(|line| writeln!(out, "{line}"))
+        }
         Block::Point(text) => write_point(text, out),
         Block::Table(rows) => write_table(rows, palette, out),
         Block::Code(tags, lines) => {
@@ -46,7 +43,7 @@ fn write_block(block: &Block, palette: &Palette, out: &mut Output) -> io::Result
 
 fn write_point(text: &str, out: &mut Output) -> io::Result<()> {
     let mut bullet = "- ";
-    for line in wrap(text, WIDTH - bullet.len()) {
+    for line in wrap(text, text_width() - bullet.len()) {
         writeln!(out, "{bullet}{line}")?;
         bullet = "  ";
     }
@@ -57,8 +54,13 @@ fn write_table(rows: &[Vec<String>], palette: &Palette, out: &mut Output) -> io:
     let Some((titles, rows)) = rows.split_first() else { return Ok(()) };
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let mut table = Table::new(&titles, palette.heading);
+    // The last column takes what the others leave.
+    let length =
+        |row: &Vec<String>| row.iter().rev().skip(1).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let first = rows.iter().map(length).max().unwrap_or(0);
+    let cell_width = text_width().saturating_sub(first + 4).clamp(24, 60);
     for row in rows {
-        table.row(row.iter().map(|cell| Cell::of_lines(wrap(cell, CELL))));
+        table.row(row.iter().map(|cell| Cell::of_lines(wrap(cell, cell_width))));
     }
     table.write(out)
 }
@@ -95,7 +97,7 @@ pub(super) fn list(json: bool, console: &Console, out: &mut Output) -> io::Resul
     let mut table = Table::new(&["finding", "what it is"], palette.heading);
     for page in pages {
         let name = Cell::new(page.id().to_string()).style(palette.group);
-        table.row([name, Cell::of_lines(wrap(&page.summary(), WIDTH - 26))]);
+        table.row([name, Cell::of_lines(wrap(&page.summary(), text_width() - 26))]);
     }
     table.write(out)
 }
@@ -113,5 +115,5 @@ struct Written {
 pub(super) fn write_object(page: Page, out: &mut Output) -> io::Result<()> {
     let (finding, text) = (page.id(), page.text());
     let object = Written { finding, summary: page.summary(), references: finding.references(), text };
-    write_json(out, &object)
+    write_record(out, "page", &object)
 }

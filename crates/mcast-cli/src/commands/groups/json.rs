@@ -1,5 +1,6 @@
 //! Memberships for programs: `schemas/membership.json`.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use mcast::joined::{Holder, Holding, SocketHolder, SocketKind};
 use serde::Serialize;
 
 use super::words::name;
-use crate::output::rfc3339;
+use crate::output::{protocol_name, rfc3339};
 
 /// A membership and who holds it.
 #[derive(Serialize)]
@@ -23,21 +24,21 @@ pub(super) struct Described<'a> {
     /// How many sockets hold it; `null` where the system does not count.
     sockets: Option<u32>,
     #[serde(flatten)]
-    held: Held<'a>,
+    held: SocketRecord<'a>,
 }
 
 /// What is known of the socket: all `null` or empty where no socket was seen.
 #[derive(Default, Serialize)]
-struct Held<'a> {
+struct SocketRecord<'a> {
     mode: Option<&'static str>,
     sources: Vec<IpAddr>,
     pid: Option<u32>,
     process: Option<&'a str>,
     port: Option<u16>,
     drops: Option<u32>,
-    buffer: Option<usize>,
-    kind: Option<&'static str>,
-    protocol: Option<u8>,
+    buffer_bytes: Option<usize>,
+    socket_kind: Option<&'static str>,
+    protocol: Option<Cow<'static, str>>,
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     bound_index: Option<u32>,
@@ -58,14 +59,14 @@ struct OpenIn<'a> {
 impl<'a> Described<'a> {
     pub(super) fn new(holding: &'a Holding) -> Self {
         let (holder, sockets, held) = match &holding.holder {
-            Holder::Socket(held) => ("socket", Some(1), Held::new(held)),
-            Holder::Kernel => ("kernel", Some(0), Held::default()),
-            Holder::Unseen { sockets } => ("unseen", *sockets, Held::default()),
-            _ => ("unseen", None, Held::default()),
+            Holder::Socket(held) => ("socket", Some(1), SocketRecord::new(held)),
+            Holder::Kernel => ("kernel", Some(0), SocketRecord::default()),
+            Holder::Unseen { sockets } => ("unseen", *sockets, SocketRecord::default()),
+            _ => ("unseen", None, SocketRecord::default()),
         };
         Self {
             group: holding.group.addr(),
-            name: name(holding.group),
+            name: name(holding),
             interface: &holding.interface_name,
             index: holding.interface.number(),
             version: holding.version.map(|version| version.to_string()),
@@ -76,13 +77,13 @@ impl<'a> Described<'a> {
     }
 }
 
-impl<'a> Held<'a> {
+impl<'a> SocketRecord<'a> {
     fn new(held: &'a SocketHolder) -> Self {
         let socket = &held.socket;
         let first = socket.processes.first();
         let (kind, protocol) = match socket.kind {
-            SocketKind::Udp => ("udp", None),
-            SocketKind::Raw { protocol } => ("raw", Some(protocol)),
+            SocketKind::Udp => ("udp", Some(Cow::Borrowed("udp"))),
+            SocketKind::Raw { protocol } => ("raw", Some(protocol_name(protocol))),
             _ => ("other", None),
         };
         let processes = socket.processes.iter().map(|process| OpenIn {
@@ -100,8 +101,8 @@ impl<'a> Held<'a> {
             process: first.map(|process| process.name.as_str()),
             port: socket.port(),
             drops: socket.drops,
-            buffer: Some(socket.receive_buffer),
-            kind: Some(kind),
+            buffer_bytes: Some(socket.receive_buffer),
+            socket_kind: Some(kind),
             protocol,
             local: socket.local,
             peer: socket.peer,

@@ -1,4 +1,4 @@
-//! `mcast groups`: who on this machine has joined what.
+//! `mcast groups`: which processes on this machine have joined which groups.
 
 mod json;
 mod table;
@@ -13,15 +13,15 @@ use mcast::joined::{self, Holder, Holding, Snapshot, Visibility};
 use crate::arguments::Pattern;
 use crate::console::Console;
 use crate::exit::Outcome;
-use crate::output::{count_of, write_json};
+use crate::output::{count_of, write_record};
 use crate::rights;
 use json::Described;
 
-/// Show who on this machine has joined what
+/// Show which processes on this machine have joined which groups
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only these groups: an address, a range (`239.1.2.0/24`) or a name (`mdns`); status 1 unless
+    /// Only these groups: an address, a range (`239.1.2.0/24`) or a name (`mdns`); exit status 1 unless
     /// all of them are joined
     #[arg(value_name = "GROUP")]
     groups: Vec<Pattern>,
@@ -30,30 +30,29 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Also what the kernel joins by itself: all hosts, all nodes, solicited nodes
+    /// Also show what the kernel joins on its own: all hosts, all nodes, solicited nodes
     #[arg(short, long)]
     all: bool,
 
-    /// Print one JSON object a membership
+    /// Print one JSON object per membership
     #[arg(long)]
     json: bool,
 
-    /// Go on, and tell who joins and leaves
+    /// Keep running and report who joins and leaves
     #[arg(long)]
     watch: bool,
 }
 
 const EXAMPLES: &str = "\
-Another user's processes can only be looked into as root (CAP_SYS_PTRACE); what could not be seen
-is counted and said.
+Other users' processes can only be examined as root (CAP_SYS_PTRACE). Memberships whose process could
+not be determined are counted.
 
 Examples:
-  mcast groups                        which process has joined which group on which interface
-  mcast groups mdns                   who listens to multicast DNS
-  mcast groups 239.0.0.0/8 -i 127.0.0.1
-                                      who has joined such groups on the loopback interface
+  mcast groups                        all processes, groups and interfaces
+  mcast groups mdns                   which processes use multicast DNS
+  mcast groups 239.0.0.0/8 -i 127.0.0.1   such groups on the loopback interface
   mcast groups --json -a              everything, for programs
-  mcast groups --watch                tell who joins and leaves, until Ctrl-C";
+  mcast groups --watch                report who joins and leaves, until Ctrl-C";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let selection = Selection::new(arguments)?;
@@ -65,7 +64,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let holdings: Vec<_> = selection.of(&snapshot).collect();
     let mut out = console.output();
     if arguments.json {
-        holdings.iter().try_for_each(|holding| write_json(&mut out, &Described::new(holding)))?;
+        holdings
+            .iter()
+            .try_for_each(|holding| write_record(&mut out, "present", &Described::new(holding)))?;
     } else if !holdings.is_empty() {
         table::table(&holdings, console).write(&mut out)?;
     }
@@ -104,7 +105,7 @@ impl Selection {
             && (self.interfaces.is_empty() || self.interfaces.contains(&holding.interface_name))
     }
 
-    /// Who asks for a group wants to know of the kernel's membership, too.
+    /// A group that is named includes the memberships of the kernel.
     fn shows_kernel(&self) -> bool {
         self.all || !self.groups.is_empty()
     }
@@ -130,7 +131,7 @@ fn tell(snapshot: &Snapshot, selection: &Selection, console: &Console) {
     let hidden = meant.count() - shown.len();
     if hidden > 0 {
         let memberships = count_of(hidden as u64, "membership");
-        console.note(format_args!("{memberships} of the kernel's own not shown (`-a` shows them)"));
+        console.note(format_args!("{memberships} of the kernel itself not shown (`-a` shows them)"));
     }
     tell_unseen(&shown, &snapshot.visibility, console);
 }
@@ -152,17 +153,18 @@ fn tell_unseen(shown: &[&Holding], visibility: &Visibility, console: &Console) {
                 number => format!("{number} processes"),
             };
             console.warn(format_args!(
-                "who holds {unseen} could not be seen: {processes} may not be looked into by this user"
+                "cannot determine the process of {unseen}: this user may not examine {processes}"
             ));
-            console.help("run it as root, or with the capability CAP_SYS_PTRACE");
+            console.help("run as root, or with the capability CAP_SYS_PTRACE");
             let ids: Vec<_> = closed.iter().map(ToString::to_string).collect();
-            console.detail(format_args!("not looked into: {}", ids.join(" ")));
+            console.detail(format_args!("not examined: {}", ids.join(" ")));
         }
         Visibility::NoProcesses { why } => {
-            console.warn(format_args!("who holds {unseen} could not be seen: {why}"));
+            console.warn(format_args!("cannot determine the process of {unseen}: {why}"));
         }
         _ => console.note(format_args!(
-            "{unseen} held by no process listed here: the kernel, for a tunnel say, or a process of another container"
+            "{unseen} without a process listed here: held by the kernel (for a tunnel, for example) or by a \
+             process in another container"
         )),
     }
 }

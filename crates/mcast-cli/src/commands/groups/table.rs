@@ -1,4 +1,4 @@
-//! Memberships for people.
+//! The table of memberships.
 
 use mcast::joined::{Holder, Holding, SocketHolder};
 
@@ -20,7 +20,7 @@ pub(super) fn table(holdings: &[&Holding], console: &Console) -> Table {
             Cell::new(group).style(palette.group),
             Cell::new(shown_name(holding, console.is_verbose())).style(palette.dim),
             Cell::new(interface).style(palette.interface),
-            Cell::new(holding.version.map(|version| version.to_string()).unwrap_or_default()),
+            Cell::new(holding.version.map_or_else(|| "?".into(), |version| version.to_string())),
         ];
         let rest = match &holding.holder {
             Holder::Socket(held) => socket(holding, held, console.is_verbose(), palette),
@@ -53,7 +53,7 @@ fn other(holder: &Holder, palette: &Palette) -> Vec<Cell> {
 }
 
 fn shown_name(holding: &Holding, whole: bool) -> String {
-    let name = name(holding.group).unwrap_or_default();
+    let name = name(holding).unwrap_or_default();
     if whole || name.chars().count() <= NAME_WIDTH {
         return name.to_owned();
     }

@@ -1,9 +1,10 @@
-//! `mcast groups --watch`: who joins and leaves.
+//! `mcast groups --watch`: reports joins and leaves.
 
 use std::io::{self, Write};
 use std::sync::mpsc;
 use std::time::SystemTime;
 
+use anyhow::Context;
 use mcast::joined::{Change, Holder, Holding, Snapshot, Watcher};
 
 use super::json::Noticed;
@@ -27,11 +28,12 @@ pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow
     let interrupted = tells.clone();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
     // A watcher stays on its thread, which begins in the network namespace of this one.
-    std::thread::spawn(move || {
+    let follow = move || {
         if let Err(error) = watch(&tells) {
             drop(tells.send(Event::Failed(error)));
         }
-    });
+    };
+    std::thread::Builder::new().name("watch".into()).spawn(follow).context("cannot start a thread")?;
     let mut show = Show { json, selection, console, out: console.output() };
     loop {
         match told.recv() {
@@ -57,7 +59,7 @@ fn watch(tells: &mpsc::Sender<Event>) -> mcast::Result<()> {
     Ok(())
 }
 
-/// Shows what is told.
+/// Prints the changes.
 struct Show<'a> {
     json: bool,
     selection: Selection,

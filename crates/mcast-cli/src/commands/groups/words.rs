@@ -1,12 +1,19 @@
-//! How holders, sources and sockets are put into words.
+//! Holders, sources and sockets as text.
 
+use mcast::SourceFilter;
 use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind};
-use mcast::{Group, SourceFilter};
 
 use crate::output::{InterfaceNames, SafeText};
 
-/// The name of a group: the short one if it has one, else the registry's.
-pub(super) fn name(group: Group) -> Option<&'static str> {
+/// The name of what uses the group at the port of the socket. Where no port is known: the short name of the group
+/// if it has one, else the registry's.
+pub(super) fn name(holding: &Holding) -> Option<&'static str> {
+    let group = holding.group;
+    if let Holder::Socket(held) = &holding.holder
+        && let Some(port) = held.socket.port()
+    {
+        return group.name_at(port);
+    }
     group.well_known().map(|known| known.name).next().or_else(|| group.name())
 }
 
@@ -29,13 +36,13 @@ fn process(process: &Process) -> String {
     format!("{} ({})", SafeText::new(process.name.as_bytes()), process.pid)
 }
 
-/// Who holds it, where that is no socket.
+/// Returns the holder of a membership that is not a socket.
 pub(super) fn other_holder(holder: &Holder) -> String {
     match holder {
         Holder::Unseen { sockets: Some(1) } => "not seen".into(),
         Holder::Unseen { sockets: Some(number) } => format!("{number} not seen"),
         Holder::Kernel => "kernel".into(),
-        _ => "not told".into(),
+        _ => "unknown".into(),
     }
 }
 
@@ -45,19 +52,19 @@ pub(super) fn remarks(holding: &Holding, held: &SocketHolder, more: bool) -> Vec
     let socket = &held.socket;
     let mut remarks = Vec::new();
     remarks.extend(binding(holding, socket));
-    remarks.extend(socket.peer.map(|peer| format!("connected: hears {peer} only")));
+    remarks.extend(socket.peer.map(|peer| format!("connected: receives from {peer} only")));
     remarks.extend(bound_interface(holding, socket, more));
     let filtered = !held.filter.is_any();
     remarks.extend(
         holding
             .version
             .filter(|version| filtered && !version.has_sources())
-            .map(|version| format!("{version} cannot ask the network for sources")),
+            .map(|version| format!("{version} cannot report sources to the network")),
     );
     if more {
         remarks.push(options(held));
     } else if held.loopback == Some(false) {
-        remarks.push("what it sends is not looped back".into());
+        remarks.push("does not loop back what it sends".into());
     }
     remarks
 }
@@ -74,7 +81,7 @@ fn options(held: &SocketHolder) -> String {
 fn binding(holding: &Holding, socket: &JoinedSocket) -> Option<String> {
     match (socket.kind, socket.local) {
         (SocketKind::Raw { protocol }, _) => Some(format!("raw, IP protocol {protocol}")),
-        (SocketKind::Udp, None) => Some("not bound: receives nothing, only keeps it joined".into()),
+        (SocketKind::Udp, None) => Some("not bound: receives nothing, only keeps the membership".into()),
         (_, Some(local)) if local.ip().is_unspecified() || local.ip() == holding.group.addr() => None,
         (_, Some(local)) => Some(format!("bound to {}: cannot receive this group", local.ip())),
         (_, None) => None,
@@ -84,6 +91,6 @@ fn binding(holding: &Holding, socket: &JoinedSocket) -> Option<String> {
 fn bound_interface(holding: &Holding, socket: &JoinedSocket, more: bool) -> Option<String> {
     match socket.bound_interface? {
         own if own == holding.interface => more.then(|| "bound to this interface".into()),
-        other => Some(format!("bound to {}: hears nothing here", InterfaceNames::new().of(other))),
+        other => Some(format!("bound to {}: receives nothing here", InterfaceNames::new().of(other))),
     }
 }

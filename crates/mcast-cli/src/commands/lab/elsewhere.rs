@@ -1,4 +1,4 @@
-//! Where there are no network namespaces, there are no labs.
+//! Systems without network namespaces have no labs.
 
 use super::{List, On, Run, Shell, Show};
 use crate::console::Console;
@@ -28,8 +28,12 @@ pub(super) fn list(list: &List, _console: &Console) -> anyhow::Result<Outcome> {
     Err(needs_linux("networks"))
 }
 
+pub(in crate::commands) fn names() -> impl Iterator<Item = &'static str> {
+    std::iter::empty()
+}
+
 fn needs_linux(what: &str) -> anyhow::Error {
-    Failure::environment(format!("cannot make {what}: labs are made of Linux network namespaces"))
+    Failure::environment(format!("cannot create {what}: labs need Linux network namespaces"))
         .remedy("run it on Linux, in a virtual machine or in a privileged container")
         .into()
 }

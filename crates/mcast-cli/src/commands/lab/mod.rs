@@ -1,4 +1,4 @@
-//! `mcast lab`: networks of virtual hosts, described in a file, to try anything in.
+//! `mcast lab`: networks of virtual hosts, described in a file.
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -17,11 +17,11 @@ use crate::arguments::parse_duration;
 use crate::console::Console;
 use crate::exit::Outcome;
 
-/// Run networks of virtual hosts, to try anything on real kernels
+/// Run networks of virtual hosts to try things out on a real kernel
 ///
-/// A lab is made of Linux network namespaces inside this process: hosts, switches, routers and bad
-/// links. Nothing leaves this machine, and nothing is left behind. No root is needed where ordinary
-/// users may make user namespaces.
+/// A lab consists of Linux network namespaces inside this process: hosts, switches, routers and bad
+/// links. Nothing leaves this machine, and nothing remains afterwards. Root is not needed where
+/// ordinary users may create user namespaces.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -33,11 +33,10 @@ const EXAMPLES: &str = "\
 Examples:
   mcast lab list                      the networks that come with mcast
   mcast lab run four-hosts            run one of them
-  mcast lab show four-hosts > my.toml
-  mcast lab run my.toml               run your own
-  mcast lab shell four-hosts eastny   look around on a host
-  mcast lab on midwood mcast send 224.1.1.5:50001 hello
-                                      in that shell: the same from another host";
+  mcast lab show four-hosts > my.toml   start your own
+  mcast lab run my.toml               run it
+  mcast lab shell four-hosts eastny   open a shell on a host
+  mcast lab on midwood mcast send 224.1.1.5:50001 hello   in that shell: on another host";
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
@@ -48,11 +47,11 @@ enum Action {
     List(List),
 }
 
-/// Stand a network up and run the programs that its file gives its hosts
+/// Start a network and run the programs that its file lists for each host
 ///
-/// Each line that they write is shown with the name of its host before it. The exit status is 0 if
-/// all of them ended as the file expects (with status 0, unless it says otherwise), and 1 if not.
-/// `mcast` in a command is this very program. Ctrl-C stops all of them and takes the network down.
+/// Each line of their output is printed with the name of the host in front. The exit status is 0 if
+/// all of them ended as the file expects (with status 0, unless it says otherwise), and 1 otherwise.
+/// `mcast` in a command is this program. Ctrl-C stops all of them and removes the network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
 pub(crate) struct Run {
@@ -60,11 +59,11 @@ pub(crate) struct Run {
     #[arg(value_name = "FILE|NAME")]
     topology: String,
 
-    /// Stop everything after so long (as `time_limit` in the file): 500ms, 10s, 2m
+    /// Stop everything after TIME (`time_limit` in the file): 500ms, 10s, 2m
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Print JSON: an object for each line that a program writes, and for each that starts or ends
+    /// Print one JSON object per line of output, and per program that starts or ends
     #[arg(long)]
     json: bool,
 }
@@ -78,35 +77,47 @@ Examples:
 const FILE: &str = r#"
 
 A topology file:
-  description = "Two hosts on a switch"
-  time_limit = "30s"
-  [switches.lan]
-  snooping = true                    # groups go to their members only (default: false)
-  querier = true                     # asks hosts for their groups (default: false)
-  [hosts.a]
-  interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.1/24", "fd00::1/64"] }
-  routes = [{ to = "224.0.0.0/4", interface = "eth0" }]
-  run = [{ command = "mcast send 239.1.2.3:5000 hello", wait_for = ["listener"] }]
-  [hosts.b]
-  interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.2/24"], impairment = { loss = 0.01 } }
-  run = [{ name = "listener", command = "mcast recv 239.1.2.3:5000 -c 1", joined = "239.1.2.3" }]
+    description = "Two hosts on a switch"
+    time_limit = "30s"
 
-`run` lists commands for the shell, or tables:
+    [switches.lan]
+    snooping = true       # forward groups to members only (default: false)
+    querier = true        # query hosts for their groups (default: false)
+
+    [hosts.a]
+    routes = [{ to = "224.0.0.0/4", interface = "eth0" }]
+    run = [{ command = "mcast send 239.1.2.3:5000 hello", wait_for = ["b"] }]
+    [hosts.a.interfaces.eth0]
+    switch = "lan"
+    addresses = ["10.0.0.1/24", "fd00::1/64"]
+
+    [hosts.b]
+    [[hosts.b.run]]
+    name = "b"
+    command = "mcast recv 239.1.2.3:5000 -c 1"
+    joined = "239.1.2.3"
+    [hosts.b.interfaces.eth0]
+    switch = "lan"
+    addresses = ["10.0.0.2/24"]
+    impairment = { loss = 0.01 }
+
+`run` lists shell commands, or tables with these keys:
   command      the command
-  name         what others call it by
-  wait_for     starts when these are ready; `after`: when these have ended
+  name         the name by which others refer to it
+  wait_for     start when these are ready
+  after        start when these have ended
   joined       ready when the host has joined this group (default: when it has started)
-  ready        ready when a line that it writes contains this text
+  ready        ready when a line of its output contains this text
   background   stopped when all others have ended (default: false)
   expect       the exit status that means success (default: 0)
 
 `mcast lab show two-lans` has a router, `mcast lab show lossy-link` a bad link."#;
 
-/// Stand a network up and open a shell on one of its hosts
+/// Start a network and open a shell on one of its hosts
 ///
-/// The programs of the file are not run. The network lasts as long as the shell, and so does all that
-/// was started in it. `mcast` is this very program there, and `mcast lab on HOST COMMAND` runs a
-/// command on another host.
+/// The programs of the file are not run. When the shell ends, the network and everything started in it
+/// end, too. In the shell `mcast` is this program, and `mcast lab on HOST COMMAND` runs a command on
+/// another host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHELL_EXAMPLES)]
 pub(crate) struct Shell {
@@ -114,10 +125,10 @@ pub(crate) struct Shell {
     #[arg(value_name = "FILE|NAME")]
     topology: String,
 
-    /// The host to be on
+    /// The host on which to open it
     host: String,
 
-    /// A command to run instead of a shell; its exit status is handed on
+    /// A command to run instead of a shell; its exit status is returned
     #[arg(last = true)]
     command: Vec<OsString>,
 }
@@ -130,9 +141,9 @@ In the shell:
   mcast recv 224.1.1.5:50001 &
   mcast lab on midwood mcast send 224.1.1.5:50001 hello";
 
-/// Run a command on another host, from within a lab's shell
+/// Run a command on another host, from the shell of a lab
 ///
-/// The command's exit status is handed on.
+/// Its exit status is returned.
 #[derive(Debug, clap::Args)]
 #[command(after_help = ON_EXAMPLES)]
 pub(crate) struct On {
@@ -149,7 +160,7 @@ Examples, in the shell that `mcast lab shell four-hosts eastny` opens:
   mcast lab on midwood mcast send 224.1.1.5:50001 hello
   mcast lab on flatbush mcast interfaces";
 
-/// Print the file of a network that comes with mcast, to start one's own from
+/// Print the file of a network that comes with mcast, as a start for your own
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     /// The name of the network
@@ -159,7 +170,7 @@ pub(crate) struct Show {
 /// List the networks that come with mcast
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
-    /// Print one JSON object a network
+    /// Print one JSON object per network
     #[arg(long)]
     json: bool,
 }
@@ -172,4 +183,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         Action::Show(show) => platform::show(show, console),
         Action::List(list) => platform::list(list, console),
     }
+}
+
+/// The names of the networks that come with mcast.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    platform::names()
 }

@@ -1,4 +1,4 @@
-//! Clocks, and numbers that nobody else has.
+//! Clocks and random identifiers.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};

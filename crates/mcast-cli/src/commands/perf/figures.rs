@@ -1,10 +1,10 @@
-//! What a receiver counted, as numbers for programs and as lines for people: the same on both
+//! The counts of a receiver, as numbers for programs and as lines for people: the same on both
 //! sides.
 
 use std::time::Duration;
 
-use mcast_probe::wire::{Report, Settings};
-use mcast_probe::{Bar, Clocks, Histogram, Percentiles};
+use mcast_probe::wire::{ReceiverReport, Settings};
+use mcast_probe::{ClockRelation, Histogram, HistogramBar, Percentiles};
 use serde::Serialize;
 
 use crate::output::{Palette, bits_per_second, count, datagrams_per_second, seconds};
@@ -50,9 +50,9 @@ struct DropFigure {
 
 impl Figures {
     /// Of a report, and of what the sender said of itself.
-    pub(super) fn new(report: &Report, settings: Option<&Settings>) -> Self {
+    pub(super) fn new(report: &ReceiverReport, settings: Option<&Settings>) -> Self {
         let drops =
-            report.drops.places().map(|(place, count)| DropFigure { counter: place.counter(), count });
+            report.drops.nonzero().map(|(place, count)| DropFigure { counter: place.counter(), count });
         Self {
             sent: report.sent,
             received: report.received,
@@ -63,14 +63,14 @@ impl Figures {
             datagrams_per_second: per_second(report.received, report.elapsed),
             bits_per_second: per_second(report.bytes.saturating_mul(8), report.elapsed),
             latency_us: report.delays.map(Micros::from),
-            gso: settings.map(|settings| settings.segmentation),
-            gro: report.merged,
+            gso: settings.map(|settings| settings.gso),
+            gro: report.gro,
             bytes: report.bytes,
-            unheard: report.unheard,
+            unheard: report.before_first,
             closed: report.closed,
             jitter_us: micros(report.jitter),
             clocks: clocks_word(report.clocks),
-            datagrams_per_call: a_call(report.received + report.duplicated, report.calls),
+            datagrams_per_call: a_call(report.received + report.duplicated, report.receive_calls),
             drops: drops.collect(),
         }
     }
@@ -98,11 +98,11 @@ pub(super) fn a_call(datagrams: u64, calls: u64) -> Option<f64> {
     (calls > 0).then(|| datagrams as f64 / calls as f64)
 }
 
-fn clocks_word(clocks: Clocks) -> &'static str {
+fn clocks_word(clocks: ClockRelation) -> &'static str {
     match clocks {
-        Clocks::Same => "same",
-        Clocks::Unknown => "unknown",
-        Clocks::Apart => "apart",
+        ClockRelation::Same => "same",
+        ClockRelation::Unknown => "unknown",
+        ClockRelation::Apart => "apart",
     }
 }
 
@@ -125,8 +125,8 @@ pub(super) fn short_time(time: Duration) -> String {
     if time < Duration::from_micros(100) { format!("{:.1} µs", micros(time)) } else { seconds(time) }
 }
 
-/// What came, line by line, for people.
-pub(super) fn lines(report: &Report, settings: Option<&Settings>, palette: &Palette) -> Vec<String> {
+/// Returns the figures as lines for people.
+pub(super) fn lines(report: &ReceiverReport, settings: Option<&Settings>, palette: &Palette) -> Vec<String> {
     let Palette { good, bad, dim, .. } = *palette;
     let style = if report.lost == 0 { good } else { bad };
     let mut lines = vec![
@@ -138,9 +138,9 @@ pub(super) fn lines(report: &Report, settings: Option<&Settings>, palette: &Pale
             count(report.reordered)
         ),
         format!("delay       {}; jitter {}", delays(report), short_time(report.jitter)),
-        format!("at work     {}", at_work(report, settings)),
+        format!("batching    {}", at_work(report, settings)),
     ];
-    for (place, number) in report.drops.places() {
+    for (place, number) in report.drops.nonzero() {
         lines.push(format!(
             "dropped     {bad}{} {}{bad:#}: {}",
             place.counter(),
@@ -150,22 +150,22 @@ pub(super) fn lines(report: &Report, settings: Option<&Settings>, palette: &Pale
     }
     if report.lost > 0 && !report.drops.explain_loss() {
         lines.push(
-            "dropped     nothing that this receiver counts by itself: it was lost on the way, or by the sender".into(),
+            "dropped     none counted on this host: the loss happened on the path or at the sender".into(),
         );
     }
-    if report.unheard > 0 {
+    if report.before_first > 0 {
         lines.push(format!(
-            "{dim}before it   {} sent before the first was heard; they count as neither sent nor lost{dim:#}",
-            count(report.unheard)
+            "{dim}before it   {} sent before the first was received; counted as neither sent nor lost{dim:#}",
+            count(report.before_first)
         ));
     }
     if !report.closed {
-        lines.push("the end was not heard: what was lost after the last datagram is not known".into());
+        lines.push("the closing message was not received: loss after the last datagram is unknown".into());
     }
     lines
 }
 
-fn received(report: &Report) -> String {
+fn received(report: &ReceiverReport) -> String {
     let text = format!("{} of {}", count(report.received), count(report.sent));
     match rates(report.received, report.bytes, report.elapsed) {
         rates if rates.is_empty() => text,
@@ -173,14 +173,15 @@ fn received(report: &Report) -> String {
     }
 }
 
-fn delays(report: &Report) -> String {
+fn delays(report: &ReceiverReport) -> String {
     let Some(delays) = report.delays else {
         return match report.clocks {
-            Clocks::Apart => "unknown: the clocks of sender and receiver are apart".into(),
+            ClockRelation::Apart => "unknown: the clocks of sender and receiver differ".into(),
             _ => "unknown".into(),
         };
     };
-    let note = if report.clocks == Clocks::Same { "" } else { " (as far as the two clocks agree)" };
+    let note =
+        if report.clocks == ClockRelation::Same { "" } else { " (as accurate as the two clocks agree)" };
     format!("{}{note}", percentiles(delays))
 }
 
@@ -191,15 +192,15 @@ pub(super) fn percentiles(times: Percentiles) -> String {
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 
-fn at_work(report: &Report, settings: Option<&Settings>) -> String {
-    let a_call = a_call(report.received + report.duplicated, report.calls);
-    let calls = a_call.map(|number| format!("{number:.1} datagrams a call, "));
-    let gso = match settings.map(|settings| settings.segmentation) {
-        None => "GSO at the sender not known",
+fn at_work(report: &ReceiverReport, settings: Option<&Settings>) -> String {
+    let a_call = a_call(report.received + report.duplicated, report.receive_calls);
+    let calls = a_call.map(|number| format!("{number:.1} datagrams per call, "));
+    let gso = match settings.map(|settings| settings.gso) {
+        None => "GSO at the sender unknown",
         Some(true) => "GSO at the sender",
         Some(false) => "no GSO at the sender",
     };
-    let gro = if report.merged { "GRO here" } else { "no GRO here" };
+    let gro = if report.gro { "GRO here" } else { "no GRO here" };
     format!("{}{gso}, {gro}", calls.unwrap_or_default())
 }
 
@@ -210,7 +211,7 @@ pub(super) fn bars(times: &Histogram, palette: &Palette) -> Vec<String> {
 
     let bars = times.bars(BARS);
     let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
-    let bar_line = |bar: &Bar| {
+    let bar_line = |bar: &HistogramBar| {
         // What is there at all shows.
         let length = (bar.count as f64 * WIDTH / highest as f64).ceil() as usize;
         let style = palette.group;
@@ -236,33 +237,34 @@ pub(super) struct BarFigure {
 pub(super) fn bar_figures(times: &Histogram) -> Vec<BarFigure> {
     const BARS: usize = 50;
 
-    let figure = |bar: Bar| BarFigure { from_us: micros(bar.from), to_us: micros(bar.to), count: bar.count };
+    let figure =
+        |bar: HistogramBar| BarFigure { from_us: micros(bar.from), to_us: micros(bar.to), count: bar.count };
     times.bars(BARS).into_iter().map(figure).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use mcast_probe::{Drops, Place};
+    use mcast_probe::{DropCounts, DropPoint};
 
     use super::*;
 
-    fn report() -> Report {
-        Report {
+    fn report() -> ReceiverReport {
+        ReceiverReport {
             sent: 1_000,
             received: 990,
             lost: 10,
             bytes: 990_000,
             elapsed: Duration::from_secs(2),
-            calls: 99,
+            receive_calls: 99,
             closed: true,
-            drops: Drops::default().with(Place::Socket, Some(10)),
-            ..Report::default()
+            drops: DropCounts::default().with(DropPoint::Socket, Some(10)),
+            ..ReceiverReport::default()
         }
     }
 
     #[test]
     fn numbers_are_those_of_the_report() {
-        let figures = Figures::new(&report(), Some(&Settings { segmentation: true, ..Settings::default() }));
+        let figures = Figures::new(&report(), Some(&Settings { gso: true, ..Settings::default() }));
         let json = serde_json::to_value(figures).unwrap();
         assert_eq!(json["lost"], 10);
         assert_eq!(json["datagrams_per_second"], 495.0);
@@ -279,9 +281,9 @@ mod tests {
         let text = lines(&report(), None, &plain).join("\n");
         assert!(text.contains("lost        10 (1.000%)"), "{text}");
         assert!(text.contains("dropped     SO_MEMINFO drops 10"), "{text}");
-        let elsewhere = Report { drops: Drops::default(), ..report() };
+        let elsewhere = ReceiverReport { drops: DropCounts::default(), ..report() };
         let text = lines(&elsewhere, None, &plain).join("\n");
-        assert!(text.contains("lost on the way"), "{text}");
+        assert!(text.contains("on the path or at the sender"), "{text}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ const HEADER: usize = mcast_probe::wire::HEADER_LENGTH;
 
 /// What a message says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct MessageHeader {
     pub(super) session: SessionId,
     pub(super) time: UnixNanos,
     /// The number of the clock; 0: it has none.
@@ -17,8 +17,8 @@ pub(super) struct Said {
 }
 
 /// Writes a message that is as long as the buffer, which has room for the shortest.
-pub(super) fn write(buffer: &mut [u8], number: u64, said: &Said) {
-    let Said { session, time, clock } = *said;
+pub(super) fn write(buffer: &mut [u8], number: u64, said: &MessageHeader) {
+    let MessageHeader { session, time, clock } = *said;
     Header { kind: Kind::Data, stream: 0, session, sequence: number, time }.write(buffer);
     if let Some(place) = buffer.get_mut(HEADER..SHORTEST) {
         place.copy_from_slice(&clock.to_be_bytes());
@@ -30,13 +30,13 @@ pub(super) fn write(buffer: &mut [u8], number: u64, said: &Said) {
 }
 
 /// What the message of this number says; `None` if it is not as it was written.
-pub(super) fn read(message: &[u8], number: u64) -> Option<Said> {
+pub(super) fn read(message: &[u8], number: u64) -> Option<MessageHeader> {
     let header = Header::decode(message)?;
     let clock = message.get(HEADER..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))?;
     let filling = filling(number);
     let is_whole = message.get(SHORTEST..)?.chunks(8).all(|chunk| chunk == &filling[..chunk.len()]);
     let is_it = header.kind == Kind::Data && header.sequence == number && is_whole;
-    is_it.then_some(Said { session: header.session, time: header.time, clock })
+    is_it.then_some(MessageHeader { session: header.session, time: header.time, clock })
 }
 
 /// Bytes that no other message has (the finalizer of splitmix64, which maps no two numbers to one).
@@ -51,7 +51,7 @@ fn filling(number: u64) -> [u8; 8] {
 mod tests {
     use super::*;
 
-    const SAID: Said = Said { session: SessionId(7), time: UnixNanos(8), clock: 9 };
+    const SAID: MessageHeader = MessageHeader { session: SessionId(7), time: UnixNanos(8), clock: 9 };
 
     #[test]
     fn a_message_is_read_as_it_was_written_and_any_other_byte_is_noticed() {

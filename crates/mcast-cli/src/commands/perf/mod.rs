@@ -1,4 +1,4 @@
-//! `mcast perf`: how fast, how much of it arrives, how late, and where the rest went.
+//! `mcast perf`: measures rate, loss and delay, and shows where loss happened.
 
 mod clock;
 mod counters;
@@ -27,20 +27,20 @@ enum Side {
 }
 
 const EXAMPLES: &str = "\
-Of each pair the first line runs on one host (or several), the second on another.
+The first command of each pair runs on one or several hosts, the second on another.
 
 Examples:
   mcast perf recv 239.255.1.2:5000
-  mcast perf send 239.255.1.2:5000 --size 1400 --duration 5s          as fast as it goes
+  mcast perf send 239.255.1.2:5000 --size 1400 --duration 5s          as fast as possible
 
   mcast perf recv 239.255.1.2:5000
-  mcast perf send 239.255.1.2:5000 --sweep                            where does loss start?
+  mcast perf send 239.255.1.2:5000 --sweep                            at which rate does loss start?
 
   mcast perf recv 239.255.1.2:5000 --reply
-  mcast perf send 239.255.1.2:5000 --latency --size 64                how long does it take?
+  mcast perf send 239.255.1.2:5000 --latency --size 64                what is the delay?
 
   mcast perf recv 239.255.1.2:5000 --stream
-  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps             messages that all arrive";
+  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps             messages with repair";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match &arguments.side {

@@ -1,4 +1,4 @@
-//! `mcast ping`: who answers, how far away, how fast, and whether multicast or unicast fails.
+//! `mcast ping`: which hosts answer, their distance and delay, and whether multicast or unicast fails.
 
 mod probe;
 mod reply;
@@ -14,19 +14,19 @@ use crate::arguments::{Families, parse_dscp, parse_duration, parse_percent, pars
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-/// Ping a group: who answers, how far, how fast, by multicast and by unicast
+/// Ping a group, by multicast and by unicast
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Whom to ping: `GROUP[%INTERFACE]:PORT`, or a name; with --reply what to join
+    /// What to ping: `GROUP[%INTERFACE]:PORT`, or a name; with --reply what to join
     #[arg(value_name = "GROUP:PORT")]
     group: String,
 
-    /// Answer the pings of others, until Ctrl-C
+    /// Answer pings, until Ctrl-C
     #[arg(long, conflicts_with_all = ["count", "every", "wait", "size", "expect", "max_loss", "ttl", "dscp", "json"])]
     reply: bool,
 
-    /// By this interface: a name, index or address, or `all`; repeatable
+    /// Use this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group; with --reply all]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
@@ -35,22 +35,22 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "HOPS")]
     ttl: Option<u8>,
 
-    /// Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5
+    /// Set the DSCP: 0 to 63, or a name such as EF, AF41, CS5
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
 
-    /// Admit only this source, or with a `!` before it every other; repeatable; with --reply
+    /// With --reply: accept only this source, or with a `!` in front all others; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',', requires = "reply")]
     sources: Vec<String>,
 
     #[command(flatten)]
     families: Families,
 
-    /// Bytes of payload a probe, from 56; answers are as long
+    /// Payload bytes per probe, at least 56; answers have the same length
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64")]
     size: usize,
 
-    /// Print one JSON object a responder
+    /// Print one JSON object per responder
     #[arg(long)]
     json: bool,
 
@@ -63,21 +63,21 @@ pub(crate) struct Arguments {
 
 /// How often, and when to end.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How often, and when to end")]
+#[command(next_help_heading = "How often, and when to stop")]
 struct Tempo {
-    /// End after so many probes [default: until Ctrl-C]
+    /// Stop after N probes [default: until Ctrl-C]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// A probe each so often, from 10ms
+    /// Time between probes, at least 10ms
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
     every: Duration,
 
-    /// End after so long in all
+    /// Stop after TIME
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Wait for an answer for so long
+    /// Wait at most TIME for an answer
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
     wait: Duration,
 }
@@ -86,23 +86,23 @@ struct Tempo {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What is success")]
 struct Demand {
-    /// Status 1 if fewer answer [default: 1]
+    /// Exit status 1 if fewer than N answer [default: 1]
     #[arg(long, value_name = "N")]
     expect: Option<usize>,
 
-    /// Status 1 if by multicast a larger share is lost to one of them
+    /// Exit status 1 if multicast to one of them loses more than PERCENT
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     max_loss: Option<f64>,
 }
 
 const EXAMPLES: &str = "\
-Each probe goes to the group, and to each responder alone, too: loss and round trips by multicast
-and by unicast stand side by side. Hops are counted on the way there. Answers are as long as probes
-and limited in rate.
+Each probe is sent to the group and also to each responder by unicast, so that loss and round trips
+of both can be compared. Hops are counted on the way to the responder. Answers have the length of
+the probes and are limited in rate.
 
 Examples:
-  mcast ping 239.255.1.2:5000 --reply                 on every host that is to answer
-  mcast ping 239.255.1.2:5000                         a probe a second, until Ctrl-C
+  mcast ping 239.255.1.2:5000 --reply                 on every host that should answer
+  mcast ping 239.255.1.2:5000                         one probe per second, until Ctrl-C
   mcast ping 239.255.1.2:5000 -c 5 --every 200ms      five probes
   mcast ping 239.255.1.2:5000 -t 8 -c 3               across routers
   mcast ping 239.255.1.2:5000 -c 10 --expect 3 --max-loss 0    for scripts
@@ -118,14 +118,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return reply::run(arguments, console);
     }
     if !(PROBE_LENGTH..=LONGEST).contains(&arguments.size) {
-        let remedy = format!("take a size from {PROBE_LENGTH} to {LONGEST}: an answer must fit in");
+        let remedy = format!("use a size from {PROBE_LENGTH} to {LONGEST}: an answer must fit in");
         return Err(Failure::usage(format!("a probe of {} bytes cannot be sent", arguments.size))
             .remedy(remedy)
             .into());
     }
     if arguments.tempo.every < FASTEST {
         return Err(Failure::usage("this is faster than responders answer")
-            .remedy("ping every 10ms or less often; `mcast perf send` sends faster")
+            .remedy("use at least 10ms; `mcast perf send` sends faster")
             .into());
     }
     probe::run(arguments, console)

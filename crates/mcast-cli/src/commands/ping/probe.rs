@@ -1,4 +1,4 @@
-//! Probes to the group and to each responder, and what answers.
+//! Probes to the group and to each responder, and their answers.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 
-/// An interrupt is seen after so long at the latest.
+/// An interrupt is noticed after this time at the latest.
 const LOOK: Duration = Duration::from_millis(50);
 /// Streams: to the group, and to single hosts.
 const TO_GROUP: u16 = 0;
@@ -61,7 +61,7 @@ impl Table {
         let now = self.now();
         let mut books = self.books();
         let (header, answer) = match Message::decode(message) {
-            Ok((header, Message::Answer(answer)))
+            Ok((header, Message::Reply(answer)))
                 if header.session == self.session && answer.by_unicast == by_unicast =>
             {
                 (header, answer)
@@ -78,7 +78,7 @@ impl Table {
         };
         let address = source.ip();
         let Books { pings, sources, .. } = &mut *books;
-        if let Some((responder, is_new)) = pings.answered(address, header.sequence, &answer, round_trip) {
+        if let Some((responder, is_new)) = pings.record_reply(address, header.sequence, &answer, round_trip) {
             if let Some(live) = &self.live {
                 live.show(responder, is_new, header.sequence, &answer, round_trip);
             }
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let chosen = chosen_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
     let [destination] = chosen.items.as_slice() else {
         return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
-            .remedy("ping one after the other")
+            .remedy("ping one at a time")
             .into());
     };
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
@@ -158,7 +158,7 @@ impl Prober<'_> {
     /// A probe to the group by each interface, and one to each responder alone.
     fn ask(&self) -> anyhow::Result<()> {
         let length = self.arguments.size;
-        let number = self.table.books().pings.ask(self.table.now());
+        let number = self.table.books().pings.record_probe(self.table.now());
         for target in &self.targets {
             let probe = Probe { hop_limit: self.hop_limit, by_unicast: false };
             let message = probe.encode(self.table.header(TO_GROUP, number), length);
@@ -166,8 +166,13 @@ impl Prober<'_> {
         }
         for (place, to) in self.unicast_addresses() {
             let now = self.table.now();
-            let Some(number) =
-                self.table.books().pings.responders_mut().get_mut(place).map(|responder| responder.ask(now))
+            let Some(number) = self
+                .table
+                .books()
+                .pings
+                .responders_mut()
+                .get_mut(place)
+                .map(|responder| responder.record_probe(now))
             else {
                 continue;
             };
@@ -221,7 +226,7 @@ impl Prober<'_> {
 fn judge(arguments: &Arguments, books: &Books, now: Duration, console: &Console) -> Outcome {
     let (answering, wanted) = (books.pings.responders().len(), arguments.demand.expect.unwrap_or(1));
     if answering < wanted {
-        console.note(format_args!("{answering} answered where {wanted} were expected"));
+        console.note(format_args!("{answering} answered, expected at least {wanted}"));
         return Outcome::No;
     }
     let Some(most) = arguments.demand.max_loss else { return Outcome::Yes };
@@ -231,7 +236,7 @@ fn judge(arguments: &Arguments, books: &Books, now: Duration, console: &Console)
     });
     let worst = worst.fold(0.0, f64::max);
     if worst > most {
-        console.note(format_args!("{worst:.3}% was lost where at most {most}% was allowed"));
+        console.note(format_args!("lost {worst:.3}%, more than the allowed {most}%"));
     }
     Outcome::of(worst <= most)
 }

@@ -1,4 +1,4 @@
-//! `mcast ping --reply`: answers probes to the group, and those to this host alone.
+//! `mcast ping --reply`: answers multicast and unicast probes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mcast::{Datagram, ErrorKind, Family, Receiver};
-use mcast_probe::wire::{Answer, Message};
+use mcast_probe::wire::{Message, ProbeReply};
 use mcast_probe::{Limiter, Quota};
 
 use super::Arguments;
@@ -50,8 +50,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             .into());
     };
     let unicast = unicast_socket(family).context("cannot open a socket for unicast probes")?;
-    let unicast_port = unicast.local_addr().context("cannot tell the port for unicast probes")?.port();
-    let receiver = Receiver::builder().join_all(chosen.items).merging(false).build()?;
+    let unicast_port = unicast.local_addr().context("cannot determine the port for unicast probes")?.port();
+    let receiver = Receiver::builder().join_all(chosen.items).gro(false).build()?;
     let waker = receiver.waker();
     let interrupt = Interrupt::catch(move || {
         // Without a waker the wait ends with the next datagram.
@@ -65,8 +65,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         books: Mutex::new(books),
     });
     receiver.memberships().iter().for_each(|status| console.note(status));
-    console
-        .note(format_args!("answering pings, those to this host alone at port {unicast_port}; Ctrl-C ends"));
+    console.note(format_args!("answering pings until Ctrl-C, unicast pings at port {unicast_port}"));
     let alone = Arc::clone(&responder);
     // It ends with the process.
     thread::Builder::new().name("unicast".into()).spawn(move || alone.answer_unicast(&unicast))?;
@@ -125,7 +124,7 @@ impl Responder {
     fn answer_unicast(&self, socket: &UdpSocket) {
         let mut buffer = vec![0; LONGEST];
         loop {
-            // An error is that of an earlier answer: whoever asked has gone.
+            // The error belongs to an earlier answer, whose recipient has gone.
             let Ok((length, source)) = socket.recv_from(&mut buffer) else { continue };
             if let Some(answer) = self.answer_to(&buffer[..length], source.ip(), None, true) {
                 let sent = socket.send_to(&answer, source).is_ok();
@@ -140,17 +139,17 @@ impl Responder {
         &self,
         message: &[u8],
         source: IpAddr,
-        hop_limit_left: Option<u8>,
+        arrival_hop_limit: Option<u8>,
         by_unicast: bool,
     ) -> Option<Vec<u8>> {
         let joined = self.joined.elapsed();
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         match Message::decode(message) {
             Ok((header, Message::Probe(probe))) if probe.by_unicast == by_unicast => {
-                let answer = Answer {
+                let answer = ProbeReply {
                     responder: self.id,
                     hop_limit: probe.hop_limit,
-                    hop_limit_left,
+                    arrival_hop_limit,
                     by_unicast,
                     unicast_port: self.unicast_port,
                     joined,
@@ -173,7 +172,7 @@ impl Responder {
     fn tell(&self, console: &Console) {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let others = [
-            (books.limiter.refused(), "not answered, having asked too often"),
+            (books.limiter.refused(), "not answered (rate limit)"),
             (books.foreign, "not from mcast ping"),
             (books.failed, "could not be answered"),
         ];

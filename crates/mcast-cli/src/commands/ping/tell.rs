@@ -1,16 +1,16 @@
-//! What is said of answers: a note each as they come, and a row a responder at the end.
+//! Output of answers: one note per answer, and one row per responder at the end.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_probe::wire::Answer;
-use mcast_probe::{Responder, Way};
+use mcast_probe::wire::ProbeReply;
+use mcast_probe::{ProbeResults, Responder};
 use serde::Serialize;
 
 use super::probe::Books;
 use crate::console::Console;
-use crate::output::{Cell, Palette, Table, count, count_of, seconds, write_json};
+use crate::output::{Cell, Palette, Table, count, count_of, seconds, write_record};
 
 /// Shows answers as they come, on standard error.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Live {
         responder: &Responder,
         is_new: bool,
         number: u64,
-        answer: &Answer,
+        answer: &ProbeReply,
         round_trip: Duration,
     ) {
         let Palette { address, good, dim, .. } = self.palette;
@@ -72,14 +72,16 @@ pub(super) fn summary(books: &Books, now: Duration, json: bool, console: &Consol
     let mut out = console.output();
     let responders = books.pings.responders();
     if json {
-        responders.iter().try_for_each(|responder| write_json(&mut out, &figures(books, responder, now)))?;
+        responders
+            .iter()
+            .try_for_each(|responder| write_record(&mut out, "responder", &figures(books, responder, now)))?;
     } else if !responders.is_empty() {
         table(books, now, console.palette()).write(&mut out)?;
         for responder in responders {
             if let Some(time) = responder.join_to_first {
                 writeln!(
                     out,
-                    "{} had joined {} before it heard the first",
+                    "{} had joined {} before it received the first",
                     responder.address,
                     seconds(time)
                 )?;
@@ -89,11 +91,11 @@ pub(super) fn summary(books: &Books, now: Duration, json: bool, console: &Consol
     out.flush()?;
     console.note(format_args!(
         "{} to the group, {} answering",
-        count_of(books.pings.asked(), "probe"),
+        count_of(books.pings.sent(), "probe"),
         count_of(responders.len() as u64, "host")
     ));
     for (number, what) in
-        [(books.foreign, "not of this ping"), (books.pings.refused(), "to nothing that was asked")]
+        [(books.foreign, "of another ping"), (books.pings.refused(), "that answer no probe")]
     {
         if number > 0 {
             console.note(format_args!("ignored {} {what}", count_of(number, "datagram")));
@@ -131,7 +133,7 @@ fn table(books: &Books, now: Duration, palette: &Palette) -> Table {
 }
 
 /// Answers of probes, loss, round trips, duplicates.
-fn cells(way: &Way, sent: u64, palette: &Palette) -> [Cell; 6] {
+fn cells(way: &ProbeResults, sent: u64, palette: &Palette) -> [Cell; 6] {
     let times = way.round_trips();
     let time = |time: Option<Duration>| Cell::new(time.map_or_else(|| "-".into(), trip)).right();
     let lost = lost_percent(sent, way.received());
@@ -182,7 +184,7 @@ fn figures(books: &Books, responder: &Responder, now: Duration) -> Figures {
     }
 }
 
-fn way_figures(way: &Way, sent: u64) -> WayFigures {
+fn way_figures(way: &ProbeResults, sent: u64) -> WayFigures {
     let times = way.round_trips();
     WayFigures {
         sent,

@@ -1,4 +1,4 @@
-//! Probes to single hosts: a socket of their own, and a thread that hears the answers.
+//! Unicast probes: a separate socket, and a thread that receives the answers.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

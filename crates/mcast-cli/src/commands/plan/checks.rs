@@ -61,7 +61,7 @@ fn is_allowed(entries: &[Entry], finding: &Finding) -> bool {
 fn unknown_allowances(entries: &[Entry], findings: &mut Vec<Finding>) {
     for entry in entries {
         for id in entry.allowed.iter().filter(|id| !IDS.contains(&id.as_str())) {
-            let message = format!("no finding is called \"{id}\", so that it cannot be allowed");
+            let message = format!("there is no finding \"{id}\" to allow");
             findings.push(Finding::new(&entry.place, Severity::Fault, "unreadable", message).of(&entry.name));
         }
     }
@@ -73,7 +73,7 @@ fn names(entries: &[Entry], findings: &mut Vec<Finding>) {
         match first.get(&entry.name) {
             None => drop(first.insert(&entry.name, &entry.place)),
             Some(place) => {
-                let message = format!("\"{}\" is a name that {place} has, too", entry.name);
+                let message = format!("the name \"{}\" is already used ({place})", entry.name);
                 let finding = Finding::new(&entry.place, Severity::Fault, "name-twice", message);
                 findings.push(finding.of(&entry.name));
             }

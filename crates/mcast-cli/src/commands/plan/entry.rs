@@ -1,9 +1,9 @@
-//! The list: a name, a membership and what else is known, a line.
+//! The list: each line has a name, a membership and options.
 
 use mcast::group::{Expand, SessionDescription, WellKnown};
 use mcast::{Membership, ParseError};
 
-use super::finding::{Finding, Place, Severity};
+use super::finding::{FileLine, Finding, Severity};
 
 /// Everything that is planned, and the lines that could not be read.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Plan {
 /// A line of the list.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) place: Place,
+    pub(super) place: FileLine,
     pub(super) name: String,
     pub(super) memberships: Vec<Membership>,
     /// What redundant feeds have in common.
@@ -39,7 +39,7 @@ impl Plan {
             return self.read_description(file, text);
         }
         for (number, line) in text.lines().enumerate() {
-            let place = Place { file: file.to_owned(), line: number + 1 };
+            let place = FileLine { file: file.to_owned(), line: number + 1 };
             let content = line.split('#').next().unwrap_or_default().trim();
             if content.is_empty() {
                 continue;
@@ -58,7 +58,7 @@ impl Plan {
         let description = match text.parse::<SessionDescription>() {
             Ok(description) => description,
             Err(error) => {
-                let place = Place { file: file.to_owned(), line: error.line() };
+                let place = FileLine { file: file.to_owned(), line: error.line() };
                 let message = error.error().to_string();
                 return self.unreadable.push(Finding::new(&place, Severity::Fault, "unreadable", message));
             }
@@ -72,7 +72,7 @@ impl Plan {
                 continue;
             }
             self.entries.push(Entry {
-                place: Place { file: file.to_owned(), line: stream.line },
+                place: FileLine { file: file.to_owned(), line: stream.line },
                 name: stream.id.unwrap_or_else(|| format!("{}-{}", stream.media, stream.line)),
                 memberships: vec![stream.membership],
                 pair: stream.duplicates.map(|set| format!("{file} DUP {}", set + 1)),
@@ -86,7 +86,7 @@ impl Plan {
 
 impl Entry {
     /// `NAME MEMBERSHIP [KEY=VALUE…]`.
-    fn parse(place: Place, line: &str) -> Result<Self, String> {
+    fn parse(place: FileLine, line: &str) -> Result<Self, String> {
         let mut words = line.split_whitespace();
         let (Some(name), Some(text)) = (words.next(), words.next()) else {
             return Err(format!("\"{line}\" is a name without a membership: write NAME GROUP:PORT"));
@@ -115,7 +115,9 @@ impl Entry {
             Some(("pair", name)) if !name.is_empty() => self.pair = Some(name.to_owned()),
             Some(("ttl", number)) => {
                 self.hop_limit = Some(
-                    number.parse().map_err(|_| format!("\"{word}\" is no TTL: write ttl=0 to ttl=255"))?,
+                    number
+                        .parse()
+                        .map_err(|_| format!("\"{word}\" is not a valid TTL: write ttl=0 to ttl=255"))?,
                 );
             }
             Some(("allow", ids)) if !ids.is_empty() => {

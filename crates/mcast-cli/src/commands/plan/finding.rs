@@ -1,4 +1,4 @@
-//! What is found wrong with a plan.
+//! Findings about a plan.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     #[serde(flatten)]
-    pub(super) place: Place,
+    pub(super) place: FileLine,
     pub(super) severity: Severity,
     pub(super) id: &'static str,
     /// The name of the line.
@@ -20,7 +20,7 @@ pub(super) struct Finding {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Place {
+pub(super) struct FileLine {
     pub(super) file: String,
     pub(super) line: usize,
 }
@@ -34,7 +34,7 @@ pub(super) enum Severity {
 }
 
 impl Finding {
-    pub(super) fn new(place: &Place, severity: Severity, id: &'static str, message: String) -> Self {
+    pub(super) fn new(place: &FileLine, severity: Severity, id: &'static str, message: String) -> Self {
         Self { place: place.clone(), severity, id, name: None, message, reference: None }
     }
 
@@ -47,7 +47,7 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }

@@ -1,4 +1,4 @@
-//! What is wrong with groups, each by itself and together.
+//! Checks of groups, individually and against each other.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -28,8 +28,7 @@ pub(super) fn own(entry: &Entry, findings: &mut Vec<Finding>) {
             && !entry.is_by_name
             && told.insert("scope-too-small")
         {
-            let message =
-                format!("{group} never leaves its network, whatever the TTL, and is sent to go further");
+            let message = format!("{group} never leaves its network, but its TTL asks for more than 1 hop");
             let finding = Finding::new(&entry.place, Severity::Fault, "scope-too-small", message);
             findings.push(finding.of(&entry.name));
         }
@@ -57,7 +56,7 @@ fn judge(
         | Statement::BelongsToNetwork(_)
         | Statement::BelongsToPrefix(_)
         | Statement::BelongsToInterface(_) => (Warning, "not-yours"),
-        Statement::KeptForExpansion => (Warning, "kept"),
+        Statement::ReservedForExpansion => (Severity::Note, "kept"),
         Statement::RelativeAddress(_) if !entry.is_by_name => (Warning, "scope-top"),
         Statement::SharesControlAddress(_) => (Fault, "mac-alias-of-control"),
         Statement::NeedsSource if !matches!(membership.sources, SourceFilter::Include(_)) => {
@@ -85,11 +84,11 @@ const fn is_settled(statement: &Statement) -> bool {
     )
 }
 
-/// Who has a group, a port or an Ethernet address first, and what later entries have in common with it.
+/// Checks what later entries have in common with the first one of a group, a port or an Ethernet address.
 pub(super) fn together(entries: &[Entry], findings: &mut Vec<Finding>) {
-    let mut seen = Seen::default();
+    let mut seen = EarlierEntries::default();
     for entry in entries {
-        // Each earlier entry is told once, by its worst.
+        // Each earlier entry is reported once, by its most severe conflict.
         let mut told: HashSet<usize> = HashSet::new();
         let mut same_port = None;
         for membership in &entry.memberships {
@@ -119,19 +118,20 @@ fn conflict(id: &'static str, entry: &Entry, membership: &Membership, other: &En
     let (severity, message) = match id {
         "overlap" => (
             Severity::Fault,
-            format!("{address} belongs to \"{name}\" ({place}), too: receivers would get both"),
+            format!("{address} also belongs to \"{name}\" ({place}): receivers would receive both"),
         ),
         "same-group" => (
             Severity::Warning,
             format!(
-                "{group} is the group of \"{name}\" ({place}), too, on another port: whoever joins one is sent both"
+                "{group} is also the group of \"{name}\" ({place}), on another port: members of one receive \
+                 both"
             ),
         ),
         _ => (
             Severity::Warning,
             format!(
-                "{group} has the Ethernet address {} that a group of \"{name}\" ({place}) has: network cards, and \
-                 switches that snoop by it, cannot tell them apart",
+                "{group} has the same Ethernet address, {}, as a group of \"{name}\" ({place}): network \
+                 cards, and switches that snoop by Ethernet address, cannot tell them apart",
                 group.ethernet_address()
             ),
         ),
@@ -142,7 +142,8 @@ fn conflict(id: &'static str, entry: &Entry, membership: &Membership, other: &En
 
 fn shared_port(entry: &Entry, port: u16, other: &Entry) -> Finding {
     let message = format!(
-        "port {port} is that of \"{}\" ({}), too: a program that binds to no group may hear both on Linux",
+        "port {port} is also the port of \"{}\" ({}): on Linux, a program that does not bind to its group \
+         may receive both",
         other.name, other.place
     );
     Finding::new(&entry.place, Severity::Note, "shared-port", message).of(&entry.name)
@@ -150,7 +151,7 @@ fn shared_port(entry: &Entry, port: u16, other: &Entry) -> Finding {
 
 /// What earlier entries have, by the number of the entry.
 #[derive(Default)]
-struct Seen {
+struct EarlierEntries {
     entries: usize,
     /// With the place of the membership in its entry: a range may have very many.
     groups: HashMap<Group, Vec<(usize, usize)>>,
@@ -158,7 +159,7 @@ struct Seen {
     ports: HashMap<u16, usize>,
 }
 
-impl Seen {
+impl EarlierEntries {
     fn take(&mut self, entry: &Entry) {
         let number = self.entries;
         self.entries += 1;

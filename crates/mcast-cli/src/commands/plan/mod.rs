@@ -1,4 +1,4 @@
-//! `mcast plan`: checks a list of planned memberships, before anybody joins them.
+//! `mcast plan`: checks a list of planned memberships.
 
 mod checks;
 mod entry;
@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
-use crate::output::{Palette, SafeText, count_of, write_json};
+use crate::output::{Palette, SafeText, count_of, write_record};
 use entry::Plan;
 use finding::{Finding, Severity};
 
@@ -26,35 +26,43 @@ pub(crate) struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Status 1 for warnings, too
+    /// Exit status 1 also for warnings
     #[arg(long)]
     strict: bool,
 
-    /// Print one JSON object a finding
+    /// Print one JSON object per finding
     #[arg(long)]
     json: bool,
 }
 
 const EXAMPLES: &str = "\
-A line of the list is a name, a membership as `mcast recv` takes it, and what else is known:
-  # Both feeds carry the same prices.
-  prices-a  10.0.0.7@232.1.2.3%eth1:5000  pair=prices ttl=8
-  prices-b  10.9.0.7@232.9.2.3%eth2:5001  pair=prices ttl=8
-  video     239.192.1.0/28:5004           allow=shared-port
-pair=NAME: redundant feeds; ttl=N: sent with; allow=ID,…: findings that are known and meant.
+Each line of the list has a name, a membership in the syntax of `mcast recv`, and options. Several files form one plan.
 
-Faults: unreadable, name-twice, overlap, malformed, reserved, unassigned, documentation,
-ssm-without-source, mac-alias-of-control, scope-too-small, pair-alone, pair-same-group, pair-alias.
-Warnings: registered, in-use, not-yours, mac-alias, same-group, pair-same-port,
-pair-same-interface, pair-same-source, pair-scopes, scope-top, kept. Notes (-v): shared-port.
-Several files are one plan.
+A list:
+    # Both feeds carry the same prices.
+    prices-a  10.0.0.7@232.1.2.3%eth1:5000  pair=prices ttl=8
+    prices-b  10.9.0.7@232.9.2.3%eth2:5001  pair=prices ttl=8
+    video     239.192.1.0/28:5004           allow=shared-port
+
+Options of a line:
+  pair=NAME    one of the redundant feeds NAME
+  ttl=N        the TTL that the sender uses
+  allow=ID,…   findings that are intended
+
+Findings:
+  faults     unreadable, name-twice, overlap, malformed, reserved, unassigned, documentation,
+             ssm-without-source, mac-alias-of-control, scope-too-small, pair-alone, pair-same-group,
+             pair-alias
+  warnings   registered, in-use, not-yours, mac-alias, same-group, pair-same-port,
+             pair-same-interface, pair-same-source, pair-scopes, scope-top
+  notes      shared-port, kept (shown with -v)
 
 Examples:
-  mcast plan groups.txt                status 1 if there is a fault, as a check in CI
-  mcast plan groups.txt --strict       or a warning
+  mcast plan groups.txt                exit status 1 if there is a fault, for CI
+  mcast plan groups.txt --strict       or if there is a warning
   mcast plan a.sdp b.sdp --json        for programs";
 
-/// More is no plan.
+/// The maximum length of a plan.
 const LONGEST: u64 = 8 << 20;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -66,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut out = console.output();
     for finding in &findings {
         if arguments.json {
-            write_json(&mut out, &finding)?;
+            write_record(&mut out, "finding", &finding)?;
         } else if finding.severity > Severity::Note || console.is_verbose() {
             tell(&mut out, finding, console.palette())?;
         }

@@ -1,4 +1,4 @@
-//! Redundant feeds: what one can lose the other must have.
+//! Redundant feeds: they must not have a point of failure in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,31 +31,31 @@ pub(super) fn check(entries: &[Entry], findings: &mut Vec<Finding>) {
 fn compare(feed: &Entry, other: &Entry, findings: &mut Vec<Finding>) {
     let mut found = |severity, id, what: &str| {
         let message =
-            format!("it has {what} as \"{}\" ({}), of which it is the pair", other.name, other.place);
+            format!("it has {what} \"{}\" ({}), the other feed of its pair", other.name, other.place);
         findings.push(Finding::new(&feed.place, severity, id, message).of(&feed.name));
     };
     let groups = |entry: &Entry| -> BTreeSet<_> { all(entry, |each| each.address.group) };
     let ethernet =
         |entry: &Entry| -> BTreeSet<_> { all(entry, |each| each.address.group.ethernet_address().octets()) };
     if !groups(feed).is_disjoint(&groups(other)) {
-        found(Severity::Fault, "pair-same-group", "the same group");
+        found(Severity::Fault, "pair-same-group", "the same group as");
     } else if !ethernet(feed).is_disjoint(&ethernet(other)) {
-        found(Severity::Fault, "pair-alias", "a group with the same Ethernet address");
+        found(Severity::Fault, "pair-alias", "a group with the same Ethernet address as");
     }
     if !all(feed, |each| each.address.port).is_disjoint(&all(other, |each| each.address.port)) {
-        found(Severity::Warning, "pair-same-port", "the same port");
+        found(Severity::Warning, "pair-same-port", "the same port as");
     }
     match (interfaces(feed), interfaces(other)) {
         (Some(own), Some(others)) if own.is_disjoint(&others) => {}
-        (Some(_), Some(_)) => found(Severity::Warning, "pair-same-interface", "the same interface"),
+        (Some(_), Some(_)) => found(Severity::Warning, "pair-same-interface", "the same interface as"),
         // Where nothing is said of interfaces, as in a session description, nothing is known.
         _ => {}
     }
     if !sources(feed).is_disjoint(&sources(other)) {
-        found(Severity::Warning, "pair-same-source", "the same source");
+        found(Severity::Warning, "pair-same-source", "the same source as");
     }
     if all(feed, |each| each.address.group.scope()) != all(other, |each| each.address.group.scope()) {
-        found(Severity::Warning, "pair-scopes", "not the same scope");
+        found(Severity::Warning, "pair-scopes", "a different scope than");
     }
 }
 

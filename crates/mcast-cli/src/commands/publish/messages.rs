@@ -37,11 +37,11 @@ pub(super) enum Next {
 impl Messages {
     pub(super) fn choose(words: &[OsString], content: &Content) -> anyhow::Result<Self> {
         match (words.is_empty(), content.files) {
-            (true, true) => Err(Failure::usage("--files, and no file is named").into()),
+            (true, true) => Err(Failure::usage("--files needs at least one file").into()),
             (false, true) => Ok(Self::Files(words.iter().cloned().collect())),
             (false, false) if content.lines || content.records => {
-                Err(Failure::usage("there are messages, and standard input is to be read")
-                    .remedy("leave the messages away, or --lines and --records")
+                Err(Failure::usage("both messages and standard input are given")
+                    .remedy("pass either messages or --lines/--records, not both")
                     .into())
             }
             (false, false) => {
@@ -91,7 +91,10 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(name)?.take(u64::from(LONGEST) + 1).read_to_end(&mut bytes)?;
     if bytes.len() > LONGEST as usize {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a file of more than 16 MiB is no message"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message has at most 16 MiB, and this file is longer",
+        ));
     }
     Ok(bytes)
 }
@@ -125,7 +128,10 @@ fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
         line.pop();
         line.pop_if(|byte| *byte == b'\r');
     } else if line.len() as u64 == longest {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of more than 16 MiB is no message"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message has at most 16 MiB, and this line is longer",
+        ));
     }
     Ok(Some(line))
 }
@@ -139,7 +145,7 @@ fn read_record(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     input.read_exact(&mut length).map_err(cut_off)?;
     let length = u32::from_be_bytes(length);
     if length > LONGEST {
-        let text = format!("a record of {length} bytes is too long: 16 MiB is the most");
+        let text = format!("a record of {length} bytes is too long: the limit is 16 MiB");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut record = Vec::new();

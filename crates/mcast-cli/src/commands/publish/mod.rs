@@ -13,17 +13,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast::{Destination, ErrorKind, InterfaceSelector, Rate};
+use mcast::{Destination, InterfaceSelector, Rate};
+use mcast_stream::sender::Congestion;
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, StreamError};
 
 use crate::arguments::{
-    Families, chosen_destinations, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
-    write_new_key,
+    Families, KeyFile, add_next_key, chosen_destinations, parse_duration, parse_rate, parse_size,
+    parse_stream_name, read_keys, write_new_key,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::Interrupt;
+use crate::output::{count_of, seconds};
 use audience::Audience;
 use messages::{Messages, Next};
 use report::Report;
@@ -33,19 +35,19 @@ use snapshot::Snapshots;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Where to: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`)
-    #[arg(value_name = "GROUP:PORT", required_unless_present = "new_key")]
+    /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`)
+    #[arg(value_name = "GROUP:PORT", required_unless_present_any = ["new_key", "next_key"])]
     destination: Option<String>,
 
-    /// The messages. Without any, standard input is published, a message a line
+    /// The messages [default: standard input, one message per line]
     #[arg(value_name = "MESSAGE")]
     messages: Vec<OsString>,
 
-    /// Publish to this group, too: who hears several takes what comes first; repeatable
+    /// Also publish to this group (redundant path); subscribers keep the first copy; repeatable
     #[arg(long = "path", value_name = "GROUP:PORT")]
     paths: Vec<String>,
 
-    /// Leave by this interface: a name, index or address [default: the route to the group]
+    /// Send on this interface: a name, index or address [default: the route to the group]
     #[arg(short, long, value_name = "INTERFACE")]
     interface: Option<InterfaceSelector>,
 
@@ -53,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "HOPS")]
     ttl: Option<u8>,
 
-    /// Keep it from receivers on this host
+    /// Do not deliver to subscribers on this host
     #[arg(long)]
     no_loopback: bool,
 
@@ -63,8 +65,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     content: Content,
 
-    /// The first word of a message says what it is about: who wants the latest of each (`subscribe --policy
-    /// latest`) goes by that
+    /// The first word of a message is its key (see `subscribe --policy latest`)
     #[arg(long, help_heading = "What to publish")]
     keyed: bool,
 
@@ -81,15 +82,15 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "What to publish")]
 #[group(multiple = false)]
 struct Content {
-    /// A message a line of standard input, without its line end [default]
+    /// One message per line of standard input, without the line end [default]
     #[arg(long)]
     lines: bool,
 
-    /// Records of standard input: four bytes of length, the greatest first, then the message
+    /// Records from standard input: a 4-byte big-endian length, then the message
     #[arg(long)]
     records: bool,
 
-    /// The words are names of files, and each file is a message
+    /// The arguments are file names, and each file is a message
     #[arg(long)]
     files: bool,
 }
@@ -98,54 +99,66 @@ struct Content {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How")]
 struct Stream {
-    /// The stream's name: a publisher that starts again goes on with it [default: a new stream]
+    /// Name of the stream, which a restarted publisher continues [default: a new stream]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Tell this name every second, so that `mcast subscribe NAME` finds the stream; it is the stream's
-    /// own name, too, unless --name gives another
+    /// Keep the incarnation of the stream in this file, so that subscribers follow a restart even after the clock
+    /// was set back; needs --name or --announce
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+
+    /// Announce the stream under NAME, for `mcast subscribe NAME`; also the name of the stream, unless
+    /// --name is given
     #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
     announce: Option<String>,
 
-    /// For `mcast subscribe --from snapshot`: the state is the content of this file, or else what this shell
-    /// command prints, at the time it is asked for; it must have all that was published until then
+    /// Serve snapshots for `mcast subscribe --from snapshot`: the content of this file, or the output of
+    /// this shell command, at the time of the request; it must include all that was published until then
     #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = snapshot::parse)]
     snapshot: Option<String>,
 
-    /// Serve snapshots at this TCP port, for a firewall that must know it [default: any that is free]
+    /// Serve snapshots on this TCP port [default: any free port]
     #[arg(long, value_name = "PORT", requires = "snapshot", value_parser = clap::value_parser!(u16).range(1..))]
     snapshot_port: Option<u16>,
 
-    /// So many messages a second, evenly (`1000pps`), or so much on the wire (`10Mbit`)
+    /// Pace evenly: messages per second (`1000pps`), or bits per second on the wire (`10Mbit`)
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
 
-    /// Keep so much for repairs and for those who come late [default: 8M]
+    /// Size of the retransmission buffer, also for late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_history)]
     history: Option<usize>,
 
-    /// For whom to wait: `slowest` receiver, or `none`
+    /// When the network cannot carry what is sent: slow down (`on`), or keep the rate (`off`)
+    #[arg(long, value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
+    congestion: CongestionControl,
+
+    /// Flow control: wait for the `slowest` subscriber, or for `none`
     #[arg(long, value_name = "WHOM", default_value = "slowest", hide_possible_values = true)]
     flow: Flow,
 
-    /// Wait no longer for a receiver that has kept the others waiting for so long without getting on: a
-    /// subscriber whose command takes its time, say [default: 2s]
+    /// Evict a subscriber that makes no progress for TIME [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     evict_after: Option<Duration>,
 
-    /// Seal with the secrets of this file; a hang-up (SIGHUP) reads it again
+    /// Seal with the secrets of this file; SIGHUP reads it again
     #[arg(long, value_name = "FILE", conflicts_with = "new_key")]
     key: Option<PathBuf>,
 
-    /// Make this file, with a new secret, and seal with it
+    /// Create this file with a new secret, and seal with it
     #[arg(long, value_name = "FILE")]
     new_key: Option<PathBuf>,
 
-    /// Begin when so many receivers are there; who asks for no repairs (best-effort) is not seen
+    /// Add a new secret for the next epoch to this file, and do nothing else
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    next_key: Option<PathBuf>,
+
+    /// Wait until N subscribers have joined; best-effort subscribers are not counted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     wait_for: Option<u32>,
 
-    /// At the end, wait for so long at most until all that listen have everything
+    /// At the end, wait at most TIME until all subscribers have everything
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     linger: Duration,
 }
@@ -155,7 +168,7 @@ fn parse_history(text: &str) -> Result<usize, String> {
     let bytes = parse_size(text)?;
     match bytes <= MOST_HISTORY && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() {
         true => Ok(bytes),
-        false => Err("there is no memory for so much, or it is more than 16G".into()),
+        false => Err("must be at most 16G and fit into memory".into()),
     }
 }
 
@@ -167,6 +180,14 @@ impl Stream {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum CongestionControl {
+    /// Slow down
+    On,
+    /// Send at the rate that was chosen
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Flow {
     /// For the slowest receiver, as long as it gets on
     Slowest,
@@ -175,27 +196,34 @@ enum Flow {
 }
 
 const EXAMPLES: &str = "\
-It ends when all that listen have everything, or says who has not: status 1.
+It ends when all subscribers have everything, or reports which of them do not: exit status 1.
 
 Examples:
   mcast publish 239.255.1.2:7000 hello world                two messages
-  tail -f log | mcast publish 239.255.1.2:7000              a message a line
-  mcast publish 239.255.1.2:7000 --files *.json             a message a file
-  mcast publish 239.255.1.2:7000 --wait-for 3 ready         begin when three listen
+  tail -f log | mcast publish 239.255.1.2:7000              one message per line
+  mcast publish 239.255.1.2:7000 --files *.json             one message per file
+  mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
   feed | mcast publish 239.255.1.2:7000 --announce prices --snapshot state.json
-                                                            those who come late begin with the state
-  mcast publish --new-key prices.key                        a secret, for --key on both sides
+                      late joiners start with the state
+  mcast publish --new-key prices.key                        create a secret, for --key on both sides
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed
-  mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks";
+  mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if let Some(path) = &arguments.stream.new_key {
         write_new_key(path)?;
-        console.note(format_args!("{}: a new secret; give it to those who may listen", path.display()));
+        console
+            .note(format_args!("created {} with a new secret; copy it to all subscribers", path.display()));
+    }
+    if let Some(path) = &arguments.stream.next_key {
+        let epoch = add_next_key(path, console)?;
+        console
+            .note(format_args!("{}: added epoch {epoch}; give it to all subscribers first", path.display()));
     }
     let Some(destination) = &arguments.destination else { return Ok(Outcome::Yes) };
     let messages = Messages::choose(&arguments.messages, &arguments.content)?;
+    let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let (publisher, first) = open(arguments, destination, console)?;
     let publisher = Arc::new(publisher);
     let snapshots = match (&arguments.stream.snapshot, first) {
@@ -206,9 +234,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         _ => None,
     };
     let interrupt = Interrupt::catch(|| {})?;
-    let hangup = Hangup::catch()?;
     let audience = Audience::default();
-    Publishing { arguments, console, publisher, snapshots, interrupt, hangup, audience }.run(messages)
+    Publishing { arguments, console, publisher, snapshots, interrupt, key_file, audience }.run(messages)
 }
 
 /// A publisher, and the first of its destinations.
@@ -223,8 +250,8 @@ fn open(
         .collect();
     let chosen = chosen_destinations(&texts, arguments.families, console)?;
     if chosen.items.len() > texts.len() {
-        return Err(Failure::usage("a stream goes to single groups, not to ranges")
-            .remedy("name each group with --path, four in all at most")
+        return Err(Failure::usage("a stream is published to single groups, not to ranges")
+            .remedy("name each group with --path, at most four in total")
             .into());
     }
     let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
@@ -238,21 +265,31 @@ fn open(
     }
     let stream = &arguments.stream;
     if stream.flow == Flow::None && stream.evict_after.is_some() {
-        return Err(Failure::usage(
-            "--flow none waits for nobody, so that there is nothing to --evict-after",
-        )
-        .remedy("leave one of them out")
-        .into());
+        return Err(Failure::usage("--flow none evicts nobody, so --evict-after has no effect")
+            .remedy("remove one of the two options")
+            .into());
     }
     builder = builder.flow(match stream.flow {
         Flow::Slowest => FlowControl::Slowest,
         Flow::None => FlowControl::None,
+    });
+    builder = builder.congestion(match stream.congestion {
+        CongestionControl::On => Congestion::Adapt,
+        CongestionControl::Off => Congestion::Ignore,
     });
     if let Some(time) = stream.evict_after {
         builder = builder.eviction(time);
     }
     if let Some(name) = stream.own_name() {
         builder = builder.stream(StreamId::named(name));
+    }
+    if let Some(path) = &stream.state {
+        if stream.own_name().is_none() {
+            return Err(Failure::usage("--state needs a stream with a name")
+                .remedy("add --name NAME or --announce NAME")
+                .into());
+        }
+        builder = builder.state_file(path);
     }
     if let Some(name) = &stream.announce {
         builder = builder.announce(name);
@@ -267,9 +304,19 @@ fn open(
         builder = builder.keys(read_keys(path, console)?);
     }
     let publisher = builder.build()?;
-    // It has spoken already: who has no way out need not begin.
-    if let Some(error) = publisher.failure().filter(|error| error.kind() != ErrorKind::QueueFull) {
+    // It has sent its first heartbeat. Without a way out there is no point in starting.
+    if !publisher.is_any_path_up()
+        && let Some(error) = publisher.failure()
+    {
         return Err(error.into());
+    }
+    if let Some(behind) = publisher.clock_behind() {
+        console.warn(format_args!(
+            "the clock of this machine is {} behind the last start of this stream: continuing with incarnation {}, \
+             which --state makes greater than the last; set the clock",
+            seconds(behind),
+            publisher.incarnation()
+        ));
     }
     let from = if stream.own_name().is_some() { "" } else { ", new" };
     console.note(format_args!(
@@ -286,7 +333,7 @@ struct Publishing<'a> {
     publisher: Arc<Publisher>,
     snapshots: Option<Snapshots>,
     interrupt: Interrupt,
-    hangup: Hangup,
+    key_file: Option<KeyFile<'a>>,
     audience: Audience,
 }
 
@@ -304,36 +351,37 @@ impl Publishing<'_> {
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
-        let complete = self.wait_until_complete();
-        self.look_around()?;
+        let complete = self.linger(begun);
+        self.look_around();
         let statistics_time = begun.elapsed();
-        self.outlive_its_number(begun);
-        let Self { arguments, console, publisher, snapshots, interrupt, mut audience, .. } = self;
+        let Self { arguments, console, publisher, snapshots, interrupt, .. } = self;
         drop(snapshots);
         let stream = publisher.stream();
         // All who listen have everything, or the time is over: the last word needs little.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = publisher.close(rest);
-        audience.close(&closing);
-        let report = Report::new(stream, &closing, &audience, statistics_time);
+        let report = Report::new(stream, &closing, statistics_time);
         report.tell(arguments.json, console)?;
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(audience.all_have_everything())))
+        Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.is_complete())))
     }
 
     fn wait_for_receivers(&mut self) {
         let Some(wanted) = self.arguments.stream.wait_for else { return };
-        self.console.note(format_args!("waiting for {wanted} to listen"));
-        while !self.interrupt.has_come() && !self.publisher.wait_for(wanted as usize, GLANCE) {}
+        self.console.note(format_args!("waiting for {} to join", count_of(u64::from(wanted), "subscriber")));
+        while !self.interrupt.has_come() && !self.publisher.wait_for(wanted as usize, GLANCE) {
+            self.look_around();
+        }
     }
 
     fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
         let mut waiting = VecDeque::new();
+        let interrupt = self.interrupt.clone();
         let mut due = Due::new(self.arguments.stream.rate);
         loop {
-            self.look_around()?;
+            self.look_around();
             if self.interrupt.has_come() {
                 return Ok(());
             }
@@ -343,7 +391,11 @@ impl Publishing<'_> {
                 Next::End => return Ok(()),
             }
             while let Some(message) = waiting.pop_front() {
-                if !due.wait(&self.interrupt, || self.publisher.flush()) {
+                let meanwhile = || {
+                    self.publisher.flush();
+                    self.look_around();
+                };
+                if !due.wait(&interrupt, meanwhile) {
                     return Ok(());
                 }
                 self.queue(&message)?;
@@ -361,7 +413,7 @@ impl Publishing<'_> {
             };
             match queued {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    self.look_around()?;
+                    self.look_around();
                     if self.interrupt.has_come() {
                         return Ok(());
                     }
@@ -381,41 +433,59 @@ impl Publishing<'_> {
         }
     }
 
-    fn wait_until_complete(&mut self) -> bool {
-        let deadline = Instant::now().checked_add(self.arguments.stream.linger);
+    /// Waits until all subscribers have received and read everything, at most for `--linger` after the last datagram
+    /// was sent; returns whether they have received it.
+    fn linger(&mut self, begun: Instant) -> bool {
+        let mut sent = 0;
+        let mut deadline = None;
+        let is_complete = self.wait_until(|publishing| {
+            // At a low rate, sending may take longer than subscribers are waited for afterwards.
+            let datagrams = publishing.publisher.statistics().datagrams;
+            if deadline.is_none() || datagrams != sent {
+                sent = datagrams;
+                deadline = Some(Instant::now().checked_add(publishing.arguments.stream.linger));
+            }
+            (deadline.flatten(), publishing.publisher.wait_complete(GLANCE))
+        });
+        self.outlive_its_number(begun);
+        if is_complete {
+            self.publisher.end();
+            self.wait_until(|publishing| (deadline.flatten(), publishing.publisher.wait_read(GLANCE)));
+        }
+        is_complete
+    }
+
+    /// Waits until `check` succeeds or the deadline that it returns has passed.
+    fn wait_until(&mut self, mut check: impl FnMut(&Self) -> (Option<Instant>, bool)) -> bool {
         loop {
-            let left = deadline.map_or(GLANCE, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if self.publisher.wait_complete(GLANCE.min(left)) {
+            let (deadline, is_done) = check(self);
+            if is_done {
                 return true;
             }
             // A second Ctrl-C ends the process; the first ends the publishing, and the waiting.
-            if left.is_zero() || self.interrupt.has_come() || self.look_around().is_err() {
+            self.look_around();
+            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if is_over || self.interrupt.has_come() {
                 return false;
             }
         }
     }
 
     /// Tells what has happened, and takes new secrets.
-    fn look_around(&mut self) -> anyhow::Result<()> {
+    fn look_around(&mut self) {
         while let Some(event) = self.publisher.event() {
             self.audience.note(&event, self.console);
         }
-        if let Some(error) = self.publisher.failure() {
-            self.console.warn(format_args!("{error}: repaired as soon as it can be sent"));
+        while let Some(change) = self.publisher.path_change() {
+            report::path_change(&change, self.console);
         }
         while let Some(failure) = self.snapshots.as_ref().and_then(Snapshots::failure) {
             self.console.warn(failure);
         }
-        if let Some(path) = self.arguments.stream.key.as_ref().filter(|_| self.hangup.has_come()) {
-            match read_keys(path, self.console) {
-                Ok(keys) => {
-                    self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
-                    self.publisher.set_keys(keys);
-                }
-                Err(error) => self.console.warn(format_args!("the secrets stay as they were: {error:#}")),
-            }
+        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
+            self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));
+            self.publisher.set_keys(keys);
         }
-        Ok(())
     }
 }
 
@@ -436,13 +506,14 @@ impl Due {
         Self { each, next: Instant::now() }
     }
 
-    /// Waits until then, once what is queued was sent; `false` after an interrupt.
-    pub(super) fn wait(&mut self, interrupt: &Interrupt, flush: impl FnOnce()) -> bool {
+    /// Waits until then, and does this before and again and again meanwhile; `false` after an interrupt.
+    pub(super) fn wait(&mut self, interrupt: &Interrupt, mut meanwhile: impl FnMut()) -> bool {
         let Some(each) = self.each else { return true };
         let now = Instant::now();
-        if self.next > now {
-            flush();
-            if interrupt.sleep(self.next - now) {
+        while let Some(left) = self.next.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
+            meanwhile();
+            if interrupt.sleep(left.min(GLANCE)) {
                 return false;
             }
         }

@@ -1,15 +1,31 @@
 //! The closing report: what was published, what had to be repaired, who has it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_stream::Closing;
-use mcast_stream::wire::StreamId;
+use mcast_stream::sender::{Audience, Standing};
+use mcast_stream::wire::{ReceiverId, StreamId};
+use mcast_stream::{Closing, PathChange};
 use serde::Serialize;
 
-use super::audience::{Audience, State};
 use crate::console::Console;
 use crate::message_layer::Repairs;
-use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_json};
+use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
+
+/// Nothing came back, which has several causes.
+const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
+                           datagrams that they send to this machine";
+
+/// Says that a path went down, or works again.
+pub(super) fn path_change(change: &PathChange, console: &Console) {
+    match change {
+        PathChange::Down { path, error } => console
+            .warn(format_args!("path {} is down: {error}; it is used again as soon as it works", path + 1)),
+        PathChange::Up { path } => console.note(format_args!("path {} works again", path + 1)),
+        PathChange::QueueFull { error, .. } => console.warn(format_args!("{error}: repaired")),
+        _ => {}
+    }
+}
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -18,12 +34,23 @@ pub(super) struct Report {
     bytes: u64,
     seconds: f64,
     datagrams: u64,
+    unsent_datagrams: u64,
     repairs: Repairs,
+    subscribers: Subscribers,
     receivers: Vec<Member>,
     #[serde(skip)]
     time: Duration,
-    #[serde(skip)]
-    complete: usize,
+}
+
+/// How many subscribers stand where, of all that there ever were.
+#[derive(Debug, Serialize)]
+struct Subscribers {
+    complete: u64,
+    unread: u64,
+    behind: u64,
+    short: u64,
+    left: u64,
+    unknown: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -32,28 +59,66 @@ struct Member {
     address: String,
     state: &'static str,
     missing: u64,
+    lost_messages: u64,
+}
+
+impl Member {
+    fn new((receiver, address, standing): &(ReceiverId, SocketAddr, Standing)) -> Self {
+        let (state, missing, lost_messages) = match *standing {
+            Standing::Complete => ("complete", 0, 0),
+            Standing::Unread => ("unread", 0, 0),
+            Standing::Behind { datagrams } => ("behind", datagrams, 0),
+            Standing::Short { datagrams, messages } => ("short", datagrams, messages),
+            Standing::Left => ("left", 0, 0),
+            _ => ("unknown", 0, 0),
+        };
+        Self { receiver: receiver.to_string(), address: address.to_string(), state, missing, lost_messages }
+    }
+
+    /// What is said of those that do not have everything.
+    fn words(&self) -> Option<String> {
+        let Self { state, missing, lost_messages, .. } = self;
+        Some(match *state {
+            "complete" => return None,
+            "unread" => "has received everything, and is still reading".into(),
+            "behind" if *missing == 0 => "has not confirmed the end".into(),
+            "behind" => format!("has not confirmed the last {}", count_of(*missing, "datagram")),
+            "short" if *lost_messages > 0 => {
+                format!(
+                    "short of {}: lost {}",
+                    count_of(*missing, "datagram"),
+                    count_of(*lost_messages, "message")
+                )
+            }
+            "short" => format!("short of {}", count_of(*missing, "datagram")),
+            "left" => "left before the end".into(),
+            _ => "fell silent: what it has is unknown".into(),
+        })
+    }
 }
 
 impl Report {
-    pub(super) fn new(stream: StreamId, closing: &Closing, audience: &Audience, time: Duration) -> Self {
+    pub(super) fn new(stream: StreamId, closing: &Closing, time: Duration) -> Self {
         let statistics = &closing.statistics;
-        let member = |(receiver, member): (&_, &super::audience::Member)| Member {
-            receiver: ToString::to_string(receiver),
-            address: member.address.to_string(),
-            state: member.state.name(),
-            missing: member.missing,
-        };
+        let Audience { complete, unread, behind, short, left, unknown, .. } = closing.audience;
         Self {
             stream: stream.to_string(),
             messages: statistics.messages,
             bytes: statistics.message_bytes,
             seconds: time.as_secs_f64(),
             datagrams: statistics.datagrams,
+            unsent_datagrams: closing.unsent,
             repairs: Repairs::of(statistics),
-            receivers: audience.members().map(member).collect(),
+            subscribers: Subscribers { complete, unread, behind, short, left, unknown },
+            receivers: closing.standings.iter().map(Member::new).collect(),
             time,
-            complete: audience.count(State::Follows),
         }
+    }
+
+    /// Whether everything was sent, and every subscriber has read it that did not leave on its own.
+    pub(super) fn is_complete(&self) -> bool {
+        let Subscribers { unread, behind, short, unknown, .. } = self.subscribers;
+        self.unsent_datagrams == 0 && unread == 0 && behind == 0 && short == 0 && unknown == 0
     }
 
     pub(super) fn tell(&self, json: bool, console: &Console) -> anyhow::Result<()> {
@@ -61,7 +126,7 @@ impl Report {
 
         if json {
             let mut out = console.output();
-            write_json(&mut out, self)?;
+            write_record(&mut out, "summary", self)?;
             out.flush()?;
         }
         let rate =
@@ -73,20 +138,26 @@ impl Report {
             seconds(self.time),
             count_of(self.repairs.count(), "datagram"),
         ));
-        match (self.receivers.len(), self.complete) {
-            (0, _) => console.note("nobody listened who tells"),
-            (all, complete) => console.note(format_args!(
-                "everything is with {} of {}",
-                count(complete as u64),
-                count_of(all as u64, "receiver")
+        if self.unsent_datagrams > 0 {
+            console.warn(format_args!(
+                "{} were never sent: --linger allows more time",
+                count_of(self.unsent_datagrams, "datagram")
+            ));
+        }
+        let Subscribers { complete, unread, behind, short, left, unknown } = self.subscribers;
+        match complete + unread + behind + short + left + unknown {
+            0 => console.note(NO_FEEDBACK),
+            1 => console.note(format_args!("{complete} of 1 subscriber has everything")),
+            all => console.note(format_args!(
+                "{} of {} subscribers have everything",
+                count(complete),
+                count(all)
             )),
         }
-        for member in self.receivers.iter().filter(|member| member.state != State::Follows.name()) {
-            let missing = match member.missing {
-                0 => String::new(),
-                missing => format!(", {} short", count_of(missing, "datagram")),
-            };
-            console.note(format_args!("  {}  {}{missing}", member.address, member.state));
+        for member in &self.receivers {
+            if let Some(words) = member.words() {
+                console.note(format_args!("  {}  {words}", member.address));
+            }
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Snapshots {
         let server = publisher
             .serve_snapshots(at, capture)
             .with_context(|| format!("cannot serve snapshots at {at}"))?;
-        console.note(format_args!("snapshots are {what}, to be had at {}", server.address()));
+        console.note(format_args!("serving snapshots ({what}) at {}", server.address()));
         Ok(Self { _server: server, failures })
     }
 
@@ -84,7 +84,7 @@ impl State {
     fn words(&self) -> String {
         match self.is_file() {
             true => format!("the content of {}", self.0),
-            false => format!("what `{}` prints", self.0),
+            false => format!("the output of `{}`", self.0),
         }
     }
 

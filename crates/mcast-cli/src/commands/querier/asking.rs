@@ -1,4 +1,4 @@
-//! A querier at one place: the state machine, and what sends for it.
+//! A querier on one interface: the state machine, and its sender.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,11 +8,11 @@ use mcast_packet::gmp::querier::{Change, Querier, Role, Settings};
 use mcast_packet::gmp::{Address, Message};
 
 use super::event::{Event, Teller};
-use super::places::Place;
+use super::interfaces::QuerierInterface;
 
 /// A querier at one place.
 pub(super) struct Asker<A: Address> {
-    place: Place,
+    place: QuerierInterface,
     settings: Settings,
     /// The address of an interface that queries come from.
     own_of: fn(&Interface) -> Option<A>,
@@ -31,11 +31,15 @@ struct Active<A: Address> {
 }
 
 impl<A: Address> Asker<A> {
-    pub(super) fn new(place: Place, settings: Settings, own_of: fn(&Interface) -> Option<A>) -> Self {
+    pub(super) fn new(
+        place: QuerierInterface,
+        settings: Settings,
+        own_of: fn(&Interface) -> Option<A>,
+    ) -> Self {
         Self { place, settings, own_of, active: None, asked: 0, warned: None }
     }
 
-    /// Goes by the interfaces as they are now: begins to ask, begins anew, or stops.
+    /// Adapts to the current state of the interface: starts, restarts or stops the querier.
     pub(super) fn follow(
         &mut self,
         interfaces: &[Interface],
@@ -59,7 +63,7 @@ impl<A: Address> Asker<A> {
         self.active = Some(Active { own, interface, sender, querier });
         self.warned = None;
         let event = Event { address: Some(own.into()), ..self.event("begins") };
-        let words = format!("{own} asks ({}v{})", A::NAME, self.settings.version::<A>());
+        let words = format!("sends queries from {own} ({}v{})", A::NAME, self.settings.version::<A>());
         teller.tell(&event, SystemTime::now(), &words)
     }
 
@@ -87,7 +91,8 @@ impl<A: Address> Asker<A> {
         {
             let version = message.version();
             let why = format!(
-                "{source} asks in {}v{version}; all queriers of a network should ask in the same version (--older)",
+                "{source} queries with {}v{version}; all queriers of a network should use the same version \
+                 (--older)",
                 A::NAME
             );
             self.warn(why, teller);
@@ -118,7 +123,7 @@ impl<A: Address> Asker<A> {
                 group: asked.group().map(Into::into),
                 ..self.event("asked")
             };
-            teller.tell(&event, SystemTime::now(), &format!("asked {message}"))?;
+            teller.tell(&event, SystemTime::now(), &format!("sent {message}"))?;
         }
         Ok(())
     }
@@ -138,12 +143,12 @@ impl<A: Address> Asker<A> {
         let Self { place, asked, active, .. } = self;
         let role = match active.as_ref().map(|active| active.querier.role()) {
             Some(Role::Querier) => "was the querier".to_owned(),
-            Some(Role::Listener { querier }) => format!("left the asking to {querier}"),
-            None => "could not ask".to_owned(),
+            Some(Role::Listener { querier }) => format!("{querier} was the querier"),
+            None => "could not send queries".to_owned(),
         };
-        let unasked = match active.as_ref().map_or(0, |active| active.querier.unasked()) {
+        let unasked = match active.as_ref().map_or(0, |active| active.querier.unqueried_groups()) {
             0 => String::new(),
-            many => format!("; {many} groups were left faster than they could be asked about"),
+            many => format!("; {many} groups were left faster than queries could be sent"),
         };
         format!("{} {}: {role}, sent {asked} queries{unasked}", place.name, place.protocol())
     }
@@ -152,10 +157,10 @@ impl<A: Address> Asker<A> {
         let (event, address, words) = match change {
             None => return Ok(()),
             Some(Change::YieldedTo(other)) => {
-                ("yielded", other, format!("leaves the asking to {other}, whose address is lower"))
+                ("yielded", other, format!("stops sending queries: {other} has a lower address"))
             }
             Some(Change::TookOverFrom(other)) => {
-                ("took-over", other, format!("asks again: {other} has not for too long"))
+                ("took-over", other, format!("sends queries again: {other} has gone silent"))
             }
         };
         let event = Event { address: Some(address.into()), ..self.event(event) };
@@ -178,7 +183,7 @@ impl<A: Address> Asker<A> {
         let lacks = match found {
             None => "it is down or gone".to_owned(),
             Some(_) if self.place.family == mcast::Family::V4 => "it has no IPv4 address".to_owned(),
-            Some(_) => "it has no link-local address that can be used yet".to_owned(),
+            Some(_) => "it has no usable link-local address yet".to_owned(),
         };
         format!("{lacks}: no {} queries until that has changed", A::NAME)
     }

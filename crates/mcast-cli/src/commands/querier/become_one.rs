@@ -1,4 +1,4 @@
-//! Asks, as long as nobody with a lower address does.
+//! `--become`: sends queries unless a querier with a lower address does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use mcast_packet::gmp::querier::Settings;
 use super::Arguments;
 use super::asking::Asker;
 use super::event::Teller;
-use super::heard::question;
+use super::interfaces::{QuerierInterface, own_v4, own_v6};
 use super::listening;
-use super::places::{Place, own_v4, own_v6};
+use super::queriers::question;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
@@ -25,12 +25,12 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// How often it is looked whether interfaces have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the service manager is told.
-const STATUS: &str = "Asks hosts for their groups, unless somebody with a lower address does";
+/// The status for the service manager.
+const STATUS: &str = "Sends queries unless a querier with a lower address does";
 
 /// Everything that a run of `mcast querier --become` holds.
 struct Becoming<'a> {
-    places: Vec<Place>,
+    places: Vec<QuerierInterface>,
     v4: Vec<Asker<Ipv4Addr>>,
     v6: Vec<Asker<Ipv6Addr>>,
     capture: Capture,
@@ -42,7 +42,7 @@ struct Becoming<'a> {
 pub(super) fn run(
     arguments: &Arguments,
     settings: Settings,
-    places: Vec<Place>,
+    places: Vec<QuerierInterface>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let of = |family: Family| places.iter().filter(move |place| place.family == family).cloned();
@@ -59,7 +59,8 @@ pub(super) fn run(
     rights::keep(&[Capability::NetRaw])?;
     let interrupt = &Interrupt::catch(|| {})?;
     console.note(format_args!(
-        "asks every {} s, unless somebody with a lower address does; a membership lasts {} s after it was reported",
+        "sending queries every {} s unless a querier with a lower address does; a membership lasts {} s \
+         after its last report",
         settings.query_interval().as_secs_f64(),
         settings.group_membership_interval().as_secs_f64()
     ));
@@ -107,7 +108,7 @@ impl Becoming<'_> {
     fn follow(&mut self) -> anyhow::Result<()> {
         let interfaces = mcast::interfaces()?;
         let now = self.start.elapsed();
-        let is_other = |place: &Place| {
+        let is_other = |place: &QuerierInterface| {
             let found = interfaces.iter().find(|interface| interface.name == place.name);
             found.is_some_and(|found| found.index != place.interface)
         };
@@ -129,7 +130,7 @@ impl Becoming<'_> {
         self.v6.iter_mut().try_for_each(|asker| asker.ask(now, &mut self.teller))
     }
 
-    /// Hears what comes until something is due.
+    /// Receives until something is due.
     fn hear(&mut self, end: Option<Instant>) -> anyhow::Result<()> {
         let v4 = self.v4.iter().filter_map(Asker::deadline);
         let due = v4.chain(self.v6.iter().filter_map(Asker::deadline)).min();

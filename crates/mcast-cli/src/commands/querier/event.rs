@@ -1,4 +1,4 @@
-//! What happened, as a line and as an object.
+//! Events, as text and as JSON.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::heard::{Known, Question};
-use super::places::Place;
+use super::interfaces::QuerierInterface;
+use super::queriers::{ActiveQuerier, Question};
 use crate::console::{Console, Output};
 use crate::output::{clock_time, rfc3339, write_json};
 
@@ -17,48 +17,48 @@ pub(super) struct Event {
     pub(super) event: &'static str,
     pub(super) time: String,
     pub(super) interface: String,
-    pub(super) protocol: &'static str,
+    pub(super) protocol: String,
     pub(super) address: Option<IpAddr>,
     pub(super) version: Option<u8>,
     pub(super) group: Option<IpAddr>,
     pub(super) queries: Option<u64>,
-    pub(super) interval_s: Option<f64>,
-    pub(super) observed_interval_s: Option<f64>,
+    pub(super) interval_seconds: Option<f64>,
+    pub(super) observed_interval_seconds: Option<f64>,
     pub(super) robustness: Option<u8>,
-    pub(super) max_response_s: Option<f64>,
-    pub(super) expires_s: Option<f64>,
+    pub(super) max_response_seconds: Option<f64>,
+    pub(super) expires_seconds: Option<f64>,
 }
 
 impl Event {
-    pub(super) fn new(event: &'static str, place: &Place) -> Self {
+    pub(super) fn new(event: &'static str, place: &QuerierInterface) -> Self {
         Self {
             event,
             time: rfc3339(SystemTime::now()),
             interface: place.name.clone(),
-            protocol: place.protocol(),
+            protocol: place.protocol().to_ascii_lowercase(),
             address: None,
             version: None,
             group: None,
             queries: None,
-            interval_s: None,
-            observed_interval_s: None,
+            interval_seconds: None,
+            observed_interval_seconds: None,
             robustness: None,
-            max_response_s: None,
-            expires_s: None,
+            max_response_seconds: None,
+            expires_seconds: None,
         }
     }
 
     /// A query that was heard at this time.
-    pub(super) fn heard(place: &Place, question: &Question, time: SystemTime) -> Self {
+    pub(super) fn heard(place: &QuerierInterface, question: &Question, time: SystemTime) -> Self {
         Self { time: rfc3339(time), ..Self::new("heard", place).asked(question) }
     }
 
     /// One who asks, at the end.
-    pub(super) fn known(place: &Place, known: &Known, expires: Duration) -> Self {
+    pub(super) fn known(place: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> Self {
         Self {
             queries: Some(known.queries),
-            observed_interval_s: known.observed_interval().map(|interval| interval.as_secs_f64()),
-            expires_s: Some(expires.as_secs_f64()),
+            observed_interval_seconds: known.observed_interval().map(|interval| interval.as_secs_f64()),
+            expires_seconds: Some(expires.as_secs_f64()),
             ..Self::new("querier", place).asked(&known.question)
         }
     }
@@ -68,9 +68,9 @@ impl Event {
             address: Some(question.source),
             version: Some(question.version),
             group: question.group,
-            interval_s: question.interval.map(|interval| interval.as_secs_f64()),
+            interval_seconds: question.interval.map(|interval| interval.as_secs_f64()),
             robustness: question.robustness,
-            max_response_s: Some(question.max_response.as_secs_f64()),
+            max_response_seconds: Some(question.max_response.as_secs_f64()),
             ..self
         }
     }

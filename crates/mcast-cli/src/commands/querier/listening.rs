@@ -7,10 +7,10 @@ use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
 
 use super::Arguments;
 use super::event::{Event, Teller};
-use super::heard::{Heard, Question, question};
+use super::interfaces::QuerierInterface;
 use super::kernel;
-use super::places::Place;
 use super::provoke::Provocation;
+use super::queriers::{QuerierTable, Question, question};
 use super::table;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -22,14 +22,18 @@ const LONG_ENOUGH: Duration = Duration::from_secs(130);
 /// How often a wait looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(100);
 
-pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn run(
+    arguments: &Arguments,
+    places: &[QuerierInterface],
+    console: &Console,
+) -> anyhow::Result<Outcome> {
     let mut teller = Teller::new(arguments.json, console);
     let bridges = kernel::bridges(console);
-    let mut heard = Heard::default();
+    let mut heard = QuerierTable::default();
     let mut capture = match open(places) {
         Ok(capture) => capture,
         Err(error) => {
-            // What the bridges know is told all the same.
+            // The state of the bridges is shown in any case.
             table::tell(places, &heard, &bridges, None, &mut teller)?;
             return Err(error.into());
         }
@@ -47,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) ->
         Some(most) => {
             console.note(format_args!("listening for queries, for at most {} s", most.as_secs_f64().ceil()));
         }
-        None => console.note("listening for queries; Ctrl-C ends it"),
+        None => console.note("listening for queries until Ctrl-C"),
     }
     while !interrupt.has_come() {
         let now = Instant::now();
@@ -79,7 +83,7 @@ pub(super) fn run(arguments: &Arguments, places: &[Place], console: &Console) ->
 }
 
 /// A capture of control traffic where a querier is looked for.
-pub(super) fn open(places: &[Place]) -> mcast_capture::Result<Capture> {
+pub(super) fn open(places: &[QuerierInterface]) -> mcast_capture::Result<Capture> {
     let mut names = places.iter().map(|place| place.name.as_str()).collect::<Vec<_>>();
     names.dedup();
     let mut names = names.into_iter();
@@ -90,7 +94,7 @@ pub(super) fn open(places: &[Place]) -> mcast_capture::Result<Capture> {
 }
 
 /// Whether a querier is known wherever one is needed.
-fn is_known(places: &[Place], heard: &Heard, bridges: &[Bridge]) -> bool {
+fn is_known(places: &[QuerierInterface], heard: &QuerierTable, bridges: &[Bridge]) -> bool {
     places.iter().filter(|place| place.is_used).all(|place| {
         let bridge = kernel::bridge_of(bridges, place);
         !heard.at(place.interface, place.family).is_empty()
@@ -100,7 +104,7 @@ fn is_known(places: &[Place], heard: &Heard, bridges: &[Bridge]) -> bool {
 
 /// Tells a query, if its family was asked for.
 pub(super) fn tell_heard(
-    places: &[Place],
+    places: &[QuerierInterface],
     interface: InterfaceIndex,
     question: &Question,
     time: SystemTime,

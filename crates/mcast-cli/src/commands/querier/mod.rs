@@ -1,13 +1,13 @@
-//! `mcast querier`: who asks hosts for their groups; or asks itself.
+//! `mcast querier`: shows queriers, or is one.
 
 mod asking;
 mod become_one;
 mod event;
-mod heard;
+mod interfaces;
 mod kernel;
 mod listening;
-mod places;
 mod provoke;
+mod queriers;
 mod table;
 
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::arguments::{Families, parse_duration};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-/// Show who asks hosts for their groups (IGMP, MLD), or be the one
+/// Show IGMP and MLD queriers, or be one
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// On this interface: a name, index or address; repeatable
+    /// Use this interface: a name, index or address; repeatable
     /// [default: all that are up and can multicast, but not loopback]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
@@ -31,20 +31,20 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     families: Families,
 
-    /// End after so long [default: when a querier is known wherever one is needed, or after 130s]
+    /// Stop after TIME [default: when a querier is known wherever one is needed, or after 130s]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Go on until Ctrl-C, and tell each query
+    /// Keep running and report each query, until Ctrl-C
     #[arg(long, conflicts_with = "timeout")]
     follow: bool,
 
-    /// Do not wait for the next query: join a group that nobody uses and leave it again, which most
-    /// queriers answer with a query within a second
+    /// Provoke a query: join an unused group and leave it again, which most queriers answer with a query
+    /// within a second
     #[arg(long, conflicts_with = "be")]
     ask: bool,
 
-    /// Print one JSON object for each event, and one for each querier
+    /// Print one JSON object per event and per querier
     #[arg(long)]
     json: bool,
 
@@ -54,50 +54,50 @@ pub(crate) struct Arguments {
 
 /// How to be the querier.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "To be the querier")]
+#[command(next_help_heading = "Be the querier")]
 struct Become {
-    /// Ask, as long as nobody with a lower address does; needs -i, and CAP_NET_RAW
+    /// Send queries unless a querier with a lower address does; needs -i and CAP_NET_RAW
     #[arg(long = "become", requires = "interfaces")]
     be: bool,
 
-    /// Ask each so often
+    /// Time between general queries
     #[arg(long, value_name = "TIME", default_value = "125s", value_parser = parse_duration, requires = "be")]
     query_interval: Duration,
 
-    /// Give hosts so long to answer
+    /// Time for hosts to answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration, requires = "be")]
     response_interval: Duration,
 
-    /// Let so many messages in a row be lost, less one
+    /// Tolerate N-1 lost messages in a row
     #[arg(long, value_name = "N", default_value = "2", requires = "be")]
     robustness: u8,
 
-    /// Ask in IGMPv2 and MLDv1, for switches and routers that know no other
+    /// Use IGMPv2 and MLDv1, for switches and routers that support nothing newer
     #[arg(long, requires = "be")]
     older: bool,
 }
 
 const EXAMPLES: &str = "\
-A switch that snoops sends a group only where it was asked for, and forgets who asked (after 260 s)
-unless a querier makes hosts say it again. Without one, streams stop minutes after they began.
-Between two queries a network may rightly be silent for 125 s, and a querier counts as gone after 255 s:
-what was not heard in a shorter time is not known. What the kernel's bridges know is told at once.
+A snooping switch forwards a group only to ports with members, and forgets members after 260 s unless
+a querier makes hosts report again. Without a querier, streams stop minutes after they started.
+Queries are normally 125 s apart, and a querier is considered gone after 255 s: after a shorter time it
+is unknown whether there is one. What the kernel's bridges know is shown immediately.
 
-With --become it asks itself: general queries, and about a group that somebody leaves. It leaves the
-asking to whoever has a lower address (RFC 3376, RFC 3810), takes over when that one falls silent,
-and needs an IPv4 address for IGMP and a link-local one for MLD. When it ends, memberships last as long
-as they would without it.
-Status 1 if no querier is known where one is needed.
+With --become it sends general queries, and group-specific queries when a host leaves a group. It
+stops while a querier with a lower address is active (RFC 3376, RFC 3810), and needs an IPv4 address
+for IGMP and a link-local address for MLD. When it ends, memberships expire as they would without it.
+
+Exit status 1 if no querier is known where one is needed.
 
 Examples:
-  mcast querier                                 who asks, on all interfaces
-  mcast querier -i eth0 --ask -W 5s             make it speak
+  mcast querier                                 queriers on all interfaces
+  mcast querier -i eth0 --ask -W 5s             provoke a query
   mcast querier -i eth0 --follow --json         every query, for programs
   sudo mcast querier -i eth0 --become           be the querier of a network that has none";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let settings = arguments.be.settings()?;
-    let places = places::find(&arguments.interfaces, arguments.families)?;
+    let places = interfaces::find(&arguments.interfaces, arguments.families)?;
     match arguments.be.be {
         true => become_one::run(arguments, settings, places, console),
         false => listening::run(arguments, &places, console),

@@ -1,10 +1,10 @@
-//! Makes a querier speak: it asks about a group when somebody leaves it.
+//! Provokes a query: a querier sends a group-specific query when a host leaves a group.
 
 use std::time::{Duration, Instant};
 
 use mcast::{Family, GroupAddr, InterfaceSelector, Membership, Receiver};
 
-use super::places::Place;
+use super::interfaces::QuerierInterface;
 
 /// Groups that nobody uses: for documentation (RFC 6676).
 const GROUPS: [&str; 2] = ["233.252.0.251", "ff05::db8:0:fb"];
@@ -21,7 +21,7 @@ pub(super) struct Provocation {
 }
 
 impl Provocation {
-    pub(super) fn begin(places: &[Place]) -> anyhow::Result<Self> {
+    pub(super) fn begin(places: &[QuerierInterface]) -> anyhow::Result<Self> {
         let mut builder = Receiver::builder();
         for place in places.iter().filter(|place| place.is_used) {
             let group = GROUPS[usize::from(place.family == Family::V6)];

@@ -1,4 +1,4 @@
-//! Who asks, at the end.
+//! The final table of queriers.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use mcast::{Bridge, BridgeQuerier};
 
 use super::event::{Event, Teller};
-use super::heard::{Heard, Known};
+use super::interfaces::QuerierInterface;
 use super::kernel;
-use super::places::Place;
+use super::queriers::{ActiveQuerier, QuerierTable};
 use crate::output::{Cell, Table, seconds};
 
 /// Tells who asks at each place; says whether one is known wherever one is needed.
 pub(super) fn tell(
-    places: &[Place],
-    heard: &Heard,
+    places: &[QuerierInterface],
+    heard: &QuerierTable,
     bridges: &[Bridge],
     listened: Option<Duration>,
     teller: &mut Teller<'_>,
 ) -> anyhow::Result<bool> {
     let palette = *teller.console.palette();
-    let titles = ["interface", "protocol", "querier", "version", "asks every", "gone in", "known from"];
+    let titles = ["interface", "protocol", "querier", "version", "interval", "expires in", "known from"];
     let mut table = Table::new(&titles, palette.heading);
     let mut is_known_everywhere = true;
     let mut silent = Vec::new();
@@ -60,15 +60,15 @@ pub(super) fn tell(
     Ok(is_known_everywhere)
 }
 
-fn row(place: &Place, known: &Known, expires: Duration) -> [Cell; 7] {
+fn row(place: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> [Cell; 7] {
     let every = match (known.observed_interval(), known.question.interval) {
-        (Some(seen), Some(told)) => format!("{} (says {})", seconds(seen), whole(told)),
+        (Some(seen), Some(told)) => format!("{} (announced: {})", seconds(seen), whole(told)),
         (Some(seen), None) => seconds(seen),
-        (None, Some(told)) => format!("{} (it says)", whole(told)),
+        (None, Some(told)) => format!("{} (announced)", whole(told)),
         (None, None) => "?".into(),
     };
     let querier = match known.source.is_unspecified() {
-        true => format!("{} (a switch on behalf of others)", known.source),
+        true => format!("{} (a snooping switch)", known.source),
         false => known.source.to_string(),
     };
     [
@@ -82,7 +82,7 @@ fn row(place: &Place, known: &Known, expires: Duration) -> [Cell; 7] {
     ]
 }
 
-fn row_of_bridge(place: &Place, bridge: &Bridge, querier: &BridgeQuerier) -> [Cell; 7] {
+fn row_of_bridge(place: &QuerierInterface, bridge: &Bridge, querier: &BridgeQuerier) -> [Cell; 7] {
     let is_itself = querier.expires.is_none();
     let version = match place.family {
         mcast::Family::V4 => bridge.igmp_version,
@@ -105,16 +105,16 @@ fn row_of_bridge(place: &Place, bridge: &Bridge, querier: &BridgeQuerier) -> [Ce
     ]
 }
 
-fn of_bridge(place: &Place, querier: &BridgeQuerier) -> Event {
+fn of_bridge(place: &QuerierInterface, querier: &BridgeQuerier) -> Event {
     Event {
         address: Some(querier.address),
-        expires_s: querier.expires.map(|expires| expires.as_secs_f64()),
+        expires_seconds: querier.expires.map(|expires| expires.as_secs_f64()),
         ..Event::new("bridge", place)
     }
 }
 
 /// What silence says, and what it does not.
-fn explain(silent: &[&Place], listened: Option<Duration>, teller: &Teller<'_>) {
+fn explain(silent: &[&QuerierInterface], listened: Option<Duration>, teller: &Teller<'_>) {
     const BETWEEN_QUERIES: Duration = Duration::from_secs(125);
     const GONE: Duration = Duration::from_secs(255);
     let console = teller.console;
@@ -122,22 +122,22 @@ fn explain(silent: &[&Place], listened: Option<Duration>, teller: &Teller<'_>) {
         silent.iter().map(|place| format!("{} on {}", place.protocol(), place.name)).collect();
     let names = names.join(", ");
     match listened {
-        None => console.note(format_args!("{names}: only bridges could be asked")),
+        None => console.note(format_args!("{names}: only the kernel's bridges could be examined")),
         Some(time) if time < BETWEEN_QUERIES => console.note(format_args!(
-            "{names}: heard nobody in {}, which proves nothing: a network may rightly be silent for 125 s \
-             between two queries. Listen longer (-W 130s), or make a querier speak (--ask)",
+            "{names}: no query in {}, which proves nothing: queries are normally 125 s apart. Listen longer \
+             (-W 130s), or provoke a query (--ask)",
             seconds(time)
         )),
         Some(time) if time < GONE => console.note(format_args!(
-            "{names}: heard nobody in {}: with the usual times a query would have come. A querier counts as gone \
-             after 255 s without one",
+            "{names}: no query in {}: with default timers one would have arrived. A querier is considered \
+             gone after 255 s without a query",
             seconds(time)
         )),
-        Some(time) => console.note(format_args!("{names}: no querier; heard nobody in {}", seconds(time))),
+        Some(time) => console.note(format_args!("{names}: no querier; no query in {}", seconds(time))),
     }
     console.note(
-        "without a querier a switch that snoops forgets members (after 260 s) and their streams stop: turn on the \
-         querier of the switch or router, or be it: sudo mcast querier --become -i INTERFACE",
+        "without a querier, a snooping switch forgets members (after 260 s) and their streams stop: enable \
+         the querier of the switch or router, or run: sudo mcast querier --become -i INTERFACE",
     );
 }
 

@@ -1,4 +1,4 @@
-//! The files that are written, one after the other.
+//! The files of a recording, one after the other.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -89,7 +89,7 @@ impl Files {
     pub(super) fn is_due(&self, frame: usize) -> bool {
         /// What pcapng puts around a frame, and filling up.
         const AROUND: u64 = 48;
-        /// What is said at the end of an interface that frames came by.
+        /// The statistics of an interface at the end of a file.
         const STATISTICS: u64 = 64;
         let Current { writer, begun, interfaces, .. } = &self.current;
         let more = frame as u64 + AROUND + STATISTICS * interfaces;
@@ -131,14 +131,14 @@ impl Files {
         self.current.writer.flush()
     }
 
-    /// Frames, and what is said about interfaces, that wait for room.
+    /// Frames and interface descriptions that wait for room.
     pub(super) fn waiting(&self) -> usize {
-        self.current.writer.waiting()
+        self.current.writer.pending()
     }
 
     /// Ends the last file.
     pub(super) fn end(self, lost: &[(InterfaceIndex, Statistics)]) -> Complete {
-        // What is no file, such as a pipe, has no disk to be brought to.
+        // A pipe, for example, cannot be synchronized to a disk.
         let is_file = fs::metadata(self.current.writer.path()).is_ok_and(|found| found.is_file());
         self.current.end(lost, is_file)
     }
@@ -161,7 +161,7 @@ impl Current {
         };
         let file = options.open(path).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                Failure::environment(format!("{} is there already", path.display()))
+                Failure::environment(format!("{} already exists", path.display()))
                     .remedy("name another file, or overwrite it with --force")
                     .into()
             }
@@ -185,7 +185,7 @@ impl Current {
     /// which frames that come could be lost, so that only the last file is.
     fn end(mut self, lost: &[(InterfaceIndex, Statistics)], sync: bool) -> Complete {
         let result = self.writer.flush();
-        let unwritten = (self.writer.waiting() as u64).min(self.writer.frames());
+        let unwritten = (self.writer.pending() as u64).min(self.writer.frames());
         let result = result.and_then(|()| self.finish(lost, sync));
         Complete {
             path: self.writer.path().to_owned(),

@@ -1,4 +1,4 @@
-//! `mcast record`: the datagrams of groups into capture files, with the kernel's time of each.
+//! `mcast record`: records the datagrams of groups into capture files, with the kernel's timestamps.
 
 mod files;
 mod name;
@@ -28,15 +28,15 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     joining: Joining,
 
-    /// Let memberships outlive interfaces that vanish, appear or change; wait for missing ones
+    /// Follow interfaces that appear, vanish or change; wait for missing ones
     #[arg(long)]
     follow: bool,
 
-    /// Ask for this much receive buffer an interface [default: 8M; with --via sockets 4M a socket]
+    /// Request SIZE of receive buffer per interface [default: 8M; with --via sockets 4M per socket]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
-    /// Where datagrams are taken: wire, sockets or auto, see below
+    /// Where to record: from the wire, from sockets, or auto; see below
     #[arg(long, value_name = "WHERE", default_value = "auto", hide_possible_values = true)]
     via: Via,
 
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     limits: Limits,
 
-    /// Print one JSON object for each file that is complete, and one with the summary
+    /// Print one JSON object per complete file, and one with the summary
     #[arg(long)]
     json: bool,
 }
@@ -66,34 +66,35 @@ enum Via {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
 struct Output {
-    /// The capture file, in pcapng; `-` is standard output. With --rotate NAME.pcapng becomes
-    /// NAME_00001_20260131120000.pcapng and so on: a number, and when it begins (UTC)
+    /// The capture file, in pcapng; `-` for standard output. With --rotate NAME.pcapng becomes
+    /// NAME_00001_20260131120000.pcapng and so on: a number and the start time (UTC)
     #[arg(short, long, value_name = "FILE")]
     write: PathBuf,
 
-    /// Overwrite the file if it is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 
-    /// Begin another file before this one grows beyond a size (100MB) or an age (60s, 1h), or
-    /// whichever comes first (100MB,1h); a signal SIGHUP begins another, too
+    /// Start another file before this one exceeds a size (100MB) or an age (60s, 1h), or either
+    /// (100MB,1h); so does SIGHUP
     #[arg(long, value_name = "LIMIT", value_parser = rotation::parse_limit, value_delimiter = ',')]
     rotate: Vec<rotation::Limit>,
 
-    /// Keep so many files, also of runs before, and delete the oldest
+    /// Keep N files, including those of earlier runs, and delete the oldest
     #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
 }
 
 const EXAMPLES: &str = "\
-Taken from the wire, every frame is recorded as it was, with the kernel's time to the nanosecond,
-fragments and this machine's own datagrams too; that needs CAP_NET_RAW. Taken from sockets, which
-everybody may, the payload, addresses, TTL, DSCP and the kernel's time are true, and the other
-fields of the IP and UDP headers are made up, which the file says in its comment.
+From the wire (needs CAP_NET_RAW), every frame is recorded as it was, with the kernel's time to the
+nanosecond, including fragments and this machine's own datagrams. From sockets (needs no permission),
+the payload, addresses, TTL, DSCP and the kernel's time are real, and the other fields of the IP and
+UDP headers are reconstructed; the file's comment says so.
 
-A frame is in the file at most 0.1 seconds after it came. When the disk is full, up to 64 MiB wait
-in memory until there is room; the file ends with a whole frame, whatever happens.
-Status 1 if something that came could not be written, or less came than was asked for.
+A frame is in the file at most 0.1 seconds after it arrived. While the disk is full, up to 64 MiB are
+buffered in memory. The file always ends with a complete frame.
+
+Exit status 1 if something could not be written, or fewer datagrams arrived than required.
 
 Examples:
   mcast record 239.255.1.2:5000 -w stream.pcapng             until Ctrl-C

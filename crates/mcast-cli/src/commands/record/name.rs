@@ -1,4 +1,4 @@
-//! How files are called that follow one another: `NAME_00001_20260131120000.pcapng`.
+//! Names of the files of a series: `NAME_00001_20260131120000.pcapng`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -39,7 +39,7 @@ impl Series {
         Ok((path, file))
     }
 
-    /// Deletes the oldest files where there are more than so many; says what went wrong.
+    /// Deletes the oldest files beyond the limit; returns what went wrong.
     pub(super) fn delete_all_but(&self, keep: u32) -> Vec<String> {
         let existing = match self.existing() {
             Ok(existing) => existing,

@@ -1,4 +1,4 @@
-//! The loop: takes what comes, and looks after files and interfaces in between.
+//! The main loop: records frames, and takes care of files and interfaces in between.
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ enum End {
     Enough,
     TimeOver,
     Interrupted,
+    /// The reader closed the pipe: the recording ends, and nothing is missing.
+    ReaderGone,
 }
 
 impl<'a> Recorder<'a> {
@@ -74,7 +76,7 @@ impl<'a> Recorder<'a> {
         self.service.ready(&self.status());
         let end = self.record();
         self.service.stopping();
-        // Also when it failed: what came before is written.
+        // Also after a failure: earlier frames are written.
         let lost = self.source.take_statistics();
         self.writing.owe(lost.unwrap_or_default());
         let time = self.start.elapsed();
@@ -84,14 +86,17 @@ impl<'a> Recorder<'a> {
         let dropped = self.source.dropped()?;
         let unreadable = self.source.unreadable()?;
         let misses = self.goal.misses(summary.datagrams(), dropped);
-        let has_lost = summary.unwritten() > 0 || unreadable > 0;
+        let is_complete = summary.unwritten() == 0 && unreadable == 0;
         summary.tell(dropped, unreadable, time, self.source.name())?;
         deaf.tell(&self.source.memberships(), self.console);
-        if end == End::Interrupted {
-            return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
+        match end {
+            End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
+            End::ReaderGone => Ok(Outcome::Yes),
+            End::Enough | End::TimeOver => {
+                misses.iter().for_each(|miss| self.console.note(miss));
+                Ok(Outcome::of(misses.is_empty() && is_complete))
+            }
         }
-        misses.iter().for_each(|miss| self.console.note(miss));
-        Ok(Outcome::of(misses.is_empty() && !has_lost))
     }
 
     fn record(&mut self) -> anyhow::Result<End> {
@@ -100,12 +105,15 @@ impl<'a> Recorder<'a> {
             if self.interrupt.has_come() {
                 return Ok(End::Interrupted);
             }
+            if self.writing.is_reader_gone() {
+                return Ok(End::ReaderGone);
+            }
             if self.goal.is_time_over() {
                 return Ok(End::TimeOver);
             }
             let left = self.goal.time_left();
             match self.source.next(left.map_or(patience, |left| left.min(patience)))? {
-                Next::Found(found) => {
+                Next::Frame(found) => {
                     self.writing.take(&found);
                     self.goal.heard();
                     patience = PAUSE;
@@ -128,7 +136,7 @@ impl<'a> Recorder<'a> {
 
     fn look_after(&mut self) -> anyhow::Result<()> {
         if self.hangup.has_come() {
-            self.console.note("a hang-up came: another file");
+            self.console.note("received SIGHUP: starting another file");
             self.service.reloading();
             self.writing.rotate();
             self.service.ready(&self.status());
@@ -148,7 +156,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// What the service manager is told.
+    /// The status for the service manager.
     fn status(&self) -> String {
         format!("Recording from {} into {}", self.source.words(), self.writing.path().display())
     }

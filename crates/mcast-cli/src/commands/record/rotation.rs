@@ -1,4 +1,4 @@
-//! When another file is begun: `100MB`, `60s`.
+//! `--rotate`: when a new file starts: `100MB`, `60s`.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Rotation {
         self != Self::default()
     }
 
-    /// Whether a file of this length has no room for so many bytes more.
+    /// Returns whether a file of this length has no room for this many more bytes.
     pub(super) fn is_full(self, length: u64, more: u64) -> bool {
         self.bytes.is_some_and(|limit| length.saturating_add(more) > limit)
     }
@@ -57,13 +57,13 @@ pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
     let is_age = text.ends_with(['s', 'h', 'n']) || text.ends_with('m');
     if is_age {
         return match parse_duration(text).map_err(|_| refused())? {
-            age if age < SHORTEST => Err("files last 1s at least".into()),
+            age if age < SHORTEST => Err("the shortest age is 1s".into()),
             age => Ok(Limit::Age(age)),
         };
     }
     let size = text.strip_suffix('B').filter(|size| !size.ends_with('i')).unwrap_or(text);
     match parse_size(size).map_err(|_| refused())? as u64 {
-        bytes if bytes < SMALLEST => Err("files have 64k at least".into()),
+        bytes if bytes < SMALLEST => Err("the smallest size is 64k".into()),
         bytes => Ok(Limit::Bytes(bytes)),
     }
 }

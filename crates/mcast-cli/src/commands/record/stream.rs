@@ -1,4 +1,4 @@
-//! Which frames are wanted: those of the groups that were joined, where they were joined.
+//! Selects the frames of the joined groups, on the interfaces where they were joined.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,20 +8,20 @@ use mcast_packet::Packet;
 
 /// The memberships by group and interface.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct MembershipIndex {
     places: HashMap<(Group, InterfaceIndex), Vec<(u16, SourceFilter)>>,
 }
 
 /// What a frame that is wanted is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum FrameKind {
     /// A datagram, or the first fragment of one, which has the header.
     Datagram(Arrival),
     /// A later fragment, which belongs to one that may be wanted.
     Fragment,
 }
 
-impl Wanted {
+impl MembershipIndex {
     /// What these memberships admit where they are joined.
     pub(super) fn of(statuses: &[MembershipStatus]) -> Self {
         let mut wanted = Self::default();
@@ -37,7 +37,7 @@ impl Wanted {
     }
 
     /// What the packet is, if it is wanted.
-    pub(super) fn admit(&self, packet: &Packet<'_>, interface: InterfaceIndex) -> Option<Piece> {
+    pub(super) fn admit(&self, packet: &Packet<'_>, interface: InterfaceIndex) -> Option<FrameKind> {
         let ip = packet.ip_layer()?;
         let group = Group::new(ip.destination).ok()?;
         let filters = self.places.get(&(group, interface))?;
@@ -47,7 +47,7 @@ impl Wanted {
         };
         let is_later = ip.fragment.is_some_and(|fragment| fragment.offset > 0);
         if is_later {
-            return admits(None, ip.source).then_some(Piece::Fragment);
+            return admits(None, ip.source).then_some(FrameKind::Fragment);
         }
         let udp = packet.udp()?;
         if !admits(Some(udp.destination_port), ip.source) {
@@ -57,6 +57,6 @@ impl Wanted {
         let mut arrival = Arrival::new(GroupAddr::new(group, udp.destination_port), interface, source);
         arrival.length = udp.payload.len();
         arrival.hop_limit = Some(ip.hop_limit);
-        Some(Piece::Datagram(arrival))
+        Some(FrameKind::Datagram(arrival))
     }
 }

@@ -1,4 +1,4 @@
-//! What was recorded, in words and as objects.
+//! Summaries of a recording, as text and as JSON.
 
 use std::io::Write;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) struct Totals {
     pub(super) unwritten: u64,
 }
 
-/// Everything that is told at the end.
+/// The data of the summary.
 pub(super) struct Summary<'a> {
     pub(super) totals: Totals,
     pub(super) tally: Tally,
@@ -71,12 +71,11 @@ impl Summary<'_> {
         text += &format!("; {}, {}", count_of(files, "file"), bytes(file_bytes));
         text += &format!("; dropped by this machine: {}", told(dropped));
         if unreadable > 0 {
-            text += &format!("; could not be taken: {}", count(unreadable));
+            text += &format!("; unreadable: {}", count(unreadable));
         }
         self.console.note(text);
         if unwritten > 0 {
-            self.console
-                .error(format_args!("{} came and could not be written", count_of(unwritten, "frame")));
+            self.console.error(format_args!("{} could not be written", count_of(unwritten, "frame")));
         }
         if self.tally.datagrams() > 0 {
             self.console.note(self.tally.table(&mut self.names, self.console));

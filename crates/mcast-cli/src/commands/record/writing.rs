@@ -1,4 +1,4 @@
-//! What is written, what could not be, and when another file begins.
+//! Writes frames, counts those that could not be written, and starts new files.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mcast::InterfaceIndex;
-use mcast_capture::{FileError, Frame, Statistics};
+use mcast_capture::{FileError, FileErrorKind, Frame, Statistics};
 
 use super::files::{Complete, Files};
-use super::source::{Described, Found};
-use super::stream::Piece;
+use super::source::{Described, RecordedFrame};
+use super::stream::FrameKind;
 use super::tell::{FileRecord, Summary, Totals};
 use crate::commands::recv::tally::Tally;
 use crate::console::{Console, Output};
@@ -33,10 +33,19 @@ pub(super) struct Writing<'a> {
     described: HashSet<InterfaceIndex>,
     /// What was seen and lost, which no file has been told yet.
     owed: BTreeMap<InterfaceIndex, Statistics>,
-    /// Writing fails for now.
-    is_stuck: bool,
+    progress: Progress,
     /// The next file could not be begun.
     not_before: Option<Instant>,
+}
+
+/// Whether what is written gets to where it is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Flowing,
+    /// Writing fails for now.
+    Stuck,
+    /// Nobody reads the pipe any more.
+    ReaderGone,
 }
 
 impl<'a> Writing<'a> {
@@ -52,7 +61,7 @@ impl<'a> Writing<'a> {
             interfaces: Vec::new(),
             described: HashSet::new(),
             owed: BTreeMap::new(),
-            is_stuck: false,
+            progress: Progress::Flowing,
             not_before: None,
         }
     }
@@ -68,8 +77,8 @@ impl<'a> Writing<'a> {
         }
     }
 
-    pub(super) fn take(&mut self, found: &Found<'_>) {
-        let Found { frame, piece } = found;
+    pub(super) fn take(&mut self, found: &RecordedFrame<'_>) {
+        let RecordedFrame { frame, piece } = found;
         if self.files.is_due(frame.bytes.len()) {
             self.rotate();
         }
@@ -82,8 +91,8 @@ impl<'a> Writing<'a> {
         }
         self.totals.frames += 1;
         match piece {
-            Piece::Datagram(arrival) => self.tally.add(arrival),
-            Piece::Fragment => self.totals.fragments += 1,
+            FrameKind::Datagram(arrival) => self.tally.add(arrival),
+            FrameKind::Fragment => self.totals.fragments += 1,
         }
     }
 
@@ -111,10 +120,10 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Begins another file. Where that cannot be done, everything goes on in the file at hand.
+    /// Starts another file. If that fails, the current file is continued.
     pub(super) fn rotate(&mut self) {
         if !self.files.is_series() {
-            self.console.warn("there is one file only: --rotate says when another begins");
+            self.console.warn("there is only one file: --rotate sets when another one starts");
             return;
         }
         if self.not_before.is_some_and(|moment| Instant::now() < moment) {
@@ -134,11 +143,16 @@ impl<'a> Writing<'a> {
             Err(error) => {
                 if self.not_before.is_none() {
                     self.console
-                        .warn(format_args!("{error:#}; {} goes on meanwhile", self.files.path().display()));
+                        .warn(format_args!("{error:#}; continuing in {}", self.files.path().display()));
                 }
                 self.not_before = Instant::now().checked_add(TRY_AGAIN);
             }
         }
+    }
+
+    /// Whether nothing more can be written, because nobody reads the pipe any more.
+    pub(super) fn is_reader_gone(&self) -> bool {
+        self.progress == Progress::ReaderGone
     }
 
     /// Datagrams that were taken.
@@ -160,13 +174,13 @@ impl<'a> Writing<'a> {
         Ok(Summary { totals, tally, names, console, json, out })
     }
 
-    /// Counts a file that is complete, and tells of it.
+    /// Counts and reports a complete file.
     fn complete(&mut self, complete: &Complete) {
-        // Who reads the objects is gone, if so; the recording goes on.
+        // An error means that the reader of the objects is gone; the recording continues.
         let _ = tell_complete(complete, &mut self.totals, self.json, &mut self.out, self.console);
     }
 
-    /// Sockets tell of interfaces no earlier than with the first datagram.
+    /// With sockets, an interface is known only with its first datagram.
     fn describe_one(&mut self, frame: &Frame<'_>) {
         if self.described.insert(frame.interface) {
             let name = self.names.of(frame.interface);
@@ -178,13 +192,17 @@ impl<'a> Writing<'a> {
     /// Says once that writing fails, and once that it works again.
     fn note_result(&mut self, result: Result<(), FileError>) {
         match result {
-            Err(error) if !self.is_stuck => {
-                self.is_stuck = true;
-                self.console.warn(format_args!("{error}; up to 64 MiB wait in memory until there is room"));
+            Err(error) if error.kind() == FileErrorKind::BrokenPipe => self.progress = Progress::ReaderGone,
+            Err(error) if self.progress == Progress::Flowing => {
+                self.progress = Progress::Stuck;
+                self.console.warn(format_args!(
+                    "{error}; buffering up to 64 MiB in memory until there is \
+                    room"
+                ));
             }
-            Ok(()) if self.is_stuck && self.files.waiting() == 0 => {
-                self.is_stuck = false;
-                self.console.note("there is room again: all that waited is written");
+            Ok(()) if self.progress == Progress::Stuck && self.files.waiting() == 0 => {
+                self.progress = Progress::Flowing;
+                self.console.note("there is room again: everything buffered is written");
             }
             _ => {}
         }
@@ -200,10 +218,15 @@ fn tell_complete(
 ) -> anyhow::Result<()> {
     totals.files += 1;
     totals.file_bytes += complete.bytes;
-    totals.unwritten += complete.unwritten;
     totals.frames -= complete.unwritten.min(totals.frames);
-    if let Some(failure) = &complete.failure {
-        console.error(failure);
+    match &complete.failure {
+        // The reader closed the pipe, so nothing is missing.
+        Some(failure) if failure.kind() == FileErrorKind::BrokenPipe => console.note(failure),
+        Some(failure) => {
+            totals.unwritten += complete.unwritten;
+            console.error(failure);
+        }
+        None => totals.unwritten += complete.unwritten,
     }
     console.note(format_args!(
         "{}: {}, {}",

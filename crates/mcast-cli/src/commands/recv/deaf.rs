@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mcast::{Family, Interface, MembershipStatus};
+use mcast::{Error, ErrorKind, Family, Interface, MembershipStatus};
 
 use crate::console::Console;
 
@@ -31,18 +31,19 @@ impl DeafInterfaces {
     }
 }
 
-/// The interfaces on which it is joined, and whether for IPv6.
+/// The interfaces on which it was joined, those included that were deleted since, and whether for IPv6.
 fn joined_by(status: &MembershipStatus) -> impl Iterator<Item = (&str, bool)> {
     let is_v6 = status.membership.address.group.family() == Family::V6;
-    let joined = status.interfaces.iter().filter(|interface| interface.failure.is_none());
+    let was_joined = |failure: &Error| failure.kind() == ErrorKind::NoSuchInterface;
+    let joined = status.interfaces.iter().filter(move |each| each.failure.as_deref().is_none_or(was_joined));
     joined.map(move |interface| (interface.name.as_str(), is_v6))
 }
 
 fn why(interface: &Interface, is_v6: bool) -> Option<String> {
     let name = &interface.name;
     if !interface.up {
-        return Some(format!("{name} is down: nothing comes in by it before it is up"));
+        return Some(format!("{name} is down: nothing arrives on it until it is up"));
     }
     let has_none = is_v6 && interface.addresses_of(Family::V6).next().is_none();
-    has_none.then(|| format!("{name} has no IPv6 address: where IPv6 is switched off, nothing comes in"))
+    has_none.then(|| format!("{name} has no IPv6 address: if IPv6 is disabled, nothing arrives"))
 }

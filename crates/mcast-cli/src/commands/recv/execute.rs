@@ -1,12 +1,12 @@
-//! `--exec`: a process a datagram.
+//! `--exec`: one process per datagram.
 
 use std::io::{self, Read, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Arrival, Datagram, KeptDatagram, Receiver};
+use mcast::{Arrival, Datagram, OwnedDatagram, Receiver};
 
 use super::format::time_of;
 use crate::console::Console;
@@ -16,10 +16,10 @@ use crate::sys;
 
 /// An answer longer than this cannot be sent as one datagram; one byte more shows that.
 const LONGEST_ANSWER: u64 = 65_528;
-/// How often a wait for a free place looks whether it is to end.
+/// How often a wait for a free slot looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Runs a shell command for each datagram, so many at once and no more.
+/// Runs a shell command for each datagram, with a limit on concurrent commands.
 #[derive(Debug)]
 pub(super) struct Executor {
     command: String,
@@ -60,18 +60,17 @@ impl Executor {
         deadline: Option<Instant>,
         interrupt: &Interrupt,
     ) -> bool {
-        if !self.take_place(deadline, interrupt) {
-            return false;
-        }
-        match self.start(datagram.arrival(), interface) {
-            Ok(child) => self.attend(child, datagram.keep()),
-            Err(error) => {
-                self.state.end(|counts| {
-                    counts.run -= 1;
-                    counts.not_run += 1;
-                    counts.note(format!("cannot start the command: {error}"));
-                });
-            }
+        let Some(slot) = self.take_slot(deadline, interrupt) else { return false };
+        let job = Job {
+            command: self.command.clone(),
+            datagram: datagram.keep(),
+            interface: interface.to_owned(),
+            answers: self.answers.clone(),
+        };
+        // The slot goes with the thread, however that ends, and also if there is none to be had.
+        let run = move || job.run(&slot.0);
+        if let Err(error) = thread::Builder::new().name("exec".into()).spawn(run) {
+            self.state.counts().not_run(format!("cannot start a thread for the command: {error}"));
         }
         true
     }
@@ -99,52 +98,25 @@ impl Executor {
         }
         console.note(text);
         if counts.not_run > 0 {
-            console.warn(format_args!("for {} no command was run", count_of(counts.not_run, "datagram")));
+            console.warn(format_args!("no command was run for {}", count_of(counts.not_run, "datagram")));
         }
         if let Some(trouble) = counts.trouble {
             console.warn(trouble);
         }
     }
 
-    fn take_place(&self, deadline: Option<Instant>, interrupt: &Interrupt) -> bool {
+    fn take_slot(&self, deadline: Option<Instant>, interrupt: &Interrupt) -> Option<Slot> {
         let is_over = || interrupt.has_come() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut counts = self.state.counts();
         while counts.running >= self.limit {
             if is_over() {
-                return false;
+                return None;
             }
             let woken = self.state.ended.wait_timeout(counts, GLANCE);
             counts = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         counts.running += 1;
-        counts.run += 1;
-        true
-    }
-
-    fn start(&self, arrival: &Arrival, interface: &str) -> io::Result<Child> {
-        let mut command = sys::shell(&self.command);
-        command.stdin(Stdio::piped()).envs(facts(arrival, interface));
-        if self.answers.is_some() {
-            command.stdout(Stdio::piped());
-        }
-        command.spawn()
-    }
-
-    /// Feeds the command, waits for it and sends its answer, on a thread of its own.
-    fn attend(&self, child: Child, datagram: KeptDatagram) {
-        let state = Arc::clone(&self.state);
-        let answers = self.answers.clone();
-        let attend = move || {
-            let outcome = attend(child, &datagram, answers.as_deref());
-            state.end(|counts| counts.add(outcome));
-        };
-        if let Err(error) = thread::Builder::new().name("exec".into()).spawn(attend) {
-            // The child goes on without its input; nobody waits for it.
-            self.state.end(|counts| {
-                counts.failed += 1;
-                counts.note(format!("cannot attend to the command: {error}"));
-            });
-        }
+        Some(Slot(Arc::clone(&self.state)))
     }
 }
 
@@ -152,19 +124,22 @@ impl State {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// A place is free again.
-    fn end(&self, note: impl FnOnce(&mut Counts)) {
-        let mut counts = self.counts();
-        counts.running -= 1;
-        note(&mut counts);
-        drop(counts);
-        self.ended.notify_all();
+/// The right to run one command, until it is dropped.
+#[derive(Debug)]
+struct Slot(Arc<State>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.counts().running -= 1;
+        self.0.ended.notify_all();
     }
 }
 
 impl Counts {
     fn add(&mut self, outcome: Attended) {
+        self.run += 1;
         self.failed += u64::from(!outcome.success);
         self.answered += u64::from(outcome.answered);
         if let Some(trouble) = outcome.trouble {
@@ -172,9 +147,23 @@ impl Counts {
         }
     }
 
+    fn not_run(&mut self, trouble: String) {
+        self.not_run += 1;
+        self.note(trouble);
+    }
+
     fn note(&mut self, trouble: String) {
         self.trouble.get_or_insert(trouble);
     }
+}
+
+/// A command to be run for a datagram.
+#[derive(Debug)]
+struct Job {
+    command: String,
+    datagram: OwnedDatagram,
+    interface: String,
+    answers: Option<Arc<Receiver>>,
 }
 
 /// How a command went.
@@ -185,37 +174,73 @@ struct Attended {
     trouble: Option<String>,
 }
 
-fn attend(mut child: Child, datagram: &KeptDatagram, answers: Option<&Receiver>) -> Attended {
-    let stdin = child.stdin.take();
-    let answer = thread::scope(|scope| {
-        // A command that reads late or never must not keep us from reading what it prints. That
-        // it does not read is its own business.
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(datagram.payload())));
-        read_answer(&mut child)
-    });
-    let mut attended = Attended::default();
-    match child.wait() {
-        Ok(status) => attended.success = status.success(),
-        Err(error) => attended.trouble = Some(format!("cannot wait for the command: {error}")),
-    }
-    match (answer, answers) {
-        (Err(error), _) => attended.trouble = Some(format!("cannot read what the command prints: {error}")),
-        (Ok(answer), Some(receiver)) if !answer.is_empty() => {
-            match receiver.reply(datagram.arrival(), &answer) {
-                Ok(()) => attended.answered = true,
-                Err(error) => attended.trouble = Some(format!("an answer was not sent: {error}")),
+impl Job {
+    /// Runs the command to its end, and counts how it went.
+    fn run(&self, state: &State) {
+        match self.start() {
+            Ok(child) => {
+                let outcome = self.attend(child);
+                state.counts().add(outcome);
             }
+            Err(error) => state.counts().not_run(format!("cannot start the command: {error}")),
         }
-        _ => {}
     }
-    attended
+
+    fn start(&self) -> io::Result<Child> {
+        let mut command = sys::shell(&self.command);
+        command.stdin(Stdio::piped()).envs(facts(self.datagram.arrival(), &self.interface));
+        if self.answers.is_some() {
+            command.stdout(Stdio::piped());
+        }
+        command.spawn()
+    }
+
+    /// Feeds the command, waits for it and sends its answer.
+    fn attend(&self, mut child: Child) -> Attended {
+        let mut attended = Attended::default();
+        let answer = self.feed(&mut child);
+        match child.wait() {
+            Ok(status) => attended.success = status.success() && answer.is_ok(),
+            Err(error) => attended.trouble = Some(format!("cannot wait for the command: {error}")),
+        }
+        match (answer, &self.answers) {
+            (Err(error), _) => attended.trouble = Some(format!("cannot write to the command: {error}")),
+            (Ok(answer), Some(receiver)) if !answer.is_empty() => {
+                match receiver.reply(self.datagram.arrival(), &answer) {
+                    Ok(()) => attended.answered = true,
+                    Err(error) => attended.trouble = Some(format!("cannot send an answer: {error}")),
+                }
+            }
+            _ => {}
+        }
+        attended
+    }
+
+    /// Gives the command its input, and returns what it prints if that is the answer.
+    fn feed(&self, child: &mut Child) -> io::Result<Vec<u8>> {
+        let stdin = child.stdin.take();
+        // That a command does not read its input is its own business.
+        let write = move || stdin.map(|mut stdin| stdin.write_all(self.datagram.payload()));
+        let Some(stdout) = child.stdout.take() else {
+            write();
+            return Ok(Vec::new());
+        };
+        // A command that reads late or never must not keep us from reading what it prints.
+        thread::scope(|scope| {
+            let writer = thread::Builder::new().name("exec input".into()).spawn_scoped(scope, write);
+            // Half an input is worse than none: what it might do with that nobody has asked for.
+            if let Err(error) = writer {
+                child.kill()?;
+                return Err(error);
+            }
+            read_answer(stdout)
+        })
+    }
 }
 
-fn read_answer(child: &mut Child) -> io::Result<Vec<u8>> {
+fn read_answer(stdout: ChildStdout) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
-    }
+    stdout.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
     Ok(answer)
 }
 

@@ -1,4 +1,4 @@
-//! How a datagram is printed.
+//! Formats of printed datagrams.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -8,11 +8,15 @@ use mcast::{Arrival, Datagram, Group};
 use serde::Serialize;
 
 use super::Show;
-use crate::console::{Console, is_terminal};
-use crate::output::{InterfaceNames, Palette, Payload, SafeText, as_text, clock_time, rfc3339, write_json};
+use crate::console::{self, Console, is_terminal};
+use crate::output::{
+    InterfaceNames, Palette, Payload, SafeText, as_text, clock_time, columns, rfc3339, write_record,
+};
 
-/// Text beyond so many bytes is cut off in a line.
+/// The maximum number of bytes of text in a line.
 const LINE_TEXT: usize = 400;
+/// With less room than this for text, what is longer stands below the line.
+const LEAST_TEXT: usize = 30;
 /// The columns that a length takes before text.
 const LENGTH_WIDTH: usize = 4;
 
@@ -34,14 +38,16 @@ pub(super) enum Format {
 /// Prints datagrams.
 #[derive(Debug)]
 pub(super) struct Printer {
-    manner: Manner,
+    manner: OutputFormat,
     palette: Palette,
     widths: Widths,
     is_terminal: bool,
+    /// How long a line may be; `None`: of any length.
+    columns: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+enum OutputFormat {
     As(Format),
     /// An asterisk for every `size` bytes; `bytes` wait for the next one.
     Meter {
@@ -54,15 +60,21 @@ enum Manner {
 impl Printer {
     pub(super) fn new(show: &Show, console: &Console) -> Self {
         let manner = match (show.format, show.meter) {
-            (Some(format), _) => Manner::As(format),
-            (None, Some(size)) => Manner::Meter { size, bytes: 0 },
-            (None, None) if show.discard => Manner::Nothing,
-            (None, None) if show.json => Manner::As(Format::Json),
+            (Some(format), _) => OutputFormat::As(format),
+            (None, Some(size)) => OutputFormat::Meter { size, bytes: 0 },
+            (None, None) if show.discard => OutputFormat::Nothing,
+            (None, None) if show.json => OutputFormat::As(Format::Json),
             // What the command prints is what is wanted then.
-            (None, None) if show.exec.is_some() => Manner::Nothing,
-            (None, None) => Manner::As(Format::Line),
+            (None, None) if show.exec.is_some() => OutputFormat::Nothing,
+            (None, None) => OutputFormat::As(Format::Line),
         };
-        Self { manner, palette: *console.palette(), widths: Widths::default(), is_terminal: is_terminal() }
+        Self {
+            manner,
+            palette: *console.palette(),
+            widths: Widths::default(),
+            is_terminal: is_terminal(),
+            columns: console::width(),
+        }
     }
 
     pub(super) fn print(
@@ -73,27 +85,29 @@ impl Printer {
     ) -> io::Result<()> {
         let payload = datagram.payload();
         match &mut self.manner {
-            Manner::Nothing => Ok(()),
-            Manner::Meter { size, bytes } => {
+            OutputFormat::Nothing => Ok(()),
+            OutputFormat::Meter { size, bytes } => {
                 *bytes += payload.len();
                 let stars = *bytes / *size;
                 *bytes %= *size;
                 (0..stars).try_for_each(|_| out.write_all(b"*"))
             }
-            Manner::As(Format::Raw) => out.write_all(payload),
-            Manner::As(Format::Text) => self.text(out, payload),
-            Manner::As(Format::Json) => {
-                write_json(out, &Record::new(datagram, &names.of(datagram.interface())))
+            OutputFormat::As(Format::Raw) => out.write_all(payload),
+            OutputFormat::As(Format::Text) => self.text(out, payload),
+            OutputFormat::As(Format::Json) => {
+                write_record(out, "datagram", &Record::new(datagram, &names.of(datagram.interface())))
             }
-            Manner::As(Format::Line) => {
+            OutputFormat::As(Format::Line) => {
                 let width = if payload.is_empty() { 0 } else { LENGTH_WIDTH };
-                self.facts(out, datagram, &names.of(datagram.interface()), width)?;
+                let mut facts = Vec::new();
+                self.facts(&mut facts, datagram, &names.of(datagram.interface()), width)?;
+                out.write_all(&facts)?;
                 match payload {
                     [] => writeln!(out),
-                    _ => writeln!(out, "  {}", SafeText::new(payload).at_most(LINE_TEXT)),
+                    _ => writeln!(out, "{}", self.shown(payload, &facts)),
                 }
             }
-            Manner::As(Format::Hex) => {
+            OutputFormat::As(Format::Hex) => {
                 self.facts(out, datagram, &names.of(datagram.interface()), 0)?;
                 writeln!(out)?;
                 match payload {
@@ -104,10 +118,22 @@ impl Printer {
         }
     }
 
+    /// As much of the payload as has room in the line behind these facts, or below where there is hardly any.
+    fn shown(&self, payload: &[u8], facts: &[u8]) -> String {
+        let text = SafeText::new(payload).at_most(LINE_TEXT);
+        let Some(width) = self.columns else { return format!("  {text}") };
+        let room = width.saturating_sub(columns(&String::from_utf8_lossy(facts)) + 2);
+        let beside = text.fitting(room);
+        match room >= LEAST_TEXT || beside == text.to_string() {
+            true => format!("  {beside}"),
+            false => format!("\n    {}", text.fitting(width.saturating_sub(4).max(LEAST_TEXT))),
+        }
+    }
+
     /// After the last one.
     pub(super) fn end(&self, out: &mut impl Write) -> io::Result<()> {
         match self.manner {
-            Manner::Meter { .. } if self.is_terminal => writeln!(out),
+            OutputFormat::Meter { .. } if self.is_terminal => writeln!(out),
             _ => Ok(()),
         }
     }
@@ -151,7 +177,7 @@ impl Printer {
             write!(out, " {bad}lost {lost}{bad:#}")?;
         }
         if arrival.truncated {
-            write!(out, " {warning}cut off{warning:#}")?;
+            write!(out, " {warning}truncated{warning:#}")?;
         }
         Ok(())
     }

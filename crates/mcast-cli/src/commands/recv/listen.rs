@@ -1,4 +1,4 @@
-//! The loop: takes what is there, prints it, and flushes whenever it would wait.
+//! The main loop: receives what is available, prints it, and flushes before it blocks.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::arguments::Goal;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{InterfaceNames, write_json};
+use crate::output::{InterfaceNames, write_record};
 
 /// Buffers of a batch, each as large as a datagram can be.
 const BUFFERS: usize = 32;
@@ -77,7 +77,7 @@ impl<'a> Listener<'a> {
         deaf.tell(&self.receiver.memberships(), self.console);
         let end = self.listen();
         let time = self.start.elapsed();
-        // Also when it failed: what came before is printed.
+        // Also after a failure: earlier data is printed.
         let printed = self.printer.end(&mut self.out).and_then(|()| self.out.flush());
         if let Some(executor) = &self.executor {
             executor.finish();
@@ -157,7 +157,7 @@ impl<'a> Listener<'a> {
     fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
         let statistics = self.receiver.statistics();
         if self.arguments.show.discard && self.arguments.show.json {
-            write_json(&mut self.out, &self.tally.summary(&statistics, time, &mut self.names))?;
+            write_record(&mut self.out, "summary", &self.tally.summary(&statistics, time, &mut self.names))?;
             self.out.flush()?;
         }
         self.tally.tell(&statistics, time, &mut self.names, self.console);
@@ -165,7 +165,7 @@ impl<'a> Listener<'a> {
             executor.tell(self.console);
         }
         if self.arguments.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
-            self.console.warn("this system does not count what it drops: --max-loss cannot be judged");
+            self.console.warn("this system does not count dropped datagrams: cannot check --max-loss");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `mcast recv`: the datagrams of groups, and how they came.
+//! `mcast recv`: receives the datagrams of groups.
 
 pub(super) mod deaf;
 mod execute;
@@ -23,11 +23,11 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     joining: Joining,
 
-    /// Let memberships outlive interfaces that vanish, appear or change; wait for missing ones
+    /// Follow interfaces that appear, vanish or change; wait for missing ones
     #[arg(long)]
     follow: bool,
 
-    /// Ask for this much receive buffer a socket [default: 4M]
+    /// Request SIZE of receive buffer per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
@@ -42,50 +42,51 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
 struct Show {
-    /// How to print them: line, text, hex, raw or json, see below
+    /// How to print datagrams: line, text, hex, raw or json; see below
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, conflicts_with_all = ["json", "meter", "discard"])]
     format: Option<Format>,
 
-    /// Print one JSON object a datagram; with --discard one with the summary
+    /// Print one JSON object per datagram; with --discard one with the summary
     #[arg(long, conflicts_with = "meter")]
     json: bool,
 
-    /// Print an asterisk for every so many bytes of payload
+    /// Print an asterisk per SIZE bytes of payload
     #[arg(long, value_name = "SIZE", value_parser = parse_meter, conflicts_with = "discard")]
     meter: Option<usize>,
 
-    /// Print nothing: hold the memberships, read and count
+    /// Print nothing: join, receive and count
     #[arg(long)]
     discard: bool,
 
-    /// Run this shell command for each: the payload is its standard input, MCAST_GROUP,
+    /// Run this shell command per datagram: the payload is its standard input, and MCAST_GROUP,
     /// MCAST_SOURCE and more are in its environment
     #[arg(long, value_name = "COMMAND", conflicts_with = "discard")]
     exec: Option<String>,
 
-    /// Send what the command prints back to the datagram's source
+    /// Send the output of the command back to the datagram's source
     #[arg(long, requires = "exec")]
     reply: bool,
 
-    /// Run at most so many commands at once; then wait
+    /// Run at most N commands at once
     #[arg(long, value_name = "N", default_value = "16", requires = "exec", value_parser = clap::value_parser!(u16).range(1..))]
     exec_limit: u16,
 }
 
 const EXAMPLES: &str = "\
 Formats:
-  line   time (UTC), source, group, interface, TTL, length, text made safe   [default]
-  text   the payload alone, a line each        raw    the payload's bytes, nothing else
+  line   time (UTC), source, group, interface, TTL, length, and the payload as text (default)
+  text   only the payload as text, one line per datagram
   hex    a line, and the payload in hexadecimal
+  raw    only the bytes of the payload
   json   the same as --json: time, group, port, interface, source, source_port, ttl, dscp,
          length, lost (since the line before), truncated, and text or base64
 
-The environment of --exec: MCAST_GROUP, MCAST_PORT, MCAST_INTERFACE, MCAST_SOURCE,
+Environment of --exec: MCAST_GROUP, MCAST_PORT, MCAST_INTERFACE, MCAST_SOURCE,
 MCAST_SOURCE_PORT, MCAST_TTL, MCAST_DSCP, MCAST_TIME, MCAST_LENGTH, MCAST_LOST, MCAST_TRUNCATED.
 
 Examples:
   mcast recv 239.255.1.2:5000                        on all interfaces, until Ctrl-C
-  mcast recv 239.255.1.2:5000 -i lo -c 1 -W 5        one datagram within five seconds, or status 1
+  mcast recv 239.255.1.2:5000 -i lo -c 1 -W 5        one datagram within 5 s, or exit status 1
   mcast recv 192.0.2.7@232.1.2.3:5000                from one source only (SSM)
   mcast recv mdns ssdp                               what services announce here
   mcast recv 239.255.1.2:5000 --json                 for programs
@@ -115,13 +116,13 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
     let builder = Receiver::builder()
         .join_all(chosen.items)
         .follow(arguments.follow)
-        .merging(arguments.is_in_bulk())
+        .gro(arguments.is_in_bulk())
         .allow_any_source(arguments.joining.any_source);
     let builder = match arguments.buffer {
         Some(bytes) => builder.receive_buffer(bytes),
         None => builder,
     };
-    Ok(builder.build()?)
+    Ok(crate::receiving::build(builder)?)
 }
 
 /// Says once what was joined where, and what was not granted.
@@ -147,13 +148,13 @@ fn tell_start(arguments: &Arguments, receiver: &Receiver, console: &Console) {
             count(granted as u64),
             bytes(asked as u64)
         )),
-        _ => console.detail(format_args!("receive buffer: {} a socket", bytes(granted as u64))),
+        _ => console.detail(format_args!("receive buffer: {} per socket", bytes(granted as u64))),
     }
 }
 
 fn parse_meter(text: &str) -> Result<usize, String> {
     match parse_size(text)? {
-        0 => Err("an asterisk for nothing would never end: write 1 or more".into()),
+        0 => Err("must be at least 1".into()),
         size => Ok(size),
     }
 }

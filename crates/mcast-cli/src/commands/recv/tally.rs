@@ -1,4 +1,4 @@
-//! What came, by group, interface and source.
+//! Counts of datagrams by group, interface and source.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::output::{
     datagrams_per_second, seconds,
 };
 
-/// Flows beyond so many are counted as one: sources can be forged, and memory is finite.
+/// The maximum number of flows, because sources can be forged; further ones are counted as one.
 const MOST_FLOWS: usize = 10_000;
 /// Flows shown in a summary without `-v`.
 const SHOWN: usize = 20;
@@ -45,7 +45,7 @@ pub(in crate::commands) struct Tally {
     total: Volume,
     truncated: u64,
     flows: HashMap<Flow, Volume>,
-    /// What came by flows beyond the most.
+    /// The counts of flows beyond the maximum.
     others: Volume,
 }
 
@@ -109,10 +109,10 @@ impl Tally {
     fn losses(&self, statistics: &Statistics) -> String {
         let mut text = format!("dropped by this machine: {}", told(statistics.dropped));
         if statistics.refused > 0 {
-            text += &format!("; others' and refused: {}", count(statistics.refused));
+            text += &format!("; filtered out (not joined here): {}", count(statistics.refused));
         }
         if self.truncated > 0 {
-            text += &format!("; cut off: {}", count(self.truncated));
+            text += &format!("; truncated: {}", count(self.truncated));
         }
         text
     }
@@ -140,7 +140,7 @@ impl Tally {
             text += &format!("\n  and {} more (-v shows them)", count((flows.len() - shown) as u64));
         }
         if self.others.datagrams > 0 {
-            text += &format!("\n  and {} of further sources", count_of(self.others.datagrams, "datagram"));
+            text += &format!("\n  and {} from further sources", count_of(self.others.datagrams, "datagram"));
         }
         text
     }

@@ -1,4 +1,4 @@
-//! The loop: sends each datagram when it is due, and what became of it.
+//! The main loop: sends each datagram when it is due, and counts the results.
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use mcast_capture::CaptureFile;
 use mcast_probe::Histogram;
 
 use super::measure::Measure;
-use super::reading::{Ended, Event, Item, Piece, Selection};
+use super::reading::{DatagramBatch, Ended, Event, Item, Selection};
 use super::schedule::Schedule;
 use super::tell::{self, Report};
 use super::tempo::wait_until;
@@ -22,7 +22,7 @@ use crate::interrupt::Interrupt;
 
 /// Datagrams that are sent together, where they are due together.
 const TOGETHER: usize = 64;
-/// The first datagram is due so long after everything is ready.
+/// The time from being ready until the first datagram is due.
 const LEAD: Duration = Duration::from_millis(20);
 /// How long before its time a datagram is handed to a queue that keeps times.
 const AHEAD: Duration = Duration::from_millis(2);
@@ -47,7 +47,7 @@ enum Times {
     Paced(Pace),
 }
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flow {
     GoOn,
@@ -117,7 +117,7 @@ impl<'a> Delivery<'a> {
     ) -> anyhow::Result<()> {
         let deadline = self.deadline(begin);
         while !self.interrupt.has_come() {
-            // The reading thread ends by itself; from a pipe it may read for ever.
+            // Interrupts are checked between waits: the reading thread may block on a pipe forever.
             let event = match events.recv_timeout(Duration::from_millis(50)) {
                 Ok(event) => event,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
@@ -129,7 +129,7 @@ impl<'a> Delivery<'a> {
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             };
             match event {
-                Event::Piece(piece) => {
+                Event::Batch(piece) => {
                     self.resolve(&piece)?;
                     if self.send_piece(&piece, times, deadline)? == Flow::End {
                         break;
@@ -143,7 +143,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Finds out by which interfaces the piece's new destinations are reached.
-    fn resolve(&mut self, piece: &Piece) -> anyhow::Result<()> {
+    fn resolve(&mut self, piece: &DatagramBatch) -> anyhow::Result<()> {
         for destination in &piece.new_destinations {
             let found = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
             match self.arguments.ttl {
@@ -172,7 +172,7 @@ impl<'a> Delivery<'a> {
         self.report.skipped.merge(ended.skipped);
         self.report.bad_checksums += ended.bad_checksums;
         if let Some(trouble) = ended.trouble.filter(|_| self.report.rounds == 1) {
-            self.console.warn(format_args!("{trouble}; what came before is sent"));
+            self.console.warn(format_args!("{trouble}; everything before it was sent"));
         }
         if let Times::Recorded(schedule) = times {
             schedule.next_round();
@@ -181,7 +181,7 @@ impl<'a> Delivery<'a> {
 
     fn send_piece(
         &mut self,
-        piece: &Piece,
+        piece: &DatagramBatch,
         times: &mut Times,
         deadline: Option<Instant>,
     ) -> anyhow::Result<Flow> {
@@ -193,7 +193,7 @@ impl<'a> Delivery<'a> {
 
     fn send_in_time(
         &mut self,
-        piece: &Piece,
+        piece: &DatagramBatch,
         schedule: &mut Schedule,
         deadline: Option<Instant>,
     ) -> anyhow::Result<Flow> {
@@ -215,7 +215,7 @@ impl<'a> Delivery<'a> {
         Ok(self.flow())
     }
 
-    fn send_at_rate(&mut self, piece: &Piece, pace: &mut Pace) -> anyhow::Result<Flow> {
+    fn send_at_rate(&mut self, piece: &DatagramBatch, pace: &mut Pace) -> anyhow::Result<Flow> {
         let items = &piece.items[..piece.items.len().min(self.left())];
         for chunk in items.chunks(TOGETHER) {
             let outgoing: Vec<_> = chunk.iter().map(|item| Outgoing::new(piece.payload(item))).collect();
@@ -242,7 +242,7 @@ impl<'a> Delivery<'a> {
     /// Sends datagrams that are due, each to its place or places; `due` is empty where no time is kept.
     fn send_ready(
         &mut self,
-        piece: &Piece,
+        piece: &DatagramBatch,
         items: &[Item],
         due: &[Instant],
         now: Instant,

@@ -7,13 +7,13 @@ use mcast::{Destination, Group, GroupAddr};
 /// What is sent elsewhere, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
-    from: Place,
+    from: AddressPattern,
     to: Target,
 }
 
 /// A group, a port, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct AddressPattern {
     group: Option<Group>,
     port: Option<u16>,
 }
@@ -21,19 +21,19 @@ struct Place {
 /// What replaces it: a part of an address, or all of it and perhaps an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
-    Part(Place),
+    Part(AddressPattern),
     Whole(Destination),
 }
 
 impl Mapping {
     /// Where a datagram goes that was sent to this address; `None` when the mapping is about others.
     fn apply(&self, address: GroupAddr) -> Option<Destination> {
-        let Place { group, port } = self.from;
+        let AddressPattern { group, port } = self.from;
         let is_meant =
             group.is_none_or(|group| group == address.group) && port.is_none_or(|port| port == address.port);
         is_meant.then(|| match &self.to {
             Target::Whole(destination) => destination.clone(),
-            Target::Part(Place { group, port }) => {
+            Target::Part(AddressPattern { group, port }) => {
                 GroupAddr::new(group.unwrap_or(address.group), port.unwrap_or(address.port)).into()
             }
         })
@@ -54,17 +54,17 @@ impl FromStr for Mapping {
             text.split_once('=').ok_or("write FROM=TO, such as 239.1.1.1:5000=239.2.2.2:6000")?;
         let to = match to.parse::<Destination>() {
             Ok(destination) => Target::Whole(destination),
-            Err(error) => Target::Part(Place::parse(to, &error.to_string())?),
+            Err(error) => Target::Part(AddressPattern::parse(to, &error.to_string())?),
         };
         let from = match from.parse::<GroupAddr>() {
-            Ok(address) => Place { group: Some(address.group), port: Some(address.port) },
-            Err(error) => Place::parse(from, &error.to_string())?,
+            Ok(address) => AddressPattern { group: Some(address.group), port: Some(address.port) },
+            Err(error) => AddressPattern::parse(from, &error.to_string())?,
         };
         Ok(Self { from, to })
     }
 }
 
-impl Place {
+impl AddressPattern {
     /// A group alone or a port alone; otherwise what is wrong with it as both.
     fn parse(text: &str, wrong: &str) -> Result<Self, String> {
         if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {

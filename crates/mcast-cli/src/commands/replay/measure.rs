@@ -1,4 +1,4 @@
-//! How exact it was: the kernel's times of what left, beside the times that were due.
+//! `--measure`: compares the kernel's transmit times with the scheduled times.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use mcast::{InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureOptions, Filter};
 use mcast_probe::Histogram;
 
-/// So many datagrams an interface are measured and no more: 64 MB.
+/// The maximum number of measured datagrams per interface (64 MB).
 const MOST: usize = 8_000_000;
 /// How long what was sent last may take until it is seen.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Measure {
     pub(super) fn open(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
         let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
         let mut names = names.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
-        let first = names.next().context("there is no interface to be watched")?;
+        let first = names.next().context("there is no interface to capture on")?;
         let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
         Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
     }
@@ -94,7 +94,7 @@ impl Measure {
         self.shared.ends.store(true, Ordering::Relaxed);
         let dropped = match self.watcher.take().map(JoinHandle::join) {
             Some(Ok(dropped)) => dropped?,
-            _ => anyhow::bail!("the thread that measures has failed"),
+            _ => anyhow::bail!("the measuring thread has failed"),
         };
         let left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
         let mut errors = Histogram::new();
@@ -115,7 +115,7 @@ impl Measure {
 }
 
 impl Shared {
-    /// Notes the times of what leaves, until it is told to end; says how many frames were lost.
+    /// Records the transmit times until it is stopped; returns the number of lost frames.
     fn watch(&self, mut capture: Capture) -> anyhow::Result<u64> {
         while !self.ends.load(Ordering::Relaxed) {
             let Some(frame) = capture.next(Some(Duration::from_millis(20)))? else { continue };

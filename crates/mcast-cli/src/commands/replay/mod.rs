@@ -1,4 +1,4 @@
-//! `mcast replay`: the datagrams of a capture file, sent again as they came.
+//! `mcast replay`: sends the datagrams of a capture file again.
 
 mod deliver;
 mod mapping;
@@ -28,31 +28,31 @@ use reading::Selection;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The capture file, pcap or pcapng, whoever wrote it; `-` is standard input
+    /// The capture file, pcap or pcapng; `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Send only what was sent to these groups (and by these sources): `[SOURCE@]GROUP:PORT`, a
-    /// range, a name [default: every group in the file]
+    /// Send only datagrams to these groups (from these sources): `[SOURCE@]GROUP:PORT`, a range, a
+    /// name [default: every group in the file]
     #[arg(value_name = "MEMBERSHIP")]
     only: Vec<String>,
 
     /// Send to another group or port: FROM=TO, each `GROUP:PORT`, `GROUP` or `:PORT`, and TO also
-    /// `GROUP%INTERFACE:PORT`; repeatable, the first that fits counts
+    /// `GROUP%INTERFACE:PORT`; repeatable, the first match applies
     #[arg(long, value_name = "FROM=TO")]
     map: Vec<Mapping>,
 
-    /// Leave by this interface: a name, index or address, or `all`; repeatable
+    /// Send on this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// How many networks to cross, or `recorded` for what each datagram had left
+    /// How many networks to cross, or `recorded` for the TTL of each recorded datagram
     /// [default: 1, this network; 0 is this host]
     #[arg(short, long, value_name = "HOPS", value_parser = parse_hops)]
     ttl: Option<Hops>,
 
-    /// Keep it from receivers on this host
+    /// Do not deliver to receivers on this host
     #[arg(long)]
     no_loopback: bool,
 
@@ -75,58 +75,59 @@ enum Hops {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How fast and how often")]
 struct Tempo {
-    /// So many times as fast as it was recorded: 2, or 0.5
+    /// Speed up or slow down by FACTOR: 2, or 0.5
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed, conflicts_with_all = ["rate", "flat_out"])]
     speed: Option<f64>,
 
-    /// So many a second, evenly, whenever they were recorded: 200kpps, or 10Mbit of payload
+    /// Pace evenly, ignoring recorded times: 200kpps, or 10Mbit of payload
     #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "flat_out")]
     rate: Option<Rate>,
 
-    /// As fast as it goes
+    /// Send as fast as possible
     #[arg(long)]
     flat_out: bool,
 
-    /// No silence longer than this
+    /// Shorten pauses that are longer than TIME
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with_all = ["rate", "flat_out"])]
     max_gap: Option<Duration>,
 
-    /// Send the file so many times, one after the other; 0: until Ctrl-C
+    /// Send the file N times; 0: until Ctrl-C
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
     r#loop: u64,
 
-    /// End after so many datagrams
+    /// Stop after N datagrams
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after so long in all
+    /// Stop after TIME
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Hand each datagram to the kernel ahead of its time, which the interface's queue discipline
-    /// (fq, etf) keeps; without one of these it fails (Linux)
+    /// Pass datagrams to the kernel early with their launch times, which the queue discipline of the
+    /// interface (fq or etf, required) keeps (Linux)
     #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
     txtime: bool,
 
-    /// Capture what leaves, and tell by how much the kernel's times differ from those that were
-    /// due; needs CAP_NET_RAW
+    /// Capture what is sent, and report how far the kernel's times are from the recorded ones; needs
+    /// CAP_NET_RAW
     #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
     measure: bool,
 }
 
 const EXAMPLES: &str = "\
-Whole UDP datagrams to groups are sent, with their payload, DSCP and timing, from this machine's own
-address and a port of its choice. What is something else, cut off, or a fragment is counted and told.
-TTL is 1 unless told otherwise, as with every command here: a recording is not to leave this network
-by accident. Just before a datagram is due the processor is kept busy: it leaves to within microseconds.
-Status 1 if the kernel refused some, or there was nothing to send.
+Complete UDP datagrams to groups are sent with their payload, DSCP and timing, from this machine's
+own address and a free port. Everything else in the file (other packets, truncated ones, fragments) is
+counted and reported. The TTL is 1 by default, as with every command, so that a recording does not
+leave this network by accident. Sends are timed to microseconds by busy-waiting shortly before each.
+
+Exit status 1 if the kernel refused some datagrams, or there was nothing to send.
 
 Examples:
-  mcast replay stream.pcapng -i lo                           as it came, to this machine only
+  mcast replay stream.pcapng -i lo                           as recorded, to this machine only
   mcast replay stream.pcapng -i lo --speed 2 --loop 10
   mcast replay stream.pcapng -i lo --rate 10Mbit -t recorded
   mcast replay stream.pcapng -i lo --map 239.255.1.2:5000=239.255.9.9:6000
-  mcast replay stream.pcapng 239.255.1.2:5000 -i lo --measure   one group; how exact was it";
+  mcast replay stream.pcapng 239.255.1.2:5000 -i lo --measure   one group, with a report on its timing";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let families = Families::default();
@@ -183,7 +184,7 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     // Beyond these the times of a long recording would be no times any more.
     speed
         .filter(|speed| (1e-6..=1e6).contains(speed))
-        .ok_or_else(|| "write a factor such as 2 or 0.5 (--flat-out goes as fast as it goes)".into())
+        .ok_or_else(|| "write a factor such as 2 or 0.5 (--flat-out sends as fast as possible)".into())
 }
 
 /// What no option can say.

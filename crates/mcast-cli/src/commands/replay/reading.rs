@@ -1,4 +1,4 @@
-//! The file is read ahead, by a thread of its own, so that sending never waits for the disk.
+//! Reads the file ahead on a separate thread, so that sending never waits for the disk.
 
 use std::collections::HashMap;
 use std::io;
@@ -47,7 +47,7 @@ pub(super) struct Item {
 
 /// Datagrams in their order.
 #[derive(Debug, Default)]
-pub(super) struct Piece {
+pub(super) struct DatagramBatch {
     pub(super) items: Vec<Item>,
     /// Destinations that this piece is the first to name; they go on to be counted from the first piece.
     pub(super) new_destinations: Vec<Destination>,
@@ -57,7 +57,7 @@ pub(super) struct Piece {
 /// What the reading thread says.
 #[derive(Debug)]
 pub(super) enum Event {
-    Piece(Piece),
+    Batch(DatagramBatch),
     /// The file was sent once; another time may follow.
     Round(Ended),
     Failed(anyhow::Error),
@@ -73,7 +73,7 @@ pub(super) struct Ended {
     pub(super) trouble: Option<FileError>,
 }
 
-impl Piece {
+impl DatagramBatch {
     pub(super) fn payload(&self, item: &Item) -> &[u8] {
         self.bytes.get(item.start..item.end).unwrap_or_default()
     }
@@ -83,7 +83,7 @@ impl Ended {
     /// Whether the file is not what it says it is, rather than cut off.
     pub(super) fn is_damaged(&self) -> bool {
         let kind = self.trouble.as_ref().map(FileError::kind);
-        kind.is_some_and(|kind| !matches!(kind, FileErrorKind::CutOff { .. }))
+        kind.is_some_and(|kind| !matches!(kind, FileErrorKind::Truncated { .. }))
     }
 }
 
@@ -91,10 +91,7 @@ impl Selection {
     pub(super) fn new(arguments: &Arguments, only: Vec<Membership>) -> anyhow::Result<Self> {
         let is_standard_input = arguments.is_standard_input();
         if is_standard_input && arguments.tempo.r#loop != 1 {
-            return Err(refused(
-                "standard input can be read only once",
-                "replay a file, or leave --loop away",
-            ));
+            return Err(refused("standard input can be read only once", "replay a file, or remove --loop"));
         }
         Ok(Self {
             path: arguments.file.clone(),
@@ -155,7 +152,7 @@ impl Selection {
         tells: &SyncSender<Event>,
     ) -> Result<Ended, Gone> {
         let mut ended = Ended { skipped: Skipped::default(), bad_checksums: 0, trouble: None };
-        let mut piece = Piece::default();
+        let mut piece = DatagramBatch::default();
         loop {
             match file.next() {
                 Ok(Some(frame)) => match self.take(&frame, destinations, &mut piece) {
@@ -169,11 +166,11 @@ impl Selection {
                 }
             }
             if piece.is_enough() {
-                tell(tells, Event::Piece(std::mem::take(&mut piece)))?;
+                tell(tells, Event::Batch(std::mem::take(&mut piece)))?;
             }
         }
-        ended.skipped.unknown_link = file.statistics().passed_over;
-        tell(tells, Event::Piece(piece))?;
+        ended.skipped.unknown_link = file.statistics().skipped;
+        tell(tells, Event::Batch(piece))?;
         Ok(ended)
     }
 
@@ -182,7 +179,7 @@ impl Selection {
         &self,
         frame: &Frame<'_>,
         destinations: &mut HashMap<GroupAddr, usize>,
-        piece: &mut Piece,
+        piece: &mut DatagramBatch,
     ) -> Result<bool, Reason> {
         let packet = frame.packet();
         let is_cut_off = frame.original_length > frame.bytes.len();
@@ -222,7 +219,7 @@ impl Selection {
     }
 }
 
-impl Piece {
+impl DatagramBatch {
     fn is_enough(&self) -> bool {
         let time = |item: Option<&Item>| item.map(|item| item.time);
         let span = time(self.items.last()).zip(time(self.items.first()));

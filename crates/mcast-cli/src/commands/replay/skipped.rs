@@ -1,4 +1,4 @@
-//! What in a file is not sent, and why.
+//! Frames of a file that are not sent, with the reason.
 
 use mcast_packet::Packet;
 use serde::Serialize;
@@ -63,10 +63,10 @@ impl Skipped {
             (self.not_udp, "not UDP"),
             (self.not_multicast, "not to a group"),
             (self.fragments, "fragments"),
-            (self.truncated, "cut off by the capture"),
+            (self.truncated, "truncated by the capture"),
             (self.malformed, "malformed"),
-            (self.unknown_link, "of an unknown kind of link"),
-            (self.not_asked_for, "not asked for"),
+            (self.unknown_link, "of an unknown link type"),
+            (self.not_asked_for, "not selected"),
         ];
         let told: Vec<_> = reasons
             .iter()
@@ -77,7 +77,7 @@ impl Skipped {
     }
 }
 
-/// Why a frame of so many bytes on the wire cannot be sent as one datagram to a group; `None` if it can.
+/// Returns why a frame cannot be sent as one datagram to a group; `None` if it can.
 pub(super) fn reason_not_to(packet: &Packet<'_>, is_cut_off: bool) -> Option<Reason> {
     let Some(ip) = packet.ip_layer() else {
         return Some(match packet.malformed {

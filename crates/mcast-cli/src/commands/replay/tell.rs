@@ -1,4 +1,4 @@
-//! What was sent, how exactly, and what was left out.
+//! The summary: datagrams sent, timing accuracy, and omitted frames.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::measure::Exactness;
 use super::skipped::Skipped;
 use crate::console::Console;
-use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_json};
+use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
 
 /// How it went.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Report {
 pub(super) fn tell(report: &Report, json: bool, console: &Console) -> anyhow::Result<()> {
     if json {
         let mut out = console.output();
-        write_json(&mut out, &Summary::new(report))?;
+        write_record(&mut out, "summary", &Summary::new(report))?;
         out.flush()?;
     }
     let rates = match report.sent {
@@ -60,17 +60,16 @@ pub(super) fn tell(report: &Report, json: bool, console: &Console) -> anyhow::Re
     }
     if report.bad_checksums > 0 {
         console.note(format_args!(
-            "{} had a wrong checksum in the file, as it is where a sender captures itself; sent with a right one",
+            "{} had a wrong checksum in the file; sent with a correct one",
             count_of(report.bad_checksums, "datagram")
         ));
     }
     if report.clock_jumps > 0 {
         let times = count_of(report.clock_jumps, "time");
-        console
-            .warn(format_args!("the clock was set back {times} while this was recorded; sent without a gap"));
+        console.warn(format_args!("the clock was set back {times} during the recording; sent without a gap"));
     }
     if report.sent == 0 && report.refused == 0 {
-        console.error("the file has nothing that can be sent");
+        console.error("the file contains nothing that can be sent");
     }
     Ok(())
 }
@@ -78,7 +77,7 @@ pub(super) fn tell(report: &Report, json: bool, console: &Console) -> anyhow::Re
 fn tell_times(report: &Report, console: &Console) {
     if let Some(late) = report.late.percentiles() {
         console.note(format_args!(
-            "handed to the kernel late by {} (half), {} (99%), {} (all)",
+            "send lateness: p50 {}, p99 {}, max {}",
             seconds(late.p50),
             seconds(late.p99),
             seconds(late.max)
@@ -93,7 +92,7 @@ fn tell_times(report: &Report, console: &Console) {
             seconds(max)
         )),
         None if report.measured => {
-            console.warn("not everything was seen leaving: how exact it was cannot be said");
+            console.warn("not every datagram was captured when it was sent: the accuracy is unknown");
         }
         None => {}
     }

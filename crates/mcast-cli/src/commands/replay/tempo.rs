@@ -1,4 +1,4 @@
-//! Waiting until a datagram is due, to within microseconds; and clocks for those that a device waits for.
+//! Waits until a datagram is due, to within microseconds; clocks for launch times.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use mcast::{InterfaceSelector, LaunchClock};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 
-/// A sleep may last longer than it should by about so much: the rest is waited for awake.
+/// A sleep may last longer than requested by about this time, so the rest is waited for awake.
 const SLEEP_ERROR: Duration =
     if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// Waits longer than this end early at an interrupt.
 const LONG: Duration = Duration::from_millis(20);
-/// So much of a long wait is left to sleep when it has ended: it ends with less exactness.
+/// The part of a long wait that is left over when it ends, because long waits are less exact.
 const SPARE: Duration = Duration::from_millis(2);
 
 /// Waits until then, or until an interrupt or the deadline comes; says whether the moment has come.
@@ -43,7 +43,7 @@ pub(super) fn launch_clock(interfaces: &[InterfaceSelector]) -> anyhow::Result<L
     for selector in interfaces {
         let interface = mcast::find(selector)?;
         let disciplines = mcast::queue_disciplines(interface.index)
-            .with_context(|| format!("cannot ask for the queue discipline of {}", interface.name))?;
+            .with_context(|| format!("cannot read the queue discipline of {}", interface.name))?;
         let kept = disciplines.iter().map(|discipline| match discipline.as_str() {
             "fq" => Some(LaunchClock::Monotonic),
             "etf" => Some(LaunchClock::Tai),
@@ -57,7 +57,7 @@ pub(super) fn launch_clock(interfaces: &[InterfaceSelector]) -> anyhow::Result<L
         {
             let found = if disciplines.is_empty() { "none".into() } else { disciplines.join(", ") };
             return Err(Failure::environment(format!(
-                "{} has the queue discipline {found}, which does not keep times",
+                "{} has the queue discipline {found}, which ignores launch times",
                 interface.name
             ))
             .remedy(format!("sudo tc qdisc replace dev {} root fq", interface.name))

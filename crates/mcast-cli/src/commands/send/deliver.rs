@@ -1,4 +1,4 @@
-//! The loop: as fast as it goes or as the pace allows; and what became of it.
+//! The main loop: sends as fast as possible or at the given pace, and counts the results.
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,11 +17,11 @@ use crate::arguments::one_every;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_json};
+use crate::output::{bits_per_second, bytes, count, count_of, datagrams_per_second, seconds, write_record};
 
 /// Datagrams of a round, about.
 const BATCH: usize = 64;
-/// Payloads that wait between whoever reads them and whoever sends them.
+/// The number of payloads between the reading and the sending thread.
 const WAITING: usize = 64;
 
 /// Everything that a run of `mcast send` holds.
@@ -32,7 +32,7 @@ pub(super) struct Delivery<'a> {
     console: &'a Console,
 }
 
-/// What comes from whoever reads the payloads.
+/// An item from the thread that reads the payloads.
 enum Event {
     Payload(Vec<u8>),
     End,
@@ -52,7 +52,7 @@ impl<'a> Delivery<'a> {
 
     pub(super) fn run(mut self, payloads: Payloads) -> anyhow::Result<Outcome> {
         if payloads.is_typed() {
-            self.console.note("each line that is typed is a datagram; Ctrl-D ends");
+            self.console.note("each line that you type is sent as a datagram; Ctrl-D ends the input");
         }
         let start = Instant::now();
         let interrupt = match payloads.may_wait() {
@@ -113,7 +113,7 @@ impl<'a> Delivery<'a> {
         Pace::new(rate, together, self.deadline(start), interrupt.clone())
     }
 
-    /// How many payloads to take in a round, where so many are left.
+    /// Returns the number of payloads of a round, if this many are left.
     fn at_once(&self, left: u64) -> usize {
         let most = BATCH.div_ceil(self.targets.len());
         usize::try_from(left).map_or(most, |left| left.min(most))
@@ -142,7 +142,11 @@ impl<'a> Delivery<'a> {
         let Count { sent, bytes: volume, refused } = self.dispatch.count();
         if self.arguments.json {
             let mut out = self.console.output();
-            write_json(&mut out, &Summary { sent, bytes: volume, seconds: time.as_secs_f64(), refused })?;
+            write_record(
+                &mut out,
+                "summary",
+                &Summary { sent, bytes: volume, seconds: time.as_secs_f64(), refused },
+            )?;
             out.flush()?;
         }
         // The rate of one datagram says nothing.
@@ -182,7 +186,7 @@ fn read(mut payloads: Payloads, tells: &SyncSender<Event>) {
 /// The payloads that another thread reads.
 struct Input {
     told: Receiver<Event>,
-    /// What came behind the payloads of the last round.
+    /// The item after the payloads of the last round.
     pending: Option<Event>,
 }
 

@@ -1,4 +1,4 @@
-//! Hands datagrams to the kernel, and counts what it takes and what it refuses.
+//! Passes datagrams to the kernel, and counts those that it accepts and refuses.
 
 use mcast::{Error, ErrorKind, Outgoing, Sender};
 

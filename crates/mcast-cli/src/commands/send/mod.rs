@@ -23,8 +23,8 @@ use payloads::Payloads;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct Arguments {
-    /// Where to: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL (`udp://GROUP:PORT`),
-    /// and after the groups the messages, a datagram each. Without messages standard input is sent
+    /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL
+    /// (`udp://GROUP:PORT`); then the messages, one datagram each [default: standard input]
     #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
     words: Vec<OsString>,
 
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(last = true, value_name = "MESSAGE", hide = true)]
     messages: Vec<OsString>,
 
-    /// Leave by this interface: a name, index or address, or `all`; repeatable
+    /// Send on this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "HOPS")]
     ttl: Option<u8>,
 
-    /// Keep it from receivers on this host
+    /// Do not deliver to receivers on this host
     #[arg(long)]
     no_loopback: bool,
 
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true)]
     source_port: u16,
 
-    /// Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5
+    /// Set the DSCP: 0 to 63, or a name such as EF, AF41, CS5
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
 
@@ -71,11 +71,11 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to send")]
 struct Content {
-    /// Send this file: whole, or as --lines or --chunk say
+    /// Send this file: whole, or divided by --lines or --chunk
     #[arg(long, value_name = "FILE", conflicts_with = "random")]
     file: Option<PathBuf>,
 
-    /// Send datagrams of so many random bytes
+    /// Send datagrams of SIZE random bytes
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "hex")]
     random: Option<usize>,
 
@@ -91,7 +91,7 @@ struct Content {
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Division {
-    /// A datagram a line, without its line end [default for standard input]
+    /// One datagram per line, without the line end [default for standard input]
     #[arg(long)]
     lines: bool,
 
@@ -99,7 +99,7 @@ struct Division {
     #[arg(long)]
     whole: bool,
 
-    /// A datagram for every so many bytes
+    /// One datagram per SIZE bytes
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk)]
     chunk: Option<usize>,
 }
@@ -108,19 +108,19 @@ struct Division {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How often and how fast")]
 struct Tempo {
-    /// End after so many datagrams to each group; messages are repeated until then
+    /// Stop after N datagrams to each group; messages are repeated until then
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after so long in all
+    /// Stop after TIME
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// One each so often; without --count until Ctrl-C
+    /// Time between datagrams; without --count until Ctrl-C
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "rate")]
     every: Option<Duration>,
 
-    /// So many a second, evenly: 200kpps, or 10Mbit of payload; without --count until Ctrl-C
+    /// Pace evenly: 200kpps, or 10Mbit of payload; without --count until Ctrl-C
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
 }
@@ -128,14 +128,14 @@ struct Tempo {
 const USAGE: &str = "mcast send [OPTIONS] GROUP:PORT... [MESSAGE...]\n       mcast send [OPTIONS] GROUP:PORT... -- MESSAGE...";
 
 const EXAMPLES: &str = "\
-Words are groups as long as they are addresses (a name such as mdns only as the first one); the rest
-are messages. After -- everything is a message. Status 1 if the kernel refused some.
+Arguments are groups as long as they are addresses (a name such as mdns only as the first one); the rest
+are messages. After -- everything is a message. Exit status 1 if the kernel refused a datagram.
 
 Examples:
   mcast send 239.255.1.2:5000 hello                     one datagram
   mcast send 239.255.1.2:5000 -i lo hello               to this machine only
   mcast send 239.255.1.2:5000 tick --every 1s           until Ctrl-C
-  ls | mcast send 239.255.1.2:5000                      a datagram a line
+  ls | mcast send 239.255.1.2:5000                      one datagram per line
   mcast send 239.255.1.2:5000 --file Cargo.toml --chunk 1400
   mcast send 239.255.1.2:5000 --random 1316 --rate 10Mbit -W 5 -i lo
   mcast send '[ff15::1]:5000' --hex 48656c6c6f          IPv6, bytes in hexadecimal";
@@ -165,7 +165,7 @@ fn open(arguments: &Arguments, hop_limit: u8) -> mcast::Result<Sender> {
 
 fn parse_chunk(text: &str) -> Result<usize, String> {
     match parse_size(text)? {
-        0 => Err("chunks of nothing would never end: write 1 or more".into()),
+        0 => Err("must be at least 1".into()),
         size => Ok(size),
     }
 }

@@ -1,13 +1,13 @@
-//! Waits until datagrams are due, but no longer than the deadline and an interrupt allow.
+//! Waits until datagrams are due, the deadline has passed, or an interrupt arrives.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Allowance, Outgoing, Pacer, Rate};
+use mcast::{Outgoing, PaceDecision, Pacer, Rate};
 
 use crate::interrupt::Interrupt;
 
-/// A sleep may last longer than it should by about so much: the rest is waited for awake.
+/// A sleep may last longer than requested by about this time, so the rest is waited for awake.
 const SLEEP_ERROR: Duration =
     if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 /// Waits longer than this end early at an interrupt.
@@ -23,7 +23,7 @@ pub(in crate::commands) struct Pace {
 }
 
 impl Pace {
-    /// At this rate, of which so many datagrams at a time count as one and go together.
+    /// At this rate, with this many datagrams sent together as one.
     pub(in crate::commands) fn new(
         rate: Option<Rate>,
         together: usize,
@@ -44,8 +44,8 @@ impl Pace {
             let Some(pacer) = &mut self.pacer else { return Some(datagrams.len()) };
             let sizes = datagrams.chunks(self.together).map(|chunk| chunk[0].payload().len());
             match pacer.allow(now, sizes) {
-                Allowance::Now(count) => return Some((count * self.together).min(datagrams.len())),
-                Allowance::After(time) => self.pause(now, time),
+                PaceDecision::Now(count) => return Some((count * self.together).min(datagrams.len())),
+                PaceDecision::After(time) => self.pause(now, time),
             }
         }
     }
@@ -54,7 +54,7 @@ impl Pace {
         self.interrupt.has_come() || self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Waits for so long, to within microseconds; an interrupt or the deadline may end it early.
+    /// Waits for this time, to within microseconds; an interrupt or the deadline may end it early.
     fn pause(&self, now: Instant, time: Duration) {
         let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
         match time.min(left) {

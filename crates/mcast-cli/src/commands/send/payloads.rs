@@ -1,4 +1,4 @@
-//! What is sent: messages, lines, chunks, files, random bytes.
+//! Payloads: messages, lines, chunks, files, random bytes.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,9 +16,9 @@ const LONGEST: usize = 65_527;
 
 /// A supply of payloads.
 pub(super) enum Payloads {
-    /// These, so many times: `None` until the end is told.
+    /// These messages, repeated this many times; `None`: until the end.
     Messages { messages: Vec<Vec<u8>>, next: usize, rounds: Option<usize> },
-    /// Random bytes, so many times.
+    /// Random bytes, this many times.
     Random { size: usize, generator: Generator, left: Option<u64> },
     /// From a file or standard input, until its end.
     Stream(Stream),
@@ -46,15 +46,15 @@ impl Payloads {
         let is_parted = content.division.lines || content.division.chunk.is_some() || content.division.whole;
         if !messages.is_empty() {
             if is_parted || content.file.is_some() || content.random.is_some() {
-                return Err(Failure::usage("there are messages and another thing to send")
-                    .remedy("leave the messages or the other option away")
+                return Err(Failure::usage("both messages and another thing to send are given")
+                    .remedy("remove the messages or the other option")
                     .into());
             }
             return Self::of_messages(messages, content.hex, tempo);
         }
         match (&content.file, content.random) {
             (_, Some(_)) if is_parted => {
-                Err(Failure::usage("--lines, --whole and --chunk part a file or standard input").into())
+                Err(Failure::usage("--lines, --whole and --chunk apply to a file or standard input").into())
             }
             (_, Some(size)) => {
                 Ok(Self::Random { size, generator: Generator::new(), left: (!tempo.repeats()).then_some(1) })
@@ -196,12 +196,12 @@ impl Stream {
     fn too_long(&self) -> anyhow::Error {
         let what = match self.division {
             Division::Lines => "a line",
-            Division::Whole => "what it holds",
+            Division::Whole => "the content",
             Division::Chunks(_) => "a chunk",
         };
-        Failure::usage(format!("{}: {what} is longer than a datagram can be", self.name))
+        Failure::usage(format!("{}: {what} does not fit into a datagram", self.name))
             .remedy(
-                "part it: --chunk 1400 sends a datagram for every 1,400 bytes (UDP carries 65,507 over IPv4)",
+                "split it: --chunk 1400 sends a datagram for every 1,400 bytes (at most 65,507 over IPv4)",
             )
             .into()
     }
@@ -211,7 +211,7 @@ impl Stream {
 fn parse_hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
     let refused = || {
         Failure::usage(format!("\"{}\" is not hexadecimal", crate::output::SafeText::new(text).at_most(60)))
-            .remedy("write two digits a byte: 48656c6c6f or \"48 65 6c 6c 6f\"")
+            .remedy("write two digits per byte: 48656c6c6f or \"48 65 6c 6c 6f\"")
     };
     let mut digits = Vec::with_capacity(text.len());
     for word in text.split(|byte| matches!(byte, b' ' | b'\t' | b':' | b',')) {
@@ -282,7 +282,7 @@ mod tests {
             let input: Box<dyn BufRead + Send> = Box::new(BufReader::new(io::repeat(b'x')));
             let mut stream = Stream { input, name: "x".into(), division, hex: false, is_at_end: false };
             let error = stream.next(&mut Vec::new()).unwrap_err();
-            assert!(error.to_string().contains("longer than a datagram"), "{error}");
+            assert!(error.to_string().contains("does not fit into a datagram"), "{error}");
         }
     }
 

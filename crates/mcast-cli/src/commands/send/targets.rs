@@ -1,4 +1,4 @@
-//! To which group and by which interface each datagram goes.
+//! The destinations: the group and the interface of each datagram.
 
 use std::collections::HashSet;
 
@@ -95,7 +95,7 @@ fn all_for(family: Family) -> anyhow::Result<Vec<Interface>> {
         return Err(Failure::environment(format!(
             "no interface is up, can multicast and has an {family} address"
         ))
-        .remedy("`mcast interfaces` shows what each one lacks")
+        .remedy("`mcast interfaces` shows what each of them lacks")
         .into());
     }
     Ok(interfaces)
@@ -123,9 +123,9 @@ pub(in crate::commands) fn tell(targets: &[Target], hop_limit: u8, is_default: b
 
 fn way(target: &Target) -> String {
     match &target.by {
-        Some((_, name)) => format!("by {name}"),
+        Some((_, name)) => format!("on {name}"),
         None => match default_interface(target.address.group) {
-            Ok(Some(interface)) => format!("by {} (the route to the group)", interface.name),
+            Ok(Some(interface)) => format!("on {} (the route to the group)", interface.name),
             // Sending will say why.
             Ok(None) | Err(_) => "by the route to the group".into(),
         },

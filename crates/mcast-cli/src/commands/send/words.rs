@@ -1,4 +1,4 @@
-//! Which words are groups, and which are messages.
+//! Divides the arguments into groups and messages.
 
 use std::ffi::OsString;
 

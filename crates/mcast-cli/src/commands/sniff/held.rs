@@ -9,7 +9,6 @@ use mcast_capture::Frame;
 use mcast_packet::Packet;
 
 use super::Arguments;
-use crate::arguments::Target;
 use crate::console::Console;
 use crate::output::seconds;
 
@@ -39,22 +38,19 @@ struct Awaited {
 }
 
 impl Held {
-    pub(super) fn join(arguments: &Arguments, targets: &[Target], console: &Console) -> anyhow::Result<Self> {
+    pub(super) fn join(arguments: &Arguments, console: &Console) -> anyhow::Result<Self> {
         /// Nobody reads, so what is kept is memory lost.
         const SMALL: usize = 4_096;
 
-        let mut memberships = Vec::new();
-        for target in targets {
-            for membership in target.memberships()? {
-                memberships.extend(on_each(membership, &arguments.interfaces));
-            }
-        }
-        let receiver = Receiver::builder()
+        let memberships =
+            arguments.join.memberships(&arguments.targets, arguments.families, console)?.into_iter();
+        let memberships = memberships.flat_map(|membership| on_each(membership, &arguments.interfaces));
+        let builder = Receiver::builder()
             .join_all(memberships)
             .receive_buffer(SMALL)
             // Routers may ignore it, but a switch in between hears it.
-            .allow_any_source(true)
-            .build()?;
+            .allow_any_source(true);
+        let receiver = crate::receiving::build(builder)?;
         let statuses = receiver.memberships();
         statuses.iter().take(TOLD).for_each(|status| console.note(told(status)));
         let mut heard = HashMap::new();
@@ -70,7 +66,7 @@ impl Held {
         Ok(Self { _receiver: receiver, since: Instant::now(), heard, missing, has_warned: false })
     }
 
-    /// A packet that is wanted was seen. What this machine sends itself proves nothing.
+    /// A packet with data was seen, shown or not. What this machine sends itself proves nothing.
     pub(super) fn see(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
         if self.missing == 0 || frame.direction.is_outgoing() {
             return;
@@ -100,15 +96,15 @@ impl Held {
         missing.sort_by_key(|awaited| (&awaited.membership, &awaited.interface));
         for Awaited { membership, interface, .. } in missing.iter().take(TOLD) {
             console.warn(format_args!(
-                "{membership} is joined on {interface}, and nothing has come in for it in {time}"
+                "{membership} is joined on {interface}, but nothing has arrived for it in {time}"
             ));
         }
         if missing.len() > TOLD {
-            console.warn(format_args!("and {} more of which nothing has come", missing.len() - TOLD));
+            console.warn(format_args!("and {} more without traffic", missing.len() - TOLD));
         }
         console.advise(
-            "look whether anybody sends to it in this network, with a TTL that reaches here, and whether a \
-             switch on the way has a querier: `mcast doctor` finds the cause",
+            "check that a sender is active with a sufficient TTL, and that a switch on the path has a \
+             querier: `mcast doctor` finds the cause",
         );
     }
 }

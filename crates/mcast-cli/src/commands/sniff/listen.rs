@@ -21,7 +21,7 @@ use crate::arguments::{Goal, Sight, Wanted, read_keys};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::write_json;
+use crate::output::write_record;
 use crate::sys::standard_output;
 
 /// So many packets are taken between two looks at the clock.
@@ -239,7 +239,7 @@ impl<'a> Sniffer<'a> {
         let ending = Ending { time, lost, beside: &desk.beside, name: &name };
         let show = &desk.arguments.show;
         if show.discard && show.json {
-            write_json(&mut desk.out, &desk.tally.summary(&ending))?;
+            write_record(&mut desk.out, "summary", &desk.tally.summary(&ending))?;
             desk.out.flush()?;
         }
         desk.tally.tell(&ending, console);
@@ -251,7 +251,8 @@ impl<'a> Sniffer<'a> {
         match &mut self.held {
             Some(held) => held.tell(true, console),
             None if desk.tally.packets() == 0 && desk.arguments.read.is_none() => console.note(
-                "nothing was joined: a switch that snoops holds back what nobody here has joined, and --join joins it",
+                "nothing was joined: a snooping switch holds back groups that nobody here has joined; --join \
+                 joins them",
             ),
             None => {}
         }
@@ -294,6 +295,9 @@ impl Desk<'_> {
             return Ok(());
         }
         let packet = frame.packet();
+        if let Some(held) = held.filter(|_| !is_control(&packet)) {
+            held.see(frame, &packet);
+        }
         let port = self.fragments.port_of(&packet, frame.interface);
         let sight = Sight { interface: frame.interface, interface_name: name, port };
         let is_wanted = if self.arguments.control {
@@ -308,9 +312,6 @@ impl Desk<'_> {
             return Ok(());
         }
         self.tally.add(frame, &packet, port);
-        if let Some(held) = held {
-            held.see(frame, &packet);
-        }
         self.printer.print(&mut self.out, frame, &packet, name)?;
         match &mut self.writer {
             Some(writer) => Ok(writer.write(frame)?),
@@ -360,7 +361,7 @@ fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
 fn survive(error: SourceError, console: &Console) -> anyhow::Result<()> {
     let goes_on = match &error {
         SourceError::Capture(error) => error.kind() == ErrorKind::InterfaceDown,
-        SourceError::File(error) => matches!(error.kind(), FileErrorKind::CutOff { .. }),
+        SourceError::File(error) => matches!(error.kind(), FileErrorKind::Truncated { .. }),
         _ => false,
     };
     if !goes_on {

@@ -1,6 +1,7 @@
 //! `mcast sniff`: multicast as it crosses the interfaces, whether anybody has joined it or not.
 
 mod beside;
+mod dns;
 mod fragments;
 mod held;
 mod listen;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 
 use mcast::InterfaceSelector;
 
-use crate::arguments::{Families, Limits, Narrowing, Wanted, parse_size, read_targets};
+use crate::arguments::{Families, Join, Limits, Narrowing, Wanted, parse_size, read_targets};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -28,7 +29,7 @@ use source::Source;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only these: a group, a range (`239.1.2.0/24`), a name (`mdns`), or whatever `mcast recv` takes,
+    /// Only these: a group, a range (`239.1.2.0/24`), a name (`mdns`), or a membership as in `mcast recv`,
     /// with port, interface and sources [default: all multicast]
     #[arg(value_name = "GROUP|MEMBERSHIP")]
     targets: Vec<String>,
@@ -38,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Only from this source, or with a `!` before it from every other; repeatable
+    /// Only from this source, or with a `!` in front from all others; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     sources: Vec<String>,
 
@@ -48,31 +49,30 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     families: Families,
 
-    /// Only what groups are managed with: IGMP, MLD, router discovery and PIM, about the groups named
+    /// Only multicast control messages: IGMP, MLD, router discovery and PIM, about the groups given
     #[arg(long)]
     control: bool,
 
-    /// Only datagrams of `mcast publish` and its subscribers, also those to one host: what is asked for and sent again
+    /// Only datagrams of `mcast publish` and its subscribers, including unicast ones: requests and repairs
     #[arg(long, conflicts_with = "control")]
     streams: bool,
 
-    /// Open what is sealed with the secrets in this file, to decode it
+    /// Decode sealed streams with the secrets in this file
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// Also join what is named, so that switches let it through, and say when it does not come
-    #[arg(long, conflicts_with = "read")]
-    join: bool,
+    #[command(flatten)]
+    join: Join,
 
-    /// Leave the interfaces' own filters as they are: only what this machine has joined may come in
+    /// Do not put interfaces into promiscuous mode: only groups joined by this machine may be seen
     #[arg(long, conflicts_with = "read")]
     no_promiscuous: bool,
 
-    /// Ask for this much buffer an interface [default: 32M]
+    /// Request SIZE of buffer per interface [default: 32M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "read")]
     buffer: Option<usize>,
 
-    /// Read packets from this file, pcap or pcapng, instead; `-` for standard input
+    /// Read packets from this file, pcap or pcapng; `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     read: Option<PathBuf>,
 
@@ -87,40 +87,40 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
 struct Show {
-    /// Write them to this file: pcapng, or pcap if its name ends so; `-` for standard output
+    /// Write packets to this file: pcapng, or pcap if its name ends in .pcap; `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
 
-    /// Print a line each, also while writing to a file
+    /// Print one line per packet also while writing to a file
     #[arg(long, conflicts_with = "discard")]
     print: bool,
 
-    /// Print a line each, and its bytes in hexadecimal and as text
+    /// Print each packet also in hexadecimal and as text
     #[arg(long, conflicts_with_all = ["json", "discard"])]
     hex: bool,
 
-    /// Print one JSON object a packet; with --discard one with the summary
+    /// Print one JSON object per packet; with --discard one with the summary
     #[arg(long)]
     json: bool,
 
-    /// Print nothing: count
+    /// Print nothing, only count
     #[arg(long)]
     discard: bool,
 }
 
 const EXAMPLES: &str = "\
-It needs the right to capture: root, or CAP_NET_RAW. It joins nothing by itself, so a switch that
-snoops may hold back what nobody here has joined: --join joins it. A line has the time (UTC), the
-interface, in or out, the layers, TTL and length; what groups often carry (RTP, MPEG-TS, MoldUDP64,
-PTP, mDNS, SSDP, mcast publish, perf and ping) is decoded. -v adds Ethernet addresses and text.
-Broadcast is counted beside.
+Capturing needs root or CAP_NET_RAW. sniff joins nothing by itself: a snooping switch may hold back
+groups that nobody here has joined; --join joins them, and reports when nothing arrives. A line has the time (UTC), the interface, the
+direction, the layers, TTL and length. Common payloads (RTP, MPEG-TS, MoldUDP64, PTP, mDNS, SSDP,
+mcast publish, perf and ping) are decoded. -v adds Ethernet addresses and text. Broadcasts are counted
+separately.
 
 Examples:
   mcast sniff                                     all multicast, until Ctrl-C
   mcast sniff 239.1.2.3 -i eth0 --hex             one group, with its bytes
-  mcast sniff --control                           who joins, leaves, asks and routes
-  mcast sniff --join 192.0.2.7@232.1.2.3:5000     behind a switch that snoops
-  mcast sniff --streams 239.1.2.3                 what a publisher and its subscribers say
+  mcast sniff --control                           joins, leaves, queries and routers
+  mcast sniff --join 192.0.2.7@232.1.2.3:5000     behind a snooping switch
+  mcast sniff --streams 239.1.2.3                 a publisher and its subscribers
   mcast sniff -w all.pcapng                       for Wireshark; prints nothing
   mcast sniff -r all.pcapng mdns --json           from a file, for programs";
 
@@ -135,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         arguments.families,
         |selector, group| source.places(selector, group),
     )?;
-    let held = if arguments.join { Some(Held::join(arguments, &targets, console)?) } else { None };
+    let held = if arguments.join.is_wanted() { Some(Held::join(arguments, console)?) } else { None };
     let sniffer = Sniffer::new(arguments, source, wanted, held, console)?;
     // Packets come from anybody: they are looked at without the rights that the capture took.
     rights::keep(&[])?;
@@ -147,9 +147,6 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 /// What clap cannot say.
 fn check(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.join && arguments.targets.is_empty() {
-        return Err(Failure::usage("--join needs to know what to join").remedy("name groups or memberships"));
-    }
     if arguments.show.writes_to_output() && arguments.show.prints() {
         let failure = Failure::usage("the file and the lines cannot both go to standard output");
         return Err(failure.remedy("write to a file, or print nothing"));

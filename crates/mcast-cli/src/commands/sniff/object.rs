@@ -1,15 +1,17 @@
 //! A packet as JSON: `schemas/packet.json`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use mcast_capture::{Direction, Frame};
 use mcast_packet::gmp::{self, Address, RecordKind};
-use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, protocol};
+use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
 use serde::Serialize;
 
+use super::dns::DnsObject;
 use super::payload::Carried;
 use crate::message_layer::Object as StreamObject;
-use crate::output::{Payload, rfc3339};
+use crate::output::{Payload, protocol_name, rfc3339};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Record<'a> {
@@ -17,8 +19,10 @@ pub(super) struct Record<'a> {
     interface: &'a str,
     direction: Option<&'static str>,
     summary: String,
-    length: usize,
-    captured: usize,
+    /// Of the UDP payload; the frame has its own.
+    length: Option<usize>,
+    frame_length: usize,
+    captured_length: usize,
     ethernet_source: Option<String>,
     ethernet_destination: Option<String>,
     vlans: Vec<u16>,
@@ -29,7 +33,7 @@ pub(super) struct Record<'a> {
     port: Option<u16>,
     ttl: Option<u8>,
     dscp: Option<u8>,
-    protocol: Option<Protocol>,
+    protocol: Option<Cow<'static, str>>,
     checksum: Option<&'static str>,
     fragment: Option<Fragment>,
     malformed: Option<String>,
@@ -37,16 +41,9 @@ pub(super) struct Record<'a> {
     carries: Option<&'static str>,
     sequence: Option<u64>,
     stream: Option<StreamObject>,
+    dns: Option<DnsObject>,
     #[serde(flatten)]
     payload: Option<Payload<'a>>,
-}
-
-/// The name, or the number where it has none here.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Protocol {
-    Name(&'static str),
-    Number(u8),
 }
 
 #[derive(Debug, Serialize)]
@@ -92,8 +89,9 @@ impl<'a> Record<'a> {
                 Some(carried) => packet.summary_with(carried).to_string(),
                 None => packet.to_string(),
             },
-            length: frame.original_length,
-            captured: frame.bytes.len(),
+            length: udp.map(|udp| usize::from(udp.length).saturating_sub(Udp::HEADER_LENGTH)),
+            frame_length: frame.original_length,
+            captured_length: frame.bytes.len(),
             ethernet_source: ethernet.map(|ethernet| ethernet.source.to_string()),
             ethernet_destination: ethernet.map(|ethernet| ethernet.destination.to_string()),
             vlans: packet.vlans().map(|vlan| vlan.id).collect(),
@@ -104,7 +102,7 @@ impl<'a> Record<'a> {
             port: udp.map(|udp| udp.destination_port),
             ttl: ip.map(|ip| ip.hop_limit),
             dscp: ip.map(|ip| ip.dscp),
-            protocol: ip.map(|ip| Protocol::of(ip, packet)),
+            protocol: ip.map(|ip| protocol(ip, packet)),
             checksum: checksum(packet).map(told),
             fragment: ip.and_then(|ip| ip.fragment).map(Fragment::from),
             malformed: packet.malformed.as_ref().map(ToString::to_string),
@@ -112,6 +110,7 @@ impl<'a> Record<'a> {
             carries: carried.map(Carried::name),
             sequence: carried.and_then(Carried::sequence),
             stream: carried.and_then(Carried::stream),
+            dns: carried.and_then(Carried::dns).map(DnsObject::new),
             payload: udp.map(|udp| Payload::new(udp.payload)),
         }
     }
@@ -146,18 +145,11 @@ const fn told(status: ChecksumStatus) -> &'static str {
     }
 }
 
-impl Protocol {
-    fn of(ip: &Ip<'_>, packet: &Packet<'_>) -> Self {
-        Self::Name(match ip.protocol {
-            _ if matches!(packet.transport, Some(Transport::Mld(_))) => "mld",
-            protocol::UDP => "udp",
-            protocol::TCP => "tcp",
-            protocol::IGMP => "igmp",
-            protocol::PIM => "pim",
-            protocol::ICMP => "icmp",
-            protocol::ICMPV6 => "icmpv6",
-            number => return Self::Number(number),
-        })
+/// MLD has no number of its own.
+fn protocol(ip: &Ip<'_>, packet: &Packet<'_>) -> Cow<'static, str> {
+    match packet.transport {
+        Some(Transport::Mld(_)) => Cow::Borrowed("mld"),
+        _ => protocol_name(ip.protocol),
     }
 }
 
@@ -207,10 +199,10 @@ impl Control {
                 robustness: query.source_query.map(|extension| extension.robustness),
                 ..plain
             },
-            Message::FirstReport { group } | Message::Report { group } | Message::Leave { group } => {
+            Message::V1Report { group } | Message::Report { group } | Message::Leave { group } => {
                 Self { group: Some((*group).into()), ..plain }
             }
-            Message::SourceReport(records) => {
+            Message::V3Report(records) => {
                 Self { records: records.iter().map(GroupRecord::new).collect(), ..plain }
             }
             Message::RouterDiscovery(_) => plain,

@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 
 use mcast_capture::Frame;
+use mcast_packet::payload::{Dns, DnsSection};
 use mcast_packet::{Packet, hexdump};
 use mcast_stream::seal::Keys;
 
 use super::Show;
 use super::object::Record;
 use super::payload::Carried;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::message_layer::opened;
-use crate::output::{Palette, SafeText, clock_time, write_json};
+use crate::output::{Palette, SafeText, clock_time, fit_line, write_record};
 
 /// Text beyond so many bytes is cut off in a line.
 const LINE_TEXT: usize = 400;
@@ -24,6 +25,8 @@ pub(super) struct Printer {
     is_verbose: bool,
     /// What sealed streams are opened with.
     keys: Keys,
+    /// How long a line may be; `None`: of any length.
+    columns: Option<usize>,
     /// How wide the interfaces' names have become.
     width: usize,
 }
@@ -43,7 +46,14 @@ impl Printer {
             Show { hex: true, .. } => Some(Manner::Hex),
             _ => Some(Manner::Line),
         };
-        Self { manner, palette: *console.palette(), is_verbose: console.is_verbose(), keys, width: 0 }
+        Self {
+            manner,
+            palette: *console.palette(),
+            is_verbose: console.is_verbose(),
+            keys,
+            columns: console::width(),
+            width: 0,
+        }
     }
 
     pub(super) fn print(
@@ -57,7 +67,9 @@ impl Printer {
         let opened = packet.udp().and_then(|udp| opened(udp.payload, &self.keys));
         let carried = Carried::by(packet, opened.as_deref());
         match manner {
-            Manner::Json => write_json(out, &Record::new(frame, packet, carried.as_ref(), interface)),
+            Manner::Json => {
+                write_record(out, "packet", &Record::new(frame, packet, carried.as_ref(), interface))
+            }
             Manner::Line => self.line(out, frame, packet, carried.as_ref(), interface),
             Manner::Hex => {
                 self.line(out, frame, packet, carried.as_ref(), interface)?;
@@ -77,22 +89,47 @@ impl Printer {
         let Palette { dim, interface: by, warning, .. } = self.palette;
         self.width = self.width.max(interface.chars().count());
         let width = self.width;
-        write!(out, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
-        write!(out, "{dim}{}{dim:#} ", way(frame))?;
+        let mut line = Vec::new();
+        let buffer = &mut line;
+        write!(buffer, "{dim}{}{dim:#} {by}{interface:width$}{by:#} ", clock_time(frame.time))?;
+        write!(buffer, "{dim}{}{dim:#} ", way(frame))?;
         let is_broken = packet.malformed.is_some() || carried.is_some_and(Carried::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
         match carried {
-            Some(carried) => write!(out, "{style}{}{style:#}", packet.summary_with(carried))?,
-            None => write!(out, "{style}{packet}{style:#}")?,
+            Some(carried) => write!(buffer, "{style}{}{style:#}", packet.summary_with(carried))?,
+            None => write!(buffer, "{style}{packet}{style:#}")?,
         }
         if let Some(ip) = packet.ip_layer() {
-            write!(out, "  {dim}ttl{dim:#} {}", ip.hop_limit)?;
+            write!(buffer, "  {dim}ttl{dim:#} {}", ip.hop_limit)?;
         }
-        write!(out, "  {dim}len{dim:#} {}", frame.original_length)?;
+        write!(buffer, "  {dim}len{dim:#} {}", frame.original_length)?;
         if self.is_verbose {
-            self.details(out, packet, carried.is_none())?;
+            self.details(buffer, packet, carried.is_none())?;
         }
-        writeln!(out)
+        writeln!(out, "{}", fit_line(&String::from_utf8_lossy(&line), self.columns))?;
+        match carried.and_then(Carried::dns) {
+            Some(dns) if self.is_verbose => self.records(out, dns),
+            _ => Ok(()),
+        }
+    }
+
+    /// All questions and records of a message of mDNS, a line each.
+    fn records(&self, out: &mut impl Write, dns: &Dns<'_>) -> io::Result<()> {
+        let dim = self.palette.dim;
+        for question in dns.questions() {
+            writeln!(out, "    {dim}question{dim:#} {question}")?;
+        }
+        for (section, record) in dns.records() {
+            let title = match section {
+                DnsSection::Answer if dns.is_response => "answer",
+                DnsSection::Answer => "known",
+                DnsSection::Authority if dns.is_response => "authority",
+                DnsSection::Authority => "claims",
+                DnsSection::Additional => "additional",
+            };
+            writeln!(out, "    {dim}{title}{dim:#} {record}")?;
+        }
+        Ok(())
     }
 
     /// Who sent the frame to whom on the link, and the text of what nobody recognized.

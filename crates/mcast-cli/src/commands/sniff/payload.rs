@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
 use mcast_probe::wire::{Header, Kind};
 
@@ -34,6 +35,14 @@ impl<'a> Carried<'a> {
         payload::recognize(udp.destination_port, ip.destination, udp.payload).map(Self::Known)
     }
 
+    /// The message of mDNS.
+    pub(super) const fn dns(&self) -> Option<&Dns<'a>> {
+        match self {
+            Self::Known(Payload::Mdns(dns)) => Some(dns),
+            _ => None,
+        }
+    }
+
     /// The datagram of the message layer, as an object.
     pub(super) fn stream(&self) -> Option<Object> {
         match self {
@@ -46,9 +55,7 @@ impl<'a> Carried<'a> {
         match self {
             Self::Known(payload) => payload.name(),
             Self::Probe(header) if is_ping(header) => "mcast ping",
-            Self::Probe(header) if matches!(header.kind, Kind::PathProbe | Kind::PathAnswer) => {
-                "mcast doctor"
-            }
+            Self::Probe(header) if matches!(header.kind, Kind::PathProbe | Kind::PathReply) => "mcast doctor",
             Self::Probe(_) => "mcast perf",
             Self::Stream(_) => "mcast stream",
         }
@@ -86,7 +93,7 @@ impl fmt::Display for Carried<'_> {
 }
 
 fn is_ping(header: &Header) -> bool {
-    matches!(header.kind, Kind::Probe | Kind::Answer)
+    matches!(header.kind, Kind::Probe | Kind::Reply)
 }
 
 fn kind_name(kind: Kind) -> &'static str {
@@ -100,8 +107,8 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Ping => "ping",
         Kind::Pong => "pong",
         Kind::Probe => "probe",
-        Kind::Answer => "answer",
+        Kind::Reply => "answer",
         Kind::PathProbe => "probe",
-        Kind::PathAnswer => "answer",
+        Kind::PathReply => "answer",
     }
 }

@@ -87,10 +87,10 @@ impl Source {
     /// What there is to say about a file that was read.
     pub(super) fn tell(&self, console: &Console) {
         if let Self::File(file) = self
-            && file.statistics().passed_over > 0
+            && file.statistics().skipped > 0
         {
-            let frames = count_of(file.statistics().passed_over, "frame");
-            console.warn(format_args!("{frames} passed over: nothing here decodes their link type"));
+            let frames = count_of(file.statistics().skipped, "frame");
+            console.warn(format_args!("skipped {frames}: cannot decode their link type"));
         }
     }
 
@@ -105,7 +105,7 @@ impl Source {
     /// How long a packet may wait in the kernel before it can be taken, where packets may wait.
     pub(super) fn longest_wait(&self) -> Option<Duration> {
         match self {
-            Self::Live(live) => live.capture.is_in_blocks().then_some(CaptureOptions::LONGEST_IN_BLOCK),
+            Self::Live(live) => live.capture.is_in_blocks().then_some(CaptureOptions::MAX_BLOCK_DELAY),
             Self::File(_) => None,
         }
     }
@@ -167,10 +167,11 @@ impl Live {
         let asked = arguments.buffer.unwrap_or(BUFFER);
         let granted = capture.buffer_size()?;
         if granted < asked && arguments.buffer.is_some() {
-            console.warn(format_args!("the system granted {} of buffer an interface", bytes(granted as u64)));
+            console
+                .warn(format_args!("the system granted {} of buffer per interface", bytes(granted as u64)));
         }
-        if let Some(refusal) = capture.refusal() {
-            console.note(format_args!("{refusal}; each packet takes a call instead"));
+        if let Some(refusal) = capture.block_error() {
+            console.note(format_args!("{refusal}; using a system call per packet instead"));
         }
         let all = mcast::interfaces()?;
         let loopback = all.iter().filter(|each| each.loopback).map(|each| each.index).collect();
@@ -186,9 +187,10 @@ fn open_on(
     console: &Console,
 ) -> anyhow::Result<Capture> {
     loop {
-        let mut indexes = interfaces.keys().copied();
-        let first = indexes.next().ok_or_else(|| Failure::environment("no interface can be captured on"))?;
-        let options = indexes.fold(CaptureOptions::on(first), CaptureOptions::and_on);
+        // By name, which is what errors then say.
+        let mut names = interfaces.values();
+        let first = names.next().ok_or_else(|| Failure::environment("cannot capture on any interface"))?;
+        let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
         let options = options
             .filter(filter(arguments))
             .promiscuous(!arguments.no_promiscuous)
@@ -202,10 +204,8 @@ fn open_on(
                     && interfaces.len() > 1
                     && matches!(error.kind(), mcast_capture::ErrorKind::LinkType(_)) =>
             {
-                console.warn(format_args!("left out: {error}"));
-                interfaces.retain(|index, name| {
-                    *name != error.interface() && index.to_string() != error.interface()
-                });
+                console.warn(format_args!("omitted: {error}"));
+                interfaces.retain(|_, name| *name != error.interface());
             }
             opened => return Ok(opened?),
         }
@@ -231,7 +231,7 @@ fn meant(
             let all = mcast::interfaces()?.into_iter().filter(mcast::Interface::is_joined_by_default);
             let all: BTreeMap<_, _> = all.map(|interface| (interface.index, interface.name)).collect();
             if all.is_empty() {
-                let failure = Failure::environment("no interface is up and can multicast, but for loopback");
+                let failure = Failure::environment("no interface is up and can multicast, except loopback");
                 return Err(failure.remedy("name one: `-i lo`; `mcast interfaces` lists them").into());
             }
             Ok(all)
@@ -263,7 +263,10 @@ fn open_file(path: &Path) -> anyhow::Result<CaptureFile> {
 fn refuse_addresses(selector: &InterfaceSelector) -> anyhow::Result<()> {
     match selector {
         InterfaceSelector::Address(_) => {
-            let failure = Failure::usage(format!("a file does not say which interface had {selector}"));
+            let failure = Failure::usage(format!(
+                "a capture file does not record which interface had \
+                {selector}"
+            ));
             Err(failure.remedy("name the interface as the file does, or by its number in it").into())
         }
         _ => Ok(()),

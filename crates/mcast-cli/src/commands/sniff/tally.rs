@@ -1,5 +1,6 @@
 //! What was seen, by group, interface and source.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::beside::Beside;
 use crate::console::Console;
-use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, seconds};
+use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, protocol_name, seconds};
 
 /// Flows beyond so many are counted as one: sources can be forged, and memory is finite.
 const MOST_FLOWS: usize = 10_000;
@@ -149,7 +150,7 @@ impl Tally {
             told(pim, "PIM"),
             told(self.bad_checksums, "bad checksums"),
             told(self.malformed, "malformed"),
-            beside.told().map(|told| format!("beside them {told}")),
+            beside.told().map(|told| format!("also {told}")),
         ];
         parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
     }
@@ -176,7 +177,7 @@ impl Tally {
             text += &format!("\n  and {} more (-v shows them)", count((flows.len() - shown) as u64));
         }
         if self.others.packets > 0 {
-            text += &format!("\n  and {} of further sources", count_of(self.others.packets, "packet"));
+            text += &format!("\n  and {} from further sources", count_of(self.others.packets, "packet"));
         }
         text
     }
@@ -193,7 +194,7 @@ impl Tally {
         let flows = self.sorted().into_iter().map(|(flow, volume)| FlowSummary {
             group: flow.destination,
             port: flow.port,
-            protocol: flow.protocol,
+            protocol: protocol_name(flow.protocol),
             interface: (end.name)(flow.interface),
             source: flow.source,
             packets: volume.packets,
@@ -273,7 +274,7 @@ pub(super) struct Summary {
 struct FlowSummary {
     group: IpAddr,
     port: Option<u16>,
-    protocol: u8,
+    protocol: Cow<'static, str>,
     interface: String,
     source: IpAddr,
     packets: u64,

@@ -1,8 +1,11 @@
-//! `--exec`: a process a message, one after the other, since their order is what matters.
+//! `--exec`: one process per message, one after the other to keep the order.
 
 use std::io::{self, Write};
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mcast_stream::receiver::Message;
 use mcast_stream::wire::StreamId;
@@ -35,10 +38,12 @@ impl Call {
         Self { command: Arc::clone(command), stream, number, bytes, is_snapshot: true }
     }
 
-    /// Runs the command with the message as its input, to its end; says whether it succeeded.
-    pub(super) fn run(&self) -> io::Result<bool> {
+    /// Runs the command with the message as its input, to its end, or until it is to stop; returns whether it
+    /// succeeded.
+    pub(super) fn run(self, stop: &AtomicBool) -> io::Result<bool> {
         let mut shell = sys::shell(&self.command);
         shell.stdin(Stdio::piped());
+        sys::lead_group(&mut shell);
         shell.env("MCAST_STREAM", self.stream.to_string());
         shell.env("MCAST_SEQUENCE", self.number.to_string());
         shell.env("MCAST_LENGTH", self.bytes.len().to_string());
@@ -46,10 +51,53 @@ impl Call {
             shell.env("MCAST_SNAPSHOT", "1");
         }
         let mut child = shell.spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            // That it does not read is its own business.
-            let _ = input.write_all(&self.bytes);
+        if let Some(input) = child.stdin.take() {
+            feed(input, self.bytes)?;
         }
-        Ok(child.wait()?.success())
+        wait(&mut child, stop)
+    }
+}
+
+/// What every pipe takes without a reader.
+const PIPE: usize = 4096;
+/// How long a command that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(1);
+/// Between two looks at a command that runs for longer.
+const LONGEST_NAP: Duration = Duration::from_millis(20);
+
+/// Writes the input of a command. What a pipe may not take at once is written by a thread: the command may
+/// never read it.
+fn feed(mut input: ChildStdin, bytes: Vec<u8>) -> io::Result<()> {
+    // Not reading its input is the command's decision.
+    let is_short = bytes.len() <= PIPE;
+    let mut write = move || drop(input.write_all(&bytes));
+    if is_short {
+        write();
+        return Ok(());
+    }
+    thread::Builder::new().name("input".into()).spawn(write).map(drop)
+}
+
+/// Waits for the end of a command; one that is to stop is asked to end, with all that it started, and killed if it
+/// does not.
+fn wait(child: &mut Child, stop: &AtomicBool) -> io::Result<bool> {
+    let mut nap = Duration::from_micros(100);
+    let mut kill_at = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if stop.load(Ordering::Acquire) {
+            match kill_at {
+                None => {
+                    sys::end_group(child, false);
+                    kill_at = Some(Instant::now() + GRACE);
+                }
+                Some(at) if Instant::now() >= at => sys::end_group(child, true),
+                Some(_) => {}
+            }
+        }
+        thread::sleep(nap);
+        nap = LONGEST_NAP.min(nap * 2);
     }
 }

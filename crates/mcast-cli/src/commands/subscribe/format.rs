@@ -1,4 +1,4 @@
-//! How a message is printed.
+//! Formats of printed messages.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -9,19 +9,19 @@ use mcast_stream::wire::StreamId;
 use serde::Serialize;
 
 use super::Show;
-use super::story::Told;
+use super::story::EventRecord;
 use crate::console::is_terminal;
-use crate::output::{Payload, SafeText, rfc3339, write_json};
+use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
 
 /// Prints messages and, as JSON, events.
 #[derive(Debug)]
 pub(super) struct Printer {
-    manner: Manner,
+    manner: OutputFormat,
     is_terminal: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum OutputFormat {
     Lines,
     Raw,
     Records,
@@ -56,16 +56,16 @@ struct State<'a> {
 impl Printer {
     pub(super) fn new(show: &Show) -> Self {
         let manner = if show.json {
-            Manner::Json
+            OutputFormat::Json
         } else if show.raw {
-            Manner::Raw
+            OutputFormat::Raw
         } else if show.records {
-            Manner::Records
+            OutputFormat::Records
         } else if show.exec.is_some() {
             // What the command prints is what is wanted then.
-            Manner::Nothing
+            OutputFormat::Nothing
         } else {
-            Manner::Lines
+            OutputFormat::Lines
         };
         Self { manner, is_terminal: is_terminal() }
     }
@@ -79,20 +79,21 @@ impl Printer {
     ) -> io::Result<()> {
         let bytes = message.bytes;
         match self.manner {
-            Manner::Nothing => Ok(()),
-            Manner::Raw => out.write_all(bytes),
-            Manner::Records => {
+            OutputFormat::Nothing => Ok(()),
+            OutputFormat::Raw => out.write_all(bytes),
+            OutputFormat::Records => {
                 // No message is longer than 4 GiB.
                 out.write_all(&(bytes.len() as u32).to_be_bytes())?;
                 out.write_all(bytes)
             }
-            Manner::Lines if self.is_terminal => writeln!(out, "{}", SafeText::new(bytes)),
-            Manner::Lines => {
+            OutputFormat::Lines if self.is_terminal => writeln!(out, "{}", SafeText::new(bytes)),
+            OutputFormat::Lines => {
                 out.write_all(bytes)?;
                 out.write_all(b"\n")
             }
-            Manner::Json => write_json(
+            OutputFormat::Json => write_record(
                 out,
+                "message",
                 &Record {
                     stream: stream.to_string(),
                     incarnation,
@@ -110,24 +111,24 @@ impl Printer {
     pub(super) fn snapshot(&self, out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
         let bytes = &snapshot.bytes[..];
         match self.manner {
-            Manner::Nothing => Ok(()),
-            Manner::Raw => out.write_all(bytes),
-            Manner::Records => {
+            OutputFormat::Nothing => Ok(()),
+            OutputFormat::Raw => out.write_all(bytes),
+            OutputFormat::Records => {
                 out.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_be_bytes())?;
                 out.write_all(bytes)
             }
-            Manner::Lines if bytes.is_empty() => Ok(()),
-            Manner::Lines if self.is_terminal => {
+            OutputFormat::Lines if bytes.is_empty() => Ok(()),
+            OutputFormat::Lines if self.is_terminal => {
                 let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                 whole
                     .split(|byte| *byte == b'\n')
                     .try_for_each(|line| writeln!(out, "{}", SafeText::new(line)))
             }
-            Manner::Lines => {
+            OutputFormat::Lines => {
                 out.write_all(bytes)?;
                 if bytes.ends_with(b"\n") { Ok(()) } else { out.write_all(b"\n") }
             }
-            Manner::Json => write_json(
+            OutputFormat::Json => write_json(
                 out,
                 &State {
                     event: "snapshot",
@@ -142,7 +143,7 @@ impl Printer {
 
     pub(super) fn event(&self, out: &mut impl Write, event: &Event) -> io::Result<()> {
         match self.manner {
-            Manner::Json => write_json(out, &Told::new(event, rfc3339(SystemTime::now()))),
+            OutputFormat::Json => write_json(out, &EventRecord::new(event, rfc3339(SystemTime::now()))),
             _ => Ok(()),
         }
     }

@@ -1,10 +1,12 @@
-//! The loop: hands on what comes, whole buffers at once and the rest whenever it would wait.
+//! The main loop: delivers messages, whole buffers at once and the rest before it blocks.
 
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast::Drops;
-use mcast_stream::receiver::{Event, Item, Message};
+use mcast::{Drops, InterfaceSelector};
+use mcast_stream::receiver::{Cause, Event, Item, Message};
 use mcast_stream::wire::Incarnation;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Snapshot, Subscriber};
@@ -12,17 +14,23 @@ use mcast_stream::{Snapshot, Subscriber};
 use super::Arguments;
 use super::execute::Call;
 use super::format::Printer;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, Unfinished};
 use super::snapshot::Snapshots;
 use super::story::{Weight, words};
-use crate::arguments::Goal;
+use crate::arguments::{Goal, KeyFile, Limits, is_stream_name};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{bits_per_second, bytes, count_of, seconds};
+use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 
 /// How long a wait may be before it is looked whether it is to end.
 const GLANCE: Duration = Duration::from_millis(200);
+
+/// How long the reader and the command may take once it must end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long to repeat that everything was read.
+const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// Everything that a run of `mcast subscribe` holds.
 pub(super) struct Listener<'a> {
@@ -31,12 +39,15 @@ pub(super) struct Listener<'a> {
     subscriber: Subscriber,
     snapshots: Option<Snapshots>,
     interrupt: Interrupt,
+    key_file: Option<KeyFile<'a>>,
     goal: Goal<'a>,
     printer: Printer,
     outlet: Outlet,
     command: Option<Arc<str>>,
     tally: Tally,
     begun: Instant,
+    /// No stream was chosen.
+    is_unnamed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +55,14 @@ struct Tally {
     messages: u64,
     bytes: u64,
     lost: u64,
+    /// How often an unknown number of messages may have been lost.
+    unknown_losses: u64,
     failed: u64,
     incarnation: Option<u32>,
+    sender: Option<SocketAddr>,
+    is_stall_explained: bool,
+    /// A publisher was ignored for its clock.
+    stale: bool,
     first: Option<Instant>,
     last: Option<Instant>,
 }
@@ -67,6 +84,7 @@ impl<'a> Listener<'a> {
         subscriber: Subscriber,
         snapshots: Option<Snapshots>,
         interrupt: Interrupt,
+        key_file: Option<KeyFile<'a>>,
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
@@ -81,31 +99,45 @@ impl<'a> Listener<'a> {
             subscriber,
             snapshots,
             interrupt,
+            key_file,
             begun,
+            is_unnamed: arguments.stream.name.is_none() && !is_stream_name(&arguments.place),
         })
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let end = self.listen();
-        // Also when it failed: what came before is printed.
-        self.outlet.flush();
-        self.wait_while(Outlet::is_busy)?;
+        let end = self.listen().and_then(|end| self.account_for_the_rest(end).map(|()| end));
+        // Also after a failure: earlier data is printed.
+        let unfinished = self.finish_output()?;
+        if matches!(end, Ok(End::StreamEnded)) {
+            self.confirm_the_end()?;
+        }
         self.tally.failed = self.outlet.failed();
         let end = end?;
         self.summarize();
-        if end == End::Interrupted {
-            return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
+        self.report_unfinished(unfinished);
+        if let Some(outcome) = self.interrupt.outcome() {
+            return Ok(outcome);
         }
-        let mut misses = self.goal.misses(self.tally.messages, Drops::Exactly(0));
-        if end == End::StreamEnded
-            && self.arguments.limits.expect.is_none()
-            && self.arguments.limits.count.is_none()
-        {
-            // An empty stream that was closed was received whole.
+        Ok(Outcome::of(self.is_success(end, unfinished)))
+    }
+
+    /// Checks the conditions of success, and prints those that are not met.
+    fn is_success(&self, end: End, unfinished: Unfinished) -> bool {
+        let Limits { expect, count, max_loss, .. } = &self.arguments.limits;
+        let mut misses = self.goal.misses(self.tally.messages, Drops::Exactly(self.tally.lost));
+        // An empty stream that was closed was received whole.
+        let is_empty = self.tally.messages == 0 && self.tally.lost == 0;
+        if end == End::StreamEnded && expect.is_none() && count.is_none() && is_empty {
             misses.clear();
         }
         misses.iter().for_each(|miss| self.console.note(miss));
-        Ok(Outcome::of(misses.is_empty() && self.tally.lost == 0 && self.tally.failed == 0))
+        let may_lose = max_loss.is_some();
+        misses.is_empty()
+            && self.tally.unknown_losses == 0
+            && (self.tally.lost == 0 || may_lose)
+            && self.tally.failed == 0
+            && unfinished == Unfinished::default()
     }
 
     fn listen(&mut self) -> anyhow::Result<End> {
@@ -117,6 +149,7 @@ impl<'a> Listener<'a> {
             if let Some(error) = self.outlet.error() {
                 return Err(error);
             }
+            self.take_new_keys();
             if let Some(snapshot) = self.snapshots.as_mut().and_then(Snapshots::arrived) {
                 self.begin_with(snapshot?)?;
                 self.wait_while(Outlet::is_full)?;
@@ -155,6 +188,12 @@ impl<'a> Listener<'a> {
                     self.printer.event(self.outlet.buffer(), &event)?;
                     self.tally.note(&event);
                     tell(&event, self.console);
+                    if matches!(event, Event::Joined { .. }) && self.is_unnamed {
+                        self.report_stream();
+                    }
+                    if matches!(event, Event::Stalled { .. }) {
+                        self.explain_stall();
+                    }
                     if let Event::SnapshotWanted { message } = event {
                         self.want_snapshot(message)?;
                     }
@@ -181,12 +220,12 @@ impl<'a> Listener<'a> {
         snapshots.fetch(Incarnation(incarnation), message, self.subscriber.waker())
     }
 
-    /// Hands out the state, and goes on behind it.
+    /// Delivers the snapshot, and continues with the messages after it.
     fn begin_with(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
         self.goal.heard();
         self.printer.snapshot(self.outlet.buffer(), &snapshot)?;
         self.console.note(format_args!(
-            "a snapshot of {}, and what follows from message {} on",
+            "received a snapshot of {}; continuing with message {}",
             bytes(snapshot.bytes.len() as u64),
             snapshot.message
         ));
@@ -198,15 +237,167 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    /// Goes on speaking with the publisher while who reads, or the command, is slower than messages come.
+    /// Keeps talking to the publisher while the reader or the command is slower than messages come, until the time is
+    /// over or an interrupt comes.
     fn wait_while(&mut self, is_so: impl Fn(&Outlet) -> bool) -> anyhow::Result<()> {
-        while is_so(&self.outlet) {
+        while !self.must_end() && is_so(&self.outlet) {
+            let left =
+                self.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let glance = left.map_or(GLANCE, |left| left.min(GLANCE));
             match self.subscriber.is_over() {
-                true => self.outlet.wait(GLANCE),
-                false => self.subscriber.attend(GLANCE)?,
+                true => self.outlet.wait(glance),
+                false => self.subscriber.attend(glance)?,
             }
+            self.take_new_keys();
         }
         self.outlet.error().map_or(Ok(()), Err)
+    }
+
+    /// Takes the keys of a file that was read again.
+    fn take_new_keys(&mut self) {
+        let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) else { return };
+        self.console.note(format_args!("read the key file again: its latest epoch is {}", keys.latest()));
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.set_keys(keys.clone());
+        }
+        self.subscriber.set_keys(keys);
+    }
+
+    /// Whether it must end whatever is there still to do.
+    fn must_end(&self) -> bool {
+        self.interrupt.has_come() || self.goal.is_time_over()
+    }
+
+    /// Writes the rest and waits for the command; once it must end, not for long. Returns what was left.
+    fn finish_output(&mut self) -> anyhow::Result<Unfinished> {
+        self.outlet.flush();
+        self.wait_while(Outlet::is_busy)?;
+        Ok(match self.outlet.is_busy() {
+            true => self.outlet.stop(GRACE),
+            false => Unfinished::default(),
+        })
+    }
+
+    /// Accounts at the end for everything that is known of: delivers what was received while there is time, and reports
+    /// the rest, and what is missing, as lost.
+    fn account_for_the_rest(&mut self, end: End) -> anyhow::Result<()> {
+        if !matches!(end, End::TimeOver | End::Interrupted) {
+            return Ok(());
+        }
+        if self.subscriber.has_gaps() {
+            self.explain_stall();
+        }
+        self.subscriber.abandon();
+        let until = Instant::now() + GRACE;
+        let mut undelivered: Option<Range<u64>> = None;
+        loop {
+            let stream = self.subscriber.stream().unwrap_or(StreamId(0));
+            let has_time = Instant::now() < until;
+            match self.subscriber.next_timeout(Duration::ZERO)? {
+                None => break,
+                Some(Item::Message(message)) if !has_time || self.outlet.is_full() => {
+                    let number = message.number;
+                    match &mut undelivered {
+                        Some(range) if range.end == number => range.end += 1,
+                        _ => {
+                            let before = undelivered.replace(number..number + 1);
+                            self.report_undelivered(before)?;
+                        }
+                    }
+                }
+                Some(Item::Message(message)) => {
+                    self.printer.message(self.outlet.buffer(), stream, self.tally.incarnation, &message)?;
+                    self.tally.take(&message);
+                    if let Some(command) = &self.command {
+                        self.outlet.call(Call::with_message(command, stream, &message));
+                    }
+                }
+                Some(Item::Event(event)) => {
+                    self.report_undelivered(undelivered.take())?;
+                    self.report(&event)?;
+                }
+            }
+            if self.outlet.settle() {
+                self.wait_while(Outlet::is_full)?;
+            }
+        }
+        self.report_undelivered(undelivered)
+    }
+
+    /// Reports messages that were received too late to be delivered.
+    fn report_undelivered(&mut self, messages: Option<Range<u64>>) -> anyhow::Result<()> {
+        let Some(Range { start: first, end }) = messages else { return Ok(()) };
+        self.report(&Event::Lost { first, end, cause: Cause::Abandoned })
+    }
+
+    fn report(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.printer.event(self.outlet.buffer(), event)?;
+        self.tally.note(event);
+        tell(event, self.console);
+        Ok(())
+    }
+
+    /// Repeats to the publisher that everything was read until it confirms that: a single status may be lost.
+    fn confirm_the_end(&mut self) -> anyhow::Result<()> {
+        let until = Instant::now() + CONFIRMATION;
+        while !self.subscriber.is_over() && !self.interrupt.has_come() && Instant::now() < until {
+            self.subscriber.attend(GLANCE)?;
+        }
+        Ok(())
+    }
+
+    /// Reports once why repairs do not arrive, where the cause is known.
+    fn explain_stall(&mut self) {
+        let Some(sender) = self.tally.sender.filter(|_| !self.tally.is_stall_explained) else { return };
+        let why = match self.subscriber.is_answered() {
+            false => Some(format!(
+                "{} does not answer this subscriber, so nothing can be repaired: a firewall on either \
+                 machine or between them may drop their unicast UDP datagrams",
+                sender.ip()
+            )),
+            true => self.too_long_for_an_interface(sender),
+        };
+        if let Some(why) = why {
+            self.tally.is_stall_explained = true;
+            self.console.warn(why);
+        }
+    }
+
+    /// The interface here that cannot take the publisher's longest datagrams.
+    fn too_long_for_an_interface(&self, sender: SocketAddr) -> Option<String> {
+        let longest = u32::from(self.subscriber.longest_datagram()?);
+        let packet = longest + if sender.is_ipv4() { 28 } else { 48 };
+        let memberships = self.subscriber.receiver().memberships();
+        let indexes = memberships.iter().flat_map(|membership| &membership.interfaces).map(|on| on.index);
+        let interfaces = indexes.filter_map(|index| mcast::find(&InterfaceSelector::Index(index)).ok());
+        let narrow = interfaces.into_iter().find(|interface| interface.mtu < packet)?;
+        Some(format!(
+            "the publisher sends packets of up to {packet} bytes, but {} accepts at most {}: longer ones \
+             cannot arrive; set the same MTU at both ends and between",
+            narrow.name, narrow.mtu
+        ))
+    }
+
+    /// Says which stream is followed where none was chosen.
+    fn report_stream(&self) {
+        if let Some(stream) = self.subscriber.stream() {
+            self.console.note(format_args!("following stream {stream}, the first that was received"));
+        }
+    }
+
+    fn report_unfinished(&self, Unfinished { bytes: left, commands }: Unfinished) {
+        if left > 0 {
+            self.console.warn(format_args!(
+                "{} were received and not written: the reader is too slow",
+                bytes(left as u64)
+            ));
+        }
+        if commands > 0 {
+            self.console.warn(format_args!(
+                "{} did not finish in time: stopped, or not started",
+                count_of(commands as u64, "command")
+            ));
+        }
     }
 
     /// Why nothing was heard of any stream, although something came.
@@ -216,10 +407,16 @@ impl<'a> Listener<'a> {
             return;
         }
         let why = match self.arguments.stream.key {
-            Some(_) => "none was sealed with these secrets: see that the publisher has the same --key",
-            None => "none belonged to a stream that can be followed: see --key, if it is sealed, and --name",
+            _ if self.tally.stale => {
+                "the clocks of its publisher and of this machine differ by more than 2 minutes: set both"
+            }
+            Some(_) => "none was sealed with these secrets: check that the publisher has the same --key",
+            None => {
+                "none belonged to a stream that can be followed: check --name, and --key if the stream \
+                is sealed"
+            }
         };
-        self.console.warn(format_args!("{} came, and {why}", count_of(came, "datagram")));
+        self.console.warn(format_args!("received {}, but {why}", count_of(came, "datagram")));
     }
 
     fn summarize(&self) {
@@ -232,7 +429,10 @@ impl<'a> Listener<'a> {
             count_of(messages, "message"),
             bytes(length),
             seconds(self.begun.elapsed()),
-            count_of(lost, "message"),
+            match self.tally.unknown_losses {
+                0 => count_of(lost, "message"),
+                _ => format!("{} and an unknown number", count_of(lost, "message")),
+            },
             count_of(statistics.repaired, "datagram"),
         ));
         if self.tally.incarnation.is_none() {
@@ -247,7 +447,7 @@ impl<'a> Listener<'a> {
                 "  path {}: {}, {} of them first",
                 number + 1,
                 count_of(path.received, "datagram"),
-                path.first
+                count(path.first)
             ));
         }
     }
@@ -264,7 +464,11 @@ impl Tally {
 
     fn note(&mut self, event: &Event) {
         match *event {
-            Event::Joined { incarnation, .. } => self.incarnation = Some(incarnation.0),
+            Event::Joined { incarnation, sender, .. } => {
+                (self.incarnation, self.sender) = (Some(incarnation.0), Some(sender));
+            }
+            Event::Stale => self.stale = true,
+            Event::LostUnknown { .. } => self.unknown_losses += 1,
             Event::Lost { first, end, .. } => self.lost += end.saturating_sub(first),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! `mcast subscribe`: all messages of a stream, in order, and word of any that could not be had.
+//! `mcast subscribe`: all messages of a stream, in order, and a report of any that were lost.
 
 mod execute;
 mod format;
@@ -18,24 +18,25 @@ use mcast_stream::receiver::Start;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{Families, Limits, chosen_memberships, is_stream_name, parse_size, read_keys};
+use crate::arguments::{Families, KeyFile, Limits, chosen_memberships, is_stream_name, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use listen::Listener;
-use policy::{AfterLoss, Wanted};
+use policy::{AfterLoss, PolicyArgument};
 use snapshot::Snapshots;
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("max_loss", |option| option.help(MAX_LOSS)))]
 pub(crate) struct Arguments {
-    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL, or a session description;
+    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
     /// or the name that its publisher announces
     #[arg(value_name = "MEMBERSHIP|NAME")]
     place: String,
 
-    /// Hear it on this membership, too, and take what comes first; repeatable
+    /// Also receive on this membership (redundant path) and keep the first copy; repeatable
     #[arg(long = "path", value_name = "MEMBERSHIP")]
     paths: Vec<String>,
 
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "INTERFACE")]
     interface: Option<InterfaceSelector>,
 
-    /// Admit only this source, or with a `!` before it every other; repeatable
+    /// Accept only this source, or with a `!` in front all others; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     sources: Vec<String>,
 
@@ -64,32 +65,36 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which messages")]
 struct Stream {
-    /// Only the stream of this name [default: the first that is heard]
+    /// Only the stream with this name [default: the first that is received]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// From where on: `now`, the `oldest` that can still be had, or a `snapshot` of the state and what follows
+    /// Where to start: `now`, at the `oldest` message available, or with a `snapshot` of the state
     #[arg(long, value_name = "WHERE", default_value = "now", hide_possible_values = true)]
     from: From,
 
-    /// What to do about gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`
+    /// How to handle gaps: `reliable`, `deadline=50ms`, `best-effort` or `latest`; see below
     #[arg(long, value_name = "POLICY", default_value = "reliable", value_parser = policy::parse)]
-    policy: Wanted,
+    policy: PolicyArgument,
 
-    /// What comes after a loss that nothing repairs: `continue` behind it, a fresh `snapshot`, or `stop`; goes with
-    /// `reliable` [default: snapshot with --from snapshot, else continue]
+    /// After an unrecoverable loss: `continue` with the next message, fetch a new `snapshot`, or `stop`; only with
+    /// `reliable` [default: snapshot with --from snapshot, otherwise continue]
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     on_loss: Option<AfterLoss>,
 
-    /// Open with the secrets of this file
+    /// Largest snapshot to accept, with --from snapshot; anybody can announce a snapshot of an unsealed stream
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64M")]
+    max_snapshot: usize,
+
+    /// Open sealed streams with the secrets in this file; SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// Ask for this much receive buffer [default: 4M]
+    /// Request SIZE of receive buffer [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
-    /// Stay when the stream has ended, for its publisher's next life
+    /// When the stream has ended, wait for its publisher to start again
     #[arg(long)]
     stay: bool,
 }
@@ -109,48 +114,54 @@ enum From {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with them")]
 struct Show {
-    /// Print the messages' bytes and nothing else, not even line ends
+    /// Print only the bytes of the messages, without line ends
     #[arg(long, conflicts_with_all = ["records", "json"])]
     raw: bool,
 
-    /// Print records: four bytes of length, the greatest first, then the message
+    /// Print records: a 4-byte big-endian length, then the message
     #[arg(long, conflicts_with = "json")]
     records: bool,
 
-    /// Print one JSON object a message, and one an event
+    /// Print one JSON object per message and per event
     #[arg(long)]
     json: bool,
 
-    /// Run this shell command for each, one after the other: the message is its standard input,
-    /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, of a snapshot MCAST_SNAPSHOT=1
+    /// Run this shell command per message, one after the other: the message is its standard input, and
+    /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, for a snapshot MCAST_SNAPSHOT=1
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["raw", "records"])]
     exec: Option<String>,
 }
 
+/// What `--max-loss` is about here: messages, not what this machine dropped.
+const MAX_LOSS: &str =
+    "Exit status 1 if a larger share of the messages was lost, such as 0.1% [default: if any was]";
+
 const EXAMPLES: &str = "\
-Each message is printed as a line. It ends when the publisher has closed its stream; status 1 if a
-message was lost, and which ones is said. With --json an event has `event`, a message `sequence`.
+Each message is printed as a line. The command ends when the publisher closes the stream. Lost messages
+are reported; exit status 1 if there are any. With --json an event has `event`, a message `sequence`.
 
 Policies:
-  reliable        wait until every gap is repaired; what nobody can repair is told   [default]
-  deadline=TIME   wait so long for a repair, then go on and tell what is missing
-  best-effort     ask for nothing: go on at once, and tell what is missing
-  latest          of each key only the latest message
+  reliable        wait until every gap is repaired; report what cannot be repaired (default)
+  deadline=TIME   wait at most TIME for a repair, then report what is missing and continue
+  best-effort     request no repairs: report what is missing and continue immediately
+  latest          deliver only the latest message of each key
 
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
-  mcast subscribe prices                                    the stream that is announced so
-  mcast subscribe prices --from snapshot                    the state first, then what follows
-  mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages from the oldest on
+  mcast subscribe prices                                    the stream announced as prices
+  mcast subscribe prices --from snapshot                    first the state, then the updates
+  mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages, starting with the oldest
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
-  mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks
-  mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   rather late than never is not for you
-  mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       a command a message";
+  mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
+  mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
+  mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let stream = &arguments.stream;
-    let keys = stream.key.as_deref().map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
+    // Before anything that may take a while: from here on a hang-up ends nothing.
+    let key_file = stream.key.as_deref().map(KeyFile::watch).transpose()?;
+    let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let (subscriber, snapshots) = open(arguments, keys, console)?;
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     let waker = subscriber.waker();
@@ -158,7 +169,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         // Without a waker the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
-    Listener::new(arguments, subscriber, snapshots, interrupt, begun, console)?.run()
+    Listener::new(arguments, subscriber, snapshots, interrupt, key_file, begun, console)?.run()
 }
 
 /// A subscriber, and what fetches snapshots for it, if it begins with one.
@@ -197,26 +208,28 @@ fn open(
         builder = builder.receive_buffer(bytes);
     }
     let subscriber = builder.keys(keys.clone()).build()?;
-    let snapshots = found.filter(|_| start == Start::Snapshot).map(|found| Snapshots::new(found, keys));
+    let snapshots = found
+        .filter(|_| start == Start::Snapshot)
+        .map(|found| Snapshots::new(found, keys, stream.max_snapshot as u64));
     Ok((subscriber, snapshots))
 }
 
 fn check(stream: &Stream) -> Result<(), Failure> {
     match stream.on_loss {
-        Some(_) if stream.policy != Wanted::Reliable => {
-            Err(Failure::usage("--on-loss goes with --policy reliable: the others go on behind what is lost"))
-        }
+        Some(_) if stream.policy != PolicyArgument::Reliable => Err(Failure::usage(
+            "--on-loss needs --policy reliable: the other policies always continue after \
+                a loss",
+        )),
         Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
-            Err(Failure::usage("--on-loss snapshot, and no snapshot to begin with")
-                .remedy("add --from snapshot"))
+            Err(Failure::usage("--on-loss snapshot needs --from snapshot").remedy("add --from snapshot"))
         }
         _ => Ok(()),
     }
 }
 
 fn no_name() -> Failure {
-    Failure::usage("where snapshots are to be had is announced with the stream's name")
-        .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` tells")
+    Failure::usage("the address of snapshots is announced with the name of the stream")
+        .remedy("subscribe to the NAME that `mcast publish --announce NAME --snapshot` announces")
 }
 
 /// Where it is to be heard, as it was typed.
@@ -225,12 +238,9 @@ fn memberships(arguments: &Arguments, console: &Console) -> anyhow::Result<Vec<M
     let texts: Vec<String> = std::iter::once(place).chain(paths).cloned().collect();
     let chosen = chosen_memberships(&texts, interface.as_slice(), sources, *families, console)?;
     if chosen.items.len() > 4 {
-        return Err(Failure::usage(format!(
-            "a stream comes on four paths at most, not {}",
-            chosen.items.len()
-        ))
-        .remedy("name single groups, each on one interface")
-        .into());
+        return Err(Failure::usage(format!("a stream has at most four paths, not {}", chosen.items.len()))
+            .remedy("name single groups, each on one interface")
+            .into());
     }
     Ok(chosen.items)
 }

@@ -1,4 +1,4 @@
-//! A stream by the name that its publisher announces.
+//! Finds a stream by its announced name.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub(super) fn find(
 ) -> anyhow::Result<(Found, Vec<Membership>)> {
     let Arguments { place: name, paths, sources, interface, families, limits, .. } = arguments;
     if !paths.is_empty() || !sources.is_empty() {
-        return Err(Failure::usage("what is announced says by itself which groups and sources to join")
-            .remedy("leave --path and --source away, or name the groups instead of the stream")
+        return Err(Failure::usage("an announcement already names the groups and sources to join")
+            .remedy("remove --path and --source, or give the groups instead of the name")
             .into());
     }
     let patience = limits.timeout.unwrap_or(PATIENCE);
@@ -51,11 +51,10 @@ fn by_name(membership: Membership) -> Membership {
 fn nobody(name: &str, keys: &Keys, patience: Duration) -> Failure {
     let remedy = match keys.is_empty() {
         true => {
-            "see that `mcast publish --announce` runs, and name its --key if it is sealed; -i says on which interface to look"
+            "check that `mcast publish --announce` runs, and add its --key if the stream is sealed; -i \
+             selects the interface"
         }
-        false => {
-            "see that `mcast publish --announce` runs with the same --key; -i says on which interface to look"
-        }
+        false => "check that `mcast publish --announce` runs with the same --key; -i selects the interface",
     };
     let seconds = patience.as_secs_f64();
     Failure::no(format!("nobody announced a stream \"{name}\" within {seconds} s")).remedy(remedy)

@@ -18,6 +18,8 @@ use crate::console::Output;
 const AT_ONCE: usize = 64 << 10;
 /// Bytes that wait at most to be written, beside one message.
 const MOST_BYTES: usize = 512 << 10;
+/// How long a command that is stopped may take to end, and be killed if it does not.
+const STOP: Duration = Duration::from_secs(2);
 /// Buffers that are kept to be used again.
 const MOST_SPARE: usize = 8;
 
@@ -34,6 +36,17 @@ struct Shared {
     changed: Condvar,
     /// Something went wrong: nothing more is done.
     broken: AtomicBool,
+    /// The command that runs is to end.
+    stop: AtomicBool,
+}
+
+/// What was received and neither written nor handed to a command when the time was over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unfinished {
+    /// Bytes that nobody read.
+    pub(super) bytes: usize,
+    /// Commands that were not run, or stopped.
+    pub(super) commands: usize,
 }
 
 #[derive(Default)]
@@ -58,12 +71,13 @@ enum Job {
 }
 
 impl Outlet {
-    /// Begins; whoever attends to the subscriber is woken when there is room again.
+    /// Starts the thread; the subscriber's loop is woken when there is room again.
     pub(super) fn new(out: Output, waker: Waker) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
             broken: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&shared);
         let work = move || theirs.work(out, &waker);
@@ -129,6 +143,25 @@ impl Outlet {
         drop(self.shared.changed.wait_timeout_while(state, timeout, awaited));
     }
 
+    /// Ends soon: waits for at most `grace` for what was handed over, and then stops the command that runs and starts
+    /// no other. Returns what was left.
+    pub(super) fn stop(&self, grace: Duration) -> Unfinished {
+        let is_busy = |state: &mut State| state.is_working || !state.waiting.is_empty();
+        let wait = |state, time| {
+            let waited = self.shared.changed.wait_timeout_while(state, time, is_busy);
+            waited.map_or_else(|error| error.into_inner().0, |(state, _)| state)
+        };
+        let mut state = wait(self.shared.lock(), grace);
+        let unfinished = Unfinished { bytes: state.bytes, commands: state.calls };
+        let runs = state.is_working && state.calls > 0;
+        state.waiting.clear();
+        if runs {
+            self.shared.stop.store(true, Ordering::Release);
+            drop(wait(state, STOP));
+        }
+        unfinished
+    }
+
     /// Why nothing more can be written or done, once.
     pub(super) fn error(&self) -> Option<anyhow::Error> {
         if self.is_broken() { self.shared.lock().error.take() } else { None }
@@ -163,7 +196,7 @@ impl Shared {
                 Job::Call(call) => out
                     .flush()
                     .map_err(Into::into)
-                    .and_then(|()| call.run().context("cannot run the command"))
+                    .and_then(|()| call.run(&self.stop).context("cannot run the command"))
                     .map(Done::Called),
             };
             let done = done.and_then(|done| self.flush_at_the_end(&mut out).map(|()| done));
@@ -211,7 +244,7 @@ impl Shared {
             }
         }
         if std::mem::take(&mut state.awaited) || self.broken.load(Ordering::Relaxed) {
-            // Without a waker the wait ends by itself, a little later.
+            // Without a waker the wait times out a little later.
             let _ = waker.wake();
         }
         drop(state);

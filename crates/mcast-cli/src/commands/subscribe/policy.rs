@@ -1,4 +1,4 @@
-//! `--policy`: what to do about gaps.
+//! `--policy`: how gaps are handled.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use mcast_stream::receiver::{OnLoss, Policy, Start};
 
 use crate::arguments::parse_duration;
 
-/// How long what comes out of order is waited for where nothing is asked for.
+/// The time to wait for reordered datagrams when no repairs are requested.
 const REORDERING: Duration = Duration::from_millis(1);
 
 /// A policy as it is typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum PolicyArgument {
     Reliable,
     Deadline(Duration),
     BestEffort,
     Latest,
 }
 
-/// What comes after a loss that nothing repairs, as it is typed.
+/// The action after an unrecoverable loss, as an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum AfterLoss {
     /// The messages behind it
@@ -29,7 +29,7 @@ pub(super) enum AfterLoss {
     Stop,
 }
 
-impl Wanted {
+impl PolicyArgument {
     /// Who began with a snapshot takes another one where messages cannot be had.
     pub(super) fn policy(self, start: Start, after_loss: Option<AfterLoss>) -> Policy {
         let on_loss = match after_loss {
@@ -49,12 +49,12 @@ impl Wanted {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Wanted, String> {
+pub(super) fn parse(text: &str) -> Result<PolicyArgument, String> {
     match text.split_once('=') {
-        None if text == "reliable" => Ok(Wanted::Reliable),
-        None if text == "best-effort" => Ok(Wanted::BestEffort),
-        None if text == "latest" => Ok(Wanted::Latest),
-        Some(("deadline", time)) => parse_duration(time).map(Wanted::Deadline),
+        None if text == "reliable" => Ok(PolicyArgument::Reliable),
+        None if text == "best-effort" => Ok(PolicyArgument::BestEffort),
+        None if text == "latest" => Ok(PolicyArgument::Latest),
+        Some(("deadline", time)) => parse_duration(time).map(PolicyArgument::Deadline),
         _ => Err("write reliable, deadline=TIME (such as deadline=50ms), best-effort or latest".into()),
     }
 }
@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn policies_are_read_and_others_refused() {
-        assert_eq!(parse("reliable"), Ok(Wanted::Reliable));
-        assert_eq!(parse("deadline=50ms"), Ok(Wanted::Deadline(Duration::from_millis(50))));
-        assert_eq!(parse("best-effort"), Ok(Wanted::BestEffort));
+        assert_eq!(parse("reliable"), Ok(PolicyArgument::Reliable));
+        assert_eq!(parse("deadline=50ms"), Ok(PolicyArgument::Deadline(Duration::from_millis(50))));
+        assert_eq!(parse("best-effort"), Ok(PolicyArgument::BestEffort));
         for text in ["", "deadline", "deadline=", "deadline=soon", "reliable=1", "Latest"] {
             parse(text).unwrap_err();
         }

@@ -1,4 +1,4 @@
-//! `--from snapshot`: fetched on a thread of its own, so that the stream is followed meanwhile.
+//! `--from snapshot`: fetches the snapshot on a separate thread, while the stream is being received.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -20,12 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Snapshots {
     stream: Found,
     keys: Keys,
+    max_size: u64,
     pending: Option<Receiver<Result<Snapshot, StreamError>>>,
 }
 
 impl Snapshots {
-    pub(super) const fn new(stream: Found, keys: Keys) -> Self {
-        Self { stream, keys, pending: None }
+    pub(super) const fn new(stream: Found, keys: Keys, max_size: u64) -> Self {
+        Self { stream, keys, max_size, pending: None }
+    }
+
+    /// Opens with these keys from now on.
+    pub(super) fn set_keys(&mut self, keys: Keys) {
+        self.keys = keys;
     }
 
     /// Begins to fetch the state of this life of the stream with all messages before this one, in place of any that
@@ -37,10 +43,13 @@ impl Snapshots {
         waker: Waker,
     ) -> anyhow::Result<()> {
         let (tell, pending) = channel();
-        let (stream, keys) = (self.stream.clone(), self.keys.clone());
+        let (stream, keys, max_size) = (self.stream.clone(), self.keys.clone(), self.max_size);
         let work = move || {
             // Nobody listens any more if another one is wanted by now.
-            let _ = tell.send(stream.fetch_snapshot(incarnation, message, &keys, PATIENCE));
+            let mut go_on = || true;
+            let fetched =
+                stream.fetch_snapshot_while(incarnation, message, &keys, max_size, PATIENCE, &mut go_on);
+            let _ = tell.send(fetched);
             let _ = waker.wake();
         };
         thread::Builder::new().name("snapshot".into()).spawn(work).context("cannot start a thread")?;
@@ -48,12 +57,20 @@ impl Snapshots {
         Ok(())
     }
 
-    /// What came of it, once.
+    /// Returns the result, once.
     pub(super) fn arrived(&mut self) -> Option<anyhow::Result<Snapshot>> {
         let result = self.pending.as_ref()?.try_recv().ok()?;
         self.pending = None;
         Some(result.map_err(|error| {
-            let remedy = "see that its publisher was started with --snapshot, and lets TCP through to it";
+            let remedy = match error {
+                StreamError::SnapshotTooLarge { .. } => {
+                    "if the publisher can be trusted, raise the limit: --max-snapshot SIZE"
+                }
+                _ => {
+                    "check that its publisher was started with --snapshot, and that TCP connections to it \
+                    are allowed"
+                }
+            };
             Failure::no(error.to_string()).remedy(remedy).into()
         }))
     }

@@ -1,4 +1,4 @@
-//! What happens to a stream, in words and as JSON.
+//! Events of a stream, as text and as JSON.
 
 use mcast_stream::receiver::{Cause, Event};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::output::count_of;
 
 /// An event as a JSON object.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct EventRecord {
     event: &'static str,
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,9 +24,11 @@ pub(super) struct Told {
     path: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<String>,
 }
 
-impl Told {
+impl EventRecord {
     pub(super) fn new(event: &Event, time: String) -> Self {
         let told = Self {
             event: event.name(),
@@ -38,6 +40,7 @@ impl Told {
             cause: None,
             path: None,
             epoch: None,
+            stream: None,
         };
         match *event {
             Event::Joined { incarnation, sender, message } => Self {
@@ -52,12 +55,18 @@ impl Told {
                 cause: Some(cause.name()),
                 ..told
             },
+            Event::LostUnknown { first } => Self { sequence: Some(first), ..told },
             Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..told },
             Event::Ended { messages } => Self { count: Some(messages), ..told },
             Event::Stalled { waiting, .. } => Self { count: Some(waiting), ..told },
             Event::SnapshotWanted { message } => Self { sequence: Some(message), ..told },
             Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..told },
-            Event::KeyMissing(epoch) => Self { epoch: Some(epoch.0), ..told },
+            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..told },
+            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..told },
+            Event::OtherStream { stream, sender } => {
+                Self { stream: Some(stream.to_string()), sender: Some(sender.to_string()), ..told }
+            }
+            Event::StreamChanged { to, .. } => Self { stream: Some(to.to_string()), ..told },
             _ => told,
         }
     }
@@ -66,12 +75,16 @@ impl Told {
 /// The cause in words.
 const fn why(cause: Cause) -> &'static str {
     match cause {
-        Cause::Unrecoverable => "the publisher no longer has them (its --history keeps more)",
-        Cause::Deadline => "they did not come in time",
-        Cause::NotRepaired => "they did not come, and nothing was asked for",
-        Cause::Restart => "the publisher has started again, and took them with it",
-        Cause::Unreadable => "they are longer than allowed here, or their pieces make no message",
-        _ => "they could not be had",
+        Cause::Unrecoverable => {
+            "they have left the publisher's retransmission buffer (its --history enlarges it)"
+        }
+        Cause::Deadline => "they were not repaired in time",
+        Cause::NotRepaired => "no repair was requested",
+        Cause::Restart => "the publisher was restarted and no longer has them",
+        Cause::Unreadable => "they are too long, or their fragments do not form a message",
+        Cause::Abandoned => "they had not arrived when this subscriber ended",
+        Cause::SenderGone => "the publisher is gone",
+        _ => "they could not be repaired",
     }
 }
 
@@ -87,36 +100,71 @@ pub(super) enum Weight {
 pub(super) fn words(event: &Event) -> (Weight, String) {
     match *event {
         Event::Joined { sender, message, .. } => {
-            (Weight::Note, format!("listening to {}, from message {message} on", sender.ip()))
+            (Weight::Note, format!("subscribed to {}, starting with message {message}", sender.ip()))
         }
         Event::Lost { first, end, cause } => {
             let lost = count_of(end.saturating_sub(first), "message");
-            (Weight::Warning, format!("lost {lost}, from {first} on: {}", why(cause)))
+            (Weight::Warning, format!("lost {lost}, starting with {first}: {}", why(cause)))
         }
-        Event::Restarted { .. } => (Weight::Note, "the publisher has started again".into()),
+        Event::LostUnknown { first } => {
+            let text = format!(
+                "an unknown number of messages may be lost, starting with {first}: the publisher was gone before it \
+                 reported how many there are"
+            );
+            (Weight::Warning, text)
+        }
+        Event::Restarted { .. } => (Weight::Note, "the publisher has restarted".into()),
         Event::Ended { messages } => {
             (Weight::Note, format!("the stream has ended after {}", count_of(messages, "message")))
         }
-        Event::Stalled { waiting, .. } => {
-            (Weight::Note, format!("waiting for a repair; {} wait behind it", count_of(waiting, "datagram")))
-        }
+        Event::Stalled { waiting, .. } => (
+            Weight::Note,
+            format!("waiting for a repair; {} are buffered behind it", count_of(waiting, "datagram")),
+        ),
         Event::PathSilent(path) => (Weight::Warning, format!("path {} is silent", path + 1)),
         Event::PathBack(path) => (Weight::Note, format!("path {} is back", path + 1)),
-        Event::SenderSilent => (Weight::Warning, "the publisher says nothing any more".into()),
+        Event::SenderSilent => (Weight::Warning, "the publisher has gone silent".into()),
         Event::SenderBack => (Weight::Note, "the publisher is back".into()),
-        Event::Evicted => {
-            (Weight::Warning, "too slow: the publisher no longer waits for this subscriber".into())
-        }
+        Event::Evicted => (Weight::Warning, "evicted by the publisher: too slow".into()),
         Event::KeyMissing(epoch) => (
             Weight::Warning,
-            format!("sealed with the secret of epoch {epoch}, which is not known here (--key)"),
+            format!(
+                "sealed with the secret of epoch {epoch}, which is missing here: add it to the file of --key, and \
+                 send SIGHUP to this process"
+            ),
         ),
         Event::Stale => {
-            let text = "a publisher whose clock differs by minutes is not believed: what it says may be old";
+            let text = "ignoring a publisher whose clock differs from this machine's by more than 2 minutes (possible \
+                        replay): set both clocks";
             (Weight::Warning, text.into())
         }
+        Event::KeyWrong(epoch) => (
+            Weight::Warning,
+            format!("not sealed with the secret of epoch {epoch} that is known here: the key files differ, \
+                or the datagrams are forged"),
+        ),
+        Event::Full => (
+            Weight::Warning,
+            "the publisher has too many subscribers: it repairs nothing for this one and does not wait for it".into(),
+        ),
+        Event::Rival { followed, ignored } => (
+            Weight::Warning,
+            format!("another publisher of this stream, incarnation {ignored}, is ignored beside incarnation {followed}: its clock was set back (see publish --state), or two publish under one name"),
+        ),
+        Event::OtherStream { stream, sender } => {
+            let text = format!(
+                "ignoring stream {stream} of {}, which is published here, too: select a stream with --name \
+                 or by its announced name",
+                sender.ip()
+            );
+            (Weight::Warning, text)
+        }
+        Event::StreamChanged { from, to } => {
+            let text = format!("stream {from} is silent or has ended: following stream {to} from now on");
+            (Weight::Warning, text)
+        }
         Event::SnapshotWanted { message } => {
-            (Weight::Detail, format!("a snapshot is wanted up to message {message}"))
+            (Weight::Detail, format!("requesting a snapshot up to message {message}"))
         }
         _ => (Weight::Detail, format!("{event:?}")),
     }
@@ -124,7 +172,7 @@ pub(super) fn words(event: &Event) -> (Weight, String) {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{Incarnation, KeyEpoch};
+    use mcast_stream::wire::{Incarnation, KeyEpoch, StreamId};
 
     use super::*;
 
@@ -151,9 +199,17 @@ mod tests {
             Event::Evicted,
             Event::KeyMissing(KeyEpoch(1)),
             Event::Stale,
+            lost(Cause::Abandoned),
+            lost(Cause::SenderGone),
+            Event::LostUnknown { first: 7 },
+            Event::Full,
+            Event::Rival { followed: Incarnation(2), ignored: Incarnation(1) },
+            Event::KeyWrong(KeyEpoch(1)),
+            Event::OtherStream { stream: StreamId(1), sender: ([10, 0, 0, 1], 7).into() },
+            Event::StreamChanged { from: StreamId(1), to: StreamId(2) },
         ];
         for event in events {
-            let told = serde_json::to_value(Told::new(&event, String::new())).unwrap();
+            let told = serde_json::to_value(EventRecord::new(&event, String::new())).unwrap();
             for field in ["event", "cause"] {
                 let Some(name) = told.get(field) else { continue };
                 let known = schema["properties"][field]["enum"].as_array().unwrap();

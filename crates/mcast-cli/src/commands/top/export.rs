@@ -3,11 +3,10 @@
 use std::fmt::Display;
 use std::time::SystemTime;
 
-use mcast_watch::{Report, Row};
+use mcast_watch::{Row, WatchReport};
 
 use super::monitor::Monitor;
 use super::picture::Picture;
-use super::words::name;
 use crate::metrics::{Bound, Exporter, Exposition, Kind};
 
 /// Begins to hand out what the monitor sees.
@@ -38,50 +37,51 @@ const OF_STREAMS: [OfStream; 11] = [
     (
         "mcast_stream_missing",
         Kind::Gauge,
-        "What is missing by the stream's sequence numbers, in the unit that mcast_stream_info tells; goes down when \
-         something comes late. What an mcast stream repairs for one receiver alone is not seen, and stays missing.",
+        "Missing by the stream's sequence numbers, in the unit in mcast_stream_info; decreases when \
+         something arrives late. Repairs of an mcast stream for a single receiver are not seen, and stay \
+         missing.",
         |row| row.numbers.map(|numbers| numbers.missing as f64),
     ),
     (
         "mcast_stream_received_total",
         Kind::Counter,
-        "What has come by the stream's sequence numbers, in the same unit.",
+        "Received by the stream's sequence numbers, in the same unit.",
         |row| row.numbers.map(|numbers| numbers.received as f64),
     ),
     (
         "mcast_stream_duplicates_total",
         Kind::Counter,
-        "What has come more than once by the stream's sequence numbers.",
+        "Received more than once by the stream's sequence numbers.",
         |row| row.numbers.map(|numbers| numbers.duplicates as f64),
     ),
     (
         "mcast_stream_repairs_total",
         Kind::Counter,
-        "What came again and said so, of streams of mcast publish.",
+        "Datagrams marked as repairs, of streams of mcast publish.",
         |row| row.numbers.and_then(|numbers| numbers.repairs).map(|repairs| repairs as f64),
     ),
     (
         "mcast_stream_continuity_errors_total",
         Kind::Counter,
-        "Where the counters of a transport stream leap.",
+        "Continuity errors of a transport stream.",
         |row| row.continuity_errors.map(|errors| errors as f64),
     ),
     (
         "mcast_stream_jitter_seconds",
         Kind::Gauge,
-        "Interarrival jitter (RFC 3550), or that of the gaps where datagrams do not say when they were sent.",
+        "Interarrival jitter (RFC 3550), or that of the gaps between datagrams without a timestamp.",
         |row| row.jitter.map(|jitter| jitter.jitter.as_secs_f64()),
     ),
     ("mcast_stream_hop_limit", Kind::Gauge, "TTL or hop limit of the latest datagram.", |row| {
         Some(row.hop_limit.into())
     }),
-    ("mcast_stream_quiet_seconds", Kind::Gauge, "Since the latest datagram.", |row| {
+    ("mcast_stream_quiet_seconds", Kind::Gauge, "Time since the latest datagram.", |row| {
         Some(row.quiet.as_secs_f64())
     }),
     (
         "mcast_stream_bad_checksums_total",
         Kind::Counter,
-        "Datagrams with a wrong checksum, which no program gets.",
+        "Datagrams with a wrong checksum, which are not delivered to programs.",
         |row| Some(row.bad_checksums as f64),
     ),
 ];
@@ -97,7 +97,7 @@ fn streams(out: &mut Exposition, picture: &Picture) {
         }
     }
     let mut family =
-        out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported to be members.");
+        out.family("mcast_stream_members", Kind::Gauge, "Hosts that have reported a membership.");
     for row in rows {
         with_labels(row, picture, |labels| family.sample(labels, picture.members(row).count()));
     }
@@ -106,12 +106,16 @@ fn streams(out: &mut Exposition, picture: &Picture) {
     for row in rows {
         with_labels(row, picture, |labels| family.sample(labels, picture.locals(row).len()));
     }
-    let mut family =
-        out.family("mcast_stream_info", Kind::Gauge, "1; what the group is called and the stream carries.");
+    let mut family = out.family(
+        "mcast_stream_info",
+        Kind::Gauge,
+        "Always 1; the labels have the name of the group and \
+            the payload of the stream.",
+    );
     for row in rows {
         let payload = row.format.map(|format| format.to_string()).unwrap_or_default();
         let unit = row.numbers.map(|numbers| numbers.unit.to_string()).unwrap_or_default();
-        let name = name(row.key.group).unwrap_or_default();
+        let name = row.key.group.name_at(row.key.port).unwrap_or_default();
         with_labels(row, picture, |labels| {
             let more: [(&str, &dyn Display); 3] = [("name", &name), ("payload", &payload), ("unit", &unit)];
             family.sample(&[labels, &more].concat(), 1);
@@ -124,7 +128,7 @@ fn announced(out: &mut Exposition, picture: &Picture) {
     let mut family = out.family(
         "mcast_stream_publisher_info",
         Kind::Gauge,
-        "1; which stream of mcast publish it is, and the name that it is announced by.",
+        "Always 1; the labels identify the stream of mcast publish and its announced name.",
     );
     for row in &picture.report.streams {
         let Some(identity) = row.identity else { continue };
@@ -141,7 +145,7 @@ fn announced(out: &mut Exposition, picture: &Picture) {
         });
     }
     let mut family =
-        out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Since a stream was last announced.");
+        out.family("mcast_announced_quiet_seconds", Kind::Gauge, "Time since a stream was last announced.");
     for announced in &picture.announced {
         let said = announced.said.as_ref();
         let interface = picture.interface(announced.interface);
@@ -176,11 +180,11 @@ fn with_labels(row: &Row, picture: &Picture, then: impl FnOnce(&[(&str, &dyn Dis
 }
 
 fn routers(out: &mut Exposition, picture: &Picture) {
-    let Report { queriers, pim_neighbors, routers, .. } = &picture.report;
+    let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.report;
     let mut family = out.family(
         "mcast_querier_expires_seconds",
         Kind::Gauge,
-        "How long until others take the querier for gone, if it stays silent.",
+        "Time until the querier is considered gone, if it stays silent.",
     );
     for querier in queriers {
         let interface = picture.interface(querier.interface);
@@ -194,31 +198,31 @@ fn routers(out: &mut Exposition, picture: &Picture) {
         ];
         family.sample(&labels, querier.expires.as_secs_f64());
     }
-    let mut family = out.family("mcast_routers", Kind::Gauge, "Routers that are heard, by protocol.");
+    let mut family = out.family("mcast_routers", Kind::Gauge, "Active routers, by protocol.");
     family.sample(&[("protocol", &"PIM")], pim_neighbors.len());
     family.sample(&[("protocol", &"MRD")], routers.len());
 }
 
 fn totals(out: &mut Exposition, picture: &Picture) {
-    let Report { streams, members, totals, .. } = &picture.report;
+    let WatchReport { streams, members, totals, .. } = &picture.report;
     let mut one = |name, kind, help, number: u64| out.family(name, kind, help).sample(&[], number);
-    one("mcast_streams", Kind::Gauge, "Streams that are kept.", streams.len() as u64);
+    one("mcast_streams", Kind::Gauge, "Streams in the table.", streams.len() as u64);
     one(
         "mcast_streams_left_out_total",
         Kind::Counter,
-        "Streams that were given up for want of room.",
-        totals.streams_left_out,
+        "Streams evicted because the table was full.",
+        totals.streams_evicted,
     );
-    one("mcast_members", Kind::Gauge, "Members that reports tell of.", members.len() as u64);
+    one("mcast_members", Kind::Gauge, "Members known from reports.", members.len() as u64);
     one("mcast_datagrams_total", Kind::Counter, "Datagrams to groups.", totals.datagrams);
     one("mcast_bytes_total", Kind::Counter, "Bytes of their payload.", totals.bytes);
     one("mcast_control_messages_total", Kind::Counter, "Messages of IGMP, MLD and PIM.", totals.control);
-    one("mcast_malformed_packets_total", Kind::Counter, "Packets that make no sense.", totals.malformed);
+    one("mcast_malformed_packets_total", Kind::Counter, "Malformed packets.", totals.malformed);
     if let Some(lost) = picture.lost {
         one(
             "mcast_capture_dropped_total",
             Kind::Counter,
-            "Packets that came faster than they could be captured.",
+            "Packets that arrived faster than they could be captured.",
             lost,
         );
     }

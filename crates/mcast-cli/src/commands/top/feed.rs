@@ -9,7 +9,7 @@ use mcast::{Group, InterfaceIndex};
 use mcast_capture::Frame;
 use mcast_packet::{Packet, Transport};
 use mcast_stream::seal::Keys;
-use mcast_watch::{Seen, StreamKey, Time, Watch};
+use mcast_watch::{ObservedPacket, StreamKey, Time, Watch};
 
 use super::announced::Announcements;
 use super::numbered::numbered;
@@ -76,13 +76,13 @@ impl Feed {
                 return;
             }
         }
-        let key = self.watch.observe(&Seen {
+        let key = self.watch.observe(&ObservedPacket {
             time: Time::from(frame.time),
             interface: frame.interface,
             outgoing: frame.direction.is_outgoing(),
             length: frame.original_length,
             packet: &packet,
-            numbered: numbered.filter(|_| !self.has_field),
+            sequence_info: numbered.filter(|_| !self.has_field),
         });
         if let Some(recording) = &mut self.recording {
             recording.take(frame, &packet, key);

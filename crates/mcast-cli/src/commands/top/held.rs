@@ -8,7 +8,6 @@ use mcast::{Group, GroupAddr, InterfaceSelector, Membership, Receiver};
 use mcast_stream::{DISCOVERY_V4, DISCOVERY_V6};
 
 use super::Arguments;
-use crate::arguments::read_targets;
 use crate::console::Console;
 
 /// Memberships at a port that nobody uses: no datagram comes by them, and that they are held is all that they are for.
@@ -20,10 +19,7 @@ pub(super) struct Held {
 impl Held {
     /// Joins what is asked for; `None` if nothing is.
     pub(super) fn join(arguments: &Arguments, console: &Console) -> anyhow::Result<Option<Self>> {
-        let mut memberships = Vec::new();
-        for target in read_targets(&arguments.join, arguments.families, console)? {
-            memberships.extend(target.memberships()?);
-        }
+        let mut memberships = arguments.join.memberships(&arguments.wanted, arguments.families, console)?;
         if arguments.announced {
             memberships.extend(announcements(arguments));
         }
@@ -37,7 +33,7 @@ impl Held {
         let memberships =
             memberships.into_iter().flat_map(|membership| on_each(membership, &arguments.interfaces));
         let builder = Receiver::builder().join_all(memberships).allow_any_source(true).follow(true);
-        let receiver = Arc::new(builder.build()?);
+        let receiver = Arc::new(crate::receiving::build(builder)?);
         receiver.memberships().iter().for_each(|status| console.detail(status));
         Ok(Some(Self { receiver }))
     }
@@ -53,7 +49,7 @@ impl Held {
 /// A port that nobody uses now.
 fn unused_port() -> anyhow::Result<u16> {
     let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
-    let socket = UdpSocket::bind(&any[..]).context("cannot find a port that is not used")?;
+    let socket = UdpSocket::bind(&any[..]).context("cannot find an unused port")?;
     Ok(socket.local_addr()?.port())
 }
 

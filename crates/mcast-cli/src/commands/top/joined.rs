@@ -66,8 +66,8 @@ fn locals(holder: &Holder) -> Vec<Local> {
             processes.collect()
         }
         Holder::Kernel => without_process("kernel"),
-        Holder::Unseen { .. } => without_process("a process not seen"),
-        _ => without_process("not told"),
+        Holder::Unseen { .. } => without_process("unknown process"),
+        _ => without_process("unknown"),
     }
 }
 

@@ -4,14 +4,16 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use mcast_watch::{JitterBasis, Member, PimNeighbor, Protocol, Querier, RouterAdvertisement, Row};
+use mcast_watch::{
+    GroupMember, JitterBasis, ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement, Row,
+};
 use serde::Serialize;
 
 use super::announced::{Announced, Said};
 use super::joined::Local;
 use super::picture::Picture;
 use super::table::rate;
-use super::words::name;
+use super::words::name_of_group;
 use crate::output::{rfc3339, write_json};
 
 /// Writes an object for each stream, querier, router, member and announced stream, and a summary behind them.
@@ -39,7 +41,7 @@ fn time_of(time: mcast_watch::Time) -> SystemTime {
 
 #[derive(Serialize)]
 struct Stream<'a> {
-    kind: &'static str,
+    event: &'static str,
     time: &'a str,
     group: IpAddr,
     name: Option<&'static str>,
@@ -93,10 +95,10 @@ impl<'a> Stream<'a> {
     fn new(row: &'a Row, picture: &'a Picture, time: &'a str) -> Self {
         let (key, rate, numbers) = (&row.key, rate(row, picture), row.numbers.as_ref());
         Self {
-            kind: "stream",
+            event: "stream",
             time,
             group: key.group.addr(),
-            name: name(key.group),
+            name: key.group.name_at(key.port),
             port: key.port,
             source: key.source,
             source_port: key.source_port,
@@ -150,7 +152,7 @@ impl<'a> Process<'a> {
 
 #[derive(Serialize)]
 struct Asking<'a> {
-    kind: &'static str,
+    event: &'static str,
     time: &'a str,
     protocol: &'static str,
     version: u8,
@@ -167,13 +169,13 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    fn new(querier: &Querier, picture: &Picture, time: &'a str) -> Self {
+    fn new(querier: &ObservedQuerier, picture: &Picture, time: &'a str) -> Self {
         Self {
-            kind: "querier",
+            event: "querier",
             time,
             protocol: match querier.protocol {
-                Protocol::Igmp => "IGMP",
-                Protocol::Mld => "MLD",
+                Protocol::Igmp => "igmp",
+                Protocol::Mld => "mld",
             },
             version: querier.version,
             address: querier.address,
@@ -192,7 +194,7 @@ impl<'a> Asking<'a> {
 
 #[derive(Serialize)]
 struct Router<'a> {
-    kind: &'static str,
+    event: &'static str,
     time: &'a str,
     protocol: &'static str,
     address: IpAddr,
@@ -209,9 +211,9 @@ struct Router<'a> {
 impl<'a> Router<'a> {
     fn pim(neighbor: &PimNeighbor, picture: &Picture, time: &'a str) -> Self {
         Self {
-            kind: "router",
+            event: "router",
             time,
-            protocol: "PIM",
+            protocol: "pim",
             address: neighbor.address,
             interface: picture.interface(neighbor.interface),
             vlan: neighbor.vlan,
@@ -226,9 +228,9 @@ impl<'a> Router<'a> {
 
     fn shown(router: &RouterAdvertisement, picture: &Picture, time: &'a str) -> Self {
         Self {
-            kind: "router",
+            event: "router",
             time,
-            protocol: "MRD",
+            protocol: "mrd",
             address: router.address,
             interface: picture.interface(router.interface),
             vlan: router.vlan,
@@ -244,7 +246,7 @@ impl<'a> Router<'a> {
 
 #[derive(Serialize)]
 struct Membership<'a> {
-    kind: &'static str,
+    event: &'static str,
     time: &'a str,
     group: IpAddr,
     name: Option<&'static str>,
@@ -260,12 +262,12 @@ struct Membership<'a> {
 }
 
 impl<'a> Membership<'a> {
-    fn new(member: &Member, picture: &Picture, time: &'a str) -> Self {
+    fn new(member: &GroupMember, picture: &Picture, time: &'a str) -> Self {
         Self {
-            kind: "member",
+            event: "member",
             time,
             group: member.group.addr(),
-            name: name(member.group),
+            name: name_of_group(member.group),
             host: member.host,
             interface: picture.interface(member.interface),
             vlan: member.vlan,
@@ -285,7 +287,7 @@ impl<'a> Membership<'a> {
 /// A stream that is announced.
 #[derive(Serialize)]
 struct Stated<'a> {
-    kind: &'static str,
+    event: &'static str,
     time: &'a str,
     name: Option<&'a str>,
     stream: String,
@@ -296,7 +298,7 @@ struct Stated<'a> {
     interface: String,
     sealed: bool,
     snapshot: Option<SocketAddr>,
-    rate: Option<u64>,
+    bytes_per_second: Option<u64>,
     quiet_seconds: f64,
 }
 
@@ -304,7 +306,7 @@ impl<'a> Stated<'a> {
     fn new(announced: &'a Announced, picture: &Picture, time: &'a str) -> Self {
         let said = announced.said.as_ref();
         Self {
-            kind: "announced",
+            event: "announced",
             time,
             name: announced.name(),
             stream: announced.stream.to_string(),
@@ -315,7 +317,7 @@ impl<'a> Stated<'a> {
             interface: picture.interface(announced.interface),
             sealed: announced.is_sealed,
             snapshot: said.and_then(|said| said.snapshot),
-            rate: said.and_then(|said| said.rate),
+            bytes_per_second: said.and_then(|said| said.rate),
             quiet_seconds: picture.report.time.since(announced.latest).as_secs_f64(),
         }
     }
@@ -323,7 +325,7 @@ impl<'a> Stated<'a> {
 
 #[derive(Serialize)]
 struct Summary<'a> {
-    kind: &'static str,
+    event: &'static str,
     time: &'a str,
     seconds: f64,
     streams: usize,
@@ -341,7 +343,7 @@ impl<'a> Summary<'a> {
     fn new(picture: &Picture, time: &'a str) -> Self {
         let totals = picture.report.totals;
         Self {
-            kind: "summary",
+            event: "summary",
             time,
             seconds: picture.report.watched.as_secs_f64(),
             streams: picture.report.streams.len(),
@@ -350,8 +352,8 @@ impl<'a> Summary<'a> {
             control: totals.control,
             other: totals.other,
             malformed: totals.malformed,
-            streams_left_out: totals.streams_left_out,
-            members_left_out: totals.members_left_out,
+            streams_left_out: totals.streams_evicted,
+            members_left_out: totals.members_evicted,
             not_seen: picture.lost,
         }
     }

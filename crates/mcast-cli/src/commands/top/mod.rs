@@ -24,7 +24,7 @@ use std::time::Duration;
 use mcast::InterfaceSelector;
 use mcast_packet::sequence::SequenceField;
 
-use crate::arguments::{Families, parse_duration, read_keys};
+use crate::arguments::{Families, Join, parse_duration, read_keys};
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -41,8 +41,8 @@ use table::Column;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only these streams: a group, a range (`239.1.2.0/24`), a name (`mdns`), or memberships as
-    /// `mcast recv` takes them (`[SOURCE@]GROUP[%INTERFACE]:PORT`) [default: all there are]
+    /// Only these streams: a group, a range (`239.1.2.0/24`), a name (`mdns`), or a membership as in
+    /// `mcast recv` (`[SOURCE@]GROUP[%INTERFACE]:PORT`) [default: all]
     #[arg(value_name = "MEMBERSHIP")]
     wanted: Vec<String>,
 
@@ -51,46 +51,45 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Only streams from this source, or with a `!` before it every other; repeatable
+    /// Only streams from this source, or with a `!` in front from all others; repeatable
     #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
     sources: Vec<String>,
 
     #[command(flatten)]
     families: Families,
 
-    /// Count loss by the number at this place of each payload, such as 0:4 or 12:2le, in bytes
+    /// Count loss by the sequence number at this offset of each payload, in bytes: 0:4, or 12:2le
     #[arg(long, value_name = "OFFSET:SIZE")]
     seq: Option<SequenceField>,
 
-    /// Also join this group or membership, so that switches let it through; repeatable
-    #[arg(long, value_name = "MEMBERSHIP", conflicts_with = "read")]
-    join: Vec<String>,
+    #[command(flatten)]
+    join: Join,
 
-    /// Also join where `mcast publish --announce` tells of streams
+    /// Also join the groups on which `mcast publish --announce` announces streams
     #[arg(long, conflicts_with = "read")]
     announced: bool,
 
-    /// Open announcements and heartbeats that are sealed with the secrets in this file
+    /// Decode sealed announcements and heartbeats with the secrets in this file
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// Read a capture file, pcap or pcapng, `-` for standard input, instead of the wire
+    /// Read packets from this file, pcap or pcapng; `-` for standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "metrics")]
     read: Option<PathBuf>,
 
-    /// Over how long rates are told, and how often
+    /// How often to update, and the time over which rates are measured
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
 
-    /// End after so long in all; status 1 if nothing came of what MEMBERSHIP names
+    /// Stop after TIME; exit status 1 if a MEMBERSHIP was given and nothing of it arrived
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_interval)]
     timeout: Option<Duration>,
 
-    /// Keep so many streams, and so many members; each takes about 2 KiB
+    /// Keep at most N streams and N members; each takes about 2 KiB
     #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
     streams: u32,
 
-    /// Forget a stream after so long a silence
+    /// Forget a stream that has been silent for TIME
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_interval)]
     keep: Duration,
 
@@ -102,15 +101,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to show it")]
 struct Show {
-    /// Print one table after the time of --timeout, or of --interval, and end
+    /// Print one table after the time of --timeout or --interval, and stop
     #[arg(long)]
     once: bool,
 
-    /// Print JSON objects: streams, queriers, routers, members, a summary, at each interval
+    /// Print JSON objects at each interval: streams, queriers, routers, members and a summary
     #[arg(long)]
     json: bool,
 
-    /// Hand out figures for Prometheus at http://ADDRESS/metrics; without a terminal only those
+    /// Serve Prometheus metrics at http://ADDRESS/metrics; without a terminal nothing else
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     metrics: Option<Listen>,
 
@@ -120,26 +119,26 @@ struct Show {
 }
 
 const EXAMPLES: &str = "\
-On a terminal this is a screen: `?` there tells the keys. Elsewhere a table comes at each interval.
-It listens and joins nothing by itself: behind a switch that snoops only joined groups are seen, and
---join joins more. Interfaces that come and go are followed, unless -i names others.
+On a terminal this is a screen: press `?` for key bindings. Otherwise a table is printed at each
+interval. top joins nothing by itself: behind a snooping switch only joined groups are seen; --join
+joins them. Interfaces that come and go are followed, unless -i is given.
 
-Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf`,
-`mcast publish`, whose repairs are counted, too; for others --seq says where the number is. RTP with a format of its own is recognized on even ports.
-Jitter is that of RFC 3550 where the payload says when it was sent; where not (marked ~), that of
-the gaps between datagrams. Bits are those of the payload.
+Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf` and
+`mcast publish` (with its repairs); for others --seq gives the position of the number. RTP with a dynamic
+payload type is recognized on even ports. Jitter is that of RFC 3550 where the payload has a timestamp,
+otherwise (marked ~) that of the gaps between datagrams. Bits are those of the payload.
 
-It needs the right to capture (CAP_NET_RAW), except to read a file.
+Capturing needs root or CAP_NET_RAW.
 
 Examples:
   mcast top                                    all streams of all interfaces
-  mcast top 239.1.0.0/16 -i 127.0.0.1          such groups on the loopback interface
-  mcast top --once -W 5                        one table of five seconds
-  mcast top --once --json 239.1.2.3:5000       one stream for a script; status 1 if it is not there
-  mcast top --announced                        also the streams that announce themselves
-  mcast top --seq 0:4                          count loss by the first four bytes of payloads
+  mcast top 239.1.0.0/16 -i 127.0.0.1          these groups on the loopback interface
+  mcast top --once -W 5                        one table, measured over 5 s
+  mcast top --once --json 239.1.2.3:5000       one stream, for a script; exit status 1 if there is none
+  mcast top --announced                        also streams that announce themselves
+  mcast top --seq 0:4                          count loss by the first 4 bytes of payloads
   mcast top -r capture.pcapng --once           the streams of a capture file
-  mcast top --metrics :9477                    for Prometheus, too";
+  mcast top --metrics :9477                    for Prometheus";
 
 /// To create a file in the folder of somebody else, as root is used to.
 const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
@@ -159,7 +158,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let ends_with_them = is_headless && !arguments.interfaces.is_empty();
     let follows = arguments.read.is_none() && !ends_with_them;
     if follows && let Err(error) = source.frames.follow(held.clone()) {
-        console.warn(format_args!("interfaces that come later will not be seen: {error}"));
+        console.warn(format_args!("interfaces that appear later will not be watched: {error}"));
     }
     // Frames come from anybody: they are looked at without the rights that the capture took, and by another
     // thread than the one that looks into processes.
@@ -209,8 +208,8 @@ fn tell_start(monitor: &Monitor, exporter: Option<&Exporter>, has_screen: bool, 
 fn parse_interval(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
     match parse_duration(text)? {
-        Duration::ZERO => Err("nothing happens in no time: write more than zero".into()),
-        time if time > LONGEST => Err("nobody waits for more than a hundred years".into()),
+        Duration::ZERO => Err("must be more than zero".into()),
+        time if time > LONGEST => Err("must be at most a hundred years".into()),
         time => Ok(time),
     }
 }
@@ -227,7 +226,7 @@ impl Arguments {
     /// What is wrong with what was typed together.
     fn refuse(&self) -> Result<(), Failure> {
         if self.interval < Duration::from_millis(10) {
-            return Err(Failure::usage("--interval is at least 10ms"));
+            return Err(Failure::usage("--interval must be at least 10ms"));
         }
         Ok(())
     }

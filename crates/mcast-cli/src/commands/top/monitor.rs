@@ -10,7 +10,7 @@ use anyhow::Context;
 use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{ErrorKind, Frame, SourceError};
 use mcast_stream::seal::Keys;
-use mcast_watch::{Options, StreamKey, Time, Watch};
+use mcast_watch::{StreamKey, Time, Watch, WatchOptions};
 
 use super::Arguments;
 use super::feed::Feed;
@@ -73,7 +73,7 @@ impl Monitor {
     ) -> anyhow::Result<Self> {
         let Source { frames, interfaces } = source;
         let is_file = arguments.read.is_some();
-        let mut watch = Watch::new(Options {
+        let mut watch = Watch::new(WatchOptions {
             interval: arguments.rate_interval(),
             capacity: usize::try_from(arguments.streams).unwrap_or(usize::MAX),
             sequence: arguments.seq,

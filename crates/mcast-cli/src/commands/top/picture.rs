@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mcast::InterfaceIndex;
-use mcast_watch::{Member, Report, Row};
+use mcast_watch::{GroupMember, Row, WatchReport};
 
 use super::announced::Announced;
 use super::joined::{Joined, Local};
@@ -14,7 +14,7 @@ use super::recording::Recording;
 /// What there is to be seen at one moment.
 #[derive(Debug)]
 pub(super) struct Picture {
-    pub(super) report: Report,
+    pub(super) report: WatchReport,
     /// Streams that announce themselves.
     pub(super) announced: Vec<Announced>,
     /// How many times one was left out for want of room.
@@ -57,7 +57,7 @@ impl Picture {
     }
 
     /// Who else has told to be a member.
-    pub(super) fn members<'a>(&'a self, row: &Row) -> impl Iterator<Item = &'a Member> {
+    pub(super) fn members<'a>(&'a self, row: &Row) -> impl Iterator<Item = &'a GroupMember> {
         let key = row.key;
         let first = self.report.members.partition_point(|member| member.group < key.group);
         let of_group =

@@ -99,8 +99,8 @@ fn fail_if_one_has_gone(named: &[Interface]) -> anyhow::Result<()> {
     let there = mcast::interfaces()?;
     match named.iter().find(|each| there.iter().all(|interface| interface.index != each.index)) {
         None => Ok(()),
-        Some(gone) => Err(Failure::environment(format!("{} has gone, or is another one now", gone.name))
-            .remedy("start it again when the interface is back; a service manager does so by itself")
+        Some(gone) => Err(Failure::environment(format!("{} has gone or was replaced", gone.name))
+            .remedy("start it again when the interface is back; a service manager does so automatically")
             .into()),
     }
 }
@@ -169,7 +169,7 @@ impl Printer<'_> {
             return Ok(());
         }
         let palette = self.console.palette();
-        let titles = ["announced", "group", "source", "on", "stream", "sealed", "snapshots", "rate"];
+        let titles = ["announced", "group", "source", "interface", "stream", "sealed", "snapshots", "rate"];
         let mut table = Table::new(&titles, palette.heading);
         for announced in &picture.announced {
             let said = announced.said.as_ref();
@@ -224,27 +224,25 @@ impl Printer<'_> {
         }
         if !self.has_explained && report.streams.iter().any(words::may_be_repaired_unseen) {
             self.has_explained = true;
-            self.console.note(format_args!("of an mcast stream, loss {}", words::MISSING_IN_THE_GROUP));
+            self.console.note(format_args!("the loss of an mcast stream {}", words::MISSING_IN_THE_GROUP));
         }
-        let left_out = report.totals.streams_left_out;
+        let left_out = report.totals.streams_evicted;
         if left_out > 0 {
             self.console.warn(format_args!(
-                "{} left out for want of room (--streams keeps more)",
+                "{} omitted: the table is full (--streams enlarges it)",
                 count_of(left_out, "stream")
             ));
         }
         if picture.announced_left_out > 0 {
             let announcements = count_of(picture.announced_left_out, "announcement");
-            self.console.warn(format_args!("{announcements} left out: too many streams are announced"));
+            self.console.warn(format_args!("{announcements} omitted: too many streams are announced"));
         }
         if let Some(lost) = picture.lost.filter(|lost| *lost > 0) {
-            self.console.warn(format_args!(
-                "{} not seen: they came faster than they could be captured",
-                count_of(lost, "packet")
-            ));
+            self.console
+                .warn(format_args!("{} not captured: they arrived too fast", count_of(lost, "packet")));
         }
         if let Some(failure) = self.monitor.joiners_failure() {
-            self.console.detail(format_args!("who on this machine has joined is not known: {failure}"));
+            self.console.detail(format_args!("cannot determine which processes have joined: {failure}"));
         }
     }
 }

@@ -105,7 +105,7 @@ fn name(selector: &InterfaceSelector, is_file: bool) -> anyhow::Result<String> {
         InterfaceSelector::Name(name) if is_file => Ok(name.clone()),
         InterfaceSelector::Index(index) if is_file => Ok(index.to_string()),
         _ if is_file => {
-            let refused = Failure::usage(format!("\"{selector}\" is no interface of a capture file"));
+            let refused = Failure::usage(format!("\"{selector}\" is not an interface of the capture file"));
             Err(refused.remedy("name it as the file does, or by its number there, from 1").into())
         }
         _ => Ok(mcast::find(selector)?.name),
@@ -116,7 +116,7 @@ fn name(selector: &InterfaceSelector, is_file: bool) -> anyhow::Result<String> {
 fn sources(texts: &[String]) -> Result<SourceFilter, Failure> {
     let address = |text: &String| {
         let text = text.strip_prefix('!').unwrap_or(text);
-        text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is no address of a source")))
+        text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is not a valid source address")))
     };
     let addresses = texts.iter().map(address).collect::<Result<_, _>>()?;
     let excluded = texts.iter().filter(|text| text.starts_with('!')).count();

@@ -14,7 +14,7 @@ use mcast_capture::{
 use super::Arguments;
 use super::following::Following;
 use super::held::Held;
-use crate::exit::Failure;
+use crate::exit::{Failure, remedy_of_capture};
 use crate::output::SafeText;
 
 /// Where the frames come from.
@@ -102,11 +102,12 @@ pub(super) fn show_next(
     }
     // The source lends the frame, and must have it back before it tells a name.
     let bytes = frame.bytes.to_vec();
-    let Frame { original_length, link_type, interface, direction, time, checksums, cut, .. } = frame;
+    let Frame { original_length, link_type, interface, direction, time, checksums, resegmented, .. } = frame;
     let name = source.interface_name(interface).map(|name| SafeText::new(name.as_bytes()).to_string());
-    let name: Arc<str> = name.unwrap_or_else(|| interface.to_string()).into();
+    let name: Arc<str> = name.unwrap_or_else(|| format!("#{interface}")).into();
     let bytes = &bytes;
-    let copy = Frame { bytes, original_length, link_type, interface, direction, time, checksums, cut };
+    let copy =
+        Frame { bytes, original_length, link_type, interface, direction, time, checksums, resegmented };
     show(&copy, &name);
     names.insert(interface, name);
     Ok(true)
@@ -122,7 +123,7 @@ pub(super) fn open(arguments: &Arguments) -> anyhow::Result<Source> {
             let interfaces = interfaces(&arguments.interfaces)?;
             if interfaces.is_empty() {
                 return Err(Failure::environment("no interface is up and can multicast")
-                    .remedy("name one with -i; `mcast interfaces` lists those there are")
+                    .remedy("name one with -i; `mcast interfaces` lists them")
                     .into());
             }
             let capture = capture_on(&interfaces).map_err(refused)?;
@@ -183,11 +184,11 @@ pub(super) fn present(selectors: &[InterfaceSelector]) -> Vec<Interface> {
 fn refused(error: mcast_capture::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::Permission => Failure::permission(error.to_string())
-            .remedy(
-                "run it as root, or grant the right once: sudo setcap cap_net_raw+ep \"$(command -v mcast)\"\n\
-                 Without it, `mcast recv --discard GROUP:PORT` counts what comes to a group, `mcast groups` tells \
-                 who has joined what, and `mcast top -r FILE` reads a capture",
-            )
+            .remedy(format!(
+                "{}\nWithout it, `mcast recv --discard GROUP:PORT` counts the datagrams of a group, `mcast \
+                 groups` shows which processes have joined groups, and `mcast top -r FILE` reads a capture",
+                remedy_of_capture(&error).unwrap_or_default()
+            ))
             .into(),
         _ => error.into(),
     }

@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_watch::{Rate, Row};
+use mcast_watch::{Row, StreamRate};
 
 use super::picture::Picture;
 use super::words::{self, short};
@@ -76,7 +76,7 @@ impl Column {
             Self::Group => "group",
             Self::Name => "name",
             Self::Source => "source",
-            Self::Interface => "on",
+            Self::Interface => "iface",
             Self::Datagrams => "dgram/s",
             Self::Bits => "bit/s",
             Self::Loss => "loss",
@@ -98,7 +98,7 @@ impl Column {
         let rate = rate(row, picture);
         match self {
             Self::Group => words::address(row.key.group.addr(), row.key.port),
-            Self::Name => words::name(row.key.group).unwrap_or_default().into(),
+            Self::Name => row.key.group.name_at(row.key.port).unwrap_or_default().into(),
             Self::Source => row.key.source.to_string(),
             Self::Interface => match row.key.vlan {
                 Some(vlan) => format!("{}.{vlan}", picture.interface(row.key.interface)),
@@ -190,7 +190,7 @@ pub(super) fn sort<T>(
 }
 
 /// The rate that is shown: the latest; of a file that of all its time.
-pub(super) fn rate(row: &Row, picture: &Picture) -> Rate {
+pub(super) fn rate(row: &Row, picture: &Picture) -> StreamRate {
     if picture.is_file { row.mean } else { row.now }
 }
 

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Group, SourceFilter};
-use mcast_watch::{Format, JitterBasis, JitterValue, Numbers, Row};
+use mcast_watch::{Format, JitterBasis, JitterValue, Row, SequenceStatistics};
 
 use super::announced::Said;
 use super::picture::Picture;
 use crate::output::{bits_per_second, seconds};
 
-/// The name of a group: the short one if it has one, else the registry's.
-pub(super) fn name(group: Group) -> Option<&'static str> {
+/// The name of a group, whatever the port: the short one if it has one, else the registry's.
+pub(super) fn name_of_group(group: Group) -> Option<&'static str> {
     group.well_known().map(|known| known.name).next().or_else(|| group.name())
 }
 
@@ -41,8 +41,15 @@ pub(super) fn short(number: f64) -> String {
     "much".into()
 }
 
+/// `5.7 Mbit/s`.
+pub(super) fn bits(rate: f64) -> String {
+    let text = short(rate);
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    format!("{digits} {}bit/s", &text[digits.len()..])
+}
+
 /// `–`, `0`, `0.02%`, `12.3%`: what is missing of what was sent.
-pub(super) fn loss(numbers: Option<&Numbers>) -> String {
+pub(super) fn loss(numbers: Option<&SequenceStatistics>) -> String {
     let Some(numbers) = numbers else { return "–".into() };
     let percent = numbers.loss() * 100.0;
     match percent {
@@ -54,7 +61,8 @@ pub(super) fn loss(numbers: Option<&Numbers>) -> String {
 }
 
 /// What is meant by missing where receivers may have more.
-pub(super) const MISSING_IN_THE_GROUP: &str = "is what did not come by the group here: what is repaired for one receiver alone goes to its address, unseen";
+pub(super) const MISSING_IN_THE_GROUP: &str = "counts what did not arrive by the group here: repairs for a \
+    single receiver are sent by unicast and not seen";
 
 /// Whether something is missing that may have been repaired nevertheless.
 pub(super) fn may_be_repaired_unseen(row: &Row) -> bool {
@@ -151,10 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_has_its_unit_apart() {
+        assert_eq!([0.0, 999.0, 5_700_000.0].map(bits), ["0 bit/s", "999 bit/s", "5.7 Mbit/s"]);
+    }
+
+    #[test]
     fn loss_is_told_as_exactly_as_it_matters() {
         let of = |received, missing| {
             let unit = Unit::Datagrams;
-            loss(Some(&Numbers {
+            loss(Some(&SequenceStatistics {
                 unit,
                 received,
                 missing,

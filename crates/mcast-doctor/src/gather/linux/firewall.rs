@@ -1,5 +1,5 @@
-//! Rules of nftables that drop and count, from netlink; needs `CAP_NET_ADMIN`. What `iptables` of
-//! today writes is nftables, too.
+//! nftables rules that drop, from netlink. Needs `CAP_NET_ADMIN`. Rules of `iptables-nft`, today's default
+//! `iptables`, are included.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,11 +7,11 @@ use std::io;
 use super::netlink::{self, Message, attribute, attributes, be32_at, be64_at, text};
 use crate::snapshot::DroppingRule;
 
-// Messages and attributes of linux/netfilter/nf_tables.h.
+// Messages and attributes from linux/netfilter/nf_tables.h.
 const SUBSYSTEM: u16 = 10 << 8;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const GET_RULE: u16 = SUBSYSTEM | 7;
-/// Family (any), version and resource: `struct nfgenmsg`.
+/// `struct nfgenmsg`: family (any), version and resource id.
 const HEADER: [u8; 4] = [0; 4];
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
@@ -23,7 +23,7 @@ const RULE_CHAIN: u16 = 2;
 const RULE_HANDLE: u16 = 3;
 const RULE_EXPRESSIONS: u16 = 4;
 
-/// The rules and chains that drop, and how much those have dropped that count.
+/// Returns the rules and chain policies that drop, with their packet counters if they have one.
 pub(super) fn dropping_rules() -> io::Result<Vec<DroppingRule>> {
     let chains = netlink::dump(netlink::NETFILTER, GET_CHAIN, &HEADER)?;
     let rules = netlink::dump(netlink::NETFILTER, GET_RULE, &HEADER)?;
@@ -33,35 +33,36 @@ pub(super) fn dropping_rules() -> io::Result<Vec<DroppingRule>> {
     Ok(by_policy.chain(by_rule).collect())
 }
 
-type Place = (u8, String, String);
+/// A chain: family, table and name.
+type ChainId = (u8, String, String);
 
-fn place(message: &Message, table: u16, chain: u16) -> Option<Place> {
+fn chain_id(message: &Message, table: u16, chain: u16) -> Option<ChainId> {
     let body = message.payload.get(HEADER.len()..)?;
     Some((*message.payload.first()?, text(attribute(body, table)?), text(attribute(body, chain)?)))
 }
 
-fn hook_of(chain: &Message) -> Option<(Place, String)> {
+fn hook_of(chain: &Message) -> Option<(ChainId, String)> {
     let body = chain.payload.get(HEADER.len()..)?;
     let number = be32_at(attribute(attribute(body, CHAIN_HOOK)?, 1)?, 0)?;
-    let place = place(chain, CHAIN_TABLE, CHAIN_NAME)?;
-    let hook = hook_name(place.0, number).to_owned();
-    Some((place, hook))
+    let id = chain_id(chain, CHAIN_TABLE, CHAIN_NAME)?;
+    let hook = hook_name(id.0, number).to_owned();
+    Some((id, hook))
 }
 
-/// A chain that drops whatever no rule has accepted.
+/// Returns the policy of a chain as a rule, if the policy is to drop.
 fn dropping_chain(chain: &Message) -> Option<DroppingRule> {
     const DROP: u32 = 0;
     let body = chain.payload.get(HEADER.len()..)?;
     be32_at(attribute(body, CHAIN_POLICY)?, 0).filter(|policy| *policy == DROP)?;
-    let (place, hook) = hook_of(chain)?;
+    let (id, hook) = hook_of(chain)?;
     let packets = attribute(body, CHAIN_COUNTERS)
         .and_then(|counters| attributes(counters).find(|(kind, _)| *kind == 2))
         .and_then(|(_, value)| be64_at(value, 0));
-    Some(DroppingRule { place: format!("{} policy drop", describe(&place)), hook: Some(hook), packets })
+    Some(dropping(id, "policy drop".to_owned(), Some(hook), packets))
 }
 
-fn dropping_rule(rule: &Message, hooks: &BTreeMap<Place, String>) -> Option<DroppingRule> {
-    let place = place(rule, RULE_TABLE, RULE_CHAIN)?;
+fn dropping_rule(rule: &Message, hooks: &BTreeMap<ChainId, String>) -> Option<DroppingRule> {
+    let id = chain_id(rule, RULE_TABLE, RULE_CHAIN)?;
     let body = rule.payload.get(HEADER.len()..)?;
     let expressions = attribute(body, RULE_EXPRESSIONS)?;
     let (mut packets, mut drops) = (None, false);
@@ -77,21 +78,28 @@ fn dropping_rule(rule: &Message, hooks: &BTreeMap<Place, String>) -> Option<Drop
         }
     }
     let handle = attribute(body, RULE_HANDLE).and_then(|value| be64_at(value, 0))?;
-    drops.then(|| DroppingRule {
-        place: format!("{} handle {handle}", describe(&place)),
-        hook: hooks.get(&place).cloned(),
-        packets,
-    })
+    let hook = hooks.get(&id).cloned();
+    drops.then(|| dropping(id, format!("handle {handle}"), hook, packets))
 }
 
-/// `NFTA_IMMEDIATE_DATA`, in it `NFTA_DATA_VERDICT`, in it `NFTA_VERDICT_CODE` 0.
+/// Returns whether an immediate expression drops: `NFTA_IMMEDIATE_DATA` contains `NFTA_DATA_VERDICT`, which
+/// contains `NFTA_VERDICT_CODE` 0.
 fn is_drop(immediate: &[u8]) -> bool {
     let verdict = attribute(immediate, 2).and_then(|data| attribute(data, 2));
     verdict.and_then(|verdict| be32_at(attribute(verdict, 1)?, 0)) == Some(0)
 }
 
-fn describe((family, table, chain): &Place) -> String {
-    let family = match family {
+fn dropping(
+    (family, table, chain): ChainId,
+    part: String,
+    hook: Option<String>,
+    packets: Option<u64>,
+) -> DroppingRule {
+    DroppingRule { family: family_name(family).to_owned(), table, chain, part, hook, packets }
+}
+
+fn family_name(family: u8) -> &'static str {
+    match family {
         1 => "inet",
         2 => "ip",
         3 => "arp",
@@ -99,8 +107,7 @@ fn describe((family, table, chain): &Place) -> String {
         7 => "bridge",
         10 => "ip6",
         _ => "unknown",
-    };
-    format!("nft {family} {table} {chain}")
+    }
 }
 
 fn hook_name(family: u8, number: u32) -> &'static str {

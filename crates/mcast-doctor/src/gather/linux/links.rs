@@ -1,4 +1,4 @@
-//! Interfaces with their bridges, ports, queues and addresses, from rtnetlink.
+//! Interfaces with their bridge settings, ports, queues and addresses, from rtnetlink.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -45,9 +45,7 @@ const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
 const BR_MCAST_SNOOPING: u16 = 23;
-const BR_MCAST_QUERIER: u16 = 25;
 const BR_MCAST_HASH_MAX: u16 = 27;
-const BR_MCAST_QUERIER_STATE: u16 = 47;
 const PORT_FAST_LEAVE: u16 = 7;
 const PORT_MULTICAST_ROUTER: u16 = 25;
 const PORT_MCAST_FLOOD: u16 = 27;
@@ -60,10 +58,10 @@ const IFA_F_OPTIMISTIC: u32 = 0x04;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 
-/// All interfaces of the calling thread's network namespace.
+/// Returns all interfaces of the calling thread's network namespace.
 pub(super) fn list() -> io::Result<Vec<Link>> {
-    let answers = netlink::dump(netlink::ROUTE, GET_LINK, &[0; LINK_HEADER])?;
-    let mut links: BTreeMap<_, _> = answers.iter().filter_map(link).map(|link| (link.index, link)).collect();
+    let replies = netlink::dump(netlink::ROUTE, GET_LINK, &[0; LINK_HEADER])?;
+    let mut links: BTreeMap<_, _> = replies.iter().filter_map(link).map(|link| (link.index, link)).collect();
     for (index, address) in
         netlink::dump(netlink::ROUTE, GET_ADDRESS, &[0; ADDRESS_HEADER])?.iter().filter_map(address)
     {
@@ -75,13 +73,14 @@ pub(super) fn list() -> io::Result<Vec<Link>> {
         links.entry(index).and_modify(|link| link.queues.push(queue));
     }
     if links.values().any(|link| link.bridge.is_some()) {
-        add_what_bridges_learnt(&mut links);
+        add_bridge_tables(&mut links);
     }
     Ok(links.into_values().collect())
 }
 
-/// A kernel without bridges refuses to tell; then there are none either.
-fn add_what_bridges_learnt(links: &mut BTreeMap<u32, Link>) {
+/// Adds the hosts and groups that bridges have learnt. A kernel without bridge support refuses the request,
+/// and then has nothing to add.
+fn add_bridge_tables(links: &mut BTreeMap<u32, Link>) {
     let mut header = [0; NEIGHBOUR_HEADER];
     header[0] = AF_BRIDGE;
     let hosts = netlink::dump(netlink::ROUTE, GET_NEIGHBOUR, &header).unwrap_or_default();
@@ -103,8 +102,8 @@ fn add_what_bridges_learnt(links: &mut BTreeMap<u32, Link>) {
     }
 }
 
-fn link(answer: &Message) -> Option<Link> {
-    let header = answer.payload.get(..LINK_HEADER).filter(|_| answer.kind == NEW_LINK)?;
+fn link(reply: &Message) -> Option<Link> {
+    let header = reply.payload.get(..LINK_HEADER).filter(|_| reply.kind == NEW_LINK)?;
     let flags = u32_at(header, 8)?;
     let flag = |bit| flags & bit != 0;
     let mut link = Link {
@@ -116,7 +115,7 @@ fn link(answer: &Message) -> Option<Link> {
         point_to_point: flag(POINT_TO_POINT),
         ..Link::default()
     };
-    for (kind, value) in attributes(&answer.payload[LINK_HEADER..]) {
+    for (kind, value) in attributes(&reply.payload[LINK_HEADER..]) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
@@ -129,13 +128,13 @@ fn link(answer: &Message) -> Option<Link> {
         }
     }
     link.lower = link.lower.filter(|_| !link.peer_elsewhere);
-    // A VRF's interfaces are still the host's own.
+    // A VRF is a master as well, but its interfaces are still the host's own.
     link.master = link.master.filter(|_| link.port.is_some());
     link.wireless = link.name.starts_with("wl") && link.kind.is_none();
     Some(link)
 }
 
-/// `struct rtnl_link_stats64`, of which these are the first, fifth, seventh, eleventh and sixteenth.
+/// Reads `struct rtnl_link_stats64`: `rx_packets`, `rx_dropped`, `rx_length_errors` and `rx_missed_errors`.
 fn statistics(value: &[u8]) -> Statistics {
     let at = |number: usize| u64_at(value, number * 8).unwrap_or_default();
     Statistics {
@@ -162,12 +161,8 @@ fn add_info(link: &mut Link, info: &[u8]) {
 
 fn bridge(data: &[u8]) -> Bridge {
     let flag = |kind| attribute(data, kind).and_then(|value| value.first()).is_some_and(|value| *value != 0);
-    let querier_known =
-        attribute(data, BR_MCAST_QUERIER_STATE).is_some_and(|state| attributes(state).next().is_some());
     Bridge {
         snooping: flag(BR_MCAST_SNOOPING),
-        querier: flag(BR_MCAST_QUERIER),
-        querier_known,
         table_limit: attribute(data, BR_MCAST_HASH_MAX)
             .and_then(|value| u32_at(value, 0))
             .unwrap_or_default(),
@@ -180,20 +175,20 @@ fn bridge_port(data: &[u8]) -> BridgePort {
     BridgePort {
         floods_multicast: number(PORT_MCAST_FLOOD) != Some(0),
         fast_leave: number(PORT_FAST_LEAVE) == Some(1),
-        // 1 is "learn", 2 "always" (MDB_RTR_TYPE_PERM).
+        // 1 means "learn"; 2 means "always" (`MDB_RTR_TYPE_PERM`).
         leads_to_router: number(PORT_MULTICAST_ROUTER) == Some(2),
         hosts: 0,
     }
 }
 
-fn address(answer: &Message) -> Option<(u32, Address)> {
-    let header = answer.payload.get(..ADDRESS_HEADER).filter(|_| answer.kind == NEW_ADDRESS)?;
+fn address(reply: &Message) -> Option<(u32, Address)> {
+    let header = reply.payload.get(..ADDRESS_HEADER).filter(|_| reply.kind == NEW_ADDRESS)?;
     let mut flags = u32::from(header[2]);
     let (mut local, mut other) = (None, None);
-    for (kind, value) in attributes(&answer.payload[ADDRESS_HEADER..]) {
+    for (kind, value) in attributes(&reply.payload[ADDRESS_HEADER..]) {
         match kind {
             IFA_LOCAL => local = ip_address(value),
-            // The interface's own, unless it has a peer: then the peer's.
+            // On a point-to-point interface this is the peer's address.
             IFA_ADDRESS => other = ip_address(value),
             IFA_FLAGS => flags = u32_at(value, 0)?,
             _ => {}
@@ -221,33 +216,33 @@ pub(super) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The queue's interface and count of drops; nested queues count in their parents, too, so only the
-/// one at the root is taken.
-fn queue(answer: &Message) -> Option<(u32, Queue)> {
+/// Reads the root queueing discipline of an interface. Children are skipped, because their drops are
+/// included in the root's counter.
+fn queue(reply: &Message) -> Option<(u32, Queue)> {
     const ROOT: u32 = 0xffff_ffff;
     const TCA_KIND: u16 = 1;
     const TCA_STATS2: u16 = 7;
     const TCA_STATS_QUEUE: u16 = 3;
-    let header = answer.payload.get(..QUEUE_HEADER).filter(|_| answer.kind == NEW_QUEUE)?;
+    let header = reply.payload.get(..QUEUE_HEADER).filter(|_| reply.kind == NEW_QUEUE)?;
     if u32_at(header, 12)? != ROOT {
         return None;
     }
-    let body = &answer.payload[QUEUE_HEADER..];
+    let body = &reply.payload[QUEUE_HEADER..];
     let statistics = attribute(attribute(body, TCA_STATS2)?, TCA_STATS_QUEUE)?;
     let queue = Queue { kind: text(attribute(body, TCA_KIND)?), dropped: u64::from(u32_at(statistics, 8)?) };
     Some((u32_at(header, 4)?, queue))
 }
 
-/// The port behind which a bridge has seen a host.
-fn learnt_behind(answer: &Message) -> Option<u32> {
-    /// Entries of the ports' own addresses are permanent (`NUD_PERMANENT`).
+/// Returns the port behind which a bridge has learnt a host.
+fn learnt_behind(reply: &Message) -> Option<u32> {
+    /// The state of the entries for the ports' own addresses (`NUD_PERMANENT`).
     const PERMANENT: u16 = 0x80;
-    let header = answer.payload.get(..NEIGHBOUR_HEADER).filter(|_| answer.kind == NEW_NEIGHBOUR)?;
+    let header = reply.payload.get(..NEIGHBOUR_HEADER).filter(|_| reply.kind == NEW_NEIGHBOUR)?;
     let permanent = u16_at(header, 8)? & PERMANENT != 0;
     u32_at(header, 4).filter(|_| !permanent)
 }
 
-/// How many entries a message of a bridge's table of groups has (`MDBA_MDB`, each `MDBA_MDB_ENTRY`).
+/// Returns the number of entries (`MDBA_MDB_ENTRY` in `MDBA_MDB`) in a message of a bridge's group table.
 fn groups_in(message: &Message) -> u32 {
     let body = message.payload.get(GROUPS_HEADER..).unwrap_or_default();
     let table = attribute(body, 1).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all of the calling thread's namespace.
+//! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all in the network namespace of the calling thread.
 
+mod config_services;
 mod firewall;
 mod links;
 mod netlink;
@@ -15,9 +16,11 @@ use crate::snapshot::{Link, Machine, Route, Snapshot};
 use crate::{Error, Result};
 use tables::{memberships, multicast_routes};
 
-/// This machine, as it is now.
+/// Takes a snapshot of this machine.
 pub(crate) fn snapshot() -> Result<Snapshot> {
-    let links = links::list().map_err(|source| Error::System { what: "the interfaces".into(), source })?;
+    let mut links =
+        links::list().map_err(|source| Error::System { what: "the interfaces".into(), source })?;
+    config_services::add_config_services(&mut links);
     let igmp = net_table("igmp");
     let mut counters = tables::counters::pairs(&net_table("snmp"));
     counters.extend(tables::counters::pairs(&net_table("netstat")));
@@ -39,7 +42,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         udp_sockets,
         multicast_routes: routes,
         backlog_dropped: backlog_dropped(&net_table("softnet_stat")),
-        // Without the right to read them there are none to be told of.
+        // Reading them needs `CAP_NET_ADMIN`; without it there is no evidence of rules.
         dropping_rules: firewall::dropping_rules().unwrap_or_default(),
         firewall: None,
         machine: machine(),
@@ -47,13 +50,13 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     })
 }
 
-/// A table of the calling thread's namespace; empty on kernels that lack it.
+/// Reads a table of the calling thread's network namespace; empty on kernels that lack it.
 fn net_table(name: &str) -> String {
     let bytes = fs::read(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The settings that causes look at, for the machine and each interface.
+/// Reads the settings that the causes use, for the machine and each interface.
 fn settings(links: &[Link]) -> BTreeMap<String, String> {
     const MACHINE: [&str; 8] = [
         "net.ipv4.ip_forward",
@@ -65,11 +68,12 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
         "net.core.optmem_max",
         "net.core.netdev_max_backlog",
     ];
-    const INTERFACE: [&str; 7] = [
+    const INTERFACE: [&str; 8] = [
         "net.ipv4.conf/rp_filter",
         "net.ipv4.conf/force_igmp_version",
         "net.ipv4.conf/accept_local",
         "net.ipv4.conf/mc_forwarding",
+        "net.ipv6.conf/addr_gen_mode",
         "net.ipv6.conf/disable_ipv6",
         "net.ipv6.conf/force_mld_version",
         "net.ipv6.conf/mc_forwarding",
@@ -81,7 +85,7 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
         INTERFACE.iter().filter_map(move |pattern| {
             let (base, key) = pattern.split_once('/')?;
             let path = format!("/proc/sys/{}/{interface}/{key}", base.replace('.', "/"));
-            // A dot in an interface's name is written as a slash by sysctl.
+            // `sysctl` writes a dot in an interface name as a slash.
             Some((format!("{base}.{}.{key}", interface.replace('.', "/")), path))
         })
     });
@@ -92,7 +96,7 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
     machine.chain(interfaces).filter_map(read).collect()
 }
 
-/// Where the routing table sends an ordinary group of each family.
+/// Looks up the route of an ordinary group of each family.
 fn group_routes() -> Vec<Route> {
     let route = |family, group: [u16; 8]| {
         let address = match family {
@@ -108,7 +112,8 @@ fn group_routes() -> Vec<Route> {
     v4.into_iter().chain(v6).collect()
 }
 
-/// Out of `/proc/net/route`: `INTERFACE DESTINATION GATEWAY FLAGS …`, the default routes with a gateway.
+/// Returns the interfaces of the default routes with a gateway in `/proc/net/route`
+/// (`INTERFACE DESTINATION GATEWAY FLAGS …`).
 fn gateways(table: &str) -> Vec<String> {
     let gateway = |line: &str| {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
@@ -119,8 +124,8 @@ fn gateways(table: &str) -> Vec<String> {
     table.lines().skip(1).filter_map(gateway).collect()
 }
 
-/// Out of `/proc/net/ipv6_route`: `DESTINATION LENGTH … FLAGS INTERFACE`, one for `ff00::/8` on `lo` that does
-/// not reject.
+/// Returns whether `/proc/net/ipv6_route` (`DESTINATION LENGTH … FLAGS INTERFACE`) has a route for `ff00::/8`
+/// on `lo` that does not reject.
 fn loopback_takes_groups(table: &str) -> bool {
     const REJECTS: u32 = 0x0200;
     table.lines().any(|line| {
@@ -131,7 +136,7 @@ fn loopback_takes_groups(table: &str) -> bool {
     })
 }
 
-/// The second column, a processor a line.
+/// Sums the second column of `/proc/net/softnet_stat`, which has one line per CPU.
 fn backlog_dropped(table: &str) -> u64 {
     let dropped = |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(1)?, 16).ok();
     table.lines().filter_map(dropped).sum()
@@ -141,7 +146,7 @@ fn machine() -> Machine {
     Machine { cloud: cloud(), container: container() }
 }
 
-/// The maker of the machine, if it is one that rents machines.
+/// Returns the cloud provider that the firmware names, if any.
 fn cloud() -> Option<String> {
     const CLOUDS: [(&str, &str); 8] = [
         ("Amazon EC2", "Amazon EC2"),
@@ -157,12 +162,12 @@ fn cloud() -> Option<String> {
     let (vendor, asset) = (read("sys_vendor"), read("chassis_asset_tag"));
     let is = |name: &str| vendor.trim() == name || asset.trim() == name;
     let (_, cloud) = CLOUDS.iter().find(|(name, _)| is(name))?;
-    // Microsoft makes machines that nobody rents, too: only Azure's carry this number.
+    // Hyper-V and Surface machines name Microsoft as well; only Azure uses this asset tag.
     const AZURE: &str = "7783-7084-3265-9085-8269-3286-77";
     (*cloud != "Azure" || asset.trim() == AZURE).then(|| (*cloud).to_owned())
 }
 
-/// What says that this is a container: a file that runtimes leave, or what systemd was told.
+/// Returns the file, created by the container runtime or by systemd, that marks this as a container.
 fn container() -> Option<String> {
     let files = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
     files.into_iter().find(|file| exists(file)).map(str::to_owned)

@@ -1,22 +1,22 @@
-//! Which processes have which sockets open.
+//! The processes that have sockets open.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use crate::Error;
 
-/// The processes that have each socket open, as `name (pid)`, by the socket's number.
-pub(crate) fn holders() -> BTreeMap<u64, Vec<String>> {
-    let mut holders: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+/// Returns the processes that have each socket open, as `name (pid)`, by the inode of the socket.
+pub(crate) fn owners() -> BTreeMap<u64, Vec<String>> {
+    let mut owners: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for pid in pids() {
         for inode in sockets_of(pid) {
-            holders.entry(inode).or_default().push(name(pid));
+            owners.entry(inode).or_default().push(name(pid));
         }
     }
-    holders
+    owners
 }
 
-/// The numbers of the sockets that a process has open; none where it may not be looked into.
+/// Returns the inodes of the sockets that a process has open; empty without permission to read them.
 pub(crate) fn sockets_of(pid: u32) -> Vec<u64> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     let mut inodes: Vec<_> = descriptors
@@ -31,7 +31,50 @@ pub(crate) fn sockets_of(pid: u32) -> Vec<u64> {
     inodes
 }
 
-/// A process as `name (pid)`.
+/// Returns the running processes among `pid`, its descendants, and the members of the process group that it
+/// leads.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let all: Vec<_> = pids().filter_map(Process::read).collect();
+    let mut family = vec![pid];
+    // One pass is not enough, because children may have lower ids than their parents.
+    loop {
+        let is_new = |process: &&Process| {
+            !family.contains(&process.pid) && (family.contains(&process.parent) || process.group == pid)
+        };
+        let new: Vec<_> = all.iter().filter(is_new).map(|process| process.pid).collect();
+        if new.is_empty() {
+            break;
+        }
+        family.extend(new);
+    }
+    family.retain(|pid| all.iter().any(|process| process.pid == *pid && process.is_alive));
+    family
+}
+
+/// A process as described by `/proc/PID/stat`.
+struct Process {
+    pid: u32,
+    parent: u32,
+    group: u32,
+    is_alive: bool,
+}
+
+impl Process {
+    fn read(pid: u32) -> Option<Self> {
+        Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Parses `PID (NAME) STATE PARENT GROUP …`. The name may contain any character.
+    fn parse(pid: u32, stat: &str) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut words = rest.split_ascii_whitespace();
+        let state = words.next()?;
+        let (parent, group) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Self { pid, parent, group, is_alive: !matches!(state, "Z" | "X") })
+    }
+}
+
+/// Returns a process as `name (pid)`.
 pub(crate) fn name(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("{} ({pid})", name.trim())
@@ -42,8 +85,8 @@ fn pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Why no UDP socket of a process is seen here.
-pub(crate) fn why_none(pid: u32) -> Error {
+/// Returns the error for a process whose UDP sockets were not found.
+pub(crate) fn not_found_error(pid: u32) -> Error {
     let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
     let (there, here) = (namespace(&pid.to_string()), namespace("thread-self"));
     if !matches!(fs::exists(format!("/proc/{pid}")), Ok(true)) {
@@ -56,4 +99,37 @@ pub(crate) fn why_none(pid: u32) -> Error {
         return Error::OtherNamespace { name: name(pid), pid };
     }
     Error::NoProgram(format!("{} has no UDP socket", name(pid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn process_is_parsed_with_any_name() {
+        let process = Process::parse(7, "7 (a) S 1 (b) S 3 5 0\n").unwrap();
+        assert_eq!((process.parent, process.group, process.is_alive), (3, 5, true));
+        assert!(!Process::parse(7, "7 (x) Z 3 5").unwrap().is_alive);
+        assert!(Process::parse(7, "7 (x) S").is_none());
+    }
+
+    #[test]
+    fn family_includes_grandchildren() {
+        // The process exits when its input is closed.
+        let script = "exec 3<&0; cat <&3 & echo $!; wait";
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let grandchild: u32 = lines.next().unwrap().unwrap().parse().unwrap();
+        let family = family(child.id());
+        assert!(family.contains(&child.id()) && family.contains(&grandchild), "{family:?}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 }

@@ -1,9 +1,10 @@
-//! The querier: asks hosts for their groups, as long as nobody with a lower address does (RFC 3376 section 6
-//! and RFC 3810 section 7, the parts that a network without a multicast router needs).
+//! The querier: sends queries unless a querier with a lower address is present. It implements the parts of
+//! RFC 3376 section 6 and RFC 3810 section 7 that a network without a multicast router needs.
 //!
-//! A switch that snoops forgets a group when nobody reports it, and hosts report only when they are asked. So
-//! somebody must ask. The state machine here says what to ask and when; time comes in as the span since some
-//! start, messages come in as they were heard, and questions come out. It knows no sockets and no clock.
+//! A switch with snooping forgets a group that is not reported, and hosts report only in response to queries,
+//! so a network needs a querier. This state machine decides which queries to send and when. Its inputs are
+//! the received messages and the time since an arbitrary start; its outputs are queries. It uses no sockets
+//! and no clock.
 //!
 //! ```
 //! use core::time::Duration;
@@ -12,61 +13,62 @@
 //!
 //! let own = Ipv4Addr::new(10, 0, 0, 7);
 //! let mut querier: Querier<Ipv4Addr> = Querier::new(Settings::default(), own, Duration::ZERO);
-//! let asked = querier.poll(Duration::ZERO).expect("a general query at once");
-//! assert_eq!(asked.message().to_string(), "IGMPv3 general query: members of any group, answer within 10 s");
-//! assert_eq!(querier.deadline(), Duration::from_millis(31_250)); // when it starts, it asks more often
+//! let query = querier.poll(Duration::ZERO).expect("a general query is due at once");
+//! assert_eq!(query.message().to_string(), "IGMPv3 general query: members of any group, answer within 10 s");
+//! assert_eq!(querier.deadline(), Duration::from_millis(31_250)); // the startup query interval
 //! ```
 
-mod asked;
+mod outgoing_query;
 mod settings;
-mod specific;
+mod specific_queries;
 
 use core::time::Duration;
 
-pub use asked::Asked;
+pub use outgoing_query::OutgoingQuery;
 pub use settings::{Settings, SettingsError};
 
 use super::{Address, Message, Query, RecordKind, Sources};
-use specific::Specific;
+use specific_queries::SpecificQueries;
 
-/// Asks hosts for their groups, or listens to who does. `PENDING` groups that somebody has left can be asked
-/// about at a time; what goes beyond is counted, and found out by the next general query's answers.
+/// The state machine of a querier. After leaves, it can query `PENDING` groups at a time. Further groups are
+/// counted and covered by the next general query.
 #[derive(Clone, Debug)]
 pub struct Querier<A: Address, const PENDING: usize = 256> {
     settings: Settings,
     own: A,
     role: Role<A>,
-    /// When the next general query is due, when this is the querier; else when the other one counts as gone.
+    /// For the querier, when the next general query is due; for a listener, when the other querier counts as
+    /// gone.
     due: Duration,
-    /// General queries that are still to follow one another quickly.
-    startup_left: u8,
-    specific: Specific<A, PENDING>,
+    /// The number of general queries still to be sent at the startup query interval.
+    startup_remaining: u8,
+    specific: SpecificQueries<A, PENDING>,
 }
 
-/// Whether one asks, or another does.
+/// The role in the querier election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role<A> {
-    /// This one asks.
+    /// This one is the querier.
     Querier,
-    /// Another with a lower address asks.
+    /// Another one with a lower address is the querier.
     Listener {
-        /// Its address.
+        /// The address of the querier.
         querier: A,
     },
 }
 
-/// What became of the election.
+/// A change of role in the querier election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change<A> {
-    /// Another with a lower address asks: it is the querier from now on.
+    /// Another one with a lower address is now the querier.
     YieldedTo(A),
-    /// The other one has been silent for too long: this one asks again.
+    /// The other querier has been silent for too long, so this one is the querier again.
     TookOverFrom(A),
 }
 
 impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
-    /// A querier with this address, who believes to be the only one until another is heard (RFC 3376 section
-    /// 8.6): the first general query is due at once.
+    /// Creates a querier with this address. It starts as the querier (RFC 3376 section 8.6), and the first
+    /// general query is due at once.
     #[must_use]
     pub fn new(settings: Settings, own: A, now: Duration) -> Self {
         Self {
@@ -74,24 +76,24 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
             own,
             role: Role::Querier,
             due: now,
-            startup_left: settings.robustness(),
-            specific: Specific::new(),
+            startup_remaining: settings.robustness(),
+            specific: SpecificQueries::new(),
         }
     }
 
-    /// Takes note of a message that was heard; its own come to nothing. The caller has seen to it that the
-    /// message is whole: its checksum right, its hop limit 1, with router alert where the RFCs ask for it.
+    /// Handles a received message. Its own messages have no effect. The caller has verified the message: a
+    /// valid checksum, hop limit 1, and router alert where the RFCs require it.
     pub fn handle(&mut self, now: Duration, source: A, message: &Message<'_, A>) -> Option<Change<A>> {
         match message {
-            Message::Query(query) => return self.hear_query(now, source, query),
+            Message::Query(query) => return self.handle_query(now, source, query),
             _ if self.role != Role::Querier => {}
-            Message::Leave { group } => self.ask_about(now, *group, Sources::none()),
-            Message::SourceReport(records) => {
+            Message::Leave { group } => self.query_group(now, *group, Sources::none()),
+            Message::V3Report(records) => {
                 for record in *records {
                     match record.kind {
-                        RecordKind::ChangeToInclude => self.ask_about(now, record.group, Sources::none()),
+                        RecordKind::ChangeToInclude => self.query_group(now, record.group, Sources::none()),
                         RecordKind::BlockOldSources => {
-                            self.ask_about(now, record.group, record.sources);
+                            self.query_group(now, record.group, record.sources);
                         }
                         _ => {}
                     }
@@ -102,67 +104,68 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         None
     }
 
-    /// The next question that is due; call again until there is none.
-    pub fn poll(&mut self, now: Duration) -> Option<Asked<A>> {
+    /// Returns the next query that is due. Call again until it returns `None`.
+    pub fn poll(&mut self, now: Duration) -> Option<OutgoingQuery<A>> {
         if self.role != Role::Querier {
             return None;
         }
         if now >= self.due {
-            self.startup_left = self.startup_left.saturating_sub(1);
-            let interval = match self.startup_left {
+            self.startup_remaining = self.startup_remaining.saturating_sub(1);
+            let interval = match self.startup_remaining {
                 0 => self.settings.query_interval(),
                 _ => self.settings.startup_query_interval(),
             };
             self.due = now.saturating_add(interval);
-            return Some(Asked::general(&self.settings));
+            return Some(OutgoingQuery::general(&self.settings));
         }
-        let (group, sources) = self.specific.due(now, &self.settings)?;
-        Some(Asked::specific(&self.settings, group, sources))
+        let (group, sources) = self.specific.take_due(now, &self.settings)?;
+        Some(OutgoingQuery::specific(&self.settings, group, sources))
     }
 
-    /// Looks whether the other querier has been silent for too long; to be called before [`Self::poll`].
+    /// Checks whether the other querier has been silent for too long. Call before [`Self::poll`].
     pub fn check(&mut self, now: Duration) -> Option<Change<A>> {
         match self.role {
             Role::Listener { querier } if now >= self.due => {
                 self.role = Role::Querier;
                 self.due = now;
-                self.startup_left = 0;
+                self.startup_remaining = 0;
                 Some(Change::TookOverFrom(querier))
             }
             _ => None,
         }
     }
 
-    /// When [`Self::check`] and [`Self::poll`] have something to do next.
+    /// Returns when to call [`Self::check`] and [`Self::poll`] next.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         match self.role {
-            Role::Querier => self.specific.next().map_or(self.due, |next| next.min(self.due)),
+            Role::Querier => self.specific.deadline().map_or(self.due, |next| next.min(self.due)),
             Role::Listener { .. } => self.due,
         }
     }
 
-    /// Whether this one asks, or another does.
+    /// Returns the current role.
     #[must_use]
     pub const fn role(&self) -> Role<A> {
         self.role
     }
 
-    /// How it asks.
+    /// Returns the settings.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Groups that were left and could not be asked about, as too many were at the same time.
+    /// Returns the number of groups that were not queried after a leave, because too many were being queried.
     #[must_use]
-    pub const fn unasked(&self) -> u64 {
+    pub const fn unqueried_groups(&self) -> u64 {
         self.specific.overflowed()
     }
 
-    /// RFC 3376 section 6.6.2: whoever hears a query from a lower address leaves the asking to it.
-    fn hear_query(&mut self, now: Duration, source: A, query: &Query<'_, A>) -> Option<Change<A>> {
-        // A switch that asks from no address of its own takes no part (RFC 4541 section 2.1.1).
+    /// Yields to a querier with a lower address (RFC 3376 section 6.6.2).
+    fn handle_query(&mut self, now: Duration, source: A, query: &Query<'_, A>) -> Option<Change<A>> {
+        // A switch that sends queries from the unspecified address does not take part (RFC 4541 section
+        // 2.1.1).
         if !source.can_be_querier() || source >= self.own {
             return None;
         }
@@ -173,9 +176,9 @@ impl<A: Address, const PENDING: usize> Querier<A, PENDING> {
         changed.then_some(Change::YieldedTo(source))
     }
 
-    fn ask_about(&mut self, now: Duration, group: A, sources: Sources<'_, A>) {
+    fn query_group(&mut self, now: Duration, group: A, sources: Sources<'_, A>) {
         if group.is_forwarded_by_membership() {
-            let sources = if self.settings.has_sources::<A>() { sources } else { Sources::none() };
+            let sources = if self.settings.has_source_lists::<A>() { sources } else { Sources::none() };
             self.specific.add(now, group, sources, &self.settings);
         }
     }

@@ -1,42 +1,45 @@
-//! How a querier asks: the timers and counters of RFC 3376 section 8 and RFC 3810 section 9.
+//! The settings of a querier: the timers and counters of RFC 3376 section 8 and RFC 3810 section 9.
 
 use core::time::Duration;
 
 use crate::gmp::{Address, Query};
 
-/// How a querier asks. The default is that of the RFCs: the newest version, every 125 s, robustness 2, 10 s to
-/// answer, 1 s for the last member.
+/// The settings of a querier. The defaults are those of the RFCs: the latest version, query interval 125 s,
+/// robustness 2, query response interval 10 s, last member query interval 1 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
-    older: bool,
+    older_version: bool,
     robustness: u8,
     query_interval: Duration,
     query_response_interval: Duration,
     last_member_query_interval: Duration,
 }
 
-/// Why nobody can ask so.
+/// Why a setting is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// Robustness is how many messages in a row may be lost, and one more.
-    #[error("robustness is 1 to 7, not {0}")]
+    /// The robustness is out of range.
+    #[error("robustness must be 1 to 7, not {0}")]
     Robustness(u8),
-    /// Hosts would still answer when they are asked again (RFC 3376 section 8.3).
-    #[error("hosts must answer sooner than they are asked again")]
+    /// The query response interval is not below the query interval (RFC 3376 section 8.3), or is below 100
+    /// ms.
+    #[error("the query response interval must be at least 0.1 s and less than the query interval")]
     ResponseInterval,
-    /// Shorter would be a flood; longer cannot be said in a query.
-    #[error("the query interval is 1 s to 31,744 s")]
+    /// The query interval is out of range. A shorter one would cause too much traffic; a longer one cannot be
+    /// encoded in a query.
+    #[error("the query interval must be 1 s to 31,744 s")]
     QueryInterval,
-    /// Shorter cannot be said in a query of IGMPv2; longer makes leaving slow.
-    #[error("the time for the last member to answer is 0.1 s to 25.5 s")]
+    /// The last member query interval is out of range. A shorter one cannot be encoded in an IGMPv2 query; a
+    /// longer one delays leaving.
+    #[error("the last member query interval must be 0.1 s to 25.5 s")]
     LastMember,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            older: false,
+            older_version: false,
             robustness: 2,
             query_interval: Duration::from_secs(125),
             query_response_interval: Duration::from_secs(10),
@@ -46,17 +49,17 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Asks in the older version, IGMPv2 or MLDv1, as it must be where a router or a switch knows no other
-    /// (RFC 3376 section 7.3.1). Source lists mean nothing then.
+    /// Uses the older version, IGMPv2 or MLDv1. This is required where a router or a switch supports no newer
+    /// version (RFC 3376 section 7.3.1). Queries then contain no source lists.
     #[must_use]
     pub const fn older(self) -> Self {
-        Self { older: true, ..self }
+        Self { older_version: true, ..self }
     }
 
-    /// The same with this robustness: how many messages in a row may be lost, and one more.
+    /// Sets the robustness: one more than the number of consecutive messages that may be lost.
     ///
     /// # Errors
-    /// [`SettingsError::Robustness`].
+    /// Returns [`SettingsError::Robustness`] unless it is 1 to 7.
     pub const fn with_robustness(self, robustness: u8) -> Result<Self, SettingsError> {
         match robustness {
             1..=7 => Ok(Self { robustness, ..self }),
@@ -64,10 +67,12 @@ impl Settings {
         }
     }
 
-    /// The same with a general query each so often, and so long for the answers.
+    /// Sets the query interval and the query response interval.
     ///
     /// # Errors
-    /// [`SettingsError::QueryInterval`], [`SettingsError::ResponseInterval`].
+    /// Returns [`SettingsError::QueryInterval`] unless the query interval is 1 s to 31,744 s, and
+    /// [`SettingsError::ResponseInterval`] unless the query response interval is at least 0.1 s and less than
+    /// the query interval.
     pub fn with_intervals(self, query: Duration, response: Duration) -> Result<Self, SettingsError> {
         const LONGEST: Duration = Duration::from_secs(31_744);
         if query < Duration::from_secs(1) || query > LONGEST {
@@ -79,10 +84,10 @@ impl Settings {
         Ok(Self { query_interval: query, query_response_interval: response, ..self })
     }
 
-    /// The same with so long for other members to answer when one has left.
+    /// Sets the last member query interval.
     ///
     /// # Errors
-    /// [`SettingsError::LastMember`].
+    /// Returns [`SettingsError::LastMember`] unless it is 0.1 s to 25.5 s.
     pub fn with_last_member_query_interval(self, interval: Duration) -> Result<Self, SettingsError> {
         if !(Duration::from_millis(100)..=Duration::from_millis(25_500)).contains(&interval) {
             return Err(SettingsError::LastMember);
@@ -90,61 +95,61 @@ impl Settings {
         Ok(Self { last_member_query_interval: interval, ..self })
     }
 
-    /// How many messages in a row may be lost, and one more.
+    /// Returns the robustness: one more than the number of consecutive messages that may be lost.
     #[must_use]
     pub const fn robustness(&self) -> u8 {
         self.robustness
     }
 
-    /// The time between general queries.
+    /// Returns the time between general queries.
     #[must_use]
     pub const fn query_interval(&self) -> Duration {
         self.query_interval
     }
 
-    /// How long hosts may take to answer a general query.
+    /// Returns the maximum time in which hosts respond to a general query.
     #[must_use]
     pub const fn query_response_interval(&self) -> Duration {
         self.query_response_interval
     }
 
-    /// How long they may take when somebody has left a group; it is asked as often as
-    /// [`Self::robustness`] says, at this interval.
+    /// Returns the maximum time in which the remaining members respond after a leave. It is also the interval
+    /// of the group-specific queries, of which [`Self::robustness`] are sent.
     #[must_use]
     pub const fn last_member_query_interval(&self) -> Duration {
         self.last_member_query_interval
     }
 
-    /// The time between general queries at the start: a quarter.
+    /// Returns the time between general queries at startup: a quarter of the query interval.
     #[must_use]
     pub fn startup_query_interval(&self) -> Duration {
         self.query_interval / 4
     }
 
-    /// How long switches and routers remember a membership that is not reported again.
+    /// Returns how long switches and routers keep a membership that is not reported again.
     #[must_use]
     pub fn group_membership_interval(&self) -> Duration {
         self.query_interval * u32::from(self.robustness) + self.query_response_interval
     }
 
-    /// The version of the queries.
+    /// Returns the protocol version of the queries.
     #[must_use]
     pub const fn version<A: Address>(&self) -> u8 {
-        if self.older { A::SOURCE_VERSION - 1 } else { A::SOURCE_VERSION }
+        if self.older_version { A::SOURCE_VERSION - 1 } else { A::SOURCE_VERSION }
     }
 
-    pub(super) const fn has_sources<A: Address>(&self) -> bool {
+    pub(super) const fn has_source_lists<A: Address>(&self) -> bool {
         self.version::<A>() == A::SOURCE_VERSION
     }
 
-    /// How long another querier may be silent before it counts as gone, by its own timers where it tells
-    /// them (RFC 3376 sections 4.1.6, 4.1.7 and 8.5).
+    /// Returns how long another querier may be silent before it counts as gone, from the timers in its query
+    /// if it states them (RFC 3376 sections 4.1.6, 4.1.7 and 8.5).
     pub(super) fn other_querier_present<A: Address>(&self, query: &Query<'_, A>) -> Duration {
-        let told = query.source_query.as_ref();
-        let robustness = told.map(|told| told.robustness).filter(|robustness| *robustness > 0);
-        let interval = told.map(|told| told.interval).filter(|interval| !interval.is_zero());
+        let stated = query.source_query.as_ref();
+        let robustness = stated.map(|stated| stated.robustness).filter(|robustness| *robustness > 0);
+        let interval = stated.map(|stated| stated.interval).filter(|interval| !interval.is_zero());
         let robustness = u32::from(robustness.unwrap_or(self.robustness));
-        // A group-specific query tells another response time, so the own one counts for all.
+        // Group-specific queries state another response time, so this querier's own is used for all queries.
         interval.unwrap_or(self.query_interval) * robustness + self.query_response_interval / 2
     }
 }

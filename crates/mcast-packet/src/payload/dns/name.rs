@@ -1,4 +1,4 @@
-//! Names, which refer to earlier parts of the message to save room (RFC 1035 section 4.1.4).
+//! Names, which are compressed with pointers to earlier parts of the message (RFC 1035 section 4.1.4).
 
 use core::fmt;
 
@@ -12,39 +12,39 @@ pub struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// The longest name in bytes, with the length of each label (RFC 1035 section 2.3.4).
-    const LONGEST: usize = 255;
+    /// The maximum length of a name in bytes, including length bytes (RFC 1035 section 2.3.4).
+    const MAX_LENGTH: usize = 255;
 
-    /// The name at this offset, and where what follows it starts. `None` when it is cut off, too long,
-    /// or refers to itself.
+    /// Reads the name at this offset. Returns it with the offset after it, or `None` if the name is
+    /// truncated, too long, or points to itself.
     pub(super) fn read(message: &'a [u8], offset: usize) -> Option<(Self, usize)> {
-        let mut walk = Walk { message, offset, lowest: offset, length: 0, end: None };
-        while walk.next_label()?.is_some() {}
-        Some((Self { message, offset }, walk.end?))
+        let mut walker = LabelWalker { message, offset, lowest: offset, length: 0, end: None };
+        while walker.next_label()?.is_some() {}
+        Some((Self { message, offset }, walker.end?))
     }
 
-    /// The labels of the name, the most special one first.
+    /// Returns the labels of the name, the most specific one first.
     pub fn labels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (message, offset) = (self.message, self.offset);
-        let mut walk = Walk { message, offset, lowest: offset, length: 0, end: None };
-        core::iter::from_fn(move || walk.next_label().flatten())
+        let mut walker = LabelWalker { message, offset, lowest: offset, length: 0, end: None };
+        core::iter::from_fn(move || walker.next_label().flatten())
     }
 }
 
-/// Goes from label to label. It ends on any input: each reference must lead further back than all that
-/// came before it, as RFC 1035 means it, and a name has no more than 255 bytes.
-struct Walk<'a> {
+/// Walks through the labels of a name. It terminates on any input, because each pointer must lead further
+/// back than all before it, as RFC 1035 intends, and a name has at most 255 bytes.
+struct LabelWalker<'a> {
     message: &'a [u8],
     offset: usize,
-    /// The lowest place that a reference led to.
+    /// The lowest offset that a pointer has led to.
     lowest: usize,
     length: usize,
-    /// Where what follows the name starts.
+    /// The offset after the name, once known.
     end: Option<usize>,
 }
 
-impl<'a> Walk<'a> {
-    /// The outer `None` says that there is no such name, the inner one that the name ends.
+impl<'a> LabelWalker<'a> {
+    /// Returns the next label. The outer `None` means that the name is not valid, the inner one that it ends.
     fn next_label(&mut self) -> Option<Option<&'a [u8]>> {
         loop {
             match u8_at(self.message, self.offset)? {
@@ -56,7 +56,7 @@ impl<'a> Walk<'a> {
                     let start = self.offset + 1;
                     let end = start + usize::from(length);
                     self.length += 1 + usize::from(length);
-                    if self.length >= Name::LONGEST {
+                    if self.length >= Name::MAX_LENGTH {
                         return None;
                     }
                     self.offset = end;
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
 }
 
 impl PartialEq for Name<'_> {
-    /// Upper and lower case are the same (RFC 6762 section 16).
+    /// Compares without regard to case (RFC 6762 section 16).
     fn eq(&self, other: &Self) -> bool {
         let (mut ours, mut theirs) = (self.labels(), other.labels());
         loop {
@@ -93,8 +93,8 @@ impl PartialEq for Name<'_> {
 impl Eq for Name<'_> {}
 
 impl fmt::Display for Name<'_> {
-    /// Labels by dots. UTF-8 is shown as it is; a dot or backslash inside a label, and whatever could
-    /// command a terminal, is escaped.
+    /// Writes labels separated by dots. Letters and digits of any script are written as is. A dot or
+    /// backslash in a label, and characters that could act on a terminal, are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut labels = self.labels();
         match labels.next() {
@@ -109,10 +109,21 @@ impl fmt::Display for Name<'_> {
 }
 
 fn write_label(f: &mut fmt::Formatter<'_>, label: &[u8]) -> fmt::Result {
-    for chunk in label.utf8_chunks() {
+    write_escaped(f, label, '.')
+}
+
+/// Writes the text of a record for use between quotation marks.
+pub(super) fn write_text(f: &mut fmt::Formatter<'_>, text: &[u8]) -> fmt::Result {
+    write_escaped(f, text, '"')
+}
+
+/// Escapes the backslash, one special character, and characters that could act on a terminal.
+fn write_escaped(f: &mut fmt::Formatter<'_>, bytes: &[u8], special: char) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
-                '.' | '\\' => write!(f, "\\{character}")?,
+                '\\' => f.write_str("\\\\")?,
+                _ if character == special => write!(f, "\\{character}")?,
                 ' ' => f.write_str(" ")?,
                 _ if character.is_ascii_graphic() || is_harmless(character) => write!(f, "{character}")?,
                 _ => write!(f, "{}", character.escape_unicode())?,
@@ -123,7 +134,8 @@ fn write_label(f: &mut fmt::Formatter<'_>, label: &[u8]) -> fmt::Result {
     Ok(())
 }
 
-/// Letters and digits of any script; no control, format, or direction characters.
+/// Returns whether this is a letter or digit of any script, which excludes control, format and direction
+/// characters.
 fn is_harmless(character: char) -> bool {
     !character.is_ascii() && character.is_alphanumeric()
 }
@@ -144,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn references_lead_back_to_what_was_said() {
+    fn pointers_lead_to_earlier_names() {
         let message = b"\x05local\x00\x03cam\xc0\x00\xff";
         assert_eq!(read(message, 0), Some(("local".into(), 7)));
         assert_eq!(read(message, 7), Some(("cam.local".into(), 13)));
@@ -152,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_and_references_ahead_are_no_names() {
+    fn pointer_loops_and_forward_pointers_are_rejected() {
         assert_eq!(read(b"\xc0\x00", 0), None);
         assert_eq!(read(b"\x01a\xc0\x00", 0), None);
         assert_eq!(read(b"\xc0\x02\x01a\x00", 0), None);
@@ -161,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_more_than_255_bytes_is_none() {
+    fn name_longer_than_255_bytes_is_rejected() {
         let mut message = std::vec::Vec::new();
         for _ in 0..4 {
             message.push(63);
@@ -175,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_name_commands_a_terminal() {
+    fn control_characters_in_a_name_are_escaped() {
         let (text, _) = read(b"\x07a.b\\\x1b[m\x03\xc3\xa4\xff\x00", 0).unwrap();
         assert_eq!(text, "a\\.b\\\\\\u{1b}[m.\u{e4}\\xff");
     }

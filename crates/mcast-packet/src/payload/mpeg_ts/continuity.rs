@@ -1,48 +1,48 @@
-//! Which cells of a transport stream are missing, by the counter that each stream inside it has.
+//! Detection of missing packets in a transport stream by the continuity counter of each PID.
 
-use super::{Cell, MpegTs};
+use super::{MpegTs, TsPacket};
 
-/// Follows the continuity counters of a transport stream: one for each PID, for up to `PIDS` of them.
+/// Tracks the continuity counters of a transport stream for up to `PIDS` PIDs.
 #[derive(Clone, Debug)]
 pub struct ContinuityTracker<const PIDS: usize = 64> {
-    streams: [Option<Stream>; PIDS],
+    pids: [Option<PidState>; PIDS],
     counts: ContinuityCounts,
 }
 
-/// What a [`ContinuityTracker`] has counted, over all PIDs.
+/// The counts of a [`ContinuityTracker`] over all PIDs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ContinuityCounts {
-    /// Cells that came.
-    pub cells: u64,
-    /// Where the counter was not the one that was due.
+    /// Packets received.
+    pub packets: u64,
+    /// Packets whose counter was not the expected one.
     pub errors: u64,
-    /// Cells that are missing at those places: at least so many, as the counter starts again after 16.
+    /// Packets missing before those. A lower bound, because the counter wraps around after 16 packets.
     pub missing: u64,
-    /// Cells that came twice in a row, which the standard allows.
+    /// Repetitions of the previous packet, which the standard allows once.
     pub duplicates: u64,
-    /// Cells that were damaged on their way to whoever put them into the network.
+    /// Packets that were damaged before they were sent to the network (transport error indicator).
     pub transport_errors: u64,
-    /// Cells whose PID found no room any more; nothing is known of their counters.
+    /// Packets of further PIDs, whose counters are not tracked.
     pub untracked: u64,
 }
 
-/// What is known of one PID.
+/// The counts of one PID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PidCounts {
     /// The PID.
     pub pid: u16,
-    /// Cells that came.
-    pub cells: u64,
-    /// Where the counter was not the one that was due.
+    /// Packets received.
+    pub packets: u64,
+    /// Packets whose counter was not the expected one.
     pub errors: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Stream {
+struct PidState {
     counts: PidCounts,
     continuity: u8,
-    /// Whether the last cell was the same as the one before: a third is one too many.
-    doubled: bool,
+    /// Whether the last packet was a duplicate of the one before. A second duplicate is an error.
+    is_duplicated: bool,
 }
 
 impl<const PIDS: usize> Default for ContinuityTracker<PIDS> {
@@ -52,13 +52,13 @@ impl<const PIDS: usize> Default for ContinuityTracker<PIDS> {
 }
 
 impl<const PIDS: usize> ContinuityTracker<PIDS> {
-    /// A tracker that has seen nothing.
+    /// Creates an empty tracker.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            streams: [None; PIDS],
+            pids: [None; PIDS],
             counts: ContinuityCounts {
-                cells: 0,
+                packets: 0,
                 errors: 0,
                 missing: 0,
                 duplicates: 0,
@@ -68,72 +68,72 @@ impl<const PIDS: usize> ContinuityTracker<PIDS> {
         }
     }
 
-    /// What has been counted so far.
+    /// Returns the counts so far.
     #[must_use]
     pub const fn counts(&self) -> ContinuityCounts {
         self.counts
     }
 
-    /// The PIDs in the order in which they were first seen.
+    /// Returns the counts of each PID, in the order of their first packets.
     pub fn pids(&self) -> impl Iterator<Item = PidCounts> + '_ {
-        self.streams.iter().flatten().map(|stream| stream.counts)
+        self.pids.iter().flatten().map(|state| state.counts)
     }
 
-    /// Takes note of all cells of a datagram.
+    /// Records all packets of a datagram.
     pub fn observe(&mut self, stream: &MpegTs<'_>) {
-        stream.cells().for_each(|cell| self.observe_cell(&cell));
+        stream.packets().for_each(|packet| self.observe_packet(&packet));
     }
 
-    /// Takes note of a cell.
-    pub fn observe_cell(&mut self, cell: &Cell<'_>) {
-        self.counts.cells += 1;
-        if cell.transport_error {
-            // Its PID may be damaged, too.
+    /// Records a packet.
+    pub fn observe_packet(&mut self, packet: &TsPacket<'_>) {
+        self.counts.packets += 1;
+        if packet.transport_error {
+            // The PID may be damaged too.
             self.counts.transport_errors += 1;
             return;
         }
-        // The counter of null cells means nothing.
-        if cell.pid == Cell::NULL_PID {
+        // The counter of null packets is undefined.
+        if packet.pid == TsPacket::NULL_PID {
             return;
         }
-        let is_same =
-            |place: &&mut Option<Stream>| place.as_ref().is_none_or(|stream| stream.counts.pid == cell.pid);
-        match self.streams.iter_mut().find(is_same) {
-            Some(Some(stream)) => stream.observe(cell, &mut self.counts),
-            Some(place) => *place = Some(Stream::new(cell)),
+        let is_same_or_free =
+            |slot: &&mut Option<PidState>| slot.as_ref().is_none_or(|state| state.counts.pid == packet.pid);
+        match self.pids.iter_mut().find(is_same_or_free) {
+            Some(Some(state)) => state.observe(packet, &mut self.counts),
+            Some(slot) => *slot = Some(PidState::new(packet)),
             None => self.counts.untracked += 1,
         }
     }
 }
 
-impl Stream {
-    const fn new(cell: &Cell<'_>) -> Self {
+impl PidState {
+    const fn new(packet: &TsPacket<'_>) -> Self {
         Self {
-            counts: PidCounts { pid: cell.pid, cells: 1, errors: 0 },
-            continuity: cell.continuity,
-            doubled: false,
+            counts: PidCounts { pid: packet.pid, packets: 1, errors: 0 },
+            continuity: packet.continuity,
+            is_duplicated: false,
         }
     }
 
-    /// The counter goes up with each cell that has a payload, stays with each that has none, and may
-    /// stay once when a cell is sent twice.
-    fn observe(&mut self, cell: &Cell<'_>, counts: &mut ContinuityCounts) {
-        self.counts.cells += 1;
-        let step = cell.continuity.wrapping_sub(self.continuity) & 0x0f;
-        self.continuity = cell.continuity;
-        let was_doubled = core::mem::replace(&mut self.doubled, false);
-        match (step, cell.payload.is_some()) {
-            _ if cell.discontinuity => {}
+    /// Checks the counter. It is incremented by each packet with a payload and unchanged by packets without.
+    /// A packet may be sent twice with the same counter.
+    fn observe(&mut self, packet: &TsPacket<'_>, counts: &mut ContinuityCounts) {
+        self.counts.packets += 1;
+        let step = packet.continuity.wrapping_sub(self.continuity) & 0x0f;
+        self.continuity = packet.continuity;
+        let was_duplicated = core::mem::take(&mut self.is_duplicated);
+        match (step, packet.payload.is_some()) {
+            _ if packet.discontinuity => {}
             (1, true) | (0, false) => {}
-            (0, true) if !was_doubled => {
-                self.doubled = true;
+            (0, true) if !was_duplicated => {
+                self.is_duplicated = true;
                 counts.duplicates += 1;
             }
             (step, has_payload) => {
-                let due = if has_payload { 1 } else { 0 };
+                let expected_step = if has_payload { 1 } else { 0 };
                 self.counts.errors += 1;
                 counts.errors += 1;
-                counts.missing += u64::from(step.wrapping_sub(due) & 0x0f);
+                counts.missing += u64::from(step.wrapping_sub(expected_step) & 0x0f);
             }
         }
     }
@@ -145,52 +145,58 @@ mod tests {
 
     const PAYLOAD: [u8; 184] = [0; 184];
 
-    fn counts(cells: &[Cell<'_>]) -> ContinuityCounts {
+    fn counts(packets: &[TsPacket<'_>]) -> ContinuityCounts {
         let mut tracker = ContinuityTracker::<2>::new();
-        cells.iter().for_each(|cell| tracker.observe_cell(cell));
+        packets.iter().for_each(|packet| tracker.observe_packet(packet));
         tracker.counts()
     }
 
-    fn cell(pid: u16, continuity: u8) -> Cell<'static> {
-        Cell::new(pid, continuity, &PAYLOAD)
+    fn packet(pid: u16, continuity: u8) -> TsPacket<'static> {
+        TsPacket::new(pid, continuity, &PAYLOAD)
     }
 
     #[test]
-    fn each_pid_has_a_counter_that_wraps() {
-        let found = counts(&[cell(100, 14), cell(200, 3), cell(100, 15), cell(200, 4), cell(100, 0)]);
-        assert_eq!(found, ContinuityCounts { cells: 5, ..ContinuityCounts::default() });
+    fn counter_of_each_pid_wraps_around() {
+        let found =
+            counts(&[packet(100, 14), packet(200, 3), packet(100, 15), packet(200, 4), packet(100, 0)]);
+        assert_eq!(found, ContinuityCounts { packets: 5, ..ContinuityCounts::default() });
     }
 
     #[test]
-    fn what_is_missing_is_counted_as_far_as_the_counter_tells() {
-        let found = counts(&[cell(100, 0), cell(100, 3), cell(100, 2)]);
+    fn missing_packets_are_counted_modulo_16() {
+        let found = counts(&[packet(100, 0), packet(100, 3), packet(100, 2)]);
         assert_eq!((found.errors, found.missing), (2, 2 + 14));
     }
 
     #[test]
-    fn a_cell_may_come_twice_but_not_three_times() {
-        let found = counts(&[cell(100, 0), cell(100, 0), cell(100, 1), cell(100, 1), cell(100, 1)]);
+    fn packet_may_be_sent_twice_but_not_three_times() {
+        let found = counts(&[packet(100, 0), packet(100, 0), packet(100, 1), packet(100, 1), packet(100, 1)]);
         assert_eq!((found.duplicates, found.errors), (2, 1));
     }
 
     #[test]
-    fn a_leap_that_is_announced_is_no_loss_and_no_payload_no_step() {
-        let leap = Cell { discontinuity: true, ..cell(100, 9) };
-        let empty = Cell { payload: None, ..cell(100, 9) };
-        assert_eq!(counts(&[cell(100, 0), leap, empty, cell(100, 10)]).errors, 0);
+    fn discontinuity_indicator_and_packets_without_payload_are_not_losses() {
+        let jump = TsPacket { discontinuity: true, ..packet(100, 9) };
+        let empty = TsPacket { payload: None, ..packet(100, 9) };
+        assert_eq!(counts(&[packet(100, 0), jump, empty, packet(100, 10)]).errors, 0);
     }
 
     #[test]
-    fn null_cells_and_damaged_ones_count_for_no_stream_and_room_is_bounded() {
-        let damaged = Cell { transport_error: true, ..cell(7, 5) };
+    fn null_and_damaged_packets_are_not_tracked_and_memory_is_bounded() {
+        let damaged = TsPacket { transport_error: true, ..packet(7, 5) };
         let mut tracker = ContinuityTracker::<2>::new();
-        for cell in
-            [cell(Cell::NULL_PID, 4), cell(Cell::NULL_PID, 9), damaged, cell(1, 0), cell(2, 0), cell(3, 0)]
-        {
-            tracker.observe_cell(&cell);
+        for packet in [
+            packet(TsPacket::NULL_PID, 4),
+            packet(TsPacket::NULL_PID, 9),
+            damaged,
+            packet(1, 0),
+            packet(2, 0),
+            packet(3, 0),
+        ] {
+            tracker.observe_packet(&packet);
         }
         let found = tracker.counts();
-        assert_eq!((found.cells, found.errors, found.transport_errors, found.untracked), (6, 0, 1, 1));
+        assert_eq!((found.packets, found.errors, found.transport_errors, found.untracked), (6, 0, 1, 1));
         assert!(tracker.pids().map(|pid| pid.pid).eq([1, 2]));
     }
 }

@@ -1,13 +1,17 @@
 """What programs know of the package netifaces, made from pymcast's interfaces.
 
 `multicast_expert.interfaces` reads the interfaces through this module, so that a test that patches
-`interfaces.netifaces.interfaces` or `ifaddresses` is served as before.
+`interfaces.netifaces.interfaces` or `ifaddresses` is served as before. So is one that patches those of the real
+netifaces, where it is installed: a function that somebody has put in its place is called instead of pymcast's.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
+from types import BuiltinFunctionType
+from typing import Any
 
 import pymcast
 
@@ -23,6 +27,9 @@ _FAR_AWAY = {AF_INET: "198.41.0.4", AF_INET6: "2001:503:ba3e::2:30"}
 
 def interfaces() -> list[str]:
     """The names of all interfaces."""
+    if (patched := _patched("interfaces")) is not None:
+        names: list[str] = patched()
+        return names
     return [interface.name for interface in pymcast.interfaces()]
 
 
@@ -31,6 +38,9 @@ def ifaddresses(name: str) -> dict[int, list[dict[str, str]]]:
 
     Raises ValueError when there is none of this name.
     """
+    if (patched := _patched("ifaddresses")) is not None:
+        addresses: dict[int, list[dict[str, str]]] = patched(name)
+        return addresses
     for interface in pymcast.interfaces():
         if interface.name == name:
             return _addresses(interface)
@@ -54,6 +64,15 @@ def gateways() -> dict[int | str, object]:
         default[family] = (gateway, interface.name)
         found[family] = [(gateway, interface.name, True)]
     return found
+
+
+def _patched(name: str) -> Callable[..., Any] | None:
+    """What somebody has put in the place of a function of the installed netifaces, which is native code."""
+    installed = sys.modules.get("netifaces")
+    if installed is None or installed is sys.modules[__name__]:
+        return None
+    function = getattr(installed, name, None)
+    return None if function is None or isinstance(function, BuiltinFunctionType) else function
 
 
 def _addresses(interface: pymcast.Interface) -> dict[int, list[dict[str, str]]]:

@@ -265,16 +265,23 @@ class McastRxSocket(BaseMcastRxSocket):
         self._check_open()
         deadline = None
         while True:
-            while self._ready:
-                received = self._try(self._ready[0], bufsize, flags)
+            # Threads may share this: each takes a socket out of `_ready` while it asks it.
+            while (one := self._next_ready()) is not None:
+                received = self._try(one, bufsize, flags)
                 if received is not None:
                     return received
-                self._ready.popleft()
             if timeout is not None and deadline is None:
                 deadline = time.monotonic() + timeout
-            self._ready.extend(self._wait(deadline))
-            if not self._ready:
+            ready = self._wait(deadline)
+            if not ready:
                 return None
+            self._ready.extend(ready)
+
+    def _next_ready(self) -> socket.socket | None:
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            return None
 
     def _close(self) -> None:
         self._only = None
@@ -290,12 +297,13 @@ class McastRxSocket(BaseMcastRxSocket):
             received: PacketAndSenderAddress = one.recvfrom(bufsize, flags | _DONT_WAIT)
         except (BlockingIOError, TimeoutError):
             return None
-        if not _DONT_WAIT:
-            # Asked once more it might wait.
-            self._ready.popleft()
-        elif len(self._ready) > 1 and not flags & socket.MSG_PEEK:
-            # The others have their turn.
-            self._ready.rotate(-1)
+        if _DONT_WAIT and one not in self._ready:
+            # It may have more. But for a look ahead, which finds the same again, the others have their turn first.
+            if flags & socket.MSG_PEEK:
+                self._ready.appendleft(one)
+            else:
+                self._ready.append(one)
+        # Elsewhere it might wait if it were asked once more.
         return received
 
     def _wait(self, deadline: float | None) -> list[socket.socket]:

@@ -1,16 +1,20 @@
 //! Settings of a publisher.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{Destination, Family};
 
 use super::Publisher;
 use crate::StreamError;
-use crate::driver::{clock, interface};
+use crate::driver::{clock, interface, state_file};
 use crate::seal::Keys;
-use crate::sender::SenderConfig;
+use crate::sender::{Congestion, SenderConfig};
 use crate::wire::{FlowControl, Incarnation, StreamId};
+
+/// How long dropping waits: as long as a publisher waits for a receiver that makes no progress.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settings of a [`Publisher`].
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct PublisherBuilder {
     datagram: Option<usize>,
     hop_limit: u8,
     loopback: bool,
+    pub(super) drop_timeout: Duration,
+    state_file: Option<PathBuf>,
     pub(super) name: Option<String>,
     /// What was drawn, in case nothing else is chosen.
     drawn: (StreamId, Incarnation),
@@ -37,14 +43,25 @@ impl PublisherBuilder {
             datagram: None,
             hop_limit: 1,
             loopback: true,
+            drop_timeout: DROP_TIMEOUT,
+            state_file: None,
             name: None,
             drawn,
         }
     }
 
-    /// A socket to one of the destinations.
+    /// One of the interfaces must be there. Of several paths the others may come later.
+    pub(super) fn check_interfaces(&self) -> mcast::Result<()> {
+        let mut checks =
+            self.destinations.iter().map(|each| interface::there_now(each.interface.as_ref()).map(drop));
+        let first = checks.next().unwrap_or(Ok(()));
+        first.or_else(|error| if checks.any(|check| check.is_ok()) { Ok(()) } else { Err(error) })
+    }
+
+    /// A socket to one of the destinations, which follows its interface if one is named.
     pub(super) fn open(&self, destination: &Destination) -> mcast::Result<mcast::Sender> {
-        let follow = interface::there_now(destination.interface.as_ref())?.is_some();
+        let follow =
+            interface::there_now(destination.interface.as_ref()).map_or(true, |there| there.is_some());
         let builder = mcast::Sender::builder().hop_limit(self.hop_limit).loopback(self.loopback);
         builder.follow(follow).send_buffer(4 << 20).to(destination.clone()).build()
     }
@@ -56,6 +73,16 @@ impl PublisherBuilder {
         if self.config.stream != stream && self.config.incarnation == incarnation {
             clock::wait_for_the_next(incarnation);
         }
+    }
+
+    /// Takes an incarnation that the state file has not had; returns the one that it had.
+    pub(super) fn begin_incarnation(&mut self) -> Result<Option<Incarnation>, StreamError> {
+        let Some(path) = &self.state_file else { return Ok(None) };
+        let begun = state_file::begin(path, self.config.stream, self.config.incarnation);
+        let (incarnation, last) =
+            begun.map_err(|cause| StreamError::State { path: path.display().to_string(), cause })?;
+        self.config.incarnation = incarnation;
+        Ok(last)
     }
 
     /// The longest datagram that is to be sent.
@@ -84,6 +111,17 @@ impl PublisherBuilder {
         self
     }
 
+    /// A file that remembers the incarnation. Default: none.
+    ///
+    /// With it every start of the [`stream`](Self::stream) has a greater incarnation than the one before, also after
+    /// the clock was set back. It is written, and synced to the disk, before the first datagram leaves. Subscribers
+    /// ignore a publisher whose incarnation is lower than that of the one before for as long as they hear that one,
+    /// and then cannot know how much they missed.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
+        self
+    }
+
     /// Bytes a second. Default: as fast as it goes.
     pub const fn rate(mut self, bytes_per_second: u64) -> Self {
         self.config.rate = Some(bytes_per_second);
@@ -99,6 +137,12 @@ impl PublisherBuilder {
     /// For whom it waits. Default: for the slowest receiver, for as long as that gets on.
     pub const fn flow(mut self, flow: FlowControl) -> Self {
         self.config.flow = flow;
+        self
+    }
+
+    /// What it does about a network that cannot carry what it sends. Default: it slows down.
+    pub const fn congestion(mut self, congestion: Congestion) -> Self {
+        self.config.congestion = congestion;
         self
     }
 
@@ -146,13 +190,26 @@ impl PublisherBuilder {
         self
     }
 
+    /// How long dropping the publisher waits. Default: 2 s.
+    ///
+    /// A publisher that is dropped sends everything that it has accepted, and repairs it until all receivers that it
+    /// waits for have it. That takes at most this time, and in addition the time that the configured rate takes for
+    /// what was not sent yet. What has not arrived by then is lost without a report: [`close`](Publisher::close)
+    /// reports it, and a publisher that was closed is dropped without waiting. With zero, dropping waits for
+    /// nothing, and what was accepted and not sent is lost.
+    pub const fn drop_timeout(mut self, timeout: Duration) -> Self {
+        self.drop_timeout = timeout;
+        self
+    }
+
     /// All other settings.
     pub fn configure(mut self, change: impl FnOnce(&mut SenderConfig)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Opens the sockets and starts the threads.
+    /// Opens the sockets and starts the threads. Of several paths one must have its interface: the others are used as
+    /// soon as theirs are there and up, see [`Publisher::path_change`].
     ///
     /// # Errors
     /// When a socket cannot be opened, or the settings cannot be.

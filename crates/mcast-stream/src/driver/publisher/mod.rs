@@ -17,16 +17,19 @@ pub(super) use builder::any_address;
 use super::clock::{self, Clock};
 use super::discovery::{self, Announcement};
 use super::error::StreamError;
+use super::health::PathChange;
 use super::singles::Singles;
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::Ways;
 use crate::seal::Keys;
-use crate::sender::{Refusal, SenderConfig, SenderEvent, SenderStatistics};
-use crate::wire::{ReceiverId, StreamId};
-use shared::{Core, LISTEN, Shared};
+use crate::sender::{Audience, Refusal, SenderConfig, SenderEvent, SenderStatistics, Standing};
+use crate::wire::{Incarnation, ReceiverId, StreamId};
+use shared::{Core, Shared};
 
 /// How often the end is told once more, and how far apart: at a loss of one in five, a subscriber in some
 /// hundred thousand does not hear of it.
+/// How long a publisher that closes waits for applications that have not read everything that has come.
+pub(crate) const READING: Duration = Duration::from_secs(1);
 pub(crate) const LAST_WORDS: u32 = 8;
 pub(crate) const BETWEEN_LAST_WORDS: Duration = Duration::from_millis(2);
 
@@ -36,6 +39,10 @@ const SEND_AT: u64 = 256;
 /// Publishes a stream of messages: dependable, paced, and with a reason whenever it waits.
 ///
 /// It is `Send + Sync`: threads may share it; what each publishes stays in its order.
+///
+/// Dropping it sends what was accepted and repairs it, as described at
+/// [`drop_timeout`](PublisherBuilder::drop_timeout); the stream does not end. [`close`](Self::close) ends the stream and
+/// reports what did not arrive.
 ///
 /// ```no_run
 /// use mcast_stream::Publisher;
@@ -54,6 +61,19 @@ pub struct Publisher {
     #[cfg(feature = "metrics")]
     places: (String, String),
     threads: Vec<JoinHandle<()>>,
+    on_drop: OnDrop,
+    /// How far the clock is behind the last start, as the state file has it.
+    clock_behind: Option<Duration>,
+}
+
+/// What dropping a publisher does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnDrop {
+    /// Sends what was accepted and waits for it on the thread that drops.
+    Drain,
+    /// The same on a thread of the runtime, so that no executor is blocked.
+    #[cfg(feature = "tokio")]
+    DrainInBackground,
 }
 
 /// How a publisher ended.
@@ -62,8 +82,15 @@ pub struct Publisher {
 pub struct Closing {
     /// Receivers that have everything.
     pub complete: usize,
-    /// Those that don't, with how many datagrams they miss.
+    /// Receivers that are there and have not confirmed everything, with how many datagrams they miss.
     pub behind: Vec<(ReceiverId, u64)>,
+    /// How many receivers stand where, of all that there ever were: delivery to all is certain only if
+    /// [`Audience::complete`] counts all of them.
+    pub audience: Audience,
+    /// Where each receiver stands. Of receivers that have gone, only the last few thousand are listed.
+    pub standings: Vec<(ReceiverId, SocketAddr, Standing)>,
+    /// Datagrams that were accepted and never sent: the rate, a receiver or the system did not allow it in time.
+    pub unsent: u64,
     /// What was sent in all.
     pub statistics: SenderStatistics,
 }
@@ -73,6 +100,9 @@ impl Closing {
         Self {
             complete: sender.receivers().1,
             behind: sender.behind().collect(),
+            audience: sender.audience(),
+            standings: sender.standings().collect(),
+            unsent: sender.unsent(),
             statistics: sender.statistics(),
         }
     }
@@ -92,8 +122,8 @@ impl Publisher {
         PublisherBuilder::new()
     }
 
-    fn new(builder: PublisherBuilder) -> Result<Self, StreamError> {
-        let first = builder.destinations.first().ok_or(StreamError::NoDestination)?;
+    fn new(mut builder: PublisherBuilder) -> Result<Self, StreamError> {
+        let first = builder.destinations.first().cloned().ok_or(StreamError::NoDestination)?;
         if builder.destinations.len() > 4 {
             return Err(StreamError::TooManyPaths(builder.destinations.len()));
         }
@@ -104,12 +134,15 @@ impl Publisher {
         if let Some(name) = builder.name.as_ref().filter(|name| !(1..=255).contains(&name.len())) {
             return Err(StreamError::Name(name.len()));
         }
+        builder.check_interfaces()?;
+        let by_the_clock = builder.config.incarnation;
+        let last_incarnation = builder.begin_incarnation()?;
         builder.outlive_others();
         let clock = Clock::new();
         let paths = builder.destinations.iter().map(|destination| builder.open(destination));
         let paths: Vec<_> = paths.collect::<mcast::Result<_>>()?;
         let discovery = match builder.name {
-            Some(_) => Some(builder.open(&discovery::destination(first))?),
+            Some(_) => Some(builder.open(&discovery::destination(&first))?),
             None => None,
         };
         let datagram = builder.longest_datagram();
@@ -120,16 +153,19 @@ impl Publisher {
         );
         let announcement = builder.name.map(|name| Announcement::new(name, &builder.destinations));
         let (unix_offset, seed) = (clock.unix_offset(), clock::seed());
-        let config = SenderConfig { datagram, unix_offset, seed, ..builder.config };
+        let copies = u8::try_from(paths.len()).unwrap_or(u8::MAX);
+        let config = SenderConfig { datagram, paths: copies, unix_offset, seed, ..builder.config };
         let control = UdpSocket::bind(any_address(family)).map_err(StreamError::Control)?;
         let sender = crate::Sender::new(config, clock.now())?;
         let shared = Arc::new(Shared {
             clock,
             ways: Ways { paths, family, discovery, singles: Singles::new(control) },
             announcement: Mutex::new(announcement),
-            core: Mutex::new(Core::new(sender)),
+            core: Mutex::new(Core::new(sender, builder.destinations.len())),
             progress: Condvar::new(),
             sooner: Condvar::new(),
+            drop_timeout: builder.drop_timeout,
+            is_settled: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         });
         let mut publisher = Self {
@@ -137,6 +173,8 @@ impl Publisher {
             #[cfg(feature = "metrics")]
             places,
             threads: Vec::new(),
+            on_drop: OnDrop::Drain,
+            clock_behind: last_incarnation.and_then(|last| clock::behind(by_the_clock, last)),
         };
         publisher.shared.send(&mut publisher.shared.core());
         for path in 0..publisher.shared.ways.paths.len() {
@@ -153,12 +191,25 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes a message and sends it at once; waits while there is no room. Tells its number.
+    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. While
+    /// there is no room, this waits, and for as long as a receiver that the publisher waits for makes no room.
     ///
     /// # Errors
-    /// [`StreamError::Refused`] when it can never be taken.
+    /// [`StreamError::Refused`] when it can never be accepted.
     pub fn publish(&self, message: &[u8]) -> Result<u64, StreamError> {
         let number = self.queue(message)?;
+        self.flush();
+        Ok(number)
+    }
+
+    /// [`publish`](Self::publish) that waits for room for at most `timeout`. A message that is refused is not published.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`]: when there was no room in time, with the reason, for instance the receiver that the
+    /// publisher waits for ([`Refusal::is_temporary`]); or when the message can never be accepted.
+    pub fn publish_timeout(&self, message: &[u8], timeout: Duration) -> Result<u64, StreamError> {
+        let deadline = Instant::now().checked_add(timeout);
+        let number = self.queue_until(deadline, |sender, now| sender.publish(now, message))?;
         self.flush();
         Ok(number)
     }
@@ -284,9 +335,40 @@ impl Publisher {
         self.shared.core().sender.poll_event()
     }
 
-    /// Why the system last refused to send, if it did. What it refused is repaired.
+    /// Why a path went down, or its queue was full, the oldest first; each change is reported once. What was refused
+    /// is repaired. This takes from the same queue as [`path_change`](Self::path_change).
     pub fn failure(&self) -> Option<mcast::Error> {
-        self.shared.core().failure.take()
+        let mut core = self.shared.core();
+        loop {
+            match core.health.change()? {
+                PathChange::Down { error, .. } | PathChange::QueueFull { error, .. } => return Some(error),
+                PathChange::Up { .. } => {}
+            }
+        }
+    }
+
+    /// What changed about the paths: one went down, or works again. The oldest change first, each once.
+    pub fn path_change(&self) -> Option<PathChange> {
+        self.shared.core().health.change()
+    }
+
+    /// Whether some path could send when it was last tried.
+    #[must_use]
+    pub fn is_any_path_up(&self) -> bool {
+        self.shared.core().health.is_any_up()
+    }
+
+    /// How many receivers stand where, of all that there ever were.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.shared.core().sender.audience()
+    }
+
+    /// Where each receiver stands, and its address. Of receivers that have gone, only the last few thousand are
+    /// listed.
+    #[must_use]
+    pub fn standings(&self) -> Vec<(ReceiverId, SocketAddr, Standing)> {
+        self.shared.core().sender.standings().collect()
     }
 
     /// What was sent so far.
@@ -299,6 +381,19 @@ impl Publisher {
     #[must_use]
     pub fn stream(&self) -> StreamId {
         self.shared.core().sender.config().stream
+    }
+
+    /// Its incarnation: how subscribers tell it from the publishers that the stream had before.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.core().sender.config().incarnation
+    }
+
+    /// How far this machine's clock is behind the last start of the stream, if it is: the
+    /// [state file](PublisherBuilder::state_file) has a later one.
+    #[must_use]
+    pub const fn clock_behind(&self) -> Option<Duration> {
+        self.clock_behind
     }
 
     /// The number of the next message: what a snapshot has, that has all messages so far.
@@ -341,14 +436,21 @@ impl Publisher {
     /// Waits until so many receivers have joined; `false` when the time is over.
     #[must_use]
     pub fn wait_for(&self, receivers: usize, timeout: Duration) -> bool {
-        self.wait_until(timeout, |sender| sender.receivers().0 >= receivers)
+        self.shared.wait_until(timeout, |sender| sender.receivers().0 >= receivers)
     }
 
     /// Waits until all that listen have everything that was published; `false` when the time is over.
     #[must_use]
     pub fn wait_complete(&self, timeout: Duration) -> bool {
         self.flush();
-        self.wait_until(timeout, is_complete)
+        self.shared.wait_until(timeout, is_complete)
+    }
+
+    /// Waits until the applications of all subscribers have read everything. Of a stream that has not
+    /// [ended](Self::end) that is not known, and everything having been received counts. `false` when the time is over.
+    #[must_use]
+    pub fn wait_read(&self, timeout: Duration) -> bool {
+        self.shared.wait_until(timeout, |sender| is_complete(sender) && is_read(sender))
     }
 
     /// Seals with the greatest epoch of these from now on.
@@ -365,14 +467,32 @@ impl Publisher {
         self.shared.send(&mut core);
     }
 
-    /// Ends the stream, and waits for no longer than this until all that listen have everything.
-    /// Tells who has not. Whoever shares the publisher can publish nothing more.
+    /// Ends the stream, waits up to `timeout` until all receivers have received everything, and reports where each
+    /// stands. Applications that have not read all of it by then are given up to one more second of that time: who is
+    /// still reading afterwards is reported as [`Standing::Unread`]. Whoever shares the publisher can publish nothing
+    /// more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> Closing {
+        let deadline = Instant::now().checked_add(timeout);
         self.end();
-        self.wait_until(timeout, is_complete);
+        if self.shared.wait_until(timeout, is_complete) {
+            let left =
+                deadline.map_or(READING, |deadline| deadline.saturating_duration_since(Instant::now()));
+            self.shared.wait_until(left.min(READING), is_read);
+        }
         self.repeat_the_end();
+        self.settle();
         Closing::of(&self.shared.core().sender)
+    }
+
+    /// The caller knows how the stream ended: dropping the publisher waits for nobody any more.
+    pub(crate) fn settle(&self) {
+        self.shared.is_settled.store(true, Ordering::Release);
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn set_on_drop(&mut self, on_drop: OnDrop) {
+        self.on_drop = on_drop;
     }
 
     /// Tells the end some more times: who asks for no repairs has only this to know it by.
@@ -385,6 +505,14 @@ impl Publisher {
 
     fn queue_by(
         &self,
+        publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
+    ) -> Result<u64, StreamError> {
+        self.queue_until(None, publish)
+    }
+
+    fn queue_until(
+        &self,
+        deadline: Option<Instant>,
         mut publish: impl FnMut(&mut crate::Sender, u64) -> Result<u64, Refusal>,
     ) -> Result<u64, StreamError> {
         let mut core = self.shared.core();
@@ -394,6 +522,9 @@ impl Publisher {
                 Ok(number) => {
                     self.send_soon(&mut core, now);
                     return Ok(number);
+                }
+                Err(refusal) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return Err(refusal.into());
                 }
                 Err(refusal) => core = self.make_room(core, refusal)?,
             }
@@ -433,22 +564,6 @@ impl Publisher {
         core.sender.flush(self.shared.clock.now());
         self.shared.send(core);
     }
-
-    fn wait_until(&self, timeout: Duration, mut done: impl FnMut(&crate::Sender) -> bool) -> bool {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut core = self.shared.core();
-        loop {
-            if done(&core.sender) {
-                return true;
-            }
-            let left = deadline.map_or(LISTEN, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.shared.progress.wait_timeout(core, left.min(LISTEN));
-            core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
-        }
-    }
 }
 
 /// Whether all that listen have everything that was published; of a stream that has ended, whether they know that.
@@ -456,13 +571,29 @@ pub(crate) fn is_complete(sender: &crate::Sender) -> bool {
     sender.is_sent() && sender.behind().next().is_none()
 }
 
+/// Whether the applications of all that listen have taken everything.
+pub(crate) fn is_read(sender: &crate::Sender) -> bool {
+    sender.audience().unread == 0
+}
+
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.shared.ends.store(true, Ordering::Release);
-        drop(self.shared.core());
-        self.shared.sooner.notify_all();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        let (shared, threads) = (Arc::clone(&self.shared), std::mem::take(&mut self.threads));
+        let end = move || {
+            shared.drain();
+            shared.end_threads();
+            for thread in threads {
+                let _ = thread.join();
+            }
+        };
+        match self.on_drop {
+            OnDrop::Drain => end(),
+            #[cfg(feature = "tokio")]
+            OnDrop::DrainInBackground => match tokio::runtime::Handle::try_current() {
+                // A runtime that ends waits for it.
+                Ok(runtime) => drop(runtime.spawn_blocking(end)),
+                Err(_) => end(),
+            },
         }
     }
 }

@@ -4,10 +4,12 @@
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::is_complete;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
+use crate::driver::health::PathHealth;
 use crate::driver::repairs::Repairs;
 use crate::driver::transmit::Ways;
 use crate::sender::Transmit;
@@ -31,6 +33,10 @@ pub(super) struct Shared {
     pub(super) progress: Condvar,
     /// Told when the next deadline comes sooner than the one that is slept until.
     pub(super) sooner: Condvar,
+    /// How long dropping the publisher waits, beside the time that the rate takes.
+    pub(super) drop_timeout: Duration,
+    /// The caller knows how the stream ended.
+    pub(super) is_settled: AtomicBool,
     pub(super) ends: AtomicBool,
 }
 
@@ -39,7 +45,7 @@ pub(super) struct Core {
     pub(super) sender: crate::Sender,
     /// Until when the timing thread sleeps.
     pub(super) sleeps_until: u64,
-    pub(super) failure: Option<mcast::Error>,
+    pub(super) health: PathHealth,
     /// When so many datagrams of data were sent, it is time to see what receivers say.
     looks_at: u64,
     repairs: Repairs,
@@ -47,16 +53,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(sender: crate::Sender) -> Self {
+    pub(super) fn new(sender: crate::Sender, paths: usize) -> Self {
         let answer = vec![0; LONGEST_ANSWER].into_boxed_slice();
         let repairs = Repairs::default();
-        Self { sender, sleeps_until: 0, failure: None, looks_at: LOOK_EVERY, repairs, answer }
-    }
-
-    fn note(&mut self, failure: Option<mcast::Error>) {
-        if let (Some(failure), None) = (failure, &self.failure) {
-            self.failure = Some(failure);
-        }
+        let health = PathHealth::new(paths);
+        Self { sender, sleeps_until: 0, health, looks_at: LOOK_EVERY, repairs, answer }
     }
 }
 
@@ -103,30 +104,26 @@ impl Shared {
 
     /// Sends this; a repair, together with others.
     fn send_one(&self, core: &mut Core, transmit: Transmit) {
-        let failure = match transmit {
+        match transmit {
             Transmit::Repair { sequence, to } => {
                 if core.repairs.add(sequence, to) {
                     self.send_repairs(core);
                 }
-                return;
             }
             Transmit::Data { first, count } => {
                 self.send_repairs(core);
-                self.ways.send_data(&mut core.sender, first, count)
+                self.ways.send_data(&mut core.sender, first, count, &mut core.health);
             }
             Transmit::Control(control) => {
                 self.send_repairs(core);
-                let failure = self.ways.send_control(&control);
+                self.ways.send_control(&control, &mut core.health);
                 core.sender.reuse(control);
-                failure
             }
-        };
-        core.note(failure);
+        }
     }
 
     fn send_repairs(&self, core: &mut Core) {
-        let failure = self.ways.send_repairs(&mut core.sender, &mut core.repairs);
-        core.note(failure);
+        self.ways.send_repairs(&mut core.sender, &mut core.repairs, &mut core.health);
     }
 
     /// Takes what receivers have said by now; says whether that was anything.
@@ -178,6 +175,8 @@ impl Shared {
         let mut core = self.core();
         while !self.ends.load(Ordering::Acquire) {
             let announce_at = self.announce(&mut core);
+            // The clock of the system may have been corrected.
+            core.sender.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
             let deadline = core.sender.next_deadline().min(announce_at);
             // Who is woken every few microseconds keeps others from their work.
@@ -188,4 +187,51 @@ impl Shared {
             core.sleeps_until = 0;
         }
     }
+
+    /// Waits until this holds, and for at most `timeout`; returns whether it does.
+    pub(super) fn wait_until(&self, timeout: Duration, mut done: impl FnMut(&crate::Sender) -> bool) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut core = self.core();
+        loop {
+            if done(&core.sender) {
+                return true;
+            }
+            let left = deadline.map_or(LISTEN, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.progress.wait_timeout(core, left.min(LISTEN));
+            core = waited.map_or_else(|error| error.into_inner().0, |(core, _)| core);
+        }
+    }
+
+    /// Sends what was accepted, and waits until all receivers have it: for the time that the rate takes to send it,
+    /// and then for at most the drop timeout.
+    pub(super) fn drain(&self) {
+        if self.is_settled.load(Ordering::Acquire) || self.drop_timeout.is_zero() {
+            return;
+        }
+        let timeout = {
+            let mut core = self.core();
+            core.sender.flush(self.clock.now());
+            self.send(&mut core);
+            self.drop_timeout.saturating_add(time_to_send(&core.sender))
+        };
+        self.wait_until(timeout, is_complete);
+    }
+
+    /// Lets the threads end.
+    pub(super) fn end_threads(&self) {
+        self.ends.store(true, Ordering::Release);
+        drop(self.core());
+        self.sooner.notify_all();
+    }
+}
+
+/// How long the configured rate takes for what is not sent yet.
+fn time_to_send(sender: &crate::Sender) -> Duration {
+    let config = sender.config();
+    let bytes = sender.unsent().saturating_mul(config.datagram as u64);
+    let rate = config.rate.unwrap_or(u64::MAX).max(1);
+    Duration::from_secs_f64(bytes as f64 / rate as f64)
 }

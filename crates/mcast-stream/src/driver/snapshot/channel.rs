@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use super::invalid;
 use super::patience::{Patience, SLICE};
@@ -25,6 +26,11 @@ impl<'p> Channel<'p> {
         connection.set_write_timeout(Some(SLICE))?;
         connection.set_nodelay(true)?;
         Ok(Self { connection, patience, numbers: (0, 0), cipher: None })
+    }
+
+    /// From here on each step may take this long.
+    pub(super) const fn allow_each_step(&mut self, limit: Duration) {
+        self.patience.allow_each_step(limit);
     }
 
     /// The server's part: says who it is and hears the client's number.

@@ -14,14 +14,20 @@ use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId};
 
-/// A snapshot is no longer.
-const LONGEST: u64 = 1 << 32;
+/// The size of a snapshot in bytes that a client accepts where nothing else is said: 64 MiB. In a stream in clear anybody can
+/// announce snapshots of any size.
+pub const MAX_SNAPSHOT: u64 = 64 << 20;
 
-/// Fetches a snapshot that has all messages before this one, or more. It waits; to be able to give up there is
-/// [`fetch_snapshot_while`].
+/// How long to look for an announcement from the host that serves the snapshots, before any other one will do: announcements
+/// come once a second.
+const PREFERRED: Duration = Duration::from_millis(1_200);
+
+/// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that has all messages before this one, or more. It waits; to be able to
+/// give up, or to accept more, there is [`fetch_snapshot_while`].
 ///
 /// # Errors
-/// When it cannot be had: no connection, another stream, other keys, too old, or the server has done nothing for ten seconds.
+/// When it cannot be had: no connection, another stream, other keys, too old, too large, or the server has done nothing for ten
+/// seconds.
 pub fn fetch_snapshot(
     from: SocketAddr,
     stream: StreamId,
@@ -29,96 +35,122 @@ pub fn fetch_snapshot(
     keys: &Keys,
     message: u64,
 ) -> Result<Snapshot, StreamError> {
-    fetch_snapshot_while(from, stream, incarnation, keys, message, &mut || true)
+    fetch_snapshot_while(from, stream, incarnation, keys, message, MAX_SNAPSHOT, &mut || true)
 }
 
-/// The same for as long as `go_on` says so: it is called on this thread, about twenty times a second.
+/// Fetches a snapshot of at most `max_size` bytes for as long as `go_on` returns `true`: it is called on this thread, about
+/// twenty times per second.
 ///
 /// # Errors
-/// As [`fetch_snapshot`], and when `go_on` said no.
+/// As [`fetch_snapshot`], and when `go_on` returned `false`.
 pub fn fetch_snapshot_while(
     from: SocketAddr,
     stream: StreamId,
     incarnation: Incarnation,
     keys: &Keys,
     message: u64,
+    max_size: u64,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Snapshot, StreamError> {
-    let fetched = fetch(from, stream, incarnation, keys, message, Patience::new(TIMEOUT, go_on));
-    fetched.map_err(|error| {
-        StreamError::Snapshot(match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                io::Error::new(error.kind(), "its publisher has none to give, or broke off")
-            }
-            _ => error,
-        })
+    let patience = Patience::new(TIMEOUT, go_on);
+    let answer = request(from, stream, incarnation, keys, message, patience).map_err(explain)?;
+    if answer.size > max_size {
+        return Err(StreamError::SnapshotTooLarge { size: answer.size, limit: max_size });
+    }
+    answer.receive().map_err(explain)
+}
+
+fn explain(error: io::Error) -> StreamError {
+    StreamError::Snapshot(match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "its publisher has none to give, or broke off")
+        }
+        _ => error,
     })
 }
 
 /// Fetches one from where the stream announces it; waits for an announcement that helps, or for a fresh snapshot, for no longer
-/// than this.
+/// than this. An address that has failed is not tried again while others are announced.
 pub(in crate::driver) fn fetch_from_announced(
     stream: &Found,
     incarnation: Incarnation,
     message: u64,
     keys: &Keys,
+    max_size: u64,
     time: Duration,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Snapshot, StreamError> {
     let deadline = Instant::now().checked_add(time);
-    let mut found = stream.clone();
-    loop {
-        let is_it = found.stream == stream.stream && found.incarnation == incarnation;
-        let error = match found.snapshot.filter(|_| is_it) {
-            None => {
-                StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "its publisher announces none"))
+    let mut found = Some(stream.clone());
+    let mut failed = Vec::new();
+    let mut error =
+        StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "its publisher announces none"));
+    while let Some(announced) = found {
+        let is_it = announced.stream == stream.stream && announced.incarnation == incarnation;
+        if let Some(from) = announced.snapshot.filter(|_| is_it) {
+            match fetch_snapshot_while(from, stream.stream, incarnation, keys, message, max_size, go_on) {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(why) => error = why,
             }
-            Some(from) => {
-                match fetch_snapshot_while(from, stream.stream, incarnation, keys, message, go_on) {
-                    Ok(snapshot) => return Ok(snapshot),
-                    Err(error) => error,
-                }
-            }
-        };
-        match look_again(stream, keys, deadline, go_on) {
-            Some(again) => found = again,
-            None => return Err(error),
+            failed.push(from);
         }
+        found = look_again(stream, keys, &failed, deadline, go_on);
     }
+    Err(error)
 }
 
+/// Another announcement. Anybody can announce a stream in clear: one from the host that serves its snapshots is preferred, and
+/// one that names another address than those that failed.
+///
 /// Announcements come once a second, so that nobody is asked oftener.
 fn look_again(
     stream: &Found,
     keys: &Keys,
+    failed: &[SocketAddr],
     deadline: Option<Instant>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Option<Found> {
     let path = stream.paths.first()?;
     let family = path.address.group.family();
     let mut announcements = Announcements::join(family, path.interface.clone(), keys.clone()).ok()?;
+    let (begun, mut second_best) = (Instant::now(), None);
     while go_on() {
         let left =
             deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
         let heard = announcements.next_timeout(left).ok()?;
         if let Some(found) = heard.filter(|found| found.name == stream.name) {
-            return Some(found);
+            let is_new = found.snapshot.is_none_or(|from| !failed.contains(&from));
+            let is_its_host = found.snapshot.is_some_and(|from| from.ip() == found.source.ip());
+            if is_new && is_its_host {
+                return Some(found);
+            }
+            // One that has failed comes last: its publisher may have been busy.
+            if is_new || second_best.is_none() {
+                second_best = Some(found);
+            }
         }
-        if left.is_zero() {
-            return None;
+        if left.is_zero() || begun.elapsed() >= PREFERRED && second_best.is_some() {
+            return second_best;
         }
     }
     None
 }
 
-fn fetch(
+/// What a server has, before it is received.
+struct Answer<'p> {
+    channel: Channel<'p>,
+    message: u64,
+    size: u64,
+}
+
+fn request<'p>(
     from: SocketAddr,
     stream: StreamId,
     incarnation: Incarnation,
     keys: &Keys,
     message: u64,
-    mut patience: Patience<'_>,
-) -> io::Result<Snapshot> {
+    mut patience: Patience<'p>,
+) -> io::Result<Answer<'p>> {
     let connection = connect(from, &mut patience)?;
     let mut channel = Channel::new(connection, patience)?;
     let epoch = channel.hear_greeting(clock::seed())?;
@@ -129,24 +161,27 @@ fn fetch(
         let number = answer.get(at..).and_then(<[u8]>::first_chunk).copied();
         number.map(u64::from_be_bytes).ok_or_else(|| invalid("the answer is too short"))
     };
-    let (reached, length) = (at(0)?, at(8)?);
+    let (reached, size) = (at(0)?, at(8)?);
     if reached < message {
         return Err(invalid("it is older than what was asked for"));
     }
-    if length > LONGEST {
-        return Err(invalid("it is longer than 4 GiB"));
-    }
-    let mut bytes = Vec::new();
-    let mut count = FIRST_ANSWER;
-    while (bytes.len() as u64) < length {
-        count += 1;
-        let frame = channel.receive(count, FRAME)?;
-        if frame.is_empty() || bytes.len() as u64 + frame.len() as u64 > length {
-            return Err(invalid("it is not as long as it said"));
+    Ok(Answer { channel, message: reached, size })
+}
+
+impl Answer<'_> {
+    fn receive(mut self) -> io::Result<Snapshot> {
+        let mut bytes = Vec::new();
+        let mut count = FIRST_ANSWER;
+        while (bytes.len() as u64) < self.size {
+            count += 1;
+            let frame = self.channel.receive(count, FRAME)?;
+            if frame.is_empty() || bytes.len() as u64 + frame.len() as u64 > self.size {
+                return Err(invalid("it is not as long as it said"));
+            }
+            bytes.extend_from_slice(&frame);
         }
-        bytes.extend_from_slice(&frame);
+        Ok(Snapshot { message: self.message, bytes })
     }
-    Ok(Snapshot { message: reached, bytes })
 }
 
 /// Connects on a thread of its own: no system ends that sooner than it wants. Who gives up leaves it to its end.
@@ -191,7 +226,8 @@ mod tests {
             asked += 1;
             asked < times
         };
-        let fetched = fetch_snapshot_while(from, StreamId(1), Incarnation(1), &Keys::none(), 0, &mut go_on);
+        let keys = Keys::none();
+        let fetched = fetch_snapshot_while(from, StreamId(1), Incarnation(1), &keys, 0, 1 << 32, &mut go_on);
         assert!(began.elapsed() < SOON && asked == times, "asked {asked} times");
         fetched.unwrap_err().to_string()
     }

@@ -2,11 +2,12 @@
 
 mod channel;
 mod client;
+mod clients;
 mod patience;
 mod server;
 
 pub(super) use client::fetch_from_announced;
-pub use client::{fetch_snapshot, fetch_snapshot_while};
+pub use client::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
 pub use server::SnapshotServer;
 
 use std::io;

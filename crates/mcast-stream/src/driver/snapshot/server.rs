@@ -1,13 +1,14 @@
 //! Who has snapshots.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::channel::Channel;
+use super::clients::{Clients, Progress};
 use super::patience::Patience;
 use super::{ANSWER, FIRST_ANSWER, FRAME, REQUEST, Snapshot, TIMEOUT, invalid, request_bytes};
 use crate::driver::clock;
@@ -15,8 +16,8 @@ use crate::driver::error::StreamError;
 use crate::seal::Keys;
 use crate::wire::{Incarnation, StreamId};
 
-/// Clients that are served at once; others are turned away.
-const MOST_CLIENTS: usize = 16;
+/// A client makes its request within this time, however it trickles in.
+const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// Bytes a second for each.
 const RATE: f64 = 64e6;
 /// How long nobody is let in after that has failed.
@@ -38,7 +39,7 @@ struct Service<F> {
     incarnation: Incarnation,
     keys: KeysNow,
     capture: F,
-    clients: AtomicUsize,
+    clients: Mutex<Clients<TcpStream>>,
     ends: Arc<AtomicBool>,
 }
 
@@ -53,7 +54,7 @@ impl SnapshotServer {
         let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
         let address = listener.local_addr().map_err(StreamError::Snapshot)?;
         let ends = Arc::new(AtomicBool::new(false));
-        let clients = AtomicUsize::new(0);
+        let clients = Mutex::new(Clients::new());
         let service = Service { stream, incarnation, keys, capture, clients, ends: Arc::clone(&ends) };
         let serve = move || accept(&listener, &Arc::new(service));
         let thread = std::thread::Builder::new().name("mcast-snapshots".to_owned()).spawn(serve);
@@ -100,43 +101,55 @@ where
             std::thread::sleep(AFTER_FAILURE);
             continue;
         };
-        let turn = Turn::take(service);
-        if turn.is_one_too_many() {
-            continue;
-        }
+        // Whoever has gone already needs no turn.
+        let Ok((turn, connection)) = Turn::take(service, connection) else { continue };
         let serve = move || {
             // Who breaks off asks again.
-            let _ = turn.0.serve(connection);
+            let _ = turn.service.serve(connection, &turn.progress);
         };
         let _ = std::thread::Builder::new().name("mcast-snapshot".to_owned()).spawn(serve);
     }
 }
 
 /// A client's turn, which ends also when no thread can be had, or the caller's code panics.
-struct Turn<F>(Arc<Service<F>>);
+struct Turn<F> {
+    service: Arc<Service<F>>,
+    number: u64,
+    progress: Arc<Progress>,
+}
 
 impl<F> Turn<F> {
-    fn take(service: &Arc<Service<F>>) -> Self {
-        service.clients.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(service))
-    }
-
-    fn is_one_too_many(&self) -> bool {
-        self.0.clients.load(Ordering::Acquire) > MOST_CLIENTS
+    /// Takes the client, and ends the connection of the idlest one where there are too many.
+    fn take(service: &Arc<Service<F>>, connection: TcpStream) -> io::Result<(Self, TcpStream)> {
+        let (address, handle) = (connection.peer_addr()?.ip(), connection.try_clone()?);
+        let progress = Arc::new(Progress::new(Instant::now()));
+        let (number, evicted) = service.clients().admit(address, Arc::clone(&progress), handle);
+        if let Some(evicted) = evicted {
+            // It fails where the client has gone.
+            let _ = evicted.shutdown(Shutdown::Both);
+        }
+        Ok((Self { service: Arc::clone(service), number, progress }, connection))
     }
 }
 
 impl<F> Drop for Turn<F> {
     fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::AcqRel);
+        self.service.clients().remove(self.number);
+    }
+}
+
+impl<F> Service<F> {
+    fn clients(&self) -> std::sync::MutexGuard<'_, Clients<TcpStream>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<F: Fn() -> Option<Snapshot>> Service<F> {
-    fn serve(&self, connection: TcpStream) -> io::Result<()> {
+    fn serve(&self, connection: TcpStream, progress: &Progress) -> io::Result<()> {
         let keys = (self.keys)();
         let mut go_on = || !self.ends.load(Ordering::Acquire);
-        let mut channel = Channel::new(connection, Patience::new(TIMEOUT, &mut go_on))?;
+        let patience = Patience::in_all(REQUEST_TIME, &mut go_on);
+        let mut channel = Channel::new(connection, patience)?;
         channel.greet(clock::seed(), keys.latest())?;
         channel.seal_with(&keys, keys.latest(), self.stream, self.incarnation)?;
         let request = channel.receive(1, REQUEST)?;
@@ -144,6 +157,8 @@ impl<F: Fn() -> Option<Snapshot>> Service<F> {
         if request.len() != REQUEST || request[..12] != expected[..12] {
             return Err(invalid("it asks for another stream"));
         }
+        progress.note_request();
+        channel.allow_each_step(TIMEOUT);
         // Without one the client sees the connection end.
         let Some(snapshot) = (self.capture)() else { return Ok(()) };
         let mut answer = [0; ANSWER];
@@ -152,6 +167,7 @@ impl<F: Fn() -> Option<Snapshot>> Service<F> {
         channel.send(FIRST_ANSWER, &answer)?;
         for (count, frame) in (FIRST_ANSWER + 1..).zip(snapshot.bytes.chunks(FRAME)) {
             channel.send(count, frame)?;
+            progress.note();
             std::thread::sleep(Duration::from_secs_f64(frame.len() as f64 / RATE));
         }
         Ok(())
@@ -159,23 +175,83 @@ impl<F: Fn() -> Option<Snapshot>> Service<F> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::panic::resume_unwind;
+
     use super::*;
+    use crate::driver::snapshot::clients::MOST_CLIENTS;
+    use crate::driver::snapshot::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
+    use crate::seal::{Algorithm, GroupSecret};
+    use crate::wire::KeyEpoch;
+
+    const STREAM: (StreamId, Incarnation) = (StreamId(1), Incarnation(1));
+
+    fn server(keys: Keys, capture: impl Fn() -> Option<Snapshot> + Send + Sync + 'static) -> SnapshotServer {
+        let keys = Box::new(move || keys.clone());
+        SnapshotServer::start("127.0.0.1:0".parse().unwrap(), STREAM.0, STREAM.1, keys, capture).unwrap()
+    }
+
+    fn state() -> Option<Snapshot> {
+        Some(Snapshot { message: 5, bytes: b"state".to_vec() })
+    }
+
+    fn secret() -> Keys {
+        let secret = GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm);
+        Keys::one(KeyEpoch(1), secret)
+    }
+
+    #[test]
+    fn idle_connections_keep_nobody_from_a_snapshot() {
+        for keys in [Keys::none(), secret()] {
+            let server = server(keys.clone(), state);
+            let connect = |_| TcpStream::connect(server.address()).unwrap();
+            let idle: Vec<TcpStream> = (0..2 * MOST_CLIENTS).map(connect).collect();
+            let fetched = fetch_snapshot(server.address(), STREAM.0, STREAM.1, &keys, 5).unwrap();
+            assert_eq!(fetched.bytes, b"state");
+            drop(idle);
+        }
+    }
+
+    /// Also one that sends byte by byte.
+    #[test]
+    fn who_requests_nothing_is_not_kept() {
+        use std::io::{Read as _, Write as _};
+
+        let server = server(Keys::none(), state);
+        let mut connection = TcpStream::connect(server.address()).unwrap();
+        connection.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+        let (begun, mut buffer) = (Instant::now(), [0; 64]);
+        // A number, and a frame of 20 bytes: a byte each 100 ms or less often.
+        let mut bytes = [0; 32];
+        bytes[11] = 20;
+        let ended = bytes[..31].iter().find(|byte| {
+            connection.write_all(&[**byte]).is_err()
+                || connection.read(&mut buffer).is_ok_and(|count| count == 0)
+        });
+        assert!(ended.is_some(), "it is kept");
+        assert!(begun.elapsed() >= REQUEST_TIME - Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_snapshot_longer_than_the_limit_is_refused() {
+        let server = server(Keys::none(), || Some(Snapshot { message: 5, bytes: vec![7; 100_001] }));
+        let fetch = |limit| {
+            fetch_snapshot_while(server.address(), STREAM.0, STREAM.1, &Keys::none(), 5, limit, &mut || true)
+        };
+        let refused = fetch(100_000).unwrap_err();
+        assert!(
+            matches!(refused, StreamError::SnapshotTooLarge { size: 100_001, limit: 100_000 }),
+            "{refused}"
+        );
+        assert_eq!(fetch(MAX_SNAPSHOT).unwrap().bytes.len(), 100_001);
+    }
 
     #[test]
     fn a_turn_that_fails_is_over() {
-        use std::panic::{AssertUnwindSafe, catch_unwind};
-
-        let (stream, incarnation) = (StreamId(1), Incarnation(1));
-        let fails = || -> Option<Snapshot> { std::panic::resume_unwind(Box::new("the caller's code fails")) };
-        let (keys, clients, ends) = (Box::new(Keys::none), AtomicUsize::new(0), Arc::default());
-        let service = Arc::new(Service { stream, incarnation, keys, capture: fails, clients, ends });
+        let server = server(Keys::none(), || resume_unwind(Box::new("the caller's code fails")));
         for _ in 0..=MOST_CLIENTS {
-            let turn = Turn::take(&service);
-            assert!(!turn.is_one_too_many());
-            assert!(catch_unwind(AssertUnwindSafe(move || (turn.0.capture)())).is_err());
+            fetch_snapshot(server.address(), STREAM.0, STREAM.1, &Keys::none(), 5).unwrap_err();
         }
-        let turns: Vec<_> = (0..MOST_CLIENTS).map(|_| Turn::take(&service)).collect();
-        assert!(!turns.iter().any(Turn::is_one_too_many) && Turn::take(&service).is_one_too_many());
     }
 }

@@ -2,6 +2,7 @@
 
 mod begin;
 mod builder;
+mod others;
 mod path;
 #[cfg(all(test, target_os = "linux"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -21,9 +22,10 @@ use crate::outbox::Target;
 use crate::receiver::{Item, PathStatistics, ReceiverConfig, ReceiverStatistics, Step};
 use crate::seal::Keys;
 use crate::sys;
-use crate::wire::StreamId;
+use crate::wire::{Header, StreamId};
 use begin::Strangers;
 pub use builder::SubscriberBuilder;
+use others::OtherStreams;
 use path::Paths;
 
 /// Buffers of a batch, and bytes of each: whatever the kernel merges.
@@ -33,6 +35,8 @@ const BYTES: usize = 65_536;
 const SINGLES_AT_ONCE: usize = 64;
 /// Batches that hold nothing new before the caller is asked whether it goes on: the group may be flooded by anybody.
 const BATCHES_AT_ONCE: usize = 8;
+/// The time of day is looked at so often.
+const CHECK_CLOCK: u64 = 1_000_000_000;
 /// No wait is longer, so that a clock that was set back cannot hold anything up.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -70,7 +74,13 @@ pub struct Subscriber {
     /// How many came since the group had its turn.
     singles: usize,
     core: Option<crate::Receiver>,
+    /// The stream that was chosen.
     stream: Option<StreamId>,
+    /// The one that is followed next, where none was chosen.
+    successor: Option<StreamId>,
+    others: OtherStreams,
+    /// The followed stream is being given up for this one.
+    retires_for: Option<StreamId>,
     config: ReceiverConfig,
     stays: bool,
     strangers: Strangers,
@@ -79,10 +89,15 @@ pub struct Subscriber {
     places: (String, String),
     paths: Paths,
     now: u64,
+    check_clock_at: u64,
+    /// The publisher has sent something to this subscriber alone.
+    is_answered: bool,
     /// A waker has ended a wait.
     woken: bool,
     /// The caller is busy: nothing is handed out.
     attends: bool,
+    /// The caller stops: nothing more is received.
+    is_abandoned: bool,
 }
 
 /// What a look came to.
@@ -162,14 +177,20 @@ impl Subscriber {
             singles: 0,
             core: None,
             stream,
+            successor: None,
+            others: OtherStreams::default(),
+            retires_for: None,
             config,
             stays,
             strangers: Strangers::default(),
             #[cfg(feature = "metrics")]
             places,
             paths,
+            check_clock_at: 0,
+            is_answered: false,
             woken: false,
             attends: false,
+            is_abandoned: false,
         })
     }
 
@@ -223,12 +244,12 @@ impl Subscriber {
         self.core.as_ref().is_some_and(crate::Receiver::has_stopped)
     }
 
-    /// Whether nothing more will come: a loss [has stopped it](Self::has_stopped); or the stream has ended, its
+    /// Whether nothing more will come: a loss [has stopped it](Self::has_stopped); it was [abandoned](Self::abandon); or the stream has ended, its
     /// publisher knows that all of it was handed out, and this subscriber does not stay.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let is_settled = self.core.as_ref().is_some_and(crate::Receiver::is_settled);
-        self.has_stopped() || is_settled && !self.stays
+        self.is_abandoned || self.has_stopped() || is_settled && !self.stays
     }
 
     /// How long one may wait before the next call, if nothing comes: it has something to ask for or to tell
@@ -303,6 +324,13 @@ impl Subscriber {
         self.places.clone()
     }
 
+    /// Whether the publisher has ever sent something to this subscriber alone. It answers the first thing that a
+    /// subscriber sends, so that a firewall between them, in either direction, is the usual reason if it has not.
+    #[must_use]
+    pub const fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
     /// What ends a wait from another thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
@@ -365,9 +393,13 @@ impl Subscriber {
                 continue;
             }
             self.now = self.clock.now();
+            self.check_clock();
             self.answer();
             if let Some(step) = self.step() {
                 return Ok(Look::Step(step));
+            }
+            if self.change_stream() {
+                continue;
             }
             if self.is_over() {
                 return Ok(Look::Over);
@@ -391,6 +423,64 @@ impl Subscriber {
         }
     }
 
+    /// Takes over the time of day now and then: the system's clock may have been corrected.
+    fn check_clock(&mut self) {
+        if self.now < self.check_clock_at {
+            return;
+        }
+        self.check_clock_at = self.now.saturating_add(CHECK_CLOCK);
+        self.config.unix_offset = self.clock.unix_offset();
+        if let Some(core) = &mut self.core {
+            core.set_unix_offset(self.config.unix_offset);
+        }
+    }
+
+    /// For a caller that stops: nothing more is received, the next calls return what is here, and what is missing comes
+    /// between as [`Event::Lost`](crate::receiver::Event::Lost).
+    pub fn abandon(&mut self) {
+        self.is_abandoned = true;
+        if let Some(core) = &mut self.core {
+            core.abandon();
+        }
+    }
+
+    /// Bytes of the longest datagram that the publisher sends, once it is known.
+    #[must_use]
+    pub fn longest_datagram(&self) -> Option<u16> {
+        self.core.as_ref().map(crate::Receiver::longest_datagram).filter(|bytes| *bytes > 0)
+    }
+
+    /// Whether something is missing that was published, and not yet reported as lost.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        self.core.as_ref().is_some_and(crate::Receiver::has_gaps)
+    }
+
+    /// Follows another stream where none was chosen, and the followed one is silent or has ended.
+    fn change_stream(&mut self) -> bool {
+        let Some(core) = self.core.as_mut().filter(|_| self.stream.is_none() && !self.attends) else {
+            return false;
+        };
+        let has_ended = core.has_ended();
+        let successor = self.others.successor(self.now, self.config.sender_silence, has_ended);
+        let successor = self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.stays));
+        let Some(to) = successor else { return false };
+        if !has_ended && self.retires_for.is_none() {
+            // What it is known to have published and what is here comes out first.
+            self.retires_for = Some(to);
+            core.abandon();
+            return true;
+        }
+        let from = core.stream();
+        self.retires_for = None;
+        core.leave(self.now);
+        self.answer();
+        self.core = None;
+        self.successor = Some(to);
+        self.others.follow(from, to, self.now);
+        true
+    }
+
     /// The socket for what is between the publisher and this receiver alone.
     #[cfg(all(feature = "tokio", unix))]
     pub(crate) const fn control(&self) -> &UdpSocket {
@@ -408,6 +498,9 @@ impl Subscriber {
     fn step(&mut self) -> Option<Step> {
         if self.attends {
             return None;
+        }
+        if let Some(event) = self.others.event() {
+            return Some(Step::of_event(event));
         }
         let Some(core) = self.core.as_mut() else {
             return self.strangers.event().map(Step::of_event);
@@ -436,12 +529,16 @@ impl Subscriber {
         let path = self.paths.of(arrival.group, arrival.interface, self.now, &self.receiver);
         let payload = datagram.payload();
         if self.core.is_none() {
-            self.core = self.strangers.begin(self.stream, &self.config, payload, self.now);
+            let wanted = self.stream.or(self.successor);
+            self.core = self.strangers.begin(wanted, &self.config, payload, self.now);
             if let Some(core) = self.core.as_mut().filter(|_| self.attends) {
                 core.set_aside(&[]);
             }
         }
         if let Some(core) = &mut self.core {
+            if self.stream.is_none() {
+                self.others.note(core.stream(), &self.config.keys, payload, arrival.source, self.now);
+            }
             core.handle(self.now, path, arrival.source, payload);
         }
         true
@@ -454,6 +551,7 @@ impl Subscriber {
             match self.control.recv_from(&mut self.single) {
                 Ok((length, from)) => {
                     let Some(core) = &mut self.core else { continue };
+                    self.is_answered = self.is_answered || is_of(core.stream(), &self.single[..length]);
                     (self.single_length, self.lent) = (length, Lent::Single);
                     core.handle(self.now, 0, from, &self.single[..length]);
                     return Ok(true);
@@ -505,6 +603,12 @@ impl Drop for Subscriber {
         self.now = self.clock.now();
         self.answer();
     }
+}
+
+/// Whether a datagram comes from the publisher of this stream, as its header has it.
+fn is_of(stream: StreamId, datagram: &[u8]) -> bool {
+    Header::read(datagram)
+        .is_ok_and(|(header, _)| header.stream == stream && !header.kind.is_from_receivers())
 }
 
 fn is_passing(error: &io::Error) -> bool {

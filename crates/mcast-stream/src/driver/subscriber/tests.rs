@@ -63,14 +63,21 @@ fn who_has_keys_learns_nothing_of_a_stream_that_they_do_not_open() {
     let forged = [&Header { epoch: KeyEpoch(1), ..clear }.bytes()[..], &[0; 96]].concat();
     let config = ReceiverConfig::new(StreamId(0));
     let mut strangers = Strangers::default();
-    assert!(strangers.begin(None, &config, &clear.bytes(), 1).is_some());
+    let wanted = Some(StreamId(7));
+    assert!(strangers.begin(wanted, &config, &clear.bytes(), 1).is_some());
+    assert!(strangers.begin(None, &config, &heartbeat(Keys::none()), 1).is_some());
+    assert!(
+        strangers.begin(None, &config, &clear.bytes(), 1).is_none(),
+        "a header alone is a stray datagram"
+    );
 
     let config = ReceiverConfig { keys: keys(1, 7), ..config };
     for other in [&clear.bytes()[..], &forged, &heartbeat(keys(1, 8)), &heartbeat(keys(2, 7))] {
         assert!(strangers.begin(None, &config, other, 1).is_none());
     }
     assert_eq!(strangers.refused, 4);
-    assert_eq!((strangers.event(), strangers.event()), (Some(Event::KeyMissing(KeyEpoch(2))), None));
+    assert_eq!(strangers.event(), Some(Event::KeyMissing(KeyEpoch(2))));
+    assert_eq!((strangers.event(), strangers.event()), (Some(Event::KeyWrong(KeyEpoch(1))), None));
     assert!(strangers.begin(None, &config, &heartbeat(keys(1, 7)), 1).is_some());
 }
 

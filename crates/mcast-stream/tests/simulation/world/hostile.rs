@@ -2,13 +2,13 @@
 
 use mcast_stream::wire::{Header, Heartbeat, Incarnation, Kind, PacketWriter};
 
-use super::{Happening, QUIET_AFTER, STREAM, World};
+use super::{Happening, STREAM, World};
 
 impl World<'_> {
     /// Noise, changed copies, and copies from long ago, to everybody. In clear no copies that are changed: who can
     /// make those can say anything.
     pub(super) fn hostile(&mut self) {
-        let Some(every) = self.plan.hostile.filter(|_| self.now < QUIET_AFTER) else { return };
+        let Some(every) = self.plan.hostile.filter(|_| self.now < self.plan.good_from) else { return };
         let count = self.recorded.len() as u64;
         let old = self.recorded.get(self.dice.below(count) as usize).cloned();
         let bytes = match (self.dice.below(4), old) {

@@ -4,32 +4,43 @@ use mcast_stream::receiver::Policy;
 use mcast_stream::sender::SenderStatistics;
 use mcast_stream::wire::Kind;
 
-use super::{Node, Outcome, QUIET_AFTER, World};
+use super::delays::delivery;
+use super::{Node, Outcome, World};
 use crate::content;
-use crate::plan::{MILLISECOND, SECOND};
+use crate::plan::{MILLISECOND, SECOND, Stuck};
 
 impl World<'_> {
     /// Whether all is published, and everybody has heard the end of it, and some time has passed.
     pub(super) fn is_over(&self) -> bool {
-        if !self.closed || self.now < QUIET_AFTER {
+        if !self.closed || self.now < self.plan.good_from {
             return false;
         }
         let last = self.traffic.iter().rev().find(|(_, kind)| *kind == Kind::Data).map_or(0, |(at, _)| *at);
         // Who follows a life that is over needs a while to see it.
         let is_left_behind = self.nodes.iter().any(|node| !node.audit.ended && self.need_not_end(node));
         let settled = if is_left_behind { 9 * SECOND } else { 3 * SECOND };
-        self.all_done() && self.now > last.max(QUIET_AFTER) + settled
+        // Whoever has just read the end needs a moment to confirm it.
+        let is_confirmed = self.now > self.progress_at + SECOND;
+        self.all_done() && is_confirmed && self.now > last.max(self.plan.good_from) + settled
     }
 
-    pub(super) fn judge(self) -> Result<Outcome, String> {
+    pub(super) fn judge(mut self) -> Result<Outcome, String> {
         for (index, node) in self.nodes.iter().enumerate() {
             self.judge_receiver(index, node)?;
         }
+        let had_ended: Vec<bool> = self.nodes.iter().map(|node| node.audit.ended).collect();
+        for index in 0..self.nodes.len() {
+            self.stop_reading(index)?;
+        }
+        self.judge_accounts()?;
+        self.judge_reports(&had_ended)?;
         let statistics = self.sender.statistics();
         if self.notary.saw_reuse() {
             return Err("a count was used twice for different texts".into());
         }
         self.judge_repairs(&statistics)?;
+        self.judge_delays()?;
+        self.judge_traffic()?;
         self.judge_wakes()?;
         self.judge_quiet()?;
         let messages = self.nodes.iter().map(|node| node.audit.messages).sum();
@@ -43,6 +54,12 @@ impl World<'_> {
             lost_in_trunk: self.lost_in_trunk,
             lost_in_links: self.lost_in_links,
             slowest: self.slowest,
+            waited: self.waited,
+            published: self.published_at.last().copied().unwrap_or(0),
+            evicted: self.evicted,
+            meter: self.meter,
+            intruder: self.intruder,
+            receivers: self.nodes.into_iter().map(delivery).collect(),
         })
     }
 
@@ -52,7 +69,13 @@ impl World<'_> {
 
     /// A loss has stopped it as it wished; or it follows a life of which it cannot know that it is over.
     fn need_not_end(&self, node: &Node) -> bool {
-        node.audit.may_have_stopped() || node.audit.life.is_some_and(|life| life > self.life)
+        let index = self.nodes.iter().position(|other| std::ptr::eq(other, node));
+        let plan = index.map(|index| &self.plan.receivers[index]);
+        let cannot_end = plan.is_some_and(|plan| plan.firewalled) || node.busy_until == Stuck::FOR_GOOD;
+        cannot_end
+            || node.has_left
+            || node.audit.may_have_stopped()
+            || node.audit.life.is_some_and(|life| life > self.life)
     }
 
     fn judge_receiver(&self, index: usize, node: &Node) -> Result<(), String> {
@@ -108,6 +131,10 @@ impl World<'_> {
 
     /// When everybody has everything, nobody says more than that it is there.
     fn judge_quiet(&self) -> Result<(), String> {
+        // Who cannot be heard asks again and again.
+        if self.plan.receivers.iter().any(|receiver| receiver.firewalled) {
+            return Ok(());
+        }
         let from = self.now.saturating_sub(2 * SECOND);
         let late: Vec<Kind> =
             self.traffic.iter().filter(|(at, _)| *at > from).map(|(_, kind)| *kind).collect();

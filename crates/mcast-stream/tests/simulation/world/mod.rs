@@ -1,30 +1,37 @@
 //! A sender, receivers, the links between them, and a clock that goes on when all is done.
 
+mod accounts;
+mod delays;
+mod former;
 mod hostile;
 mod judge;
+mod meter;
 mod network;
 mod receivers;
 mod sender;
+mod stranger;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 
 use mcast_stream::seal::Keys;
 use mcast_stream::sender::SenderStatistics;
-use mcast_stream::wire::{KeyEpoch, Kind, ReceiverId, StreamId};
+use mcast_stream::wire::{KeyEpoch, Kind, ReceiverId, Status, StreamId};
 use mcast_stream::{Receiver, Sender};
 
 use crate::audit::Audit;
 use crate::cipher::Notary;
 use crate::dice::Dice;
 use crate::link::{Link, Quality};
-use crate::plan::{MILLISECOND, Plan, ReceiverPlan, SECOND};
+use crate::plan::{Bottleneck, MILLISECOND, Plan, ReceiverPlan, SECOND};
+pub(crate) use delays::EVICTION;
+use former::Former;
+pub(crate) use meter::Meter;
 use receivers::address;
 use sender::new_sender;
+pub(crate) use stranger::Intruder;
 
 const STREAM: StreamId = StreamId(0x5157);
-/// When all links become good.
-const QUIET_AFTER: u64 = 6 * SECOND;
 /// No run is longer, nor is one in which so long nothing is published, handed out or told although all links are good.
 const LONGEST: u64 = 900 * SECOND;
 const LONGEST_STANDSTILL: u64 = 60 * SECOND;
@@ -42,6 +49,9 @@ enum Happening {
     Joins(usize),
     Restarts(usize),
     GetsKey(usize),
+    Leaves(usize),
+    Stranger,
+    FormerSenderWakes,
     ClockSprings(usize),
     ToReceiver(usize, u8, Vec<u8>),
     ToSender(usize, Vec<u8>),
@@ -51,6 +61,13 @@ enum Happening {
 
 struct Node {
     receiver: Option<Receiver>,
+    id: Option<ReceiverId>,
+    /// What the receivers that were here before a restart were handed.
+    former: Vec<(ReceiverId, Audit)>,
+    /// It has left in good order.
+    has_left: bool,
+    /// Its application has stopped, so that it takes what is there and no more.
+    has_stopped: bool,
     inbox: VecDeque<(u8, Vec<u8>)>,
     down: Vec<Link>,
     up: Link,
@@ -64,6 +81,8 @@ struct Node {
     handed_out: u64,
     /// How far its clock is ahead.
     clock: u64,
+    /// From publishing to handing out, of each message.
+    latencies: Vec<u64>,
 }
 
 /// What a run came to.
@@ -79,6 +98,23 @@ pub(crate) struct Outcome {
     pub(crate) lost_in_links: u64,
     /// The longest time from publishing to handing out.
     pub(crate) slowest: u64,
+    /// How long the publisher was refused because it had to wait for a receiver.
+    pub(crate) waited: u64,
+    /// When the last message was accepted.
+    pub(crate) published: u64,
+    pub(crate) evicted: Vec<usize>,
+    pub(crate) meter: Meter,
+    pub(crate) intruder: Intruder,
+    pub(crate) receivers: Vec<Delivery>,
+}
+
+/// What one receiver was handed.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    pub(crate) messages: u64,
+    pub(crate) lost: u64,
+    /// From publishing to handing out, rising.
+    pub(crate) latencies: Vec<u64>,
 }
 
 pub(crate) struct World<'p> {
@@ -109,6 +145,26 @@ pub(crate) struct World<'p> {
     naks: u64,
     traffic: Vec<(u64, Kind)>,
     tally: HashMap<&'static str, u64>,
+    bottleneck: Option<Link>,
+    /// Bytes of new data that it dropped.
+    dropped: u64,
+    /// Bytes of data for which receivers had no room.
+    without_room: u64,
+    meter: Meter,
+    former: Option<Former>,
+    /// How many messages each life of the sender accepted.
+    accepted: BTreeMap<u32, u64>,
+    /// What receivers sent, for somebody to send again.
+    overheard: Vec<Vec<u8>>,
+    intruder: Intruder,
+    waited: u64,
+    evicted: Vec<usize>,
+    slowed: u64,
+    /// What each receiver that is there has said last, in clear, and how long those that are gone were waited for.
+    said: HashMap<ReceiverId, Status>,
+    waited_for_absent: HashMap<ReceiverId, u64>,
+    /// What must not happen, and did.
+    offences: Vec<String>,
 }
 
 impl<'p> World<'p> {
@@ -118,7 +174,7 @@ impl<'p> World<'p> {
         while let Some(Reverse((at, _, happening))) = world.happenings.pop() {
             world.now = at;
             *world.tally.entry(name(&happening)).or_default() += 1;
-            if at > LONGEST || at > QUIET_AFTER.max(world.progress_at) + LONGEST_STANDSTILL {
+            if at > LONGEST || at > world.plan.good_from.max(world.progress_at) + LONGEST_STANDSTILL {
                 break;
             }
             world.happen(happening)?;
@@ -138,16 +194,21 @@ impl<'p> World<'p> {
         let mut dice = Dice::new(plan.seed ^ 0xa5a5);
         let node = |receiver: &ReceiverPlan| Node {
             receiver: None,
+            id: None,
+            former: Vec::new(),
+            has_left: false,
+            has_stopped: false,
             inbox: VecDeque::new(),
             down: (0..plan.paths).map(|_| Link::new(receiver.down.clone(), dice.next())).collect(),
             up: Link::new(receiver.up.clone(), dice.next()),
-            audit: Audit::new(receiver.policy),
+            audit: Audit::new(receiver.policy, receiver.start),
             lives: 0,
             wakes_at: u64::MAX,
             takes_at: 0,
             busy_until: 0,
             handed_out: 0,
             clock: 0,
+            latencies: Vec::new(),
         };
         let nodes = plan.receivers.iter().map(node).collect();
         let trunk = |path| Quality {
@@ -184,6 +245,22 @@ impl<'p> World<'p> {
             naks: 0,
             traffic: Vec::new(),
             tally: HashMap::new(),
+            bottleneck: plan.bottleneck.map(|Bottleneck { rate, queue }| {
+                Link::new(Quality { rate: Some(rate), queue, ..Quality::FREE }, 0)
+            }),
+            dropped: 0,
+            without_room: 0,
+            meter: Meter::new(plan.rate),
+            former: None,
+            accepted: BTreeMap::new(),
+            overheard: Vec::new(),
+            intruder: Intruder::default(),
+            waited: 0,
+            evicted: Vec::new(),
+            slowed: 0,
+            said: HashMap::new(),
+            waited_for_absent: HashMap::new(),
+            offences: Vec::new(),
         }
     }
 
@@ -196,15 +273,24 @@ impl<'p> World<'p> {
             if let Some((_, end)) = receiver.sleeps {
                 self.at(end + 1, Happening::ReceiverWakes(index));
             }
+            if let Some(at) = receiver.leaves {
+                self.at(receiver.joins + at, Happening::Leaves(index));
+            }
+            if let Some((_, end)) = receiver.partition {
+                self.at(end, Happening::ReceiverWakes(index));
+            }
             if let Some((at, _)) = receiver.jump {
                 self.at(at, Happening::ClockSprings(index));
             }
         }
         self.at(0, Happening::SenderWakes);
         self.at(2 * MILLISECOND, Happening::Publish);
-        self.at(QUIET_AFTER, Happening::Quiet);
+        self.at(self.plan.good_from, Happening::Quiet);
         if self.plan.hostile.is_some() {
             self.at(MILLISECOND, Happening::Hostile);
+        }
+        if let Some(stranger) = self.plan.stranger {
+            self.at(100 * MILLISECOND + stranger.every(), Happening::Stranger);
         }
     }
 
@@ -235,6 +321,13 @@ impl<'p> World<'p> {
                 self.nodes[index].clock += self.plan.receivers[index].jump.map_or(0, |(_, forward)| forward);
                 return self.serve(index);
             }
+            Happening::Leaves(index) => self.leave(index)?,
+            Happening::Stranger => self.intrude(),
+            Happening::FormerSenderWakes => {
+                self.as_former_sender(Self::go_on_as_former)?;
+                return Ok(());
+            }
+            Happening::Joins(index) | Happening::Restarts(index) if self.nodes[index].has_left => {}
             Happening::Joins(index) | Happening::Restarts(index) => {
                 self.start(index);
                 return self.serve(index);
@@ -247,8 +340,13 @@ impl<'p> World<'p> {
                 return self.serve(index);
             }
             Happening::ToSender(index, bytes) => {
+                self.overhear(index, &bytes);
+                self.note_status(&bytes);
                 let now = self.sender_now();
                 self.sender.handle(now, address(index), &bytes);
+                if let Some(former) = &mut self.former {
+                    former.sender.handle(now, address(index), &bytes);
+                }
             }
             Happening::Hostile => self.hostile(),
             Happening::Quiet => self.make_quiet(),

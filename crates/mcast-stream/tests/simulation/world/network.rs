@@ -1,6 +1,6 @@
 //! The way between them.
 
-use mcast_stream::wire::{Kind, Packet};
+use mcast_stream::wire::{Flags, Kind, Packet};
 
 use super::{Happening, World};
 use crate::link::Quality;
@@ -16,9 +16,26 @@ impl World<'_> {
             self.lost_in_trunk += u64::from(is_data(bytes));
             return;
         }
+        let Some(at) = self.through_bottleneck(bytes) else { return };
         for index in 0..self.nodes.len() {
-            self.reach_node(index, path, bytes);
+            self.reach_node(index, path, at, bytes);
         }
+    }
+
+    /// When a datagram comes out of the link behind the sender, unless it is dropped.
+    pub(super) fn through_bottleneck(&mut self, bytes: &[u8]) -> Option<u64> {
+        let (now, Some(link)) = (self.now, &mut self.bottleneck) else { return Some(self.now) };
+        let out = link.pass(now, bytes.len()).first().map(|(at, _)| *at);
+        let is_new =
+            |packet: Packet<'_>| packet.header.kind == Kind::Data && !packet.header.flags.has(Flags::REPAIR);
+        if out.is_none() && Packet::parse(bytes).is_ok_and(is_new) {
+            self.dropped += bytes.len() as u64;
+        }
+        out
+    }
+
+    pub(super) fn is_partitioned(&self, index: usize) -> bool {
+        self.plan.receivers[index].partition.is_some_and(|(from, to)| (from..to).contains(&self.now))
     }
 
     pub(super) fn record(&mut self, bytes: &[u8]) {
@@ -27,8 +44,10 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn reach_node(&mut self, index: usize, path: u8, bytes: &[u8]) {
-        let now = self.now;
+    pub(super) fn reach_node(&mut self, index: usize, path: u8, now: u64, bytes: &[u8]) {
+        if self.is_partitioned(index) {
+            return;
+        }
         let link = &mut self.nodes[index].down[usize::from(path)];
         let copies = link.pass(now, bytes.len());
         self.lost_in_links += u64::from(copies.is_empty() && is_data(bytes));

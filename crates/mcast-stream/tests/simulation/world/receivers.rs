@@ -6,9 +6,9 @@ use mcast_stream::Receiver;
 use mcast_stream::receiver::{Cause, Event, Item, ReceiverConfig};
 use mcast_stream::wire::{Kind, Packet, ReceiverId};
 
-use super::{Happening, QUIET_AFTER, STREAM, World};
+use super::{Happening, STREAM, World};
 use crate::audit::Audit;
-use crate::plan::SECOND;
+use crate::plan::{SECOND, Stuck};
 
 const SENDER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
 
@@ -35,7 +35,36 @@ impl World<'_> {
         node.receiver = Some(Receiver::new(config, self.now + node.clock));
         node.inbox.clear();
         node.busy_until = 0;
-        node.audit = Audit::new(plan.policy);
+        let former = std::mem::replace(&mut node.audit, Audit::new(plan.policy, plan.start));
+        if let Some(id) = node.id.replace(node.receiver.as_ref().map_or(ReceiverId(0), Receiver::id)) {
+            node.former.push((id, former));
+        }
+    }
+
+    /// Lets a receiver leave in good order.
+    pub(super) fn leave(&mut self, index: usize) -> Result<(), String> {
+        let node = &mut self.nodes[index];
+        if let Some(receiver) = &mut node.receiver {
+            receiver.leave(self.now + node.clock);
+        }
+        self.send_from(index);
+        self.nodes[index].has_left = true;
+        self.stop_reading(index)
+    }
+
+    /// The application stops: it takes what is there, and is told what it never got.
+    pub(super) fn stop_reading(&mut self, index: usize) -> Result<(), String> {
+        self.nodes[index].busy_until = 0;
+        self.nodes[index].has_stopped = true;
+        self.take_all(index, &[])?;
+        if let Some(receiver) = &mut self.nodes[index].receiver {
+            receiver.abandon();
+        }
+        self.take_all(index, &[])?;
+        if let Some(receiver) = self.nodes[index].receiver.take() {
+            self.without_room += receiver.statistics().beyond * self.plan.datagram as u64;
+        }
+        Ok(())
     }
 
     pub(super) fn hand_key(&mut self, index: usize) {
@@ -67,7 +96,7 @@ impl World<'_> {
     /// The next datagram, unless a slow one must wait before it takes another.
     fn take_from_buffer(&mut self, index: usize) -> Option<(u8, Vec<u8>)> {
         let (now, node) = (self.now, &mut self.nodes[index]);
-        let slow = self.plan.receivers[index].slow.filter(|_| now < QUIET_AFTER);
+        let slow = self.plan.receivers[index].slow.filter(|_| now < self.plan.good_from);
         let Some(pause) = slow else { return node.inbox.pop_front() };
         if now < node.takes_at {
             return None;
@@ -86,7 +115,7 @@ impl World<'_> {
         let Some(receiver) = &mut node.receiver else { return Ok(()) };
         let id = receiver.id();
         let blame = |what: String| format!("receiver {index} at {now}: {what}");
-        let busy = self.plan.receivers[index].busy.filter(|_| now < QUIET_AFTER);
+        let busy = self.plan.receivers[index].busy.filter(|_| now < plan.good_from);
         let (mut lost, mut free_at) = (Vec::new(), None);
         while now >= node.busy_until {
             resume(&mut node.audit, receiver, life, published);
@@ -96,10 +125,18 @@ impl World<'_> {
                 Item::Message(message) => {
                     node.audit.message(plan, &message).map_err(blame)?;
                     if let Some(at) = self.published_at.get(message.number as usize) {
-                        self.slowest = self.slowest.max(now.saturating_sub(*at));
+                        let latency = now.saturating_sub(*at);
+                        self.slowest = self.slowest.max(latency);
+                        node.latencies.push(latency);
                     }
                     node.handed_out += 1;
-                    if let Some((_, pause)) = busy.filter(|(every, _)| node.handed_out.is_multiple_of(*every))
+                    let stuck = plan.receivers[index].stuck.filter(|_| !node.has_stopped);
+                    if let Some(Stuck { time, .. }) = stuck.filter(|stuck| stuck.after == node.handed_out) {
+                        receiver.set_aside(bytes);
+                        node.busy_until = now.saturating_add(time);
+                        free_at = Some(node.busy_until).filter(|at| *at < Stuck::FOR_GOOD);
+                    } else if let Some((_, pause)) =
+                        busy.filter(|(every, _)| node.handed_out.is_multiple_of(*every))
                     {
                         receiver.set_aside(bytes);
                         node.busy_until = now + pause;
@@ -136,7 +173,10 @@ impl World<'_> {
         first: u64,
         cause: Cause,
     ) -> Result<(), String> {
-        let is_waited = self.plan.waits && life == Some(self.life) && !self.excused.contains(&id);
+        let is_waited = self.plan.waits
+            && self.plan.overlap.is_none()
+            && life == Some(self.life)
+            && !self.excused.contains(&id);
         let Some(since) = self.waited_since.get(&id).filter(|_| is_waited && cause == Cause::Unrecoverable)
         else {
             return Ok(());
@@ -162,6 +202,10 @@ impl World<'_> {
             let kind = Packet::parse(&bytes).map(|packet| packet.header.kind);
             self.naks += u64::from(kind == Ok(Kind::Nak));
             self.traffic.extend(kind.ok().map(|kind| (now, kind)));
+            self.meter.feedback(now, kind.ok());
+            if self.plan.receivers[index].firewalled || self.is_partitioned(index) {
+                continue;
+            }
             let arrivals = self.nodes[index].up.pass(now, bytes.len());
             for (at, corrupt) in arrivals {
                 let bytes = if corrupt { self.corrupted(&bytes) } else { bytes.clone() };

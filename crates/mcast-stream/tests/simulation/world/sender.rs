@@ -1,10 +1,11 @@
 //! The sender's side: what it publishes, what befalls it, what it sends.
 
 use mcast_stream::seal::Keys;
-use mcast_stream::sender::{Breaker, SenderConfig, SenderEvent, Transmit};
+use mcast_stream::sender::{Refusal, SenderConfig, SenderEvent, Transmit};
 use mcast_stream::wire::{FlowControl, Incarnation, KeyEpoch};
 use mcast_stream::{Sender, Target};
 
+use super::former::Former;
 use super::{FIRST_LIFE, Happening, STREAM, World};
 use crate::content;
 use crate::plan::{MILLISECOND, NewLife, Plan, SECOND};
@@ -24,34 +25,45 @@ impl World<'_> {
             self.sender.close(now);
             return Ok(());
         }
+        let pause = self.publish_message()?;
+        self.at(self.now + pause.max(1), Happening::Publish);
+        Ok(())
+    }
+
+    /// Publishes the next message, if there is room; says when to publish again.
+    pub(super) fn publish_message(&mut self) -> Result<u64, String> {
+        let now = self.sender_now();
         let (key, bytes) = content::message(self.plan, self.life, self.published);
         let published = match key {
             Some(key) => self.sender.publish_keyed(now, key, &bytes),
             None => self.sender.publish(now, &bytes),
         };
-        let pause = match published {
-            Ok(number) if number != self.published => {
-                return Err(format!("{number} follows {}", self.published));
-            }
+        match published {
+            Ok(number) if number != self.published => Err(format!("{number} follows {}", self.published)),
             Ok(_) => {
                 self.take_note();
-                self.plan.pause
+                Ok(self.plan.pause)
             }
-            Err(refusal) if refusal.is_temporary() => MILLISECOND,
-            Err(refusal) => return Err(format!("message {} was refused: {refusal}", self.published)),
-        };
-        self.at(self.now + pause.max(1), Happening::Publish);
-        Ok(())
+            Err(refusal) if refusal.is_temporary() => {
+                if let Refusal::WaitingFor { receiver, .. } = refusal {
+                    self.note_waiting(receiver);
+                }
+                Ok(MILLISECOND)
+            }
+            Err(refusal) => Err(format!("message {} was refused: {refusal}", self.published)),
+        }
     }
 
     /// A message was published; what is planned to come behind it comes.
     fn take_note(&mut self) {
         (self.published, self.progress_at) = (self.published + 1, self.now);
+        self.accepted.insert(self.life, self.published);
         self.published_at.push(self.now);
         if self.plan.flush || self.dice.chance(0.1) {
             self.sender.flush(self.sender_now());
         }
-        if self.life != FIRST_LIFE {
+        // Nothing more is planned once there is a second life.
+        if self.life != FIRST_LIFE || self.accepted.len() > 1 {
             return;
         }
         if self.plan.rotate == Some(self.published) {
@@ -79,39 +91,24 @@ impl World<'_> {
 
     fn restart(&mut self, life: NewLife) {
         let now = self.sender_now();
+        let former = (self.life, self.published);
         self.life = life.after(self.life, self.now);
-        self.sender = new_sender(self.plan, self.life, &self.keys, now);
+        let sender = std::mem::replace(&mut self.sender, new_sender(self.plan, self.life, &self.keys, now));
+        self.accepted.insert(self.life, 0);
+        self.former = self.plan.overlap.map(|left| Former::new(sender, former, left));
+        if self.former.is_some() {
+            self.at(self.now + 1, Happening::FormerSenderWakes);
+        }
         (self.published, self.begun) = (0, self.now);
+        self.meter.begin_anew();
         self.published_at.clear();
         self.waited_since.clear();
     }
 
     pub(super) fn serve_sender(&mut self) {
-        let now = self.sender_now();
-        while let Some(transmit) = self.sender.poll(now) {
-            match transmit {
-                Transmit::Data { first, count } => self.send_data(first, count),
-                Transmit::Repair { sequence, to } => {
-                    let bytes = self.sender.datagram(sequence).to_vec();
-                    self.send_to(to, &bytes);
-                }
-                Transmit::Control(control) => {
-                    let bytes = control.bytes().to_vec();
-                    self.send_to(control.to, &bytes);
-                    self.sender.reuse(control);
-                }
-            }
-        }
+        self.send_from_sender();
         while let Some(event) = self.sender.poll_event() {
-            match event {
-                SenderEvent::ReceiverJoined(id, _) => {
-                    self.waited_since.entry(id).or_insert(self.now);
-                }
-                SenderEvent::ReceiverSilent(id) | SenderEvent::ReceiverEvicted(id, _) => {
-                    self.excused.insert(id);
-                }
-                _ => {}
-            }
+            self.note_event(event);
         }
         let at = self.sender.next_deadline().saturating_sub(self.sender_clock).max(self.now + 1_000);
         if at < self.sender_wakes_at {
@@ -120,11 +117,53 @@ impl World<'_> {
         }
     }
 
+    fn note_event(&mut self, event: SenderEvent) {
+        match event {
+            SenderEvent::ReceiverJoined(id, from) => {
+                self.note_joined(id, from);
+                self.waited_since.entry(id).or_insert(self.now);
+            }
+            SenderEvent::ReceiverSilent(id) => {
+                self.excused.insert(id);
+            }
+            SenderEvent::ReceiverEvicted(id, _) => {
+                self.note_eviction(id);
+                self.excused.insert(id);
+                self.evicted.extend(self.nodes.iter().position(|node| node.id == Some(id)));
+            }
+            SenderEvent::Slowed { .. } => self.slowed += 1,
+            _ => {}
+        }
+    }
+
+    pub(super) fn send_from_sender(&mut self) {
+        let now = self.sender_now();
+        while let Some(transmit) = self.sender.poll(now) {
+            match transmit {
+                Transmit::Data { first, count } => self.send_data(first, count),
+                Transmit::Repair { sequence, to } => {
+                    let bytes = self.sender.datagram(sequence).to_vec();
+                    self.meter.repair(self.now, bytes.len());
+                    self.send_to(to, &bytes);
+                }
+                Transmit::Control(control) => {
+                    let bytes = control.bytes().to_vec();
+                    self.meter.control(self.now, &bytes);
+                    self.send_to(control.to, &bytes);
+                    self.sender.reuse(control);
+                }
+            }
+        }
+    }
+
     fn send_data(&mut self, first: u64, count: u64) {
         for path in 0..self.plan.paths {
             self.sender.mark_path(first, count, path, false);
             for sequence in first..first + count {
                 let bytes = self.sender.datagram(sequence).to_vec();
+                if path == 0 {
+                    self.meter.data(self.now, bytes.len());
+                }
                 self.reach_group(path, &bytes);
             }
         }
@@ -136,7 +175,12 @@ impl World<'_> {
             Target::Group => (0..self.plan.paths).for_each(|path| self.reach_group(path, bytes)),
             Target::Address(address) => {
                 self.record(bytes);
-                self.reach_node(usize::from(address.port() - 1), 0, bytes);
+                let index = usize::from(address.port() - 1);
+                if index == self.nodes.len() {
+                    self.intruder.answered += bytes.len() as u64;
+                } else if let Some(at) = self.through_bottleneck(bytes) {
+                    self.reach_node(index, 0, at, bytes);
+                }
             }
         }
     }
@@ -151,7 +195,7 @@ pub(super) fn new_sender(plan: &Plan, life: u32, keys: &Keys, now: u64) -> Sende
         unix_offset: Some(SECOND),
         seed: plan.seed ^ u64::from(life),
         keys: keys.clone(),
-        breaker: Some(Breaker { loss: 250_000, time: 3 * SECOND }),
+        paths: plan.paths,
         ..SenderConfig::new(STREAM, Incarnation(life))
     };
     Sender::new(config, now).unwrap()

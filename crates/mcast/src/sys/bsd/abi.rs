@@ -1,5 +1,6 @@
-//! What the code for macOS and FreeBSD alike takes for granted about numbers and layouts, written down a second
-//! time from the systems' headers: where the bindings say otherwise, nothing compiles. What differs is beside it.
+//! Compile-time checks of constants and layouts common to macOS and FreeBSD. The values are written
+//! down from the systems' headers, so a mismatch with the bindings does not compile. The platforms'
+//! own values are in the files beside this one.
 //!
 //! `net/route.h`, `net/if.h`, `sys/event.h`, `sys/socket.h`, `poll.h`, `ifaddrs.h`.
 

@@ -1,12 +1,12 @@
-//! What the code for Apple's systems takes for granted about numbers and layouts, written down a second time
-//! from the system's headers: where the bindings say otherwise, nothing compiles.
+//! Compile-time checks of constants and layouts on Apple's systems. The values are written down
+//! from the system's headers, so a mismatch with the bindings does not compile.
 //!
 //! `netinet/in.h`, `netinet6/in6.h`, `sys/socket.h`, `net/if_dl.h` of macOS 13.
 
 use std::mem::{align_of, offset_of, size_of};
 
 const _: () = {
-    // The header packs both requests to four bytes, so that the address follows the index at once.
+    // The header packs both requests to four bytes, so the address directly follows the index.
     assert!(size_of::<libc::group_req>() == 132 && offset_of!(libc::group_req, gr_group) == 4);
     assert!(size_of::<libc::group_source_req>() == 260);
     assert!(offset_of!(libc::group_source_req, gsr_group) == 4);

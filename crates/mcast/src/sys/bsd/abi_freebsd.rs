@@ -1,5 +1,5 @@
-//! What the code for FreeBSD takes for granted about numbers and layouts, written down a second time from
-//! the system's headers: where the bindings say otherwise, nothing compiles.
+//! Compile-time checks of constants and layouts on FreeBSD. The values are written down from the
+//! system's headers, so a mismatch with the bindings does not compile.
 //!
 //! `netinet/in.h`, `netinet6/in6.h`, `sys/socket.h`, `net/if_dl.h` of FreeBSD 13.
 

@@ -1,14 +1,14 @@
-//! Socket addresses as these kernels have them.
+//! Socket addresses in the layout of these kernels.
 
 use std::mem::zeroed;
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::SockAddr;
 
-/// The address as requests to join carry it, with its length, which these kernels check.
+/// Converts an address for join requests, including its length, which these kernels check.
 pub(crate) fn request_address(address: IpAddr) -> libc::sockaddr_storage {
     let address = SockAddr::from(SocketAddr::new(address, 0));
-    // SAFETY: an all-zero `sockaddr_storage` is a value.
+    // SAFETY: an all-zero `sockaddr_storage` is valid.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     // SAFETY: `SockAddr` holds `len` bytes, never more than a `sockaddr_storage`.
     unsafe {

@@ -1,4 +1,4 @@
-//! What is particular to Apple's systems.
+//! Code specific to Apple's systems.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,7 +13,7 @@ use socket2::Socket;
 use crate::sys::Received;
 use crate::sys::cmsg::Value;
 
-/// Bytes of `struct rt_msghdr`, and what addresses after it are padded to.
+/// The size of `struct rt_msghdr`, and the alignment of the addresses after it.
 pub(crate) const ROUTE_HEADER: usize = size_of::<libc::rt_msghdr>();
 pub(crate) const ROUTE_ALIGNMENT: usize = size_of::<u32>();
 
@@ -41,11 +41,12 @@ const SIOCGIFMEDIA: libc::c_ulong = 0xc000_6938 | (size_of::<MediaRequest>() as 
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(SIOCGIFMEDIA == 0xc02c_6938);
 
-/// Bits of a medium's status (`net/if_media.h`): it is known, and there is a link.
+/// Bits of a medium's status (`net/if_media.h`): the status is valid, and the link is active.
 const IFM_AVALID: libc::c_int = 1;
 const IFM_ACTIVE: libc::c_int = 2;
 
-/// Whether there is a link, as far as the interface has a notion of one: a tunnel has none.
+/// Returns whether there is a link. Interfaces without the notion of one, such as tunnels, count as
+/// linked.
 pub(crate) fn has_carrier(socket: &Socket, name: &CStr, _data: Option<&libc::if_data>) -> bool {
     let mut request = MediaRequest {
         name: [0; libc::IFNAMSIZ],
@@ -56,42 +57,42 @@ pub(crate) fn has_carrier(socket: &Socket, name: &CStr, _data: Option<&libc::if_
         count: 0,
         list: std::ptr::null_mut(),
     };
-    for (place, byte) in request.name.iter_mut().zip(name.to_bytes()) {
-        *place = *byte;
+    for (slot, byte) in request.name.iter_mut().zip(name.to_bytes()) {
+        *slot = *byte;
     }
-    // SAFETY: the request is an `ifmediareq` with room for no list.
+    // SAFETY: the request is a valid `ifmediareq` whose list is empty.
     let answer = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFMEDIA, &raw mut request) };
     answer < 0 || request.status & IFM_AVALID == 0 || request.status & IFM_ACTIVE != 0
 }
 
-/// Apple's kernel does not tell that an interface was deleted.
+/// Returns `None`: Apple's kernel does not report deleted interfaces.
 pub(crate) fn deleted(_message: &[u8]) -> Option<InterfaceIndex> {
     None
 }
 
-/// Whether a routing message says that interfaces or addresses have changed.
+/// Returns whether a routing message reports changed interfaces or addresses.
 pub(crate) fn is_change(kind: libc::c_int) -> bool {
     matches!(kind, libc::RTM_IFINFO | libc::RTM_NEWADDR | libc::RTM_DELADDR)
 }
 
-/// Options that make the kernel tell how an IPv4 datagram came, at `IPPROTO_IP`.
+/// Options that make the kernel report the metadata of IPv4 datagrams, at level `IPPROTO_IP`.
 pub(crate) const DETAILS_V4: [libc::c_int; 3] = [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS];
 
-/// Options that make the kernel tell when a datagram came, at `SOL_SOCKET`, in microseconds.
+/// Options that make the kernel report the time of arrival, at level `SOL_SOCKET`, in microseconds.
 pub(crate) const TIMES: [(libc::c_int, libc::c_int); 1] = [(libc::SO_TIMESTAMP, 1)];
 
-/// What `IP_TOS` is in a control message that is sent.
+/// The type of `IP_TOS` in an outgoing control message.
 pub(crate) type TrafficClassV4 = libc::c_int;
 
-/// How many descriptors a process can have under this hard limit: `setrlimit` refuses more than
-/// `OPEN_MAX` (`sys/syslimits.h`) although the hard limit is infinite.
+/// Returns the maximum number of descriptors under this hard limit: `setrlimit` refuses more than
+/// `OPEN_MAX` (`sys/syslimits.h`) even if the hard limit is infinite.
 pub(crate) fn most_descriptors(hard_limit: libc::rlim_t) -> libc::rlim_t {
     const OPEN_MAX: libc::rlim_t = 10_240;
 
     hard_limit.min(OPEN_MAX)
 }
 
-/// Control messages that only Apple has.
+/// Reads control messages that only Apple's systems have.
 pub(crate) fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Received) {
     if (level, kind) == (libc::IPPROTO_IP, libc::IP_PKTINFO)
         && let Some(info) = value.get::<libc::in_pktinfo>()
@@ -101,7 +102,7 @@ pub(crate) fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, receiv
     }
 }
 
-/// Has all that a socket sends leave by this interface (`IP_BOUND_IF`, `IPV6_BOUND_IF`).
+/// Makes everything a socket sends leave by this interface (`IP_BOUND_IF`, `IPV6_BOUND_IF`).
 pub(crate) fn leave_by(socket: &Socket, family: Family, interface: InterfaceIndex) -> io::Result<()> {
     let index = NonZeroU32::new(interface.number());
     match family {

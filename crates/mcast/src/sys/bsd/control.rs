@@ -1,4 +1,4 @@
-//! Control messages: what the kernel says about a datagram.
+//! Control messages: the metadata that the kernel reports with a datagram.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
@@ -9,19 +9,18 @@ use super::os;
 use crate::sys::Received;
 use crate::sys::cmsg::{self, Value};
 
-/// Bytes of control messages that one received datagram can carry: packet info (or a destination
-/// and a link address), hop limit, traffic class and a time.
+/// The size of the control messages of a received datagram: packet info (or a destination and a
+/// link address), hop limit, traffic class and a time.
 pub(crate) const RECEIVE_SPACE: usize = 256;
-/// Bytes of control messages that one sent datagram can carry: packet info, hop limit and traffic
-/// class.
+/// The size of the control messages of a sent datagram: packet info, hop limit and traffic class.
 pub(crate) const SEND_SPACE: usize = 128;
 
 /// Reads the control messages of a received header into `received`.
 ///
 /// # Safety
-/// `header` must be as `recvmsg` left it, its control buffer still alive.
+/// `header` must be as `recvmsg` left it, and its control buffer must be alive.
 pub(crate) unsafe fn read(header: &libc::msghdr, received: &mut Received) {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller guarantees it.
     unsafe { cmsg::each(header, |level, kind, value| apply(level, kind, &value, received)) };
 }
 
@@ -47,7 +46,7 @@ fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Re
     }
 }
 
-/// A number of up to 255, which comes as an `int`, or as a byte from some kernels of Apple's.
+/// Reads a number of at most 255, which is an `int`, or a byte on some Apple kernels.
 fn small_number(value: &Value) -> Option<u8> {
     match value.get::<libc::c_int>() {
         Some(number) => u8::try_from(number).ok(),

@@ -1,4 +1,4 @@
-//! What is particular to FreeBSD.
+//! Code specific to FreeBSD.
 
 use std::ffi::CStr;
 use std::io;
@@ -12,8 +12,8 @@ use super::control::system_time;
 use crate::sys::Received;
 use crate::sys::cmsg::Value;
 
-/// Bytes of `struct rt_msghdr` (`net/route.h`): 32 up to `rtm_inits`, which is a long, and
-/// `struct rt_metrics`, which is fourteen; and what addresses after it are padded to.
+/// The size of `struct rt_msghdr` (`net/route.h`): 32 bytes up to `rtm_inits`, which is a long, and
+/// `struct rt_metrics`, which is fourteen longs; and the alignment of the addresses after it.
 pub(crate) const ROUTE_HEADER: usize = 32 + 15 * size_of::<libc::c_ulong>();
 pub(crate) const ROUTE_ALIGNMENT: usize = size_of::<libc::c_long>();
 
@@ -26,12 +26,12 @@ const _: () = {
     assert!(offset_of!(libc::if_announcemsghdr, ifan_what) == 22);
 };
 
-/// Whether there is a link, as far as the interface has a notion of one.
+/// Returns whether there is a link. Interfaces without the notion of one count as linked.
 pub(crate) fn has_carrier(_socket: &Socket, _name: &CStr, data: Option<&libc::if_data>) -> bool {
     data.is_none_or(|data| libc::c_int::from(data.ifi_link_state) != libc::LINK_STATE_DOWN)
 }
 
-/// The interface that a message (`struct if_announcemsghdr`) says has gone.
+/// Returns the interface that a message (`struct if_announcemsghdr`) reports as deleted.
 pub(crate) fn deleted(message: &[u8]) -> Option<InterfaceIndex> {
     let kind = libc::c_int::from(*message.get(3)?);
     let index = u16::from_ne_bytes(*message.get(4..)?.first_chunk()?);
@@ -40,28 +40,28 @@ pub(crate) fn deleted(message: &[u8]) -> Option<InterfaceIndex> {
         .filter(|_| kind == libc::RTM_IFANNOUNCE && libc::c_int::from(what) == libc::IFAN_DEPARTURE)
 }
 
-/// Whether a routing message says that interfaces or addresses have changed.
+/// Returns whether a routing message reports changed interfaces or addresses.
 pub(crate) fn is_change(kind: libc::c_int) -> bool {
     matches!(kind, libc::RTM_IFINFO | libc::RTM_NEWADDR | libc::RTM_DELADDR | libc::RTM_IFANNOUNCE)
 }
 
-/// Options that make the kernel tell how an IPv4 datagram came, at `IPPROTO_IP`.
+/// Options that make the kernel report the metadata of IPv4 datagrams, at level `IPPROTO_IP`.
 pub(crate) const DETAILS_V4: [libc::c_int; 4] =
     [libc::IP_RECVDSTADDR, libc::IP_RECVIF, libc::IP_RECVTTL, libc::IP_RECVTOS];
 
-/// Options that make the kernel tell when a datagram came, at `SOL_SOCKET`, in nanoseconds.
+/// Options that make the kernel report the time of arrival, at level `SOL_SOCKET`, in nanoseconds.
 pub(crate) const TIMES: [(libc::c_int, libc::c_int); 2] =
     [(libc::SO_TIMESTAMP, 1), (libc::SO_TS_CLOCK, libc::SO_TS_REALTIME)];
 
-/// What `IP_TOS` is in a control message that is sent.
+/// The type of `IP_TOS` in an outgoing control message.
 pub(crate) type TrafficClassV4 = u8;
 
-/// How many descriptors a process can have under this hard limit.
+/// Returns the maximum number of descriptors under this hard limit.
 pub(crate) fn most_descriptors(hard_limit: libc::rlim_t) -> libc::rlim_t {
     hard_limit
 }
 
-/// The start of `struct sockaddr_dl`, whose end is cut off in control messages.
+/// The start of `struct sockaddr_dl`, which control messages truncate.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct LinkAddress {
@@ -72,7 +72,7 @@ struct LinkAddress {
 
 const _: () = assert!(offset_of!(libc::sockaddr_dl, sdl_index) == offset_of!(LinkAddress, index));
 
-/// Control messages that only FreeBSD has.
+/// Reads control messages that only FreeBSD has.
 pub(crate) fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Received) {
     match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_RECVDSTADDR) => {
@@ -92,7 +92,8 @@ pub(crate) fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, receiv
     }
 }
 
-/// FreeBSD has no option for that: what a socket sends to one host leaves by the route there.
+/// Does nothing: FreeBSD has no such option, and unicast datagrams leave by the route to their
+/// destination.
 pub(crate) fn leave_by(_socket: &Socket, _family: Family, _interface: InterfaceIndex) -> io::Result<()> {
     Ok(())
 }

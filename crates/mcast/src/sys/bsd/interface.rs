@@ -1,4 +1,4 @@
-//! All interfaces, from `getifaddrs(3)`.
+//! Listing interfaces with `getifaddrs(3)`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,10 +13,10 @@ use super::os;
 use crate::interface::{AddressState, HardwareAddress, Interface, InterfaceAddress};
 use crate::sys::getifaddrs::{Entries, Entry};
 
-/// Where `sockaddr_dl` begins to hold the name, then the hardware address.
+/// The offset in `sockaddr_dl` of the name, which the hardware address follows.
 const LINK_DATA: usize = std::mem::offset_of!(libc::sockaddr_dl, sdl_data);
 
-/// All interfaces, by index.
+/// Returns all interfaces, ordered by index.
 pub(crate) fn list() -> io::Result<Vec<Interface>> {
     let entries = Entries::read()?;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
@@ -34,12 +34,12 @@ pub(crate) fn list() -> io::Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
-/// The interface of an entry that is a link-level address, as every interface has one.
+/// Returns the interface of an entry with a link-level address, which every interface has.
 fn link(entry: &Entry<'_>, socket: &Socket) -> Option<Interface> {
     let address = entry.address().filter(|_| entry.family() == Some(libc::AF_LINK))?;
     let (name_length, hardware_length) = (usize::from(*address.get(5)?), usize::from(*address.get(6)?));
     let hardware = LINK_DATA + name_length..LINK_DATA + name_length + hardware_length;
-    // SAFETY: this is what these systems put beside a link-level address.
+    // SAFETY: these systems attach an `if_data` to a link-level address.
     let data: Option<libc::if_data> = unsafe { entry.data() };
     let up = entry.has_flag(libc::IFF_UP);
     Some(Interface {
@@ -60,7 +60,7 @@ fn link(entry: &Entry<'_>, socket: &Socket) -> Option<Interface> {
     })
 }
 
-/// Asks for the state of IPv6 addresses, where IPv6 is to be had.
+/// Queries the state of IPv6 addresses, where IPv6 is available.
 struct AddressStates(Option<Socket>);
 
 impl AddressStates {
@@ -68,7 +68,7 @@ impl AddressStates {
         Self(Socket::new(Domain::IPV6, Type::DGRAM, None).ok())
     }
 
-    /// What cannot be asked for is taken to be ready.
+    /// Returns the state of an address; one that cannot be queried counts as ready.
     fn of(&self, entry: &Entry<'_>, address: IpAddr) -> AddressState {
         let (Some(socket), IpAddr::V6(_), Some(bytes)) = (&self.0, address, entry.address()) else {
             return AddressState::Ready;
@@ -85,7 +85,7 @@ impl AddressStates {
 const IN6_IFF_TENTATIVE: libc::c_int = 0x02;
 const IN6_IFF_DUPLICATED: libc::c_int = 0x04;
 
-/// `struct in6_ifreq`: the name of an interface, and a union of 272 bytes that holds first an
+/// `struct in6_ifreq`: the name of an interface, and a union of 272 bytes that first holds an
 /// address (`ifr_addr`), then its flags (`ifr_flags6`).
 #[repr(C)]
 struct AddressRequest {
@@ -99,15 +99,15 @@ const _: () = assert!(size_of::<AddressRequest>() == (SIOCGIFAFLAG_IN6 >> 16 & 0
 
 fn address_flags(socket: &Socket, name: &[u8], address: &[u8]) -> io::Result<libc::c_int> {
     let mut request = AddressRequest { name: [0; libc::IFNAMSIZ], value: [0; 34] };
-    for (place, byte) in request.name.iter_mut().zip(name) {
-        *place = *byte;
+    for (slot, byte) in request.name.iter_mut().zip(name) {
+        *slot = *byte;
     }
-    for (place, bytes) in request.value.iter_mut().zip(address.chunks(8)) {
+    for (slot, bytes) in request.value.iter_mut().zip(address.chunks(8)) {
         let mut word = [0; 8];
         word[..bytes.len()].copy_from_slice(bytes);
-        *place = u64::from_ne_bytes(word);
+        *slot = u64::from_ne_bytes(word);
     }
-    // SAFETY: the request is an `in6_ifreq` in size and layout, valid for reading and writing.
+    // SAFETY: the request has the size and layout of `in6_ifreq` and is valid for reads and writes.
     if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFAFLAG_IN6, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());
     }

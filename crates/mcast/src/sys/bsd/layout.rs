@@ -1,4 +1,4 @@
-//! How groups are spread over sockets on macOS and FreeBSD.
+//! The distribution of groups over sockets on macOS and FreeBSD.
 
 use std::net::IpAddr;
 
@@ -6,31 +6,32 @@ use mcast_group::{Family, Group};
 
 pub(crate) use super::os::most_descriptors;
 
-/// A socket bound to a group receives that group alone, and takes nobody's unicast.
+/// A socket bound to a group receives only that group, and no unicast datagrams of other programs.
 pub(crate) const BINDS_TO_GROUP: bool = true;
 
-/// A socket only ever hears what it has joined itself, so memberships cannot be held by others:
-/// every group has its own.
+/// A socket only receives what it joined itself, so other sockets cannot hold its memberships:
+/// every group has its own socket.
 pub(crate) const HOLDS_APART: bool = false;
 
-/// Never: see [`HOLDS_APART`].
+/// Never; see [`HOLDS_APART`].
 pub(crate) fn held_above(_family: Family) -> usize {
     usize::MAX
 }
 
-/// The kernel looks at the interface when it filters sources, for both families.
+/// The kernel considers the interface when it filters sources, for both families.
 pub(crate) const FILTERS_BY_INTERFACE_V6: bool = true;
 
-/// No socket is relied on to receive by one interface alone.
+/// The receiver never relies on a socket to receive on one interface only.
 pub(crate) fn implies_interface(_family: Family) -> bool {
     false
 }
 
-/// These kernels do not count drops by socket.
+/// These kernels do not count drops per socket.
 pub(crate) const COUNTS_DROPS: bool = false;
 
-/// Whether a socket is bound to the group with an interface, and so hears that one only: IPv6
-/// groups of interface-local and link-local scope, into which these kernels write the interface.
+/// Returns whether a socket for the group is bound to an interface, too, and receives on that one
+/// only: IPv6 groups of interface-local and link-local scope, into which these kernels write the
+/// interface.
 pub(crate) fn is_scoped(group: Group) -> bool {
     match group.addr() {
         IpAddr::V4(_) => false,

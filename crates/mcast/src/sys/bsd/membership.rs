@@ -1,4 +1,4 @@
-//! Changing the filter of a group that is joined, by RFC 3678 section 5.2.1.
+//! Changing the source filter of a joined group (RFC 3678 section 5.2.1).
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -8,12 +8,12 @@ use mcast_group::{Group, InterfaceIndex, SourceFilter};
 use super::address::request_address;
 use super::socket::Socket;
 
-/// Modes of a source filter (`netinet/in.h`).
+/// Source filter modes (`netinet/in.h`).
 const MCAST_INCLUDE: u32 = 1;
 const MCAST_EXCLUDE: u32 = 2;
 
 unsafe extern "C" {
-    /// RFC 3678 section 5.2.1; in the C library of both systems.
+    /// RFC 3678 section 5.2.1; part of the C library of both systems.
     fn setsourcefilter(
         socket: libc::c_int,
         interface: u32,
@@ -26,7 +26,7 @@ unsafe extern "C" {
 }
 
 impl Socket {
-    /// Replaces the filter of a group that is joined, at once.
+    /// Replaces the source filter of a joined group atomically.
     pub(crate) fn change_filter(
         &self,
         group: Group,
@@ -39,8 +39,8 @@ impl Socket {
         };
         let mut group = request_address(group.addr());
         let mut sources: Vec<_> = sources.iter().copied().map(request_address).collect();
-        // SAFETY: the group is a whole address of the length it says, and `sources` is a live
-        // list of as many addresses as is said; neither is changed.
+        // SAFETY: the group is a complete address of the given length, and `sources` is a live list
+        // of the given number of addresses; neither is modified.
         let result = unsafe {
             setsourcefilter(
                 self.socket.as_raw_fd(),

@@ -22,15 +22,15 @@ pub(crate) mod socket;
 pub(crate) mod watch;
 
 pub(crate) use super::descriptors::raise_descriptor_limit;
-pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
+pub(crate) use super::errno::{error_kind, is_gone};
 
-/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
-/// own remedy.
+/// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
+/// that of the error kind.
 pub(crate) fn why_no_ipv6(_loopback: bool) -> (&'static str, Option<&'static str>) {
-    ("IPv6 is off there, or the interface has no link-local address yet", None)
+    ("IPv6 is disabled on the interface, or it has no link-local address yet", None)
 }
 
-/// The bytes of an address, which says so itself.
+/// Returns the length of an address, which the address contains.
 pub(crate) fn sockaddr_length(address: &libc::sockaddr) -> usize {
     address.sa_len.into()
 }

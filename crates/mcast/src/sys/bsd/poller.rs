@@ -1,4 +1,4 @@
-//! Waiting for many sockets, or to be woken, behind one descriptor (kqueue).
+//! Waiting for many sockets, or a wake-up, through one descriptor (kqueue).
 
 use std::io;
 use std::mem::zeroed;
@@ -8,74 +8,76 @@ use std::time::Duration;
 
 use super::socket::Socket;
 use crate::sys::readable::wait_for;
-use crate::sys::ready::{READY_AT_ONCE, Ready, Roused};
+use crate::sys::ready::{READY_AT_ONCE, Ready, WakeReason};
 
-/// Every socket is waited for in the poller.
+/// Every socket is registered with the poller.
 pub(crate) const WAITS_BESIDE: bool = false;
 
-/// The token by which a wake-up is told from a socket.
+/// The token of the wake-up event.
 const WAKE: usize = usize::MAX;
 /// The token of the interface watch.
 const WATCH: usize = usize::MAX - 1;
 
-/// Waits for sockets, a wake-up, and changes of the interfaces.
+/// Waits for sockets, wake-ups and interface changes.
 #[derive(Debug)]
 pub(crate) struct Poller {
     queue: OwnedFd,
 }
 
 impl Poller {
-    /// A poller without sockets.
+    /// Creates a poller without sockets.
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: it takes no pointers; its result is checked.
+        // SAFETY: the call takes no pointers, and its result is checked.
         let descriptor = unsafe { libc::kqueue() };
         if descriptor == -1 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is fresh, and nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let poller = Self { queue: unsafe { OwnedFd::from_raw_fd(descriptor) } };
-        // SAFETY: sets a flag of a descriptor of ours.
+        // SAFETY: sets a flag of a descriptor that this function owns.
         if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
             return Err(io::Error::last_os_error());
         }
-        // Cleared when it is taken, so that of several threads one gets the wake-up.
+        // The event is cleared when it is read, so that only one of several threads gets the
+        // wake-up.
         poller.change(WAKE, libc::EVFILT_USER, libc::EV_ADD | libc::EV_CLEAR, 0, WAKE)?;
         Ok(poller)
     }
 
-    /// Watches a socket under this token.
+    /// Registers a socket under this token.
     pub(crate) fn add(&self, socket: &Socket, token: usize) -> io::Result<()> {
         self.add_descriptor(socket.as_fd(), token)
     }
 
-    /// Watches no longer.
+    /// Removes a socket.
     pub(crate) fn remove(&self, socket: &Socket) -> io::Result<()> {
         self.change(identity(socket.as_fd()), libc::EVFILT_READ, libc::EV_DELETE, 0, 0)
     }
 
-    /// Watches the descriptor that tells of changed interfaces.
+    /// Registers the descriptor that reports interface changes.
     pub(crate) fn add_watch(&self, watch: &impl AsFd) -> io::Result<()> {
         self.add_descriptor(watch.as_fd(), WATCH)
     }
 
-    /// Waits until something is ready or the time is over; says which.
+    /// Waits until something is ready or the timeout has passed; returns whether something is
+    /// ready.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         wait_for(self.queue.as_fd(), libc::POLLIN, timeout)
     }
 
-    /// Waits as [`wait`](Self::wait) does: no socket is beside the poller.
-    pub(crate) fn wait_beside(&self, _socket: &Socket, timeout: Option<Duration>) -> io::Result<Roused> {
-        Ok(if self.wait(timeout)? { Roused::Poller } else { Roused::Nothing })
+    /// Waits as [`wait`](Self::wait) does, because every socket is registered.
+    pub(crate) fn wait_beside(&self, _socket: &Socket, timeout: Option<Duration>) -> io::Result<WakeReason> {
+        Ok(if self.wait(timeout)? { WakeReason::Poller } else { WakeReason::Nothing })
     }
 
-    /// Looks, without waiting, at no more than `limit` sockets that are ready. The kernel takes
-    /// turns among them from call to call.
+    /// Polls for at most `limit` ready sockets without waiting. The kernel rotates among them from
+    /// call to call.
     pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
         let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         found.clear();
-        // SAFETY: `kevent` is plain data, for which zeroes are a value.
+        // SAFETY: `kevent` is plain data, for which zeroes are valid.
         let mut events: [libc::kevent; READY_AT_ONCE] = unsafe { zeroed() };
-        // SAFETY: no changes are passed, and `events` is live and as long as is said.
+        // SAFETY: no changes are passed, and `events` is live and has the given length.
         let count = unsafe {
             libc::kevent(
                 self.queue.as_raw_fd(),
@@ -99,7 +101,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Ends a wait, now or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn wake(&self) -> io::Result<()> {
         self.change(WAKE, libc::EVFILT_USER, 0, libc::NOTE_TRIGGER, WAKE)
     }
@@ -108,15 +110,22 @@ impl Poller {
         self.change(identity(descriptor), libc::EVFILT_READ, libc::EV_ADD, 0, token)
     }
 
-    fn change(&self, identity: usize, filter: i16, flags: u16, wishes: u32, token: usize) -> io::Result<()> {
-        // SAFETY: `kevent` is plain data, for which zeroes are a value.
+    fn change(
+        &self,
+        identity: usize,
+        filter: i16,
+        flags: u16,
+        filter_flags: u32,
+        token: usize,
+    ) -> io::Result<()> {
+        // SAFETY: `kevent` is plain data, for which zeroes are valid.
         let mut change: libc::kevent = unsafe { zeroed() };
         change.ident = identity;
         change.filter = filter;
         change.flags = flags;
-        change.fflags = wishes;
+        change.fflags = filter_flags;
         change.udata = ptr::without_provenance_mut(token);
-        // SAFETY: one live change is passed, and no room for events.
+        // SAFETY: one live change is passed, and no space for events.
         let result = unsafe {
             libc::kevent(self.queue.as_raw_fd(), &raw const change, 1, ptr::null_mut(), 0, ptr::null())
         };
@@ -130,7 +139,7 @@ impl AsFd for Poller {
     }
 }
 
-/// Waits until the socket takes another datagram.
+/// Waits until the socket accepts another datagram.
 pub(crate) fn wait_writable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
     wait_for(socket.as_fd(), libc::POLLOUT, timeout)
 }
@@ -140,7 +149,7 @@ pub(crate) fn wait_readable(socket: &Socket, timeout: Option<Duration>) -> io::R
     wait_for(socket.as_fd(), libc::POLLIN, timeout)
 }
 
-/// What kqueue calls a descriptor. An open one is never negative.
+/// Returns the kqueue identifier of a descriptor. An open descriptor is never negative.
 fn identity(descriptor: BorrowedFd<'_>) -> usize {
     descriptor.as_raw_fd() as usize
 }

@@ -12,7 +12,7 @@ use crate::sys::Received;
 use crate::sys::cmsg::Space;
 
 impl Socket {
-    /// Receives one datagram, told of in full as ever.
+    /// Receives one datagram. On these systems the metadata costs nothing extra, so it is included.
     pub(crate) fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.receive(buffer)
     }
@@ -21,18 +21,18 @@ impl Socket {
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut space = Space::<RECEIVE_SPACE>::new();
         let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        // SAFETY: `msghdr` is plain data, for which zeroes are a value.
+        // SAFETY: `msghdr` is plain data, for which zeroes are valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_iov = &raw mut vector;
         header.msg_iovlen = 1;
         header.msg_control = space.as_mut_ptr();
         header.msg_controllen = RECEIVE_SPACE as _;
-        // SAFETY: the closure has the kernel write an address into the storage, and its length.
+        // SAFETY: the closure makes the kernel write an address and its length.
         let (length, source) = unsafe {
             SockAddr::try_init(|name, name_length| {
                 header.msg_name = name.cast();
                 header.msg_namelen = *name_length;
-                // SAFETY: every pointer of the header is to memory that outlives the call.
+                // SAFETY: every pointer in the header points to memory that outlives the call.
                 let length = libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, 0);
                 *name_length = header.msg_namelen;
                 usize::try_from(length).map_err(|_| io::Error::last_os_error())
@@ -40,7 +40,7 @@ impl Socket {
         }?;
         let mut received = Received {
             length,
-            // How much was cut off is not told.
+            // The system does not report the full length of a truncated datagram.
             full_length: length,
             truncated: header.msg_flags & libc::MSG_TRUNC != 0,
             segment: None,
@@ -53,7 +53,7 @@ impl Socket {
             hardware_time: None,
             overflow: None,
         };
-        // SAFETY: `recvmsg` succeeded on this header, whose control buffer is alive.
+        // SAFETY: `recvmsg` succeeded on this header, and its control buffer is alive.
         unsafe { control::read(&header, &mut received) };
         Ok(received)
     }

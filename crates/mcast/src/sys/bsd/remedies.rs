@@ -1,9 +1,9 @@
-//! What to tell people of this system to do.
+//! Commands suggested to users of these systems.
 
-/// A limit of the system was met.
-pub(crate) const LIMIT: &str = "raise the limit that was met: descriptors (`ulimit -n`), or socket memory (`sysctl kern.ipc.maxsockbuf`)";
+/// After reaching a limit of the system.
+pub(crate) const LIMIT: &str = "raise the limit that was reached: descriptors (`ulimit -n`), or socket memory (`sysctl kern.ipc.maxsockbuf`)";
 
-/// To give groups a route.
+/// To add a route to groups.
 pub(crate) const ROUTE: &str = "`route add -net 224.0.0.0/4 -interface INTERFACE` (IPv6: `route add -inet6 ff00::/8 -interface INTERFACE`)";
 
 /// To bring an interface up.
@@ -11,12 +11,12 @@ pub(crate) fn up(interface: &str) -> String {
     format!("`ifconfig {interface} up`")
 }
 
-/// To give an interface an address.
+/// To add an address to an interface.
 pub(crate) fn address(interface: &str) -> String {
     format!("`ifconfig {interface} inet ADDRESS/PREFIX alias`")
 }
 
-/// To switch IPv6 on, on an interface.
+/// To enable IPv6 on an interface.
 pub(crate) fn ipv6(interface: &str) -> String {
     if cfg!(target_vendor = "apple") {
         "`networksetup -setv6automatic SERVICE`, where `networksetup -listallnetworkservices` lists the services"

@@ -1,6 +1,6 @@
-//! The interface that the routing table takes, asked on a routing socket with `RTM_GET`.
+//! The interface that the routing table selects, queried on a routing socket with `RTM_GET`.
 //!
-//! Not by connecting a socket and reading its address back: that finds no interface without an
+//! Connecting a socket and reading its local address would not find an interface without an
 //! address.
 
 use std::io::{self, Read};
@@ -16,39 +16,39 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::os::{ROUTE_ALIGNMENT, ROUTE_HEADER};
 use crate::sys::readable::readable;
 
-/// The kernel answers at once; this is for one that loses the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The kernel replies at once; the timeout is for a reply that gets lost.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Tells our answers from those to other questions.
+/// Distinguishes replies to this process's requests.
 static SEQUENCE: AtomicI32 = AtomicI32::new(1);
 
-/// A socket on which the kernel tells of changes, and answers questions.
+/// Opens a socket on which the kernel reports changes and replies to requests.
 pub(super) fn open_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::from(libc::PF_ROUTE), Type::RAW, Some(Protocol::from(libc::AF_UNSPEC)))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-/// The interface by which a datagram to the address leaves, if no socket option names another;
-/// `None` where there is no route, or one that refuses.
+/// Returns the interface by which datagrams to the address leave unless a socket option names
+/// another; `None` if there is no route, or one that rejects.
 pub(crate) fn interface_towards(address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
     let socket = open_socket()?;
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-    match socket.send(&question(address, sequence)) {
-        Ok(_) => answer(&socket, sequence),
+    match socket.send(&request(address, sequence)) {
+        Ok(_) => read_reply(&socket, sequence),
         Err(error) if is_no_route(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn question(address: IpAddr, sequence: i32) -> Vec<u8> {
+fn request(address: IpAddr, sequence: i32) -> Vec<u8> {
     let mut bytes = vec![0; ROUTE_HEADER];
     bytes[2] = libc::RTM_VERSION as u8;
     bytes[3] = libc::RTM_GET as u8;
     bytes[12..16].copy_from_slice(&(libc::RTA_DST | libc::RTA_IFP).to_ne_bytes());
     bytes[20..24].copy_from_slice(&sequence.to_ne_bytes());
     push_padded(&mut bytes, destination(&address).as_slice());
-    // That an (empty) interface is among the addresses asks for the interface.
+    // Including an (empty) interface in the addresses requests the interface.
     let mut link = vec![0; size_of::<libc::sockaddr_dl>()];
     link[0] = link.len() as u8;
     link[1] = libc::AF_LINK as u8;
@@ -58,7 +58,7 @@ fn question(address: IpAddr, sequence: i32) -> Vec<u8> {
     bytes
 }
 
-/// The address as `sockaddr_in` or `sockaddr_in6`, with the port and the rest zero.
+/// Returns the address as `sockaddr_in` or `sockaddr_in6`; the port and all other fields are zero.
 fn destination(address: &IpAddr) -> Vec<u8> {
     let (family, size, position, octets) = match address {
         IpAddr::V4(address) => (libc::AF_INET, size_of::<libc::sockaddr_in>(), 4, &address.octets()[..]),
@@ -76,9 +76,9 @@ fn push_padded(bytes: &mut Vec<u8>, address: &[u8]) {
     bytes.resize(ROUTE_HEADER + (bytes.len() - ROUTE_HEADER).next_multiple_of(ROUTE_ALIGNMENT), 0);
 }
 
-/// Reads up to the answer, past what the kernel tells everybody.
-fn answer(socket: &Socket, sequence: i32) -> io::Result<Option<InterfaceIndex>> {
-    let deadline = Instant::now() + PATIENCE;
+/// Reads messages up to the reply, skipping notifications.
+fn read_reply(socket: &Socket, sequence: i32) -> io::Result<Option<InterfaceIndex>> {
+    let deadline = Instant::now() + REPLY_TIMEOUT;
     let mut buffer = [0; 2048];
     while readable(socket.as_fd(), Some(deadline.saturating_duration_since(Instant::now())))? {
         let length = match (&*socket).read(&mut buffer) {
@@ -88,15 +88,15 @@ fn answer(socket: &Socket, sequence: i32) -> io::Result<Option<InterfaceIndex>> 
             }
             Err(error) => return Err(error),
         };
-        if let Some(found) = buffer.get(..length).and_then(|message| read_answer(message, sequence)) {
+        if let Some(found) = buffer.get(..length).and_then(|message| parse_reply(message, sequence)) {
             return found;
         }
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel did not answer a question about routes"))
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel did not reply to a route request"))
 }
 
-/// The answer in a message, if it is the one to this question of this process.
-fn read_answer(message: &[u8], sequence: i32) -> Option<io::Result<Option<InterfaceIndex>>> {
+/// Returns the reply in a message if it belongs to this request of this process.
+fn parse_reply(message: &[u8], sequence: i32) -> Option<io::Result<Option<InterfaceIndex>>> {
     let int_at = |position: usize| {
         message.get(position..).and_then(|bytes| bytes.first_chunk()).map(|bytes| i32::from_ne_bytes(*bytes))
     };
@@ -120,7 +120,8 @@ fn read_answer(message: &[u8], sequence: i32) -> Option<io::Result<Option<Interf
     })
 }
 
-/// Also where the system lacks the address family altogether.
+/// Returns whether the error means that there is no route, including a system without the address
+/// family.
 fn is_no_route(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

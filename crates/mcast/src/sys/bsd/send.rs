@@ -35,11 +35,11 @@ impl Socket {
         }
     }
 
-    /// Sends to a single host.
+    /// Sends to a unicast address.
     ///
-    /// A socket that is bound to a group would send from the group's address, so another sends in
-    /// its place: bound to the interface's address and the same port, and connected, so that
-    /// nothing of what others send to that port goes astray.
+    /// A socket bound to a group would send from the group's address, so another socket sends
+    /// instead. It is bound to the interface's address and the same port, and connected, so that it
+    /// does not receive datagrams that others send to that port.
     fn send_to_one(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let Some(interface) = transmit.interface.filter(|_| self.bound_to_group) else {
             return self.send_message(transmit);
@@ -63,7 +63,7 @@ impl Socket {
             iov_base: transmit.payload.as_ptr().cast_mut().cast(),
             iov_len: transmit.payload.len(),
         };
-        // SAFETY: `msghdr` is plain data, for which zeroes are a value.
+        // SAFETY: `msghdr` is plain data, for which zeroes are valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_name = to.as_ptr().cast_mut().cast();
         header.msg_namelen = to.len();
@@ -76,14 +76,14 @@ impl Socket {
             Family::V6 => push_control_v6(&mut control, transmit),
         }
         control.finish(&mut header);
-        // SAFETY: every pointer of the header is to memory that outlives the call.
+        // SAFETY: every pointer in the header points to memory that outlives the call.
         match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
     }
 
-    /// Sets the interface that IPv4 multicast leaves by, unless it is set.
+    /// Sets the interface for outgoing IPv4 multicast, unless it is already set.
     fn use_interface(&self, options: &mut MulticastV4, interface: Option<InterfaceIndex>) -> io::Result<()> {
         if options.interface_set == interface {
             return Ok(());
@@ -91,7 +91,7 @@ impl Socket {
         let request = libc::ip_mreqn {
             imr_multiaddr: libc::in_addr { s_addr: 0 },
             imr_address: libc::in_addr { s_addr: 0 },
-            // Zero gives it back to the route.
+            // Zero returns the choice to the routing table.
             imr_ifindex: interface.map_or(0, InterfaceIndex::number).cast_signed(),
         };
         self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request)?;
@@ -99,7 +99,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Sets the hop limit of IPv4 multicast, unless it is set.
+    /// Sets the hop limit for IPv4 multicast, unless it is already set.
     pub(super) fn use_hop_limit(&self, options: &mut MulticastV4, hops: u8) -> io::Result<()> {
         if options.hop_limit_set == hops {
             return Ok(());
@@ -110,7 +110,8 @@ impl Socket {
     }
 }
 
-/// Interface and hop limit are the socket's: see [`Socket::send`].
+/// Writes the control messages for IPv4. Interface and hop limit are options of the socket; see
+/// [`Socket::send`].
 fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
     if let Some(class) = transmit.traffic_class {
         control.push(libc::IPPROTO_IP, libc::IP_TOS, os::TrafficClassV4::from(class));
@@ -137,8 +138,8 @@ fn push_control_v6(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>
     }
 }
 
-/// The address of an interface that a datagram to this host is best sent from: one of its
-/// network, or else the first that is ready.
+/// Returns the best address of an interface to send to this host from: one in the same network, or
+/// else the first that is ready.
 fn source_towards(to: IpAddr, interface: InterfaceIndex) -> io::Result<IpAddr> {
     let interfaces = super::interface::list()?;
     let addresses = interfaces.iter().find(|each| each.index == interface).map(Interface::usable_addresses);
@@ -149,7 +150,7 @@ fn source_towards(to: IpAddr, interface: InterfaceIndex) -> io::Result<IpAddr> {
     Ok(best.address)
 }
 
-/// The address with its interface, where it has a meaning on one link only.
+/// Adds the interface to an address that is only meaningful on one link.
 fn scoped(address: SocketAddr, interface: Option<InterfaceIndex>) -> SocketAddr {
     match (address, interface) {
         (SocketAddr::V6(address), Some(interface))

@@ -1,8 +1,8 @@
 //! A UDP socket for multicast on macOS and FreeBSD.
 //!
 //! These kernels deliver a group's datagrams only to sockets that joined it on the interface of
-//! arrival, which is just what is wanted. What they lack is sending IPv4 by an interface, or with
-//! a hop limit, datagram by datagram: that takes options of the whole socket, set under a lock.
+//! arrival, as intended. However, they cannot set the interface or the hop limit of a single IPv4
+//! datagram. Options of the whole socket are set instead, under a lock.
 
 use std::io;
 use std::mem::size_of;
@@ -16,33 +16,33 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 use super::os;
 pub(crate) use crate::sys::plain::ReceiveSlots;
 
-/// The send buffer of every socket: it bounds the largest datagram, and the default (9,216 bytes
-/// on macOS) is less than UDP carries.
+/// The send buffer of every socket. It limits the size of a datagram, and the default (9,216 bytes
+/// on macOS) is less than the maximum of UDP.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// A UDP socket that never blocks.
+/// A nonblocking UDP socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(super) socket: socket2::Socket,
     pub(super) family: Family,
-    /// It is bound to a group, from whose address these kernels would send.
+    /// Whether it is bound to a group. These kernels would use the group's address as the source.
     pub(super) bound_to_group: bool,
     pub(super) multicast_v4: Mutex<MulticastV4>,
 }
 
-/// What the socket's options say about IPv4 multicast that is sent.
+/// The socket options for outgoing IPv4 multicast.
 #[derive(Debug)]
 pub(super) struct MulticastV4 {
-    /// The hop limit that the socket is to have.
+    /// The default hop limit of the socket.
     pub(super) hop_limit: u8,
     /// The hop limit that is set now.
     pub(super) hop_limit_set: u8,
-    /// The interface that is set now; `None` for the route's.
+    /// The interface that is set now; `None` for the routing table's choice.
     pub(super) interface_set: Option<InterfaceIndex>,
 }
 
 impl Socket {
-    /// An unbound socket of this family.
+    /// Opens an unbound socket of this family.
     pub(crate) fn open(family: Family) -> io::Result<Self> {
         let domain = match family {
             Family::V4 => Domain::IPV4,
@@ -59,8 +59,8 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A receiving socket bound to this group and port: it takes nothing but the group's. Scoped
-    /// groups are bound with their interface.
+    /// Opens a receiving socket bound to this group and port, which receives nothing else. Scoped
+    /// groups are bound together with their interface.
     pub(crate) fn bound_to_group(
         group: Group,
         port: u16,
@@ -78,7 +78,7 @@ impl Socket {
         Ok(Self { bound_to_group: true, ..socket })
     }
 
-    /// A receiving socket for every group on this port that it joins itself.
+    /// Opens a receiving socket for all groups that it joins on this port.
     pub(crate) fn wildcard(family: Family, port: u16) -> io::Result<Self> {
         let socket = Self::open(family)?;
         socket.share_port()?;
@@ -87,40 +87,40 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A socket that only keeps memberships and receives nothing.
+    /// Opens a socket that only holds memberships and receives nothing.
     pub(crate) fn holder(family: Family) -> io::Result<Self> {
         Self::open(family)
     }
 
-    /// Binds to this address; port 0 lets the system choose.
+    /// Binds to this address; with port 0 the system chooses the port.
     pub(crate) fn bind(&self, address: SocketAddr) -> io::Result<()> {
         self.socket.bind(&SockAddr::from(address))
     }
 
-    /// Lets other sockets bind to the same port. Both options: these systems ask for the second
-    /// where the first suffices on Linux.
+    /// Allows other sockets to bind to the same port. These systems also require `SO_REUSEPORT`
+    /// where `SO_REUSEADDR` suffices on Linux.
     pub(crate) fn share_port(&self) -> io::Result<()> {
         self.socket.set_reuse_address(true)?;
         self.socket.set_reuse_port(true)
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address that the socket is bound to.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
         Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
-    /// They are told always.
-    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
+    /// Does nothing: these kernels always report the details.
+    pub(crate) fn disable_details(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// It is told always.
-    pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
+    /// Does nothing: these kernels always report group and interface.
+    pub(crate) fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// Has the kernel tell group, interface, hop limit, traffic class and time.
+    /// Makes the kernel report group, interface, hop limit, traffic class and time.
     pub(crate) fn receive_details(&self) -> io::Result<()> {
         for (option, value) in os::TIMES {
             self.set(libc::SOL_SOCKET, option, value)?;
@@ -135,12 +135,12 @@ impl Socket {
         }
     }
 
-    /// Whether groups that only other sockets have joined are kept out. They always are.
+    /// Excludes groups that only other sockets have joined. These kernels always exclude them.
     pub(crate) fn only_own_memberships(&self, only: bool) -> io::Result<()> {
         if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
-    /// The hop limit of multicast that is sent.
+    /// Sets the hop limit of outgoing multicast.
     pub(crate) fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
         match self.family {
             Family::V4 => {
@@ -152,7 +152,7 @@ impl Socket {
         }
     }
 
-    /// The traffic class (DSCP and ECN) of what is sent.
+    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
     pub(crate) fn set_traffic_class(&self, class: u8) -> io::Result<()> {
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
@@ -160,7 +160,7 @@ impl Socket {
         }
     }
 
-    /// Whether receivers on this host get what this socket sends.
+    /// Sets whether receivers on this host receive what this socket sends.
     pub(crate) fn set_send_loopback(&self, on: bool) -> io::Result<()> {
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, u8::from(on)),
@@ -168,12 +168,12 @@ impl Socket {
         }
     }
 
-    /// On Unix looping back is the sender's choice; nothing to set on a receiver.
+    /// Does nothing: on Unix, loopback is an option of the sender.
     pub(crate) fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// Forbids fragmenting, or allows it, which is the default.
+    /// Forbids fragmentation, or allows it, which is the default.
     pub(crate) fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         let value = libc::c_int::from(on);
         let result = match self.family {
@@ -181,30 +181,31 @@ impl Socket {
             Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, value),
         };
         match result {
-            // Before macOS 11 there was no such option for IPv4, and fragmenting was allowed.
+            // Before macOS 11, the option did not exist for IPv4, and fragmentation was always
+            // allowed.
             Err(error) if !on && error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
             result => result,
         }
     }
 
-    /// Has `send` fail when the interface's queue drops the datagram: here it always does.
-    pub(crate) fn tell_queue_drops(&self) -> io::Result<()> {
+    /// Makes `send` fail when the interface's queue drops the datagram; here it always does.
+    pub(crate) fn report_queue_drops(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Asks for a receive buffer of so many bytes and says how many were granted.
+    /// Requests a receive buffer of this size and returns the size request_buffer.
     pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
-        granted(bytes, |bytes| self.socket.set_recv_buffer_size(bytes))?;
+        request_buffer(bytes, |bytes| self.socket.set_recv_buffer_size(bytes))?;
         self.socket.recv_buffer_size()
     }
 
-    /// The same for sending.
+    /// Requests a send buffer of this size and returns the size request_buffer.
     pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
-        granted(bytes, |bytes| self.socket.set_send_buffer_size(bytes))?;
+        request_buffer(bytes, |bytes| self.socket.set_send_buffer_size(bytes))?;
         self.socket.send_buffer_size()
     }
 
-    /// These kernels count no drops by socket.
+    /// Returns `None`: these kernels do not count drops per socket.
     pub(crate) fn drops(&self) -> io::Result<Option<u32>> {
         Ok(None)
     }
@@ -215,7 +216,7 @@ impl Socket {
         option: libc::c_int,
         value: T,
     ) -> io::Result<()> {
-        // SAFETY: the pointer and length are those of `value`, plain data in every use here.
+        // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
         let result = unsafe {
             libc::setsockopt(
                 self.socket.as_raw_fd(),
@@ -235,15 +236,17 @@ impl AsFd for Socket {
     }
 }
 
-/// Asks for a buffer, and for half as much as long as the system finds it too much, which it
-/// does (`kern.ipc.maxsockbuf`) instead of granting what it can.
-fn granted(bytes: usize, mut ask: impl FnMut(usize) -> io::Result<()>) -> io::Result<()> {
-    const LEAST: usize = 4096;
+/// Requests a buffer, halving the size while the system refuses it: these systems refuse sizes
+/// above a limit (`kern.ipc.maxsockbuf`) instead of granting what they can.
+fn request_buffer(bytes: usize, mut set_size: impl FnMut(usize) -> io::Result<()>) -> io::Result<()> {
+    const MINIMUM: usize = 4096;
 
-    let mut asked = bytes.min(libc::c_int::MAX as usize);
+    let mut requested = bytes.min(libc::c_int::MAX as usize);
     loop {
-        match ask(asked) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) && asked / 2 >= LEAST => asked /= 2,
+        match set_size(requested) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) && requested / 2 >= MINIMUM => {
+                requested /= 2;
+            }
             result => return result,
         }
     }

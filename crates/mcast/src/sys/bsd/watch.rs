@@ -1,4 +1,4 @@
-//! Tells that interfaces have changed, from a routing socket (route(4)).
+//! Reports interface changes from a routing socket (route(4)).
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -22,8 +22,8 @@ impl Watch {
         route::open_socket().map(|notices| Self { notices })
     }
 
-    /// Waits until something may have changed; `None` when the time is over. Routing sockets also
-    /// tell of routes, which does not end the wait.
+    /// Waits until something may have changed; returns `None` on timeout. Routing sockets also
+    /// report route changes, which do not end the wait.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Notice>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -46,21 +46,21 @@ impl Watch {
     }
 
     fn read_all(&self) -> io::Result<Option<Notice>> {
-        let mut told: Option<Notice> = None;
+        let mut notice: Option<Notice> = None;
         let mut buffer = [0; 2048];
         loop {
             match (&self.notices).read(&mut buffer) {
                 Ok(length) => {
                     let message = buffer.get(..length).unwrap_or_default();
                     if message.get(3).is_some_and(|kind| os::is_change((*kind).into())) {
-                        told.get_or_insert_default().deleted.extend(os::deleted(message));
+                        notice.get_or_insert_default().deleted.extend(os::deleted(message));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(told),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(notice),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The kernel threw notices away; what they said must be found out by listing.
+                // The kernel dropped notices, so the listing must show what changed.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    told.get_or_insert_default().overrun = true;
+                    notice.get_or_insert_default().overrun = true;
                 }
                 Err(error) => return Err(error),
             }

@@ -1,6 +1,6 @@
-//! What the code for Linux and Android takes for granted about numbers and layouts, written down a second time
-//! from the kernel's headers: where the bindings say otherwise, nothing compiles. C compilers for both processors
-//! say the same.
+//! Compile-time checks of constants and layouts on Linux and Android. The values are written down
+//! from the kernel's headers, so a mismatch with the bindings does not compile. They were compared
+//! with C compilers for both processors.
 //!
 //! `linux/in.h`, `linux/in6.h`, `linux/socket.h`, `asm-generic/socket.h`, `linux/udp.h`.
 

@@ -1,11 +1,11 @@
-//! Socket addresses as the kernel has them.
+//! Socket addresses in the layout of the kernel.
 
 use std::mem::zeroed;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use socket2::SockAddr;
 
-/// The address as the calls of a socket want it: mapped into IPv6 if the socket is mapped.
+/// Converts an address for the calls of a socket: IPv4-mapped if the socket is a dual-stack one.
 pub(super) fn outward(address: SocketAddr, mapped: bool) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if mapped => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
@@ -15,7 +15,7 @@ pub(super) fn outward(address: SocketAddr, mapped: bool) -> SocketAddr {
 
 pub(super) fn storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     let address = SockAddr::from(address);
-    // SAFETY: an all-zero `sockaddr_storage` is a value.
+    // SAFETY: an all-zero `sockaddr_storage` is valid.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     // SAFETY: `SockAddr` holds `len` bytes, never more than a `sockaddr_storage`.
     unsafe {
@@ -28,10 +28,10 @@ pub(super) fn storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::soc
     (storage, address.len())
 }
 
-/// An address as the kernel wrote it, mapped IPv4 turned back into IPv4.
+/// Reads an address that the kernel wrote; an IPv4-mapped address becomes IPv4.
 ///
 /// # Safety
-/// `name` must point at a socket address that the kernel wrote.
+/// `name` must point to a socket address that the kernel wrote.
 pub(super) unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option<SocketAddr> {
     // SAFETY: every socket address starts with its family.
     match libc::c_int::from(unsafe { (*name).ss_family }) {
@@ -56,7 +56,7 @@ pub(super) unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option
     }
 }
 
-/// The address as requests to join carry it.
+/// Converts an address for join requests.
 pub(crate) fn request_address(address: IpAddr) -> libc::sockaddr_storage {
     storage(SocketAddr::new(address, 0)).0
 }

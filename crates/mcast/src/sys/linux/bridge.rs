@@ -1,4 +1,4 @@
-//! Bridges and queue disciplines, from rtnetlink.
+//! Bridges and queue disciplines, listed over rtnetlink.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use mcast_group::InterfaceIndex;
 use super::netlink::{Answer, Netlink, attributes, push_attribute, u32_at};
 use crate::interface::{Bridge, BridgeQuerier};
 
-/// Bytes of `struct ifinfomsg` and `struct tcmsg`.
+/// The sizes of `struct ifinfomsg` and `struct tcmsg`.
 const LINK_HEADER: usize = 16;
 const TRAFFIC_HEADER: usize = 20;
 
@@ -31,7 +31,7 @@ const IFLA_BR_MCAST_IGMP_VERSION: u16 = 43;
 const IFLA_BR_MCAST_MLD_VERSION: u16 = 44;
 const IFLA_BR_MCAST_QUERIER_STATE: u16 = 47;
 
-/// The parts of a querier's state (`linux/if_bridge.h`), for IPv4 and for IPv6.
+/// The attributes of a querier's state (`linux/if_bridge.h`), for IPv4 and for IPv6.
 const QUERIER_V4: QuerierAttributes = QuerierAttributes { address: 1, port: 2, timer: 3 };
 const QUERIER_V6: QuerierAttributes = QuerierAttributes { address: 5, port: 6, timer: 7 };
 
@@ -47,7 +47,7 @@ struct QuerierAttributes {
     timer: u16,
 }
 
-/// All bridges of the calling thread's network namespace.
+/// Returns all bridges of the calling thread's network namespace.
 pub(crate) fn list() -> io::Result<Vec<Bridge>> {
     let mut request = vec![0; LINK_HEADER];
     push_attribute(&mut request, IFLA_EXT_MASK, &SKIP_STATISTICS.to_ne_bytes());
@@ -109,13 +109,13 @@ fn querier(
     })
 }
 
-/// The kernel tells times of bridges in hundredths of a second.
+/// Converts a time of a bridge, which the kernel reports in hundredths of a second.
 fn ticks(value: &[u8]) -> Option<Duration> {
     let ticks = u64::from_ne_bytes(*value.first_chunk()?);
     Some(Duration::from_millis(ticks.saturating_mul(10)))
 }
 
-/// The disciplines of an interface that have no others below them.
+/// Returns the queue disciplines of an interface that have no children.
 pub(crate) fn queue_disciplines(interface: InterfaceIndex) -> io::Result<Vec<String>> {
     let mut request = vec![0; TRAFFIC_HEADER];
     request[4..8].copy_from_slice(&interface.number().to_ne_bytes());
@@ -125,21 +125,21 @@ pub(crate) fn queue_disciplines(interface: InterfaceIndex) -> io::Result<Vec<Str
     Ok(if leaves.is_empty() { found.into_iter().map(|(kind, _)| kind).collect() } else { leaves })
 }
 
-/// What it is called, and whether it is the root.
+/// Returns the name of the discipline, and whether it is the root.
 fn discipline(answer: &Answer, interface: InterfaceIndex) -> Option<(String, bool)> {
-    /// What comes in does not leave.
-    const INWARD: [&str; 2] = ["ingress", "clsact"];
+    /// Disciplines for incoming packets.
+    const INCOMING: [&str; 2] = ["ingress", "clsact"];
     let header = answer.payload.get(..TRAFFIC_HEADER).filter(|_| answer.kind == RTM_NEWQDISC)?;
     let kind = text(find(answer.payload.get(TRAFFIC_HEADER..)?, TCA_KIND)?);
-    let is_meant = u32_at(header, 4)? == interface.number() && !INWARD.contains(&kind.as_str());
-    is_meant.then_some((kind, u32_at(header, 12)? == TC_H_ROOT))
+    let is_egress = u32_at(header, 4)? == interface.number() && !INCOMING.contains(&kind.as_str());
+    is_egress.then_some((kind, u32_at(header, 12)? == TC_H_ROOT))
 }
 
 fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
-/// A text that ends with a zero.
+/// Decodes a NUL-terminated string.
 fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_querier_behind_a_port_is_told_with_the_time_that_it_has_left() {
+    fn a_querier_behind_a_port_is_reported_with_its_remaining_time() {
         let mut state = Vec::new();
         push_attribute(&mut state, 1, &[10, 9, 0, 254]);
         push_attribute(&mut state, 2, &7_u32.to_ne_bytes());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bridge_is_passed_over() {
+    fn interfaces_other_than_bridges_are_skipped() {
         assert_eq!(bridge(&Answer { kind: libc::RTM_NEWLINK, payload: vec![1; 40] }), None);
         assert_eq!(bridge(&Answer { kind: libc::RTM_NEWLINK, payload: Vec::new() }), None);
         assert_eq!(queriers(&[1, 2, 3]), []);

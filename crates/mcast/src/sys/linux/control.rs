@@ -1,4 +1,5 @@
-//! Control messages: what the kernel says about a datagram, and what it is told.
+//! Control messages: metadata that the kernel reports with a received datagram, and settings passed
+//! with a sent one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
@@ -8,19 +9,19 @@ use mcast_group::InterfaceIndex;
 use crate::sys::Received;
 use crate::sys::cmsg::{self, Value};
 
-/// Bytes of control messages that one received buffer can carry: both packet infos, hop limits
-/// and traffic classes, a time, a drop count and a segment size.
+/// The size of the control messages of a received buffer: both packet infos, hop limits and traffic
+/// classes, a time, a drop count and a segment size.
 pub(crate) const RECEIVE_SPACE: usize = 320;
-/// Bytes of control messages that one sent message can carry.
+/// The size of the control messages of a sent buffer.
 pub(crate) const SEND_SPACE: usize = 160;
 
 /// Reads the control messages of a received header into `received`.
 ///
 /// # Safety
-/// `header` must be as `recvmsg` or `recvmmsg` left it, its control buffer still alive.
+/// `header` must be as `recvmsg` or `recvmmsg` left it, and its control buffer must be alive.
 #[inline]
 pub(crate) unsafe fn read(header: &libc::msghdr, received: &mut Received) {
-    // SAFETY: passed on to the caller.
+    // SAFETY: the caller guarantees it.
     unsafe { cmsg::each(header, |level, kind, value| apply(level, kind, &value, received)) };
 }
 
@@ -37,7 +38,7 @@ fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Re
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
             if let Some(info) = value.get::<libc::in6_pktinfo>() {
                 received.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
-                // A signed number on Android, an unsigned one elsewhere.
+                // The field is signed on Android and unsigned elsewhere.
                 received.interface = InterfaceIndex::new(u32::from_ne_bytes(info.ipi6_ifindex.to_ne_bytes()));
             }
         }

@@ -1,4 +1,4 @@
-//! All interfaces, from rtnetlink: the link table, then the addresses.
+//! Listing interfaces over rtnetlink: the link table, then the addresses.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,11 +9,11 @@ use mcast_group::InterfaceIndex;
 use super::netlink::{Answer, Netlink, attributes, push_attribute, u16_at, u32_at};
 use crate::interface::{AddressState, HardwareAddress, Interface, InterfaceAddress};
 
-/// Bytes of `struct ifinfomsg` and `struct ifaddrmsg`.
+/// The sizes of `struct ifinfomsg` and `struct ifaddrmsg`.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 
-/// Attributes of links that `libc` does not name on every Linux (`linux/if_link.h`).
+/// Link attributes that `libc` does not define on every Linux target (`linux/if_link.h`).
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -21,7 +21,7 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
-/// `RTEXT_FILTER_SKIP_STATS`: leaves out counters, which make up most of a link's message.
+/// `RTEXT_FILTER_SKIP_STATS`: omits the counters, which make up most of a link's message.
 const SKIP_STATISTICS: u32 = 1 << 3;
 
 /// Attributes and flags of addresses (`linux/if_addr.h`).
@@ -32,10 +32,10 @@ const IFA_F_OPTIMISTIC: u32 = 0x04;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 
-/// What enslaves an interface so that its traffic is no longer the host's own. A VRF does not.
-const TAKES_PORTS: [&[u8]; 5] = [b"bridge", b"bond", b"team", b"batadv", b"openvswitch"];
+/// Masters whose ports carry traffic that is not the host's own. A VRF is not one of them.
+const MASTERS_OF_PORTS: [&[u8]; 5] = [b"bridge", b"bond", b"team", b"batadv", b"openvswitch"];
 
-/// All interfaces of the calling thread's network namespace, by index.
+/// Returns all interfaces of the calling thread's network namespace, ordered by index.
 pub(crate) fn list() -> io::Result<Vec<Interface>> {
     match Netlink::open().and_then(|mut netlink| list_through(&mut netlink)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => super::without_netlink::list(error),
@@ -43,7 +43,7 @@ pub(crate) fn list() -> io::Result<Vec<Interface>> {
     }
 }
 
-/// All interfaces of the namespace that the socket belongs to, by index.
+/// Returns all interfaces of the socket's network namespace, ordered by index.
 pub(crate) fn list_through(netlink: &mut Netlink) -> io::Result<Vec<Interface>> {
     let mut request = vec![0; LINK_HEADER];
     push_attribute(&mut request, IFLA_EXT_MASK, &SKIP_STATISTICS.to_ne_bytes());
@@ -53,7 +53,7 @@ pub(crate) fn list_through(netlink: &mut Netlink) -> io::Result<Vec<Interface>> 
 
     for (index, address) in netlink.dump(libc::RTM_GETADDR, &[0; ADDRESS_HEADER])?.iter().filter_map(address)
     {
-        // An interface that came between the two dumps is left for the next listing.
+        // If the interface appeared between the two dumps, the next listing includes it.
         if let Some(interface) = interfaces.get_mut(&index) {
             interface.addresses.push(address);
         }
@@ -98,7 +98,7 @@ fn link(answer: &Answer) -> Option<Interface> {
 
 fn is_port_of_something(link_info: &[u8]) -> bool {
     attributes(link_info).any(|(kind, value)| {
-        kind == IFLA_INFO_SLAVE_KIND && TAKES_PORTS.contains(&value.strip_suffix(b"\0").unwrap_or(value))
+        kind == IFLA_INFO_SLAVE_KIND && MASTERS_OF_PORTS.contains(&value.strip_suffix(b"\0").unwrap_or(value))
     })
 }
 
@@ -110,7 +110,7 @@ fn address(answer: &Answer) -> Option<(InterfaceIndex, InterfaceAddress)> {
     for (kind, value) in attributes(&answer.payload[ADDRESS_HEADER..]) {
         match kind {
             IFA_LOCAL => local = ip_address(value),
-            // The interface's own, unless it has a peer: then the peer's.
+            // The interface's own address, or its peer's on a point-to-point link.
             IFA_ADDRESS => other = ip_address(value),
             IFA_FLAGS => flags = u32_at(value, 0)?,
             _ => {}
@@ -141,9 +141,10 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
 }
 
-/// The index of the interface that an `RTM_DELLINK` says is gone.
+/// Returns the index of the interface that an `RTM_DELLINK` message reports as deleted.
 ///
-/// A bridge also sends one, of family `AF_BRIDGE`, when it lets a port go: nothing is gone then.
+/// A bridge also sends this message, with family `AF_BRIDGE`, when it releases a port; no interface
+/// is deleted then.
 pub(crate) fn deleted(payload: &[u8]) -> Option<InterfaceIndex> {
     let family = u16_at(payload, 0)?.to_ne_bytes()[0];
     InterfaceIndex::new(u32_at(payload, 4)?).filter(|_| i32::from(family) == libc::AF_UNSPEC)
@@ -186,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_a_vrf_is_no_port_but_one_of_a_bridge_or_bond_is() {
+    fn members_of_bridges_and_bonds_are_ports_and_those_of_a_vrf_are_not() {
         assert_eq!(slave_of(b"vrf\0"), None);
         assert_eq!(slave_of(b"bridge\0"), InterfaceIndex::new(3));
         assert_eq!(slave_of(b"bond\0"), InterfaceIndex::new(3));
     }
 
     #[test]
-    fn a_bridge_letting_a_port_go_is_no_deletion() {
+    fn a_bridge_that_releases_a_port_is_not_a_deletion() {
         let mut payload = vec![0; LINK_HEADER];
         payload[4..8].copy_from_slice(&7_i32.to_ne_bytes());
         assert_eq!(deleted(&payload), InterfaceIndex::new(7));

@@ -1,4 +1,4 @@
-//! Changing the filter of a group that is joined, by RFC 3678 section 5.1.2.
+//! Changing the source filter of a joined group (RFC 3678 section 5.1.2).
 
 use std::io;
 use std::mem::size_of;
@@ -10,7 +10,7 @@ use super::socket::{Socket, as_bytes};
 use crate::sys::requests::option_level;
 
 impl Socket {
-    /// Replaces the filter of a group that is joined, at once.
+    /// Replaces the source filter of a joined group atomically.
     pub(crate) fn change_filter(
         &self,
         group: Group,

@@ -1,6 +1,6 @@
 //! Linux and Android.
 
-// Other processors have numbers of their own.
+// Other processor architectures have different numbers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod abi;
 pub(super) mod address;
@@ -24,16 +24,16 @@ pub(crate) mod watch;
 mod without_netlink;
 
 pub(crate) use super::descriptors::raise_descriptor_limit;
-pub(crate) use super::errno::{descriptors_exhausted, error_kind, is_gone};
+pub(crate) use super::errno::{error_kind, is_gone};
 #[cfg(target_os = "android")]
 pub(crate) use without_netlink::sockaddr_length;
 
-/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
-/// own remedy.
+/// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
+/// that of the error kind.
 pub(crate) fn why_no_ipv6(loopback: bool) -> (&'static str, Option<&'static str>) {
     if loopback {
         let remedy = "add one: `ip -6 route add local ff00::/8 dev lo`";
         return ("the loopback interface has no route for IPv6 multicast", Some(remedy));
     }
-    ("IPv6 is off there", None)
+    ("IPv6 is disabled on the interface", None)
 }

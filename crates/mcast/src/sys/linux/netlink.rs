@@ -1,22 +1,22 @@
-//! Questions to the kernel over rtnetlink, and how its answers are taken apart.
+//! Requests to the kernel over rtnetlink, and parsing its replies.
 //!
-//! Only the attributes that are wanted are looked at, and what is malformed or unknown is passed
-//! over: every kernel release adds attributes, and a listing must not fail for one of them.
+//! Unknown attributes and malformed messages are skipped: every kernel release adds attributes, and
+//! a listing must not fail because of one.
 
 use std::io::{self, Read};
 use std::mem::size_of;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-/// Larger than any message the kernel makes of a dump (at most 32 KiB).
+/// Larger than any dump message of the kernel (at most 32 KiB).
 const BUFFER: usize = 64 * 1024;
-/// How often a dump that was interrupted by a change is begun again.
+/// How often a dump is attempted that changes interrupt.
 const DUMP_ATTEMPTS: u32 = 20;
 
-/// `NLA_TYPE_MASK`: an attribute's kind without the "nested" and "byte order" flags.
+/// `NLA_TYPE_MASK`: the attribute type without the "nested" and "byte order" flags.
 const KIND_MASK: u16 = 0x3fff;
 
-/// A socket for questions. It asks in the network namespace it was opened in, whichever thread
+/// A socket for requests. It operates in the network namespace it was opened in, whichever thread
 /// uses it later.
 pub(crate) struct Netlink {
     socket: Socket,
@@ -24,7 +24,7 @@ pub(crate) struct Netlink {
     buffer: Vec<u8>,
 }
 
-/// A message of an answer: what it is about (`RTM_NEW…`), and its header and attributes.
+/// A message of a reply: its type (`RTM_NEW…`), and its header and attributes.
 pub(crate) struct Answer {
     pub(crate) kind: u16,
     pub(crate) payload: Vec<u8>,
@@ -35,7 +35,7 @@ impl Netlink {
         Ok(Self { socket: open_socket()?, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Asks for a whole table, as it was at one moment.
+    /// Requests a whole table, consistent at one moment.
     pub(crate) fn dump(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Answer>> {
         for _ in 0..DUMP_ATTEMPTS {
             let (answers, interrupted) = self.exchange(kind, libc::NLM_F_DUMP, body)?;
@@ -46,13 +46,13 @@ impl Netlink {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "the table kept changing while it was read"))
     }
 
-    /// Asks one question. The kernel's refusal is the error.
-    pub(crate) fn ask(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Answer>> {
+    /// Sends a single request. A refusal by the kernel is returned as the error.
+    pub(crate) fn request_one(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Answer>> {
         Ok(self.exchange(kind, libc::NLM_F_ACK, body)?.0)
     }
 
-    /// Sends a request and collects the answers up to the end that both a dump and an
-    /// acknowledged request have; also tells whether a change interrupted the dump.
+    /// Sends a request and collects the messages up to the end marker, which both a dump and an
+    /// acknowledged request have. Also returns whether a change interrupted the dump.
     fn exchange(&mut self, kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<(Vec<Answer>, bool)> {
         self.sequence = self.sequence.wrapping_add(1);
         self.socket.send(&request(kind, libc::NLM_F_REQUEST | flags, self.sequence, body))?;
@@ -65,7 +65,7 @@ impl Netlink {
                 interrupted |= message.flags & libc::NLM_F_DUMP_INTR != 0;
                 match i32::from(message.kind) {
                     libc::NLMSG_DONE | libc::NLMSG_ERROR => {
-                        return verdict(message.payload).map(|()| (answers, interrupted));
+                        return error_number(message.payload).map(|()| (answers, interrupted));
                     }
                     _ => answers.push(Answer { kind: message.kind, payload: message.payload.to_vec() }),
                 }
@@ -74,8 +74,8 @@ impl Netlink {
     }
 }
 
-/// A socket on which the kernel tells of changes in these groups (`RTMGRP_…`) of the namespace
-/// it was opened in; it never blocks.
+/// Opens a nonblocking socket on which the kernel reports changes in these groups (`RTMGRP_…`) of
+/// the current namespace.
 pub(crate) fn listen(groups: u32) -> io::Result<Socket> {
     let socket = open_socket()?;
     let mut storage = SockAddrStorage::zeroed();
@@ -94,7 +94,7 @@ fn open_socket() -> io::Result<Socket> {
     Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(libc::NETLINK_ROUTE)))
 }
 
-/// A netlink message as it lies in a buffer.
+/// A netlink message in a buffer.
 pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     pub(crate) payload: &'a [u8],
@@ -102,7 +102,7 @@ pub(crate) struct Message<'a> {
     sequence: u32,
 }
 
-/// The messages in what one read returned, up to the first that is not whole.
+/// Returns the messages in the result of one read, up to the first incomplete one.
 pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = u32_at(bytes, 0)? as usize;
@@ -117,7 +117,7 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// The attributes after a message's header, or nested in another: their kinds and values.
+/// Returns the types and values of the attributes after a message's header or nested in another.
 pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
@@ -127,7 +127,7 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-/// Appends an attribute to a request's body. `value` is at most a few bytes long.
+/// Appends an attribute to a request's body. `value` must be short.
 pub(crate) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = 4 + value.len();
     body.extend_from_slice(&(length as u16).to_ne_bytes());
@@ -144,7 +144,7 @@ pub(crate) fn u32_at(bytes: &[u8], position: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 
-/// The bytes of a request: `nlmsghdr` and its body.
+/// Returns the bytes of a request: `nlmsghdr` and its body.
 fn request(kind: u16, flags: libc::c_int, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = size_of::<libc::nlmsghdr>() + body.len();
     let mut bytes = Vec::with_capacity(length);
@@ -157,9 +157,9 @@ fn request(kind: u16, flags: libc::c_int, sequence: u32, body: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// What ends an answer carries zero, or the negative error number. (Before Linux 4.x the end of
-/// a dump carried nothing.)
-fn verdict(payload: &[u8]) -> io::Result<()> {
+/// Reads the error number of an end marker, which is zero or negative. (Before Linux 4.x the end of
+/// a dump carried no number.)
+fn error_number(payload: &[u8]) -> io::Result<()> {
     match u32_at(payload, 0).map(u32::cast_signed) {
         None | Some(0) => Ok(()),
         Some(error) => Err(io::Error::from_raw_os_error(error.saturating_neg())),
@@ -172,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn attributes_come_back_as_they_were_pushed() {
+    fn pushed_attributes_are_read_back() {
         let mut body = Vec::new();
         push_attribute(&mut body, 3, b"eth0\0");
         push_attribute(&mut body, 0x8000 | 18, &[1, 2, 3, 4]);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_back_as_they_were_made() {
+    fn encoded_messages_are_read_back() {
         let mut bytes = request(16, 0, 7, &[9; 16]);
         bytes.extend(request(3, libc::NLM_F_DUMP_INTR, 8, &[]));
         let read: Vec<_> = messages(&bytes).map(|m| (m.kind, m.flags, m.sequence, m.payload.len())).collect();
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_its_error_number() {
-        let error = verdict(&(-libc::ENETUNREACH).to_ne_bytes()).unwrap_err();
+        let error = error_number(&(-libc::ENETUNREACH).to_ne_bytes()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH));
-        assert!(verdict(&0_i32.to_ne_bytes()).is_ok());
+        assert!(error_number(&0_i32.to_ne_bytes()).is_ok());
     }
 
     proptest! {

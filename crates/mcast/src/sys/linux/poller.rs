@@ -1,21 +1,21 @@
-//! Waiting for many sockets, or to be woken, behind one descriptor (epoll).
+//! Waiting for many sockets, or a wake-up, through one descriptor (epoll).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::socket::Socket;
-use crate::sys::ready::{READY_AT_ONCE, Ready, Roused};
+use crate::sys::ready::{READY_AT_ONCE, Ready, WakeReason};
 
-/// A socket may be waited for beside the poller instead of in it.
+/// A socket may be waited for directly, beside the poller.
 pub(crate) const WAITS_BESIDE: bool = true;
 
-/// The token by which a wake-up is told from a socket.
+/// The token of the wake-up event.
 const WAKE: u64 = u64::MAX;
 /// The token of the interface watch.
 const WATCH: u64 = u64::MAX - 1;
 
-/// Waits for sockets, a wake-up, and changes of the interfaces.
+/// Waits for sockets, wake-ups and interface changes.
 #[derive(Debug)]
 pub(crate) struct Poller {
     epoll: OwnedFd,
@@ -23,9 +23,9 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    /// A poller without sockets.
+    /// Creates a poller without sockets.
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: these calls take no pointers; their results are checked.
+        // SAFETY: the calls take no pointers, and their results are checked.
         let (epoll, wake) = unsafe {
             let epoll = owned(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
             (epoll, owned(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?)
@@ -35,28 +35,29 @@ impl Poller {
         Ok(poller)
     }
 
-    /// Watches a socket under this token.
+    /// Registers a socket under this token.
     pub(crate) fn add(&self, socket: &Socket, token: usize) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, socket.as_fd(), token as u64)
     }
 
-    /// Watches no longer.
+    /// Removes a socket.
     pub(crate) fn remove(&self, socket: &Socket) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_DEL, socket.as_fd(), 0)
     }
 
-    /// Watches the descriptor that tells of changed interfaces.
+    /// Registers the descriptor that reports interface changes.
     pub(crate) fn add_watch(&self, watch: &impl AsFd) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, watch.as_fd(), WATCH)
     }
 
-    /// Waits until something is ready or the time is over; says which.
+    /// Waits until something is ready or the timeout has passed; returns whether something is
+    /// ready.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         wait_for(self.epoll.as_fd(), libc::POLLIN, timeout)
     }
 
-    /// Waits for a socket that is not in the poller, and for what is; says which is ready.
-    pub(crate) fn wait_beside(&self, socket: &Socket, timeout: Option<Duration>) -> io::Result<Roused> {
+    /// Waits for an unregistered socket and for everything registered; returns which is ready.
+    pub(crate) fn wait_beside(&self, socket: &Socket, timeout: Option<Duration>) -> io::Result<WakeReason> {
         let watched = |descriptor: BorrowedFd<'_>| libc::pollfd {
             fd: descriptor.as_raw_fd(),
             events: libc::POLLIN,
@@ -65,18 +66,18 @@ impl Poller {
         let mut polled = [watched(socket.as_fd()), watched(self.epoll.as_fd())];
         poll(&mut polled, timeout)?;
         Ok(match polled.map(|each| each.revents != 0) {
-            [_, true] => Roused::Poller,
-            [true, false] => Roused::Socket,
-            [false, false] => Roused::Nothing,
+            [_, true] => WakeReason::Poller,
+            [true, false] => WakeReason::Socket,
+            [false, false] => WakeReason::Nothing,
         })
     }
 
-    /// Looks, without waiting, at no more than `limit` sockets that are ready. The kernel takes
-    /// turns among them from call to call.
+    /// Polls for at most `limit` ready sockets without waiting. The kernel rotates among them from
+    /// call to call.
     pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
         found.clear();
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; READY_AT_ONCE];
-        // SAFETY: `events` is live and as long as is said.
+        // SAFETY: `events` is live and has the given length.
         let count = unsafe {
             libc::epoll_wait(
                 self.epoll.as_raw_fd(),
@@ -88,7 +89,8 @@ impl Poller {
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for event in &events[..count] {
             match event.u64 {
-                // Taken or not: another thread may have been faster, and its event filled the list.
+                // Reported even if another thread consumed the wake-up first: its event took a slot
+                // of the list.
                 WAKE => {
                     self.take_wake();
                     found.woken = true;
@@ -102,13 +104,13 @@ impl Poller {
         Ok(())
     }
 
-    /// Ends a wait, now or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn wake(&self) -> io::Result<()> {
         let one = 1_u64;
         // SAFETY: eight bytes are read from `one`.
         match unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), 8) } {
             -1 => match io::Error::last_os_error() {
-                // The counter is full: the wake-up is there already.
+                // The counter is full, so the wake-up is already pending.
                 error if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 error => Err(error),
             },
@@ -116,7 +118,7 @@ impl Poller {
         }
     }
 
-    /// Takes the wake-up, if it is still there.
+    /// Consumes the wake-up, if it is still pending.
     fn take_wake(&self) {
         let mut count = 0_u64;
         // SAFETY: eight bytes are written to `count`.
@@ -125,7 +127,7 @@ impl Poller {
 
     fn control(&self, operation: libc::c_int, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
-        // SAFETY: both descriptors are open and `event` is live.
+        // SAFETY: both descriptors are open, and `event` is live.
         match unsafe {
             libc::epoll_ctl(self.epoll.as_raw_fd(), operation, descriptor.as_raw_fd(), &raw mut event)
         } {
@@ -141,7 +143,7 @@ impl AsFd for Poller {
     }
 }
 
-/// Waits until the socket takes another datagram.
+/// Waits until the socket accepts another datagram.
 pub(crate) fn wait_writable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
     wait_for(socket.as_fd(), libc::POLLOUT, timeout)
 }
@@ -160,27 +162,27 @@ fn wait_for(
     Ok(poll(&mut polled, timeout)? > 0)
 }
 
-/// Waits for one of these; says how many are ready.
+/// Waits for one of these; returns the number that is ready.
 fn poll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let limit = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or_else(|_| i32::MAX.into()),
         tv_nsec: timeout.subsec_nanos() as _,
     });
     let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `polled` is live and as long as is said, `limit` null or live.
+    // SAFETY: `polled` is live and has the given length; `limit` is null or live.
     let count =
         unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, limit, std::ptr::null()) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Takes ownership of a descriptor that a system call gave.
+/// Takes ownership of a descriptor returned by a system call.
 ///
 /// # Safety
-/// `descriptor` must be -1 or a fresh descriptor that nothing else owns.
+/// `descriptor` must be -1 or a new descriptor without another owner.
 unsafe fn owned(descriptor: libc::c_int) -> io::Result<OwnedFd> {
     if descriptor == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the caller guarantees that it is fresh.
+    // SAFETY: the caller guarantees that it is new.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -1,4 +1,4 @@
-//! Receiving, one datagram or many at once.
+//! Receiving one datagram or many at once.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -12,10 +12,10 @@ use crate::sys::Received;
 use crate::sys::cmsg::{self, Space};
 
 impl Socket {
-    /// Has the kernel merge runs of equal datagrams into one buffer (`UDP_GRO`, Linux 5.0); says
-    /// whether it can.
-    pub(crate) fn set_merging(&self, on: bool) -> io::Result<bool> {
-        match self.set(libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(on)) {
+    /// Makes the kernel coalesce equally long datagrams into one buffer (`UDP_GRO`, Linux 5.0);
+    /// returns whether it supports that.
+    pub(crate) fn set_gro(&self) -> io::Result<bool> {
+        match self.set(libc::SOL_UDP, libc::UDP_GRO, 1 as libc::c_int) {
             Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
             result => result.map(|()| true),
         }
@@ -28,19 +28,18 @@ impl Socket {
         let mut space = Space::<RECEIVE_SPACE>::new();
         let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         let mut header = receive_header(name.as_mut_ptr(), &raw mut vector, &raw mut space);
-        // SAFETY: every pointer of the header is to memory that outlives the call.
+        // SAFETY: every pointer in the header points to memory that outlives the call.
         let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_TRUNC) };
         let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: `recvmsg` succeeded on this header, whose buffers are alive.
+        // SAFETY: `recvmsg` succeeded on this header, and its buffers are alive.
         unsafe { finish(&header, length, buffer.len()) }
     }
 
-    /// Receives one datagram of which the kernel tells nothing but its source: the same by a call
-    /// that costs less.
+    /// Receives one datagram without metadata except its source, by a cheaper call.
     pub(crate) fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut name = MaybeUninit::<libc::sockaddr_storage>::uninit();
         let mut name_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        // SAFETY: `buffer` and `name` are live and as long as is said.
+        // SAFETY: `buffer` and `name` are live and have the given lengths.
         let length = unsafe {
             libc::recvfrom(
                 self.socket.as_raw_fd(),
@@ -57,9 +56,9 @@ impl Socket {
         Ok(Received::bare(length, buffer.len(), source))
     }
 
-    /// Forgets what the kernel keeps of errors (`IP_RECVERR`), which takes room from what is
-    /// received and ends every wait; says whether any of it came from the network. Then the last
-    /// call's error was that one, and says nothing about the call.
+    /// Empties the kernel's error queue (`IP_RECVERR`), which takes space from received datagrams
+    /// and ends every wait. Returns whether any error came from the network: in that case, the
+    /// error of the last call was one of these and does not concern the call.
     pub(crate) fn forget_errors(&self) -> bool {
         let mut from_network = false;
         while let Some(origin) = self.next_error() {
@@ -68,14 +67,14 @@ impl Socket {
         from_network
     }
 
-    /// The origin of the next error that the kernel keeps.
+    /// Returns the origin of the next queued error.
     fn next_error(&self) -> Option<u8> {
         let mut space = Space::<RECEIVE_SPACE>::new();
-        // SAFETY: an all-zero `msghdr` is a value: no name, no payload.
+        // SAFETY: an all-zero `msghdr` is valid: no name, no payload.
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_control = space.as_mut_ptr();
         header.msg_controllen = RECEIVE_SPACE as _;
-        // SAFETY: the header points at `space`, which outlives the call.
+        // SAFETY: the header points to `space`, which outlives the call.
         let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE) };
         if length < 0 {
             return None;
@@ -94,30 +93,30 @@ impl Socket {
         Some(origin)
     }
 
-    /// Receives into as many of `buffers` as there are datagrams for, and returns how many.
+    /// Receives into as many of `buffers` as there are datagrams, and returns the number.
     ///
-    /// What came is read with [`ReceiveSlots::received`].
+    /// [`ReceiveSlots::received`] returns the results.
     pub(crate) fn receive_many(&self, slots: &mut ReceiveSlots, buffers: &mut [Buffer]) -> io::Result<usize> {
         let room = buffers.len().min(slots.headers.len());
         slots.filled = 0;
-        // To make a slot ready takes its time, also if nothing comes for it: so some, and more if
-        // those are filled.
-        let mut asked = slots.expected;
+        // Preparing a slot takes time even if it stays unused, so a few are prepared first, and
+        // more if those are filled.
+        let mut count = slots.expected;
         while slots.filled < room {
-            asked = asked.min(room - slots.filled);
-            match self.receive_some(slots, buffers, asked) {
-                Ok(received) if received < asked => break,
-                Ok(_) => asked = room,
+            count = count.min(room - slots.filled);
+            match self.receive_some(slots, buffers, count) {
+                Ok(received) if received < count => break,
+                Ok(_) => count = room,
                 Err(error) if slots.filled == 0 => return Err(error),
-                // What came comes first.
+                // Datagrams already received are returned first.
                 Err(_) => break,
             }
         }
-        slots.expected = (2 * slots.filled).max(FEW);
+        slots.expected = (2 * slots.filled).max(MIN_PREPARED);
         Ok(slots.filled)
     }
 
-    /// Receives behind what is in the slots already, by one system call.
+    /// Receives with one system call into the slots after those already filled.
     fn receive_some(
         &self,
         slots: &mut ReceiveSlots,
@@ -126,8 +125,8 @@ impl Socket {
     ) -> io::Result<usize> {
         let first = slots.filled;
         slots.prepare(first, &mut buffers[first..first + count]);
-        // SAFETY: `prepare` pointed these headers at `slots` own memory and at `buffers`, which
-        // both outlive the call.
+        // SAFETY: `prepare` pointed these headers to memory of `slots` and to `buffers`, which both
+        // outlive the call.
         let received = unsafe {
             libc::recvmmsg(
                 self.socket.as_raw_fd(),
@@ -143,31 +142,31 @@ impl Socket {
     }
 }
 
-/// How many datagrams a batched receive is ready for at the least.
-const FEW: usize = 8;
+/// The minimum number of slots prepared for a batched receive.
+const MIN_PREPARED: usize = 8;
 
-/// The memory of a batched receive: headers, names and control messages, made once.
+/// The memory of a batched receive, allocated once: headers, names and control messages.
 pub(crate) struct ReceiveSlots {
     headers: Vec<libc::mmsghdr>,
-    /// How many of them the last receive has filled.
+    /// The number that the last receive filled.
     filled: usize,
-    /// How many the next one is likely to fill, with some to spare.
+    /// The number that the next receive is expected to fill, with a margin.
     expected: usize,
     vectors: Vec<libc::iovec>,
     names: Vec<libc::sockaddr_storage>,
     spaces: Vec<Space<RECEIVE_SPACE>>,
 }
 
-// SAFETY: the pointers inside are set and used within one `receive_many`, and read afterwards
-// only for the control messages, which the same value owns.
+// SAFETY: the pointers inside are set and used within one `receive_many`, and read afterwards only
+// for the control messages, which the same value owns.
 unsafe impl Send for ReceiveSlots {}
 // SAFETY: as above; a shared reference only reads.
 unsafe impl Sync for ReceiveSlots {}
 
 impl ReceiveSlots {
-    /// Slots for so many datagrams at once.
+    /// Creates slots for this number of datagrams.
     pub(crate) fn new(count: usize) -> Self {
-        // SAFETY: all-zero headers, vectors and names are values.
+        // SAFETY: all-zero headers, vectors and names are valid.
         let (header, vector, name) = unsafe { (zeroed(), zeroed(), zeroed()) };
         Self {
             headers: vec![header; count],
@@ -179,7 +178,7 @@ impl ReceiveSlots {
         }
     }
 
-    /// Points the headers from `first` on at these buffers.
+    /// Points the headers from `first` on to these buffers.
     fn prepare(&mut self, first: usize, buffers: &mut [Buffer]) {
         for (index, buffer) in (first..).zip(buffers) {
             let bytes = buffer.bytes_mut();
@@ -192,10 +191,10 @@ impl ReceiveSlots {
         }
     }
 
-    /// What the last `receive_many` put into its buffer of this index.
+    /// Returns the result of the last `receive_many` for the buffer with this index.
     pub(crate) fn received(&self, index: usize) -> io::Result<Received> {
         let header = self.headers[..self.filled].get(index).ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: `recvmmsg` filled this header; its name and control memory are `self`'s.
+        // SAFETY: `recvmmsg` filled this header, and `self` owns its name and control memory.
         unsafe { finish(&header.msg_hdr, header.msg_len as usize, self.vectors[index].iov_len) }
     }
 }
@@ -211,7 +210,8 @@ fn receive_header(
     vector: *mut libc::iovec,
     space: *mut Space<RECEIVE_SPACE>,
 ) -> libc::msghdr {
-    // SAFETY: an all-zero `msghdr` is a value (musl's has private padding, so no literal).
+    // SAFETY: an all-zero `msghdr` is valid. (A literal is not possible: musl's has private
+    // padding.)
     let mut header: libc::msghdr = unsafe { zeroed() };
     header.msg_name = name.cast();
     header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -222,10 +222,10 @@ fn receive_header(
     header
 }
 
-/// What a filled header says.
+/// Reads a header that the kernel filled.
 ///
 /// # Safety
-/// The header must be as `recvmsg` or `recvmmsg` left it on success, its memory still alive.
+/// The header must be as `recvmsg` or `recvmmsg` left it on success, and its memory must be alive.
 #[inline]
 unsafe fn finish(header: &libc::msghdr, full_length: usize, capacity: usize) -> io::Result<Received> {
     // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family.
@@ -234,7 +234,7 @@ unsafe fn finish(header: &libc::msghdr, full_length: usize, capacity: usize) -> 
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,
         ..Received::bare(full_length, capacity, source)
     };
-    // SAFETY: passed on to the caller.
+    // SAFETY: guaranteed by the caller.
     unsafe { control::read(header, &mut received) };
     Ok(received)
 }

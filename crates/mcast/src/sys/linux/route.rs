@@ -1,8 +1,8 @@
-//! The interface that the routing table takes, asked with `RTM_GETROUTE`.
+//! The interface that the routing table selects, queried with `RTM_GETROUTE`.
 //!
-//! Not by connecting a socket and reading its address back: that finds no interface without an
-//! address, and IPv6 refuses link-local groups (ff02::/16) without a scope. Policy rules count;
-//! those that look at ports or marks cannot, as the question has none.
+//! Connecting a socket and reading its local address would not find an interface without an
+//! address, and IPv6 refuses link-local groups (ff02::/16) without a scope. Policy rules are
+//! applied, except those that match ports or marks, which the request does not contain.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,11 +11,11 @@ use mcast_group::InterfaceIndex;
 
 use super::netlink::{Netlink, attributes, push_attribute, u32_at};
 
-/// Bytes of `struct rtmsg`.
+/// The size of `struct rtmsg`.
 const ROUTE_HEADER: usize = 12;
 
-/// The interface by which a datagram to the address leaves the calling thread's network
-/// namespace, if no socket option names another; `None` where there is no route.
+/// Returns the interface by which datagrams to the address leave the calling thread's network
+/// namespace unless a socket option names another; `None` if there is no route.
 pub(crate) fn interface_towards(address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
     match Netlink::open().and_then(|mut netlink| interface_towards_through(&mut netlink, address)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -25,12 +25,12 @@ pub(crate) fn interface_towards(address: IpAddr) -> io::Result<Option<InterfaceI
     }
 }
 
-/// The same for the namespace that the socket belongs to.
+/// Like [`interface_towards`], for the socket's network namespace.
 pub(crate) fn interface_towards_through(
     netlink: &mut Netlink,
     address: IpAddr,
 ) -> io::Result<Option<InterfaceIndex>> {
-    match netlink.ask(libc::RTM_GETROUTE, &question(address)) {
+    match netlink.request_one(libc::RTM_GETROUTE, &request_body(address)) {
         Ok(answers) => Ok(answers
             .iter()
             .filter(|answer| answer.kind == libc::RTM_NEWROUTE)
@@ -40,7 +40,7 @@ pub(crate) fn interface_towards_through(
     }
 }
 
-fn question(address: IpAddr) -> Vec<u8> {
+fn request_body(address: IpAddr) -> Vec<u8> {
     let (family, octets) = match address {
         IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
         IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
@@ -58,9 +58,9 @@ fn outgoing_interface(payload: &[u8]) -> Option<InterfaceIndex> {
         .and_then(|(_, value)| InterfaceIndex::new(u32_at(value, 0)?))
 }
 
-/// No route, or one that says to refuse: unreachable (`ENETUNREACH`, `EHOSTUNREACH`), prohibit
-/// (`EACCES`), blackhole (`EINVAL`) or throw (`EAGAIN`). An address family that the kernel lacks
-/// has no routes either.
+/// Returns whether the error means that there is no route, or one that rejects: unreachable
+/// (`ENETUNREACH`, `EHOSTUNREACH`), prohibit (`EACCES`), blackhole (`EINVAL`) or throw (`EAGAIN`).
+/// An address family that the kernel lacks has no routes either.
 fn is_no_route(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -1,4 +1,4 @@
-//! Sending, one datagram or many at once, in trains where the kernel takes them.
+//! Sending one datagram or many at once, segmented by the kernel (GSO) where possible.
 
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
@@ -12,22 +12,22 @@ use super::socket::Socket;
 use super::timing::SO_TXTIME;
 use crate::outgoing::Outgoing;
 use crate::sys::cmsg::{Space, Writer};
-use crate::sys::trains::{Refused, train_length};
+use crate::sys::gso::{Refused, segmentable_count};
 use crate::sys::{Sent, Transmit};
 
-/// Messages that one `sendmmsg` takes here: enough that the call itself costs nothing beside
-/// the walk through the stack, few enough to live on the thread's stack.
+/// The number of messages per `sendmmsg`: enough to make the cost of the call negligible beside
+/// that of the network stack, few enough to fit on the thread's stack.
 const MESSAGES: usize = 64;
-/// Payloads of all these messages together (`UIO_MAXIOV` would allow as many in one).
+/// The number of payloads in all these messages (`UIO_MAXIOV` would allow as many in one).
 const PAYLOADS: usize = 1024;
 
 impl Socket {
-    /// Whether runs of equal datagrams are sent in trains.
+    /// Sets whether equally long datagrams are passed to the kernel as one segmented buffer.
     pub(crate) fn set_segmentation(&self, on: bool) {
         self.offload.allow(on);
     }
 
-    /// How many datagrams may leave in one train; 1 where there are no trains.
+    /// Returns the maximum number of datagrams in one segmented buffer; 1 without segmentation.
     pub(crate) fn segments_at_once(&self) -> usize {
         self.offload.most()
     }
@@ -36,11 +36,11 @@ impl Socket {
     pub(crate) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let mut message = Message::new();
         let mut vector = vector_of(transmit.payload);
-        // SAFETY: an all-zero `msghdr` is a value.
+        // SAFETY: an all-zero `msghdr` is valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
         message.fill(&mut header, transmit, None, self.mapped);
         (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
-        // SAFETY: the header points at `message`, `vector` and the payload, which outlive the call.
+        // SAFETY: the header points to `message`, `vector` and the payload, which outlive the call.
         match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
@@ -49,8 +49,8 @@ impl Socket {
 
     /// Sends the datagrams at the start of `outgoing`, in order, with one system call.
     ///
-    /// `transmit` says where a datagram goes, or `None` if it is not this call's to send; it is
-    /// asked once for a run that goes to one place. An error is that of the first datagram.
+    /// `transmit` returns the destination of a datagram, or `None` if this call cannot send it. It
+    /// is called once per segmented buffer. An error concerns the first datagram.
     pub(crate) fn send_run<'a>(
         &self,
         outgoing: &[Outgoing<'a>],
@@ -69,11 +69,11 @@ impl Socket {
     }
 }
 
-/// What one `sendmmsg` takes, on the stack.
+/// The arguments of one `sendmmsg`, on the stack.
 struct SendBatch {
     messages: [Message; MESSAGES],
     headers: [MaybeUninit<libc::mmsghdr>; MESSAGES],
-    /// Datagrams of each message.
+    /// The number of datagrams in each message.
     counts: [u16; MESSAGES],
     vectors: [MaybeUninit<libc::iovec>; PAYLOADS],
     used: usize,
@@ -90,7 +90,7 @@ impl SendBatch {
         }
     }
 
-    /// Loads as much of `outgoing` as fits; tells what the first message is.
+    /// Loads as much of `outgoing` as fits; returns a description of the first message.
     #[inline]
     fn load<'a>(
         &mut self,
@@ -100,18 +100,18 @@ impl SendBatch {
     ) -> Option<Refused> {
         let (mut rest, mut vectors) = (outgoing, 0);
         let mut first = None;
-        while let Some(leader) = rest.first() {
+        while let Some(head) = rest.first() {
             if self.used == MESSAGES || vectors == PAYLOADS {
                 break;
             }
-            let Some(to) = transmit(leader) else { break };
-            let most = socket.offload.most_of(to.interface, leader.payload.len()).min(PAYLOADS - vectors);
-            let count = train_length(rest, most);
+            let Some(to) = transmit(head) else { break };
+            let most = socket.offload.most_of(to.interface, head.payload.len()).min(PAYLOADS - vectors);
+            let count = segmentable_count(rest, most);
             let start = vectors;
             for each in &rest[..count] {
                 vectors = self.add_payload(each.payload, start, vectors);
             }
-            let size = leader.payload.len();
+            let size = head.payload.len();
             self.add_message(&to, (count > 1).then_some(size as u16), start, vectors, socket.mapped);
             self.counts[self.used - 1] = count as u16;
             first = first.or(Some(Refused { interface: to.interface, size, segments: count }));
@@ -120,13 +120,14 @@ impl SendBatch {
         first
     }
 
-    /// Adds a payload to the message whose first is at `start`; returns the end of the list.
+    /// Adds a payload to the message whose first payload is at `start`; returns the new end of the
+    /// list.
     #[inline]
     fn add_payload(&mut self, payload: &[u8], start: usize, end: usize) -> usize {
         if end > start {
             // SAFETY: all entries before `end` were written.
             let last = unsafe { self.vectors[end - 1].assume_init_mut() };
-            // Payloads that lie one after the other in memory are one to the kernel.
+            // Payloads that are adjacent in memory become one vector.
             if last.iov_base.cast::<u8>().cast_const().wrapping_add(last.iov_len) == payload.as_ptr() {
                 last.iov_len += payload.len();
                 return end;
@@ -144,7 +145,7 @@ impl SendBatch {
         end: usize,
         mapped: bool,
     ) {
-        // SAFETY: an all-zero `mmsghdr` is a value.
+        // SAFETY: an all-zero `mmsghdr` is valid.
         let header = self.headers[self.used].write(unsafe { zeroed() });
         self.messages[self.used].fill(&mut header.msg_hdr, to, segment, mapped);
         header.msg_hdr.msg_iov = self.vectors[start].as_mut_ptr();
@@ -175,7 +176,7 @@ impl SendBatch {
     }
 }
 
-/// One message to send, in the memory that its header points at.
+/// The memory for one message to send, to which its header points.
 struct Message {
     name: MaybeUninit<libc::sockaddr_storage>,
     space: Space<SEND_SPACE>,
@@ -186,7 +187,7 @@ impl Message {
         Self { name: MaybeUninit::uninit(), space: Space::new() }
     }
 
-    /// Points a zeroed header at this message's destination and control messages.
+    /// Points a zeroed header to this message's destination and control messages.
     fn fill(&mut self, header: &mut libc::msghdr, to: &Transmit<'_>, segment: Option<u16>, mapped: bool) {
         let (name, length) = storage(outward(to.to, mapped));
         header.msg_name = std::ptr::from_mut(self.name.write(name)).cast();
@@ -197,7 +198,7 @@ impl Message {
             SocketAddr::V6(_) => push_control_v6(&mut control, to),
         }
         if let Some(launch) = to.launch {
-            // A train leaves as one, at the time of its first.
+            // A segmented buffer is sent as a whole, at the launch time of its first datagram.
             let nanoseconds = u64::try_from(launch.as_nanos()).unwrap_or(u64::MAX);
             control.push(libc::SOL_SOCKET, SO_TXTIME, nanoseconds);
         }
@@ -209,7 +210,7 @@ impl Message {
 }
 
 fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &Transmit<'_>) {
-    // Packet info overrides the address that the socket is bound to, so it says both.
+    // Packet info overrides the address that the socket is bound to, so it contains both.
     let source = match transmit.source {
         Some(IpAddr::V4(source)) => u32::from_ne_bytes(source.octets()),
         _ => 0,

@@ -9,25 +9,44 @@ use mcast_group::{Family, Group, InterfaceIndex};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::address::outward;
-use super::offload::MOST;
+use super::offload::MAX_SEGMENTS;
 
 pub(crate) use super::receive::ReceiveSlots;
-use crate::sys::trains::Offload;
+use crate::sys::gso::Offload;
 
-/// A UDP socket that never blocks.
+/// A nonblocking UDP socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(super) socket: socket2::Socket,
-    /// The family of the datagrams, which for a mapped socket is not the socket's own.
+    /// The family of the datagrams, which for a mapped socket differs from the socket's own.
     pub(super) family: Family,
-    /// An IPv6 socket that carries IPv4 by mapped addresses.
+    /// Whether it is an IPv6 socket that carries IPv4 in mapped addresses.
     pub(super) mapped: bool,
-    /// What is known of sending trains.
+    /// The limits of segmentation found so far.
     pub(super) offload: Offload,
 }
 
 impl Socket {
-    /// An unbound socket of this family.
+    /// Returns whether the interface still exists in the socket's network namespace, which may
+    /// differ from the calling thread's.
+    pub(crate) fn has_interface(&self, index: InterfaceIndex) -> io::Result<bool> {
+        // SAFETY: an all-zero `ifreq` is valid.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        request.ifr_ifru.ifru_ifindex = index.number().cast_signed();
+        // SAFETY: `SIOCGIFNAME` reads the index in an `ifreq` and writes a name into it.
+        let answer =
+            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFNAME as _, &raw mut request) };
+        if answer == 0 {
+            return Ok(true);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ENODEV | libc::ENXIO) => Ok(false),
+            _ => Err(error),
+        }
+    }
+
+    /// Opens an unbound socket of this family.
     pub(crate) fn open(family: Family) -> io::Result<Self> {
         let domain = match family {
             Family::V4 => Domain::IPV4,
@@ -37,11 +56,11 @@ impl Socket {
         if family == Family::V6 {
             socket.set_only_v6(true)?;
         }
-        Ok(Self { socket, family, mapped: false, offload: Offload::new(MOST) })
+        Ok(Self { socket, family, mapped: false, offload: Offload::new(MAX_SEGMENTS) })
     }
 
-    /// A receiving socket bound to this group and port: it takes nothing but the group's. Scoped
-    /// groups are bound with their interface.
+    /// Opens a receiving socket bound to this group and port, which receives nothing else. Scoped
+    /// groups are bound together with their interface.
     pub(crate) fn bound_to_group(
         group: Group,
         port: u16,
@@ -60,10 +79,10 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A receiving socket for every group on this port, whichever socket joined it.
+    /// Opens a receiving socket for all groups on this port, whichever socket joined them.
     ///
-    /// For IPv4 it is an IPv6 socket bound to `::ffff:0.0.0.0`: the kernel prefers any IPv4
-    /// socket to it for unicast, so that it takes nothing from other programs (measured).
+    /// For IPv4 it is an IPv6 socket bound to `::ffff:0.0.0.0`: the kernel prefers any IPv4 socket
+    /// for unicast datagrams, so that this one takes none from other programs (measured).
     pub(crate) fn wildcard(family: Family, port: u16) -> io::Result<Self> {
         let mapped = match family {
             Family::V4 => Self::mapped(),
@@ -80,7 +99,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A socket that only keeps memberships and receives nothing.
+    /// Opens a socket that only holds memberships and receives nothing.
     pub(crate) fn holder(family: Family) -> io::Result<Self> {
         Self::open(family)
     }
@@ -88,37 +107,37 @@ impl Socket {
     fn mapped() -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.set_only_v6(false)?;
-        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::new(MOST) })
+        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::new(MAX_SEGMENTS) })
     }
 
-    /// Binds to this address; port 0 lets the system choose.
+    /// Binds to this address; with port 0 the system chooses the port.
     pub(crate) fn bind(&self, address: SocketAddr) -> io::Result<()> {
         self.socket.bind(&SockAddr::from(self.outward(address)))
     }
 
-    /// Lets other sockets bind to the same port.
+    /// Allows other sockets to bind to the same port.
     pub(crate) fn share_port(&self) -> io::Result<()> {
         self.socket.set_reuse_address(true)
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address that the socket is bound to.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
         Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 
-    /// Has the kernel tell group, interface, hop limit, traffic class, time and drops.
+    /// Makes the kernel report group, interface, hop limit, traffic class, time and drops.
     pub(crate) fn receive_details(&self) -> io::Result<()> {
-        self.tell_interface(true)?;
-        self.tell_details(true)
+        self.set_pktinfo(true)?;
+        self.set_details(true)
     }
 
-    /// Has the kernel tell group and interface only.
-    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
-        self.tell_details(false)
+    /// Makes the kernel report group and interface only.
+    pub(crate) fn disable_details(&self) -> io::Result<()> {
+        self.set_details(false)
     }
 
-    fn tell_details(&self, on: bool) -> io::Result<()> {
+    fn set_details(&self, on: bool) -> io::Result<()> {
         let on = libc::c_int::from(on);
         self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, on)?;
         self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, on)?;
@@ -134,8 +153,8 @@ impl Socket {
         }
     }
 
-    /// Whether the kernel tells group and interface (packet info).
-    pub(crate) fn tell_interface(&self, on: bool) -> io::Result<()> {
+    /// Sets whether the kernel reports group and interface (packet info).
+    pub(crate) fn set_pktinfo(&self, on: bool) -> io::Result<()> {
         let on = libc::c_int::from(on);
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_PKTINFO, on),
@@ -143,12 +162,14 @@ impl Socket {
         }
     }
 
-    /// Whether groups that only other sockets have joined are kept out (`IP_MULTICAST_ALL` off).
+    /// Sets whether groups that only other sockets have joined are excluded (`IP_MULTICAST_ALL`
+    /// off).
     pub(crate) fn only_own_memberships(&self, only: bool) -> io::Result<()> {
         let all = libc::c_int::from(!only);
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, all),
-            // Linux 4.20. Before it, the check against the table of memberships remains.
+            // Since Linux 4.20. On older kernels, only the check against the table of memberships
+            // excludes them.
             Family::V6 => match self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, all) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
                 result => result,
@@ -156,7 +177,7 @@ impl Socket {
         }
     }
 
-    /// The hop limit of multicast that is sent.
+    /// Sets the hop limit of outgoing multicast.
     pub(crate) fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, libc::c_int::from(hops)),
@@ -164,7 +185,7 @@ impl Socket {
         }
     }
 
-    /// The traffic class (DSCP and ECN) of what is sent.
+    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
     pub(crate) fn set_traffic_class(&self, class: u8) -> io::Result<()> {
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
@@ -172,7 +193,7 @@ impl Socket {
         }
     }
 
-    /// Whether receivers on this host get what this socket sends.
+    /// Sets whether receivers on this host receive what this socket sends.
     pub(crate) fn set_send_loopback(&self, on: bool) -> io::Result<()> {
         let on = libc::c_int::from(on);
         match self.family {
@@ -181,12 +202,12 @@ impl Socket {
         }
     }
 
-    /// On Unix looping back is the sender's choice; nothing to set on a receiver.
+    /// Does nothing: on Unix, loopback is an option of the sender.
     pub(crate) fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// Forbids fragmenting, or allows it whatever the system's default.
+    /// Forbids fragmentation, or allows it regardless of the system's default.
     pub(crate) fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         match self.family {
             Family::V4 => {
@@ -201,49 +222,52 @@ impl Socket {
         }
     }
 
-    /// Has `send` fail when the interface's queue drops the datagram (`IP_RECVERR`).
-    pub(crate) fn tell_queue_drops(&self) -> io::Result<()> {
+    /// Makes `send` fail when the interface's queue drops the datagram (`IP_RECVERR`).
+    pub(crate) fn report_queue_drops(&self) -> io::Result<()> {
         match self.family {
             Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_RECVERR, 1),
             Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
         }
     }
 
-    /// Asks for a receive buffer of so many bytes and says how many were granted.
+    /// Requests a receive buffer of this size and returns the size granted.
     ///
-    /// `SO_RCVBUFFORCE`, which passes the limit of `net.core.rmem_max`, needs `CAP_NET_ADMIN`.
+    /// `SO_RCVBUFFORCE`, which exceeds the limit of `net.core.rmem_max`, needs `CAP_NET_ADMIN`.
     pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
         self.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)
     }
 
-    /// The same for sending (`SO_SNDBUFFORCE`, `net.core.wmem_max`).
+    /// Requests a send buffer and returns the size granted (`SO_SNDBUFFORCE`, `net.core.wmem_max`).
     pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
         self.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)
     }
 
     fn set_buffer(&self, force: libc::c_int, plain: libc::c_int, bytes: usize) -> io::Result<usize> {
-        // The kernel doubles what it is asked for, to cover its own overhead, and tells the double.
-        let asked = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2).min(libc::c_int::MAX / 2);
-        if self.set(libc::SOL_SOCKET, force, asked).is_err() {
-            self.set(libc::SOL_SOCKET, plain, asked)?;
+        // The kernel doubles the requested size to cover its own overhead, and reports the doubled
+        // size.
+        let requested =
+            libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2).min(libc::c_int::MAX / 2);
+        if self.set(libc::SOL_SOCKET, force, requested).is_err() {
+            self.set(libc::SOL_SOCKET, plain, requested)?;
         }
         let granted: libc::c_int = self.get(libc::SOL_SOCKET, plain)?;
         Ok(granted.max(0) as usize / 2)
     }
 
-    /// How many buffers the kernel has dropped on this socket, to the last one (`SO_MEMINFO`).
+    /// Returns how many buffers the kernel has dropped on this socket so far (`SO_MEMINFO`).
     ///
-    /// The total that comes with datagrams (`SO_RXQ_OVFL`) is stamped when they are queued, so it
-    /// misses what was dropped after the last of them.
+    /// The total that comes with datagrams (`SO_RXQ_OVFL`) is recorded when they are queued, so it
+    /// does not include drops after the last datagram.
     pub(crate) fn drops(&self) -> io::Result<Option<u32>> {
         const DROPS: usize = 8;
-        // Not named by `libc` for Android; MIPS and others that number it apart have no drop count.
+        // `libc` does not define it for Android. MIPS and others with a different number have no
+        // drop count.
         const SO_MEMINFO: libc::c_int = 55;
         let info: [u32; 9] = self.get(libc::SOL_SOCKET, SO_MEMINFO)?;
         Ok(Some(info[DROPS]))
     }
 
-    /// The address as this socket's calls want it.
+    /// Converts an address for this socket's calls.
     fn outward(&self, address: SocketAddr) -> SocketAddr {
         outward(address, self.mapped)
     }
@@ -258,7 +282,7 @@ impl Socket {
     }
 
     pub(super) fn set_bytes(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
-        // SAFETY: the pointer and length are those of a live slice.
+        // SAFETY: pointer and length are those of a live slice.
         let result = unsafe {
             libc::setsockopt(
                 self.socket.as_raw_fd(),
@@ -274,7 +298,7 @@ impl Socket {
     pub(super) fn get<T: Copy + Default>(&self, level: libc::c_int, option: libc::c_int) -> io::Result<T> {
         let mut value = T::default();
         let mut length = size_of::<T>() as libc::socklen_t;
-        // SAFETY: the pointer and length are those of `value`, plain data in every use here.
+        // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
         let result = unsafe {
             libc::getsockopt(self.socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
         };
@@ -295,9 +319,9 @@ fn unspecified(family: Family) -> IpAddr {
     }
 }
 
-/// The bytes of plain data, for the kernel to read.
+/// Returns the bytes of plain data, for the kernel to read.
 pub(super) fn as_bytes<T: Copy>(values: &[T]) -> &[u8] {
-    // SAFETY: the slice is live and as long as said. Padding bytes may be indeterminate; the
-    // kernel copies them and looks at none.
+    // SAFETY: the slice is live and has the given length. Padding bytes may be indeterminate; the
+    // kernel copies them without interpreting them.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }

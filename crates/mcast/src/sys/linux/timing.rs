@@ -1,4 +1,4 @@
-//! Options for those who count microseconds.
+//! Options for low latency and precise timing.
 
 use std::io;
 use std::mem::zeroed;
@@ -22,28 +22,28 @@ struct LaunchSettings {
 }
 
 impl Socket {
-    /// Has the kernel look at the device for so long before a call sleeps (`SO_BUSY_POLL`).
+    /// Sets how long the kernel polls the device before a call sleeps (`SO_BUSY_POLL`).
     pub(crate) fn set_busy_poll(&self, time: Duration) -> io::Result<()> {
         let microseconds = libc::c_int::try_from(time.as_micros()).unwrap_or(libc::c_int::MAX);
         self.set(libc::SOL_SOCKET, libc::SO_BUSY_POLL, microseconds)
     }
 
-    /// Has the device's own time told with each datagram, where the device is set to keep it
-    /// (`SO_TIMESTAMPING`).
-    pub(crate) fn tell_hardware_time(&self) -> io::Result<()> {
+    /// Makes the kernel report the device's timestamp with each datagram, if the device is
+    /// configured to take timestamps (`SO_TIMESTAMPING`).
+    pub(crate) fn enable_hardware_time(&self) -> io::Result<()> {
         let flags = libc::SOF_TIMESTAMPING_RX_HARDWARE | libc::SOF_TIMESTAMPING_RAW_HARDWARE;
         self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
     }
 
-    /// Lets datagrams name the time at which they leave (`SO_TXTIME`, Linux 4.19).
+    /// Allows datagrams to carry a launch time (`SO_TXTIME`, Linux 4.19).
     pub(crate) fn set_launch_clock(&self, clock: LaunchClock) -> io::Result<()> {
         self.set(libc::SOL_SOCKET, SO_TXTIME, LaunchSettings { clock: clock_id(clock), flags: 0 })
     }
 }
 
-/// The time on a launch clock.
+/// Returns the time on a launch clock.
 pub(crate) fn clock_time(clock: LaunchClock) -> io::Result<Duration> {
-    // SAFETY: all-zero is a value of this plain structure.
+    // SAFETY: an all-zero `timespec` is valid.
     let mut time: libc::timespec = unsafe { zeroed() };
     // SAFETY: `time` is live for the call.
     match unsafe { libc::clock_gettime(clock_id(clock), &raw mut time) } {
@@ -59,9 +59,9 @@ fn clock_id(clock: LaunchClock) -> libc::clockid_t {
     }
 }
 
-/// Keeps the calling thread on one processor.
+/// Pins the calling thread to one processor.
 pub(crate) fn pin_to_processor(processor: usize) -> io::Result<()> {
-    // SAFETY: all-zero is the empty set.
+    // SAFETY: all zeroes is the empty set.
     let mut set: libc::cpu_set_t = unsafe { zeroed() };
     if processor >= 8 * size_of::<libc::cpu_set_t>() {
         return Err(io::ErrorKind::InvalidInput.into());

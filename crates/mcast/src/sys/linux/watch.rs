@@ -1,4 +1,4 @@
-//! Tells that interfaces have changed, from rtnetlink's notifications.
+//! Reports interface changes from rtnetlink notifications.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -17,18 +17,18 @@ use crate::sys::readable::readable;
 /// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR` (`linux/rtnetlink.h`).
 const GROUPS: u32 = 0x001 | 0x010 | 0x100;
 
-/// Watches the network namespace that it was opened in, whichever thread asks.
+/// Watches the network namespace that it was opened in, whichever thread calls it.
 pub(crate) struct Watch {
     notices: Socket,
-    questions: Mutex<Netlink>,
+    requests: Mutex<Netlink>,
 }
 
 impl Watch {
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self { notices: listen(GROUPS)?, questions: Mutex::new(Netlink::open()?) })
+        Ok(Self { notices: listen(GROUPS)?, requests: Mutex::new(Netlink::open()?) })
     }
 
-    /// Waits until something may have changed; `None` when the time is over.
+    /// Waits until something may have changed; returns `None` on timeout.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Notice>> {
         if !readable(self.as_fd(), timeout)? {
             return Ok(None);
@@ -37,15 +37,15 @@ impl Watch {
     }
 
     pub(crate) fn list(&self) -> io::Result<Vec<Interface>> {
-        interface::list_through(&mut self.questions())
+        interface::list_through(&mut self.requests())
     }
 
     pub(crate) fn interface_towards(&self, address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
-        route::interface_towards_through(&mut self.questions(), address)
+        route::interface_towards_through(&mut self.requests(), address)
     }
 
-    fn questions(&self) -> MutexGuard<'_, Netlink> {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, Netlink> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_all(&self) -> io::Result<Notice> {
@@ -56,7 +56,7 @@ impl Watch {
                 Ok(length) => read_into(&mut notice, &buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(notice),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The kernel threw notices away; what they said must be found out by listing.
+                // The kernel dropped notices, so the listing must show what changed.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => notice.overrun = true,
                 Err(error) => return Err(error),
             }

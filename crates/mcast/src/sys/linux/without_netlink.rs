@@ -1,4 +1,5 @@
-//! What to do where netlink is refused: on Linux there is no other way that tells the truth.
+//! The fallback where netlink is refused. Linux has no other reliable source, so the error is
+//! returned.
 
 use std::io;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! Where Android refuses netlink to apps (since Android 11): `getifaddrs`, which then knows only
-//! interfaces with addresses, and neither hardware addresses nor bridges.
+//! The fallback where Android refuses netlink to apps (since Android 11): `getifaddrs`, which then
+//! lists only interfaces with addresses, and neither hardware addresses nor bridges.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -16,9 +16,9 @@ use crate::sys::getifaddrs::{Entries, Entry};
 pub(crate) fn list(_refusal: io::Error) -> io::Result<Vec<Interface>> {
     let mut interfaces = BTreeMap::new();
     for entry in Entries::read()?.iter() {
-        // SAFETY: the name ends in NUL.
+        // SAFETY: the name is NUL-terminated.
         let index = unsafe { libc::if_nametoindex(entry.name().as_ptr()) };
-        // An interface that has gone since has no index.
+        // The interface may have been deleted meanwhile; then it has no index.
         let Some(index) = InterfaceIndex::new(index) else { continue };
         let interface = interfaces.entry(index).or_insert_with(|| without_addresses(index, &entry));
         interface.addresses.extend(entry.ip_address().map(|address| InterfaceAddress {
@@ -30,8 +30,9 @@ pub(crate) fn list(_refusal: io::Error) -> io::Result<Vec<Interface>> {
     Ok(interfaces.into_values().collect())
 }
 
-/// By connecting a socket: the kernel then chooses a source address, and that tells the
-/// interface. It finds none without an address, and none for link-local IPv6 groups.
+/// Looks up the interface by connecting a socket: the kernel then chooses a source address, which
+/// identifies the interface. This does not find interfaces without addresses, nor a route to
+/// link-local IPv6 groups.
 pub(crate) fn interface_towards(address: IpAddr, refusal: io::Error) -> io::Result<Option<InterfaceIndex>> {
     const ANY_PORT: u16 = 9;
 
@@ -50,7 +51,7 @@ pub(crate) fn interface_towards(address: IpAddr, refusal: io::Error) -> io::Resu
         .map(|interface| interface.index))
 }
 
-/// The bytes of an address of the families that are read here.
+/// Returns the size of an address of the families that are used here.
 pub(crate) fn sockaddr_length(address: &libc::sockaddr) -> usize {
     match i32::from(address.sa_family) {
         libc::AF_INET => size_of::<libc::sockaddr_in>(),
@@ -78,15 +79,15 @@ fn without_addresses(index: InterfaceIndex, entry: &Entry<'_>) -> Interface {
 
 fn mtu(name: &CStr) -> io::Result<u32> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // SAFETY: `ifreq` is plain data, for which all zero is a value.
+    // SAFETY: `ifreq` is plain data, for which zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (place, byte) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
-        *place = *byte as libc::c_char;
+    for (slot, byte) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
+        *slot = *byte as libc::c_char;
     }
     // SAFETY: SIOCGIFMTU reads and writes one `ifreq`.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as libc::c_int, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: that is the field which SIOCGIFMTU has set.
+    // SAFETY: SIOCGIFMTU has set this field.
     Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
 }

@@ -1,4 +1,4 @@
-//! Interfaces are not listed here.
+//! Listing interfaces is not supported.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Memberships are not listed here.
+//! Listing memberships is not supported.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! How groups would be spread over sockets: the way that asks least of a system.
+//! The distribution of groups over sockets: the one with the fewest requirements.
 
 use mcast_group::{Family, Group};
 
@@ -19,7 +19,7 @@ pub(crate) fn is_scoped(_group: Group) -> bool {
     false
 }
 
-/// How many descriptors a process can have under this hard limit.
+/// Returns the maximum number of descriptors under this hard limit.
 #[cfg(unix)]
 pub(crate) fn most_descriptors(hard_limit: libc::rlim_t) -> libc::rlim_t {
     hard_limit

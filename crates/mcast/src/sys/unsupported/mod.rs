@@ -1,4 +1,4 @@
-//! Systems that nobody has brought this library to yet: everything is refused, with a reason.
+//! The backend for unsupported systems: every operation fails with a reason.
 
 pub(crate) mod interface;
 pub(crate) mod joined;
@@ -13,10 +13,10 @@ use std::io;
 
 use crate::error::{ErrorKind, Operation};
 
-/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
-/// own remedy.
+/// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
+/// that of the error kind.
 pub(crate) fn why_no_ipv6(_loopback: bool) -> (&'static str, Option<&'static str>) {
-    ("IPv6 is off there", None)
+    ("IPv6 is disabled on the interface", None)
 }
 
 pub(crate) fn error_kind(_operation: Operation, error: &io::Error) -> ErrorKind {
@@ -30,15 +30,11 @@ pub(crate) fn is_gone(_error: &io::Error) -> bool {
     false
 }
 
-pub(crate) fn descriptors_exhausted(_error: &io::Error) -> bool {
-    false
-}
-
 pub(crate) fn raise_descriptor_limit() -> bool {
     false
 }
 
-/// The one answer.
+/// Returns the error of every operation.
 fn unsupported<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this library does not support this operating system yet"))
 }

@@ -1,14 +1,14 @@
-//! Nothing is waited for here.
+//! Waiting is not supported.
 
 use std::io;
 use std::time::Duration;
 
 use super::socket::Socket;
-use crate::sys::ready::{Ready, Roused};
+use crate::sys::ready::{Ready, WakeReason};
 
 pub(crate) const WAITS_BESIDE: bool = false;
 
-/// There is none: making it is refused.
+/// An uninhabited type, because creating a poller fails.
 #[derive(Debug)]
 pub(crate) enum Poller {}
 
@@ -33,7 +33,7 @@ impl Poller {
         match *self {}
     }
 
-    pub(crate) fn wait_beside(&self, _socket: &Socket, _timeout: Option<Duration>) -> io::Result<Roused> {
+    pub(crate) fn wait_beside(&self, _socket: &Socket, _timeout: Option<Duration>) -> io::Result<WakeReason> {
         match *self {}
     }
 

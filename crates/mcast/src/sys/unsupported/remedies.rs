@@ -1,9 +1,9 @@
-//! What to tell people of this system to do.
+//! Suggestions to users of these systems.
 
-/// A limit of the system was met.
-pub(crate) const LIMIT: &str = "raise the limit that was met";
+/// After reaching a limit of the system.
+pub(crate) const LIMIT: &str = "raise the limit that was reached";
 
-/// To give groups a route.
+/// To add a route to groups.
 pub(crate) const ROUTE: &str = "with the system's own tools";
 
 /// To bring an interface up.
@@ -11,12 +11,12 @@ pub(crate) fn up(_: &str) -> String {
     "with the system's own tools".to_owned()
 }
 
-/// To give an interface an address.
+/// To add an address to an interface.
 pub(crate) fn address(_: &str) -> String {
     "with the system's own tools".to_owned()
 }
 
-/// To switch IPv6 on, on an interface.
+/// To enable IPv6 on an interface.
 pub(crate) fn ipv6(_: &str) -> String {
     "with the system's own tools".to_owned()
 }

@@ -1,4 +1,4 @@
-//! The routing table is not asked here.
+//! Routing table lookups are not supported.
 
 use std::io;
 use std::net::IpAddr;

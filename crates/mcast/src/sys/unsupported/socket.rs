@@ -1,4 +1,4 @@
-//! No sockets are opened here.
+//! Opening sockets is not supported.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 pub(crate) use crate::sys::plain::ReceiveSlots;
 use crate::sys::{Received, Transmit};
 
-/// There is none: opening it is refused.
+/// An uninhabited type, because opening a socket fails.
 #[derive(Debug)]
 pub(crate) enum Socket {}
 
@@ -49,11 +49,11 @@ impl Socket {
         match *self {}
     }
 
-    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
+    pub(crate) fn disable_details(&self) -> io::Result<()> {
         match *self {}
     }
 
-    pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
+    pub(crate) fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
         match *self {}
     }
 
@@ -107,7 +107,7 @@ impl Socket {
         match *self {}
     }
 
-    pub(crate) fn tell_queue_drops(&self) -> io::Result<()> {
+    pub(crate) fn report_queue_drops(&self) -> io::Result<()> {
         match *self {}
     }
 

@@ -1,4 +1,4 @@
-//! Interfaces are not watched here.
+//! Watching interfaces is not supported.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use mcast_group::InterfaceIndex;
 
 use crate::interface::{Interface, Notice};
 
-/// There is none: opening it is refused.
+/// An uninhabited type, because opening a watch fails.
 pub(crate) enum Watch {}
 
 impl Watch {

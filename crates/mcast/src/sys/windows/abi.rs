@@ -1,8 +1,8 @@
-//! What the code for Windows takes for granted about numbers and layouts, written down a second time from
-//! the system's headers: where the bindings say otherwise, nothing compiles.
+//! Compile-time checks of constants and layouts on Windows. The values are written down from the
+//! system's headers, so a mismatch with the bindings does not compile.
 //!
-//! `ws2ipdef.h`, `ws2def.h`, `mswsock.h`, `iptypes.h`, `netioapi.h` of the Windows SDK 10; a C compiler for Windows
-//! (mingw-w64) says the same.
+//! `ws2ipdef.h`, `ws2def.h`, `mswsock.h`, `iptypes.h`, `netioapi.h` of the Windows SDK 10; compared
+//! with a C compiler for Windows (mingw-w64).
 
 use std::mem::{align_of, offset_of, size_of};
 
@@ -16,7 +16,7 @@ const _: () = {
     assert!(offset_of!(winsock::GROUP_SOURCE_REQ, gsr_source) == 136);
     assert!(size_of::<winsock::SOCKADDR_STORAGE>() == 128 && size_of::<winsock::SOCKADDR_IN>() == 16);
     assert!(size_of::<winsock::SOCKADDR_IN6>() == 28 && offset_of!(winsock::SOCKADDR_IN6, sin6_addr) == 8);
-    // Not as elsewhere: the address comes before the interface.
+    // Unlike elsewhere, the address comes before the interface.
     assert!(size_of::<winsock::IP_MREQ>() == 8 && offset_of!(winsock::IP_MREQ, imr_interface) == 4);
     assert!(size_of::<winsock::IPV6_MREQ>() == 20 && offset_of!(winsock::IPV6_MREQ, ipv6mr_interface) == 16);
 };

@@ -1,4 +1,5 @@
-//! Control messages: what Windows says about a datagram, and what it is told.
+//! Control messages: metadata that Windows reports with a received datagram, and settings passed
+//! with a sent one.
 
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,13 +12,13 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use crate::sys::{Received, Transmit};
 
-/// Bytes of control messages that one datagram can carry, received or sent.
+/// The size of the control messages of one datagram, received or sent.
 const SPACE: usize = 256;
 
-/// Where a message's data begin (`WSA_CMSG_DATA`): the header's size is a multiple of what data
-/// are aligned to.
+/// The offset of a message's data (`WSA_CMSG_DATA`): the header's size is a multiple of the data
+/// alignment.
 const HEADER: usize = size_of::<CMSGHDR>();
-/// What messages are aligned to (`WSA_CMSGHDR_ALIGN`).
+/// The alignment of messages (`WSA_CMSGHDR_ALIGN`).
 const ALIGNMENT: usize = align_of::<CMSGHDR>();
 
 /// Memory for control messages.
@@ -37,15 +38,15 @@ impl Space {
         self.0.as_mut_ptr()
     }
 
-    /// The messages in the first bytes of the memory.
+    /// Reads the messages in the first `length` bytes of the memory.
     pub(crate) fn read(&self, length: usize, received: &mut Received) {
         for (level, kind, value) in messages(self.0.get(..length).unwrap_or_default()) {
             apply(level, kind, value, received);
         }
     }
 
-    /// Writes what a datagram, or a train of datagrams of this size, must be accompanied by;
-    /// returns its length.
+    /// Writes the control messages for a datagram, or for a segmented buffer with datagrams of this
+    /// size; returns their length.
     pub(crate) fn write(&mut self, transmit: &Transmit<'_>, segment: Option<u32>) -> u32 {
         let used = self.write_interface(transmit);
         match segment {
@@ -54,7 +55,7 @@ impl Space {
         }
     }
 
-    /// For multicast the socket says by which interface it leaves.
+    /// Writes the interface of a unicast datagram. For multicast, the interface is a socket option.
     fn write_interface(&mut self, transmit: &Transmit<'_>) -> usize {
         let Some(interface) = transmit.interface.filter(|_| !transmit.to.ip().is_multicast()) else {
             return 0;
@@ -78,20 +79,20 @@ impl Space {
         }
     }
 
-    /// Writes a message behind those that are there; returns the length of all. All that are ever
-    /// written together fit.
+    /// Appends a message and returns the length of all. The memory suffices for all messages that
+    /// are written together.
     fn put(&mut self, used: usize, level: i32, kind: i32, parts: &[&[u8]]) -> usize {
         let length = HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
         let header = [&length.to_ne_bytes()[..], &level.to_ne_bytes(), &kind.to_ne_bytes()];
         let bytes = header.iter().chain(parts).flat_map(|part| part.iter());
-        for (place, byte) in self.0.iter_mut().skip(used).zip(bytes) {
-            *place = *byte;
+        for (slot, byte) in self.0.iter_mut().skip(used).zip(bytes) {
+            *slot = *byte;
         }
         used + length.next_multiple_of(ALIGNMENT)
     }
 }
 
-/// Level, type and value of each message, up to the first that is not whole.
+/// Returns level, type and value of each message, up to the first incomplete one.
 fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from_ne_bytes(*bytes.first_chunk()?);
@@ -103,8 +104,8 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
     })
 }
 
-/// The hop limit of IPv4 comes under the name by which it was asked for, in Wine as `IP_TTL`; so
-/// does the traffic class.
+/// Reads one message. Windows reports the IPv4 hop limit and traffic class under the name of the
+/// requesting option; Wine uses `IP_TTL` and `IP_TOS`.
 fn apply(level: i32, kind: i32, value: &[u8], received: &mut Received) {
     match (level, kind) {
         (IPPROTO_IP, IP_PKTINFO) => {
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_accompanies_a_datagram_is_read() {
+    fn the_control_messages_of_a_datagram_are_read() {
         let bytes = [
             message(IPPROTO_IP, IP_PKTINFO, &[239, 1, 2, 3, 7, 0, 0, 0]),
             message(IPPROTO_IP, IP_TTL, &4_i32.to_ne_bytes()),
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_passed_over() {
+    fn incomplete_messages_are_skipped() {
         let whole = message(IPPROTO_IP, IP_PKTINFO, &[239, 1, 2, 3, 7, 0, 0, 0]);
         for length in 0..whole.len() {
             assert_eq!(read(&whole[..length]).destination, None, "{length} bytes");
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interface_to_leave_by_is_written() {
+    fn the_outgoing_interface_is_written() {
         for (to, source) in [("10.1.2.3:5", None), ("[fe80::2]:5", Some("fe80::1".parse().unwrap()))] {
             let transmit = Transmit {
                 payload: b"",
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_trains_datagrams_is_written_behind_the_rest() {
+    fn the_segment_size_is_written_last() {
         for (to, others) in [("10.1.2.3:5", 1), ("239.1.2.3:5", 0)] {
             let transmit = Transmit {
                 payload: b"",

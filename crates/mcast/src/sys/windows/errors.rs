@@ -1,4 +1,4 @@
-//! What Windows' error numbers mean for multicast.
+//! The meaning of Windows error numbers for multicast.
 
 use std::io;
 
@@ -29,7 +29,8 @@ pub(crate) fn error_kind(operation: Operation, error: &io::Error) -> ErrorKind {
             Operation::Send => ErrorKind::NoAddress,
             _ => ErrorKind::AddressNotAvailable,
         },
-        // Binding to a port that another program holds for itself alone is denied.
+        // Windows reports "access denied" when binding to a port that another program uses
+        // exclusively.
         WSAEACCES if operation == Operation::Open => ErrorKind::AddressInUse,
         WSAEADDRINUSE => ErrorKind::AddressInUse,
         WSAENOBUFS if operation == Operation::Send => ErrorKind::QueueFull,
@@ -47,24 +48,18 @@ pub(crate) fn error_kind(operation: Operation, error: &io::Error) -> ErrorKind {
     }
 }
 
-/// Whether a membership could not be left because its interface is gone, and with it the
-/// membership.
+/// Returns whether leaving failed because the interface, and the membership with it, is gone.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEADDRNOTAVAIL | WSAEINVAL))
 }
 
-/// Whether the process has no sockets left.
-pub(crate) fn descriptors_exhausted(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(WSAEMFILE)
-}
-
-/// There is no limit of sockets that a process could raise.
+/// Returns `false`: Windows has no limit that a process could raise.
 pub(crate) fn raise_descriptor_limit() -> bool {
     false
 }
 
-/// What the last call of this thread failed for.
+/// Returns the error of the calling thread's last socket call.
 pub(super) fn last_socket_error() -> io::Error {
-    // SAFETY: it only reads this thread's last error.
+    // SAFETY: the call only reads this thread's last error.
     io::Error::from_raw_os_error(unsafe { WSAGetLastError() })
 }

@@ -1,4 +1,4 @@
-//! `WSARecvMsg`, which Windows hands out at run time.
+//! `WSARecvMsg`, whose address Windows returns at run time.
 
 use std::ffi::c_void;
 use std::io;
@@ -12,24 +12,25 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::errors::last_socket_error;
 
-/// Receives a message with what accompanies it; how many bytes it has.
+/// Receives a datagram with its control messages; returns its length.
 ///
 /// # Safety
-/// Every pointer of the message must be to memory that is live and as long as it says.
+/// Every pointer in the message must point to live memory of the given length.
 pub(super) unsafe fn receive_message(socket: SOCKET, message: &mut WSAMSG) -> io::Result<usize> {
     let Some(receive) = function(socket)? else {
         return Err(io::ErrorKind::Unsupported.into());
     };
     let mut length = 0;
-    // SAFETY: as the caller guarantees; without an overlapped structure the call is done when it
-    // returns.
+    // SAFETY: guaranteed by the caller. Without an overlapped structure, the call is complete when
+    // it returns.
     match unsafe { receive(socket, message, &raw mut length, ptr::null_mut(), None) } {
         0 => Ok(length as usize),
         _ => Err(last_socket_error()),
     }
 }
 
-/// Asked for once: all UDP sockets of Windows' own provider have the same.
+/// Returns the function, looked up once: it is the same for all UDP sockets of Windows' own
+/// provider.
 fn function(socket: SOCKET) -> io::Result<LPFN_WSARECVMSG> {
     static FUNCTION: OnceLock<LPFN_WSARECVMSG> = OnceLock::new();
 
@@ -39,8 +40,8 @@ fn function(socket: SOCKET) -> io::Result<LPFN_WSARECVMSG> {
     let id = WSAID_WSARECVMSG;
     let mut function: LPFN_WSARECVMSG = None;
     let mut returned = 0;
-    // SAFETY: the identifier is read and the pointer written, each as long as is said. Null is
-    // `None` of an optional function.
+    // SAFETY: the identifier is read and the pointer written, each with its size. A null pointer is
+    // `None` of the optional function.
     let result = unsafe {
         WSAIoctl(
             socket,

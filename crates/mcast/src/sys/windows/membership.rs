@@ -1,4 +1,4 @@
-//! Joining and leaving, by the protocol-independent options of RFC 3678 section 5.
+//! Joining and leaving by the protocol-independent socket options of RFC 3678 section 5.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -19,9 +19,9 @@ use super::interface;
 use super::socket::{Socket, is_unknown_option};
 
 impl Socket {
-    /// Joins a group on an interface for the sources of this filter.
+    /// Joins a group on an interface with this source filter.
     ///
-    /// After an error nothing is joined.
+    /// After an error, the group is not joined.
     pub(crate) fn join(
         &self,
         group: Group,
@@ -42,15 +42,15 @@ impl Socket {
                 Ok(())
             }
             Err(error) => {
-                // Nothing may be joined yet, which is what is wanted.
+                // Leaving fails if nothing was joined yet, which is fine.
                 let _ = self.leave(group, interface);
                 Err(error)
             }
         }
     }
 
-    /// Replaces the filter of a group that is joined: at once, unless it turns from sources that
-    /// are admitted to sources that are not, or back, which Windows takes in two steps.
+    /// Replaces the source filter of a joined group. This is atomic unless the filter mode changes,
+    /// which takes two steps on Windows.
     pub(crate) fn change_filter(
         &self,
         group: Group,
@@ -81,17 +81,18 @@ impl Socket {
         self.joined().remove(&(group, interface));
         match self.group_request(MCAST_LEAVE_GROUP, group, interface) {
             Err(error) if is_unknown_option(&error) => {
-                self.old_request(IP_DROP_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, group, interface)
+                self.legacy_request(IP_DROP_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, group, interface)
             }
             result => result,
         }
     }
 
-    /// By index where Windows can (Vista and later), else (Wine) as it could before.
+    /// Joins by index where supported (Windows Vista and later), otherwise (Wine) by the older
+    /// option.
     fn join_any_source(&self, group: Group, interface: InterfaceIndex) -> io::Result<()> {
         match self.group_request(MCAST_JOIN_GROUP, group, interface) {
             Err(error) if is_unknown_option(&error) => {
-                self.old_request(IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP, group, interface)
+                self.legacy_request(IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP, group, interface)
             }
             result => result,
         }
@@ -102,8 +103,8 @@ impl Socket {
         self.set(level(group.family()), option.cast_signed(), request)
     }
 
-    /// `option` for each of these sources. One that cannot be kept out by the system (Wine) is
-    /// kept out by the receiver, so that is no failure.
+    /// Sets `option` for each of these sources. A source that the system cannot block (Wine) is
+    /// filtered out by the receiver, so this is not an error.
     fn each_source(
         &self,
         option: u32,
@@ -129,8 +130,8 @@ impl Socket {
         })
     }
 
-    /// The requests of old: by the interface's address in IPv4, by its index in IPv6.
-    fn old_request(&self, v4: i32, v6: i32, group: Group, interface: InterfaceIndex) -> io::Result<()> {
+    /// Uses the older options, which take the interface's address for IPv4 and its index for IPv6.
+    fn legacy_request(&self, v4: i32, v6: i32, group: Group, interface: InterfaceIndex) -> io::Result<()> {
         match group.addr() {
             IpAddr::V4(group) => {
                 let request =
@@ -152,7 +153,7 @@ impl Socket {
     }
 }
 
-/// The IPv4 address by which the requests of old name an interface.
+/// Returns the IPv4 address by which the older options identify an interface.
 pub(super) fn address_of(interface: InterfaceIndex) -> io::Result<Ipv4Addr> {
     let interfaces = interface::list()?;
     let addresses = interfaces
@@ -179,7 +180,7 @@ fn level(family: Family) -> i32 {
     }
 }
 
-/// The address as requests carry it.
+/// Converts an address for requests.
 fn storage(address: IpAddr) -> SOCKADDR_STORAGE {
     let address = SockAddr::from(SocketAddr::new(address, 0));
     let mut storage = SOCKADDR_STORAGE::default();

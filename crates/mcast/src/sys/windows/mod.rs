@@ -18,10 +18,10 @@ mod signal;
 pub(crate) mod socket;
 pub(crate) mod watch;
 
-pub(crate) use errors::{descriptors_exhausted, error_kind, is_gone, raise_descriptor_limit};
+pub(crate) use errors::{error_kind, is_gone, raise_descriptor_limit};
 
-/// Why an interface that is up reaches no IPv6 group, and what to do where that is not the kind's
-/// own remedy.
+/// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
+/// that of the error kind.
 pub(crate) fn why_no_ipv6(_loopback: bool) -> (&'static str, Option<&'static str>) {
-    ("IPv6 is off there", None)
+    ("IPv6 is disabled on the interface", None)
 }

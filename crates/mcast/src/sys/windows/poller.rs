@@ -1,4 +1,4 @@
-//! Waiting for many sockets, or to be woken (`WSAPoll`).
+//! Waiting for many sockets, or a wake-up (`WSAPoll`).
 
 use std::io;
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
@@ -12,23 +12,23 @@ use super::errors::last_socket_error;
 use super::readable::{milliseconds_until, wait_for};
 use super::signal::Signal;
 use super::socket::Socket;
-use crate::sys::ready::{READY_AT_ONCE, Ready, Roused};
+use crate::sys::ready::{READY_AT_ONCE, Ready, WakeReason};
 
-/// Every socket is waited for in the poller.
+/// Every socket is registered with the poller.
 pub(crate) const WAITS_BESIDE: bool = false;
 
 /// The token of the interface watch.
 const WATCH: usize = usize::MAX;
 
-/// A wait is begun again this often, with what is watched by then: a thread that waits does not
-/// always learn at once that another has added a socket.
+/// The longest single wait, after which the list of sockets is read again: a waiting thread does
+/// not always notice at once that another thread has added a socket.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// Waits for sockets, a wake-up, and changes of the interfaces.
+/// Waits for sockets, wake-ups and interface changes.
 pub(crate) struct Poller {
     watched: Mutex<Vec<Watched>>,
     signal: Signal,
-    /// Where the next look begins, so that all sockets have their turn.
+    /// Where the next poll starts, so that every socket gets its turn.
     turn: AtomicUsize,
 }
 
@@ -39,29 +39,30 @@ struct Watched {
 }
 
 impl Poller {
-    /// A poller without sockets.
+    /// Creates a poller without sockets.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { watched: Mutex::default(), signal: Signal::new()?, turn: AtomicUsize::new(0) })
     }
 
-    /// Watches a socket under this token.
+    /// Registers a socket under this token.
     pub(crate) fn add(&self, socket: &Socket, token: usize) -> io::Result<()> {
         self.add_socket(socket.as_socket(), token)
     }
 
-    /// Watches no longer.
+    /// Removes a socket.
     pub(crate) fn remove(&self, socket: &Socket) -> io::Result<()> {
         let socket = raw(socket.as_socket());
         self.watched().retain(|watched| watched.socket != socket);
         self.signal.raise()
     }
 
-    /// Watches the socket that tells of changed interfaces.
+    /// Registers the socket that reports interface changes.
     pub(crate) fn add_watch(&self, watch: &impl AsSocket) -> io::Result<()> {
         self.add_socket(watch.as_socket(), WATCH)
     }
 
-    /// Waits until something is ready or the time is over; says which.
+    /// Waits until something is ready or the timeout has passed; returns whether something is
+    /// ready.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -76,13 +77,13 @@ impl Poller {
         }
     }
 
-    /// Waits as [`wait`](Self::wait) does: no socket is beside the poller.
-    pub(crate) fn wait_beside(&self, _socket: &Socket, timeout: Option<Duration>) -> io::Result<Roused> {
-        Ok(if self.wait(timeout)? { Roused::Poller } else { Roused::Nothing })
+    /// Waits as [`wait`](Self::wait) does, because every socket is registered.
+    pub(crate) fn wait_beside(&self, _socket: &Socket, timeout: Option<Duration>) -> io::Result<WakeReason> {
+        Ok(if self.wait(timeout)? { WakeReason::Poller } else { WakeReason::Nothing })
     }
 
-    /// Looks, without waiting, at no more than `limit` sockets that are ready, taking turns among
-    /// them from call to call.
+    /// Polls for at most `limit` ready sockets without waiting, rotating among them from call to
+    /// call.
     pub(crate) fn ready(&self, limit: usize, found: &mut Ready) -> io::Result<()> {
         found.clear();
         let watched = self.watched().clone();
@@ -92,7 +93,7 @@ impl Poller {
         }
         let Some((signal, sockets)) = polled.split_last() else { return Ok(()) };
         if signal.revents != 0 {
-            // Taken or not: another thread may have been faster.
+            // Reported even if another thread consumed the wake-up first.
             self.signal.take();
             found.woken = true;
         }
@@ -110,25 +111,25 @@ impl Poller {
         Ok(())
     }
 
-    /// Ends a wait, now or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn wake(&self) -> io::Result<()> {
         self.signal.raise()
     }
 
     fn add_socket(&self, socket: BorrowedSocket<'_>, token: usize) -> io::Result<()> {
         self.watched().push(Watched { socket: raw(socket), token });
-        // Who waits now waits without it.
+        // A thread that is waiting now does not wait for the new socket.
         self.signal.raise()
     }
 
-    /// Polls these sockets, and the signal behind them; how many have something, and which.
+    /// Polls these sockets and then the signal; returns how many are ready, and the results.
     fn poll(&self, watched: &[Watched], milliseconds: i32) -> io::Result<(usize, Vec<WSAPOLLFD>)> {
         let sockets = watched.iter().map(|watched| watched.socket);
         let mut polled: Vec<_> = sockets
             .chain([raw(self.signal.as_socket())])
             .map(|fd| WSAPOLLFD { fd, events: POLLRDNORM, revents: 0 })
             .collect();
-        // SAFETY: the list is live and as long as is said. A socket in it that another thread has
+        // SAFETY: the list is live and has the given length. A socket that another thread has
         // closed meanwhile is reported as such, which ends the wait.
         let count = unsafe { WSAPoll(polled.as_mut_ptr(), polled.len() as u32, milliseconds) };
         match usize::try_from(count) {
@@ -148,7 +149,7 @@ impl std::fmt::Debug for Poller {
     }
 }
 
-/// Waits until the socket takes another datagram.
+/// Waits until the socket accepts another datagram.
 pub(crate) fn wait_writable(socket: &Socket, timeout: Option<Duration>) -> io::Result<bool> {
     wait_for(socket.as_socket(), POLLWRNORM, timeout)
 }

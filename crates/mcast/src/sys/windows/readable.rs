@@ -8,13 +8,13 @@ use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, SOCKET, WSAPOLL_EVENT_
 
 use super::errors::last_socket_error;
 
-/// Whether the socket became readable (or failed, which a read then tells) in time. Without a
-/// timeout it waits for ever.
+/// Waits until the socket is readable (or failed, which a read then reports); returns `false` on
+/// timeout. Without a timeout it waits without limit.
 pub(crate) fn readable(socket: BorrowedSocket<'_>, timeout: Option<Duration>) -> io::Result<bool> {
     wait_for(socket, POLLRDNORM, timeout)
 }
 
-/// Whether one of these events (`POLL…`) happened in time.
+/// Waits until one of these events (`POLL…`) happens; returns `false` on timeout.
 pub(crate) fn wait_for(
     socket: BorrowedSocket<'_>,
     events: WSAPOLL_EVENT_FLAGS,
@@ -33,7 +33,7 @@ pub(crate) fn wait_for(
     }
 }
 
-/// Rounded up, so that a wait never ends early and spins; -1 for ever.
+/// Returns the time left, rounded up so that a wait never ends early and spins; -1 means no limit.
 pub(crate) fn milliseconds_until(deadline: Option<Instant>) -> i32 {
     let Some(deadline) = deadline else { return -1 };
     let left = deadline.saturating_duration_since(Instant::now());

@@ -14,7 +14,7 @@ use super::socket::Socket;
 use crate::sys::Received;
 
 impl Socket {
-    /// Receives one datagram, told of in full as ever.
+    /// Receives one datagram. On Windows the metadata costs nothing extra, so it is included.
     pub(crate) fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.receive(buffer)
     }
@@ -23,7 +23,7 @@ impl Socket {
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
             match self.try_receive(buffer) {
-                Err(error) if is_echo_of_sending(&error) => {}
+                Err(error) if is_icmp_error(&error) => {}
                 result => return result,
             }
         }
@@ -41,8 +41,8 @@ impl Socket {
             Control: WSABUF { len: Space::len(), buf: space.as_mut_ptr() },
             dwFlags: 0,
         };
-        // SAFETY: the closure has Windows write an address into the storage, and its length; every
-        // pointer of the message is to memory that outlives the call.
+        // SAFETY: the closure makes Windows write an address and its length; every pointer in the
+        // message points to memory that outlives the call.
         let ((length, truncated), source) = unsafe {
             SockAddr::try_init(|name, name_length| {
                 message.name = name.cast();
@@ -51,7 +51,7 @@ impl Socket {
                 *name_length = message.namelen;
                 match result {
                     Ok(length) => Ok((length, message.dwFlags & MSG_TRUNC != 0)),
-                    // What fits is there all the same.
+                    // The part that fits has been received.
                     Err(error) if error.raw_os_error() == Some(WSAEMSGSIZE) => Ok((buffer.len(), true)),
                     Err(error) => Err(error),
                 }
@@ -59,7 +59,7 @@ impl Socket {
         }?;
         let mut received = Received {
             length: length.min(buffer.len()),
-            // How much was cut off is not told.
+            // The system does not report the full length of a truncated datagram.
             full_length: length.min(buffer.len()),
             truncated,
             segment: None,
@@ -77,7 +77,7 @@ impl Socket {
     }
 }
 
-/// An ICMP error about something that was sent, reported to a receive.
-fn is_echo_of_sending(error: &io::Error) -> bool {
+/// Returns whether the error is an ICMP error about a sent datagram, reported to a receive call.
+fn is_icmp_error(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAECONNRESET | WSAENETRESET))
 }

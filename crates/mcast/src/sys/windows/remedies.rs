@@ -1,9 +1,9 @@
-//! What to tell people of this system to do.
+//! Commands suggested to users of this system.
 
-/// A limit of the system was met.
+/// After reaching a limit of the system.
 pub(crate) const LIMIT: &str = "close sockets, or join fewer groups and sources on each";
 
-/// To give groups a route.
+/// To add a route to groups.
 pub(crate) const ROUTE: &str = "`netsh interface ipv4 add route 224.0.0.0/4 \"INTERFACE\"` (IPv6: `netsh interface ipv6 add route ff00::/8 \"INTERFACE\"`)";
 
 /// To bring an interface up.
@@ -11,12 +11,12 @@ pub(crate) fn up(interface: &str) -> String {
     format!("`netsh interface set interface \"{interface}\" enabled`")
 }
 
-/// To give an interface an address.
+/// To add an address to an interface.
 pub(crate) fn address(interface: &str) -> String {
     format!("`netsh interface ipv4 add address \"{interface}\" ADDRESS MASK`")
 }
 
-/// To switch IPv6 on, on an interface.
+/// To enable IPv6 on an interface.
 pub(crate) fn ipv6(interface: &str) -> String {
     format!("`Enable-NetAdapterBinding -Name \"{interface}\" -ComponentID ms_tcpip6` in PowerShell")
 }

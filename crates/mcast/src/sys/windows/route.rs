@@ -1,4 +1,4 @@
-//! The interface that the routing table takes, from `GetBestInterfaceEx`.
+//! The interface that the routing table selects, from `GetBestInterfaceEx`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +10,13 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::NetworkManagement::IpHelper::GetBestInterfaceEx;
 
-/// The interface by which a datagram to the address leaves, if no socket option names another;
-/// `None` where there is no route. For multicast that is the interface with the lowest metric,
-/// also where that is down.
+/// Returns the interface by which datagrams to the address leave unless a socket option names
+/// another; `None` if there is no route. For multicast it is the interface with the lowest metric,
+/// even if that is down.
 pub(crate) fn interface_towards(address: IpAddr) -> io::Result<Option<InterfaceIndex>> {
     let address = SockAddr::from(SocketAddr::new(address, 0));
     let mut index = 0;
-    // SAFETY: a whole socket address of the family it says, and a place for the index.
+    // SAFETY: the address is complete and matches its family, and `index` is writable.
     match unsafe { GetBestInterfaceEx(address.as_ptr().cast(), &raw mut index) } {
         ERROR_SUCCESS => Ok(InterfaceIndex::new(index)),
         ERROR_HOST_UNREACHABLE | ERROR_NETWORK_UNREACHABLE | ERROR_NOT_FOUND => Ok(None),

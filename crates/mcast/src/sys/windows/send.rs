@@ -17,26 +17,26 @@ use super::interface;
 use super::membership::{address_of, in_addr};
 use super::socket::{MulticastOptions, Socket};
 use crate::outgoing::Outgoing;
-use crate::sys::trains::{Lesson, Refused, train_length};
+use crate::sys::gso::{Lesson, Refused, segmentable_count};
 use crate::sys::{Sent, Transmit};
 
-/// Datagrams that one train has at most. Windows takes more; no train of datagrams as large as
-/// networks carry holds more than this.
-pub(super) const MOST: usize = 64;
+/// The maximum number of segments. Windows accepts more, but no buffer of datagrams of usual
+/// network size holds more than this.
+pub(super) const MAX_SEGMENTS: usize = 64;
 
 impl Socket {
-    /// Whether runs of equal datagrams are sent in trains.
+    /// Sets whether equally long datagrams are passed to the system as one segmented buffer.
     pub(crate) fn set_segmentation(&self, on: bool) {
         self.offload.allow(on);
     }
 
-    /// How many datagrams may leave in one train; 1 where there are no trains.
+    /// Returns the maximum number of datagrams in one segmented buffer; 1 without segmentation.
     pub(crate) fn segments_at_once(&self) -> usize {
         self.offload.most()
     }
 
-    /// Sends the datagrams at the start of `outgoing`, in order, up to one that `transmit` says
-    /// is not this call's to send. An error is that of the first datagram.
+    /// Sends the datagrams at the start of `outgoing`, in order, up to one for which `transmit`
+    /// returns `None` because this call cannot send it. An error concerns the first datagram.
     pub(crate) fn send_run<'a>(
         &self,
         outgoing: &[Outgoing<'a>],
@@ -45,8 +45,8 @@ impl Socket {
         let (mut rest, mut sent) = (outgoing, Sent::default());
         while let Some(to) = rest.first().and_then(&mut transmit) {
             let (interface, size) = (to.interface, to.payload.len());
-            let count = train_length(rest, self.offload.most_of(interface, size));
-            match self.send_train(&to, &rest[..count]) {
+            let count = segmentable_count(rest, self.offload.most_of(interface, size));
+            match self.send_segmented(&to, &rest[..count]) {
                 Ok(()) => {
                     sent.datagrams += count;
                     sent.trains += usize::from(count > 1);
@@ -55,23 +55,23 @@ impl Socket {
                 Err(error)
                     if self.offload.learn(lesson(&error), Refused { interface, size, segments: count }) => {}
                 Err(error) if sent.datagrams == 0 => return Err(error),
-                // Sending the rest tells why.
+                // Sending the rest returns the error.
                 Err(_) => break,
             }
         }
         Ok(sent)
     }
 
-    /// Sends datagrams that all go to one place, of one size but the last.
-    fn send_train(&self, to: &Transmit<'_>, train: &[Outgoing<'_>]) -> io::Result<()> {
-        if train.len() < 2 {
+    /// Sends datagrams to one destination, all of the same size except the last.
+    fn send_segmented(&self, to: &Transmit<'_>, datagrams: &[Outgoing<'_>]) -> io::Result<()> {
+        if datagrams.len() < 2 {
             return self.send(to);
         }
-        let mut parts = [WSABUF { len: 0, buf: ptr::null_mut() }; MOST];
-        for (part, each) in parts.iter_mut().zip(train) {
+        let mut parts = [WSABUF { len: 0, buf: ptr::null_mut() }; MAX_SEGMENTS];
+        for (part, each) in parts.iter_mut().zip(datagrams) {
             *part = buffer_of(each.payload)?;
         }
-        self.send_parts(to, &mut parts[..train.len().min(MOST)], Some(to.payload.len() as u32))
+        self.send_parts(to, &mut parts[..datagrams.len().min(MAX_SEGMENTS)], Some(to.payload.len() as u32))
     }
 
     /// Sends one datagram.
@@ -79,7 +79,7 @@ impl Socket {
         self.send_parts(transmit, &mut [buffer_of(transmit.payload)?], None)
     }
 
-    /// Sends one datagram, or a train of datagrams of the size of `segment`.
+    /// Sends one datagram, or a buffer of datagrams with the size of `segment`.
     fn send_parts(
         &self,
         transmit: &Transmit<'_>,
@@ -105,7 +105,8 @@ impl Socket {
         }
     }
 
-    /// Each part must be of memory that is live and as long as it says, as [`buffer_of`] makes it.
+    /// Sends a message. Each part must point to live memory of the given length, as [`buffer_of`]
+    /// ensures.
     fn send_message(
         &self,
         transmit: &Transmit<'_>,
@@ -127,16 +128,16 @@ impl Socket {
             dwFlags: 0,
         };
         let mut sent = 0;
-        // SAFETY: every pointer of the message is to memory that outlives the call, which is done
-        // when it returns; the payloads and the address are only read.
+        // SAFETY: every pointer in the message points to memory that outlives the call, which is
+        // complete when it returns; the payloads and the address are only read.
         match unsafe { WSASendMsg(self.raw(), &raw const message, 0, &raw mut sent, ptr::null_mut(), None) } {
             0 => Ok(()),
             _ => Err(last_socket_error()),
         }
     }
 
-    /// Sending by the loopback interface is refused (10051) until somebody has joined the group
-    /// there. Somebody is a socket of our own then; whether that was possible.
+    /// Joins the group on the loopback interface with an internal socket, because sending there is
+    /// refused (10051) until some socket has joined. Returns whether sending may now succeed.
     fn listen_on_loopback(&self, group: Group, interface: InterfaceIndex) -> io::Result<bool> {
         let is_loopback = interface::list()?
             .iter()
@@ -156,8 +157,8 @@ impl Socket {
         Ok(true)
     }
 
-    /// Sets the interface that multicast leaves by, unless it is set. Packet info would name it
-    /// for each datagram, but Wine ignores that silently.
+    /// Sets the interface for outgoing multicast, unless it is already set. Packet info could name
+    /// it for each datagram, but Wine silently ignores that.
     fn use_interface(
         &self,
         options: &mut MulticastOptions,
@@ -166,10 +167,11 @@ impl Socket {
         if options.interface_set == interface {
             return Ok(());
         }
-        // Zero gives it back to the route.
+        // Zero returns the choice to the routing table.
         let index = interface.map_or(0, InterfaceIndex::number);
         match self.family {
-            // The index in network order stands for the interface; Wine knows addresses only.
+            // The index in network byte order identifies the interface; Wine only accepts
+            // addresses.
             Family::V4 => match (self.set(IPPROTO_IP, IP_MULTICAST_IF, index.to_be()), interface) {
                 (Err(error), Some(interface)) if error.raw_os_error() == Some(WSAEINVAL) => {
                     self.set(IPPROTO_IP, IP_MULTICAST_IF, in_addr(address_of(interface)?))?;
@@ -204,9 +206,9 @@ fn buffer_of(payload: &[u8]) -> io::Result<WSABUF> {
     Ok(WSABUF { len, buf: payload.as_ptr().cast_mut() })
 }
 
-/// What the refusal of a train teaches. A system without trains has said so before
-/// ([`Socket::open`]), so that one which is refused is too large for the interface, or for its
-/// driver.
+/// Returns the limit that the refusal of a segmented buffer shows. [`Socket::open`] found that the
+/// system supports segmentation, so the buffer is too large for the interface, or its driver does
+/// not support it.
 fn lesson(error: &io::Error) -> Option<Lesson> {
     match error.raw_os_error() {
         Some(WSAEMSGSIZE) => Some(Lesson::TooLarge),

@@ -1,4 +1,5 @@
-//! A signal that a poll of sockets sees: Windows can wait for sockets only together with sockets.
+//! A signal that socket polls notice. Windows can wait for sockets only together with other
+//! sockets.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -7,8 +8,7 @@ use std::time::Duration;
 
 use super::readable::readable;
 
-/// Two sockets on the loopback interface, each connected to the other, so that nobody else can
-/// raise the signal.
+/// Two connected sockets on the loopback interface, so that no other program can raise the signal.
 pub(crate) struct Signal {
     raising: UdpSocket,
     raised: UdpSocket,
@@ -25,7 +25,8 @@ impl Signal {
         Ok(Self { raising, raised })
     }
 
-    /// Raises it; once is as good as often. When the socket's buffer is full, it is raised.
+    /// Raises the signal. Raising it again has no effect; a full socket buffer means that it is
+    /// raised.
     pub(crate) fn raise(&self) -> io::Result<()> {
         match self.raising.send(&[1]) {
             Ok(_) => Ok(()),
@@ -34,7 +35,7 @@ impl Signal {
         }
     }
 
-    /// Lowers it; says whether it was raised. Of several threads one gets it.
+    /// Clears the signal; returns whether it was raised. Only one of several threads gets it.
     pub(crate) fn take(&self) -> bool {
         let mut byte = [0];
         let raised = self.raised.recv(&mut byte).is_ok();
@@ -42,7 +43,7 @@ impl Signal {
         raised
     }
 
-    /// Whether it is raised, or was in time.
+    /// Waits until the signal is raised; returns `false` on timeout.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         readable(self.as_socket(), timeout)
     }

@@ -1,7 +1,7 @@
 //! A UDP socket for multicast on Windows.
 //!
-//! Windows delivers a group's datagrams only to sockets that joined it on the interface of
-//! arrival. It binds no socket to a group. The interface and the hop limit of what is sent are
+//! Windows delivers a group's datagrams only to sockets that joined it on the interface of arrival.
+//! It cannot bind a socket to a group. The interface and the hop limit of outgoing multicast are
 //! options of the whole socket, set under a lock.
 
 use std::collections::HashMap;
@@ -23,37 +23,37 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 use super::errors::last_socket_error;
-use super::send::MOST;
+use super::send::MAX_SEGMENTS;
+use crate::sys::gso::Offload;
 pub(crate) use crate::sys::plain::ReceiveSlots;
-use crate::sys::trains::Offload;
 
-/// A UDP socket that never blocks.
+/// A nonblocking UDP socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(super) socket: socket2::Socket,
     pub(super) family: Family,
     pub(super) multicast: Mutex<MulticastOptions>,
-    /// What is joined: a filter is changed by its difference from the one before.
+    /// The joined groups. A filter is changed by its difference from the previous one.
     pub(super) joined: Mutex<HashMap<(Group, InterfaceIndex), SourceFilter>>,
-    /// Keeps groups joined on the loopback interface, without which nothing can be sent there.
+    /// Holds groups joined on the loopback interface, without which nothing can be sent there.
     pub(super) listener: Mutex<Option<Box<Self>>>,
-    /// What is known of sending trains.
+    /// The limits of segmentation found so far.
     pub(super) offload: Offload,
 }
 
-/// What the socket's options say about multicast that is sent.
+/// The socket options for outgoing multicast.
 #[derive(Debug)]
 pub(super) struct MulticastOptions {
-    /// The hop limit that the socket is to have.
+    /// The default hop limit of the socket.
     pub(super) hop_limit: u8,
     /// The hop limit that is set now.
     pub(super) hop_limit_set: u8,
-    /// The interface that is set now; `None` for the route's.
+    /// The interface that is set now; `None` for the routing table's choice.
     pub(super) interface_set: Option<InterfaceIndex>,
 }
 
 impl Socket {
-    /// An unbound socket of this family.
+    /// Opens an unbound socket of this family.
     pub(crate) fn open(family: Family) -> io::Result<Self> {
         let domain = match family {
             Family::V4 => Domain::IPV4,
@@ -64,7 +64,7 @@ impl Socket {
         if family == Family::V6 {
             socket.set_only_v6(true)?;
         }
-        let most = if cuts_trains(&socket) { MOST } else { 1 };
+        let most = if supports_segmentation(&socket) { MAX_SEGMENTS } else { 1 };
         let socket = Self {
             offload: Offload::new(most),
             socket,
@@ -73,24 +73,24 @@ impl Socket {
             joined: Mutex::default(),
             listener: Mutex::default(),
         };
-        // Otherwise an ICMP error for what was sent ends a later receive. Where these cannot be
-        // set, `receive` goes on past such errors.
+        // Otherwise an ICMP error about a sent datagram ends a later receive. If these options
+        // cannot be set, `receive` skips such errors.
         for option in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
             let _ = socket.control(option, false);
         }
         Ok(socket)
     }
 
-    /// Windows binds no socket to a group.
+    /// Fails, because Windows cannot bind a socket to a group.
     pub(crate) fn bound_to_group(
         _group: Group,
         _port: u16,
         _interface: Option<InterfaceIndex>,
     ) -> io::Result<Self> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "Windows binds no socket to a group"))
+        Err(io::Error::new(io::ErrorKind::Unsupported, "Windows cannot bind a socket to a group"))
     }
 
-    /// A receiving socket for every group on this port that it joins itself.
+    /// Opens a receiving socket for all groups that it joins on this port.
     pub(crate) fn wildcard(family: Family, port: u16) -> io::Result<Self> {
         let socket = Self::open(family)?;
         socket.share_port()?;
@@ -99,71 +99,71 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A socket that only keeps memberships and receives nothing: on a port that nobody knows,
-    /// since Windows joins on bound sockets only.
+    /// Opens a socket that only holds memberships and receives nothing. It is bound to a port that
+    /// the system chooses, because Windows only joins groups on bound sockets.
     pub(crate) fn holder(family: Family) -> io::Result<Self> {
         let socket = Self::open(family)?;
         socket.bind(SocketAddr::new(unspecified(family), 0))?;
         Ok(socket)
     }
 
-    /// Binds to this address; port 0 lets the system choose.
+    /// Binds to this address; with port 0 the system chooses the port.
     pub(crate) fn bind(&self, address: SocketAddr) -> io::Result<()> {
         self.socket.bind(&SockAddr::from(address))
     }
 
-    /// Lets other sockets bind to the same port.
+    /// Allows other sockets to bind to the same port.
     pub(crate) fn share_port(&self) -> io::Result<()> {
         self.socket.set_reuse_address(true)
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address that the socket is bound to.
     pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
         Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
-    /// They are told always.
-    pub(crate) fn tell_no_details(&self) -> io::Result<()> {
+    /// Does nothing: Windows always reports the details.
+    pub(crate) fn disable_details(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// It is told always.
-    pub(crate) fn tell_interface(&self, _on: bool) -> io::Result<()> {
+    /// Does nothing: Windows always reports group and interface.
+    pub(crate) fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// Has the system tell group and interface, and hop limit and traffic class if it can.
+    /// Makes the system report group and interface, and if possible hop limit and traffic class.
     pub(crate) fn receive_details(&self) -> io::Result<()> {
-        let (level, needed, wished) = match self.family {
+        let (level, needed, optional) = match self.family {
             Family::V4 => (IPPROTO_IP, IP_PKTINFO, [IP_RECVTTL, IP_RECVTOS]),
             Family::V6 => (IPPROTO_IPV6, IPV6_PKTINFO, [IPV6_HOPLIMIT, IPV6_RECVTCLASS]),
         };
         self.set(level, needed, 1_u32)?;
-        for option in wished {
+        for option in optional {
             match self.set(level, option, 1_u32) {
                 Err(error) if !is_unknown_option(&error) => return Err(error),
-                // Before Windows 10; then these are not told.
+                // Not supported before Windows 10; then they are not reported.
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Whether groups that only other sockets have joined are kept out. They always are.
+    /// Excludes groups that only other sockets have joined. Windows always excludes them.
     pub(crate) fn only_own_memberships(&self, only: bool) -> io::Result<()> {
         if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
-    /// The hop limit of multicast that is sent.
+    /// Sets the hop limit of outgoing multicast.
     pub(crate) fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
         let mut options = self.multicast();
         options.hop_limit = hops;
         self.use_hop_limit(&mut options, hops)
     }
 
-    /// The traffic class of what is sent. Windows takes the option and ignores it, so any but 0
-    /// is refused.
+    /// Accepts only traffic class 0. Windows accepts the socket option but ignores it, so any other
+    /// class is an error.
     pub(crate) fn set_traffic_class(&self, class: u8) -> io::Result<()> {
         match class {
             0 => Ok(()),
@@ -174,13 +174,13 @@ impl Socket {
         }
     }
 
-    /// Whether receivers on this host get what is sent: on Windows the receivers say so, and this
-    /// socket is no receiver of groups.
+    /// Sets whether receivers on this host receive what is sent. On Windows it is an option of the
+    /// receiving socket, so this only affects datagrams that this socket itself would receive.
     pub(crate) fn set_send_loopback(&self, on: bool) -> io::Result<()> {
         self.set_receive_loopback(on)
     }
 
-    /// Whether this socket receives what this host sends.
+    /// Sets whether this socket receives what this host sends.
     pub(crate) fn set_receive_loopback(&self, on: bool) -> io::Result<()> {
         match self.family {
             Family::V4 => self.set(IPPROTO_IP, IP_MULTICAST_LOOP, u32::from(on)),
@@ -188,7 +188,7 @@ impl Socket {
         }
     }
 
-    /// Forbids fragmenting, or allows it, which is the default.
+    /// Forbids fragmentation, or allows it, which is the default.
     pub(crate) fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         let result = match self.family {
             Family::V4 => self.set(IPPROTO_IP, IP_DONTFRAGMENT, u32::from(on)),
@@ -200,24 +200,24 @@ impl Socket {
         }
     }
 
-    /// Windows waits for room in an interface's queue instead of dropping.
-    pub(crate) fn tell_queue_drops(&self) -> io::Result<()> {
+    /// Does nothing: Windows waits for space in an interface's queue instead of dropping datagrams.
+    pub(crate) fn report_queue_drops(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Asks for a receive buffer of so many bytes and says how many were granted.
+    /// Requests a receive buffer of this size and returns the size granted.
     pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
         self.socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
         self.socket.recv_buffer_size()
     }
 
-    /// The same for sending.
+    /// Requests a send buffer of this size and returns the size granted.
     pub(crate) fn set_send_buffer(&self, bytes: usize) -> io::Result<usize> {
         self.socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
         self.socket.send_buffer_size()
     }
 
-    /// Windows counts no drops by socket.
+    /// Returns `None`: Windows does not count drops per socket.
     pub(crate) fn drops(&self) -> io::Result<Option<u32>> {
         Ok(None)
     }
@@ -229,7 +229,7 @@ impl Socket {
     fn control(&self, code: u32, on: bool) -> io::Result<()> {
         let value = u32::from(on);
         let mut returned = 0;
-        // SAFETY: four bytes are read from `value`, and nothing is written but `returned`.
+        // SAFETY: four bytes are read from `value`, and only `returned` is written.
         let result = unsafe {
             WSAIoctl(
                 self.raw(),
@@ -247,7 +247,7 @@ impl Socket {
     }
 
     pub(super) fn set<T: Copy>(&self, level: i32, option: i32, value: T) -> io::Result<()> {
-        // SAFETY: the pointer and length are those of `value`, plain data in every use here.
+        // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
         let result = unsafe {
             setsockopt(self.raw(), level, option, (&raw const value).cast(), size_of::<T>() as i32)
         };
@@ -261,14 +261,15 @@ impl AsSocket for Socket {
     }
 }
 
-/// Whether the system does not know the option: Windows says so by either.
+/// Returns whether the system does not know the option, which Windows reports by either error.
 pub(super) fn is_unknown_option(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAENOPROTOOPT | WSAEINVAL))
 }
 
-/// Whether the system cuts trains apart (USO, Windows 10 version 2004 and later): it then tells the size
-/// of the parts, which is none yet. One that does not know of it may send a train as one datagram.
-fn cuts_trains(socket: &socket2::Socket) -> bool {
+/// Returns whether the system supports segmentation (USO, Windows 10 version 2004 and later): if
+/// so, it returns the current segment size, which is not set yet. A system without this option
+/// might send a segmented buffer as one datagram.
+fn supports_segmentation(socket: &socket2::Socket) -> bool {
     let mut size = 0_u32;
     let mut length = size_of::<u32>() as i32;
     // SAFETY: four bytes are written to `size`, and their number to `length`.

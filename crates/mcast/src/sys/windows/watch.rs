@@ -1,5 +1,5 @@
-//! Tells that interfaces have changed: `NotifyIpInterfaceChange` and
-//! `NotifyUnicastIpAddressChange`, whose callbacks raise a signal.
+//! Reports interface changes through `NotifyIpInterfaceChange` and `NotifyUnicastIpAddressChange`,
+//! whose callbacks raise a signal.
 
 use std::ffi::c_void;
 use std::io;
@@ -23,42 +23,42 @@ use crate::interface::{Interface, Notice};
 
 /// Watches this machine.
 pub(crate) struct Watch {
-    // In this order: the registrations end before what their callbacks use goes away.
+    // The order matters: the registrations end before the data that their callbacks use is dropped.
     _interfaces: Registration,
     _addresses: Registration,
-    heard: Box<Heard>,
+    notifications: Box<Notifications>,
 }
 
-/// What the callbacks write, on threads of Windows.
-struct Heard {
+/// The data that the callbacks write, on threads of Windows.
+struct Notifications {
     notice: Mutex<Notice>,
     signal: Signal,
 }
 
 impl Watch {
     pub(crate) fn open() -> io::Result<Self> {
-        let heard = Box::new(Heard { notice: Mutex::default(), signal: Signal::new()? });
-        let context: *const c_void = ptr::from_ref::<Heard>(&heard).cast();
+        let notifications = Box::new(Notifications { notice: Mutex::default(), signal: Signal::new()? });
+        let context: *const c_void = ptr::from_ref::<Notifications>(&notifications).cast();
         let interfaces = Registration::new(|handle| {
-            // SAFETY: the callback takes a `Heard`, which the box keeps in place until after the
-            // registration has ended; the handle is a place to write to.
+            // SAFETY: the callback takes a `Notifications`, which the box keeps in place until
+            // after the registration has ended; the handle is writable.
             unsafe { NotifyIpInterfaceChange(AF_UNSPEC, Some(interface_changed), context, false, handle) }
         })?;
         let addresses = Registration::new(|handle| {
             // SAFETY: as above.
             unsafe { NotifyUnicastIpAddressChange(AF_UNSPEC, Some(address_changed), context, false, handle) }
         })?;
-        Ok(Self { _interfaces: interfaces, _addresses: addresses, heard })
+        Ok(Self { _interfaces: interfaces, _addresses: addresses, notifications })
     }
 
-    /// Waits until something may have changed; `None` when the time is over.
+    /// Waits until something may have changed; returns `None` on timeout.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Notice>> {
-        if !self.heard.signal.wait(timeout)? {
+        if !self.notifications.signal.wait(timeout)? {
             return Ok(None);
         }
-        // Lowered first: what is heard from here on raises it again.
-        self.heard.signal.take();
-        let mut notice = self.heard.notice.lock().unwrap_or_else(PoisonError::into_inner);
+        // The signal is cleared first, so that later notifications raise it again.
+        self.notifications.signal.take();
+        let mut notice = self.notifications.notice.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(std::mem::take(&mut *notice)))
     }
 
@@ -73,11 +73,11 @@ impl Watch {
 
 impl AsSocket for Watch {
     fn as_socket(&self) -> BorrowedSocket<'_> {
-        self.heard.signal.as_socket()
+        self.notifications.signal.as_socket()
     }
 }
 
-/// A registered callback; ending it waits for a call that is under way.
+/// A registered callback. Dropping it waits for a running call.
 struct Registration(HANDLE);
 
 // SAFETY: the handle is a number that any thread may use.
@@ -97,24 +97,28 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // SAFETY: the handle came from a registration and ends here.
+        // SAFETY: the handle came from a registration, which ends here.
         unsafe { CancelMibChangeNotify2(self.0) };
     }
 }
 
+/// Reports a changed interface.
+///
 /// # Safety
-/// `context` must point at a `Heard`, and `row` must be null or valid for the call.
+/// `context` must point to a `Notifications`, and `row` must be null or valid for the call.
 unsafe extern "system" fn interface_changed(
     context: *const c_void,
     row: *const MIB_IPINTERFACE_ROW,
     kind: MIB_NOTIFICATION_TYPE,
 ) {
-    // SAFETY: as the caller guarantees.
+    // SAFETY: guaranteed by the caller.
     let index = unsafe { row.as_ref() }.and_then(|row| InterfaceIndex::new(row.InterfaceIndex));
-    // SAFETY: as the caller guarantees.
-    unsafe { hear(context, index.filter(|_| kind == MibDeleteInstance)) };
+    // SAFETY: guaranteed by the caller.
+    unsafe { record(context, index.filter(|_| kind == MibDeleteInstance)) };
 }
 
+/// Reports a changed address.
+///
 /// # Safety
 /// As for [`interface_changed`].
 unsafe extern "system" fn address_changed(
@@ -122,18 +126,20 @@ unsafe extern "system" fn address_changed(
     _row: *const MIB_UNICASTIPADDRESS_ROW,
     _kind: MIB_NOTIFICATION_TYPE,
 ) {
-    // SAFETY: as the caller guarantees.
-    unsafe { hear(context, None) };
+    // SAFETY: guaranteed by the caller.
+    unsafe { record(context, None) };
 }
 
+/// Records a change and raises the signal.
+///
 /// # Safety
-/// `context` must point at a `Heard`.
-unsafe fn hear(context: *const c_void, deleted: Option<InterfaceIndex>) {
-    // SAFETY: as the caller guarantees.
-    let Some(heard) = (unsafe { context.cast::<Heard>().as_ref() }) else { return };
-    let mut notice = heard.notice.lock().unwrap_or_else(PoisonError::into_inner);
+/// `context` must point to a `Notifications`.
+unsafe fn record(context: *const c_void, deleted: Option<InterfaceIndex>) {
+    // SAFETY: guaranteed by the caller.
+    let Some(notifications) = (unsafe { context.cast::<Notifications>().as_ref() }) else { return };
+    let mut notice = notifications.notice.lock().unwrap_or_else(PoisonError::into_inner);
     notice.deleted.extend(deleted);
     drop(notice);
-    // A signal that cannot be raised cannot be reported from here either; the next one tells.
-    let _ = heard.signal.raise();
+    // A callback cannot report that raising the signal failed; the next notification raises it.
+    let _ = notifications.signal.raise();
 }

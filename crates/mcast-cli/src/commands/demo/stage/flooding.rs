@@ -1,4 +1,4 @@
-//! Act one: a switch that floods. Everybody's card sees the datagram, and those who joined are given it.
+//! Act one: a switch that floods. All network cards see the datagram, and only members receive it.
 
 use std::time::Instant;
 
@@ -20,12 +20,9 @@ const PICTURE: &str = "
     ────┴─────────────────┴─────────────────┴─────────────────┴────  one switch
 ";
 
-const ADDRESSES: &str = "The tutorial that this follows ends the addresses in 1, 3, 4 and 5 in its table, and in 101, 103, 104 \
-     and 105 in its commands and in the packet that it captured. These are the latter.";
-
-const WHY: &str = "Why: this switch knows nothing of groups and copies every frame to all. So bushwick's capture, which \
-     shows what its card sees, has it. Its receiver joined another group, and a receiver is given only \
-     what was sent to its own. When that is sent to, it hears:";
+const WHY: &str = "Why: this switch does not know groups and copies every frame to all ports. So bushwick's \
+    capture, which shows what its network card receives, contains it. Its receiver joined another group, and \
+    receives only what is sent to that group:";
 
 /// A host with a receiver.
 pub(super) struct Listener<'a> {
@@ -38,7 +35,6 @@ pub(super) fn play(narrator: &mut Narrator) -> anyhow::Result<()> {
     let network = Network::new(SwitchOptions::default())?;
     let (first, second) = (first_group()?, second_group()?);
     narrator.draw(PICTURE)?;
-    narrator.explain(ADDRESSES)?;
     narrator.act("flooding", "1  A switch that floods")?;
 
     let mut wire = network.bushwick.capture(PORT)?;

@@ -1,4 +1,4 @@
-//! What a receiver is given, or that it is given nothing.
+//! Waits for a datagram at a receiver, or for its absence.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use mcast::{GroupAddr, InterfaceIndex, Receiver, Result};
 
 use super::super::event::Event;
 
-/// What the receiver is given next, within so long.
+/// Waits for the next datagram of the receiver, within this time.
 pub(super) fn hear(
     receiver: &Receiver,
     group: GroupAddr,

@@ -17,7 +17,7 @@ use crate::exit::Outcome;
 
 pub(super) const CAST: &[&str] = &["eastny", "midwood", "flatbush", "bushwick"];
 
-const ADVICE: &str = "Go on by yourself: mcast lab shell four-hosts eastny";
+const ADVICE: &str = "Try it yourself: mcast lab shell four-hosts eastny";
 
 /// Where virtual hosts can be had.
 pub(super) struct Stage;

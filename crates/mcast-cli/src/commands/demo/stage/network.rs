@@ -1,11 +1,11 @@
-//! The hosts that the acts are played by.
+//! The hosts of the demonstration.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector, Membership, Receiver, Sender};
 use mcast_capture::Filter;
-use mcast_lab::{Host, Lab, Offload, Port, Switch, SwitchOptions};
+use mcast_lab::{Host, HostInterface, Lab, Offload, Switch, SwitchOptions};
 
 use super::super::event::Event;
 use super::hear::hear;
@@ -18,7 +18,7 @@ pub(super) const SOURCE_PORT: u16 = 52582;
 #[derive(Debug)]
 pub(super) struct Station {
     pub(super) host: Host,
-    pub(super) port: Port,
+    pub(super) port: HostInterface,
 }
 
 /// Four hosts on one switch.
@@ -89,12 +89,12 @@ impl Station {
     }
 
     /// What a capture on an interface should see of a datagram that this host sends.
-    pub(super) fn seen_on(&self, port: &Port, to: GroupAddr) -> Event {
+    pub(super) fn seen_on(&self, port: &HostInterface, to: GroupAddr) -> Event {
         let summary = format!("UDP {}:{SOURCE_PORT} > {to}", self.address());
         Event::Captured { interface: port.name.clone(), summary, bytes: Vec::new() }
     }
 
-    /// What a receiver on this host is given within so long.
+    /// Waits for a datagram at a receiver on this host, within this time.
     pub(super) fn hear(
         &self,
         receiver: &Receiver,
@@ -111,7 +111,12 @@ impl Station {
 }
 
 /// Connects a host that computes its checksums itself, so that a capture shows what a wire would carry.
-pub(super) fn connect(host: &Host, interface: &str, switch: &Switch, address: &str) -> anyhow::Result<Port> {
+pub(super) fn connect(
+    host: &Host,
+    interface: &str,
+    switch: &Switch,
+    address: &str,
+) -> anyhow::Result<HostInterface> {
     let port = host.connect(interface, switch, &[address])?;
     host.offload(interface, Offload::none())?;
     Ok(port)

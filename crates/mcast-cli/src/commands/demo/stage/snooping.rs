@@ -1,4 +1,4 @@
-//! Act two: a switch that snoops. The same hosts do the same, and the capture no longer sees it.
+//! Act two: a switch with snooping. The same hosts do the same, and the capture no longer sees the datagram.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,13 +13,14 @@ use super::network::Network;
 use super::tutorial::{PORT, TEXT, first_group, second_group};
 use super::wire::DATAGRAM;
 
-const WHY: &str = "Why: who joins sends a report (IGMP). A switch that snoops reads it, and forwards a group only to the \
-     ports that want it. Now not even bushwick's capture sees the other group: to capture is not to join.";
+const WHY: &str = "Why: a host that joins sends a report (IGMP). A snooping switch reads it, and forwards a \
+    group only to ports with members. Now not even bushwick's capture sees the other group: capturing does \
+    not join it.";
 
 pub(super) fn play(narrator: &mut Narrator) -> anyhow::Result<()> {
     let network = Network::new(SwitchOptions::managed())?;
     let (first, second) = (first_group()?, second_group()?);
-    narrator.act("snooping", "2  The same on a switch that snoops, and asks who wants what")?;
+    narrator.act("snooping", "2  The same on a switch with snooping and a querier")?;
 
     let mut wire = network.bushwick.capture(PORT)?;
     let hosts = listeners(&network, narrator)?;

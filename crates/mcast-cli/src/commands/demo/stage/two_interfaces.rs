@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector, Membership, Receiver};
 use mcast_capture::Filter;
-use mcast_lab::{Host, Lab, Port};
+use mcast_lab::{Host, HostInterface, Lab};
 
 use super::super::event::Event;
 use super::super::hearing::{PATIENCE, SILENCE, joined};
@@ -24,21 +24,21 @@ const PICTURE: &str = "
                  10.0.2.15 └──────────────┘ 192.168.56.104
 ";
 
-const QUESTION: &str = "flatbush joins on INADDR_ANY, to receive by any interface, and waits for ever. Why? Captures on both \
-     its interfaces show where it asks for the group:";
+const QUESTION: &str = "flatbush joins on INADDR_ANY, to receive on any interface, but nothing arrives. Why? \
+    Captures on both its interfaces show where it reports its membership:";
 
-const ANSWER: &str = "Why: INADDR_ANY does not mean any interface. It leaves the choice to the routing table, whose default \
-     route leads out by eth0: the report went there. The datagram came in by eth1, where nobody had \
-     joined. With that interface named:";
+const ANSWER: &str = "Why: INADDR_ANY does not mean any interface. It leaves the choice to the routing \
+    table, whose default route uses eth0: the report was sent there. The datagram arrived on eth1, where \
+    nobody had joined. With that interface named:";
 
-const REMEDY: &str = "What the exercise was after, any interface, takes a membership on each of them, which is what mcast \
-     does unless told otherwise:";
+const REMEDY: &str = "To receive on every interface, join on each of them, which is what mcast does by \
+    default:";
 
 /// flatbush between two switches, and midwood on the second.
 struct TwoNetworks {
     flatbush: Host,
-    eth0: Port,
-    eth1: Port,
+    eth0: HostInterface,
+    eth1: HostInterface,
     midwood: Station,
     /// Goes last: with it everything ends.
     _lab: Lab,
@@ -51,7 +51,7 @@ struct Wires {
 }
 
 pub(super) fn play(narrator: &mut Narrator) -> anyhow::Result<()> {
-    narrator.act("two interfaces", "3  The exercise: a host with two interfaces")?;
+    narrator.act("two interfaces", "3  A host with two interfaces")?;
     narrator.draw(PICTURE)?;
     narrator.explain(QUESTION)?;
     leave_it_to_the_kernel(narrator)?;
@@ -115,7 +115,7 @@ fn hear_plainly(socket: &UdpSocket, group: GroupAddr) -> io::Result<Event> {
     match socket.recv_from(&mut buffer) {
         Ok((length, source)) => Ok(Event::Received {
             group: group.into(),
-            interface: "an interface that it was not told".to_owned(),
+            interface: "an unknown interface".to_owned(),
             source: source.ip(),
             ttl: None,
             text: String::from_utf8_lossy(&buffer[..length]).into_owned(),
@@ -177,11 +177,11 @@ impl TwoNetworks {
     }
 }
 
-fn report(port: &Port, group: Ipv4Addr) -> Event {
-    let summary = format!("IGMPv3 report: join {group} (exclude nobody)");
+fn report(port: &HostInterface, group: Ipv4Addr) -> Event {
+    let summary = format!("IGMPv3 report: join {group} (exclude none)");
     Event::Captured { interface: port.name.clone(), summary, bytes: Vec::new() }
 }
 
-fn no_report(port: &Port, group: Ipv4Addr) -> Event {
+fn no_report(port: &HostInterface, group: Ipv4Addr) -> Event {
     Event::CapturedNothing { interface: port.name.clone(), what: report_for(group) }
 }

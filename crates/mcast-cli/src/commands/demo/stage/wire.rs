@@ -1,11 +1,11 @@
-//! What a capture on a host's interface sees.
+//! A capture on a host's interface.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mcast::InterfaceIndex;
 use mcast_capture::{Capture, CaptureOptions, Filter, Frame};
-use mcast_lab::{Host, Port};
+use mcast_lab::{Host, HostInterface};
 use mcast_packet::gmp::{Record, RecordKind};
 use mcast_packet::igmp::Message;
 use mcast_packet::{Control, Packet, Transport};
@@ -22,7 +22,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn tap(host: &Host, port: &Port, filter: Filter) -> anyhow::Result<Self> {
+    pub(super) fn tap(host: &Host, port: &HostInterface, filter: Filter) -> anyhow::Result<Self> {
         let index = InterfaceIndex::new(port.index)
             .ok_or_else(|| Failure::environment(format!("{} has no index", port.name)))?;
         let capture = host.run(|| Capture::open(CaptureOptions::on(index).filter(filter)))??;
@@ -86,8 +86,8 @@ fn join_report(packet: &Packet<'_>, wanted: Ipv4Addr) -> Option<String> {
     let Some(Transport::Igmp(Control { message, .. })) = packet.transport else { return None };
     let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == wanted;
     let wants = match message {
-        Message::SourceReport(records) => records.iter().any(joins),
-        Message::Report { group } | Message::FirstReport { group } => group == wanted,
+        Message::V3Report(records) => records.iter().any(joins),
+        Message::Report { group } | Message::V1Report { group } => group == wanted,
         _ => false,
     };
     wants.then(|| message.to_string())

@@ -1,7 +1,7 @@
 //! What the answers to probes say about the path.
 
 use mcast::{Destination, ErrorKind};
-use mcast_doctor::{Evidence, Finding, Id, Remedy, Severity, Sort, Tool};
+use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast_probe::{Listener, SizeLimit};
 
 use super::family_of;
@@ -27,24 +27,34 @@ pub(super) fn no_route(destination: &Destination, failure: &anyhow::Error) -> Op
     let family = family_of(destination);
     let cause = format!("There is no {family} route for groups, so {family} was not probed.");
     let finding = Finding::new(Id::NoRoute, Severity::Fault, cause)
-        .because(Evidence::new(Sort::Answer, "send", error))
-        .remedied(error.remedy().map(|remedy| Remedy::advice(Tool::Network, remedy)));
-    Some(finding.of(destination.address))
+        .with_evidence(Evidence::new(EvidenceKind::Answer, "send", error))
+        .with_remedies(error.remedy().map(|remedy| Remedy::advice(Tool::Network, remedy)));
+    Some(finding.for_group(destination.address))
 }
 
 fn silence(probed: &Probed, is_optional: bool) -> Option<Finding> {
-    let asked: u64 = (0..probed.path.cases().len()).map(|case| probed.path.asked(case)).sum();
+    let asked: u64 = (0..probed.path.cases().len()).map(|case| probed.path.sent(case)).sum();
     if asked == 0 {
         return None;
     }
     let severity = if is_optional { Severity::Warning } else { Severity::Fault };
+    let advice = match probed.destination.address.group.scope().stays_on_link() {
+        true => {
+            "check that `mcast doctor --listen` runs on the other machine, in the same network, with the same group: no router forwards a link-local group"
+        }
+        false => {
+            "check that `mcast doctor --listen` runs on the other machine, with the same group; if there are \
+             routers in between, add -t 16"
+        }
+    };
     let cause = format!("Nobody answered probes to {}.", probed.destination.address);
     let finding = Finding::new(Id::NothingArrives, severity, cause)
-        .because(Evidence::new(Sort::Packet, "probes sent, answers received", format!("{asked}, 0")))
-        .remedied([Remedy::advice(
-            Tool::Network,
-            "check that `mcast doctor --listen` runs on the other machine, with the same group; with routers between, give -t 16",
-        )]);
+        .with_evidence(Evidence::new(
+            EvidenceKind::Packet,
+            "probes sent, answers received",
+            format!("{asked}, 0"),
+        ))
+        .with_remedies([Remedy::advice(Tool::Network, advice)]);
     Some(about(finding, probed))
 }
 
@@ -58,7 +68,7 @@ fn size(probed: &Probed, listener: &Listener) -> Option<Finding> {
             Id::FragmentsLost,
             Severity::Warning,
             format!(
-                "Datagrams of more than one frame do not reach {}: their fragments are lost.",
+                "Datagrams that need more than one frame do not reach {}: their fragments are lost.",
                 listener.address
             ),
         ),
@@ -66,45 +76,49 @@ fn size(probed: &Probed, listener: &Listener) -> Option<Finding> {
             Id::MtuTooSmall,
             Severity::Fault,
             format!(
-                "Datagrams of {lost} bytes do not reach {}, although one frame holds them here.",
+                "Datagrams of {lost} bytes do not reach {}, although they fit into one frame here.",
                 listener.address
             ),
         ),
     };
     let advice = format!("send datagrams of at most {passes} bytes of payload");
     let finding = Finding::new(id, severity, cause)
-        .because(of_size(probed, listener, passes))
-        .because(of_size(probed, listener, lost))
-        .remedied([Remedy::advice(Tool::Program, advice)]);
+        .with_evidence(of_size(probed, listener, passes))
+        .with_evidence(of_size(probed, listener, lost))
+        .with_remedies([Remedy::advice(Tool::Program, advice)]);
     Some(about(finding, probed))
 }
 
 fn of_size(probed: &Probed, listener: &Listener, size: usize) -> Evidence {
     let cases = probed.path.cases();
     let case = cases.iter().position(|case| case.size == size && case.hop_limit == probed.highest);
-    let (received, asked) = case.map_or((0, 0), |case| (listener.received(case), probed.path.asked(case)));
+    let (received, asked) = case.map_or((0, 0), |case| (listener.received(case), probed.path.sent(case)));
     Evidence::new(
-        Sort::Packet,
+        EvidenceKind::Packet,
         format!("probes of {size} bytes that arrived"),
         format!("{received} of {asked}"),
     )
 }
 
 fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
-    let least = probed.path.least_hop_limit(listener).filter(|least| *least > 1)?;
+    let least = probed.path.min_hop_limit(listener).filter(|least| *least > 1)?;
     let hops = listener.hops.map_or(0, |(fewest, _)| fewest);
     // Hop limits are tried in doubles: what lies between the last one that failed and this may do.
     let needed = hops.saturating_add(1);
     if least / 2 >= needed {
         let cause = format!(
-            "{} is {} away, and yet a hop limit of {} does not reach it: one of them wants more.",
+            "{} is {} away, but datagrams with a hop limit of {} do not reach it: a router requires a higher \
+             one.",
             listener.address,
             count_of(hops.into(), "router"),
             least / 2
         );
         let finding = Finding::new(Id::TtlThreshold, Severity::Warning, cause)
-            .because(Evidence::new(Sort::Packet, "the lowest hop limit that arrived", least))
-            .remedied([Remedy::advice(Tool::Program, format!("send with a hop limit of at least {least}"))]);
+            .with_evidence(Evidence::new(EvidenceKind::Packet, "the lowest hop limit that arrived", least))
+            .with_remedies([Remedy::advice(
+                Tool::Program,
+                format!("send with a hop limit of at least {least}"),
+            )]);
         return Some(about(finding, probed));
     }
     let cause = format!(
@@ -113,8 +127,11 @@ fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
         count_of(hops.into(), "router"),
     );
     let finding = Finding::new(Id::TtlTooSmall, Severity::Note, cause)
-        .because(Evidence::new(Sort::Packet, "the lowest hop limit that arrived", least))
-        .remedied([Remedy::advice(Tool::Program, format!("send with a hop limit of at least {needed}"))]);
+        .with_evidence(Evidence::new(EvidenceKind::Packet, "the lowest hop limit that arrived", least))
+        .with_remedies([Remedy::advice(
+            Tool::Program,
+            format!("send with a hop limit of at least {needed}"),
+        )]);
     Some(about(finding, probed))
 }
 
@@ -127,32 +144,38 @@ fn duplicates(probed: &Probed, listener: &Listener) -> Option<Finding> {
     if again * 2 < received {
         return None;
     }
-    let evidence =
-        Evidence::new(Sort::Packet, "probes that arrived, and once more", format!("{received}, {again}"));
+    let evidence = Evidence::new(
+        EvidenceKind::Packet,
+        "probes that arrived, and duplicates",
+        format!("{received}, {again}"),
+    );
     let (id, cause) = match listener.interfaces.len() {
         1 => (
             Id::DuplicatePath,
-            format!("Datagrams reach {} more than once by one interface.", listener.address),
+            format!("Datagrams reach {} more than once on one interface.", listener.address),
         ),
         many => (
             Id::DuplicateInterfaces,
-            format!("{} has joined on {many} interfaces, and hears the same on each.", listener.address),
+            format!(
+                "{} has joined on {many} interfaces, and receives the same datagrams on each.",
+                listener.address
+            ),
         ),
     };
     let advice = match id {
         Id::DuplicateInterfaces => "join on one of the interfaces there",
-        _ => "look for what copies: a loop, a mirrored port, a relay beside a router",
+        _ => "look for what duplicates them: a loop, a mirrored port, a relay beside a router",
     };
     let finding = Finding::new(id, Severity::Warning, cause)
-        .because(evidence)
-        .remedied([Remedy::advice(Tool::Network, advice)]);
+        .with_evidence(evidence)
+        .with_remedies([Remedy::advice(Tool::Network, advice)]);
     Some(about(finding, probed))
 }
 
 fn about(finding: Finding, probed: &Probed) -> Finding {
-    let finding = finding.of(probed.destination.address);
+    let finding = finding.for_group(probed.destination.address);
     match &probed.interface {
-        Some(interface) => finding.on(interface),
+        Some(interface) => finding.on_interface(interface),
         None => finding,
     }
 }
@@ -161,8 +184,8 @@ fn about(finding: Finding, probed: &Probed) -> Finding {
 mod tests {
     use std::time::Duration;
 
-    use mcast_probe::Path;
-    use mcast_probe::wire::PathAnswer;
+    use mcast_probe::PathTest;
+    use mcast_probe::wire::PathReply;
 
     use super::super::plan;
     use super::*;
@@ -177,18 +200,18 @@ mod tests {
         times: u64,
         interfaces: u32,
     ) -> Vec<Id> {
-        let mut path = Path::new(plan::cases(FRAME, highest));
+        let mut path = PathTest::new(plan::cases(FRAME, highest));
         for (number, case) in path.cases().to_vec().into_iter().enumerate() {
-            let asked = path.ask(number as u16);
+            let asked = path.record_probe(number as u16);
             for time in 0..times * u64::from(arrives(case.size, case.hop_limit)) {
-                let answer = PathAnswer {
+                let answer = PathReply {
                     responder: 1,
                     interface: 1 + time as u32 % interfaces,
                     length: case.size as u32,
                     hop_limit: case.hop_limit,
-                    hop_limit_left: Some(case.hop_limit.saturating_sub(hops)),
+                    arrival_hop_limit: Some(case.hop_limit.saturating_sub(hops)),
                 };
-                path.answered([10, 0, 0, 2].into(), number as u16, asked, &answer, Duration::ZERO);
+                path.record_reply([10, 0, 0, 2].into(), number as u16, asked, &answer, Duration::ZERO);
             }
         }
         let destination = "239.1.2.3:5000".parse().unwrap();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mcast::{Datagram, ErrorKind, Receiver};
-use mcast_probe::wire::{Message, PathAnswer, PathProbe};
+use mcast_probe::wire::{Message, PathProbe, PathReply};
 use mcast_probe::{Limiter, Quota};
 
 use super::super::Arguments;
@@ -27,7 +27,7 @@ const MOST_NAMED: usize = 64;
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { interfaces, sources, families, .. } = arguments;
     let chosen = chosen_memberships(&super::groups(arguments)?, interfaces, sources, *families, console)?;
-    let receiver = Receiver::builder().join_all(chosen.items).merging(false).build()?;
+    let receiver = Receiver::builder().join_all(chosen.items).gro(false).build()?;
     rights::keep(&[])?;
     let waker = receiver.waker();
     let interrupt = Interrupt::catch(move || {
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let _ = waker.wake();
     })?;
     receiver.memberships().iter().for_each(|status| console.note(status));
-    console.note("answering `mcast doctor --probe`; Ctrl-C ends");
+    console.note("answering `mcast doctor --probe` until Ctrl-C");
     let mut listener = Listener::new(console);
     let end = arguments.tempo.timeout.and_then(|timeout| listener.start.checked_add(timeout));
     listener.answer_until(end, &receiver, &interrupt)?;
@@ -108,21 +108,21 @@ impl<'a> Listener<'a> {
         };
         let source = arrival.source.ip();
         if self.named.len() < MOST_NAMED && self.named.insert(source) {
-            self.console.note(format_args!("{source} probes"));
+            self.console.note(format_args!("probes from {source}"));
         }
-        let answer = PathAnswer {
+        let answer = PathReply {
             responder: self.id,
             interface: arrival.interface.number(),
             length: u32::try_from(message.len()).unwrap_or(u32::MAX),
             hop_limit,
-            hop_limit_left: arrival.hop_limit,
+            arrival_hop_limit: arrival.hop_limit,
         };
         self.limiter.allows(source, self.start.elapsed()).then(|| answer.encode(header))
     }
 
     fn tell(&self) {
         let others = [
-            (self.limiter.refused(), "not answered, having asked too often"),
+            (self.limiter.refused(), "not answered (rate limit)"),
             (self.foreign, "not from mcast doctor"),
             (self.failed, "could not be answered"),
         ];
@@ -165,7 +165,7 @@ mod tests {
             let probe = probe(length);
             let answer = Listener::new(&console).answer_to(&probe, &arrival()).unwrap();
             assert!(answer.len() <= probe.len());
-            let Ok((_, Message::PathAnswer(answer))) = Message::decode(&answer) else { panic!("no answer") };
+            let Ok((_, Message::PathReply(answer))) = Message::decode(&answer) else { panic!("no answer") };
             assert_eq!((answer.length as usize, answer.interface), (probe.len(), 3));
         }
     }

@@ -8,7 +8,7 @@ mod probe;
 mod tell;
 
 use mcast::group::{PickOptions, pick};
-use mcast::{Destination, Family};
+use mcast::{Destination, Family, Interface};
 
 use super::Arguments;
 use crate::console::Console;
@@ -58,4 +58,12 @@ fn groups(arguments: &Arguments) -> Result<Vec<String>, Failure> {
 /// `IPv4`, `IPv6`.
 fn family_of(destination: &Destination) -> Family {
     destination.address.group.family()
+}
+
+/// Whether an interface that groups can leave by has an address of this family.
+pub(super) fn is_here(family: Family) -> anyhow::Result<bool> {
+    let has = |interface: &Interface| {
+        interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()
+    };
+    Ok(mcast::interfaces()?.iter().any(has))
 }

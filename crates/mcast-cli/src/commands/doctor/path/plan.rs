@@ -1,7 +1,7 @@
 //! What is tried: sizes around what one frame takes, and hop limits up to the highest that is allowed.
 
 use mcast::{Family, Interface};
-use mcast_probe::Case;
+use mcast_probe::PathCase;
 
 /// The smallest probe, and the one that hop limits are tried with.
 const SMALLEST: usize = 64;
@@ -23,16 +23,16 @@ pub(super) fn payload_of_frame(interface: Option<&Interface>, family: Family) ->
 }
 
 /// Every size with the highest hop limit, and the smallest with each hop limit below, doubling.
-pub(super) fn cases(frame: usize, highest: u8) -> Vec<Case> {
+pub(super) fn cases(frame: usize, highest: u8) -> Vec<PathCase> {
     let mut sizes = vec![SMALLEST];
     sizes.extend(SMALL.into_iter().filter(|size| *size < frame));
     sizes.extend([frame, frame + 1]);
     sizes.extend(LARGE.into_iter().filter(|size| *size > frame + 1));
     sizes.dedup();
-    let by_size = sizes.into_iter().map(|size| Case { size, hop_limit: highest });
+    let by_size = sizes.into_iter().map(|size| PathCase { size, hop_limit: highest });
     let doubling = std::iter::successors(Some(1_u8), |hops| hops.checked_mul(2));
     let lower = doubling.take_while(|hops| *hops < highest);
-    by_size.chain(lower.map(|hop_limit| Case { size: SMALLEST, hop_limit })).collect()
+    by_size.chain(lower.map(|hop_limit| PathCase { size: SMALLEST, hop_limit })).collect()
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use mcast::{Destination, ErrorKind, Family, Group, Interface, Sender};
 use mcast_doctor::Report;
-use mcast_probe::Path;
+use mcast_probe::PathTest;
 use mcast_probe::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos};
 
 use super::super::{Arguments, json, tell as findings};
-use super::{family_of, judge, plan, tell};
+use super::{family_of, is_here, judge, plan, tell};
 use crate::arguments::chosen_destinations;
 use crate::commands::perf::random_number;
 use crate::commands::send::targets::{self, Target};
@@ -34,7 +34,7 @@ pub(super) struct Probed {
     /// The payload that one frame of that interface takes.
     pub(super) frame: usize,
     pub(super) highest: u8,
-    pub(super) path: Path,
+    pub(super) path: PathTest,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -107,7 +107,7 @@ impl Prober<'_> {
         let interface = interface_of(&targets, destination.address.group)?;
         let family = family_of(destination);
         let frame = plan::payload_of_frame(interface.as_ref(), family);
-        let path = Path::new(plan::cases(frame, self.highest));
+        let path = PathTest::new(plan::cases(frame, self.highest));
         let mut probed = Probed {
             destination: destination.clone(),
             interface: interface.map(|interface| interface.name),
@@ -130,11 +130,11 @@ impl Prober<'_> {
     }
 
     /// A probe of this case by each interface. What the system finds too large counts as not asked.
-    fn ask(&self, path: &mut Path, case: usize, targets: &[Target]) -> anyhow::Result<()> {
+    fn ask(&self, path: &mut PathTest, case: usize, targets: &[Target]) -> anyhow::Result<()> {
         let (Some(tried), Ok(stream)) = (path.cases().get(case).copied(), u16::try_from(case)) else {
             return Ok(());
         };
-        let sequence = path.asked(case);
+        let sequence = path.sent(case);
         let time = UnixNanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let header = Header { kind: Kind::PathProbe, stream, session: self.session, sequence, time };
         let message = PathProbe { hop_limit: tried.hop_limit }.encode(header, tried.size);
@@ -149,13 +149,19 @@ impl Prober<'_> {
             }
         }
         if is_asked {
-            path.ask(stream);
+            path.record_probe(stream);
         }
         Ok(())
     }
 
     /// Takes in answers for so long; at the end only until everything is answered.
-    fn listen(&self, path: &mut Path, family: Family, time: Duration, is_end: bool) -> anyhow::Result<()> {
+    fn listen(
+        &self,
+        path: &mut PathTest,
+        family: Family,
+        time: Duration,
+        is_end: bool,
+    ) -> anyhow::Result<()> {
         let deadline = Instant::now() + time;
         let mut buffer = [0; 2_048];
         loop {
@@ -170,21 +176,13 @@ impl Prober<'_> {
     }
 
     /// What is no answer to us is left aside: anybody may send anything.
-    fn take(&self, path: &mut Path, message: &[u8], source: std::net::IpAddr) {
-        let Ok((header, Message::PathAnswer(answer))) = Message::decode(message) else { return };
+    fn take(&self, path: &mut PathTest, message: &[u8], source: std::net::IpAddr) {
+        let Ok((header, Message::PathReply(answer))) = Message::decode(message) else { return };
         let round_trip = self.start.elapsed().checked_sub(Duration::from_nanos(header.time.0));
         if let (true, Some(round_trip)) = (header.session == self.session, round_trip) {
-            path.answered(source, header.stream, header.sequence, &answer, round_trip);
+            path.record_reply(source, header.stream, header.sequence, &answer, round_trip);
         }
     }
-}
-
-/// Whether an interface that groups can leave by has an address of this family.
-fn is_here(family: Family) -> anyhow::Result<bool> {
-    let has = |interface: &Interface| {
-        interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()
-    };
-    Ok(mcast::interfaces()?.iter().any(has))
 }
 
 /// The one interface by which it leaves; `None` where there are several.

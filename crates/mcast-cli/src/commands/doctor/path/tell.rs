@@ -31,7 +31,7 @@ pub(super) fn table(probed: &[Probed], palette: &Palette, out: &mut Output) -> i
 }
 
 fn row(one: &Probed, listener: &Listener, case: usize, palette: &Palette) -> Vec<Cell> {
-    let (received, asked) = (listener.received(case), one.path.asked(case));
+    let (received, asked) = (listener.received(case), one.path.sent(case));
     let arrived = match asked {
         0 => Cell::new("not sent").style(palette.dim).right(),
         _ => {
@@ -107,7 +107,7 @@ pub(super) fn objects(one: &Probed, out: &mut Output) -> io::Result<()> {
                 size: tried.size,
                 ttl: tried.hop_limit,
                 hops: listener.hops.map(|(fewest, _)| fewest),
-                sent: one.path.asked(case),
+                sent: one.path.sent(case),
                 received: listener.received(case),
                 duplicated: listener.duplicated(case),
                 rtt_min_ms,

@@ -1,4 +1,4 @@
-//! What a lab cannot do, as the command tells it.
+//! Errors of a lab, as errors of the command.
 
 use mcast_lab::{LabError, LabErrorKind};
 

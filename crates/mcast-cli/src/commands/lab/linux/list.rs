@@ -1,4 +1,4 @@
-//! The networks that come with mcast.
+//! The built-in networks.
 
 use std::io::Write;
 
@@ -7,14 +7,11 @@ use mcast_lab::topology::SHIPPED;
 use serde::Serialize;
 
 use super::failure::failed;
-use super::source::{names, shipped};
+use super::source::{names_listed, shipped};
 use super::{List, Show};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
-use crate::output::{wrap, write_json};
-
-/// The widest line of a description.
-const WIDTH: usize = 84;
+use crate::output::{text_width, wrap, write_record};
 
 /// A network for machines.
 #[derive(Serialize)]
@@ -31,11 +28,11 @@ pub(in super::super) fn list(list: &List, console: &Console) -> anyhow::Result<O
         let topology = Topology::parse(text).map_err(failed)?;
         let (description, hosts) = (topology.description(), topology.hosts().collect::<Vec<_>>());
         if list.json {
-            write_json(&mut output, &Described { name, description, hosts })?;
+            write_record(&mut output, "network", &Described { name, description, hosts })?;
             continue;
         }
         writeln!(output, "{heading}{name}{heading:#}  {dim}{}{dim:#}", hosts.join(", "))?;
-        wrap(description, WIDTH).iter().try_for_each(|line| writeln!(output, "  {line}"))?;
+        wrap(description, text_width() - 2).iter().try_for_each(|line| writeln!(output, "  {line}"))?;
     }
     output.flush()?;
     Ok(Outcome::Yes)
@@ -43,8 +40,8 @@ pub(in super::super) fn list(list: &List, console: &Console) -> anyhow::Result<O
 
 pub(in super::super) fn show(show: &Show, console: &Console) -> anyhow::Result<Outcome> {
     let Some(text) = shipped(&show.name) else {
-        let unknown = Failure::usage(format!("no network called '{}' comes with mcast", show.name));
-        return Err(unknown.remedy(format!("they are called {}", names())).into());
+        let unknown = Failure::usage(format!("mcast has no built-in network '{}'", show.name));
+        return Err(unknown.remedy(format!("the built-in networks are {}", names_listed())).into());
     };
     let mut output = console.output();
     output.write_all(text.as_bytes())?;

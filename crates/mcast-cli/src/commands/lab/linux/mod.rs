@@ -1,4 +1,4 @@
-//! Labs, where there are any.
+//! Labs on Linux.
 
 mod failure;
 mod list;
@@ -20,12 +20,13 @@ pub(super) use list::{list, show};
 pub(super) use on::on;
 pub(super) use run::run;
 pub(super) use shell::shell;
+pub(super) use source::names;
 
 /// `PATH` for programs in a lab: there `mcast` is this very program.
 fn path() -> anyhow::Result<OsString> {
-    let program = env::current_exe().context("cannot tell where this program lies")?;
+    let program = env::current_exe().context("cannot determine the path of this program")?;
     let own = program.parent().map(PathBuf::from).into_iter();
     let others = env::var_os("PATH").unwrap_or_default();
     env::join_paths(own.chain(env::split_paths(&others)))
-        .context("the directory that this program lies in cannot be named in PATH")
+        .context("the directory of this program cannot be added to PATH")
 }

@@ -1,4 +1,4 @@
-//! What the programs of a network write, each line with its host's name before it, and how they end.
+//! Output of the programs of a network: each line is prefixed with its host's name.
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
 use anstyle::Style;
-use mcast_lab::topology::{Event, Stream};
+use mcast_lab::topology::{OutputStream, ProgramEvent};
 use mcast_lab::{BadLink, Program, Topology};
 use serde::Serialize;
 
@@ -102,7 +102,10 @@ impl<'a> Printer<'a> {
         self.console.note(format_args!("{heading}{name}{heading:#}{separator}{}", self.description));
         if self.programs.is_empty() {
             self.console.warn("there is nothing to do: no host has a command to run");
-            self.console.advise(format_args!("add a line such as `run = [\"mcast interfaces\"]` to a host, or look around: `mcast lab shell {name} HOST`"));
+            self.console.advise(format_args!(
+                "add a line such as `run = [\"mcast interfaces\"]` to a host, \
+                or open a shell on a host: `mcast lab shell {name} HOST`"
+            ));
         }
         Ok(())
     }
@@ -113,69 +116,71 @@ impl<'a> Printer<'a> {
     }
 
     /// Tells an event.
-    pub(super) fn tell(&mut self, event: &Event) -> io::Result<()> {
+    pub(super) fn tell(&mut self, event: &ProgramEvent) -> io::Result<()> {
         self.remember(event);
         if self.json { self.tell_machines(event) } else { self.tell_people(event) }
     }
 
-    fn remember(&mut self, event: &Event) {
+    fn remember(&mut self, event: &ProgramEvent) {
         let (program, end) = match event {
-            Event::Ended { program, status, as_expected } => {
+            ProgramEvent::Ended { program, status, as_expected } => {
                 let (after, as_expected) = (self.begun.elapsed(), *as_expected);
                 match self.stopping && !as_expected {
                     true => (*program, End::Stopped { after }),
                     false => (*program, End::Ended { status: *status, as_expected, after }),
                 }
             }
-            Event::Skipped { program } => (*program, End::Skipped),
+            ProgramEvent::Skipped { program } => (*program, End::Skipped),
             _ => return,
         };
         self.ends[program] = end;
     }
 
-    fn tell_people(&mut self, event: &Event) -> io::Result<()> {
+    fn tell_people(&mut self, event: &ProgramEvent) -> io::Result<()> {
         match event {
-            Event::Started { program } => {
+            ProgramEvent::Started { program } => {
                 let palette = self.console.palette_for_notes();
                 let (prefix, dim) = (self.prefix(*program, palette), palette.dim);
                 self.console.note(format_args!("{prefix}{dim}$ {}{dim:#}", self.programs[*program].command));
             }
-            Event::Line { program, stream: Stream::Output, line } => {
+            ProgramEvent::Line { program, stream: OutputStream::Stdout, line } => {
                 let prefix = self.prefix(*program, self.console.palette());
                 self.output.write_all(prefix.as_bytes())?;
                 self.output.write_all(line)?;
                 self.output.write_all(b"\n")?;
                 self.output.flush()?;
             }
-            Event::Line { program, stream: Stream::Error, line } => {
+            ProgramEvent::Line { program, stream: OutputStream::Stderr, line } => {
                 let prefix = self.prefix(*program, self.console.palette_for_notes());
                 // In one piece, so that nobody else's line comes in between.
                 let line = [prefix.as_bytes(), line, b"\n"].concat();
                 io::stderr().lock().write_all(&line)?;
             }
-            Event::TimeLimit => self.console.warn("the time is over; what still runs is stopped"),
+            ProgramEvent::TimeLimit => {
+                self.console.warn("the time limit has passed; stopping what still runs");
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn tell_machines(&mut self, event: &Event) -> io::Result<()> {
+    fn tell_machines(&mut self, event: &ProgramEvent) -> io::Result<()> {
         let (name, program, detail) = match event {
-            Event::Started { program } => {
+            ProgramEvent::Started { program } => {
                 let command = &self.programs[*program].command;
                 ("started", Some(*program), Detail::Command { command })
             }
-            Event::Ready { program } => ("ready", Some(*program), Detail::Nothing {}),
-            Event::Line { program, stream, line } => {
-                let stream = if *stream == Stream::Output { "output" } else { "error" };
+            ProgramEvent::Ready { program } => ("ready", Some(*program), Detail::Nothing {}),
+            ProgramEvent::Line { program, stream, line } => {
+                let stream = if *stream == OutputStream::Stdout { "output" } else { "error" };
                 ("line", Some(*program), Detail::Line { stream, payload: Payload::new(line) })
             }
-            Event::Ended { program, status, as_expected } => {
+            ProgramEvent::Ended { program, status, as_expected } => {
                 let (status, signal) = (status.code(), status.signal());
                 ("ended", Some(*program), Detail::Ended { status, signal, as_expected: *as_expected })
             }
-            Event::Skipped { program } => ("skipped", Some(*program), Detail::Nothing {}),
-            Event::TimeLimit => ("time_limit", None, Detail::Nothing {}),
+            ProgramEvent::Skipped { program } => ("skipped", Some(*program), Detail::Nothing {}),
+            ProgramEvent::TimeLimit => ("time_limit", None, Detail::Nothing {}),
             _ => return Ok(()),
         };
         let program = program.map(|program| &self.programs[program]);
@@ -220,8 +225,10 @@ impl<'a> Printer<'a> {
         let overruns: u64 = links.iter().map(|link| link.statistics().overruns).sum();
         if overruns > 0 {
             let frames = count_of(overruns, "frame");
-            self.console
-                .warn(format_args!("a bad link could not keep up and lost {frames} of its own accord"));
+            self.console.warn(format_args!(
+                "a bad link could not keep up and lost {frames} beyond its configured \
+                    loss"
+            ));
             self.console.help("send less, or send more slowly (`mcast send --rate`)");
         }
         overruns == 0
@@ -243,7 +250,7 @@ impl End {
         let ((style, mark), words) = match self {
             Self::Stopped { after } => ((palette.warning, "-"), format!("stopped after {}", seconds(after))),
             Self::Open => (bad, "did not end".to_owned()),
-            Self::Skipped => (bad, "not started: what it waits for did not happen".to_owned()),
+            Self::Skipped => (bad, "not started: a program that it waits for was not ready".to_owned()),
             Self::Ended { status, as_expected, after } => {
                 let after = seconds(after);
                 let expected = status.code() == Some(program.expect);
@@ -265,5 +272,5 @@ fn unexpected(status: ExitStatus, expect: i32) -> String {
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     };
-    format!("{how} where {expect} was expected,")
+    format!("{how}, expected {expect},")
 }

@@ -1,9 +1,9 @@
-//! Runs the programs of a network, and tells what they write and how they end.
+//! Runs the programs of a network, and prints their output and exit statuses.
 
 use std::time::{Duration, Instant};
 
-use mcast_lab::topology::Event;
-use mcast_lab::{Command, Network, Program};
+use mcast_lab::topology::ProgramEvent;
+use mcast_lab::{Command, LabNetwork, Program};
 
 use super::failure::failed;
 use super::printer::Printer;
@@ -29,7 +29,7 @@ pub(in super::super) fn run(run: &Run, console: &Console) -> anyhow::Result<Outc
 
 /// The programs while they run.
 struct Playing<'a> {
-    run: mcast_lab::topology::Run<'a>,
+    run: mcast_lab::topology::ProgramRun<'a>,
     interrupt: &'a Interrupt,
     deadline: Option<Instant>,
     stopping: bool,
@@ -37,7 +37,7 @@ struct Playing<'a> {
 
 impl<'a> Playing<'a> {
     fn new(
-        network: &'a Network,
+        network: &'a LabNetwork,
         timeout: Option<Duration>,
         interrupt: &'a Interrupt,
     ) -> anyhow::Result<Self> {
@@ -56,7 +56,7 @@ impl<'a> Playing<'a> {
             self.stop_in_time(printer)?;
             let Some(event) = self.run.next(LOOK).map_err(failed)? else { continue };
             as_expected &= is_expected(&event);
-            if event == Event::TimeLimit {
+            if event == ProgramEvent::TimeLimit {
                 printer.stopping();
             }
             printer.tell(&event)?;
@@ -73,16 +73,16 @@ impl<'a> Playing<'a> {
         self.stopping = true;
         printer.stopping();
         if is_late {
-            printer.tell(&Event::TimeLimit)?;
+            printer.tell(&ProgramEvent::TimeLimit)?;
         }
         self.run.stop(libc::SIGINT).map_err(failed)
     }
 }
 
-fn is_expected(event: &Event) -> bool {
+fn is_expected(event: &ProgramEvent) -> bool {
     match event {
-        Event::Ended { as_expected, .. } => *as_expected,
-        Event::Skipped { .. } | Event::TimeLimit => false,
+        ProgramEvent::Ended { as_expected, .. } => *as_expected,
+        ProgramEvent::Skipped { .. } | ProgramEvent::TimeLimit => false,
         _ => true,
     }
 }

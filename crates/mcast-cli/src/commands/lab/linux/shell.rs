@@ -19,10 +19,10 @@ pub(in super::super) fn shell(shell: &Shell, console: &Console) -> anyhow::Resul
     let topology = source::topology(&shell.topology)?;
     check_host(&topology, shell)?;
     let network = topology.build().map_err(failed)?;
-    let host = network.host(&shell.host).with_context(|| format!("'{}' was not made", shell.host))?;
+    let host = network.host(&shell.host).with_context(|| format!("'{}' was not created", shell.host))?;
     let mut command = command(host, shell)?;
     command.env("PATH", path()?).env("MCAST_LAB_HOST", &shell.host);
-    command.open_passage_to(topology.hosts().filter_map(|name| network.host(name))).map_err(failed)?;
+    command.grant_access_to(topology.hosts().filter_map(|name| network.host(name))).map_err(failed)?;
     leave_interrupts_to_the_command()?;
     if shell.command.is_empty() {
         greet(&topology, host, console);
@@ -60,7 +60,7 @@ fn command(host: &Host, shell: &Shell) -> anyhow::Result<Command> {
 fn leave_interrupts_to_the_command() -> anyhow::Result<()> {
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
-            .context("cannot leave Ctrl-C to the shell")?;
+            .context("cannot pass Ctrl-C to the shell")?;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ fn greet(topology: &Topology, host: &Host, console: &Console) {
         .note(format_args!("You are on {heading}{}{heading:#}; `exit` takes the network down.", host.name()));
     if !others.is_empty() {
         let others = others.join(", ");
-        console.note(format_args!("On the others ({others}): mcast lab on HOST COMMAND"));
+        console.note(format_args!("On the other hosts ({others}): mcast lab on HOST COMMAND"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a topology comes from: a file, or what comes with mcast.
+//! The source of a topology: a file, or a built-in network.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -8,6 +8,7 @@ use mcast_lab::{LabError, LabErrorKind, Topology};
 
 use super::failure::failed;
 use crate::exit::Failure;
+use crate::suggestion::closest;
 
 /// The topology of this name, or in this file.
 pub(super) fn topology(name: &str) -> anyhow::Result<Topology> {
@@ -24,9 +25,13 @@ pub(super) fn shipped(name: &str) -> Option<&'static str> {
 }
 
 /// The names of those.
-pub(super) fn names() -> String {
-    let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
+    SHIPPED.iter().map(|(name, _)| *name)
+}
+
+/// The names of those, in a sentence.
+pub(super) fn names_listed() -> String {
+    names().collect::<Vec<_>>().join(", ")
 }
 
 /// No topology is longer. What is, such as a device that never ends, is not read in.
@@ -41,7 +46,10 @@ fn read(path: &str) -> anyhow::Result<String> {
         let failure = Failure::environment(format!("cannot read \"{path}\": {error}"));
         match error.kind() {
             ErrorKind::NotFound => {
-                failure.remedy(format!("name a topology file, or one of the networks {}", names()))
+                let meant = closest(path, names());
+                let meant = meant.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
+                failure
+                    .remedy(format!("{meant}give a topology file, or one of the networks {}", names_listed()))
             }
             _ => failure,
         }

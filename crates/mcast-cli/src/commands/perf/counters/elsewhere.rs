@@ -1,7 +1,7 @@
 //! Systems whose counters are not read.
 
-use mcast_probe::Drops;
+use mcast_probe::DropCounts;
 
-pub(super) fn host_drops() -> Drops {
-    Drops::default()
+pub(super) fn host_drops() -> DropCounts {
+    DropCounts::default()
 }

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use mcast_probe::Drops;
+use mcast_probe::DropCounts;
 
 use super::text;
 
-pub(super) fn host_drops() -> Drops {
+pub(super) fn host_drops() -> DropCounts {
     let read = |table: &str| fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
     text::drops(&read("snmp"), &read("snmp6"), &read("softnet_stat"), &read("dev"))
 }

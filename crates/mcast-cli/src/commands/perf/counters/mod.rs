@@ -1,4 +1,4 @@
-//! What the system counts of what it drops.
+//! The system's drop counters.
 
 mod text;
 
@@ -9,19 +9,19 @@ mod platform;
 #[path = "elsewhere.rs"]
 mod platform;
 
-use mcast_probe::{Drops, Place};
+use mcast_probe::{DropCounts, DropPoint};
 
 /// What this host has dropped so far, by place. It does not know of single sockets.
-fn host_drops() -> Drops {
+fn host_drops() -> DropCounts {
     platform::host_drops()
 }
 
 /// The same, and what one socket has dropped.
-pub(super) fn drops_with(socket: mcast::Drops) -> Drops {
-    host_drops().with(Place::Socket, socket.count())
+pub(super) fn drops_with(socket: mcast::Drops) -> DropCounts {
+    host_drops().with(DropPoint::Socket, socket.count())
 }
 
 /// What this host has dropped so far of what it sent.
-pub(super) fn drops_in_sending() -> Drops {
-    Drops::default().with(Place::InterfaceOut, host_drops().at(Place::InterfaceOut))
+pub(super) fn drops_in_sending() -> DropCounts {
+    DropCounts::default().with(DropPoint::InterfaceOut, host_drops().at(DropPoint::InterfaceOut))
 }

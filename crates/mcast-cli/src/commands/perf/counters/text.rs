@@ -2,20 +2,20 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has such tables"))]
 
-use mcast_probe::{Drops, Place};
+use mcast_probe::{DropCounts, DropPoint};
 
 /// The counts in these tables. What a table does not have is not known.
-pub(super) fn drops(snmp: &str, snmp6: &str, softnet: &str, dev: &str) -> Drops {
+pub(super) fn drops(snmp: &str, snmp6: &str, softnet: &str, dev: &str) -> DropCounts {
     let full = sum(udp(snmp, "RcvbufErrors"), line(snmp6, "Udp6RcvbufErrors"));
     let errors = sum(udp(snmp, "InErrors"), line(snmp6, "Udp6InErrors"));
     // The errors include those for want of buffer.
     let broken = errors.map(|errors| errors.saturating_sub(full.unwrap_or(0)));
-    Drops::default()
-        .with(Place::ReceiveBuffers, full)
-        .with(Place::Broken, broken)
-        .with(Place::Backlog, backlog(softnet))
-        .with(Place::InterfaceIn, interfaces(dev, &[2, 3]))
-        .with(Place::InterfaceOut, interfaces(dev, &[10, 11]))
+    DropCounts::default()
+        .with(DropPoint::ReceiveBuffers, full)
+        .with(DropPoint::Broken, broken)
+        .with(DropPoint::Backlog, backlog(softnet))
+        .with(DropPoint::InterfaceIn, interfaces(dev, &[2, 3]))
+        .with(DropPoint::InterfaceOut, interfaces(dev, &[10, 11]))
 }
 
 fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
@@ -75,26 +75,28 @@ Inter-|   Receive                                                |  Transmit
     #[test]
     fn each_place_is_read_from_its_table() {
         let drops = drops(SNMP, SNMP6, SOFTNET, DEV);
-        assert_eq!(drops.at(Place::ReceiveBuffers), Some(27));
-        assert_eq!(drops.at(Place::Broken), Some(6));
-        assert_eq!(drops.at(Place::Backlog), Some(11));
+        assert_eq!(drops.at(DropPoint::ReceiveBuffers), Some(27));
+        assert_eq!(drops.at(DropPoint::Broken), Some(6));
+        assert_eq!(drops.at(DropPoint::Backlog), Some(11));
         // Without the column `fifo`, which drivers count among the errors or the drops, too.
-        assert_eq!(drops.at(Place::InterfaceIn), Some(7));
-        assert_eq!(drops.at(Place::InterfaceOut), Some(3));
-        assert_eq!(drops.at(Place::Socket), None);
+        assert_eq!(drops.at(DropPoint::InterfaceIn), Some(7));
+        assert_eq!(drops.at(DropPoint::InterfaceOut), Some(3));
+        assert_eq!(drops.at(DropPoint::Socket), None);
     }
 
     #[test]
     fn what_is_not_there_is_not_known() {
-        assert_eq!(drops("", "", "", ""), Drops::default());
-        assert_eq!(drops("Udp: InErrors\n", "x", "zz\n", "a\nb"), Drops::default());
+        assert_eq!(drops("", "", "", ""), DropCounts::default());
+        assert_eq!(drops("Udp: InErrors\n", "x", "zz\n", "a\nb"), DropCounts::default());
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_system_has_the_tables() {
         let drops = super::super::host_drops();
-        for place in [Place::ReceiveBuffers, Place::Broken, Place::InterfaceIn, Place::InterfaceOut] {
+        for place in
+            [DropPoint::ReceiveBuffers, DropPoint::Broken, DropPoint::InterfaceIn, DropPoint::InterfaceOut]
+        {
             assert!(drops.at(place).is_some(), "{place:?}");
         }
     }

@@ -1,11 +1,11 @@
-//! What goes back to senders: reports and pongs, never more or longer than what they answer.
+//! Replies to senders: reports and pongs, never more or longer than the requests.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{Arrival, Receiver};
-use mcast_probe::wire::{Header, Kind, PING_LENGTH, Report, SessionId};
+use mcast_probe::wire::{Header, Kind, PING_LENGTH, ReceiverReport, SessionId};
 use mcast_probe::{Limiter, Quota};
 
 /// A sender repeats its closing some ten times; several may do so at once.
@@ -39,14 +39,14 @@ impl<'a> Answerer<'a> {
         self.limiter.allows(source, now)
     }
 
-    pub(super) fn report(&mut self, to: &Arrival, header: Header, report: &Report) {
+    pub(super) fn report(&mut self, to: &Arrival, header: Header, report: &ReceiverReport) {
         self.send(to, &report.encode(header));
     }
 
     /// Answers a call with the token that pings are to carry.
     pub(super) fn token(&mut self, to: &Arrival, header: Header, now: Duration) {
         if self.limiter.allows(to.source.ip(), now) {
-            let mut message = header.as_kind(Kind::Token).encode().to_vec();
+            let mut message = header.with_kind(Kind::Token).encode().to_vec();
             message.extend(self.token_for(to, header.session).to_be_bytes());
             self.send(to, &message);
         }
@@ -61,7 +61,7 @@ impl<'a> Answerer<'a> {
         let mut pong = std::mem::take(&mut self.pong);
         pong.clear();
         pong.extend_from_slice(ping);
-        header.as_kind(Kind::Pong).write(&mut pong);
+        header.with_kind(Kind::Pong).write(&mut pong);
         self.send(to, &pong);
         self.pong = pong;
         true

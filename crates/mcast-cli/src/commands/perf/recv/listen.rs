@@ -1,11 +1,11 @@
-//! The loop: takes what comes, answers, and looks around now and then.
+//! The main loop: receives, answers, and prints interim figures.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use mcast::{Batch, Datagram, ErrorKind, Receiver};
-use mcast_probe::wire::{Header, Kind, Message, Report, UnixNanos};
-use mcast_probe::{Clocks, Drops, Origin, Session, Sessions, Totals};
+use mcast_probe::wire::{Header, Kind, Message, ReceiverReport, UnixNanos};
+use mcast_probe::{ClockRelation, DropCounts, Session, SessionKey, SessionTotals, Sessions};
 
 use super::answer::Answerer;
 use super::tell::Teller;
@@ -15,14 +15,15 @@ use crate::commands::perf::counters::drops_with;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::output::{count, too_few};
 
 /// Buffers of a batch, each as large as what the system merges.
 const BUFFERS: usize = 32;
 const BUFFER: usize = 65_536;
-/// How often to see who has ended.
+/// The time between checks for sessions that have ended.
 const LOOK: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
-/// A sweep whose next step does not begin for so long has ended, too.
+/// A sweep whose next step does not start within this time has ended.
 const BETWEEN_STEPS: Duration = Duration::from_secs(10);
 
 /// Everything that a run of `mcast perf recv` holds.
@@ -33,12 +34,15 @@ pub(super) struct Listener<'a> {
     teller: Teller<'a>,
     answerer: Answerer<'a>,
     sessions: Sessions,
-    watches: HashMap<Origin, Watch>,
+    watches: HashMap<SessionKey, Watch>,
     id: u64,
     start: Instant,
     next_look: Duration,
     next_line: Duration,
-    /// What the system had counted when nothing was going on.
+    last_line: UnixNanos,
+    /// Receive calls that brought something.
+    calls: u64,
+    /// The system's counters before the run.
     idle: Snapshot,
     tally: Tally,
 }
@@ -47,7 +51,7 @@ pub(super) struct Listener<'a> {
 #[derive(Debug, Default)]
 struct Tally {
     runs: u64,
-    /// The last session that ended was a step of a sweep that goes on.
+    /// The last session that ended was a step of a sweep, and more steps may follow.
     between_steps: Option<Duration>,
     datagrams: u64,
     worst_loss: f64,
@@ -57,7 +61,7 @@ struct Tally {
 /// What the system had counted at some time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Snapshot {
-    drops: Drops,
+    drops: DropCounts,
     calls: u64,
     merged: u64,
 }
@@ -67,13 +71,13 @@ struct Snapshot {
 struct Watch {
     begin: Snapshot,
     reports: u32,
-    told: Totals,
+    told: SessionTotals,
 }
 
-/// What the system has counted so far.
-fn snapshot_of(receiver: &Receiver) -> Snapshot {
+/// What has been counted so far, with this many calls that brought something.
+fn snapshot_of(receiver: &Receiver, calls: u64) -> Snapshot {
     let statistics = receiver.statistics();
-    Snapshot { drops: drops_with(statistics.dropped), calls: statistics.calls, merged: statistics.merged }
+    Snapshot { drops: drops_with(statistics.dropped), calls, merged: statistics.merged }
 }
 
 impl<'a> Listener<'a> {
@@ -95,7 +99,9 @@ impl<'a> Listener<'a> {
             start: Instant::now(),
             next_look: LOOK,
             next_line: SECOND,
-            idle: snapshot_of(receiver),
+            last_line: unix_now(),
+            calls: 0,
+            idle: snapshot_of(receiver, 0),
             tally: Tally::default(),
         }
     }
@@ -107,7 +113,7 @@ impl<'a> Listener<'a> {
         }
         let rest = self.sessions.take_all();
         self.end(rest, self.start.elapsed())?;
-        self.teller.strays(self.tally.foreign, self.sessions.turned_away(), self.answerer.withheld());
+        self.teller.strays(self.tally.foreign, self.sessions.rejected(), self.answerer.withheld());
         Ok(self.interrupt.outcome().unwrap_or_else(|| self.judge()))
     }
 
@@ -120,6 +126,7 @@ impl<'a> Listener<'a> {
                 _ => {}
             }
             let now = self.start.elapsed();
+            self.calls += u64::from(!batch.is_empty());
             batch.iter().for_each(|datagram| self.handle(&datagram, now));
             batch.clear();
             if self.is_over_after_a_look(now)? {
@@ -138,6 +145,7 @@ impl<'a> Listener<'a> {
             };
             let now = self.start.elapsed();
             if let Some(datagram) = received {
+                self.calls += 1;
                 self.handle(&datagram, now);
             }
             if self.is_over_after_a_look(now)? {
@@ -184,41 +192,42 @@ impl<'a> Listener<'a> {
             }
             Message::Call if self.arguments.reply => self.answerer.token(arrival, header, now),
             Message::Ping(token) => {
-                // First the answer: whoever waits for it measures.
+                // Answer first: the sender is measuring the delay.
                 if self.arguments.reply {
                     self.answerer.pong(arrival, header, token, datagram.payload());
                 }
                 self.count(datagram, &header, now);
             }
-            // A call that is not for this receiver, and what only senders are told.
+            // A call for another receiver, or a message for senders.
             Message::Call | Message::Data | Message::Token(_) | Message::Pong | Message::Report(_) => {}
-            Message::Probe(_) | Message::Answer(_) | Message::PathProbe(_) | Message::PathAnswer(_) => {
+            Message::Probe(_) | Message::Reply(_) | Message::PathProbe(_) | Message::PathReply(_) => {
                 self.tally.foreign += 1;
             }
         }
     }
 
-    fn report(&mut self, datagram: &Datagram<'_>, header: Header, origin: Origin) {
+    fn report(&mut self, datagram: &Datagram<'_>, header: Header, origin: SessionKey) {
         self.watch_begun();
         let now = self.snapshot();
         let id = self.id;
         let session = self.sessions.iter().find(|(other, _)| *other == origin);
         if let (Some((_, session)), Some(watch)) = (session, self.watches.get_mut(&origin)) {
             watch.reports = watch.reports.saturating_add(1);
-            let report = Report { receiver: id, ..report_of(session, watch, &now) };
+            let report = ReceiverReport { receiver: id, ..report_of(session, watch, &now) };
             self.answerer.report(datagram.arrival(), header, &report);
         }
     }
 
     /// Remembers of sessions that are new what the system had counted before them.
     fn watch_begun(&mut self) {
-        for origin in self.sessions.take_begun() {
+        for origin in self.sessions.take_started() {
             self.tally.between_steps = None;
-            self.watches.insert(origin, Watch { begin: self.idle, reports: 0, told: Totals::default() });
+            self.watches
+                .insert(origin, Watch { begin: self.idle, reports: 0, told: SessionTotals::default() });
         }
     }
 
-    /// Now and then: tells what came, ends what has ended; says whether that was all.
+    /// Prints interim figures and ends sessions that are over; returns whether that was the last one.
     fn is_over_after_a_look(&mut self, now: Duration) -> anyhow::Result<bool> {
         if self.interrupt.has_come() {
             return Ok(true);
@@ -244,17 +253,20 @@ impl<'a> Listener<'a> {
         if self.sessions.is_empty() {
             self.idle = self.snapshot();
         }
+        let unix_time = unix_now();
         for (origin, session) in self.sessions.iter() {
             if let Some(watch) = self.watches.get_mut(origin) {
                 let totals = session.totals();
-                self.teller.line(now, origin, session, &totals, &watch.told)?;
+                let time = session.active(self.last_line, unix_time);
+                self.teller.line(now, time, origin, session, &totals, &watch.told)?;
                 watch.told = totals;
             }
         }
+        self.last_line = unix_time;
         Ok(self.teller.flush()?)
     }
 
-    fn end(&mut self, ended: Vec<(Origin, Session)>, now: Duration) -> anyhow::Result<()> {
+    fn end(&mut self, ended: Vec<(SessionKey, Session)>, now: Duration) -> anyhow::Result<()> {
         self.watch_begun();
         if ended.is_empty() {
             return Ok(());
@@ -262,7 +274,7 @@ impl<'a> Listener<'a> {
         let snapshot = self.snapshot();
         for (origin, session) in ended {
             let Some(watch) = self.watches.remove(&origin) else { continue };
-            let report = Report { receiver: self.id, ..report_of(&session, &watch, &snapshot) };
+            let report = ReceiverReport { receiver: self.id, ..report_of(&session, &watch, &snapshot) };
             self.teller.summary(&origin, &session, &report)?;
             self.tally.add(&session, &report, now);
         }
@@ -279,7 +291,7 @@ impl<'a> Listener<'a> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        snapshot_of(self.receiver)
+        snapshot_of(self.receiver, self.calls)
     }
 
     fn judge(&self) -> Outcome {
@@ -287,23 +299,22 @@ impl<'a> Listener<'a> {
         let wanted = limits.expect.unwrap_or(0);
         let is_enough = self.tally.datagrams >= wanted;
         if !is_enough {
-            self.teller.note(&format!("{} came where {wanted} were expected", self.tally.datagrams));
+            self.teller.note(&too_few(&count(self.tally.datagrams), wanted));
         }
         let is_bearable = limits.max_loss.is_none_or(|most| self.tally.worst_loss <= most);
         if let (Some(most), false) = (limits.max_loss, is_bearable) {
-            self.teller
-                .note(&format!("{:.3}% was lost where at most {most}% was allowed", self.tally.worst_loss));
+            self.teller.note(&format!("lost {:.3}%, more than the allowed {most}%", self.tally.worst_loss));
         }
         let has_ended = self.tally.runs > 0;
         if !has_ended {
-            self.teller.note("no run has come to its end");
+            self.teller.note("no run has ended");
         }
         Outcome::of(is_enough && is_bearable && has_ended)
     }
 }
 
 impl Tally {
-    fn add(&mut self, session: &Session, report: &Report, now: Duration) {
+    fn add(&mut self, session: &Session, report: &ReceiverReport, now: Duration) {
         let goes_on = session.settings().is_some_and(|settings| settings.more_follows);
         self.between_steps = goes_on.then_some(now);
         self.runs += u64::from(!goes_on);
@@ -314,9 +325,9 @@ impl Tally {
     }
 }
 
-fn report_of(session: &Session, watch: &Watch, now: &Snapshot) -> Report {
+fn report_of(session: &Session, watch: &Watch, now: &Snapshot) -> ReceiverReport {
     let totals = session.totals();
-    Report {
+    ReceiverReport {
         receiver: 0,
         number: watch.reports,
         sent: totals.sent,
@@ -324,21 +335,25 @@ fn report_of(session: &Session, watch: &Watch, now: &Snapshot) -> Report {
         lost: totals.lost,
         duplicated: totals.duplicated,
         reordered: totals.reordered,
-        unheard: totals.unheard,
+        before_first: totals.before_first,
         bytes: totals.bytes,
         elapsed: session.elapsed(),
         jitter: session.jitter(),
         delays: session.delays().and_then(mcast_probe::Histogram::percentiles),
-        clocks: if session.delays().is_some() { session.clocks() } else { Clocks::Apart },
-        calls: now.calls.saturating_sub(watch.begin.calls),
+        clocks: if session.delays().is_some() { session.clocks() } else { ClockRelation::Apart },
+        receive_calls: now.calls.saturating_sub(watch.begin.calls),
         closed: session.is_closed(),
-        merged: now.merged > watch.begin.merged,
+        gro: now.merged > watch.begin.merged,
         drops: now.drops.since(&watch.begin.drops),
     }
 }
 
-fn origin(datagram: &Datagram<'_>, header: &Header) -> Origin {
-    Origin { source: datagram.source(), interface: datagram.interface().number(), session: header.session }
+fn origin(datagram: &Datagram<'_>, header: &Header) -> SessionKey {
+    SessionKey {
+        source: datagram.source(),
+        interface: datagram.interface().number(),
+        session: header.session,
+    }
 }
 
 /// When it came, by the kernel's word where there is one.

@@ -1,4 +1,4 @@
-//! `mcast perf recv`: counts what `mcast perf send` sends, and tells it.
+//! `mcast perf recv`: counts and reports what `mcast perf send` sends.
 
 mod answer;
 mod listen;
@@ -13,20 +13,21 @@ use crate::arguments::{Joining, parse_duration, parse_percent, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::output::bytes;
 use listen::Listener;
 
-/// Count what `mcast perf send` sends, and report it
+/// Receive what `mcast perf send` sends, and report rates and loss
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     joining: Joining,
 
-    /// Ask for this much receive buffer a socket [default: 4M]
+    /// Request SIZE of receive buffer per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
 
-    /// Take datagrams as they come, not merged by the system
+    /// Receive single datagrams, not coalesced by the system (UDP GRO)
     #[arg(long)]
     no_gro: bool,
 
@@ -34,11 +35,11 @@ pub(super) struct Arguments {
     #[arg(long)]
     reply: bool,
 
-    /// Wait for them awake: shorter delays, for a processor's time
+    /// Busy-poll: shorter delays, but uses a whole processor
     #[arg(long)]
     spin: bool,
 
-    /// Print a JSON object a run, and nothing each second
+    /// Print one JSON object per run, and nothing every second
     #[arg(long)]
     json: bool,
 
@@ -49,47 +50,47 @@ pub(super) struct Arguments {
     messages: stream::Messages,
 }
 
-/// When to end, and what is success.
+/// Limits on time and count, and the conditions of success.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "When to end")]
+#[command(next_help_heading = "When to stop")]
 struct Limits {
-    /// End after so many runs
+    /// Stop after N runs
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
 
-    /// Don't end: count run after run until Ctrl-C
+    /// Measure run after run, until Ctrl-C
     #[arg(long, conflicts_with = "count")]
     keep: bool,
 
-    /// End after so long in all; status 1 if no run has ended by then
+    /// Stop after TIME; exit status 1 if no run has ended by then
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// A sender that is silent for so long has ended, its last message having been lost
+    /// End a run when its sender has been silent for TIME
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "3s")]
     idle: Duration,
 
-    /// Status 1 if fewer datagrams came
+    /// Exit status 1 if fewer than N datagrams arrived
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
 
-    /// Status 1 if a larger share was lost, such as 0.1%
+    /// Exit status 1 if more than PERCENT was lost, such as 0.1%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     max_loss: Option<f64>,
 }
 
 const EXAMPLES: &str = "\
-Each run of a sender is told when it ends: sent, received, lost, duplicated and reordered by the
-sender's own numbers and closing message, rates of what arrived, jitter (RFC 3550), delays where
-the clocks allow, datagrams a system call, and where this host dropped something.
-The sender is told the same, in answer to its closing message, and prints it, too.
+Each run is reported when it ends: sent, received, lost, duplicated and reordered by the sender's
+numbering and closing message, rates of arrival, jitter (RFC 3550), delays where the clocks allow,
+datagrams per system call, and where this host dropped datagrams. The report is also sent to the
+sender, which prints it.
 
 Examples:
   mcast perf recv 239.255.1.2:5000                    one run
   mcast perf recv 239.255.1.2:5000 --keep             run after run
   mcast perf recv 239.255.1.2:5000 --json -W 60       for programs
-  mcast perf recv 239.255.1.2:5000 --max-loss 0.1%    status 1 if more is lost
-  mcast perf recv 239.255.1.2:5000 --reply --spin     the other end of a latency measurement
+  mcast perf recv 239.255.1.2:5000 --max-loss 0.1%    exit status 1 if more is lost
+  mcast perf recv 239.255.1.2:5000 --reply --spin     answer a latency measurement
   mcast perf recv 239.255.1.2:5000 --stream           messages of `mcast perf send --stream`";
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -106,9 +107,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // It takes down what the system has counted so far, so it comes before anybody is told to send.
     let listener = Listener::new(arguments, &receiver, interrupt, console);
     console.note(format_args!(
-        "waiting for mcast perf send on {} (receive buffer: {} bytes)",
+        "waiting for mcast perf send on {} (receive buffer: {})",
         arguments.joining.memberships.join(", "),
-        receiver.receive_buffer()
+        bytes(receiver.receive_buffer() as u64)
     ));
     listener.run()
 }
@@ -122,7 +123,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
         .join_all(chosen.items)
         .allow_any_source(arguments.joining.any_source)
         // Pings come one at a time: there is nothing to merge.
-        .merging(!arguments.no_gro && !arguments.reply)
+        .gro(!arguments.no_gro && !arguments.reply)
         // What the kernel tells of each costs a ping-pong more time than it is worth there.
         .details(!arguments.reply);
     if let Some(bytes) = arguments.buffer {

@@ -1,4 +1,4 @@
-//! `--stream`: messages through the message layer: each one checked, and what they took.
+//! `--stream`: receives messages of the message layer, checks each one, and measures them.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -19,17 +19,17 @@ use crate::commands::perf::message;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, expected, seconds, write_json};
+use crate::output::{count, count_of, seconds, write_record};
 
 /// Through the message layer.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Through the message layer")]
+#[command(next_help_heading = "Message layer")]
 pub(super) struct Messages {
     /// Receive the messages of `mcast perf send --stream`, and check each
     #[arg(long, conflicts_with_all = ["reply", "spin", "no_gro"])]
     pub(super) stream: bool,
 
-    /// Open what is sealed with the secrets in this file
+    /// Open sealed messages with the secrets in this file
     #[arg(long, value_name = "FILE", requires = "stream")]
     key: Option<PathBuf>,
 }
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
     let chosen = arguments.joining.chosen(console)?;
     if chosen.items.len() > 4 {
-        return Err(Failure::usage("a stream comes on four paths at most")
+        return Err(Failure::usage("a stream has at most four paths")
             .remedy("name single groups, each on one interface")
             .into());
     }
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let deadline = arguments.limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let (mut runs, mut is_good) = (0, true);
     loop {
-        let mut run = Run::new(&keys);
+        let mut run = StreamRun::new(&keys);
         let ended = run.listen(&mut subscriber, arguments, deadline, &interrupt, console)?;
         if run.joined.is_some() {
             run.tell(&subscriber.statistics(), arguments, console)?;
@@ -90,13 +90,13 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 fn too_few(runs: u64, wanted: u64) -> String {
     match runs {
-        0 => "no run has come to its end".into(),
-        _ => format!("{} came where {}", count_of(runs, "run"), expected(wanted)),
+        0 => "no run ended".into(),
+        _ => crate::output::too_few(&count_of(runs, "run"), wanted),
     }
 }
 
-/// What came of one stream.
-struct Run {
+/// The results of one stream.
+struct StreamRun {
     is_sealed: bool,
     own_clock: u64,
     /// Who publishes, the life of it, and the first message that is ours.
@@ -122,7 +122,7 @@ struct Run {
     told: (Instant, u64, u64),
 }
 
-impl Run {
+impl StreamRun {
     fn new(keys: &Keys) -> Self {
         Self {
             is_sealed: !keys.is_empty(),
@@ -219,10 +219,10 @@ impl Run {
             Event::Ended { messages } => self.ended = Some(messages),
             Event::SenderSilent => {
                 self.is_silent = true;
-                console.warn("the publisher says nothing any more");
+                console.warn("the publisher has gone silent");
             }
             Event::SenderBack => self.is_silent = false,
-            Event::Evicted => console.warn("too slow: the publisher no longer waits for this receiver"),
+            Event::Evicted => console.warn("evicted by the publisher: too slow"),
             Event::KeyMissing(epoch) => console.warn(format_args!(
                 "sealed with the secret of epoch {epoch}, which is not known here (--key)"
             )),
@@ -262,21 +262,24 @@ impl Run {
     fn misses(&self, limits: &super::Limits) -> Vec<String> {
         let mut misses = Vec::new();
         if self.ended.is_none() {
-            misses.push("the run has not come to its end".into());
+            misses.push("the run has not ended".into());
         }
         if self.wrong > 0 {
-            misses.push(format!("{} came that are not what was published", count_of(self.wrong, "message")));
+            misses.push(format!(
+                "{} received that differ from what was published",
+                count_of(self.wrong, "message")
+            ));
         }
         let share = self.lost as f64 * 100.0 / (self.messages + self.lost).max(1) as f64;
         match limits.max_loss {
             Some(most) if share > most => {
-                misses.push(format!("{share:.3}% was lost where at most {most}% was allowed"));
+                misses.push(format!("lost {share:.3}%, more than the allowed {most}%"));
             }
             None if self.lost > 0 => misses.push(format!("{} lost", count_of(self.lost, "message"))),
             _ => {}
         }
         if let Some(wanted) = limits.expect.filter(|wanted| self.messages < *wanted) {
-            misses.push(format!("{} came where {}", count(self.messages), expected(wanted)));
+            misses.push(crate::output::too_few(&count(self.messages), wanted));
         }
         misses
     }
@@ -290,7 +293,7 @@ impl Run {
         let mut out = console.output();
         let summary = Summary::new(self, statistics);
         if arguments.json {
-            write_json(&mut out, &summary)?;
+            write_record(&mut out, "result", &summary)?;
         } else {
             self.write(&mut out, &summary)?;
         }
@@ -311,13 +314,13 @@ impl Run {
         )?;
         writeln!(
             out,
-            "  lost        {}; not as published {}",
+            "  lost        {}; corrupted {}",
             share(self.lost, self.messages + self.lost),
             count(self.wrong)
         )?;
         writeln!(
             out,
-            "  repaired    {}; asked {}, beyond repair {}, copies {}, stalled {}",
+            "  repaired    {}; requested {}, unrecoverable {}, duplicates {}, stalled {}",
             share(summary.repaired, summary.datagrams),
             count_of(summary.naks, "time"),
             count(summary.unrecoverable),
@@ -326,7 +329,7 @@ impl Run {
         )?;
         let delays = match self.delays.percentiles().filter(|_| self.has_same_clock) {
             Some(times) => told(&times),
-            None => "not known: the clocks are not the same".into(),
+            None => "unknown: the clocks differ".into(),
         };
         writeln!(out, "  delay       {delays}; jitter {}", short_time(self.jitter.value()))
     }
@@ -373,7 +376,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn new(run: &Run, statistics: &ReceiverStatistics) -> Self {
+    fn new(run: &StreamRun, statistics: &ReceiverStatistics) -> Self {
         let time = run.time();
         Self {
             source: run.joined.map(|(source, ..)| source),
@@ -410,8 +413,8 @@ mod tests {
 
     #[test]
     fn runs_that_did_not_come_are_told_in_numbers() {
-        assert_eq!(too_few(0, 1), "no run has come to its end");
-        assert_eq!(too_few(0, 3), "no run has come to its end");
-        assert_eq!(too_few(1, 2), "1 run came where 2 were expected");
+        assert_eq!(too_few(0, 1), "no run ended");
+        assert_eq!(too_few(0, 3), "no run ended");
+        assert_eq!(too_few(1, 2), "received 1 run, expected at least 2");
     }
 }

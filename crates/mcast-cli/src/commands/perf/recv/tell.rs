@@ -1,17 +1,17 @@
-//! What is said of what came: a line a second and a summary a run, or a JSON object a run.
+//! Output: one line per second and a summary per run, or one JSON object per run.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_probe::wire::Report;
-use mcast_probe::{Origin, Session, Totals};
+use mcast_probe::wire::ReceiverReport;
+use mcast_probe::{Session, SessionKey, SessionTotals};
 use serde::Serialize;
 
 use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
 use crate::console::{Console, Output};
-use crate::output::{InterfaceNames, bytes, count, count_of, write_json};
+use crate::output::{InterfaceNames, bytes, count, count_of, write_record};
 
 /// Says it on standard output.
 pub(super) struct Teller<'a> {
@@ -39,20 +39,29 @@ impl<'a> Teller<'a> {
         Self { console, out: console.output(), names: InterfaceNames::new(), json }
     }
 
-    /// What came since the line before.
+    /// What came since the line before, in this much of the time since then: a run begins and ends within a
+    /// second.
     pub(super) fn line(
         &mut self,
         now: Duration,
-        origin: &Origin,
+        time: Duration,
+        origin: &SessionKey,
         session: &Session,
-        totals: &Totals,
-        before: &Totals,
+        totals: &SessionTotals,
+        before: &SessionTotals,
     ) -> io::Result<()> {
-        if self.json {
-            return Ok(());
-        }
+        /// In less a rate says nothing.
+        const SHORTEST: Duration = Duration::from_millis(50);
+
         let since = |now: u64, before: u64| now.saturating_sub(before);
         let (received, sent) = (since(totals.received, before.received), since(totals.sent, before.sent));
+        if self.json || (received == 0 && session.is_closed()) {
+            return Ok(());
+        }
+        let came = match rates(received, since(totals.bytes, before.bytes), time) {
+            rates if time >= SHORTEST => rates,
+            _ => count_of(received, "datagram"),
+        };
         let delay = session.delays().and_then(|delays| delays.quantile(0.5));
         let delay = delay.map(|delay| format!("  delay {}", short_time(delay))).unwrap_or_default();
         writeln!(
@@ -60,7 +69,7 @@ impl<'a> Teller<'a> {
             "{:>6.1} s  {}  {}  lost {}  duplicated {}  reordered {}  jitter {}{delay}",
             now.as_secs_f64(),
             origin.source,
-            rates(received, since(totals.bytes, before.bytes), Duration::from_secs(1)),
+            came,
             share(since(totals.lost, before.lost), sent),
             count(since(totals.duplicated, before.duplicated)),
             count(since(totals.reordered, before.reordered)),
@@ -69,7 +78,12 @@ impl<'a> Teller<'a> {
     }
 
     /// A run has ended.
-    pub(super) fn summary(&mut self, origin: &Origin, session: &Session, report: &Report) -> io::Result<()> {
+    pub(super) fn summary(
+        &mut self,
+        origin: &SessionKey,
+        session: &Session,
+        report: &ReceiverReport,
+    ) -> io::Result<()> {
         let interface = InterfaceIndex::new(origin.interface).map(|index| self.names.of(index).to_string());
         let interface = interface.unwrap_or_default();
         let settings = session.settings();
@@ -83,13 +97,13 @@ impl<'a> Teller<'a> {
                 figures: Figures::new(report, settings),
                 too_late: session.totals().too_late,
             };
-            return write_json(&mut self.out, &summary);
+            return write_record(&mut self.out, "result", &summary);
         }
         let palette = *self.console.palette();
         let (heading, address) = (palette.heading, palette.address);
         writeln!(
             self.out,
-            "{heading}from{heading:#} {address}{}{address:#} by {interface}: {}",
+            "{heading}from{heading:#} {address}{}{address:#} on {interface}: {}",
             origin.source,
             describe(session)
         )?;
@@ -99,16 +113,16 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    /// What came and belonged to no run.
+    /// Prints counts of datagrams that belong to no run.
     pub(super) fn strays(&self, foreign: u64, turned_away: u64, withheld: (u64, u64)) {
         let tell = |number: u64, what: &str| {
             if number > 0 {
                 self.console.note(format_args!("{} {what}", count(number)));
             }
         };
-        tell(foreign, "of what came was not from mcast perf send and was ignored");
-        tell(turned_away, "of what came was ignored: more sessions or streams than are followed at once");
-        tell(withheld.0, "answers were withheld, having been asked for too often");
+        tell(foreign, "ignored: not from mcast perf send");
+        tell(turned_away, "ignored: too many sessions or streams at once");
+        tell(withheld.0, "requests not answered (rate limit)");
         tell(withheld.1, "answers could not be sent");
     }
 
@@ -130,6 +144,6 @@ fn describe(session: &Session) -> String {
         sent if sent == heard => count_of(sent, "stream"),
         sent => format!("{} of {}", count(heard), count_of(sent, "stream")),
     };
-    let rate = settings.rate.map(|rate| format!(", {} a second meant", count(rate.round() as u64)));
+    let rate = settings.rate.map(|rate| format!(", target {}/s", count(rate.round() as u64)));
     format!("{kind} of {}, {streams}{}", bytes(settings.size.into()), rate.unwrap_or_default())
 }

@@ -1,12 +1,14 @@
 //! One session: opening, data, closing, reports.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use mcast::{Family, Rate, Sender};
-use mcast_probe::wire::{Header, Kind, Message, Report, SessionId, Settings};
-use mcast_probe::{Drops, Reports};
+use mcast_probe::wire::{Header, Kind, Message, ReceiverReport, SessionId, Settings};
+use mcast_probe::{DropCounts, ReceiverReports};
 
 use super::load::Stream;
 use super::outcome::Meter;
@@ -17,13 +19,13 @@ use crate::commands::send::targets::Target;
 use crate::console::Console;
 use crate::interrupt::Interrupt;
 
-/// The opening is sent so often, so that hardly any receiver misses it.
+/// The number of opening messages: hardly any receiver misses all of them.
 const OPENINGS: u32 = 5;
 const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
 /// After how many milliseconds each the closing is sent again. Receivers take a run as ended half
 /// a second after the last one.
 const CLOSINGS: [u64; 12] = [10, 20, 30, 40, 100, 200, 300, 300, 300, 300, 300, 300];
-/// So many rounds without anything new, and everybody has reported.
+/// After this many rounds without a new report, all receivers have reported.
 const QUIET_ROUNDS: u32 = 3;
 
 /// How much to send, and how fast.
@@ -36,7 +38,7 @@ pub(super) struct Plan {
     pub(super) progress: bool,
 }
 
-/// What came of a session.
+/// The results of a session.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) settings: Settings,
@@ -44,8 +46,8 @@ pub(super) struct Finding {
     pub(super) refused: u64,
     pub(super) elapsed: Duration,
     pub(super) calls: u64,
-    pub(super) reports: Reports,
-    pub(super) drops: Drops,
+    pub(super) reports: ReceiverReports,
+    pub(super) drops: DropCounts,
     /// Datagrams to the sender's port that were no reports.
     pub(super) foreign: u64,
 }
@@ -55,6 +57,20 @@ pub(super) struct Finding {
 struct SystemWork {
     calls: u64,
     trains: u64,
+}
+
+/// Says that a worker is done when it is dropped, also where the worker panicked.
+#[derive(Debug)]
+struct WorkerEnd<'a> {
+    running: &'a AtomicUsize,
+    watcher: &'a Thread,
+}
+
+impl Drop for WorkerEnd<'_> {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Release);
+        self.watcher.unpark();
+    }
 }
 
 /// Sockets and streams for one session after another.
@@ -114,7 +130,7 @@ impl Course {
         self.session = SessionId(random_number());
         self.settings = Settings {
             rate: plan.rate.map(|rate| 1.0 / rate.time_for(self.settings.size as usize).as_secs_f64()),
-            segmentation: self.takes_trains()?,
+            gso: self.takes_trains()?,
             more_follows,
             ..self.settings
         };
@@ -125,7 +141,7 @@ impl Course {
         self.send(plan, start, &progress, interrupt, console)?;
         let elapsed = start.elapsed();
         let after = self.system_work();
-        self.settings.segmentation = after.trains > before.trains;
+        self.settings.gso = after.trains > before.trains;
         let (reports, foreign) = self.close_streams()?;
         Ok(Finding {
             settings: self.settings,
@@ -200,16 +216,16 @@ impl Course {
         let (watcher, running, task) = (&watcher, &running, &task);
         thread::scope(|scope| {
             let run = |worker: &'_ mut Worker| {
-                let result = worker.run(task, progress, interrupt);
-                if result.is_err() {
-                    progress.stop();
-                }
-                running.fetch_sub(1, Ordering::Release);
-                watcher.unpark();
-                result
+                let _end = WorkerEnd { running, watcher };
+                worker.run(task, progress, interrupt).inspect_err(|_| progress.stop())
             };
-            let threads: Vec<_> =
-                self.workers.iter_mut().map(|worker| scope.spawn(move || run(worker))).collect();
+            let spawn = |worker| {
+                thread::Builder::new().name("perf send".into()).spawn_scoped(scope, move || run(worker))
+            };
+            let threads: io::Result<Vec<_>> = self.workers.iter_mut().map(spawn).collect();
+            let threads = threads
+                .inspect_err(|_| progress.stop())
+                .context("cannot start a thread for each of the --streams")?;
             let mut meter = Meter::new(start, size, console);
             while running.load(Ordering::Acquire) > 0 {
                 thread::park_timeout(meter.until_next_line());
@@ -225,8 +241,8 @@ impl Course {
     }
 
     /// Says how much was sent until the receivers have reported.
-    fn close_streams(&self) -> anyhow::Result<(Reports, u64)> {
-        let (mut reports, mut foreign) = (Reports::new(), 0);
+    fn close_streams(&self) -> anyhow::Result<(ReceiverReports, u64)> {
+        let (mut reports, mut foreign) = (ReceiverReports::new(), 0);
         let (mut quiet, mut known) = (0, (0, 0));
         for pause in CLOSINGS {
             self.announce(|header| self.settings.closing(header))?;
@@ -252,8 +268,8 @@ impl Course {
         Ok(())
     }
 
-    /// Takes in reports for so long; says how many datagrams were none.
-    fn collect(&self, reports: &mut Reports, time: Duration) -> anyhow::Result<u64> {
+    /// Collects reports for this time; returns the number of other datagrams.
+    fn collect(&self, reports: &mut ReceiverReports, time: Duration) -> anyhow::Result<u64> {
         let end = Instant::now() + time;
         let (mut buffer, mut foreign) = ([0; 2_048], 0);
         let share = time / u32::try_from(self.families.len()).unwrap_or(1);
@@ -268,7 +284,7 @@ impl Course {
                     }
                     None => foreign += 1,
                 }
-                // Whoever floods the port must not keep this going.
+                // A flood of datagrams to the port must not prolong this loop.
                 if left.is_zero() {
                     break;
                 }
@@ -277,7 +293,7 @@ impl Course {
         Ok(foreign)
     }
 
-    fn report_in(&self, payload: &[u8]) -> Option<Report> {
+    fn report_in(&self, payload: &[u8]) -> Option<ReceiverReport> {
         match Message::decode(payload) {
             Ok((header, Message::Report(report))) if header.session == self.session => Some(*report),
             _ => None,

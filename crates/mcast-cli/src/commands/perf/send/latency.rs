@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Allowance, Family, Pacer, Sender};
+use mcast::{Family, PaceDecision, Pacer, Sender};
 use mcast_probe::RoundTrips;
 use mcast_probe::wire::{Header, Kind, Message, PING_LENGTH, SessionId, Settings, UnixNanos};
 use serde::Serialize;
@@ -17,16 +17,16 @@ use crate::commands::send::targets::Target;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{bytes, count_of, seconds, write_json};
+use crate::output::{bytes, count_of, seconds, write_record};
 
-/// Whoever does not answer a call within so long isn't there.
+/// A receiver that does not answer a call within this time is not there.
 const CALLS: u32 = 30;
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
 /// A pong that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Looks for a pong between two looks at the clock.
 const LOOKS: u32 = 16;
-/// Opening and closing are sent so often.
+/// The number of opening and closing messages.
 const REPEATED: u32 = 5;
 const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
 const DURATION: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let [target] = targets else {
-        return Err(Failure::usage("ping-pong is played with one group, by one interface")
+        return Err(Failure::usage("--latency needs one group and one interface")
             .remedy("name one group, and at most one --interface")
             .into());
     };
@@ -48,7 +48,7 @@ pub(super) fn run(
     game.announce(Kind::Opening)?;
     let Some(partner) = game.call()? else {
         if !interrupt.has_come() {
-            console.error("nobody answers: ping-pong needs a `mcast perf recv --reply` on another host");
+            console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
@@ -133,7 +133,7 @@ impl<'a> Game<'a> {
     /// Finds somebody who plays; the first who answers it is. From then on pings carry the token
     /// that only this one gave.
     fn call(&mut self) -> anyhow::Result<Option<IpAddr>> {
-        let mut call = self.header.as_kind(Kind::Call).encode().to_vec();
+        let mut call = self.header.with_kind(Kind::Call).encode().to_vec();
         call.resize(PING_LENGTH, 0);
         for _ in 0..CALLS {
             if self.interrupt.has_come() {
@@ -178,7 +178,7 @@ impl<'a> Game<'a> {
             if duration.is_some_and(|duration| self.start.elapsed() >= duration) {
                 break;
             }
-            if let Some(Allowance::After(time)) =
+            if let Some(PaceDecision::After(time)) =
                 pacer.as_mut().map(|pacer| pacer.allow(Instant::now(), [self.ping.len()]))
             {
                 self.interrupt.sleep(time.min(PATIENCE));
@@ -241,7 +241,7 @@ fn tell(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &Consol
     if let (Some(min), Some(mean), Some(whole)) = (times.min(), times.mean(), times.percentiles()) {
         writeln!(out, "{heading}round trip{heading:#}   min {}, mean {}", short_time(min), short_time(mean))?;
         writeln!(out, "             {}", percentiles(whole))?;
-        writeln!(out, "{heading}half of it{heading:#}   {}", percentiles(half(whole)))?;
+        writeln!(out, "{heading}one way{heading:#}      {} (half the round trip)", percentiles(half(whole)))?;
         for line in bars(times, &palette) {
             writeln!(out, "{line}")?;
         }
@@ -302,6 +302,6 @@ fn tell_json(
         histogram: bar_figures(times),
     };
     let mut out = console.output();
-    write_json(&mut out, &summary)?;
+    write_record(&mut out, "result", &summary)?;
     out.flush()
 }

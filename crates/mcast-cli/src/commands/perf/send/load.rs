@@ -1,11 +1,11 @@
-//! The datagrams of a worker: memory that is written once and renumbered for each round.
+//! The datagrams of a worker: a buffer that is filled once and renumbered for each round.
 
 use mcast::Outgoing;
 use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
 
 use crate::commands::send::targets::Target;
 
-/// Memory for so much at most: it should stay in the processor's cache.
+/// The maximum buffer size: it should stay in the processor's cache.
 const MOST_BYTES: usize = 768 << 10;
 /// Datagrams of a round at most.
 const MOST: usize = 1_024;
@@ -31,7 +31,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Of so many bytes each.
+    /// The size of each datagram in bytes.
     pub(super) fn new(size: usize) -> Self {
         let places = (MOST_BYTES / size).clamp(1, MOST);
         // Something else than zeroes, which some links squeeze.
@@ -52,7 +52,7 @@ impl Load {
         (self.turn, self.left) = (0, 0);
     }
 
-    /// The next datagrams of these streams, in turn, so many of each at a time.
+    /// Returns the next datagrams of these streams in turn, `at_a_time` of each.
     pub(super) fn fill<'a>(
         &'a mut self,
         streams: &mut [Stream],

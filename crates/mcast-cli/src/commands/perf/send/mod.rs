@@ -1,4 +1,4 @@
-//! `mcast perf send`: sends numbered datagrams, and tells what its receivers report.
+//! `mcast perf send`: sends numbered datagrams, and prints what receivers report.
 
 mod course;
 mod latency;
@@ -22,15 +22,15 @@ use crate::interrupt::Interrupt;
 use course::{Course, Plan};
 use mcast_probe::wire::{HEADER_LENGTH, PING_LENGTH};
 
-/// Send numbered datagrams, and tell what receivers report
+/// Send numbered datagrams, and print what receivers report
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Where to: `GROUP[%INTERFACE]:PORT`, a range, or a name
+    /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, or a name
     #[arg(required = true, value_name = "GROUP:PORT")]
     groups: Vec<String>,
 
-    /// Leave by this interface: a name, index or address, or `all`; repeatable
+    /// Send on this interface: a name, index or address, or `all`; repeatable
     /// [default: the route to the group]
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
@@ -39,44 +39,44 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "HOPS")]
     ttl: Option<u8>,
 
-    /// Keep it from receivers on this host
+    /// Do not deliver to receivers on this host
     #[arg(long)]
     no_loopback: bool,
 
-    /// Mark for differentiated service: 0 to 63, or a name such as EF, AF41, CS5
+    /// Set the DSCP: 0 to 63, or a name such as EF, AF41, CS5
     #[arg(long, value_name = "DSCP", value_parser = parse_dscp)]
     dscp: Option<u8>,
 
     #[command(flatten)]
     families: Families,
 
-    /// Bytes of payload a datagram, from 32 [default: 1400; with --latency 64]; with --stream
-    /// of a message, from 40 [default: 1344]
+    /// Payload bytes per datagram, at least 32 [default: 1400; with --latency 64]; with --stream
+    /// per message, at least 40 [default: 1344]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<usize>,
 
-    /// How long to send; with --sweep at each rate [default: 10s; with --sweep 1s]
+    /// Send for TIME; with --sweep at each rate [default: 10s; with --sweep 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "count")]
     duration: Option<Duration>,
 
-    /// End after so many datagrams to each group, or so many pings
+    /// Stop after N datagrams to each group, or N pings
     #[arg(short, long, value_name = "N", conflicts_with = "sweep", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// So many a second in all, evenly: 200kpps, or 10Mbit of payload; with --sweep where to begin
-    /// [default: as fast as it goes; with --sweep 1000pps]
+    /// Total rate, evenly paced: 200kpps, or 10Mbit of payload; with --sweep the first rate
+    /// [default: as fast as possible; with --sweep 1000pps]
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<Rate>,
 
-    /// So many streams to each group, a socket and a thread each
+    /// Number of streams to each group, with a socket and a thread each
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
     streams: u16,
 
-    /// Hand datagrams to the system one by one, not in trains (UDP GSO)
+    /// Send single datagrams, without segmentation offload (UDP GSO)
     #[arg(long)]
     no_gso: bool,
 
-    /// Print JSON objects, and nothing each second
+    /// Print JSON objects, and nothing every second
     #[arg(long)]
     json: bool,
 
@@ -94,15 +94,15 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to find out")]
 struct Measure {
-    /// Raise the rate until loss starts; say where that is, and which counter shows it
+    /// Raise the rate until loss starts; report that rate, and the counter that shows the loss
     #[arg(long, conflicts_with = "latency")]
     sweep: bool,
 
-    /// Play ping-pong with one `mcast perf recv --reply`: how long does a datagram take?
+    /// Measure delays by ping-pong with one `mcast perf recv --reply`
     #[arg(long)]
     latency: bool,
 
-    /// Wait for each pong awake: shorter delays, for a processor's time
+    /// Busy-poll for each reply: shorter delays, but uses a whole processor
     #[arg(long, requires = "latency")]
     spin: bool,
 }
@@ -111,27 +111,27 @@ struct Measure {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What is success")]
 struct Demand {
-    /// Status 1 if fewer receivers report; with --stream begin when so many are there [there: 1]
+    /// Exit status 1 if fewer than N receivers report; with --stream start when N have joined [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "latency")]
     expect: Option<u64>,
 
-    /// Status 1 if a receiver, or a ping-pong, lost a larger share; with --sweep what may be lost
+    /// Exit status 1 if a receiver lost more than PERCENT; with --sweep the loss that is tolerated
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     max_loss: Option<f64>,
 }
 
 const EXAMPLES: &str = "\
-It opens by saying what it is going to send, and closes by saying how much it sent, again and again
-until the receivers have reported. Each of them is a row of the table at the end.
+The sender announces what it will send, and at the end how much it sent, repeatedly until the
+receivers have reported. The table at the end has one row per receiver.
 
-On another host runs `mcast perf recv 239.255.1.2:5000`; for --latency with --reply.
+Run `mcast perf recv 239.255.1.2:5000` on other hosts; with --reply for --latency.
 
 Examples:
-  mcast perf send 239.255.1.2:5000 --size 1400 --duration 5s      as fast as it goes
-  mcast perf send 239.255.1.2:5000 --rate 200kpps --max-loss 0    status 1 if one is lost
-  mcast perf send 239.255.1.2:5000 --sweep                        where does loss start?
-  mcast perf send 239.255.1.2:5000 --latency --spin               how long does it take?
-  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps         messages, as `mcast publish` does";
+  mcast perf send 239.255.1.2:5000 --size 1400 --duration 5s      as fast as possible
+  mcast perf send 239.255.1.2:5000 --rate 200kpps --max-loss 0    exit status 1 if any is lost
+  mcast perf send 239.255.1.2:5000 --sweep                        at which rate does loss start?
+  mcast perf send 239.255.1.2:5000 --latency --spin               what is the delay?
+  mcast perf send 239.255.1.2:5000 --stream --rate 20kpps         messages as of `mcast publish`";
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.messages.stream {
@@ -185,7 +185,7 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
     match arguments.size.unwrap_or(default) {
         size if (least..=MOST).contains(&size) => Ok(size),
         size => Err(Failure::usage(format!("a datagram of {size} bytes cannot be sent"))
-            .remedy(format!("take a size from {least} (numbers and times have to fit in) to {MOST}"))),
+            .remedy(format!("use a size from {least} (room for numbers and times) to {MOST}"))),
     }
 }
 
@@ -195,7 +195,7 @@ fn check_streams(targets: &[Target], streams: u16) -> Result<(), Failure> {
 
     match targets.len() * usize::from(streams) {
         all if all <= MOST => Ok(()),
-        all => Err(Failure::usage(format!("{all} streams are more than receivers follow"))
-            .remedy(format!("take fewer groups or --streams: {MOST} in all"))),
+        all => Err(Failure::usage(format!("{all} streams are more than a receiver follows"))
+            .remedy(format!("use fewer groups or --streams: at most {MOST} in total"))),
     }
 }

@@ -1,4 +1,4 @@
-//! A plain run, and what is said of it: a line a second, a table of the receivers, or JSON.
+//! A plain run and its output: one line per second, a table of the receivers, or JSON.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mcast_probe::wire::Settings;
-use mcast_probe::{Clocks, Reports};
+use mcast_probe::{ClockRelation, ReceiverReports};
 use serde::Serialize;
 
 use super::course::{Course, Finding, Plan};
@@ -16,7 +16,7 @@ use crate::commands::perf::figures::{Figures, a_call, per_second, rates, share, 
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, seconds, write_json};
+use crate::output::{Cell, Palette, Table, bits_per_second, bytes, count, count_of, seconds, write_record};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,7 +35,7 @@ pub(super) fn run(
     }
     if finding.foreign > 0 {
         console.note(format_args!(
-            "{} to the sender's port were no reports",
+            "ignored {} to the sender's port that were not reports",
             count_of(finding.foreign, "datagram")
         ));
     }
@@ -43,17 +43,17 @@ pub(super) fn run(
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
-fn judge(demand: &Demand, reports: &Reports, console: &Console) -> Outcome {
+fn judge(demand: &Demand, reports: &ReceiverReports, console: &Console) -> Outcome {
     let wanted = demand.expect.unwrap_or_else(|| u64::from(demand.max_loss.is_some()));
     let reported = reports.len() as u64;
     if reported < wanted {
-        console.note(format_args!("{reported} reported where {wanted} were expected"));
+        console.note(format_args!("{reported} reported, expected at least {wanted}"));
         return Outcome::No;
     }
     let worst = reports.worst_loss().unwrap_or(0.0) * 100.0;
     match demand.max_loss {
         Some(most) if worst > most => {
-            console.note(format_args!("{worst:.3}% was lost where at most {most}% was allowed"));
+            console.note(format_args!("lost {worst:.3}%, more than the allowed {most}%"));
             Outcome::No
         }
         _ => Outcome::Yes,
@@ -102,8 +102,8 @@ impl<'a> Meter<'a> {
 fn tell(finding: &Finding, console: &Console) -> io::Result<()> {
     let Finding { settings, sent, refused, elapsed, calls, reports, drops, .. } = finding;
     let mut out = console.output();
-    let a_call = a_call(*sent, *calls).map(|number| format!(", {number:.1} a call")).unwrap_or_default();
-    let gso = if settings.segmentation { "GSO" } else { "no GSO" };
+    let a_call = a_call(*sent, *calls).map(|number| format!(", {number:.1} per call")).unwrap_or_default();
+    let gso = if settings.gso { "GSO" } else { "no GSO" };
     writeln!(
         out,
         "sent {} of {} in {} ({}){a_call}, {gso}",
@@ -115,11 +115,11 @@ fn tell(finding: &Finding, console: &Console) -> io::Result<()> {
     if *refused > 0 {
         writeln!(out, "{} refused by the interface's own queue", count(*refused))?;
     }
-    for (place, number) in drops.places() {
+    for (place, number) in drops.nonzero() {
         writeln!(out, "dropped by this host: {} {}", place.counter(), count(number))?;
     }
     if reports.is_empty() {
-        console.note("no receiver has reported (`mcast perf recv` on another host does)");
+        console.note("no receiver has reported (run `mcast perf recv` on another host)");
     } else {
         table(reports, console.palette()).write(&mut out)?;
         explain(reports, &mut out)?;
@@ -127,7 +127,7 @@ fn tell(finding: &Finding, console: &Console) -> io::Result<()> {
     out.flush()
 }
 
-fn table(reports: &Reports, palette: &Palette) -> Table {
+fn table(reports: &ReceiverReports, palette: &Palette) -> Table {
     let titles =
         ["receiver", "received", "lost", "dup", "reordered", "rate", "jitter", "delay p50", "p99", "GRO"];
     let mut table = Table::new(&titles, palette.heading);
@@ -147,35 +147,39 @@ fn table(reports: &Reports, palette: &Palette) -> Table {
             Cell::new(short_time(report.jitter)).right(),
             Cell::new(delay(|delays| delays.p50)).right(),
             Cell::new(delay(|delays| delays.p99)).right(),
-            Cell::new(if report.merged { "yes" } else { "no" }),
+            Cell::new(if report.gro { "yes" } else { "no" }),
         ]);
     }
     table
 }
 
 /// What the table has no room for.
-fn explain(reports: &Reports, out: &mut impl Write) -> io::Result<()> {
+fn explain(reports: &ReceiverReports, out: &mut impl Write) -> io::Result<()> {
     for receiver in reports.sorted() {
         let (address, report) = (receiver.address, &receiver.report);
-        for (place, number) in report.drops.places() {
+        for (place, number) in report.drops.nonzero() {
             writeln!(out, "{address} dropped: {} {}: {}", place.counter(), count(number), place.remedy())?;
         }
         if report.lost > 0 && !report.drops.explain_loss() {
-            writeln!(out, "{address} counts no drops of its own: what it lost was lost on the way")?;
+            writeln!(out, "{address} counts no drops of its own: its loss happened on the path")?;
         }
-        if report.unheard > 0 {
+        if report.before_first > 0 {
             writeln!(
                 out,
-                "{address} came late: {} were sent before it heard the first",
-                count(report.unheard)
+                "{address} started late: {} were sent before it received the first",
+                count(report.before_first)
             )?;
         }
         match report.clocks {
-            Clocks::Same => {}
-            Clocks::Unknown => {
-                writeln!(out, "{address} has another clock: delays are right as far as the two agree")?;
+            ClockRelation::Same => {}
+            ClockRelation::Unknown => {
+                writeln!(
+                    out,
+                    "{address} has a different clock: delays are as accurate as the two clocks \
+                    agree"
+                )?;
             }
-            Clocks::Apart => writeln!(out, "{address} has a clock that is apart: delays are not known")?,
+            ClockRelation::Apart => writeln!(out, "{address} has a clock that differs: delays are unknown")?,
         }
     }
     Ok(())
@@ -224,8 +228,8 @@ fn tell_json(finding: &Finding, console: &Console) -> io::Result<()> {
         datagrams_per_second: per_second(*sent, *elapsed),
         bits_per_second: per_second(sent * u64::from(settings.size) * 8, *elapsed),
         latency_us: worst.and_then(|report| report.delays).map(Into::into),
-        gso: settings.segmentation,
-        gro: worst.map(|report| report.merged),
+        gso: settings.gso,
+        gro: worst.map(|report| report.gro),
         size: settings.size,
         streams: settings.streams,
         refused: finding.refused,
@@ -233,12 +237,12 @@ fn tell_json(finding: &Finding, console: &Console) -> io::Result<()> {
         receivers: receivers(reports, settings),
     };
     let mut out = console.output();
-    write_json(&mut out, &summary)?;
+    write_record(&mut out, "result", &summary)?;
     out.flush()
 }
 
-fn receivers(reports: &Reports, settings: &Settings) -> Vec<ReceiverFigures> {
-    let figures = |receiver: &&mcast_probe::Receiver| ReceiverFigures {
+fn receivers(reports: &ReceiverReports, settings: &Settings) -> Vec<ReceiverFigures> {
+    let figures = |receiver: &&mcast_probe::ReportingReceiver| ReceiverFigures {
         address: receiver.address,
         receiver: format!("{:016x}", receiver.report.receiver),
         figures: Figures::new(&receiver.report, Some(settings)),

@@ -1,4 +1,4 @@
-//! `--stream`: messages through the message layer, and what that took.
+//! `--stream`: sends messages through the message layer, and measures it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,27 +13,27 @@ use super::Arguments;
 use crate::arguments::{chosen_destinations, parse_size, read_keys};
 use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
 use crate::commands::perf::figures::{per_second, rates, share};
-use crate::commands::perf::message::{self, SHORTEST, Said};
+use crate::commands::perf::message::{self, MessageHeader, SHORTEST};
 use crate::commands::publish::Due;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
-use crate::output::{count, count_of, seconds, write_json};
+use crate::output::{count, count_of, seconds, write_record};
 
 /// Through the message layer.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Through the message layer")]
+#[command(next_help_heading = "Message layer")]
 pub(super) struct Messages {
-    /// Publish messages, which must all arrive, to `mcast perf recv --stream`
+    /// Publish messages, with repair, to `mcast perf recv --stream`
     #[arg(long, conflicts_with_all = ["sweep", "latency", "streams", "dscp", "no_gso", "max_loss"])]
     pub(super) stream: bool,
 
-    /// Seal them with the secrets in this file
+    /// Seal messages with the secrets in this file
     #[arg(long, value_name = "FILE", requires = "stream")]
     key: Option<PathBuf>,
 
-    /// Keep so much for repairs
+    /// Size of the retransmission buffer
     #[arg(long, value_name = "SIZE", requires = "stream", value_parser = parse_size)]
     history: Option<usize>,
 }
@@ -60,7 +60,8 @@ pub(super) fn run(
             return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
         }
     }
-    let said = Said { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
+    let said =
+        MessageHeader { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
     let course = Course {
         arguments,
         console,
@@ -68,7 +69,7 @@ pub(super) fn run(
         publisher: &publisher,
         buffer: vec![0; size],
         said,
-        held: Held::default(),
+        held: BackPressureCounter::default(),
         published: 0,
     };
     let (held, time) = course.run()?;
@@ -88,23 +89,20 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
 
     match arguments.size.unwrap_or(1_344) {
         size if (SHORTEST..=MOST).contains(&size) => Ok(size),
-        size => Err(Failure::usage(format!("a message of {size} bytes cannot be measured")).remedy(format!(
-            "take a size from {SHORTEST} (number, time and clock have to fit in) to {MOST}"
-        ))),
+        size => Err(Failure::usage(format!("a message of {size} bytes cannot be measured"))
+            .remedy(format!("use a size from {SHORTEST} (room for number, time and clock) to {MOST}"))),
     }
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
     let chosen = chosen_destinations(&arguments.groups, arguments.families, console)?;
     let [destination] = &chosen.items[..] else {
-        return Err(Failure::usage("a stream of messages goes to one group")
-            .remedy("name one, without a range")
-            .into());
+        return Err(Failure::usage("--stream sends to one group").remedy("name one, without a range").into());
     };
     let interface = match &arguments.interfaces[..] {
         [] => destination.interface.clone(),
         [interface] => Some(interface.clone()),
-        _ => return Err(Failure::usage("a stream of messages leaves by one interface").into()),
+        _ => return Err(Failure::usage("--stream sends on one interface").into()),
     };
     let destination = Destination { interface, ..destination.clone() };
     let hops = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
@@ -122,7 +120,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
 
 /// Back-pressure: how often and how long there was no room for a message, and why.
 #[derive(Debug, Default)]
-struct Held {
+struct BackPressureCounter {
     by_receivers: u64,
     by_sending: u64,
     time: Duration,
@@ -140,13 +138,13 @@ struct Course<'a> {
     interrupt: &'a Interrupt,
     publisher: &'a Publisher,
     buffer: Vec<u8>,
-    said: Said,
-    held: Held,
+    said: MessageHeader,
+    held: BackPressureCounter,
     published: u64,
 }
 
 impl Course<'_> {
-    fn run(mut self) -> anyhow::Result<(Held, Times)> {
+    fn run(mut self) -> anyhow::Result<(BackPressureCounter, Times)> {
         let begun = Instant::now();
         let end = match self.arguments.count {
             Some(_) => None,
@@ -208,11 +206,10 @@ impl Course<'_> {
         while let Some(event) = self.publisher.event() {
             match event {
                 SenderEvent::ReceiverEvicted(receiver, _) => {
-                    self.console
-                        .warn(format_args!("receiver {receiver} is too slow: nobody waits for it any more"));
+                    self.console.warn(format_args!("evicted receiver {receiver}: too slow"));
                 }
                 SenderEvent::ReceiverSilent(receiver) => {
-                    self.console.warn(format_args!("receiver {receiver} says nothing any more"));
+                    self.console.warn(format_args!("receiver {receiver} has gone silent"));
                 }
                 _ => {}
             }
@@ -247,7 +244,7 @@ impl Course<'_> {
     }
 }
 
-impl Held {
+impl BackPressureCounter {
     fn count(&mut self, refusal: Refusal) {
         match refusal {
             Refusal::WaitingFor { .. } => self.by_receivers += 1,
@@ -287,7 +284,7 @@ struct Report {
     whole_time: Duration,
 }
 
-/// How often a message had to wait, for how long in all, and for whom.
+/// Counts how often messages had to wait, for how long in total, and why.
 #[derive(Debug, Serialize)]
 struct BackPressure {
     for_receivers: u64,
@@ -296,7 +293,13 @@ struct BackPressure {
 }
 
 impl Report {
-    fn new(publisher: &Publisher, size: usize, held: &Held, time: Duration, whole_time: Duration) -> Self {
+    fn new(
+        publisher: &Publisher,
+        size: usize,
+        held: &BackPressureCounter,
+        time: Duration,
+        whole_time: Duration,
+    ) -> Self {
         Self {
             stream: publisher.stream().to_string(),
             size,
@@ -341,7 +344,7 @@ impl Report {
 
         let mut out = console.output();
         if json {
-            write_json(&mut out, self)?;
+            write_record(&mut out, "result", self)?;
             return Ok(out.flush()?);
         }
         let Repairs { to_the_group, to_one, asked, gone, .. } = self.repairs;
@@ -356,13 +359,13 @@ impl Report {
         )?;
         writeln!(
             out,
-            "with all    {} after {}",
+            "complete    {} after {}",
             count_of(self.complete as u64, "receiver"),
             seconds(self.whole_time)
         )?;
         writeln!(
             out,
-            "repaired    {} of {}; {} to all, {} to one; asked {}, gone {}",
+            "repaired    {} of {}; {} to all, {} to one; requested {}, no longer available {}",
             share(self.repairs.count(), self.datagrams),
             count_of(self.datagrams, "datagram"),
             count(to_the_group),
@@ -372,13 +375,13 @@ impl Report {
         )?;
         writeln!(
             out,
-            "held back   {}: {} for receivers, {} for the network",
+            "delayed     {}: {} by receivers, {} by the network",
             seconds(Duration::from_secs_f64(pressure.seconds)),
             count_of(pressure.for_receivers, "time"),
             count_of(pressure.for_sending, "time")
         )?;
         if self.behind > 0 {
-            writeln!(out, "short       {} without everything", count_of(self.behind as u64, "receiver"))?;
+            writeln!(out, "incomplete  {} without everything", count_of(self.behind as u64, "receiver"))?;
         }
         Ok(out.flush()?)
     }

@@ -1,11 +1,11 @@
-//! `--sweep`: session after session, each faster, until something is lost.
+//! `--sweep`: runs faster and faster sessions until datagrams are lost.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Rate;
-use mcast_probe::{Knee, Step, Sweep};
+use mcast_probe::{Knee, Sweep, SweepStep};
 use serde::Serialize;
 
 use super::Arguments;
@@ -14,7 +14,7 @@ use crate::commands::perf::figures::{per_second, rates, share};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{Palette, bits_per_second, count, write_json};
+use crate::output::{Palette, bits_per_second, count, write_record};
 
 /// Where it begins unless told.
 const START: f64 = 1_000.0;
@@ -69,11 +69,11 @@ pub(super) fn run(
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
-/// What came of a rate: what the worst receiver lost, and what never got out.
-fn step(asked: f64, finding: &Finding) -> Option<Step> {
+/// Judges a rate by the loss of the worst receiver and by datagrams that were not sent.
+fn step(asked: f64, finding: &Finding) -> Option<SweepStep> {
     let lost = finding.reports.worst_loss()?;
     let achieved = per_second(finding.sent + finding.refused, finding.elapsed).unwrap_or(0.0);
-    Some(Step { asked, achieved, lost })
+    Some(SweepStep { requested: asked, achieved, lost })
 }
 
 /// Which counters showed the loss when it last showed.
@@ -102,21 +102,21 @@ impl Culprits {
             || lossy().any(|receiver| receiver.report.drops.explain_loss());
         let mut counters = Vec::new();
         for receiver in lossy() {
-            counters.extend(receiver.report.drops.places().map(|(place, count)| Culprit {
+            counters.extend(receiver.report.drops.nonzero().map(|(place, count)| Culprit {
                 host: Some(receiver.address),
                 counter: place.counter(),
                 count,
                 remedy: place.remedy(),
             }));
         }
-        counters.extend(finding.drops.places().map(|(place, count)| Culprit {
+        counters.extend(finding.drops.nonzero().map(|(place, count)| Culprit {
             host: None,
             counter: place.counter(),
             count,
             remedy: place.remedy(),
         }));
         if finding.refused > 0 {
-            let remedy = "the interface's queue was full: it sends no faster";
+            let remedy = "the interface's queue was full: it cannot send faster";
             counters.push(Culprit {
                 host: None,
                 counter: "refused by the queue",
@@ -128,7 +128,7 @@ impl Culprits {
     }
 }
 
-fn tell_step(finding: &Finding, step: &Step, console: &Console) -> io::Result<()> {
+fn tell_step(finding: &Finding, step: &SweepStep, console: &Console) -> io::Result<()> {
     let Palette { good, bad, dim, .. } = *console.palette();
     let worst = finding.reports.worst().map(|receiver| &receiver.report);
     let (lost, sent) = worst.map_or((0, 0), |report| (report.lost, report.sent));
@@ -137,10 +137,10 @@ fn tell_step(finding: &Finding, step: &Step, console: &Console) -> io::Result<()
     let mut out = console.output();
     writeln!(
         out,
-        "  {}  {style}lost {}{style:#}  {dim}(asked for {} a second){dim:#}",
+        "  {}  {style}lost {}{style:#}  {dim}(target {} per second){dim:#}",
         rates(finding.sent, finding.sent * size, finding.elapsed),
         share(lost, sent),
-        count(step.asked as u64),
+        count(step.requested as u64),
     )?;
     out.flush()
 }
@@ -157,7 +157,7 @@ fn tell(sweep: &Sweep, culprits: &Culprits, size: usize, console: &Console) -> i
         if !culprits.explain_loss {
             writeln!(
                 out,
-                "      no counter of sender or receivers alone shows it: it was lost between them"
+                "      no counter of the sender or a receiver shows it: the loss happened between them"
             )?;
         }
     }
@@ -171,14 +171,14 @@ fn describe(knee: Knee, size: usize) -> String {
     };
     match knee {
         Knee::Between { clean: Some(clean), lossy } => {
-            format!("no loss up to {}, loss from {} on", rate(clean), rate(lossy))
+            format!("no loss up to {}, loss from {}", rate(clean), rate(lossy))
         }
         Knee::Between { clean: None, lossy } => format!("loss at every rate, down to {}", rate(lossy)),
         Knee::Above { clean, sender_limit: true } => {
-            format!("no loss up to {}, and the sender can do no more", rate(clean))
+            format!("no loss up to {}, the most that the sender can do", rate(clean))
         }
         Knee::Above { clean, sender_limit: false } => format!("no loss up to {}", rate(clean)),
-        Knee::Unknown => "not found: too little was tried".into(),
+        Knee::Unknown => "not found: too few rates were tried".into(),
     }
 }
 
@@ -216,8 +216,8 @@ fn tell_json(
         Knee::Unknown => (None, None, false),
     };
     let bits = |rate: Option<f64>| rate.map(|rate| rate * size as f64 * 8.0);
-    let figures = |step: &Step| StepFigures {
-        asked_datagrams_per_second: step.asked,
+    let figures = |step: &SweepStep| StepFigures {
+        asked_datagrams_per_second: step.requested,
         datagrams_per_second: step.achieved,
         lost_percent: step.lost * 100.0,
     };
@@ -233,6 +233,6 @@ fn tell_json(
         steps: sweep.steps().iter().map(figures).collect(),
     };
     let mut out = console.output();
-    write_json(&mut out, &summary)?;
+    write_record(&mut out, "sweep", &summary)?;
     out.flush()
 }

@@ -1,10 +1,10 @@
-//! One thread that sends: its socket, its streams, its pace.
+//! A sending thread with its socket, streams and pace.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Allowance, ErrorKind, Outgoing, Pacer, Rate, Sender};
+use mcast::{ErrorKind, Outgoing, PaceDecision, Pacer, Rate, Sender};
 use mcast_probe::wire::SessionId;
 
 use super::load::{Load, Stream, emptied};
@@ -17,10 +17,10 @@ const TRAINS: usize = 8;
 const SINGLES: usize = 64;
 /// Bytes that a train holds at most.
 const TRAIN_BYTES: usize = 65_000;
-/// A sleep may last longer than it should by about so much: the rest is waited for awake.
+/// A sleep may last longer than requested by about this time, so the rest is waited for awake.
 const SLEEP_ERROR: Duration =
     if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
-/// An interrupt is seen after so long at the latest.
+/// An interrupt is noticed after this time at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 
 /// What all workers have sent so far.
@@ -32,7 +32,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Ends all workers: there is no use in going on.
+    /// Ends all workers after a failure.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
@@ -146,8 +146,8 @@ fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Ins
     let Some(pacer) = pacer else { return most };
     let now = Instant::now();
     match pacer.allow(now, std::iter::repeat_n(size, most)) {
-        Allowance::Now(count) => count,
-        Allowance::After(time) => {
+        PaceDecision::Now(count) => count,
+        PaceDecision::After(time) => {
             let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(now).min(time));
             rest(left);
             0
@@ -155,7 +155,7 @@ fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Ins
     }
 }
 
-/// Waits for so long, to within microseconds, or for the start of a longer wait.
+/// Waits for this time, to within microseconds, or for the first part of a longer wait.
 fn rest(time: Duration) {
     if time > SLEEP_ERROR {
         thread::sleep((time - SLEEP_ERROR).min(LONGEST_SLEEP));

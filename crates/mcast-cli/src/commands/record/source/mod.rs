@@ -1,4 +1,4 @@
-//! Where the datagrams come from: the wire, or sockets where nobody may look at the wire.
+//! The source of datagrams: the wire, or sockets without the permission to capture.
 
 mod sockets;
 mod wire;
@@ -9,7 +9,7 @@ use mcast::{Drops, InterfaceIndex, Membership, MembershipStatus};
 use mcast_capture::{ErrorKind, Frame, Statistics};
 use mcast_packet::LinkType;
 
-use super::stream::Piece;
+use super::stream::FrameKind;
 use super::{Arguments, Via};
 use crate::console::Console;
 use crate::exit;
@@ -25,22 +25,22 @@ pub(super) enum Source {
 
 /// A frame to be recorded, and what it is.
 #[derive(Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct RecordedFrame<'a> {
     pub(super) frame: Frame<'a>,
-    pub(super) piece: Piece,
+    pub(super) piece: FrameKind,
 }
 
-/// What came.
+/// The received frame.
 #[derive(Debug)]
 pub(super) enum Next<'a> {
-    Found(Found<'a>),
+    Frame(RecordedFrame<'a>),
     /// Something that is not wanted; more may be there.
     Passed,
     /// Nothing, in the time that was given.
     Nothing,
 }
 
-/// An interface, as a file is told of it.
+/// The description of an interface in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Described {
     pub(super) index: InterfaceIndex,
@@ -49,7 +49,7 @@ pub(super) struct Described {
 }
 
 impl Source {
-    /// Joins, and begins to take what comes.
+    /// Joins the groups and starts to receive.
     pub(super) fn open(
         arguments: &Arguments,
         memberships: Vec<Membership>,
@@ -65,7 +65,7 @@ impl Source {
                     }
                     console.warn(
                         "recording from sockets instead: payloads, addresses, TTL, DSCP and kernel times are \
-                         true, the other header fields are made up",
+                         real, and the other header fields are reconstructed",
                     );
                 }
                 Err(error) => return Err(error),
@@ -78,17 +78,17 @@ impl Source {
     pub(super) const fn comment(&self) -> &'static str {
         match self {
             Self::Wire(_) => {
-                "Recorded from the wire by mcast record: frames as they were, of the groups that were asked for."
+                "Recorded from the wire by mcast record: unmodified frames of the requested groups."
             }
             Self::Sockets(_) => {
-                "Recorded from sockets by mcast record: payload, addresses, ports, TTL, DSCP and times are those \
-                 that the kernel told; all other fields of the IP and UDP headers are made up, and datagrams that \
-                 came in fragments are whole."
+                "Recorded from sockets by mcast record: payload, addresses, ports, TTL, DSCP and times are \
+                 those that the kernel reported; all other fields of the IP and UDP headers are \
+                 reconstructed, and fragmented datagrams are whole."
             }
         }
     }
 
-    /// What comes next, within this time.
+    /// Returns the next frame, within this time.
     pub(super) fn next(&mut self, timeout: Duration) -> anyhow::Result<Next<'_>> {
         match self {
             Self::Wire(wire) => wire.next(timeout),

@@ -1,4 +1,4 @@
-//! From sockets, which everybody may open: what the kernel tells is true, the rest of the headers is made up.
+//! Records from sockets, without privileges: header fields that the kernel does not report are reconstructed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -8,8 +8,8 @@ use mcast_capture::{Direction, Frame};
 use mcast_packet::{Checksums, LinkType, UdpPacket};
 
 use super::super::Arguments;
-use super::super::stream::Piece;
-use super::{Found, Next};
+use super::super::stream::FrameKind;
+use super::{Next, RecordedFrame};
 
 /// Datagrams in a batch, each in a buffer as large as a datagram can be.
 const BUFFERS: usize = 32;
@@ -35,14 +35,14 @@ impl Sockets {
         let builder = Receiver::builder()
             .join_all(memberships)
             .follow(arguments.follow)
-            .merging(false)
+            .gro(false)
             .allow_any_source(arguments.joining.any_source);
         let builder = match arguments.buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,
         };
         Ok(Self {
-            receiver: builder.build()?,
+            receiver: crate::receiving::build(builder)?,
             batch: Batch::new(BUFFERS, BUFFER),
             taken: 0,
             filled: 0,
@@ -74,9 +74,9 @@ impl Sockets {
             direction: Direction::Multicast,
             time: arrival.time.unwrap_or_else(SystemTime::now),
             checksums: Checksums::Computed,
-            cut: false,
+            resegmented: false,
         };
-        Ok(Next::Found(Found { frame, piece: Piece::Datagram(arrival) }))
+        Ok(Next::Frame(RecordedFrame { frame, piece: FrameKind::Datagram(arrival) }))
     }
 
     pub(super) fn memberships(&self) -> Vec<MembershipStatus> {

@@ -1,4 +1,4 @@
-//! From the wire: memberships hold the groups, a capture sees the frames.
+//! Records from the wire: memberships make the network forward the groups, a capture receives the frames.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -9,8 +9,8 @@ use mcast::{Drops, InterfaceIndex, Membership, MembershipStatus, Receiver};
 use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Statistics};
 
 use super::super::Arguments;
-use super::super::stream::Wanted;
-use super::{Described, Found, Next};
+use super::super::stream::MembershipIndex;
+use super::{Described, Next, RecordedFrame};
 
 /// Memberships, and a capture where they are joined.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(in super::super) struct Wire {
     ports: Vec<Vec<u16>>,
     follow: bool,
     buffer: Option<usize>,
-    wanted: Wanted,
+    wanted: MembershipIndex,
     capture: Option<Capture>,
     /// What this host sends by these comes in again by them, and would be there twice.
     loopback: HashSet<InterfaceIndex>,
@@ -34,17 +34,17 @@ pub(in super::super) struct Wire {
 impl Wire {
     pub(super) fn open(arguments: &Arguments, memberships: &[Membership]) -> anyhow::Result<Self> {
         let (held, ports) = at_port(unused_port()?, memberships);
-        let holder = Receiver::builder()
+        let builder = Receiver::builder()
             .join_all(held)
             .follow(arguments.follow)
-            .allow_any_source(arguments.joining.any_source)
-            .build()?;
+            .allow_any_source(arguments.joining.any_source);
+        let holder = crate::receiving::build(builder)?;
         let mut wire = Self {
             holder,
             ports,
             follow: arguments.follow,
             buffer: arguments.buffer,
-            wanted: Wanted::default(),
+            wanted: MembershipIndex::default(),
             capture: None,
             loopback: HashSet::new(),
             before: Statistics::default(),
@@ -56,7 +56,7 @@ impl Wire {
 
     /// Captures where the groups are joined now.
     fn tap(&mut self) -> anyhow::Result<()> {
-        self.wanted = Wanted::of(&self.memberships());
+        self.wanted = MembershipIndex::of(&self.memberships());
         let known = mcast::interfaces()?;
         let is_loopback = known.iter().filter(|interface| interface.loopback);
         self.loopback = is_loopback.map(|interface| interface.index).collect();
@@ -92,7 +92,7 @@ impl Wire {
         let frame = match capture.next(Some(timeout)) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(Next::Nothing),
-            // It goes on when the interface is up again, or when another has taken its place.
+            // The capture continues when the interface is up again or was replaced.
             Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(Next::Nothing),
             Err(error) => return Err(error.into()),
         };
@@ -100,7 +100,7 @@ impl Wire {
             return Ok(Next::Passed);
         }
         let piece = self.wanted.admit(&frame.packet(), frame.interface);
-        Ok(piece.map_or(Next::Passed, |piece| Next::Found(Found { frame, piece })))
+        Ok(piece.map_or(Next::Passed, |piece| Next::Frame(RecordedFrame { frame, piece })))
     }
 
     pub(super) fn look_again(&mut self) -> anyhow::Result<bool> {
@@ -116,7 +116,7 @@ impl Wire {
         }
         self.before = self.statistics()?;
         self.told.clear();
-        self.tap().context("cannot go on where interfaces have changed")?;
+        self.tap().context("cannot continue after interfaces have changed")?;
         Ok(true)
     }
 
@@ -202,7 +202,7 @@ fn at_port(port: u16, memberships: &[Membership]) -> (Vec<Membership>, Vec<Vec<u
 /// A port that nobody uses now.
 fn unused_port() -> anyhow::Result<u16> {
     let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
-    let socket = UdpSocket::bind(&any[..]).context("cannot find a port that is not used")?;
+    let socket = UdpSocket::bind(&any[..]).context("cannot find an unused port")?;
     Ok(socket.local_addr()?.port())
 }
 

@@ -1,6 +1,6 @@
 //! All about one stream.
 
-use mcast_watch::{Numbers, Row};
+use mcast_watch::{Row, SequenceStatistics};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -38,7 +38,7 @@ fn describe(row: &Row, picture: &Picture, theme: Theme, width: usize) -> Vec<Lin
 
 fn identity(lines: &mut Lines, row: &Row, picture: &Picture) {
     let (key, theme) = (&row.key, lines.theme);
-    let name = words::name(key.group).map_or_else(String::new, |name| format!("  {name}"));
+    let name = key.group.name_at(key.port).map_or_else(String::new, |name| format!("  {name}"));
     lines.add("group", format!("{}{name}", words::address(key.group.addr(), key.port)), theme.group);
     lines.plain("kind", key.group.kind().to_string());
     let sent_here = if row.outgoing { "  (this machine)" } else { "" };
@@ -51,14 +51,14 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
     let (now, mean) = (rate(row, picture), row.mean);
     lines.plain(
         "rate",
-        format!("{} datagrams/s, {}bit/s", short(now.datagrams_per_second), short(now.bits_per_second)),
+        format!("{} datagrams/s, {}", short(now.datagrams_per_second), words::bits(now.bits_per_second)),
     );
     lines.plain(
         "mean",
-        format!("{} datagrams/s, {}bit/s", short(mean.datagrams_per_second), short(mean.bits_per_second)),
+        format!("{} datagrams/s, {}", short(mean.datagrams_per_second), words::bits(mean.bits_per_second)),
     );
     lines.plain(
-        "in all",
+        "total",
         format!(
             "{}, {} bytes of payload, {} of frames",
             count_of(row.datagrams, "datagram"),
@@ -70,7 +70,7 @@ fn traffic(lines: &mut Lines, row: &Row, picture: &Picture) {
     let (lowest, highest) = row.hop_limits;
     let range = if lowest == highest { String::new() } else { format!(" ({lowest} to {highest})") };
     lines.plain("ttl", format!("{}{range}", row.hop_limit));
-    let payload = row.format.map_or_else(|| "nothing that is known here".into(), |format| format.to_string());
+    let payload = row.format.map_or_else(|| "unknown".into(), |format| format.to_string());
     lines.plain("payload", payload);
     if let Some(identity) = row.identity {
         let name =
@@ -89,30 +89,32 @@ fn faults(lines: &mut Lines, row: &Row) {
             let style = if numbers.missing > 0 { theme.bad } else { Style::new() };
             lines.add("loss", describe_numbers(numbers), style);
             if words::may_be_repaired_unseen(row) {
-                lines.plain("", format!("missing {}", words::MISSING_IN_THE_GROUP));
+                lines.plain("", format!("this {}", words::MISSING_IN_THE_GROUP));
             }
         }
-        None => lines.plain("loss", "not known: its datagrams are not numbered (--seq says where)".into()),
+        None => lines.plain(
+            "loss",
+            "unknown: its datagrams are not numbered (--seq gives the position of a \
+            number)"
+                .into(),
+        ),
     }
     if let Some(errors) = row.continuity_errors {
         let style = if errors > 0 { theme.warning } else { Style::new() };
-        lines.add(
-            "continuity",
-            format!("the transport stream leaps in {}", count_of(errors, "place")),
-            style,
-        );
+        lines.add("continuity", count_of(errors, "continuity error"), style);
     }
     if row.bad_checksums > 0 {
-        let told = format!("{} wrong: no program gets those", count(row.bad_checksums));
+        let told = format!("{} wrong: not delivered to programs", count(row.bad_checksums));
         lines.add("checksums", told, theme.bad);
     }
     if row.fragmented > 0 {
-        let told = format!("{} came in pieces: too long for the way", count_of(row.fragmented, "datagram"));
+        let told =
+            format!("{} arrived in fragments: too long for the path", count_of(row.fragmented, "datagram"));
         lines.add("fragments", told, theme.warning);
     }
 }
 
-fn describe_numbers(numbers: &Numbers) -> String {
+fn describe_numbers(numbers: &SequenceStatistics) -> String {
     let mut told = format!(
         "{}: {} of {} {} missing",
         words::loss(Some(numbers)),
@@ -125,10 +127,10 @@ fn describe_numbers(numbers: &Numbers) -> String {
             told += &format!(", {} {what}", count(number));
         }
     };
-    add(numbers.duplicates, "twice");
+    add(numbers.duplicates, "duplicated");
     add(numbers.reordered.unwrap_or(0), "out of order");
     add(numbers.repairs.unwrap_or(0), "sent again");
-    add(numbers.restarts, "times begun anew");
+    add(numbers.restarts, "restarts");
     told
 }
 
@@ -149,7 +151,7 @@ fn joined(lines: &mut Lines, row: &Row, picture: &Picture) {
         lines.plain("member", format!("{}, sources {filter}, {} ago", member.host, span(member.quiet)));
     }
     if locals.is_empty() && members == 0 && !picture.is_file {
-        lines.plain("joined", "nobody here, and no other host has reported so yet".into());
+        lines.plain("joined", "no process here, and no other host has reported a membership yet".into());
     }
 }
 

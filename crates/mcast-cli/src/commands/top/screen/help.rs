@@ -10,27 +10,27 @@ use super::state::State;
 const KEYS: [(&str, &str); 11] = [
     ("q, Ctrl-C", "quit"),
     ("↑ ↓ PgUp PgDn Home End", "select a stream, scroll; ← → move long lines"),
-    ("Enter", "all about the selected stream; again: back"),
+    ("Enter", "details of the selected stream; again: back"),
     ("Tab, n", "queriers, routers, members, messages; again: back"),
     ("Esc", "back; among the streams: show all again"),
-    ("s, S; r", "sort by the next column, the one before; turn it round"),
+    ("s, S; r", "sort by the next column, the previous one; reverse the order"),
     ("/", "show only streams with this text in a column"),
-    ("p, Space", "pause: the screen stands, counting goes on"),
+    ("p, Space", "pause the screen; counting continues"),
     ("w", "record the selected stream to a file; again: end it"),
-    ("x", "forget everything and count anew"),
+    ("x", "reset all counters"),
     ("", ""),
 ];
 
 const COLUMNS: [(&str, &str); 9] = [
-    ("dgram/s, bit/s", "in the interval that is over; bits are those of the payload"),
+    ("dgram/s, bit/s", "in the last interval; bits are those of the payload"),
     ("trend", "bytes in each of the last intervals, the highest full"),
-    ("loss", "missing of all that was sent, by sequence numbers: RTP, MPEG-TS,"),
+    ("loss", "share that is missing, by sequence numbers: RTP, MPEG-TS,"),
     ("", "MoldUDP64, mcast perf, or --seq; – where there are none"),
-    ("ttl", "what is left of it here"),
-    ("jitter", "RFC 3550 where datagrams say when they were sent, as RTP does in"),
-    ("", "formats whose clock is known; ~ that of the gaps between them"),
-    ("joined", "processes here, then hosts whose reports were heard: under"),
-    ("", "IGMPv2 and MLDv1, hosts keep silent when another has spoken"),
+    ("ttl", "TTL or hop limit on arrival here"),
+    ("jitter", "as in RFC 3550 where datagrams have a timestamp, such as RTP in"),
+    ("", "formats whose clock is known; ~ jitter of the gaps between them"),
+    ("joined", "processes here, then hosts whose reports were seen: with"),
+    ("", "IGMPv2 and MLDv1, a host is silent when another has reported"),
 ];
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast::group::Kind;
-use mcast_watch::{Entry, Member, PimNeighbor, Protocol, Querier, RouterAdvertisement};
+use mcast_watch::{GroupMember, LogEntry, ObservedQuerier, PimNeighbor, Protocol, RouterAdvertisement};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -12,7 +12,7 @@ use ratatui::widgets::Paragraph;
 
 use super::super::announced::Announced;
 use super::super::picture::Picture;
-use super::super::words::{self, name, sources, span};
+use super::super::words::{self, name_of_group, sources, span};
 use super::state::State;
 use super::theme::Theme;
 use crate::output::{SafeText, clock_time, count_of};
@@ -36,14 +36,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     section("queriers", &no_querier(picture), queriers);
     let neighbors = report.pim_neighbors.iter().map(|each| neighbor(each, picture, theme));
     let routers = report.routers.iter().map(|each| advertisement(each, picture, theme));
-    section(
-        "routers",
-        "none has shown itself by PIM or router discovery",
-        neighbors.chain(routers).collect(),
-    );
-    section("members", "no report was heard yet", members(picture, theme));
+    section("routers", "none seen by PIM or router discovery", neighbors.chain(routers).collect());
+    section("members", "no report yet", members(picture, theme));
     let announced = picture.announced.iter().map(|each| announcement(each, picture, theme)).collect();
-    section("announced streams", "none was announced (--announced joins where they are)", announced);
+    section("announced streams", "none announced (--announced joins the groups of announcements)", announced);
     let messages = report.log.iter().take(MESSAGES).map(|each| message(each, picture, theme)).collect();
     section("messages", "none yet", messages);
     scrolled(frame, area, state, lines);
@@ -52,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
 /// Who has joined. Every IPv6 host is a member of a group or two for each of its addresses (RFC 4291 section
 /// 2.7.1), which are but counted.
 fn members(picture: &Picture, theme: Theme) -> Vec<Line<'static>> {
-    let is_solicited_node = |member: &&Member| matches!(member.group.kind(), Kind::SolicitedNode { .. });
+    let is_solicited_node = |member: &&GroupMember| matches!(member.group.kind(), Kind::SolicitedNode { .. });
     let (counted, shown): (Vec<_>, Vec<_>) = picture.report.members.iter().partition(is_solicited_node);
     let mut lines: Vec<_> = shown.into_iter().map(|each| member(each, picture, theme)).collect();
     if !counted.is_empty() {
@@ -79,16 +75,13 @@ fn no_querier(picture: &Picture) -> String {
     const INTERVAL: Duration = Duration::from_secs(125);
     match picture.report.watched {
         watched if watched < INTERVAL => {
-            format!(
-                "none has asked yet; they may rightly be silent for 125 s, {} have gone by",
-                span(watched)
-            )
+            format!("no query yet in {}; queries are normally 125 s apart", span(watched))
         }
-        watched => format!("none has asked for {}: switches that snoop may cut groups off", span(watched)),
+        watched => format!("no query in {}: snooping switches may stop forwarding groups", span(watched)),
     }
 }
 
-fn querier(querier: &Querier, picture: &Picture, theme: Theme) -> Line<'static> {
+fn querier(querier: &ObservedQuerier, picture: &Picture, theme: Theme) -> Line<'static> {
     let protocol = match querier.protocol {
         Protocol::Igmp => "IGMP",
         Protocol::Mld => "MLD",
@@ -108,10 +101,10 @@ fn querier(querier: &Querier, picture: &Picture, theme: Theme) -> Line<'static> 
 
 fn neighbor(neighbor: &PimNeighbor, picture: &Picture, theme: Theme) -> Line<'static> {
     let priority =
-        neighbor.dr_priority.map_or_else(String::new, |priority| format!(", designated by {priority}"));
-    let holds = neighbor.hold_time.map_or_else(|| "ever".to_owned(), span);
+        neighbor.dr_priority.map_or_else(String::new, |priority| format!(", DR priority {priority}"));
+    let holds = neighbor.hold_time.map_or_else(|| "infinite".to_owned(), span);
     let told = format!(
-        "  PIM{priority}, holds for {holds}, {} ago{}",
+        "  PIM{priority}, hold time {holds}, {} ago{}",
         span(neighbor.quiet),
         this_machine(neighbor.is_this_machine)
     );
@@ -128,9 +121,9 @@ fn advertisement(router: &RouterAdvertisement, picture: &Picture, theme: Theme) 
     line(router.address.to_string(), on(picture.interface(router.interface), router.vlan), told, theme)
 }
 
-fn member(member: &Member, picture: &Picture, theme: Theme) -> Line<'static> {
+fn member(member: &GroupMember, picture: &Picture, theme: Theme) -> Line<'static> {
     let protocol = if member.group.addr().is_ipv4() { "IGMP" } else { "MLD" };
-    let name = name(member.group).map_or_else(String::new, |name| format!(" ({name})"));
+    let name = name_of_group(member.group).map_or_else(String::new, |name| format!(" ({name})"));
     let told = format!(
         "{name}  {}  {protocol}v{}, sources {}, {} ago{}",
         member.host,
@@ -168,7 +161,7 @@ fn announcement(announced: &Announced, picture: &Picture, theme: Theme) -> Line<
     ])
 }
 
-fn message(entry: &Entry, picture: &Picture, theme: Theme) -> Line<'static> {
+fn message(entry: &LogEntry, picture: &Picture, theme: Theme) -> Line<'static> {
     let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(entry.time.as_nanos());
     Line::from(vec![
         Span::styled(format!("  {} ", clock_time(time).split('.').next().unwrap_or_default()), theme.dim),

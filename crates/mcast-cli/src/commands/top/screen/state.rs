@@ -151,9 +151,7 @@ impl<'a> State<'a> {
         if let Some(ended) = self.monitor.end_recording() {
             self.tell(describe_recording(&ended));
         } else if self.picture.is_file {
-            self.tell(
-                "this is a file already: `mcast sniff -r FILE -w FILE` takes a stream out of it".into(),
-            );
+            self.tell("this is already a file: `mcast sniff -r FILE -w FILE` extracts a stream".into());
         } else if let Some(key) = self.selected_row().map(|row| row.key) {
             let path = recording::file_name(&key, SystemTime::now());
             let message = match self.monitor.record(key, path.clone()) {
@@ -169,7 +167,7 @@ impl<'a> State<'a> {
     pub(super) fn clear(&mut self) {
         self.monitor.clear();
         self.refresh(SystemTime::now());
-        self.tell("counting anew".into());
+        self.tell("counters reset".into());
     }
 
     /// Chooses and sorts the streams that are shown.

@@ -35,11 +35,11 @@ fn title(state: &State<'_>) -> Line<'static> {
         Span::raw("  "),
         Span::styled(on, theme.interface),
         Span::raw(format!(
-            "  {} stream{}  {} dgram/s  {}bit/s  {time}",
+            "  {} stream{}  {} dgram/s  {}  {time}",
             count(streams),
             if streams == 1 { "" } else { "s" },
             short(datagrams),
-            short(bits),
+            words::bits(bits),
         )),
     ]);
     if state.is_paused {
@@ -65,11 +65,11 @@ fn status(state: &State<'_>) -> Line<'static> {
     if let Some(lost) = state.picture.lost.filter(|lost| *lost > 0) {
         told.push(format!("{} packets not seen: too fast to capture", count(lost)));
     }
-    if report.totals.streams_left_out > 0 {
-        told.push(format!("{} streams left out for want of room", count(report.totals.streams_left_out)));
+    if report.totals.streams_evicted > 0 {
+        told.push(format!("{} streams omitted: the table is full", count(report.totals.streams_evicted)));
     }
     if let Some(failure) = state.monitor.joiners_failure() {
-        told.push(format!("who has joined here is not known: {failure}"));
+        told.push(format!("cannot determine which processes have joined: {failure}"));
     }
     if !told.is_empty() {
         return Line::styled(told.join("; "), theme.warning);
@@ -95,7 +95,7 @@ fn about(row: &Row, state: &State<'_>) -> Line<'static> {
     let theme = state.theme;
     let mut spans = vec![Span::styled(row.key.group.to_string(), theme.group)];
     let mut add = |text: String| spans.push(Span::raw(format!("  {text}")));
-    if let Some(name) = words::name(row.key.group) {
+    if let Some(name) = row.key.group.name_at(row.key.port) {
         add(name.into());
     }
     add(format!("ttl {}", row.hop_limit));
@@ -127,7 +127,7 @@ fn keys(state: &State<'_>) -> Line<'static> {
             ("/", "filter"),
             ("p", "pause"),
             ("w", "record"),
-            ("x", "anew"),
+            ("x", "reset"),
         ],
         View::Detail => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("w", "record"), ("p", "pause")],
         View::Network | View::Help => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("p", "pause")],
@@ -172,14 +172,14 @@ const GAP: u16 = 1;
 /// Why there is nothing.
 fn nothing(state: &State<'_>) -> String {
     if !state.filter.is_empty() {
-        return "No stream has this text in it. Esc shows all.".into();
+        return "No stream matches this text. Esc shows all.".into();
     }
     if state.picture.is_file {
         let wait = if state.picture.is_over { "" } else { " yet" };
         return format!("No stream{wait} in this file.");
     }
-    "No stream yet. A switch that snoops sends only the groups that this machine has joined:\n\
-     `mcast recv --discard GROUP:PORT` joins one meanwhile."
+    "No stream yet. A snooping switch forwards only groups that this machine has joined:\n\
+     `mcast recv --discard GROUP:PORT` joins one."
         .into()
 }
 

@@ -1,6 +1,6 @@
 //! The counters of the IP layer.
 
-/// Reads a table of pairs of lines, names and values: `/proc/net/snmp`, `/proc/net/netstat`.
+/// Parses a table of line pairs (names, then values): `/proc/net/snmp` and `/proc/net/netstat`.
 pub(in super::super) fn pairs(table: &str) -> Vec<(String, u64)> {
     let mut counters = Vec::new();
     let mut lines = table.lines();
@@ -14,7 +14,7 @@ pub(in super::super) fn pairs(table: &str) -> Vec<(String, u64)> {
     counters
 }
 
-/// Reads a table of a name and a value a line: `/proc/net/snmp6`.
+/// Parses a table with one name and value per line: `/proc/net/snmp6`.
 pub(in super::super) fn lines(table: &str) -> Vec<(String, u64)> {
     let counter = |line: &str| {
         let (name, value) = line.split_once(char::is_whitespace)?;
@@ -29,7 +29,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn both_forms_are_read_by_the_names_of_nstat() {
+    fn both_formats_use_nstat_names() {
         let read = pairs("Ip: InReceives InDelivers\nIp: 10 9\nIpExt: InMcastPkts\nIpExt: 7\n");
         let named = |name: &str, value| (name.to_owned(), value);
         assert_eq!(read, [named("IpInReceives", 10), named("IpInDelivers", 9), named("IpExtInMcastPkts", 7)]);
@@ -39,7 +39,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_panic(table in "[A-Z:0-9 \\n\\PC]{0,200}") {
+        fn any_text_is_parsed_without_panic(table in "[A-Z:0-9 \\n\\PC]{0,200}") {
             let _ = (pairs(&table), lines(&table));
         }
     }

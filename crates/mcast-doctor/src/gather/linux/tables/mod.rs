@@ -1,4 +1,4 @@
-//! The tables in `/proc/thread-self/net`, taken apart.
+//! Parsers for the tables in `/proc/thread-self/net`.
 
 pub(super) mod counters;
 pub(super) mod memberships;

@@ -1,28 +1,28 @@
-//! The kernel's routes for groups.
+//! The kernel's multicast routing tables.
 
 use std::net::IpAddr;
 
 use crate::snapshot::MulticastRoute;
 
-/// Parses `/proc/net/ip_mr_cache` with the names of `/proc/net/ip_mr_vif`.
+/// Parses `/proc/net/ip_mr_cache` with the interface names from `/proc/net/ip_mr_vif`.
 pub(in super::super) fn parse_v4(cache: &str, interfaces: &str) -> Vec<MulticastRoute> {
     let names = parse_interfaces(interfaces);
     let address = |word: &str| {
         let number = u32::from_str_radix(word, 16).ok().filter(|_| word.len() == 8)?;
-        // Printed as a number of the machine's byte order whose memory is in network order.
+        // The kernel prints the big-endian address as a native number.
         Some(IpAddr::from(number.to_ne_bytes()))
     };
     cache.lines().skip(1).filter_map(|line| parse_line(line, &names, address)).collect()
 }
 
-/// Parses `/proc/net/ip6_mr_cache` with the names of `/proc/net/ip6_mr_vif`.
+/// Parses `/proc/net/ip6_mr_cache` with the interface names from `/proc/net/ip6_mr_vif`.
 pub(in super::super) fn parse_v6(cache: &str, interfaces: &str) -> Vec<MulticastRoute> {
     let names = parse_interfaces(interfaces);
     let address = |word: &str| word.parse().ok().filter(IpAddr::is_ipv6);
     cache.lines().skip(1).filter_map(|line| parse_line(line, &names, address)).collect()
 }
 
-/// `NUMBER NAME …`, by number.
+/// Parses lines `NUMBER NAME …`.
 fn parse_interfaces(table: &str) -> Vec<(usize, String)> {
     let entry = |line: &str| {
         let mut words = line.split_ascii_whitespace();
@@ -31,7 +31,7 @@ fn parse_interfaces(table: &str) -> Vec<(usize, String)> {
     table.lines().skip(1).filter_map(entry).collect()
 }
 
-/// `GROUP ORIGIN IIF PACKETS BYTES WRONG OIF:TTL…`
+/// Parses a line `GROUP ORIGIN IIF PACKETS BYTES WRONG OIF:TTL…`.
 fn parse_line(
     line: &str,
     names: &[(usize, String)],
@@ -60,7 +60,7 @@ mod tests {
         1 vb             1     1         1       1 00008 00000003 00000000\n";
 
     #[test]
-    fn routes_are_read_with_names_and_thresholds() {
+    fn routes_are_parsed_with_names_and_thresholds() {
         let word = |octets: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(octets));
         let cache = format!(
             "Group    Origin   Iif     Pkts    Bytes    Wrong Oifs\n{} {} 0         12      512       10  1:3  \n",
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_of_ipv6_are_read() {
+    fn ipv6_routes_are_parsed() {
         let cache = "Group                            Origin                           Iif      Pkts  Bytes     Wrong  Oifs\n\
             ff15:0000:0000:0000:0000:0000:0000:0001 fd00:0000:0000:0000:0000:0000:0000:0001 0  5  7 0  1:1\n";
         let [route] = &parse_v6(cache, INTERFACES)[..] else { panic!("{cache}") };
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_panic(table in "[0-9A-Fa-f:\\s\\PC]{0,200}") {
+        fn any_text_is_parsed_without_panic(table in "[0-9A-Fa-f:\\s\\PC]{0,200}") {
             let _ = (parse_v4(&table, &table), parse_v6(&table, &table));
         }
     }

@@ -9,7 +9,7 @@ pub(in super::super) fn parse(table: &str) -> Vec<UdpSocket> {
     table.lines().skip(1).filter_map(parse_line).collect()
 }
 
-/// `SL LOCAL REMOTE ST QUEUES TIMER RETRANSMITS UID TIMEOUT INODE REF POINTER DROPS`
+/// Parses a line `SL LOCAL REMOTE ST QUEUES TIMER RETRANSMITS UID TIMEOUT INODE REF POINTER DROPS`.
 fn parse_line(line: &str) -> Option<UdpSocket> {
     let words: Vec<_> = line.split_ascii_whitespace().collect();
     let peer = parse_address(words.get(2)?)?;
@@ -22,7 +22,7 @@ fn parse_line(line: &str) -> Option<UdpSocket> {
     })
 }
 
-/// Words of the machine's byte order whose memory is in network order, a colon, the port.
+/// Parses an address and port. The kernel prints each big-endian 32-bit word as a native number.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| {
@@ -47,7 +47,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn both_tables_are_read() {
+    fn both_tables_are_parsed() {
         let v4 = format!("{:08X}:1388", u32::from_ne_bytes([239, 1, 2, 3]));
         let table = format!(
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n \
@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_panic(table in "[0-9A-Fa-f:\\s\\PC]{0,200}") {
+        fn any_text_is_parsed_without_panic(table in "[0-9A-Fa-f:\\s\\PC]{0,200}") {
             parse(&table);
         }
     }

@@ -1,4 +1,4 @@
-//! Balances what the tables count against what the sockets say.
+//! Compares the number of holders in the tables with the sockets counts.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::socket::{Answer, BorrowedSocket};
 use super::tables::Entry;
 use crate::joined::{Holder, Holding, KernelShare, SocketHolder};
 
-/// The table of memberships, and how many of each are accounted for.
+/// The table of memberships, and how many holders of each are accounted for.
 #[derive(Default)]
 pub(super) struct Accounts {
     entries: Vec<Entry>,
-    found: Vec<u32>,
-    /// The entries of each family that more sockets can hold.
+    counts: Vec<u32>,
+    /// The entries of each family that have holders left to find.
     open_v4: Vec<usize>,
     open_v6: Vec<usize>,
     namespace: Namespace,
@@ -28,18 +28,18 @@ impl Accounts {
             entries.filter(move |(_, entry)| entry.group.family() == family).map(|(number, _)| number)
         };
         let (open_v4, open_v6) = (of(Family::V4).collect(), of(Family::V6).collect());
-        let found = vec![0; entries.len()];
-        Self { entries, found, open_v4, open_v6, namespace: Namespace::of_this_thread() }
+        let counts = vec![0; entries.len()];
+        Self { entries, counts, open_v4, open_v6, namespace: Namespace::of_this_thread() }
     }
 
     pub(super) fn is_of_this_namespace(&self, socket: &BorrowedSocket) -> bool {
         self.namespace.has(socket)
     }
 
-    /// Asks the socket for every membership that is not accounted for yet, and takes note of
-    /// those it holds.
-    pub(super) fn ask(&mut self, socket: &BorrowedSocket) -> Vec<Answer> {
-        let (entries, found) = (&self.entries, &mut self.found);
+    /// Queries the socket for every membership that is not fully accounted for, and counts those it
+    /// holds.
+    pub(super) fn query(&mut self, socket: &BorrowedSocket) -> Vec<Answer> {
+        let (entries, counts) = (&self.entries, &mut self.counts);
         let mut answers = Vec::new();
         for open in [(Family::V4, &mut self.open_v4), (Family::V6, &mut self.open_v6)] {
             let (family, open) = open;
@@ -49,37 +49,38 @@ impl Accounts {
             open.retain(|&number| {
                 let entry = &entries[number];
                 if let Some(filter) = socket.filter(entry.group, entry.interface) {
-                    found[number] += 1;
+                    counts[number] += 1;
                     answers.push(socket.answer(number, family, filter));
                 }
-                found[number] < entry.users
+                counts[number] < entry.users
             });
         }
         answers
     }
 
-    /// The holdings: those of sockets, and what neither then nor `later` a socket accounts for.
-    pub(super) fn settle(
+    /// Returns the holdings: those of sockets, and those that no socket accounts for, neither now
+    /// nor in the `later` table.
+    pub(super) fn into_holdings(
         self,
-        held: impl Iterator<Item = (usize, SocketHolder)>,
+        holders: impl Iterator<Item = (usize, SocketHolder)>,
         later: &[Entry],
     ) -> Vec<Holding> {
         let later: BTreeMap<_, _> =
             later.iter().map(|entry| ((entry.group, entry.interface), entry.users)).collect();
         let holdings = Holdings { entries: &self.entries, mld: mld::Versions::default() };
-        let mut settled: Vec<_> =
-            held.map(|(number, held)| holdings.of(number, Holder::Socket(held))).collect();
+        let mut result: Vec<_> =
+            holders.map(|(number, holder)| holdings.of(number, Holder::Socket(holder))).collect();
         for (number, entry) in self.entries.iter().enumerate() {
             let users = later.get(&(entry.group, entry.interface)).map_or(0, |users| entry.users.min(*users));
-            let unaccounted = users.saturating_sub(self.found[number]);
+            let unaccounted = users.saturating_sub(self.counts[number]);
             let others = KernelShare::attribute(entry.group, Some(unaccounted));
-            settled.extend(others.map(|holder| holdings.of(number, holder)));
+            result.extend(others.map(|holder| holdings.of(number, holder)));
         }
-        settled
+        result
     }
 }
 
-/// Makes holdings of entries.
+/// Creates holdings from entries.
 struct Holdings<'a> {
     entries: &'a [Entry],
     mld: mld::Versions,

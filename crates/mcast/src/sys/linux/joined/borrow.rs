@@ -1,5 +1,6 @@
-//! Borrowing a socket of another process: a descriptor of our own for the same socket. Others who survey at the same
-//! time see it among what this process has open, and must not take it for a holder.
+//! Borrowing a socket of another process: a descriptor of this process for the same socket. Other
+//! surveys running at the same time see it among the descriptors of this process and must not
+//! report it as a holder.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,14 +13,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A process that descriptors are borrowed from.
 pub(super) enum Lender {
-    /// The calling one, for which a plain duplicate does, on every kernel and in every sandbox.
+    /// The calling process, where duplicating the descriptor works on every kernel and in every
+    /// sandbox.
     Self_,
-    /// Another one, by a descriptor of the process.
+    /// Another process, referred to by a pidfd.
     Other(OwnedFd),
 }
 
 impl Lender {
-    /// `pidfd_open`, since Linux 5.3.
+    /// Opens a process with `pidfd_open` (Linux 5.3).
     pub(super) fn open(pid: u32) -> io::Result<Self> {
         if pid == std::process::id() {
             return Ok(Self::Self_);
@@ -30,12 +32,12 @@ impl Lender {
         owned(descriptor).map(Self::Other)
     }
 
-    /// A descriptor of our own for what `descriptor` is in that process: `pidfd_getfd`, since
-    /// Linux 5.6, with the right to trace it (`PTRACE_MODE_ATTACH_REALCREDS`).
+    /// Duplicates a descriptor of that process into this one with `pidfd_getfd` (Linux 5.6), which
+    /// requires permission to trace it (`PTRACE_MODE_ATTACH_REALCREDS`).
     pub(super) fn lend(&self, descriptor: RawFd) -> io::Result<Loan> {
         let mut borrowed = borrowed();
         let lent = match self {
-            // SAFETY: the call takes numbers, and refuses one that is no descriptor.
+            // SAFETY: the call takes numbers and refuses a number that is not a descriptor.
             Self::Self_ => owned(unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) }.into()),
             Self::Other(process) => {
                 // SAFETY: the call takes three numbers.
@@ -49,14 +51,15 @@ impl Lender {
     }
 }
 
-/// What this process has borrowed at the moment; none comes or goes while this is held.
+/// The descriptors that this process has currently borrowed. While the lock is held, none is added
+/// or removed.
 static BORROWED: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
 pub(super) fn borrowed() -> MutexGuard<'static, BTreeSet<RawFd>> {
     BORROWED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A descriptor that is borrowed, until this goes.
+/// A borrowed descriptor, which is returned on drop.
 pub(super) struct Loan {
     descriptor: ManuallyDrop<OwnedFd>,
     pub(super) inode: u64,
@@ -72,23 +75,24 @@ impl Deref for Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        // Both at once, or the number could be another's descriptor already.
+        // Both under the lock; otherwise the number could already be another descriptor.
         let mut borrowed = borrowed();
         borrowed.remove(&self.descriptor.as_raw_fd());
-        // SAFETY: it is dropped here and nowhere else, and not used any more.
+        // SAFETY: it is dropped only here and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.descriptor) };
     }
 }
 
-/// What `/proc` calls the mark.
+/// The name of the mark in `/proc`.
 pub(super) const MARK: &str = "/memfd:mcast-survey (deleted)";
 
-/// Tells other processes that this one surveys, until it goes. Where it cannot be had, it is done without.
+/// Shows other processes that this one is surveying, until it is dropped. If it cannot be created,
+/// the survey runs without it.
 pub(super) struct Mark(#[allow(dead_code)] Option<OwnedFd>);
 
 impl Mark {
     pub(super) fn set() -> Self {
-        // SAFETY: the name is a string that ends with a zero.
+        // SAFETY: the name is a NUL-terminated string.
         let descriptor = unsafe { libc::memfd_create(c"mcast-survey".as_ptr(), libc::MFD_CLOEXEC) };
         Self(owned(descriptor.into()).ok())
     }
@@ -96,7 +100,7 @@ impl Mark {
 
 fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
     match RawFd::try_from(result) {
-        // SAFETY: the kernel has just made this descriptor for us alone.
+        // SAFETY: the kernel just created this descriptor, and it has no other owner.
         Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
     }

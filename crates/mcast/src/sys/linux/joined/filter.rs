@@ -1,5 +1,4 @@
-//! What a socket has joined: `getsockopt(MCAST_MSFILTER)`, which answers for one group on one
-//! interface.
+//! Querying whether a socket has joined a group on an interface: `getsockopt(MCAST_MSFILTER)`.
 
 use std::io;
 use std::mem::{offset_of, size_of};
@@ -8,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
-/// What most memberships have room for, and all with the kernel's default limits.
+/// Enough room for most memberships, and for all under the kernel's default limits.
 const USUAL_SOURCES: usize = 64;
 
 /// `struct group_filter` of RFC 3678 section 5.1.2, without its list.
@@ -20,12 +19,13 @@ struct Head {
     count: u32,
 }
 
-/// The sources that a socket asked for, if it has joined the group on that interface.
+/// Returns the source filter of a socket if it has joined the group on that interface.
 pub(super) fn of(socket: &OwnedFd, group: Group, interface: InterfaceIndex) -> Option<SourceFilter> {
     let mut request = FilterRequest::new(group, interface, USUAL_SOURCES);
     loop {
-        // Not joined is EADDRNOTAVAIL; what cannot be asked cannot have joined.
-        request.ask(socket).ok()?;
+        // A socket that has not joined returns EADDRNOTAVAIL; one that does not support the query
+        // cannot have joined.
+        request.query(socket).ok()?;
         match request.filter() {
             Ok(filter) => return filter,
             Err(sources) => request = FilterRequest::new(group, interface, sources),
@@ -33,7 +33,8 @@ pub(super) fn of(socket: &OwnedFd, group: Group, interface: InterfaceIndex) -> O
     }
 }
 
-/// The question for a membership, and its answer: a head and as many addresses as there is room for.
+/// The request for a membership, which is also the buffer of the reply: a head, and room for
+/// addresses.
 struct FilterRequest {
     level: libc::c_int,
     family: Family,
@@ -50,16 +51,16 @@ impl FilterRequest {
         put(offset_of!(Head, interface), &interface.number().to_ne_bytes());
         put(offset_of!(Head, count), &(capacity as u32).to_ne_bytes());
         let address = offset_of!(Head, group);
-        let (level, place) = layout(group.family());
+        let (level, offset) = layout(group.family());
         put(address, &family_number(group.family()).to_ne_bytes());
         match group.addr() {
-            IpAddr::V4(group) => put(address + place, &group.octets()),
-            IpAddr::V6(group) => put(address + place, &group.octets()),
+            IpAddr::V4(group) => put(address + offset, &group.octets()),
+            IpAddr::V6(group) => put(address + offset, &group.octets()),
         }
         Self { level, family: group.family(), capacity, bytes }
     }
 
-    fn ask(&mut self, socket: &OwnedFd) -> io::Result<()> {
+    fn query(&mut self, socket: &OwnedFd) -> io::Result<()> {
         let mut length = self.bytes.len() as libc::socklen_t;
         // SAFETY: the pointer and length are those of `bytes`, which the kernel reads and writes.
         let result = unsafe {
@@ -74,7 +75,7 @@ impl FilterRequest {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The answer; how many sources there are, if they are more than there was room for.
+    /// Returns the filter; an error holds the number of sources if it exceeds the capacity.
     fn filter(&self) -> Result<Option<SourceFilter>, usize> {
         let number = |position: usize| {
             self.bytes.get(position..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
@@ -95,8 +96,8 @@ impl FilterRequest {
     }
 
     fn source(&self, address: &[u8]) -> Option<IpAddr> {
-        let (_, place) = layout(self.family);
-        let address = address.get(place..)?;
+        let (_, offset) = layout(self.family);
+        let address = address.get(offset..)?;
         Some(match self.family {
             Family::V4 => IpAddr::from(*address.first_chunk::<4>()?),
             Family::V6 => IpAddr::from(*address.first_chunk::<16>()?),
@@ -104,7 +105,8 @@ impl FilterRequest {
     }
 }
 
-/// The level of a family's options, and where in its socket addresses the IP address lies.
+/// Returns the level of a family's options, and the offset of the IP address in its socket
+/// addresses.
 const fn layout(family: Family) -> (libc::c_int, usize) {
     match family {
         Family::V4 => (libc::IPPROTO_IP, offset_of!(libc::sockaddr_in, sin_addr)),
@@ -126,14 +128,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_of_any_bytes_is_read_without_panic(
+        fn a_reply_of_any_bytes_is_read_without_panic(
             v6: bool,
             capacity in 0_usize..4,
             bytes in proptest::collection::vec(any::<u8>(), 0..700),
         ) {
             let group: Group = if v6 { "ff15::1" } else { "239.1.2.3" }.parse().unwrap();
             let mut request = FilterRequest::new(group, InterfaceIndex::new(1).unwrap(), capacity);
-            request.bytes.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+            request.bytes.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = byte);
             if let Ok(Some(filter)) = request.filter() {
                 prop_assert!(filter.sources().len() <= capacity);
             }

@@ -1,7 +1,9 @@
-//! The MLD version in force on an interface, as far as the kernel lets it be known.
+//! The MLD version in use on an interface, as far as it can be determined.
 //!
-//! No table has it. It can be forced; and where no query has ever come, no query of MLDv1 can
-//! have put the interface into that version (RFC 3810 section 8.2.1). Otherwise it is unknown.
+//! The kernel reports it in no table. The version can be forced by configuration. If no query was
+//! ever received, no MLDv1 query can have switched the interface to that version (RFC 3810 section
+//! 8.2.1). If queries were received, the version is unknown, because MLDv2 reports may be older
+//! than the last query.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +11,7 @@ use std::fs;
 
 use crate::joined::Version;
 
-/// The versions by interface, each found out once.
+/// The version of each interface, determined once.
 #[derive(Default)]
 pub(super) struct Versions(RefCell<BTreeMap<String, Option<Version>>>);
 
@@ -25,11 +27,16 @@ impl Versions {
 }
 
 fn version_on(interface: &str) -> Option<Version> {
-    // What is forced for all interfaces precedes what is forced for one.
+    // A version forced for all interfaces takes precedence over one forced for a single interface.
     match forced("all").or_else(|| forced(interface)) {
         Some(version) => Some(version),
-        None => (queries_heard(interface)? == 0).then_some(Version::Mld2),
+        None => version_by(&counters(interface)?),
     }
+}
+
+/// Derives the version from the interface's ICMPv6 counters.
+fn version_by(counters: &str) -> Option<Version> {
+    (counter(counters, "Icmp6InGroupMembQueries")? == 0).then_some(Version::Mld2)
 }
 
 fn forced(interface: &str) -> Option<Version> {
@@ -41,12 +48,11 @@ fn forced(interface: &str) -> Option<Version> {
     }
 }
 
-fn queries_heard(interface: &str) -> Option<u64> {
-    let counters = fs::read_to_string(format!("/proc/thread-self/net/dev_snmp6/{interface}")).ok()?;
-    counter(&counters, "Icmp6InGroupMembQueries")
+fn counters(interface: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/thread-self/net/dev_snmp6/{interface}")).ok()
 }
 
-/// A line is a name and its value.
+/// Finds a counter. Each line has a name and a value.
 fn counter(counters: &str, name: &str) -> Option<u64> {
     counters.lines().find_map(|line| {
         let (found, value) = line.split_once(char::is_whitespace)?;
@@ -57,6 +63,12 @@ fn counter(counters: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_known_only_if_no_query_was_received() {
+        let version = |queries: u64| version_by(&format!("Icmp6InGroupMembQueries {queries}\n"));
+        assert_eq!((version(0), version(9)), (Some(Version::Mld2), None));
+    }
 
     #[test]
     fn a_counter_is_found_by_its_whole_name() {

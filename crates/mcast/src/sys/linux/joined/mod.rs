@@ -1,4 +1,4 @@
-//! Who has joined what: the kernel's tables of memberships, then every socket asked itself.
+//! Surveying memberships: reading the kernel's tables, then querying every socket.
 
 mod accounts;
 mod borrow;
@@ -22,14 +22,14 @@ use borrow::{Lender, Mark};
 pub(crate) use notices::Notices;
 use socket::BorrowedSocket;
 
-/// A socket that is being closed is in no process any more while it still holds its memberships.
-/// Where something is unaccounted for although every process was looked into, it is looked again
-/// so often, after such a pause.
+/// A socket that is being closed belongs to no process any more but still holds its memberships. If
+/// a membership is unaccounted for although every process was inspected, the survey is repeated up
+/// to this many times, after a pause.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Every membership of the calling thread's network namespace with its holder, in no order, and
-/// which processes could be looked into.
+/// Returns every membership of the calling thread's network namespace with its holder, in no
+/// particular order, and which processes could be inspected.
 pub(crate) fn survey() -> io::Result<(Vec<Holding>, Visibility)> {
     let mut attempt = 1;
     loop {
@@ -47,40 +47,42 @@ fn survey_once() -> io::Result<(Vec<Holding>, Visibility)> {
     let _mark = Mark::set();
     let mut survey = Survey { accounts: Accounts::open(tables::read()?), ..Survey::default() };
     for process in processes::all()? {
-        survey.look_into(&process)?;
+        survey.inspect(&process)?;
     }
     survey.dismiss_borrowers();
     let visibility = survey.visibility();
-    let held = survey.held.into_values().flatten();
-    // The table once more: what was left meanwhile is then not taken for something unseen.
-    let holdings = survey.accounts.settle(held.flat_map(Held::into_holders), &tables::read()?);
+    let sockets = survey.sockets.into_values().flatten();
+    // The table is read again, so that a group left meanwhile is not reported as sockets by an unseen
+    // socket.
+    let holdings =
+        survey.accounts.into_holdings(sockets.flat_map(SocketMemberships::into_holders), &tables::read()?);
     Ok((holdings, visibility))
 }
 
-/// What has been found so far.
+/// The state of a survey.
 #[derive(Default)]
 struct Survey {
     accounts: Accounts,
-    /// Every socket that was met, by its inode; `None` for those without memberships here.
-    held: BTreeMap<u64, Option<Held>>,
-    /// Processes that survey, too, and may have borrowed what they have open.
+    /// Every socket found, by inode; `None` for those without memberships in this namespace.
+    sockets: BTreeMap<u64, Option<SocketMemberships>>,
+    /// Processes that are surveying, too, and may have borrowed some of their sockets.
     surveyors: BTreeSet<u32>,
     closed: Vec<u32>,
     borrowing_is_unsupported: bool,
 }
 
-/// A socket and which memberships of the table it holds.
-struct Held {
+/// A socket and the memberships of the table that it holds.
+struct SocketMemberships {
     socket: JoinedSocket,
     memberships: Vec<socket::Answer>,
 }
 
 impl Survey {
-    /// Asks all sockets of a process, and takes note if that cannot be.
-    fn look_into(&mut self, process: &processes::Found) -> io::Result<()> {
-        let Err(error) = self.ask_sockets_of(process) else { return Ok(()) };
+    /// Queries all sockets of a process; records failures.
+    fn inspect(&mut self, process: &processes::Process) -> io::Result<()> {
+        let Err(error) = self.query_sockets_of(process) else { return Ok(()) };
         match error.raw_os_error() {
-            // It has ended meanwhile and holds nothing any more.
+            // The process has ended and holds nothing any more.
             Some(libc::ENOENT | libc::ESRCH) => {}
             Some(libc::ENOSYS) => self.borrowing_is_unsupported = true,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => return Err(error),
@@ -89,7 +91,7 @@ impl Survey {
         Ok(())
     }
 
-    fn ask_sockets_of(&mut self, process: &processes::Found) -> io::Result<()> {
+    fn query_sockets_of(&mut self, process: &processes::Process) -> io::Result<()> {
         let mut lender = None;
         let open = process.open()?;
         if open.surveys {
@@ -97,48 +99,49 @@ impl Survey {
         }
         for (descriptor, inode) in open.sockets {
             let holder = Process { pid: process.pid, name: process.name.clone(), descriptor };
-            match self.held.entry(inode) {
+            match self.sockets.entry(inode) {
                 Entry::Occupied(mut met) => {
-                    if let Some(held) = met.get_mut() {
-                        held.also_open_in(holder);
+                    if let Some(socket) = met.get_mut() {
+                        socket.also_open_in(holder);
                     }
                 }
-                Entry::Vacant(place) => {
+                Entry::Vacant(vacant) => {
                     let lender = match &lender {
                         Some(lender) => lender,
                         None => lender.insert(Lender::open(process.pid)?),
                     };
-                    // Closed meanwhile, and perhaps opened as another: nothing to be said of it.
+                    // The descriptor was closed meanwhile, and perhaps reused for something else.
                     let Some(socket) = BorrowedSocket::of(lender, descriptor, inode)? else { continue };
-                    place.insert(ask(&socket, holder, &mut self.accounts));
+                    vacant.insert(query(&socket, holder, &mut self.accounts));
                 }
             }
         }
         Ok(())
     }
 
-    /// A socket that others have, too, a surveyor may have borrowed: then it gives it back before it ends. Who is not
-    /// done for long is taken for one who has borrowed.
+    /// Removes processes that only borrowed a socket. A surveying process returns borrowed sockets
+    /// before it finishes, so sockets shared with one are checked again. One that does not finish
+    /// in time is assumed to have borrowed them.
     fn dismiss_borrowers(&mut self) {
         for attempt in 1..=ATTEMPTS {
-            // First who is done, then what they still have.
+            // First find the processes that have finished, then check what those still have open.
             let busy = self.surveyors.iter().copied().filter(|pid| processes::surveys(*pid)).collect();
             let surveyors = std::mem::replace(&mut self.surveyors, busy);
-            for held in self.held.values_mut().flatten() {
-                held.keep(|process, inode| {
+            for socket in self.sockets.values_mut().flatten() {
+                socket.keep(|process, inode| {
                     let is_free = !surveyors.contains(&process.pid);
                     is_free || processes::is_still(process.pid, process.descriptor, inode)
                 });
             }
-            if !self.held.values().flatten().any(|held| held.is_shared_with(&self.surveyors)) {
+            if !self.sockets.values().flatten().any(|socket| socket.is_shared_with(&self.surveyors)) {
                 return;
             }
             if attempt < ATTEMPTS {
                 std::thread::sleep(PAUSE);
             }
         }
-        for held in self.held.values_mut().flatten() {
-            held.keep(|process, _| !self.surveyors.contains(&process.pid));
+        for socket in self.sockets.values_mut().flatten() {
+            socket.keep(|process, _| !self.surveyors.contains(&process.pid));
         }
     }
 
@@ -154,24 +157,24 @@ impl Survey {
     }
 }
 
-/// Which memberships the socket holds, if it lives in this namespace and holds any.
-fn ask(socket: &BorrowedSocket, holder: Process, accounts: &mut Accounts) -> Option<Held> {
+/// Returns the memberships that the socket holds, if it belongs to this namespace and holds any.
+fn query(socket: &BorrowedSocket, holder: Process, accounts: &mut Accounts) -> Option<SocketMemberships> {
     if !socket.can_join_any() || !accounts.is_of_this_namespace(socket) {
         return None;
     }
-    let memberships = accounts.ask(socket);
-    (!memberships.is_empty()).then(|| Held { socket: socket.describe(holder), memberships })
+    let memberships = accounts.query(socket);
+    (!memberships.is_empty()).then(|| SocketMemberships { socket: socket.describe(holder), memberships })
 }
 
-impl Held {
-    /// Adds a process; of several descriptors in one, the lowest counts.
+impl SocketMemberships {
+    /// Adds a process. Of several descriptors in one process, the lowest counts.
     fn also_open_in(&mut self, process: Process) {
         if self.socket.processes.iter().all(|known| known.pid != process.pid) {
             self.socket.processes.push(process);
         }
     }
 
-    /// Keeps these of several processes, if there are any.
+    /// If the socket belongs to several processes, keeps those that match, unless none does.
     fn keep(&mut self, is_kept: impl Fn(&Process, u64) -> bool) {
         let JoinedSocket { processes, inode, .. } = &mut self.socket;
         let is_kept = |process: &Process| is_kept(process, *inode);

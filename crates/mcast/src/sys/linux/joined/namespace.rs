@@ -1,4 +1,4 @@
-//! Telling sockets of one network namespace from those of others.
+//! Distinguishing the sockets of one network namespace from those of others.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use super::socket::{BorrowedSocket, option_of};
 /// `asm-generic/socket.h`, since Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// A network namespace, by which sockets are told apart.
+/// The identity of a network namespace.
 #[derive(Default)]
 pub(super) struct Namespace {
     cookie: Option<u64>,
@@ -27,9 +27,10 @@ impl Namespace {
         Self { cookie, inode: namespace.ok().map(|namespace| namespace.ino()) }
     }
 
-    /// Whether the socket lives in it, whatever its process does. By its cookie; before Linux
-    /// 5.14 by its namespace, for which the kernel wants `CAP_NET_ADMIN`. A socket that cannot be
-    /// told is taken to live here, as nearly all do.
+    /// Returns whether the socket belongs to this namespace, whichever namespace its process is in
+    /// now. It compares cookies; before Linux 5.14 it compares the namespaces, for which the kernel
+    /// requires `CAP_NET_ADMIN`. A socket that cannot be checked is assumed to belong, as nearly
+    /// all do.
     pub(super) fn has(&self, socket: &BorrowedSocket) -> bool {
         match (self.cookie, cookie_of(&socket.descriptor)) {
             (Some(own), Ok(other)) => own == other,
@@ -47,14 +48,14 @@ fn cookie_of(socket: &OwnedFd) -> io::Result<u64> {
     option_of(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE)
 }
 
-/// The namespace that a socket lives in.
+/// Returns the namespace that a socket belongs to.
 fn namespace_of(socket: &OwnedFd) -> io::Result<File> {
-    // SAFETY: this request takes no argument and makes a new descriptor.
+    // SAFETY: this request takes no argument and creates a new descriptor.
     let descriptor = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGSKNS as _) };
     if descriptor < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made it for us alone.
+    // SAFETY: the kernel just created it, and it has no other owner.
     Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 
@@ -64,11 +65,11 @@ mod tests {
     use crate::sys::platform::joined::socket::tests::borrowed;
 
     #[test]
-    fn a_socket_of_this_namespace_is_known_by_either_way() {
+    fn a_socket_of_this_namespace_is_recognized_both_ways() {
         let (_socket, borrowed) = borrowed();
         let namespace = Namespace::of_this_thread();
         assert!(namespace.has(&borrowed));
-        // For this the kernel wants a right that the tests may not have.
+        // The kernel requires a capability for this, which the tests may not have.
         assert_ne!(namespace.has_by_inode(&borrowed.descriptor), Some(false));
         let another = Namespace { cookie: None, inode: namespace.inode.map(|inode| inode + 1) };
         assert_ne!(another.has_by_inode(&borrowed.descriptor), Some(true));

@@ -1,4 +1,4 @@
-//! The kernel's notices that a group was joined or left on an interface.
+//! Kernel notices about groups joined or left on an interface.
 
 use std::io::{self, Read};
 use std::mem::size_of;
@@ -10,11 +10,11 @@ use socket2::Socket;
 use super::super::netlink::listen;
 use crate::sys::readable::readable;
 
-/// Groups of rtnetlink since Linux 6.15 (`linux/rtnetlink.h`).
+/// Rtnetlink groups, since Linux 6.15 (`linux/rtnetlink.h`).
 const RTNLGRP_IPV4_MCADDR: u32 = 37;
 const RTNLGRP_IPV6_MCADDR: u32 = 38;
 
-/// Hears the notices of the namespace it was opened in, if the kernel gives any.
+/// Receives the notices of the namespace it was opened in, if the kernel sends any.
 #[derive(Debug)]
 pub(crate) struct Notices(Option<Socket>);
 
@@ -23,7 +23,7 @@ impl Notices {
         let socket = listen(0)?;
         for group in [RTNLGRP_IPV4_MCADDR, RTNLGRP_IPV6_MCADDR] {
             match subscribe(&socket, group) {
-                // What an older kernel answers: it has no such group.
+                // An older kernel has no such group.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(Self(None)),
                 result => result?,
             }
@@ -31,17 +31,17 @@ impl Notices {
         Ok(Self(Some(socket)))
     }
 
-    /// Waits for so long at most; whether something was heard.
+    /// Waits at most `timeout`; returns whether a notice arrived.
     pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
         let Some(socket) = &self.0 else {
             std::thread::sleep(timeout);
             return Ok(false);
         };
-        let heard = readable(socket.as_fd(), Some(timeout))?;
-        if heard {
-            forget_all(socket)?;
+        let notified = readable(socket.as_fd(), Some(timeout))?;
+        if notified {
+            discard_all(socket)?;
         }
-        Ok(heard)
+        Ok(notified)
     }
 }
 
@@ -59,14 +59,14 @@ fn subscribe(socket: &Socket, group: u32) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What the notices say is found out by looking.
-fn forget_all(mut socket: &Socket) -> io::Result<()> {
+/// Discards all notices. Their contents are not needed, because the tables are read again.
+fn discard_all(mut socket: &Socket) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         match socket.read(&mut buffer) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            // The kernel threw notices away, which does not matter here.
+            // The kernel dropped notices, which does not matter here.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

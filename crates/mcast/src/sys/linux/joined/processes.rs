@@ -1,4 +1,4 @@
-//! The processes of this machine and the sockets that they have open.
+//! The processes of this machine and their open sockets.
 
 use std::fs;
 use std::io;
@@ -7,29 +7,29 @@ use std::path::Path;
 use super::borrow;
 
 /// A process that can have sockets open.
-pub(super) struct Found {
+pub(super) struct Process {
     pub(super) pid: u32,
-    /// What it calls itself; at most 15 bytes.
+    /// Its name, at most 15 bytes.
     pub(super) name: String,
 }
 
-/// All processes that `/proc` shows, by id, without the kernel's own threads and without those
-/// that have ended: these have no descriptors.
-pub(super) fn all() -> io::Result<Vec<Found>> {
+/// Returns all processes in `/proc`, ordered by id, except kernel threads and processes that have
+/// ended, which have no descriptors.
+pub(super) fn all() -> io::Result<Vec<Process>> {
     let names = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut pids: Vec<u32> = names.collect();
     pids.sort_unstable();
     Ok(pids.into_iter().filter_map(process).collect())
 }
 
-fn process(pid: u32) -> Option<Found> {
+fn process(pid: u32) -> Option<Process> {
     let status = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let name = name_of_live_process(&String::from_utf8_lossy(&status))?;
-    Some(Found { pid, name })
+    Some(Process { pid, name })
 }
 
-/// `PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS …`; the name may hold anything, also
-/// parentheses and spaces.
+/// Parses `PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS …`. The name may contain anything,
+/// including parentheses and spaces.
 fn name_of_live_process(status: &str) -> Option<String> {
     let (head, tail) = status.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;
@@ -40,20 +40,20 @@ fn name_of_live_process(status: &str) -> Option<String> {
     (!is_kernel_thread && !matches!(state, "Z" | "X" | "x")).then(|| name.to_owned())
 }
 
-/// What a process has open.
+/// The relevant open descriptors of a process.
 #[derive(Default)]
 pub(super) struct Open {
-    /// Its descriptors of sockets, in order, each with the socket's inode.
+    /// Its socket descriptors, in order, each with the socket's inode.
     pub(super) sockets: Vec<(i32, u64)>,
-    /// It surveys as well: of its sockets some may be borrowed.
+    /// Whether it is surveying as well, so that some of its sockets may be borrowed.
     pub(super) surveys: bool,
 }
 
-impl Found {
-    /// What it has open. Of the calling process, what is borrowed is left out.
+impl Process {
+    /// Lists its descriptors, without those that the calling process has borrowed.
     pub(super) fn open(&self) -> io::Result<Open> {
         let is_own = self.pid == std::process::id();
-        // Held until all is listed.
+        // Locked until all are listed.
         let borrowed = is_own.then(borrow::borrowed);
         let mut open = Open::default();
         for entry in fs::read_dir(format!("/proc/{}/fd", self.pid))? {
@@ -71,20 +71,20 @@ impl Found {
     }
 }
 
-/// Whether a process has this mark of who surveys.
+/// Returns whether a process carries the mark of a survey.
 pub(super) fn surveys(pid: u32) -> bool {
     let targets = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     targets.filter_map(|entry| target(&entry.ok()?.path()).ok()?).any(|target| target == borrow::MARK)
 }
 
-/// Whether a descriptor of a process is this socket still.
+/// Returns whether a descriptor of a process still refers to this socket.
 pub(super) fn is_still(pid: u32, descriptor: i32, inode: u64) -> bool {
     let target = target(Path::new(&format!("/proc/{pid}/fd/{descriptor}")));
     target.is_ok_and(|target| target.as_deref().and_then(socket_inode) == Some(inode))
 }
 
-/// What a descriptor is, unless it was closed meanwhile. To list descriptors can be allowed where to see what they are
-/// is not.
+/// Returns the target of a descriptor, unless it was closed meanwhile. Reading targets can be
+/// forbidden even where listing descriptors is allowed.
 fn target(entry: &Path) -> io::Result<Option<String>> {
     match fs::read_link(entry) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -92,7 +92,7 @@ fn target(entry: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// What a descriptor of a socket links to: `socket:[INODE]`.
+/// Parses the link target of a socket descriptor: `socket:[INODE]`.
 fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_and_ended_processes_are_passed_over() {
+    fn kernel_threads_and_ended_processes_are_skipped() {
         assert_eq!(name_of_live_process("2 (kthreadd) S 0 0 0 0 -1 2129984 0"), None);
         assert_eq!(name_of_live_process("43 (gone) Z 1 42 42 0 -1 4194560 0"), None);
     }
@@ -124,14 +124,14 @@ mod tests {
     #[test]
     fn this_process_is_listed_with_its_sockets() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let own = all().unwrap().into_iter().find(|found| found.pid == std::process::id()).unwrap();
+        let own = all().unwrap().into_iter().find(|process| process.pid == std::process::id()).unwrap();
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);
         let has = |descriptor| own.open().unwrap().sockets.iter().any(|(each, _)| *each == descriptor);
         assert!(has(descriptor));
         let lender = borrow::Lender::open(own.pid).unwrap();
         let loan = lender.lend(descriptor).unwrap();
         let lent = std::os::fd::AsRawFd::as_raw_fd(&*loan);
-        assert!(!has(lent), "what is borrowed is no socket of its own");
+        assert!(!has(lent), "a borrowed socket was listed as its own");
     }
 
     proptest! {

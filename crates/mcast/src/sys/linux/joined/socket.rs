@@ -1,4 +1,4 @@
-//! A borrowed socket, asked what it has joined. Nothing is set on it: it is another's.
+//! A borrowed socket and its memberships. It belongs to another process, so no option is set on it.
 
 use std::io;
 use std::mem::size_of_val;
@@ -19,7 +19,7 @@ const SO_BINDTOIFINDEX: libc::c_int = 62;
 /// `asm-generic/socket.h`, since Linux 4.12; `libc` lacks it for Android.
 const SO_MEMINFO: libc::c_int = 55;
 
-/// Another's socket, ours as long as this lives.
+/// A socket of another process, borrowed until this is dropped.
 pub(super) struct BorrowedSocket {
     pub(super) descriptor: Loan,
     domain: Domain,
@@ -28,7 +28,7 @@ pub(super) struct BorrowedSocket {
 
 /// A membership that a socket holds.
 pub(super) struct Answer {
-    /// Its number in the table.
+    /// Its index in the table.
     pub(super) entry: usize,
     filter: SourceFilter,
     multicast_all: Option<bool>,
@@ -43,7 +43,8 @@ impl Answer {
 }
 
 impl BorrowedSocket {
-    /// The socket behind a process's descriptor; `None` if that is no longer the socket `inode`.
+    /// Borrows the socket behind a process's descriptor; `None` if it is no longer the socket
+    /// `inode`.
     pub(super) fn of(lender: &Lender, descriptor: RawFd, inode: u64) -> io::Result<Option<Self>> {
         let descriptor = match lender.lend(descriptor) {
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(None),
@@ -57,13 +58,13 @@ impl BorrowedSocket {
         Ok(Some(Self { descriptor, domain, kind }))
     }
 
-    /// Whether the socket can join groups at all.
+    /// Returns whether the socket can join groups at all.
     pub(super) fn can_join_any(&self) -> bool {
         self.can_join(Family::V4) || self.can_join(Family::V6)
     }
 
-    /// Whether the socket can join groups of this family: TCP never can, and one of IPv6 can for
-    /// IPv4 unless it is raw.
+    /// Returns whether the socket can join groups of this family. TCP sockets cannot; IPv6 sockets
+    /// can also join IPv4 groups unless they are raw.
     pub(super) fn can_join(&self, family: Family) -> bool {
         match family {
             _ if self.kind == Type::STREAM => false,
@@ -74,12 +75,12 @@ impl BorrowedSocket {
         }
     }
 
-    /// The sources it asked for, if it has joined the group on that interface.
+    /// Returns its source filter if it has joined the group on that interface.
     pub(super) fn filter(&self, group: Group, interface: InterfaceIndex) -> Option<SourceFilter> {
         filter::of(&self.descriptor, group, interface)
     }
 
-    /// With the options that matter for a membership of this family.
+    /// Combines a membership with the relevant socket options for this family.
     pub(super) fn answer(&self, entry: usize, family: Family, filter: SourceFilter) -> Answer {
         let (level, all, loopback) = match family {
             Family::V4 => (libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, libc::IP_MULTICAST_LOOP),
@@ -131,7 +132,7 @@ fn kind(kind: Type, protocol: Option<Protocol>) -> SocketKind {
     }
 }
 
-/// The address it is bound to. For a raw socket the kernel tells its protocol in place of a port.
+/// Returns the bound address. For a raw socket, the kernel reports the protocol in place of a port.
 fn local(address: SocketAddr, kind: SocketKind) -> Option<SocketAddr> {
     let mut address = canonical(address);
     if kind != SocketKind::Udp {
@@ -140,7 +141,7 @@ fn local(address: SocketAddr, kind: SocketKind) -> Option<SocketAddr> {
     (address.port() != 0 || !address.ip().is_unspecified()).then_some(address)
 }
 
-/// An IPv4 address that an IPv6 socket has in mapped form, as itself.
+/// Converts an IPv4-mapped address to IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -155,7 +156,7 @@ pub(super) fn option_of<T: Copy + Default>(
 ) -> io::Result<T> {
     let mut value = T::default();
     let mut length = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the pointer and length are those of `value`, plain data in every use here.
+    // SAFETY: pointer and length are those of `value`, which is plain data in every use here.
     let result = unsafe {
         libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
     };
@@ -176,7 +177,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_is_another_socket_by_now_is_not_taken_for_the_old_one() {
+    fn a_reused_descriptor_is_not_mistaken_for_the_old_socket() {
         let (socket, borrowed) = borrowed();
         let lender = Lender::open(std::process::id()).unwrap();
         let other = BorrowedSocket::of(&lender, socket.as_raw_fd(), borrowed.descriptor.inode + 1).unwrap();

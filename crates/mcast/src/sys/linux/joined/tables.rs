@@ -1,5 +1,5 @@
-//! The kernel's tables of memberships: `/proc/net/igmp` and `/proc/net/igmp6`, which every kernel
-//! has. (Netlink dumps IPv4 memberships since Linux 6.15 only, and without the number of users.)
+//! The kernel's membership tables `/proc/net/igmp` and `/proc/net/igmp6`, which every kernel has.
+//! (Netlink lists IPv4 memberships only since Linux 6.15, and without the number of users.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,28 +10,28 @@ use mcast_group::{Group, InterfaceIndex};
 
 use crate::joined::Version;
 
-/// A group joined on an interface, and how many times.
+/// A group joined on an interface, and its number of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) group: Group,
     pub(super) interface: InterfaceIndex,
     pub(super) interface_name: String,
-    /// The IGMP version; the table for IPv6 has none.
+    /// The IGMP version; the IPv6 table has none.
     pub(super) version: Option<Version>,
-    /// The sockets that have joined it, and the kernel itself.
+    /// The number of sockets that have joined it, plus the kernel itself.
     pub(super) users: u32,
 }
 
-/// All memberships of the calling thread's network namespace.
+/// Returns all memberships of the calling thread's network namespace.
 pub(super) fn read() -> io::Result<Vec<Entry>> {
     let (v4, v6) = (table("igmp")?, table("igmp6")?);
-    // A table that changes while it is read can show a line twice.
+    // A table that changes while it is read can contain a line twice.
     let mut seen = BTreeSet::new();
     let entries = parse_v4(&v4).chain(parse_v6(&v6));
     Ok(entries.filter(|entry| seen.insert((entry.group, entry.interface))).collect())
 }
 
-/// A table; empty on a kernel without this family.
+/// Reads a table; empty on a kernel without this family.
 fn table(name: &str) -> io::Result<String> {
     match fs::read(format!("/proc/thread-self/net/{name}")) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -42,7 +42,7 @@ fn table(name: &str) -> io::Result<String> {
     }
 }
 
-/// A line for each interface, followed by an indented one for each of its groups.
+/// Parses the IPv4 table: a line per interface, followed by an indented line per group.
 fn parse_v4(table: &str) -> impl Iterator<Item = Entry> {
     let mut interface = None;
     table.lines().filter_map(move |line| {
@@ -58,7 +58,7 @@ fn parse_v4(table: &str) -> impl Iterator<Item = Entry> {
     })
 }
 
-/// `INDEX  NAME  :  COUNT  QUERIER`: the querier's version, which is the one in force.
+/// Parses `INDEX  NAME  :  COUNT  QUERIER`. The querier's version is the one in use.
 fn interface_v4(line: &str) -> Option<(InterfaceIndex, String, Option<Version>)> {
     let mut words = line.split_ascii_whitespace();
     let index = InterfaceIndex::new(words.next()?.parse().ok()?)?;
@@ -72,14 +72,14 @@ fn interface_v4(line: &str) -> Option<(InterfaceIndex, String, Option<Version>)>
     Some((index, name.to_owned(), version))
 }
 
-/// The address as the kernel prints it: a number in the machine's byte order whose memory is in
-/// network order.
+/// Parses an address as the kernel prints it: a number in host byte order whose memory is in
+/// network byte order.
 fn group_v4(word: &str) -> Option<Group> {
     let number = u32::from_str_radix(word, 16).ok().filter(|_| word.len() == 8)?;
     Group::new(Ipv4Addr::from(number.to_ne_bytes()).into()).ok()
 }
 
-/// `INDEX  NAME  ADDRESS  USERS  FLAGS  TIMER`, the address as 32 hexadecimal digits.
+/// Parses `INDEX  NAME  ADDRESS  USERS  FLAGS  TIMER`, with the address as 32 hexadecimal digits.
 fn parse_v6(table: &str) -> impl Iterator<Item = Entry> {
     table.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -103,7 +103,7 @@ mod tests {
         Entry { group, interface: index, interface_name: interface.1.into(), version, users }
     }
 
-    /// A group as this machine's kernel prints it.
+    /// Formats a group as this machine's kernel prints it.
     fn printed(group: [u8; 4]) -> String {
         format!("{:08X}", u32::from_ne_bytes(group))
     }
@@ -135,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_group_is_passed_over() {
+    fn unicast_addresses_and_groups_without_an_interface_are_skipped() {
         assert_eq!(parse_v6("4 eth0 20010db8000000000000000000000001 1 4 0\n").count(), 0);
-        assert_eq!(parse_v4("\t\t\t\t010000E0 1 0:0 0\n").count(), 0, "a group of no interface");
+        assert_eq!(parse_v4("\t\t\t\t010000E0 1 0:0 0\n").count(), 0, "a group without an interface");
     }
 
     proptest! {

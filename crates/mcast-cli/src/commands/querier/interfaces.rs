@@ -1,0 +1,85 @@
+//! The interfaces and families on which to look for a querier.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use mcast::{Family, Interface, InterfaceIndex, InterfaceSelector};
+
+use crate::arguments::Families;
+use crate::exit::Failure;
+
+/// An interface and a family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct QuerierInterface {
+    pub(super) interface: InterfaceIndex,
+    pub(super) name: String,
+    pub(super) family: Family,
+    /// The bridge or bond that the interface is a port of.
+    pub(super) port_of: Option<InterfaceIndex>,
+    /// Whether hosts of this family are there: this one is.
+    pub(super) is_used: bool,
+}
+
+impl QuerierInterface {
+    /// IGMP or MLD.
+    pub(super) fn protocol(&self) -> &'static str {
+        protocol(self.family)
+    }
+}
+
+pub(super) fn protocol(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IGMP",
+        Family::V6 => "MLD",
+    }
+}
+
+/// The places that are meant.
+pub(super) fn find(
+    selectors: &[InterfaceSelector],
+    families: Families,
+) -> anyhow::Result<Vec<QuerierInterface>> {
+    let interfaces = match selectors {
+        [] => mcast::interfaces()?.into_iter().filter(Interface::is_joined_by_default).collect(),
+        named => named.iter().map(mcast::find).collect::<mcast::Result<Vec<_>>>()?,
+    };
+    if interfaces.is_empty() {
+        return Err(Failure::environment("no interface is up and can multicast")
+            .remedy("`mcast interfaces` shows what each of them lacks")
+            .into());
+    }
+    let both = [Family::V4, Family::V6];
+    let wanted = both.into_iter().filter(|family| families.only().is_none_or(|only| only == *family));
+    let wanted: Vec<_> = wanted.collect();
+    let places =
+        interfaces.iter().flat_map(|interface| wanted.iter().map(|family| place(interface, *family)));
+    Ok(places.collect())
+}
+
+fn place(interface: &Interface, family: Family) -> QuerierInterface {
+    QuerierInterface {
+        interface: interface.index,
+        name: interface.name.clone(),
+        family,
+        port_of: interface.port_of,
+        is_used: match family {
+            Family::V4 => own_v4(interface).is_some(),
+            Family::V6 => own_v6(interface).is_some(),
+        },
+    }
+}
+
+/// The address that IGMP queries come from.
+pub(super) fn own_v4(interface: &Interface) -> Option<Ipv4Addr> {
+    interface.usable_addresses().find_map(|entry| match entry.address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// The address that MLD queries come from, which must be link-local (RFC 3810 section 5.1.14).
+pub(super) fn own_v6(interface: &Interface) -> Option<Ipv6Addr> {
+    interface.usable_addresses().find_map(|entry| match entry.address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+        _ => None,
+    })
+}

@@ -1,0 +1,237 @@
+//! Shell completion: a short script for each shell asks the command itself for the candidates.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+use clap::{Arg, Command, ValueHint};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
+use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershell, Zsh};
+use mcast::group::WellKnown;
+use mcast_doctor::{Id, Page};
+
+use crate::cli;
+
+/// The environment variable by which a script says that it asks, and for which shell.
+const VARIABLE: &str = "MCAST_COMPLETE";
+const PROGRAM: &str = "mcast";
+
+/// A shell with completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(name = "powershell", alias = "pwsh")]
+    Power,
+    Elvish,
+}
+
+impl Shell {
+    pub(crate) const ALL: [Self; 5] = [Self::Bash, Self::Zsh, Self::Fish, Self::Power, Self::Elvish];
+
+    /// What its script is called where shells look for scripts.
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Bash => "mcast.bash",
+            Self::Zsh => "_mcast",
+            Self::Fish => "mcast.fish",
+            Self::Power => "_mcast.ps1",
+            Self::Elvish => "mcast.elv",
+        }
+    }
+
+    /// The script that makes it ask the command.
+    pub(crate) fn script(self) -> io::Result<Vec<u8>> {
+        let completer: &dyn EnvCompleter = match self {
+            Self::Bash => &Bash,
+            Self::Zsh => &Zsh,
+            Self::Fish => &Fish,
+            Self::Power => &Powershell,
+            Self::Elvish => &Elvish,
+        };
+        let mut script = Vec::new();
+        completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+        Ok([script.trim_ascii(), b"\n"].concat())
+    }
+}
+
+/// Answers a shell that asks what may come next; `false` where none asks.
+pub(crate) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
+    let current = std::env::current_dir().ok();
+    CompleteEnv::with_factory(|| with_candidates(cli::source()))
+        .var(VARIABLE)
+        .try_complete(arguments, current.as_deref())
+}
+
+/// The command with what its arguments may be: the name of a value says what it is, in help and here.
+fn with_candidates(command: Command) -> Command {
+    command.mut_args(offer).mut_subcommands(with_candidates)
+}
+
+fn offer(argument: Arg) -> Arg {
+    let name = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    let Some(values) = name.as_deref().and_then(Values::named) else { return argument };
+    match values {
+        Values::Files => argument.value_hint(ValueHint::AnyPath),
+        Values::Commands => argument.value_hint(ValueHint::CommandString),
+        values => argument.add(ArgValueCompleter::new(values)),
+    }
+}
+
+/// The possible values of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Values {
+    Files,
+    Commands,
+    /// Interfaces of this machine.
+    Interfaces,
+    /// Groups by their short names, or a session description.
+    Groups,
+    Findings,
+    GroupsAndFindings,
+    /// Networks that come with mcast, or a file.
+    Labs,
+    Words(&'static [&'static str]),
+}
+
+impl Values {
+    /// What a value of this name may be; `None` where nothing can be offered.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "FILE" | "FILE|COMMAND" => Self::Files,
+            "COMMAND" => Self::Commands,
+            "INTERFACE" => Self::Interfaces,
+            "GROUP"
+            | "GROUP:PORT"
+            | "GROUP:PORT… [MESSAGE…]"
+            | "GROUP|MEMBERSHIP"
+            | "MEMBERSHIP"
+            | "MEMBERSHIP|NAME" => Self::Groups,
+            "FINDING" => Self::Findings,
+            "ADDRESS|FINDING" => Self::GroupsAndFindings,
+            "FILE|NAME" => Self::Labs,
+            "PROTOCOL" => Self::Words(&["udp", "igmp", "mld", "pim", "icmp", "icmpv6", "tcp"]),
+            "SCOPE" => Self::Words(&[
+                "local",
+                "organization",
+                "global",
+                "interface",
+                "link",
+                "realm",
+                "admin",
+                "site",
+            ]),
+            "FORMAT" => Self::Words(&["line", "text", "hex", "raw", "json"]),
+            "POLICY" => Self::Words(&["reliable", "deadline=", "best-effort", "latest"]),
+            _ => return None,
+        })
+    }
+
+    fn candidates(self) -> Vec<CompletionCandidate> {
+        match self {
+            Self::Files | Self::Commands => Vec::new(),
+            Self::Interfaces => interfaces(),
+            Self::Groups => groups(),
+            Self::Findings => findings(),
+            Self::GroupsAndFindings => groups().into_iter().chain(findings()).collect(),
+            Self::Labs => crate::commands::lab_names().map(CompletionCandidate::new).collect(),
+            Self::Words(words) => words.iter().map(CompletionCandidate::new).collect(),
+        }
+    }
+
+    /// The files that it may be, too.
+    fn files(self) -> Option<PathCompleter> {
+        match self {
+            Self::Groups | Self::GroupsAndFindings => Some(files_named(".sdp")),
+            Self::Labs => Some(files_named(".toml")),
+            _ => None,
+        }
+    }
+}
+
+fn files_named(ending: &'static str) -> PathCompleter {
+    PathCompleter::file().filter(move |path| path.to_string_lossy().ends_with(ending))
+}
+
+impl ValueCompleter for Values {
+    fn complete(&self, current: &OsStr) -> Vec<CompletionCandidate> {
+        let start = current.to_string_lossy();
+        let mut candidates = self.candidates();
+        candidates.retain(|candidate| candidate.get_value().to_string_lossy().starts_with(&*start));
+        // Not beside the names: a folder is rarely what is meant.
+        match self.files() {
+            Some(files) if !start.is_empty() => candidates.extend(files.complete(current)),
+            _ => {}
+        }
+        candidates
+    }
+}
+
+fn interfaces() -> Vec<CompletionCandidate> {
+    let interfaces = mcast::interfaces().unwrap_or_default();
+    let names = interfaces.into_iter().map(|interface| CompletionCandidate::new(interface.name));
+    names.chain(["all", "default"].map(CompletionCandidate::new)).collect()
+}
+
+fn groups() -> Vec<CompletionCandidate> {
+    let mut names: Vec<&str> = WellKnown::all().iter().map(|known| known.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+fn findings() -> Vec<CompletionCandidate> {
+    let candidate =
+        |id: &Id| CompletionCandidate::new(id.to_string()).help(Some(Page::of(*id).summary().into()));
+    Id::ALL.iter().map(candidate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values that nothing can be offered for.
+    const FREE: &[&str] = &[
+        "ADDRESS",
+        "COLUMN",
+        "DSCP",
+        "FACTOR",
+        "FROM=TO",
+        "HOPS",
+        "HOST",
+        "ID",
+        "LIMIT",
+        "MESSAGE",
+        "N",
+        "NAME",
+        "OFFSET:SIZE",
+        "PERCENT",
+        "PORT",
+        "RATE",
+        "SIZE",
+        "SOURCE",
+        "TIME",
+        "WHERE",
+    ];
+
+    fn check(command: &Command) {
+        for argument in command.get_arguments().filter(|argument| argument.get_action().takes_values()) {
+            let names = argument.get_value_names().unwrap_or_default();
+            let name = names.first().map(ToString::to_string).unwrap_or_default();
+            let is_listed = !argument.get_possible_values().is_empty();
+            assert!(
+                is_listed || Values::named(&name).is_some() || FREE.contains(&name.as_str()),
+                "what may {name} of {} be?",
+                command.get_name()
+            );
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn it_is_known_of_every_value_what_it_may_be() {
+        let mut command = cli::source();
+        command.build();
+        check(&command);
+    }
+}

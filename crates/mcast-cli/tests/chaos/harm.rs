@@ -1,0 +1,123 @@
+//! What can happen.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mcast_lab::{Host, Impairment};
+
+use crate::GROUP;
+use crate::dice::Dice;
+
+/// What happens to a subscriber, its link, or the publisher.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Harm {
+    KillSubscriber,
+    StopSubscriber,
+    /// Nobody reads what it prints.
+    SlowReader,
+    /// Its link has no carrier.
+    Partition,
+    /// Nothing that it sends arrives.
+    BlockFeedback,
+    Loss,
+    KillPublisher,
+    StopPublisher,
+    Garbage,
+}
+
+impl Harm {
+    pub(crate) fn by_chance(dice: &mut Dice) -> Self {
+        use Harm::{
+            BlockFeedback, Garbage, KillPublisher, KillSubscriber, Loss, Partition, SlowReader,
+            StopPublisher, StopSubscriber,
+        };
+
+        dice.pick(&[
+            KillSubscriber,
+            StopSubscriber,
+            StopSubscriber,
+            SlowReader,
+            SlowReader,
+            Partition,
+            Partition,
+            BlockFeedback,
+            Loss,
+            KillPublisher,
+            StopPublisher,
+            Garbage,
+        ])
+    }
+
+    /// How long it lasts.
+    pub(crate) fn lasts(self, dice: &mut Dice) -> Duration {
+        let (least, most) = match self {
+            Self::KillSubscriber | Self::KillPublisher => (100, 1_000),
+            Self::StopPublisher => (100, 1_500),
+            Self::StopSubscriber => (200, 8_000),
+            // What is read ahead fills within two seconds.
+            Self::SlowReader => (1_000, 10_000),
+            Self::Partition | Self::BlockFeedback | Self::Loss => (200, 4_000),
+            Self::Garbage => (500, 2_000),
+        };
+        Duration::from_millis(dice.between(least, most))
+    }
+
+    /// Whether the publisher may wait for a subscriber meanwhile, before it is evicted.
+    pub(crate) const fn blocks(self) -> bool {
+        !matches!(self, Self::KillPublisher | Self::StopPublisher | Self::Garbage)
+    }
+
+    pub(crate) const fn is_of_publisher(self) -> bool {
+        matches!(self, Self::KillPublisher | Self::StopPublisher)
+    }
+}
+
+/// A link on which this share is lost.
+pub(crate) fn loss(share: f64, seed: u64) -> Impairment {
+    Impairment { loss: share, seed, ..Impairment::default() }
+}
+
+/// Somebody who sends garbage, at most 2,000 datagrams per second.
+pub(crate) struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Flood {
+    pub(crate) fn start(host: &Host, publisher: Option<SocketAddr>, seed: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        let socket = host.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap()).unwrap();
+        let thread = thread::spawn(move || {
+            let mut dice = Dice::new(seed);
+            let group: SocketAddr = GROUP.parse().unwrap();
+            while !is_over.load(Ordering::Acquire) {
+                for to in [Some(group), publisher].into_iter().flatten() {
+                    // It fails where nobody listens any more.
+                    let _ = socket.send_to(&garbage(&mut dice), to);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { stop, thread }
+    }
+
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.join().unwrap();
+    }
+}
+
+/// Noise, or noise behind the first bytes of a stream's header.
+fn garbage(dice: &mut Dice) -> Vec<u8> {
+    let length = dice.between(0, 1_400) as usize;
+    let mut bytes: Vec<u8> = (0..length).map(|_| dice.next() as u8).collect();
+    if dice.chance(0.5) && bytes.len() > 4 {
+        bytes[..3].copy_from_slice(b"MC\x10");
+        bytes[3] %= 10;
+    }
+    bytes
+}

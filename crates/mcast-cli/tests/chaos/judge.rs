@@ -1,0 +1,162 @@
+//! The rules.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::ledger::Account;
+use crate::publisher::{EVICT_AFTER, Life, LifeEnd};
+use crate::round::Intervals;
+use crate::subscriber::Finished;
+
+/// A pause that the witness may have beside evictions, on a machine that is busy with other things.
+const SLACK: Duration = Duration::from_millis(1_500);
+
+/// What is wrong with a round.
+pub(crate) fn judge(
+    lives: &[Life],
+    finished: &[Finished],
+    intervals: &Intervals,
+    begun: Instant,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for each in finished {
+        let name = format!("subscriber on {}", each.host);
+        faults.extend(each.ledger.faults.iter().take(5).map(|fault| format!("{name}: {fault}")));
+        faults.extend(accounts(each, lives, finished).into_iter().map(|fault| format!("{name}: {fault}")));
+        faults.extend(status(each).map(|fault| format!("{name}: {fault}")));
+    }
+    for (number, life) in lives.iter().enumerate() {
+        let reported = reports(number, life, finished);
+        faults.extend(reported.into_iter().map(|fault| format!("publisher {number}: {fault}")));
+    }
+    // Post 0 is the witness.
+    for pause in finished.iter().filter(|each| each.host == 0).flat_map(|each| &each.ledger.pauses) {
+        let overlaps = |interval: &&(Instant, Instant)| interval.0 < pause.1 && pause.0 < interval.1;
+        let blocked = intervals.blocked.iter().filter(overlaps).count() as u32;
+        let is_excused = intervals.disturbed.iter().any(|interval| overlaps(&interval));
+        let (from, length) = (pause.0 - begun, pause.1 - pause.0);
+        if length > blocked * EVICT_AFTER + SLACK && !is_excused {
+            faults.push(format!("the others were delayed by {length:?} from {from:?} on"));
+        }
+    }
+    faults
+}
+
+/// How many messages of a life exist for certain.
+fn published(life: usize, lives: &[Life], finished: &[Finished]) -> u64 {
+    match &lives[life].end {
+        LifeEnd::Closed { .. } => lives[life].given,
+        LifeEnd::Killed => {
+            let of_life = finished.iter().flat_map(|each| &each.ledger.accounts);
+            let of_life = of_life.filter(|account| account.life == Some(life) && account.delivered > 0);
+            of_life.map(|account| account.next).max().unwrap_or(0)
+        }
+    }
+}
+
+/// Each message of each life is delivered or reported, to whoever was not killed.
+fn accounts(subscriber: &Finished, lives: &[Life], finished: &[Finished]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let accounts = &subscriber.ledger.accounts;
+    for (index, account) in accounts.iter().enumerate() {
+        let is_last = index + 1 == accounts.len();
+        let Some(life) = account.life.or_else(|| life_of(account, finished)) else { continue };
+        if is_last && (subscriber.status.is_none() || account.silent && account.ended.is_none()) {
+            continue;
+        }
+        let published = published(life, lives, finished);
+        if account.next < published && !account.lost_unknown {
+            faults.push(format!(
+                "life {life}: {} messages from {} on are missing in silence, of {published}",
+                published - account.next,
+                account.next
+            ));
+        }
+        if let LifeEnd::Closed { .. } = lives[life].end
+            && account.next > published
+        {
+            faults.push(format!("life {life}: it has {} messages of {published}", account.next));
+        }
+        let next = accounts.get(index + 1).and_then(|next| next.life.or_else(|| life_of(next, finished)));
+        for unheard in life + 1..next.unwrap_or(0) {
+            let missed = self::published(unheard, lives, finished);
+            if missed > 0 && !account.lost_unknown {
+                faults.push(format!("life {unheard}: all {missed} messages are missing in silence"));
+            }
+        }
+    }
+    faults
+}
+
+/// Which life an incarnation is, as others have learned from its messages.
+fn life_of(account: &Account, finished: &[Finished]) -> Option<usize> {
+    let all = finished.iter().flat_map(|each| &each.ledger.accounts);
+    all.filter(|other| other.incarnation == account.incarnation).find_map(|other| other.life)
+}
+
+/// A subscriber's exit status says whether anything is missing.
+fn status(subscriber: &Finished) -> Option<String> {
+    if subscriber.is_late {
+        return Some("did not end".to_owned());
+    }
+    let is_short = subscriber.ledger.is_short();
+    match subscriber.status {
+        Some(0) if is_short => Some("exit status 0 although messages are missing".to_owned()),
+        Some(1) if !is_short && subscriber.ledger.accounts.iter().all(|account| account.ended.is_some()) => {
+            Some("exit status 1 although nothing is missing".to_owned())
+        }
+        None | Some(0 | 1) => None,
+        Some(other) => Some(format!("exit status {other}")),
+    }
+}
+
+/// What a publisher reports as complete was delivered; exit status 0 says that of everybody.
+fn reports(number: usize, life: &Life, finished: &[Finished]) -> Vec<String> {
+    let LifeEnd::Closed { status, report } = &life.end else { return Vec::new() };
+    let Some(report) = report else { return vec!["printed no report".to_owned()] };
+    let mut faults = Vec::new();
+    if report["messages"].as_u64() != Some(life.given) {
+        faults.push(format!("published {} of {} messages", report["messages"], life.given));
+    }
+    // Nothing says which life one without messages was.
+    if life.given == 0 {
+        return faults;
+    }
+    let hosts = finished.iter().map(|each| each.host).max().unwrap_or(0);
+    for host in 0..=hosts {
+        let of_host = |receiver: &&Value| {
+            let address = receiver["address"].as_str().unwrap_or_default();
+            address.split(':').next() == Some(&format!("10.0.0.{}", host + 10))
+        };
+        let receivers: Vec<&Value> =
+            report["receivers"].as_array().into_iter().flatten().filter(of_host).collect();
+        let complete = receivers.iter().filter(|receiver| receiver["state"] == "complete").count();
+        let heard = |each: &&Finished| {
+            each.host == host && each.ledger.accounts.iter().any(|account| account.life == Some(number))
+        };
+        let heard: Vec<&Finished> = finished.iter().filter(heard).collect();
+        // Who was killed may have had everything.
+        let served = heard.iter().filter(|each| each.status.is_none() || has_all(each, number, life.given));
+        let served = served.count();
+        if complete > served {
+            faults.push(format!("reports {complete} complete on {host}, where {served} have everything"));
+        }
+        if *status == Some(0) && receivers.len() >= heard.len() && served < heard.len() {
+            faults.push(format!("exit status 0, and {} on {host} are short", heard.len() - served));
+        }
+    }
+    match status {
+        Some(0 | 1) => {}
+        other => faults.push(format!("exit status {other:?}")),
+    }
+    faults
+}
+
+fn has_all(subscriber: &Finished, life: usize, published: u64) -> bool {
+    let of_life = subscriber.ledger.accounts.iter().filter(|account| account.life == Some(life));
+    of_life.clone().next().is_some()
+        && of_life.fold(true, |all, account| {
+            all && account.next == published && account.lost == 0 && !account.lost_unknown
+        })
+}

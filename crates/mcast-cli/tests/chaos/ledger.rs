@@ -1,0 +1,143 @@
+//! What one subscriber printed, checked as it comes.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+/// Pauses between two messages that are longer than this are remembered, in milliseconds.
+const PAUSE: u128 = 1_000;
+
+/// What a subscriber has of one life of the publisher.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) incarnation: u64,
+    /// Which publisher of the round it is, as its messages say.
+    pub(crate) life: Option<usize>,
+    /// All before this one were delivered or reported as lost.
+    pub(crate) next: u64,
+    pub(crate) delivered: u64,
+    pub(crate) lost: u64,
+    /// An unknown number was reported as lost behind `next`.
+    pub(crate) lost_unknown: bool,
+    /// The subscriber reported that the publisher is silent.
+    pub(crate) silent: bool,
+    /// The stream had this many messages, as the subscriber reported.
+    pub(crate) ended: Option<u64>,
+}
+
+/// What one subscriber process printed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) faults: Vec<String>,
+    /// Pauses between two messages.
+    pub(crate) pauses: Vec<(Instant, Instant)>,
+    pub(crate) sender: Option<String>,
+    last: Option<Instant>,
+}
+
+impl Ledger {
+    pub(crate) fn take(&mut self, now: Instant, line: &str) {
+        let Ok(row) = serde_json::from_str::<Value>(line) else {
+            return self.faults.push(format!("printed no JSON: {line}"));
+        };
+        match row["event"].as_str() {
+            None | Some("message") => self.message(now, &row),
+            Some(event) => self.event(event, &row),
+        }
+    }
+
+    fn message(&mut self, now: Instant, row: &Value) {
+        if let Some(last) = self.last.replace(now)
+            && (now - last).as_millis() > PAUSE
+        {
+            self.pauses.push((last, now));
+        }
+        let sequence = row["sequence"].as_u64().unwrap();
+        let text = row["text"].as_str().unwrap_or_default();
+        let Some((life, number)) = read(text) else {
+            return self.faults.push(format!("message {sequence} was never published: {text:?}"));
+        };
+        let Some(account) = self.accounts.last_mut() else {
+            return self.faults.push(format!("message {sequence} came before `joined`"));
+        };
+        if number != sequence {
+            self.faults.push(format!("message {number} of life {life} has number {sequence}"));
+        }
+        if *account.life.get_or_insert(life) != life || row["incarnation"] != account.incarnation {
+            self.faults.push(format!(
+                "message {sequence} of life {life} came in incarnation {}",
+                account.incarnation
+            ));
+        }
+        let may_skip = account.lost_unknown && sequence > account.next;
+        if sequence != account.next && !may_skip {
+            let fault =
+                if sequence < account.next { "came again or late" } else { "came behind a silent gap" };
+            self.faults.push(format!("life {life}: message {sequence} {fault}, {} was due", account.next));
+        }
+        account.next = sequence + 1;
+        account.delivered += 1;
+        account.silent = false;
+    }
+
+    fn event(&mut self, event: &str, row: &Value) {
+        if event == "joined" {
+            return self.joined(row);
+        }
+        let Some(account) = self.accounts.last_mut() else { return };
+        match event {
+            "lost" => {
+                let (first, count) = (row["sequence"].as_u64().unwrap(), row["count"].as_u64().unwrap());
+                if first != account.next && !account.lost_unknown {
+                    let due = account.next;
+                    self.faults.push(format!("reported {count} lost from {first} on, {due} was due"));
+                }
+                account.next = first + count;
+                account.lost += count;
+            }
+            "lost-unknown" => account.lost_unknown = true,
+            "ended" => account.ended = row["count"].as_u64(),
+            "sender-silent" => account.silent = true,
+            "sender-back" => account.silent = false,
+            _ => {}
+        }
+    }
+
+    /// Whoever followed a life of the publisher owes all of the next one.
+    fn joined(&mut self, row: &Value) {
+        let incarnation = row["incarnation"].as_u64().unwrap();
+        self.sender = row["sender"].as_str().map(str::to_owned);
+        let first = if self.accounts.is_empty() { row["sequence"].as_u64().unwrap() } else { 0 };
+        if self.accounts.iter().any(|account| account.incarnation >= incarnation) {
+            self.faults.push(format!("joined incarnation {incarnation} again"));
+        }
+        self.accounts.push(Account {
+            incarnation,
+            life: None,
+            next: first,
+            delivered: 0,
+            lost: 0,
+            lost_unknown: false,
+            silent: false,
+            ended: None,
+        });
+    }
+
+    /// Whether it reported that anything is missing.
+    pub(crate) fn is_short(&self) -> bool {
+        self.accounts.iter().any(|account| account.lost > 0 || account.lost_unknown)
+    }
+}
+
+/// The text of a message: life, number, and something to make it longer.
+pub(crate) fn text(life: usize, number: u64) -> String {
+    let filling = (number * 7 % 800) as usize;
+    format!("{life}:{number}:{}\n", "x".repeat(filling))
+}
+
+fn read(message: &str) -> Option<(usize, u64)> {
+    let mut parts = message.split(':');
+    let (life, number) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (text(life, number).trim_end() == message).then_some((life, number))
+}

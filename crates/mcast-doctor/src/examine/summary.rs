@@ -1,0 +1,238 @@
+//! The observations and open questions of a report: how far the datagrams came.
+
+use std::net::IpAddr;
+
+use crate::observation::{Interest, Observation, RejoinOutcome};
+use crate::snapshot::Counter;
+use crate::wire::{ControlMessage, Flow};
+use crate::{Effect, LayerObservation, OpenQuestion, Report};
+
+/// The maximum number of flows listed one by one; the others are only counted.
+const MAX_LISTED_FLOWS: usize = 20;
+
+/// Adds the observations and open questions to a report that has its findings.
+pub(super) fn add_to(report: &mut Report, observation: &Observation) {
+    report_wire(observation, report);
+    report_queriers(observation, report);
+    report_counters(observation, report);
+    report_socket(observation, report);
+    note_refused_taps(observation, report);
+    note_unexplained_loss(observation, report);
+    note_unseen_silence(observation, report);
+}
+
+fn report_wire(observation: &Observation, report: &mut Report) {
+    let groups: Vec<IpAddr> = observation.interests().iter().map(|interest| interest.group.addr()).collect();
+    let of_interest = |flow: &&Flow| observation.trial().is_none() || groups.contains(&flow.key.group);
+    let mut flows: Vec<_> = observation.wire.flows.iter().filter(of_interest).collect();
+    flows.sort_by_key(|flow| (!groups.contains(&flow.key.group), std::cmp::Reverse(flow.datagrams)));
+    report.observations.extend(flows.iter().take(MAX_LISTED_FLOWS).map(|flow| {
+        let direction = if flow.key.outgoing { "out" } else { "in" };
+        LayerObservation::new(
+            format!("wire {}", observation.link_name(flow.key.interface)),
+            format!(
+                "{} datagrams {direction} from {} to {}, hop limit {}",
+                flow.datagrams,
+                flow.key.source,
+                flow.destination(),
+                flow.hop_limits.1
+            ),
+        )
+    }));
+    if flows.len() > MAX_LISTED_FLOWS {
+        report.observations.push(LayerObservation::new(
+            "wire",
+            format!("and {} more flows", flows.len() - MAX_LISTED_FLOWS),
+        ));
+    }
+    for tap in observation.wire.taps.iter().filter(|tap| tap.dropped > 0) {
+        report.observations.push(LayerObservation::new(
+            format!("wire {}", tap.name),
+            format!("{} frames dropped by the capture", tap.dropped),
+        ));
+    }
+}
+
+fn report_queriers(observation: &Observation, report: &mut Report) {
+    let mut reported = Vec::new();
+    for control in &observation.wire.control {
+        let ControlMessage::Query { version, group: None, .. } = control.message else { continue };
+        let querier = (control.interface, control.source);
+        if !reported.contains(&querier) {
+            reported.push(querier);
+            let protocol = if control.source.is_ipv4() { "IGMP" } else { "MLD" };
+            report.observations.push(LayerObservation::new(
+                format!("wire {}", observation.link_name(control.interface)),
+                format!("{protocol}v{version} querier {}", control.source),
+            ));
+        }
+    }
+    let mut interfaces = Vec::new();
+    for interest in observation.interests() {
+        let v4 = interest.group.addr().is_ipv4();
+        if reported
+            .iter()
+            .any(|(interface, source)| *interface == interest.interface && source.is_ipv4() == v4)
+        {
+            continue;
+        }
+        if !interfaces.contains(&(interest.interface, v4)) {
+            interfaces.push((interest.interface, v4));
+            report.unknown.extend(unknown_querier(observation, &interest));
+        }
+    }
+}
+
+/// Returns the open question whether there is a querier. Queries are so rare that a short silence proves
+/// nothing.
+fn unknown_querier(observation: &Observation, interest: &Interest<'_>) -> Option<OpenQuestion> {
+    let link = observation.link(interest.interface).filter(|link| !link.loopback)?;
+    let timeout = observation.options.querier_timeout();
+    if observation.listened() >= timeout
+        || interest.group.scope().stays_on_link()
+        || !observation.wire.is_tapped(link.index)
+    {
+        return None;
+    }
+    let (protocol, known) = if interest.group.addr().is_ipv4() {
+        ("IGMP", String::new())
+    } else {
+        let queries = observation.after.counters.value("Icmp6InGroupMembQueries").unwrap_or_default();
+        ("MLD", format!(", {queries} since the system started"))
+    };
+    let why = format!(
+        "no {protocol} query in {} s{known}; queriers send one every {} s",
+        observation.listened().as_secs(),
+        observation.options.query_interval.as_secs()
+    );
+    Some(
+        OpenQuestion::new(format!("whether the network of {} has a querier", link.name), why)
+            .known_after(timeout),
+    )
+}
+
+fn report_counters(observation: &Observation, report: &mut Report) {
+    let Some(interest) = observation.interests().first().copied() else { return };
+    let family = interest.family();
+    let counters = [
+        Counter::InReceives,
+        Counter::InMulticast,
+        Counter::InDelivers,
+        Counter::IgnoredMulticast,
+        Counter::ReceiveBufferErrors,
+        Counter::ChecksumErrors,
+    ];
+    for counter in counters {
+        if let Some((before, after)) =
+            observation.values(counter.name(family)).filter(|(before, after)| after > before)
+        {
+            report.observations.push(LayerObservation::new(
+                "IP layer",
+                format!("{} +{}", counter.name(family), after - before),
+            ));
+        }
+    }
+}
+
+fn report_socket(observation: &Observation, report: &mut Report) {
+    let Some(trial) = observation.trial() else { return };
+    if trial.joined.is_empty() {
+        return;
+    }
+    for count in &trial.received {
+        report.observations.push(LayerObservation::new(
+            "socket",
+            format!(
+                "{} datagrams from {} on {}",
+                count.datagrams,
+                count.source,
+                observation.link_name(count.interface)
+            ),
+        ));
+    }
+    if trial.rejoin == Some(RejoinOutcome::StayedSilent) {
+        let what = format!(
+            "{} stopped and stayed silent after rejoining: its sender has stopped",
+            trial.destination()
+        );
+        report.observations.push(LayerObservation::new("socket", what));
+    }
+    if trial.received.is_empty() {
+        report.observations.push(LayerObservation::new("socket", "nothing"));
+    }
+}
+
+fn note_refused_taps(observation: &Observation, report: &mut Report) {
+    for tap in &observation.wire.taps {
+        if let Some(why) = &tap.refused {
+            report
+                .unknown
+                .push(OpenQuestion::new(format!("which datagrams arrive on {}", tap.name), &why.why));
+        }
+    }
+}
+
+/// Adds open questions for losses that no finding explains.
+fn note_unexplained_loss(observation: &Observation, report: &mut Report) {
+    let explained = report.findings.iter().any(|finding| finding.severity > crate::Severity::Note);
+    if explained {
+        return;
+    }
+    for interest in observation.interests() {
+        if let Some(loss) = observation.loss(&interest).filter(|loss| loss.is_serious()) {
+            report.unknown.push(
+                OpenQuestion::new(
+                    format!(
+                        "where {} of {} datagrams to {} were lost",
+                        loss.count(),
+                        loss.expected,
+                        interest.destination()
+                    ),
+                    format!(
+                        "they arrived on {} but did not reach the socket, and no counter explains it",
+                        observation.link_name(interest.interface)
+                    ),
+                )
+                .with_effect(Effect::NoAnswer),
+            );
+        }
+    }
+}
+
+/// Adds an open question if nothing was received and the wire was not observed: the examination is then
+/// undecided.
+fn note_unseen_silence(observation: &Observation, report: &mut Report) {
+    let interests = observation.interests();
+    if observation.received_anything()
+        || interests.iter().any(|interest| !observation.arrivals(interest).is_empty())
+    {
+        return;
+    }
+    let unseen = interests.iter().find(|interest| !observation.wire.is_complete(interest.interface));
+    let Some(unseen) =
+        unseen.filter(|interest| observation.wire.outgoing(interest.group.addr()).next().is_none())
+    else {
+        return;
+    };
+    let (to, interface) = (unseen.destination(), observation.link_name(unseen.interface));
+    let refusal = observation.wire.refusal(unseen.interface);
+    let effect = match refusal {
+        Some(refusal) if refusal.needs_rights => Effect::NeedsRights,
+        _ => Effect::NoAnswer,
+    };
+    let nothing = match observation.trial() {
+        Some(_) => {
+            format!("the socket received nothing in {:.1} s, and ", observation.listened().as_secs_f64())
+        }
+        None => String::new(),
+    };
+    let why = match refusal {
+        Some(refusal) => format!("{nothing}traffic on {interface} could not be captured: {}", refusal.why),
+        None if observation.wire.is_tapped(unseen.interface) => {
+            format!("{nothing}the capture on {interface} dropped frames")
+        }
+        None => format!("{nothing}traffic on {interface} was not captured"),
+    };
+    let unknown = OpenQuestion::new(format!("whether anything for {to} reaches this machine"), why);
+    report.unknown.push(unknown.with_effect(effect));
+}

@@ -1,0 +1,372 @@
+//! Remedies: actions that run without a shell, and the only place that quotes them for one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// What fixes the cause of a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// The tool that applies the remedy: a system program, or the program at fault.
+    pub tool: Tool,
+    /// How long the remedy lasts.
+    pub persistence: Persistence,
+    /// What to do.
+    pub instructions: Instructions,
+}
+
+/// What to do to apply a remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// Actions that this machine can carry out itself, in order. A failed action stops the sequence.
+    Actions {
+        /// The actions, in order.
+        actions: Vec<Action>,
+        /// Whether the actions need root.
+        needs_root: bool,
+    },
+    /// Advice in prose, for what no command can do.
+    Advice(String),
+}
+
+/// One action of a remedy.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Action {
+    /// Run a program without a shell.
+    Run {
+        /// The program, looked up in `PATH`.
+        program: String,
+        /// Its arguments, passed as they are.
+        args: Vec<String>,
+    },
+    /// Write a file, replacing its contents. Missing directories are created.
+    Write {
+        /// The path of the file.
+        path: PathBuf,
+        /// The complete contents of the file.
+        text: String,
+    },
+}
+
+/// How long a remedy lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Persistence {
+    /// It takes effect at once and lasts until the next boot.
+    Now,
+    /// It is permanent, and takes effect at the next boot or reload at the latest.
+    ForGood,
+}
+
+/// The tool that applies a remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Tool {
+    /// `sysctl` and the files in `/etc/sysctl.d`.
+    Sysctl,
+    /// `ip` from iproute2.
+    Ip,
+    /// `tc` from iproute2.
+    Tc,
+    /// `bridge` from iproute2.
+    Bridge,
+    /// `ethtool`.
+    Ethtool,
+    /// `nft`.
+    Nft,
+    /// firewalld's `firewall-cmd`.
+    Firewalld,
+    /// `ufw`.
+    Ufw,
+    /// systemd-networkd.
+    Networkd,
+    /// NetworkManager's `nmcli`.
+    NetworkManager,
+    /// `route` on macOS and FreeBSD.
+    Route,
+    /// `ifconfig` on macOS and FreeBSD.
+    Ifconfig,
+    /// `netsh` on Windows.
+    Netsh,
+    /// The `mcast` command.
+    Mcast,
+    /// The program at fault: its options or its code.
+    Program,
+    /// The network: a switch, a router, an access point.
+    Network,
+    /// The container runtime.
+    Container,
+}
+
+/// A shell that users paste commands into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shell {
+    /// `sh` and compatible shells.
+    Posix,
+    /// The common subset of `cmd.exe` and PowerShell.
+    Windows,
+}
+
+impl Remedy {
+    /// Returns a remedy that runs the tool's program and takes effect at once.
+    #[must_use]
+    pub fn now(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self::with_actions(tool, Persistence::Now, vec![Action::run(tool, args)])
+    }
+
+    /// Returns a remedy that runs the tool's program and is permanent.
+    #[must_use]
+    pub fn for_good(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self::with_actions(tool, Persistence::ForGood, vec![Action::run(tool, args)])
+    }
+
+    /// Returns a remedy that writes `text` to the file at `path`.
+    #[must_use]
+    pub fn file(
+        tool: Tool,
+        persistence: Persistence,
+        path: impl Into<PathBuf>,
+        text: impl Into<String>,
+    ) -> Self {
+        Self::with_actions(tool, persistence, vec![Action::Write { path: path.into(), text: text.into() }])
+    }
+
+    /// Returns a remedy that consists of advice in prose.
+    #[must_use]
+    pub fn advice(tool: Tool, advice: impl Into<String>) -> Self {
+        Self { tool, persistence: Persistence::ForGood, instructions: Instructions::Advice(advice.into()) }
+    }
+
+    pub(crate) fn with_actions(tool: Tool, persistence: Persistence, actions: Vec<Action>) -> Self {
+        let needs_root = tool != Tool::Mcast;
+        Self { tool, persistence, instructions: Instructions::Actions { actions, needs_root } }
+    }
+
+    /// Appends another invocation of the tool's program.
+    #[must_use]
+    pub fn then(mut self, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        if let Instructions::Actions { actions, .. } = &mut self.instructions {
+            actions.push(Action::run(self.tool, args));
+        }
+        self
+    }
+
+    /// Marks the actions as needing root.
+    #[must_use]
+    pub fn as_root(mut self) -> Self {
+        if let Instructions::Actions { needs_root, .. } = &mut self.instructions {
+            *needs_root = true;
+        }
+        self
+    }
+
+    /// Returns the actions; empty if the remedy is advice.
+    #[must_use]
+    pub fn actions(&self) -> &[Action] {
+        match &self.instructions {
+            Instructions::Actions { actions, .. } => actions,
+            Instructions::Advice(_) => &[],
+        }
+    }
+
+    /// Returns the actions as one line to paste into this system's shell; `None` if the remedy is advice.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        self.command_for(Shell::here())
+    }
+
+    fn command_for(&self, shell: Shell) -> Option<String> {
+        let lines: Vec<_> = self.actions().iter().map(|action| shell.line(action)).collect();
+        (!lines.is_empty()).then(|| lines.join(" && "))
+    }
+}
+
+impl Action {
+    fn run(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        Self::Run { program: tool.program().unwrap_or("mcast").to_owned(), args }
+    }
+}
+
+impl Tool {
+    /// Returns the name of the program to run; `None` if no program on this machine applies the remedy.
+    #[must_use]
+    pub const fn program(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Sysctl => "sysctl",
+            Self::Ip => "ip",
+            Self::Tc => "tc",
+            Self::Bridge => "bridge",
+            Self::Ethtool => "ethtool",
+            Self::Nft => "nft",
+            Self::Firewalld => "firewall-cmd",
+            Self::Ufw => "ufw",
+            Self::Networkd => "networkctl",
+            Self::NetworkManager => "nmcli",
+            Self::Route => "route",
+            Self::Ifconfig => "ifconfig",
+            Self::Netsh => "netsh",
+            Self::Mcast => "mcast",
+            Self::Program | Self::Network | Self::Container => return None,
+        })
+    }
+}
+
+impl Shell {
+    const fn here() -> Self {
+        if cfg!(windows) { Self::Windows } else { Self::Posix }
+    }
+
+    fn line(self, action: &Action) -> String {
+        match action {
+            Action::Run { program, args } => self.words([program].into_iter().chain(args)),
+            Action::Write { path, text } => self.write(path, text),
+        }
+    }
+
+    fn write(self, path: &Path, text: &str) -> String {
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let path = path.to_string_lossy();
+        let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
+        format!(
+            "mkdir -p {} && printf '%s\\n' {} > {}",
+            self.quote(folder),
+            self.words(&lines),
+            self.quote(&path)
+        )
+    }
+
+    fn words<'a>(self, words: impl IntoIterator<Item = &'a String>) -> String {
+        words.into_iter().map(|word| self.quote(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Quotes a word so that the shell passes it on unchanged.
+    fn quote(self, word: &str) -> String {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-+=:,./%@".contains(letter);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            return word.to_owned();
+        }
+        match self {
+            Self::Posix => format!("'{}'", word.replace('\'', r"'\''")),
+            Self::Windows => format!("\"{}\"", word.replace('"', "\\\"")),
+        }
+    }
+}
+
+/// Serializes as `{tool, lasts, command, needs_root, steps}` or `{tool, lasts, advice}`.
+impl Serialize for Remedy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut remedy = serializer.serialize_map(None)?;
+        remedy.serialize_entry("tool", &self.tool)?;
+        remedy.serialize_entry("lasts", &self.persistence)?;
+        match &self.instructions {
+            Instructions::Actions { actions, needs_root } => {
+                remedy.serialize_entry("command", &self.command())?;
+                remedy.serialize_entry("needs_root", needs_root)?;
+                remedy.serialize_entry("steps", actions)?;
+            }
+            Instructions::Advice(advice) => remedy.serialize_entry("advice", advice)?,
+        }
+        remedy.end()
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sysctl => "sysctl",
+            Self::Ip => "ip",
+            Self::Tc => "tc",
+            Self::Bridge => "bridge",
+            Self::Ethtool => "ethtool",
+            Self::Nft => "nft",
+            Self::Firewalld => "firewalld",
+            Self::Ufw => "ufw",
+            Self::Networkd => "networkd",
+            Self::NetworkManager => "NetworkManager",
+            Self::Route => "route",
+            Self::Ifconfig => "ifconfig",
+            Self::Netsh => "netsh",
+            Self::Mcast => "mcast",
+            Self::Program => "in the program",
+            Self::Network => "in the network",
+            Self::Container => "container",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Interface names that Linux accepts and that contain shell syntax.
+    const HOSTILE: [&str; 7] = ["x;id>y", "$(id)", "`id`", "a'b", "a\"b", "a&b|c", "*"];
+
+    #[test]
+    fn hostile_name_stays_one_argument() {
+        for name in HOSTILE {
+            let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", name, "up"]);
+            let Action::Run { program, args } = &remedy.actions()[0] else { panic!("{remedy:?}") };
+            assert_eq!((program.as_str(), args[3].as_str()), ("ip", name));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn shell_reads_quoted_word_unchanged() {
+        for name in HOSTILE.into_iter().chain(["", "plain", "two words", "-x", "~", "#"]) {
+            let text = format!("printf '%s' {}", Shell::Posix.quote(name));
+            let output = std::process::Command::new("sh").args(["-c", &text]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), name, "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn shell_command_writes_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new folder").join("x;id>y.conf");
+        let text = "[Route]\nName=$(id) %s 'x'\n";
+        let remedy = Remedy::file(Tool::Networkd, Persistence::ForGood, &path, text);
+        for _ in 0..2 {
+            let command = remedy.command().unwrap();
+            let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+            assert!(status.success(), "{command}");
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text, "the second run replaces the file");
+    }
+
+    #[test]
+    fn windows_names_with_spaces_are_quoted() {
+        let remedy = Remedy::now(Tool::Netsh, ["interface", "set", "interface", "Ethernet 2", "enabled"]);
+        assert_eq!(
+            remedy.command_for(Shell::Windows).unwrap(),
+            "netsh interface set interface \"Ethernet 2\" enabled"
+        );
+    }
+
+    #[test]
+    fn remedy_serializes_as_actions_and_command() {
+        let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", "x;id>y", "up"]);
+        let command = match Shell::here() {
+            Shell::Posix => "ip link set dev 'x;id>y' up",
+            Shell::Windows => "ip link set dev \"x;id>y\" up",
+        };
+        let expected = serde_json::json!({
+            "tool": "ip",
+            "lasts": "now",
+            "command": command,
+            "needs_root": true,
+            "steps": [{ "program": "ip", "args": ["link", "set", "dev", "x;id>y", "up"] }],
+        });
+        assert_eq!(serde_json::to_value(remedy).unwrap(), expected);
+        let advice = serde_json::to_value(Remedy::advice(Tool::Network, "Plug it in.")).unwrap();
+        assert_eq!(
+            advice,
+            serde_json::json!({ "tool": "network", "lasts": "for-good", "advice": "Plug it in." })
+        );
+    }
+}

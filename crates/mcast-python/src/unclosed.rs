@@ -1,0 +1,22 @@
+//! The warning about what nobody closed.
+
+use std::ffi::CString;
+
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::prelude::*;
+
+/// Warns that something was dropped without being closed, as Python's sockets do. `what` is its representation.
+pub(crate) fn warn(what: &str) {
+    // At the end of the interpreter nobody is left to be warned.
+    let _ = Python::try_attach(|py| {
+        // It may be an exception that made Python drop it.
+        let pending = PyErr::take(py);
+        let text = CString::new(format!("unclosed {what}")).unwrap_or_default();
+        if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1) {
+            error.write_unraisable(py, None);
+        }
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+    });
+}

@@ -1,0 +1,145 @@
+//! Whom a server serves: a few at once, of each address fewer, and for a new one the idlest goes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Clients that are served at once.
+pub(super) const MOST_CLIENTS: usize = 16;
+/// Of these, clients of one address.
+const MOST_PER_ADDRESS: usize = 4;
+
+/// What one client has done so far.
+#[derive(Debug)]
+pub(super) struct Progress {
+    begun: Instant,
+    has_requested: AtomicBool,
+    /// Nanoseconds from the beginning to when it last sent or took something.
+    last: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn new(begun: Instant) -> Self {
+        Self { begun, has_requested: AtomicBool::new(false), last: AtomicU64::new(0) }
+    }
+
+    /// Notes that the client sent or took something.
+    pub(super) fn note(&self) {
+        let elapsed = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Release);
+    }
+
+    /// Notes that the client has made a valid request: of a sealed stream, that it has the keys.
+    pub(super) fn note_request(&self) {
+        self.has_requested.store(true, Ordering::Release);
+    }
+
+    /// Less is idler: who has requested nothing, and then who did something longest ago.
+    fn rank(&self) -> (bool, Instant) {
+        let last = std::time::Duration::from_nanos(self.last.load(Ordering::Acquire));
+        (self.has_requested.load(Ordering::Acquire), self.begun + last)
+    }
+}
+
+#[derive(Debug)]
+struct Client<C> {
+    number: u64,
+    address: IpAddr,
+    progress: Arc<Progress>,
+    connection: C,
+}
+
+/// The clients that are served, with what ends their connections.
+#[derive(Debug)]
+pub(super) struct Clients<C> {
+    all: Vec<Client<C>>,
+    next: u64,
+}
+
+impl<C> Clients<C> {
+    pub(super) const fn new() -> Self {
+        Self { all: Vec::new(), next: 0 }
+    }
+
+    /// Takes a client, and returns its number, with the connection of the one that must go for it.
+    pub(super) fn admit(
+        &mut self,
+        address: IpAddr,
+        progress: Arc<Progress>,
+        connection: C,
+    ) -> (u64, Option<C>) {
+        let address = address.to_canonical();
+        let of_address = self.all.iter().filter(|client| client.address == address).count();
+        let evicted = match (of_address >= MOST_PER_ADDRESS, self.all.len() >= MOST_CLIENTS) {
+            (true, _) => self.idlest(|client| client.address == address),
+            (false, true) => self.idlest(|_| true),
+            (false, false) => None,
+        };
+        let evicted = evicted.map(|index| self.all.swap_remove(index).connection);
+        self.next += 1;
+        self.all.push(Client { number: self.next, address, progress, connection });
+        (self.next, evicted)
+    }
+
+    pub(super) fn remove(&mut self, number: u64) {
+        self.all.retain(|client| client.number != number);
+    }
+
+    fn idlest(&self, counts: impl Fn(&Client<C>) -> bool) -> Option<usize> {
+        let all = self.all.iter().enumerate().filter(|(_, client)| counts(client));
+        all.min_by_key(|(_, client)| client.progress.rank()).map(|(index, _)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    /// A client that has been idle for so many seconds.
+    fn idle(seconds: u64, has_requested: bool) -> Arc<Progress> {
+        let now = Instant::now() + Duration::from_secs(100);
+        let progress = Progress::new(now - Duration::from_secs(seconds));
+        if has_requested {
+            progress.note_request();
+        }
+        Arc::new(progress)
+    }
+
+    #[test]
+    fn one_address_has_a_part_of_the_places_only() {
+        let mut clients = Clients::new();
+        let evicted: Vec<_> =
+            (0..6).filter_map(|each| clients.admit(address(1), idle(60 - each, false), each).1).collect();
+        assert_eq!((evicted, clients.all.len()), (vec![0, 1], MOST_PER_ADDRESS));
+        assert_eq!(clients.admit(address(2), idle(0, false), 9).1, None);
+    }
+
+    #[test]
+    fn where_all_places_are_taken_the_idlest_goes_and_first_who_has_requested_nothing() {
+        let mut clients = Clients::new();
+        for each in 0..MOST_CLIENTS as u8 {
+            let progress = idle(60 - u64::from(each), each != 7);
+            assert_eq!(clients.admit(address(each), progress, each).1, None);
+        }
+        assert_eq!(clients.admit(address(20), idle(0, true), 20).1, Some(7));
+        assert_eq!(clients.admit(address(21), idle(0, true), 21).1, Some(0));
+        assert_eq!(clients.all.len(), MOST_CLIENTS);
+    }
+
+    #[test]
+    fn a_client_that_is_served_makes_room() {
+        let mut clients = Clients::new();
+        let numbers: Vec<_> =
+            (0..MOST_CLIENTS as u8).map(|each| clients.admit(address(each), idle(0, true), each).0).collect();
+        clients.remove(numbers[3]);
+        assert_eq!(clients.admit(address(20), idle(0, false), 20).1, None);
+    }
+}

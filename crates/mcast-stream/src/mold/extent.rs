@@ -1,0 +1,77 @@
+//! How far a session reaches, as far as that is credible.
+
+use core::cmp::Ordering;
+
+/// That a session reaches up to a message, and when this was claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) first: u64,
+    pub(super) at: u64,
+}
+
+/// How far a session reaches.
+///
+/// Every datagram claims that all messages before its first one exist. One such claim may be forged or corrupt; two that agree
+/// are believed. So the second greatest claim counts, as `mcast_packet::sequence::SequenceTracker` waits for the
+/// second of two numbers in a row.
+#[derive(Debug)]
+pub(super) struct Extent {
+    /// One past the greatest number that any datagram mentioned.
+    pub(super) known: u64,
+    /// The same without the datagram of the greatest claim.
+    supported: u64,
+    /// The greatest claim.
+    top: Claim,
+    /// All messages before this one exist: two datagrams agree on it.
+    pub(super) believed: u64,
+    /// When that last grew.
+    pub(super) believed_at: u64,
+}
+
+impl Extent {
+    pub(super) const fn new(next: u64, now: u64) -> Self {
+        let top = Claim { first: next, at: now };
+        Self { known: next, supported: next, top, believed: next, believed_at: now }
+    }
+
+    /// Takes a datagram with messages from the first to before the end. A copy that arrives within the time of reordering
+    /// confirms nothing.
+    pub(super) fn claim(&mut self, now: u64, first: u64, end: u64, reordering: u64) {
+        let believed = match first.cmp(&self.top.first) {
+            Ordering::Greater => {
+                let before = core::mem::replace(&mut self.top, Claim { first, at: now });
+                self.supported = self.known;
+                before.first
+            }
+            Ordering::Equal if now < self.top.at.saturating_add(reordering) => self.believed,
+            Ordering::Equal => first,
+            Ordering::Less => {
+                self.supported = self.supported.max(end);
+                first
+            }
+        };
+        self.known = self.known.max(end);
+        if believed > self.believed {
+            (self.believed, self.believed_at) = (believed, now);
+        }
+    }
+
+    /// Whether a datagram with this first message contradicts the greatest claim: nothing has confirmed that for this long, and
+    /// the session goes on before it.
+    pub(super) const fn refutes(&self, now: u64, first: u64, patience: u64) -> bool {
+        first < self.top.first && self.is_stray() && now >= self.top.at.saturating_add(patience)
+    }
+
+    /// Whether only one datagram makes the greatest claim.
+    pub(super) const fn is_stray(&self) -> bool {
+        self.believed < self.top.first
+    }
+
+    /// Forgets the greatest claim and its datagram.
+    pub(super) fn forget_stray(&mut self, now: u64) {
+        if self.is_stray() {
+            self.known = self.supported;
+            self.top = Claim { first: self.believed, at: now };
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the retransmission buffer holds: the table of `docs/how-to/choose-a-policy.md`.
+
+use mcast_stream::Sender;
+use mcast_stream::sender::{Refusal, SenderConfig};
+use mcast_stream::wire::{Incarnation, StreamId};
+
+use crate::plan::{MILLISECOND, SECOND};
+
+const HISTORY: usize = 8 << 20;
+
+fn sender() -> Sender {
+    let config = SenderConfig { history: HISTORY, ..SenderConfig::new(StreamId(7), Incarnation(1)) };
+    Sender::new(config, SECOND).unwrap()
+}
+
+/// How many messages of this length are kept when each is sent in a datagram of its own.
+fn kept(length: usize) -> u64 {
+    const ALL: u64 = 150_000;
+    let mut sender = sender();
+    let message = vec![7; length];
+    for number in 0..ALL {
+        let now = SECOND + number * MILLISECOND;
+        sender.publish(now, &message).unwrap();
+        sender.flush(now);
+        while sender.poll(now).is_some() {}
+    }
+    assert_eq!(sender.statistics().datagrams, ALL);
+    (1..=ALL).filter(|number| !sender.datagram(*number).is_empty()).count() as u64
+}
+
+/// Four thirds of the history, of which a datagram takes its message and 34 bytes; at most one datagram for 64 bytes.
+#[test]
+fn the_buffer_holds_bytes() {
+    for (length, documented) in [(10, 131_072), (100, 83_000), (500, 20_900), (1_000, 10_800)] {
+        let kept = kept(length);
+        assert!(kept.abs_diff(documented) <= documented / 100, "{kept} messages of {length} bytes are kept");
+    }
+}
+
+#[test]
+fn a_message_must_fit_the_buffer() {
+    let Err(Refusal::TooLong { longest, .. }) = sender().publish(SECOND, &vec![7; 16 << 20]) else {
+        panic!("it was accepted")
+    };
+    assert!((10_800_000..11_000_000).contains(&longest), "{longest}");
+}

@@ -1,0 +1,85 @@
+//! What was added to the plans when they had found too little. It has dice of its own, so that the rest of a seed's plan
+//! stays what it was.
+
+use super::{Bottleneck, MILLISECOND, Plan, ReceiverPlan, SECOND, Stranger, Stuck};
+use crate::dice::Dice;
+use crate::link::Quality;
+
+pub(super) fn added(plan: Plan) -> Plan {
+    let mut dice = Dice::new(plan.seed ^ 0x7472_6f75);
+    match dice.below(20) {
+        0 => readers_stop(plan.calm(), &mut dice),
+        1 => bottleneck(plan.calm(), &mut dice),
+        2 => half_open(plan, &mut dice),
+        3 => lossy(plan),
+        4 => far(plan, &mut dice),
+        _ => everything(plan, &mut dice),
+    }
+}
+
+/// Some of the readers stop, and nothing else happens.
+fn readers_stop(mut plan: Plan, dice: &mut Dice) -> Plan {
+    plan.waits = true;
+    for receiver in &mut plan.receivers {
+        receiver.stuck = dice.chance(0.4).then(|| stuck(dice));
+    }
+    plan
+}
+
+/// Too narrow a link, and nothing else.
+fn bottleneck(plan: Plan, dice: &mut Dice) -> Plan {
+    let bottleneck = Bottleneck {
+        rate: dice.pick(&[250_000, 2_500_000, 12_500_000]),
+        queue: dice.pick(&[32, 64, 256]) * 1_024,
+    };
+    Plan { bottleneck: Some(bottleneck), ..plan }
+}
+
+/// Somebody's feedback is dropped.
+fn half_open(mut plan: Plan, dice: &mut Dice) -> Plan {
+    let index = dice.below(plan.receivers.len() as u64) as usize;
+    plan.receivers[index].firewalled = true;
+    plan
+}
+
+fn lossy(mut plan: Plan) -> Plan {
+    for receiver in &mut plan.receivers {
+        (receiver.down.loss, receiver.up.loss) = (0.3, 0.3);
+    }
+    plan
+}
+
+fn far(mut plan: Plan, dice: &mut Dice) -> Plan {
+    let index = dice.below(plan.receivers.len() as u64) as usize;
+    let delay = dice.pick(&[50, 300, 600]) * MILLISECOND;
+    let ReceiverPlan { down, up, .. } = &mut plan.receivers[index];
+    (*down, *up) = (Quality { delay, ..down.clone() }, Quality { delay, ..up.clone() });
+    plan
+}
+
+fn everything(mut plan: Plan, dice: &mut Dice) -> Plan {
+    for receiver in &mut plan.receivers {
+        receiver.stuck = dice.chance(0.04).then(|| stuck(dice));
+        receiver.partition = dice.chance(0.06).then(|| {
+            let from = dice.below(300 * MILLISECOND);
+            (from, from + dice.between(SECOND, 12 * SECOND))
+        });
+        receiver.leaves = dice.chance(0.05).then(|| dice.below(600 * MILLISECOND));
+    }
+    if plan.restart.is_some() && dice.chance(0.4) {
+        plan.overlap = Some(dice.between(1, 300));
+    }
+    let every = dice.pick(&[20, 300]) * MILLISECOND;
+    plan.stranger = match (plan.sealed, dice.below(20)) {
+        (true, 0..3) => Some(Stranger::Replays(every)),
+        (false, 0) => Some(Stranger::ForgesNaks(every)),
+        (false, 1) => Some(Stranger::ForgesStatuses(every)),
+        _ => None,
+    };
+    plan
+}
+
+fn stuck(dice: &mut Dice) -> Stuck {
+    let times = [700 * MILLISECOND, 3 * SECOND, 8 * SECOND, Stuck::FOR_GOOD];
+    Stuck { after: dice.pick(&[1, 5, 40, 200]), time: dice.pick(&times) }
+}

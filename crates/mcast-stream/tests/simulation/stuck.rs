@@ -1,0 +1,46 @@
+//! An application that stops reading, while its receiver goes on.
+
+use crate::plan::{MILLISECOND, Plan, ReceiverPlan, SECOND, Stuck};
+use crate::world::{EVICTION, World};
+
+const MESSAGES: u64 = 3_000;
+
+/// So many receivers, of which the first so many stop reading after 100 messages.
+fn plan(receivers: usize, stuck: usize, time: u64) -> Plan {
+    let mut receivers = vec![ReceiverPlan::simple(); receivers];
+    for receiver in &mut receivers[..stuck] {
+        receiver.stuck = Some(Stuck { after: 100, time });
+    }
+    Plan { messages: MESSAGES, pause: MILLISECOND, ..Plan::simple(receivers) }
+}
+
+#[test]
+fn a_reader_that_stops_delays_the_others_by_at_most_the_eviction_time_once() {
+    for stuck in 1..=5 {
+        for all in stuck + 1..=8 {
+            let plan = plan(all, stuck, Stuck::FOR_GOOD);
+            let outcome = World::run(&plan).unwrap();
+            let case = format!("{stuck} of {all} are stuck");
+            assert!(outcome.waited <= EVICTION, "{case}: the publisher waited for {} ns", outcome.waited);
+            let most = MESSAGES * MILLISECOND + EVICTION;
+            assert!(outcome.published <= most, "{case}: the last was published at {}", outcome.published);
+            let mut evicted = outcome.evicted.clone();
+            evicted.sort_unstable();
+            assert_eq!(evicted, Vec::from_iter(0..stuck), "{case}: others were evicted, or some twice");
+            for (index, receiver) in outcome.receivers.iter().enumerate().skip(stuck) {
+                assert_eq!((receiver.messages, receiver.lost), (MESSAGES, 0), "{case}: receiver {index}");
+            }
+        }
+    }
+}
+
+/// Who reads on before it is evicted has lost nothing, and nobody is evicted.
+#[test]
+fn a_reader_that_stops_for_a_second_is_waited_for() {
+    let outcome = World::run(&plan(4, 2, SECOND)).unwrap();
+    assert!(outcome.evicted.is_empty(), "{:?} were evicted", outcome.evicted);
+    assert!(outcome.waited <= SECOND, "the publisher waited for {} ns", outcome.waited);
+    for receiver in &outcome.receivers {
+        assert_eq!((receiver.messages, receiver.lost), (MESSAGES, 0));
+    }
+}

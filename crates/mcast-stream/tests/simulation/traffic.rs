@@ -1,0 +1,216 @@
+//! How much is sent, and how soon what was lost is there: rates, bottlenecks, loss, feedback, far receivers.
+
+use mcast_stream::receiver::Start;
+
+use crate::link::Quality;
+use crate::plan::{Bottleneck, MILLISECOND, Plan, ReceiverPlan, SECOND, Sizes, Stranger};
+use crate::world::{Outcome, World};
+
+const MEGABIT: u64 = 125_000;
+const KIBIBYTE: u64 = 1_024;
+
+/// A feed of messages of so many bytes, one each so many nanoseconds, to receivers with the default window.
+fn feed(messages: u64, length: usize, pause: u64, receivers: Vec<ReceiverPlan>) -> Plan {
+    let receivers =
+        receivers.into_iter().map(|receiver| ReceiverPlan { window: 8_192, ..receiver }).collect();
+    let sizes = Sizes::Exactly(length);
+    Plan { messages, sizes, pause, slots: 4_096, datagram: 1_472, ..Plan::simple(receivers) }
+}
+
+/// As fast as gigabit Ethernet takes it: 10 MB in messages that fill a datagram each.
+fn flat_out(receivers: Vec<ReceiverPlan>) -> Plan {
+    feed(7_150, 1_400, 12_000, receivers)
+}
+
+fn delivers_all(outcome: &Outcome, messages: u64) {
+    for (index, receiver) in outcome.receivers.iter().enumerate() {
+        assert_eq!((receiver.messages, receiver.lost), (messages, 0), "receiver {index}");
+    }
+}
+
+fn is_bounded(plan: &Plan) {
+    let outcome = World::run(plan).unwrap();
+    let (receivers, seconds) = (plan.receivers.len() as u64, outcome.published / SECOND);
+    // A quarter of a window is a status of each receiver, and the other three quarters may be naks of others.
+    let windows = plan.messages * 4 / plan.slots as u64 / seconds + 1;
+    let most = 200 + receivers.min(100) * windows;
+    // The first two seconds are for joining.
+    let worst = outcome
+        .meter
+        .feedback
+        .iter()
+        .filter(|(second, _)| (2..seconds).contains(*second))
+        .max_by_key(|(_, count)| **count);
+    let (at, count) = worst.unwrap();
+    assert!(*count <= most, "{receivers} receivers: {count} statuses and naks in second {at}, limit {most}");
+    let heartbeats = outcome.meter.heartbeats;
+    assert!(heartbeats <= 220 * (seconds + 1), "{heartbeats} heartbeats in {seconds} s");
+    assert_eq!(outcome.messages, plan.messages * receivers);
+}
+
+#[test]
+fn feedback_of_eight_receivers_stays_below_200_per_second_plus_windows() {
+    is_bounded(&feed(6_000, 100, MILLISECOND, vec![ReceiverPlan::simple(); 8]));
+}
+
+#[test]
+fn feedback_of_a_thousand_receivers_stays_below_200_per_second_plus_windows() {
+    is_bounded(&feed(120, 100, 100 * MILLISECOND, vec![ReceiverPlan::simple(); 1_000]));
+}
+
+/// Of those that lose much, too: naks are feedback.
+#[test]
+fn feedback_of_lossy_receivers_stays_below_200_per_second_plus_windows() {
+    let down = Quality { loss: 0.05, ..Quality::GOOD };
+    let lossy = ReceiverPlan { down, start: Start::Oldest, ..ReceiverPlan::simple() };
+    is_bounded(&feed(6_000, 100, MILLISECOND, vec![lossy; 8]));
+}
+
+#[test]
+fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered() {
+    for (rate, queue) in [(20, 64), (20, 256), (100, 64), (100, 256)] {
+        let bottleneck = Bottleneck { rate: rate * MEGABIT, queue: queue * KIBIBYTE };
+        let plan = Plan { bottleneck: Some(bottleneck), ..flat_out(vec![ReceiverPlan::simple(); 2]) };
+        let outcome = World::run(&plan).unwrap();
+        delivers_all(&outcome, plan.messages);
+        let (sent, delivered) = (outcome.meter.sent_bytes(), plan.messages * 1_400);
+        assert!(
+            sent * 2 <= delivered * 3,
+            "{rate} Mbit/s, {queue} KiB: {sent} bytes were sent for {delivered}, {} repairs",
+            outcome.meter.repair_bytes
+        );
+        // Whoever backs off need not stand still: half of what the link carries.
+        let most = 2 * delivered * SECOND / (rate * MEGABIT) + 2 * SECOND;
+        assert!(outcome.published <= most, "{rate} Mbit/s, {queue} KiB: it took {} ns", outcome.published);
+    }
+}
+
+/// It asks for some 4,000 datagrams at once, behind a link that carries 1,700 per second.
+#[test]
+fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_times() {
+    let late = ReceiverPlan { joins: 9 * SECOND, start: Start::Oldest, ..ReceiverPlan::simple() };
+    let bottleneck = Bottleneck { rate: 20 * MEGABIT, queue: 64 * KIBIBYTE };
+    let plan = Plan {
+        bottleneck: Some(bottleneck),
+        ..feed(9_000, 1_200, 2 * MILLISECOND, vec![ReceiverPlan::simple(), late])
+    };
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.receivers[0].messages, plan.messages);
+    let repaired = outcome.receivers[1].messages.saturating_sub(4_400);
+    assert!(repaired > 3_500, "it was given only {} messages", outcome.receivers[1].messages);
+    let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
+    assert!(repairs * 2 <= repaired * 3, "{repairs} repairs of {repaired} datagrams");
+}
+
+#[test]
+fn goodput_at_thirty_percent_loss_is_nine_tenths_of_the_feed() {
+    let lossy = Quality { loss: 0.3, ..Quality::GOOD };
+    // Whoever misses the first heartbeat wants what came before the next as well.
+    let receiver =
+        ReceiverPlan { down: lossy.clone(), up: lossy, start: Start::Oldest, ..ReceiverPlan::simple() };
+    let plan = Plan { good_from: 120 * SECOND, ..feed(60_000, 200, MILLISECOND, vec![receiver; 4]) };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let most = 60 * SECOND * 10 / 9;
+    assert!(outcome.published <= most, "60 s of messages took {} ns", outcome.published);
+    assert!(outcome.slowest <= 6 * SECOND, "a message took {} ns", outcome.slowest);
+}
+
+/// A late joiner asks for all that is kept: five times what the rate carries in a second.
+#[test]
+fn the_rate_holds_for_everything() {
+    let late = ReceiverPlan { joins: 10 * SECOND, start: Start::Oldest, ..ReceiverPlan::simple() };
+    let lossy = ReceiverPlan { down: Quality { loss: 0.05, ..Quality::GOOD }, ..ReceiverPlan::simple() };
+    let plan = Plan {
+        rate: Some(2 * MEGABIT),
+        good_from: 60 * SECOND,
+        ..feed(20_000, 100, MILLISECOND, vec![ReceiverPlan::simple(), lossy, late])
+    };
+    // World::judge compares what was sent with the rate.
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.receivers[0].messages, plan.messages);
+    assert!(outcome.receivers[2].messages > 12_000, "{} messages", outcome.receivers[2].messages);
+}
+
+/// The latencies of the first receiver's messages that were repaired or waited for repairs: nine tenths, and the worst.
+fn repaired(outcome: &Outcome) -> (u64, u64) {
+    let all = &outcome.receivers[0].latencies;
+    let late = &all[all.partition_point(|latency| *latency <= 2 * Quality::GOOD.delay)..];
+    assert!(late.len() > 80, "only {} were repaired", late.len());
+    (late[late.len() * 9 / 10], late[late.len() - 1])
+}
+
+/// What 1 % loss costs somebody 100 µs away does not depend on who else listens.
+#[test]
+fn repairs_take_as_long_as_ones_own_round_trip() {
+    let near = ReceiverPlan { down: Quality { loss: 0.01, ..Quality::GOOD }, ..ReceiverPlan::simple() };
+    let plan = |receivers| Plan { good_from: 60 * SECOND, ..feed(10_000, 100, 2 * MILLISECOND, receivers) };
+    let alone = World::run(&plan(vec![near.clone()])).unwrap();
+    let (own, own_worst) = repaired(&alone);
+    assert!(own < 5 * MILLISECOND, "{own} ns");
+    for round_trip in [100, 600, 1_200] {
+        let link = Quality { delay: round_trip * MILLISECOND / 2, ..Quality::GOOD };
+        let far = ReceiverPlan { down: link.clone(), up: link, ..ReceiverPlan::simple() };
+        let outcome = World::run(&plan(vec![near.clone(), far])).unwrap();
+        assert_eq!(outcome.receivers[0].messages, 10_000);
+        let (common, worst) = repaired(&outcome);
+        assert!(
+            common <= 2 * own && worst <= 4 * own_worst + MILLISECOND,
+            "with a receiver {round_trip} ms away nine tenths take up to {common} ns (alone {own}), the worst {worst} (alone {own_worst})"
+        );
+    }
+}
+
+/// The same feed with a stranger and without, who gets nothing more for what it forges than it has sent.
+fn causes_no_more_than_it_sends(stranger: Stranger) -> Outcome {
+    let plan = feed(5_000, 200, MILLISECOND, vec![ReceiverPlan::simple(); 2]);
+    let quiet = World::run(&plan).unwrap();
+    let plan = Plan { stranger: Some(stranger), ..plan };
+    let outcome = World::run(&plan).unwrap();
+    delivers_all(&outcome, plan.messages);
+    let (sent, forged) = (outcome.meter.sent_bytes(), outcome.intruder);
+    assert!(forged.datagrams > 0 && forged.answered <= forged.bytes, "{forged:?}");
+    let most = quiet.meter.sent_bytes() + forged.bytes;
+    assert!(sent <= most, "{forged:?}: {sent} bytes were sent, without them {}", quiet.meter.sent_bytes());
+    outcome
+}
+
+#[test]
+fn a_forged_nak_causes_no_more_bytes_than_it_has() {
+    for every in [3 * SECOND, 10 * MILLISECOND] {
+        causes_no_more_than_it_sends(Stranger::ForgesNaks(every));
+    }
+}
+
+/// Nobody is waited for, nor heard of, at an address that has proven nothing.
+#[test]
+fn a_forged_status_causes_no_more_bytes_than_it_has_and_delays_nobody() {
+    for every in [200 * MILLISECOND, 10 * MILLISECOND] {
+        let outcome = causes_no_more_than_it_sends(Stranger::ForgesStatuses(every));
+        assert_eq!(outcome.waited, 0, "the publisher waited for somebody who is not there");
+        assert_eq!(outcome.statistics.receivers, 2);
+    }
+}
+
+/// What somebody without the key has overheard changes nothing when it is sent again, after its receiver left, too.
+#[test]
+fn a_replay_of_sealed_feedback_delays_nobody() {
+    let leaves = ReceiverPlan { leaves: Some(2 * SECOND), ..ReceiverPlan::simple() };
+    let quiet = Plan {
+        sealed: true,
+        ..feed(8_000, 200, MILLISECOND, vec![leaves, ReceiverPlan::simple(), ReceiverPlan::simple()])
+    };
+    let honest = World::run(&quiet).unwrap();
+    for every in [500 * MILLISECOND, 20 * MILLISECOND] {
+        let plan = Plan { stranger: Some(Stranger::Replays(every)), good_from: 8 * SECOND, ..quiet.clone() };
+        let outcome = World::run(&plan).unwrap();
+        assert!(outcome.intruder.datagrams > 10);
+        assert_eq!(outcome.waited, 0, "the publisher waited for {} ns", outcome.waited);
+        let (round_trip, before) = (outcome.statistics.round_trip, honest.statistics.round_trip);
+        assert!(round_trip <= 2 * before, "the round trip is thought to be {round_trip} ns, not {before}");
+        assert!(outcome.intruder.answered <= outcome.intruder.bytes, "{:?}", outcome.intruder);
+        for receiver in &outcome.receivers[1..] {
+            assert_eq!((receiver.messages, receiver.lost), (8_000, 0));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Who may keep the publisher waiting, and how much may be sent because of whom.
+
+use mcast_stream::wire::{Kind, Packet, ReceiverId, Status};
+
+use super::receivers::address;
+use super::{Delivery, World};
+use crate::plan::{MILLISECOND, SECOND, Stuck};
+
+/// The default, and half a second until a publisher has noticed.
+pub(crate) const EVICTION: u64 = 2_500 * MILLISECOND;
+/// Who is gone is silent, and forgotten for that at the latest.
+const SILENCE: u64 = 5_500 * MILLISECOND;
+/// What the clocks of the simulation may add to a time.
+const SLACK: u64 = 100 * MILLISECOND;
+/// Bytes of repairs that may be too many because several ask, or a repair was on its way.
+const LATE_REPAIRS: u64 = 524_288;
+
+impl World<'_> {
+    /// Takes note of what a receiver says of itself where that can be read.
+    pub(super) fn note_status(&mut self, bytes: &[u8]) {
+        let Ok(packet) = Packet::parse(bytes) else { return };
+        if self.plan.sealed || packet.header.kind != Kind::Status {
+            return;
+        }
+        if let (Some(id), Ok(status)) = (packet.receiver(), Status::read(packet.body)) {
+            self.said.insert(id, status);
+        }
+    }
+
+    /// The publisher is kept waiting by this one.
+    pub(super) fn note_waiting(&mut self, receiver: ReceiverId) {
+        self.waited += MILLISECOND;
+        if !self.nodes.iter().any(|node| node.id == Some(receiver) && !node.has_left) {
+            *self.waited_for_absent.entry(receiver).or_default() += MILLISECOND;
+        }
+    }
+
+    /// Only those are evicted that have no room, or have not got what was sent.
+    pub(super) fn note_eviction(&mut self, id: ReceiverId) {
+        let sent = self.sender.statistics().datagrams + 1;
+        let has_room = |status: &&Status| status.next >= sent && status.window > 0;
+        if let Some(status) = self.said.get(&id).filter(has_room) {
+            self.offences.push(format!("one with room was evicted at {}: {status:?} of {sent}", self.now));
+        }
+    }
+
+    /// Nobody becomes a receiver by what it says alone.
+    pub(super) fn note_joined(&mut self, id: ReceiverId, from: core::net::SocketAddr) {
+        if from == address(self.nodes.len()) {
+            self.offences.push(format!("{id} has joined at {from}, where it has proven nothing"));
+        }
+    }
+
+    pub(super) fn judge_delays(&self) -> Result<(), String> {
+        if let Some(offence) = self.offences.first() {
+            return Err(offence.clone());
+        }
+        if let Some((id, time)) = self.waited_for_absent.iter().find(|(_, time)| **time > SILENCE) {
+            return Err(format!("the publisher waited {time} ns (limit {SILENCE}) for {id}, which is gone"));
+        }
+        let stuck = self.plan.receivers.iter().filter_map(|receiver| receiver.stuck);
+        let most = SLACK + stuck.map(|Stuck { time, .. }| time.min(EVICTION) + SLACK).sum::<u64>();
+        if self.plan.is_calm() && self.waited > most {
+            return Err(format!("the publisher waited for {} ns (limit {most})", self.waited));
+        }
+        Ok(())
+    }
+
+    /// What is sent because of those who have proven nothing, because of narrow links, and by those who listen.
+    pub(super) fn judge_traffic(&self) -> Result<(), String> {
+        let intruder = self.intruder;
+        if intruder.answered > intruder.bytes {
+            return Err(format!("a stranger got more bytes than it sent: {intruder:?}"));
+        }
+        // Few samples may err now and then.
+        if self.slowed > 3 && self.plan.is_uncongested() {
+            return Err("the publisher slowed down although no link was too narrow".into());
+        }
+        let repairs = self.meter.repair_bytes;
+        let late = self.plan.receivers.iter().filter(|receiver| receiver.joins > 0).count() as u64;
+        // Without flow control the sender goes on when a small window is full.
+        let most = 2 * self.dropped + self.without_room + late * self.meter.data_bytes * 3 / 2 + LATE_REPAIRS;
+        if self.bottleneck.is_some() && repairs > most {
+            return Err(format!(
+                "{repairs} bytes of repairs behind a bottleneck (limit {most}) that dropped {}: {:?} at {}",
+                self.dropped,
+                self.sender.statistics(),
+                self.now
+            ));
+        }
+        // Two senders of one stream have a rate each.
+        if self.plan.overlap.is_none() {
+            self.meter.judge()?;
+        }
+        self.judge_feedback()
+    }
+
+    /// About 200 statuses and naks per second of all, a few of each for every window that passes, and some at the
+    /// beginning and the end.
+    fn judge_feedback(&self) -> Result<(), String> {
+        let seconds = self.now / SECOND + 1;
+        let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
+        let few: u64 = self.plan.receivers.iter().map(|receiver| 60 + 8 * windows(receiver.window)).sum();
+        let (feedback, heartbeats) = (self.meter.all_feedback(), self.meter.heartbeats);
+        let most = 220 * seconds + few * 11 / 10;
+        if feedback > most {
+            return Err(format!("{feedback} statuses and naks (limit {most}) in {seconds} s"));
+        }
+        match heartbeats > most * 5 / 4 {
+            true => Err(format!("{heartbeats} heartbeats (limit {most}) in {seconds} s")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What a receiver was handed in all.
+pub(super) fn delivery(mut node: super::Node) -> Delivery {
+    node.latencies.sort_unstable();
+    let lost = node.audit.lost.iter().map(|(_, first, end, _)| end - first).sum();
+    Delivery { messages: node.audit.messages, lost, latencies: node.latencies }
+}

@@ -1,0 +1,80 @@
+//! Somebody without the key who has overheard what receivers send, or who forges it where nothing is sealed. It sits
+//! at an address of its own and answers nothing.
+
+use mcast_stream::wire::{
+    Header, Incarnation, Kind, NakWriter, PacketWriter, ReceiverId, Status, WriteError,
+};
+
+use super::{Happening, STREAM, World};
+use crate::plan::Stranger;
+
+/// Who the stranger claims to be.
+const CLAIMED: u64 = 0x5747_0000;
+
+/// Datagrams and bytes that it has sent, and bytes that the sender has sent to its address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Intruder {
+    pub(crate) datagrams: u64,
+    pub(crate) bytes: u64,
+    pub(crate) answered: u64,
+}
+
+impl World<'_> {
+    pub(super) fn overhear(&mut self, index: usize, bytes: &[u8]) {
+        if self.plan.stranger.is_some() && index < self.nodes.len() && self.overheard.len() < 4_000 {
+            self.overheard.push(bytes.to_vec());
+        }
+    }
+
+    /// Sends the sender something that nobody with the key sends now.
+    pub(super) fn intrude(&mut self) {
+        let Some(stranger) = self.plan.stranger.filter(|_| !self.closed || self.now < self.plan.good_from)
+        else {
+            return;
+        };
+        let count = self.intruder.datagrams + 1;
+        let bytes = match stranger {
+            Stranger::Replays(_) => {
+                let turn = count as usize % self.overheard.len().max(1);
+                self.overheard.get(turn).cloned()
+            }
+            Stranger::ForgesNaks(_) => Some(self.forged_nak(count)),
+            Stranger::ForgesStatuses(_) => Some(self.forged_status(count)),
+        };
+        if let Some(bytes) = bytes {
+            self.intruder.datagrams = count;
+            self.intruder.bytes += bytes.len() as u64;
+            self.at(self.now, Happening::ToSender(self.nodes.len(), bytes));
+        }
+        self.at(self.now + stranger.every(), Happening::Stranger);
+    }
+
+    fn forged_nak(&self, count: u64) -> Vec<u8> {
+        let mut list = NakWriter::new();
+        list.add(1, self.sender.statistics().datagrams.clamp(1, 1 << 20) as u32);
+        self.claimed(Kind::Nak, CLAIMED, count, |writer| list.write_nak(0, writer))
+    }
+
+    /// Of another receiver each time.
+    fn forged_status(&self, count: u64) -> Vec<u8> {
+        let status = Status { next: 1, highest: 1, ..Status::default() };
+        self.claimed(Kind::Status, CLAIMED + count, 1, |writer| status.write(writer))
+    }
+
+    fn claimed(
+        &self,
+        kind: Kind,
+        who: u64,
+        count: u64,
+        write: impl FnOnce(&mut PacketWriter<'_>) -> Result<(), WriteError>,
+    ) -> Vec<u8> {
+        let mut bytes = vec![0; 1_500];
+        let header = Header::new(kind, STREAM, Incarnation(self.life), count);
+        let mut writer = PacketWriter::new(&mut bytes, &header).unwrap();
+        writer.receiver(ReceiverId(who)).unwrap();
+        write(&mut writer).unwrap();
+        let length = writer.finish();
+        bytes.truncate(length);
+        bytes
+    }
+}

@@ -1,0 +1,236 @@
+//! The (group, interface) pairs that a datagram is sent to, and sending it there.
+
+use std::io;
+use std::net::IpAddr;
+
+use mcast_group::{Family, GroupAddr, InterfaceIndex};
+
+use super::egress::{self, Egress};
+use super::patience::{is_busy, send_patiently};
+use super::{ONE, Sender, first_error, no_destination};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::outgoing::Outgoing;
+use crate::sys::Transmit;
+
+impl Sender {
+    /// Returns a datagram for every group and interface that this one is sent to, for use with
+    /// [`try_send_one`](Self::try_send_one).
+    ///
+    /// # Errors
+    /// If an interface cannot be found, or there is no destination.
+    pub fn expand<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
+        match self.expand_now(outgoing) {
+            Err(error) if is_stale(&error) && self.refresh_egress(outgoing)? => self.expand_now(outgoing),
+            result => result,
+        }
+    }
+
+    pub(super) fn expand_now<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
+        let mut expanded = Vec::new();
+        let mut add = |to: GroupAddr, egress: &Egress| match outgoing.interface {
+            Some(_) => {
+                expanded.push(outgoing.to(to));
+                Ok(())
+            }
+            None => egress.each(|interface| {
+                expanded.push(Outgoing { interface, ..outgoing.to(to) });
+                Ok(())
+            }),
+        };
+        match outgoing.to {
+            Some(to) => add(to, self.egress_to(to))?,
+            None if self.destinations.is_empty() => return Err(no_destination()),
+            None => self.destinations.iter().try_for_each(|(to, egress)| add(*to, egress))?,
+        }
+        Ok(expanded)
+    }
+
+    /// Sends a datagram that has one destination ([`expand`](Self::expand)). Returns `false` if the
+    /// socket's buffer is full. It never waits, so it ignores the pace.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn try_send_one(&self, outgoing: &Outgoing<'_>) -> Result<bool> {
+        self.check_launch(outgoing)?;
+        let to = outgoing.to.ok_or_else(no_destination)?;
+        let source = self.source(to, outgoing.interface)?;
+        let transmit = transmit(outgoing, to, outgoing.interface, source);
+        let socket = self.socket(to.group.family())?;
+        loop {
+            match socket.send(&transmit) {
+                Ok(()) => {
+                    self.counters.sent(ONE);
+                    return Ok(true);
+                }
+                Err(error) if is_busy(&error) => return Ok(false),
+                Err(_) if socket.forget_errors() => {}
+                Err(error) => return Err(self.failed(error, outgoing, to, outgoing.interface)),
+            }
+        }
+    }
+
+    /// Sends a datagram to all its destinations.
+    pub(super) fn send_everywhere(&self, outgoing: &Outgoing<'_>) -> Result<()> {
+        self.check_launch(outgoing)?;
+        match outgoing.to {
+            Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
+            None if self.destinations.is_empty() => Err(no_destination()),
+            None => {
+                first_error(self.destinations.iter().map(|(to, egress)| self.transmit(outgoing, *to, egress)))
+            }
+        }
+    }
+
+    /// Returns the outgoing interfaces for this group.
+    #[inline]
+    pub(super) fn egress_to(&self, to: GroupAddr) -> &Egress {
+        let own = self.destinations.iter().find(|(address, _)| *address == to);
+        own.map_or(&self.egress, |(_, egress)| egress)
+    }
+
+    /// Returns the destination if there is only one. Inlined because a call would cost a sixth of
+    /// sending a datagram.
+    #[inline(always)]
+    pub(super) fn single_destination(
+        &self,
+        outgoing: &Outgoing<'_>,
+    ) -> Option<(GroupAddr, Option<InterfaceIndex>)> {
+        let (to, egress) = match outgoing.to {
+            Some(to) => (to, self.egress_to(to)),
+            None => match &self.destinations[..] {
+                [(to, egress)] => (*to, egress),
+                _ => return None,
+            },
+        };
+        match outgoing.interface {
+            Some(interface) => Some((to, Some(interface))),
+            None => Some((to, egress.single()?)),
+        }
+    }
+
+    pub(super) fn transmit(&self, outgoing: &Outgoing<'_>, to: GroupAddr, egress: &Egress) -> Result<()> {
+        if let Some(interface) = outgoing.interface {
+            return self.transmit_by(outgoing, to, Some(interface));
+        }
+        let mut sent = Vec::new();
+        match self.transmit_all(outgoing, to, egress, &mut sent) {
+            // The interface may have been created again under another index.
+            Err(error) if is_stale(&error) && egress.refresh_egress(Some(to))? => {
+                self.transmit_all(outgoing, to, egress, &mut sent)
+            }
+            result => result,
+        }
+    }
+
+    /// Sends by every interface except those that were already used. A failure on one does not
+    /// affect the others.
+    pub(super) fn transmit_all(
+        &self,
+        outgoing: &Outgoing<'_>,
+        to: GroupAddr,
+        egress: &Egress,
+        sent: &mut Vec<InterfaceIndex>,
+    ) -> Result<()> {
+        egress.each(|interface| {
+            if interface.is_some_and(|index| sent.contains(&index)) {
+                return Ok(());
+            }
+            self.transmit_by(outgoing, to, interface)?;
+            sent.extend(interface.filter(|_| self.settings.follow));
+            Ok(())
+        })
+    }
+
+    /// Looks the outgoing interfaces of a datagram up again, if they are followed; returns whether
+    /// they changed.
+    pub(crate) fn refresh_egress(&self, outgoing: &Outgoing<'_>) -> Result<bool> {
+        match (outgoing.interface, outgoing.to) {
+            (Some(_), _) => Ok(false),
+            (None, Some(to)) => self.egress_to(to).refresh_egress(Some(to)),
+            (None, None) => {
+                let again = self.destinations.iter().map(|(to, egress)| egress.refresh_egress(Some(*to)));
+                again.into_iter().try_fold(false, |changed, again| Ok(changed | again?))
+            }
+        }
+    }
+
+    pub(super) fn transmit_by(
+        &self,
+        outgoing: &Outgoing<'_>,
+        to: GroupAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Result<()> {
+        let source = self.source(to, interface)?;
+        let socket = self.socket(to.group.family())?;
+        let transmit = transmit(outgoing, to, interface, source);
+        send_patiently(socket, &transmit).map_err(|error| self.failed(error, outgoing, to, interface))?;
+        self.counters.sent(ONE);
+        Ok(())
+    }
+
+    /// Returns the source address; `None` leaves the choice to the system. Sending by an interface
+    /// needs an address there, because the kernel would otherwise use another interface's, or none.
+    pub(super) fn source(&self, to: GroupAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
+        match (self.known_source(to.group.family(), interface), interface) {
+            (Some(source), _) => Ok(source),
+            (None, Some(index)) => self.settings.addressed.look_up(to, index),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the source address without looking up the interface, if possible.
+    #[inline]
+    pub(super) fn known_source(
+        &self,
+        family: Family,
+        interface: Option<InterfaceIndex>,
+    ) -> Option<Option<IpAddr>> {
+        let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
+        match interface {
+            Some(index) if given.is_none() => self.settings.addressed.find(family, index),
+            _ => Some(given),
+        }
+    }
+
+    pub(super) fn failed(
+        &self,
+        error: io::Error,
+        outgoing: &Outgoing<'_>,
+        to: GroupAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Error {
+        let error = Error::os(Operation::Send, error).on_group(to);
+        let error = match interface {
+            Some(index) => error.on_interface(egress::name_of(index)),
+            None => error,
+        };
+        match error.kind() {
+            ErrorKind::TooLarge => error.detail(format!("{} bytes", outgoing.payload.len())),
+            ErrorKind::NoRoute if interface.is_some() => egress::why_unreachable(error, to, interface),
+            _ => error,
+        }
+    }
+}
+
+#[inline]
+pub(super) fn transmit<'a>(
+    outgoing: &Outgoing<'a>,
+    to: GroupAddr,
+    interface: Option<InterfaceIndex>,
+    source: Option<IpAddr>,
+) -> Transmit<'a> {
+    Transmit {
+        payload: outgoing.payload,
+        to: to.into(),
+        interface,
+        source,
+        hop_limit: outgoing.hop_limit,
+        traffic_class: outgoing.traffic_class,
+        launch: outgoing.launch,
+    }
+}
+
+/// Returns whether the error may mean that the interface has changed.
+pub(crate) fn is_stale(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::NoRoute)
+}

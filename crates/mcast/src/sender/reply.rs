@@ -1,0 +1,112 @@
+//! Unicast replies to multicast datagrams.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast_group::{Family, InterfaceIndex};
+
+use super::Sender;
+use crate::error::{Error, Operation, Result};
+use crate::sys::Received;
+use crate::sys::poller::wait_readable;
+
+/// A unicast datagram that arrived at a sender's port: a reply such as
+/// [`Receiver::reply`](crate::Receiver::reply) sends.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Reply<'a> {
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The source address, which the peer can forge.
+    pub source: SocketAddr,
+    /// The interface on which it arrived, where the system reports it.
+    pub interface: Option<InterfaceIndex>,
+    /// The remaining hop limit, where the system reports it.
+    pub hop_limit: Option<u8>,
+    /// When the kernel received it, where the system reports it.
+    pub time: Option<SystemTime>,
+    /// Whether the buffer was too small. The rest of the payload is lost.
+    pub truncated: bool,
+}
+
+impl Sender {
+    /// Waits at most `timeout` for a unicast reply of this family; returns `None` on timeout.
+    ///
+    /// # Errors
+    /// If the system cannot receive.
+    pub fn recv_answer<'b>(
+        &self,
+        family: Family,
+        buffer: &'b mut [u8],
+        timeout: Duration,
+    ) -> Result<Option<Reply<'b>>> {
+        // A zero timeout is used for polling in a loop, where reading the clock would cost time.
+        let deadline = if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) };
+        loop {
+            if let Some((received, length)) = self.try_answer(family, buffer)? {
+                return Ok(Some(Reply::new(&buffer[..length], &received)));
+            }
+            if timeout.is_zero() {
+                return Ok(None);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            self.wait_answer(family, left)?;
+        }
+    }
+
+    /// Receives a reply if one is available.
+    pub(crate) fn try_answer(&self, family: Family, buffer: &mut [u8]) -> Result<Option<(Received, usize)>> {
+        let socket = self.socket(family)?;
+        loop {
+            match socket.receive(buffer) {
+                // A datagram sent to a group is not a reply.
+                Ok(received)
+                    if received.destination.is_some_and(|destination| destination.is_multicast()) => {}
+                Ok(received) => return Ok(Some((received, received.length))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // An error about a datagram sent earlier is not a reply.
+                Err(_) if socket.forget_errors() => {}
+                Err(error) => return Err(Error::os(Operation::Receive, error)),
+            }
+        }
+    }
+
+    /// Discards the errors about datagrams sent earlier. Otherwise a wait would end at once, and
+    /// the errors would take the buffer space of replies.
+    pub(crate) fn discard_errors(&self, family: Family) -> Result<()> {
+        self.socket(family)?.forget_errors();
+        Ok(())
+    }
+
+    /// Waits at most `timeout` (`None`: without limit) until [`recv_answer`](Self::recv_answer) may
+    /// return a reply at once, and returns whether it may. For threads that share a sender and must
+    /// not receive a reply before they hold the lock on its request.
+    ///
+    /// # Errors
+    /// If the system cannot wait.
+    pub fn wait_answer(&self, family: Family, timeout: Option<Duration>) -> Result<bool> {
+        self.discard_errors(family)?;
+        match wait_readable(self.socket(family)?, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            result => result.map_err(|error| Error::os(Operation::Receive, error)),
+        }
+    }
+}
+
+impl<'a> Reply<'a> {
+    pub(crate) fn new(payload: &'a [u8], received: &Received) -> Self {
+        Self {
+            payload,
+            source: received.source,
+            interface: received.interface,
+            hop_limit: received.hop_limit,
+            time: received.time,
+            truncated: received.truncated,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The message layer's chaos test, which every landing runs for 20 s, for as long as somebody wants.
+
+use anyhow::Result;
+
+use crate::command::{cargo, finish};
+use crate::step::{Manner, Outcome, Step};
+
+pub(super) fn step(minutes: u64, seed: u32) -> Step {
+    let about = format!("{minutes} minutes of kills, stops, partitions and floods, seed {seed}");
+    Step::new("chaos", about, move |manner| run(minutes, seed, manner))
+}
+
+fn run(minutes: u64, seed: u32, manner: &Manner) -> Result<Outcome> {
+    let head = ["test", "--quiet", "--package", "mcast-cli", "--test", "chaos", "--", "--nocapture"];
+    let mut command = cargo(head);
+    command.env("MCAST_SEED", seed.to_string()).env("MCAST_CHAOS_SECONDS", (60 * minutes).to_string());
+    let finished = finish(command, manner.verbose)?;
+    let rounds = finished.output.lines().find(|line| line.ends_with(" rounds")).unwrap_or_default();
+    Ok(match finished.success {
+        true => Outcome::passed(rounds),
+        false => Outcome::failed(finished.status, finished.output),
+    })
+}

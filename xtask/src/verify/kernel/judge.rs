@@ -1,0 +1,148 @@
+//! What became of each test that the machine was to run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::step::{Count, Outcome, Verdict};
+
+/// A test, as nextest names it: `mcast::contract exact::v4::ignores_other_interfaces`.
+pub(super) type Listed = String;
+
+/// How often a test may be named as failed in the note.
+const NAMED: usize = 5;
+
+/// Reads the tests that are to be run from nextest's list.
+pub(super) fn listed(list: &str) -> Result<Vec<Listed>> {
+    let list: Value = serde_json::from_str(list).context("reading nextest's list of tests")?;
+    let suites = list["rust-suites"].as_object().context("nextest lists no suites")?;
+    let tests = suites.iter().flat_map(|(binary, suite)| {
+        let cases = suite["testcases"].as_object().into_iter().flatten();
+        let chosen = cases.filter(|(_, case)| case["filter-match"]["status"] == "matches");
+        chosen.map(move |(name, _)| format!("{binary} {name}"))
+    });
+    Ok(tests.collect())
+}
+
+/// Compares what was to run with what the machine wrote.
+pub(super) fn judge(listed: &[Listed], exchange: &Path, console: &Option<String>) -> Outcome {
+    let read = |file: &str| fs::read_to_string(exchange.join(file)).unwrap_or_default();
+    let (log, release, ended) = (read("log"), read("release"), read("ended"));
+    let console = console.as_deref().unwrap_or("it was stopped because it took too long");
+    if release.is_empty() {
+        return Outcome::failed("the machine did not start the tests", format!("{console}\n"));
+    }
+    let results = results(&log);
+    let (mut count, mut bad) = (Count::default(), Vec::new());
+    for test in listed {
+        match results.get(test.as_str()) {
+            Some(Verdict::Passed) => count.passed += 1,
+            Some(_) => bad.push(test.clone()),
+            None => bad.push(format!("{test} (did not run)")),
+        }
+    }
+    count.failed = bad.len();
+    let skips: Vec<_> =
+        log.lines().filter_map(|line| line.split_once("SKIPPED: ")).map(|(_, why)| why.to_owned()).collect();
+    count.skipped = skips.len();
+    count.passed = count.passed.saturating_sub(skips.len());
+    let kernel = format!("Linux {}, up for {} s", release.trim(), ended.trim());
+    let note = match bad.len() {
+        0 => format!("{} tests on {kernel}", count.passed),
+        failed => format!("{failed} of {} tests on {kernel}: {}", listed.len(), some(&bad)),
+    };
+    let verdict = if bad.is_empty() { Verdict::Passed } else { Verdict::Failed };
+    let evidence = format!("{}\n{}\nthe console:\n{console}\n", bad.join("\n"), up_to_summary(&log));
+    Outcome { verdict, count, note, skips, evidence }
+}
+
+fn some(names: &[String]) -> String {
+    let more = if names.len() > NAMED { ", and more" } else { "" };
+    names[..names.len().min(NAMED)].join(", ") + more
+}
+
+/// The last result of each test, from nextest's lines such as `PASS [   1.2s] mcast::contract exact::v4::this`. Only what
+/// begins with a result counts: tests print lines of their own, indented deeper.
+fn results(log: &str) -> BTreeMap<&str, Verdict> {
+    log.lines().filter_map(result).collect()
+}
+
+fn result(line: &str) -> Option<(&str, Verdict)> {
+    let (word, rest) = line.trim_start().split_once(" [")?;
+    let (_, name) = rest.split_once("s] ")?;
+    // A counter may stand before the name: `( 3/12)`.
+    let name = name.strip_prefix('(').and_then(|name| name.split_once(") ")).map_or(name, |(_, name)| name);
+    let verdict = match word {
+        "PASS" => Verdict::Passed,
+        "SLOW" | "LEAK" => return None,
+        _ if word.chars().all(|each| each.is_ascii_uppercase() || each == '-') => Verdict::Failed,
+        _ => return None,
+    };
+    Some((name.trim(), verdict))
+}
+
+/// Behind each summary stands what the tests that passed printed, up to the next suite.
+fn up_to_summary(log: &str) -> String {
+    let mut shown = true;
+    let lines = log.lines().filter(|line| {
+        let words = line.trim_start();
+        shown |= words.starts_with("Starting ");
+        let keep = shown;
+        shown &= !words.starts_with("Summary [");
+        keep
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+
+    const LOG: &str = "    Starting 3 tests\n        PASS [   1.231s] (1/3) a::b one\n        SLOW [> 30.000s] a::b two\n        FAIL [   2.0s] a::b two\n     Summary [ 3s] 2 tests run\n    SKIPPED: no socat\n";
+
+    fn judged(listed: &[&str], release: &str) -> Outcome {
+        let folder = std::env::temp_dir().join(format!("judge-{}-{}", std::process::id(), listed.len()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("log"), LOG).unwrap();
+        fs::write(folder.join("release"), release).unwrap();
+        let listed: Vec<_> = listed.iter().map(|name| (*name).to_owned()).collect();
+        let outcome = judge(&listed, &folder, &None);
+        fs::remove_dir_all(&folder).unwrap();
+        outcome
+    }
+
+    #[test]
+    fn a_test_that_is_missing_from_the_results_has_failed() {
+        let outcome = judged(&["a::b one", "a::b two", "a::b three"], "6.1\n");
+
+        assert_eq!(outcome.verdict, Verdict::Failed);
+        assert_eq!(outcome.count.failed, 2);
+        assert!(outcome.note.contains("a::b three (did not run)"), "{}", outcome.note);
+        assert!(outcome.note.contains("a::b two"), "{}", outcome.note);
+    }
+
+    #[test]
+    fn skips_are_told_and_counted() {
+        let outcome = judged(&["a::b one"], "6.1\n");
+
+        assert_eq!(outcome.skips, ["no socat"]);
+        assert_eq!(outcome.count, Count { passed: 0, failed: 0, skipped: 1 });
+    }
+
+    #[test]
+    fn a_machine_that_does_not_boot_has_failed() {
+        assert_eq!(judged(&["a::b one", "a::b two"], "").verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn the_tests_to_run_are_those_that_the_filter_chose() {
+        let list = r#"{"rust-suites": {"a::b": {"testcases": {
+            "one": {"filter-match": {"status": "matches"}},
+            "two": {"filter-match": {"status": "mismatch", "reason": "expression"}}}}}}"#;
+
+        assert_eq!(listed(list).unwrap(), ["a::b one"]);
+    }
+}

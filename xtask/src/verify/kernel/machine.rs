@@ -1,0 +1,39 @@
+//! The emulated machine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::system::System;
+use crate::command::{finish_within, program};
+use crate::step::Manner;
+
+/// How long all tests may take there: a machine with two free processors needs a third of it.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Boots the system and waits until it has run the tests; returns what it wrote to its console, or `None` if it took too
+/// long. The machine reads the files of this one, and writes only to `exchange`.
+pub(super) fn run(system: &System, exchange: &Path, manner: &Manner) -> Result<Option<String>> {
+    let folder = |path: &Path, tag: &str, more: &str| {
+        format!("local,path={},mount_tag={tag},security_model=none{more}", path.display())
+    };
+    let mut machine = program("qemu-system-x86_64", ["-accel", "tcg,thread=multi", "-cpu", "max"]);
+    machine
+        .args(["-smp", "2", "-m", "2G", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
+        .arg("-kernel")
+        .arg(system.kernel())
+        .arg("-initrd")
+        .arg(system.first_files())
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
+        .args(["-virtfs", &folder(Path::new("/"), "outside", ",readonly=on,multidevs=remap")])
+        .args(["-virtfs", &folder(exchange, "exchange", "")])
+        .args(["-device", "virtio-rng-pci"]);
+    let finished = finish_within(machine, LIMIT)?;
+    if manner.verbose
+        && let Some(finished) = &finished
+    {
+        anstream::print!("{}", finished.output);
+    }
+    Ok(finished.map(|finished| finished.output))
+}
