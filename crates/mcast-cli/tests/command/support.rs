@@ -207,7 +207,10 @@ impl Tail {
     pub(crate) fn wait_for(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.state.lock().unwrap();
-        while !state.text().contains(text) {
+        // Megabytes come in chunks of a page: what was searched once is not searched again.
+        let mut searched = 0;
+        while !contains(&state.bytes[searched..], text.as_bytes()) {
+            searched = state.bytes.len().saturating_sub(text.len());
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !state.closed && !left.is_zero(),
@@ -229,9 +232,13 @@ impl Tail {
     }
 }
 
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
 impl Shared {
     fn follow(&self, mut pipe: impl Read) {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; 65_536];
         loop {
             let count = pipe.read(&mut chunk).unwrap_or(0);
             let mut state = self.state.lock().unwrap();
