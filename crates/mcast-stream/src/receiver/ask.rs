@@ -42,6 +42,9 @@ const NAK: u64 = 1_000_000;
 const NAK_RETRY: u64 = 5_000_000;
 /// What does not come is asked for again after twice the time, so often.
 const MOST_DOUBLINGS: u32 = 2;
+/// But no later than this, or two round trips: everything behind it waits. The sender spaces repairs by itself where they
+/// are lost because there are too many.
+const LONGEST_PATIENCE: u64 = 500_000_000;
 /// Naks that one look may send.
 const MOST_NAKS: u64 = 4;
 
@@ -194,6 +197,7 @@ impl Receiver {
         let round_trip = self.round_trip();
         let soon = now + round_trip / 4;
         let patience = (round_trip * 3 / 2).max(self.repair_time + 4 * self.repair_spread);
+        let longest = LONGEST_PATIENCE.max(2 * round_trip);
         // What comes too late need not be asked for.
         let too_late = match self.config.policy {
             Policy::Deadline(patience) => now.saturating_add(round_trip).saturating_sub(patience),
@@ -213,7 +217,7 @@ impl Receiver {
                 break;
             }
             self.add_missing(gap.first.max(self.base).max(self.trail), gap.end, &mut list, &mut naks);
-            gap.due = now + (patience << gap.tries.min(MOST_DOUBLINGS)) + spread;
+            gap.due = now + (patience << gap.tries.min(MOST_DOUBLINGS)).min(longest) + spread;
             gap.asked = now;
             gap.tries += 1;
         }

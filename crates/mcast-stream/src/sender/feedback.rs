@@ -4,6 +4,7 @@ use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
 use super::members::{Departure, End, Role};
+use super::pacing::Hearing;
 use super::repair::RepairFlow;
 use super::{LEAST_HEARTBEAT_INTERVAL, Sender, SenderEvent};
 use crate::outbox::Target;
@@ -19,6 +20,9 @@ const TOKEN_TIME: u64 = 64_000_000_000;
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
 /// The extension by which a receiver says who it is.
 const RECEIVER_EXTENSION: usize = 12;
+/// Whoever hears nothing new for longer than this, and four status intervals, does not lack what it lacks because of the
+/// rate.
+const LONGEST_PAUSE: u64 = 500_000_000;
 /// Bytes of requests for heartbeats that are kept account of.
 const MOST_DEMAND_CREDIT: u64 = 4096;
 
@@ -162,7 +166,7 @@ impl Sender {
         let group_round_trip = self.round_trip;
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_short, before) = (member.progress.is_short(), member.role);
-        member.record(status, now, group_round_trip);
+        let silence = member.record(status, now, group_round_trip);
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
@@ -181,7 +185,14 @@ impl Sender {
                 self.begin_flights(now);
             }
             self.extend_flight(now);
-            self.observe_loss(now, id, status.flags & Status::CATCHING_UP != 0);
+            let hearing = match status.flags & Status::CATCHING_UP {
+                _ if has_returned || silence > LONGEST_PAUSE + 4 * self.status_interval() => {
+                    Hearing::Interrupted
+                }
+                0 => Hearing::Steady,
+                _ => Hearing::CatchingUp,
+            };
+            self.observe_loss(now, id, hearing);
         }
         if before == Role::Unknown && role == Role::Awaited {
             self.tell(SenderEvent::ReceiverJoined(id, from));

@@ -98,6 +98,8 @@ pub(crate) struct Member {
     /// Datagrams that it has received, and when it said so.
     pub(crate) received: u64,
     pub(crate) highest: u64,
+    /// When it was first known to have heard of that.
+    highest_at: u64,
     /// Datagrams that it noticed to be missing, as a count that wraps.
     pub(crate) missed: u32,
     pub(super) mark: Mark,
@@ -125,6 +127,7 @@ impl Member {
             samples: (0, 0, 0),
             received: 0,
             highest: 0,
+            highest_at: now,
             missed: 0,
             mark: Mark::default(),
             control: RateControl::new(SLOWEST),
@@ -134,14 +137,19 @@ impl Member {
         }
     }
 
-    /// Takes note of a status.
-    pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) {
+    /// Takes note of a status; returns for how long it had heard nothing new of the stream before that.
+    pub(crate) fn record(&mut self, status: &Status, now: u64, expected: u64) -> u64 {
         let progress = &mut self.progress;
         // One that was overtaken on the way takes nothing back.
         progress.next = progress.next.max(status.next);
         progress.end = progress.end.max(End::of(status));
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
+        let mut silence = 0;
+        if status.highest > self.highest {
+            silence = now.saturating_sub(self.highest_at);
+            self.highest_at = now;
+        }
         if status.highest >= self.highest {
             (self.received, self.highest, self.missed) = (status.received, status.highest, status.missed);
         }
@@ -156,6 +164,7 @@ impl Member {
             let sample = now.saturating_sub(status.clock).saturating_sub(held).max(1);
             self.measure(sample, expected);
         }
+        silence
     }
 
     /// The first datagram that it has no room for.

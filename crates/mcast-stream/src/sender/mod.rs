@@ -95,8 +95,10 @@ pub struct Sender {
     repair_share: u64,
     /// How far it may go while nothing is known of the links.
     flight: Option<Flight>,
-    /// Whether the rate has held something back since that was last looked at.
-    paced_out: bool,
+    /// How often the rate has held something back.
+    held_back: u64,
+    /// The rate to which it was last reported to be slowed down, until it has recovered.
+    slowed_to: Option<u64>,
     /// The smoothed share of losses, in thousandths, that several receivers have.
     shared: u32,
     tell_trail: bool,
@@ -155,7 +157,8 @@ impl Sender {
             single_bytes: 0,
             repair_share: 0,
             flight: None,
-            paced_out: false,
+            held_back: 0,
+            slowed_to: None,
             shared: repair::HALF + 100,
             tell_trail: false,
             confirmed_at: now,

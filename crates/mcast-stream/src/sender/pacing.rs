@@ -14,7 +14,7 @@ const LAST_FLIGHT: u64 = 16_384;
 const LONGEST_FLIGHT: u64 = SECOND / 20;
 /// A sample of losses has so many datagrams, and takes so long.
 const SAMPLE_DATAGRAMS: u64 = 128;
-/// Fewer are enough while nothing is known.
+/// Fewer are enough while nothing is known, and for a trial, which everybody waits for.
 const FIRST_SAMPLE: u64 = 64;
 const SAMPLE_TIME: u64 = SECOND / 20;
 /// Fewer are enough when they take a second.
@@ -42,11 +42,31 @@ pub(super) struct Mark {
     missed: u32,
     /// Bytes of repairs that had been sent to others alone.
     others: u64,
+    /// How often the rate had held something back.
+    held_back: u64,
     at: u64,
     /// When a sample was last taken, and what had been received then.
     judged: (u64, u64),
     /// Losses of what was sent before this tell nothing of the present rate.
     from: u64,
+}
+
+impl Mark {
+    /// What is missing of what was sent so far has another cause than the rate.
+    const fn begin_at(&mut self, sent: u64) {
+        (self.at, self.from) = (0, sent);
+    }
+}
+
+/// Whether what a status says of losses tells anything about the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// It hears the stream as it is sent.
+    Steady,
+    /// It has just begun, and asks for what was sent before.
+    CatchingUp,
+    /// It has heard nothing for a while: it was stopped, cut off, or did not have the key.
+    Interrupted,
 }
 
 impl Sender {
@@ -88,34 +108,62 @@ impl Sender {
     }
 
     /// Looks at what a receiver has lost of late.
-    pub(super) fn observe_loss(&mut self, now: u64, id: ReceiverId, is_catching_up: bool) {
+    pub(super) fn observe_loss(&mut self, now: u64, id: ReceiverId, hearing: Hearing) {
         if !self.adapts() {
             return;
         }
         let average = self.statistics.datagram_bytes / self.statistics.datagrams.max(1);
-        let single_bytes = self.single_bytes;
-        let (is_full, is_starting) = (self.paced_out, self.flight.is_some());
-        let sent = self.ring.sent;
+        let (single_bytes, held_back, sent) = (self.single_bytes, self.held_back, self.ring.sent);
+        let is_starting = self.flight.is_some();
         let Some(member) = self.members.get_mut(id).filter(|member| member.role == Role::Awaited) else {
             return;
         };
-        if is_catching_up {
-            member.mark.at = 0;
-            return;
+        match hearing {
+            Hearing::CatchingUp if member.mark.at == 0 => return,
+            // The last datagrams before a heartbeat were lost.
+            Hearing::CatchingUp | Hearing::Steady => {}
+            Hearing::Interrupted => return member.mark.begin_at(sent),
         }
+        let was_held_back = member.mark.held_back != held_back;
         let Some(sample) = member.sample(now, average, single_bytes, is_starting) else { return };
+        member.mark.held_back = held_back;
         let before = member.control.rate();
-        let change = member.control.observe(now, sample, is_full);
+        let is_full = was_held_back && before == self.members.rate();
+        let others_try = self.others_try(id);
+        let Some(member) = self.members.get_mut(id) else { return };
+        let change = member.control.observe(now, sample, is_full, others_try);
         if member.control.rate() != before {
             member.mark.from = sent;
         }
-        self.paced_out = false;
         self.members.changed();
         self.keep_pace(now);
         match change {
-            Some(Change::Slowed { loss, rate }) => self.tell(SenderEvent::Slowed { loss, rate }),
-            Some(Change::Recovered) if self.members.rate().is_none() => self.tell(SenderEvent::Recovered),
-            _ => {}
+            Some(Change::Cleared { loss, until, immunity }) => {
+                let others = self.members.iter_mut();
+                others.for_each(|(_, member)| member.control.learn(loss, until, immunity));
+            }
+            Some(change) => self.report_pace(change),
+            None => {}
+        }
+    }
+
+    fn others_try(&self, id: ReceiverId) -> bool {
+        self.members.iter().any(|(other, member)| {
+            other != id && member.role == Role::Awaited && member.control.is_on_trial()
+        })
+    }
+
+    /// Reports that the stream is slowed down, once for all receivers behind one narrow link, and that it no longer is.
+    fn report_pace(&mut self, change: Change) {
+        match change {
+            Change::Slowed { loss, rate } if self.slowed_to.is_none_or(|before| rate < before / 4 * 3) => {
+                self.slowed_to = Some(rate);
+                self.tell(SenderEvent::Slowed { loss, rate });
+            }
+            Change::Recovered if self.members.rate().is_none() && self.slowed_to.take().is_some() => {
+                self.tell(SenderEvent::Recovered);
+            }
+            Change::Slowed { .. } | Change::Recovered | Change::Cleared { .. } => {}
         }
     }
 
@@ -139,8 +187,8 @@ impl Sender {
             }
             member.mark.judged = (now, member.received);
         }
-        if has_changed && self.members.rate().is_none() {
-            self.tell(SenderEvent::Recovered);
+        if has_changed {
+            self.report_pace(Change::Recovered);
         }
     }
 
@@ -204,7 +252,7 @@ impl Member {
         }
         let (sent, elapsed) = (self.highest.saturating_sub(mark.highest), now.saturating_sub(mark.at));
         let least = if is_starting { 0 } else { SAMPLE_TIME.max(4 * self.round_trip) };
-        let wanted = if is_starting { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
+        let wanted = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
         let is_enough = sent >= wanted || sent >= FEWEST_DATAGRAMS && elapsed >= SECOND;
         if !is_enough || elapsed < least {
             return None;

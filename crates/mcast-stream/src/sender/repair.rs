@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::bucket::{Bucket, SECOND};
-use super::congestion::{RateControl, Sample};
+use super::congestion::{Change, HOPELESS, RateControl, Sample};
 use super::members::Member;
 use super::ring::Wanted;
 use super::{Sender, SenderEvent, Transmit};
@@ -83,14 +83,20 @@ impl RepairFlow {
     }
 
     /// Looks now and then how many repairs were in vain, and goes as fast as the way allows.
-    fn adapt(&mut self, now: u64, round_trip: u64, floor: u64) {
+    fn adapt(&mut self, now: u64, round_trip: u64, floor: u64, is_single: bool) {
         let elapsed = now.saturating_sub(self.since);
         if self.sent < SAMPLE_REPAIRS || elapsed < SAMPLE_TIME.max(4 * round_trip) {
             return;
         }
         let arrived = self.bytes - self.bytes * self.lost.min(self.sent) / self.sent;
         let sample = Sample { sent: self.sent, lost: self.lost, bytes: arrived, elapsed };
-        self.control.observe(now, sample, self.has_waited);
+        let change = self.control.observe(now, sample, self.has_waited, false);
+        // What does not come at all costs as much at any rate. Of repairs to the group somebody always misses some.
+        if let Some(Change::Cleared { loss: HOPELESS.., .. }) = change
+            && is_single
+        {
+            self.control.stay_slow();
+        }
         self.pace.set_rate(self.control.rate().map_or(floor, |rate| rate.min(floor)));
         (self.since, self.sent, self.bytes, self.lost, self.has_waited) = (now, 0, 0, 0, false);
     }
@@ -126,7 +132,7 @@ impl Sender {
             member.adapt_repairs(now, self.config.repair_floor);
         }
         let round_trip = self.round_trip.min(LONGEST_GROUP_SAMPLE);
-        self.group_repairs.adapt(now, round_trip, self.config.repair_floor);
+        self.group_repairs.adapt(now, round_trip, self.config.repair_floor, false);
         if let Some((first, end)) = gone {
             self.statistics.unrecoverable += end - first;
             self.tell_trail = true;
@@ -373,6 +379,6 @@ enum Turn {
 impl Member {
     fn adapt_repairs(&mut self, now: u64, floor: u64) {
         let round_trip = self.answer_time();
-        self.repairs.adapt(now, round_trip, floor);
+        self.repairs.adapt(now, round_trip, floor, true);
     }
 }

@@ -117,7 +117,7 @@ impl Sender {
     }
 
     /// At least so long lies between two statuses of one receiver.
-    fn status_interval(&self) -> u64 {
+    pub(super) fn status_interval(&self) -> u64 {
         (self.members.len() as u64).max(1) * STATUS_SPACING
     }
 

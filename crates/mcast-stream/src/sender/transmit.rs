@@ -108,7 +108,7 @@ impl Sender {
         while sequence < end {
             let length = self.ring.get(sequence).len() as u64;
             if self.pace.as_mut().is_some_and(|pace| !pace.take(length)) {
-                self.paced_out = true;
+                self.held_back += 1;
                 break;
             }
             bytes += length;

@@ -72,8 +72,7 @@ impl World<'_> {
         if intruder.answered > intruder.bytes {
             return Err(format!("a stranger got more bytes than it sent: {intruder:?}"));
         }
-        // Few samples may err now and then.
-        if self.slowed > 3 && self.plan.is_uncongested() {
+        if self.slowed > 0 && self.plan.is_uncongested() {
             return Err("the publisher slowed down although no link was too narrow".into());
         }
         let repairs = self.meter.repair_bytes;

@@ -54,6 +54,7 @@ impl World<'_> {
             lost_in_trunk: self.lost_in_trunk,
             lost_in_links: self.lost_in_links,
             slowest: self.slowest,
+            slowed: self.slowed,
             waited: self.waited,
             published: self.published_at.last().copied().unwrap_or(0),
             evicted: self.evicted,

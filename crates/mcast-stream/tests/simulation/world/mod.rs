@@ -100,12 +100,21 @@ pub(crate) struct Outcome {
     pub(crate) slowest: u64,
     /// How long the publisher was refused because it had to wait for a receiver.
     pub(crate) waited: u64,
+    /// How often the publisher reported that it sends slower than it was asked to.
+    pub(crate) slowed: u64,
     /// When the last message was accepted.
     pub(crate) published: u64,
     pub(crate) evicted: Vec<usize>,
     pub(crate) meter: Meter,
     pub(crate) intruder: Intruder,
     pub(crate) receivers: Vec<Delivery>,
+}
+
+impl Outcome {
+    /// The longest time from publishing to delivery at one receiver.
+    pub(crate) fn slowest_of(&self, receiver: usize) -> u64 {
+        self.receivers[receiver].latencies.last().copied().unwrap_or_default()
+    }
 }
 
 /// What one receiver was handed.
