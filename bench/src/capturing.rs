@@ -1,5 +1,5 @@
-//! `cargo bench-peers capture`: who writes all that crosses a link into a file, and at what rate packets
-//! are lost; written to docs/capture.md.
+//! `cargo bench-peers capture`: compares programs that write all packets on a link to a file, by the share they lose at
+//! different rates. The result is docs/capture.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,21 +19,21 @@ use crate::network::{INTERFACE, Link, Network};
 
 const GROUP: &str = "239.255.77.1:5000";
 
-/// Datagrams a second.
+/// Datagrams per second.
 const RATES: [u64; 3] = [200_000, 280_000, 400_000];
 
-/// The payload: small, so that it is the number of packets that counts.
+/// Bytes of payload: small, so that the number of packets is the limit.
 const PAYLOAD: usize = 64;
 
-/// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of each step.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A program that captures into a file.
+/// A program that captures to a file.
 struct Contestant {
     name: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
-    /// What it says on standard error once it captures.
+    /// What it prints on standard error when it is capturing.
     ready: &'static str,
     remark: &'static str,
 }
@@ -84,26 +84,26 @@ const CONTESTANTS: [Contestant; 6] = [
 ];
 
 const TAIL: &str = "
-Unlike tcpdump, `mcast sniff` decodes every packet, to count groups and sources. What the ring costs: a frame may wait for up to
-100 ms until it is in the file, and the buffer (`--buffer`, 32 MiB) is memory that the kernel really takes. Before `mcast sniff`
-ends, it waits for what came before.
+Unlike tcpdump, `mcast sniff` decodes every packet, to count groups and sources. The ring has a cost: a frame may take up to
+100 ms to reach the file, and the buffer (`--buffer`, 32 MiB) is memory that the kernel allocates. Before `mcast sniff`
+exits, it waits for the frames received before.
 ";
 
-/// What one run found.
+/// The result of one run.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct CaptureRun {
     sent: u64,
     captured: u64,
-    /// Datagrams a second, as they were sent.
+    /// Datagrams sent per second.
     rate: f64,
-    /// The program's time on the processor for each datagram, in nanoseconds.
+    /// CPU time of the program per datagram, in nanoseconds.
     cost: f64,
 }
 
-/// Runs all of it and writes the document.
+/// Runs all measurements and writes the document.
 ///
 /// # Errors
-/// Where a lab cannot be had, or a program does not do what it should.
+/// If a lab cannot be created, or a program fails.
 pub fn measure(options: &CaptureOptions) -> Result<()> {
     let bench = Bench::new(options)?;
     let present: Vec<&Contestant> = CONTESTANTS.iter().filter(|each| bench.has(each)).collect();
@@ -114,8 +114,8 @@ pub fn measure(options: &CaptureOptions) -> Result<()> {
             "\n## {} a second\n\n| | lost, median | lost, worst | its CPU, ns each | sent/s |\n|---|---:|---:|---:|---:|\n",
             thousands(rate)
         );
-        // In turns, so that what disturbs the machine disturbs all.
-        let mut runs: Vec<Vec<Run>> = vec![Vec::new(); present.len()];
+        // Alternate, so that disturbances affect all programs.
+        let mut runs: Vec<Vec<CaptureRun>> = vec![Vec::new(); present.len()];
         for _ in 0..options.rounds {
             for (contestant, runs) in present.iter().zip(&mut runs) {
                 runs.push(bench.run(contestant, rate)?);
@@ -159,7 +159,7 @@ fn head(bench: &Bench) -> String {
     text
 }
 
-fn row(contestant: &Contestant, runs: &[Run]) -> String {
+fn row(contestant: &Contestant, runs: &[CaptureRun]) -> String {
     let mut lost: Vec<f64> = runs
         .iter()
         .map(|run| run.sent.saturating_sub(run.captured) as f64 * 100.0 / run.sent as f64)
@@ -191,7 +191,7 @@ fn thousands(number: u64) -> String {
     groups.join(",")
 }
 
-/// Two hosts, and where things lie.
+/// The hosts and paths of a measurement.
 struct Bench {
     network: Network,
     mcast: PathBuf,
@@ -209,7 +209,7 @@ impl Bench {
         if !built.success() {
             bail!("mcast could not be built");
         }
-        // Beside this program.
+        // Cargo places it next to this program.
         let mcast = std::env::current_exe()?.with_file_name("mcast");
         let folder = root.join("target/bench-peers/capture");
         fs::create_dir_all(&folder)?;
@@ -223,7 +223,7 @@ impl Bench {
                 .output()
                 .is_ok_and(|output| output.status.success());
         if !found {
-            eprintln!("{} is not installed: left out", contestant.program);
+            eprintln!("{} is not installed: omitted", contestant.program);
         }
         found
     }
@@ -232,7 +232,7 @@ impl Bench {
         if program == "mcast" { self.mcast.clone() } else { program.into() }
     }
 
-    fn run(&self, contestant: &Contestant, rate: u64) -> Result<Run> {
+    fn run(&self, contestant: &Contestant, rate: u64) -> Result<CaptureRun> {
         let file = self.folder.join("capture.pcapng");
         let mut command = self.network.receiver.command("taskset")?;
         command.args(["-c", "1"]).arg(self.path(contestant.program)).args(contestant.arguments).arg(&file);
@@ -240,17 +240,17 @@ impl Bench {
         wait_for(&mut child, contestant.ready)?;
         let sent = (rate as f64 * self.seconds) as u64;
         let seconds = self.send(rate, sent)?;
-        settle(&file)?;
+        wait_until_complete(&file)?;
         let cost = processor_time(child.id())?;
         child.signal(libc::SIGINT)?;
-        child.wait_timeout(PATIENCE)?;
+        child.wait_timeout(TIMEOUT)?;
         let captured = self.count(&file)?;
         fs::remove_file(&file)?;
         let cost = cost.as_nanos() as f64 / captured.max(1) as f64;
-        Ok(Run { sent, captured, rate: sent as f64 / seconds, cost })
+        Ok(CaptureRun { sent, captured, rate: sent as f64 / seconds, cost })
     }
 
-    /// Sends, and says how long it took in seconds.
+    /// Sends datagrams; returns how long that took, in seconds.
     fn send(&self, rate: u64, count: u64) -> Result<f64> {
         let mut command = self.network.sender.command("taskset")?;
         command.args(["-c", "0"]).arg(&self.mcast).args(["send", GROUP, "-i", INTERFACE, "--json"]);
@@ -261,7 +261,7 @@ impl Bench {
         summary["seconds"].as_f64().context("how long it was sent")
     }
 
-    /// How many datagrams are in a file.
+    /// Returns the number of datagrams in a file.
     fn count(&self, file: &Path) -> Result<u64> {
         let mut command = std::process::Command::new(&self.mcast);
         let output = command.args(["sniff", "-q", "--discard", "--json", GROUP, "-r"]).arg(file).output()?;
@@ -271,25 +271,25 @@ impl Bench {
     }
 }
 
-/// Waits until a program says that it captures; what it says later is read and forgotten.
+/// Waits until a program reports that it is capturing; discards its later output.
 fn wait_for(child: &mut Child, ready: &str) -> Result<()> {
     let mut stderr = child.stderr.take().context("standard error")?;
-    let (mut said, mut chunk) = (Vec::new(), [0; 1024]);
-    while !String::from_utf8_lossy(&said).contains(ready) {
+    let (mut text, mut chunk) = (Vec::new(), [0; 1024]);
+    while !String::from_utf8_lossy(&text).contains(ready) {
         match stderr.read(&mut chunk)? {
-            0 => bail!("it ended: {}", String::from_utf8_lossy(&said)),
-            length => said.extend_from_slice(&chunk[..length]),
+            0 => bail!("it ended: {}", String::from_utf8_lossy(&text)),
+            length => text.extend_from_slice(&chunk[..length]),
         }
     }
     thread::spawn(move || while stderr.read(&mut chunk).is_ok_and(|length| length > 0) {});
-    // tshark says so before its capturing half has opened the interface.
+    // tshark prints this before its capture process has opened the interface.
     thread::sleep(Duration::from_millis(500));
     Ok(())
 }
 
-/// Waits until the file grows no more.
-fn settle(file: &Path) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+/// Waits until the file stops growing.
+fn wait_until_complete(file: &Path) -> Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
     let mut last = (0, Instant::now());
     while Instant::now() < deadline {
         let length = fs::metadata(file)?.len();
@@ -300,25 +300,25 @@ fn settle(file: &Path) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    bail!("{} still grows", file.display())
+    bail!("{} is still growing", file.display())
 }
 
-/// What a process and its children have used of the processors so far.
+/// Returns the CPU time of a process and its children so far.
 fn processor_time(id: u32) -> Result<Duration> {
     let mut ticks = 0;
     for entry in fs::read_dir("/proc")?.flatten() {
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        // Behind the name in parentheses: state, parent, …, user and system time as the 12th and 13th.
+        // After the name in parentheses: state, parent, …, user and system time as the 12th and 13th.
         let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = tail.split(' ').collect();
         let own = head.split(' ').next().and_then(|own| own.parse().ok()) == Some(id);
         let is_child = fields.get(1).and_then(|parent| parent.parse().ok()) == Some(id);
         if own || is_child {
             let field =
-                |place: usize| fields.get(place).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
+                |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
             ticks += field(11) + field(12);
         }
     }
-    // A hundred ticks a second on every Linux of today (USER_HZ).
+    // 100 ticks per second (USER_HZ) on all current Linux systems.
     Ok(Duration::from_millis(ticks * 10))
 }

@@ -1,20 +1,20 @@
-//! `mcast` beside its peers: the same work, between the same two hosts of a lab, in turns.
+//! Compares `mcast` with its peers: the same work, between the same two hosts of a lab, in alternating runs.
 //!
 //! `cargo bench-peers` builds the peers that are missing, runs every contestant of every table in
 //! interleaved rounds, and writes `docs/benchmarks.md`. `cargo bench-peers instructions` counts the
-//! instructions of the hot path and fails where they have grown.
+//! instructions of the hot path and fails if they exceed their limits.
 //!
-//! | module | the one idea |
+//! | module | content |
 //! |---|---|
-//! | [`tools`] | what has to be built or installed first |
+//! | [`tools`] | programs to build or install first |
 //! | [`network`] | the two hosts and the link between them |
-//! | [`segment`] | a sender and several receivers, on links that lose |
-//! | [`contestants`] | who takes part, and how each is started |
-//! | [`run`] | one run: a program on each host, and what it counted |
-//! | [`tables`] | what is compared with what |
+//! | [`segment`] | a sender and several receivers, on links with loss |
+//! | [`contestants`] | the contestants, and how to start them |
+//! | [`run`] | one run: a program on each host, and their counts |
+//! | [`tables`] | the tables: what is measured |
 //! | [`report`] | medians, ratios, goals, pictures |
-//! | [`peers`] | the contestants that are written in Rust |
-//! | [`capturing`] | who writes all that crosses a link into a file |
+//! | [`peers`] | the contestants written in Rust |
+//! | [`capturing`] | captures to files, compared with tcpdump and tshark |
 //! | [`instructions`] | the guard of the hot path |
 
 #![cfg(target_os = "linux")]
@@ -38,7 +38,7 @@ use clap::Parser;
 
 use arguments::{Action, Arguments};
 
-/// Does what the command line says; 0 when all went well, 1 when not.
+/// Runs the command line; returns exit status 0, or 1 after an error.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
         Some(Action::Exercise(exercise)) => instructions::exercise(&exercise),
         Some(Action::Instructions(options)) => instructions::guard(&options),
         Some(Action::Capture(options)) => capturing::measure(&options),
-        Some(Action::Render) => report::render_kept(),
+        Some(Action::Render) => report::render(),
         None => tables::measure(&arguments.measure),
     };
     match done {

@@ -1,8 +1,7 @@
-//! A sender and several receivers on one segment, which loses what it is told to.
+//! A network segment with a sender and several receivers, and configurable loss.
 //!
-//! Frames are dropped where they come in, at both ends, before any part of the stack sees them: data as
-//! well as what receivers answer. On links without offloads a frame is a datagram (or a segment of TCP),
-//! so that each is drawn for itself, whoever sent it.
+//! Frames are dropped at random on ingress at all hosts, before the network stack processes them: data as well as
+//! feedback. On links without offloads, a frame is a datagram (or a TCP segment), so that losses are independent.
 
 use std::net::Ipv4Addr;
 use std::process::Stdio;
@@ -13,36 +12,36 @@ use serde::Deserialize;
 
 use crate::network::{INTERFACE, Link, SENDER};
 
-/// The network of all of them.
+/// The network of all hosts.
 const NETWORK: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 0);
-/// What draws are out of.
+/// The denominator of the drop probability.
 const DRAWS: u32 = 100_000;
 
 /// The hosts.
 #[derive(Debug)]
 pub struct Segment {
-    /// Who sends.
+    /// The sender.
     pub sender: Host,
-    /// Who receive.
+    /// The receivers.
     pub receivers: Vec<Host>,
-    /// Holds them up.
+    /// Keeps the hosts alive.
     _lab: Lab,
 }
 
-/// What came in at a host, and what of it was dropped on purpose.
+/// Counts of frames that arrived at hosts, and of those that were dropped on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drawn {
+pub struct DropCounters {
     /// Frames of UDP and TCP.
     pub seen: u64,
-    /// Those that were dropped.
+    /// How many of those were dropped.
     pub dropped: u64,
 }
 
 impl Segment {
-    /// Builds the hosts: two joined by a cable, or more on a switch that floods.
+    /// Creates the hosts: two on one link, or more on a switch that floods.
     ///
     /// # Errors
-    /// Where namespaces are refused, and what else the kernel says.
+    /// If namespaces are not allowed, or the kernel reports another error.
     pub fn new(link: Link, receivers: usize) -> Result<Self> {
         let lab = Lab::new().context("the lab to compare in")?;
         let sender = lab.host("sender")?;
@@ -69,7 +68,7 @@ impl Segment {
         }
         let segment = Self { sender, receivers, _lab: lab };
         for host in segment.hosts() {
-            // Some peers know no other way to choose an interface.
+            // Some peers have no other way to choose an interface.
             host.add_route("224.0.0.0/4", INTERFACE)?;
             if link != Link::Whole {
                 let cut = Offload { tx_udp_segmentation: false, tso: false, ..Offload::default() };
@@ -79,17 +78,17 @@ impl Segment {
         Ok(segment)
     }
 
-    /// The address of a receiver, by number.
+    /// Returns the address of a receiver, by number.
     #[must_use]
     pub fn address(number: usize) -> Ipv4Addr {
         Ipv4Addr::from_bits(NETWORK.to_bits() + 2 + number as u32)
     }
 
-    /// From now on, so many percent of what comes in at any of the hosts is dropped; what was drawn before
-    /// is forgotten. Nothing is drawn differently at 0: it costs as much.
+    /// Sets the loss at all hosts in percent, and resets the counters. A loss of 0 uses the same rules, so that the
+    /// overhead is the same.
     ///
     /// # Errors
-    /// When `nft` fails.
+    /// If `nft` fails.
     pub fn lose(&self, percent: f64) -> Result<()> {
         let (below, verdict) = match (percent / 100.0 * f64::from(DRAWS)).round() as u32 {
             0 => (1, "accept"),
@@ -109,15 +108,15 @@ impl Segment {
         self.hosts().try_for_each(|host| nft(host, &[&rules]).map(drop))
     }
 
-    /// What all receivers together were spared.
+    /// Returns the counts of all receivers together.
     ///
     /// # Errors
-    /// When `nft` fails.
-    pub fn drawn(&self) -> Result<Drawn> {
-        let mut all = Drawn::default();
+    /// If `nft` fails.
+    pub fn drop_counters(&self) -> Result<DropCounters> {
+        let mut all = DropCounters::default();
         for host in &self.receivers {
             let text = nft(host, &["list counters netdev"])?;
-            let Listing { nftables } = serde_json::from_str(&text).context("reading what nft said")?;
+            let Listing { nftables } = serde_json::from_str(&text).context("reading the output of nft")?;
             for counter in nftables.into_iter().filter_map(|entry| entry.counter) {
                 match counter.name.as_str() {
                     "seen" => all.seen += counter.packets,
@@ -133,15 +132,15 @@ impl Segment {
     }
 }
 
-impl Drawn {
-    /// Percent dropped.
+impl DropCounters {
+    /// Returns the percentage dropped.
     #[must_use]
     pub fn percent(self) -> f64 {
         self.dropped as f64 * 100.0 / self.seen.max(1) as f64
     }
 }
 
-/// What `nft --json list counters` says.
+/// The output of `nft --json list counters`.
 #[derive(Deserialize, Debug)]
 struct Listing {
     nftables: Vec<Entry>,
@@ -194,6 +193,6 @@ mod tests {
         let packets: Vec<_> =
             nftables.into_iter().filter_map(|entry| entry.counter).map(|each| each.packets).collect();
         assert_eq!(packets, [200, 3]);
-        assert_eq!(Drawn { seen: 200, dropped: 3 }.percent(), 1.5);
+        assert_eq!(DropCounters { seen: 200, dropped: 3 }.percent(), 1.5);
     }
 }

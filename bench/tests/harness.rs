@@ -1,4 +1,4 @@
-//! The harness itself: small runs between two hosts of a lab, by the program as a person starts it.
+//! Tests of the harness: small runs of the program between two hosts of a lab.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a test tries: on a busy machine a program may not get the processor in its window.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test retries, because on a busy machine a program may not run during its window.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Measures a table for a moment, until its figures hold what is looked for.
+/// Measures a table with a short window until `look` finds a result in its figures.
 fn measure<T>(table: &str, contestants: &[&str], look: impl Fn(&Value) -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcast-bench"));
         command.args(["--quick", "--json", "--no-install", "--seconds", "0.1", "--table", table]);
@@ -24,12 +24,12 @@ fn measure<T>(table: &str, contestants: &[&str], look: impl Fn(&Value) -> Option
             assert!(output.status.success(), "{output:?}");
             return found;
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(Instant::now() < deadline, "not to be seen in {figures:?}\n{said}");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(Instant::now() < deadline, "no result in {figures:?}\n{messages}");
     }
 }
 
-/// A contestant's value in the only round.
+/// Returns the value of a contestant in the only round.
 fn value(figures: &Value, name: &str, series: &str) -> Option<f64> {
     let row = figures["rows"].as_array()?.iter().find(|row| row["name"] == name)?;
     row["series"][series][0].as_f64()
@@ -48,10 +48,10 @@ fn contestants_are_counted_at_both_ends() {
 }
 
 #[test]
-fn trains_cross_the_first_link_whole_and_the_second_as_frames() {
+fn segmented_buffers_are_split_only_on_the_second_link() {
     let rate = |figures: &Value| value(figures, "c-trains", "rate");
 
-    // Some thirty times apart, where nothing else runs.
+    // About thirty times apart on an idle machine.
     let whole = measure("send-a-64", &["c-trains"], rate);
     let frames =
         measure("send-b-64", &["c-trains"], |figures| rate(figures).filter(|rate| *rate < whole / 3.0));
@@ -60,7 +60,7 @@ fn trains_cross_the_first_link_whole_and_the_second_as_frames() {
 }
 
 #[test]
-fn what_groups_cost_is_worked_out_from_both_ends() {
+fn the_cost_of_groups_includes_both_ends() {
     let names = ["1 joined", "100 joined", "100 joined, spread"];
 
     let costs: Vec<(f64, f64)> = measure("groups-v6", &[], |figures| {
@@ -72,7 +72,7 @@ fn what_groups_cost_is_worked_out_from_both_ends() {
 }
 
 #[test]
-fn links_lose_what_they_are_told_and_every_message_of_ours_arrives() {
+fn links_lose_the_configured_share_and_all_stream_messages_arrive() {
     let names = ["mcast-stream", "tcp"];
     let rows = names.map(|name| [format!("{name}, 0 %"), format!("{name}, 5 %")]).concat();
 
@@ -86,10 +86,10 @@ fn links_lose_what_they_are_told_and_every_message_of_ours_arrives() {
     });
 
     for (row, [drawn, without, goodput]) in rows.iter().zip(seen) {
-        let told = if row.contains("5 %") { 2.5..7.5 } else { 0.0..f64::MIN_POSITIVE };
-        assert!(told.contains(&drawn), "{row}: {drawn} % lost on the way");
-        // TCP may wait for longer than a run lasts before it sends the same again a fourth time.
-        assert!(without == 0.0 || row.starts_with("tcp"), "{row}: {without} receivers have not all");
+        let expected = if row.contains("5 %") { 2.5..7.5 } else { 0.0..f64::MIN_POSITIVE };
+        assert!(expected.contains(&drawn), "{row}: {drawn} % lost");
+        // The fourth retransmission of TCP may come after the end of a run.
+        assert!(without == 0.0 || row.starts_with("tcp"), "{row}: {without} subscribers lack messages");
         assert!(goodput > 0.0, "{row}");
     }
 }

@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
         assert!(description.streams.len() <= SessionDescription::MAX_STREAMS);
         for stream in description.streams.iter().take(100) {
             let shown = stream.membership.to_string();
-            // Who is admitted to nobody has no text that could be read.
+            // A membership that admits no source has no text form.
             if !stream.membership.sources.is_none() {
                 assert_eq!(shown.parse::<Membership>().as_ref(), Ok(&stream.membership), "{shown}");
             }

@@ -62,7 +62,7 @@ fuzz_target!(|input: (u8, Vec<(u16, &[u8])>)| {
                 receiver.resume(message);
             }
             items += 1;
-            assert!(items < 100_000, "it hands out without end");
+            assert!(items < 100_000, "it returns items without end");
         }
         while let Some(control) = receiver.poll(now) {
             receiver.reuse(control);

@@ -1,4 +1,4 @@
-//! Running other programs: their two output streams kept as one text, in the order written.
+//! Running other programs with their standard output and standard error interleaved.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// What a program that ran to its end left.
+/// The result of a program that has exited.
 #[derive(Debug)]
 pub(crate) struct Finished {
     /// Whether it exited with status 0.
     pub(crate) success: bool,
-    /// How it ended, in words.
+    /// Its exit status, as text.
     pub(crate) status: String,
-    /// Standard output and standard error, interleaved as written.
+    /// Standard output and standard error, interleaved in the order written.
     pub(crate) output: String,
 }
 
-/// The cargo that runs this task, called from the top of the checkout.
+/// A command for the cargo that runs this task, in the root of the checkout.
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     program(cargo, arguments)
 }
 
-/// Any other program, called from the top of the checkout.
+/// A command for any other program, in the root of the checkout.
 pub(crate) fn program<S: AsRef<OsStr>>(
     name: impl AsRef<OsStr>,
     arguments: impl IntoIterator<Item = S>,
@@ -34,52 +34,52 @@ pub(crate) fn program<S: AsRef<OsStr>>(
     command
 }
 
-/// Runs `command` to its end. With `echo`, each line is also shown as it comes.
+/// Runs `command` and waits for it. With `echo`, also prints each line immediately.
 pub(crate) fn finish(mut command: Command, echo: bool) -> Result<Finished> {
-    let words = words(&command);
+    let line = command_line(&command);
     let (reader, writer) = std::io::pipe().context("making a pipe")?;
-    command.stdout(writer.try_clone().context("doubling a pipe")?).stderr(writer);
-    let mut child = command.spawn().with_context(|| format!("starting `{words}`"))?;
-    // The command holds the write ends; the reader would never see the end while it lives.
+    command.stdout(writer.try_clone().context("duplicating a pipe")?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("starting `{line}`"))?;
+    // The command holds the write ends of the pipe; until it is dropped, the reader sees no end of file.
     drop(command);
-    let output = collect(BufReader::new(reader), echo).with_context(|| format!("reading `{words}`"))?;
-    let status = child.wait().with_context(|| format!("waiting for `{words}`"))?;
+    let output = collect(BufReader::new(reader), echo).with_context(|| format!("reading `{line}`"))?;
+    let status = child.wait().with_context(|| format!("waiting for `{line}`"))?;
     Ok(Finished { success: status.success(), status: status.to_string(), output })
 }
 
-/// Runs `command` to its end, quietly, for so long at most: `None` says that it was ended because it took longer.
+/// Runs `command` quietly for at most `limit`. Returns `None` if it was killed because it took longer.
 pub(crate) fn finish_within(mut command: Command, limit: Duration) -> Result<Option<Finished>> {
-    let words = words(&command);
+    let line = command_line(&command);
     let (reader, writer) = std::io::pipe().context("making a pipe")?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone().context("doubling a pipe")?).stderr(writer);
-    let mut child = command.spawn().with_context(|| format!("starting `{words}`"))?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone().context("duplicating a pipe")?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("starting `{line}`"))?;
     drop(command);
-    let (ends, end) = std::sync::mpsc::channel();
+    let (done_sender, done) = std::sync::mpsc::channel();
     let output = std::thread::spawn(move || {
         let output = collect(BufReader::new(reader), false);
-        // Whoever waited may have gone.
-        let _ = ends.send(());
+        // After a timeout, the receiver no longer exists.
+        let _ = done_sender.send(());
         output
     });
-    let in_time = end.recv_timeout(limit).is_ok();
+    let in_time = done.recv_timeout(limit).is_ok();
     if !in_time {
-        child.kill().with_context(|| format!("ending `{words}`"))?;
+        child.kill().with_context(|| format!("ending `{line}`"))?;
     }
-    let status = child.wait().with_context(|| format!("waiting for `{words}`"))?;
+    let status = child.wait().with_context(|| format!("waiting for `{line}`"))?;
     if !in_time {
         return Ok(None);
     }
-    let output = output.join().map_err(|_| anyhow::anyhow!("reading `{words}`"))??;
+    let output = output.join().map_err(|_| anyhow::anyhow!("reading `{line}`"))??;
     Ok(Some(Finished { success: status.success(), status: status.to_string(), output }))
 }
 
-/// Runs `command` quietly; true when it could be started and exited with status 0.
+/// Runs `command` quietly; returns whether it could be started and exited with status 0.
 pub(crate) fn succeeds(command: Command) -> bool {
     finish(command, false).is_ok_and(|finished| finished.success)
 }
 
-/// The command as a person would type it, its added environment first.
-pub(crate) fn words(command: &Command) -> String {
+/// Formats the command as it would be typed in a shell, with its added environment first.
+pub(crate) fn command_line(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| {
         Some(format!("{}={}", name.to_string_lossy(), quoted(&value?.to_string_lossy())))
     });
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_streams_are_kept_in_the_order_written() {
+    fn both_streams_are_interleaved_in_the_order_written() {
         let finished =
             finish(program("sh", ["-c", "echo one; echo two >&2; echo three; exit 3"]), false).unwrap();
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_takes_too_long_is_ended() {
+    fn a_program_that_takes_too_long_is_killed() {
         let (quick, slow) = (program("echo", ["one"]), program("sleep", ["60"]));
 
         let finished = finish_within(quick, Duration::from_secs(30)).unwrap().unwrap();
@@ -131,17 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error_that_names_it() {
+    fn the_error_for_a_missing_program_names_it() {
         let error = finish(program("no-such-program-here", ["x"]), false).unwrap_err();
 
         assert!(format!("{error:#}").contains("no-such-program-here x"), "{error:#}");
     }
 
     #[test]
-    fn words_show_the_environment_and_quote_spaces() {
+    fn command_lines_show_the_environment_and_quote_spaces() {
         let mut command = program("cargo", ["doc", "a b"]);
         command.env("RUSTDOCFLAGS", "-D warnings");
 
-        assert_eq!(words(&command), "RUSTDOCFLAGS='-D warnings' cargo doc 'a b'");
+        assert_eq!(command_line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc 'a b'");
     }
 }

@@ -1,5 +1,5 @@
-//! Man pages, shell completions and the guide's reference: written from the command's own definitions,
-//! and committed.
+//! Man pages, shell completions and the guide's reference, which are generated from the command's definitions and
+//! committed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,18 +9,18 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, finish, program};
-use crate::step::{Manner, Outcome, Step};
+use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::built;
 
-/// The example of mcast-cli that writes them.
+/// The example of mcast-cli that generates them.
 const GENERATOR: &str = "generate-docs";
 
-/// The folders under `docs/` that hold nothing but what is generated.
+/// The folders under `docs/` that contain only generated files.
 const GENERATED: [&str; 4] = ["man", "completions", "reference", "findings"];
-/// The guide's contents, generated as well.
+/// The guide's table of contents, which is also generated.
 const CONTENTS: &str = "SUMMARY.md";
 
-/// Writes them anew under `docs/`; a page whose command is gone goes too.
+/// Generates them under `docs/`, and removes pages of commands that no longer exist.
 pub(crate) fn write() -> Result<bool> {
     let docs = crate::root().join("docs");
     generate(cargo(["run", "--quiet", "--package", "mcast-cli", "--example", GENERATOR, "--"]), &docs)?;
@@ -31,12 +31,12 @@ pub(crate) fn write() -> Result<bool> {
     Ok(true)
 }
 
-/// A step that fails where what is committed is not what would be written.
+/// A step that fails if the committed files are out of date.
 pub(crate) fn step() -> Step {
-    Step::new("docs", "man pages, completions and reference say what the command says", check)
+    Step::new("docs", "man pages, completions and reference are up to date", check)
 }
 
-fn check(_: &Manner) -> Result<Outcome> {
+fn check(_: &RunOptions) -> Result<Outcome> {
     let fresh = crate::root().join("target/generated-docs");
     match built::program(GENERATOR)? {
         Ok(generator) => generate(program(generator, [""; 0]), &fresh)?,
@@ -46,8 +46,8 @@ fn check(_: &Manner) -> Result<Outcome> {
     Ok(match stale.is_empty() {
         true => Outcome::passed(""),
         false => Outcome::failed(
-            "`cargo xtask docs` writes them anew",
-            format!("not what the command says now, under docs/:\n{}\n", stale.join("\n")),
+            "run `cargo xtask docs`",
+            format!("out of date under docs/:\n{}\n", stale.join("\n")),
         ),
     })
 }
@@ -67,7 +67,7 @@ fn generate(mut command: Command, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What stands in the generated folders under `top`, by path from there.
+/// Reads the generated files under `top`; the keys are paths relative to it.
 fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for folder in GENERATED.iter().filter(|folder| top.join(folder).is_dir()) {
@@ -90,7 +90,7 @@ fn differences(committed: &BTreeMap<PathBuf, Vec<u8>>, fresh: &BTreeMap<PathBuf,
         Some(_) => None,
     });
     let gone = committed.keys().filter(|path| !fresh.contains_key(*path));
-    changed.chain(gone.map(|path| format!("  too many {}", path.display()))).collect()
+    changed.chain(gone.map(|path| format!("  surplus  {}", path.display()))).collect()
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_changed_or_too_many_is_named() {
+    fn missing_changed_and_surplus_files_are_listed() {
         let tree = |files: &[(&str, &str)]| {
             files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect()
         };
@@ -109,7 +109,7 @@ mod tests {
 
         assert_eq!(
             stale,
-            ["  missing  man/mcast-new.1", "  changed  man/mcast-recv.1", "  too many man/mcast-old.1"]
+            ["  missing  man/mcast-new.1", "  changed  man/mcast-recv.1", "  surplus  man/mcast-old.1"]
         );
     }
 }

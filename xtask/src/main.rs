@@ -1,4 +1,4 @@
-//! What a maintainer runs: `cargo verify`, `cargo soak`, `cargo dist-local`, `cargo xtask registry`, `cargo xtask docs`.
+//! Maintainer tasks: `cargo verify`, `cargo soak`, `cargo dist-local`, `cargo xtask registry`, `cargo xtask docs`.
 
 mod command;
 mod dist;
@@ -26,29 +26,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Run every check that must hold at every landing
+    /// Run every check that must pass before a merge
     Verify(verify::Arguments),
-    /// The same at length: many runs, more cases, fuzzing
+    /// Run long checks: repeated runs, more test cases, fuzzing
     Soak(soak::Arguments),
-    /// Break each rule of the stream protocol in turn, and see its simulation notice
+    /// Break each rule of the stream protocol in turn, and check that its tests fail
     Mutate(mutate::Arguments),
-    /// Make the packages: static programs, a Windows zip, Debian packages, wheels, checksums, a bill of materials
+    /// Build the packages: static programs, a Windows zip, Debian packages, wheels, checksums, a bill of materials
     Dist(dist::Arguments),
-    /// Make the tables of registered groups from newer files of IANA's, or again from those kept here
+    /// Generate the tables of registered groups, from newer IANA files or from those in the repository
     Registry {
-        /// IANA's CSV files, `multicast-addresses` and `ipv6-multicast-addresses`, any of their tables
+        /// IANA's CSV files of the registries `multicast-addresses` and `ipv6-multicast-addresses`
         files: Vec<PathBuf>,
     },
     /// Check names and texts against the lists in docs/design/language
     Language {
-        /// Lower the counts of what is still allowed
+        /// Lower the counts of violations that are still allowed
         #[arg(long)]
         update: bool,
-        /// Print each place
+        /// Print each violation
         #[arg(long)]
         list: bool,
     },
-    /// Write the man pages, shell completions and the guide's reference anew
+    /// Generate the man pages, shell completions and the guide's reference
     Docs,
 }
 
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top of the checkout, wherever the task was called from.
+/// Returns the root of the checkout, independent of the current directory.
 fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_path_buf()

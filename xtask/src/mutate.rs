@@ -1,4 +1,5 @@
-//! `cargo xtask mutate`: breaks each rule of the stream protocol in turn, and sees its simulation or its model notice.
+//! `cargo xtask mutate`: breaks each rule of the stream protocol in turn, and checks that the simulation or the model
+//! catches it.
 
 mod rules;
 mod trial;
@@ -15,47 +16,47 @@ use trial::{Trial, Verdict};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many seeds the simulation tries with each rule broken
+    /// Number of seeds to simulate with each broken rule
     #[arg(long, default_value_t = 600, value_name = "N")]
     seeds: u32,
-    /// Only the rules whose names contain this; repeatable
+    /// Break only rules whose names contain NAME; repeatable
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// What takes longer than so many seconds with a rule broken counts as noticed
+    /// Time limit for a broken rule; exceeding it counts as caught
     #[arg(long, default_value_t = 240, value_name = "SECONDS")]
     limit: u64,
 }
 
-/// Breaks all of them; true when each was noticed.
+/// Breaks the rules in turn; returns whether all were caught.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let tree = crate::root().join("target/mutants/tree");
     copy_sources(&tree)?;
     let trial = Trial::new(&tree, arguments.seeds, Duration::from_secs(arguments.limit));
-    if let Verdict::Noticed { by, .. } = trial.run()? {
-        bail!("it fails with no rule broken: mend that first: {by}");
+    if let Verdict::Caught { by, .. } = trial.run()? {
+        bail!("the tests fail with no rule broken; fix that first: {by}");
     }
     let only = &arguments.only;
-    let wanted = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
-    let mut unnoticed = Vec::new();
-    for rule in RULES.iter().filter(wanted) {
+    let selected = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
+    let mut missed = Vec::new();
+    for rule in RULES.iter().filter(selected) {
         match with_broken(&tree, rule, || trial.run())? {
-            Verdict::Noticed { by, after } => {
-                anstream::println!("noticed    {:4} s  {}: {by}", after.as_secs(), rule.name);
+            Verdict::Caught { by, after } => {
+                anstream::println!("caught     {:4} s  {}: {by}", after.as_secs(), rule.name);
             }
-            Verdict::Unnoticed => {
-                anstream::println!("UNNOTICED          {}", rule.name);
-                unnoticed.push(rule.name);
+            Verdict::Missed => {
+                anstream::println!("MISSED             {}", rule.name);
+                missed.push(rule.name);
             }
         }
     }
-    if !unnoticed.is_empty() {
-        anstream::println!("{} broken rules went unnoticed: {}", unnoticed.len(), unnoticed.join("; "));
+    if !missed.is_empty() {
+        anstream::println!("{} broken rules were missed: {}", missed.len(), missed.join("; "));
     }
-    Ok(unnoticed.is_empty())
+    Ok(missed.is_empty())
 }
 
-/// A copy to break things in, so that the checkout stays whole whatever happens. What is there already and is the same
-/// stays untouched, so that nothing is built twice.
+/// Copies the sources, so that the checkout is never modified. Files that are unchanged in the copy are not written, so
+/// that they are not rebuilt.
 fn copy_sources(tree: &Path) -> Result<()> {
     let mut list = program("git", ["ls-files", "--cached", "--others", "--exclude-standard"]);
     list.current_dir(crate::root());
@@ -74,7 +75,7 @@ fn copy_sources(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is in the copy and no longer in the checkout.
+/// Removes files from the copy that are no longer in the checkout.
 fn remove_others(tree: &Path, folder: &Path, files: &[&str]) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
@@ -93,16 +94,16 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Does `work` while a rule is broken in the copy.
+/// Runs `work` while a rule is broken in the copy.
 fn with_broken<T>(tree: &Path, rule: &Rule, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let path: PathBuf = tree.join("crates/mcast-stream/src").join(rule.file);
-    let whole = fs::read_to_string(&path).with_context(|| format!("reading {}", rule.file))?;
-    if whole.matches(rule.code).count() != 1 {
-        bail!("{}: `{}` must stand in {} exactly once", rule.name, rule.code, rule.file);
+    let source = fs::read_to_string(&path).with_context(|| format!("reading {}", rule.file))?;
+    if source.matches(rule.code).count() != 1 {
+        bail!("{}: `{}` must occur in {} exactly once", rule.name, rule.code, rule.file);
     }
-    fs::write(&path, whole.replace(rule.code, rule.broken))?;
+    fs::write(&path, source.replace(rule.code, rule.broken))?;
     let result = work().with_context(|| format!("with this rule broken: {}", rule.name));
-    fs::write(&path, whole)?;
+    fs::write(&path, source)?;
     result
 }
 
@@ -111,11 +112,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_stands_where_it_is_said_to_stand_once() {
+    fn the_code_of_each_rule_occurs_exactly_once() {
         for rule in RULES {
             let path = crate::root().join("crates/mcast-stream/src").join(rule.file);
-            let whole = fs::read_to_string(&path).unwrap();
-            assert_eq!(whole.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
+            let source = fs::read_to_string(&path).unwrap();
+            assert_eq!(source.matches(rule.code).count(), 1, "{}: {}", rule.name, rule.code);
             assert_ne!(rule.code, rule.broken, "{}", rule.name);
         }
     }

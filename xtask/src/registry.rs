@@ -1,8 +1,8 @@
 //! The registries in `crates/mcast-group/registry`, and the tables made from them.
 //!
-//! Two shapes of registry file are read: our own (`addresses,description,references,registered`, a
-//! first column `block` or `scope` may stand before) and the CSV files that IANA publishes for each
-//! part of its two multicast registries.
+//! Registry files have one of two formats: our own (`addresses,description,references,registered`, optionally
+//! preceded by a column `block` or `scope`), or that of the CSV files that IANA publishes for each part of its two
+//! multicast registries.
 
 mod csv;
 mod rows;
@@ -18,13 +18,13 @@ use rows::{Registry, Row, Space};
 const IPV4_STEM: &str = "iana-ipv4-multicast-";
 const IPV6_STEM: &str = "iana-ipv6-multicast-";
 
-/// Takes over newer registry files and makes the tables again; without files, only the latter.
+/// Imports newer registry files, if any are given, and regenerates the tables.
 ///
-/// All parts of a registry must be given together: a refresh that loses a tenth of the rows is refused.
+/// All parts of a registry must be given together: an import that loses more than a tenth of the rows is rejected.
 pub(crate) fn refresh(from: &[PathBuf]) -> Result<()> {
     let home = Home::find()?;
     if !from.is_empty() {
-        home.take_over(from)?;
+        home.import(from)?;
     }
     for (path, text) in home.tables()? {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -33,7 +33,7 @@ pub(crate) fn refresh(from: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless the committed tables are what the committed registry files make.
+/// Fails unless the committed tables match the committed registry files.
 pub(crate) fn check() -> Result<()> {
     let stale: Vec<String> = Home::find()?
         .tables()?
@@ -43,13 +43,13 @@ pub(crate) fn check() -> Result<()> {
         .collect();
     ensure!(
         stale.is_empty(),
-        "not what the registry files make: {}; run `cargo xtask registry` and commit the result",
+        "out of date: {}; run `cargo xtask registry` and commit the result",
         stale.join(", ")
     );
     Ok(())
 }
 
-/// Where the registry files and the tables live.
+/// The folders of the registry files and of the tables.
 struct Home {
     files: PathBuf,
     tables: PathBuf,
@@ -62,7 +62,7 @@ impl Home {
         Ok(Self { files: crate_folder.join("registry"), tables: crate_folder.join("src/registry") })
     }
 
-    /// Every table with its path, as the files in the repository make them.
+    /// Generates every table from the registry files; returns them with their paths.
     fn tables(&self) -> Result<Vec<(PathBuf, String)>> {
         let ipv4 = self.registry(IPV4_STEM)?;
         let ipv6 = self.registry(IPV6_STEM)?;
@@ -76,7 +76,7 @@ impl Home {
         ])
     }
 
-    /// The one registry file whose name begins so; its date is the rest of the name.
+    /// Reads the registry file whose name starts with `stem`; the rest of the name is its date.
     fn registry(&self, stem: &str) -> Result<Registry> {
         let path = self.registry_file(stem)?;
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Home {
         }
     }
 
-    fn take_over(&self, from: &[PathBuf]) -> Result<()> {
+    fn import(&self, from: &[PathBuf]) -> Result<()> {
         let mut rows = Vec::new();
         for path in from {
             rows.extend(rows::read_registry(path)?);
@@ -120,13 +120,13 @@ impl Home {
         let old = rows::read_registry(&old_path)?.len();
         ensure!(
             rows.len() * 10 >= old * 9,
-            "{} rows are too few beside the {old} of {}: give all parts of the registry together",
+            "{} rows are too few to replace the {old} of {}: give all parts of the registry together",
             rows.len(),
             old_path.display()
         );
         rows.sort_by_key(|row| (row.space, row.first, row.last));
         let as_of = date_of(from, &rows)?;
-        // What cannot be made into a table must not replace what can.
+        // Check that a table can be generated before the old file is removed.
         let registry = Registry { as_of: as_of.clone(), rows };
         if stem == IPV4_STEM {
             tables::ipv4(&registry)?
@@ -142,7 +142,7 @@ impl Home {
     }
 }
 
-/// The date in the name of a single file, or else that of the newest registration.
+/// Returns the date in the name of a single file, or else that of the newest registration.
 fn date_of(from: &[PathBuf], rows: &[Row]) -> Result<String> {
     if let [path] = from
         && let Some(date) = date_in(&path.file_stem().unwrap_or_default().to_string_lossy())
@@ -152,13 +152,13 @@ fn date_of(from: &[PathBuf], rows: &[Row]) -> Result<String> {
     let newest = rows.iter().map(|row| row.registered.as_str()).max().unwrap_or_default();
     ensure!(
         !newest.is_empty(),
-        "neither the file name nor a row has a date: put the registry's date into the name, as in \
+        "neither the file name nor a row has a date: add the date of the registry to the name, as in \
          registry-2024-02-02.csv"
     );
     Ok(newest.to_owned())
 }
 
-/// `2024-02-02` or `2015-10` at the end of a name.
+/// Returns a date such as `2024-02-02` or `2015-10` at the end of a name.
 fn date_in(name: &str) -> Option<String> {
     [10, 7].into_iter().find_map(|length| {
         let date = name.get(name.len().checked_sub(length)?..)?;

@@ -1,4 +1,4 @@
-//! `cargo soak`: the checks of `cargo verify` at length, for a person or a night.
+//! `cargo soak`: the long-running checks.
 
 mod chaos;
 mod fuzz;
@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::command::{cargo, finish, succeeds};
 use crate::report;
-use crate::step::{Manner, Outcome, Step};
+use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::tests::{self, Suite};
 use crate::verify::{chosen, kernel};
 
@@ -21,39 +21,39 @@ pub(crate) struct Arguments {
     /// Run only this step, or this family of steps (`fuzz`); repeatable
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
-    /// How often to run the tests that stand in `tests/`, the lab's among them
+    /// How often to run the integration tests
     #[arg(long, default_value_t = 100, value_name = "N")]
     runs: u32,
-    /// Start no further run after so many minutes
+    /// Do not start another run after N minutes
     #[arg(long, default_value_t = 120, value_name = "N")]
     minutes: u64,
-    /// How many cases to try for each property
+    /// Number of cases for each property test
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     cases: u32,
-    /// How many networks to simulate for the stream protocol
+    /// Number of networks in which to simulate the stream protocol
     #[arg(long, default_value_t = 50_000, value_name = "N")]
     networks: u32,
-    /// How long to let things happen to publishers and subscribers
+    /// Minutes of the chaos test of publishers and subscribers
     #[arg(long, default_value_t = 60, value_name = "N")]
     chaos_minutes: u64,
-    /// How long to run each fuzz target
+    /// Seconds to run each fuzz target
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     fuzz_seconds: u64,
-    /// Where the random choices start; the clock chooses one where none is given
+    /// Seed of the random choices [default: from the clock]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u32>,
-    /// Count what is skipped as failed
+    /// Treat skipped steps and tests as failures
     #[arg(long)]
     no_skip: bool,
-    /// Show what runs as it comes, not only where it fails
+    /// Print the output of all steps, not only of those that fail
     #[arg(short, long)]
     verbose: bool,
 }
 
-/// Runs all of it; true when nothing failed.
+/// Runs the steps; returns whether none failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(seed_from_the_clock);
-    anstream::println!("seed {seed}: `cargo soak --seed {seed}` makes the same random choices again");
+    anstream::println!("seed {seed}: `cargo soak --seed {seed}` repeats these random choices");
     let mut steps = vec![
         properties(arguments.cases, seed),
         networks::step(arguments.networks, seed),
@@ -65,34 +65,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     steps.extend(memory::steps());
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));
     steps.extend(fuzz::steps(arguments.fuzz_seconds, seed)?);
-    let manner = Manner { require_all: arguments.no_skip, verbose: arguments.verbose, fail_fast: false };
-    Ok(report::run(&chosen(steps, &arguments.only)?, manner))
+    let options = RunOptions { require_all: arguments.no_skip, verbose: arguments.verbose, fail_fast: false };
+    Ok(report::run(&chosen(steps, &arguments.only)?, options))
 }
 
 fn properties(cases: u32, seed: u32) -> Step {
-    Step::new("properties", format!("each property holds for {cases} cases"), move |manner| {
+    Step::new("properties", format!("each property holds for {cases} cases"), move |options| {
         let environment = [("PROPTEST_CASES", cases.to_string()), ("PROPTEST_RNG_SEED", seed.to_string())];
-        tests::run(Suite::All, &environment, manner)
+        tests::run(Suite::All, &environment, options)
     })
 }
 
-/// Ways that are longer by two than those that every landing looks at.
+/// Explores paths that are longer by two than those of `cargo verify`.
 fn model() -> Step {
-    Step::new("model", "hand-over, restart and change of keys keep their promises in every order", |manner| {
-        let head = ["test", "--quiet", "--release", "--package", "mcast-stream", "--no-default-features"];
-        let mut command = cargo(head.iter().chain(&["--test", "model"]));
-        command.env("MCAST_MODEL_DEEPER", "2");
-        tests::outcome(command, "cargo test", manner)
-    })
+    Step::new(
+        "model",
+        "failover, restart and key changes keep the guarantees in every order of events",
+        |options| {
+            let head = ["test", "--quiet", "--release", "--package", "mcast-stream", "--no-default-features"];
+            let mut command = cargo(head.iter().chain(&["--test", "model"]));
+            command.env("MCAST_MODEL_DEEPER", "2");
+            tests::outcome(command, "cargo test", options)
+        },
+    )
 }
 
 /// Known faults of the dependencies, by a database from the network.
 fn advisories() -> Step {
-    Step::new("advisories", "no dependency has a known fault", |manner| {
+    Step::new("advisories", "no dependency has a known fault", |options| {
         if !succeeds(cargo(["deny", "--version"])) {
             return Ok(Outcome::skipped("cargo-deny is not installed (`cargo install --locked cargo-deny`)"));
         }
-        let finished = finish(cargo(["deny", "--all-features", "check", "advisories"]), manner.verbose)?;
+        let finished = finish(cargo(["deny", "--all-features", "check", "advisories"]), options.verbose)?;
         Ok(match finished.success {
             true => Outcome::passed(""),
             false if finished.output.contains("failed to fetch advisory database") => {

@@ -1,18 +1,18 @@
-//! One check: its name, what it does, and how it came out.
+//! A check, its options and its outcome.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-type Work = Box<dyn Fn(&Manner) -> Result<Outcome>>;
+type Work = Box<dyn Fn(&RunOptions) -> Result<Outcome>>;
 
-/// One check that a maintainer can ask for by name.
+/// A check that can be selected by name.
 pub(crate) struct Step {
-    /// What `--only` and `--list` call it; `family:member` where several belong together.
+    /// Its name for `--only` and `--list`; `family:member` if it belongs to a family of steps.
     pub(crate) name: String,
-    /// What it makes sure of, in one line.
+    /// What it checks, in one line.
     pub(crate) about: String,
-    /// Does it.
+    /// Runs it.
     pub(crate) work: Work,
 }
 
@@ -20,24 +20,24 @@ impl Step {
     pub(crate) fn new(
         name: impl Into<String>,
         about: impl Into<String>,
-        work: impl Fn(&Manner) -> Result<Outcome> + 'static,
+        work: impl Fn(&RunOptions) -> Result<Outcome> + 'static,
     ) -> Self {
         Self { name: name.into(), about: about.into(), work: Box::new(work) }
     }
 
-    /// Whether `wanted` names this step or the family it belongs to.
-    pub(crate) fn answers_to(&self, wanted: &str) -> bool {
+    /// Returns whether `name` is that of this step or of its family.
+    pub(crate) fn matches(&self, name: &str) -> bool {
         let family = self.name.split(':').next();
-        self.name == wanted || family == Some(wanted)
+        self.name == name || family == Some(name)
     }
 }
 
-/// How steps are to be run.
+/// How to run steps.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Manner {
-    /// A step, or a test in it, that is skipped counts as failed.
+pub(crate) struct RunOptions {
+    /// Treat skipped steps, and skipped tests in them, as failures.
     pub(crate) require_all: bool,
-    /// Show the output of what runs as it comes.
+    /// Print the output of programs immediately.
     pub(crate) verbose: bool,
     /// Stop at the first failure.
     pub(crate) fail_fast: bool,
@@ -50,7 +50,7 @@ pub(crate) enum Verdict {
     Skipped,
 }
 
-/// How many things a step tried: its tests where it runs tests, else itself.
+/// The number of results: of the tests if the step runs tests, else of the step itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) passed: usize,
@@ -66,16 +66,16 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-/// How a step came out.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     pub(crate) count: Count,
-    /// A few words for the table.
+    /// A short text for the table.
     pub(crate) note: String,
-    /// What was not tried, each with its reason.
+    /// The reason of each skip.
     pub(crate) skips: Vec<String>,
-    /// What a person needs to see of a failure: the output in full.
+    /// The full output, to be printed after a failure.
     pub(crate) evidence: String,
 }
 
@@ -93,9 +93,9 @@ impl Outcome {
         Self { skips: vec![why.clone()], ..Self::one(Verdict::Skipped, why) }
     }
 
-    /// What this machine refuses, whatever is installed on it: told as skipped, and no failure either where
-    /// nothing may be skipped.
-    pub(crate) fn refused(why: impl Into<String>) -> Self {
+    /// Skipped because this machine cannot support it, whatever is installed. Not a failure even if skips are not
+    /// allowed.
+    pub(crate) fn unsupported(why: impl Into<String>) -> Self {
         Self::one(Verdict::Skipped, why)
     }
 
@@ -108,25 +108,25 @@ impl Outcome {
         Self { verdict, count, note: note.into(), skips: Vec::new(), evidence: String::new() }
     }
 
-    /// The same where nothing may be skipped: what was skipped is a failure.
+    /// Turns skips into failures.
     pub(crate) fn without_skips(self) -> Self {
         if self.skips.is_empty() {
             return self;
         }
         let skipped = Count { failed: self.count.failed + self.count.skipped, skipped: 0, ..self.count };
         let evidence =
-            format!("{}skipped, and no skip is allowed here:\n{}\n", self.evidence, lines(&self.skips));
+            format!("{}skipped, but skips are not allowed:\n{}\n", self.evidence, lines(&self.skips));
         let note = match self.verdict {
-            Verdict::Skipped => format!("not allowed to be skipped: {}", self.note),
+            Verdict::Skipped => format!("must not be skipped: {}", self.note),
             Verdict::Passed | Verdict::Failed => self.note,
         };
         Self { verdict: Verdict::Failed, count: skipped, note, evidence, skips: Vec::new() }
     }
 }
 
-/// A step that was run, and what came of it.
+/// A step that was run, with its duration and outcome.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct StepResult {
     pub(crate) name: String,
     pub(crate) took: Duration,
     pub(crate) outcome: Outcome,
@@ -141,17 +141,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_answers_to_its_name_and_to_its_family_only() {
+    fn a_step_matches_only_its_name_and_its_family() {
         let step = Step::new("cross:x86_64-pc-windows-gnu", "", |_| Ok(Outcome::passed("")));
 
-        assert!(step.answers_to("cross"));
-        assert!(step.answers_to("cross:x86_64-pc-windows-gnu"));
-        assert!(!step.answers_to("cross:x86"));
-        assert!(!step.answers_to("tests"));
+        assert!(step.matches("cross"));
+        assert!(step.matches("cross:x86_64-pc-windows-gnu"));
+        assert!(!step.matches("cross:x86"));
+        assert!(!step.matches("tests"));
     }
 
     #[test]
-    fn a_skip_is_a_failure_where_none_is_allowed() {
+    fn without_skips_a_skip_is_a_failure() {
         let outcome = Outcome::skipped("socat is not installed").without_skips();
 
         assert_eq!(outcome.verdict, Verdict::Failed);
@@ -160,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_refuses_stays_skipped() {
-        let outcome = Outcome::refused("no control groups").without_skips();
+    fn unsupported_steps_stay_skipped() {
+        let outcome = Outcome::unsupported("no control groups").without_skips();
 
         assert_eq!((outcome.verdict, &outcome.note[..]), (Verdict::Skipped, "no control groups"));
     }
 
     #[test]
-    fn what_skipped_nothing_stays_as_it_was() {
+    fn outcomes_without_skips_are_unchanged() {
         assert_eq!(Outcome::passed("fine").without_skips().verdict, Verdict::Passed);
     }
 }

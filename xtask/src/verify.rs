@@ -1,4 +1,4 @@
-//! `cargo verify`: every check that must hold at every landing.
+//! `cargo verify`: every check that must pass before a merge.
 
 pub(crate) mod built;
 mod dependencies;
@@ -15,7 +15,7 @@ mod wine;
 
 use anyhow::{Result, bail};
 
-use crate::step::{Manner, Step};
+use crate::step::{RunOptions, Step};
 use crate::{docs, report};
 pub(crate) use targets::host;
 
@@ -24,21 +24,21 @@ pub(crate) struct Arguments {
     /// Run only this step, or this family of steps (`cross`); repeatable
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
-    /// Show the steps, run none
+    /// List the steps without running them
     #[arg(long)]
     list: bool,
-    /// Count what is skipped as failed; the default where CI is set
+    /// Treat skipped steps and tests as failures; the default if CI is set
     #[arg(long)]
     no_skip: bool,
     /// Stop at the first step that fails
     #[arg(long)]
     fail_fast: bool,
-    /// Show what runs as it comes, not only where it fails
+    /// Print the output of all steps, not only of those that fail
     #[arg(short, long)]
     verbose: bool,
 }
 
-/// Runs what was asked for; true when nothing failed.
+/// Runs the selected steps; returns whether none failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let all = || steps().into_iter().chain(on_request());
     if arguments.list {
@@ -49,16 +49,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         true => steps(),
         false => chosen(all().collect(), &arguments.only)?,
     };
-    let manner = Manner {
+    let options = RunOptions {
         require_all: arguments.no_skip || environment::is_ci(),
         verbose: arguments.verbose,
         fail_fast: arguments.fail_fast,
     };
-    Ok(report::run(&steps, manner))
+    Ok(report::run(&steps, options))
 }
 
-/// In an order that finds cheap faults first and builds each thing once: what clippy checked, the
-/// documentation reads; what the tests built, the demonstration runs.
+/// The steps in an order that finds simple errors first and avoids rebuilding: the documentation uses the output of
+/// clippy, the demonstration that of the tests.
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(environment::steps());
@@ -75,18 +75,18 @@ fn steps() -> Vec<Step> {
     steps
 }
 
-/// What takes too long for every landing: `--only` runs it here, and `cargo soak` always.
+/// Steps that take too long for every merge. They run only with `--only`, and in `cargo soak`.
 fn on_request() -> Vec<Step> {
     vec![kernel::step()]
 }
 
 pub(crate) fn chosen(steps: Vec<Step>, only: &[String]) -> Result<Vec<Step>> {
-    if let Some(unknown) = only.iter().find(|wanted| !steps.iter().any(|step| step.answers_to(wanted))) {
+    if let Some(unknown) = only.iter().find(|name| !steps.iter().any(|step| step.matches(name))) {
         let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
-        bail!("no step is called {unknown:?}; there are: {}", names.join(", "));
+        bail!("there is no step {unknown:?}; the steps are: {}", names.join(", "));
     }
-    let wanted = |step: &Step| only.is_empty() || only.iter().any(|name| step.answers_to(name));
-    Ok(steps.into_iter().filter(wanted).collect())
+    let is_chosen = |step: &Step| only.is_empty() || only.iter().any(|name| step.matches(name));
+    Ok(steps.into_iter().filter(is_chosen).collect())
 }
 
 fn list(steps: &[Step]) {
@@ -101,14 +101,14 @@ mod checks {
     use super::*;
 
     #[test]
-    fn a_name_that_no_step_has_is_an_error_that_lists_the_steps() {
+    fn an_unknown_name_is_an_error_that_lists_the_steps() {
         let error = chosen(steps(), &["speling".to_owned()]).err().unwrap().to_string();
 
         assert!(error.contains("speling") && error.contains("clippy"), "{error}");
     }
 
     #[test]
-    fn a_family_chooses_all_its_members_and_nothing_else() {
+    fn a_family_selects_exactly_its_members() {
         let cross = chosen(steps(), &["cross".to_owned()]).unwrap();
 
         assert!(cross.len() > 3);

@@ -1,4 +1,4 @@
-//! Programs of others, by their own options.
+//! Third-party programs, with their own options.
 
 use std::ffi::OsString;
 

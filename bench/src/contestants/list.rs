@@ -3,8 +3,8 @@
 use super::{Contestant, Kind, Metadata, Trains};
 use crate::tools::Need;
 
-/// Everybody, in the order of the tables. Those that are judged against one another are neighbours,
-/// so that they run one right after the other.
+/// All contestants, in the order of the tables. Those that are compared with each other are adjacent, so that they run
+/// in direct succession.
 pub const ALL: &[Contestant] = &[
     both("c-trains", "C: recvmmsg and sendmmsg with UDP GRO and GSO", c("trains")),
     both("mcast-batches", "mcast: `recv_batch`, `send_batch`", rust("mcast-batched")),
@@ -31,7 +31,7 @@ pub const ALL: &[Contestant] = &[
     SOCKET,
 ];
 
-/// Those in Python, who are compared with one another; the first is whom they are judged against.
+/// The contestants in Python; the first is the reference.
 pub const PYTHON: &[Contestant] = &[
     EXPERT,
     both("pymcast", "pymcast: `recv`, `send`", pymcast("plain")),
@@ -53,7 +53,7 @@ const SOCKET: Contestant = both(
     Kind::Python("socket_peer.py", "plain", Need::Python),
 );
 
-/// A contestant by its name.
+/// Returns the contestant with this name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Contestant> {
     ALL.iter().chain(PYTHON).find(|contestant| contestant.name == name)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_have_one_name() {
+    fn names_are_unique() {
         for list in [ALL, PYTHON] {
             let names: HashSet<_> = list.iter().map(|contestant| contestant.name).collect();
             assert_eq!(names.len(), list.len());

@@ -1,4 +1,4 @@
-//! Who publishes messages that must all arrive, and how each is started.
+//! The contestants for reliable messages, and how to start them.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -7,19 +7,19 @@ use super::{ONE_GROUP, PORT, words};
 use crate::network::SENDER;
 use crate::tools::{Need, Tools, aeron_directory};
 
-/// A way to publish messages that is compared.
+/// A contestant that publishes reliable messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Messenger {
-    /// What tables and the command line call it.
+    /// Its name in tables and on the command line.
     pub name: &'static str,
-    /// What it does, in a few words.
+    /// A short description.
     pub what: &'static str,
-    made_of: MadeOf,
+    kind: MessengerKind,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum MadeOf {
-    /// One of this crate's own, by how it publishes, and whether it seals.
+enum MessengerKind {
+    /// One of this crate, with its way of publishing, and whether it seals.
     Ours(&'static str, Sealed),
     Aeron,
     Norm,
@@ -31,7 +31,7 @@ enum Sealed {
     No,
 }
 
-/// Everybody. The first is whom the others are judged against.
+/// All contestants; the first is the reference.
 pub const MESSENGERS: &[Messenger] = &[
     ours("mcast-stream", "mcast-stream: `Publisher::queue`, a message a call", "queue", Sealed::No),
     ours("mcast-stream-all", "mcast-stream: `Publisher::publish_all`", "all", Sealed::No),
@@ -45,94 +45,94 @@ pub const MESSENGERS: &[Messenger] = &[
     Messenger {
         name: "aeron",
         what: "Aeron: C media driver in the process, C client; `fc=min`, windows of 2 MiB",
-        made_of: MadeOf::Aeron,
+        kind: MessengerKind::Aeron,
     },
     Messenger {
         name: "norm",
         what: "NORM: a stream of libnorm at the rate at which it does best here: 2 Gbit/s to one receiver, 1 to \
                several; repaired by retransmission",
-        made_of: MadeOf::Norm,
+        kind: MessengerKind::Norm,
     },
     ours("tcp", "TCP, for context: a connection a receiver, everything written to each", "tcp", Sealed::No),
 ];
 
 const fn ours(name: &'static str, what: &'static str, how: &'static str, sealed: Sealed) -> Messenger {
-    Messenger { name, what, made_of: MadeOf::Ours(how, sealed) }
+    Messenger { name, what, kind: MessengerKind::Ours(how, sealed) }
 }
 
-/// A contestant by its name.
+/// Returns the contestant with this name.
 #[must_use]
 pub fn messenger(name: &str) -> Option<&'static Messenger> {
     MESSENGERS.iter().find(|each| each.name == name)
 }
 
-/// What is to be published.
+/// What to publish.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Messages {
-    /// Bytes of each.
+    /// Bytes per message.
     pub size: usize,
-    /// How long.
+    /// For how many seconds.
     pub seconds: f64,
-    /// So many a second, evenly; as fast as it goes where there is no rate.
+    /// Messages per second, evenly spaced; `None` for as fast as possible.
     pub rate: Option<u32>,
-    /// To so many.
+    /// The number of subscribers.
     pub receivers: usize,
-    /// How long a subscriber stays from the first message on.
+    /// How long a subscriber runs after the first message, in seconds.
     pub timeout: f64,
 }
 
-/// One of the two roles, with what only that one needs to know.
+/// The role of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who publishes, from [`SENDER`].
+    /// The publisher, at [`SENDER`].
     Publish,
-    /// Who subscribes, at this address.
+    /// A subscriber at this address.
     Subscribe(IpAddr),
 }
 
 impl Messenger {
-    /// What has to be there for it.
+    /// The tool that it needs.
     #[must_use]
     pub const fn need(&self) -> Option<Need> {
-        match self.made_of {
-            MadeOf::Ours(..) => None,
-            MadeOf::Aeron => Some(Need::Aeron),
-            MadeOf::Norm => Some(Need::Norm),
+        match self.kind {
+            MessengerKind::Ours(..) => None,
+            MessengerKind::Aeron => Some(Need::Aeron),
+            MessengerKind::Norm => Some(Need::Norm),
         }
     }
 
-    /// The command.
+    /// Returns the command line.
     #[must_use]
     pub fn program(&self, tools: &Tools, side: Side, messages: &Messages) -> Vec<OsString> {
         let role = match side {
             Side::Publish => "publish",
             Side::Subscribe(_) => "subscribe",
         };
-        let mut program: Vec<OsString> = match self.made_of {
-            MadeOf::Ours(how, sealed) => {
+        let mut program: Vec<OsString> = match self.kind {
+            MessengerKind::Ours(how, sealed) => {
                 let mut program = vec![tools.this().into()];
                 program.extend(words(["messages", role, "--how", how, "--publisher", SENDER]));
                 program.extend((sealed == Sealed::Yes).then(|| "--sealed".into()));
                 program
             }
-            MadeOf::Aeron => {
+            MessengerKind::Aeron => {
                 let mut directory = OsString::from("AERON_DIR=");
                 directory.push(aeron_directory());
                 vec!["env".into(), directory, tools.aeron().into(), role.into()]
             }
-            MadeOf::Norm => {
+            MessengerKind::Norm => {
                 let bits = if messages.receivers == 1 { "2e9" } else { "1e9" };
                 let mut program = vec![tools.norm().into(), role.into()];
                 program.extend(words(["--bits", bits]));
                 program
             }
         };
-        program.extend(described(side, messages));
+        program.extend(options(side, messages));
         program
     }
 }
 
-fn described(side: Side, messages: &Messages) -> Vec<OsString> {
+fn options(side: Side, messages: &Messages) -> Vec<OsString> {
     let Messages { size, seconds, rate, receivers, timeout } = *messages;
     let (group, size) = (format!("{}:{PORT}", ONE_GROUP.first), size.to_string());
     let mut all: Vec<OsString> = words(["--group", &group, "--size", &size]).collect();
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_have_one_name() {
+    fn names_are_unique() {
         let names: HashSet<_> = MESSENGERS.iter().map(|messenger| messenger.name).collect();
         assert_eq!(names.len(), MESSENGERS.len());
     }

@@ -1,4 +1,4 @@
-//! Who takes part, and how each is started.
+//! The contestants, and how to start them.
 
 mod foreign;
 mod list;
@@ -12,29 +12,29 @@ use crate::tools::{Need, Tools};
 pub use list::{ALL, PYTHON, named};
 pub use messages::{MESSENGERS, Messages, Messenger, Side, messenger};
 
-/// A way to send or receive that is compared.
+/// A contestant that sends, receives, or both.
 #[derive(Clone, Copy, Debug)]
 pub struct Contestant {
-    /// What tables and the command line call it.
+    /// Its name in tables and on the command line.
     pub name: &'static str,
-    /// What it does, in a few words.
+    /// A short description.
     pub what: &'static str,
-    /// What it is made of.
+    /// How it is implemented.
     pub(crate) kind: Kind,
     /// Whether it takes part in sending.
     pub sends: bool,
-    /// Whether it takes part in receiving what another program sent.
+    /// Whether it takes part in receiving from another program.
     pub receives: bool,
 }
 
-/// What a contestant is made of.
+/// How a contestant is implemented.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// One of this crate's own programs, by name, and whether it may use trains.
+    /// A program of this crate, by name, and whether it may use segmentation offload.
     Rust(&'static str, Trains),
-    /// The reference in C, by its calls, and with the metadata or without.
+    /// The reference in C, by its system calls, with or without metadata.
     Reference(&'static str, Metadata),
-    /// A program in `bench/python/`, how it is to go about it, and the interpreter that it needs.
+    /// A program in `bench/python/`, its mode, and the interpreter that it needs.
     Python(&'static str, &'static str, Need),
     /// socat.
     Socat,
@@ -54,16 +54,16 @@ pub(crate) enum Metadata {
     Dropped,
 }
 
-/// What a contestant is to do.
+/// The work of a contestant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Task {
     /// Bytes of payload.
     pub size: usize,
-    /// Receive buffer to ask for; 0: its own default.
+    /// Receive buffer to request, in bytes; 0 for its own default.
     pub buffer: usize,
-    /// Seconds before the window opens.
+    /// Seconds before the measurement window starts.
     pub warm_up: f64,
-    /// The window.
+    /// Length of the measurement window, in seconds.
     pub seconds: f64,
     /// How fast to send.
     pub pace: Pace,
@@ -71,45 +71,45 @@ pub struct Task {
     pub groups: Groups,
 }
 
-/// How fast to send, and until when to count.
+/// How fast to send, and how long to count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// As fast as it goes, counted in the window.
+    /// As fast as possible; counted in the window.
     Flood,
-    /// So many in all, so many a second; receivers count until nothing comes.
+    /// At a rate, a fixed number in total; receivers count until no more arrive.
     Even {
-        /// Datagrams a second.
+        /// Datagrams per second.
         rate: u32,
-        /// Datagrams in all.
+        /// Datagrams in total.
         count: u64,
     },
 }
 
-/// Which groups.
+/// A range of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// The first.
     pub first: &'static str,
-    /// How many, counting up.
+    /// How many consecutive groups.
     pub count: u32,
 }
 
-/// The one group of most tables.
+/// The group of most tables.
 pub const ONE_GROUP: Groups = Groups { first: "239.77.0.1", count: 1 };
-/// The port of all of them.
+/// The port of all groups.
 pub const PORT: u16 = 7700;
 
-/// Who counts.
+/// How the datagrams of a contestant are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counts {
-    /// The program itself.
+    /// By the program.
     Itself,
-    /// The kernel, for programs that don't.
+    /// By the kernel, for programs that do not count.
     Kernel,
 }
 
 impl Contestant {
-    /// What has to be there for it.
+    /// The tool that it needs.
     #[must_use]
     pub const fn need(&self) -> Option<Need> {
         match self.kind {
@@ -121,7 +121,7 @@ impl Contestant {
         }
     }
 
-    /// Who counts what it does.
+    /// How its datagrams are counted.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         match self.kind {
@@ -130,7 +130,7 @@ impl Contestant {
         }
     }
 
-    /// The command that receives.
+    /// Returns the command line that receives.
     #[must_use]
     pub fn receiver(&self, tools: &Tools, task: &Task) -> Vec<OsString> {
         match self.kind {
@@ -140,7 +140,7 @@ impl Contestant {
         }
     }
 
-    /// The command that sends.
+    /// Returns the command line that sends.
     #[must_use]
     pub fn sender(&self, tools: &Tools, task: &Task) -> Vec<OsString> {
         match self.kind {
@@ -150,7 +150,7 @@ impl Contestant {
         }
     }
 
-    /// One end of a ping-pong.
+    /// Returns the command line of one end of a ping-pong test.
     #[must_use]
     pub(crate) fn pinger(&self, tools: &Tools, role: &str, spin: bool, task: &Task) -> Vec<OsString> {
         let mut program = ours::program(self.kind, tools, role, task);
@@ -161,7 +161,7 @@ impl Contestant {
     }
 }
 
-/// Words to arguments.
+/// Converts words to arguments.
 fn words<const N: usize>(words: [&str; N]) -> impl Iterator<Item = OsString> + use<N> {
     words.map(OsString::from).into_iter()
 }

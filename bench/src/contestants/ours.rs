@@ -1,4 +1,4 @@
-//! Programs that speak our words: those in Rust, in C and in Python.
+//! Programs with our command line: those in Rust, C and Python.
 
 use std::ffi::OsString;
 
@@ -6,10 +6,10 @@ use super::{Kind, Metadata, PORT, Pace, Task, Trains, words};
 use crate::network::{INTERFACE, RECEIVER, SENDER};
 use crate::tools::Tools;
 
-/// Datagrams in each train of a paced sender: few, so that the pace is even.
+/// Datagrams per segmented buffer of a paced sender: few, so that they are evenly spaced.
 const PACED_TRAIN: &str = "4";
 
-/// A program in one of its roles.
+/// Returns the command line of a program in a role.
 pub(super) fn program(kind: Kind, tools: &Tools, role: &str, task: &Task) -> Vec<OsString> {
     let mut program = match kind {
         Kind::Rust(name, trains) => {
@@ -24,7 +24,7 @@ pub(super) fn program(kind: Kind, tools: &Tools, role: &str, task: &Task) -> Vec
         }
         Kind::Reference(..) | Kind::Socat | Kind::Iperf => reference(kind, tools, role, task),
     };
-    program.extend(described(role, task));
+    program.extend(options(role, task));
     program
 }
 
@@ -40,7 +40,7 @@ fn reference(kind: Kind, tools: &Tools, role: &str, task: &Task) -> Vec<OsString
     program
 }
 
-fn described(role: &str, task: &Task) -> Vec<OsString> {
+fn options(role: &str, task: &Task) -> Vec<OsString> {
     let address = if matches!(role, "send" | "ping") { SENDER } else { RECEIVER };
     let mut all: Vec<OsString> = words([
         "--group",

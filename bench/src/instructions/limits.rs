@@ -1,4 +1,4 @@
-//! The limits: a file of names and numbers, kept beside the code.
+//! The limits, which are stored in a file next to the code.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// What compilers and C libraries differ by, without any change of ours.
+/// Allowed excess, because compilers and C libraries differ.
 const TOLERANCE: f64 = 0.05;
-/// So much below its limit, a piece has become cheaper.
+/// How far below its limit a case must be to suggest lowering the limit.
 const SLACK: f64 = 0.10;
 
 const HEAD: &str = "\
-# Instructions a datagram in user space, in each piece of the hot path, counted under callgrind.
-# `cargo bench-peers instructions` fails where one is exceeded by more than 5 %;
-# with --update it writes what it counted.
+# Instructions per datagram in user space, for each case of the hot path, counted with callgrind.
+# `cargo bench-peers instructions` fails if a limit is exceeded by more than 5 %;
+# with --update it writes new limits.
 
 ";
 
-/// Limits by the names of pieces.
+/// The limits by name of the case.
 #[derive(Debug)]
 pub(super) struct Limits(BTreeMap<String, f64>);
 
@@ -39,7 +39,7 @@ impl Limits {
         self.0.get(name).copied()
     }
 
-    /// Whether a piece keeps its limit. One without a limit doesn't.
+    /// Whether a case is within its limit; false without a limit.
     pub(super) fn holds(&self, name: &str, count: f64) -> bool {
         self.of(name).is_some_and(|limit| is_within(count, limit))
     }
@@ -84,12 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_limit_fails() {
+    fn a_case_without_a_limit_fails() {
         assert!(!limits().holds("b", 1.0));
     }
 
     #[test]
-    fn what_became_cheaper_is_told() {
+    fn cases_far_below_their_limits_are_reported() {
         assert_eq!(limits().slack(&[("a", 80.0), ("b", 1.0)]).collect::<Vec<_>>(), ["a"]);
         assert_eq!(limits().slack(&[("a", 95.0)]).count(), 0);
     }

@@ -1,4 +1,4 @@
-//! Ping-pong by mcast: one datagram to the group and back to the group, as often as it goes.
+//! Ping-pong with mcast: one datagram to the group and back to the group, repeatedly.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use super::mcast_batches::{builder, sender};
 use super::sampler;
 use super::work::Work;
 
-/// After so long, an answer is lost.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// After this time, a reply counts as lost.
+const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Sends, waits for what comes back, and tells the times.
+/// Sends datagrams, waits for the replies, and prints the round-trip times.
 pub(super) fn ping(work: &Work) -> Result<()> {
-    let (sender, receiver) = (sender(work)?, awake(work)?);
+    let (sender, receiver) = (sender(work)?, spinning(work)?);
     let (payload, mut buffer) = (vec![0; work.size], vec![0; 65_536]);
     let mut times = Vec::with_capacity(1 << 20);
     let mut lost = 0_u64;
@@ -29,7 +29,7 @@ pub(super) fn ping(work: &Work) -> Result<()> {
             break;
         }
         sender.send(&payload)?;
-        match receiver.recv_timeout(&mut buffer, PATIENCE)? {
+        match receiver.recv_timeout(&mut buffer, TIMEOUT)? {
             Some(_) if sent >= opens => times.push(sent.elapsed()),
             Some(_) => {}
             None => lost += 1,
@@ -39,22 +39,22 @@ pub(super) fn ping(work: &Work) -> Result<()> {
     Ok(())
 }
 
-/// Sends back what comes, for ever.
+/// Sends back every datagram received.
 pub(super) fn pong(work: &Work) -> Result<Infallible> {
-    let (sender, receiver) = (sender(work)?, awake(work)?);
+    let (sender, receiver) = (sender(work)?, spinning(work)?);
     let mut buffer = vec![0; 65_536];
     sampler::ready();
     loop {
-        if let Some(datagram) = receiver.recv_timeout(&mut buffer, PATIENCE)? {
+        if let Some(datagram) = receiver.recv_timeout(&mut buffer, TIMEOUT)? {
             sender.send(datagram.payload())?;
         }
     }
 }
 
-/// A receiver that stays awake while it waits, if it is to spin.
-fn awake(work: &Work) -> Result<Receiver> {
+/// Creates a receiver, which spins if that is requested.
+fn spinning(work: &Work) -> Result<Receiver> {
     let builder = builder(work)?;
-    Ok(if work.spin { builder.spin(PATIENCE) } else { builder }.build()?)
+    Ok(if work.spin { builder.spin(TIMEOUT) } else { builder }.build()?)
 }
 
 fn summary(times: &mut [Duration], lost: u64) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! mcast by batches, and by a reader, which is a plain loop over a batch of its own.
+//! mcast with batches, and with a reader, which receives in batches internally.
 
 use std::convert::Infallible;
 
@@ -8,34 +8,34 @@ use mcast::{Batch, Outgoing, Receiver, ReceiverBuilder, Sender};
 use super::sampler::{self, Tally};
 use super::work::Work;
 
-/// As many kernel buffers as the reference in C gives its `recvmmsg`.
+/// Kernel buffers per call, as in the C reference.
 const BUFFERS: usize = 64;
-/// As many trains a call as the reference sends.
+/// Segmented buffers per call, as in the C reference.
 const TRAINS: usize = 8;
-/// Datagrams in a train, and bytes.
-const MOST_SEGMENTS: usize = 128;
-const MOST_BYTES: usize = 65_507;
-/// Datagrams of a `sendmmsg` without trains.
+/// Maximum number of segments in a buffer, and of bytes.
+const MAX_SEGMENTS: usize = 128;
+const MAX_BYTES: usize = 65_507;
+/// Datagrams per call without segmentation.
 const SINGLES: usize = 64;
 
-/// A receiver of all the groups.
+/// Creates a receiver of all groups.
 pub(super) fn receiver(work: &Work) -> Result<Receiver> {
     Ok(builder(work)?.build()?)
 }
 
-/// The settings of one.
+/// Returns the settings of a receiver.
 pub(super) fn builder(work: &Work) -> Result<ReceiverBuilder> {
     let builder = Receiver::builder().join_all(work.memberships()?).gro(!work.no_trains);
     Ok(if work.buffer > 0 { builder.receive_buffer(work.buffer) } else { builder })
 }
 
-/// A sender to the first group.
+/// Creates a sender to the first group.
 pub(super) fn sender(work: &Work) -> Result<Sender> {
     let builder = Sender::builder().to(work.destination()?);
     Ok(builder.loopback(false).segmentation(!work.no_trains).build()?)
 }
 
-/// By batches.
+/// Receives in batches.
 pub(super) fn receive(work: &Work) -> Result<Infallible> {
     let receiver = receiver(work)?;
     let mut batch = Batch::new(BUFFERS, 65_536);
@@ -50,7 +50,7 @@ pub(super) fn receive(work: &Work) -> Result<Infallible> {
     }
 }
 
-/// By a reader.
+/// Receives with a reader.
 pub(super) fn read(work: &Work) -> Result<Infallible> {
     let receiver = receiver(work)?;
     let mut reader = receiver.reader();
@@ -64,12 +64,12 @@ pub(super) fn read(work: &Work) -> Result<Infallible> {
     }
 }
 
-/// By batches.
+/// Sends in batches.
 pub(super) fn send(work: &Work) -> Result<Infallible> {
     let sender = sender(work)?;
     let count = match work.no_trains {
         true => SINGLES,
-        false => TRAINS * MOST_SEGMENTS.min(MOST_BYTES / work.size.max(1)).max(1),
+        false => TRAINS * MAX_SEGMENTS.min(MAX_BYTES / work.size.max(1)).max(1),
     };
     let payloads = vec![0; count * work.size];
     let outgoing: Vec<_> = payloads.chunks(work.size.max(1)).map(Outgoing::new).collect();

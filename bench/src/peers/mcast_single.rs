@@ -1,4 +1,4 @@
-//! mcast, one datagram a call.
+//! mcast, one datagram per call.
 
 use std::convert::Infallible;
 
@@ -8,15 +8,15 @@ use super::mcast_batches::{builder, sender};
 use super::sampler::{self, Tally};
 use super::work::Work;
 
-/// Whether hop limit, traffic class, time and loss are told with each datagram.
+/// Whether to report hop limit, traffic class, time and loss with each datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Details {
-    Told,
-    LeftOut,
+    On,
+    Off,
 }
 
 pub(super) fn receive(work: &Work, details: Details) -> Result<Infallible> {
-    let receiver = builder(work)?.details(details == Details::Told).build()?;
+    let receiver = builder(work)?.details(details == Details::On).build()?;
     let mut buffer = vec![0; 65_536];
     let mut tally = Tally::default();
     sampler::start(work);

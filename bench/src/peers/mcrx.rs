@@ -1,4 +1,4 @@
-//! mcrx-core: a multicast receiver library. It never waits, so the wait is ours.
+//! mcrx-core: a multicast receiver library without blocking calls, so this waits itself.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use super::blocking::wait_readable;
 use super::sampler::{self, Tally};
 use super::work::Work;
 
-/// Datagrams taken before the next wait.
+/// Datagrams received before the next wait.
 const AT_ONCE: usize = 64;
 
 pub(super) fn receive(work: &Work) -> Result<Infallible> {

@@ -1,4 +1,4 @@
-//! In place of mcrx-core where it does not compile.
+//! Replaces mcrx-core on platforms where it does not compile.
 
 use std::convert::Infallible;
 

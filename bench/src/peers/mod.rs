@@ -1,7 +1,7 @@
-//! Contestants written in Rust, each as one would write it by its own documentation.
+//! Contestants written in Rust, each following the documentation of its library.
 //!
-//! They speak as all contestants of ours do: `ready` when the sockets are open, and one JSON object
-//! at the end. What they count, a thread of its own samples, so that no hot loop asks a clock.
+//! Like all our contestants, they print `ready` when their sockets are open, and one JSON object at the end. A separate
+//! thread samples the counters, so that hot loops do not read the clock.
 
 mod blocking;
 mod latency;
@@ -29,10 +29,10 @@ use mcast_single::Details;
 pub use messages::{MessagesArguments, run as run_messages};
 pub use work::{Name, PeerArguments, Role, Work};
 
-/// Runs one of them. It ends by itself when its window closes.
+/// Runs a contestant, which exits at the end of its window.
 ///
 /// # Errors
-/// What its sockets say.
+/// If a socket fails.
 pub fn run(peer: &PeerArguments) -> Result<()> {
     let work = &peer.work;
     match (peer.role, peer.name) {
@@ -45,8 +45,8 @@ pub fn run(peer: &PeerArguments) -> Result<()> {
 
 fn receive(name: Name, work: &Work) -> Result<Infallible> {
     match name {
-        Name::McastSingle => mcast_single::receive(work, Details::Told),
-        Name::McastLean => mcast_single::receive(work, Details::LeftOut),
+        Name::McastSingle => mcast_single::receive(work, Details::On),
+        Name::McastLean => mcast_single::receive(work, Details::Off),
         Name::McastReader => mcast_batches::read(work),
         Name::McastBatched => mcast_batches::receive(work),
         Name::McastTokio => mcast_async::receive(work),

@@ -11,8 +11,8 @@ use super::sampler::{self, Tally};
 use super::sockets::{self, Options};
 use super::work::Work;
 
-/// What IPv4 can carry.
-const MOST_BYTES: usize = 65_507;
+/// Maximum payload over IPv4.
+const MAX_BYTES: usize = 65_507;
 
 pub(super) fn receive(work: &Work) -> Result<Infallible> {
     let socket = sockets::receiving(work, Options::AsWritten)?;
@@ -41,7 +41,7 @@ pub(super) fn receive(work: &Work) -> Result<Infallible> {
 pub(super) fn send(work: &Work) -> Result<Infallible> {
     let socket = sockets::sending(work)?;
     let state = UdpSocketState::new((&socket).into())?;
-    let segments = state.max_gso_segments().min(MOST_BYTES / work.size.max(1)).max(1);
+    let segments = state.max_gso_segments().min(MAX_BYTES / work.size.max(1)).max(1);
     let contents = vec![0; segments * work.size];
     let transmit = Transmit {
         destination: work.first(),

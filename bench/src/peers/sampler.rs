@@ -1,4 +1,4 @@
-//! Counting: the hot loop stores, a thread of its own samples, prints and ends the program.
+//! Counting: the hot loop stores its counts; a separate thread samples and prints them, and exits.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -10,10 +10,10 @@ use super::{sys, work::Work};
 
 static DATAGRAMS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
-/// Keeps the compiler from leaving the payload alone.
+/// Prevents the compiler from optimizing out reads of the payload.
 static TOUCHED: AtomicU64 = AtomicU64::new(0);
 
-/// What a hot loop has counted.
+/// The counts of a hot loop.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     datagrams: u64,
@@ -22,7 +22,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a datagram and looks at it.
+    /// Counts a datagram and reads from it.
     #[inline]
     pub(super) fn consume(&mut self, payload: &[u8]) {
         self.datagrams += 1;
@@ -37,7 +37,7 @@ impl Tally {
         self.bytes += (datagrams * size) as u64;
     }
 
-    /// Shows the sampler what was counted so far.
+    /// Makes the counts visible to the sampler.
     #[inline]
     pub(super) fn publish(&self) {
         DATAGRAMS.store(self.datagrams, Relaxed);
@@ -46,14 +46,14 @@ impl Tally {
     }
 }
 
-/// Says `ready`, and has the program end when its window closes.
+/// Prints `ready`, and starts the thread that exits at the end of the window.
 pub(super) fn start(work: &Work) {
     let work = work.clone();
     thread::spawn(move || sample(&work));
     ready();
 }
 
-/// Says that the sockets are open.
+/// Reports that the sockets are open.
 pub(super) fn ready() {
     println!("ready");
 }
@@ -81,8 +81,8 @@ fn sample(work: &Work) {
         thread::sleep(Duration::from_millis(1));
     }
     if work.to_idle {
-        let nothing = Sample { datagrams: 0, bytes: 0, time: Instant::now(), cpu: 0.0 };
-        report(&nothing, &wait_for_silence());
+        let zero = Sample { datagrams: 0, bytes: 0, time: Instant::now(), cpu: 0.0 };
+        report(&zero, &wait_for_silence());
     }
     thread::sleep(Duration::from_secs_f64(work.warm_up));
     let from = Sample::take();
@@ -90,7 +90,7 @@ fn sample(work: &Work) {
     report(&from, &Sample::take());
 }
 
-/// The last sample after which nothing came for a second.
+/// Returns the last sample before a second without datagrams.
 fn wait_for_silence() -> Sample {
     let mut last = Sample::take();
     loop {

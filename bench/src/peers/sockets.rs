@@ -1,4 +1,4 @@
-//! Sockets for the peers that leave opening them to their users.
+//! Sockets for peers that do not open them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -10,19 +10,19 @@ use super::{sys, work::Work};
 /// How a receiving socket is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Options {
-    /// As one writes it: bound to the port, joined.
+    /// Minimal: bound to the port, joined.
     AsWritten,
-    /// As mcast's: bound to the group, closed to other programs' groups, with all the metadata.
+    /// As mcast's: bound to the group, without groups of other programs, with all metadata.
     AsMcast,
 }
 
-/// A socket that has joined the group.
+/// Opens a socket that has joined the group.
 pub(super) fn receiving(work: &Work, options: Options) -> Result<UdpSocket> {
     let (group, interface) = v4(work)?;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
     if options == Options::AsMcast {
-        ask_for_metadata(&socket)?;
+        enable_metadata(&socket)?;
         socket.set_multicast_all_v4(false)?;
     }
     if work.buffer > 0 {
@@ -37,7 +37,7 @@ pub(super) fn receiving(work: &Work, options: Options) -> Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// A socket that sends to groups by the interface.
+/// Opens a socket that sends to groups on the interface.
 pub(super) fn sending(work: &Work) -> Result<UdpSocket> {
     let (_, interface) = v4(work)?;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
@@ -48,7 +48,7 @@ pub(super) fn sending(work: &Work) -> Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// The group and the interface's address, which these peers are shown with.
+/// Returns the group and the address of the interface.
 fn v4(work: &Work) -> Result<(Ipv4Addr, Ipv4Addr)> {
     match (work.group, work.address) {
         (IpAddr::V4(group), IpAddr::V4(address)) => Ok((group, address)),
@@ -56,7 +56,7 @@ fn v4(work: &Work) -> Result<(Ipv4Addr, Ipv4Addr)> {
     }
 }
 
-fn ask_for_metadata(socket: &Socket) -> Result<()> {
+fn enable_metadata(socket: &Socket) -> Result<()> {
     sys::set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     sys::set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     for option in [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS] {
@@ -65,10 +65,10 @@ fn ask_for_metadata(socket: &Socket) -> Result<()> {
     Ok(())
 }
 
-/// Beyond `net.core.rmem_max` where that is allowed, as mcast asks for it.
+/// Sets the receive buffer as mcast does: beyond `net.core.rmem_max` if permitted.
 fn set_buffer(socket: &Socket, bytes: usize) -> Result<()> {
-    let asked = i32::try_from(bytes).context("the buffer is too large")?;
-    if sys::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, asked).is_err() {
+    let requested = i32::try_from(bytes).context("the buffer is too large")?;
+    if sys::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, requested).is_err() {
         socket.set_recv_buffer_size(bytes)?;
     }
     Ok(())

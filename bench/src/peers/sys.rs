@@ -1,10 +1,10 @@
-//! What the standard library has no call for.
+//! System calls that the standard library does not have.
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
 
-/// Seconds of processor time that this process has used.
+/// Returns the CPU time of this process in seconds.
 pub(super) fn cpu_seconds() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live `timespec`.
@@ -12,7 +12,7 @@ pub(super) fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, which all hosts of a lab share.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds, which all hosts of a lab share.
 pub(super) fn monotonic_nanoseconds() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live `timespec`.

@@ -1,4 +1,4 @@
-//! What a contestant is to do: the same words for all of ours, whatever they are written in.
+//! The command line of our contestants, which is the same in all languages.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,21 +6,21 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use mcast::{Destination, Group, GroupAddr, InterfaceSelector, Membership};
 
-/// One of the contestants written in Rust, and what it does.
+/// A contestant written in Rust, and what to do.
 #[derive(Args, Clone, Debug)]
 pub struct PeerArguments {
-    /// Which.
+    /// The contestant.
     pub name: Name,
-    /// What.
+    /// The role.
     pub role: Role,
-    /// With what.
+    /// The work.
     #[command(flatten)]
     pub work: Work,
 }
 
 /// The contestants written in Rust.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "self-explanatory")]
 pub enum Name {
     McastSingle,
     McastLean,
@@ -34,26 +34,26 @@ pub enum Name {
     Mcrx,
 }
 
-/// What a contestant does.
+/// The role of a contestant.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Receives, and counts.
+    /// Receives and counts datagrams.
     Receive,
-    /// Sends, and counts.
+    /// Sends and counts datagrams.
     Send,
-    /// Sends one and waits for it to come back.
+    /// Sends datagrams and waits for each to return.
     Ping,
-    /// Sends back what comes.
+    /// Sends back every datagram received.
     Pong,
 }
 
-/// The details.
+/// The work of a contestant.
 #[derive(Args, Clone, Debug)]
 pub struct Work {
-    /// The group, the first where there are several.
+    /// The group, or the first of several.
     #[arg(long)]
     pub group: IpAddr,
-    /// How many groups, counting up.
+    /// How many consecutive groups.
     #[arg(long, default_value_t = 1)]
     pub groups: u32,
     /// The port.
@@ -68,28 +68,28 @@ pub struct Work {
     /// Bytes of payload.
     #[arg(long, default_value_t = 64)]
     pub size: usize,
-    /// Receive buffer to ask for in bytes; 0 leaves it as it is.
+    /// Receive buffer to request, in bytes; 0 for the default.
     #[arg(long, default_value_t = 0)]
     pub buffer: usize,
-    /// Seconds before the window opens.
+    /// Seconds before the measurement window starts.
     #[arg(long, default_value_t = 0.1)]
     pub warm_up: f64,
-    /// The window.
+    /// Length of the measurement window, in seconds.
     #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
-    /// Count until nothing has come for a second.
+    /// Count until no datagram has arrived for a second.
     #[arg(long)]
     pub to_idle: bool,
     /// No GSO, no GRO.
     #[arg(long)]
     pub no_trains: bool,
-    /// Ask again and again instead of waiting.
+    /// Poll instead of waiting.
     #[arg(long)]
     pub spin: bool,
 }
 
 impl Work {
-    /// The address of a group, by number.
+    /// Returns the address of a group, by number.
     #[must_use]
     pub fn group_of(&self, number: u32) -> SocketAddr {
         let group = match self.group {
@@ -99,24 +99,24 @@ impl Work {
         SocketAddr::new(group, self.port)
     }
 
-    /// The first group and the port.
+    /// Returns the first group and the port.
     #[must_use]
     pub fn first(&self) -> SocketAddr {
         self.group_of(0)
     }
 
-    /// Where to send, for `mcast`.
+    /// Returns the destination for `mcast`.
     ///
     /// # Errors
-    /// When the address is no group.
+    /// If the address is not multicast.
     pub fn destination(&self) -> Result<Destination> {
         Ok(Destination { address: group_addr(self.first())?, interface: Some(self.selector()) })
     }
 
-    /// What to join, for `mcast`.
+    /// Returns the memberships for `mcast`.
     ///
     /// # Errors
-    /// When an address is no group.
+    /// If an address is not multicast.
     pub fn memberships(&self) -> Result<Vec<Membership>> {
         let membership = |number| Ok(Membership::new(group_addr(self.group_of(number))?).on(self.selector()));
         (0..self.groups).map(membership).collect()
@@ -128,6 +128,6 @@ impl Work {
 }
 
 fn group_addr(address: SocketAddr) -> Result<GroupAddr> {
-    let group = Group::new(address.ip()).with_context(|| format!("{address} is no group"))?;
+    let group = Group::new(address.ip()).with_context(|| format!("{address} is not a multicast address"))?;
     Ok(GroupAddr::new(group, address.port()))
 }

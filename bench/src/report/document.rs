@@ -8,57 +8,57 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::figures::{Figures, Row};
-use super::kept::Kept;
+use super::results::Results;
 use super::statistics::Spread;
 use super::{goals, numbers, picture};
 use crate::machine::Machine;
 
-/// Writes the document and its pictures; says where.
+/// Writes the document and its pictures; returns its path.
 ///
 /// # Errors
-/// When a file cannot be written.
-pub fn document(kept: &Kept) -> Result<PathBuf> {
-    let path = kept.document.clone();
+/// If a file cannot be written.
+pub fn document(results: &Results) -> Result<PathBuf> {
+    let path = results.document.clone();
     let pictures = path.with_extension("");
     fs::create_dir_all(&pictures).with_context(|| format!("making {}", pictures.display()))?;
-    let mut text = head(kept);
-    for figures in kept.tables() {
+    let mut text = head(results);
+    for figures in results.tables() {
         table(&mut text, figures, &pictures)?;
     }
-    contestants(&mut text, kept);
+    contestants(&mut text, results);
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }
 
-fn head(kept: &Kept) -> String {
+fn head(results: &Results) -> String {
     let mut text = "# Benchmarks\n\n\
-        Written by `cargo bench-peers`, from figures in `bench/results/`; `cargo bench-peers render` writes it \
-        again from the same figures. Edit neither.\n\n\
-        Every contestant does the same work between the same two hosts: network namespaces joined by a veth pair, \
-        the sender's program on the first processor, the receiver's on the second. On such a pair the sender's \
-        processor also walks each packet through the receiving host's stack. Contestants take turns within a \
-        round, and rounds count only if the C reference did within 10 % the same at the round's end as at its \
-        start; ratios are between runs of one round. Values are medians with their quartiles. Machines like this \
-        one change their pace by factors, for minutes at a time: compare within a table, never across.\n\n\
-        Every table says which link it was measured on: (a) a plain veth pair, which never splits a train of \
-        datagrams, as between containers and virtual machines; (b) segmentation offload off at the sender and \
-        merging off at the receiver, so that each datagram is a frame; (c) offload off at the sender and merging \
-        on at the receiver, as with most network cards.\n\n"
+        Written by `cargo bench-peers`, from figures in `bench/results/`; `cargo bench-peers render` \
+        regenerates it from the same figures. Do not edit either.\n\n\
+        Every contestant does the same work between the same two hosts: network namespaces connected by a veth pair, \
+        with the sending program on the first processor and the receiving one on the second. On such a pair, the sender's \
+        processor also runs the receiving host's network stack. Contestants take turns within a round, and a round counts \
+        only if the results of the C reference at its start and end are within 10 %; ratios are between runs of the same \
+        round. Values are medians with their quartiles. The speed of machines like this one changes by factors, for minutes \
+        at a time: compare within a table, not across tables.\n\n\
+        Every table names its link: (a) a plain veth pair, which never splits a segmented buffer, as between containers and \
+        virtual machines; (b) segmentation offload (GSO) off at the sender and receive offload (GRO) off at the receiver, so \
+        that each datagram is a frame; (c) GSO off at the sender and GRO on at the receiver, as with most network \
+        cards.\n\n"
         .to_owned();
-    if kept.quick {
+    if results.quick {
         text.push_str(
-            "**A quick look**: moments, one round, and rounds that count however unsteady they were. It shows \
-             that everything runs, and no more.\n\n",
+            "**Quick run**: short windows and a single round, which counts even if it was unsteady. It only shows that \
+             everything runs.\n\n",
         );
     }
-    goals::write(&mut text, &goals::goals(kept));
-    machines(&mut text, kept);
+    goals::write(&mut text, &goals::goals(results));
+    machines(&mut text, results);
     text
 }
 
-fn machines(text: &mut String, kept: &Kept) {
+fn machines(text: &mut String, results: &Results) {
     let mut machines: Vec<(&Machine, Vec<&str>)> = Vec::new();
-    for figures in kept.tables() {
+    for figures in results.tables() {
         match machines.iter_mut().find(|(machine, _)| **machine == figures.machine) {
             Some((_, tables)) => tables.push(&figures.table),
             None => machines.push((&figures.machine, vec![&figures.table])),
@@ -68,7 +68,7 @@ fn machines(text: &mut String, kept: &Kept) {
     let alone = machines.len() == 1;
     for (machine, tables) in machines {
         let Machine { processor, processors, kernel, system, rmem_max, date, commit, .. } = machine;
-        // Some say more about themselves than their version, in further lines.
+        // Some print more than the version, on further lines.
         let versions: Vec<_> = machine.versions.iter().filter_map(|version| version.lines().next()).collect();
         let _ = writeln!(
             text,
@@ -79,12 +79,12 @@ fn machines(text: &mut String, kept: &Kept) {
         );
     }
     text.push_str(
-        "- Receive buffers: 4 MiB asked for in every table but `loss-defaults`, which the kernel doubles (`messages`: \
-         by each on its own account, 4 MiB too where it is told); by \
-         `SO_RCVBUFFORCE` where the contestant can.\n\
+        "- Receive buffers: 4 MiB requested in every table except `loss-defaults`, which the kernel doubles (in the tables \
+         `messages-*`, each contestant chooses, and those with an option use 4 MiB); with `SO_RCVBUFFORCE` if the \
+         contestant supports it.\n\
          - mcast and the C reference set the same options: bound to the group, `IP_MULTICAST_ALL` 0, packet info, \
-         TTL, TOS, `SO_TIMESTAMPNS`, `SO_RXQ_OVFL`, and read them for each buffer; a contestant that does less \
-         says so. Senders: TTL 1, not looped back.\n",
+         TTL, TOS, `SO_TIMESTAMPNS`, `SO_RXQ_OVFL`, and read them for each buffer; the description of a contestant says if it does \
+         less. Senders: TTL 1, no loopback.\n",
     );
 }
 
@@ -101,14 +101,14 @@ fn table(text: &mut String, figures: &Figures, pictures: &Path) -> Result<()> {
     let (rounds, discarded) = (figures.rounds(), figures.discarded);
     let _ = write!(text, "\n{rounds} rounds{window}, {discarded} more discarded. `{}`\n", figures.command);
     for (name, why) in &figures.absent {
-        let _ = write!(text, "\nNot there: `{name}`: {}\n", why.replace('\n', " "));
+        let _ = write!(text, "\nNot available: `{name}`: {}\n", why.replace('\n', " "));
     }
     for (name, faults) in &figures.faults {
         let last = faults.last().map(|why| why.replace('\n', " ")).unwrap_or_default();
-        let times = if faults.len() == 1 { "once" } else { "twice, and was then left out" };
+        let times = if faults.len() == 1 { "once" } else { "twice, and was then excluded" };
         let _ = write!(text, "\n`{name}` failed {times}: {last}\n");
     }
-    // Most that lose nothing would not show on its scale.
+    // Contestants without loss would not be visible on the scale.
     let drawn = (figures.main != "loss").then(|| picture::svg(figures, layout.notation)).flatten();
     if let Some(svg) = drawn {
         let file = pictures.join(format!("{}.svg", figures.table));
@@ -201,8 +201,8 @@ impl Layout {
     }
 }
 
-fn contestants(text: &mut String, kept: &Kept) {
-    let rows = kept.tables().flat_map(|figures| &figures.rows);
+fn contestants(text: &mut String, results: &Results) {
+    let rows = results.tables().flat_map(|figures| &figures.rows);
     // A contestant that takes part with several losses is one.
     let described: BTreeMap<_, _> = rows.map(|row| (row.contestant(), &row.what)).collect();
     text.push_str("\n## Contestants\n\n");

@@ -1,4 +1,4 @@
-//! What was measured for one table, round by round: kept as JSON, so that everything that is said
+//! What was measured for one table, round by round: results as JSON, so that everything that is said
 //! about it can be worked out again.
 
 use std::collections::BTreeMap;

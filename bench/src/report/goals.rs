@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::figures::Figures;
-use super::kept::Kept;
+use super::results::Results;
 use super::statistics::Spread;
 use super::{message_goals, numbers, reasons};
 use crate::network::Link;
@@ -69,22 +69,22 @@ impl Bound {
 
 /// All goals, judged by the figures that there are.
 #[must_use]
-pub(super) fn goals(kept: &Kept) -> Vec<Goal> {
+pub(super) fn goals(results: &Results) -> Vec<Goal> {
     let mut goals = Vec::new();
-    beside_c(kept, &mut goals);
-    beside_others(kept, &mut goals);
-    single(kept, &mut goals);
-    latency(kept, &mut goals);
-    loss(kept, &mut goals);
-    groups(kept, &mut goals);
-    message_goals::add(kept, &mut goals);
-    python(kept, &mut goals);
+    beside_c(results, &mut goals);
+    beside_others(results, &mut goals);
+    single(results, &mut goals);
+    latency(results, &mut goals);
+    loss(results, &mut goals);
+    groups(results, &mut goals);
+    message_goals::add(results, &mut goals);
+    python(results, &mut goals);
     goals
 }
 
 const SIZES: [usize; 2] = [64, 1400];
 
-fn beside_c(kept: &Kept, goals: &mut Vec<Goal>) {
+fn beside_c(results: &Results, goals: &mut Vec<Goal>) {
     for (direction, name) in
         [("receive", "mcast-batches"), ("receive", "mcast-reader"), ("send", "mcast-batches")]
     {
@@ -94,25 +94,25 @@ fn beside_c(kept: &Kept, goals: &mut Vec<Goal>) {
                 "send" => format!("`{name}`, sending, at least 0.95 of C with the same calls"),
                 _ => format!("`{name}`, receiving, at least 0.95 of C with the same calls"),
             };
-            goals.push(ratio(kept, table, promise, (name, "c-trains", "rate"), Bound::AtLeast(0.95)));
+            goals.push(ratio(results, table, promise, (name, "c-trains", "rate"), Bound::AtLeast(0.95)));
         }
     }
 }
 
-fn beside_others(kept: &Kept, goals: &mut Vec<Goal>) {
+fn beside_others(results: &Results, goals: &mut Vec<Goal>) {
     for (link, factors) in [(Link::Whole, [20.0, 10.0, 10.0]), (Link::Frames, [3.0; 3])] {
         for (other, factor) in ["multicast_expert", "iperf2", "socat"].into_iter().zip(factors) {
             for size in SIZES {
                 let table = format!("pairs-{}-{size}", link.letter());
                 let promise = format!("`mcast-reader` with its sender at least {factor} times {other}");
                 let names = ("mcast-reader", other, "rate");
-                goals.push(ratio(kept, table, promise, names, Bound::AtLeast(factor)));
+                goals.push(ratio(results, table, promise, names, Bound::AtLeast(factor)));
             }
         }
     }
 }
 
-fn single(kept: &Kept, goals: &mut Vec<Goal>) {
+fn single(results: &Results, goals: &mut Vec<Goal>) {
     for (name, promise) in [
         ("mcast-single", "`recv` no slower than std::net::UdpSocket with the same options"),
         ("mcast-lean", "`recv` without details no slower than std::net::UdpSocket with the same options"),
@@ -120,12 +120,12 @@ fn single(kept: &Kept, goals: &mut Vec<Goal>) {
         for (link, size) in Link::ALL.into_iter().flat_map(|link| SIZES.map(|size| (link, size))) {
             let table = format!("receive-{}-{size}", link.letter());
             let names = (name, "std-options", "rate");
-            goals.push(ratio(kept, table, promise.to_owned(), names, Bound::AtLeast(1.0)));
+            goals.push(ratio(results, table, promise.to_owned(), names, Bound::AtLeast(1.0)));
         }
     }
 }
 
-fn latency(kept: &Kept, goals: &mut Vec<Goal>) {
+fn latency(results: &Results, goals: &mut Vec<Goal>) {
     for (manner, other, series, bound) in [
         ("spinning", "c", "p50", 1.05),
         ("blocking", "c", "p50", 1.05),
@@ -138,15 +138,17 @@ fn latency(kept: &Kept, goals: &mut Vec<Goal>) {
         };
         let (name, other) = (format!("{ours}-{manner}"), format!("{other}-{manner}"));
         let names = (name.as_str(), other.as_str(), series);
-        goals.push(ratio(kept, "latency".to_owned(), promise, names, Bound::AtMost(bound)));
+        goals.push(ratio(results, "latency".to_owned(), promise, names, Bound::AtMost(bound)));
     }
 }
 
-fn loss(kept: &Kept, goals: &mut Vec<Goal>) {
+fn loss(results: &Results, goals: &mut Vec<Goal>) {
     let table = "loss-equal".to_owned();
     let promise = "no loss at 200,000 a second with 8 MiB of buffer".to_owned();
-    let spread =
-        kept.table(&table).and_then(|figures| figures.row("mcast-reader")).and_then(|row| row.spread("loss"));
+    let spread = results
+        .table(&table)
+        .and_then(|figures| figures.row("mcast-reader"))
+        .and_then(|row| row.spread("loss"));
     goals.push(match spread {
         None => not_measured(promise, table),
         Some(spread) => Goal {
@@ -158,7 +160,7 @@ fn loss(kept: &Kept, goals: &mut Vec<Goal>) {
     });
 }
 
-fn groups(kept: &Kept, goals: &mut Vec<Goal>) {
+fn groups(results: &Results, goals: &mut Vec<Goal>) {
     for (table, row, bound) in [
         ("groups-v4", "1000 joined, spread", 1.2),
         ("groups-v4", "10000 joined", 1.2),
@@ -168,11 +170,11 @@ fn groups(kept: &Kept, goals: &mut Vec<Goal>) {
     ] {
         let promise = format!("{row}: processor time within {bound} of one group's");
         let names = (row, "1 joined", "total_ns");
-        goals.push(ratio(kept, table.to_owned(), promise, names, Bound::AtMost(bound)));
+        goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtMost(bound)));
     }
 }
 
-fn python(kept: &Kept, goals: &mut Vec<Goal>) {
+fn python(results: &Results, goals: &mut Vec<Goal>) {
     let table = "python-queue";
     for (ours, theirs, factor, what) in [
         ("pymcast recv", "recvfrom", 2.0, "Python, receiving one datagram a call by `recv`"),
@@ -185,14 +187,14 @@ fn python(kept: &Kept, goals: &mut Vec<Goal>) {
     ] {
         let promise = format!("{what}, at least {factor} times multicast_expert");
         let names = (ours, &*format!("multicast_expert {theirs}"), "rate");
-        goals.push(ratio(kept, table.to_owned(), promise, names, Bound::AtLeast(factor)));
+        goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtLeast(factor)));
     }
     for (row, what) in [
         ("pymcast recv_into", "Python, `recv_into`"),
         ("pymcast recv_into, no details", "Python, `recv_into` with `details=False`"),
     ] {
         let promise = format!("{what}, at least 900,000 a second out of a full queue");
-        let row = kept.table(table).and_then(|figures| figures.row(row));
+        let row = results.table(table).and_then(|figures| figures.row(row));
         goals.push(match row.and_then(|row| row.spread("rate")) {
             None => not_measured(promise, table.to_owned()),
             Some(spread) => Goal {
@@ -206,13 +208,13 @@ fn python(kept: &Kept, goals: &mut Vec<Goal>) {
 }
 
 pub(super) fn ratio(
-    kept: &Kept,
+    results: &Results,
     table: String,
     promise: String,
     (name, to, series): (&str, &str, &str),
     bound: Bound,
 ) -> Goal {
-    let spread = kept.table(&table).and_then(|figures: &Figures| figures.ratio(name, to, series));
+    let spread = results.table(&table).and_then(|figures: &Figures| figures.ratio(name, to, series));
     match spread {
         None => not_measured(promise, table),
         Some(spread) => {

@@ -1,8 +1,8 @@
 //! The goals of messages that must all arrive.
 
 use super::goals::{Bound, Goal, not_measured, ratio};
-use super::kept::Kept;
 use super::numbers;
+use super::results::Results;
 
 /// Ours, as most will use it.
 const OURS: &str = "mcast-stream";
@@ -10,7 +10,7 @@ const OURS: &str = "mcast-stream";
 const AT_ONCE: &str = "mcast-stream-each";
 const SEALED: &str = "mcast-stream-sealed";
 
-pub(super) fn add(kept: &Kept, goals: &mut Vec<Goal>) {
+pub(super) fn add(results: &Results, goals: &mut Vec<Goal>) {
     let plain = "messages-plain-1344";
     for (name, to, factor, promise) in [
         (OURS, "aeron", 2.0, "messages without loss, at least 2 times Aeron"),
@@ -23,31 +23,31 @@ pub(super) fn add(kept: &Kept, goals: &mut Vec<Goal>) {
         (SEALED, OURS, 0.5, "sealed messages, at least 0.5 of those in clear on a plain link"),
     ] {
         let names = (name, to, "goodput");
-        goals.push(ratio(kept, plain.to_owned(), promise.to_owned(), names, Bound::AtLeast(factor)));
+        goals.push(ratio(results, plain.to_owned(), promise.to_owned(), names, Bound::AtLeast(factor)));
     }
     let names = (&*row(SEALED, 0), &*row(OURS, 0), "goodput");
     let promise = "sealed messages, at least 0.8 of those in clear with offloads off".to_owned();
-    goals.push(ratio(kept, "messages-lossy-1".to_owned(), promise, names, Bound::AtLeast(0.8)));
+    goals.push(ratio(results, "messages-lossy-1".to_owned(), promise, names, Bound::AtLeast(0.8)));
     for receivers in [1, 4, 8] {
         for (loss, factor) in [(1, 0.95), (5, 0.9)] {
             let promise = format!("messages at {loss} % loss, at least {factor} of our own without loss");
             let names = (&*row(OURS, loss), &*row(OURS, 0), "goodput");
             let table = format!("messages-lossy-{receivers}");
-            goals.push(ratio(kept, table, promise, names, Bound::AtLeast(factor)));
+            goals.push(ratio(results, table, promise, names, Bound::AtLeast(factor)));
         }
     }
-    small(kept, goals);
-    delays(kept, goals);
+    small(results, goals);
+    delays(results, goals);
 }
 
-fn small(kept: &Kept, goals: &mut Vec<Goal>) {
+fn small(results: &Results, goals: &mut Vec<Goal>) {
     let rate = |value| format!("{}/s", numbers::rate(value));
     let place = ("messages-plain-64", OURS, "goodput");
     let promise = "messages of 64 bytes, at least 5 million a second";
-    goals.push(median(kept, place, promise, rate, Bound::AtLeast(5e6)));
+    goals.push(median(results, place, promise, rate, Bound::AtLeast(5e6)));
 }
 
-fn delays(kept: &Kept, goals: &mut Vec<Goal>) {
+fn delays(results: &Results, goals: &mut Vec<Goal>) {
     let milliseconds = |value| format!("{} ms", numbers::short(value / 1e3));
     let who = row(AT_ONCE, 1);
     for (series, bound, promise) in [
@@ -55,20 +55,21 @@ fn delays(kept: &Kept, goals: &mut Vec<Goal>) {
         ("p99", 3_000.0, "messages, 20,000 a second at 1 % loss: p99 at most 3 ms"),
     ] {
         let place = ("messages-latency", &*who, series);
-        goals.push(median(kept, place, promise, milliseconds, Bound::AtMost(bound)));
+        goals.push(median(results, place, promise, milliseconds, Bound::AtMost(bound)));
     }
 }
 
 /// A goal that is a value, not a ratio.
 fn median(
-    kept: &Kept,
+    results: &Results,
     (table, row, series): (&str, &str, &str),
     promise: &str,
     notation: impl Fn(f64) -> String,
     bound: Bound,
 ) -> Goal {
     let (promise, table) = (promise.to_owned(), table.to_owned());
-    let spread = kept.table(&table).and_then(|figures| figures.row(row)).and_then(|row| row.spread(series));
+    let spread =
+        results.table(&table).and_then(|figures| figures.row(row)).and_then(|row| row.spread(series));
     match spread {
         None => not_measured(promise, table),
         Some(spread) => {

@@ -3,15 +3,15 @@
 mod document;
 mod figures;
 mod goals;
-mod kept;
 mod message_goals;
 mod numbers;
 mod picture;
 mod reasons;
+mod results;
 mod statistics;
 
 pub use document::document;
 pub use figures::{Figures, Row};
 pub use goals::{Goal, Verdict};
-pub use kept::{Kept, render_kept};
+pub use results::{Results, render};
 pub use statistics::{Spread, ratios};

@@ -1,8 +1,8 @@
-//! Numbers as a person reads them.
+//! Formatting of numbers.
 
 use super::statistics::Spread;
 
-/// A value to so many significant digits.
+/// Rounds a value to a number of significant digits.
 pub(super) fn to_digits(value: f64, digits: i32) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
@@ -11,7 +11,7 @@ pub(super) fn to_digits(value: f64, digits: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-/// A number of datagrams a second: `23.4 M`, `285 k`.
+/// Formats a number of datagrams per second: `23.4 M`, `285 k`.
 pub(super) fn rate(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{} M", short(value / 1e6)),
@@ -20,7 +20,7 @@ pub(super) fn rate(value: f64) -> String {
     }
 }
 
-/// Three significant digits, in full.
+/// Formats a value with three significant digits, without an exponent.
 pub(super) fn short(value: f64) -> String {
     let decimals = match value.abs() {
         0.0 => 0,
@@ -29,7 +29,7 @@ pub(super) fn short(value: f64) -> String {
     format!("{value:.0$}", decimals as usize)
 }
 
-/// A ratio with its quartiles: `0.98 (0.97–1.01)`.
+/// Formats a ratio with its quartiles: `0.98 (0.97–1.01)`.
 pub(super) fn ratio(spread: Spread) -> String {
     let places = match spread.median {
         median if median >= 10.0 => 1,
@@ -39,9 +39,7 @@ pub(super) fn ratio(spread: Spread) -> String {
     self::spread(spread, |value| format!("{value:.places$}"))
 }
 
-/// The median and its quartiles in this notation.
-///
-/// Of one round there are none.
+/// Formats the median and its quartiles; omits the quartiles of a single round.
 pub(super) fn spread(spread: Spread, notation: impl Fn(f64) -> String) -> String {
     if spread.lower == spread.upper {
         return notation(spread.median);

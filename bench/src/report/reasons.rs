@@ -1,10 +1,10 @@
-//! Why what was promised and is missed is missed, as far as is known.
+//! Explanations of missed goals, as far as they are known.
 
 use std::fmt::Write;
 
 use super::goals::{Goal, Verdict};
 
-/// A reason, for the promises that begin so in the tables that begin so.
+/// A reason, for goals and tables with these prefixes.
 struct Reason {
     promise: &'static str,
     table: &'static str,
@@ -15,82 +15,81 @@ const REASONS: &[Reason] = &[
     Reason {
         promise: "`recv` no slower than std::net::UdpSocket with the same options",
         table: "receive-",
-        why: "`recv` hands out hop limit, traffic class, time and loss; `std` has the kernel prepare the same and \
-              leaves it there. To copy it out takes a third of the call: hand-written C that reads it (`c-plain`) \
-              is as far behind `std-options`. It shows on (a), where trains fill the buffer faster than single \
-              calls empty it, so that nothing but the call is measured. Whoever reads none of it says so \
-              (`ReceiverBuilder::details`): that is `mcast-lean`.",
+        why: "`recv` returns hop limit, traffic class, time and loss; `std` has the kernel prepare the same metadata but \
+              does not read it. Copying it takes a third of the call: hand-written C that reads it (`c-plain`) \
+              is as far behind `std-options`. The effect is visible on (a), where segmented buffers fill the queue faster \
+              than single calls empty it, so that only the call is measured. Programs that do not need the metadata \
+              turn it off (`ReceiverBuilder::details`): that is `mcast-lean`.",
     },
     Reason {
         promise: "`mcast-batches`, sending",
         table: "send-",
-        why: "A train of 128 small datagrams is one message to the kernel, but 128 values of `Outgoing` to us, each \
-              of which may go elsewhere: they are looked at one by one. The C reference \
-              has one buffer and does not look.",
+        why: "A segmented buffer of 128 small datagrams is one message to the kernel, but 128 values of `Outgoing` to mcast, \
+              each with its own options, which are processed one by one. The C reference has one buffer and does not \
+              process them.",
     },
     Reason {
         promise: "`mcast perf --latency`, spinning",
         table: "latency",
-        why: "Both ends of `mcast perf` check what they get: the receiver that a ping carries the token that proves \
-              where it is from, the sender that the pong is the one that it waits for, so that both can be left open \
-              to the world; sockperf reflects what comes. Inferred from the code, not from a profile: at a look at \
-              the error queue less for each look at the socket, and with fewer control messages, it went from 1.26 \
-              to this.",
+        why: "Both ends of `mcast perf` verify what they receive: the receiver checks the token that proves the source of a \
+              ping, and the sender checks that the pong is the expected one, so that both can be exposed to untrusted \
+              networks; sockperf reflects every datagram. This is inferred from the code, not from a profile: with one \
+              poll of the error queue less for each poll of the socket, and with fewer control messages, the ratio fell from \
+              1.26 to this.",
     },
     Reason {
         promise: "`mcast perf --latency`, blocking",
         table: "latency",
-        why: "The library itself (`mcast-blocking`) is where C is; the command adds some 8 µs at the median, which \
-              spinning it does not. It was not found where: presumably more code runs cold after the processor has \
-              slept.",
+        why: "The library itself (`mcast-blocking`) is as fast as C; the command adds about 8 µs at the median, but not when \
+              spinning. The cause is not known; presumably more code runs with cold caches after the processor was \
+              idle.",
     },
     Reason {
         promise: "100 joined",
         table: "groups-v6",
-        why: "Linux walks an IPv6 interface's whole list of groups for every datagram, before any socket is looked \
-              at: that is the growth in the sender's column, which walks the receiving stack. What grows in the \
-              program's, when traffic is spread, are the calls: each IPv6 group has a socket of its own, so that \
-              a call finds fewer datagrams.",
+        why: "Linux walks the whole list of groups of an IPv6 interface for every datagram, before it looks up a socket: that \
+              is the growth in the sender's column, which includes the receiving stack. In the program's column, the number of \
+              calls grows when traffic is spread: each IPv6 group has a socket of its own, so that a call returns \
+              fewer datagrams.",
     },
     Reason {
         promise: "messages without loss, at least 0.75",
         table: "messages-plain",
-        why: "`mcast perf` sends the same bytes over and over, which nobody writes or reads. Where a stream goes by `publish_all`, by a profile of the sender's processor \
-              (19 Gbit/s while it was taken), 37 % is the kernel's copy out of the history, 11 % waking the receiver, which is faster \
-              than its sender and waits for every train, 8 % the stream's own code with its copy of the message; \
-              the threads that listen and keep time had 4 to 14 %. With `queue`, a lock and a look at the clock for each \
-              message come on top. A history of 1 or 2 MiB was no faster than one of 8. \
-              A receiver that sleeps for a moment before it waits would spare the waking, and delay what comes \
-              meanwhile: it was not done.",
+        why: "`mcast perf` sends the same bytes repeatedly, without writing or reading them. In a profile of the sender's \
+              processor with `publish_all` (at 19 Gbit/s), 37 % of the time is the kernel's copy from the retransmission buffer, \
+              11 % waking the subscriber, which is faster than the publisher and waits for every segmented buffer, and 8 % the \
+              stream's own code including its copy of the message; the threads for feedback and timers take 4 to 14 %. \
+              `queue` adds a lock and a read of the clock for each message. A buffer of 1 or 2 MiB was not faster than one of \
+              8. A subscriber that sleeps briefly before it waits would avoid the wake-ups, but delay messages; this was not \
+              done.",
     },
     Reason {
         promise: "messages at 5 % loss",
         table: "messages-lossy-",
-        why: "Each receiver loses others: of every datagram that is sent once, a fifth is missed by one of four and a third \
-              by one of eight, and is sent again to each that asks. The sender's processor, which walks every copy \
-              through all receiving stacks, is what limits. By a profile with four receivers, repairs to single ones took \
-              12 % of the time that new data took while each was a call of its own, and take 8 to 9 % since they go as trains: \
-              each is one and a half times what one more receiver of new data costs. To take what receivers ask is \
-              1 %.",
+        why: "Each subscriber loses different datagrams: a fifth of all datagrams are lost by at least one of four subscribers, \
+              and a third by at least one of eight, and are retransmitted to each that requests them. The limit is the \
+              sender's processor, which runs all receiving stacks for every copy. In a profile with four subscribers, unicast \
+              repairs took 12 % of the time of new data when each was a call of its own, and take 8 to 9 % now that they are \
+              sent in segmented buffers: each costs one and a half times as much as one more subscriber to new data. Processing \
+              the requests takes 1 %.",
     },
     Reason {
         promise: "Python, sending one datagram a call by `send`",
         table: "python-",
-        why: "Some four fifths of a `send` are the kernel's: a datagram's walk through the stack. A plain `sendto` of \
-              Python's own socket does no better than multicast_expert either, so no call that sends one datagram at \
-              once can be twice as fast. What is: `Sender.writer`, to which a program still hands one datagram a \
-              call, and which sends them in batches.",
+        why: "About four fifths of a `send` is spent in the kernel's network stack. A plain `sendto` of Python's socket is not \
+              faster than multicast_expert either, so no call that sends one datagram can be twice as fast. \
+              `Sender.writer` is: it also takes one datagram per call, but sends them in batches.",
     },
 ];
 
-/// Writes the reasons for what is missed, each once.
+/// Writes the reasons for missed goals, each once.
 pub(super) fn write(text: &mut String, goals: &[Goal]) {
     let missed: Vec<_> = goals.iter().filter(|goal| goal.verdict == Verdict::Missed).collect();
     let mut unexplained: Vec<&str> = Vec::new();
     if missed.is_empty() {
         return;
     }
-    text.push_str("\nWhy what is missed is missed:\n\n");
+    text.push_str("\nReasons for missed goals:\n\n");
     for reason in REASONS {
         let explained: Vec<_> = missed.iter().filter(|goal| reason.is_for(goal)).collect();
         if let Some(first) = explained.first() {
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_missed_is_explained_and_what_is_not_says_so() {
+    fn only_missed_goals_are_explained_and_unknown_reasons_are_marked() {
         let promise = "`recv` no slower than std::net::UdpSocket with the same options";
         let mut text = String::new();
 
@@ -135,7 +134,7 @@ mod tests {
             goal("faster than light", "latency", Verdict::Missed),
         ];
         write(&mut text, &missed);
-        assert_eq!(text.matches("(receive-a-64, receive-a-1400). `recv` hands out").count(), 1, "{text}");
+        assert_eq!(text.matches("(receive-a-64, receive-a-1400). `recv` returns").count(), 1, "{text}");
         assert!(text.contains("- faster than light: not explained yet."), "{text}");
     }
 }

@@ -1,49 +1,49 @@
-//! One run: a program on each host, and what it counted.
+//! One run: a program on each host, and their counts.
 
 mod counters;
 mod pair;
 mod process;
 
 pub use counters::UdpCounters;
-pub use pair::{Judged, Reading, run_pair, wait_until_joined};
-pub use process::{Cpu, Running, start, start_attended};
+pub use pair::{MeasuredSide, Reading, run_pair, wait_until_joined};
+pub use process::{Cpu, Running, start, start_with_input};
 
 use serde::Deserialize;
 
-/// What a contestant counted in its window.
+/// The counts of a contestant in its measurement window.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Counted {
     /// Datagrams.
     pub datagrams: u64,
     /// Bytes of payload.
     pub bytes: u64,
-    /// The window, as it was.
+    /// The actual length of the window.
     pub seconds: f64,
-    /// Processor time that the program used in it.
+    /// CPU time that the program used in the window.
     pub cpu_seconds: f64,
 }
 
 impl Counted {
-    /// Datagrams a second.
+    /// Datagrams per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         if self.seconds > 0.0 { self.datagrams as f64 / self.seconds } else { 0.0 }
     }
 }
 
-/// What a ping counted; times in microseconds, there and back.
+/// The result of a ping; round-trip times in microseconds.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Pinged {
-    /// Answers.
+    /// Replies received.
     pub count: u64,
-    /// Answers that did not come.
+    /// Replies lost.
     pub lost: u64,
     /// The median.
     pub p50: f64,
-    /// Nine of ten were as fast.
+    /// The 90th percentile.
     pub p90: f64,
-    /// 99 of 100 were.
+    /// The 99th percentile.
     pub p99: f64,
-    /// 999 of 1,000 were.
+    /// The 99.9th percentile.
     pub p999: f64,
 }

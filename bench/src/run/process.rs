@@ -1,4 +1,4 @@
-//! A contestant that runs on a host.
+//! A running contestant.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -15,17 +15,17 @@ use serde::de::DeserializeOwned;
 use super::counters::cpu_seconds;
 
 /// How long a contestant may take to open its sockets.
-const STARTS_WITHIN: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long one may take to leave.
-const LEAVES_WITHIN: Duration = Duration::from_secs(15);
+/// How long a contestant may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The processor that a program is kept on, so that sender and receiver never share one.
+/// The processor that a program is pinned to, so that sender and receiver do not share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cpu {
     /// The first.
     Sender,
-    /// The second, where there are two.
+    /// The second, if there is one.
     Receiver,
 }
 
@@ -39,29 +39,29 @@ impl Cpu {
     }
 }
 
-/// A contestant that runs. It is killed when dropped.
+/// A running contestant, which is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     what: String,
     child: Child,
     output: Receiver<String>,
-    /// The last lines, for messages.
-    seen: Vec<String>,
+    /// Its output so far, for error messages.
+    lines: Vec<String>,
 }
 
-/// Starts a program on a host, kept on a processor.
+/// Starts a program on a host, pinned to a processor.
 ///
 /// # Errors
-/// When it cannot be started.
+/// If it cannot be started.
 pub fn start(host: &Host, cpu: Cpu, program: &[OsString]) -> Result<Running> {
     start_with(host, cpu, program, Stdio::null())
 }
 
-/// The same for one that stays until its standard input ends: until it is told to [leave](Running::leave).
+/// Starts a program that runs until its standard input is closed by [`stop`](Running::stop).
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_attended(host: &Host, cpu: Cpu, program: &[OsString]) -> Result<Running> {
+pub fn start_with_input(host: &Host, cpu: Cpu, program: &[OsString]) -> Result<Running> {
     start_with(host, cpu, program, Stdio::piped())
 }
 
@@ -74,27 +74,27 @@ fn start_with(host: &Host, cpu: Cpu, program: &[OsString], input: Stdio) -> Resu
     let (to, output) = channel();
     forward(child.stdout.take(), to.clone());
     forward(child.stderr.take(), to);
-    Ok(Running { what, child, output, seen: Vec::new() })
+    Ok(Running { what, child, output, lines: Vec::new() })
 }
 
 impl Running {
-    /// Waits for the line that says that its sockets are open.
+    /// Waits for the line that reports that its sockets are open.
     ///
     /// # Errors
-    /// When it ends or takes too long; with what it said.
+    /// If it exits or takes too long; the error contains its output.
     pub fn wait_ready(&mut self) -> Result<()> {
-        self.wait_for(STARTS_WITHIN, |line| (line == "ready").then_some(()))
+        self.wait_for(START_TIMEOUT, |line| (line == "ready").then_some(()))
     }
 
-    /// Waits for a line that contains this.
+    /// Waits for a line that contains `text`.
     ///
     /// # Errors
     /// As [`wait_ready`](Self::wait_ready).
     pub fn wait_for_text(&mut self, text: &str) -> Result<()> {
-        self.wait_for(STARTS_WITHIN, |line| line.contains(text).then_some(()))
+        self.wait_for(START_TIMEOUT, |line| line.contains(text).then_some(()))
     }
 
-    /// Waits for the JSON object that it ends with.
+    /// Waits for the JSON object that it prints at the end.
     ///
     /// # Errors
     /// As [`wait_ready`](Self::wait_ready).
@@ -102,32 +102,32 @@ impl Running {
         self.wait_for(within, |line| serde_json::from_str(line).ok())
     }
 
-    /// Ends its standard input, and waits until it has ended.
+    /// Closes its standard input, and waits until it exits.
     ///
     /// # Errors
-    /// When it takes too long.
-    pub fn leave(&mut self) -> Result<()> {
+    /// If it takes too long.
+    pub fn stop(&mut self) -> Result<()> {
         drop(self.child.stdin.take());
-        self.child.wait_timeout(LEAVES_WITHIN)?;
+        self.child.wait_timeout(EXIT_TIMEOUT)?;
         Ok(())
     }
 
-    /// Processor time that it has used so far, in seconds.
+    /// Returns the CPU time that it has used so far, in seconds.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If it has exited.
     pub fn cpu_seconds(&self) -> Result<f64> {
         cpu_seconds(self.child.id())
     }
 
-    /// Everything it says until it ends.
+    /// Waits until it exits, and returns its output.
     ///
     /// # Errors
-    /// When it takes too long.
+    /// If it takes too long.
     pub fn text(mut self, within: Duration) -> Result<String> {
         let ended = self.wait_for(within, |_| None::<()>);
         match self.child.try_wait()? {
-            Some(_) => Ok(self.seen.join("\n")),
+            Some(_) => Ok(self.lines.join("\n")),
             None => ended.map(|()| String::new()),
         }
     }
@@ -138,25 +138,27 @@ impl Running {
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     let result = found(&line);
-                    self.seen.push(line);
+                    self.lines.push(line);
                     if let Some(result) = result {
                         return Ok(result);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => bail!("`{}` took too long{}", self.what, self.said()),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("`{}` took too long{}", self.what, self.last_output())
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait_timeout(Duration::from_secs(5))?;
-                    bail!("`{}` ended ({status}){}", self.what, self.said());
+                    bail!("`{}` ended ({status}){}", self.what, self.last_output());
                 }
             }
         }
     }
 
-    fn said(&self) -> String {
-        let from = self.seen.len().saturating_sub(8);
-        match self.seen[from..].join("\n  ") {
-            text if text.is_empty() => " and said nothing".to_owned(),
-            text => format!(" and said:\n  {text}"),
+    fn last_output(&self) -> String {
+        let from = self.lines.len().saturating_sub(8);
+        match self.lines[from..].join("\n  ") {
+            text if text.is_empty() => " without output".to_owned(),
+            text => format!(", its output:\n  {text}"),
         }
     }
 }
@@ -168,7 +170,7 @@ impl Drop for Running {
     }
 }
 
-/// Hands a program's lines on as they come.
+/// Forwards the lines of a pipe to a channel.
 fn forward(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
     let Some(pipe) = pipe else { return };
     thread::spawn(move || {
@@ -180,7 +182,7 @@ fn forward(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
     });
 }
 
-/// The program as one would type it, without the directories, which differ from machine to machine.
+/// Formats a command line, with absolute paths shortened to file names.
 pub(crate) fn words(program: &[OsString]) -> String {
     let bare = |word: &OsString| {
         let path = Path::new(word);
@@ -195,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_told_without_its_directory() {
+    fn a_command_line_has_no_directories() {
         let program = ["env", "A=/b/c", "/x/y/peer", "10.0.0.1/24"].map(OsString::from);
         assert_eq!(words(&program), "env A=/b/c peer 10.0.0.1/24");
     }

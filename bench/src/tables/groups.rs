@@ -1,24 +1,23 @@
-//! What a datagram costs by the number of groups joined.
+//! The cost of a datagram by the number of groups joined.
 //!
-//! On a veth pair the sender's processor walks the packet through the receiving host's stack. So two
-//! things are measured: what the receiving program uses, and what a datagram takes the sender with
-//! the groups joined beyond what it takes with none joined.
+//! On a veth pair, the sender's processor also runs the receiving host's network stack. Two costs are measured: the CPU
+//! time of the receiving program, and the additional time per datagram at the sender compared with no groups joined.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::plan::Plan;
-use super::rounds::{Manner, Turn, Values, take_turns};
+use super::rounds::{RoundOptions, Turn, Values, take_turns};
 use super::{Bench, fill};
 use crate::contestants::{Groups, Pace, Task, named};
 use crate::network::{Link, Network};
 use crate::report::Figures;
 use crate::run::{Counted, Cpu, start};
 
-/// The sender: single datagrams, many a call, to one group after the other.
+/// The sender: single datagrams, many per call, to the groups in turn.
 const SENDER: &str = "c-mmsg";
-/// The receiver: batches, without merging.
+/// The receiver: batches, without GRO.
 const RECEIVER: &str = "mcast-mmsg";
 
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +45,12 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, v6: bool) -> Result<Figures> {
     let turns: Vec<_> = cases(most)
         .map(|case| Turn { name: case.name(), run: Box::new(move || run_once(network, bench, first, case)) })
         .collect();
-    let manner = Manner {
+    let options = RoundOptions {
         rounds: bench.options.rounds(),
         steady_by: Some("sender_ns"),
         keep_all: bench.options.keep_all || bench.options.quick,
     };
-    let rounds = take_turns(&turns, manner)?;
+    let rounds = take_turns(&turns, options)?;
     fill(&mut figures, rounds, |_| String::new());
     Ok(figures)
 }
@@ -76,17 +75,17 @@ fn run_once(network: &Network, bench: &Bench, first: &'static str, case: Case) -
     };
     let receiver = named(RECEIVER).context("on the list")?;
     let sender = named(SENDER).context("on the list")?;
-    let patience = Duration::from_secs_f64(seconds + 20.0);
+    let time_limit = Duration::from_secs_f64(seconds + 20.0);
     let send = || -> Result<Counted> {
         let program = sender.sender(&bench.tools, &task(case.sent_to));
-        start(&network.sender, Cpu::Sender, &program)?.result(patience)
+        start(&network.sender, Cpu::Sender, &program)?.result(time_limit)
     };
     let nobody = send()?;
     let mut listening =
         start(&network.receiver, Cpu::Receiver, &receiver.receiver(&bench.tools, &task(case.joined)))?;
     listening.wait_ready()?;
     let sent = send()?;
-    let received: Counted = listening.result(patience)?;
+    let received: Counted = listening.result(time_limit)?;
     let (alone, joined) = (nanoseconds(&nobody), nanoseconds(&sent));
     let program = received.cpu_seconds * 1e9 / received.datagrams.max(1) as f64;
     Ok(vec![
@@ -98,7 +97,7 @@ fn run_once(network: &Network, bench: &Bench, first: &'static str, case: Case) -
     ])
 }
 
-/// What a datagram took the sender, which does nothing else.
+/// Returns the time per datagram of a sender that does nothing else.
 fn nanoseconds(sent: &Counted) -> f64 {
     sent.seconds * 1e9 / sent.datagrams.max(1) as f64
 }

@@ -1,11 +1,11 @@
-//! How long there and back.
+//! Round-trip times.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::plan::Plan;
-use super::rounds::{Manner, Turn, Values, take_turns};
+use super::rounds::{RoundOptions, Turn, Values, take_turns};
 use super::{Bench, fill, perf, sockperf};
 use crate::contestants::{Contestant, ONE_GROUP, Pace, Task, named};
 use crate::network::{Link, Network};
@@ -13,7 +13,7 @@ use crate::report::Figures;
 use crate::run::{Cpu, Pinged, start};
 use crate::tools::Need;
 
-/// Spinning or blocking, and who.
+/// The contestants, each spinning or blocking.
 const TURNS: [(&str, &str); 8] = [
     ("c-spinning", "C: recvmsg again and again"),
     ("mcast-spinning", "mcast: `recv_timeout`, the receiver set to `spin`"),
@@ -36,12 +36,12 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
         .filter(|(name, _)| is_present(bench, name, &mut figures))
         .map(|(name, _)| Turn { name: name.to_owned(), run: Box::new(|| run_once(&network, bench, name)) })
         .collect();
-    let manner = Manner {
+    let options = RoundOptions {
         rounds: bench.options.rounds(),
         steady_by: Some("p50"),
         keep_all: bench.options.keep_all || bench.options.quick,
     };
-    let rounds = take_turns(&turns, manner)?;
+    let rounds = take_turns(&turns, options)?;
     let what =
         |name: &str| TURNS.iter().find(|(each, _)| *each == name).map_or("", |(_, what)| what).to_owned();
     fill(&mut figures, rounds, what);

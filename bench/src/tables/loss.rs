@@ -1,4 +1,4 @@
-//! How much is lost at a steady rate.
+//! Loss at a constant rate.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::plan::Plan;
-use super::rounds::{Manner, Turn, Values, take_turns};
+use super::rounds::{RoundOptions, Turn, Values, take_turns};
 use super::{Bench, fill};
 use crate::contestants::{Contestant, Counts, ONE_GROUP, Pace, Task, named};
 use crate::network::{Link, Network};
@@ -15,11 +15,11 @@ use crate::run::{Counted, Cpu, Running, UdpCounters, start, wait_until_joined};
 
 const CONTESTANTS: [&str; 7] =
     ["c-plain", "mcast-reader", "mcast-single", "iperf2", "multicast_expert", "python", "socat"];
-/// Datagrams a second.
+/// Datagrams per second.
 const RATE: u32 = 200_000;
-/// What is asked for; the kernel reserves twice as much, so 8 MiB.
+/// The requested receive buffer; the kernel doubles it to 8 MiB.
 const BUFFER: usize = 4 << 20;
-/// A sender that misses the rate by more than this has not done the work.
+/// A run is invalid if the sender misses the rate by more than this.
 const SHORTFALL: f64 = 0.02;
 
 pub(super) fn measure(bench: &Bench, plan: &Plan, equal_buffers: bool) -> Result<Figures> {
@@ -48,9 +48,9 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, equal_buffers: bool) -> Result
             run: Box::new(|| run_once(&network, bench, who, &task)),
         })
         .collect();
-    // Loss is judged in itself, not beside the reference.
-    let manner = Manner { rounds: bench.options.rounds().min(3), steady_by: None, keep_all: true };
-    let rounds = take_turns(&turns, manner)?;
+    // Loss is an absolute value, not relative to the reference.
+    let options = RoundOptions { rounds: bench.options.rounds().min(3), steady_by: None, keep_all: true };
+    let rounds = take_turns(&turns, options)?;
     fill(&mut figures, rounds, |name| named(name).map_or_else(String::new, |each| each.what.to_owned()));
     Ok(figures)
 }
@@ -73,29 +73,29 @@ fn run_once(network: &Network, bench: &Bench, who: &Contestant, task: &Task) -> 
         Counts::Kernel => wait_for_silence(network)?.since(before).received,
     };
     let rate = sent as f64 / seconds;
-    // A contestant's own sender may fall short: that is its own affair, and the table shows it.
+    // If a contestant's own sender misses the rate, the table shows that.
     let fair = feeder.name == who.name || rate >= f64::from(RATE) * (1.0 - SHORTFALL);
-    ensure!(fair, "the sender managed {rate:.0} datagrams a second only");
+    ensure!(fair, "the sender reached only {rate:.0} datagrams per second");
     let lost = sent.saturating_sub(received);
     Ok(vec![("loss", lost as f64 * 100.0 / sent as f64), ("rate", rate)])
 }
 
-/// Waits until the sender has sent everything; how many, in how many seconds.
+/// Waits until the sender has finished; returns how many datagrams it sent, in how many seconds.
 fn finish_sending(
     network: &Network,
     feeder: &Contestant,
     mut talking: Running,
     task: &Task,
 ) -> Result<(u64, f64)> {
-    let patience = Duration::from_secs_f64(task.seconds * 3.0 + 20.0);
+    let time_limit = Duration::from_secs_f64(task.seconds * 3.0 + 20.0);
     if feeder.counts() == Counts::Itself {
-        let counted: Counted = talking.result(patience)?;
+        let counted: Counted = talking.result(time_limit)?;
         return Ok((counted.datagrams, counted.seconds));
     }
     let before = UdpCounters::of(&network.sender)?;
     let (mut last, mut sent, begun) = (Instant::now(), before, Instant::now());
-    // It may hang on for its server's last word; what counts is when it stopped sending.
-    while last.elapsed() < Duration::from_secs(1) && begun.elapsed() < patience {
+    // It may wait for its server after the last datagram; only the time until then counts.
+    while last.elapsed() < Duration::from_secs(1) && begun.elapsed() < time_limit {
         thread::sleep(Duration::from_millis(5));
         let counters = UdpCounters::of(&network.sender)?;
         if counters != sent {
@@ -105,7 +105,7 @@ fn finish_sending(
     Ok((sent.since(before).sent, (last - begun).as_secs_f64()))
 }
 
-/// The receiver's counters, once nothing has come for half a second.
+/// Returns the receiver's counters after half a second without datagrams.
 fn wait_for_silence(network: &Network) -> Result<UdpCounters> {
     let mut latest = UdpCounters::of(&network.receiver)?;
     loop {

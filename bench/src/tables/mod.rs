@@ -1,4 +1,4 @@
-//! What is compared with what.
+//! The tables: what is measured.
 
 mod groups;
 mod latency;
@@ -16,12 +16,12 @@ use anyhow::{Result, bail};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant, MESSENGERS, PYTHON};
 use crate::machine::Machine;
-use crate::report::{self, Figures, Kept, Row};
+use crate::report::{self, Figures, Results, Row};
 use crate::tools::{Need, Tools};
 use plan::Plan;
 use rounds::Rounds;
 
-/// What every table needs to be measured.
+/// The context of all measurements.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) tools: Tools,
@@ -29,12 +29,12 @@ pub(crate) struct Bench {
     pub(crate) machine: Machine,
 }
 
-/// Measures the tables that are asked for, and writes the document.
+/// Measures the selected tables, and writes the document.
 ///
 /// # Errors
-/// Where there are no namespaces or no C compiler; when no table has such a name; when writing fails.
+/// Without namespaces or a C compiler, if no table matches, or if writing fails.
 pub fn measure(options: &Measure) -> Result<()> {
-    let plans: Vec<_> = plan::all().into_iter().filter(|plan| is_asked_for(options, &plan.name)).collect();
+    let plans: Vec<_> = plan::all().into_iter().filter(|plan| is_selected(options, &plan.name)).collect();
     if plans.is_empty() {
         bail!("no table's name begins with {}; --list shows them", options.tables.join(" or "));
     }
@@ -45,7 +45,7 @@ pub fn measure(options: &Measure) -> Result<()> {
     if options.list {
         return list(&bench, &plans);
     }
-    let mut kept = Kept::load(&bench)?;
+    let mut results = Results::load(&bench)?;
     let mut failed = Vec::new();
     for (number, plan) in plans.iter().enumerate() {
         eprintln!("[{}/{}] {}: {}", number + 1, plans.len(), plan.name, plan.title);
@@ -54,23 +54,23 @@ pub fn measure(options: &Measure) -> Result<()> {
                 if options.json {
                     println!("{}", serde_json::to_string(&figures)?);
                 }
-                kept.put(figures)?;
+                results.put(figures)?;
             }
-            // The other tables are worth having without it.
+            // Continue with the other tables.
             Err(error) => {
                 eprintln!("  {error:#}");
                 failed.push(plan.name.as_str());
             }
         }
     }
-    eprintln!("written: {}", report::document(&kept)?.display());
+    eprintln!("written: {}", report::document(&results)?.display());
     if !failed.is_empty() {
         bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
 }
 
-fn is_asked_for(options: &Measure, name: &str) -> bool {
+fn is_selected(options: &Measure, name: &str) -> bool {
     options.tables.is_empty() || options.tables.iter().any(|asked| name.starts_with(asked.as_str()))
 }
 
@@ -94,7 +94,7 @@ fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
 }
 
 impl Bench {
-    /// Of these, who can take part; who can't goes into the figures with the reason.
+    /// Returns the contestants that are available; adds the others to the figures with the reason.
     fn present<'c>(
         &self,
         all: impl Iterator<Item = &'c Contestant>,
@@ -110,12 +110,12 @@ impl Bench {
         present
     }
 
-    /// Why a tool is not there; `None` if it is.
+    /// Returns why a tool is missing; `None` if it is available.
     fn missing(&self, need: Need) -> Option<&str> {
         self.tools.missing(Some(need))
     }
 
-    /// Figures without rows yet.
+    /// Creates figures without rows.
     fn figures(&self, plan: &Plan, about: String, main: &str, reference: &str) -> Figures {
         Figures {
             table: plan.name.clone(),
@@ -135,7 +135,7 @@ impl Bench {
     }
 }
 
-/// Puts what the rounds showed into the figures.
+/// Adds the results of the rounds to the figures.
 fn fill(figures: &mut Figures, rounds: Rounds, what: impl Fn(&str) -> String) {
     figures.discarded = rounds.discarded;
     figures.unsteady = rounds.unsteady;
@@ -147,7 +147,7 @@ fn fill(figures: &mut Figures, rounds: Rounds, what: impl Fn(&str) -> String) {
     figures.faults.extend(rounds.faults);
 }
 
-/// The names of all tables, in the order of the document.
+/// Returns the names of all tables, in the order of the document.
 pub(crate) fn names() -> Vec<String> {
     plan::all().into_iter().map(|plan| plan.name).collect()
 }

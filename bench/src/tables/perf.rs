@@ -1,4 +1,4 @@
-//! The ping-pong of the command `mcast`.
+//! Round-trip times of the command `mcast perf`.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::network::{INTERFACE, Network};
 use crate::run::{Cpu, Pinged, start, wait_until_joined};
 use crate::tools::Tools;
 
-/// What `mcast perf send --latency --json` says at its end.
+/// The summary of `mcast perf send --latency --json`.
 #[derive(Deserialize, Debug)]
 struct Summary {
     received: u64,
@@ -27,7 +27,7 @@ struct Percentiles {
     p999: f64,
 }
 
-/// Plays it once.
+/// Runs it once.
 pub(super) fn ping(network: &Network, tools: &Tools, seconds: f64, spin: bool) -> Result<Pinged> {
     let _pong = start(&network.receiver, Cpu::Receiver, &program(tools, "recv", spin, &["--reply"]))?;
     wait_until_joined(&network.receiver, ONE_GROUP)?;

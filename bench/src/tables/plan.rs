@@ -9,7 +9,7 @@ use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
 use crate::report::Figures;
 use crate::tools::Need;
-use throughput::{Direction, Field};
+use throughput::{Direction, Roster};
 
 /// A table that can be measured.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Throughput(Direction, Field, Link, usize),
+    Throughput(Direction, Roster, Link, usize),
     Queue,
     Latency,
     Loss { equal_buffers: bool },
@@ -40,7 +40,7 @@ pub(crate) fn all() -> Vec<Plan> {
             plans.extend(SIZES.map(|size| Plan {
                 name: format!("{}-{}-{size}", direction.name(), link.letter()),
                 title: format!("{}, {size} bytes, {}", direction.title(), link.description()),
-                kind: Kind::Throughput(direction, Field::All, link, size),
+                kind: Kind::Throughput(direction, Roster::All, link, size),
             }));
         }
     }
@@ -67,13 +67,13 @@ pub(crate) fn all() -> Vec<Plan> {
         plans.push(plan(
             &format!("python-{}-{}", direction.name(), link.letter()),
             &format!("{} in Python, 64 bytes, {}", direction.title(), link.description()),
-            Kind::Throughput(direction, Field::Python, link, 64),
+            Kind::Throughput(direction, Roster::Python, link, 64),
         ));
     }
     plans
 }
 
-/// Those about messages that must all arrive.
+/// The tables of reliable messages.
 fn messages() -> impl Iterator<Item = Plan> {
     let plain = [LARGE, SMALL].map(|size| {
         plan(
@@ -103,10 +103,10 @@ fn plan(name: &str, title: &str, kind: Kind) -> Plan {
 }
 
 impl Plan {
-    /// What has to be there to measure it.
+    /// Returns the tools that it needs.
     pub(crate) fn needs(&self, options: &Measure) -> Vec<Need> {
         match self.kind {
-            Kind::Throughput(_, field, ..) => needs(field.contestants(), options),
+            Kind::Throughput(_, roster, ..) => needs(roster.contestants(), options),
             Kind::Loss { .. } => needs(ALL, options),
             Kind::Queue => vec![Need::Pymcast, Need::MulticastExpert],
             Kind::Latency => vec![Need::Reference, Need::Mcast, Need::Sockperf],
@@ -117,8 +117,8 @@ impl Plan {
 
     pub(crate) fn measure(&self, bench: &Bench) -> Result<Figures> {
         match self.kind {
-            Kind::Throughput(direction, field, link, size) => {
-                throughput::measure(bench, self, direction, (field, link, size))
+            Kind::Throughput(direction, roster, link, size) => {
+                throughput::measure(bench, self, direction, (roster, link, size))
             }
             Kind::Queue => queue::measure(bench, self),
             Kind::Latency => latency::measure(bench, self),
@@ -130,8 +130,8 @@ impl Plan {
 }
 
 fn needs(contestants: &[Contestant], options: &Measure) -> Vec<Need> {
-    let wanted = contestants.iter().filter(|contestant| options.wants(contestant.name));
-    wanted.filter_map(Contestant::need).chain([Need::Reference]).collect()
+    let selected = contestants.iter().filter(|contestant| options.wants(contestant.name));
+    selected.filter_map(Contestant::need).chain([Need::Reference]).collect()
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_table_has_a_name_of_its_own() {
+    fn names_of_tables_are_unique() {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());

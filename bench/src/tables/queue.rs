@@ -1,4 +1,4 @@
-//! How fast Python takes datagrams out of a full queue, and sends one after the other.
+//! How fast Python receives from a full queue, and sends.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -11,12 +11,12 @@ use super::{Bench, Row};
 use crate::report::Figures;
 use crate::tools::Need;
 
-/// Rounds for each of another table's: these are short.
+/// Rounds per round of other tables, because these are short.
 const ROUNDS: usize = 5;
 
-/// What the program says of one contestant.
+/// The result of one contestant.
 #[derive(Deserialize, Debug)]
-struct Said {
+struct QueueReport {
     name: String,
     per_second: Vec<f64>,
 }
@@ -36,7 +36,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
         figures.absent.insert("multicast_expert".to_owned(), why.to_owned());
     }
     let rounds = if bench.options.quick { 1 } else { bench.options.rounds() * ROUNDS };
-    for Said { name, per_second } in run(bench, rounds)? {
+    for QueueReport { name, per_second } in run(bench, rounds)? {
         let rates = per_second.into_iter().map(Some).collect();
         let series = BTreeMap::from([("rate".to_owned(), rates)]);
         figures.rows.push(Row { series, ..Row::new(&name, "") });
@@ -44,13 +44,13 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     Ok(figures)
 }
 
-fn run(bench: &Bench, rounds: usize) -> Result<Vec<Said>> {
+fn run(bench: &Bench, rounds: usize) -> Result<Vec<QueueReport>> {
     let mut python = Command::new(bench.tools.python(Need::Pymcast));
     python.arg(bench.tools.pymcast().join("benches/full_queue.py"));
     python.args(["--json", "--rounds", &rounds.to_string()]).stdin(Stdio::null());
     let output = python.output().context("starting full_queue.py")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "full_queue.py failed ({}): {said}", output.status);
-    let lines = String::from_utf8(output.stdout).context("reading what full_queue.py said")?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "full_queue.py failed ({}): {messages}", output.status);
+    let lines = String::from_utf8(output.stdout).context("reading the output of full_queue.py")?;
     lines.lines().map(|line| serde_json::from_str(line).with_context(|| format!("reading {line}"))).collect()
 }

@@ -1,4 +1,4 @@
-//! sockperf's ping-pong.
+//! Round-trip times of sockperf.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) fn ping(network: &Network, seconds: f64, spin: bool) -> Result<Pinged
     let options = ["--time", &time, "--msg-size", "64", "--full-rtt"];
     let client = start(&network.sender, Cpu::Sender, &program("ping-pong", SENDER, spin, &options))?;
     let text = client.text(Duration::from_secs_f64(seconds + 15.0))?;
-    read(&text).with_context(|| format!("reading what sockperf said:\n{text}"))
+    read(&text).with_context(|| format!("reading the output of sockperf:\n{text}"))
 }
 
 fn program(role: &str, address: &str, spin: bool, options: &[&str]) -> Vec<OsString> {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sockperf_says_is_read() {
+    fn the_output_of_sockperf_is_read() {
         let text = "sockperf: [Valid Duration] RunTime=0.450 sec; SentMessages=33; ReceivedMessages=32\n\
                     sockperf: # dropped messages = 1; # duplicated messages = 0\n\
                     sockperf: ---> percentile 99.900 =  930.100\n\

@@ -1,18 +1,18 @@
-//! How many datagrams a second.
+//! Datagrams per second.
 
 use anyhow::{Context, Result};
 
 use super::plan::Plan;
-use super::rounds::{Manner, Turn, Values, take_turns};
+use super::rounds::{RoundOptions, Turn, Values, take_turns};
 use super::{Bench, fill};
 use crate::contestants::{ALL, Contestant, ONE_GROUP, PYTHON, Pace, Task, named};
 use crate::network::{Link, Network};
 use crate::report::Figures;
-use crate::run::{Judged, Reading, run_pair};
+use crate::run::{MeasuredSide, Reading, run_pair};
 
-/// The reference, which feeds receivers and drains senders.
+/// The reference, which is the sender for receivers and the receiver for senders.
 const REFERENCE: &str = "c-trains";
-/// What is asked for receive buffers; the kernel reserves twice as much.
+/// The requested receive buffer; the kernel doubles it.
 const BUFFER: usize = 4 << 20;
 
 /// What is compared.
@@ -55,14 +55,14 @@ impl Direction {
         }
     }
 
-    const fn judged(self) -> Judged {
+    const fn measured_side(self) -> MeasuredSide {
         match self {
-            Self::Send => Judged::Sender,
-            Self::Receive | Self::Pairs => Judged::Receiver,
+            Self::Send => MeasuredSide::Sender,
+            Self::Receive | Self::Pairs => MeasuredSide::Receiver,
         }
     }
 
-    fn takes(self, contestant: &Contestant) -> bool {
+    fn includes(self, contestant: &Contestant) -> bool {
         match self {
             Self::Receive => contestant.receives,
             Self::Send => contestant.sends,
@@ -72,15 +72,14 @@ impl Direction {
     }
 }
 
-/// Who is compared; the first is whom the others are judged against, and tells whether rounds are
-/// steady.
+/// A list of contestants. The first is the reference, which also determines whether rounds are steady.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(super) enum Roster {
     All,
     Python,
 }
 
-impl Field {
+impl Roster {
     pub(super) const fn contestants(self) -> &'static [Contestant] {
         match self {
             Self::All => ALL,
@@ -93,30 +92,30 @@ pub(super) fn measure(
     bench: &Bench,
     plan: &Plan,
     direction: Direction,
-    (field, link, size): (Field, Link, usize),
+    (roster, link, size): (Roster, Link, usize),
 ) -> Result<Figures> {
     let network = &Network::new(link)?;
     let reference = named(REFERENCE).context("the reference is on the list")?;
-    let first = field.contestants().first().context("somebody is on the list")?.name;
+    let first = roster.contestants().first().context("somebody is on the list")?.name;
     let mut figures = bench.figures(plan, direction.about().to_owned(), "rate", first);
-    let asked = field.contestants().iter().filter(|each| direction.takes(each));
-    let asked = asked.filter(|each| each.name == first || bench.options.wants(each.name));
-    let present = bench.present(asked, &mut figures);
+    let selected = roster.contestants().iter().filter(|each| direction.includes(each));
+    let selected = selected.filter(|each| each.name == first || bench.options.wants(each.name));
+    let present = bench.present(selected, &mut figures);
     let task = &task(bench, size);
     let turns: Vec<_> = present
         .iter()
         .map(|contestant| {
             let pair = pair(direction, contestant, reference);
-            let run = move || run_once(network, bench, pair, direction.judged(), task);
+            let run = move || run_once(network, bench, pair, direction.measured_side(), task);
             Turn { name: contestant.name.to_owned(), run: Box::new(run) as Box<_> }
         })
         .collect();
-    let manner = Manner {
+    let options = RoundOptions {
         rounds: bench.options.rounds(),
         steady_by: Some("rate"),
         keep_all: bench.options.keep_all || bench.options.quick,
     };
-    let rounds = take_turns(&turns, manner)?;
+    let rounds = take_turns(&turns, options)?;
     fill(&mut figures, rounds, |name| named(name).map_or_else(String::new, |each| each.what.to_owned()));
     Ok(figures)
 }
@@ -141,7 +140,7 @@ fn pair<'c>(
     match direction {
         Direction::Receive => (reference, contestant),
         Direction::Send => (contestant, reference),
-        // A reader's own sender is the batched one.
+        // A reader is paired with the batched sender.
         Direction::Pairs if !contestant.sends => (named("mcast-batches").unwrap_or(contestant), contestant),
         Direction::Pairs => (contestant, contestant),
     }
@@ -151,20 +150,20 @@ fn run_once(
     network: &Network,
     bench: &Bench,
     pair: (&Contestant, &Contestant),
-    judged: Judged,
+    measured: MeasuredSide,
     task: &Task,
 ) -> Result<Values> {
-    let Reading { sent, received } = run_pair(network, &bench.tools, pair, judged, task)?;
-    let counted = match judged {
-        Judged::Sender => sent,
-        Judged::Receiver => received,
+    let Reading { sent, received } = run_pair(network, &bench.tools, pair, measured, task)?;
+    let counted = match measured {
+        MeasuredSide::Sender => sent,
+        MeasuredSide::Receiver => received,
     };
-    let counted = counted.context("whoever is judged was counted")?;
+    let counted = counted.context("the measured side was counted")?;
     let mut values = vec![("rate", counted.rate())];
     if counted.datagrams > 0 {
         values.push(("cpu_ns", counted.cpu_seconds * 1e9 / counted.datagrams as f64));
     }
-    if let (Judged::Receiver, Some(sent)) = (judged, sent) {
+    if let (MeasuredSide::Receiver, Some(sent)) = (measured, sent) {
         values.push(("offered", sent.rate()));
     }
     Ok(values)

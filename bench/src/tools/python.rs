@@ -1,4 +1,4 @@
-//! Python, and an environment of its own for what comes from its package index.
+//! Python, and a virtual environment for packages from its index.
 
 use std::path::Path;
 use std::process::Command;

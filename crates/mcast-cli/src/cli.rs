@@ -31,18 +31,18 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Green.on_default())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Columns of help where nothing says how many there are.
-pub(crate) const USUAL_WIDTH: usize = 80;
-/// Columns that help takes at most: longer lines are hard to read.
-const MOST_WIDTH: usize = 100;
+/// The width of help, in columns, when the width of the terminal is unknown.
+pub(crate) const DEFAULT_WIDTH: usize = 80;
+/// The maximum width of help, in columns: longer lines are hard to read.
+const MAX_WIDTH: usize = 100;
 
-/// The definition of the command, with the help that it prints, as wide as the terminal.
+/// Returns the definition of the command, with its help laid out for the width of the terminal.
 #[must_use]
 pub fn command() -> clap::Command {
-    command_of_width(crate::console::width().unwrap_or(USUAL_WIDTH).min(MOST_WIDTH))
+    command_of_width(crate::console::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH))
 }
 
-/// The same for this many columns.
+/// Returns the definition of the command, with its help laid out for `width` columns.
 pub(crate) fn command_of_width(width: usize) -> clap::Command {
     let command = source();
     let overview = overview(&command);
@@ -54,7 +54,7 @@ pub(crate) fn command_of_width(width: usize) -> clap::Command {
         .after_help(format!("{overview}{header}\n\nOptions:{header:#}"))
 }
 
-/// The definition as it is written, for documents.
+/// Returns the definition before its help is laid out, for the generated documents.
 pub(crate) fn source() -> clap::Command {
     Cli::command()
 }
@@ -67,7 +67,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
 
 const NOTES: notes::Styles = notes::Styles { heading: *STYLES.get_header(), entry: *STYLES.get_literal() };
 
-/// With the notes of the command and of those below it laid out for this many columns.
+/// Lays out the notes of the command and of its subcommands for `width` columns.
 fn with_notes(command: clap::Command, width: usize) -> clap::Command {
     let laid_out = |text: Option<&StyledStr>| {
         text.map(|text| notes::lay_out(&notes::parse(&text.to_string()), width, NOTES))
@@ -84,7 +84,7 @@ fn with_notes(command: clap::Command, width: usize) -> clap::Command {
     command.mut_subcommands(|subcommand| with_notes(subcommand, width))
 }
 
-/// The subcommands in groups, from their definitions, in the form of notes.
+/// Returns the list of subcommands under their headings, in the source format of notes.
 fn overview(command: &clap::Command) -> String {
     let mut text = String::new();
     for (heading, names) in HEADINGS {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_subcommand_stands_under_one_heading() {
+    fn every_subcommand_is_listed_under_exactly_one_heading() {
         let listed: Vec<&str> = HEADINGS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let command = command();
         let defined: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();

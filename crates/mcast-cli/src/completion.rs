@@ -11,7 +11,7 @@ use mcast_doctor::{Id, Page};
 
 use crate::cli;
 
-/// The environment variable by which a script says that it asks, and for which shell.
+/// The environment variable that a completion script sets when it requests candidates; its value names the shell.
 const VARIABLE: &str = "MCAST_COMPLETE";
 const PROGRAM: &str = "mcast";
 
@@ -29,7 +29,7 @@ pub(crate) enum Shell {
 impl Shell {
     pub(crate) const ALL: [Self; 5] = [Self::Bash, Self::Zsh, Self::Fish, Self::Power, Self::Elvish];
 
-    /// What its script is called where shells look for scripts.
+    /// Returns the file name under which the shell finds its script.
     pub(crate) fn file_name(self) -> &'static str {
         match self {
             Self::Bash => "mcast.bash",
@@ -40,7 +40,7 @@ impl Shell {
         }
     }
 
-    /// The script that makes it ask the command.
+    /// Returns the script that makes the shell request candidates from the command.
     pub(crate) fn script(self) -> io::Result<Vec<u8>> {
         let completer: &dyn EnvCompleter = match self {
             Self::Bash => &Bash,
@@ -55,7 +55,7 @@ impl Shell {
     }
 }
 
-/// Answers a shell that asks what may come next; `false` where none asks.
+/// Prints the candidates if a shell requests them; returns `false` if none does.
 pub(crate) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
     let current = std::env::current_dir().ok();
     CompleteEnv::with_factory(|| with_candidates(cli::source()))
@@ -63,12 +63,12 @@ pub(crate) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
         .try_complete(arguments, current.as_deref())
 }
 
-/// The command with what its arguments may be: the name of a value says what it is, in help and here.
+/// Adds the possible values of all arguments, which follow from the value names that help shows.
 fn with_candidates(command: Command) -> Command {
-    command.mut_args(offer).mut_subcommands(with_candidates)
+    command.mut_args(with_values).mut_subcommands(with_candidates)
 }
 
-fn offer(argument: Arg) -> Arg {
+fn with_values(argument: Arg) -> Arg {
     let name = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
     let Some(values) = name.as_deref().and_then(Values::named) else { return argument };
     match values {
@@ -89,13 +89,13 @@ enum Values {
     Groups,
     Findings,
     GroupsAndFindings,
-    /// Networks that come with mcast, or a file.
+    /// The names of the built-in networks, or a file.
     Labs,
     Words(&'static [&'static str]),
 }
 
 impl Values {
-    /// What a value of this name may be; `None` where nothing can be offered.
+    /// Returns the possible values of a value name; `None` if there are no candidates for it.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "FILE" | "FILE|COMMAND" => Self::Files,
@@ -139,7 +139,7 @@ impl Values {
         }
     }
 
-    /// The files that it may be, too.
+    /// Returns the files that are candidates in addition to the names.
     fn files(self) -> Option<PathCompleter> {
         match self {
             Self::Groups | Self::GroupsAndFindings => Some(files_named(".sdp")),
@@ -158,7 +158,7 @@ impl ValueCompleter for Values {
         let start = current.to_string_lossy();
         let mut candidates = self.candidates();
         candidates.retain(|candidate| candidate.get_value().to_string_lossy().starts_with(&*start));
-        // Not beside the names: a folder is rarely what is meant.
+        // Not before anything is typed: folders would clutter the list of names.
         match self.files() {
             Some(files) if !start.is_empty() => candidates.extend(files.complete(current)),
             _ => {}
@@ -190,7 +190,7 @@ fn findings() -> Vec<CompletionCandidate> {
 mod tests {
     use super::*;
 
-    /// Values that nothing can be offered for.
+    /// Value names without candidates.
     const FREE: &[&str] = &[
         "ADDRESS",
         "COLUMN",
@@ -221,7 +221,7 @@ mod tests {
             let is_listed = !argument.get_possible_values().is_empty();
             assert!(
                 is_listed || Values::named(&name).is_some() || FREE.contains(&name.as_str()),
-                "what may {name} of {} be?",
+                "no candidates for {name} of {}",
                 command.get_name()
             );
         }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_of_every_value_what_it_may_be() {
+    fn every_value_name_has_candidates_or_is_listed_as_free() {
         let mut command = cli::source();
         command.build();
         check(&command);

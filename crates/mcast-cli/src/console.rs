@@ -15,9 +15,9 @@ pub(crate) struct Console {
     verbose: bool,
     out: Palette,
     err: Palette,
-    /// Lines on standard error carry their level for the journal.
+    /// Whether lines on standard error start with their level, for the journal.
     levels: bool,
-    /// So may those on standard output.
+    /// Whether lines on standard output may start with their level, too.
     output_levels: bool,
 }
 
@@ -45,12 +45,12 @@ impl Console {
         }
     }
 
-    /// The styles for standard output: plain unless it is a terminal that wants colours.
+    /// Returns the styles for standard output: plain unless it is a terminal with colours.
     pub(crate) fn palette(&self) -> &Palette {
         &self.out
     }
 
-    /// The styles for standard error.
+    /// Returns the styles for standard error.
     pub(crate) fn palette_for_notes(&self) -> &Palette {
         &self.err
     }
@@ -68,11 +68,11 @@ impl Console {
     /// Returns buffered standard output; flush it before blocking.
     pub(crate) fn output(&self) -> Output {
         let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
-        // Plain styles leave nothing to strip, and data may hold any bytes: they pass as they are.
+        // `AlwaysAnsi` strips nothing. Plain styles write no escapes, and data may contain any bytes.
         Output::with_capacity(64 << 10, Data(AutoStream::new(io::stdout(), choice)))
     }
 
-    /// What stands before a line of text on standard output where the journal reads it: its level.
+    /// Returns the prefix of a line on standard output: its level if the journal reads it, otherwise nothing.
     pub(crate) fn mark(&self, level: Level) -> String {
         if self.output_levels { format!("<{}>", level as u8) } else { String::new() }
     }
@@ -80,14 +80,14 @@ impl Console {
     /// Prints a note on standard error; `-q` silences it.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
-            self.say(Level::Information, line);
+            self.print(Level::Information, line);
         }
     }
 
     /// Prints a detail, which only `-v` shows.
     pub(crate) fn detail(&self, line: impl Display) {
         if self.verbose {
-            self.say(Level::Detail, line);
+            self.print(Level::Detail, line);
         }
     }
 
@@ -95,23 +95,23 @@ impl Console {
     pub(crate) fn warn(&self, line: impl Display) {
         if !self.quiet {
             let style = self.err.warning;
-            self.say(Level::Warning, format_args!("{style}warning:{style:#} {line}"));
+            self.print(Level::Warning, format_args!("{style}warning:{style:#} {line}"));
         }
     }
 
-    /// What failed, in one or more lines. It may quote a file or what was typed: no such bytes command
-    /// the terminal.
+    /// Prints a failure in one or more lines. Quoted file contents and arguments are escaped, so that they cannot
+    /// control the terminal.
     pub(crate) fn error(&self, lines: impl Display) {
         let style = self.err.bad;
         let lines = lines.to_string();
         let safe: Vec<_> = lines.split('\n').map(|line| SafeText::new(line.as_bytes()).to_string()).collect();
-        self.say(Level::Error, format_args!("{style}error:{style:#} {}", safe.join("\n")));
+        self.print(Level::Error, format_args!("{style}error:{style:#} {}", safe.join("\n")));
     }
 
     /// Prints a remedy.
     pub(crate) fn help(&self, line: impl Display) {
         let style = self.err.good;
-        self.say(Level::Notice, format_args!("{style}remedy:{style:#} {line}"));
+        self.print(Level::Notice, format_args!("{style}remedy:{style:#} {line}"));
     }
 
     /// Prints a remedy after a warning; `-q` silences it.
@@ -121,9 +121,9 @@ impl Console {
         }
     }
 
-    fn say(&self, level: Level, line: impl Display) {
-        // At once, so that other programs on the same terminal do not write in between. Where
-        // standard error is gone nobody can be told.
+    fn print(&self, level: Level, line: impl Display) {
+        // In one call, so that other programs on the same terminal do not write in between. If standard
+        // error is closed, the failure cannot be reported anywhere.
         let line = match self.levels {
             true => with_level(level, &line.to_string()),
             false => format!("{line}\n"),
@@ -140,21 +140,22 @@ fn with_level(level: Level, lines: &str) -> String {
 /// Buffered standard output.
 pub(crate) type Output = io::BufWriter<Data>;
 
-/// Standard output, whose errors say that it was this that failed.
+/// Standard output; its errors say that writing to it failed.
 pub(crate) struct Data(AutoStream<io::Stdout>);
 
 impl Write for Data {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(not_written)
+        self.0.write(bytes).map_err(write_error)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(not_written)
+        self.0.flush().map_err(write_error)
     }
 }
 
-/// Keeps the kind: a broken pipe is not a failure, and interrupted calls are repeated.
-fn not_written(error: io::Error) -> io::Error {
+/// Adds context to an error. The kind stays the same: a broken pipe is not a failure, and interrupted calls are
+/// repeated.
+fn write_error(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
 }
 
@@ -162,12 +163,12 @@ fn is_coloured(choice: ColorChoice) -> bool {
     choice != ColorChoice::Never
 }
 
-/// The columns of the terminal that standard output goes to, or as many as COLUMNS says; `None` where lines may be of
-/// any length.
+/// Returns the width of the terminal that standard output goes to, otherwise the value of `COLUMNS`; `None` if
+/// the length of lines is unlimited.
 pub(crate) fn width() -> Option<usize> {
     let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
-    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
-    terminal.or_else(said).filter(|columns| *columns > 0)
+    let from_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(from_environment).filter(|columns| *columns > 0)
 }
 
 /// Returns whether standard output is a terminal.
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_has_its_level_for_the_journal() {
+    fn every_line_starts_with_its_level_for_the_journal() {
         assert_eq!(with_level(Level::Warning, "one\ntwo"), "<4>one\n<4>two\n");
         assert_eq!(with_level(Level::Information, "one"), "<6>one\n");
     }

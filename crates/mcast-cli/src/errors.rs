@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::exit;
 
 /// Prints why the command failed, and returns the exit status.
-pub(crate) fn tell(error: &anyhow::Error, console: &Console) -> u8 {
+pub(crate) fn print(error: &anyhow::Error, console: &Console) -> u8 {
     let Some(status) = exit::status(error) else {
         return exit::SUCCESS;
     };
@@ -18,14 +18,14 @@ pub(crate) fn tell(error: &anyhow::Error, console: &Console) -> u8 {
 }
 
 /// Prints a usage error; help and version, which arrive the same way, are data.
-pub(crate) fn tell_usage(error: &clap::Error) -> u8 {
+pub(crate) fn print_usage_error(error: &clap::Error) -> u8 {
     if error.use_stderr() {
-        // The standard library's words for what is not a number, which clap quotes.
+        // clap quotes the standard library's message for a number that does not parse.
         let text =
             error.render().ansi().to_string().replace("invalid digit found in string", "not a whole number");
         let _ = write!(anstream::stderr(), "{text}");
     } else {
-        // Nobody is left to be told that the pipe is broken.
+        // A broken pipe cannot be reported: its reader has gone.
         let _ = error.print();
     }
     match error.exit_code() {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_repeated_cause_is_printed_once() {
         let system = io::Error::other("disk on fire");
         let error =
             Err::<(), _>(system).context("cannot read x: disk on fire").context("no data").unwrap_err();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pipe_is_no_failure() {
+    fn a_broken_pipe_is_not_a_failure() {
         let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
         assert_eq!(exit::status(&error), None);
     }

@@ -49,12 +49,12 @@ pub(crate) enum Outcome {
     /// A signal ended the command, with its exit status: 130 after Ctrl-C.
     Interrupted(u8),
     /// Another program ran instead, and ended with this exit status.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs do, and they are Linux'"))]
-    Handed(u8),
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs on Linux run other programs"))]
+    Delegated(u8),
 }
 
 impl Outcome {
-    /// `Yes` or `No`.
+    /// Returns `Yes` or `No`.
     pub(crate) fn of(answer: bool) -> Self {
         if answer { Self::Yes } else { Self::No }
     }
@@ -66,7 +66,7 @@ impl From<Outcome> for u8 {
             Outcome::Yes => SUCCESS,
             Outcome::No => NO,
             Outcome::NotPermitted => PERMISSION,
-            Outcome::Interrupted(status) | Outcome::Handed(status) => status,
+            Outcome::Interrupted(status) | Outcome::Delegated(status) => status,
         }
     }
 }
@@ -107,8 +107,8 @@ impl Failure {
     }
 }
 
-/// The exit status for a failure; `None` for a broken pipe, which is none: whoever read has had
-/// enough.
+/// Returns the exit status for a failure; `None` for a broken pipe, which is not a failure: the reader stopped
+/// reading.
 pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
@@ -121,8 +121,8 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<u8> {
             return Some(status);
         }
         if let Some(error) = cause.downcast_ref::<mcast_capture::Error>() {
-            let is_right = error.kind() == mcast_capture::ErrorKind::Permission;
-            return Some(if is_right { PERMISSION } else { ENVIRONMENT });
+            let is_permission = error.kind() == mcast_capture::ErrorKind::Permission;
+            return Some(if is_permission { PERMISSION } else { ENVIRONMENT });
         }
         if cause.is::<mcast::ParseError>() {
             return Some(USAGE);
@@ -146,8 +146,7 @@ pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// The library's own remedy; and which right is missing, which depends on what the command was
-/// doing.
+/// Returns the library's own remedy, or for a missing permission one that depends on what the command was doing.
 fn remedy_of(error: &mcast::Error) -> Option<String> {
     let right = match (error.kind(), error.operation()) {
         (ErrorKind::Permission, Operation::Open) => {
@@ -166,7 +165,7 @@ fn remedy_of(error: &mcast::Error) -> Option<String> {
     Some(error.remedy().unwrap_or_else(|| right.into()))
 }
 
-/// The name that may have been meant where a text is neither an address nor a name.
+/// Returns a suggestion for a misspelled name.
 fn suggested_name(error: &mcast::ParseError) -> Option<String> {
     let text = error.part().unwrap_or_else(|| error.text()).split([':', '%']).next()?;
     if !text.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
@@ -176,7 +175,7 @@ fn suggested_name(error: &mcast::ParseError) -> Option<String> {
     Some(format!("did you mean `{name}`? `mcast explain --names` lists all names"))
 }
 
-/// The library's own remedy; the program that is to be given a right is this one.
+/// Returns the library's own remedy, with this program as the one that gets the capability.
 pub(crate) fn remedy_of_capture(error: &mcast_capture::Error) -> Option<String> {
     error.remedy().map(|remedy| remedy.replace("PROGRAM", "\"$(command -v mcast)\""))
 }
@@ -194,7 +193,7 @@ fn remedy_of_stream(error: &StreamError) -> Option<String> {
     Some(remedy.into())
 }
 
-/// Of a stream; `None` where what is behind it says more.
+/// Returns the exit status for an error of a stream; `None` if its cause determines it.
 fn of_stream(error: &StreamError) -> Option<u8> {
     match error {
         StreamError::Socket(error) => Some(of_kind(error.kind())),

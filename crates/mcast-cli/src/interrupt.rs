@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::exit::Outcome;
 use crate::sys;
 
-/// Whether Ctrl-C (or a request to terminate) has come. A second one ends the process at once.
+/// Ctrl-C, or a request to terminate. A second one ends the process at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     state: Arc<State>,
@@ -19,28 +19,28 @@ pub(crate) struct Interrupt {
 struct State {
     status: AtomicU8,
     lock: Mutex<()>,
-    came: Condvar,
+    arrived: Condvar,
 }
 
 impl Interrupt {
-    /// From now on Ctrl-C ends nothing by itself, but does this, on a thread of its own. Once a
-    /// process.
+    /// Handles Ctrl-C from now on: it calls `wake`, on a thread of its own, instead of ending the process. To be
+    /// called at most once per process.
     ///
-    /// This starts a thread: not before a lab has been entered.
+    /// This starts a thread, so a lab must be entered before.
     pub(crate) fn catch(wake: impl Fn() + Send + Sync + 'static) -> anyhow::Result<Self> {
         let interrupt = Self::default();
-        let told = interrupt.clone();
+        let caught = interrupt.clone();
         sys::catch_interrupts(move |status| {
-            told.state.status.store(status, Ordering::Release);
-            drop(told.state.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            told.state.came.notify_all();
+            caught.state.status.store(status, Ordering::Release);
+            drop(caught.state.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            caught.state.arrived.notify_all();
             wake();
         })
         .context("cannot catch Ctrl-C")?;
         Ok(interrupt)
     }
 
-    /// How the command ended, if by an interrupt.
+    /// Returns the outcome of a command that an interrupt ended; `None` if none has arrived.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         match self.state.status.load(Ordering::Acquire) {
             0 => None,
@@ -49,35 +49,34 @@ impl Interrupt {
     }
 
     /// Returns whether the interrupt has arrived.
-    pub(crate) fn has_come(&self) -> bool {
+    pub(crate) fn has_arrived(&self) -> bool {
         self.outcome().is_some()
     }
 
     /// Sleeps for this time or until the interrupt arrives; returns whether it arrived.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
         let guard = self.state.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.state.came.wait_timeout_while(guard, time, |()| !self.has_come()));
-        self.has_come()
+        drop(self.state.arrived.wait_timeout_while(guard, time, |()| !self.has_arrived()));
+        self.has_arrived()
     }
 }
 
-/// Whether a hang-up (SIGHUP) has come, by which services are asked to begin anew. Where there is no such
-/// signal it never comes.
+/// SIGHUP, which requests that a service reloads. Systems without that signal never report it.
 #[derive(Debug)]
 pub(crate) struct Hangup {
-    came: Arc<AtomicBool>,
+    arrived: Arc<AtomicBool>,
 }
 
 impl Hangup {
     /// Handles SIGHUP from now on, instead of ending the process.
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let came = Arc::<AtomicBool>::default();
-        sys::catch_hangups(Arc::clone(&came)).context("cannot handle SIGHUP")?;
-        Ok(Self { came })
+        let arrived = Arc::<AtomicBool>::default();
+        sys::catch_hangups(Arc::clone(&arrived)).context("cannot handle SIGHUP")?;
+        Ok(Self { arrived })
     }
 
     /// Returns whether SIGHUP has arrived since the last call.
-    pub(crate) fn has_come(&self) -> bool {
-        self.came.load(Ordering::Relaxed) && self.came.swap(false, Ordering::AcqRel)
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived.load(Ordering::Relaxed) && self.arrived.swap(false, Ordering::AcqRel)
     }
 }

@@ -1,9 +1,9 @@
 //! The command `mcast`, as a library: the thin binary calls [`main`], and the man pages and
 //! completions are generated from [`command`].
 //!
-//! A subcommand is a file in `commands`: its arguments, what it does, and what it prints. What
-//! they share lies in `arguments` (what is typed), `output` (what is shown), `exit` (the exit
-//! statuses) and `errors` (how a failure is told).
+//! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is
+//! in `arguments` (what is typed), `output` (what is shown), `exit` (the exit statuses) and `errors` (how a failure
+//! is printed).
 
 mod arguments;
 mod cli;
@@ -18,7 +18,6 @@ mod message_layer;
 mod metrics;
 mod notes;
 mod output;
-mod receiving;
 mod rights;
 mod service;
 mod suggestion;
@@ -34,32 +33,32 @@ pub use documents::write_documents;
 
 /// Runs the command with the arguments of this process, and returns the exit status.
 ///
-/// To be called first in `main`, before any thread is started: a lab may have to enter a user
-/// namespace, which only a process with a single thread can do.
+/// Call this first in `main`, before starting any thread: a lab may have to enter a user namespace, which only a
+/// process with a single thread can do.
 #[must_use]
 pub fn main() -> ExitCode {
     run(std::env::args_os()).into()
 }
 
-/// Runs the command with these arguments, the name of the program first; what it returns is the
-/// exit status. For programs that bring the command along.
+/// Runs the command with these arguments, the name of the program first, and returns the exit status. For programs
+/// that include the command.
 ///
-/// To be called as [`main`] is: before any thread is started.
+/// Call this before starting any thread, for the reason given at [`main`].
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match completion::answer(&arguments) {
         Ok(false) => {}
         Ok(true) => return exit::SUCCESS,
-        Err(error) => return errors::tell_usage(&error),
+        Err(error) => return errors::print_usage_error(&error),
     }
     let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
-        Err(error) => return errors::tell_usage(&error),
+        Err(error) => return errors::print_usage_error(&error),
     };
     let console = console::Console::new(cli.quiet, cli.verbose);
     match commands::run(&cli.command, &console) {
         Ok(outcome) => outcome.into(),
-        Err(error) => errors::tell(&error, &console),
+        Err(error) => errors::print(&error, &console),
     }
 }

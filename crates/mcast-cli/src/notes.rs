@@ -1,20 +1,20 @@
-//! The notes and examples behind the options of a help page, laid out for a width.
+//! The notes and examples after the options of a help page, laid out for a width.
 //!
-//! Their source is plain text with a few conventions: what starts at the margin is a heading (it ends in a colon,
-//! and indented lines follow) or running text; a line that is indented by two columns is an entry, whose description
-//! follows two or more spaces behind it or on lines indented by eight or more; what is indented by four stays as it is.
+//! Their source is plain text with a few conventions. A line without indentation is a heading if it ends in a colon
+//! and indented lines follow, otherwise running text. A line indented by two columns is an entry; its description
+//! follows after two or more spaces, or on lines indented by eight or more. A line indented by four is verbatim.
 
 use clap::builder::styling::Style;
 
 use crate::output::wrap;
 
-/// Columns before an entry, and before what is kept as it is.
+/// Columns before an entry and before a verbatim line.
 const INDENTATION: usize = 2;
 /// Columns between an entry and its description.
 const GAP: usize = 2;
-/// Columns that descriptions have at least beside their entries; with less they stand below.
-const LEAST_DESCRIPTION: usize = 30;
-/// Columns before a description that stands below its entry, and before the rest of a long entry.
+/// The minimum width of a description beside its entry; with less room it is placed below.
+const MIN_DESCRIPTION: usize = 30;
+/// Columns before a description below its entry, and before the continuation of a long entry.
 const HANGING: usize = 6;
 
 /// A part of the notes.
@@ -24,9 +24,9 @@ pub(crate) enum Block {
     Heading(String),
     /// Running text.
     Paragraph(String),
-    /// Commands or values with what they are for.
+    /// Commands or values with their descriptions.
     Entries(Vec<Entry>),
-    /// Lines that stay as they are.
+    /// Lines that are printed unchanged.
     Verbatim(Vec<String>),
     /// An empty line.
     Space,
@@ -35,7 +35,7 @@ pub(crate) enum Block {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) text: String,
-    /// Empty where there is none.
+    /// Empty if there is none.
     pub(crate) description: String,
 }
 
@@ -50,7 +50,7 @@ impl Styles {
     pub(crate) const PLAIN: Self = Self { heading: Style::new(), entry: Style::new() };
 }
 
-/// Reads the source of notes.
+/// Parses the source of notes.
 pub(crate) fn parse(source: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = source.lines().peekable();
@@ -98,7 +98,7 @@ impl Entry {
 
 /// Lays blocks out for lines of at most `width` columns.
 ///
-/// Only what cannot be broken, such as an address, is ever longer.
+/// Only a single word without spaces, such as an address, may be longer.
 pub(crate) fn lay_out(blocks: &[Block], width: usize, styles: Styles) -> String {
     let mut lines = Lines { text: String::new(), width, styles };
     for (number, section) in blocks.split(|block| *block == Block::Space).enumerate() {
@@ -135,8 +135,8 @@ impl Lines {
         }
     }
 
-    /// The style starts before the end of the line above: clap measures lines between styles, and would count what
-    /// stands above to a line that starts with one.
+    /// Writes a heading. Its style starts before the line break: clap measures text between styles, and would add the
+    /// line above to a line that starts with a style.
     fn heading(&mut self, title: &str) {
         let style = self.styles.heading;
         let end = if self.text.is_empty() { "" } else { "\n" };
@@ -165,9 +165,10 @@ impl Lines {
         }
     }
 
-    /// Where the descriptions of a section start: behind the longest entry that leaves room for them.
+    /// Returns the column at which the descriptions of a section start: after the longest entry that leaves room for
+    /// them.
     fn column(&self, section: &[Block]) -> usize {
-        let most = self.width.saturating_sub(INDENTATION + GAP + LEAST_DESCRIPTION);
+        let most = self.width.saturating_sub(INDENTATION + GAP + MIN_DESCRIPTION);
         let entries = section.iter().filter_map(|block| match block {
             Block::Entries(entries) => Some(entries),
             _ => None,
@@ -178,7 +179,7 @@ impl Lines {
     }
 }
 
-/// A command in lines that a shell reads as one.
+/// Breaks a command into lines that a shell reads as one.
 fn break_command(command: &str, width: usize) -> Vec<String> {
     if command.chars().count() <= width {
         return vec![command.to_owned()];

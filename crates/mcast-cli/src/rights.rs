@@ -1,17 +1,17 @@
-//! Rights that root has, and programs with capabilities: what is not needed any more is given up, so that
-//! what comes from the network is looked at without.
+//! Drops the rights of root and of capabilities that are no longer needed, so that data from the network is parsed
+//! without them.
 
 use anyhow::Context;
 
 use crate::sys;
 pub(crate) use crate::sys::Capability;
 
-/// What it takes to see whose sockets are whose. Before Linux 5.14 `NetAdmin` tells which network a socket is in.
-pub(crate) const TO_LOOK_INTO_PROCESSES: [Capability; 3] =
+/// The capabilities needed to find the process that owns a socket. Before Linux 5.14, `NetAdmin` is needed to find
+/// the network namespace of a socket.
+pub(crate) const INSPECT_PROCESSES: [Capability; 3] =
     [Capability::SysPtrace, Capability::DacReadSearch, Capability::NetAdmin];
 
-/// The calling thread, and those that it starts from now on, keep these rights of those they have, and no
-/// others.
+/// Drops all other rights of the calling thread and of the threads that it starts from now on.
 pub(crate) fn keep(kept: &[Capability]) -> anyhow::Result<()> {
     sys::keep_capabilities(kept).context("cannot drop rights that are no longer needed")
 }

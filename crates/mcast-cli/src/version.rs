@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-/// The commit, if it was known when building.
+/// The commit, if the build was given it.
 const COMMIT: Option<&str> = option_env!("MCAST_COMMIT");
 
-/// For `--version`; `-V` prints the number alone.
+/// Returns the text of `--version`; `-V` prints only the number.
 pub(crate) fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(text);
     &TEXT
@@ -14,8 +14,8 @@ pub(crate) fn long() -> &'static str {
 fn text() -> String {
     let commit = COMMIT.map_or_else(|| "built from source".to_owned(), |commit| format!("commit {commit}"));
     let mut text = format!("{} ({}, {commit})", env!("CARGO_PKG_VERSION"), system());
-    for (what, how) in built_in() {
-        text += &format!("\n{what:<10}{how}");
+    for (capability, description) in capabilities() {
+        text += &format!("\n{capability:<10}{description}");
     }
     text
 }
@@ -34,7 +34,7 @@ fn system() -> String {
     format!("{} {}{library}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
-fn built_in() -> [(&'static str, &'static str); 4] {
+fn capabilities() -> [(&'static str, &'static str); 4] {
     let linux = cfg!(target_os = "linux");
     let batches = if cfg!(any(target_os = "linux", target_os = "android")) {
         "recvmmsg, sendmmsg, UDP segmentation and receive offload where the kernel has them"

@@ -50,7 +50,7 @@ def subscribe() -> dict[str, int]:
         for item in subscriber:
             if isinstance(item, pymcast.Message):
                 prices.update(json.loads(item.payload))
-            elif item.kind == "snapshot-wanted":  # at the beginning, and when messages are lost for good
+            elif item.kind == "snapshot-wanted":  # at the start, and after an unrecoverable loss
                 snapshot = subscriber.fetch_snapshot()
                 prices = json.loads(snapshot.payload)
                 subscriber.resume(snapshot.message)

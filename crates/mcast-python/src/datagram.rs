@@ -1,4 +1,4 @@
-//! A datagram as Python gets it: its bytes, and how it came.
+//! Received datagrams: payload and metadata.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,15 +12,14 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::group::PyGroup;
-use crate::pickle::{Pickled, nanoseconds_of, pickled, time_of, unpickled};
+use crate::pickle::{Pickled, nanoseconds_of, pickled, time_of, unpickle_error};
 use crate::sys;
 
-/// A datagram, and how it came: by which group, interface and source, when, and what was lost
-/// before it.
+/// A received datagram with its metadata: group, interface, source, time, and how many were lost before it.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Datagram {
-    /// The bytes, as many as the buffer could take.
+    /// The payload, cut off at the size of the buffer.
     #[pyo3(get)]
     payload: Py<PyBytes>,
     pub(crate) arrival: Arrival,
@@ -38,14 +37,14 @@ impl Datagram {
             arrival: *received.arrival(),
             names: Arc::clone(names),
         };
-        // It refers to bytes only, so that it is in no cycle that would have to be looked for.
-        Ok(sys::uncollected(Bound::new(py, datagram)?).unbind())
+        // It refers only to bytes, so it cannot be part of a reference cycle.
+        Ok(sys::untracked(Bound::new(py, datagram)?).unbind())
     }
 }
 
-/// Makes a Datagram that was pickled.
+/// Restores a pickled Datagram.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "it has so many fields")]
+#[expect(clippy::too_many_arguments, reason = "one for each field")]
 pub(crate) fn _datagram(
     payload: Py<PyBytes>,
     group: &str,
@@ -57,12 +56,12 @@ pub(crate) fn _datagram(
     length: usize,
     truncated: bool,
 ) -> PyResult<Datagram> {
-    let wrong = || unpickled("Datagram");
-    let group = group.parse().map_err(|_| wrong())?;
-    let index = InterfaceIndex::new(interface.0).ok_or_else(wrong)?;
+    let invalid = || unpickle_error("Datagram");
+    let group = group.parse().map_err(|_| invalid())?;
+    let index = InterfaceIndex::new(interface.0).ok_or_else(invalid)?;
     let names = Arc::new(InterfaceNames::default());
     names.learn([(index, interface.1)]);
-    let mut arrival = Arrival::new(group, index, source.parse().map_err(|_| wrong())?);
+    let mut arrival = Arrival::new(group, index, source.parse().map_err(|_| invalid())?);
     (arrival.hop_limit, arrival.traffic_class) = header;
     (arrival.time, arrival.hardware_time) = (times.0.map(time_of), times.1.map(time_of));
     (arrival.lost, arrival.length, arrival.truncated) = (lost, length, truncated);
@@ -88,50 +87,50 @@ impl Datagram {
         pickled(py, "_datagram", arguments)
     }
 
-    /// The group that it was sent to.
+    /// The destination group.
     #[getter]
     fn group(&self) -> PyGroup {
         PyGroup(self.arrival.group.group)
     }
 
-    /// The UDP port that it was sent to.
+    /// The destination UDP port.
     #[getter]
     fn port(&self) -> u16 {
         self.arrival.group.port
     }
 
-    /// The name of the interface that it came in by; its index as text if it has none any more.
+    /// The name of the receiving interface; its index as text if the interface no longer exists.
     #[getter]
     fn interface(&self) -> String {
         self.names.of(self.arrival.interface)
     }
 
-    /// The index of the interface that it came in by.
+    /// The index of the receiving interface.
     #[getter]
     fn interface_index(&self) -> u32 {
         self.arrival.interface.number()
     }
 
-    /// Who sent it: an ipaddress.IPv4Address or IPv6Address, a link-local one with its scope. A claim
-    /// of the sender's: nothing on the way proves it.
+    /// The source address: an ipaddress.IPv4Address or IPv6Address, with its scope if it is link-local. It is not
+    /// authenticated: a sender can forge it.
     #[getter]
     fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         source_address(py, self.arrival.source, || self.interface())
     }
 
-    /// The UDP port that it was sent from.
+    /// The source UDP port.
     #[getter]
     fn source_port(&self) -> u16 {
         self.arrival.source.port()
     }
 
-    /// The source as the socket module has it: (host, port), for IPv6 (host, port, flow, scope).
+    /// The source in the format of the socket module: (host, port), for IPv6 (host, port, flow, scope).
     #[getter]
     fn address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         socket_address(py, self.arrival.source)
     }
 
-    /// The hop limit (IPv4: TTL) that was left; None where the system doesn't tell.
+    /// The remaining hop limit (IPv4: TTL); None where the system does not report it.
     #[getter]
     fn hop_limit(&self) -> Option<u8> {
         self.arrival.hop_limit
@@ -161,20 +160,20 @@ impl Datagram {
         self.arrival.time.map(seconds)
     }
 
-    /// How many datagrams the system dropped on this socket, for want of buffer, between the one
-    /// before and this one; None where it doesn't count (macOS, BSD, Windows).
+    /// How many datagrams the system dropped on this socket because its buffer was full, between the previous
+    /// datagram and this one; None where it does not count them (macOS, BSD, Windows).
     #[getter]
     fn lost(&self) -> Option<u64> {
         self.arrival.lost
     }
 
-    /// Bytes of payload as it was sent, also where it was cut off.
+    /// The length of the payload as it was sent, in bytes, even if it was truncated.
     #[getter]
     fn length(&self) -> usize {
         self.arrival.length
     }
 
-    /// Whether the buffer was too small and the rest is gone.
+    /// Whether the payload was cut off because the buffer was too small.
     #[getter]
     fn truncated(&self) -> bool {
         self.arrival.truncated
@@ -199,15 +198,15 @@ impl Datagram {
     }
 }
 
-/// What the interfaces of a receiver are called, as far as somebody asked.
+/// A cache of interface names.
 #[derive(Debug, Default)]
 pub(crate) struct InterfaceNames(Mutex<HashMap<InterfaceIndex, String>>);
 
 impl InterfaceNames {
-    /// The name of this interface; its index if it has none any more.
+    /// Returns the name of an interface; its index as text if it no longer exists.
     pub(crate) fn of(&self, index: InterfaceIndex) -> String {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
-        known.unwrap_or_else(|| {
+        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
+        cached.unwrap_or_else(|| {
             let found = mcast::find(&InterfaceSelector::Index(index));
             let name = found.map_or_else(|_| index.to_string(), |interface| interface.name);
             self.learn([(index, name.clone())]);
@@ -215,13 +214,13 @@ impl InterfaceNames {
         })
     }
 
-    /// Learns what memberships say.
+    /// Adds names to the cache.
     pub(crate) fn learn(&self, names: impl IntoIterator<Item = (InterfaceIndex, String)>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
     }
 }
 
-/// A source as an ipaddress object; a link-local one with the interface as its scope.
+/// Converts a source to an ipaddress object; a link-local one gets the interface as its scope.
 pub(crate) fn source_address(
     py: Python<'_>,
     source: SocketAddr,
@@ -236,7 +235,7 @@ pub(crate) fn source_address(
     }
 }
 
-/// An address as the socket module has it.
+/// Converts an address to the format of the socket module.
 pub(crate) fn socket_address(py: Python<'_>, address: SocketAddr) -> PyResult<Bound<'_, PyAny>> {
     match address {
         SocketAddr::V4(v4) => (v4.ip().to_string(), v4.port()).into_bound_py_any(py),

@@ -1,6 +1,6 @@
-//! Why multicast does not arrive, as Python is told.
+//! The doctor: finds out why multicast does not arrive.
 //!
-//! A report goes over as JSON, in the words of the command's; `pymcast/_doctor.py` makes values of it.
+//! A report is passed to Python in the command's JSON format; `pymcast/_doctor.py` parses it.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use mcast_doctor::{Error, Options, Progress, Report, Target};
 use pyo3::prelude::*;
 
 use crate::capture;
-use crate::error::{Failure, raise, refused};
+use crate::error::{Failure, raise, value_error};
 use crate::membership::Membership;
 use crate::receiver::Timeout;
 
-/// For pymcast.doctor: the report as JSON.
+/// For pymcast.doctor: returns the report as JSON.
 #[pyfunction]
 #[pyo3(signature = (membership, pid, port, file, listen))]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone has one lifetime only")]
@@ -28,7 +28,7 @@ pub(crate) fn examine(
     let listen = Timeout::new(Some(listen))?.duration();
     let options = listen.map_or_else(Options::default, |listen| Options::default().listening(listen));
     let mut interrupted = None;
-    let mut watch = |_: Progress| match Python::attach(|py| py.check_signals()) {
+    let mut check_signals = |_: Progress| match Python::attach(|py| py.check_signals()) {
         Ok(()) => ControlFlow::Continue(()),
         Err(signal) => {
             interrupted = Some(signal);
@@ -37,14 +37,14 @@ pub(crate) fn examine(
     };
     let report = py.detach(|| match (membership, pid, port, file) {
         (None, None, None, None) => Some(mcast_doctor::examine_machine()),
-        (Some(Membership(wanted)), None, None, None) => {
-            Some(mcast_doctor::examine_membership(&wanted, &options, &mut watch))
+        (Some(Membership(membership)), None, None, None) => {
+            Some(mcast_doctor::examine_membership(&membership, &options, &mut check_signals))
         }
         (None, Some(pid), None, None) => {
-            Some(mcast_doctor::examine_program(Target::Process(pid), &options, &mut watch))
+            Some(mcast_doctor::examine_program(Target::Process(pid), &options, &mut check_signals))
         }
         (None, None, Some(port), None) => {
-            Some(mcast_doctor::examine_program(Target::Port(port), &options, &mut watch))
+            Some(mcast_doctor::examine_program(Target::Port(port), &options, &mut check_signals))
         }
         (None, None, None, Some(file)) => Some(mcast_doctor::explain_capture(file)),
         _ => None,
@@ -52,15 +52,15 @@ pub(crate) fn examine(
     if let Some(signal) = interrupted {
         return Err(signal);
     }
-    let report = report.ok_or_else(|| refused("one thing is examined: a membership, pid, port or file"))?;
-    as_json(&report.map_err(|error| told(py, &error))?)
+    let report = report.ok_or_else(|| value_error("give at most one of membership, pid, port and file"))?;
+    as_json(&report.map_err(|error| exception(py, &error))?)
 }
 
 fn as_json(report: &Report) -> PyResult<String> {
-    serde_json::to_string(report).map_err(refused)
+    serde_json::to_string(report).map_err(value_error)
 }
 
-fn told(py: Python<'_>, error: &Error) -> PyErr {
+fn exception(py: Python<'_>, error: &Error) -> PyErr {
     let (kind, errno) = match error {
         Error::Multicast(error) => return raise(py, error),
         Error::Capture(error) => return capture::raise(py, error),

@@ -1,7 +1,7 @@
-//! Failures as Python's exceptions, which carry what to do.
+//! Conversion of the library's errors to Python exceptions.
 //!
-//! The classes are written in Python (`pymcast/_errors.py`), where they can derive from Python's
-//! own and be read by people.
+//! The exception classes are written in Python (`pymcast/_errors.py`), because they derive from Python's built-in
+//! exceptions.
 
 use std::str::FromStr;
 
@@ -11,9 +11,9 @@ use pyo3::sync::PyOnceLock;
 
 const MODULE: &str = "pymcast._errors";
 
-/// What failed, as `from_library` in Python is told.
+/// The arguments of the Python function `from_library`, which makes an exception.
 pub(crate) struct Failure<'a> {
-    /// Which exception it is.
+    /// Selects the exception class.
     pub(crate) kind: &'a str,
     pub(crate) operation: &'a str,
     pub(crate) reason: String,
@@ -34,7 +34,7 @@ impl Failure<'_> {
     }
 }
 
-/// The exception for a failure of the library's.
+/// Converts an error of the library to an exception.
 pub(crate) fn raise(py: Python<'_>, error: &mcast::Error) -> PyErr {
     let failure = Failure {
         kind: &format!("{:?}", error.kind()),
@@ -48,13 +48,13 @@ pub(crate) fn raise(py: Python<'_>, error: &mcast::Error) -> PyErr {
     failure.raise(py)
 }
 
-/// What a text means.
+/// Parses text.
 pub(crate) fn parse<T: FromStr<Err = mcast::ParseError>>(py: Python<'_>, text: &str) -> PyResult<T> {
-    text.parse().map_err(|error| misunderstood(py, &error))
+    text.parse().map_err(|error| parse_error(py, &error))
 }
 
-/// The exception for text that cannot be understood.
-fn misunderstood(py: Python<'_>, error: &mcast::ParseError) -> PyErr {
+/// Returns the exception for text that cannot be parsed.
+fn parse_error(py: Python<'_>, error: &mcast::ParseError) -> PyErr {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let made = CLASS
         .import(py, MODULE, "ParseError")
@@ -62,40 +62,40 @@ fn misunderstood(py: Python<'_>, error: &mcast::ParseError) -> PyErr {
     made.map_or_else(|failure| failure, PyErr::from_value)
 }
 
-/// The exception for the use of what is closed.
-pub(crate) fn closed(py: Python<'_>, what: &str) -> PyErr {
+/// Returns the exception for using a closed object.
+pub(crate) fn closed_error(py: Python<'_>, what: &str) -> PyErr {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let made = CLASS.import(py, MODULE, "closed").and_then(|make| make.call1((what,)));
     made.map_or_else(|failure| failure, PyErr::from_value)
 }
 
-/// The exception for the opening of what is open.
-pub(crate) fn already_open(py: Python<'_>, what: &str) -> PyErr {
+/// Returns the exception for opening an object that is already open.
+pub(crate) fn already_open_error(py: Python<'_>, what: &str) -> PyErr {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let made = CLASS.import(py, MODULE, "already_open").and_then(|make| make.call1((what,)));
     made.map_or_else(|failure| failure, PyErr::from_value)
 }
 
-/// The time is over.
-pub(crate) fn timed_out() -> PyErr {
-    PyTimeoutError::new_err("nothing came in time")
+/// Returns the exception for a receive that timed out.
+pub(crate) fn timeout_error() -> PyErr {
+    PyTimeoutError::new_err("timed out: nothing was received")
 }
 
-/// The time is over in which there was to be room for a message.
-pub(crate) fn no_room() -> PyErr {
+/// Returns the exception for a message that could not be queued before its timeout.
+pub(crate) fn no_room_error() -> PyErr {
     PyTimeoutError::new_err(
-        "there was no room for the message in time: a subscriber is slow, or the publisher keeps to its rate",
+        "timed out: the message could not be queued, because a subscriber is slow or the rate limit was reached",
     )
 }
 
-/// A value that makes no sense.
-pub(crate) fn refused(message: impl std::fmt::Display) -> PyErr {
+/// Returns a ValueError.
+pub(crate) fn value_error(message: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(message.to_string())
 }
 
-/// The library's results as Python's.
+/// Converts the library's results to Python's.
 pub(crate) trait OrRaise<T> {
-    /// The value, or the exception that says what failed.
+    /// Returns the value, or the error as an exception.
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
 

@@ -1,4 +1,4 @@
-//! All that is known about a group, as typed values.
+//! Everything that is known about a group, as typed values.
 
 use mcast::group::{Reference, WithReference};
 use pyo3::exceptions::PyValueError;
@@ -8,35 +8,35 @@ use crate::error::parse;
 use crate::group::{Group, PyGroup, family_number};
 use crate::pickle::{Pickled, pickled};
 
-/// A statement, and the document it rests on.
+/// A statement and the document that supports it.
 #[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Statement {
     /// What is stated.
     value: String,
-    /// Where it is written: "RFC 5771 section 4".
+    /// The document and section: "RFC 5771 section 4".
     reference: String,
 }
 
-/// A name that a group has.
+/// A name assigned to a group.
 #[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Assignment {
-    /// Who or what has it, in the words of the registry.
+    /// The name, as the registry writes it.
     name: String,
-    /// Whether IANA registered it; otherwise it is merely in use.
+    /// Whether IANA registered it; an unregistered name is only in common use.
     registered: bool,
-    /// The same in words, with the date.
+    /// Whether and when it was registered, in words.
     standing: String,
     /// The addresses that the name covers: one, or the first and the last.
     addresses: String,
-    /// The UDP ports that go with it, where they are known.
+    /// The UDP ports used with it, if known.
     ports: Vec<u16>,
     /// The documents that the registry names.
     references: Vec<String>,
 }
 
-/// A short name of a group: what `mcast recv mdns` understands.
+/// A short name of a group, such as `mdns`, which `mcast recv mdns` accepts.
 #[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ShortName {
@@ -44,25 +44,25 @@ pub(crate) struct ShortName {
     name: String,
     /// The UDP ports of its protocol.
     ports: Vec<u16>,
-    /// The hop limit that the protocol asks of senders, where it asks for one.
+    /// The hop limit that the protocol requires of senders, if it requires one.
     hop_limit: Option<u8>,
-    /// What defines it.
+    /// The document that defines it.
     reference: String,
 }
 
-/// One thing to mind about a group.
+/// One point to consider before using a group.
 #[pyclass(frozen, eq, hash, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Advice {
     /// How much it matters: "note", "caution" or "avoid".
     severity: String,
-    /// What it is.
+    /// The advice.
     text: String,
-    /// Where it is written.
+    /// The document that supports it.
     reference: String,
 }
 
-/// All that can be said about a group.
+/// Everything that is known about a group.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explanation {
@@ -72,50 +72,50 @@ pub(crate) struct Explanation {
     family: u8,
     /// How far it reaches.
     scope: Statement,
-    /// What sort of group it is.
+    /// The kind of group.
     kind: Statement,
     /// The flags of an IPv6 group.
     flags: Option<Statement>,
-    /// The offset in its scope, when it is in the top of one (RFC 2365).
+    /// The scope-relative offset, for an address in the top 256 of its scope (RFC 2365).
     relative: Option<Statement>,
     /// The Ethernet address.
     ethernet: Statement,
     /// The 31 other IPv4 groups with that Ethernet address; empty for IPv6.
     ethernet_aliases: Vec<PyGroup>,
-    /// The control group among them, which makes switches send this group to every port.
+    /// The control group among the aliases; it makes switches flood this group to every port.
     control_alias: Option<Statement>,
     /// Its names, registered ones first.
     names: Vec<Assignment>,
     /// Its short names, with ports.
     short_names: Vec<ShortName>,
-    /// When the IANA registry was as the names have it: "2024-02-02".
+    /// The date of the IANA registry that the names come from: "2024-02-02".
     registry_date: String,
-    /// What to mind, the weightiest first.
+    /// Advice, the most severe first.
     advice: Vec<Advice>,
 }
 
 impl Explanation {
     pub(crate) fn of(group: mcast::Group) -> Self {
-        let known = group.explain();
+        let explanation = group.explain();
         Self {
             group: PyGroup(group),
             family: family_number(group.family()),
-            scope: known.scope.into(),
-            kind: known.kind.into(),
-            flags: known.flags.map(Into::into),
-            relative: known.relative.map(Into::into),
-            ethernet: known.ethernet.into(),
-            ethernet_aliases: known.ethernet_aliases.into_iter().map(PyGroup).collect(),
-            control_alias: known.control_alias.map(Into::into),
-            names: known.assignments.iter().map(Assignment::from).collect(),
-            short_names: known.well_known.iter().map(|known| ShortName::from(*known)).collect(),
-            registry_date: known.registry_date.to_owned(),
-            advice: known.advice.iter().map(Advice::from).collect(),
+            scope: explanation.scope.into(),
+            kind: explanation.kind.into(),
+            flags: explanation.flags.map(Into::into),
+            relative: explanation.relative.map(Into::into),
+            ethernet: explanation.ethernet.into(),
+            ethernet_aliases: explanation.ethernet_aliases.into_iter().map(PyGroup).collect(),
+            control_alias: explanation.control_alias.map(Into::into),
+            names: explanation.assignments.iter().map(Assignment::from).collect(),
+            short_names: explanation.well_known.iter().map(|name| ShortName::from(*name)).collect(),
+            registry_date: explanation.registry_date.to_owned(),
+            advice: explanation.advice.iter().map(Advice::from).collect(),
         }
     }
 
     fn lines(&self) -> Vec<String> {
-        let fact = |title: &str, stated: &Statement| format!("  {title:<9} {stated}");
+        let fact = |title: &str, statement: &Statement| format!("  {title:<9} {statement}");
         let mut lines = vec![self.group.0.to_string(), fact("kind", &self.kind), fact("scope", &self.scope)];
         lines.extend(self.flags.as_ref().map(|flags| fact("flags", flags)));
         lines.extend(self.relative.as_ref().map(|relative| fact("relative", relative)));
@@ -195,31 +195,31 @@ impl std::fmt::Display for Statement {
 }
 
 impl<T: ToString> From<WithReference<T>> for Statement {
-    fn from(cited: WithReference<T>) -> Self {
-        Self { value: cited.value.to_string(), reference: cited.reference.to_string() }
+    fn from(statement: WithReference<T>) -> Self {
+        Self { value: statement.value.to_string(), reference: statement.reference.to_string() }
     }
 }
 
 impl From<&mcast::group::Assignment> for Assignment {
-    fn from(known: &mcast::group::Assignment) -> Self {
+    fn from(assignment: &mcast::group::Assignment) -> Self {
         Self {
-            name: known.name.to_owned(),
-            registered: known.standing.is_registered(),
-            standing: known.standing.to_string(),
-            addresses: known.addresses.to_string(),
-            ports: known.ports.to_vec(),
-            references: known.references.iter().map(Reference::to_string).collect(),
+            name: assignment.name.to_owned(),
+            registered: assignment.standing.is_registered(),
+            standing: assignment.standing.to_string(),
+            addresses: assignment.addresses.to_string(),
+            ports: assignment.ports.to_vec(),
+            references: assignment.references.iter().map(Reference::to_string).collect(),
         }
     }
 }
 
 impl From<&mcast::group::WellKnown> for ShortName {
-    fn from(known: &mcast::group::WellKnown) -> Self {
+    fn from(well_known: &mcast::group::WellKnown) -> Self {
         Self {
-            name: known.name.to_owned(),
-            ports: known.ports.to_vec(),
-            hop_limit: known.hop_limit,
-            reference: known.reference.to_string(),
+            name: well_known.name.to_owned(),
+            ports: well_known.ports.to_vec(),
+            hop_limit: well_known.hop_limit,
+            reference: well_known.reference.to_string(),
         }
     }
 }
@@ -234,22 +234,22 @@ impl From<&mcast::group::Advice> for Advice {
     }
 }
 
-/// All that is known about a group: scope, kind, Ethernet address, names, and what to mind, each
-/// with the document that says so.
+/// Explains a group: its scope, kind, Ethernet address, names, and advice, each with the document that supports
+/// it.
 ///
-/// `group` is text, an ipaddress object or a Group; str() of the result is a page to read.
-/// Raises pymcast.ParseError (a ValueError) for what is no multicast address.
+/// `group` is text, an ipaddress object or a Group; str() of the result is a report for people.
+/// Raises pymcast.ParseError (a ValueError) for anything that is not a multicast address.
 #[pyfunction]
 pub(crate) fn explain(group: Group) -> Explanation {
     Explanation::of(group.0)
 }
 
-/// A group for this name: always the same one for the same name, on every machine, registered to
-/// nobody and sharing no Ethernet address with a control group.
+/// Picks a group for a name. The same name gives the same group on every machine. The group is not registered to
+/// anybody and does not share an Ethernet address with a control group.
 ///
-/// `scope` is "local", "organization", "site", "global" and so on; by default as narrow as gets
-/// past one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups
-/// to pick from, or all are to be avoided.
+/// `scope` is "local", "organization", "site", "global" and so on; the default is the narrowest scope wider than
+/// one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups to pick from, or all of
+/// them are in use.
 #[pyfunction]
 #[pyo3(
     signature = (name, *, scope=None, family=4, source_specific=false, in_use=Vec::new()),
@@ -268,7 +268,7 @@ pub(crate) fn pick(
             4 => mcast::Family::V4,
             6 => mcast::Family::V6,
             other => {
-                return Err(PyValueError::new_err(format!("{other} is no address family: write 4 or 6")));
+                return Err(PyValueError::new_err(format!("{other} is not an address family: use 4 or 6")));
             }
         },
         source_specific,

@@ -1,39 +1,39 @@
-//! What threads of its own serve does not outlive a fork: the child has none of them.
+//! Objects with threads of their own cannot be used after a fork: the child process has none of those threads.
 
 use std::mem;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// The process that made something.
+/// The process that created an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Maker(u32);
+pub(crate) struct OwnerProcess(u32);
 
-impl Maker {
-    /// This process.
-    pub(crate) fn here() -> Self {
+impl OwnerProcess {
+    /// Returns the current process.
+    pub(crate) fn current() -> Self {
         Self(std::process::id())
     }
 
-    /// Whether this process is another one, a fork of it.
-    pub(crate) fn is_elsewhere(self) -> bool {
-        self != Self::here()
+    /// Whether the current process is a fork of the owner.
+    pub(crate) fn is_another_process(self) -> bool {
+        self != Self::current()
     }
 
-    /// The exception for the use of what another process made.
-    pub(crate) fn refuse(self, py: Python<'_>, what: &str) -> PyErr {
+    /// Returns the exception for using an object that another process created.
+    pub(crate) fn error(self, py: Python<'_>, what: &str) -> PyErr {
         static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let made = CLASS.import(py, "pymcast._errors", "forked").and_then(|make| make.call1((what, self.0)));
-        made.map_or_else(|failure| failure, PyErr::from_value)
+        let error = CLASS.import(py, "pymcast._errors", "forked").and_then(|make| make.call1((what, self.0)));
+        error.map_or_else(|failure| failure, PyErr::from_value)
     }
 
-    /// Ends what this process made; lets go of what another one did, whose threads this one has not.
-    pub(crate) fn end<T>(self, made: &mut T)
+    /// Drops the value in its owner; leaks it in a fork, where dropping would wait for threads that do not exist.
+    pub(crate) fn release<T>(self, value: &mut T)
     where
         T: Default,
     {
-        let taken = mem::take(made);
-        if self.is_elsewhere() {
+        let taken = mem::take(value);
+        if self.is_another_process() {
             mem::forget(taken);
         }
     }

@@ -1,17 +1,17 @@
-//! Groups, as Python has them.
+//! Multicast groups.
 
 use std::net::IpAddr;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::error::{parse, refused};
+use crate::error::{parse, value_error};
 use crate::explain::{Advice, Explanation};
 
 /// A multicast group: an IPv4 or IPv6 address known to be multicast.
 ///
 /// `address` is text, an ipaddress object, or a Group. Raises pymcast.ParseError (a ValueError)
-/// for what is none.
+/// for anything that is not a multicast address.
 ///
 /// >>> Group("239.255.255.250").name
 /// 'SSDP'
@@ -38,56 +38,55 @@ impl PyGroup {
         family_number(self.0.family())
     }
 
-    /// How far it reaches: "link-local", "local", "site-local", "global"...
+    /// The scope: "link-local", "local", "site-local", "global"...
     #[getter]
     fn scope(&self) -> String {
         self.0.scope().to_string()
     }
 
-    /// What sort of group it is, in words: "administratively scoped", "GLOP of AS 2057"...
+    /// The kind of group: "administratively scoped", "GLOP of AS 2057"...
     #[getter]
     fn kind(&self) -> String {
         self.0.kind().to_string()
     }
 
-    /// The name that IANA registered, or else the one under which it is in use; None without one.
+    /// The name registered by IANA, or else the name in common use; None if there is neither.
     #[getter]
     fn name(&self) -> Option<&'static str> {
         self.0.name()
     }
 
-    /// Whether it lies in 232.0.0.0/8 or ff3x::/32, and so is joined with a source (RFC 4607).
+    /// Whether it is in 232.0.0.0/8 or ff3x::/32, and therefore needs a source to join (RFC 4607).
     #[getter]
     fn is_source_specific(&self) -> bool {
         self.0.is_source_specific()
     }
 
-    /// The Ethernet address that it takes: "01:00:5e:01:02:03".
+    /// The Ethernet address that it maps to: "01:00:5e:01:02:03".
     #[getter]
     fn ethernet_address(&self) -> String {
         self.0.ethernet_address().to_string()
     }
 
-    /// The 31 other IPv4 groups with the same Ethernet address; empty for IPv6, where they are too
-    /// many to list.
+    /// The 31 other IPv4 groups with the same Ethernet address; empty for IPv6, where there are too many to list.
     #[getter]
     fn ethernet_aliases(&self) -> Vec<Self> {
         self.0.ethernet_aliases().map(Self).collect()
     }
 
-    /// The hop limit (TTL) that custom gives to senders in its scope; None where there is none.
+    /// The customary hop limit (TTL) for its scope; None if there is none.
     #[getter]
     fn customary_hop_limit(&self) -> Option<u8> {
         self.0.scope().customary_hop_limit()
     }
 
-    /// What to mind before using it, the weightiest first.
+    /// Advice on using it, the most severe first.
     #[getter]
     fn advice(&self) -> Vec<Advice> {
         self.0.advice().iter().map(Advice::from).collect()
     }
 
-    /// All that can be said about it, each statement with the document it rests on.
+    /// Explains the group, each statement with the document that supports it.
     fn explain(&self) -> Explanation {
         Explanation::of(self.0)
     }
@@ -105,7 +104,7 @@ impl PyGroup {
     }
 }
 
-/// 4 or 6.
+/// Returns 4 or 6.
 pub(crate) fn family_number(family: mcast::Family) -> u8 {
     match family {
         mcast::Family::V4 => 4,
@@ -113,7 +112,7 @@ pub(crate) fn family_number(family: mcast::Family) -> u8 {
     }
 }
 
-/// A group as people write one: text, an ipaddress object, or a `Group`.
+/// A group argument: text, an ipaddress object, or a `Group`.
 pub(crate) struct Group(pub(crate) mcast::Group);
 
 impl<'py> FromPyObject<'_, 'py> for Group {
@@ -127,7 +126,7 @@ impl<'py> FromPyObject<'_, 'py> for Group {
             return parse(object.py(), &text).map(Self);
         }
         match object.extract::<IpAddr>() {
-            Ok(address) => mcast::Group::new(address).map(Self).map_err(refused),
+            Ok(address) => mcast::Group::new(address).map(Self).map_err(value_error),
             Err(_) => Err(PyTypeError::new_err(format!(
                 "a group is text, an ipaddress object or a Group, not {}",
                 object.get_type()

@@ -1,4 +1,4 @@
-//! Interfaces, and how Python names one.
+//! Network interfaces, and arguments that select one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,17 +8,17 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::error::{OrRaise, parse, refused};
+use crate::error::{OrRaise, parse, value_error};
 use crate::group::Group;
 use crate::membership::Address;
-use crate::pickle::{Pickled, pickled, unpickled};
+use crate::pickle::{Pickled, pickled, unpickle_error};
 
-/// A network interface, as it was when it was listed.
+/// A network interface, in the state it had when it was listed.
 #[pyclass(frozen, eq, module = "pymcast")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Interface(pub(crate) mcast::Interface);
 
-/// Makes an Interface that was pickled.
+/// Restores a pickled Interface.
 #[pyfunction]
 pub(crate) fn _interface(
     index: u32,
@@ -29,7 +29,7 @@ pub(crate) fn _interface(
     addresses: Vec<(IpAddr, u8, u8)>,
     port_of: Option<u32>,
 ) -> PyResult<Interface> {
-    let index_of = |number| InterfaceIndex::new(number).ok_or_else(|| unpickled("Interface"));
+    let index_of = |number| InterfaceIndex::new(number).ok_or_else(|| unpickle_error("Interface"));
     let mut interface = mcast::Interface::new(index_of(index)?, name);
     (interface.up, interface.running, interface.multicast, interface.loopback, interface.point_to_point) =
         flags;
@@ -38,13 +38,13 @@ pub(crate) fn _interface(
     interface.port_of = port_of.map(index_of).transpose()?;
     for (address, prefix, state) in addresses {
         let mut address = InterfaceAddress::new(address, prefix);
-        address.state = *STATES.get(usize::from(state)).ok_or_else(|| unpickled("Interface"))?;
+        address.state = *STATES.get(usize::from(state)).ok_or_else(|| unpickle_error("Interface"))?;
         interface.addresses.push(address);
     }
     Ok(Interface(interface))
 }
 
-/// The states of addresses, by their number where they are pickled.
+/// The states of addresses; pickled as an index into this array.
 const STATES: [AddressState; 3] = [AddressState::Ready, AddressState::Tentative, AddressState::Duplicate];
 
 #[pymethods]
@@ -66,7 +66,7 @@ impl Interface {
         pickled(py, "_interface", arguments)
     }
 
-    /// The system's number for it.
+    /// Its index.
     #[getter]
     fn index(&self) -> u32 {
         self.0.index.number()
@@ -78,7 +78,7 @@ impl Interface {
         &self.0.name
     }
 
-    /// Whether it is switched on. On Windows also: connected.
+    /// Whether it is administratively up; on Windows, also connected.
     #[getter]
     fn up(&self) -> bool {
         self.0.up
@@ -90,7 +90,7 @@ impl Interface {
         self.0.running
     }
 
-    /// Whether the system says that it can multicast.
+    /// Whether the system reports that it supports multicast.
     #[getter]
     fn multicast(&self) -> bool {
         self.0.multicast
@@ -108,25 +108,25 @@ impl Interface {
         self.0.point_to_point
     }
 
-    /// The largest IP packet it carries, in bytes.
+    /// Its MTU, in bytes.
     #[getter]
     fn mtu(&self) -> u32 {
         self.0.mtu
     }
 
-    /// Its hardware (MAC) address as text, "02:00:00:00:00:01"; None where it has none of six bytes.
+    /// Its hardware (MAC) address as text, "02:00:00:00:00:01"; None if it does not have one of six bytes.
     #[getter]
     fn hardware_address(&self) -> Option<String> {
         self.0.hardware_address.map(|address| address.to_string())
     }
 
-    /// Its addresses with their prefixes: ipaddress.IPv4Interface and IPv6Interface objects.
-    /// A link-local address carries its scope, as sockets need it.
+    /// Its addresses with their prefixes: ipaddress.IPv4Interface and IPv6Interface objects. Link-local addresses
+    /// include the scope that sockets need.
     #[getter]
     fn addresses<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         static MAKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let make = MAKER.import(py, "ipaddress", "ip_interface")?;
-        let text = |entry: &mcast::interface::InterfaceAddress| match entry.address {
+        let text = |entry: &InterfaceAddress| match entry.address {
             IpAddr::V6(address) if is_link_local(address) => {
                 format!("{address}%{}/{}", self.scope(), entry.prefix)
             }
@@ -135,21 +135,21 @@ impl Interface {
         self.0.addresses.iter().map(|entry| make.call1((text(entry),))).collect()
     }
 
-    /// The index of the bridge or bond that it is a port of, if so (Linux only). Such an interface
-    /// is not joined on by default.
+    /// The index of the bridge or bond that it is a port of, if any (Linux only). Such interfaces are not joined by
+    /// default.
     #[getter]
     fn port_of(&self) -> Option<u32> {
         self.0.port_of.map(InterfaceIndex::number)
     }
 
-    /// Whether a receiver that names no interface joins on it: up, able to multicast, no loopback,
-    /// and no port of a bridge or bond.
+    /// Whether a receiver joins on it by default: it is up, supports multicast, and is neither loopback nor a port of
+    /// a bridge or bond.
     #[getter]
     fn is_joined_by_default(&self) -> bool {
         self.0.is_joined_by_default()
     }
 
-    /// What there is to say against multicast on it, the worst first; empty for an ordinary one.
+    /// Reasons why multicast may not work on it, the most severe first.
     #[getter]
     fn warnings(&self) -> Vec<String> {
         self.0.warnings().iter().map(ToString::to_string).collect()
@@ -170,7 +170,7 @@ impl Interface {
 }
 
 impl Interface {
-    /// How the system writes the scope of a link-local address: by name, on Windows by number.
+    /// Returns the scope of its link-local addresses as the system writes it: the name, on Windows the index.
     fn scope(&self) -> String {
         match cfg!(windows) {
             true => self.0.index_for(Family::V6).to_string(),
@@ -183,34 +183,34 @@ fn is_link_local(address: Ipv6Addr) -> bool {
     address.segments()[0] & 0xffc0 == 0xfe80
 }
 
-/// All network interfaces of this machine, by index; on Linux those of the calling thread's
+/// Lists the network interfaces of this machine in the order of their indexes; on Linux, those of the calling thread's
 /// network namespace.
 ///
-/// Raises pymcast.Error when the system refuses to list them.
+/// Raises pymcast.Error if they cannot be listed.
 #[pyfunction]
 pub(crate) fn interfaces(py: Python<'_>) -> PyResult<Vec<Interface>> {
     let listed = py.detach(mcast::interfaces).or_raise(py)?;
     Ok(listed.into_iter().map(Interface).collect())
 }
 
-/// The one interface of this name, index or address (text, a number, or an ipaddress object).
+/// Returns the interface with this name, index or address (text, a number, or an ipaddress object).
 ///
-/// Raises pymcast.NoSuchInterfaceError when there is none, or when several have the address.
+/// Raises pymcast.NoSuchInterfaceError if there is none, or if several have the address.
 #[pyfunction]
 pub(crate) fn find_interface(py: Python<'_>, interface: Selector) -> PyResult<Interface> {
     py.detach(|| mcast::find(&interface.0)).or_raise(py).map(Interface)
 }
 
-/// The interface by which a sender that names none reaches the group, as the routing table says;
-/// None when there is no route. Instead of a group: 4 or 6, for a family as a whole.
+/// Returns the interface that the routing table selects for sending to a group, or None if there is no route. Instead
+/// of a group, `group` may be 4 or 6, for an address family.
 ///
-/// Raises pymcast.Error when the system refuses to answer.
+/// Raises pymcast.Error if the routing table cannot be queried.
 #[pyfunction]
 pub(crate) fn default_interface(py: Python<'_>, group: &Bound<'_, PyAny>) -> PyResult<Option<Interface>> {
     let found = match group.extract::<u8>() {
         Ok(4) => py.detach(|| mcast::default_interface_of(Family::V4)),
         Ok(6) => py.detach(|| mcast::default_interface_of(Family::V6)),
-        Ok(other) => return Err(refused(format_args!("{other} is no address family: write 4 or 6"))),
+        Ok(other) => return Err(value_error(format_args!("{other} is not an address family: use 4 or 6"))),
         Err(_) => {
             let group = group.extract::<Group>()?.0;
             py.detach(|| mcast::default_interface(group))
@@ -219,17 +219,17 @@ pub(crate) fn default_interface(py: Python<'_>, group: &Bound<'_, PyAny>) -> PyR
     Ok(found.or_raise(py)?.map(Interface))
 }
 
-/// The interface that the routing table takes towards an address, a group's or another; None when
-/// there is no route. `address` is text or an ipaddress object.
+/// Returns the interface that the routing table selects for an address, unicast or multicast, or None if there is no
+/// route. `address` is text or an ipaddress object.
 ///
-/// Raises pymcast.Error when the system refuses to answer.
+/// Raises pymcast.Error if the routing table cannot be queried.
 #[pyfunction]
 pub(crate) fn interface_towards(py: Python<'_>, address: Address) -> PyResult<Option<Interface>> {
     let found = py.detach(|| mcast::interface_towards(address.0)).or_raise(py)?;
     Ok(found.map(Interface))
 }
 
-/// Which interface is meant: text, an index, an address, or an `Interface`.
+/// An argument that selects an interface: text, an index, an address, or an `Interface`.
 pub(crate) struct Selector(pub(crate) InterfaceSelector);
 
 impl<'py> FromPyObject<'_, 'py> for Selector {
@@ -245,21 +245,21 @@ impl<'py> FromPyObject<'_, 'py> for Selector {
         }
         if let Ok(number) = object.extract::<u32>() {
             let index = InterfaceIndex::new(number);
-            return index
-                .map(|index| Self(InterfaceSelector::Index(index)))
-                .ok_or_else(|| refused("0 is no interface index: leave the interface out to choose none"));
+            return index.map(|index| Self(InterfaceSelector::Index(index))).ok_or_else(|| {
+                value_error("0 is not an interface index: to let the system choose, omit the interface")
+            });
         }
         match object.extract::<IpAddr>() {
             Ok(address) => Ok(Self(InterfaceSelector::Address(address))),
             Err(_) => Err(PyTypeError::new_err(format!(
-                "an interface is named by its name, index, address or an Interface, not by {}",
+                "an interface is a name, index, address or Interface, not {}",
                 object.get_type()
             ))),
         }
     }
 }
 
-/// One interface, or several.
+/// An argument that selects one interface or several.
 pub(crate) struct Selectors(pub(crate) Vec<InterfaceSelector>);
 
 impl<'py> FromPyObject<'_, 'py> for Selectors {

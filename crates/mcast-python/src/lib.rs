@@ -1,8 +1,8 @@
-//! The native part of the Python package `pymcast`: the library mcast and its command, as Python
-//! has them. What Python does as well is written in Python, in `python/pymcast/`.
+//! The native module of the Python package `pymcast`: bindings for the library mcast and its command. Whatever does
+//! not need native code is written in Python, in `python/pymcast/`.
 //!
-//! A file is a class or a function of Python's, with what turns Python's values into the
-//! library's and back. Python's lock (the GIL) is given back while waiting, and once a batch.
+//! Each file holds one Python class or function and the conversions between Python's values and the library's. The
+//! GIL is released while a call waits, and once per batch.
 
 mod capture;
 mod command;
@@ -27,7 +27,7 @@ mod unclosed;
 
 use pyo3::prelude::*;
 
-/// The native part of pymcast. Import pymcast instead.
+/// The native module of pymcast. Import pymcast instead.
 #[pymodule(gil_used = false)]
 mod _pymcast {
     use pyo3::prelude::*;

@@ -1,4 +1,4 @@
-//! What is joined and where is sent, as Python writes it.
+//! Memberships and destinations.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::error::{parse, refused};
+use crate::error::{parse, value_error};
 use crate::group::{Group, PyGroup};
 use crate::interface::Selector;
 use crate::number::Port;
 
-/// What one joins: a group and port, the interface to join on, and the sources to admit.
+/// A membership to join: a group and port, the interface to join on, and the sources to admit.
 ///
-/// As one text, "[SOURCE[,SOURCE...]@]GROUP[%INTERFACE]:PORT" ("!" before sources excludes them),
-/// or in parts. Without an interface: on all that are up, can multicast and are not loopback.
-/// Raises pymcast.ParseError (a ValueError) for text that cannot be understood.
+/// Written as one text, "[SOURCE[,SOURCE...]@]GROUP[%INTERFACE]:PORT" ("!" before the sources excludes them),
+/// or as arguments. Without an interface, it is joined on all that are up, support multicast and are not loopback.
+/// Raises pymcast.ParseError (a ValueError) for text that cannot be parsed.
 ///
 /// >>> str(Membership("232.1.2.3", 7000, interface="eth1", sources=["10.0.0.7"]))
 /// '10.0.0.7@232.1.2.3%eth1:7000'
@@ -52,7 +52,7 @@ impl PyMembership {
             (Some(sources), None) => SourceFilter::Include(set_of(sources)),
             (None, Some(sources)) => SourceFilter::Exclude(set_of(sources)),
             (Some(_), Some(_)) => {
-                return Err(refused("sources are admitted or excluded, not both in one membership"));
+                return Err(value_error("give sources or exclude, not both"));
             }
         };
         Ok(Self(membership.from_sources(filter)))
@@ -70,19 +70,19 @@ impl PyMembership {
         self.0.address.port
     }
 
-    /// The interface as it was named; None where it is left to the receiver.
+    /// The interface as it was given; None if the receiver chooses.
     #[getter]
     fn interface(&self) -> Option<String> {
         self.0.interface.as_ref().map(ToString::to_string)
     }
 
-    /// The only sources that are admitted; None where every one is but those excluded.
+    /// The admitted sources; None if all are admitted except those in `exclude`.
     #[getter]
     fn sources(&self) -> Option<Vec<IpAddr>> {
         matches!(self.0.sources, SourceFilter::Include(_)).then(|| self.0.sources.sources().collect())
     }
 
-    /// The sources that are not admitted; None where only named ones are.
+    /// The excluded sources; None if only those in `sources` are admitted.
     #[getter]
     fn exclude(&self) -> Option<Vec<IpAddr>> {
         matches!(self.0.sources, SourceFilter::Exclude(_)).then(|| self.0.sources.sources().collect())
@@ -111,7 +111,7 @@ impl<'py> FromPyObject<'_, 'py> for Address {
         let Ok(text) = object.extract::<String>() else {
             return object.extract::<IpAddr>().map(Self);
         };
-        text.parse().map(Self).map_err(|_| refused(format_args!("\"{text}\" is not an IP address")))
+        text.parse().map(Self).map_err(|_| value_error(format_args!("\"{text}\" is not an IP address")))
     }
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn set_of(addresses: Vec<Address>) -> BTreeSet<IpAddr> {
     addresses.into_iter().map(|address| address.0).collect()
 }
 
-/// A membership as people write one: text, a `Membership`, or a pair of group and port.
+/// A membership argument: text, a `Membership`, or a pair of group and port.
 pub(crate) struct Membership(pub(crate) mcast::Membership);
 
 impl<'py> FromPyObject<'_, 'py> for Membership {
@@ -133,7 +133,7 @@ impl<'py> FromPyObject<'_, 'py> for Membership {
     }
 }
 
-/// Where to send: a group with its port and perhaps an interface, as text or a pair.
+/// A destination argument: a group with its port and optionally an interface, as text or a pair.
 pub(crate) struct Target(pub(crate) Destination);
 
 impl<'py> FromPyObject<'_, 'py> for Target {
@@ -144,9 +144,8 @@ impl<'py> FromPyObject<'_, 'py> for Target {
     }
 }
 
-/// What is written as one text, or as a pair of group and port. A group that is text may name more than the
-/// address: an interface ("ff02::1%eth0"), say.
-fn text_or_pair<T>(object: Borrowed<'_, '_, PyAny>, otherwise: &str) -> PyResult<T>
+/// Parses one text, or a pair of group and port. The text of a group may include an interface: "ff02::1%eth0".
+fn text_or_pair<T>(object: Borrowed<'_, '_, PyAny>, expected: &str) -> PyResult<T>
 where
     T: From<GroupAddr> + FromStr<Err = mcast::ParseError>,
 {
@@ -154,8 +153,8 @@ where
     if let Ok(text) = object.extract::<String>() {
         return parse(py, &text);
     }
-    let wrong = |_| PyTypeError::new_err(format!("{otherwise}, not {}", object.get_type()));
-    let (group, port) = object.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(wrong)?;
+    let type_error = |_| PyTypeError::new_err(format!("{expected}, not {}", object.get_type()));
+    let (group, port) = object.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>().map_err(type_error)?;
     let Port(port) = port.extract()?;
     match group.extract::<String>() {
         Ok(group) if group.contains('%') && group.contains(':') => parse(py, &format!("[{group}]:{port}")),

@@ -1,9 +1,9 @@
-//! Numbers that arguments take, and words for those that are out of range.
+//! Numeric arguments, with errors for numbers that are out of range.
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 
-use crate::error::refused;
+use crate::error::value_error;
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident($type:ty): $what:literal;)+) => {$(
@@ -15,7 +15,7 @@ macro_rules! numbers {
             type Error = PyErr;
 
             fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-                object.extract::<$type>().map(Self).map_err(|error| wrong(object, $what, <$type>::MAX, &error))
+                object.extract::<$type>().map(Self).map_err(|error| number_error(object, $what, <$type>::MAX, &error))
             }
         }
     )+};
@@ -24,25 +24,30 @@ macro_rules! numbers {
 numbers! {
     /// A UDP port.
     Port(u16): "a port";
-    /// How many networks a datagram may cross.
+    /// A hop limit (IPv4: TTL).
     HopLimit(u8): "a hop limit";
-    /// DSCP and ECN.
+    /// A traffic class: DSCP and ECN.
     TrafficClass(u8): "a traffic class";
-    /// A size.
+    /// A size in bytes.
     Bytes(usize): "a number of bytes";
     /// Bytes per second.
     ByteRate(u64): "a rate in bytes per second";
-    /// What a message is about.
+    /// The key of a message.
     MessageKey(u64): "a message's key";
     /// The number of a message.
     MessageNumber(u64): "a message's number";
-    /// A number of receivers.
-    Receivers(usize): "a number of receivers";
+    /// A number of subscribers.
+    Subscribers(usize): "a number of subscribers";
 }
 
-fn wrong(object: Borrowed<'_, '_, PyAny>, what: &str, most: impl std::fmt::Display, error: &PyErr) -> PyErr {
+fn number_error(
+    object: Borrowed<'_, '_, PyAny>,
+    what: &str,
+    max: impl std::fmt::Display,
+    error: &PyErr,
+) -> PyErr {
     match error.is_instance_of::<PyOverflowError>(object.py()) {
-        true => refused(format_args!("{what} is a number from 0 to {most}, not {}", &*object)),
+        true => value_error(format_args!("{what} is a number from 0 to {max}, not {}", &*object)),
         false => PyTypeError::new_err(format!("{what} is a whole number, not {}", object.get_type())),
     }
 }

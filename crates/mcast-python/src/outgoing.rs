@@ -1,4 +1,4 @@
-//! A datagram to be sent.
+//! Datagrams to send.
 
 use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
 use pyo3::prelude::*;
@@ -10,29 +10,29 @@ use crate::membership::Target;
 use crate::number::{HopLimit, TrafficClass};
 use crate::payload::Payload;
 
-/// A datagram to be sent, with what differs from the sender's own settings.
+/// A datagram to send, with options that override the sender's settings.
 ///
-/// to: the group and port, as text or a pair, instead of the sender's destinations.
-/// interface: the one to leave by: a name, index, address or Interface.
-/// hop_limit: how many networks it may cross (IPv4: TTL).
+/// to: the destination group and port, as text or a pair, instead of the sender's destinations.
+/// interface: the egress interface: a name, index, address or Interface.
+/// hop_limit: the hop limit (IPv4: TTL).
 /// traffic_class: DSCP in the upper six bits, ECN in the lower two.
 #[pyclass(frozen, module = "pymcast", name = "Outgoing")]
 #[derive(Debug)]
 pub(crate) struct PyOutgoing {
     payload: Py<PyBytes>,
-    manner: Manner,
+    options: SendOptions,
 }
 
-/// Where and how a datagram is sent, where that differs from the sender's settings.
+/// Options of one datagram that override the sender's settings.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Manner {
+pub(crate) struct SendOptions {
     to: Option<GroupAddr>,
     interface: Option<InterfaceIndex>,
     hop_limit: Option<u8>,
     traffic_class: Option<u8>,
 }
 
-impl Manner {
+impl SendOptions {
     pub(crate) fn new(
         py: Python<'_>,
         to: Option<Target>,
@@ -41,9 +41,9 @@ impl Manner {
         traffic_class: Option<TrafficClass>,
     ) -> PyResult<Self> {
         let to = to.map(|target| target.0);
-        let named = interface.map(|selector| selector.0);
+        let given = interface.map(|selector| selector.0);
         let zone = || to.as_ref().and_then(|to| to.interface.clone());
-        let interface = named.or_else(zone).map(|interface| index_of(py, interface)).transpose()?;
+        let interface = given.or_else(zone).map(|interface| index_of(py, interface)).transpose()?;
         Ok(Self {
             to: to.map(|to| to.address),
             interface,
@@ -52,7 +52,7 @@ impl Manner {
         })
     }
 
-    pub(crate) fn of<'a>(&self, payload: &'a [u8]) -> mcast::Outgoing<'a> {
+    pub(crate) fn outgoing<'a>(&self, payload: &'a [u8]) -> mcast::Outgoing<'a> {
         let mut outgoing = mcast::Outgoing::new(payload);
         if let Some(to) = self.to {
             outgoing = outgoing.to(to);
@@ -89,11 +89,11 @@ impl PyOutgoing {
         hop_limit: Option<HopLimit>,
         traffic_class: Option<TrafficClass>,
     ) -> PyResult<Self> {
-        let manner = Manner::new(py, to, interface, hop_limit, traffic_class)?;
-        Ok(Self { payload: payload.0.unbind(), manner })
+        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class)?;
+        Ok(Self { payload: payload.0.unbind(), options })
     }
 
-    /// The bytes.
+    /// The payload.
     #[getter]
     fn payload(&self, py: Python<'_>) -> Py<PyBytes> {
         self.payload.clone_ref(py)
@@ -101,7 +101,7 @@ impl PyOutgoing {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         let bytes = self.payload.as_bytes(py).len();
-        let to = self.manner.to.map(|to| format!(" to {to}")).unwrap_or_default();
+        let to = self.options.to.map(|to| format!(" to {to}")).unwrap_or_default();
         format!("<Outgoing of {bytes} bytes{to}>")
     }
 }
@@ -109,12 +109,12 @@ impl PyOutgoing {
 /// A datagram of a batch: bytes, or an `Outgoing`.
 pub(crate) struct Item<'py> {
     payload: Bound<'py, PyBytes>,
-    manner: Manner,
+    options: SendOptions,
 }
 
 impl Item<'_> {
     pub(crate) fn outgoing(&self) -> mcast::Outgoing<'_> {
-        self.manner.of(self.payload.as_bytes())
+        self.options.outgoing(self.payload.as_bytes())
     }
 }
 
@@ -125,8 +125,8 @@ impl<'py> FromPyObject<'_, 'py> for Item<'py> {
         if let Ok(outgoing) = object.cast::<PyOutgoing>() {
             let outgoing = outgoing.get();
             let payload = outgoing.payload.bind(object.py()).clone();
-            return Ok(Self { payload, manner: outgoing.manner });
+            return Ok(Self { payload, options: outgoing.options });
         }
-        Ok(Self { payload: object.extract::<Payload<'py>>()?.0, manner: Manner::default() })
+        Ok(Self { payload: object.extract::<Payload<'py>>()?.0, options: SendOptions::default() })
     }
 }

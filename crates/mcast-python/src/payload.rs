@@ -1,10 +1,10 @@
-//! The bytes of a datagram, from whatever holds bytes in Python.
+//! Payload arguments: any Python object with the buffer protocol.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-/// Bytes that nothing can change while they are sent: `bytes` as they are, other buffers copied.
+/// Immutable bytes to send: a `bytes` object is used as it is, any other buffer is copied.
 pub(crate) struct Payload<'py>(pub(crate) Bound<'py, PyBytes>);
 
 impl<'py> FromPyObject<'_, 'py> for Payload<'py> {

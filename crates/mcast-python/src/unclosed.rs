@@ -1,4 +1,4 @@
-//! The warning about what nobody closed.
+//! The warning about objects that were not closed.
 
 use std::ffi::CString;
 
@@ -7,9 +7,9 @@ use pyo3::prelude::*;
 
 /// Warns that something was dropped without being closed, as Python's sockets do. `what` is its representation.
 pub(crate) fn warn(what: &str) {
-    // At the end of the interpreter nobody is left to be warned.
+    // During interpreter shutdown there is nobody to warn.
     let _ = Python::try_attach(|py| {
-        // It may be an exception that made Python drop it.
+        // The object may have been dropped because an exception is propagating.
         let pending = PyErr::take(py);
         let text = CString::new(format!("unclosed {what}")).unwrap_or_default();
         if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1) {

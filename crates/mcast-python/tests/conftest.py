@@ -1,4 +1,4 @@
-"""The network of all tests, and what most of them need."""
+"""The network and the fixtures of the tests."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Iterator
 import lab
 import pytest
 
-_why_not: str | None = None
+_skip_reason: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # At once: only a process with one thread may enter a user namespace.
+    # As early as possible: only a single-threaded process may enter a user namespace.
     del config
-    global _why_not
-    # Whoever starts the tests in the background may have had Ctrl-C ignored, for all that they start, too.
+    global _skip_reason
+    # A shell that starts the tests in the background makes them, and their children, ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         lab.enter()
         lab.ip("link set lo up")
     except (lab.NoNamespaces, OSError, RuntimeError) as error:
-        _why_not = str(error)
+        _skip_reason = str(error)
 
 
 @pytest.fixture(scope="session")
 def other() -> Iterator[lab.Host]:
     """The other host, connected by the links "one" and "two"."""
-    if _why_not is not None:
-        reason = f"this machine refuses network namespaces: {_why_not}"
+    if _skip_reason is not None:
+        reason = f"this machine does not allow network namespaces: {_skip_reason}"
         if os.environ.get("MCAST_REQUIRE_ALL"):
             pytest.fail(reason)
         print(f"SKIPPED: {reason}")
@@ -41,7 +41,7 @@ def other() -> Iterator[lab.Host]:
 
 @pytest.fixture
 def port() -> int:
-    """A port that no other test has."""
+    """A port that no other test uses."""
     _ports.append(_ports[-1] + 1)
     return _ports[-1]
 

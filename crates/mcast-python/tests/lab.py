@@ -1,6 +1,6 @@
-"""A private network for the tests: this process on one side of two links, another host on the other.
+"""A private network for the tests: two links between this process and another host.
 
-Nothing here touches the machine's own interfaces. It needs root or user namespaces, and `ip`.
+It does not touch the machine's own interfaces. It needs root or user namespaces, and `ip`.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 
 LINKS = ("one", "two")
-"""The links; both ends have the link's name."""
+"""The links; the interface at either end has the same name."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NoNamespaces(Exception):
-    """This machine refuses network namespaces."""
+    """This machine does not allow network namespaces."""
 
 
 def address(link: str, host: int, family: int = 4) -> str:
-    """The address on a link of this process (1) or of the other host (2)."""
+    """Returns the address of this process (1) or of the other host (2) on a link."""
     number = LINKS.index(link) + 1
     return f"10.1.{number}.{host}" if family == 4 else f"fd01:{number}::{host}"
 
 
 class Host:
-    """A host with a network of its own: a thread that lives there."""
+    """A host: a thread in a network namespace of its own."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "host")
         self.namespace: str = self._thread.submit(self._enter).result()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Does something there: the sockets it opens belong to that network for good."""
+        """Runs `work` on the host. Sockets that it opens stay in the host's network."""
         return self._thread.submit(work).result(timeout=30)
 
     def start(self, arguments: list[str]) -> subprocess.Popen[str]:
-        """Starts a program there."""
+        """Starts a program on the host."""
         return self.run(
             lambda: subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
@@ -61,7 +61,7 @@ class Host:
 
 
 def enter() -> None:
-    """Moves this process, while it has one thread, into a network of its own."""
+    """Moves this process into a network namespace of its own. It must have only one thread."""
     if os.geteuid() == 0:
         try:
             _unshare(CLONE_NEWNET)
@@ -76,32 +76,32 @@ def enter() -> None:
 
 
 def connect(other: Host) -> None:
-    """Lays the two links to the other host, and switches everything on."""
+    """Creates the two links to the other host, and configures all interfaces."""
     for link in LINKS:
         ip(f"link add {link} type veth peer name {link} netns {other.namespace}")
-    _switch_on(1)
-    other.run(lambda: _switch_on(2))
+    _configure(1)
+    other.run(lambda: _configure(2))
     _wait_for_routes()
     other.run(_wait_for_routes)
 
 
 async def settle() -> None:
-    """Lets all tasks run until they wait for something from outside."""
+    """Lets all tasks run until they wait for something external."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 def ip(command: str) -> None:
-    """Runs `ip`, in the calling thread's network."""
+    """Runs `ip` in the calling thread's network."""
     finished = subprocess.run(["ip", *command.split()], capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise RuntimeError(f"ip {command}: {finished.stderr.strip()}")
 
 
-def _switch_on(host: int) -> None:
+def _configure(host: int) -> None:
     ip("link set lo up")
     for link in LINKS:
-        # No search for duplicates: link-local addresses are ready at once.
+        # Without duplicate address detection, link-local addresses are ready immediately.
         _write(f"/proc/sys/net/ipv6/conf/{link}/accept_dad", "0")
         ip(f"addr add {address(link, host)}/24 dev {link}")
         ip(f"-6 addr add {address(link, host, 6)}/64 dev {link} nodad")
@@ -109,7 +109,7 @@ def _switch_on(host: int) -> None:
 
 
 def _wait_for_routes() -> None:
-    """IPv6 has routes for multicast a moment after a link is up."""
+    """Waits for the IPv6 multicast routes, which appear shortly after a link is up."""
     deadline = time.monotonic() + 10
     for link in LINKS:
         with pymcast.Sender("[ff15::1]:9", interface=link, follow=True) as sender:

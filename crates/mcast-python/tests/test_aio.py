@@ -51,7 +51,7 @@ def sender_of(other: lab.Host, port: int) -> pymcast.Sender:
     return other.run(lambda: pymcast.Sender(f"239.5.0.1:{port}", interface="one"))
 
 
-def test_receives_what_comes_later_and_what_is_there(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_receives_datagrams_that_are_queued_or_arrive_later(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = sender_of(other, port)
@@ -68,7 +68,7 @@ def test_receives_what_comes_later_and_what_is_there(other: lab.Host, port: int,
     run(work())
 
 
-def test_no_two_waiters_get_the_same_datagram(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_each_datagram_goes_to_one_waiter(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = sender_of(other, port)
@@ -83,7 +83,7 @@ def test_no_two_waiters_get_the_same_datagram(other: lab.Host, port: int, run: R
     run(work())
 
 
-def test_what_is_cancelled_loses_nothing(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_a_cancelled_call_loses_no_datagram(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = sender_of(other, port)
@@ -107,7 +107,7 @@ def test_what_is_cancelled_loses_nothing(other: lab.Host, port: int, run: Run[No
     run(work())
 
 
-def test_who_is_woken_and_cancelled_wakes_the_next(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_a_waiter_cancelled_after_waking_wakes_the_next(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = sender_of(other, port)
@@ -129,7 +129,7 @@ def test_who_is_woken_and_cancelled_wakes_the_next(other: lab.Host, port: int, r
     run(work())
 
 
-def test_loops_end_when_it_is_closed(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_closing_ends_loops(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         receiver = aio.Receiver(f"239.5.0.1:{port}", interface="one")
         heard: list[bytes] = []
@@ -160,7 +160,7 @@ def test_loops_end_when_it_is_closed(other: lab.Host, port: int, run: Run[None])
     run(work())
 
 
-def test_a_flood_lets_others_run(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_other_tasks_run_during_a_flood(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = sender_of(other, port)
@@ -184,7 +184,7 @@ def test_a_flood_lets_others_run(other: lab.Host, port: int, run: Run[None]) -> 
     run(work())
 
 
-def test_batches_and_answers(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_batches_and_replies(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = other.run(lambda: aio.Sender(f"239.5.0.1:{port}", interface="one"))
@@ -204,7 +204,7 @@ def test_batches_and_answers(other: lab.Host, port: int, run: Run[None]) -> None
     run(work())
 
 
-def test_an_answer_outlives_a_cancelled_wait(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_a_reply_survives_a_cancelled_wait(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Receiver(f"239.5.0.1:{port}", interface="one") as receiver:
             sender = other.run(lambda: aio.Sender(f"239.5.0.1:{port}", interface="one"))
@@ -220,7 +220,7 @@ def test_an_answer_outlives_a_cancelled_wait(other: lab.Host, port: int, run: Ru
     run(work())
 
 
-def test_a_paced_sender_lets_others_run(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_other_tasks_run_while_a_sender_waits_for_its_rate(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         async with aio.Sender(f"239.5.0.2:{port}", interface="one", rate=100) as sender:
             loop = asyncio.get_running_loop()
@@ -245,7 +245,7 @@ def test_a_paced_sender_lets_others_run(other: lab.Host, port: int, run: Run[Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the lab is Linux'")
-def test_sends_to_every_place_of_a_sender(other: lab.Host, port: int, run: Run[None]) -> None:
+def test_sends_to_every_destination_and_interface(other: lab.Host, port: int, run: Run[None]) -> None:
     async def work() -> None:
         receiver = other.run(lambda: pymcast.Receiver(f"239.5.0.3:{port}", f"239.5.0.4:{port}"))
         with receiver:

@@ -25,7 +25,7 @@ def test_a_stream_is_found_by_name(other: lab.Host, port: int) -> None:
                     if isinstance(item, pymcast.Message):
                         assert item.payload == b"hello"
                         break
-            with pytest.raises(TimeoutError, match="nobody announced"):
+            with pytest.raises(TimeoutError, match="no announcement"):
                 await aio.find_stream("nothing", timeout=0.1)
         finally:
             publisher.close(0)
@@ -33,7 +33,7 @@ def test_a_stream_is_found_by_name(other: lab.Host, port: int) -> None:
     asyncio.run(work())
 
 
-def test_looking_for_a_stream_can_be_cancelled(other: lab.Host) -> None:
+def test_finding_a_stream_can_be_cancelled(other: lab.Host) -> None:
     async def work() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(aio.find_stream("nothing", timeout=3_600), 0.05)
@@ -73,7 +73,7 @@ def test_packets_are_captured(other: lab.Host, port: int) -> None:
     asyncio.run(work())
 
 
-def test_a_capture_that_is_closed_ends_who_waits(other: lab.Host, port: int) -> None:
+def test_closing_a_capture_ends_waiting_calls(other: lab.Host, port: int) -> None:
     async def work() -> None:
         capture = aio.Capture("one", filter=port)
         waiting = [asyncio.ensure_future(capture.next()) for _ in range(2)]
@@ -86,7 +86,7 @@ def test_a_capture_that_is_closed_ends_who_waits(other: lab.Host, port: int) -> 
     asyncio.run(work())
 
 
-def test_the_doctor_lets_others_run(other: lab.Host, port: int) -> None:
+def test_other_tasks_run_during_the_doctor(other: lab.Host, port: int) -> None:
     async def work() -> None:
         turns = 0
 
@@ -101,7 +101,7 @@ def test_the_doctor_lets_others_run(other: lab.Host, port: int) -> None:
         counting.cancel()
         assert turns > 5
         assert isinstance(report, pymcast.Report)
-        with pytest.raises(ValueError, match="one thing is examined"):
+        with pytest.raises(ValueError, match="at most one"):
             await aio.doctor("239.32.0.3:1", port=port)
 
     asyncio.run(work())

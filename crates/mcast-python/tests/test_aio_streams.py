@@ -11,7 +11,7 @@ import pytest
 from pymcast import aio
 
 
-def test_async_for_has_all_messages_and_ends_with_the_stream(other: lab.Host, port: int) -> None:
+def test_async_for_yields_all_messages_and_ends_with_the_stream(other: lab.Host, port: int) -> None:
     place = f"239.31.0.1%one:{port}"
     publisher = other.run(lambda: aio.Publisher(place))
 
@@ -39,7 +39,7 @@ def test_async_for_has_all_messages_and_ends_with_the_stream(other: lab.Host, po
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def test_cancellation_loses_nothing(other: lab.Host, port: int) -> None:
+def test_a_cancelled_call_loses_no_message(other: lab.Host, port: int) -> None:
     place = f"239.31.0.2%one:{port}"
     publisher = other.run(lambda: pymcast.Publisher(place))
 
@@ -72,7 +72,7 @@ def test_cancellation_loses_nothing(other: lab.Host, port: int) -> None:
         publisher.close(0)
 
 
-def test_closing_ends_those_who_wait(other: lab.Host, port: int) -> None:
+def test_closing_ends_waiting_calls(other: lab.Host, port: int) -> None:
     async def main() -> None:
         subscriber = aio.Subscriber(f"239.31.0.3%one:{port}")
         waiting = asyncio.create_task(subscriber.next())
@@ -88,7 +88,7 @@ def test_closing_ends_those_who_wait(other: lab.Host, port: int) -> None:
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-def test_who_cancels_fetching_a_snapshot_leaves_no_thread(other: lab.Host, port: int) -> None:
+def test_cancelling_a_snapshot_fetch_ends_its_thread(other: lab.Host, port: int) -> None:
     place = f"239.31.0.4%one:{port}"
 
     async def main() -> None:

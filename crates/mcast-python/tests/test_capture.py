@@ -40,7 +40,7 @@ def test_a_packet_is_decoded(other: lab.Host, port: int) -> None:
 @pytest.mark.parametrize(
     ("group", "protocol", "version"), [("232.22.0.2", "igmp", 3), ("ff3e::22:2", "mld", 2)]
 )
-def test_what_hosts_and_routers_say_is_told(
+def test_igmp_and_mld_messages_are_decoded(
     other: lab.Host, port: int, group: str, protocol: str, version: int
 ) -> None:
     source = "10.1.1.9" if protocol == "igmp" else "fd01:1::9"
@@ -62,7 +62,7 @@ def test_what_hosts_and_routers_say_is_told(
     assert str(mine) in str(control)
 
 
-def test_loops_end_when_it_is_closed(other: lab.Host, port: int) -> None:
+def test_closing_ends_loops(other: lab.Host, port: int) -> None:
     capture = pymcast.Capture("one", "two", filter=port)
     assert capture.interfaces == ["one", "two"]
     seen: list[pymcast.Packet] = []
@@ -97,7 +97,7 @@ def test_capture_iterates_packets_of_all_usable_interfaces(other: lab.Host, port
     assert pymcast.capture("two", filter="control").interfaces == ["two"]
 
 
-def test_capture_without_an_interface_says_so(other: lab.Host) -> None:
+def test_capture_without_a_usable_interface_is_an_error(other: lab.Host) -> None:
     lonely = lab.Host()
     with pytest.raises(pymcast.NoUsableInterfaceError) as caught:
         lonely.run(pymcast.capture)
@@ -105,12 +105,12 @@ def test_capture_without_an_interface_says_so(other: lab.Host) -> None:
     assert caught.value.remedy is not None
 
 
-def test_time_over_is_a_timeout_error(other: lab.Host, port: int) -> None:
+def test_a_timeout_raises_timeout_error(other: lab.Host, port: int) -> None:
     with pymcast.Capture("one", filter=port) as capture, pytest.raises(TimeoutError):
         capture.next(timeout=0.01)
 
 
-def test_what_cannot_be_captured_says_why(other: lab.Host) -> None:
+def test_capture_errors_name_the_reason(other: lab.Host) -> None:
     with pytest.raises(pymcast.NoSuchInterfaceError) as caught:
         pymcast.Capture("nowhere")
     assert caught.value.interface == "nowhere"
@@ -122,7 +122,7 @@ def test_what_cannot_be_captured_says_why(other: lab.Host) -> None:
 
 
 @pytest.mark.parametrize("form", ["pcapng", "pcap"])
-def test_what_is_written_is_read_again(other: lab.Host, port: int, tmp_path: Path, form: str) -> None:
+def test_written_packets_can_be_read(other: lab.Host, port: int, tmp_path: Path, form: str) -> None:
     path = tmp_path / "capture"
     with pymcast.Capture("one", filter=port) as capture:
         sender = other.run(lambda: pymcast.Sender(f"239.22.0.4%one:{port}"))
@@ -150,7 +150,7 @@ def test_what_is_written_is_read_again(other: lab.Host, port: int, tmp_path: Pat
         assert (file.format, read[0].interface, read[0].direction) == ("pcap-nanoseconds", None, "unknown")
 
 
-def test_a_file_that_is_cut_off_is_read_as_far_as_it_goes(
+def test_a_truncated_file_is_read_up_to_its_end(
     other: lab.Host, port: int, tmp_path: Path
 ) -> None:
     whole, cut, none = tmp_path / "whole", tmp_path / "cut", tmp_path / "none"

@@ -27,13 +27,13 @@ def test_the_package_runs_as_the_command() -> None:
     assert "224.0.0.251" in finished.stdout
 
 
-def test_its_exit_status_is_the_programs() -> None:
+def test_the_process_exits_with_the_status_of_the_command() -> None:
     finished = subprocess.run([MCAST, "explain", "10.0.0.1"], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stdout) == (2, "")
     assert "10.0.0.1" in finished.stderr
 
 
-def test_it_hears_the_library(other: lab.Host, port: int) -> None:
+def test_the_command_receives_from_the_library(other: lab.Host, port: int) -> None:
     child = subprocess.Popen(
         [MCAST, "recv", f"239.4.0.1%one:{port}", "-c", "1", "-W", "20", "--format", "text"],
         stdout=subprocess.PIPE,

@@ -49,7 +49,7 @@ def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: in
     assert f"fault: reverse-path-filter: {finding.cause}" in str(report)
 
 
-def test_what_arrives_has_no_fault(other: lab.Host, port: int) -> None:
+def test_a_working_membership_has_no_fault(other: lab.Host, port: int) -> None:
     group, stop = "239.23.0.2", threading.Event()
     sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
 
@@ -68,25 +68,25 @@ def test_what_arrives_has_no_fault(other: lab.Host, port: int) -> None:
     assert any(seen.depth == "socket" for seen in report.observations), str(report)
 
 
-def test_the_machine_is_looked_at(other: lab.Host) -> None:
+def test_the_machine_is_examined(other: lab.Host) -> None:
     report = pymcast.doctor()
     assert all(finding.severity in ("note", "warning", "fault") for finding in report.findings)
     assert str(report)
 
 
-def test_what_cannot_be_examined_says_why(other: lab.Host, port: int, tmp_path: Path) -> None:
+def test_doctor_errors_name_the_reason(other: lab.Host, port: int, tmp_path: Path) -> None:
     with pytest.raises(pymcast.Error) as caught:
         pymcast.doctor(port=port, listen=0.1)
     assert (caught.value.kind, caught.value.operation) == ("NoProgram", "examine")
     assert caught.value.remedy is not None
     with pytest.raises(pymcast.CaptureFileError):
         pymcast.doctor(file=tmp_path / "missing")
-    with pytest.raises(ValueError, match="one thing"):
+    with pytest.raises(ValueError, match="at most one"):
         pymcast.doctor(pid=1, port=port)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
-def test_ctrl_c_ends_it(other: lab.Host, port: int) -> None:
+def test_ctrl_c_ends_the_publisher(other: lab.Host, port: int) -> None:
     timer = threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):

@@ -114,7 +114,7 @@ def test_closing_a_sender_ends_the_wait_for_a_rate(other: lab.Host, port: int) -
     assert [type(error) for error in errors] == [pymcast.ClosedError]
 
 
-def test_a_cancelled_paced_send_gives_the_thread_back(other: lab.Host, port: int) -> None:
+def test_a_cancelled_paced_send_frees_the_thread(other: lab.Host, port: int) -> None:
     async def send() -> int:
         async with aio.Sender(f"239.40.0.5:{port}", interface="one", rate=0.01) as sender:
             await sender.send(b"x")
@@ -149,7 +149,7 @@ def in_child(work: Callable[[], object]) -> str:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_publisher_stays_with_the_process_that_opened_it(other: lab.Host, port: int) -> None:
+def test_a_publisher_cannot_be_used_after_a_fork(other: lab.Host, port: int) -> None:
     place = f"239.40.0.6%one:{port}"
     with pymcast.Subscriber(place, start="oldest") as subscriber:
         publisher: pymcast.Publisher | None = other.run(lambda: pymcast.Publisher(place))
@@ -182,14 +182,14 @@ def test_a_publisher_stays_with_the_process_that_opened_it(other: lab.Host, port
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_announcements_stay_with_the_process_that_listens(other: lab.Host) -> None:
+def test_announcements_cannot_be_used_after_a_fork(other: lab.Host) -> None:
     with pymcast.Announcements(interface="one") as announcements:
         assert "a fork" in in_child(lambda: announcements.next(5))
         assert in_child(announcements.close) == "None"
         assert not announcements.closed
 
 
-def test_statistics_outlive_closing(other: lab.Host, port: int) -> None:
+def test_statistics_are_available_after_closing(other: lab.Host, port: int) -> None:
     place = f"239.40.0.7%one:{port}"
     with other.run(lambda: pymcast.Receiver(place)) as receiver:
         with pymcast.Sender(place) as sender:
@@ -205,12 +205,12 @@ def test_statistics_outlive_closing(other: lab.Host, port: int) -> None:
     assert (publisher.statistics.messages, subscriber.statistics.messages) == (1, 1)
 
 
-def test_with_opens_what_is_closed_and_open_says_what_is_open(other: lab.Host, port: int) -> None:
+def test_with_reopens_and_open_fails_if_already_open(other: lab.Host, port: int) -> None:
     place = f"239.40.0.8:{port}"
     receiver = pymcast.Receiver(place, interface="one")
     sender = pymcast.Sender(place, interface="one")
     for each in (receiver, sender):
-        with pytest.raises(pymcast.AlreadyOpenError, match="open already"):
+        with pytest.raises(pymcast.AlreadyOpenError, match="already open"):
             each.open()
         each.close()
     with receiver, sender:
@@ -219,14 +219,14 @@ def test_with_opens_what_is_closed_and_open_says_what_is_open(other: lab.Host, p
 
 
 @pytest.mark.parametrize("kind", [pymcast.Receiver, pymcast.Sender, pymcast.Publisher, pymcast.Subscriber])
-def test_what_is_not_closed_warns(other: lab.Host, port: int, kind: Callable[..., object]) -> None:
+def test_unclosed_objects_warn(other: lab.Host, port: int, kind: Callable[..., object]) -> None:
     made = kind(f"239.40.0.9:{port}", interface="one")
     with pytest.warns(ResourceWarning, match=f"unclosed <{type(made).__name__}"):
         del made
         gc.collect()
 
 
-def test_what_a_reader_held_warns(other: lab.Host, port: int) -> None:
+def test_unread_datagrams_of_a_reader_warn(other: lab.Host, port: int) -> None:
     place = f"239.40.0.10:{port}"
     with pymcast.Receiver(place, interface="one") as receiver, pymcast.Sender(place, interface="one") as sender:
         sender.send_batch([b"1", b"2", b"3"])
@@ -254,12 +254,12 @@ def test_what_a_reader_held_warns(other: lab.Host, port: int) -> None:
         (lambda: pymcast.Snapshot(-1, b""), "a message's number is a number from 0"),
     ],
 )
-def test_numbers_out_of_range_are_named(make: Callable[[], object], message: str) -> None:
+def test_errors_name_numbers_that_are_out_of_range(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_port_that_is_no_number_is_named() -> None:
+def test_a_port_that_is_not_a_number_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="a port is a whole number, not <class 'str'>"):
         pymcast.Receiver(("239.1.2.3", "7000"))  # type: ignore[arg-type]
 
@@ -318,14 +318,14 @@ def test_a_missing_capture_file_is_a_file_not_found_error(tmp_path: Path) -> Non
     assert isinstance(caught.value, pymcast.CaptureFileError)
 
 
-def test_a_publish_without_room_says_so(other: lab.Host, port: int) -> None:
+def test_publishing_to_a_full_buffer_times_out(other: lab.Host, port: int) -> None:
     with pymcast.Publisher(f"239.40.0.12%one:{port}", rate=1_000, history=65_536) as publisher:
-        with pytest.raises(TimeoutError, match="no room for the message"):
+        with pytest.raises(TimeoutError, match="could not be queued"):
             for _ in range(10_000):
                 publisher.publish(bytes(1_000), timeout=0)
 
 
-def test_a_receiver_that_follows_says_that_its_interface_is_gone(other: lab.Host, port: int) -> None:
+def test_a_following_receiver_reports_a_missing_interface(other: lab.Host, port: int) -> None:
     lab.ip("link add gone type veth peer name gone2")
     lab.ip("link set gone up")
     lab.ip("link set gone2 up")
@@ -372,7 +372,7 @@ def test_threads_may_share_a_socket_of_the_drop_in(
     assert sorted(got, key=int) == [b"%d" % number for number in range(count)]
 
 
-def test_the_drop_in_calls_what_replaced_the_functions_of_an_installed_netifaces() -> None:
+def test_the_drop_in_calls_patched_functions_of_an_installed_netifaces() -> None:
     installed = ModuleType("netifaces")
     # As the native functions of the real one.
     setattr(installed, "interfaces", len)
@@ -421,7 +421,7 @@ def test_aio_publishes_queued_messages(other: lab.Host, port: int) -> None:
     assert asyncio.run(publish()) == [*(b"%d" % number for number in range(500)), b"end"]
 
 
-def test_aio_lets_others_run_within_a_batch(other: lab.Host, port: int) -> None:
+def test_other_tasks_run_within_a_batch(other: lab.Host, port: int) -> None:
     place = f"239.40.0.15:{port}"
     count = 2_000
 
@@ -477,7 +477,7 @@ def test_the_stub_has_the_docstrings_of_the_module() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_the_package_says_what_it_is_and_nothing_of_who_built_it() -> None:
+def test_the_package_has_metadata_but_no_build_paths() -> None:
     metadata = importlib.metadata.metadata("pymcast")
     urls = {text.partition(",")[0] for text in metadata.get_all("Project-URL") or []}
     assert urls >= {"Documentation", "Repository", "Issues", "Changelog"}
@@ -491,7 +491,7 @@ def test_the_package_says_what_it_is_and_nothing_of_who_built_it() -> None:
             assert "path+file" not in file.read_text()
 
 
-def test_nothing_here_warns_by_itself() -> None:
+def test_importing_does_not_warn() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         gc.collect()

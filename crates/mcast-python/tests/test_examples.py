@@ -98,7 +98,7 @@ def test_the_price_feed(other: lab.Host, port: int) -> None:
         assert publishing.wait(timeout=20) == 0
 
 
-def test_the_guide_shows_the_price_feed_as_it_is() -> None:
+def test_the_guide_contains_the_price_feed_example() -> None:
     page = (EXAMPLES.parents[2] / "docs" / "price-feed.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python from=\S*price_feed.py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
@@ -106,7 +106,7 @@ def test_the_guide_shows_the_price_feed_as_it_is() -> None:
     assert all(block in program for block in blocks)
 
 
-def test_the_page_of_ten_minutes(
+def test_the_examples_of_the_ten_minutes_guide(
     other: lab.Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its blocks run in order, on the interface that is there."""

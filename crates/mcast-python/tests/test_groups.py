@@ -11,7 +11,7 @@ import pymcast
 import pytest
 
 
-def test_a_group_is_made_of_text_objects_and_groups() -> None:
+def test_a_group_is_made_from_text_ipaddress_objects_and_groups() -> None:
     group = pymcast.Group("239.255.255.250")
     assert group == pymcast.Group(ip_address("239.255.255.250")) == pymcast.Group(group)
     assert (str(group), repr(group)) == ("239.255.255.250", "Group('239.255.255.250')")
@@ -25,19 +25,19 @@ def test_a_group_is_made_of_text_objects_and_groups() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.1", "no address", "", "ff", ip_address("10.0.0.1")])
-def test_what_is_no_group_is_a_value_error(wrong: str) -> None:
+def test_other_addresses_are_value_errors(wrong: str) -> None:
     with pytest.raises(ValueError):
         pymcast.Group(wrong)
 
 
-def test_a_parse_error_says_what_to_write() -> None:
+def test_a_parse_error_has_a_remedy() -> None:
     with pytest.raises(pymcast.ParseError) as caught:
         pymcast.Group("10.0.0.1")
     assert caught.value.remedy is not None
     assert caught.value.remedy in str(caught.value)
 
 
-def test_a_membership_is_one_text_or_its_parts() -> None:
+def test_a_membership_is_made_from_text_or_arguments() -> None:
     membership = pymcast.Membership("232.1.2.3", 7000, interface="eth1", sources=["10.0.0.7"])
     assert str(membership) == "10.0.0.7@232.1.2.3%eth1:7000"
     assert membership == pymcast.Membership("10.0.0.7@232.1.2.3%eth1:7000")
@@ -51,7 +51,7 @@ def test_a_membership_is_one_text_or_its_parts() -> None:
         pymcast.Membership("239.1.2.3", 1, sources=["10.0.0.1"], exclude=["10.0.0.2"])
 
 
-def test_explains_with_references() -> None:
+def test_explanations_have_references() -> None:
     explanation = pymcast.explain("233.8.9.1")
     assert "2057" in explanation.kind.value
     assert explanation.kind.reference.startswith("RFC 3180")
@@ -100,7 +100,7 @@ def test_interfaces_are_listed_and_found(other: lab.Host) -> None:
     assert "available: lo (1), one (2)" in str(caught.value)
 
 
-def test_the_routing_table_is_asked(other: lab.Host) -> None:
+def test_the_default_interface_comes_from_the_routing_table(other: lab.Host) -> None:
     assert pymcast.default_interface("239.1.2.3") is None
     lab.ip("route add 239.1.2.0/24 dev two")
     try:

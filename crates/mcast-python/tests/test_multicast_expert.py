@@ -91,7 +91,7 @@ def named(path: str) -> Any:
 
 
 @pytest.mark.parametrize("path", SIGNATURES)
-def test_every_name_is_there_with_its_signature(path: str) -> None:
+def test_every_name_exists_with_its_signature(path: str) -> None:
     found = named(path)
     if not callable(found):
         assert repr(found) == SIGNATURES[path]
@@ -102,7 +102,7 @@ def test_every_name_is_there_with_its_signature(path: str) -> None:
     assert told == SIGNATURES[path]
 
 
-def test_types_and_exceptions_are_as_they_were() -> None:
+def test_types_and_exceptions_are_those_of_the_original() -> None:
     assert issubclass(MulticastExpertError, RuntimeError)
     for name in ("IPv4Or6Address", "MulticastAddress", "IfaceSpecifier"):
         assert hasattr(multicast_expert, name)
@@ -128,7 +128,7 @@ def test_types_and_exceptions_are_as_they_were() -> None:
         ("nonsense", V4, ValueError),
     ],
 )
-def test_addresses_are_checked(address: str, family: int, error: type[Exception] | None) -> None:
+def test_group_addresses_are_validated(address: str, family: int, error: type[Exception] | None) -> None:
     if error is None:
         multicast_expert.validate_mcast_ip(address, family)
     else:
@@ -168,7 +168,7 @@ def test_interfaces_are_scanned_and_found(other: lab.Host) -> None:
     }
 
 
-def test_iface_infos_are_not_looked_up(other: lab.Host) -> None:
+def test_iface_infos_are_returned_without_a_scan(other: lab.Host) -> None:
     one = the("one")
     with mock.patch.object(interfaces_module.netifaces, "interfaces") as interfaces:
         assert find_interfaces([one, one]) == [one, one]
@@ -177,7 +177,7 @@ def test_iface_infos_are_not_looked_up(other: lab.Host) -> None:
     interfaces.assert_not_called()
 
 
-def test_the_seam_of_netifaces_can_be_patched(other: lab.Host) -> None:
+def test_netifaces_can_be_patched(other: lab.Host) -> None:
     addresses = {
         interfaces_module.netifaces.AF_INET: [{"addr": "192.0.2.9", "netmask": "255.255.255.0"}],
         interfaces_module.netifaces.AF_INET6: [
@@ -199,7 +199,7 @@ def test_the_seam_of_netifaces_can_be_patched(other: lab.Host) -> None:
     )
 
 
-def test_an_address_on_two_interfaces_is_told(other: lab.Host) -> None:
+def test_an_address_on_two_interfaces_warns(other: lab.Host) -> None:
     lab.ip(f"addr add {lab.address('one', 1)}/32 dev two")
     try:
         both = find_interfaces([lab.address("one", 1)])
@@ -240,7 +240,7 @@ def test_the_default_gateway_is_found(other: lab.Host) -> None:
         lab.ip("-6 route del default")
 
 
-def test_loopback_is_known_by_ipv4_too() -> None:
+def test_loopback_is_recognized_by_its_ipv4_address() -> None:
     """B1: 127.0.0.1/8 was not recognised."""
     lo = IfaceInfo("lo", 1, None, [ipaddress.IPv4Interface("127.0.0.1/8")], [])
     assert lo.is_localhost()
@@ -296,7 +296,7 @@ def test_sends_and_receives(other: lab.Host, port: int, family: int) -> None:
 
 
 @pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
-def test_only_what_was_asked_for_comes_and_once(other: lab.Host, port: int, family: int) -> None:
+def test_receives_only_its_groups_and_each_datagram_once(other: lab.Host, port: int, family: int) -> None:
     """B2 and B3: with IPv6 on two interfaces it came twice, and by interfaces that others had joined on."""
     group, wrong = group_of(family), group_of(family)[:-1] + "9"
     with (
@@ -333,7 +333,7 @@ def test_several_receivers_each_get_a_copy(other: lab.Host, port: int, family: i
         tx.__exit__(None, None, None)
 
 
-def test_unicast_to_the_port_still_comes(other: lab.Host, port: int) -> None:
+def test_unicast_to_the_port_is_received(other: lab.Host, port: int) -> None:
     """As in 1.6.0 on Linux, where IPv4 receivers have one socket for all groups."""
     with (
         McastRxSocket(V4, ["239.6.0.1"], port, iface="one", timeout=30) as rx,
@@ -351,7 +351,7 @@ def test_all_interfaces_but_loopback_by_default(other: lab.Host, port: int) -> N
     assert McastRxSocket(V4, ["239.6.0.1"], port, timeout=3, blocking=True).timeout is None
 
 
-def test_external_loopback_is_off_unless_asked_for(other: lab.Host, port: int) -> None:
+def test_external_loopback_is_off_by_default(other: lab.Host, port: int) -> None:
     for family in (V4, V6):
         group = group_of(family)
         with McastRxSocket(family, [group], port, iface="one", timeout=30) as rx:
@@ -380,13 +380,13 @@ def test_the_loopback_interface_works_by_name_and_address(other: lab.Host, port:
         {"iface": "one", "source_ips": ["fd01:1::2"]},
     ],
 )
-def test_what_makes_no_sense_is_refused(other: lab.Host, arguments: dict[str, object]) -> None:
+def test_invalid_arguments_are_rejected(other: lab.Host, arguments: dict[str, object]) -> None:
     """The last is B6: an IPv6 source of an IPv4 group was cut to four bytes."""
     with pytest.raises(MulticastExpertError):
         McastRxSocket(V4, ["239.1.2.3"], 5000, **arguments)  # type: ignore[arg-type]
 
 
-def test_no_groups_are_refused(other: lab.Host) -> None:
+def test_empty_groups_are_rejected(other: lab.Host) -> None:
     """B15: they were accepted, and nothing ever came."""
     with pytest.raises(MulticastExpertError, match="empty"):
         McastRxSocket(V4, [], 5000, iface="one")
@@ -396,7 +396,7 @@ def test_no_groups_are_refused(other: lab.Host) -> None:
         McastTxSocket(V4, ["239.1.2.3"], iface="one", iface_ip="10.1.1.1")
 
 
-def test_port_0_is_any_port_and_the_same_for_all_groups(other: lab.Host) -> None:
+def test_port_0_selects_one_port_for_all_groups(other: lab.Host) -> None:
     """B15: rx.port stayed 0."""
     with McastRxSocket(V6, ["ff15::1", "ff15::2"], 0, iface="one") as rx:
         assert rx.port != 0
@@ -404,7 +404,7 @@ def test_port_0_is_any_port_and_the_same_for_all_groups(other: lab.Host) -> None
 
 
 @pytest.mark.parametrize("kind", [McastTxSocket, McastRxSocket])
-def test_opening_and_closing_twice_is_refused_again_is_not(
+def test_opening_or_closing_twice_is_an_error_but_reopening_works(
     other: lab.Host, port: int, kind: Callable[..., McastTxSocket | McastRxSocket]
 ) -> None:
     ports = (port,) if kind is McastRxSocket else ()
@@ -438,7 +438,7 @@ def test_a_group_given_twice_is_joined_once(other: lab.Host, port: int) -> None:
             tx.__exit__(None, None, None)
 
 
-def test_groups_may_be_written_otherwise_when_sending(other: lab.Host, port: int) -> None:
+def test_the_group_may_be_written_differently_when_sending(other: lab.Host, port: int) -> None:
     """B8: only the text that Python prints was accepted."""
     with McastRxSocket(V6, ["ff15::601"], port, iface="one", timeout=30) as rx:
         tx = talker(other, V6, groups=["FF15::601"])
@@ -451,7 +451,7 @@ def test_groups_may_be_written_otherwise_when_sending(other: lab.Host, port: int
 
 
 @pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
-def test_sources_are_chosen_for_both_families(other: lab.Host, port: int, family: int) -> None:
+def test_sources_are_filtered_for_both_families(other: lab.Host, port: int, family: int) -> None:
     """B12: IPv6 sources were refused."""
     version = 4 if family == V4 else 6
     group = "232.6.0.1" if family == V4 else "ff35::8000:601"
@@ -484,7 +484,7 @@ def bound(family: int, source: str) -> socket.socket:
     return talks
 
 
-def test_limits_of_a_socket_are_no_limits(other: lab.Host, port: int) -> None:
+def test_more_groups_than_a_socket_can_join_are_received(other: lab.Host, port: int) -> None:
     """21 groups, and 11 sources, were ENOBUFS."""
     groups = [f"239.7.0.{number}" for number in range(1, 101)]
     sources = [f"10.1.1.{number}" for number in range(2, 40)]
@@ -518,7 +518,7 @@ def test_an_interface_without_address_can_be_joined(other: lab.Host, port: int) 
         lab.ip("link del bare")
 
 
-def test_descriptors_beyond_1024_are_waited_for(other: lab.Host, port: int) -> None:
+def test_waits_for_descriptors_above_1024(other: lab.Host, port: int) -> None:
     """B5: ValueError of select."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
@@ -559,7 +559,7 @@ def test_no_socket_is_starved(other: lab.Host, port: int) -> None:
 
 
 @pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
-def test_systems_that_must_be_asked_first_never_wait_too_long(
+def test_without_msg_dontwait_a_receive_does_not_block(
     other: lab.Host, port: int, family: int
 ) -> None:
     """Windows has no flag for a receive that doesn't wait."""
@@ -576,7 +576,7 @@ def test_systems_that_must_be_asked_first_never_wait_too_long(
             tx.__exit__(None, None, None)
 
 
-def test_interfaces_have_whatever_names(other: lab.Host) -> None:
+def test_interface_names_may_contain_any_character(other: lab.Host) -> None:
     lab.ip("link add 77 type veth peer name a\\b")
     try:
         assert the("77").index == socket.if_nametoindex("77")
@@ -585,7 +585,7 @@ def test_interfaces_have_whatever_names(other: lab.Host) -> None:
         lab.ip("link del 77")
 
 
-def test_ttl_and_sizes_are_the_systems_to_refuse(other: lab.Host, port: int) -> None:
+def test_invalid_ttls_and_sizes_are_errors_of_the_system(other: lab.Host, port: int) -> None:
     with pytest.raises(OSError), McastTxSocket(V4, ["239.6.0.1"], iface="one", ttl=256):
         pass
     for ttl in (-1, 0, 255):
@@ -627,7 +627,7 @@ def test_unchanged_programs_run(tmp_path: Path, way: str) -> None:
     assert (finished.stdout, finished.stderr) == ("['an', '--argument']\n", "")
 
 
-def test_compat_says_how_it_is_used() -> None:
+def test_compat_without_arguments_prints_its_usage() -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "pymcast.compat"], capture_output=True, text=True, check=False
     )
@@ -635,7 +635,7 @@ def test_compat_says_how_it_is_used() -> None:
     assert "usage" in finished.stderr
 
 
-def test_importing_warns_of_nothing() -> None:
+def test_importing_the_drop_in_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         importlib.reload(multicast_expert)

@@ -49,7 +49,7 @@ def test_receives(other: lab.Host, port: int, family: int) -> None:
 
 
 @FAMILIES
-def test_time_over_is_a_timeout_error(other: lab.Host, port: int, family: int) -> None:
+def test_a_timeout_raises_timeout_error(other: lab.Host, port: int, family: int) -> None:
     async def work() -> None:
         with AsyncMcastRxSocket(family, GROUPS[family], port, iface="one", timeout=0.02) as rx:
             with pytest.raises(asyncio.TimeoutError):
@@ -72,7 +72,7 @@ def test_time_over_is_a_timeout_error(other: lab.Host, port: int, family: int) -
 
 @FAMILIES
 @pytest.mark.parametrize("timeout", [None, 5.0])
-def test_no_two_waiters_get_the_same(
+def test_each_datagram_goes_to_one_waiter(
     other: lab.Host, port: int, family: int, timeout: float | None
 ) -> None:
     """B4: both were given it."""
@@ -94,7 +94,7 @@ def test_no_two_waiters_get_the_same(
 
 
 @FAMILIES
-def test_what_is_cancelled_loses_nothing(other: lab.Host, port: int, family: int) -> None:
+def test_a_cancelled_call_loses_no_datagram(other: lab.Host, port: int, family: int) -> None:
     async def work() -> None:
         with AsyncMcastRxSocket(family, GROUPS[family], port, iface="one") as rx:
             tx = talker(other, family)
@@ -113,7 +113,7 @@ def test_what_is_cancelled_loses_nothing(other: lab.Host, port: int, family: int
     run(work())
 
 
-def test_its_sockets_serve_the_loop_too(other: lab.Host, port: int) -> None:
+def test_its_sockets_work_with_add_reader(other: lab.Host, port: int) -> None:
     async def work() -> None:
         with AsyncMcastRxSocket(V4, GROUPS[V4], port, iface="one") as rx:
             tx = talker(other, V4)

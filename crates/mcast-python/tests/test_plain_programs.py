@@ -1,4 +1,4 @@
-"""Programs that know nothing of pymcast, as tutorials write them, on the other host."""
+"""Interoperability with programs that use plain sockets, as tutorials do, on the other host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MESSAGE = "Hello, World!"
 
 @contextmanager
 def a_route(host: lab.Host) -> Iterator[None]:
-    """Where a program names no interface, the routing table decides."""
+    """Adds a multicast route on the host, for programs that do not choose an interface."""
     host.run(lambda: lab.ip("route add 224.0.0.0/4 dev one"))
     try:
         yield
@@ -28,16 +28,16 @@ def a_route(host: lab.Host) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("address", [[], [lab.address("one", 2)]])
-def test_those_that_send_are_heard(other: lab.Host, port: int, address: list[str]) -> None:
+def test_receives_from_plain_programs(other: lab.Host, port: int, address: list[str]) -> None:
     group = "239.21.0.1"
     with (
         a_route(other),
         pymcast.Receiver((group, port), interface="one") as receiver,
         multicast_expert.McastRxSocket(socket.AF_INET, [group], port, iface="one", timeout=30) as drop_in,
     ):
-        talk = [sys.executable, str(PROGRAMS / "talk.py"), group, str(port), MESSAGE, *address]
-        with other.start(talk) as talker:
-            assert talker.wait(timeout=20) == 0, talker.communicate()
+        command = [sys.executable, str(PROGRAMS / "send.py"), group, str(port), MESSAGE, *address]
+        with other.start(command) as program:
+            assert program.wait(timeout=20) == 0, program.communicate()
         datagram = receiver.recv(timeout=30)
         assert (datagram.payload.decode(), str(datagram.source)) == (MESSAGE, lab.address("one", 2))
         assert drop_in.recvfrom() == (MESSAGE.encode(), datagram.address)
@@ -45,11 +45,11 @@ def test_those_that_send_are_heard(other: lab.Host, port: int, address: list[str
 
 @pytest.mark.parametrize("address", ["0.0.0.0", lab.address("one", 2)])
 @pytest.mark.parametrize("by", ["pymcast", "multicast_expert"])
-def test_those_that_listen_hear(other: lab.Host, port: int, address: str, by: str) -> None:
+def test_plain_programs_receive(other: lab.Host, port: int, address: str, by: str) -> None:
     group = "239.21.0.2"
     with (
         a_route(other),
-        other.start([sys.executable, str(PROGRAMS / "hear.py"), group, str(port), address]) as listener,
+        other.start([sys.executable, str(PROGRAMS / "receive.py"), group, str(port), address]) as listener,
     ):
         assert listener.stdout is not None
         assert listener.stdout.readline() == "ready\n", listener.communicate()

@@ -24,7 +24,7 @@ def place(group: str, port: int) -> str:
 
 
 @pytest.mark.parametrize("group", FAMILIES)
-def test_a_datagram_says_how_it_came(other: lab.Host, port: int, group: str) -> None:
+def test_a_datagram_has_its_metadata(other: lab.Host, port: int, group: str) -> None:
     with pymcast.Receiver((group, port), interface="one") as receiver:
         sender = other.run(
             lambda: pymcast.Sender((group, port), interface="one", hop_limit=7, traffic_class=0xB8)
@@ -51,7 +51,7 @@ def test_a_datagram_says_how_it_came(other: lab.Host, port: int, group: str) -> 
 
 
 @pytest.mark.parametrize("group", FAMILIES)
-def test_another_group_interface_and_unicast_do_not_come(other: lab.Host, port: int, group: str) -> None:
+def test_other_groups_other_interfaces_and_unicast_are_not_received(other: lab.Host, port: int, group: str) -> None:
     family = 6 if ":" in group else 4
     wrong_group = group[:-1] + "9"
     with (
@@ -77,7 +77,7 @@ def test_another_group_interface_and_unicast_do_not_come(other: lab.Host, port: 
         assert elsewhere.try_recv() is None
 
 
-def test_only_admitted_sources_come(other: lab.Host, port: int) -> None:
+def test_only_admitted_sources_are_received(other: lab.Host, port: int) -> None:
     stranger = "10.1.1.77"
     other.run(lambda: lab.ip(f"addr add {stranger}/24 dev one"))
     try:
@@ -115,7 +115,7 @@ def test_joins_and_leaves_while_open(other: lab.Host, port: int) -> None:
         assert caught.value.remedy is not None
 
 
-def test_joins_on_all_interfaces_by_default_and_says_where(other: lab.Host, port: int) -> None:
+def test_joins_on_all_interfaces_by_default(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.4:{port}") as receiver:
         (status,) = receiver.memberships
         assert status.joined == ["one", "two"]
@@ -126,7 +126,7 @@ def test_joins_on_all_interfaces_by_default_and_says_where(other: lab.Host, port
         assert {receiver.recv(timeout=30).interface for _ in range(2)} == {"one", "two"}
 
 
-def test_many_groups_are_no_limit(other: lab.Host, port: int) -> None:
+def test_more_groups_than_a_socket_can_join_are_received(other: lab.Host, port: int) -> None:
     groups = [f"239.2.{number // 250}.{number % 250 + 1}" for number in range(300)]
     with pymcast.Receiver(*((group, port) for group in groups), interface="one") as receiver:
         sender = other.run(lambda: pymcast.Sender((groups[0], port), interface="one"))
@@ -138,7 +138,7 @@ def test_many_groups_are_no_limit(other: lab.Host, port: int) -> None:
         assert sorted(heard) == sorted(group.encode() for group in groups)
 
 
-def test_what_is_too_long_for_the_buffer_is_cut_off(other: lab.Host, port: int) -> None:
+def test_a_datagram_longer_than_the_buffer_is_truncated(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.5:{port}", interface="one") as receiver:
         sender = other.run(lambda: pymcast.Sender(f"239.1.2.5:{port}", interface="one"))
         buffer = bytearray(b"........")
@@ -149,7 +149,7 @@ def test_what_is_too_long_for_the_buffer_is_cut_off(other: lab.Host, port: int) 
 
 
 @pytest.mark.parametrize("kind", [bytearray, lambda size: memoryview(bytearray(size))], ids=["bytearray", "memoryview"])
-def test_receives_into_what_is_given(other: lab.Host, port: int, kind: type[bytearray]) -> None:
+def test_receives_into_a_buffer(other: lab.Host, port: int, kind: type[bytearray]) -> None:
     with pymcast.Receiver(f"239.1.2.6:{port}", interface="one") as receiver:
         sender = other.run(lambda: pymcast.Sender(f"239.1.2.6:{port}", interface="one"))
         buffer = kind(100)
@@ -161,7 +161,7 @@ def test_receives_into_what_is_given(other: lab.Host, port: int, kind: type[byte
             receiver.recv_into(b"can't be written", timeout=30)  # type: ignore[arg-type, unused-ignore]
 
 
-def test_batches_hold_what_is_there_in_order(other: lab.Host, port: int) -> None:
+def test_batches_hold_the_available_datagrams_in_order(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.7:{port}", interface="one") as receiver:
         assert receiver.try_recv_batch() == []
         sender = other.run(lambda: pymcast.Sender(f"239.1.2.7:{port}", interface="one"))
@@ -206,7 +206,7 @@ def test_an_empty_datagram_is_a_datagram(other: lab.Host, port: int) -> None:
         assert datagram.payload == b""
 
 
-def test_time_over_is_a_timeout_error(other: lab.Host, port: int) -> None:
+def test_a_timeout_raises_timeout_error(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.9:{port}", interface="one") as receiver:
         started = time.monotonic()
         for receive in (receiver.recv, receiver.recv_batch):
@@ -222,7 +222,7 @@ def test_time_over_is_a_timeout_error(other: lab.Host, port: int) -> None:
         assert receiver.try_recv() is None
 
 
-def test_closing_ends_every_wait(other: lab.Host, port: int) -> None:
+def test_closing_ends_waiting_calls(other: lab.Host, port: int) -> None:
     receiver = pymcast.Receiver(f"239.1.2.10:{port}", interface="one")
     ended: list[str] = []
 
@@ -246,14 +246,14 @@ def test_closing_ends_every_wait(other: lab.Host, port: int) -> None:
         thread.join(timeout=30)
         assert not thread.is_alive()
 
-    assert sorted(ended) == ["loop", *["the receiver is closed; remedy: open it again with open()"] * 2]
+    assert sorted(ended) == ["loop", *["the receiver is closed; remedy: reopen it with open()"] * 2]
     assert receiver.closed
     receiver.close()
     with pytest.raises(pymcast.ClosedError):
         receiver.recv()
 
 
-def test_opens_again(other: lab.Host, port: int) -> None:
+def test_reopens(other: lab.Host, port: int) -> None:
     receiver = pymcast.Receiver(f"239.1.2.11:{port}", interface="one")
     with pytest.raises(ValueError, match="open"):
         receiver.open()
@@ -266,7 +266,7 @@ def test_opens_again(other: lab.Host, port: int) -> None:
     assert receiver.closed
 
 
-def test_is_one_descriptor_to_wait_for(other: lab.Host, port: int) -> None:
+def test_has_one_descriptor(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.12:{port}", f"[ff15::12]:{port}", interface="one") as receiver:
         assert select.select([receiver], [], [], 0)[0] == []
         sender = other.run(lambda: pymcast.Sender(f"[ff15::12]:{port}", interface="one"))
@@ -276,7 +276,7 @@ def test_is_one_descriptor_to_wait_for(other: lab.Host, port: int) -> None:
         assert select.select([receiver], [], [], 0)[0] == []
 
 
-def test_answers_reach_who_asked(other: lab.Host, port: int) -> None:
+def test_replies_reach_the_sender(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.13:{port}", interface="two") as receiver:
         sender = other.run(lambda: pymcast.Sender(f"239.1.2.13:{port}", interface="two"))
         sender.send(b"who is there?")
@@ -291,7 +291,7 @@ def test_answers_reach_who_asked(other: lab.Host, port: int) -> None:
             sender.recv_answer(timeout=0.01)
 
 
-def test_the_lock_is_free_while_waiting(other: lab.Host, port: int) -> None:
+def test_waiting_releases_the_gil(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.14:{port}", interface="one") as receiver:
         sender = other.run(lambda: pymcast.Sender(f"239.1.2.14:{port}", interface="one"))
         heard: list[bytes] = []
@@ -309,7 +309,7 @@ def test_the_lock_is_free_while_waiting(other: lab.Host, port: int) -> None:
 
 
 @pytest.mark.parametrize("waiting", ["receiver.recv()", "receiver.recv_batch()", "next(receiver)", "receiver.wait()"])
-def test_ctrl_c_ends_a_wait_at_once(other: lab.Host, port: int, waiting: str) -> None:
+def test_ctrl_c_ends_a_wait_immediately(other: lab.Host, port: int, waiting: str) -> None:
     program = f"""
 import pymcast
 receiver = pymcast.Receiver("239.1.2.15:{port}", interface="one")
@@ -353,7 +353,7 @@ def wait_until_asleep(process: int) -> None:
         ([5000], TypeError, "int"),
     ],
 )
-def test_what_cannot_be_joined_says_why(
+def test_join_errors_name_the_reason(
     other: lab.Host, memberships: list[str], kind: type[Exception], about: str
 ) -> None:
     with pytest.raises(kind, match=about):
@@ -370,7 +370,7 @@ def test_errors_are_os_errors_with_a_remedy(other: lab.Host) -> None:
     assert error.remedy in str(error)
 
 
-def test_follows_an_interface_that_comes_later(other: lab.Host, port: int) -> None:
+def test_follows_an_interface_that_appears_later(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.2.16%later:{port}", follow=True) as receiver:
         assert receiver.memberships[0].waiting is not None
         lab.ip("link add later type veth peer name later-peer")
@@ -386,7 +386,7 @@ def test_follows_an_interface_that_comes_later(other: lab.Host, port: int) -> No
             lab.ip("link del later")
 
 
-def test_details_may_be_left_out(other: lab.Host, port: int) -> None:
+def test_details_can_be_disabled(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.0.77:{port}", interface="one", details=False) as receiver:
         other.run(lambda: pymcast.Sender(f"239.1.0.77%one:{port}")).send(b"bare")
         datagram = receiver.recv(timeout=30)
@@ -395,7 +395,7 @@ def test_details_may_be_left_out(other: lab.Host, port: int) -> None:
     assert (datagram.hop_limit, datagram.traffic_class, datagram.time, datagram.lost) == (None,) * 4
 
 
-def test_datagrams_cost_the_collector_nothing(other: lab.Host, port: int) -> None:
+def test_datagrams_are_not_tracked_by_the_cycle_collector(other: lab.Host, port: int) -> None:
     with pymcast.Receiver(f"239.1.0.78:{port}", interface="one") as receiver:
         sender = other.run(lambda: pymcast.Sender(f"239.1.0.78%one:{port}"))
         sender.send_batch([b"1", b"2", b"3"])

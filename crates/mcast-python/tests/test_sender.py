@@ -12,7 +12,7 @@ import pymcast
 import pytest
 
 
-def test_sends_whatever_is_a_buffer_and_nothing_else(other: lab.Host, port: int) -> None:
+def test_sends_any_buffer_but_not_text(other: lab.Host, port: int) -> None:
     with other.run(lambda: pymcast.Receiver(f"239.3.0.1:{port}", interface="one")) as receiver:
         with pymcast.Sender(f"239.3.0.1:{port}", interface="one") as sender:
             for payload in (b"abc", bytearray(b"abc"), memoryview(b"xabcx")[1:4]):
@@ -24,7 +24,7 @@ def test_sends_whatever_is_a_buffer_and_nothing_else(other: lab.Host, port: int)
                 sender.send(5)  # type: ignore[arg-type]
 
 
-def test_each_datagram_may_differ(other: lab.Host, port: int) -> None:
+def test_each_datagram_may_have_its_own_options(other: lab.Host, port: int) -> None:
     with other.run(lambda: pymcast.Receiver(f"239.3.0.2:{port}", f"239.3.0.3:{port}")) as receiver:
         with pymcast.Sender(f"239.3.0.2:{port}", interface="one") as sender:
             sender.send(b"plain")
@@ -34,7 +34,7 @@ def test_each_datagram_may_differ(other: lab.Host, port: int) -> None:
     assert told == {(b"plain", "239.3.0.2", "one", 1, 0), (b"2", "239.3.0.3", "two", 9, 8)}
 
 
-def test_what_cannot_be_sent_says_why(other: lab.Host, port: int) -> None:
+def test_send_errors_name_the_reason(other: lab.Host, port: int) -> None:
     with pymcast.Sender(f"239.3.0.4:{port}", interface="one") as sender:
         with pytest.raises(pymcast.TooLargeError) as caught:
             sender.send(bytes(70_000))
@@ -52,7 +52,7 @@ def test_what_cannot_be_sent_says_why(other: lab.Host, port: int) -> None:
         pymcast.Sender(f"239.3.0.4%nowhere:{port}")
 
 
-def test_sends_no_faster_than_told(other: lab.Host, port: int) -> None:
+def test_sends_no_faster_than_its_rate(other: lab.Host, port: int) -> None:
     with pymcast.Sender(f"239.3.0.5:{port}", interface="one", rate=1000) as sender:
         assert sender.paced
         started = time.monotonic()
@@ -74,7 +74,7 @@ def test_loopback_is_the_senders_choice(other: lab.Host, port: int) -> None:
         assert receiver.recv(timeout=30).payload == b"heard"
 
 
-def test_plain_sockets_hear_it(other: lab.Host, port: int) -> None:
+def test_plain_sockets_receive_it(other: lab.Host, port: int) -> None:
     def listen() -> socket.socket:
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.bind(("239.3.0.7", port))
@@ -89,7 +89,7 @@ def test_plain_sockets_hear_it(other: lab.Host, port: int) -> None:
         assert sender.local_address() == ("0.0.0.0", port)
 
 
-def test_plain_sockets_are_heard(other: lab.Host, port: int) -> None:
+def test_receives_from_plain_sockets(other: lab.Host, port: int) -> None:
     def talk() -> socket.socket:
         talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         talker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
@@ -149,11 +149,11 @@ def test_a_writer_sends_when_a_batch_is_full_when_flushed_and_at_its_end(other: 
         assert (writer.pending, heard(1)) == (0, [b"5"])
         with pytest.raises(TypeError, match="encode"):
             writer.send("text")  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="one datagram"):
+        with pytest.raises(ValueError, match="at least 1"):
             sender.writer(capacity=0)
 
 
-def test_a_writer_gives_up_what_cannot_be_sent_and_keeps_what_follows(other: lab.Host, port: int) -> None:
+def test_a_writer_discards_a_datagram_that_cannot_be_sent_and_keeps_the_rest(other: lab.Host, port: int) -> None:
     with other.run(lambda: pymcast.Receiver(f"239.3.0.11:{port}", interface="one")) as receiver:
         sender = pymcast.Sender(f"239.3.0.11:{port}", interface="one")
         writer = sender.writer()
@@ -170,7 +170,7 @@ def test_a_writer_gives_up_what_cannot_be_sent_and_keeps_what_follows(other: lab
         assert [receiver.recv(timeout=30).payload for _ in range(2)] == [b"first", b"last"]
 
 
-def test_a_writer_that_is_forgotten_says_what_was_never_sent(other: lab.Host, port: int) -> None:
+def test_an_unflushed_writer_warns(other: lab.Host, port: int) -> None:
     writer = pymcast.Sender(f"239.3.0.12:{port}", interface="one").writer()
     writer.send(b"never")
     with pytest.warns(ResourceWarning, match="1 datagrams were never sent"):

@@ -1,6 +1,6 @@
-"""Runs under a systemd of its own in a clean Debian system: the packaged units, from `apt install` to `apt purge`.
+"""Tests the packaged units, from `apt install` to `apt purge`, under a separate systemd in a clean Debian system.
 
-The four run on eth0, whose other end lies in the network `peer`. What is printed is what a person sees of a failure.
+The services use eth0, whose peer is in the network namespace `peer`. The output is shown if a test fails.
 """
 
 import glob
@@ -14,10 +14,10 @@ import urllib.request
 
 GROUP = "239.1.2.3:5000"
 NET_RAW, NET_ADMIN = 1 << 13, 1 << 12
-# How long anything may take that is waited for.
-PATIENCE = 60
+# The time limit of each wait, in seconds.
+TIMEOUT = 60
 
-# Seconds instead of half minutes; so quickly systemd would soon give up starting them again.
+# A short watchdog and restart delay. The start limit is disabled, because systemd would soon reach it.
 QUICK = """
 [Unit]
 StartLimitIntervalSec=0
@@ -26,7 +26,7 @@ WatchdogSec=4s
 RestartSec=100ms
 """
 
-# Each unit, what its file of settings says, what it may do, and what it keeps of that while it runs.
+# Each unit with its arguments, its capability bounding set, and the capabilities it keeps while running.
 UNITS = {
     "mcast-querier@eth0": ("", NET_RAW, NET_RAW),
     "mcast-top@eth0": ("", NET_RAW, 0),
@@ -35,52 +35,52 @@ UNITS = {
 }
 
 
-def packaged_units_are_installed_and_none_is_started():
+def packaged_units_are_installed_but_not_started():
     install()
     for unit in UNITS:
         assert os.path.exists(f"/lib/systemd/system/{unit.split('@')[0]}@.service"), unit
     assert not running(), running()
 
 
-def every_service_is_up_once_it_says_so_and_has_few_rights():
+def services_report_readiness_and_have_minimal_privileges():
     os.makedirs("/etc/mcast", exist_ok=True)
     for unit, (arguments, may, keeps) in UNITS.items():
         if arguments:
             write(settings_of(unit), f"ARGUMENTS={arguments}\n")
         systemctl("enable", "--now", unit)
-        # The unit has Type=notify: the start came to its end because the service said that it is ready.
-        assert shown(unit, "ActiveState", "SubState") == ["active", "running"], unit
-        assert shown(unit, "StatusText") != [""], unit
+        # The unit has Type=notify: starting it ends when the service reports readiness.
+        assert properties(unit, "ActiveState", "SubState") == ["active", "running"], unit
+        assert properties(unit, "StatusText") != [""], unit
         for task in glob.glob(f"/proc/{main_process(unit)}/task/*/status"):
-            has_few_rights(unit, task, may, keeps)
+            assert_minimal_privileges(unit, task, may, keeps)
 
 
-def has_few_rights(unit, task, may, keeps):
+def assert_minimal_privileges(unit, task, may, keeps):
     fields = dict(line.split(":", 1) for line in open(task))
     capabilities = {name: int(fields[f"Cap{name}"], 16) for name in ("Eff", "Prm", "Inh", "Amb", "Bnd")}
     assert capabilities == {"Eff": keeps, "Prm": keeps, "Inh": 0, "Amb": 0, "Bnd": may}, (unit, task, capabilities)
-    # A user that exists only while the service does; no way to more rights; a filter of system calls.
+    # A dynamic user, no new privileges, and a system call filter.
     user = int(fields["Uid"].split()[0])
     assert 61184 <= user <= 65519, (unit, user)
     assert fields["NoNewPrivs"].strip() == "1" and fields["Seccomp"].strip() == "2", (unit, fields)
 
 
-def what_services_do_can_be_seen():
-    say_something()
-    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in figures(9477), "the stream in the figures of top")
-    until(lambda: "mcast_doctor_looks_total" in figures(9478), "figures of the doctor")
+def services_do_their_work():
+    send_datagram()
+    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in metrics(9477), "the stream in the figures of top")
+    until(lambda: "mcast_doctor_looks_total" in metrics(9478), "figures of the doctor")
     until(lambda: "sent IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
-    until(lambda: holds_the_group(recordings()), "what was sent in the recording")
+    until(lambda: contains_the_group(recordings()), "what was sent in the recording")
 
 
-def notes_have_their_levels_in_the_journal():
+def messages_have_priorities_in_the_journal():
     for unit in UNITS:
         entries = [json.loads(line) for line in journal(unit, "-o", "json").splitlines()]
         own = [entry for entry in entries if entry.get("_COMM") == "mcast"]
         levels = {entry["PRIORITY"] for entry in own}
         assert own and levels <= {"3", "4", "5", "6", "7"}, (unit, levels)
         assert not any(entry["MESSAGE"].startswith("<") for entry in own), (unit, own)
-    # What the doctor finds has the level of its severity: that nobody sends any more, and an interface that is down.
+    # Findings have the priority of their severity: no sender is a warning, an interface that is down a fault.
     until(lambda: " found warning " in journal("mcast-doctor@stream", "-p", "warning"), "a warning of the doctor's")
     call("ip", "link", "set", "eth0", "down")
     until(lambda: " found fault " in journal("mcast-doctor@stream", "-p", "err"), "a fault that the doctor finds")
@@ -89,33 +89,33 @@ def notes_have_their_levels_in_the_journal():
     until(lambda: " gone  fault " in journal("mcast-doctor@stream"), "the doctor to see it up")
 
 
-def services_begin_anew_when_asked_to():
+def reload_starts_over_in_the_same_process():
     asked = journal("mcast-querier@eth0").count("sent IGMPv3 general query")
     files = len(recordings())
     found = journal("mcast-doctor@stream").count(" found ")
     before = {unit: main_process(unit) for unit in UNITS}
     for unit in UNITS:
         systemctl("reload", unit)
-    # The next query by itself would come after half a minute.
+    # Without the reload, the next query would be sent after half a minute.
     until(lambda: journal("mcast-querier@eth0").count("sent IGMPv3 general query") > asked, "a query", 10)
     until(lambda: len(recordings()) == files + 1, "another file")
     until(lambda: journal("mcast-doctor@stream").count(" found ") > found, "findings told again")
-    until(lambda: "mcast_stream_datagrams_total{" not in figures(9477), "no streams in the figures of top")
+    until(lambda: "mcast_stream_datagrams_total{" not in metrics(9477), "no streams in the figures of top")
     for unit in UNITS:
-        until(lambda: shown(unit, "ActiveState", "SubState") == ["active", "running"], f"{unit} to be ready again")
+        until(lambda: properties(unit, "ActiveState", "SubState") == ["active", "running"], f"{unit} to be ready again")
         assert main_process(unit) == before[unit], f"{unit} is another process"
 
 
-def services_that_hang_are_started_again():
+def the_watchdog_restarts_services_that_hang():
     for unit in UNITS:
         kind = unit.split("@")[0]
         os.makedirs(f"/run/systemd/system/{kind}@.service.d", exist_ok=True)
         write(f"/run/systemd/system/{kind}@.service.d/quick.conf", QUICK)
     systemctl("daemon-reload")
     systemctl("restart", *UNITS)
-    signs = {unit: sign_of_life(unit) for unit in UNITS}
+    signs = {unit: last_watchdog_notification(unit) for unit in UNITS}
     for unit in UNITS:
-        until(lambda: sign_of_life(unit) >= signs[unit] + 5_000_000, f"signs of life of {unit}")
+        until(lambda: last_watchdog_notification(unit) >= signs[unit] + 5_000_000, f"signs of life of {unit}")
         assert restarts(unit) == 0, f"{unit} was ended though it lives"
     stopped = {unit: main_process(unit) for unit in UNITS}
     for process in stopped.values():
@@ -126,13 +126,13 @@ def services_that_hang_are_started_again():
         assert "watchdog" in journal(unit).lower(), unit
 
 
-def services_outlive_their_interface():
-    # What fails at its first look is not waited for.
-    until(lambda: "mcast_doctor_look_end_seconds " in figures(9478), "the first look of the doctor")
+def services_survive_the_loss_of_their_interface():
+    # A failure at the first examination is not retried.
+    until(lambda: "mcast_doctor_look_end_seconds " in metrics(9478), "the first look of the doctor")
     network_without_eth0()
     until(lambda: restarts("mcast-top@eth0") >= 2, "figures to fail without their interface")
     assert "eth0 has gone" in journal("mcast-top@eth0")
-    # The others wait for it.
+    # The others wait for the interface.
     waiting = [unit for unit in UNITS if unit != "mcast-top@eth0"]
     assert all(is_up(unit) and restarts(unit) == 1 for unit in waiting), [(unit, restarts(unit)) for unit in waiting]
     asked = journal("mcast-querier@eth0").count("sent IGMPv3 general query")
@@ -140,29 +140,29 @@ def services_outlive_their_interface():
     until(lambda: is_up("mcast-top@eth0"), "figures of the interface that is back")
     until(lambda: journal("mcast-querier@eth0").count("sent IGMPv3 general query") > asked, "a query on it")
     size = sum(map(os.path.getsize, recordings()))
-    until(lambda: say_something() or sum(map(os.path.getsize, recordings())) > size, "a frame recorded on it")
-    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in figures(9477), "the stream in the figures of top")
+    until(lambda: send_datagram() or sum(map(os.path.getsize, recordings())) > size, "a frame recorded on it")
+    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in metrics(9477), "the stream in the figures of top")
 
 
-def what_cannot_work_is_tried_once():
+def a_usage_error_is_not_retried():
     write("/etc/mcast/record-wrong.conf", "ARGUMENTS=10.0.0.1:5000\n")
     assert not succeeds("systemctl", "start", "mcast-record@wrong")
-    until(lambda: shown("mcast-record@wrong", "ActiveState") == ["failed"], "the service to be given up")
-    assert shown("mcast-record@wrong", "Result", "ExecMainStatus", "NRestarts") == ["exit-code", "2", "0"]
+    until(lambda: properties("mcast-record@wrong", "ActiveState") == ["failed"], "the service to be given up")
+    assert properties("mcast-record@wrong", "Result", "ExecMainStatus", "NRestarts") == ["exit-code", "2", "0"]
     assert "10.0.0.1" in journal("mcast-record@wrong", "-p", "err", "-o", "cat"), journal("mcast-record@wrong")
     systemctl("reset-failed", "mcast-record@wrong")
 
 
-def services_end_cleanly_when_asked_to():
+def services_stop_cleanly():
     for unit in UNITS:
         systemctl("stop", unit)
-        ended = shown(unit, "ActiveState", "Result", "ExecMainCode", "ExecMainStatus")
+        ended = properties(unit, "ActiveState", "Result", "ExecMainCode", "ExecMainStatus")
         assert ended == ["inactive", "success", "1", "143"], (unit, ended)
-    assert holds_the_group(recordings()), recordings()
+    assert contains_the_group(recordings()), recordings()
     systemctl("start", *UNITS)
 
 
-def services_go_on_with_the_program_of_another_version():
+def an_upgrade_restarts_running_services():
     before = {unit: main_process(unit) for unit in UNITS}
     systemctl("stop", "mcast-top@eth0")
     install("--reinstall")
@@ -173,15 +173,15 @@ def services_go_on_with_the_program_of_another_version():
     systemctl("start", "mcast-top@eth0")
 
 
-def what_is_removed_runs_no_more():
+def purge_stops_services_and_keeps_recordings():
     kept = recordings()
     call("apt-get", "purge", "--yes", "mcast")
     assert not running(), running()
     for unit in UNITS:
-        until(lambda: shown(unit, "LoadState", "ActiveState") == ["not-found", "inactive"], f"{unit} to be unknown")
+        until(lambda: properties(unit, "LoadState", "ActiveState") == ["not-found", "inactive"], f"{unit} to be unknown")
     left = glob.glob("/etc/systemd/system/**/*mcast*", recursive=True) + glob.glob("/etc/mcast*")
     assert not left, left
-    assert kept and recordings() == kept, "recordings belong to whoever made them"
+    assert kept and recordings() == kept, "purge must keep recordings"
 
 
 def network():
@@ -206,13 +206,13 @@ def install(*options):
     call("apt-get", "install", "--yes", "--no-install-recommends", *options, package)
 
 
-def say_something():
+def send_datagram():
     call("ip", "netns", "exec", "peer", "mcast", "send", "-q", "-i", "eth0", GROUP, "hello")
 
 
-def figures(port):
+def metrics(port):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT) as answer:
             return answer.read().decode()
     except OSError as error:
         return f"none: {error}"
@@ -222,7 +222,7 @@ def recordings():
     return sorted(glob.glob("/var/lib/mcast/day_*.pcapng"))
 
 
-def holds_the_group(files):
+def contains_the_group(files):
     return any('"239.1.2.3"' in output("mcast", "sniff", "--json", "-r", file) for file in files)
 
 
@@ -237,26 +237,26 @@ def running():
 
 
 def main_process(unit):
-    return int(shown(unit, "MainPID")[0])
+    return int(properties(unit, "MainPID")[0])
 
 
 def restarts(unit):
-    return int(shown(unit, "NRestarts")[0])
+    return int(properties(unit, "NRestarts")[0])
 
 
-def sign_of_life(unit):
-    return int(shown(unit, "WatchdogTimestampMonotonic")[0])
+def last_watchdog_notification(unit):
+    return int(properties(unit, "WatchdogTimestampMonotonic")[0])
 
 
 def is_up(unit):
-    return shown(unit, "ActiveState", "SubState") == ["active", "running"]
+    return properties(unit, "ActiveState", "SubState") == ["active", "running"]
 
 
-def shown(unit, *properties):
-    """The values of these properties, in this order."""
-    lines = output("systemctl", "show", unit, *(f"--property={name}" for name in properties)).splitlines()
+def properties(unit, *names):
+    """Returns the values of these properties of a unit, in this order."""
+    lines = output("systemctl", "show", unit, *(f"--property={name}" for name in names)).splitlines()
     values = dict(line.split("=", 1) for line in lines)
-    return [values[name] for name in properties]
+    return [values[name] for name in names]
 
 
 def journal(unit, *options):
@@ -289,25 +289,25 @@ def output(*command):
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def until(holds, what, patience=PATIENCE):
-    end = time.monotonic() + patience
+def until(holds, what, timeout=TIMEOUT):
+    end = time.monotonic() + timeout
     while not holds():
-        assert time.monotonic() < end, f"waited in vain for {what}"
+        assert time.monotonic() < end, f"timed out waiting for {what}"
         time.sleep(0.05)
 
 
-TRIALS = [
-    packaged_units_are_installed_and_none_is_started,
-    every_service_is_up_once_it_says_so_and_has_few_rights,
-    what_services_do_can_be_seen,
-    notes_have_their_levels_in_the_journal,
-    services_begin_anew_when_asked_to,
-    services_that_hang_are_started_again,
-    services_outlive_their_interface,
-    what_cannot_work_is_tried_once,
-    services_end_cleanly_when_asked_to,
-    services_go_on_with_the_program_of_another_version,
-    what_is_removed_runs_no_more,
+TESTS = [
+    packaged_units_are_installed_but_not_started,
+    services_report_readiness_and_have_minimal_privileges,
+    services_do_their_work,
+    messages_have_priorities_in_the_journal,
+    reload_starts_over_in_the_same_process,
+    the_watchdog_restarts_services_that_hang,
+    services_survive_the_loss_of_their_interface,
+    a_usage_error_is_not_retried,
+    services_stop_cleanly,
+    an_upgrade_restarts_running_services,
+    purge_stops_services_and_keeps_recordings,
 ]
 
 
@@ -316,14 +316,14 @@ def main():
     call("ip", "link", "set", "lo", "up")
     call("ip", "netns", "add", "peer")
     network()
-    for trial in TRIALS:
+    for test in TESTS:
         begun = time.monotonic()
-        trial()
-        print(f"{trial.__name__}: {time.monotonic() - begun:.1f} s")
-    print(f"{len(TRIALS)} trials passed")
+        test()
+        print(f"{test.__name__}: {time.monotonic() - begun:.1f} s")
+    print(f"{len(TESTS)} tests passed")
 
 
-def tell_what_the_system_said():
+def print_status():
     for command in (["systemctl", "--no-pager", "status", "mcast-*"], ["journalctl", "--no-pager", "-n", "150"]):
         print(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout)
 
@@ -331,5 +331,5 @@ def tell_what_the_system_said():
 try:
     main()
 except BaseException:
-    tell_what_the_system_said()
+    print_status()
     raise

@@ -1,4 +1,4 @@
-//! The program with its manual in one archive: `.tar.gz`, for Windows `.zip`.
+//! Archives of the program and its manual: `.tar.gz`, and `.zip` for Windows.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -64,7 +64,7 @@ fn zip(release: &Release, files: &[File]) -> Result<Vec<u8>> {
     Ok(writer.finish()?.into_inner())
 }
 
-/// A zip has years, months and days, and seconds in twos, of no named zone: UTC here.
+/// Converts a time for a zip file, which stores a date and time in units of 2 s without a time zone; this is UTC.
 fn zip_time(seconds: u64) -> Result<zip::DateTime> {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -77,10 +77,10 @@ fn zip_time(seconds: u64) -> Result<zip::DateTime> {
         u8::try_from(minute)?,
         u8::try_from(second)?,
     );
-    time.context("the commit is older than zip files can tell")
+    time.context("the commit is older than the first date of zip files")
 }
 
-/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01.
+/// Returns year, month and day of the Gregorian calendar, `days` after 1970-01-01.
 pub(super) fn civil(days: u64) -> (u64, u64, u64) {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let (mut year, mut left) = (1970, days);
@@ -114,7 +114,7 @@ mod checks {
     }
 
     #[test]
-    fn a_zip_holds_what_was_put_in() {
+    fn a_zip_contains_its_files() {
         let release = Release::of(&crate::root()).unwrap();
         let files = [File::plain("a/b.txt", b"hello".to_vec())];
 

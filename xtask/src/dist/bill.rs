@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::Release;
 
-/// The command's, as a package of the release.
+/// Writes the one of the command.
 pub(super) fn write(release: &Release, out: &Path) -> Result<()> {
     write_of(release, "mcast-cli", &out.join(format!("{}.cdx.json", release.name("sbom"))))
 }
 
-/// The one of a package of the workspace.
+/// Writes the one of a package of the workspace.
 pub(super) fn write_of(release: &Release, package: &str, path: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(&bill(release, package)?)? + "\n";
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
@@ -31,11 +31,11 @@ fn bill(release: &Release, name: &str) -> Result<Value> {
         .find(|package| package.name.as_str() == name)
         .with_context(|| format!("the workspace has no package {name}"))?;
     let edges = edges(release)?;
-    let inside = inside(&edges, &command.id);
+    let included = closure(&edges, &command.id);
     let described = |id: &&PackageId| packages.get(*id).map(|package| component(package));
     let components: Vec<Value> =
-        inside.iter().filter(|id| **id != &command.id).filter_map(described).collect();
-    let dependencies: Vec<Value> = inside
+        included.iter().filter(|id| **id != &command.id).filter_map(described).collect();
+    let dependencies: Vec<Value> = included
         .iter()
         .filter_map(|id| {
             let needs: Vec<String> =
@@ -53,7 +53,7 @@ fn bill(release: &Release, name: &str) -> Result<Value> {
     }))
 }
 
-/// Who needs whom to run: neither tests nor build scripts.
+/// The dependency graph, without dependencies of tests and build scripts.
 fn edges(release: &Release) -> Result<BTreeMap<&PackageId, BTreeSet<&PackageId>>> {
     let graph = release.metadata.resolve.as_ref().context("cargo resolved no dependencies")?;
     let normal = |dependency: &&cargo_metadata::NodeDep| {
@@ -66,7 +66,7 @@ fn edges(release: &Release) -> Result<BTreeMap<&PackageId, BTreeSet<&PackageId>>
         .collect())
 }
 
-fn inside<'a>(
+fn closure<'a>(
     edges: &BTreeMap<&'a PackageId, BTreeSet<&'a PackageId>>,
     top: &'a PackageId,
 ) -> BTreeSet<&'a PackageId> {
@@ -92,7 +92,7 @@ fn component(package: &Package) -> Value {
     })
 }
 
-/// The package's name in the form of package URLs.
+/// Formats the package as a package URL.
 fn url(package: &Package) -> String {
     format!("pkg:cargo/{}@{}", package.name, package.version)
 }
@@ -102,7 +102,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn the_bill_names_what_the_command_needs_and_not_what_only_tests_need() {
+    fn the_bill_lists_dependencies_of_the_command_but_not_of_its_tests() {
         let release = Release::of(&crate::root()).unwrap();
         let bill = bill(&release, "mcast-cli").unwrap();
         let names: Vec<&str> = bill["components"]

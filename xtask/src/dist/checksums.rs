@@ -1,4 +1,4 @@
-//! The SHA-256 of everything made, in the form that `sha256sum --check` reads.
+//! SHA-256 checksums of all packages, in the format of `sha256sum --check`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ pub(super) fn write(folder: &Path) -> Result<Vec<(String, u64)>> {
     Ok(sizes)
 }
 
-/// The names of files that are not the same in both folders.
+/// Returns the names of files that differ between the folders.
 pub(super) fn differences(one: &Path, other: &Path) -> Result<Vec<String>> {
     let (one, other) = (sums(one)?, sums(other)?);
     let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
@@ -50,7 +50,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn the_sum_is_that_of_the_standard() {
+    fn the_sum_matches_the_example_of_the_standard() {
         // FIPS 180-4's example.
         let sum = hexadecimal(&Sha256::digest(b"abc"));
         assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

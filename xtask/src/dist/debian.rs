@@ -1,4 +1,4 @@
-//! A Debian package of a static program: it depends on nothing, and its scripts do no more than see to services that run.
+//! The Debian package of the static program. It has no dependencies; its scripts only manage services.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::archive::civil;
 use super::tree::{self, File};
 use crate::command::{finish, program, succeeds};
 
-/// What dpkg runs; they do nothing but see to services that run, and to their settings.
+/// The maintainer scripts, which only manage services and their settings.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
-/// Writes `mcast_VERSION_ARCHITECTURE.deb`; its path, or why it can't be made here.
+/// Writes `mcast_VERSION_ARCHITECTURE.deb`; returns its path, or why it cannot be built here.
 pub(crate) fn package(
     release: &Release,
     architecture: &str,
@@ -29,13 +29,13 @@ pub(crate) fn package(
     }
     let files = contents(release, binary)?;
     for file in &files {
-        lay(&tree, file)?;
+        write_file(&tree, file)?;
     }
     let size: usize = files.iter().map(|file| file.bytes.len().div_ceil(1024)).sum();
-    lay(&tree, &File::plain("DEBIAN/control", control(release, architecture, size)?.into_bytes()))?;
+    write_file(&tree, &File::plain("DEBIAN/control", control(release, architecture, size)?.into_bytes()))?;
     for name in SCRIPTS {
         let path = release.root.join("packaging/debian").join(name);
-        lay(&tree, &File::program(format!("DEBIAN/{name}"), &path)?)?;
+        write_file(&tree, &File::program(format!("DEBIAN/{name}"), &path)?)?;
     }
     let path = out.join(format!("mcast_{}_{architecture}.deb", release.version));
     let mut build = program("dpkg-deb", ["--root-owner-group", "-Zxz", "--build"]);
@@ -69,7 +69,7 @@ fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
         let bytes = tree::read(&release.root.join("packaging/debian").join(from))?;
         files.push(File::plain(format!("usr/share/{to}"), bytes));
     }
-    // Units lie ready and start nothing by themselves.
+    // Units are installed but not enabled.
     if release.root.join("packaging/systemd").is_dir() {
         for (name, bytes) in tree::files(release, "packaging/systemd")? {
             if name.ends_with(".service") {
@@ -80,7 +80,7 @@ fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
     Ok(files)
 }
 
-fn lay(tree: &Path, file: &File) -> Result<()> {
+fn write_file(tree: &Path, file: &File) -> Result<()> {
     let path = tree.join(&file.path);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -89,7 +89,7 @@ fn lay(tree: &Path, file: &File) -> Result<()> {
     set_mode(&path, file.executable)
 }
 
-/// Whatever mask the maintainer has set.
+/// Sets modes explicitly, independent of the umask.
 #[cfg(unix)]
 fn set_mode(path: &Path, executable: bool) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -102,7 +102,7 @@ fn set_mode(path: &Path, executable: bool) -> Result<()> {
     Ok(())
 }
 
-/// dpkg-deb is nowhere else.
+/// Not reached: dpkg-deb exists only on Unix.
 #[cfg(not(unix))]
 fn set_mode(_: &Path, _: bool) -> Result<()> {
     Ok(())
@@ -113,7 +113,7 @@ fn control(release: &Release, architecture: &str, kilobytes: usize) -> Result<St
     filled(release, "control", &[("@ARCHITECTURE@", architecture), ("@KILOBYTES@", &kilobytes)])
 }
 
-/// A template in `packaging/debian`, with the version and these in it.
+/// Fills in a template in `packaging/debian` with the version and `values`.
 fn filled(release: &Release, template: &str, values: &[(&str, &str)]) -> Result<String> {
     let text = String::from_utf8(tree::read(&release.root.join("packaging/debian").join(template))?)
         .with_context(|| format!("reading the template {template}"))?;
@@ -121,14 +121,14 @@ fn filled(release: &Release, template: &str, values: &[(&str, &str)]) -> Result<
     Ok(values.iter().fold(text, |text, (name, value)| text.replace(name, value)))
 }
 
-/// `Thu, 01 Jan 1970 00:00:00 +0000`
+/// Formats a time like `Thu, 01 Jan 1970 00:00:00 +0000`.
 fn mail_time(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
-    let name = |names: &[&'static str], place: u64| names.get(place as usize).copied().unwrap_or_default();
+    let name = |names: &[&'static str], index: u64| names.get(index as usize).copied().unwrap_or_default();
     format!(
         "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
         name(&DAYS, days % 7),
@@ -144,7 +144,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn times_are_as_mail_has_them() {
+    fn times_are_formatted_as_in_mail() {
         assert_eq!(mail_time(0), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(mail_time(951_825_599), "Tue, 29 Feb 2000 11:59:59 +0000");
     }

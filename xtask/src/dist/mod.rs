@@ -1,8 +1,7 @@
-//! `cargo dist-local`: everything that a release consists of, made here and published by nobody.
+//! `cargo dist-local`: builds all packages of a release, without publishing them.
 //!
-//! The same commit gives the same bytes: times are the commit's, names of folders are taken out of
-//! the programs, files lie in archives in one order and belong to nobody. `--check` makes
-//! everything twice and compares.
+//! Builds are reproducible: times are those of the commit, paths of folders are removed from the programs, and files in
+//! archives are sorted and have no owner. `--check` builds everything twice and compares.
 
 mod archive;
 mod bill;
@@ -26,13 +25,13 @@ pub(crate) use release::Release;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the packages go
+    /// Folder for the packages
     #[arg(long, value_name = "FOLDER", default_value = "target/packages")]
     out: PathBuf,
-    /// Make only these kinds; repeatable
+    /// Build only these kinds; repeatable
     #[arg(long, value_enum)]
     only: Vec<Kind>,
-    /// Make everything once more in other folders, and fail where a byte differs
+    /// Build everything again in other folders, and fail if a byte differs
     #[arg(long)]
     check: bool,
 }
@@ -49,7 +48,7 @@ enum Kind {
     Templates,
 }
 
-/// Makes what was asked for; false where something could not be made here.
+/// Builds the selected kinds; returns false if some could not be built here.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let release = Release::of(&crate::root())?;
     let out = crate::root().join(&arguments.out);
@@ -59,9 +58,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         missing.extend(make(&release, arguments, &again, "second")?);
         let differing = checksums::differences(&out, &again)?;
         if !differing.is_empty() {
-            bail!("not the same bytes when made again: {}", differing.join(", "));
+            bail!("not reproducible: {}", differing.join(", "));
         }
-        anstream::println!("made twice, the same bytes");
+        anstream::println!("built twice, with identical results");
     }
     for (name, size) in checksums::write(&out)? {
         anstream::println!("{size:>12}  {name}");
@@ -69,12 +68,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     missing.sort();
     missing.dedup();
     for what in &missing {
-        anstream::println!("not made: {what}");
+        anstream::println!("not built: {what}");
     }
     Ok(missing.is_empty())
 }
 
-/// Makes all chosen kinds in `out`; returns what cannot be made here, with the reason.
+/// Builds all selected kinds in `out`; returns those that cannot be built here, with the reason.
 fn make(release: &Release, arguments: &Arguments, out: &Path, attempt: &str) -> Result<Vec<String>> {
     if out.exists() {
         fs::remove_dir_all(out).with_context(|| format!("emptying {}", out.display()))?;
@@ -90,12 +89,12 @@ fn make(release: &Release, arguments: &Arguments, out: &Path, attempt: &str) -> 
                 continue;
             }
         };
-        missing.extend(build.compromise());
+        missing.extend(build.fallback_note());
         if build.runs_here() && attempt == "first" {
             let (median, best) = startup::measure(&program)?;
             let bytes = fs::metadata(&program)?.len();
             anstream::println!(
-                "{}: {bytes} bytes; starts and ends in {median:.1?}, at best {best:.1?}",
+                "{}: {bytes} bytes; `--version` takes {median:.1?} (median), {best:.1?} (minimum)",
                 build.label
             );
         }

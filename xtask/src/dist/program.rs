@@ -1,4 +1,4 @@
-//! The command itself, built for one target so that another machine gets the same bytes.
+//! Reproducible builds of the command.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +11,18 @@ use crate::target;
 /// A program to build.
 #[derive(Debug)]
 pub(crate) struct Build {
-    /// What the archive is called after.
+    /// The name of the archive.
     pub(crate) label: &'static str,
     target: &'static str,
-    /// Where the first target's standard library is not installed.
-    instead: Option<&'static str>,
-    /// The C compiler that links for it, where it is not the machine's own.
+    /// The target to use if the standard library of the first one is not installed.
+    fallback: Option<&'static str>,
+    /// The C compiler that links for it, if not the default one.
     linker: Option<&'static str>,
-    /// The C compiler for what is in C: the ciphers.
+    /// The C compiler for the ciphers, which are written in C.
     compiler: &'static str,
-    /// What Debian calls the architecture.
+    /// Debian's name of the architecture.
     pub(crate) debian: Option<&'static str>,
-    /// The name of the program's file.
+    /// The file name of the program.
     pub(crate) file: &'static str,
 }
 
@@ -30,17 +30,17 @@ pub(crate) const PROGRAMS: [Build; 3] = [
     Build {
         label: "x86_64-linux",
         target: "x86_64-unknown-linux-musl",
-        instead: None,
+        fallback: None,
         linker: None,
         compiler: "musl-gcc",
         debian: Some("amd64"),
         file: "mcast",
     },
-    // Static with glibc where no musl can be had for it: the same program in use, and told.
+    // Falls back to static glibc, and reports that.
     Build {
         label: "aarch64-linux",
         target: "aarch64-unknown-linux-musl",
-        instead: Some("aarch64-unknown-linux-gnu"),
+        fallback: Some("aarch64-unknown-linux-gnu"),
         linker: Some("aarch64-linux-gnu-gcc"),
         compiler: "aarch64-linux-gnu-gcc",
         debian: Some("arm64"),
@@ -49,7 +49,7 @@ pub(crate) const PROGRAMS: [Build; 3] = [
     Build {
         label: "x86_64-windows",
         target: "x86_64-pc-windows-gnu",
-        instead: None,
+        fallback: None,
         linker: Some("x86_64-w64-mingw32-gcc"),
         compiler: "x86_64-w64-mingw32-gcc",
         debian: None,
@@ -58,27 +58,27 @@ pub(crate) const PROGRAMS: [Build; 3] = [
 ];
 
 impl Build {
-    /// Whether this machine can run it as it is.
+    /// Whether this machine can run it.
     pub(super) fn runs_here(&self) -> bool {
         self.label == format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
     }
 
-    /// What is to be told of it where it is not what it should be.
-    pub(super) fn compromise(&self) -> Option<String> {
+    /// Returns a message if the fallback target is used.
+    pub(super) fn fallback_note(&self) -> Option<String> {
         let chosen = self.chosen_target().filter(|chosen| *chosen != self.target)?;
         Some(format!(
-            "{} for {}: made for {chosen} instead, since rustup cannot add the target",
+            "{} for {}: built for {chosen} instead, because rustup cannot add the target",
             self.label, self.target
         ))
     }
 
     fn chosen_target(&self) -> Option<&'static str> {
-        let is_first = target::is_there_or_added(self.target);
-        is_first.then_some(self.target).or_else(|| self.instead.filter(|name| target::is_there(name)))
+        let is_first = target::ensure_installed(self.target);
+        is_first.then_some(self.target).or_else(|| self.fallback.filter(|name| target::is_installed(name)))
     }
 }
 
-/// The program's path, or why it can't be built here. `attempt` names the folder it is built in.
+/// Builds the program; returns its path, or why it cannot be built here. `attempt` names the build folder.
 pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<Result<PathBuf, String>> {
     let Some(target) = build.chosen_target() else {
         return Ok(Err(format!("`rustup target add {}` first", build.target)));
@@ -103,7 +103,7 @@ pub(crate) fn build(release: &Release, build: &Build, attempt: &str) -> Result<R
     Ok(Ok(folder.join(target).join("dist").join(build.file)))
 }
 
-/// What every compiler that takes part is told: the time, and where it builds.
+/// Sets the environment of a reproducible build.
 pub(super) fn reproducible(command: &mut std::process::Command, release: &Release, folder: &Path) {
     command
         .env("CARGO_TARGET_DIR", folder)
@@ -113,13 +113,13 @@ pub(super) fn reproducible(command: &mut std::process::Command, release: &Releas
         .env_remove("RUSTFLAGS");
 }
 
-/// No names of this machine's folders in the program, and nothing that it would need of the system.
+/// Compiler flags that keep paths of this machine out of the program, and link it statically.
 pub(super) fn flags(release: &Release, folder: &Path, target: &str) -> String {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
-        // Of several prefixes that fit, the last given counts.
+        // If several prefixes match, the last one takes effect.
         format!("--remap-path-prefix={}=mcast", release.root.display()),
         format!("--remap-path-prefix={}=target", folder.display()),
     ];

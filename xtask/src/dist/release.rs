@@ -1,4 +1,4 @@
-//! What is released: its version, its commit, its time.
+//! The version, commit and time of a release.
 
 use std::path::{Path, PathBuf};
 
@@ -7,22 +7,24 @@ use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::command::{finish, program};
 
-/// One commit, as it is to be packaged.
+/// The commit to package.
 #[derive(Debug)]
 pub(crate) struct Release {
     pub(crate) root: PathBuf,
     pub(crate) version: String,
-    /// Twelve digits of the commit; with `-modified` where the checkout differs from it.
+    /// Twelve digits of the commit hash; with `-modified` if the checkout has changes.
     pub(crate) commit: String,
-    /// Seconds since 1970, when the commit was made: the time of every packaged file.
+    /// The time of the commit in seconds since 1970, which all packaged files get.
     pub(crate) time: u64,
     pub(crate) metadata: Metadata,
 }
 
 impl Release {
     pub(crate) fn of(root: &Path) -> Result<Self> {
-        let metadata =
-            MetadataCommand::new().current_dir(root).exec().context("asking cargo what there is")?;
+        let metadata = MetadataCommand::new()
+            .current_dir(root)
+            .exec()
+            .context("reading the metadata of the workspace")?;
         let version = metadata
             .workspace_packages()
             .into_iter()
@@ -38,7 +40,7 @@ impl Release {
         })
     }
 
-    /// `mcast-0.1.0-LABEL`
+    /// Returns `mcast-0.1.0-LABEL`.
     pub(crate) fn name(&self, label: &str) -> String {
         format!("mcast-{}-{label}", self.version)
     }

@@ -1,4 +1,4 @@
-//! How long the program takes to start and end.
+//! Measures the startup time of the program.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 const RUNS: usize = 101;
 
-/// The median and the best of many runs of `--version`.
+/// Returns the median and the minimum of many runs of `--version`.
 pub(super) fn measure(program: &Path) -> Result<(Duration, Duration)> {
     let mut times = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {

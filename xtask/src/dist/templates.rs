@@ -1,4 +1,4 @@
-//! The recipes for others' package collections, with this release's version and checksums.
+//! Templates for package collections, filled in with the version and checksums of the release.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::Release;
 use super::archive::civil;
 use super::checksums;
 
-/// The files under `packaging/` that name the release.
+/// The templates under `packaging/`.
 const TEMPLATES: [&str; 3] = ["container/Containerfile", "homebrew/mcast.rb", "winget/mcast.yaml"];
 
 pub(super) fn fill(release: &Release, out: &Path) -> Result<()> {
@@ -25,7 +25,7 @@ pub(super) fn fill(release: &Release, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `@VERSION@`, `@DATE@`, and `@SHA256:file@` with `@VERSION@` allowed inside.
+/// Replaces `@VERSION@`, `@DATE@`, and `@SHA256:FILE@`, where FILE may contain `@VERSION@`.
 fn filled(text: &str, release: &Release, sum: impl Fn(&str) -> Option<String>) -> Result<String> {
     let (year, month, day) = civil(release.time / 86_400);
     let text = text
@@ -34,8 +34,8 @@ fn filled(text: &str, release: &Release, sum: impl Fn(&str) -> Option<String>) -
     let mut parts = text.split("@SHA256:");
     let mut filled = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let Some((file, rest)) = part.split_once('@') else { bail!("a checksum's name has no end") };
-        // What was not made here has no sum: the maintainer who publishes has them all.
+        let Some((file, rest)) = part.split_once('@') else { bail!("a checksum mark is not closed") };
+        // Packages that were not built here have no checksum; the maintainer who publishes has all of them.
         filled += &sum(file).unwrap_or_else(|| format!("MISSING-{file}"));
         filled += rest;
     }
@@ -47,7 +47,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn version_and_checksums_are_put_in() {
+    fn version_and_checksums_are_filled_in() {
         let release = Release::of(&crate::root()).unwrap();
         let sum = |file: &str| (file == "a.zip").then(|| "5e1f".to_owned());
 

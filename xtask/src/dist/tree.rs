@@ -1,4 +1,4 @@
-//! What lies beside the program in every package: manual, completions, licences.
+//! The files that accompany the program in every package: manual, completions, licences.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use super::Release;
 /// One packaged file.
 #[derive(Debug)]
 pub(super) struct File {
-    /// Where it lies in the package, with `/`.
+    /// Its path in the package, with `/` as separator.
     pub(super) path: String,
     pub(super) bytes: Vec<u8>,
     pub(super) executable: bool,
@@ -28,7 +28,7 @@ impl File {
     }
 }
 
-/// The committed files under `folder`, in order, each with its name and bytes.
+/// Reads the committed files under `folder`; returns their names and contents in sorted order.
 pub(super) fn files(release: &Release, folder: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let folder = release.root.join(folder);
     let mut found = Vec::new();
@@ -47,7 +47,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Compressed with no name and no time in it.
+/// Compresses without a file name and time.
 pub(super) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;

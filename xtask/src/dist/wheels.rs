@@ -17,7 +17,7 @@ const CRATE: &str = "crates/mcast-python";
 
 struct Wheel {
     target: &'static str,
-    /// The tag that says which systems it runs on.
+    /// The platform tag.
     compatibility: &'static str,
 }
 
@@ -28,7 +28,7 @@ const WHEELS: [Wheel; 4] = [
     Wheel { target: "aarch64-unknown-linux-musl", compatibility: "musllinux_1_2" },
 ];
 
-/// Makes all; returns what can't be made here, with the reason.
+/// Builds all; returns those that cannot be built here, with the reason.
 pub(super) fn make(release: &Release, out: &Path, attempt: &str) -> Result<Vec<String>> {
     let Some(tools) = tools(release)? else {
         return Ok(vec!["wheels: pip cannot install maturin and ziglang".to_owned()]);
@@ -39,7 +39,7 @@ pub(super) fn make(release: &Release, out: &Path, attempt: &str) -> Result<Vec<S
     let bill = bill.to_string_lossy();
     let mut missing = Vec::new();
     for wheel in &WHEELS {
-        if !target::is_there_or_added(wheel.target) {
+        if !target::ensure_installed(wheel.target) {
             missing.push(format!("wheel for {}: rustup cannot add the target", wheel.target));
             continue;
         }
@@ -77,7 +77,7 @@ fn maturin(
     Ok(())
 }
 
-/// A virtual environment with what makes wheels.
+/// Creates a virtual environment with the tools that build wheels.
 fn tools(release: &Release) -> Result<Option<PathBuf>> {
     let tools = release.root.join("target/dist/tools");
     fs::create_dir_all(&tools).with_context(|| format!("making {}", tools.display()))?;

@@ -1,8 +1,8 @@
-//! Plain English and one vocabulary, checked: no banned name, no banned phrase, and no name for public types of two
+//! Checks the language of sources and documents: no banned names, no banned phrases, and no public type name in two
 //! crates.
 //!
-//! The lists are in `docs/design/language/`. What existed when the check was introduced is counted per crate in
-//! `debt.txt`. A count may only fall: `cargo xtask language --update` writes the lower one.
+//! The lists are in `docs/design/language/`. Violations that predate the check are counted per crate in `debt.txt`. A
+//! count may only fall: `cargo xtask language --update` lowers it.
 
 mod text;
 
@@ -14,24 +14,24 @@ use std::{fs, io};
 use anyhow::{Context, Result};
 
 const LISTS: &str = "docs/design/language";
-/// Generated, or written by others.
-const NOT_OURS: [&str; 4] = ["docs/man", "docs/completions", "docs/reference", "docs/design/language"];
+/// Generated files, and the lists themselves.
+const EXCLUDED: [&str; 4] = ["docs/man", "docs/completions", "docs/reference", "docs/design/language"];
 
-/// A place where a rule is broken.
+/// A violation of a rule.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Offence {
+struct Violation {
     /// The crate, or `docs`.
     area: String,
-    at: String,
-    what: String,
+    location: String,
+    description: String,
 }
 
 /// The rules.
 struct Rules {
     names: BTreeSet<String>,
-    /// In lower case, with what to write instead.
+    /// Banned phrases in lower case, each with its replacement.
     phrases: Vec<(String, String)>,
-    /// Idioms that hold a banned phrase.
+    /// Idioms that contain a banned phrase.
     allowed: Vec<String>,
     shared_names: BTreeSet<String>,
 }
@@ -50,7 +50,7 @@ impl Rules {
         })
     }
 
-    /// The banned phrases that stand in `text` as whole words.
+    /// Returns the banned phrases in `text`, matched as whole words.
     fn phrases_in<'a>(&'a self, text: &str) -> impl Iterator<Item = &'a (String, String)> {
         let text = text.to_lowercase();
         let text = self.allowed.iter().fold(text, |text, idiom| text.replace(idiom, "…"));
@@ -62,7 +62,7 @@ impl Rules {
     }
 }
 
-/// Whether `text` has `phrase`, not as a part of longer words.
+/// Returns whether `text` contains `phrase` as whole words.
 fn has_words(text: &str, phrase: &str) -> bool {
     let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
     text.match_indices(phrase).any(|(at, _)| {
@@ -70,15 +70,17 @@ fn has_words(text: &str, phrase: &str) -> bool {
     })
 }
 
-/// Whether every count is what the debt allows; prints what is not. With `update`, lowers the counts.
+/// Returns whether every count matches the debt; prints those that do not. With `update`, lowers the counts.
 pub(crate) fn run(update: bool, list: bool) -> Result<bool> {
-    let offences = offences()?;
+    let violations = violations()?;
     if list {
-        offences.iter().for_each(|Offence { at, what, .. }| anstream::println!("{at}: {what}"));
+        violations.iter().for_each(|Violation { location, description, .. }| {
+            anstream::println!("{location}: {description}");
+        });
     }
-    let complaints = complaints(&offences, &debt()?);
+    let complaints = complaints(&violations, &debt()?);
     if update {
-        let text = counts(&offences).iter().fold(String::new(), |mut text, (area, count)| {
+        let text = counts(&violations).iter().fold(String::new(), |mut text, (area, count)| {
             let _ = writeln!(text, "{area} {count}");
             text
         });
@@ -89,34 +91,37 @@ pub(crate) fn run(update: bool, list: bool) -> Result<bool> {
     Ok(complaints.is_empty())
 }
 
-/// What a step of `cargo verify` reports: nothing if all is well.
+/// Returns the report of the step of `cargo verify`: empty if there are no violations.
 pub(crate) fn check() -> Result<String> {
-    Ok(complaints(&offences()?, &debt()?).join("\n"))
+    Ok(complaints(&violations()?, &debt()?).join("\n"))
 }
 
-fn complaints(offences: &[Offence], debt: &BTreeMap<String, usize>) -> Vec<String> {
-    let counts = counts(offences);
+fn complaints(violations: &[Violation], debt: &BTreeMap<String, usize>) -> Vec<String> {
+    let counts = counts(violations);
     let areas: BTreeSet<&String> = counts.keys().chain(debt.keys()).collect();
     let mut complaints = Vec::new();
     for area in areas {
         let count = counts.get(area).copied().unwrap_or(0);
         let allowed = debt.get(area).copied().unwrap_or(0);
         if count > allowed {
-            complaints.push(format!("{area}: {count} banned names and phrases, {allowed} are allowed:"));
-            let here = offences.iter().filter(|offence| offence.area == *area);
-            complaints.extend(here.map(|Offence { at, what, .. }| format!("  {at}: {what}")));
+            complaints
+                .push(format!("{area}: {count} banned names and phrases, of which {allowed} are allowed:"));
+            let here = violations.iter().filter(|violation| violation.area == *area);
+            complaints.extend(
+                here.map(|Violation { location, description, .. }| format!("  {location}: {description}")),
+            );
         } else if count < allowed {
             complaints.push(format!(
-                "{area}: {count} banned names and phrases are left of {allowed}: `cargo xtask language --update`"
+                "{area}: the number of banned names and phrases fell from {allowed} to {count}: run `cargo xtask language --update`"
             ));
         }
     }
     complaints
 }
 
-fn counts(offences: &[Offence]) -> BTreeMap<String, usize> {
-    offences.iter().fold(BTreeMap::new(), |mut counts, offence| {
-        *counts.entry(offence.area.clone()).or_insert(0) += 1;
+fn counts(violations: &[Violation]) -> BTreeMap<String, usize> {
+    violations.iter().fold(BTreeMap::new(), |mut counts, violation| {
+        *counts.entry(violation.area.clone()).or_insert(0) += 1;
         counts
     })
 }
@@ -129,7 +134,7 @@ fn debt() -> Result<BTreeMap<String, usize>> {
     lines("debt.txt")?.into_iter().map(parse).collect()
 }
 
-/// The lines of a list, without comments and empty ones.
+/// Reads the lines of a list, without comments and empty lines.
 fn lines(name: &str) -> Result<Vec<String>> {
     let path = crate::root().join(LISTS).join(name);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -137,7 +142,7 @@ fn lines(name: &str) -> Result<Vec<String>> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn offences() -> Result<Vec<Offence>> {
+fn violations() -> Result<Vec<Violation>> {
     let rules = Rules::read()?;
     let root = crate::root();
     let mut files = Vec::new();
@@ -148,26 +153,29 @@ fn offences() -> Result<Vec<Offence>> {
     files.extend(top.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     files.sort();
 
-    let mut offences = Vec::new();
+    let mut violations = Vec::new();
     let mut public: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for path in files {
         let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        if NOT_OURS.iter().any(|folder| name.starts_with(folder)) {
+        if EXCLUDED.iter().any(|folder| name.starts_with(folder)) {
             continue;
         }
         let area = area(&name);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {name}"))?;
-        let offend =
-            |line: usize, what: String| Offence { area: area.clone(), at: format!("{name}:{line}"), what };
+        let violation = |line: usize, description: String| Violation {
+            area: area.clone(),
+            location: format!("{name}:{line}"),
+            description,
+        };
         let prose = if name.ends_with(".rs") {
             let source = text::read(&text);
             for declared in source.names {
                 if rules.bans_name(&declared.name) {
-                    offences.push(offend(declared.line, format!("the name `{}`", declared.name)));
+                    violations.push(violation(declared.line, format!("the name `{}`", declared.name)));
                 }
                 if declared.is_public && !declared.is_module && name.contains("/src/") {
-                    let places = public.entry(declared.name).or_default();
-                    places.entry(area.clone()).or_insert_with(|| format!("{name}:{}", declared.line));
+                    let locations = public.entry(declared.name).or_default();
+                    locations.entry(area.clone()).or_insert_with(|| format!("{name}:{}", declared.line));
                 }
             }
             source.prose
@@ -176,28 +184,28 @@ fn offences() -> Result<Vec<Offence>> {
         };
         for (line, text) in prose {
             let found = rules.phrases_in(&text);
-            offences.extend(found.map(|(phrase, instead)| {
+            violations.extend(found.map(|(phrase, instead)| {
                 let advice = if instead.is_empty() { String::new() } else { format!(": {instead}") };
-                offend(line, format!("\"{phrase}\"{advice}"))
+                violation(line, format!("\"{phrase}\"{advice}"))
             }));
         }
     }
-    offences.extend(public.into_iter().filter_map(|(name, places)| {
+    violations.extend(public.into_iter().filter_map(|(name, locations)| {
         let libraries =
-            places.iter().filter(|(area, _)| !["bench", "xtask", "mcast-cli"].contains(&area.as_str()));
+            locations.iter().filter(|(area, _)| !["bench", "xtask", "mcast-cli"].contains(&area.as_str()));
         let libraries: Vec<_> = libraries.collect();
         let is_shared = libraries.len() > 1 && !rules.shared_names.contains(&name);
-        is_shared.then(|| Offence {
+        is_shared.then(|| Violation {
             area: "shared-names".to_owned(),
-            at: libraries.iter().map(|(_, at)| at.as_str()).collect::<Vec<_>>().join(", "),
-            what: format!("the public type `{name}` in several crates"),
+            location: libraries.iter().map(|(_, location)| location.as_str()).collect::<Vec<_>>().join(", "),
+            description: format!("the public type `{name}` in several crates"),
         })
     }));
-    offences.sort();
-    Ok(offences)
+    violations.sort();
+    Ok(violations)
 }
 
-/// The crate that a file belongs to, or its folder.
+/// Returns the crate of a file, or its top-level folder.
 fn area(name: &str) -> String {
     let mut parts = name.split('/');
     match (parts.next(), parts.next(), parts.next()) {
@@ -207,7 +215,7 @@ fn area(name: &str) -> String {
     }
 }
 
-/// The paragraphs of a document, each with the number of its first line. Code blocks count: they show output.
+/// Splits a document into paragraphs with their first line numbers. Code blocks are included: they show output.
 fn paragraphs(text: &str) -> Vec<(usize, String)> {
     let mut paragraphs: Vec<(usize, String)> = Vec::new();
     let mut is_open = false;
@@ -223,7 +231,7 @@ fn paragraphs(text: &str) -> Vec<(usize, String)> {
     paragraphs
 }
 
-/// Rust sources and Markdown below a folder.
+/// Collects the Rust and Markdown files below a folder.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
@@ -245,8 +253,8 @@ mod checks {
     fn rules() -> Rules {
         Rules {
             names: ["Told".to_owned()].into(),
-            phrases: vec![("hand out".to_owned(), "deliver".to_owned())],
-            allowed: vec!["a hand outside".to_owned(), "hand out alms".to_owned()],
+            phrases: vec![("tick off".to_owned(), "check".to_owned())],
+            allowed: vec!["a tick offset".to_owned(), "tick off items".to_owned()],
             shared_names: BTreeSet::new(),
         }
     }
@@ -254,31 +262,31 @@ mod checks {
     #[test]
     fn phrases_are_found_as_whole_words() {
         let rules = rules();
-        assert_eq!(rules.phrases_in("They Hand out messages").count(), 1);
-        assert_eq!(rules.phrases_in("beforehand outside").count(), 0);
-        assert_eq!(rules.phrases_in("hand output").count(), 0);
-        assert_eq!(rules.phrases_in("hand out alms").count(), 0, "an idiom");
+        assert_eq!(rules.phrases_in("They Tick off messages").count(), 1);
+        assert_eq!(rules.phrases_in("untick offline").count(), 0);
+        assert_eq!(rules.phrases_in("tick offset").count(), 0);
+        assert_eq!(rules.phrases_in("tick off items").count(), 0, "an idiom");
     }
 
     #[test]
     fn a_paragraph_is_read_across_its_lines() {
         let rules = rules();
-        let paragraphs = paragraphs("# Title\n\nThey hand\nout.\n");
-        assert_eq!(paragraphs[1], (3, "They hand out.".to_owned()));
+        let paragraphs = paragraphs("# Title\n\nThey tick\noff.\n");
+        assert_eq!(paragraphs[1], (3, "They tick off.".to_owned()));
         assert_eq!(rules.phrases_in(&paragraphs[1].1).count(), 1);
     }
 
     #[test]
     fn counts_may_fall_and_not_rise() {
-        let offence = |line: u32| Offence {
+        let violation = |line: u32| Violation {
             area: "mcast".into(),
-            at: format!("crates/mcast/src/lib.rs:{line}"),
-            what: "the name `Told`".into(),
+            location: format!("crates/mcast/src/lib.rs:{line}"),
+            description: "the name `Told`".into(),
         };
         let debt = |count| BTreeMap::from([("mcast".to_owned(), count)]);
-        assert_eq!(complaints(&[offence(1)], &debt(1)), Vec::<String>::new());
-        let more = complaints(&[offence(1), offence(2)], &debt(1));
-        assert_eq!(more.len(), 3, "the area and both places: {more:?}");
+        assert_eq!(complaints(&[violation(1)], &debt(1)), Vec::<String>::new());
+        let more = complaints(&[violation(1), violation(2)], &debt(1));
+        assert_eq!(more.len(), 3, "the area and both locations: {more:?}");
         assert!(complaints(&[], &debt(1))[0].contains("--update"));
     }
 

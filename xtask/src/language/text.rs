@@ -1,9 +1,9 @@
 //! Splits Rust sources into prose (comments and string literals) and names of types and modules.
 
-/// What people read in a source file, and what it names.
+/// The prose and the declared names of a source file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Source {
-    /// Each comment or string with the number of its first line. Comments on lines that follow each other are one.
+    /// Each comment or string with its first line number. Comments on consecutive lines are joined.
     pub(super) prose: Vec<(usize, String)>,
     pub(super) names: Vec<Name>,
 }
@@ -27,7 +27,7 @@ pub(super) fn read(source: &str) -> Source {
 }
 
 fn name(line: usize, code: &str) -> Option<Name> {
-    // An associated type of a trait is indented and not public; what it is called is the trait's business.
+    // Associated types are excluded below, because the trait determines their names. They are indented and not public.
     let mut words = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '(' || c == ')'));
     let mut is_public = false;
     let kind = loop {
@@ -45,7 +45,7 @@ fn name(line: usize, code: &str) -> Option<Name> {
     (!is_associated).then(|| Name { line, name: name.to_owned(), is_public, is_module: kind == "mod" })
 }
 
-/// The code line by line, without comments and the contents of strings, and those.
+/// Splits a source into lines of code without comments and the contents of strings, and these as prose.
 fn split(source: &str) -> (Vec<String>, Vec<(usize, String)>) {
     let mut code = vec![String::new()];
     let mut prose: Vec<(usize, String)> = Vec::new();
@@ -72,7 +72,7 @@ fn split(source: &str) -> (Vec<String>, Vec<(usize, String)>) {
                 let closing = format!("\"{}", "#".repeat(hashes));
                 1 + hashes + string(&rest[1 + hashes..], &closing, false, line, &mut prose)
             }
-            // A character, not a lifetime.
+            // A character literal; a lifetime falls through to the last case.
             '\'' if rest[1..].starts_with('\\') => 2 + rest[2..].find('\'').map_or(0, |at| at.max(1) + 1),
             '\'' => match rest[1..].chars().next() {
                 Some(c) if rest[1 + c.len_utf8()..].starts_with('\'') => 2 + c.len_utf8(),
@@ -103,7 +103,7 @@ fn ends_in_name(code: &[String]) -> bool {
     code.last().and_then(|line| line.chars().last()).is_some_and(|c| c.is_alphanumeric() || c == '_')
 }
 
-/// Takes a string literal from its opening quotation mark; returns its length with both marks.
+/// Reads a string literal that starts at `rest`; returns its length including both quotation marks.
 fn string(
     rest: &str,
     closing: &str,
@@ -137,13 +137,13 @@ mod checks {
     }
 
     #[test]
-    fn a_quotation_mark_as_a_character_opens_no_string() {
+    fn a_quotation_mark_in_a_character_literal_does_not_start_a_string() {
         assert_eq!(prose("let c = '\"'; let d = '\\''; let e = \"x\";"), [(1, "x".to_owned())]);
         assert_eq!(prose("fn f<'a>(x: &'a str) {} // y"), [(1, "y".to_owned())]);
     }
 
     #[test]
-    fn raw_strings_end_at_their_own_mark() {
+    fn raw_strings_end_at_the_matching_delimiter() {
         assert_eq!(
             prose("r#\"a \"quoted\" word\"# // b"),
             [(1, "a \"quoted\" word".to_owned()), (1, "b".to_owned())]
@@ -161,7 +161,7 @@ mod checks {
     }
 
     #[test]
-    fn associated_types_are_left_out() {
+    fn associated_types_are_excluded() {
         let names = read("impl Iterator for X {\n    type Item = u8;\n}\npub type Place = u8;\n").names;
         assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["Place"]);
     }

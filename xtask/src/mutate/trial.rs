@@ -1,4 +1,4 @@
-//! One trial: the tests are built once, then run, the likeliest to notice first.
+//! A trial: builds the tests and runs them, starting with those most likely to fail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,16 +9,16 @@ use cargo_metadata::Message;
 
 use crate::command::{cargo, finish, finish_within};
 
-/// A few seeds notice most; the others are tried only where those did not.
+/// A few seeds catch most broken rules; the others run only if those do not.
 const FIRST_SEEDS: u32 = 60;
 
 pub(super) enum Verdict {
-    /// By what, and how long that took, building not counted.
-    Noticed {
+    /// By which test, and after how long, not counting the build.
+    Caught {
         by: String,
         after: Duration,
     },
-    Unnoticed,
+    Missed,
 }
 
 pub(super) struct Trial<'t> {
@@ -32,7 +32,7 @@ impl<'t> Trial<'t> {
         Self { tree, seeds, limit }
     }
 
-    /// Whether a test fails, or does not end in time. That it doesn't even compile is an error here.
+    /// Returns whether a test fails or exceeds the time limit. A compile error is returned as an error.
     pub(super) fn run(&self) -> Result<Verdict> {
         let (simulation, model) = (self.build("simulation")?, self.build("model")?);
         let started = Instant::now();
@@ -50,16 +50,16 @@ impl<'t> Trial<'t> {
                 .env_remove("MCAST_SEED");
             command.env("MCAST_FIRST_SEED", first_seed.to_string()).env("MCAST_SEEDS", seeds.to_string());
             let by = match finish_within(command, self.limit)? {
-                None => format!("it did not end within {} s", self.limit.as_secs()),
+                None => format!("it did not finish within {} s", self.limit.as_secs()),
                 Some(finished) if finished.success => continue,
                 Some(finished) => reason(&finished.output),
             };
-            return Ok(Verdict::Noticed { by, after: started.elapsed() });
+            return Ok(Verdict::Caught { by, after: started.elapsed() });
         }
-        Ok(Verdict::Unnoticed)
+        Ok(Verdict::Missed)
     }
 
-    /// Builds a test of the copy, and tells where it is.
+    /// Builds a test of the copy; returns the path of its executable.
     fn build(&self, test: &str) -> Result<PathBuf> {
         let head = ["test", "--quiet", "--no-run", "--message-format=json", "--package", "mcast-stream"];
         let mut command = cargo(head.iter().chain(&["--no-default-features", "--test", test]));
@@ -74,25 +74,27 @@ impl<'t> Trial<'t> {
             _ => None,
         };
         let found = Message::parse_stream(built.output.as_bytes()).find_map(executable);
-        found.map(PathBuf::from).with_context(|| format!("cargo did not tell where the test {test} is"))
+        found
+            .map(PathBuf::from)
+            .with_context(|| format!("cargo did not report the executable of the test {test}"))
     }
 }
 
-/// The first thing that a failed test says, on one line.
+/// Returns the first message of a failed test, on one line.
 fn reason(output: &str) -> String {
     let mut lines = output.lines();
     let panic = lines.find(|line| line.contains("panicked at"));
-    let said: Vec<_> = lines.take_while(|line| !line.starts_with("note:")).take(1).collect();
+    let message: Vec<_> = lines.take_while(|line| !line.starts_with("note:")).take(1).collect();
     let test = output.lines().find_map(|line| line.strip_suffix(" ... FAILED")?.strip_prefix("test "));
-    match (panic, said.first()) {
-        (Some(_), Some(said)) => format!("{}: {}", test.unwrap_or("a test"), shortened(said)),
+    match (panic, message.first()) {
+        (Some(_), Some(message)) => format!("{}: {}", test.unwrap_or("a test"), shortened(message)),
         _ => test.unwrap_or("it ended abnormally").to_owned(),
     }
 }
 
 fn shortened(text: &str) -> String {
-    const MOST: usize = 110;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 110;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -103,13 +105,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_the_test_and_what_it_said_first() {
+    fn the_reason_is_the_test_and_its_first_message() {
         let output = "running 2 tests\ntest a ... ok\ntest b ... FAILED\n\n---- b stdout ----\n\nthread 'b' panicked at x.rs:1:2:\nseed 3: too late\nnote: run with\n";
         assert_eq!(reason(output), "b: seed 3: too late");
     }
 
     #[test]
-    fn what_dies_without_a_word_is_told_so() {
+    fn a_test_that_ends_without_a_message_ended_abnormally() {
         assert_eq!(reason("running 2 tests\n"), "it ended abnormally");
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-/// The records of a file, the header first.
+/// Parses the records of a file, the header first.
 pub(super) fn parse(text: &str) -> Result<Vec<Vec<String>>> {
     let mut reader = Reader { rest: text.trim_start_matches('\u{feff}'), line: 1 };
     let mut records = Vec::new();
@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Vec<String>>> {
     Ok(records)
 }
 
-/// A field as it stands in a file.
+/// Formats a field, with quotes if it needs them.
 pub(super) fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n']) {
         format!("\"{}\"", field.replace('"', "\"\""))

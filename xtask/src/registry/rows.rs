@@ -14,7 +14,7 @@ pub(super) struct Registry {
     pub(super) rows: Vec<Row>,
 }
 
-/// Where the addresses of a row lie.
+/// The address space of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Space {
     V4,
@@ -36,7 +36,7 @@ pub(super) struct Row {
     pub(super) registered: String,
 }
 
-/// A name in use that nobody registered.
+/// An unregistered name in common use.
 pub(super) struct DeFacto {
     pub(super) row: Row,
     pub(super) ports: Vec<u16>,
@@ -55,9 +55,9 @@ pub(super) struct Name {
 pub(super) fn read_registry(path: &Path) -> Result<Vec<Row>> {
     let sheet = Sheet::read(path)?;
     sheet.each(|record| {
-        let description = squeeze(record.field(Column::Description));
+        let description = collapse_whitespace(record.field(Column::Description));
         let mut row = addresses(record.field(Column::Addresses))?;
-        if says_nothing(&description) {
+        if is_block(&description) {
             return Ok(None);
         }
         row.description = description;
@@ -71,7 +71,7 @@ pub(super) fn read_de_facto(path: &Path) -> Result<Vec<DeFacto>> {
     let sheet = Sheet::read(path)?;
     sheet.each(|record| {
         let mut row = addresses(record.field(Column::Addresses))?;
-        row.description = squeeze(record.field(Column::Description));
+        row.description = collapse_whitespace(record.field(Column::Description));
         let ports = ports(record.field(Column::Ports))?;
         Ok(Some(DeFacto { row, ports, reference: record.field(Column::References).to_owned() }))
     })
@@ -84,7 +84,7 @@ pub(super) fn read_names(path: &Path) -> Result<Vec<Name>> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         ensure!(
             name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_lowercase()),
-            "\"{name}\" is no short name: lower-case letters, digits and hyphens"
+            "\"{name}\" is not a short name: use lower-case letters, digits and hyphens"
         );
         let hop_limit = record.field(Column::HopLimit);
         Ok(Some(Name {
@@ -97,7 +97,7 @@ pub(super) fn read_names(path: &Path) -> Result<Vec<Name>> {
     })
 }
 
-/// Our own shape, with the addresses in IPv6's short form.
+/// Formats rows in our own format, with IPv6 addresses in short form.
 pub(super) fn write_registry(rows: &[Row]) -> String {
     let mut text = String::from("addresses,description,references,registered\n");
     for row in rows {
@@ -126,7 +126,7 @@ impl Row {
     }
 }
 
-/// What a column holds, whatever its heading.
+/// The content of a column, independent of its heading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Column {
     Addresses,
@@ -184,11 +184,11 @@ impl Sheet {
             .iter()
             .map(|heading| Column::headed(heading).ok_or_else(|| anyhow!("unknown column \"{heading}\"")))
             .collect::<Result<Vec<_>>>()
-            .with_context(|| format!("{name} is no registry file of a known shape"))?;
+            .with_context(|| format!("{name} is not a registry file in a known format"))?;
         for needed in [Column::Addresses, Column::References] {
             ensure!(
                 columns.contains(&needed),
-                "{name} is no registry file of a known shape: it has no column for {needed:?}"
+                "{name} is not a registry file in a known format: it has no column for {needed:?}"
             );
         }
         Ok(Self { path: name, columns, records })
@@ -197,22 +197,22 @@ impl Sheet {
     fn each<T>(&self, read: impl Fn(Record<'_>) -> Result<Option<T>>) -> Result<Vec<T>> {
         let mut values = Vec::new();
         for fields in &self.records {
-            let place = || format!("{}: row \"{}\"", self.path, fields.join(","));
+            let location = || format!("{}: row \"{}\"", self.path, fields.join(","));
             ensure!(
                 fields.len() == self.columns.len(),
                 "{} has {} fields where the header has {}",
-                place(),
+                location(),
                 fields.len(),
                 self.columns.len()
             );
-            values.extend(read(Record { columns: &self.columns, fields }).with_context(place)?);
+            values.extend(read(Record { columns: &self.columns, fields }).with_context(location)?);
         }
         Ok(values)
     }
 }
 
-/// Rows that hold a block back or describe it whole: the kind of a group says that already.
-fn says_nothing(description: &str) -> bool {
+/// Whether a row only reserves or describes a whole block, which the kind of a group already says.
+fn is_block(description: &str) -> bool {
     const BLOCKS: [&str; 4] = [
         "Reserved",
         "GLOP Block",
@@ -224,7 +224,7 @@ fn says_nothing(description: &str) -> bool {
         || description.starts_with("Unassigned")
 }
 
-/// One address or a range, in any of the forms of the registries.
+/// Parses an address or a range, in any of the notations of the registries.
 fn addresses(text: &str) -> Result<Row> {
     let row = |space, first, last, any_scope| Row {
         space,
@@ -242,28 +242,28 @@ fn addresses(text: &str) -> Result<Row> {
     if text.contains(':') {
         let lower = text.to_ascii_lowercase();
         let any_scope = lower.get(3..4) == Some("x");
-        let placed = lower.split('-').map(scope_zero).collect::<Result<Vec<_>>>()?.join("-");
-        let (first, last) = ipv6_range(&placed)?;
+        let zeroed = lower.split('-').map(scope_zero).collect::<Result<Vec<_>>>()?.join("-");
+        let (first, last) = ipv6_range(&zeroed)?;
         return Ok(row(Space::V6, first, last, any_scope));
     }
     let ipv4 = |address: &str| Ok(u128::from(address.parse::<Ipv4Addr>()?.to_bits()));
-    let (first, last) = range(text, ipv4)?.ok_or_else(|| anyhow!("\"{text}\" is no address"))?;
+    let (first, last) = range(text, ipv4)?.ok_or_else(|| anyhow!("\"{text}\" is not an address"))?;
     Ok(row(Space::V4, first, last, false))
 }
 
-/// `ff0x::1` as `ff00::1`.
+/// Converts `ff0x::1` to `ff00::1`.
 fn scope_zero(address: &str) -> Result<String> {
     match (address.get(..3), address.get(3..4), address.get(4..)) {
         (Some(flags), Some("x"), Some(rest)) => Ok(format!("{flags}0{rest}")),
         (Some(_), Some(_), Some(_)) => Ok(address.to_owned()),
-        _ => bail!("\"{address}\" is no IPv6 address"),
+        _ => bail!("\"{address}\" is not an IPv6 address"),
     }
 }
 
 fn ipv6_range(text: &str) -> Result<(u128, u128)> {
     let ipv6 = |address: &str| -> Result<u128> { Ok(address.parse::<Ipv6Addr>()?.to_bits()) };
     let Some((network, length)) = text.split_once('/') else {
-        return range(text, ipv6)?.ok_or_else(|| anyhow!("\"{text}\" is no address"));
+        return range(text, ipv6)?.ok_or_else(|| anyhow!("\"{text}\" is not an address"));
     };
     let length: u32 = length.parse()?;
     ensure!((1..=128).contains(&length), "\"{text}\" has a prefix length outside 1 to 128");
@@ -273,16 +273,16 @@ fn ipv6_range(text: &str) -> Result<(u128, u128)> {
     Ok((first, first | rest))
 }
 
-/// `A` or `A-B`; `None` when the text does not begin with such an address.
+/// Parses `A` or `A-B`; returns `None` if the text does not begin with an address.
 fn range(text: &str, parse: impl Fn(&str) -> Result<u128>) -> Result<Option<(u128, u128)>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let Ok(first) = parse(first.trim()) else { return Ok(None) };
-    let last = parse(last.trim()).with_context(|| format!("\"{text}\" is no range"))?;
-    ensure!(first <= last, "\"{text}\" ends before it begins");
+    let last = parse(last.trim()).with_context(|| format!("\"{text}\" is not a range"))?;
+    ensure!(first <= last, "\"{text}\" ends before it starts");
     Ok(Some((first, last)))
 }
 
-/// The RFCs among references such as `[RFC1119][RFC5905][David_Mills]` or `rfc1119 rfc5905`.
+/// Returns the RFCs in references such as `[RFC1119][RFC5905][David_Mills]` or `rfc1119 rfc5905`.
 fn rfcs(text: &str) -> Vec<u16> {
     let upper = text.to_ascii_uppercase();
     let mut numbers = Vec::new();
@@ -296,10 +296,10 @@ fn rfcs(text: &str) -> Vec<u16> {
 
 fn ports(text: &str) -> Result<Vec<u16>> {
     let ports = text.split_whitespace().map(str::parse).collect::<Result<Vec<u16>, _>>()?;
-    ensure!(!ports.contains(&0), "port 0 is no port");
+    ensure!(!ports.contains(&0), "port 0 is not a valid port");
     Ok(ports)
 }
 
-fn squeeze(text: &str) -> String {
+fn collapse_whitespace(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! The tables as Rust source.
+//! Generates the tables as Rust source.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -49,18 +49,18 @@ pub(super) fn names(mut names: Vec<Name>) -> Result<String> {
     }
     let mut text = begin("Short names.", "WellKnown, v4, v6");
     text.push_str("use crate::Reference;\n\n#[rustfmt::skip]\npub(super) const NAMES: &[WellKnown] = &[\n");
-    for known in &names {
-        let group = match known.address {
+    for name in &names {
+        let group = match name.address {
             IpAddr::V4(address) => format!("v4({})", hex(address.to_bits().into(), 8)),
             IpAddr::V6(address) => format!("v6({})", hex(address.to_bits(), 32)),
         };
         let _ = writeln!(
             text,
             "    WellKnown {{ name: {:?}, group: {group}, ports: &{:?}, hop_limit: {:?}, reference: {} }},",
-            known.name,
-            known.ports,
-            known.hop_limit,
-            reference(&known.reference)
+            name.name,
+            name.ports,
+            name.hop_limit,
+            reference(&name.reference)
         );
     }
     text.push_str("];\n");
@@ -75,7 +75,7 @@ fn as_of(text: &mut String, registry: &Registry) {
     let _ = writeln!(text, "\npub(super) const AS_OF: &str = {:?};", registry.as_of);
 }
 
-/// The rows of one table in order; rows that overlap would hide one another.
+/// Sorts the rows of one table; overlapping rows are an error, because one would hide the other.
 fn sorted(registry: &Registry, belongs: impl Fn(&Row) -> bool) -> Result<Vec<&Row>> {
     let mut rows: Vec<&Row> = registry.rows.iter().filter(|row| belongs(row)).collect();
     rows.sort_by_key(|row| (row.first, row.last));
@@ -139,7 +139,7 @@ fn hex(bits: u128, digits: usize) -> String {
     format!("0x{bits:0digits$x}")
 }
 
-/// `RFC 6762 section 11`, `RFC 6762`, or the title of another document.
+/// Formats a reference: `RFC 6762 section 11`, `RFC 6762`, or the title of another document.
 fn reference(text: &str) -> String {
     let number_and_section =
         text.strip_prefix("RFC ").map(|rest| rest.split_once(" section ").unwrap_or((rest, "")));

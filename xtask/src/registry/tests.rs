@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use super::rows::{Row, Space, read_registry, write_registry};
 use super::{check, csv, date_in};
 
-/// A registry file in the folder for temporary files, gone when the test ends.
+/// A registry file in the folder for temporary files, removed when the test ends.
 struct File(PathBuf);
 
 impl File {
-    fn holding(name: &str, text: &str) -> Self {
+    fn with_text(name: &str, text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("mcast-registry-{}-{name}.csv", std::process::id()));
         fs::write(&path, text).unwrap();
         Self(path)
@@ -30,13 +30,13 @@ impl Drop for File {
 }
 
 #[test]
-fn committed_tables_are_what_the_registry_files_make() {
+fn committed_tables_match_the_registry_files() {
     check().unwrap();
 }
 
 #[test]
-fn the_shape_that_iana_publishes_for_ipv4_is_read() {
-    let file = File::holding(
+fn reads_the_ipv4_format_of_iana() {
+    let file = File::with_text(
         "iana4",
         "Address(es),Description,References,Change Controller,Date Registered,Last Reviewed\r\n\
          224.0.0.4,DVMRP    Routers,[RFC1075][Jon_Postel],,,\r\n\
@@ -45,7 +45,7 @@ fn the_shape_that_iana_publishes_for_ipv4_is_read() {
          2,SLPv2 Discovery,[Erik_Guttman],,2001-12-01,\r\n",
     );
     let rows = file.rows();
-    assert_eq!(rows.len(), 3, "what is unassigned is left out");
+    assert_eq!(rows.len(), 3, "unassigned rows are omitted");
     assert_eq!((rows[0].description.as_str(), rows[0].rfcs.as_slice()), ("DVMRP Routers", &[1075][..]));
     assert_eq!(
         (rows[1].description.as_str(), rows[1].registered.as_str()),
@@ -55,8 +55,8 @@ fn the_shape_that_iana_publishes_for_ipv4_is_read() {
 }
 
 #[test]
-fn the_shape_that_iana_publishes_for_ipv6_is_read() {
-    let file = File::holding(
+fn reads_the_ipv6_format_of_iana() {
+    let file = File::with_text(
         "iana6",
         "Address(s),Description,Reference,Date Registered,Last Reviewed\n\
          FF02:0:0:0:0:2:FF00::/104,Node Information Queries,[RFC4620],,\n\
@@ -71,34 +71,34 @@ fn the_shape_that_iana_publishes_for_ipv6_is_read() {
 }
 
 #[test]
-fn what_is_written_is_read_back_the_same() {
-    let first = File::holding(
+fn written_rows_are_read_back_unchanged() {
+    let first = File::with_text(
         "first",
         "addresses,description,references,registered\n\
          224.0.0.1,\"All, \"\"really\"\" all\",rfc1112,1990-01-01\nrelative 3,MZAP,,\n\
          ff0x::101-ff0x::102,Time,rfc5905,\nff05::2,All Routers,rfc4291,\n",
     );
-    let again = File::holding("again", &write_registry(&first.rows()));
+    let again = File::with_text("again", &write_registry(&first.rows()));
     assert_eq!(first.rows(), again.rows());
 }
 
 #[test]
-fn anything_else_is_refused_with_the_place_and_the_reason() {
+fn errors_name_the_reason() {
     for (name, text, reason) in [
         ("columns", "Protocol,Keyword\n2,IGMP\n", "unknown column \"Protocol\""),
         ("no-references", "addresses,description\n224.0.0.1,All\n", "no column for References"),
         ("short", "addresses,description,references\n224.0.0.1,All\n", "has 2 fields where the header has 3"),
-        ("address", "addresses,description,references\nhello,All,\n", "\"hello\" is no address"),
+        ("address", "addresses,description,references\nhello,All,\n", "\"hello\" is not an address"),
         (
             "backwards",
             "addresses,description,references\n224.0.0.9-224.0.0.1,All,\n",
-            "ends before it begins",
+            "ends before it starts",
         ),
         ("prefix", "addresses,description,references\nff02::1/104,All,\n", "bits set beyond its prefix"),
         ("empty", "", "the file is empty"),
         ("quote", "addresses,description,references\n\"224.0.0.1,All,\n", "a quote is not closed"),
     ] {
-        let error = File::holding(name, text).error();
+        let error = File::with_text(name, text).error();
         assert!(error.contains(reason), "{name}: {error}");
     }
 }

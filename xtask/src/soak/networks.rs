@@ -1,4 +1,4 @@
-//! Networks for the stream protocol that no run of the tests tries. The seed of one that fails is kept, so that every run does.
+//! Simulates the stream protocol in networks that the tests do not cover. Seeds that fail are added to the tests.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,33 +8,33 @@ use anyhow::{Context, Result};
 use crate::command::{cargo, finish};
 use crate::step::{Outcome, Step};
 
-/// Every run of the simulation begins with the seeds in it.
-const KEPT: &str = "crates/mcast-stream/tests/simulation/seeds.txt";
+/// The simulation always starts with the seeds in this file.
+const SEEDS: &str = "crates/mcast-stream/tests/simulation/seeds.txt";
 
 pub(super) fn step(networks: u32, seed: u32) -> Step {
-    let about = format!("the stream protocol keeps its promises in {networks} networks");
-    Step::new("simulation", about, move |manner| {
+    let about = format!("the stream protocol keeps its guarantees in {networks} networks");
+    Step::new("simulation", about, move |options| {
         let head = ["test", "--quiet", "--release", "--package", "mcast-stream", "--no-default-features"];
         let mut command = cargo(head.iter().chain(&["--test", "simulation"]));
-        // Far from those that every landing tries.
+        // Do not overlap with the seeds of the tests.
         let first = 1_000_000 + u64::from(seed) * 1_000_000;
         command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
-        let finished = finish(command, manner.verbose)?;
+        let finished = finish(command, options.verbose)?;
         if finished.success {
-            return Ok(Outcome::passed(format!("seeds {first} and on")));
+            return Ok(Outcome::passed(format!("seeds from {first}")));
         }
         let failed = Outcome::failed(finished.status, finished.output);
         match failing(&failed.evidence) {
             Some((seed, why)) => {
-                keep(seed, why)?;
-                Ok(Outcome { note: format!("{}; seed {seed} is kept in {KEPT}", failed.note), ..failed })
+                add(seed, why)?;
+                Ok(Outcome { note: format!("{}; added seed {seed} to {SEEDS}", failed.note), ..failed })
             }
             None => Ok(failed),
         }
     })
 }
 
-/// The seed that failed and why: the simulation says `seed 17: why`.
+/// Finds the failed seed and the reason: the simulation prints `seed 17: reason`.
 fn failing(output: &str) -> Option<(u64, &str)> {
     output.lines().find_map(|line| {
         let (seed, why) = line.strip_prefix("seed ")?.split_once(": ")?;
@@ -42,16 +42,16 @@ fn failing(output: &str) -> Option<(u64, &str)> {
     })
 }
 
-fn keep(seed: u64, why: &str) -> Result<()> {
-    let path = crate::root().join(KEPT);
-    let kept = fs::read_to_string(&path).with_context(|| format!("reading {KEPT}"))?;
-    if kept.lines().any(|line| line.split(' ').next() == Some(&seed.to_string())) {
+fn add(seed: u64, why: &str) -> Result<()> {
+    let path = crate::root().join(SEEDS);
+    let seeds = fs::read_to_string(&path).with_context(|| format!("reading {SEEDS}"))?;
+    if seeds.lines().any(|line| line.split(' ').next() == Some(&seed.to_string())) {
         return Ok(());
     }
     let mut file = fs::OpenOptions::new().append(true).open(&path);
-    let file = file.as_mut().map_err(|error| anyhow::anyhow!("opening {KEPT}: {error}"))?;
+    let file = file.as_mut().map_err(|error| anyhow::anyhow!("opening {SEEDS}: {error}"))?;
     let why: String = why.chars().take(120).collect();
-    writeln!(file, "{seed} {why}").with_context(|| format!("writing {KEPT}"))
+    writeln!(file, "{seed} {why}").with_context(|| format!("writing {SEEDS}"))
 }
 
 #[cfg(test)]
@@ -59,15 +59,15 @@ mod checks {
     use super::*;
 
     #[test]
-    fn the_seed_that_failed_is_read_from_what_the_simulation_says() {
+    fn the_failed_seed_is_read_from_the_output() {
         let output = "running 9 tests\nthread 'x' panicked at main.rs:1:\nseed 10949: it lost 3\nshrunk to Plan {\n    seed: 10949,\n";
         assert_eq!(failing(output), Some((10949, "it lost 3")));
         assert_eq!(failing("test result: ok"), None);
     }
 
     #[test]
-    fn seeds_are_kept_where_the_simulation_reads_them() {
-        let kept = fs::read_to_string(crate::root().join(KEPT)).unwrap();
-        assert!(kept.ends_with('\n') && kept.lines().any(|line| line.starts_with("10949 ")));
+    fn the_file_of_seeds_exists() {
+        let seeds = fs::read_to_string(crate::root().join(SEEDS)).unwrap();
+        assert!(seeds.ends_with('\n') && seeds.lines().any(|line| line.starts_with("10949 ")));
     }
 }

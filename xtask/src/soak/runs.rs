@@ -1,20 +1,20 @@
-//! The tests of `tests/`, again and again: what fails once in fifty runs shows here.
+//! Repeats the integration tests, to find those that fail rarely.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::step::{Count, Manner, Outcome, Step, Verdict};
+use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
 use crate::verify::tests::{self, Suite};
 
-/// At most `runs` runs; none starts after `limit`.
+/// Returns a step with at most `runs` runs, of which none starts after `limit`.
 pub(super) fn step(runs: u32, limit: Duration) -> Step {
-    let about = format!("the tests that stand in tests/, {runs} times");
-    Step::new("runs", about, move |manner| repeat(runs, limit, manner))
+    let about = format!("the integration tests, {runs} times");
+    Step::new("runs", about, move |options| repeat(runs, limit, options))
 }
 
-fn repeat(runs: u32, limit: Duration, manner: &Manner) -> Result<Outcome> {
+fn repeat(runs: u32, limit: Duration, options: &RunOptions) -> Result<Outcome> {
     let started = Instant::now();
     let mut tally = Tally::default();
     for run in 1..=runs {
@@ -22,7 +22,7 @@ fn repeat(runs: u32, limit: Duration, manner: &Manner) -> Result<Outcome> {
             tally.cut_short = Some(run - 1);
             break;
         }
-        let outcome = tests::run(Suite::Integration, &[], manner)?;
+        let outcome = tests::run(Suite::Integration, &[], options)?;
         let Count { passed, failed, .. } = outcome.count;
         anstream::println!(
             "        run {run} of {runs}: {passed} passed, {failed} failed, {:.0} s so far",
@@ -68,13 +68,13 @@ impl Tally {
             note.push_str(&format!("; {test} failed {times} times"));
         }
         if self.cut_short.is_some() {
-            note.push_str(&format!("; the time was up before the other {}", runs - done));
+            note.push_str(&format!("; stopped after the time limit, before the other {}", runs - done));
         }
         Outcome { verdict, count: self.count, note, skips: self.skips, evidence: self.evidence }
     }
 }
 
-/// The names of the tests that a runner says have failed, each once.
+/// Returns the names of the failed tests, each once.
 fn failed_tests(evidence: &str) -> Vec<String> {
     let mut names: Vec<_> = evidence.lines().filter_map(failed_test).map(str::to_owned).collect();
     names.sort();
@@ -82,7 +82,7 @@ fn failed_tests(evidence: &str) -> Vec<String> {
     names
 }
 
-/// Reads nextest's `FAIL [ 0.1s] (3/3) crate::binary test` and libtest's `test --- FAILED`.
+/// Parses nextest's `FAIL [ 0.1s] (3/3) crate::binary test` and libtest's `test --- FAILED`.
 fn failed_test(line: &str) -> Option<&str> {
     let line = line.trim();
     if let Some(name) = line.strip_suffix(" --- FAILED") {
@@ -106,7 +106,7 @@ mod checks {
     }
 
     #[test]
-    fn a_test_that_fails_now_and_then_is_counted_by_name() {
+    fn failures_are_counted_by_test() {
         let mut tally = Tally::default();
         let bad = || Outcome::failed("", "FAIL [ 0.1s] (1/1) mcast::exact flaky\n");
         tally.add(1, bad());

@@ -1,15 +1,15 @@
-//! The programs that the step `tests` has built: others run them too. To name fewer packages or features would have cargo
-//! build most of them again.
+//! The programs built by the step `tests`, which other steps also run. Selecting fewer packages or features would make
+//! cargo rebuild most of them.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::command::{cargo, words};
+use crate::command::{cargo, command_line};
 use crate::step::Outcome;
 
-/// What was built, or what the compiler says of why it could not be.
+/// The programs, or the error messages of the compiler.
 #[derive(Debug)]
 pub(crate) enum Built {
     Programs(Vec<Program>),
@@ -18,30 +18,30 @@ pub(crate) enum Built {
 
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// Of its target: `contract`, `mcast`.
+    /// The name of its target: `contract`, `mcast`.
     name: String,
-    /// The folder of its package, where its tests expect to run.
+    /// The folder of its package, in which its tests expect to run.
     pub(super) folder: PathBuf,
     pub(super) executable: PathBuf,
     is_test: bool,
 }
 
-/// The executable of the command or the example of this name; an outcome where it does not compile.
+/// Returns the executable of the command or example with this name, or a failure if it does not compile.
 pub(crate) fn program(name: &str) -> Result<Result<PathBuf, Outcome>> {
     let programs = match build()? {
         Built::Programs(programs) => programs,
-        Built::Failed(said) => return Ok(Err(Outcome::failed("it does not compile", said))),
+        Built::Failed(messages) => return Ok(Err(Outcome::failed("it does not compile", messages))),
     };
     let found = programs.into_iter().find(|program| program.is(name));
     Ok(Ok(found.with_context(|| format!("cargo built no program {name}"))?.executable))
 }
 
-/// Builds, where that is still to be done, all programs of the workspace, its tests and its examples.
+/// Builds all programs, tests and examples of the workspace that are not up to date.
 pub(super) fn build() -> Result<Built> {
-    // No targets are named: with `--examples`, these would be built as tests.
+    // Selects no targets: with `--examples`, the examples would be built as tests.
     let mut command = cargo(["test", "--no-run", "--workspace", "--all-features"]);
     command.args(["--message-format", "json-render-diagnostics", "--quiet"]);
-    let called = words(&command);
+    let called = command_line(&command);
     let output = command.output().with_context(|| format!("starting `{called}`"))?;
     if !output.status.success() {
         return Ok(Built::Failed(format!("`{called}`:\n{}", String::from_utf8_lossy(&output.stderr))));
@@ -64,12 +64,12 @@ fn read(message: &Value) -> Option<Program> {
 }
 
 impl Program {
-    /// Whether it tests the package whose folder is called so.
+    /// Whether it is a test of the package with this folder name.
     pub(super) fn tests(&self, package: &str) -> bool {
         self.is_test && self.folder.ends_with(package)
     }
 
-    /// Whether it is the program of this name itself.
+    /// Whether it is the program with this name, not a test.
     fn is(&self, name: &str) -> bool {
         !self.is_test && self.is_called(name)
     }
@@ -84,7 +84,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn programs_and_tests_are_told_apart() {
+    fn programs_and_tests_are_distinguished() {
         let message = |name: &str, test: bool, executable: &str| {
             format!(
                 r#"{{"reason":"compiler-artifact","manifest_path":"/x/crates/mcast/Cargo.toml","target":{{"name":"{name}"}},"profile":{{"test":{test}}},"executable":{executable}}}"#

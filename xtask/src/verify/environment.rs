@@ -1,4 +1,4 @@
-//! What the machine must have so that every test can run.
+//! Programs and permissions that the tests need.
 
 use std::path::PathBuf;
 
@@ -15,21 +15,21 @@ pub(super) fn steps() -> Vec<Step> {
     ]
 }
 
-/// True where the environment says that this is continuous integration.
+/// Whether the environment says that this is continuous integration.
 pub(super) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
-/// What labs, and Wine's network, are made of.
+/// The message for machines without network namespaces, which labs and Wine need.
 pub(super) const NO_NAMESPACES: &str =
-    "this machine refuses network namespaces (run as root, or allow user namespaces)";
+    "this machine does not allow network namespaces (run as root, or allow user namespaces)";
 
-/// Whether labs can be had, asked of the kernel as they ask it: as root, else in a user namespace.
+/// Whether labs can run. Tries it as they do: as root, else in a user namespace.
 pub(super) fn has_namespaces() -> bool {
     is_allowed(&["--net"]) || is_allowed(&["--user", "--map-root-user", "--net"])
 }
 
-/// The full path of a program of this name, where one is installed.
+/// Returns the full path of a program, if it is installed.
 pub(super) fn installed(name: &str) -> Option<PathBuf> {
     let found = finish(program("sh", ["-c", "command -v \"$0\"", name]), false).ok()?;
     found.success.then(|| PathBuf::from(found.output.trim()))
@@ -52,7 +52,7 @@ fn interop(name: &'static str, serves: &'static str) -> Step {
     Step::new(format!("has:{name}"), format!("{name}, for {serves}"), move |_| {
         Ok(match succeeds(program(name, [version])) {
             true => Outcome::passed("installed"),
-            false => Outcome::skipped(format!("{name} is not installed, so {serves} can't run")),
+            false => Outcome::skipped(format!("{name} is not installed, so {serves} cannot run")),
         })
     })
 }

@@ -1,4 +1,4 @@
-//! The tests on a second kernel: Debian's own, in an emulated machine that sees the files of this one.
+//! Runs tests on a second kernel: Debian's, in an emulated machine that reads the files of this one.
 
 mod judge;
 mod machine;
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::environment;
-use crate::command::{cargo, finish, program, words};
-use crate::step::{Manner, Outcome, Step};
-use judge::Listed;
+use crate::command::{cargo, command_line, finish, program};
+use crate::step::{Outcome, RunOptions, Step};
+use judge::TestName;
 use system::System;
 
-/// Tests that run there, in nextest's language, and whether those are meant that are ignored elsewhere.
+/// Tests to run there: a nextest filterset, and whether it selects the ignored tests.
 struct Suite {
     tests: &'static str,
     ignored: bool,
@@ -23,11 +23,11 @@ struct Suite {
 
 const SUITES: [Suite; 2] = [
     Suite {
-        // Not the one about a bridge that has given up: this kernel does not tell then how full its table is.
+        // Not the test of a bridge with a full table: this kernel does not report the size of the table then.
         tests: "package(mcast) & binary(contract) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-doctor) & binary(lab) - test(=table::snooping_table_full)",
         ignored: false,
     },
-    // This machine's kernel may lack what these need.
+    // The kernel of this machine may not support these.
     Suite {
         tests: "package(mcast-doctor) & binary(links) + package(mcast-stream) & binary(netem)",
         ignored: true,
@@ -35,18 +35,18 @@ const SUITES: [Suite; 2] = [
 ];
 
 impl Suite {
-    /// What nextest calls it.
+    /// The value of nextest's option `--run-ignored`.
     fn run_ignored(&self) -> &'static str {
         if self.ignored { "only" } else { "default" }
     }
 }
 
-/// It takes some minutes.
+/// Returns the step, which takes several minutes.
 pub(crate) fn step() -> Step {
-    Step::new("kernel", "the tests pass on Debian's kernel, over all kinds of interfaces and netem", outcome)
+    Step::new("kernel", "the tests pass on Debian's kernel, with all kinds of interfaces and netem", outcome)
 }
 
-fn outcome(manner: &Manner) -> Result<Outcome> {
+fn outcome(options: &RunOptions) -> Result<Outcome> {
     let home = crate::root().join("target/kernel");
     let Some(nextest) = environment::installed("cargo-nextest") else {
         return Ok(Outcome::skipped(
@@ -56,7 +56,7 @@ fn outcome(manner: &Manner) -> Result<Outcome> {
     if let Some(missing) = PROGRAMS.iter().find(|(name, _)| environment::installed(name).is_none()) {
         return Ok(Outcome::skipped(format!("{} is not installed (Debian's {})", missing.0, missing.1)));
     }
-    let system = match system::prepare(&home, manner)? {
+    let system = match system::prepare(&home, options)? {
         Ok(system) => system,
         Err(why) => return Ok(Outcome::skipped(why)),
     };
@@ -65,11 +65,11 @@ fn outcome(manner: &Manner) -> Result<Outcome> {
         Ok(listed) => listed,
         Err(failed) => return Ok(failed),
     };
-    let booted = machine::run(&system, &exchange, manner)?;
+    let booted = machine::run(&system, &exchange, options)?;
     Ok(judge::judge(&listed, &exchange, &booted))
 }
 
-/// What must be at hand, and Debian's package for it. The last three the tests themselves call.
+/// Required programs with their Debian packages. The tests call the last three.
 const PROGRAMS: [(&str, &str); 6] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("apt-get", "apt"),
@@ -79,12 +79,12 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("wg", "wireguard-tools"),
 ];
 
-/// Builds the tests, and writes for the machine what to run; lists which tests that are.
+/// Builds the tests, and writes the files for the machine; returns the names of the tests to run.
 fn prepare_exchange(
     exchange: &Path,
     system: &System,
     nextest: &Path,
-) -> Result<Result<Vec<Listed>, Outcome>> {
+) -> Result<Result<Vec<TestName>, Outcome>> {
     let _ = fs::remove_dir_all(exchange);
     fs::create_dir_all(exchange).with_context(|| format!("making {}", exchange.display()))?;
     let mut listed = Vec::new();
@@ -111,7 +111,7 @@ fn prepare_exchange(
     Ok(Ok(listed))
 }
 
-/// The same build as that of the step `tests`.
+/// Uses the same build as the step `tests`.
 fn list(suite: &Suite, more: &[&str]) -> std::process::Command {
     let head =
         ["nextest", "list", "--workspace", "--all-features", "--cargo-quiet", "--message-format", "json"];
@@ -119,13 +119,13 @@ fn list(suite: &Suite, more: &[&str]) -> std::process::Command {
     cargo(head.iter().chain(&which).chain(more))
 }
 
-/// What a command prints as its result, apart from what it says besides.
+/// Returns the standard output of a command.
 fn output(mut command: std::process::Command) -> Result<Result<String, Outcome>> {
-    let called = words(&command);
+    let called = command_line(&command);
     let output = command.output().with_context(|| format!("starting `{called}`"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Ok(Err(Outcome::failed(output.status.to_string(), format!("`{called}`:\n{said}"))));
+        let messages = String::from_utf8_lossy(&output.stderr);
+        return Ok(Err(Outcome::failed(output.status.to_string(), format!("`{called}`:\n{messages}"))));
     }
     Ok(Ok(String::from_utf8(output.stdout).with_context(|| format!("reading `{called}`"))?))
 }
@@ -153,15 +153,15 @@ fn runners() -> PathBuf {
     crate::root().join("xtask/runners/kernel")
 }
 
-/// Runs a command that has to succeed.
-fn must(command: std::process::Command, manner: &Manner) -> Result<()> {
-    let called = words(&command);
-    let finished = finish(command, manner.verbose)?;
+/// Runs a command that must succeed.
+fn run_checked(command: std::process::Command, options: &RunOptions) -> Result<()> {
+    let called = command_line(&command);
+    let finished = finish(command, options.verbose)?;
     anyhow::ensure!(finished.success, "`{called}`: {}\n{}", finished.status, finished.output);
     Ok(())
 }
 
-/// A shell's words, run in a folder.
+/// A shell script to run in a folder.
 fn shell(folder: &Path, words: &str) -> std::process::Command {
     let mut command = program("sh", ["-ec", words]);
     command.current_dir(folder);

@@ -1,5 +1,5 @@
-//! Root may do what most users may not. Where the checks run as root, this runs again, as an
-//! ordinary user, what is promised to need no rights: sending and receiving, and the demonstration.
+//! If the checks run as root, runs again as an ordinary user what must not need privileges: sending and receiving, and
+//! the demonstration.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,12 @@ use anyhow::Result;
 use super::built::{self, Built};
 use super::tests;
 use crate::command::{finish, program, succeeds};
-use crate::step::{Manner, Outcome, Step};
+use crate::step::{Outcome, RunOptions, Step};
 
-/// The tests of mcast-lab are not among them: they see to this themselves.
+/// The tests of mcast-lab drop privileges themselves.
 const PACKAGE: &str = "mcast";
 
-/// Runs each program in its folder; its arguments are pairs of both. All of them run, also after a failure.
+/// Runs each program in its folder; the arguments are pairs of folder and program. A failure does not stop the others.
 const RUN_ALL: &str = r#"status=0
 runner=$1
 shift
@@ -25,15 +25,15 @@ exit $status"#;
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("user:tests", "sending and receiving need no root, and neither do labs", |manner| {
-            as_ordinary_user(|| library_tests(manner))
+        Step::new("user:tests", "sending, receiving and labs do not need root", |options| {
+            as_ordinary_user(|| library_tests(options))
         }),
-        Step::new("user:demo", "the demonstration needs no root", |manner| {
+        Step::new("user:demo", "the demonstration does not need root", |options| {
             as_ordinary_user(|| match built::program("mcast")? {
                 Ok(mcast) => {
                     let mut command = program(runner(), [&mcast]);
                     command.arg("demo");
-                    tests::run_demo(command, manner)
+                    tests::run_demo(command, options)
                 }
                 Err(failed) => Ok(failed),
             })
@@ -43,25 +43,25 @@ pub(super) fn steps() -> Vec<Step> {
 
 fn as_ordinary_user(work: impl FnOnce() -> Result<Outcome>) -> Result<Outcome> {
     if !is_root()? {
-        return Ok(Outcome::passed("everything here runs as an ordinary user"));
+        return Ok(Outcome::passed("all steps run as an ordinary user"));
     }
     if !user_namespaces_are_allowed() {
-        return Ok(Outcome::skipped("this machine refuses user namespaces to ordinary users"));
+        return Ok(Outcome::skipped("this machine does not allow user namespaces for ordinary users"));
     }
     work()
 }
 
-fn library_tests(manner: &Manner) -> Result<Outcome> {
+fn library_tests(options: &RunOptions) -> Result<Outcome> {
     let programs = match built::build()? {
         Built::Programs(programs) => programs,
-        Built::Failed(said) => return Ok(Outcome::failed("it does not compile", said)),
+        Built::Failed(messages) => return Ok(Outcome::failed("it does not compile", messages)),
     };
     let mut command = program("sh", ["-c", RUN_ALL, "sh"]);
     command.arg(runner());
     for each in programs.iter().filter(|program| program.tests(PACKAGE)) {
         command.arg(&each.folder).arg(&each.executable);
     }
-    tests::outcome(command, "libtest", manner)
+    tests::outcome(command, "libtest", options)
 }
 
 /// Runs a program as nobody.

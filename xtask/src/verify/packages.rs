@@ -1,6 +1,5 @@
-//! The Debian package and the wheel, installed by strangers: in a Debian system that has nothing else,
-//! with no network, where each must run the demonstration, and leave nothing behind when it goes; and the
-//! services, under a systemd of their own.
+//! Installs the Debian package and the wheel in a clean Debian system without network. Each must run the demonstration,
+//! and leave no files when it is removed. Also runs the services under a separate systemd.
 
 mod clean;
 mod control_group;
@@ -14,42 +13,46 @@ use anyhow::{Context, Result};
 use super::{python, sources};
 use crate::command::{program, succeeds};
 use crate::dist::{self, Release};
-use crate::step::{Manner, Outcome, Step, Verdict};
+use crate::step::{Outcome, RunOptions, Step, Verdict};
 use clean::CleanSystem;
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("packages:deb", "the Debian package installs in a clean system, works and goes", debian),
+        Step::new(
+            "packages:deb",
+            "the Debian package installs in a clean system, works, and is removed completely",
+            debian,
+        ),
         Step::new(
             "packages:services",
-            "systemd runs the packaged units, from installing to purging",
-            |manner| match package()? {
-                Ok(package) => services::outcome(&package, manner),
+            "systemd runs the packaged units, from installation to purge",
+            |options| match package()? {
+                Ok(package) => services::outcome(&package, options),
                 Err(why) => Ok(Outcome::skipped(why)),
             },
         ),
-        Step::new("packages:wheel", "the wheel installs in a clean system, and brings the command", wheel),
+        Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel),
     ]
 }
 
-fn debian(manner: &Manner) -> Result<Outcome> {
+fn debian(options: &RunOptions) -> Result<Outcome> {
     let package = match package()? {
         Ok(package) => package,
         Err(why) => return Ok(Outcome::skipped(why)),
     };
-    // Debian's own judge of packages, where it is at hand.
+    // Debian's package checker, if installed.
     if succeeds(program("lintian", ["--version"])) {
         let mut lintian = program("lintian", ["--fail-on", "error,warning"]);
         lintian.arg(&package);
-        let outcome = sources::check(lintian, manner)?;
+        let outcome = sources::check(lintian, options)?;
         if outcome.verdict != Verdict::Passed {
             return Ok(outcome);
         }
     }
-    in_clean_system(&package, "debian.sh", manner)
+    in_clean_system(&package, "debian.sh", options)
 }
 
-/// The package for this machine, made anew; or why it can't be.
+/// Builds the package for this machine; or returns why that is not possible.
 fn package() -> Result<Result<PathBuf, String>> {
     let release = Release::of(&crate::root())?;
     let [native, ..] = &dist::PROGRAMS;
@@ -62,21 +65,21 @@ fn package() -> Result<Result<PathBuf, String>> {
     dist::debian_package(&release, "amd64", &command, &out)
 }
 
-fn wheel(manner: &Manner) -> Result<Outcome> {
+fn wheel(options: &RunOptions) -> Result<Outcome> {
     match python::wheel()? {
-        Some(wheel) => in_clean_system(&wheel, "wheel.sh", manner),
+        Some(wheel) => in_clean_system(&wheel, "wheel.sh", options),
         None => Ok(Outcome::skipped("no wheel was built: see python:tests")),
     }
 }
 
-/// Puts `package` into a copy of the clean system and runs our `script` there.
-fn in_clean_system(package: &Path, script: &str, manner: &Manner) -> Result<Outcome> {
+/// Runs `script` in a copy of the clean system that contains `package`.
+fn in_clean_system(package: &Path, script: &str, options: &RunOptions) -> Result<Outcome> {
     let script = scripts().join(script);
-    let system = match CleanSystem::with(&[package, &script], manner)? {
+    let system = match CleanSystem::with(&[package, &script], options)? {
         Ok(system) => system,
         Err(why) => return Ok(Outcome::skipped(why)),
     };
-    // A network of its own without any interface: what is installed must need none.
+    // A network namespace without interfaces: installation must not need the network.
     let mut command = program("unshare", ["--mount", "--pid", "--fork", "--net", "sh", "-c"]);
     command
         .arg("mount -t proc proc \"$1/proc\" && exec chroot \"$1\" /bin/sh -e \"/given/$2\"")
@@ -84,7 +87,7 @@ fn in_clean_system(package: &Path, script: &str, manner: &Manner) -> Result<Outc
         .arg(system.root())
         .arg(script.file_name().context("a script without a name")?);
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
-    sources::check(command, manner)
+    sources::check(command, options)
 }
 
 fn scripts() -> PathBuf {

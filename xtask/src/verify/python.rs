@@ -1,4 +1,4 @@
-//! The Python package: its wheel is built, installed where nothing else is, and tested there.
+//! Builds the Python wheel, installs it in an empty virtual environment, and tests it there.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::environment;
-use crate::command::{Finished, finish, program, succeeds, words};
-use crate::step::{Count, Manner, Outcome, Step, Verdict};
+use crate::command::{Finished, command_line, finish, program, succeeds};
+use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
 
 const CRATE: &str = "crates/mcast-python";
 const REQUIREMENTS: &str = "requirements-test.txt";
@@ -16,37 +16,37 @@ const VERSION: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("python:tests", "the wheel, installed afresh, passes its tests", tests),
-        Step::new("python:mypy", "mypy finds nothing in package, tests and examples", |manner| {
-            types("mypy", &["--python-executable"], manner)
+        Step::new("python:tests", "the tests of the wheel in a new virtual environment", tests),
+        Step::new("python:mypy", "mypy reports no errors in package, tests and examples", |options| {
+            types("mypy", &["--python-executable"], options)
         }),
-        Step::new("python:pyright", "pyright finds nothing in package, tests and examples", |manner| {
-            types("pyright", &["--warnings", "--pythonpath"], manner)
+        Step::new("python:pyright", "pyright reports no errors in package, tests and examples", |options| {
+            types("pyright", &["--warnings", "--pythonpath"], options)
         }),
-        Step::new("python:stubs", "the stubs say what the native part has", stubs),
+        Step::new("python:stubs", "the stubs match the native module", stubs),
     ]
 }
 
-fn tests(manner: &Manner) -> Result<Outcome> {
+fn tests(options: &RunOptions) -> Result<Outcome> {
     if !environment::has_namespaces() {
         return Ok(Outcome::skipped(environment::NO_NAMESPACES));
     }
-    if let Some(other) = install(manner)? {
+    if let Some(other) = install(options)? {
         return Ok(other);
     }
     let mut pytest = program(python(), ["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
     pytest.current_dir(crate::root().join(CRATE)).env("PYTHONDONTWRITEBYTECODE", "1");
-    if manner.require_all {
+    if options.require_all {
         pytest.env("MCAST_REQUIRE_ALL", "1");
     }
-    let called = words(&pytest);
-    let finished = finish(pytest, manner.verbose)?;
-    Ok(told(&finished, &called))
+    let called = command_line(&pytest);
+    let finished = finish(pytest, options.verbose)?;
+    Ok(pytest_outcome(&finished, &called))
 }
 
-fn types(checker: &str, python_follows: &[&str], manner: &Manner) -> Result<Outcome> {
+fn types(checker: &str, python_follows: &[&str], options: &RunOptions) -> Result<Outcome> {
     if !python().exists()
-        && let Some(other) = install(manner)?
+        && let Some(other) = install(options)?
     {
         return Ok(other);
     }
@@ -55,46 +55,48 @@ fn types(checker: &str, python_follows: &[&str], manner: &Manner) -> Result<Outc
     if checker == "mypy" {
         command.arg("--cache-dir").arg(home().join("mypy"));
     }
-    super::sources::check(command, manner)
+    super::sources::check(command, options)
 }
 
-fn stubs(manner: &Manner) -> Result<Outcome> {
+fn stubs(options: &RunOptions) -> Result<Outcome> {
     if !python().exists()
-        && let Some(other) = install(manner)?
+        && let Some(other) = install(options)?
     {
         return Ok(other);
     }
     let mut command = program(python(), ["-m", "mypy.stubtest", "pymcast"]);
     command.args(["--mypy-config-file", "pyproject.toml"]).current_dir(crate::root().join(CRATE));
-    super::sources::check(command, manner)
+    super::sources::check(command, options)
 }
 
-/// Makes a virtual environment with what the tests need and the wheel; an outcome only where that
-/// can't be.
-fn install(manner: &Manner) -> Result<Option<Outcome>> {
+/// Creates a virtual environment with the wheel and the requirements of the tests. Returns an outcome only if that
+/// fails.
+fn install(options: &RunOptions) -> Result<Option<Outcome>> {
     if !succeeds(program("python3", ["-c", VERSION])) {
         return Ok(Some(Outcome::skipped("Python 3.10 or later is not installed (python3)")));
     }
     fs::create_dir_all(home()).with_context(|| format!("making {}", home().display()))?;
     let wheels = home().join("wheels");
-    // Of former wheels, pip would take the newest.
+    // Otherwise pip would install the newest of several wheels.
     let _ = fs::remove_dir_all(&wheels);
     let mut environment = program("python3", ["-m", "venv", "--clear"]);
     environment.arg(home().join("venv"));
-    if !finish(environment, manner.verbose)?.success {
+    if !finish(environment, options.verbose)?.success {
         return Ok(Some(Outcome::skipped("Python's venv is not installed (Debian's python3-venv)")));
     }
-    let fetched = finish(pip(&["--requirement", REQUIREMENTS]), manner.verbose)?;
+    let fetched = finish(pip(&["--requirement", REQUIREMENTS]), options.verbose)?;
     if !fetched.success {
         let why = last_line(&fetched.output);
-        return Ok(Some(Outcome::skipped(format!("pip cannot install what the tests need: {why}"))));
+        return Ok(Some(Outcome::skipped(format!(
+            "pip cannot install the requirements of the tests: {why}"
+        ))));
     }
     let mut maturin = program(home().join("venv/bin/maturin"), ["build", "--quiet", "--profile", "dev"]);
     maturin.args(["--compatibility", "linux", "--interpreter"]).arg(python()).arg("--out").arg(&wheels);
     maturin.current_dir(crate::root().join(CRATE));
     for command in [maturin, pip(&["--no-index", "--find-links", &wheels.to_string_lossy(), "pymcast"])] {
-        let called = words(&command);
-        let finished = finish(command, manner.verbose)?;
+        let called = command_line(&command);
+        let finished = finish(command, options.verbose)?;
         if !finished.success {
             return Ok(Some(Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output))));
         }
@@ -117,7 +119,7 @@ fn python() -> PathBuf {
     home().join("venv/bin/python")
 }
 
-/// The wheel that the tests were run against, if they were.
+/// Returns the wheel that the tests used, if they ran.
 pub(super) fn wheel() -> Result<Option<PathBuf>> {
     let Ok(entries) = fs::read_dir(home().join("wheels")) else { return Ok(None) };
     for entry in entries {
@@ -129,8 +131,8 @@ pub(super) fn wheel() -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// What pytest says in its last line: `3 failed, 186 passed, 1 skipped in 5.25s`.
-fn told(finished: &Finished, called: &str) -> Outcome {
+/// Reads the outcome from the last line of pytest: `3 failed, 186 passed, 1 skipped in 5.25s`.
+fn pytest_outcome(finished: &Finished, called: &str) -> Outcome {
     let count = count(last_line(&finished.output));
     let skips: Vec<String> =
         finished.output.lines().filter_map(|line| line.strip_prefix("SKIPPED ")).map(str::to_owned).collect();
@@ -171,7 +173,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn pytest_is_counted_by_its_last_line() {
+    fn pytest_results_are_read_from_the_last_line() {
         let expected = Count { passed: 186, failed: 5, skipped: 1 };
         assert_eq!(count("3 failed, 186 passed, 1 skipped, 2 errors in 5.25s"), expected);
         assert_eq!(count("===== 186 passed, 5 failed, 1 skipped in 5s ====="), expected);
@@ -179,15 +181,15 @@ mod checks {
     }
 
     #[test]
-    fn no_test_at_all_is_a_failure() {
+    fn running_no_tests_is_a_failure() {
         let output = "no tests ran in 0.01s\n".to_owned();
-        let outcome = told(&Finished { success: true, status: String::new(), output }, "pytest");
+        let outcome = pytest_outcome(&Finished { success: true, status: String::new(), output }, "pytest");
 
         assert_eq!((outcome.verdict, outcome.count.failed), (Verdict::Failed, 1));
     }
 
     #[test]
-    fn the_requirements_are_where_they_are_looked_for() {
+    fn the_requirements_file_exists() {
         assert!(crate::root().join(CRATE).join(REQUIREMENTS).exists());
     }
 }

@@ -1,71 +1,71 @@
-//! What holds for the sources as text: lock file, layout, lints, documentation.
+//! Checks of the sources: lock file, formatting, lints, documentation.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::command::{cargo, finish, program, succeeds, words};
-use crate::step::{Manner, Outcome, Step};
+use crate::command::{cargo, command_line, finish, program, succeeds};
+use crate::step::{Outcome, RunOptions, Step};
 
 /// The fuzz targets are a workspace of their own.
 const FUZZ: &str = "fuzz/Cargo.toml";
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("lock", "Cargo.lock is what the manifests ask for", |manner| {
-            check(cargo(["tree", "--locked", "--workspace", "--depth", "0"]), manner)
+        Step::new("lock", "Cargo.lock is up to date", |options| {
+            check(cargo(["tree", "--locked", "--workspace", "--depth", "0"]), options)
         }),
-        Step::new("format", "cargo fmt changes nothing", |manner| {
-            check(cargo(["fmt", "--all", "--check"]), manner)
+        Step::new("format", "the sources are formatted", |options| {
+            check(cargo(["fmt", "--all", "--check"]), options)
         }),
-        Step::new("fuzz-format", "cargo fmt changes nothing in the fuzz targets", |manner| {
-            check(cargo(["fmt", "--manifest-path", FUZZ, "--check"]), manner)
+        Step::new("fuzz-format", "the fuzz targets are formatted", |options| {
+            check(cargo(["fmt", "--manifest-path", FUZZ, "--check"]), options)
         }),
-        Step::new("clippy", "no warning in any target of any crate, all features on", |manner| {
-            check(clippy(&["--workspace", "--all-targets", "--all-features"]), manner)
+        Step::new("clippy", "no warning in any target of any crate, all features on", |options| {
+            check(clippy(&["--workspace", "--all-targets", "--all-features"]), options)
         }),
-        Step::new("clippy-plain", "no warning in the library with its features off", |manner| {
-            check(clippy(&["--package", "mcast", "--all-targets", "--no-default-features"]), manner)
+        Step::new("clippy-plain", "no warning in the library with its features off", |options| {
+            check(clippy(&["--package", "mcast", "--all-targets", "--no-default-features"]), options)
         }),
         Step::new("fuzz-clippy", "no warning in the fuzz targets", fuzz_targets),
-        Step::new("registry", "the tables of registered groups are made from the files kept here", |_| {
+        Step::new("registry", "the tables of registered groups match the registry files", |_| {
             Ok(match crate::registry::check() {
                 Ok(()) => Outcome::passed(""),
-                Err(error) => {
-                    Outcome::failed("`cargo xtask registry` makes them anew", format!("{error:#}\n"))
-                }
+                Err(error) => Outcome::failed("run `cargo xtask registry`", format!("{error:#}\n")),
             })
         }),
         Step::new("language", "no banned name or phrase, and no public name twice", |_| {
             let complaints = crate::language::check()?;
             Ok(match complaints.is_empty() {
                 true => Outcome::passed(""),
-                false => Outcome::failed("`cargo xtask language --list` shows the places", complaints + "\n"),
+                false => {
+                    Outcome::failed("`cargo xtask language --list` lists the violations", complaints + "\n")
+                }
             })
         }),
-        Step::new("doc", "the documentation builds without a warning", |manner| {
-            check(documentation(), manner)
+        Step::new("doc", "the documentation builds without a warning", |options| {
+            check(documentation(), options)
         }),
     ]
 }
 
-/// Clippy with every warning an error; `what` says on which packages and targets.
-pub(super) fn clippy(what: &[&str]) -> Command {
+/// A command that runs clippy on the selected packages and targets, with all warnings as errors.
+pub(super) fn clippy(selection: &[&str]) -> Command {
     let head = ["clippy", "--quiet", "--keep-going"].iter();
-    cargo(head.chain(what).chain(&["--", "--deny", "warnings"]))
+    cargo(head.chain(selection).chain(&["--", "--deny", "warnings"]))
 }
 
-fn fuzz_targets(manner: &Manner) -> Result<Outcome> {
+fn fuzz_targets(options: &RunOptions) -> Result<Outcome> {
     if !succeeds(program("c++", ["--version"])) {
         return Ok(Outcome::skipped("no C++ compiler is installed, and libFuzzer is C++"));
     }
-    check(clippy(&["--manifest-path", FUZZ, "--target-dir", "target/fuzz"]), manner)
+    check(clippy(&["--manifest-path", FUZZ, "--target-dir", "target/fuzz"]), options)
 }
 
-/// Runs `command`; its status is the verdict, its output the evidence.
-pub(super) fn check(command: Command, manner: &Manner) -> Result<Outcome> {
-    let called = words(&command);
-    let finished = finish(command, manner.verbose)?;
+/// Runs `command`; passes if it exits with status 0.
+pub(super) fn check(command: Command, options: &RunOptions) -> Result<Outcome> {
+    let called = command_line(&command);
+    let finished = finish(command, options.verbose)?;
     Ok(match finished.success {
         true => Outcome::passed(""),
         false => Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output)),

@@ -1,11 +1,11 @@
-//! The other systems: everything compiles for them, and lints clean.
+//! Checks that everything compiles for other systems without warnings.
 
 use super::sources::{check, clippy};
 use crate::command::{cargo, finish};
 use crate::step::{Outcome, Step};
 use crate::target;
 
-/// Systems that the whole workspace is built for.
+/// Targets to check the whole workspace for.
 const SYSTEMS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
@@ -16,26 +16,26 @@ const SYSTEMS: [&str; 7] = [
     "aarch64-linux-android",
 ];
 
-/// What only ever runs on the machine it was built on.
-const STAYS_HERE: [&str; 2] = ["xtask", "mcast-bench"];
+/// Packages that only run on development machines.
+const HOST_ONLY: [&str; 2] = ["xtask", "mcast-bench"];
 
-/// All features but the ciphers. These are made of C and assembly, which needs a compiler for each target.
+/// All features except the ciphers, whose C and assembly code needs a compiler for each target.
 const FEATURES: &str = "mcast/tokio,mcast-stream/std,mcast-stream/metrics,mcast-stream/tokio";
 #[cfg(test)]
 const CIPHERS: &str = "seal";
 
-/// A target without an operating system, for the crates that need none.
+/// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";
 const NO_STD_CRATES: [&str; 3] = ["mcast-group", "mcast-packet", "mcast-stream"];
 
 pub(super) fn steps() -> Vec<Step> {
-    // The host is left out: the step `clippy` has checked more of it than this would.
+    // Omit the host, which the step `clippy` covers.
     let systems = SYSTEMS.into_iter().filter(|system| *system != host());
-    // One call for all crates: in a second one, with other features, most would be compiled again.
+    // One call for all crates: a second one with other features would check most of them again.
     let whole = systems.map(|target| {
-        let others = STAYS_HERE.iter().flat_map(|package| ["--exclude", package]);
+        let others = HOST_ONLY.iter().flat_map(|package| ["--exclude", package]);
         let head = ["--workspace", "--lib", "--bins", "--no-default-features", "--features", FEATURES];
-        step(target, "all crates compile, and lint clean", head.into_iter().chain(others).collect())
+        step(target, "all crates compile without warnings", head.into_iter().chain(others).collect())
     });
     let packages = NO_STD_CRATES.iter().flat_map(|package| ["--package", package]);
     let bare = step(
@@ -47,16 +47,16 @@ pub(super) fn steps() -> Vec<Step> {
 }
 
 fn step(target: &'static str, about: &str, packages: Vec<&'static str>) -> Step {
-    Step::new(format!("cross:{target}"), about, move |manner| {
-        if !target::is_there_or_added(target) {
-            return Ok(Outcome::skipped(format!("rustup has not, and could not add, the target {target}")));
+    Step::new(format!("cross:{target}"), about, move |options| {
+        if !target::ensure_installed(target) {
+            return Ok(Outcome::skipped(format!("rustup cannot add the target {target}")));
         }
-        // Clippy does all that `cargo check` does, and then its lints.
-        check(clippy(&[&["--target", target], packages.as_slice()].concat()), manner)
+        // Clippy includes the checks of `cargo check`.
+        check(clippy(&[&["--target", target], packages.as_slice()].concat()), options)
     })
 }
 
-/// The target that the compiler builds for by itself.
+/// Returns the default target of the compiler.
 pub(crate) fn host() -> String {
     let version = finish(cargo(["--version", "--verbose"]), false).map(|finished| finished.output);
     let version = version.unwrap_or_default();
@@ -70,12 +70,11 @@ mod checks {
     use super::*;
 
     #[test]
-    fn every_feature_but_the_ciphers_is_checked_for_other_systems() {
+    fn all_features_except_the_ciphers_are_checked_for_other_systems() {
         let manifest = crate::root().join("Cargo.toml");
         let metadata =
             cargo_metadata::MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
-        let packages =
-            metadata.packages.iter().filter(|package| !STAYS_HERE.contains(&package.name.as_str()));
+        let packages = metadata.packages.iter().filter(|package| !HOST_ONLY.contains(&package.name.as_str()));
         let features = packages.flat_map(|package| {
             let named = package.features.keys().filter(|name| !["default", CIPHERS].contains(&name.as_str()));
             named.map(|name| format!("{}/{name}", package.name))

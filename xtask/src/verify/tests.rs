@@ -1,4 +1,4 @@
-//! Running the tests, and reading from their output how many there were and which skipped.
+//! Runs tests, and reads the number of tests and skips from their output.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -8,64 +8,63 @@ use anyhow::Result;
 use super::built;
 use super::environment;
 use super::sources::check;
-use crate::command::{Finished, cargo, finish, program, succeeds, words};
-use crate::step::{Count, Manner, Outcome, Step, Verdict};
+use crate::command::{Finished, cargo, command_line, finish, program, succeeds};
+use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
 
-/// Tests that read this variable fail where they would otherwise skip.
+/// With this variable set, tests fail instead of skipping.
 const REQUIRE_ALL: &str = "MCAST_REQUIRE_ALL";
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("tests", "unit, property and lab tests", every_test),
         Step::new("doc-tests", "the examples in the documentation", doc_tests),
-        Step::new("demo", "the demonstration shows what it should", demo),
+        Step::new("demo", "the demonstration passes", demo),
     ]
 }
 
-/// Which tests of all crates to run.
+/// A selection of the tests of all crates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Suite {
-    /// All but the ignored ones, which are parts of other tests: those start them in their own way.
+    /// All tests except ignored ones, which other tests start.
     All,
-    /// Those beside the code.
+    /// Unit tests.
     Unit,
-    /// Those that stand in `tests/`.
+    /// Integration tests, in `tests/`.
     Integration,
 }
 
-/// All of them; only those beside the code where no lab can be had, for without one most others fail.
-fn every_test(manner: &Manner) -> Result<Outcome> {
+/// Runs all tests; without network namespaces, only unit tests, because most others need labs.
+fn every_test(options: &RunOptions) -> Result<Outcome> {
     if environment::has_namespaces() {
-        return run(Suite::All, &[], manner);
+        return run(Suite::All, &[], options);
     }
-    let mut outcome = run(Suite::Unit, &[], manner)?;
-    outcome
-        .skips
-        .push(format!("all that stand in tests/, most of which need labs: {}", environment::NO_NAMESPACES));
+    let mut outcome = run(Suite::Unit, &[], options)?;
+    outcome.skips.push(format!("integration tests, most of which need labs: {}", environment::NO_NAMESPACES));
     outcome.count.skipped += 1;
     Ok(outcome)
 }
 
-/// Runs `suite` by nextest where it is installed, with `environment` added.
-pub(crate) fn run(suite: Suite, environment: &[(&str, String)], manner: &Manner) -> Result<Outcome> {
+/// Runs `suite`, with nextest if it is installed, with additional environment variables.
+pub(crate) fn run(suite: Suite, environment: &[(&str, String)], options: &RunOptions) -> Result<Outcome> {
     let nextest = succeeds(cargo(["nextest", "--version"]));
     let mut command = if nextest { with_nextest(suite) } else { with_libtest(suite) };
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    outcome(command, if nextest { "nextest" } else { "cargo test" }, manner)
+    outcome(command, if nextest { "nextest" } else { "cargo test" }, options)
 }
 
 fn with_nextest(suite: Suite) -> Command {
-    // The output of tests that passed comes last: it holds what they say they skipped.
-    let manner = ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
-    // A landing does not depend on one unlucky moment of a busy machine. Tests that need their second attempt are named;
-    // `cargo soak --only runs` allows none.
+    // Prints the output of passed tests at the end, because it contains the skips.
+    let reporting =
+        ["--no-fail-fast", "--status-level", "fail", "--success-output", "final", "--cargo-quiet"];
+    // A merge should not fail because the machine was busy for a moment. The note names the tests that needed a second
+    // attempt; `cargo soak --only runs` does not retry.
     let which: &[&str] = match suite {
         Suite::All => &["--retries", "1"],
         Suite::Unit => &["--lib", "--bins"],
         Suite::Integration => &["--test", "*"],
     };
     let head = ["nextest", "run", "--workspace", "--all-features"].iter();
-    cargo(head.chain(&manner).chain(which))
+    cargo(head.chain(&reporting).chain(which))
 }
 
 fn with_libtest(suite: Suite) -> Command {
@@ -78,29 +77,29 @@ fn with_libtest(suite: Suite) -> Command {
     cargo(head.chain(which).chain(&["--", "--show-output"]))
 }
 
-fn doc_tests(manner: &Manner) -> Result<Outcome> {
+fn doc_tests(options: &RunOptions) -> Result<Outcome> {
     let command = cargo(["test", "--quiet", "--doc", "--workspace", "--all-features", "--no-fail-fast"]);
-    outcome(command, "rustdoc", manner)
+    outcome(command, "rustdoc", options)
 }
 
-fn demo(manner: &Manner) -> Result<Outcome> {
+fn demo(options: &RunOptions) -> Result<Outcome> {
     match built::program("mcast")? {
-        Ok(mcast) => run_demo(program(mcast, ["demo"]), manner),
+        Ok(mcast) => run_demo(program(mcast, ["demo"]), options),
         Err(failed) => Ok(failed),
     }
 }
 
-/// Runs what shows the demonstration; its status says whether what happened is what should.
-pub(super) fn run_demo(mut command: Command, manner: &Manner) -> Result<Outcome> {
-    demand_all(&mut command, manner);
-    check(command, manner)
+/// Runs the demonstration, which checks its own results.
+pub(super) fn run_demo(mut command: Command, options: &RunOptions) -> Result<Outcome> {
+    demand_all(&mut command, options);
+    check(command, options)
 }
 
-/// Runs the tests that `command` runs, and reads from its output what became of them.
-pub(crate) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Result<Outcome> {
-    demand_all(&mut command, manner);
-    let called = words(&command);
-    let finished = finish(command, manner.verbose)?;
+/// Runs a test runner, and reads the outcome from its output.
+pub(crate) fn outcome(mut command: Command, runner: &str, options: &RunOptions) -> Result<Outcome> {
+    demand_all(&mut command, options);
+    let called = command_line(&command);
+    let finished = finish(command, options.verbose)?;
     let reasons = reasons_to_skip(&finished.output);
     let count = count(&finished, reasons.len());
     let evidence = format!("`{called}`:\n{}", evidence(&finished));
@@ -110,19 +109,19 @@ pub(crate) fn outcome(mut command: Command, runner: &str, manner: &Manner) -> Re
     let note = match (finished.success, finished.output.lines().any(is_summary)) {
         (true, _) => format!("{} tests by {runner}{}", count.passed, flaky(&finished.output)),
         (false, true) => format!("{} of {} tests by {runner}", count.failed, count.failed + count.passed),
-        (false, false) => format!("no test was run: {}", finished.status),
+        (false, false) => format!("no tests ran: {}", finished.status),
     };
     let verdict = if finished.success { Verdict::Passed } else { Verdict::Failed };
     Ok(Outcome { verdict, count, note, skips: tallied(reasons), evidence })
 }
 
-fn demand_all(command: &mut Command, manner: &Manner) {
-    if manner.require_all {
+fn demand_all(command: &mut Command, options: &RunOptions) {
+    if options.require_all {
         command.env(REQUIRE_ALL, "1");
     }
 }
 
-/// Names the tests that passed only at the second attempt, from nextest's lines
+/// Lists the tests that passed only at the second attempt, from nextest's lines
 /// `FLAKY 2/2 [   0.353s] (17/1960) mcast-lab::lab switches::forgets`.
 fn flaky(output: &str) -> String {
     let lines = output.lines().filter(|line| line.trim_start().starts_with("FLAKY "));
@@ -131,7 +130,7 @@ fn flaky(output: &str) -> String {
     if names.is_empty() { String::new() } else { format!(", flaky: {}", names.join(", ")) }
 }
 
-/// What tests say of why they did nothing: a line each.
+/// Returns the reasons of skipped tests.
 fn reasons_to_skip(output: &str) -> Vec<&str> {
     output.lines().filter_map(|line| line.split_once("SKIPPED: ")).map(|(_, why)| why.trim()).collect()
 }
@@ -145,8 +144,8 @@ fn tallied(reasons: Vec<&str>) -> Vec<String> {
     tally.into_iter().map(|(reason, tests)| format!("{reason} ({tests} tests)")).collect()
 }
 
-/// Adds up the lines in which the runners sum up. A run that failed without failing a test (it did
-/// not compile, say) is one failure.
+/// Adds up the summary lines of the runners. A run that failed without a failed test, such as a compile error, is one
+/// failure.
 fn count(finished: &Finished, skipped: usize) -> Count {
     let mut count = Count { skipped, ..Count::default() };
     for line in finished.output.lines().filter(|line| is_summary(line)) {
@@ -165,18 +164,18 @@ fn count(finished: &Finished, skipped: usize) -> Count {
 
 fn is_summary(line: &str) -> bool {
     let nextest = line.trim_start().starts_with("Summary [") && line.contains(" run: ");
-    // An indented line is the libtest within a test that nextest ran, already counted.
+    // An indented line is from a nested libtest, and already counted.
     nextest || line.starts_with("test result: ")
 }
 
-/// The number that stands before `word`, as in `12 passed`; 0 where there is none.
+/// Returns the number before `word`, as in `12 passed`, or 0.
 fn number_before(line: &str, word: &str) -> usize {
     let parts = line.split([',', ';', '.', ':']).map(str::trim);
     let number = |part: &str| part.split_once(word)?.0.trim().parse().ok();
     parts.filter_map(number).next().unwrap_or(0)
 }
 
-/// Of nextest's output what comes up to its summary: after it stands what the tests that passed printed.
+/// Returns nextest's output up to its summary; the rest is the output of passed tests.
 fn evidence(finished: &Finished) -> String {
     let lines: Vec<_> = finished.output.lines().collect();
     let end = lines.iter().position(|line| line.trim_start().starts_with("Summary ["));
@@ -201,7 +200,7 @@ mod checks {
     }
 
     #[test]
-    fn nextest_is_counted_by_its_summary_alone() {
+    fn nextest_results_are_read_from_its_summary() {
         let output = "    test result: ok. 1 passed; 0 failed; 0 ignored\n\
                       ────\n     Summary [   0.115s] 9 tests run: 5 passed (1 slow), 3 failed, 1 timed out, 1 skipped\n";
 
@@ -211,7 +210,7 @@ mod checks {
     }
 
     #[test]
-    fn libtest_is_counted_over_all_its_binaries() {
+    fn libtest_results_of_all_binaries_are_added() {
         let output = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.07s\n\
                       test result: FAILED. 10 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s\n";
 
@@ -226,13 +225,13 @@ mod checks {
     }
 
     #[test]
-    fn reasons_to_skip_are_found_wherever_they_stand_and_told_once() {
+    fn reasons_to_skip_are_found_anywhere_and_reported_once() {
         let output =
             "    SKIPPED: socat is not installed\nok\nSKIPPED: socat is not installed\nSKIPPED: no lab\n";
 
-        let told = tallied(reasons_to_skip(output));
+        let tally = tallied(reasons_to_skip(output));
 
-        assert_eq!(told, ["no lab (1 tests)", "socat is not installed (2 tests)"]);
+        assert_eq!(tally, ["no lab (1 tests)", "socat is not installed (2 tests)"]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The libraries' tests as Windows programs, run by Wine in a network namespace of their own; and the
-//! command as a Windows program beside the command of this system, on two hosts of a lab.
+//! Runs the libraries' tests as Windows programs with Wine in a network namespace; and the Windows command together with
+//! the native command, on two hosts of a lab.
 //!
-//! Wine is not Windows: it has no source-specific joins and no segmentation offload, and lets groups
-//! through that other sockets joined. What it does have shows that the Windows backend works at all.
+//! Wine lacks source-specific joins and segmentation offload, and delivers groups that other sockets have joined. The
+//! tests show that the Windows backend works in general.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use anyhow::{Context, Result};
 
 use super::built::{self, Built};
 use super::{environment, tests};
-use crate::command::{cargo, finish, program, succeeds, words};
-use crate::step::{Manner, Outcome, Step};
+use crate::command::{cargo, command_line, finish, program, succeeds};
+use crate::step::{Outcome, RunOptions, Step};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const PACKAGES: [&str; 7] =
     ["mcast-group", "mcast-packet", "mcast-probe", "mcast-watch", "mcast-capture", "mcast-doctor", "mcast"];
 
-/// Where Wine's loader may be: Debian keeps the 64-bit one off the search path.
+/// Candidates for Wine's loader. Debian's 64-bit loader is not in the search path.
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
-        Step::new("wine:library", "the libraries' tests pass as Windows programs, under Wine", |manner| {
-            with_wine(|loader, home| tests::outcome(windows_tests(loader, home), "cargo test", manner))
+        Step::new("wine:library", "the libraries' tests pass as Windows programs under Wine", |options| {
+            with_wine(|loader, home| tests::outcome(windows_tests(loader, home), "cargo test", options))
         }),
-        Step::new("wine:command", "the Windows command and this system's understand each other", |manner| {
-            with_wine(|loader, home| command_tests(loader, home, manner))
+        Step::new("wine:command", "the Windows command and the native command interoperate", |options| {
+            with_wine(|loader, home| command_tests(loader, home, options))
         }),
     ]
 }
@@ -51,12 +51,12 @@ fn with_wine(work: impl FnOnce(&Path, &Path) -> Result<Outcome>) -> Result<Outco
     work(&loader, &home)
 }
 
-/// The program's full path, for those who look for other programs beside it.
+/// Returns the full path of the loader, which looks for other programs next to it.
 fn installed(loader: &str) -> Option<PathBuf> {
     environment::installed(loader).filter(|path| succeeds(program(path, ["--version"])))
 }
 
-/// The DLL that this Wine lacks; an outcome only where it can't be built.
+/// Builds a DLL that this version of Wine lacks. Returns an outcome only if that fails.
 fn build_shim(home: &Path) -> Result<Option<Outcome>> {
     fs::create_dir_all(home).with_context(|| format!("making {}", home.display()))?;
     let library: PathBuf = home.join("bcryptprimitives.dll");
@@ -66,15 +66,15 @@ fn build_shim(home: &Path) -> Result<Option<Outcome>> {
     Ok((!finished.success).then(|| Outcome::failed("the missing DLL could not be built", finished.output)))
 }
 
-/// Wine's prefix is made by the library's tests, or here.
-fn command_tests(loader: &Path, home: &Path, manner: &Manner) -> Result<Outcome> {
+/// Also creates Wine's prefix, unless the tests of the library did.
+fn command_tests(loader: &Path, home: &Path, options: &RunOptions) -> Result<Outcome> {
     let exe = crate::root().join("target").join(TARGET).join("debug/mcast.exe");
     let build = cargo(["build", "--quiet", "--target", TARGET, "--package", "mcast-cli", "--bin", "mcast"]);
     let mut first = program(folder().join("wine"), [exe.as_os_str(), "--version".as_ref()]);
     first.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader);
     for command in [build, first] {
-        let called = words(&command);
-        let finished = finish(command, manner.verbose)?;
+        let called = command_line(&command);
+        let finished = finish(command, options.verbose)?;
         if !finished.success {
             return Ok(Outcome::failed(finished.status, format!("`{called}`:\n{}", finished.output)));
         }
@@ -83,13 +83,13 @@ fn command_tests(loader: &Path, home: &Path, manner: &Manner) -> Result<Outcome>
         Built::Programs(programs) => {
             programs.into_iter().find(|each| each.tests("mcast-cli") && each.is_called("windows"))
         }
-        Built::Failed(said) => return Ok(Outcome::failed("it does not compile", said)),
+        Built::Failed(messages) => return Ok(Outcome::failed("it does not compile", messages)),
     };
     let windows = windows.context("cargo built no test called windows")?;
     let mut tests = program(&windows.executable, ["--ignored", "--show-output"]);
     tests.current_dir(&windows.folder);
     tests.env("MCAST_WINE", home).env("MCAST_WINE_PROGRAM", loader).env("MCAST_WINDOWS_COMMAND", exe);
-    tests::outcome(tests, "libtest", manner)
+    tests::outcome(tests, "libtest", options)
 }
 
 fn windows_tests(loader: &Path, home: &Path) -> Command {

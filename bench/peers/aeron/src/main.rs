@@ -72,8 +72,8 @@ impl Options {
         if self.0.contains_key(name) { self.seconds(name) } else { Ok(Duration::from_secs_f64(otherwise)) }
     }
 
-    /// Multicast with the slowest receiver setting the pace, as whoever wants all messages uses it;
-    /// windows large enough for the link.
+    /// A multicast channel with flow control by the slowest receiver, for reliable delivery, and windows large enough for
+    /// the link.
     fn channel(&self, more: &str) -> Result<std::ffi::CString> {
         let (group, interface) = (self.text("--group")?, self.text("--interface")?);
         Ok(std::ffi::CString::new(format!(
@@ -120,7 +120,7 @@ fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
                 Ok(_) => break,
                 Err(error) if error.is_retryable() && Instant::now() < patience => {
                     std::thread::yield_now();
-                    // Whoever is held up looks at the clock, too.
+                    // Also check the clock while waiting.
                     ended |= rate == 0 && begun.elapsed() >= length;
                 }
                 Err(error) => return Err(error.into()),
@@ -132,8 +132,8 @@ fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
     linger(options)
 }
 
-/// What is still on its way is repaired by the driver, which ends with this process: stays until standard
-/// input ends, or so long.
+/// Waits until standard input is closed, for at most `--linger` seconds, because the driver, which does the repairs, ends
+/// with this process.
 fn linger(options: &Options) -> Result<()> {
     let (ended, over) = channel::<()>();
     std::thread::spawn(move || {

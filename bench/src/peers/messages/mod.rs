@@ -1,7 +1,6 @@
-//! Messages that must all arrive: our stream, and TCP for context.
+//! Reliable messages: our stream, and TCP for comparison.
 //!
-//! They speak as the programs of others do (`bench/peers/README.md`): two roles, the same words, one
-//! line of JSON at the end.
+//! They have the same command line and output as third-party peers: see `bench/peers/README.md`.
 
 mod publish;
 mod source;
@@ -15,15 +14,15 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-/// How long either side waits for the other to come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long either side waits for the other to start.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One of the contestants written in Rust, and what it does.
+/// A contestant written in Rust, and what to do.
 #[derive(Args, Clone, Debug)]
 pub struct MessagesArguments {
-    /// What.
+    /// The role.
     role: Role,
-    /// Over what, and by which calls.
+    /// The transport and the calls to use.
     #[arg(long)]
     how: How,
     /// Seal each datagram.
@@ -41,51 +40,51 @@ enum Role {
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
-    /// A stream: `Publisher::queue`, one message a call; they share trains.
+    /// A stream: `Publisher::queue`, one message per call, sent in segmented buffers.
     Queue,
     /// A stream: `Publisher::publish_all`.
     All,
-    /// A stream: `Publisher::publish`, each sent at once.
+    /// A stream: `Publisher::publish`, each sent immediately.
     Each,
-    /// A TCP connection a receiver.
+    /// A TCP connection to each subscriber.
     Tcp,
 }
 
-/// The details.
+/// The work of a contestant.
 #[derive(Args, Clone, Debug)]
 struct Work {
     /// The group and the port.
     #[arg(long)]
     group: SocketAddr,
-    /// The address of one's own interface.
+    /// The address of the local interface.
     #[arg(long)]
     interface: IpAddr,
-    /// Bytes of each message.
+    /// Bytes per message.
     #[arg(long)]
     size: usize,
-    /// How long to publish.
+    /// How long to publish, in seconds.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Messages a second, evenly, each with its time. Default: as fast as it goes, without.
+    /// Messages per second, evenly spaced, each with its time. Default: as fast as possible, without times.
     #[arg(long)]
     rate: Option<u32>,
     /// How many subscribers to wait for.
     #[arg(long, default_value_t = 1)]
     receivers: usize,
-    /// How long the publisher stays for repairs, at most.
+    /// How long the publisher stays for repairs at most, in seconds.
     #[arg(long, default_value_t = 10.0)]
     linger: f64,
-    /// How long a subscriber stays from the first message on, at most.
+    /// How long a subscriber runs after the first message at most, in seconds.
     #[arg(long, default_value_t = 30.0)]
     timeout: f64,
-    /// Where the publisher is: a connection has to know.
+    /// The address of the publisher, which a connection needs.
     #[arg(long)]
     publisher: Option<IpAddr>,
 }
 
 #[cfg(test)]
 impl Work {
-    /// Messages of the least size, as fast as they go.
+    /// Messages of the minimum size, as fast as possible.
     fn for_tests() -> Self {
         Self {
             group: SocketAddr::from(([239, 77, 0, 1], 7700)),
@@ -101,10 +100,10 @@ impl Work {
     }
 }
 
-/// Runs one of them.
+/// Runs a contestant.
 ///
 /// # Errors
-/// What its sockets say; that nobody came.
+/// If a socket fails, or no subscriber joins.
 pub fn run(arguments: &MessagesArguments) -> Result<()> {
     let MessagesArguments { role, how, sealed, work } = arguments;
     match (role, how) {

@@ -10,13 +10,13 @@ use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::wire::KeyEpoch;
 
 use super::source::Source;
-use super::{How, PATIENCE, Work};
+use super::{How, TIMEOUT, Work};
 
-/// Waits for the subscribers, publishes, and stays until they have everything.
+/// Waits for the subscribers, publishes, and stays until they have received everything.
 pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     let to = Destination { address: group(work)?, interface: Some(interface(work)) };
     let publisher = Publisher::builder().to(to).loopback(false).keys(keys(sealed)).build()?;
-    ensure!(publisher.wait_for(work.receivers, PATIENCE), "no {} receivers came", work.receivers);
+    ensure!(publisher.wait_for(work.receivers, TIMEOUT), "fewer than {} subscribers joined", work.receivers);
     let mut source = Source::begin(work);
     match how {
         How::Queue if work.rate.is_none() => {
@@ -40,23 +40,24 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     println!("{}", source.report());
     let closing = publisher.close(Duration::from_secs_f64(work.linger));
     for (receiver, datagrams) in closing.behind {
-        eprintln!("receiver {receiver:?} lacks {datagrams} datagrams");
+        eprintln!("subscriber {receiver:?} is missing {datagrams} datagrams");
     }
     Ok(())
 }
 
-/// The group and port.
+/// Returns the group and port.
 pub(super) fn group(work: &Work) -> Result<GroupAddr> {
-    let group = Group::new(work.group.ip()).with_context(|| format!("{} is no group", work.group))?;
+    let group =
+        Group::new(work.group.ip()).with_context(|| format!("{} is not a multicast address", work.group))?;
     Ok(GroupAddr::new(group, work.group.port()))
 }
 
-/// One's own interface.
+/// Returns the local interface.
 pub(super) const fn interface(work: &Work) -> InterfaceSelector {
     InterfaceSelector::Address(work.interface)
 }
 
-/// The secrets that both sides know.
+/// Returns the keys of both sides.
 pub(super) fn keys(sealed: bool) -> Keys {
     match sealed {
         true => Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm)),
@@ -64,12 +65,12 @@ pub(super) fn keys(sealed: bool) -> Keys {
     }
 }
 
-/// Stays until standard input ends, or so long.
+/// Waits until standard input is closed, for at most `--linger` seconds.
 pub(super) fn linger(work: &Work) {
-    let (ended, over) = std::sync::mpsc::channel::<()>();
+    let (closed_sender, closed) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        drop(ended);
+        drop(closed_sender);
     });
-    let _ = over.recv_timeout(Duration::from_secs_f64(work.linger));
+    let _ = closed.recv_timeout(Duration::from_secs_f64(work.linger));
 }

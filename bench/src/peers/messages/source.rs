@@ -7,18 +7,18 @@ use serde_json::json;
 use super::Work;
 use crate::peers::sys;
 
-/// Marks the number of the last message.
+/// Flag in the number of the last message.
 pub(super) const LAST: u64 = 1 << 63;
-/// The number and the time that a message begins with.
+/// Length of the number and the time at the start of a message.
 pub(super) const HEAD: usize = 16;
 
-/// So many bytes of messages are made at once.
+/// Bytes of messages to generate at a time.
 const AT_ONCE: usize = 64 << 10;
-/// Messages between two looks at the clock, when nothing has to be sent at its time.
+/// Messages between two reads of the clock if there is no rate.
 const UNTIMED: u64 = 64;
 const FILLING: u8 = 0x5a;
 
-/// Numbered messages, as fast as they are asked for or evenly paced, until the time is over.
+/// Generates numbered messages, evenly paced or on demand, until the time is over.
 #[derive(Debug)]
 pub(super) struct Source {
     buffer: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// It begins now.
+    /// Starts now.
     pub(super) fn begin(work: &Work) -> Self {
         let size = work.size.max(HEAD);
         let count = (AT_ONCE / size).max(1);
@@ -46,12 +46,12 @@ impl Source {
         }
     }
 
-    /// Bytes of a message.
+    /// Returns the bytes per message.
     pub(super) const fn size(&self) -> usize {
         self.size
     }
 
-    /// The next message, when it is due; `None` after the last.
+    /// Returns the next message when it is due; `None` after the last.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         let (number, time) = self.number()?;
         let message = &mut self.buffer[..self.size];
@@ -59,11 +59,11 @@ impl Source {
         Some(message)
     }
 
-    /// The next messages, one behind the other: one if they are paced; `None` after the last.
+    /// Returns the next consecutive messages, or just one if they are paced; `None` after the last.
     pub(super) fn next_many(&mut self) -> Option<&[u8]> {
-        let most = if self.rate.is_some() { self.size } else { self.buffer.len() };
+        let max = if self.rate.is_some() { self.size } else { self.buffer.len() };
         let mut filled = 0;
-        while filled < most {
+        while filled < max {
             let Some((number, time)) = self.number() else { break };
             write(&mut self.buffer[filled..filled + self.size], number, time);
             filled += self.size;
@@ -71,12 +71,12 @@ impl Source {
         (filled > 0).then(|| &self.buffer[..filled])
     }
 
-    /// What was sent, as JSON.
+    /// Returns the counts as JSON.
     pub(super) fn report(&self) -> serde_json::Value {
         json!({ "sent": self.next, "seconds": self.begun.elapsed().as_secs_f64() })
     }
 
-    /// A message's number and time; waits until it is due.
+    /// Returns the number and time of the next message when it is due.
     fn number(&mut self) -> Option<(u64, u64)> {
         if self.ended {
             return None;
@@ -85,7 +85,7 @@ impl Source {
         if let Some(rate) = self.rate {
             let due = Duration::from_nanos(self.next * 1_000_000_000 / u64::from(rate));
             while self.begun.elapsed() < due {
-                // The driver's threads may have no other processor.
+                // The threads of the driver may need this processor.
                 std::thread::yield_now();
             }
             self.ended = due >= self.length;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_message_says_so() {
+    fn only_the_last_message_has_the_flag() {
         for rate in [None, Some(2_000)] {
             let mut source = Source::begin(&Work { rate, seconds: 0.01, ..Work::for_tests() });
             let mut numbers = Vec::new();

@@ -11,12 +11,12 @@ use super::Work;
 use super::publish::{group, interface, keys};
 use super::tally::Tally;
 
-/// How long to wait until the next look at the time.
+/// How often to check the time.
 const WAIT: Duration = Duration::from_millis(50);
-/// How long to tell the publisher so.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long to confirm to the publisher that everything was received.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// Takes messages until the last one, or until the time is over.
+/// Receives messages until the last one, or until the time is over.
 pub(super) fn run(work: &Work, sealed: bool) -> Result<()> {
     let membership = Membership::new(group(work)?).on(interface(work));
     let mut subscriber = Subscriber::builder().path(membership).keys(keys(sealed)).build()?;
@@ -29,15 +29,15 @@ pub(super) fn run(work: &Work, sealed: bool) -> Result<()> {
             }
             continue;
         };
-        // Of events nothing is told: what is lost shows in the numbers.
+        // Ignore events: the message numbers show losses.
         let Item::Message(message) = item else { continue };
         if !tally.take(message.bytes) {
             break;
         }
     }
     println!("{}", tally.report());
-    // The publisher waits to be told that this one has everything.
-    let deadline = Instant::now() + FAREWELL;
+    // The publisher waits for this confirmation.
+    let deadline = Instant::now() + CLOSING_TIME;
     while !subscriber.is_over() && Instant::now() < deadline {
         subscriber.next_timeout(WAIT)?;
     }

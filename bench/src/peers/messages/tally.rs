@@ -1,17 +1,17 @@
-//! What a subscriber got.
+//! The counts of a subscriber.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::source::{HEAD, LAST};
-use super::{PATIENCE, Work};
+use super::{TIMEOUT, Work};
 use crate::peers::sys;
 
-/// Messages between two looks at the clock.
+/// Messages between two reads of the clock.
 const UNTIMED: u64 = 1024;
 
-/// Counts messages, and checks that each is the one behind that before.
+/// Counts messages, and checks that their numbers are consecutive.
 #[derive(Debug)]
 pub(super) struct Tally {
     received: u64,
@@ -20,7 +20,7 @@ pub(super) struct Tally {
     opened: Instant,
     first: Option<Instant>,
     timeout: Duration,
-    /// Nanoseconds from publishing to here, of those that carry their time.
+    /// Nanoseconds from publishing to receiving, for messages that contain their time.
     delays: Vec<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Tally {
         }
     }
 
-    /// Takes a message; says whether to go on.
+    /// Counts a message; returns whether to continue.
     #[inline]
     pub(super) fn take(&mut self, message: &[u8]) -> bool {
         let Some(head) = message.first_chunk::<HEAD>() else {
@@ -57,15 +57,15 @@ impl Tally {
         !self.complete && (!self.received.is_multiple_of(UNTIMED) || !self.is_over())
     }
 
-    /// Whether nothing more will be waited for.
+    /// Whether the time is over.
     pub(super) fn is_over(&self) -> bool {
         match self.first {
             Some(first) => first.elapsed() >= self.timeout,
-            None => self.opened.elapsed() >= PATIENCE,
+            None => self.opened.elapsed() >= TIMEOUT,
         }
     }
 
-    /// What came, as JSON: called when the last message came, or the time is over.
+    /// Returns the counts as JSON; call it after the last message, or when the time is over.
     pub(super) fn report(mut self) -> serde_json::Value {
         let seconds = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
         self.delays.sort_unstable();
@@ -95,7 +95,7 @@ mod tests {
         [number.to_le_bytes(), time.to_le_bytes()].concat()
     }
 
-    /// What is reported of these.
+    /// Returns the report on these messages.
     fn tally(messages: &[Vec<u8>]) -> serde_json::Value {
         let mut tally = Tally::new(&Work::for_tests());
         for message in messages {
@@ -106,28 +106,32 @@ mod tests {
 
     #[test]
     fn messages_without_a_gap_up_to_the_last_are_complete() {
-        let said = tally(&[message(0, 0), message(1, 0), message(2 | LAST, 0)]);
+        let report = tally(&[message(0, 0), message(1, 0), message(2 | LAST, 0)]);
         assert_eq!(
-            (&said["received"], &said["in_order"], &said["complete"]),
+            (&report["received"], &report["in_order"], &report["complete"]),
             (&3.into(), &true.into(), &true.into())
         );
     }
 
     #[test]
-    fn a_gap_a_copy_and_a_piece_are_out_of_order() {
+    fn a_gap_a_copy_and_a_short_message_are_out_of_order() {
         for wrong in
             [vec![message(0, 0), message(2, 0)], vec![message(0, 0), message(0, 0)], vec![vec![0; 8]]]
         {
-            let said = tally(&wrong);
-            assert_eq!((&said["in_order"], &said["complete"]), (&false.into(), &false.into()), "{wrong:?}");
+            let report = tally(&wrong);
+            assert_eq!(
+                (&report["in_order"], &report["complete"]),
+                (&false.into(), &false.into()),
+                "{wrong:?}"
+            );
         }
     }
 
     #[test]
     fn only_messages_with_a_time_have_a_delay() {
         let long_ago = sys::monotonic_nanoseconds() - 5_000_000_000;
-        let said = tally(&[message(0, long_ago), message(1, 0)]);
-        assert!((5e6..60e6).contains(&said["latency_us"]["p50"].as_f64().unwrap()), "{said}");
+        let report = tally(&[message(0, long_ago), message(1, 0)]);
+        assert!((5e6..60e6).contains(&report["latency_us"]["p50"].as_f64().unwrap()), "{report}");
         assert_eq!(tally(&[message(0, 0)])["latency_us"]["max"], 0.0);
     }
 }

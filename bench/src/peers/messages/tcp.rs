@@ -1,4 +1,4 @@
-//! TCP: a connection a receiver, and everything written to each.
+//! TCP: a connection to each subscriber; everything is written to each.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,14 +10,14 @@ use anyhow::{Context, Result, ensure};
 use super::publish::linger;
 use super::source::Source;
 use super::tally::Tally;
-use super::{PATIENCE, Work};
+use super::{TIMEOUT, Work};
 
 const BUFFER: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(2);
-/// How long to wait until the next look at the time.
+/// How often to check the time.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Takes the connections, and writes all of it to each in turn: the slowest sets the pace.
+/// Accepts the connections, and writes everything to each in turn: the slowest determines the pace.
 pub(super) fn publish(work: &Work) -> Result<()> {
     let listener = TcpListener::bind((work.interface, work.group.port()))?;
     let mut connections = accept(&listener, work.receivers)?;
@@ -34,7 +34,7 @@ pub(super) fn publish(work: &Work) -> Result<()> {
 
 fn accept(listener: &TcpListener, count: usize) -> Result<Vec<TcpStream>> {
     listener.set_nonblocking(true)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut connections = Vec::new();
     while connections.len() < count {
         match listener.accept() {
@@ -44,7 +44,7 @@ fn accept(listener: &TcpListener, count: usize) -> Result<Vec<TcpStream>> {
                 connections.push(connection);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                ensure!(Instant::now() < deadline, "no {count} receivers came");
+                ensure!(Instant::now() < deadline, "fewer than {count} subscribers connected");
                 thread::sleep(PAUSE);
             }
             Err(error) => return Err(error.into()),
@@ -53,9 +53,9 @@ fn accept(listener: &TcpListener, count: usize) -> Result<Vec<TcpStream>> {
     Ok(connections)
 }
 
-/// Connects as soon as the publisher is there, and reads to the last message, or until the time is over.
+/// Connects when the publisher has started, and reads until the last message, or until the time is over.
 pub(super) fn subscribe(work: &Work) -> Result<()> {
-    let publisher = work.publisher.context("--publisher is needed: where to connect to")?;
+    let publisher = work.publisher.context("--publisher is required")?;
     eprintln!("ready");
     let mut connection = connect(SocketAddr::new(publisher, work.group.port()))?;
     connection.set_read_timeout(Some(WAIT))?;
@@ -83,9 +83,9 @@ pub(super) fn subscribe(work: &Work) -> Result<()> {
 }
 
 fn connect(to: SocketAddr) -> Result<TcpStream> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        match TcpStream::connect_timeout(&to, PATIENCE) {
+        match TcpStream::connect_timeout(&to, TIMEOUT) {
             Ok(connection) => return Ok(connection),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused && Instant::now() < deadline => {
                 thread::sleep(PAUSE);

@@ -1,9 +1,9 @@
-//! How long a message takes, at a steady rate.
+//! Message latency at a constant rate.
 
 use anyhow::Result;
 
 use super::goodput::{describe, row, without_loss};
-use super::{manner, present, transfer, window};
+use super::{present, round_options, transfer, window};
 use crate::contestants::{Messages, Messenger};
 use crate::network::Link;
 use crate::report::Figures;
@@ -12,17 +12,17 @@ use crate::tables::plan::Plan;
 use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
-/// Those that can be paced; the first is whom the others are judged against.
+/// The contestants with a rate limit; the first is the reference.
 const CONTESTANTS: [&str; 5] = ["mcast-stream-each", "mcast-stream-sealed", "aeron", "norm", "tcp"];
-/// To how many more the first publishes, beside one.
+/// Numbers of subscribers for the first contestant, in addition to one.
 const TO_SEVERAL: [usize; 2] = [4, 8];
 /// Percent.
 const LOSSES: [f64; 2] = [0.0, 1.0];
 const SIZE: usize = 224;
-/// Messages a second.
+/// Messages per second.
 const RATE: u32 = 20_000;
-/// How long a subscriber may take to get what was published in its time.
-const PATIENCE: f64 = 5.0;
+/// Additional seconds for a subscriber after publishing ends.
+const TIMEOUT: f64 = 5.0;
 
 pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let about = format!(
@@ -37,7 +37,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let seconds = window(bench);
     figures.seconds = seconds;
     let messages =
-        Messages { size: SIZE, seconds, rate: Some(RATE), receivers: 1, timeout: seconds + PATIENCE };
+        Messages { size: SIZE, seconds, rate: Some(RATE), receivers: 1, timeout: seconds + TIMEOUT };
     let who = present(bench, &CONTESTANTS, &mut figures);
     let to_one = who.iter().map(|who| (*who, segment));
     let to_several = who.iter().take(1).flat_map(|who| several.iter().map(|segment| (*who, segment)));
@@ -49,12 +49,12 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
             run: Box::new(move || run_once(segment, bench, who, &messages, loss)) as Box<_>,
         })
         .collect();
-    let rounds = take_turns(&turns, manner(bench, "p50"))?;
+    let rounds = take_turns(&turns, round_options(bench, "p50"))?;
     fill(&mut figures, rounds, |name| describe(without_loss(name)));
     Ok(figures)
 }
 
-/// A row's name, which says to how many if it is not one.
+/// Returns the name of a row, with the number of subscribers if it is not one.
 fn row_to(name: &str, loss: f64, receivers: usize) -> String {
     match receivers {
         1 => row(name, loss),

@@ -1,8 +1,8 @@
-//! As many messages as go.
+//! Message throughput.
 
 use anyhow::Result;
 
-use super::{LARGE, manner, present, raw, transfer, window};
+use super::{LARGE, present, raw, round_options, transfer, window};
 use crate::contestants::{Messages, Messenger, messenger};
 use crate::network::Link;
 use crate::report::Figures;
@@ -17,10 +17,10 @@ const TO_ONE: [&str; 5] = ["mcast-stream", "mcast-stream-sealed", "aeron", "norm
 const TO_SEVERAL: [&str; 4] = ["mcast-stream", "aeron", "norm", "tcp"];
 /// Percent.
 const LOSSES: [f64; 3] = [0.0, 1.0, 5.0];
-/// How long a subscriber may take to get what was published in its time.
-const PATIENCE: f64 = 2.0;
+/// Additional seconds for a subscriber after publishing ends.
+const TIMEOUT: f64 = 2.0;
 
-/// One receiver on a link that loses nothing.
+/// One subscriber on a link without loss.
 pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> {
     let about = format!(
         "Messages of {size} bytes as fast as they go, to one receiver, on link (a). `mcast perf` sends bare \
@@ -30,7 +30,7 @@ pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> 
     let mut figures = bench.figures(plan, about, "goodput", raw::NAME);
     figures.seconds = window(bench);
     let messages = messages(bench, size, 1);
-    // What the link takes tells best whether the machine is steady.
+    // The raw capacity of the link is the best indicator of a steady machine.
     let bare = raw::is_present(bench, &mut figures).then(|| Turn {
         name: raw::NAME.to_owned(),
         run: Box::new(move || raw::run_once(segment, bench, size)) as Box<_>,
@@ -40,18 +40,18 @@ pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> 
         run: Box::new(move || run_once(segment, bench, who, &messages, None)) as Box<_>,
     });
     let turns: Vec<_> = bare.into_iter().chain(others).collect();
-    let rounds = take_turns(&turns, manner(bench, "goodput"))?;
+    let rounds = take_turns(&turns, round_options(bench, "goodput"))?;
     fill(&mut figures, rounds, describe);
     Ok(figures)
 }
 
-/// Some receivers on links that lose none, one and five percent.
+/// Several subscribers on links with 0, 1 and 5 % loss.
 pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figures> {
     let who = if receivers == 1 { "one receiver".to_owned() } else { format!("{receivers} receivers") };
     let about = format!(
         "Messages of {LARGE} bytes as fast as they go, to {who}, offloads off at both ends, so \
-         that each datagram is a frame. Frames are dropped at random as they come in, at both ends: so many percent \
-         of the data, and of the answers. What counts is what the slowest receiver got a second. The last column is \
+         that each datagram is a frame. Frames are dropped at random as they come in, at both ends: that share of \
+         the data and of the feedback. What counts is what the slowest receiver got a second. The last column is \
          the ratio to the contestant's own run without loss in the same round."
     );
     let names: &[&str] = if receivers == 1 { &TO_ONE } else { &TO_SEVERAL };
@@ -68,7 +68,7 @@ pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figu
             run: Box::new(move || run_once(segment, bench, who, &messages, Some(loss))) as Box<_>,
         })
         .collect();
-    let rounds = take_turns(&turns, manner(bench, "goodput"))?;
+    let rounds = take_turns(&turns, round_options(bench, "goodput"))?;
     fill(&mut figures, rounds, |name| describe(without_loss(name)));
     for row in &mut figures.rows {
         row.beside = Some(self::row(row.contestant(), LOSSES[0]));
@@ -78,7 +78,7 @@ pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figu
 
 fn messages(bench: &Bench, size: usize, receivers: usize) -> Messages {
     let seconds = window(bench);
-    Messages { size, seconds, rate: None, receivers, timeout: seconds + PATIENCE }
+    Messages { size, seconds, rate: None, receivers, timeout: seconds + TIMEOUT }
 }
 
 fn run_once(
@@ -99,17 +99,17 @@ fn run_once(
     Ok(values)
 }
 
-/// A row's name.
+/// Returns the name of a row.
 pub(super) fn row(name: &str, loss: f64) -> String {
     format!("{name}, {loss} %")
 }
 
-/// Whose it is.
+/// Returns the contestant of a row.
 pub(super) fn without_loss(row: &str) -> &str {
     row.split_once(',').map_or(row, |(name, _)| name)
 }
 
-/// What a contestant does.
+/// Describes a contestant.
 pub(super) fn describe(name: &str) -> String {
     match name {
         raw::NAME => raw::WHAT.to_owned(),

@@ -1,4 +1,4 @@
-//! Messages that must all arrive, beside Aeron, NORM and TCP.
+//! Reliable messages, compared with Aeron, NORM and TCP.
 
 mod delays;
 mod goodput;
@@ -9,25 +9,25 @@ use anyhow::{Result, bail};
 
 use super::Bench;
 use super::plan::Plan;
-use super::rounds::Manner;
+use super::rounds::RoundOptions;
 use crate::arguments::Measure;
 use crate::contestants::{MESSENGERS, Messenger, messenger};
 use crate::report::Figures;
 use crate::tools::Need;
 
-/// Bytes of a message that fills a frame with the header of any of them.
+/// Bytes of a message that fills a frame together with the header of any contestant.
 pub(super) const LARGE: usize = 1344;
-/// Bytes of a small one.
+/// Bytes of a small message.
 pub(super) const SMALL: usize = 64;
 
-/// What is compared.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// As many as go, of this size, over a plain link.
+    /// Throughput of messages of this size, on a plain link.
     Plain(usize),
-    /// As many as go to so many receivers, over links that lose some.
+    /// Throughput to this number of subscribers, on links with loss.
     Lossy(usize),
-    /// How long each takes at a steady rate, over a link that loses some.
+    /// Latency at a constant rate, on a link with loss.
     Delays,
 }
 
@@ -42,19 +42,19 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, subject: Subject) -> Result<Fi
     }
 }
 
-/// What has to be there.
+/// Returns the tools that are needed.
 pub(super) fn needs(subject: Subject, options: &Measure) -> Vec<Need> {
     let raw = matches!(subject, Subject::Plain(_)).then_some(Need::Mcast);
-    let wanted = MESSENGERS.iter().filter(|each| options.wants(each.name));
-    wanted.filter_map(Messenger::need).chain([Need::Nft]).chain(raw).collect()
+    let selected = MESSENGERS.iter().filter(|each| options.wants(each.name));
+    selected.filter_map(Messenger::need).chain([Need::Nft]).chain(raw).collect()
 }
 
-/// Of these, who was asked for and can take part; who can't goes into the figures with the reason. The
-/// first is the reference, and always asked for.
+/// Returns the contestants that are selected and available; adds those that are not available to the figures with the
+/// reason. The first is the reference, which is always selected.
 fn present(bench: &Bench, names: &[&str], figures: &mut Figures) -> Vec<&'static Messenger> {
     let mut present = Vec::new();
-    for (place, messenger) in names.iter().filter_map(|name| messenger(name)).enumerate() {
-        if place > 0 && !bench.options.wants(messenger.name) {
+    for (index, messenger) in names.iter().filter_map(|name| messenger(name)).enumerate() {
+        if index > 0 && !bench.options.wants(messenger.name) {
             continue;
         }
         match bench.tools.missing(messenger.need()) {
@@ -65,13 +65,13 @@ fn present(bench: &Bench, names: &[&str], figures: &mut Figures) -> Vec<&'static
     present
 }
 
-/// How long each publishes.
+/// Returns how long each contestant publishes, in seconds.
 fn window(bench: &Bench) -> f64 {
     bench.options.window() * 2.0
 }
 
-fn manner(bench: &Bench, steady_by: &'static str) -> Manner {
-    Manner {
+fn round_options(bench: &Bench, steady_by: &'static str) -> RoundOptions {
+    RoundOptions {
         rounds: bench.options.rounds(),
         steady_by: Some(steady_by),
         keep_all: bench.options.keep_all || bench.options.quick,

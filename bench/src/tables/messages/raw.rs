@@ -1,4 +1,4 @@
-//! The same datagrams without a message layer: `mcast perf`.
+//! Datagrams without a message layer: `mcast perf`.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::tools::{Need, Tools};
 pub(super) const NAME: &str = "mcast-perf";
 pub(super) const WHAT: &str = "mcast perf send, mcast perf recv: bare datagrams, numbered, none repaired";
 
-/// What the header of a stream adds to a message.
+/// Length of the stream header.
 const HEADER: usize = mcast_stream::wire::HEADER_LENGTH;
-/// How long it may take beyond its time.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit in addition to the duration.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What `mcast perf recv --json` says of a run.
+/// The summary of `mcast perf recv --json`.
 #[derive(Deserialize, Debug)]
-struct Run {
+struct ReceiveSummary {
     received: u64,
     seconds: f64,
 }
 
-/// Whether it can take part; says in the figures why not.
+/// Returns whether it is available; if not, adds the reason to the figures.
 pub(super) fn is_present(bench: &Bench, figures: &mut Figures) -> bool {
     let missing = bench.missing(Need::Mcast);
     if let Some(why) = missing {
@@ -40,7 +40,7 @@ pub(super) fn is_present(bench: &Bench, figures: &mut Figures) -> bool {
     missing.is_none()
 }
 
-/// Sends datagrams as long as those that carry one message of this size.
+/// Sends datagrams of the length of those that carry one message of this size.
 pub(super) fn run_once(segment: &Segment, bench: &Bench, size: usize) -> Result<Values> {
     let receiver = segment.receivers.first().context("a receiver")?;
     let mut counting = start(receiver, Cpu::Receiver, &program(&bench.tools, "recv", &[]))?;
@@ -49,7 +49,8 @@ pub(super) fn run_once(segment: &Segment, bench: &Bench, size: usize) -> Result<
     let duration = format!("{}ms", (window(bench) * 1e3).ceil());
     let sending = ["--size", &datagram, "--duration", &duration];
     let _sending = start(&segment.sender, Cpu::Sender, &program(&bench.tools, "send", &sending))?;
-    let Run { received, seconds } = counting.result(PATIENCE + Duration::from_secs_f64(window(bench)))?;
+    let ReceiveSummary { received, seconds } =
+        counting.result(TIMEOUT + Duration::from_secs_f64(window(bench)))?;
     let rate = received as f64 / seconds.max(1e-3);
     Ok(vec![("goodput", rate), ("payload", rate * size as f64 * 8.0 / 1e9)])
 }

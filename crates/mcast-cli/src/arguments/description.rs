@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::output::count_of;
 
 /// The maximum length of a session description.
-const LONGEST: u64 = 1 << 20;
+const MAX_LENGTH: u64 = 1 << 20;
 
 /// Returns the memberships of a session description; `None` if the text does not name such a file.
 pub(crate) fn read_description(
@@ -28,12 +28,12 @@ pub(crate) fn read_description(
     for line in &description.skipped_media {
         console.note(format_args!("{text}: ignoring \"{line}\": nothing to join"));
     }
-    let is_meant = |family| families.only().is_none_or(|only| only == family);
+    let is_selected = |family| families.only().is_none_or(|only| only == family);
     let memberships: Vec<Membership> = description
         .streams
         .into_iter()
         .map(|stream| stream.membership)
-        .filter(|membership| is_meant(Family::of(membership.address.group.addr())))
+        .filter(|membership| is_selected(Family::of(membership.address.group.addr())))
         .collect();
     if memberships.is_empty() {
         let failure = Failure::usage(format!("{text} has no stream of that address family"));
@@ -45,16 +45,16 @@ pub(crate) fn read_description(
 
 /// Returns whether the text is the name of a session description.
 pub(super) fn is_description(text: &str) -> bool {
-    let is_named_so = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
-    is_named_so && !text.contains("://")
+    let has_extension = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
+    has_extension && !text.contains("://")
 }
 
-/// What the file describes.
+/// Reads a session description.
 pub(crate) fn open(path: &str) -> anyhow::Result<SessionDescription> {
     let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
-    if bytes.len() as u64 > LONGEST {
+    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
+    if bytes.len() as u64 > MAX_LENGTH {
         return Err(Failure::usage(format!("{path} is too long for a session description")).into());
     }
     String::from_utf8_lossy(&bytes).parse().with_context(|| path.to_owned())

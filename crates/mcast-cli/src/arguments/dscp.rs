@@ -1,9 +1,9 @@
 //! Differentiated services code points: `46`, `EF`, `AF41`, `CS5`.
 
-/// A number from 0 to 63, or a name of RFC 2474 (`CS0` to `CS7`), RFC 2597 (`AF11` to `AF43`),
+/// Parses a number from 0 to 63, or a name of RFC 2474 (`CS0` to `CS7`), RFC 2597 (`AF11` to `AF43`),
 /// RFC 3246 (`EF`), RFC 5865 (`VA`) or RFC 8622 (`LE`).
 pub(crate) fn parse_dscp(text: &str) -> Result<u8, String> {
-    let refused = || "write a number from 0 to 63, or a name such as EF, AF41 or CS5".to_owned();
+    let error = || "write a number from 0 to 63, or a name such as EF, AF41 or CS5".to_owned();
     let name = text.to_ascii_uppercase();
     let digits: Vec<u8> = name.bytes().skip(2).map(|byte| byte.wrapping_sub(b'0')).collect();
     match (name.get(..2), digits.as_slice()) {
@@ -12,7 +12,7 @@ pub(crate) fn parse_dscp(text: &str) -> Result<u8, String> {
         (Some("LE"), []) => Ok(1),
         (Some("CS"), [class @ 0..=7]) => Ok(class << 3),
         (Some("AF"), [class @ 1..=4, drop @ 1..=3]) => Ok(class << 3 | drop << 1),
-        _ => text.parse().ok().filter(|number| *number < 64).ok_or_else(refused),
+        _ => text.parse().ok().filter(|number| *number < 64).ok_or_else(error),
     }
 }
 

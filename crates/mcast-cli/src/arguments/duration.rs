@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A number with a unit: `ns`, `us` (`µs`), `ms`, `s`, `m` (`min`), `h`; without one, seconds.
+/// Parses a number with a unit: `ns`, `us` (`µs`), `ms`, `s`, `m` (`min`), `h`. The default unit is seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|character: char| !matches!(character, '0'..='9' | '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_are_understood() {
+    fn units_are_parsed() {
         let millis = |text| parse_duration(text).unwrap().as_secs_f64() * 1e3;
         assert_eq!(
             ["500ms", "2s", "1.5", "0.25", "2m", "1h"].map(millis),
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_refused() {
         for text in ["", "s", "-1", "1x", "1.2.3", "nan", "inf", "1e400s", "99999999999999999999999"] {
             parse_duration(text).unwrap_err();
         }

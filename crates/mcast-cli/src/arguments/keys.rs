@@ -11,7 +11,7 @@ use crate::interrupt::Hangup;
 /// Reads the secrets, and warns if other users can read the file.
 #[cfg(feature = "seal")]
 pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> {
-    let text = read_some(path).map_err(|error| unread(path, &error))?;
+    let text = read_text(path).map_err(|error| read_failure(path, &error))?;
     if crate::sys::others_may_read(path) {
         console.warn(format_args!(
             "other users of this machine can read {}: run `chmod 600 {}`",
@@ -27,7 +27,7 @@ pub(crate) fn read_keys(path: &Path, console: &Console) -> anyhow::Result<Keys> 
 }
 
 #[cfg(feature = "seal")]
-fn unread(path: &Path, error: &std::io::Error) -> Failure {
+fn read_failure(path: &Path, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind::{NotFound, PermissionDenied};
 
     let message = format!("cannot read {}: {error}", path.display());
@@ -44,13 +44,13 @@ fn unread(path: &Path, error: &std::io::Error) -> Failure {
 
 /// Reads a key file, up to the maximum length.
 #[cfg(feature = "seal")]
-fn read_some(path: &Path) -> std::io::Result<String> {
+fn read_text(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
 
-    const LONGEST: u64 = 1 << 20;
+    const MAX_LENGTH: u64 = 1 << 20;
     let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
-    match text.len() as u64 <= LONGEST {
+    std::fs::File::open(path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= MAX_LENGTH {
         true => Ok(text),
         false => Err(Error::new(ErrorKind::InvalidData, "it is too long for a key file")),
     }
@@ -82,7 +82,8 @@ pub(crate) fn write_new_key(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Adds a new secret of the next epoch to a file, which must be one of keys and stay one; returns the epoch.
+/// Adds a new secret with the next epoch to a key file, and returns the epoch. Fails if the result would not be a
+/// valid key file.
 #[cfg(feature = "seal")]
 pub(crate) fn add_next_key(path: &Path, console: &Console) -> anyhow::Result<u16> {
     use std::io::Write;
@@ -93,7 +94,7 @@ pub(crate) fn add_next_key(path: &Path, console: &Console) -> anyhow::Result<u16
     let latest = read_keys(path, console)?.latest().0;
     let full = || Failure::usage(format!("{}: there is no epoch after {latest}", path.display()));
     let epoch = latest.checked_add(1).ok_or_else(full)?;
-    let text = read_some(path).map_err(|error| unread(path, &error))?;
+    let text = read_text(path).map_err(|error| read_failure(path, &error))?;
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let line = format!("{end}{}", Keys::new_line(epoch, Algorithm::default())?);
     Keys::read(&format!("{text}{line}")).map_err(|error| {
@@ -145,10 +146,10 @@ impl<'a> KeyFile<'a> {
         read_keys(self.path, console)
     }
 
-    /// The keys that are in it if a hang-up has come since the last call. What is wrong with the file is reported, and
-    /// the keys stay as they were.
+    /// Returns the keys in the file if SIGHUP has arrived since the last call. An invalid file is reported, and the
+    /// current keys stay in use.
     pub(crate) fn reread(&self, console: &Console) -> Option<Keys> {
-        if !self.hangup.has_come() {
+        if !self.hangup.has_arrived() {
             return None;
         }
         let keys = self.read(console);

@@ -46,8 +46,8 @@ impl<'a> Goal<'a> {
         Self { limits, deadline, silent_since: start }
     }
 
-    /// Records that something arrived.
-    pub(crate) fn heard(&mut self) {
+    /// Records an arrival, from which `--idle` counts.
+    pub(crate) fn record_arrival(&mut self) {
         if self.limits.idle.is_some() {
             self.silent_since = Instant::now();
         }
@@ -58,13 +58,13 @@ impl<'a> Goal<'a> {
         self.limits.count.is_some_and(|count| datagrams >= count)
     }
 
-    /// Whether everything ends, also where more is there.
-    pub(crate) fn is_time_over(&self) -> bool {
+    /// Returns whether `--timeout` has passed. The command then stops even if more datagrams are waiting.
+    pub(crate) fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// How long to wait for the next one: `None` for ever, zero when the time is over. That it was silent can only be
-    /// said after a look: whoever was busy for longer, or had no processor, may have something waiting.
+    /// Returns how long to wait for the next datagram; `None` means without limit. Zero does not mean that nothing
+    /// arrived: a caller that was busy for longer must still check for waiting datagrams.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         let idle = self.limits.idle.and_then(|idle| self.silent_since.checked_add(idle));
         let end = [self.deadline, idle].into_iter().flatten().min()?;
@@ -85,9 +85,9 @@ impl<'a> Goal<'a> {
     /// Returns which conditions of success are not met; nothing if all are.
     pub(crate) fn misses(&self, datagrams: u64, dropped: Drops) -> Vec<String> {
         let mut misses = Vec::new();
-        let wanted = self.wanted();
-        if datagrams < wanted {
-            misses.push(too_few(&count(datagrams), wanted));
+        let required = self.required();
+        if datagrams < required {
+            misses.push(too_few(&count(datagrams), required));
         }
         if let Some(most) = self.limits.max_loss {
             let share = share(dropped.count().unwrap_or(0), datagrams);
@@ -98,14 +98,14 @@ impl<'a> Goal<'a> {
         misses
     }
 
-    /// How many must come at least. Who sets a time waits for something.
-    fn wanted(&self) -> u64 {
+    /// Returns the number of datagrams required for success. With a time limit, the default is one.
+    fn required(&self) -> u64 {
         let has_end = self.limits.timeout.is_some() || self.limits.idle.is_some();
         self.limits.expect.or(self.limits.count).unwrap_or_else(|| u64::from(has_end))
     }
 }
 
-/// The percentage of what was dropped in all that reached this machine's sockets.
+/// Returns the percentage of dropped datagrams among all that reached the sockets of this command.
 fn share(dropped: u64, received: u64) -> f64 {
     match dropped.saturating_add(received) {
         0 => 0.0,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_enough_only_where_nothing_was_asked_for() {
+    fn no_datagrams_are_a_success_only_without_limits() {
         let second = Some(Duration::from_secs(1));
         assert_eq!(misses(&NONE, 0, 0), 0);
         assert_eq!(misses(&Limits { timeout: second, ..NONE }, 0, 0), 1);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_measured_against_all_that_was_sent_here() {
+    fn loss_is_a_percentage_of_received_and_dropped_datagrams() {
         let one_percent = Limits { max_loss: Some(1.0), ..NONE };
         assert_eq!(misses(&one_percent, 99, 1), 0);
         assert_eq!(misses(&one_percent, 98, 2), 1);

@@ -1,29 +1,29 @@
 //! Argument types that several subcommands share.
 
-mod chosen;
 mod description;
 mod dscp;
 mod duration;
-mod join;
-mod joining;
+mod join_option;
 mod keys;
 mod limits;
+mod memberships;
+mod packet_filter;
 mod pattern;
 mod rate;
+mod selected;
 mod size;
 mod stream_name;
-mod wanted;
 
-pub(crate) use chosen::{Families, chosen_destinations, chosen_memberships};
 pub(crate) use description::read_description;
 pub(crate) use dscp::parse_dscp;
 pub(crate) use duration::parse_duration;
-pub(crate) use join::Join;
-pub(crate) use joining::Joining;
+pub(crate) use join_option::JoinOption;
 pub(crate) use keys::{KeyFile, add_next_key, read_keys, write_new_key};
 pub(crate) use limits::{Goal, Limits};
+pub(crate) use memberships::{MembershipArguments, build_receiver};
+pub(crate) use packet_filter::{FilterOptions, PacketContext, PacketFilter, Target, is_named, read_targets};
 pub(crate) use pattern::Pattern;
 pub(crate) use rate::{one_every, parse_rate};
+pub(crate) use selected::{Families, select_destinations, select_memberships};
 pub(crate) use size::{parse_percent, parse_size};
 pub(crate) use stream_name::{is_stream_name, parse_stream_name};
-pub(crate) use wanted::{Narrowing, Sight, Target, Wanted, is_named, read_targets};

@@ -9,14 +9,14 @@ use mcast::group::WellKnown;
 
 use super::description::{self, is_description};
 
-/// One or several groups, as they were typed.
+/// One or several groups, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     text: String,
     ranges: Vec<Range>,
 }
 
-/// All addresses that begin with the same bits.
+/// All addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     first: IpAddr,
@@ -28,7 +28,7 @@ impl Pattern {
         self.ranges.iter().any(|range| range.contains(group.addr()))
     }
 
-    /// Its groups: very many where few bits are fixed.
+    /// Iterates over all groups: for a short prefix, a very long iterator.
     pub(crate) fn groups(&self) -> impl Iterator<Item = Group> + '_ {
         self.ranges.iter().flat_map(|range| range.addresses()).filter_map(|address| Group::new(address).ok())
     }
@@ -88,7 +88,7 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// The groups of a session description.
+    /// Returns the groups of a session description.
     fn described(path: &str) -> Result<Self, String> {
         let description = description::open(path).map_err(|error| format!("{error:#}"))?;
         let groups = description.streams.iter().map(|stream| stream.membership.address.group);
@@ -136,24 +136,24 @@ mod tests {
     }
 
     #[test]
-    fn a_range_holds_what_begins_with_its_bits() {
+    fn a_range_contains_the_groups_with_its_prefix() {
         assert!(contains("239.1.2.0/23", "239.1.3.255"));
         assert!(!contains("239.1.2.0/23", "239.1.4.0"));
         assert!(contains("ff02::/16", "ff02::1:ff00:1"));
         assert!(!contains("ff02::/16", "ff05::1"));
-        // Of length zero: its whole family.
+        // A prefix of length 0 contains the whole family.
         assert!(contains("224.0.0.0/0", "239.1.2.3") && !contains("224.0.0.0/0", "ff02::1"));
         assert!(contains("ff00::/0", "ffff::1") && !contains("ff00::/0", "239.1.2.3"));
     }
 
     #[test]
-    fn a_name_is_its_groups_of_both_families() {
+    fn a_name_means_its_groups_of_both_families() {
         assert!(contains("mdns", "224.0.0.251") && contains("mDNS", "ff02::fb"));
         assert!(!contains("mdns", "224.0.0.252"));
     }
 
     #[test]
-    fn anything_else_is_refused_with_what_is_meant() {
+    fn other_texts_are_refused() {
         for wrong in ["10.0.0.1", "239.1.2.0/33", "ff02::/129", "239.1.2.0/", "eth0", "", "239.1.2.3:5000"] {
             assert!(!wrong.parse::<Pattern>().unwrap_err().is_empty(), "{wrong}");
         }

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use mcast::Rate;
 
-/// A number, a prefix of `k`, `M` or `G` (thousands), and `pps` or `bit` (also `/s`, `bit/s`,
-/// `bps`).
+/// Parses a number, a prefix of `k`, `M` or `G` (powers of 1000), and `pps` or `bit` (also `/s`, `bit/s`, `bps`).
 pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
-    let refused = || "write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit".to_owned();
-    let split = text.find(|character: char| !matches!(character, '0'..='9' | '.')).ok_or_else(refused)?;
+    let error = || "write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit".to_owned();
+    let split = text.find(|character: char| !matches!(character, '0'..='9' | '.')).ok_or_else(error)?;
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| refused())?;
+    let number: f64 = number.parse().map_err(|_| error())?;
     let (factor, unit) = match unit.as_bytes()[0] {
         b'k' | b'K' => (1e3, &unit[1..]),
         b'M' => (1e6, &unit[1..]),
@@ -19,12 +18,12 @@ pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     };
     let rate = number * factor;
     if !(rate > 0.0 && rate.is_finite()) {
-        return Err(refused());
+        return Err(error());
     }
     match unit {
         "pps" | "/s" => Ok(Rate::Datagrams(rate)),
         "bit" | "bit/s" | "bps" => Ok(Rate::Bits(rate)),
-        _ => Err(refused()),
+        _ => Err(error()),
     }
 }
 
@@ -46,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_refused() {
+    fn invalid_rates_are_refused() {
         for text in ["", "10", "0pps", "-1pps", "pps", "10MB", "1.2.3pps", "10µbit", "10k"] {
             parse_rate(text).unwrap_err();
         }

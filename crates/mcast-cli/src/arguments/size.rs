@@ -1,8 +1,8 @@
-//! Sizes in bytes and shares in percent.
+//! Sizes in bytes and percentages.
 
-/// Bytes: `1400`, `64k`, `4M`, `1G`, where k is 1,024.
+/// Parses a number of bytes: `1400`, `64k`, `4M`, `1G`, where k is 1,024.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
-    let refused = || "write a number of bytes such as 1400, 64k (65,536) or 4M".to_owned();
+    let error = || "write a number of bytes such as 1400, 64k (65,536) or 4M".to_owned();
     let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let shift = match unit {
@@ -10,13 +10,13 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
         "k" | "K" | "KiB" => 10,
         "m" | "M" | "MiB" => 20,
         "g" | "G" | "GiB" => 30,
-        _ => return Err(refused()),
+        _ => return Err(error()),
     };
-    let number: usize = number.parse().map_err(|_| refused())?;
-    number.checked_mul(1 << shift).ok_or_else(refused)
+    let number: usize = number.parse().map_err(|_| error())?;
+    number.checked_mul(1 << shift).ok_or_else(error)
 }
 
-/// A share: `0.5%` or `0.5`, from 0 to 100.
+/// Parses a percentage from 0 to 100: `0.5%` or `0.5`.
 pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.strip_suffix('%').unwrap_or(text).parse().ok();
     number
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_percent() {
+    fn the_percent_sign_is_optional() {
         assert_eq!((parse_percent("0.5%"), parse_percent("3")), (Ok(0.5), Ok(3.0)));
         for text in ["", "%", "101", "-1", "nan"] {
             parse_percent(text).unwrap_err();

@@ -3,14 +3,14 @@
 use mcast::group::Expand;
 
 /// The maximum length that fits into an announcement.
-const LONGEST: usize = 255;
+const MAX_LENGTH: usize = 255;
 
 /// Parses a name that is distinguishable from a membership.
 pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
-    match text.len() <= LONGEST && is_stream_name(text) {
+    match text.len() <= MAX_LENGTH && is_stream_name(text) {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "a name must contain a letter and none of \":@%/\", have at most {LONGEST} bytes, and not be the \
+            "a name must contain a letter and none of \":@%/\", have at most {MAX_LENGTH} bytes, and not be the \
              name of a protocol (such as mdns)"
         )),
     }
@@ -18,8 +18,8 @@ pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
 
 /// Returns whether this is the name of a stream, and not a membership or a misspelled one.
 pub(crate) fn is_stream_name(text: &str) -> bool {
-    let is_strange = |character: char| character.is_control() || ":@%/".contains(character);
-    !text.contains(is_strange)
+    let is_reserved = |character: char| character.is_control() || ":@%/".contains(character);
+    !text.contains(is_reserved)
         && text.contains(char::is_alphabetic)
         && !super::description::is_description(text)
         && Expand::default().memberships(text).is_err()
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_apart_from_memberships_with_or_without_mistakes() {
+    fn memberships_even_misspelled_ones_are_not_stream_names() {
         for name in ["prices", "eth0 prices", "a.b-c_d+1", "Größe"] {
             assert_eq!(parse_stream_name(name).as_deref(), Ok(name));
         }

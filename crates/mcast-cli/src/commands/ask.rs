@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Family, InterfaceIndex, InterfaceSelector, Reply, Sender};
 use serde::Serialize;
 
-use crate::arguments::{Families, chosen_destinations, parse_duration};
+use crate::arguments::{Families, parse_duration, select_destinations};
 use crate::console::{Console, Output};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -74,11 +74,11 @@ Examples:
   mcast ask 239.255.1.2:5000 roll-call --expect 3      exit status 1 if fewer than three answer
   mcast recv 239.255.1.2:5000 --exec hostname --reply  answer such messages";
 
-/// The longest datagram there is.
-const LONGEST: usize = 65_536;
+/// More than the longest datagram.
+const BUFFER: usize = 65_536;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let chosen = chosen_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
+    let chosen = select_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
     let [destination] = chosen.items.as_slice() else {
         return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
             .remedy("ask one at a time")
@@ -91,8 +91,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         builder = builder.interface(interface.clone());
     }
     let sender = Arc::new(builder.build()?);
-    let (tells, told) = mpsc::channel();
-    let interrupted = tells.clone();
+    let (event_sender, events) = mpsc::channel();
+    let interrupted = event_sender.clone();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
     let start = Start { instant: Instant::now(), time: SystemTime::now() };
     sender.send(arguments.message.as_encoded_bytes())?;
@@ -104,8 +104,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let timeout = arguments.timeout;
     thread::Builder::new()
         .name("answers".into())
-        .spawn(move || listen(&sender, family, start, timeout, |event| tells.send(event).is_ok()))?;
-    let answers = Collector::new(arguments, console).collect(&told)?;
+        .spawn(move || listen(&sender, family, start, timeout, |event| event_sender.send(event).is_ok()))?;
+    let answers = Collector::new(arguments, console).collect(&events)?;
     console.note(format_args!("{} in {}", count_of(answers, "answer"), seconds(start.instant.elapsed())));
     let wanted = arguments.expect.unwrap_or(1);
     if answers < wanted && interrupt.outcome().is_none() {
@@ -115,14 +115,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
-/// When the question was sent.
+/// When the datagram was sent.
 #[derive(Clone, Copy)]
 struct Start {
     instant: Instant,
     time: SystemTime,
 }
 
-/// What ends a wait: an answer, a failure, the timeout or an interrupt.
+/// An event that ends a wait.
 enum Event {
     Answer(ReceivedAnswer),
     Failed(mcast::Error),
@@ -142,7 +142,7 @@ struct ReceivedAnswer {
 
 impl ReceivedAnswer {
     fn new(answer: &Reply<'_>, start: Start) -> Self {
-        // The kernel's time is that of the arrival, unless the clock was set meanwhile.
+        // The kernel's timestamp is more precise, unless the clock was set meanwhile.
         let by_kernel = answer.time.and_then(|time| time.duration_since(start.time).ok());
         let by_us = start.instant.elapsed();
         Self {
@@ -156,9 +156,9 @@ impl ReceivedAnswer {
     }
 }
 
-/// Tells every answer until the time is over or nobody listens.
-fn listen(sender: &Sender, family: Family, start: Start, timeout: Duration, tell: impl Fn(Event) -> bool) {
-    let mut buffer = vec![0; LONGEST];
+/// Reports every answer until the timeout, or until `report` returns `false`.
+fn listen(sender: &Sender, family: Family, start: Start, timeout: Duration, report: impl Fn(Event) -> bool) {
+    let mut buffer = vec![0; BUFFER];
     loop {
         let left = timeout.saturating_sub(start.instant.elapsed());
         let event = match sender.recv_answer(family, &mut buffer, left) {
@@ -167,7 +167,7 @@ fn listen(sender: &Sender, family: Family, start: Start, timeout: Duration, tell
             Err(error) => Event::Failed(error),
         };
         let is_last = !matches!(event, Event::Answer(_));
-        if !tell(event) || is_last {
+        if !report(event) || is_last {
             return;
         }
     }
@@ -195,14 +195,14 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Prints each as it comes; says how many came.
-    fn collect(&mut self, told: &Receiver<Event>) -> anyhow::Result<u64> {
+    /// Prints each answer when it arrives, and returns the number of answers.
+    fn collect(&mut self, events: &Receiver<Event>) -> anyhow::Result<u64> {
         let mut answers = 0;
         while self.arguments.count.is_none_or(|count| answers < count) {
-            match told.recv() {
-                Ok(Event::Answer(heard)) => {
+            match events.recv() {
+                Ok(Event::Answer(answer)) => {
                     answers += 1;
-                    self.print(&heard)?;
+                    self.print(&answer)?;
                     self.out.flush()?;
                 }
                 Ok(Event::Failed(error)) => return Err(error.into()),
@@ -212,23 +212,23 @@ impl<'a> Collector<'a> {
         Ok(answers)
     }
 
-    fn print(&mut self, heard: &ReceivedAnswer) -> io::Result<()> {
-        let interface = heard.interface.map(|index| self.names.of(index));
+    fn print(&mut self, answer: &ReceivedAnswer) -> io::Result<()> {
+        let interface = answer.interface.map(|index| self.names.of(index));
         if self.arguments.json {
-            return write_record(&mut self.out, "answer", &Record::new(heard, interface.as_deref()));
+            return write_record(&mut self.out, "answer", &Record::new(answer, interface.as_deref()));
         }
         let Palette { address, interface: by, dim, warning, .. } = self.palette;
-        let source = heard.source.to_string();
+        let source = answer.source.to_string();
         let interface = interface.as_deref().unwrap_or("?");
         self.source_width = self.source_width.max(source.len());
         self.interface_width = self.interface_width.max(interface.chars().count());
         let (source_width, interface_width) = (self.source_width, self.interface_width);
-        let cut = if heard.truncated { format!(" {warning}truncated{warning:#}") } else { String::new() };
+        let cut = if answer.truncated { format!(" {warning}truncated{warning:#}") } else { String::new() };
         writeln!(
             self.out,
             "{address}{source:source_width$}{address:#}  {by}{interface:interface_width$}{by:#}  {dim}{:>9}{dim:#}{cut}  {}",
-            seconds(heard.after),
-            SafeText::new(heard.payload.trim_ascii_end())
+            seconds(answer.after),
+            SafeText::new(answer.payload.trim_ascii_end())
         )
     }
 }
@@ -248,16 +248,16 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn new(heard: &'a ReceivedAnswer, interface: Option<&'a str>) -> Self {
+    fn new(answer: &'a ReceivedAnswer, interface: Option<&'a str>) -> Self {
         Self {
-            time: rfc3339(heard.time),
-            source: heard.source.ip(),
-            source_port: heard.source.port(),
+            time: rfc3339(answer.time),
+            source: answer.source.ip(),
+            source_port: answer.source.port(),
             interface,
-            seconds: heard.after.as_secs_f64(),
-            length: heard.payload.len(),
-            truncated: heard.truncated,
-            payload: Payload::new(&heard.payload),
+            seconds: answer.after.as_secs_f64(),
+            length: answer.payload.len(),
+            truncated: answer.truncated,
+            payload: Payload::new(&answer.payload),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments, _console: &Console) -> anyhow::Result<O
     let words = [OsString::from("mcast")].into_iter().chain(arguments.command.iter().cloned());
     Ok(match cli::parse(words.chain(["--help".into()])) {
         Ok(_) => Outcome::Yes,
-        // Help comes as an error, too, and so does a command that does not exist.
-        Err(error) => Outcome::Handed(errors::tell_usage(&error)),
+        // clap returns help as an error, as it does for an unknown command.
+        Err(error) => Outcome::Delegated(errors::print_usage_error(&error)),
     })
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let defaults = Defaults::now(console)?;
         interfaces
             .iter()
-            .try_for_each(|each| write_record(&mut out, "present", &Described::new(each, defaults)))?;
+            .try_for_each(|each| write_record(&mut out, "present", &InterfaceRecord::new(each, defaults)))?;
     } else {
         let defaults = Defaults::now(console)?;
         table(&interfaces, defaults, console.palette()).write(&mut out)?;
@@ -54,21 +54,21 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::Yes)
 }
 
-/// What ends a wait for changes.
+/// An event that ends a wait for changes.
 enum Event {
     Changes(mcast::Result<Vec<InterfaceChange>>),
     Interrupted,
 }
 
 fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::Result<Outcome> {
-    let (tells, told) = mpsc::channel();
-    let interrupted = tells.clone();
+    let (event_sender, events) = mpsc::channel();
+    let interrupted = event_sender.clone();
     let watcher = InterfaceWatcher::new()?;
     let known = watcher.known();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
     let watch = move || {
         while let Some(changes) = watcher.wait(None).transpose() {
-            if tells.send(Event::Changes(changes)).is_err() {
+            if event_sender.send(Event::Changes(changes)).is_err() {
                 return;
             }
         }
@@ -77,7 +77,7 @@ fn watch(arguments: &Arguments, console: &Console, out: &mut Output) -> anyhow::
     show_first(arguments, console, out, &known)?;
     loop {
         out.flush()?;
-        match told.recv() {
+        match events.recv() {
             Ok(Event::Changes(changes)) => show_changes(arguments, console, out, &changes?)?,
             Ok(Event::Interrupted) | Err(mpsc::RecvError) => {
                 return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
@@ -96,7 +96,7 @@ fn show_first(
     if arguments.json {
         let now = SystemTime::now();
         for interface in interfaces {
-            write_json(out, &Noticed::new(now, "present", interface, defaults))?;
+            write_json(out, &InterfaceEventRecord::new(now, "present", interface, defaults))?;
         }
     } else {
         table(interfaces, defaults, console.palette()).write(out)?;
@@ -119,7 +119,7 @@ fn show_changes(
             continue;
         };
         if arguments.json {
-            write_json(out, &Noticed::new(now, event, interface, defaults))?;
+            write_json(out, &InterfaceEventRecord::new(now, event, interface, defaults))?;
             continue;
         }
         let Palette { interface: name_style, dim, .. } = console.palette();
@@ -130,7 +130,7 @@ fn show_changes(
     Ok(())
 }
 
-/// What happened, and the interface as it is now (or was last); `None` where that is not known.
+/// Returns the type of a change, and the interface as it is now or was last; `None` if the interface is unknown.
 fn event_of(change: &InterfaceChange) -> Option<(&'static str, &Interface)> {
     match change {
         InterfaceChange::Appeared(interface) => Some(("appeared", interface)),
@@ -141,35 +141,35 @@ fn event_of(change: &InterfaceChange) -> Option<(&'static str, &Interface)> {
     }
 }
 
-/// What is different, in words.
+/// Returns the differences as text.
 fn differences(change: &InterfaceChange) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut differences = Vec::new();
     let after = change.after();
     match (change.before(), after) {
-        (None, Some(after)) => told.push(format!(": index {}, {}", after.index, state(after))),
+        (None, Some(after)) => differences.push(format!(": index {}, {}", after.index, state(after))),
         (Some(before), Some(after)) => {
-            let mut tell = |what: &str, old: String, new: String| {
+            let mut compare = |what: &str, old: String, new: String| {
                 if old != new {
-                    told.push(format!("{what} {old} -> {new}"));
+                    differences.push(format!("{what} {old} -> {new}"));
                 }
             };
-            tell("name", before.name.clone(), after.name.clone());
-            tell("index", before.index.to_string(), after.index.to_string());
-            tell("state", state(before).into(), state(after).into());
-            tell("multicast", yes(before.multicast).into(), yes(after.multicast).into());
-            tell("mtu", before.mtu.to_string(), after.mtu.to_string());
-            tell("hardware address", hardware_address(before), hardware_address(after));
-            tell("addresses", addresses(before).join(" "), addresses(after).join(" "));
-            if let Some(first) = told.first_mut() {
+            compare("name", before.name.clone(), after.name.clone());
+            compare("index", before.index.to_string(), after.index.to_string());
+            compare("state", state(before).into(), state(after).into());
+            compare("multicast", yes(before.multicast).into(), yes(after.multicast).into());
+            compare("mtu", before.mtu.to_string(), after.mtu.to_string());
+            compare("hardware address", hardware_address(before), hardware_address(after));
+            compare("addresses", addresses(before).join(" "), addresses(after).join(" "));
+            if let Some(first) = differences.first_mut() {
                 first.insert_str(0, ": ");
             }
         }
         _ => {}
     }
-    told
+    differences
 }
 
-/// Which interfaces multicast takes by default: the outer `None` where the system does not tell.
+/// The default interfaces for multicast. The outer `None` means that the system does not report one.
 #[derive(Clone, Copy)]
 struct Defaults {
     v4: Option<Option<InterfaceIndex>>,
@@ -189,7 +189,7 @@ impl Defaults {
         Ok(Self { v4: of(Family::V4)?, v6: of(Family::V6)? })
     }
 
-    /// What to know where multicast could be sent, but no interface is the default.
+    /// Returns notes for families that could send multicast but have no default interface.
     fn missing(self, interfaces: &[Interface]) -> Vec<String> {
         let sends = |family| {
             let has_address = |each: &Interface| each.addresses_of(family).next().is_some();
@@ -234,7 +234,7 @@ fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Tab
     table
 }
 
-/// A warning with the name of the bridge or bond where it is about one.
+/// Returns a warning, with the name of the bridge or bond that it is about.
 fn note(warning: &Warning, interfaces: &[Interface]) -> String {
     let named = match warning {
         Warning::PortOf(master) => interfaces.iter().find(|each| each.index == *master),
@@ -273,7 +273,7 @@ fn addresses(interface: &Interface) -> Vec<String> {
 
 /// An interface as JSON: `schemas/interface.json`.
 #[derive(Serialize)]
-struct Described<'a> {
+struct InterfaceRecord<'a> {
     name: &'a str,
     index: u32,
     up: bool,
@@ -294,7 +294,7 @@ struct Address {
     prefix: u8,
 }
 
-impl<'a> Described<'a> {
+impl<'a> InterfaceRecord<'a> {
     fn new(interface: &'a Interface, defaults: Defaults) -> Self {
         let addresses = interface.addresses.iter();
         let is_it = |default| default == Some(interface.index);
@@ -315,17 +315,17 @@ impl<'a> Described<'a> {
     }
 }
 
-/// The same with what happened to it: what `--watch --json` prints.
+/// A change of an interface as JSON: the output of `--watch --json`.
 #[derive(Serialize)]
-struct Noticed<'a> {
+struct InterfaceEventRecord<'a> {
     time: String,
     event: &'static str,
     #[serde(flatten)]
-    interface: Described<'a>,
+    interface: InterfaceRecord<'a>,
 }
 
-impl<'a> Noticed<'a> {
+impl<'a> InterfaceEventRecord<'a> {
     fn new(time: SystemTime, event: &'static str, interface: &'a Interface, defaults: Defaults) -> Self {
-        Self { time: rfc3339(time), event, interface: Described::new(interface, defaults) }
+        Self { time: rfc3339(time), event, interface: InterfaceRecord::new(interface, defaults) }
     }
 }

@@ -1,4 +1,4 @@
-//! The subcommands, a file or a folder each.
+//! The subcommands, one file or folder each.
 
 mod ask;
 mod completions;
@@ -30,7 +30,7 @@ use clap::Subcommand;
 use crate::console::Console;
 use crate::exit::Outcome;
 
-/// Which subcommand, with its arguments. The first line of each file's `Arguments` is its summary.
+/// A subcommand with its arguments. The first doc line of each `Arguments` is its summary in help.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(demo::Arguments),
@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Completions(completions::Arguments),
 }
 
-/// How `mcast --help` groups them.
+/// The headings of `mcast --help`.
 pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Start here", &["demo", "lab"]),
     ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
@@ -67,7 +67,7 @@ pub(crate) const HEADINGS: &[(&str, &[&str])] = &[
     ("Help", &["help", "completions"]),
 ];
 
-/// Runs it. Nothing before has started a thread.
+/// Runs a subcommand. No thread has been started before.
 pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcome> {
     match command {
         Command::Demo(arguments) => demo::run(arguments, console),

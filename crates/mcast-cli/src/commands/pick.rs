@@ -71,7 +71,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let group = pick(name, scope, &options).map_err(|error| Failure::usage(error.to_string()))?;
         options.in_use.push(group);
         if arguments.json {
-            write_record(&mut out, "pick", &Picked { name, group, scope, source_specific: arguments.ssm })?;
+            write_record(
+                &mut out,
+                "pick",
+                &PickRecord { name, group, scope, source_specific: arguments.ssm },
+            )?;
         } else if arguments.names.len() > 1 {
             writeln!(out, "{group} {name}")?;
         } else {
@@ -82,9 +86,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::Yes)
 }
 
-/// A choice as JSON: `schemas/pick.json`.
+/// A chosen group as JSON: `schemas/pick.json`.
 #[derive(Serialize)]
-struct Picked<'a> {
+struct PickRecord<'a> {
     name: &'a str,
     #[serde(serialize_with = "crate::output::as_text")]
     group: Group,

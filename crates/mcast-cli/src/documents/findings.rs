@@ -1,4 +1,4 @@
-//! The guide's pages about findings: the text that `mcast explain` shows.
+//! The guide's pages about findings, with the text that `mcast explain` shows.
 
 use std::fs;
 use std::io;

@@ -8,13 +8,13 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
-use super::reference::{Named, subcommands};
+use super::reference::{NamedCommand, subcommands};
 use crate::commands::HEADINGS;
 use crate::exit;
 use crate::notes::{self, Block, Entry};
 
 pub(super) fn write(folder: &Path) -> io::Result<()> {
-    let root = Named { words: String::new(), command: super::built() };
+    let root = NamedCommand { words: String::new(), command: super::built() };
     for named in std::iter::once(root).chain(subcommands()) {
         fs::write(folder.join(format!("{}.1", page_name(&named.words))), page(named)?)?;
     }
@@ -26,14 +26,14 @@ fn page_name(words: &str) -> String {
     ["mcast", words].join(" ").trim_end().replace(' ', "-")
 }
 
-fn page(named: Named) -> io::Result<Vec<u8>> {
-    let Named { words, command } = named;
+fn page(named: NamedCommand) -> io::Result<Vec<u8>> {
+    let NamedCommand { words, command } = named;
     let see_also = related(&words, &command);
     let has_options = command.get_arguments().next().is_some();
     let has_subcommands = command.has_subcommands();
     let source = command.get_after_long_help().or_else(|| command.get_after_help());
     let blocks = notes::parse(&source.map(ToString::to_string).unwrap_or_default());
-    // Only the first page says which version all of them are of.
+    // Only the main page has the version.
     let man = Man::new(command).title(page_name(&words)).source("mcast").manual("mcast manual");
     let mut out = Vec::new();
     man.render_title(&mut out)?;
@@ -56,7 +56,7 @@ fn page(named: Named) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// What stands before the first heading: it belongs to the description.
+/// Returns the blocks before the first heading, which belong to the description.
 fn paragraphs(blocks: &[Block]) -> Roff {
     let mut roff = Roff::new();
     for block in blocks.iter().take_while(|block| !matches!(block, Block::Heading(_))) {
@@ -67,7 +67,7 @@ fn paragraphs(blocks: &[Block]) -> Roff {
     roff
 }
 
-/// A section for each heading, with what stands under it.
+/// Returns a section for each heading, with the blocks under it.
 fn sections(blocks: &[Block]) -> Roff {
     let mut roff = Roff::new();
     for block in blocks.iter().skip_while(|block| !matches!(block, Block::Heading(_))) {
@@ -122,7 +122,7 @@ fn section(title: &str, text: impl Into<Vec<Inline>>) -> Roff {
     roff
 }
 
-/// The pages of the command above, of those below, and of those under the same heading.
+/// Returns the pages of the parent command, the subcommands, and the commands under the same heading.
 fn related(words: &str, command: &Command) -> Vec<String> {
     let below = command.get_subcommands().map(|each| format!("{words} {}", each.get_name()));
     let mut related: Vec<String> = below.map(|words| words.trim_start().to_owned()).collect();

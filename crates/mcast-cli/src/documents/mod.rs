@@ -1,4 +1,4 @@
-//! What is written from the definitions: man pages, shell completions, and the guide's reference.
+//! Documents generated from the definition of the command: man pages, shell completions, and the guide's reference.
 
 mod findings;
 mod manual;
@@ -30,7 +30,7 @@ pub fn write_documents(folder: &Path) -> io::Result<()> {
     fs::write(folder.join("SUMMARY.md"), summary::text())
 }
 
-/// The definition of the command, complete, as it is written.
+/// Returns the complete definition of the command, before its help is laid out.
 fn built() -> clap::Command {
     let mut command = cli::source();
     command.build();

@@ -12,36 +12,36 @@ use crate::{exit, notes};
 /// Columns of notes and examples.
 const WIDTH: usize = 80;
 
-/// A subcommand as it is typed, with its definition: `perf send`.
-pub(super) struct Named {
+/// A subcommand: its name as typed, such as `perf send`, and its definition.
+pub(super) struct NamedCommand {
     pub(super) words: String,
     pub(super) command: Command,
 }
 
-impl Named {
+impl NamedCommand {
     /// `mcast-perf-send.md`.
     pub(super) fn file(&self) -> String {
         format!("mcast-{}.md", self.words.replace(' ', "-"))
     }
 }
 
-/// All subcommands in the order of the overview, those of subcommands behind them.
-pub(super) fn subcommands() -> Vec<Named> {
+/// Returns all subcommands in the order of the overview, each followed by its own subcommands.
+pub(super) fn subcommands() -> Vec<NamedCommand> {
     let root = super::built();
-    let mut found = Vec::new();
+    let mut subcommands = Vec::new();
     for name in HEADINGS.iter().flat_map(|(_, names)| *names) {
         if let Some(command) = root.find_subcommand(name) {
-            add(command, "", &mut found);
+            add(command, "", &mut subcommands);
         }
     }
-    found
+    subcommands
 }
 
-fn add(command: &Command, before: &str, found: &mut Vec<Named>) {
+fn add(command: &Command, before: &str, subcommands: &mut Vec<NamedCommand>) {
     let words = format!("{before}{}", command.get_name());
     let inner = format!("{words} ");
-    found.push(Named { words, command: command.clone() });
-    command.get_subcommands().for_each(|command| add(command, &inner, found));
+    subcommands.push(NamedCommand { words, command: command.clone() });
+    command.get_subcommands().for_each(|command| add(command, &inner, subcommands));
 }
 
 pub(super) fn write(folder: &Path) -> io::Result<()> {
@@ -52,14 +52,15 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
     fs::write(folder.join("index.md"), index(&subcommands))
 }
 
-fn index(subcommands: &[Named]) -> String {
+fn index(subcommands: &[NamedCommand]) -> String {
     let mut text = String::from(
         "# The command\n\nThese pages are generated from the definitions of the command, like `mcast COMMAND \
          --help` and the man pages.\n",
     );
     for (heading, names) in HEADINGS {
         text += &format!("\n## {heading}\n\n| | |\n|---|---|\n");
-        let is_here = |named: &&Named| names.contains(&named.words.split(' ').next().unwrap_or_default());
+        let is_here =
+            |named: &&NamedCommand| names.contains(&named.words.split(' ').next().unwrap_or_default());
         for named in subcommands.iter().filter(is_here) {
             text += &format!("| [mcast {}]({}) | {} |\n", named.words, named.file(), about(&named.command));
         }
@@ -94,8 +95,8 @@ const JSON: &str = "
 The files in `crates/mcast-cli/schemas` (JSON Schema) describe every field.
 ";
 
-fn page(named: &Named) -> String {
-    let Named { words, command } = named;
+fn page(named: &NamedCommand) -> String {
+    let NamedCommand { words, command } = named;
     let usage = command.clone().render_usage().to_string();
     let mut text = format!("# mcast {words}\n\n{}.\n\n```text\n{usage}\n```\n", about(command));
     let arguments: Vec<_> = command.get_positionals().filter(|argument| !argument.is_hide_set()).collect();
@@ -115,8 +116,7 @@ fn page(named: &Named) -> String {
     text
 }
 
-/// The headings over options in the order in which they come; what holds everywhere stands in the
-/// index.
+/// Returns the headings of the options in order. Global options are described in the index.
 fn headings(command: &Command) -> Vec<&str> {
     let mut headings = Vec::new();
     for argument in command.get_arguments().filter(|argument| !argument.is_positional()) {
@@ -161,7 +161,7 @@ fn about(command: &Command) -> String {
     command.get_about().map(|about| plain(&about.to_string())).unwrap_or_default()
 }
 
-/// Without what only terminals understand.
+/// Removes escape sequences.
 fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }

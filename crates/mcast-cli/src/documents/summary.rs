@@ -4,7 +4,7 @@ use mcast_doctor::Id;
 
 use super::reference;
 
-/// What people have written: parts, with the pages of each in order.
+/// The parts of the guide written by hand, with their pages in order.
 const PARTS: &[(&str, &[(&str, &str)])] = &[
     (
         "Learn",
@@ -45,7 +45,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// Behind the reference.
+/// The pages after the reference.
 const FIGURES: &[(&str, &str)] = &[
     ("Injected causes, and what was found", "doctor-table.md"),
     ("What each system does", "platforms.md"),
@@ -56,7 +56,7 @@ const FIGURES: &[(&str, &str)] = &[
     ("Benchmarks", "benchmarks.md"),
 ];
 
-/// `SUMMARY.md`, as mdBook wants it.
+/// Returns the text of `SUMMARY.md` in mdBook's format.
 pub(super) fn text() -> String {
     let mut text = String::from("# Summary\n\n[mcast](index.md)\n");
     for (part, pages) in PARTS {

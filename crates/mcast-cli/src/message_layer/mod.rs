@@ -1,11 +1,11 @@
 //! Datagrams of `mcast publish` and `mcast subscribe`, as an observer sees them.
 //!
-//! The bytes themselves are told apart by `mcast_stream::wire`. Here is decided what is one at all, what a
-//! damaged one is, and how both are told in words and as JSON.
+//! `mcast_stream::wire` parses the bytes. This module decides which datagrams belong to the message layer and which
+//! of them are damaged, and shows both as text and as JSON.
 
 mod object;
 mod repairs;
-mod words;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -23,30 +23,30 @@ pub(crate) use repairs::Repairs;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StreamDatagram<'a> {
     Whole(Box<Whole<'a>>),
-    /// It begins as one does, and cannot be understood.
+    /// It begins like a message-layer datagram, and cannot be parsed.
     Broken {
-        /// What it begins with, where that much is there.
+        /// The header, if enough bytes are there.
         header: Option<Header>,
         why: WireError,
     },
 }
 
-/// A datagram that is understood, as far as it is not hidden.
+/// A datagram that could be parsed, except for sealed parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Whole<'a> {
     pub(crate) header: Header,
     pub(crate) receiver: Option<ReceiverId>,
     pub(crate) body: Body<'a>,
-    /// How long the body is on the wire, without the tag of what is sealed.
+    /// The length of the body on the wire, without the authentication tag of a sealed datagram.
     pub(crate) length: usize,
 }
 
-/// What a datagram says.
+/// The body of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Body<'a> {
     /// This many complete messages.
     Messages(u32),
-    /// A piece of a message; how long the whole message is, where the piece tells.
+    /// A piece of a message, with the length of the whole message if the piece contains it.
     Piece {
         total: Option<u32>,
     },
@@ -58,20 +58,20 @@ pub(crate) enum Body<'a> {
     Echo(Probe),
     Announcement(Announce<'a>),
     Reset(Reset),
-    /// Of a kind that room is kept for.
+    /// A kind reserved by the protocol.
     Reserved,
-    /// It is sealed, and no key opens it here.
+    /// Sealed, and none of the keys opens it.
     Hidden,
-    /// Not all of it was captured, or it is the first of several fragments.
+    /// Not captured completely, or the first of several fragments.
     CutOff,
 }
 
 impl<'a> StreamDatagram<'a> {
-    /// `None` for what is somebody else's. Two bytes say little, so ours is only what also has the major
-    /// version, a kind that this minor version knows or a later one may, and a header no shorter or longer
-    /// than any. What has all that and cannot be understood is a broken one.
+    /// Recognizes a datagram of the message layer; returns `None` for any other. Two magic bytes are weak evidence, so
+    /// the major version, the kind (known to this minor version, or possible in a later one) and the length of the
+    /// header must fit as well. A datagram that passes these checks and cannot be parsed is `Broken`.
     ///
-    /// `opened` is what [`opened`] made of a sealed one.
+    /// `opened` is the result of [`opened`] for a sealed datagram.
     pub(crate) fn recognize(payload: &'a [u8], opened: Option<&'a [u8]>) -> Option<Self> {
         Self::read(payload, |packet| match packet.header.epoch {
             KeyEpoch::CLEAR => Body::read(packet, packet.body),
@@ -82,7 +82,7 @@ impl<'a> StreamDatagram<'a> {
         })
     }
 
-    /// The same of a datagram whose end is missing here.
+    /// Recognizes a datagram whose end is missing.
     pub(crate) fn recognize_cut_off(payload: &'a [u8]) -> Option<Self> {
         Self::read(payload, |_| Ok(Body::CutOff))
     }
@@ -91,7 +91,7 @@ impl<'a> StreamDatagram<'a> {
         payload: &'a [u8],
         body: impl FnOnce(&Packet<'a>) -> Result<Body<'a>, WireError>,
     ) -> Option<Self> {
-        if !begins_as_one(payload) {
+        if !has_valid_start(payload) {
             return None;
         }
         let whole = Packet::parse(payload).and_then(|packet| {
@@ -113,7 +113,7 @@ impl<'a> StreamDatagram<'a> {
         }
     }
 
-    /// The datagram's number, if it is one of those that are numbered without gaps.
+    /// Returns the sequence of the datagram, if its kind is numbered without gaps.
     pub(crate) fn sequence(&self) -> Option<u64> {
         let header = self.header()?;
         (header.kind == Kind::Data).then_some(header.sequence)
@@ -139,9 +139,9 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Head and clear body of a sealed datagram, if one of the keys is its own.
+/// Returns the header and decrypted body of a sealed datagram, if one of the keys opens it.
 pub(crate) fn opened(payload: &[u8], keys: &Keys) -> Option<Vec<u8>> {
-    if keys.is_empty() || !begins_as_one(payload) {
+    if keys.is_empty() || !has_valid_start(payload) {
         return None;
     }
     let mut bytes = payload.to_vec();
@@ -150,8 +150,8 @@ pub(crate) fn opened(payload: &[u8], keys: &Keys) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether it has what all datagrams of the message layer begin with, whatever follows.
-fn begins_as_one(payload: &[u8]) -> bool {
+/// Returns whether the payload begins like a datagram of the message layer.
+fn has_valid_start(payload: &[u8]) -> bool {
     const LONGEST: usize = 63 * 4;
 
     let [m, c, version, kind, words, ..] = *payload else { return false };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mcast_stream::wire::{Announce, Flags, Header, Heartbeat, KeyEpoch, Ncf, Ranges, Reset, Status};
 use serde::Serialize;
 
-use super::words::{STATUS_FLAGS, flow_name, kind_name, reason_name};
+use super::text::{STATUS_FLAGS, flow_name, kind_name, reason_name};
 use super::{Body, StreamDatagram, Whole};
 
 /// A datagram of the message layer as an object; absent fields are omitted.
@@ -149,10 +149,10 @@ impl DatagramFields {
                 Self { message: Some(header.message), piece: Some(piece), ..nothing }
             }
             Body::Heartbeat(heartbeat) => Self { heartbeat: Some(Beat::new(heartbeat)), ..nothing },
-            Body::Nak(nak) => Self { missing: Some(listed(nak.missing)), ..nothing },
+            Body::Nak(nak) => Self { missing: Some(all_ranges(nak.missing)), ..nothing },
             Body::Status(status) => Self { status: Some(State::new(status)), ..nothing },
             Body::Confirmation(Ncf { trail, coming, .. }) => {
-                Self { trail: Some(*trail), coming: Some(listed(*coming)), ..nothing }
+                Self { trail: Some(*trail), coming: Some(all_ranges(*coming)), ..nothing }
             }
             Body::Announcement(announcement) => {
                 Self { announcement: Some(Announcement::new(announcement)), ..nothing }
@@ -167,8 +167,8 @@ impl DatagramFields {
     }
 }
 
-/// The list of a nak holds at most 140 entries, each of at most 17 ranges.
-fn listed(ranges: Ranges<'_>) -> Vec<Range> {
+/// Returns all ranges of a NAK: its list holds at most 140 entries of at most 17 ranges each.
+fn all_ranges(ranges: Ranges<'_>) -> Vec<Range> {
     ranges.map(|(first, count)| Range { first, last: first + u64::from(count) - 1 }).collect()
 }
 

@@ -1,17 +1,17 @@
-//! The repairs in a publisher's reports.
+//! The repairs in the statistics of a publisher.
 
 use mcast_stream::sender::SenderStatistics;
 use serde::Serialize;
 
-/// What had to be sent again.
+/// The repairs that a publisher has sent.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Repairs {
     pub(crate) to_the_group: u64,
     pub(crate) to_one: u64,
     pub(crate) bytes: u64,
-    /// How often somebody asked.
+    /// The number of NAKs received.
     pub(crate) asked: u64,
-    /// What was asked for and no longer kept.
+    /// Datagrams that were requested and had left the retransmission buffer.
     pub(crate) gone: u64,
 }
 

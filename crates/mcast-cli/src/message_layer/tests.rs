@@ -20,7 +20,7 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
     digits.chunks(2).map(pair).collect()
 }
 
-fn words(bytes: &[u8]) -> Option<String> {
+fn text(bytes: &[u8]) -> Option<String> {
     StreamDatagram::recognize(bytes, None).map(|datagram| datagram.to_string())
 }
 
@@ -29,15 +29,15 @@ fn json(bytes: &[u8]) -> serde_json::Value {
 }
 
 #[test]
-fn the_golden_datagrams_are_told_in_words() {
+fn golden_vectors_as_text() {
     let of = "stream 0102030405060708, incarnation 287454020";
-    assert_eq!(words(&bytes(DATA)).unwrap(), format!("mcast stream data, {of}, number 5, messages 7 to 8"));
+    assert_eq!(text(&bytes(DATA)).unwrap(), format!("mcast stream data, {of}, number 5, messages 7 to 8"));
     assert_eq!(
-        words(&bytes(PIECE)).unwrap(),
+        text(&bytes(PIECE)).unwrap(),
         format!("mcast stream data, {of}, number 6, first piece of message 8, 3 of 3000 bytes")
     );
     assert_eq!(
-        words(&bytes(NAK)).unwrap(),
+        text(&bytes(NAK)).unwrap(),
         format!(
             "mcast stream nak, {of}, receiver 000000000000aabb, missing 50, 52-53, 200-299 (103 datagrams)"
         )
@@ -45,7 +45,7 @@ fn the_golden_datagrams_are_told_in_words() {
 }
 
 #[test]
-fn the_golden_datagrams_are_told_as_objects() {
+fn golden_vectors_as_json() {
     let data = json(&bytes(DATA));
     assert_eq!((&data["kind"], &data["number"]), (&"data".into(), &5.into()));
     assert_eq!((&data["message"], &data["messages"]), (&7.into(), &2.into()));
@@ -61,7 +61,7 @@ fn the_golden_datagrams_are_told_as_objects() {
 }
 
 #[test]
-fn a_long_list_is_cut_short_in_words_and_whole_as_an_object() {
+fn a_long_list_is_shortened_as_text_and_complete_as_json() {
     let mut list = NakWriter::new();
     for number in 0..100 {
         assert!(list.add(1_000 + 10 * number, 2));
@@ -72,16 +72,16 @@ fn a_long_list_is_cut_short_in_words_and_whole_as_an_object() {
     writer.receiver(ReceiverId(7)).unwrap();
     list.write_nak(0, &mut writer).unwrap();
     let length = writer.finish();
-    let told = words(&buffer[..length]).unwrap();
+    let shown = text(&buffer[..length]).unwrap();
     assert!(
-        told.ends_with("missing 1000-1001, 1010-1011, 1020-1021, 1030-1031, 1040-1041, 1050-1051, 1060-1061, 1070-1071 and 92 more ranges (200 datagrams)"),
-        "{told}"
+        shown.ends_with("missing 1000-1001, 1010-1011, 1020-1021, 1030-1031, 1040-1041, 1050-1051, 1060-1061, 1070-1071 and 92 more ranges (200 datagrams)"),
+        "{shown}"
     );
     assert_eq!(json(&buffer[..length])["missing"].as_array().unwrap().len(), 100);
 }
 
 #[test]
-fn an_announcement_is_told_and_commands_no_terminal() {
+fn the_name_in_an_announcement_is_escaped() {
     let mut announce = Announce::new("pri\x1b[2Jces");
     let source = Some([10, 0, 0, 1].into());
     announce.paths[0] = Some(Place { group: ([239, 1, 2, 3], 5000).into(), source });
@@ -91,17 +91,17 @@ fn an_announcement_is_told_and_commands_no_terminal() {
     let mut writer = PacketWriter::new(&mut buffer, &header).unwrap();
     announce.write(&mut writer).unwrap();
     let length = writer.finish();
-    let told = words(&buffer[..length]).unwrap();
+    let shown = text(&buffer[..length]).unwrap();
     assert!(
-        told.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
-        "{told}"
+        shown.ends_with("\"pri\\x1b[2Jces\" at 10.0.0.1@239.1.2.3:5000, snapshots from 10.0.0.1:4000"),
+        "{shown}"
     );
     let object = json(&buffer[..length]);
     assert_eq!(object["announcement"]["paths"][0], "10.0.0.1@239.1.2.3:5000");
 }
 
 #[test]
-fn sealed_ones_show_what_is_not_hidden() {
+fn a_sealed_datagram_shows_its_header() {
     let header = Header {
         epoch: KeyEpoch(3),
         flags: Flags::REPAIR,
@@ -109,8 +109,8 @@ fn sealed_ones_show_what_is_not_hidden() {
     };
     let mut sealed = header.bytes().to_vec();
     sealed.extend([0xaa; 20]);
-    let told = words(&sealed).unwrap();
-    assert!(told.ends_with("number 9, sent again, sealed with epoch 3, 4 bytes"), "{told}");
+    let shown = text(&sealed).unwrap();
+    assert!(shown.ends_with("number 9, sent again, sealed with epoch 3, 4 bytes"), "{shown}");
     let object = json(&sealed);
     assert_eq!(
         (&object["sealed"], &object["epoch"], &object["repair"]),
@@ -120,14 +120,14 @@ fn sealed_ones_show_what_is_not_hidden() {
 }
 
 #[test]
-fn what_is_somebody_elses_is_not_taken_for_ours() {
-    assert_eq!(words(b"MCAST hello, everybody out there on this group!"), None);
-    assert_eq!(words(b"MC"), None);
-    assert_eq!(words(b""), None);
+fn other_datagrams_are_not_recognized() {
+    assert_eq!(text(b"MCAST hello, everybody out there on this group!"), None);
+    assert_eq!(text(b"MC"), None);
+    assert_eq!(text(b""), None);
     let with = |at: usize, value: u8| {
         let mut bytes = bytes(DATA);
         bytes[at] = value;
-        words(&bytes)
+        text(&bytes)
     };
     assert_eq!(with(1, b'D'), None, "another magic");
     assert_eq!(with(2, 0x20), None, "another major version");
@@ -138,23 +138,23 @@ fn what_is_somebody_elses_is_not_taken_for_ours() {
 }
 
 #[test]
-fn what_is_ours_and_broken_says_so() {
-    let cut = |to: usize| words(&bytes(DATA)[..to]).unwrap();
+fn damaged_datagrams_are_reported_as_broken() {
+    let cut = |to: usize| text(&bytes(DATA)[..to]).unwrap();
     assert_eq!(cut(20), "mcast stream, broken: the datagram ends too early");
     assert!(
         cut(35).contains("data, stream 0102030405060708") && cut(35).contains(", broken: the body is not")
     );
     let mut flagged = bytes(DATA);
     flagged[5] |= 4;
-    assert_eq!(words(&flagged).unwrap(), "mcast stream, broken: the reserved flag is set");
+    assert_eq!(text(&flagged).unwrap(), "mcast stream, broken: the reserved flag is set");
     let mut later = bytes(DATA);
     (later[2], later[3]) = (0x11, 200);
-    assert!(words(&later).unwrap().ends_with("kind 200 is not known here"));
+    assert!(text(&later).unwrap().ends_with("kind 200 is not known here"));
     assert_eq!(json(&flagged)["broken"], "the reserved flag is set");
 }
 
 #[test]
-fn the_beginning_of_one_is_told_as_that() {
+fn the_start_of_a_datagram_is_reported_as_cut_off() {
     let whole = bytes(PIECE);
     let datagram = StreamDatagram::recognize_cut_off(&whole[..whole.len() - 2]).unwrap();
     assert!(datagram.to_string().ends_with("number 6, cut off"), "{datagram}");
@@ -163,7 +163,7 @@ fn the_beginning_of_one_is_told_as_that() {
 
 #[cfg(feature = "seal")]
 #[test]
-fn a_key_opens_what_it_sealed_and_nothing_else() {
+fn a_key_opens_only_what_it_sealed() {
     use mcast_stream::seal::{Algorithm, GroupSecret, Keys, Purpose, Sealed, Secret};
     use mcast_stream::wire::push_message;
 
@@ -182,39 +182,39 @@ fn a_key_opens_what_it_sealed_and_nothing_else() {
     let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();
     let sealed = [&header.bytes()[..], &body, &tag].concat();
     let clear = opened(&sealed, &keys(7)).unwrap();
-    let told = StreamDatagram::recognize(&sealed, Some(&clear)).unwrap().to_string();
-    assert!(told.ends_with("sealed with epoch 3, message 0"), "{told}");
+    let shown = StreamDatagram::recognize(&sealed, Some(&clear)).unwrap().to_string();
+    assert!(shown.ends_with("sealed with epoch 3, message 0"), "{shown}");
     assert_eq!(opened(&sealed, &keys(8)), None);
     assert_eq!(opened(&bytes(DATA), &keys(7)), None, "it is clear");
 }
 
 proptest! {
     #[test]
-    fn nothing_makes_it_panic(
-        kind in 0_u8..14, words in 0_u8..70, flags: u8, epoch in 0_u16..2,
+    fn arbitrary_bytes_do_not_panic(
+        kind in 0_u8..14, text in 0_u8..70, flags: u8, epoch in 0_u16..2,
         body in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..340, minor in 0_u8..3,
     ) {
         let mut datagram = Header::new(Kind::Data, StreamId(1), Incarnation(2), 3).bytes().to_vec();
-        (datagram[2], datagram[3], datagram[4], datagram[5]) = (0x10 | minor, kind, words, flags);
+        (datagram[2], datagram[3], datagram[4], datagram[5]) = (0x10 | minor, kind, text, flags);
         datagram[6..8].copy_from_slice(&epoch.to_be_bytes());
         datagram.extend(body);
         datagram.truncate(cut);
-        for told in [StreamDatagram::recognize(&datagram, None), StreamDatagram::recognize_cut_off(&datagram)] {
-            let Some(told) = told else { continue };
-            let text = told.to_string();
+        for shown in [StreamDatagram::recognize(&datagram, None), StreamDatagram::recognize_cut_off(&datagram)] {
+            let Some(shown) = shown else { continue };
+            let text = shown.to_string();
             prop_assert!(text.starts_with("mcast stream") && !text.contains(char::is_control), "{text}");
-            let object = serde_json::to_value(Object::new(&told)).unwrap();
-            prop_assert_eq!(object["broken"].is_null(), matches!(told, StreamDatagram::Whole(_)));
+            let object = serde_json::to_value(Object::new(&shown)).unwrap();
+            prop_assert_eq!(object["broken"].is_null(), matches!(shown, StreamDatagram::Whole(_)));
         }
     }
 
     #[test]
-    fn what_is_damaged_in_one_byte_never_panics(at in 0_usize..64, value: u8) {
+    fn a_damaged_byte_does_not_panic(at in 0_usize..64, value: u8) {
         for golden in [DATA, PIECE, NAK] {
             let mut damaged = bytes(golden);
             let length = damaged.len();
             damaged[at % length] = value;
-            let _ = words(&damaged);
+            let _ = text(&damaged);
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Listen {
     addresses: Addresses,
 }
 
-/// What a listener is bound to.
+/// The addresses that a listener is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Addresses {
     /// This port of every address of this machine, of both families.
@@ -33,8 +33,8 @@ enum Addresses {
     FirstOf(Vec<SocketAddr>),
 }
 
-/// Where figures will be handed out: whoever asks by then waits. Opened as long as there are rights, which some
-/// ports take.
+/// A bound listener whose server has not started; clients that connect before are queued. It is bound before
+/// capabilities are dropped, because ports below 1024 may require them.
 #[derive(Debug)]
 pub(crate) struct Bound {
     listener: TcpListener,
@@ -72,7 +72,7 @@ impl Exporter {
         Ok(Self { address })
     }
 
-    /// Where it listens, with the port that the system chose if 0 was asked for.
+    /// Returns the address of the server, with the port that the system chose for port 0.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -85,25 +85,25 @@ fn serve(listener: &TcpListener, figures: &Figures) {
             thread::sleep(RECOVERY);
             continue;
         };
-        let place = ConnectionSlot::take(&busy);
-        if place.others >= CONNECTIONS {
+        let slot = ConnectionSlot::take(&busy);
+        if slot.others >= CONNECTIONS {
             continue;
         }
         let figures = Arc::clone(figures);
         let answer = move || {
             // A client that disconnects gets nothing, and others are not affected.
             let _ = answer(stream, &figures);
-            drop(place);
+            drop(slot);
         };
-        // Where no thread can be had the connection is closed.
+        // If no thread can be started, the connection is closed.
         drop(thread::Builder::new().name("metrics".into()).spawn(answer));
     }
 }
 
-/// One of the connections that are being answered.
+/// One of the connections that are being served.
 struct ConnectionSlot {
     busy: Arc<AtomicUsize>,
-    /// How many there were before it.
+    /// The number of connections before it.
     others: usize,
 }
 
@@ -120,7 +120,7 @@ impl Drop for ConnectionSlot {
 }
 
 fn answer(stream: TcpStream, figures: &Figures) -> io::Result<()> {
-    let mut stream = Patient { stream, until: Instant::now() + PATIENCE };
+    let mut stream = TimedConnection { stream, deadline: Instant::now() + PATIENCE };
     let request = Request::read(&mut stream)?;
     let (status, body) = match request {
         Request::Metrics | Request::MetricsHead => ("200 OK", figures().into_text()),
@@ -135,7 +135,7 @@ fn answer(stream: TcpStream, figures: &Figures) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.until = Instant::now() + PATIENCE;
+    stream.deadline = Instant::now() + PATIENCE;
     stream.write_all(head.as_bytes())?;
     if request != Request::MetricsHead {
         stream.write_all(body.as_bytes())?;
@@ -143,27 +143,27 @@ fn answer(stream: TcpStream, figures: &Figures) -> io::Result<()> {
     stream.flush()
 }
 
-/// A connection that is given up at a moment, however slowly its bytes trickle.
-struct Patient {
+/// A connection with a deadline for all reads and writes together, however slowly bytes arrive.
+struct TimedConnection {
     stream: TcpStream,
-    until: Instant,
+    deadline: Instant,
 }
 
-impl Patient {
+impl TimedConnection {
     fn left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }
 
-impl Read for Patient {
+impl Read for TimedConnection {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.stream.set_read_timeout(Some(self.left()?))?;
         self.stream.read(bytes)
     }
 }
 
-impl Write for Patient {
+impl Write for TimedConnection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.set_write_timeout(Some(self.left()?))?;
         self.stream.write(bytes)
@@ -215,14 +215,14 @@ fn bind_everywhere(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// Whether an IPv6 socket takes IPv4 connections, too, differs: on Windows and FreeBSD it does not unless it is
-/// told to, on Linux that is a setting (`net.ipv6.bindv6only`).
+/// Binds one IPv6 socket for both families. Whether such a socket accepts IPv4 connections depends on the system: on
+/// Windows and FreeBSD only with this option, on Linux by a setting (`net.ipv6.bindv6only`).
 fn bind_both_families(port: u16) -> io::Result<TcpListener> {
     const BACKLOG: i32 = 128;
 
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(false)?;
-    // As the standard library does; on Windows it would let others take the port over.
+    // As the standard library does. On Windows this option would let other programs take over the port.
     if cfg!(unix) {
         socket.set_reuse_address(true)?;
     }
@@ -246,7 +246,7 @@ mod tests {
         Exporter::start(listen.bind().unwrap(), figures).unwrap().address()
     }
 
-    fn ask(address: SocketAddr, request: &str) -> String {
+    fn fetch(address: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -255,33 +255,33 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_handed_out_and_nothing_else() {
+    fn only_metrics_are_served() {
         let address = exporter();
-        let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let answer = fetch(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "# HELP answer Of everything.\n# TYPE answer gauge\nanswer 42\n");
         assert!(head.contains(&format!("Content-Length: {}", body.len())));
-        let head_only = ask(address, "HEAD /metrics HTTP/1.1\r\n\r\n");
+        let head_only = fetch(address, "HEAD /metrics HTTP/1.1\r\n\r\n");
         assert_eq!(head_only.split_once("\r\n\r\n").unwrap(), (head, ""));
-        assert!(ask(address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
-        assert!(ask(address, "DELETE /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
-        assert!(ask(address, "what?\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        assert!(fetch(address, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+        assert!(fetch(address, "DELETE /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+        assert!(fetch(address, "what?\r\n\r\n").starts_with("HTTP/1.1 400 "));
     }
 
     #[test]
-    fn the_silent_and_the_many_keep_nobody_else_from_an_answer_for_long() {
+    fn silent_clients_delay_others_only_for_a_limited_time() {
         let address = exporter();
         let silent: Vec<_> = (0..CONNECTIONS * 3).map(|_| TcpStream::connect(address).unwrap()).collect();
         drop(silent);
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !try_ask(address).starts_with("HTTP/1.1 200") {
+        while !try_fetch(address).starts_with("HTTP/1.1 200") {
             assert!(Instant::now() < deadline, "nobody is answered any more");
         }
     }
 
-    fn try_ask(address: SocketAddr) -> String {
+    fn try_fetch(address: SocketAddr) -> String {
         let mut answer = String::new();
         if let Ok(mut stream) = TcpStream::connect(address) {
             let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_says_what_to_do() {
+    fn the_error_for_a_port_in_use_has_a_remedy() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen: Listen = taken.local_addr().unwrap().to_string().parse().unwrap();
         let refused = listen.bind().unwrap_err();

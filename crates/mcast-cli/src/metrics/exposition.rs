@@ -67,7 +67,7 @@ impl Family<'_> {
     }
 }
 
-/// Text in which nothing ends a line, or a label.
+/// Text with escaped line breaks and, in labels, escaped quotes.
 struct Escaped<'a> {
     text: &'a str,
     quotes: bool,
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_behind_names_and_labels() {
+    fn samples_have_names_labels_and_values() {
         let mut exposition = Exposition::default();
         let mut family = exposition.family("a_total", Kind::Counter, "How many.");
         family.sample(&[("group", &"239.1.2.3"), ("name", &"say \"hi\" \\ \n")], 7);

@@ -1,7 +1,7 @@
 //! Prometheus metrics: the text format, and the server.
 //!
-//! A subcommand that has figures makes an [`Exposition`] of them when asked; an [`Exporter`] asks, whenever
-//! somebody fetches `/metrics`.
+//! A subcommand with metrics builds an [`Exposition`] of them on request; an [`Exporter`] requests one whenever a
+//! client fetches `/metrics`.
 
 mod exporter;
 mod exposition;

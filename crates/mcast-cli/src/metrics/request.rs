@@ -18,10 +18,10 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// No client sends more before the empty line.
+    /// The maximum length of the head; no real client sends more.
     const LONGEST: u64 = 8 << 10;
 
-    /// Reads up to the empty line behind the head.
+    /// Reads up to the empty line after the head.
     pub(super) fn read(stream: impl Read) -> io::Result<Self> {
         let mut stream = stream.take(Self::LONGEST);
         let mut head = Vec::new();
@@ -55,7 +55,7 @@ impl Request {
     }
 }
 
-/// Lines end in `\r\n`; who sends a bare `\n` is understood, too (RFC 9112 section 2.2).
+/// Lines end in `\r\n`; a bare `\n` is accepted, too (RFC 9112 section 2.2).
 fn has_end(head: &[u8]) -> bool {
     head.windows(2).any(|pair| pair == b"\n\n") || head.windows(4).any(|four| four == b"\r\n\r\n")
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn only_metrics_are_there_to_get() {
+    fn only_the_metrics_path_exists() {
         assert_eq!(read("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Metrics);
         assert_eq!(read("GET /metrics?name[]=a HTTP/1.0\n\n"), Request::Metrics);
         assert_eq!(read("HEAD /metrics HTTP/1.1\r\n\r\n"), Request::MetricsHead);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_nonsense() {
+    fn an_invalid_request_is_nonsense() {
         for text in [
             "",
             "GET /metrics HTTP/1.1\r\n",

@@ -1,6 +1,6 @@
-//! JSON Lines: one record per line. The records are described by the files in `schemas/`, and all keep to one
-//! convention: `event` says what a record is; a name ends in the unit of its number (`_seconds`, `_ms`, `_us`,
-//! `_per_second`) unless it is a count, or a length in bytes; `protocol` is a name in small letters.
+//! JSON Lines: one record per line. The files in `schemas/` describe the records. All follow one convention: `event`
+//! is the type of a record; a name ends in the unit of its number (`_seconds`, `_ms`, `_us`, `_per_second`) unless it
+//! is a count or a length in bytes; `protocol` is a name in lowercase.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -33,7 +33,7 @@ pub(crate) fn write_record(
     write_json(out, &Record { event, fields })
 }
 
-/// Bytes in an object: as `text` where they are UTF-8, as `base64` where not.
+/// Bytes as fields of an object: `text` if they are UTF-8, otherwise `base64`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Payload<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub(crate) fn protocol_name(number: u8) -> Cow<'static, str> {
     })
 }
 
-/// For fields that have a text form of their own.
+/// Serializes a field as its `Display` text.
 pub(crate) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_says_first_what_it_is() {
+    fn a_record_starts_with_its_event() {
         let mut line = Vec::new();
         write_record(&mut line, "bytes", &Payload::new(b"x")).unwrap();
         assert_eq!(line, b"{\"event\":\"bytes\",\"text\":\"x\"}\n");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_text_where_they_can_be() {
+    fn utf8_bytes_are_text_and_others_base64() {
         let json = |bytes: &[u8]| serde_json::to_string(&Payload::new(bytes)).unwrap();
         assert_eq!(json("grüß\n".as_bytes()), r#"{"text":"grüß\n"}"#);
         assert_eq!(json(b""), r#"{"text":""}"#);

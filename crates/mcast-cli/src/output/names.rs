@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use mcast::{Family, InterfaceIndex};
 
-/// A name that is known is looked up again after so long: it may have changed, and so may whose
-/// the index is.
+/// How long a known name is used before it is looked up again. A name, and the interface that an index belongs to,
+/// may change.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Interface names, listed again when an unknown index appears, and otherwise at most once per second.
@@ -22,21 +22,20 @@ impl InterfaceNames {
         Self { names: HashMap::new(), listed: None }
     }
 
-    /// The name of this interface, or the last that it had; its number where none was ever seen.
+    /// Returns the name of this interface, or the last name that it had; its index if no name is known.
     pub(crate) fn of(&mut self, index: InterfaceIndex) -> Rc<str> {
         let is_fresh = self.listed.is_some_and(|listed| listed.elapsed() < FRESH);
         if !is_fresh || !self.names.contains_key(&index) {
             self.list();
         }
-        // What is gone keeps its number until the next listing, so that it is not looked for at
+        // An unknown interface keeps its index until the next listing, so that it is not looked up for
         // every datagram.
         Rc::clone(self.names.entry(index).or_insert_with(|| index.to_string().into()))
     }
 
     fn list(&mut self) {
         self.listed = Some(Instant::now());
-        // The old names stay: they are the best there are for what has vanished, and where
-        // interfaces cannot be listed.
+        // The old names stay, for interfaces that have vanished or can no longer be listed.
         let Ok(interfaces) = mcast::interfaces() else { return };
         for interface in interfaces {
             let name: Rc<str> = interface.name.as_str().into();

@@ -23,7 +23,7 @@ pub(crate) fn count_of(number: u64, thing: &str) -> String {
     }
 }
 
-/// `received 0, expected at least 1`: what is too little.
+/// `received 0, expected at least 1`.
 pub(crate) fn too_few(received: &str, least: u64) -> String {
     format!("received {received}, expected at least {}", count(least))
 }
@@ -44,7 +44,7 @@ pub(crate) fn seconds(time: Duration) -> String {
     }
 }
 
-/// `1,999 datagrams/s`; `None` where no time went by.
+/// `1,999 datagrams/s`; `None` if `time` is zero.
 pub(crate) fn datagrams_per_second(number: u64, time: Duration) -> Option<String> {
     let rate = per_second(number as f64, time)?;
     Some(if rate < 100.0 {
@@ -54,7 +54,7 @@ pub(crate) fn datagrams_per_second(number: u64, time: Duration) -> Option<String
     })
 }
 
-/// `12.3 Mbit/s` of this many bytes; `None` where no time went by.
+/// `12.3 Mbit/s`; `None` if `time` is zero.
 pub(crate) fn bits_per_second(bytes: u64, time: Duration) -> Option<String> {
     let rate = per_second(bytes as f64 * 8.0, time)?;
     Some(match rate {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_parted() {
+    fn thousands_are_separated_by_commas() {
         let texts: Vec<String> = [0, 7, 999, 1_000, 65_536, 1_234_567].into_iter().map(count).collect();
         assert_eq!(texts, ["0", "7", "999", "1,000", "65,536", "1,234,567"]);
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_rates_take_their_unit() {
+    fn times_and_rates_have_a_suitable_unit() {
         assert_eq!(seconds(Duration::from_micros(230)), "230 µs");
         assert_eq!(seconds(Duration::from_millis(5)), "5.00 ms");
         assert_eq!(seconds(Duration::from_millis(532)), "0.532 s");

@@ -2,8 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
-/// A style for each kind of thing that is shown. All plain where colours are not wanted, so that
-/// text is written the same way everywhere: `{style}text{style:#}`.
+/// A style for each kind of output. All styles are plain without colours, so that text is always written as
+/// `{style}text{style:#}`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Palette {
     coloured: bool,
@@ -46,7 +46,7 @@ impl Palette {
         self.coloured
     }
 
-    /// A colour for the n-th of several hosts, programs or feeds.
+    /// Returns a colour for the n-th of several hosts, programs or feeds.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only labs have several"))]
     pub(crate) fn of_number(&self, number: usize) -> Style {
         const COLOURS: [AnsiColor; 6] = [

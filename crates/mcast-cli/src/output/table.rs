@@ -1,4 +1,4 @@
-//! Tables without rules: columns are as wide as necessary, the last one is unlimited.
+//! Tables without lines between cells: columns are as wide as necessary, the last one is unlimited.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use anstyle::Style;
 use super::wrap::{columns, wrap};
 use crate::console;
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// A cell: one or several lines in one style.
+/// One or several lines in one style.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cell {
     lines: Vec<String>,
@@ -29,12 +29,12 @@ impl Cell {
         Self { lines: lines.into_iter().collect(), style: Style::new(), right: false }
     }
 
-    /// The same in this style.
+    /// Sets the style.
     pub(crate) fn style(self, style: Style) -> Self {
         Self { style, ..self }
     }
 
-    /// The same at the right side of its column, as numbers stand.
+    /// Aligns the text to the right, as for numbers.
     pub(crate) fn right(self) -> Self {
         Self { right: true, ..self }
     }
@@ -55,7 +55,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table with these titles, a column each.
+    /// Creates a table with one column per title.
     pub(crate) fn new(titles: &[&str], style: Style) -> Self {
         Self { rows: vec![titles.iter().map(|title| Cell::new(*title).style(style)).collect()] }
     }
@@ -69,7 +69,7 @@ impl Table {
         self.write_within(console::width(), out)
     }
 
-    /// The columns for which there is no room stand below each row, with their titles.
+    /// Writes the table. Columns that do not fit are written below each row, with their titles.
     fn write_within(&self, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         let widths = self.widths();
         let room = width.unwrap_or(usize::MAX);
@@ -97,7 +97,7 @@ impl Table {
     }
 }
 
-/// How many columns have room beside each other; at least the first.
+/// Returns how many columns fit beside each other; at least the first.
 fn columns_within(widths: &[usize], room: usize) -> usize {
     let mut taken = 0;
     let fits = |width: &&usize| {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_without_room_stand_below_their_row() {
+    fn columns_that_do_not_fit_are_below_their_row() {
         let mut table = Table::new(&["name", "mtu", "addresses", "note"], Style::new());
         table.row([
             Cell::new("eth0"),

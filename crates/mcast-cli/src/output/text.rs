@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-/// Shows bytes as one line of text. What could move the cursor, change colours or reorder what
-/// is read is shown as an escape instead, and so are bytes that are no UTF-8.
+/// Shows bytes as one line of text. Characters that could move the cursor, change colours or reorder text are shown
+/// as escapes, and so are bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SafeText<'a> {
     bytes: &'a [u8],
@@ -15,7 +15,7 @@ impl<'a> SafeText<'a> {
         Self { bytes, limit: usize::MAX }
     }
 
-    /// The longest beginning of it that takes at most this many columns, with how many bytes there are more.
+    /// Returns the longest prefix that takes at most this many columns, with the number of remaining bytes.
     pub(crate) fn fitting(self, columns: usize) -> String {
         let fits = |limit: &usize| Self { limit: *limit, ..self }.to_string().chars().count() <= columns;
         let most = self.bytes.len().min(self.limit);
@@ -69,8 +69,8 @@ fn write_safe(f: &mut fmt::Formatter<'_>, character: char) -> fmt::Result {
     }
 }
 
-/// Whether a terminal shows the character as itself: no control character (C0, C1), no line or
-/// paragraph separator, nothing that is invisible or reorders text.
+/// Returns whether a terminal shows the character as itself: not a control character (C0, C1), a line or paragraph
+/// separator, or a character that is invisible or reorders text.
 fn is_safe(character: char) -> bool {
     !character.is_control()
         && !matches!(
@@ -95,12 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_passes() {
+    fn plain_text_is_unchanged() {
         assert_eq!(shown("Hello, Wörld! 你好 🦀 a\\b".as_bytes()), "Hello, Wörld! 你好 🦀 a\\b");
     }
 
     #[test]
-    fn what_commands_a_terminal_is_shown_instead() {
+    fn control_characters_are_escaped() {
         assert_eq!(shown(b"\x1b[2J\x07\x7f\ta\r\n"), "\\x1b[2J\\x07\\x7f\\ta\\r\\n");
         assert_eq!(shown("\u{9b}31m\u{202e}abc".as_bytes()), "\\u{9b}31m\\u{202e}abc");
         assert_eq!(shown(&[b'a', 0xff, 0xc3]), "a\\xff\\xc3");
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_parts_no_character() {
+    fn text_is_cut_between_characters() {
         let text = "aßßß".as_bytes();
         assert_eq!(SafeText::new(text).at_most(4).to_string(), "aß… (4 more bytes)");
         assert_eq!(SafeText::new(text).at_most(7).to_string(), "aßßß");

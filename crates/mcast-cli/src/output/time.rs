@@ -17,7 +17,7 @@ pub(crate) fn clock_time(time: SystemTime) -> String {
     format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-/// A clock that is set beyond the years that can be written shows their end.
+/// Converts a time. A clock outside the range of years that can be written shows the end of that range.
 fn timestamp(time: SystemTime) -> Timestamp {
     let is_past = time < SystemTime::UNIX_EPOCH;
     Timestamp::try_from(time).unwrap_or(if is_past { Timestamp::MIN } else { Timestamp::MAX })
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_1970_is_no_reason_to_fail() {
+    fn times_before_1970_are_written() {
         let time = UNIX_EPOCH - Duration::from_micros(1);
         assert_eq!(rfc3339(time), "1969-12-31T23:59:59.999999000Z");
         assert_eq!(clock_time(time), "23:59:59.999999");

@@ -6,7 +6,7 @@ use crate::console;
 
 /// The maximum width of running text, on any terminal.
 const MOST: usize = 96;
-/// The minimum width that is assumed.
+/// The minimum width, on any terminal.
 const LEAST: usize = 40;
 
 /// Returns the width of running text on standard output.
@@ -14,7 +14,7 @@ pub(crate) fn text_width() -> usize {
     console::width().unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
-/// Breaks a text at spaces into lines of at most `width` columns. What commands a terminal takes none.
+/// Breaks a text at spaces into lines of at most `width` columns. Escape sequences have no width.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut taken = 0;
@@ -39,13 +39,13 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// How many columns of a terminal a text takes: its characters without styles. What is wider (some scripts) only
-/// shifts what follows.
+/// Returns the number of terminal columns that a text takes: its characters without styles. Every character counts
+/// as one column; wide ones (in some scripts) only shift what follows.
 pub(crate) fn columns(text: &str) -> usize {
     strip_str(text).map(|part| part.chars().count()).sum()
 }
 
-/// A line of at most `width` columns: what is too long continues below, indented.
+/// Breaks a long line after at most `width` columns; the rest continues below, indented.
 pub(crate) fn fit_line(line: &str, width: Option<usize>) -> String {
     const HANGING: &str = "\n    ";
 

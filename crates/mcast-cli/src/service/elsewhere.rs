@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Nobody.
+/// Never exists.
 #[derive(Debug)]
 pub(super) enum ManagerConnection {}
 
@@ -11,11 +11,11 @@ impl ManagerConnection {
         None
     }
 
-    pub(super) fn tell(&self, _state: &str) {
+    pub(super) fn send_state(&self, _state: &str) {
         match *self {}
     }
 
-    pub(super) fn give_sign(&self) {
+    pub(super) fn keep_alive(&self) {
         match *self {}
     }
 }

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use mcast::LaunchClock;
 
-/// For so long a manager that is behind is waited for: a state that it is not told it never learns.
+/// How long to wait for a manager that has not read earlier messages. A state that is not sent then is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to the service manager.
 #[derive(Debug)]
 pub(super) struct ManagerConnection {
     states: UnixDatagram,
-    signs: UnixDatagram,
+    keep_alives: UnixDatagram,
 }
 
 impl ManagerConnection {
@@ -26,7 +26,7 @@ impl ManagerConnection {
         Self::at(&env::var_os("NOTIFY_SOCKET")?)
     }
 
-    /// A path, or behind an `@` a name without a file.
+    /// Connects to a path, or after an `@` to an abstract name.
     fn at(name: &OsStr) -> Option<Self> {
         let address = match name.as_bytes() {
             [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),
@@ -38,40 +38,40 @@ impl ManagerConnection {
             socket.connect_addr(&address).ok()?;
             Some(socket)
         };
-        let (states, signs) = (connected()?, connected()?);
+        let (states, keep_alives) = (connected()?, connected()?);
         states.set_write_timeout(Some(PATIENCE)).ok()?;
-        signs.set_nonblocking(true).ok()?;
-        Some(Self { states, signs })
+        keep_alives.set_nonblocking(true).ok()?;
+        Some(Self { states, keep_alives })
     }
 
-    /// Tells a state; waits for room where the manager is behind, but not for ever.
-    pub(super) fn tell(&self, state: &str) {
+    /// Sends a state. If the manager's queue is full, waits for room, at most [`PATIENCE`].
+    pub(super) fn send_state(&self, state: &str) {
         let _ = self.states.send(state.as_bytes());
     }
 
-    /// Gives a sign of life. Where there is no room for it, there are others that have not been read.
-    pub(super) fn give_sign(&self) {
-        let _ = self.signs.send(b"WATCHDOG=1");
+    /// Sends a keep-alive. A full queue needs none: it contains earlier ones that have not been read.
+    pub(super) fn keep_alive(&self) {
+        let _ = self.keep_alives.send(b"WATCHDOG=1");
     }
 }
 
-/// How long the manager waits for a sign of life before it ends this process, if it does.
+/// Returns how long the manager waits for a keep-alive before it ends this process; `None` if it has no limit.
 pub(super) fn watchdog_interval() -> Option<Duration> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let is_meant = number("WATCHDOG_PID").is_none_or(|id| id == u64::from(std::process::id()));
-    number("WATCHDOG_USEC").filter(|interval| is_meant && *interval > 0).map(Duration::from_micros)
+    let is_ours = number("WATCHDOG_PID").is_none_or(|id| id == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|interval| is_ours && *interval > 0).map(Duration::from_micros)
 }
 
 pub(super) fn monotonic_microseconds() -> u128 {
     LaunchClock::Monotonic.now().map_or(0, |now| now.as_micros())
 }
 
-/// Whether standard error is the journal, which takes levels before lines.
+/// Returns whether standard error is the journal, which reads a level at the start of each line.
 pub(crate) fn journal_reads_notes() -> bool {
     journal_reads(libc::STDERR_FILENO)
 }
 
-/// Whether standard output is.
+/// Returns whether standard output is the journal.
 pub(crate) fn journal_reads_output() -> bool {
     journal_reads(libc::STDOUT_FILENO)
 }
@@ -91,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let by_path = UnixDatagram::bind(&path).unwrap();
-        ManagerConnection::at(path.as_os_str()).unwrap().tell("READY=1");
+        ManagerConnection::at(path.as_os_str()).unwrap().send_state("READY=1");
         let mut buffer = [0; 64];
         let length = by_path.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"READY=1");
@@ -99,32 +99,32 @@ mod tests {
         let name = format!("mcast-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let by_name = UnixDatagram::bind_addr(&address).unwrap();
-        ManagerConnection::at(OsStr::new(&format!("@{name}"))).unwrap().tell("STOPPING=1");
+        ManagerConnection::at(OsStr::new(&format!("@{name}"))).unwrap().send_state("STOPPING=1");
         let length = by_name.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"STOPPING=1");
     }
 
     #[test]
-    fn a_manager_that_is_behind_with_signs_of_life_learns_of_every_state() {
+    fn states_are_not_lost_behind_unread_keep_alives() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let manager = ManagerConnection::at(path.as_os_str()).unwrap();
         // More than any queue holds.
-        (0..10_000).for_each(|_| manager.give_sign());
-        let telling = std::thread::spawn(move || manager.tell("STOPPING=1"));
+        (0..10_000).for_each(|_| manager.keep_alive());
+        let sending = std::thread::spawn(move || manager.send_state("STOPPING=1"));
         let mut buffer = [0; 64];
         let mut next = || {
             let length = socket.recv(&mut buffer).unwrap();
             buffer[..length].to_vec()
         };
         while next() != b"STOPPING=1" {}
-        telling.join().unwrap();
+        sending.join().unwrap();
     }
 
     #[test]
-    fn nobody_there_is_nobody_told() {
+    fn without_a_socket_there_is_no_connection() {
         assert!(ManagerConnection::at(OsStr::new("/no/such/socket")).is_none());
     }
 }

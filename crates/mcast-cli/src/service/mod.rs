@@ -1,5 +1,5 @@
-//! Life as a service: what the service manager is told (the protocol of `sd_notify(3)`), and whether what is
-//! said goes into its journal. Without a service manager nothing is told.
+//! Running as a service: reports to the service manager (the protocol of `sd_notify(3)`), and whether output goes to
+//! its journal. Without a service manager nothing is reported.
 
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
@@ -19,12 +19,12 @@ pub(crate) use manager::{journal_reads_notes, journal_reads_output};
 #[derive(Debug)]
 pub(crate) struct Service {
     manager: Option<ManagerConnection>,
-    /// How often it wants to be told that all is well, and when it last was.
+    /// The interval of keep-alives, and when the last one was sent.
     watchdog: Option<(Duration, Cell<Instant>)>,
 }
 
 impl Service {
-    /// The manager that has started this process.
+    /// Connects to the manager that started this process.
     pub(crate) fn begin() -> Self {
         let interval = manager::watchdog_interval();
         Self {
@@ -33,25 +33,25 @@ impl Service {
         }
     }
 
-    /// Requests to begin anew, which a service manager makes by hang-ups. Without one they mean what they
-    /// always do: the terminal has gone, and this ends.
+    /// Handles hang-ups, with which a service manager requests a reload. Without a manager a hang-up means that the
+    /// terminal has gone, and ends the process as usual.
     pub(crate) fn hangups(&self) -> anyhow::Result<Option<Hangup>> {
         self.manager.as_ref().map(|_| Hangup::catch()).transpose()
     }
 
     /// Reports that the service is ready.
     pub(crate) fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.send_state(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// Reports that the service is reloading; call [`Self::ready`] afterwards.
     pub(crate) fn reloading(&self) {
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", manager::monotonic_microseconds()));
+        self.send_state(&format!("RELOADING=1\nMONOTONIC_USEC={}", manager::monotonic_microseconds()));
     }
 
     /// Reports that the service is stopping.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.send_state("STOPPING=1");
     }
 
     /// Sends a keep-alive when one is due. Call this in the main loop.
@@ -59,13 +59,13 @@ impl Service {
         let Some((every, last)) = &self.watchdog else { return };
         if last.get().elapsed() >= *every {
             last.set(Instant::now());
-            self.manager.iter().for_each(ManagerConnection::give_sign);
+            self.manager.iter().for_each(ManagerConnection::keep_alive);
         }
     }
 
-    fn tell(&self, state: &str) {
+    fn send_state(&self, state: &str) {
         if let Some(manager) = &self.manager {
-            manager.tell(state);
+            manager.send_state(state);
         }
     }
 }

@@ -7,13 +7,13 @@ use std::io;
 pub(crate) enum Capability {
     /// To open packet and raw sockets.
     NetRaw,
-    /// To read firewalls, and to tell whose network a socket is in.
+    /// To read firewall rules, and to find the network namespace of a socket.
     NetAdmin,
-    /// To create files where others own the folder, as root is used to.
+    /// To create files in folders of other users.
     DacOverride,
-    /// To list what processes of others have open.
+    /// To list the open files of other users' processes.
     DacReadSearch,
-    /// To look at the sockets of others' processes.
+    /// To inspect the sockets of other users' processes.
     SysPtrace,
 }
 
@@ -35,7 +35,7 @@ struct Sets {
 /// `_LINUX_CAPABILITY_VERSION_3`: two words of 32 capabilities each.
 const VERSION: u32 = 0x2008_0522;
 
-/// As the kernel's header has them, on every processor.
+/// The sizes in the kernel's header are the same on every architecture.
 const _: () = assert!(size_of::<Header>() == 8 && size_of::<Sets>() == 12);
 
 impl Capability {
@@ -55,7 +55,7 @@ pub(crate) fn keep_capabilities(kept: &[Capability]) -> io::Result<()> {
     let mask = kept.iter().fold(0, |mask, capability| mask | capability.bit());
     let mut header = Header { version: VERSION, process: 0 };
     let mut sets = [Sets::default(); 2];
-    // SAFETY: both structures are as the kernel wants them for this version, and live for the call.
+    // SAFETY: both structures have the kernel's layout for this version, and live for the call.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
     let [low, high] = &mut sets;
     low.effective &= mask;
@@ -64,7 +64,7 @@ pub(crate) fn keep_capabilities(kept: &[Capability]) -> io::Result<()> {
     *high = Sets::default();
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) })?;
-    // SAFETY: a plain system call with numbers alone.
+    // SAFETY: the system call takes no pointers.
     check(i64::from(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }))
 }
 

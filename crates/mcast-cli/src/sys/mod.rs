@@ -1,22 +1,21 @@
 //! Platform-specific functions. All `unsafe` of the crate is here.
 //!
-//! Each module offers:
-//! - `catch_interrupts(then)`: from now on Ctrl-C and a request to terminate call `then` with
-//!   the exit status that belongs to them, on some thread, instead of ending the process. After
-//!   the first the process ends at once.
-//! - `catch_hangups(flag)`: from now on a hang-up sets the flag instead of ending the process, where there
-//!   is such a signal.
-//! - `standard_output()`: a file that is standard output, without a buffer.
-//! - `keep_capabilities(kept)`: the calling thread, and those that it starts later, give up all rights but
-//!   these, where the system has such rights.
-//! - `shell(text)`: a process that runs the text as the system's shell understands it.
-//! - `create_private(path)`: a new file that only its owner may read, where files have rights.
-//! - `others_may_read(path)`: whether others on this machine may read the file, as far as can be told.
-//! - `lead_group(command)`: the command will lead a process group of its own, where there are such groups.
-//! - `end_group(child, force)`: asks such a command and all that it started to end, or kills them; where there are no
-//!   groups, kills the command.
-//! - `has_ended(child)`: whether a program of ours has ended; where its id stands for a group, the id is kept.
-//! - `end_processes(ids, force)`: asks these processes to end, or kills them, where that can be done.
+//! The platform modules offer:
+//! - `catch_interrupts(action)`: from now on Ctrl-C and a request to terminate call `action` with the exit status for
+//!   them, on some thread, instead of ending the process. A second one ends the process at once.
+//! - `catch_hangups(flag)`: from now on a hang-up (SIGHUP) sets the flag instead of ending the process, on systems with
+//!   that signal.
+//! - `standard_output()`: standard output as an unbuffered file.
+//! - `keep_capabilities(kept)`: drops all capabilities except these for the calling thread and the threads that it
+//!   starts later, on systems with capabilities.
+//! - `shell(text)`: a process that runs the text in the system's shell.
+//! - `create_private(path)`: a new file that only its owner may read, on systems with file modes.
+//! - `others_may_read(path)`: whether other users may read the file, as far as the system shows.
+//! - `lead_group(command)`: makes the command lead a process group of its own, on systems with process groups.
+//! - `end_group(child, force)`: asks the group of such a command to end, or kills it; without process groups, kills the
+//!   command alone.
+//! - `has_ended(child)`: whether a child process has ended; it stays a zombie, so that its group keeps the id.
+//! - `end_processes(ids, force)`: asks these processes to end, or kills them, on systems where that is possible.
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -28,6 +27,9 @@ mod platform;
 #[path = "unsupported.rs"]
 mod platform;
 
+#[cfg(not(unix))]
+mod portable;
+
 #[cfg(target_os = "linux")]
 #[path = "capabilities.rs"]
 mod capabilities;
@@ -36,8 +38,11 @@ mod capabilities;
 mod capabilities;
 
 pub(crate) use capabilities::{Capability, keep_capabilities};
-pub(crate) use platform::{
-    catch_hangups, catch_interrupts, end_group, end_processes, has_ended, lead_group, shell, standard_output,
-};
+#[cfg(unix)]
+use platform as processes;
+pub(crate) use platform::{catch_interrupts, shell, standard_output};
+#[cfg(not(unix))]
+use portable as processes;
+pub(crate) use processes::{catch_hangups, end_group, end_processes, has_ended, lead_group};
 #[cfg(feature = "seal")]
-pub(crate) use platform::{create_private, others_may_read};
+pub(crate) use processes::{create_private, others_may_read};

@@ -11,28 +11,28 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
-pub(crate) fn catch_interrupts(then: impl Fn(u8) + Send + 'static) -> io::Result<()> {
-    let (mut told, tells) = UnixStream::pair()?;
-    let last = Arc::new(AtomicUsize::new(0));
-    let came = Arc::new(AtomicBool::new(false));
+pub(crate) fn catch_interrupts(action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+    let (mut reader, writer) = UnixStream::pair()?;
+    let exit_status = Arc::new(AtomicUsize::new(0));
+    let arrived = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         let status = 128 + signal;
-        // In this order: the second signal finds what the first one has set.
-        flag::register_conditional_shutdown(signal, status, Arc::clone(&came))?;
-        flag::register(signal, Arc::clone(&came))?;
-        flag::register_usize(signal, Arc::clone(&last), status as usize)?;
-        pipe::register(signal, tells.try_clone()?)?;
+        // In this order: the conditional shutdown must not see the flag that the same signal sets.
+        flag::register_conditional_shutdown(signal, status, Arc::clone(&arrived))?;
+        flag::register(signal, Arc::clone(&arrived))?;
+        flag::register_usize(signal, Arc::clone(&exit_status), status as usize)?;
+        pipe::register(signal, writer.try_clone()?)?;
     }
     let wait = move || {
-        while told.read_exact(&mut [0]).is_ok() {
-            then(u8::try_from(last.load(Ordering::Acquire)).unwrap_or(u8::MAX));
+        while reader.read_exact(&mut [0]).is_ok() {
+            action(u8::try_from(exit_status.load(Ordering::Acquire)).unwrap_or(u8::MAX));
         }
     };
     std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
 }
 
-pub(crate) fn catch_hangups(came: Arc<AtomicBool>) -> io::Result<()> {
-    flag::register(SIGHUP, came).map(drop)
+pub(crate) fn catch_hangups(arrived: Arc<AtomicBool>) -> io::Result<()> {
+    flag::register(SIGHUP, arrived).map(drop)
 }
 
 pub(crate) fn standard_output() -> io::Result<File> {
@@ -68,13 +68,13 @@ pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // What is still running leaves the structure as it was.
+    // For a child that is still running, `waitid` leaves the structure unchanged.
     Ok(info.si_signo != 0)
 }
 
 pub(crate) fn end_processes(ids: &[u32], force: bool) {
     let signal = if force { libc::SIGKILL } else { SIGTERM };
-    // Neither a group nor the first process.
+    // An id of 0 or below would mean a group, and 1 is the init process.
     for id in ids.iter().filter_map(|id| libc::pid_t::try_from(*id).ok()).filter(|id| *id > 1) {
         // SAFETY: kill takes no pointers. The caller has just seen the process.
         let _ = unsafe { libc::kill(id, signal) };

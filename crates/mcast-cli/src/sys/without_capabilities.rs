@@ -7,13 +7,13 @@ use std::io;
 pub(crate) enum Capability {
     /// To open packet and raw sockets.
     NetRaw,
-    /// To read firewalls.
+    /// To read firewall rules.
     NetAdmin,
-    /// To create files where others own the folder.
+    /// To create files in folders of other users.
     DacOverride,
-    /// To list what processes of others have open.
+    /// To list the open files of other users' processes.
     DacReadSearch,
-    /// To look at the sockets of others' processes.
+    /// To inspect the sockets of other users' processes.
     SysPtrace,
 }
 

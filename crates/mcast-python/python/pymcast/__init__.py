@@ -1,4 +1,4 @@
-"""Send and receive IP multicast correctly on every system, and know for each datagram how it came.
+"""Send and receive IP multicast correctly on every platform, with complete metadata for each datagram.
 
 >>> import pymcast
 >>> with pymcast.Receiver("239.1.2.3:7000", interface="eth0") as receiver:
@@ -8,22 +8,22 @@
 >>> with pymcast.Sender("239.1.2.3:7000", interface="eth0") as sender:
 ...     sender.send(b"hello")
 
-What there is:
+Contents:
 
-- `Receiver` and `Sender`, blocking; `pymcast.aio` has both for asyncio;
-- `Publisher` and `Subscriber`: messages that all arrive, blocking and in `pymcast.aio`; `find_stream` and
-  `discover`: streams by name;
-- `interfaces`, `find_interface`, `default_interface`: what this machine has;
-- `Group`, `explain`, `pick`: what an address means, and which one to take;
-- `capture`, `Capture`, `CaptureFile`, `CaptureWriter`: packets as they are on the wire, and in files;
-- `doctor`: why multicast does not arrive, and what helps;
-- `Error` and its kinds: each says what failed, why, and what to do (`error.remedy`);
-- `pymcast.multicast_expert`: a drop-in for the package of that name;
-- the command `mcast`, which comes along: `mcast --help`.
+- `Receiver` and `Sender`: datagrams;
+- `Publisher` and `Subscriber`: reliable messages; `find_stream` and `discover`: streams by name;
+- `pymcast.aio`: all of these for asyncio;
+- `interfaces`, `find_interface`, `default_interface`: the interfaces of this machine;
+- `Group`, `explain`, `pick`: what an address means, and which one to use;
+- `capture`, `Capture`, `CaptureFile`, `CaptureWriter`: captured packets, live and in files;
+- `doctor`: why multicast does not arrive, and how to fix it;
+- `Error` and its subclasses: each has a reason and a remedy (`error.remedy`);
+- `pymcast.multicast_expert`: a drop-in replacement for the package of that name;
+- the command `mcast`, which is part of this package: `mcast --help`.
 
-A datagram is handed out only if it was sent to a group that was joined, came in on an interface on
-which it was joined, from a source that is admitted; never twice. What the system can count of loss
-is counted and told. Times are in seconds, sizes in bytes, hop limits are what IPv4 calls TTL.
+A receiver delivers a datagram only if it was sent to a joined group, received on an interface where that
+group is joined, and sent by an admitted source; and only once. Losses that the system counts are reported. Times
+are in seconds, sizes in bytes; a hop limit is what IPv4 calls TTL.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from pymcast._pymcast import run_command
 
 
 def main() -> NoReturn:
-    """Runs the command with this process's arguments, and ends the process with its status."""
+    """Runs the command with this process's arguments, and exits with its status."""
     program = os.path.abspath(sys.argv[0])
-    # Programs in a lab find `mcast` where this one was found.
+    # Programs in a lab must find the same `mcast`.
     os.environ["PATH"] = os.pathsep.join(
         folder for folder in (os.path.dirname(program), os.environ.get("PATH")) if folder
     )
-    # Python would keep Ctrl-C for later, and there is no later: the command has its own ways.
+    # Python would defer Ctrl-C until the command returns; the command handles it itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(run_command(["mcast", *sys.argv[1:]]))
 

@@ -1,4 +1,4 @@
-"""Streams by the names that their publishers announce."""
+"""Discovery of announced streams by name."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from pymcast._pymcast import Announcements, FoundStream
 from pymcast._typing import Unpack
 
 
-def find_stream(name: str, timeout: float = 10.0, **where: Unpack[AnnouncementKeywords]) -> FoundStream:
-    """Waits for the announcement of the stream of this name: `pymcast.Subscriber(find_stream("prices"))`.
+def find_stream(name: str, timeout: float = 10.0, **options: Unpack[AnnouncementKeywords]) -> FoundStream:
+    """Waits for the announcement of the stream with this name: `pymcast.Subscriber(find_stream("prices"))`.
 
-    Announcements come once a second. `interface`, `family` and `keys` are those of `Announcements`. Raises
-    TimeoutError when nobody announced it in `timeout` seconds.
+    Announcements are sent once per second. `interface`, `family` and `keys` are those of `Announcements`. Raises
+    TimeoutError if the stream is not announced within `timeout` seconds.
     """
-    for found in _announced(timeout, **where):
+    for found in _announced(timeout, **options):
         if found.name == name:
             return found
-    raise nobody(name)
+    raise not_announced(name)
 
 
-def discover(timeout: float = 1.5, **where: Unpack[AnnouncementKeywords]) -> list[FoundStream]:
-    """The streams that are announced within so many seconds, by name.
+def discover(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[FoundStream]:
+    """Returns the streams that are announced within `timeout` seconds, sorted by name.
 
     `interface`, `family` and `keys` are those of `Announcements`.
     """
-    return newest(_announced(timeout, **where))
+    return newest(_announced(timeout, **options))
 
 
-def nobody(name: str) -> TimeoutError:
-    """Nobody announced it."""
-    return TimeoutError(f"nobody announced a stream {name!r} in time; if it is sealed, name its keys")
+def not_announced(name: str) -> TimeoutError:
+    """Makes the exception for a stream that was not announced."""
+    return TimeoutError(f"timed out: no announcement of a stream {name!r}; if it is sealed, give its keys")
 
 
 def newest(all_found: Iterable[FoundStream]) -> list[FoundStream]:
-    """Of each stream what was announced last by its latest life."""
+    """Keeps the latest announcement of the latest incarnation of each stream."""
     streams: dict[int, FoundStream] = {}
     for found in all_found:
-        known = streams.get(found.stream)
-        if known is None or known.incarnation <= found.incarnation:
+        previous = streams.get(found.stream)
+        if previous is None or previous.incarnation <= found.incarnation:
             streams[found.stream] = found
     return sorted(streams.values(), key=lambda found: (found.name, found.stream))
 
 
-def _announced(timeout: float, **where: Unpack[AnnouncementKeywords]) -> Iterator[FoundStream]:
+def _announced(timeout: float, **options: Unpack[AnnouncementKeywords]) -> Iterator[FoundStream]:
     end = time.monotonic() + timeout
-    with Announcements(**where) as announcements:
+    with Announcements(**options) as announcements:
         while (left := end - time.monotonic()) > 0:
             try:
                 yield announcements.next(left)

@@ -1,4 +1,4 @@
-"""Why multicast does not arrive: what was found, why one believes it, and what helps."""
+"""The doctor: why multicast does not arrive, with evidence and remedies."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One thing that was seen, and what it was before."""
+    """One observation that supports a finding, and its previous value."""
 
     what: str
-    """What sort of thing: "counter", "setting", "packet", "socket"..."""
+    """The kind of evidence: "counter", "setting", "packet", "socket"..."""
     where: str
-    """Where it can be looked up."""
+    """Where to look it up."""
     now: str
-    """What it is."""
+    """The current value."""
     before: str | None = None
-    """What it was, where that matters."""
+    """The previous value, if relevant."""
 
     def __str__(self) -> str:
         change = self.now if self.before is None else f"{self.before} -> {self.now}"
@@ -33,16 +33,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something that helps: a command, or advice."""
+    """A way to fix the cause: a command, or advice."""
 
     tool: str
-    """With what: "sysctl", "ip", "nft"..., "program" (the one at fault), "network" (its devices)."""
+    """The tool: "sysctl", "ip", "nft"..., "program" (the program at fault), "network" (network devices)."""
     lasts: Literal["now", "for-good"]
-    """Whether it helps until the next boot, or from then on."""
+    """Whether it lasts until the next boot, or permanently."""
     command: str | None = None
-    """A command for a shell, ready to be pasted."""
+    """A shell command, ready to paste."""
     advice: str | None = None
-    """What no command does, in a sentence."""
+    """What to do where no command helps, in a sentence."""
 
     def __str__(self) -> str:
         return self.command or self.advice or ""
@@ -50,28 +50,28 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """A cause that was found."""
+    """A cause that the doctor found."""
 
     id: str
-    """Its name, of which `mcast explain` has a page: "reverse-path-filter"."""
+    """Its id, which `mcast explain` documents: "reverse-path-filter"."""
     severity: Literal["note", "warning", "fault"]
-    """How bad it is: good to know, able to do harm, or why something does not work."""
+    """The severity: worth knowing, potentially harmful, or the reason why something does not work."""
     cause: str
     """The cause, in one sentence."""
     evidence: tuple[Evidence, ...]
-    """Why one believes it."""
+    """The evidence."""
     remedies: tuple[Remedy, ...]
-    """What helps, the best first."""
+    """The remedies, the best first."""
     references: tuple[str, ...]
-    """The RFCs and documents behind it."""
+    """RFCs and other documents that explain it."""
     interface: str | None = None
-    """The interface it is about, if about one."""
+    """The affected interface, if any."""
     group: str | None = None
-    """The group it is about, with its port where that matters."""
+    """The affected group, with its port if relevant."""
     source: str | None = None
-    """The sender it is about."""
+    """The affected source."""
     program: str | None = None
-    """The program it is about, as `name (pid)`."""
+    """The affected program, as `name (pid)`."""
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.id}: {self.cause}"
@@ -79,16 +79,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Something that cannot be known yet, or not here."""
+    """A question that the doctor could not answer."""
 
     what: str
-    """What, as a question that is left open."""
+    """The question."""
     why: str
-    """Why not."""
+    """Why it could not be answered."""
     known_after_seconds: float | None = None
-    """After how long a time of listening it would be known; None where time does not tell."""
+    """How many seconds of listening would answer it; None if listening longer does not help."""
     effect: Literal["minor", "no-answer", "needs-rights"] = "minor"
-    """What hangs on it: nothing that was asked; the answer; or the answer, for want of a right."""
+    """The effect on the result: none; there is no answer; or there is none because of missing permissions."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
@@ -96,12 +96,12 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Seen:
-    """Something that was seen, good or bad."""
+    """An observation, good or bad."""
 
     depth: str
-    """How far it came: "wire eth0", "IP layer", "socket"."""
+    """Where it was made: "wire eth0", "IP layer", "socket"."""
     what: str
-    """What."""
+    """What was observed."""
 
     def __str__(self) -> str:
         return f"{self.depth}: {self.what}"
@@ -109,18 +109,18 @@ class Seen:
 
 @dataclass(frozen=True)
 class Report:
-    """What an examination came to; str() is a page to read."""
+    """The result of an examination; str() is a report for people."""
 
     findings: tuple[Finding, ...]
-    """What was found, the worst first."""
+    """The causes found, the most severe first."""
     unknown: tuple[Unknown, ...]
-    """What cannot be known yet, or not here."""
+    """The questions that could not be answered."""
     observations: tuple[Seen, ...]
-    """What was seen: how far the datagrams came."""
+    """The observations: how far the datagrams got."""
 
     @property
     def faults(self) -> tuple[Finding, ...]:
-        """The findings that are why something does not work."""
+        """The findings of severity "fault"."""
         return tuple(finding for finding in self.findings if finding.severity == "fault")
 
     def __str__(self) -> str:
@@ -142,30 +142,30 @@ def doctor(
     file: str | PathLike[str] | None = None,
     listen: float = 5.0,
 ) -> Report:
-    """Finds out why multicast does not arrive, and what helps.
+    """Finds out why multicast does not arrive, and how to fix it.
 
-    Of a membership (what `Receiver` takes) it joins and listens for `listen` seconds, at three depths at
-    once: the wire, the counters of the IP layer, and the socket. Instead: `pid` or `port`, another
-    program's sockets; `file`, a capture file; nothing, this machine as it is, without listening.
+    Given a membership, as for `Receiver`, it joins and observes for `listen` seconds at three layers: the wire, the
+    counters of the IP layer, and the socket. `pid` or `port` examine another program's sockets, `file` a capture
+    file. Without any of these, it examines the settings of this machine, without listening.
 
-    Raises `pymcast.Error` when it cannot be examined, `pymcast.CaptureFileError` for the file. What merely
-    could not be looked at, such as the wire without the right to capture, is in the report's `unknown`.
+    Raises `pymcast.Error` if the examination fails, `pymcast.CaptureFileError` for a file. Questions that it could
+    not answer, for instance because capturing requires permissions, are in the report's `unknown`.
     """
-    told = json.loads(examine(membership, pid, port, file, listen))
+    report = json.loads(examine(membership, pid, port, file, listen))
     return Report(
-        findings=tuple(_finding(each) for each in told["findings"]),
-        unknown=tuple(Unknown(**each) for each in told["unknown"]),
-        observations=tuple(Seen(**each) for each in told["observations"]),
+        findings=tuple(_finding(each) for each in report["findings"]),
+        unknown=tuple(Unknown(**each) for each in report["unknown"]),
+        observations=tuple(Seen(**each) for each in report["observations"]),
     )
 
 
-def _finding(told: dict[str, object]) -> Finding:
-    subject = cast("dict[str, str]", told["subject"])
+def _finding(fields: dict[str, object]) -> Finding:
+    subject = cast("dict[str, str]", fields["subject"])
     return Finding(
-        id=cast("str", told["id"]),
-        severity=cast("Literal['note', 'warning', 'fault']", told["severity"]),
-        cause=cast("str", told["cause"]),
-        evidence=tuple(Evidence(**each) for each in cast("list[dict[str, str]]", told["evidence"])),
+        id=cast("str", fields["id"]),
+        severity=cast("Literal['note', 'warning', 'fault']", fields["severity"]),
+        cause=cast("str", fields["cause"]),
+        evidence=tuple(Evidence(**each) for each in cast("list[dict[str, str]]", fields["evidence"])),
         remedies=tuple(
             Remedy(
                 tool=each["tool"],
@@ -173,8 +173,8 @@ def _finding(told: dict[str, object]) -> Finding:
                 command=each.get("command"),
                 advice=each.get("advice"),
             )
-            for each in cast("list[dict[str, str]]", told["remedies"])
+            for each in cast("list[dict[str, str]]", fields["remedies"])
         ),
-        references=tuple(cast("list[str]", told["references"])),
+        references=tuple(cast("list[str]", fields["references"])),
         **subject,
     )

@@ -1,4 +1,4 @@
-"""Exceptions: what failed, on which group and interface, why, and what to do about it."""
+"""Exceptions. Each names the failed operation, its group and interface, the reason, and a remedy."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ __all__ = [
 
 
 class Error(OSError):
-    """What pymcast or the system refused; the classes derived from it are its kinds.
+    """The base class of all errors of pymcast and of the system.
 
-    It is an OSError: `errno` is the system's number, or None where the system was not asked.
+    It is an OSError: `errno` is the system's error number, or None if the error did not come from the system.
     """
 
     operation: str
-    """What was being done: "join", "send", "receive", "open", "interfaces"..."""
+    """The failed operation: "join", "send", "receive", "open", "interfaces"..."""
     kind: str
-    """Why it failed, as the Rust library calls it: "NoSuchInterface", "LimitReached"..."""
+    """The kind of error, as in the Rust library: "NoSuchInterface", "LimitReached"..."""
     reason: str
     """What failed and why, without the remedy."""
     remedy: str | None
-    """What to do about it, where something general can be said."""
+    """What to do about it, if there is a general remedy."""
     group: str | None
-    """The group and port it was about, if about one: "239.1.2.3:7000"."""
+    """The group and port, if the error concerns one: "239.1.2.3:7000"."""
     interface: str | None
-    """The interface it was about, if about one, as it was named."""
+    """The interface, if the error concerns one, as it was given."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class NoSuchInterfaceError(Error):
 
 
 class NoUsableInterfaceError(Error):
-    """No interface could be used: none is up and can multicast."""
+    """There is no usable interface: none is up and supports multicast."""
 
 
 class InterfaceDownError(Error):
@@ -88,7 +88,7 @@ class InterfaceDownError(Error):
 
 
 class NoRouteError(Error):
-    """The routing table has no route to the group, and no interface was named."""
+    """The routing table has no route to the group, and no interface was given."""
 
 
 class NoAddressError(Error):
@@ -96,15 +96,15 @@ class NoAddressError(Error):
 
 
 class FamilyUnavailableError(Error):
-    """IPv6 (or IPv4) is switched off on this machine or interface."""
+    """IPv6 (or IPv4) is disabled on this machine or interface."""
 
 
 class SourceNeededError(Error):
-    """A source-specific group was joined without a source (RFC 4604 has hosts refuse it)."""
+    """A source-specific group was joined without a source (RFC 4604 requires hosts to reject that)."""
 
 
 class NotJoinedError(Error):
-    """What was left was not joined, or not in these words."""
+    """The membership to leave was not joined, or was written differently."""
 
 
 class MismatchError(Error, ValueError):
@@ -112,11 +112,11 @@ class MismatchError(Error, ValueError):
 
 
 class AddressInUseError(Error):
-    """The port or address is in use by a socket that does not share it."""
+    """The port or address is used by another socket that does not share it."""
 
 
 class AddressNotAvailableError(Error):
-    """The address to send from is not one of this machine's."""
+    """The source address does not belong to this machine."""
 
 
 class LimitReachedError(Error):
@@ -124,35 +124,35 @@ class LimitReachedError(Error):
 
 
 class TooLargeError(Error):
-    """The datagram is larger than UDP, or the path with dont_fragment, can carry."""
+    """The datagram is larger than UDP allows or, with dont_fragment, than the MTU."""
 
 
 class QueueFullError(Error):
-    """The system's queue to the interface is full; the datagram was not sent."""
+    """The interface's transmit queue is full; the datagram was not sent."""
 
 
 class PermissionDeniedError(Error, PermissionError):
-    """The system refused for want of a right."""
+    """The operation requires a permission that the process does not have."""
 
 
 class UnsupportedError(Error):
-    """This system or its version cannot do it."""
+    """This system, or its version, does not support the operation."""
 
 
 class CaptureFileError(Error):
-    """A capture file cannot be read or written, or not to its end.
+    """A capture file cannot be read or written completely.
 
-    `kind` is "NotACapture", "CutOff" (it ends within a packet), "Malformed", "OtherLinkType" (pcap has only
-    one), or "File" where the system refused, as `errno` says.
+    `kind` is "NotACapture", "CutOff" (it ends within a packet), "Malformed", "OtherLinkType" (a pcap file has
+    only one), or "File" for an error of the system, which `errno` names.
     """
 
 
 class CaptureFileNotFoundError(CaptureFileError, FileNotFoundError):
-    """There is no capture file of this name."""
+    """The capture file does not exist."""
 
 
 class AlreadyOpenError(Error, ValueError):
-    """What was to be opened is open."""
+    """The object is already open."""
 
 
 class ClosedError(Error):
@@ -160,10 +160,10 @@ class ClosedError(Error):
 
 
 class ParseError(ValueError):
-    """Text that is not what it should be: what is wrong with it, and what to write instead."""
+    """Text that cannot be parsed."""
 
     remedy: str | None
-    """What to write instead, where that can be said."""
+    """What to write instead, if known."""
 
     def __init__(self, message: str, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -204,7 +204,7 @@ def from_library(
     interface: str | None,
     errno: int | None,
 ) -> Error:
-    """The exception for a failure of the native library's, which calls this."""
+    """Makes the exception for an error of the native module, which calls this."""
     make = _KINDS.get(kind, Error)
     if make is CaptureFileError and errno == _errno.ENOENT:
         make = CaptureFileNotFoundError
@@ -214,21 +214,21 @@ def from_library(
 
 
 def closed(what: str) -> ClosedError:
-    """The exception for the use of what is closed; the native library calls this."""
-    remedy = "open it again with open()" if what in ("receiver", "sender") else "make another one"
+    """Makes the exception for using a closed object; the native module calls this."""
+    remedy = "reopen it with open()" if what in ("receiver", "sender") else "create another one"
     return ClosedError(f"the {what} is closed", remedy, kind="Closed", errno=_errno.EBADF)
 
 
 def already_open(what: str) -> AlreadyOpenError:
-    """The exception for the opening of what is open; the native library calls this."""
-    return AlreadyOpenError(f"the {what} is open already", "close it first", kind="AlreadyOpen")
+    """Makes the exception for opening an open object; the native module calls this."""
+    return AlreadyOpenError(f"the {what} is already open", "close it first", kind="AlreadyOpen")
 
 
 def forked(what: str, process: int) -> ClosedError:
-    """The exception for the use, in a forked process, of what needs threads; the native library calls this."""
+    """Makes the exception for using an object with threads in a forked process; the native module calls this."""
     return ClosedError(
-        f"the {what} belongs to process {process}, of which this one is a fork: its threads are not here",
-        'make another one in this process, or start processes with the method "spawn"',
+        f"the {what} was created in process {process}; a fork of that process does not have its threads",
+        'create another one in this process, or start processes with the method "spawn"',
         kind="Forked",
         errno=_errno.EBADF,
     )

@@ -1,4 +1,4 @@
-"""Types for type checkers: what the constructors and methods take."""
+"""Types of the arguments of constructors and methods, for type checkers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ SourceLike = Union[str, IPv4Address, IPv6Address]
 InterfaceLike = Union[str, int, IPv4Address, IPv6Address, Interface]
 """An interface: its name, index or address, "default", "all", or an Interface."""
 
-PlaceLike = Union[str, tuple[GroupLike, int]]
+GroupAddressLike = Union[str, tuple[GroupLike, int]]
 """A group and port: "239.1.2.3:7000", or a pair."""
 
-DestinationLike = PlaceLike
-"""The same; the text may name an interface: "239.1.2.3%eth0:7000"."""
+DestinationLike = GroupAddressLike
+"""A group and port; the text may include an interface: "239.1.2.3%eth0:7000"."""
 
 MembershipLike = Union[str, tuple[GroupLike, int], Membership]
-"""What to join: text, a pair of group and port, or a Membership."""
+"""A membership to join: text, a pair of group and port, or a Membership."""
 
 PayloadLike = Union[bytes, Buffer]
-"""Bytes: bytes, bytearray, memoryview and whatever else is a buffer."""
+"""Bytes: bytes, bytearray, memoryview or any other buffer."""
 
 KeysLike = Union[str, PathLike[str], Keys]
-"""Secrets: a Keys, or the path of its file."""
+"""Keys of sealed streams: a Keys, or the path of its file."""
 
 
 class ReceiverKeywords(TypedDict, total=False):

@@ -16,7 +16,7 @@ from pymcast._keywords import (
     KeysLike,
     MembershipLike,
     PayloadLike,
-    PlaceLike,
+    GroupAddressLike,
     SourceLike,
 )
 from pymcast._writer import Writer
@@ -77,22 +77,22 @@ __version__: str
 
 @final
 class Interface:
-    """A network interface, as it was when it was listed."""
+    """A network interface, in the state it had when it was listed."""
     @property
     def index(self) -> int:
-        """The system's number for it."""
+        """Its index."""
     @property
     def name(self) -> str:
         """Its name: "eth0"; on Windows the friendly name, such as "Ethernet 2"."""
     @property
     def up(self) -> bool:
-        """Whether it is switched on. On Windows also: connected."""
+        """Whether it is administratively up; on Windows, also connected."""
     @property
     def running(self) -> bool:
         """Whether it is up and has a carrier."""
     @property
     def multicast(self) -> bool:
-        """Whether the system says that it can multicast."""
+        """Whether the system reports that it supports multicast."""
     @property
     def loopback(self) -> bool:
         """Whether it is a loopback interface."""
@@ -101,60 +101,60 @@ class Interface:
         """Whether it is a point-to-point link, such as a tunnel."""
     @property
     def mtu(self) -> int:
-        """The largest IP packet it carries, in bytes."""
+        """Its MTU, in bytes."""
     @property
     def hardware_address(self) -> str | None:
-        """Its hardware (MAC) address as text, "02:00:00:00:00:01"; None where it has none of six bytes."""
+        """Its hardware (MAC) address as text, "02:00:00:00:00:01"; None if it does not have one of six bytes."""
     @property
     def addresses(self) -> list[IPv4Interface | IPv6Interface]:
-        """Its addresses with their prefixes: ipaddress.IPv4Interface and IPv6Interface objects.
-        A link-local address carries its scope, as sockets need it.
+        """Its addresses with their prefixes: ipaddress.IPv4Interface and IPv6Interface objects. Link-local addresses
+        include the scope that sockets need.
         """
     @property
     def port_of(self) -> int | None:
-        """The index of the bridge or bond that it is a port of, if so (Linux only). Such an interface
-        is not joined on by default.
+        """The index of the bridge or bond that it is a port of, if any (Linux only). Such interfaces are not joined by
+        default.
         """
     @property
     def is_joined_by_default(self) -> bool:
-        """Whether a receiver that names no interface joins on it: up, able to multicast, no loopback,
-        and no port of a bridge or bond.
+        """Whether a receiver joins on it by default: it is up, supports multicast, and is neither loopback nor a port of
+        a bridge or bond.
         """
     @property
     def warnings(self) -> list[str]:
-        """What there is to say against multicast on it, the worst first; empty for an ordinary one."""
+        """Reasons why multicast may not work on it, the most severe first."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 def interfaces() -> list[Interface]:
-    """All network interfaces of this machine, by index; on Linux those of the calling thread's
+    """Lists the network interfaces of this machine in the order of their indexes; on Linux, those of the calling thread's
     network namespace.
 
-    Raises pymcast.Error when the system refuses to list them.
+    Raises pymcast.Error if they cannot be listed.
     """
 def find_interface(interface: InterfaceLike) -> Interface:
-    """The one interface of this name, index or address (text, a number, or an ipaddress object).
+    """Returns the interface with this name, index or address (text, a number, or an ipaddress object).
 
-    Raises pymcast.NoSuchInterfaceError when there is none, or when several have the address.
+    Raises pymcast.NoSuchInterfaceError if there is none, or if several have the address.
     """
 def default_interface(group: GroupLike | Literal[4, 6]) -> Interface | None:
-    """The interface by which a sender that names none reaches the group, as the routing table says;
-    None when there is no route. Instead of a group: 4 or 6, for a family as a whole.
+    """Returns the interface that the routing table selects for sending to a group, or None if there is no route. Instead
+    of a group, `group` may be 4 or 6, for an address family.
 
-    Raises pymcast.Error when the system refuses to answer.
+    Raises pymcast.Error if the routing table cannot be queried.
     """
 def interface_towards(address: SourceLike) -> Interface | None:
-    """The interface that the routing table takes towards an address, a group's or another; None when
-    there is no route. `address` is text or an ipaddress object.
+    """Returns the interface that the routing table selects for an address, unicast or multicast, or None if there is no
+    route. `address` is text or an ipaddress object.
 
-    Raises pymcast.Error when the system refuses to answer.
+    Raises pymcast.Error if the routing table cannot be queried.
     """
 @final
 class Group:
     """A multicast group: an IPv4 or IPv6 address known to be multicast.
 
     `address` is text, an ipaddress object, or a Group. Raises pymcast.ParseError (a ValueError)
-    for what is none.
+    for anything that is not a multicast address.
 
     >>> Group("239.255.255.250").name
     'SSDP'
@@ -168,32 +168,30 @@ class Group:
         """The address family: 4 or 6."""
     @property
     def scope(self) -> str:
-        """How far it reaches: "link-local", "local", "site-local", "global"..."""
+        """The scope: "link-local", "local", "site-local", "global"..."""
     @property
     def kind(self) -> str:
-        """What sort of group it is, in words: "administratively scoped", "GLOP of AS 2057"..."""
+        """The kind of group: "administratively scoped", "GLOP of AS 2057"..."""
     @property
     def name(self) -> str | None:
-        """The name that IANA registered, or else the one under which it is in use; None without one."""
+        """The name registered by IANA, or else the name in common use; None if there is neither."""
     @property
     def is_source_specific(self) -> bool:
-        """Whether it lies in 232.0.0.0/8 or ff3x::/32, and so is joined with a source (RFC 4607)."""
+        """Whether it is in 232.0.0.0/8 or ff3x::/32, and therefore needs a source to join (RFC 4607)."""
     @property
     def ethernet_address(self) -> str:
-        """The Ethernet address that it takes: "01:00:5e:01:02:03"."""
+        """The Ethernet address that it maps to: "01:00:5e:01:02:03"."""
     @property
     def ethernet_aliases(self) -> list[Group]:
-        """The 31 other IPv4 groups with the same Ethernet address; empty for IPv6, where they are too
-        many to list.
-        """
+        """The 31 other IPv4 groups with the same Ethernet address; empty for IPv6, where there are too many to list."""
     @property
     def customary_hop_limit(self) -> int | None:
-        """The hop limit (TTL) that custom gives to senders in its scope; None where there is none."""
+        """The customary hop limit (TTL) for its scope; None if there is none."""
     @property
     def advice(self) -> list[Advice]:
-        """What to mind before using it, the weightiest first."""
+        """Advice on using it, the most severe first."""
     def explain(self) -> Explanation:
-        """All that can be said about it, each statement with the document it rests on."""
+        """Explains the group, each statement with the document that supports it."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __lt__(self, other: Group, /) -> bool: ...
@@ -203,11 +201,11 @@ class Group:
 
 @final
 class Membership:
-    """What one joins: a group and port, the interface to join on, and the sources to admit.
+    """A membership to join: a group and port, the interface to join on, and the sources to admit.
 
-    As one text, "[SOURCE[,SOURCE...]@]GROUP[%INTERFACE]:PORT" ("!" before sources excludes them),
-    or in parts. Without an interface: on all that are up, can multicast and are not loopback.
-    Raises pymcast.ParseError (a ValueError) for text that cannot be understood.
+    Written as one text, "[SOURCE[,SOURCE...]@]GROUP[%INTERFACE]:PORT" ("!" before the sources excludes them),
+    or as arguments. Without an interface, it is joined on all that are up, support multicast and are not loopback.
+    Raises pymcast.ParseError (a ValueError) for text that cannot be parsed.
 
     >>> str(Membership("232.1.2.3", 7000, interface="eth1", sources=["10.0.0.7"]))
     '10.0.0.7@232.1.2.3%eth1:7000'
@@ -229,13 +227,13 @@ class Membership:
         """The UDP port."""
     @property
     def interface(self) -> str | None:
-        """The interface as it was named; None where it is left to the receiver."""
+        """The interface as it was given; None if the receiver chooses."""
     @property
     def sources(self) -> list[IPv4Address | IPv6Address] | None:
-        """The only sources that are admitted; None where every one is but those excluded."""
+        """The admitted sources; None if all are admitted except those in `exclude`."""
     @property
     def exclude(self) -> list[IPv4Address | IPv6Address] | None:
-        """The sources that are not admitted; None where only named ones are."""
+        """The excluded sources; None if only those in `sources` are admitted."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __lt__(self, other: Membership, /) -> bool: ...
@@ -245,41 +243,41 @@ class Membership:
 
 @final
 class MembershipStatus:
-    """A membership of a receiver, and what became of it on each interface that it means."""
+    """The status of a membership on each of its interfaces."""
     @property
     def membership(self) -> Membership:
-        """What was asked for."""
+        """The membership as it was requested."""
     @property
     def joined(self) -> list[str]:
         """The names of the interfaces on which it is joined."""
     @property
     def failed(self) -> dict[str, str]:
-        """Why it is not joined on others: their names, and the reasons."""
+        """The names of the interfaces on which joining failed, with the reasons."""
     @property
     def waiting(self) -> str | None:
-        """Why it means no interface now, if so; a receiver that follows waits for one."""
+        """Why no interface matches at present, if so; with `follow`, the receiver waits for one."""
 
 @final
 class Statistics:
-    """What a receiver has seen so far."""
+    """Statistics of a receiver."""
     @property
     def received(self) -> int:
-        """Datagrams handed out."""
+        """Datagrams delivered."""
     @property
     def truncated(self) -> int:
-        """Of these, how many were cut off."""
+        """How many of those were truncated."""
     @property
     def refused(self) -> int:
-        """Datagrams that reached a socket and were none of this receiver's. Not loss."""
+        """Datagrams that reached a socket but did not match any membership. These are not losses."""
     @property
     def dropped(self) -> int | None:
-        """Datagrams that the system dropped for want of buffer; None where it doesn't count."""
+        """Datagrams that the system dropped because a buffer was full; None where it does not count them."""
     @property
     def dropped_is(self) -> Literal["exactly", "at least", "at most", "about", "unknown"]:
         """How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown"."""
     @property
     def calls(self) -> int:
-        """System calls that received something."""
+        """System calls that received at least one datagram."""
     @property
     def merged(self) -> int:
         """Buffers that held more than one datagram."""
@@ -287,38 +285,36 @@ class Statistics:
 
 @final
 class Datagram:
-    """A datagram, and how it came: by which group, interface and source, when, and what was lost
-    before it.
-    """
+    """A received datagram with its metadata: group, interface, source, time, and how many were lost before it."""
     @property
     def payload(self) -> bytes:
-        """The bytes, as many as the buffer could take."""
+        """The payload, cut off at the size of the buffer."""
     @property
     def group(self) -> Group:
-        """The group that it was sent to."""
+        """The destination group."""
     @property
     def port(self) -> int:
-        """The UDP port that it was sent to."""
+        """The destination UDP port."""
     @property
     def interface(self) -> str:
-        """The name of the interface that it came in by; its index as text if it has none any more."""
+        """The name of the receiving interface; its index as text if the interface no longer exists."""
     @property
     def interface_index(self) -> int:
-        """The index of the interface that it came in by."""
+        """The index of the receiving interface."""
     @property
     def source(self) -> IPv4Address | IPv6Address:
-        """Who sent it: an ipaddress.IPv4Address or IPv6Address, a link-local one with its scope. A claim
-        of the sender's: nothing on the way proves it.
+        """The source address: an ipaddress.IPv4Address or IPv6Address, with its scope if it is link-local. It is not
+        authenticated: a sender can forge it.
         """
     @property
     def source_port(self) -> int:
-        """The UDP port that it was sent from."""
+        """The source UDP port."""
     @property
     def address(self) -> tuple[str, int] | tuple[str, int, int, int]:
-        """The source as the socket module has it: (host, port), for IPv6 (host, port, flow, scope)."""
+        """The source in the format of the socket module: (host, port), for IPv6 (host, port, flow, scope)."""
     @property
     def hop_limit(self) -> int | None:
-        """The hop limit (IPv4: TTL) that was left; None where the system doesn't tell."""
+        """The remaining hop limit (IPv4: TTL); None where the system does not report it."""
     @property
     def traffic_class(self) -> int | None:
         """The traffic class (IPv4: TOS): DSCP in the upper six bits, ECN in the lower two."""
@@ -333,43 +329,42 @@ class Datagram:
         """The same in seconds, as time.time()."""
     @property
     def lost(self) -> int | None:
-        """How many datagrams the system dropped on this socket, for want of buffer, between the one
-        before and this one; None where it doesn't count (macOS, BSD, Windows).
+        """How many datagrams the system dropped on this socket because its buffer was full, between the previous
+        datagram and this one; None where it does not count them (macOS, BSD, Windows).
         """
     @property
     def length(self) -> int:
-        """Bytes of payload as it was sent, also where it was cut off."""
+        """The length of the payload as it was sent, in bytes, even if it was truncated."""
     @property
     def truncated(self) -> bool:
-        """Whether the buffer was too small and the rest is gone."""
+        """Whether the payload was cut off because the buffer was too small."""
     def __len__(self) -> int: ...
     def __bool__(self) -> Literal[True]: ...
     def __bytes__(self) -> bytes: ...
 
 @final
 class Receiver:
-    """Receives the datagrams of the groups that it joined: exactly those, each once, each with the
-    group, interface and source it came by.
+    """Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
+    source.
 
     Each membership is text ("239.1.2.3:7000", "10.0.0.7@232.1.2.3%eth1:7000"), a Membership, or a
-    pair of group and port. It is open once it is made; use it in a `with` statement, or close it.
+    pair of group and port. The constructor opens it; use it in a `with` statement, or close it.
 
-    interface: where memberships that name none are joined: a name, index, address or Interface, or
-        several. Default: all that are up, can multicast and are not loopback.
-    receive_buffer: bytes to ask the system for, for each socket. Default: 4 MiB.
-    loopback: whether datagrams of this host are received; on Unix this is the sender's choice.
-    follow: whether memberships outlive interfaces that appear, vanish, flap or change address.
-    allow_any_source: whether source-specific groups may be joined without a source.
-    merging: whether runs of equal datagrams may come from the system as one buffer, which makes
-        recv_batch many times faster (Linux).
-    details: whether hop limit, traffic class, time and loss are told with each datagram. Without them,
-        they are None, and receiving one datagram a call takes a third less time (Linux).
+    interface: where to join memberships that name no interface: a name, index, address or Interface, or several.
+        Default: all that are up, support multicast and are not loopback.
+    receive_buffer: the size of each socket's buffer to request, in bytes. Default: 4 MiB.
+    loopback: whether to receive datagrams sent by this host. On Unix the sender decides.
+    follow: keep memberships joined when interfaces appear, disappear, flap or change addresses.
+    allow_any_source: allow joining source-specific groups without a source.
+    merging: let the kernel deliver consecutive datagrams of equal size in one buffer (GRO), which makes recv_batch
+        many times faster (Linux).
+    details: report hop limit, traffic class, time and loss for each datagram. Without it they are None, and receiving
+        one datagram per call takes a third less time (Linux).
 
-    Raises pymcast.Error, or one of its kinds, whose `remedy` says what to do: NoSuchInterfaceError,
-    SourceNeededError, AddressInUseError and so on; pymcast.ParseError for text that cannot be
-    understood.
+    Raises a subclass of pymcast.Error, such as NoSuchInterfaceError or SourceNeededError, whose `remedy` says what to
+    do; pymcast.ParseError for text that cannot be parsed.
 
-    Threads may share it; each datagram goes to one of them.
+    Threads may share it; each datagram is delivered to one of them.
     """
     def __new__(
         cls,
@@ -383,51 +378,46 @@ class Receiver:
         details: bool = True,
     ) -> Self: ...
     def open(self) -> None:
-        """Opens it again, with the memberships that it was made with. Raises pymcast.AlreadyOpenError if it is
-        open.
-        """
+        """Reopens it with the memberships given to the constructor. Raises pymcast.AlreadyOpenError if it is open."""
     def close(self) -> None:
-        """Leaves all groups and closes the sockets. Calls that wait end with pymcast.ClosedError,
-        loops over the receiver just end. Closing twice does nothing.
+        """Leaves all groups and closes the sockets. Waiting calls raise pymcast.ClosedError; loops over the receiver
+        end. Closing twice has no effect.
         """
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
     def recv(self, timeout: float | None = None) -> Datagram:
-        """Waits for a datagram. Raises TimeoutError when none came in `timeout` seconds."""
+        """Waits for a datagram. Raises TimeoutError if none arrives within `timeout` seconds."""
     def try_recv(self) -> Datagram | None:
-        """A datagram if one is there, else None."""
+        """Returns a datagram if one is available, else None."""
     def recv_into(self, buffer: Buffer, timeout: float | None = None) -> int:
-        """Waits for a datagram, receives it into a writable buffer and says how many bytes that is.
-        What is longer than the buffer is cut off. A bytearray is written to directly, others by
-        way of a copy. Raises TimeoutError when none came in `timeout` seconds.
+        """Waits for a datagram, receives it into a writable buffer and returns its length. A datagram longer than the
+        buffer is cut off. A bytearray is written to directly, other buffers through a copy. Raises TimeoutError if
+        none arrives within `timeout` seconds.
         """
     def recv_batch(self, timeout: float | None = None) -> list[Datagram]:
-        """Waits for datagrams and returns as many as are there, up to what a batch holds (32 buffers
-        of the kernel's, of which each may hold many small datagrams).
-        Raises TimeoutError when none came in `timeout` seconds.
+        """Waits for datagrams and returns all that are available, up to one batch (32 kernel buffers, each of which can
+        hold many small datagrams). Raises TimeoutError if none arrives within `timeout` seconds.
         """
     def try_recv_batch(self) -> list[Datagram]:
-        """The datagrams that are there, as recv_batch; an empty list when none is."""
+        """Returns the datagrams that are available, as recv_batch does; an empty list if there are none."""
     def reader(self) -> Reader:
-        """A reader: a plain loop over datagrams, `for datagram in receiver.reader()`, that costs no more
-        than batches. Up to a batch waits inside it.
+        """Returns a reader, which iterates over datagrams that it receives in batches:
+        `for datagram in receiver.reader()`. It buffers up to one batch.
         """
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until something may be there to receive; False when nothing was in `timeout` seconds.
-        True promises no datagram: another thread may be faster, or what came was not for this one.
+        """Waits until a datagram may be available; returns False after `timeout` seconds. True does not guarantee one:
+        another thread may take it first, or it may belong to another receiver.
         """
     def reply(self, datagram: Datagram, payload: PayloadLike) -> None:
-        """Sends an answer to a datagram's source: by the interface it came in by, from the port it was
+        """Sends a reply to a datagram's source, on the interface where the datagram was received, from the port it was
         sent to. Sender.recv_answer receives it.
         """
     def join(self, membership: MembershipLike) -> None:
-        """Joins, while receiving; takes what the constructor takes. Raises pymcast.Error, and then
-        nothing has changed.
-        """
+        """Joins a membership, in the same notation as in the constructor. If it raises pymcast.Error, nothing has changed."""
     def leave(self, membership: MembershipLike) -> None:
-        """Leaves, while receiving, what was joined in the same words. Once it returns, nothing of it is
-        received any more. Raises pymcast.NotJoinedError if it was not joined.
+        """Leaves a membership, given in the same notation as when it was joined. Once it returns, its datagrams are no
+        longer received. Raises pymcast.NotJoinedError if it was not joined.
         """
     def set_sources(
         self,
@@ -436,23 +426,23 @@ class Receiver:
         *,
         exclude: Sequence[SourceLike] | None = None,
     ) -> None:
-        """Replaces the sources of a membership, at once: only `sources` are admitted, or all but
-        `exclude`. From then on it is known as the membership with the new sources.
+        """Replaces the sources of a membership atomically: only `sources` are admitted, or all except `exclude`. To
+        leave it later, give the membership with the new sources.
         """
     @property
     def memberships(self) -> list[MembershipStatus]:
-        """What became of each membership, on each of its interfaces."""
+        """The status of each membership on each of its interfaces."""
     @property
     def statistics(self) -> Statistics:
-        """What was received, refused, cut off and dropped so far; also once it is closed."""
+        """Its statistics; also available once it is closed."""
     @property
     def receive_buffer(self) -> int:
-        """Bytes of receive buffer that the system granted: less than was asked for where a limit is in
-        the way (Linux: net.core.rmem_max).
+        """The size of the receive buffer in bytes: less than requested if a system limit applies (Linux:
+        net.core.rmem_max).
         """
     def fileno(self) -> int:
-        """One descriptor for all sockets, for select and the like: readable when a receive would find
-        something to do. Unix only; elsewhere OSError.
+        """Returns one descriptor for all sockets, for use with select: it is readable when a datagram may be available.
+        Raises OSError on systems other than Unix.
         """
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
@@ -461,89 +451,89 @@ class Receiver:
 
 @final
 class Reader:
-    """Reads a receiver's datagrams one after the other, from batches: `for datagram in reader`.
+    """Receives datagrams in batches and returns them one by one: `for datagram in reader`.
 
-    It takes what is there and waits only when nothing is; the loop ends when the receiver is
-    closed. Up to a batch of datagrams waits inside it, so one reader, or direct calls, but not
-    both, see them all in order. Leaving a loop loses nothing while the reader is kept.
+    It waits only when no datagram is available; iteration ends when the receiver is closed. It buffers up to one
+    batch, so use either one reader or direct calls to see all datagrams in order. Leaving a loop loses nothing as
+    long as the reader exists.
     """
     def next(self, timeout: float | None = None) -> Datagram:
-        """The next datagram. Raises TimeoutError when none came in `timeout` seconds, and
-        pymcast.ClosedError when the receiver is closed.
+        """Returns the next datagram. Raises TimeoutError if none arrives within `timeout` seconds, and
+        pymcast.ClosedError if the receiver is closed.
         """
     @property
     def pending(self) -> list[Datagram]:
-        """The datagrams that wait inside it."""
+        """The datagrams in its buffer."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> Datagram: ...
 
 @final
 class Outgoing:
-    """A datagram to be sent, with what differs from the sender's own settings.
+    """A datagram to send, with options that override the sender's settings.
 
-    to: the group and port, as text or a pair, instead of the sender's destinations.
-    interface: the one to leave by: a name, index, address or Interface.
-    hop_limit: how many networks it may cross (IPv4: TTL).
+    to: the destination group and port, as text or a pair, instead of the sender's destinations.
+    interface: the egress interface: a name, index, address or Interface.
+    hop_limit: the hop limit (IPv4: TTL).
     traffic_class: DSCP in the upper six bits, ECN in the lower two.
     """
     def __new__(
         cls,
         payload: PayloadLike,
         *,
-        to: PlaceLike | None = None,
+        to: GroupAddressLike | None = None,
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
     ) -> Self: ...
     @property
     def payload(self) -> bytes:
-        """The bytes."""
+        """The payload."""
 
 @final
 class Answer:
-    """A unicast datagram that came to a sender's port: an answer to what it sent."""
+    """A unicast datagram received on a sender's port, in reply to what it sent."""
     @property
     def payload(self) -> bytes:
-        """The bytes."""
+        """The payload."""
     @property
     def source(self) -> IPv4Address | IPv6Address:
-        """Who sent it: an ipaddress.IPv4Address or IPv6Address, a link-local one with its scope. A claim of the
-        sender's.
+        """The source address: an ipaddress.IPv4Address or IPv6Address, with its scope if it is link-local. It is not
+        authenticated: a sender can forge it.
         """
     @property
     def source_port(self) -> int:
-        """The UDP port that it was sent from."""
+        """The source UDP port."""
     @property
     def address(self) -> tuple[str, int] | tuple[str, int, int, int]:
-        """The source as the socket module has it."""
+        """The source in the format of the socket module."""
     @property
     def interface_index(self) -> int | None:
-        """The index of the interface that it came in by, where the system tells."""
+        """The index of the receiving interface; None where the system does not report it."""
     @property
     def hop_limit(self) -> int | None:
-        """The hop limit that was left, where the system tells."""
+        """The remaining hop limit; None where the system does not report it."""
     @property
     def time_ns(self) -> int | None:
-        """When the kernel received it, in nanoseconds since 1970; None where it doesn't tell."""
+        """When the kernel received it, in nanoseconds since 1970; None where it does not report that."""
     @property
     def time(self) -> float | None:
         """The same in seconds, as time.time()."""
     @property
     def truncated(self) -> bool:
-        """Whether it was longer than UDP allows and the rest is gone."""
+        """Whether the payload was cut off because it was longer than the buffer."""
 
 @final
 class SendStatistics:
-    """What a sender has sent so far."""
+    """Statistics of a sender."""
     @property
     def datagrams(self) -> int:
-        """Datagrams that the system took."""
+        """Datagrams sent."""
     @property
     def calls(self) -> int:
-        """System calls that took them."""
+        """System calls that sent them."""
     @property
     def trains(self) -> int:
-        """Runs of more than one that left as one, to be cut apart by the system (Linux)."""
+        """Buffers of several datagrams that the system split into segments (GSO, Linux)."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -551,24 +541,23 @@ class Sender:
     """Sends datagrams to groups.
 
     Each destination is text ("239.1.2.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
-    without any, each datagram names its own. It is open once it is made; use it in a `with`
-    statement, or close it.
+    without any, each datagram names its own. The constructor opens it; use it in a `with` statement, or
+    close it.
 
-    interface: to leave by, where a destination names none: a name, index, address or Interface, or
-        several, and then a datagram goes out by each. Default: by the route to the group.
-    hop_limit: how many networks a datagram may cross (IPv4: TTL). 1 stays in the local network, 0
-        on this host.
-    loopback: whether receivers on this host get what is sent. (Windows: the receiver's choice.)
+    interface: the egress interface for destinations that name none: a name, index, address or Interface, or
+        several, and then each datagram is sent on each. Default: the route to the group.
+    hop_limit: the hop limit (IPv4: TTL). 1 keeps datagrams in the local network, 0 on this host.
+    loopback: whether receivers on this host also receive the datagrams. On Windows the receiver decides.
     traffic_class: DSCP in the upper six bits, ECN in the lower two.
-    source_port, source_address: to send from. Default: what the system chooses.
-    send_buffer: bytes to ask the system for.
-    dont_fragment: refuse datagrams larger than the MTU instead of sending fragments.
-    segmentation: let send_batch hand over runs of equal datagrams as one (Linux).
-    rate, bit_rate: send no faster than so many datagrams, or bits of payload, a second, evenly.
-    follow: look up an interface that vanished, or isn't there yet, again when sending.
+    source_port, source_address: the port and address to send from. Default: chosen by the system.
+    send_buffer: the size of the socket buffer to request, in bytes.
+    dont_fragment: reject datagrams larger than the MTU instead of fragmenting them.
+    segmentation: let send_batch pass consecutive datagrams of equal size to the kernel in one buffer (GSO, Linux).
+    rate, bit_rate: limit to N datagrams, or N bits of payload, per second, evenly spaced.
+    follow: when sending, look up again an interface that disappeared or does not exist yet.
 
-    Raises pymcast.Error, or one of its kinds, whose `remedy` says what to do: NoRouteError,
-    NoSuchInterfaceError and so on; pymcast.ParseError for text that cannot be understood.
+    Raises a subclass of pymcast.Error, such as NoRouteError or NoSuchInterfaceError, whose `remedy` says what to do;
+    pymcast.ParseError for text that cannot be parsed.
     """
     def __new__(
         cls,
@@ -587,11 +576,9 @@ class Sender:
         follow: bool = False,
     ) -> Self: ...
     def open(self) -> None:
-        """Opens it again as it was made. Raises pymcast.AlreadyOpenError if it is open."""
+        """Reopens it with the same settings. Raises pymcast.AlreadyOpenError if it is open."""
     def close(self) -> None:
-        """Closes the sockets. What waits for its turn at the rate ends with pymcast.ClosedError. Closing twice does
-        nothing.
-        """
+        """Closes the sockets. Calls that wait for the rate limit raise pymcast.ClosedError. Closing twice has no effect."""
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
@@ -599,104 +586,104 @@ class Sender:
         self,
         payload: PayloadLike,
         *,
-        to: PlaceLike | None = None,
+        to: GroupAddressLike | None = None,
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
     ) -> None:
-        """Sends a datagram: any bytes, to every destination of the sender, or to the group and port
-        `to`. The other keywords say what differs from the sender's settings.
+        """Sends a datagram to every destination of the sender, or to the group and port `to`. The other keywords
+        override the sender's settings.
 
         Raises pymcast.Error when the system cannot send it: TooLargeError, NoRouteError,
-        QueueFullError and so on. Ctrl-C ends the wait for its turn at a rate; then it was not sent.
+        QueueFullError and so on. Ctrl-C interrupts the wait for the rate limit; then it was not sent.
         """
-    def _send_places(
+    def _send_copies(
         self,
         payload: PayloadLike,
-        done: int,
+        first: int,
         wait: bool,
         abandoned: Callable[[], bool] | None = None,
         *,
-        to: PlaceLike | None = None,
+        to: GroupAddressLike | None = None,
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
     ) -> int | None:
-        """For pymcast.aio: sends to a datagram's places, from the place of number `done` on, and where
-        one would have to be waited for, waits or returns its number. None when it went to all. What
-        does not wait keeps no pace. What waits ends when `abandoned()` is true.
+        """For pymcast.aio: sends the copies of a datagram, one for each destination and interface, starting at copy
+        number `first`. If sending would block, waits until `abandoned()` is true, or, without `wait`, returns the
+        number of the copy. Returns None when all copies are sent. The rate limit applies only with `wait`.
         """
     def send_batch(self, datagrams: Iterable[PayloadLike | Outgoing]) -> int:
-        """Sends datagrams in order with as few system calls as there can be, and says how many went.
-        Each is bytes, or an Outgoing with settings of its own.
+        """Sends datagrams in order with as few system calls as possible, and returns how many were sent. Each is
+        bytes, or an Outgoing with settings of its own.
 
-        Fewer than all went when the system refused one after the first: sending the rest again
-        tells why. Raises pymcast.Error when the first cannot be sent. The exception of a Ctrl-C that ends
-        the wait for a rate has the attribute `sent`: how many went before.
+        Returns fewer if the system rejected one after the first; sending the rest again raises the reason. Raises
+        pymcast.Error if the first cannot be sent. If Ctrl-C interrupts the wait for the rate limit, the exception
+        has an attribute `sent`: how many were sent before.
         """
     def _send_batch_while(
         self, datagrams: Iterable[PayloadLike | Outgoing], abandoned: Callable[[], bool]
     ) -> int:
-        """For pymcast.aio: the same, for as long as `abandoned()` is not true."""
+        """For pymcast.aio: as `send_batch`, until `abandoned()` is true."""
     def _send_pending(self, pending: list[bytes | Outgoing]) -> None:
-        """For pymcast.Writer: sends what is at the head of the list `pending`, and takes from it what went, or the
-        first if it cannot be sent; both at once, so that no exception comes between.
+        """For pymcast.Writer: sends the datagrams in the list `pending` and removes those that were sent, or the first if
+        it cannot be sent. Doing both in one call ensures that no exception can occur in between.
         """
     def writer(self, capacity: int = 64) -> Writer:
-        """A writer: a plain loop of sends that costs no more than batches, `with sender.writer() as
-        writer`. Up to `capacity` datagrams wait inside it to be sent together.
+        """Returns a writer, which batches the datagrams of a loop of sends: `with sender.writer() as writer`. It
+        buffers up to `capacity` datagrams.
         """
     def recv_answer(self, timeout: float | None = None, *, family: int | None = None) -> Answer:
-        """Waits for a unicast answer to what was sent, as Receiver.reply sends them.
+        """Waits for a unicast reply, as Receiver.reply sends them.
 
-        `family` is 4 or 6; by default that of the first destination. Raises TimeoutError when none
-        came in `timeout` seconds.
+        `family` is 4 or 6; by default that of the first destination. Raises TimeoutError if none arrives within
+        `timeout` seconds.
         """
     def local_address(
         self, *, family: int | None = None
     ) -> tuple[str, int] | tuple[str, int, int, int]:
-        """The address that datagrams of a family (4 or 6, by default that of the first destination)
-        are sent from, as socket.getsockname: unspecified where the system chooses for each.
+        """Returns the address that datagrams of a family (4 or 6, by default that of the first destination) are sent
+        from, as socket.getsockname does: unspecified if the system chooses one for each datagram.
         """
     @property
     def paced(self) -> bool:
-        """Whether it was told to send no faster than at some rate."""
+        """Whether it has a rate limit."""
     @property
     def statistics(self) -> SendStatistics:
-        """What was sent so far, and in how many calls; also once it is closed."""
+        """Its statistics; also available once it is closed."""
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Statement:
-    """A statement, and the document it rests on."""
+    """A statement and the document that supports it."""
     @property
     def value(self) -> str:
         """What is stated."""
     @property
     def reference(self) -> str:
-        """Where it is written: "RFC 5771 section 4"."""
+        """The document and section: "RFC 5771 section 4"."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Assignment:
-    """A name that a group has."""
+    """A name assigned to a group."""
     @property
     def name(self) -> str:
-        """Who or what has it, in the words of the registry."""
+        """The name, as the registry writes it."""
     @property
     def registered(self) -> bool:
-        """Whether IANA registered it; otherwise it is merely in use."""
+        """Whether IANA registered it; an unregistered name is only in common use."""
     @property
     def standing(self) -> str:
-        """The same in words, with the date."""
+        """Whether and when it was registered, in words."""
     @property
     def addresses(self) -> str:
         """The addresses that the name covers: one, or the first and the last."""
     @property
     def ports(self) -> list[int]:
-        """The UDP ports that go with it, where they are known."""
+        """The UDP ports used with it, if known."""
     @property
     def references(self) -> list[str]:
         """The documents that the registry names."""
@@ -705,7 +692,7 @@ class Assignment:
 
 @final
 class ShortName:
-    """A short name of a group: what `mcast recv mdns` understands."""
+    """A short name of a group, such as `mdns`, which `mcast recv mdns` accepts."""
     @property
     def name(self) -> str:
         """The name, in lower case."""
@@ -714,31 +701,31 @@ class ShortName:
         """The UDP ports of its protocol."""
     @property
     def hop_limit(self) -> int | None:
-        """The hop limit that the protocol asks of senders, where it asks for one."""
+        """The hop limit that the protocol requires of senders, if it requires one."""
     @property
     def reference(self) -> str:
-        """What defines it."""
+        """The document that defines it."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Advice:
-    """One thing to mind about a group."""
+    """One point to consider before using a group."""
     @property
     def severity(self) -> Literal["note", "caution", "avoid"]:
         """How much it matters: "note", "caution" or "avoid"."""
     @property
     def text(self) -> str:
-        """What it is."""
+        """The advice."""
     @property
     def reference(self) -> str:
-        """Where it is written."""
+        """The document that supports it."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Explanation:
-    """All that can be said about a group."""
+    """Everything that is known about a group."""
     @property
     def group(self) -> Group:
         """The group."""
@@ -750,13 +737,13 @@ class Explanation:
         """How far it reaches."""
     @property
     def kind(self) -> Statement:
-        """What sort of group it is."""
+        """The kind of group."""
     @property
     def flags(self) -> Statement | None:
         """The flags of an IPv6 group."""
     @property
     def relative(self) -> Statement | None:
-        """The offset in its scope, when it is in the top of one (RFC 2365)."""
+        """The scope-relative offset, for an address in the top 256 of its scope (RFC 2365)."""
     @property
     def ethernet(self) -> Statement:
         """The Ethernet address."""
@@ -765,7 +752,7 @@ class Explanation:
         """The 31 other IPv4 groups with that Ethernet address; empty for IPv6."""
     @property
     def control_alias(self) -> Statement | None:
-        """The control group among them, which makes switches send this group to every port."""
+        """The control group among the aliases; it makes switches flood this group to every port."""
     @property
     def names(self) -> list[Assignment]:
         """Its names, registered ones first."""
@@ -774,68 +761,66 @@ class Explanation:
         """Its short names, with ports."""
     @property
     def registry_date(self) -> str:
-        """When the IANA registry was as the names have it: "2024-02-02"."""
+        """The date of the IANA registry that the names come from: "2024-02-02"."""
     @property
     def advice(self) -> list[Advice]:
-        """What to mind, the weightiest first."""
+        """Advice, the most severe first."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Packet:
-    """A captured packet, decoded as far as it can be; str() is a line about it.
+    """A captured packet, decoded as far as possible; str() summarizes it in one line.
 
-    What a packet doesn't have is None: a source of something else than IP, a port of something else
-    than UDP. What could not be decoded is told by `malformed`, and what came before it is there.
+    Fields that a packet does not have are None, such as the source of a packet other than IP, or the port of one other
+    than UDP. If decoding fails, `malformed` says where and why; the fields before that point are available.
     """
     @property
     def bytes(self) -> builtins.bytes:
-        """The frame as it was seen, from the first header on."""
+        """The captured frame, starting with its first header."""
     @property
     def original_length(self) -> int:
-        """How long the frame was in bytes; more than `bytes` has when it was cut off."""
+        """The length of the frame on the wire, in bytes; greater than that of `bytes` if it was truncated."""
     @property
     def link_type(self) -> Literal["ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback"]:
-        """What `bytes` starts with: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback"."""
+        """The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback"."""
     @property
     def interface(self) -> str | None:
-        """The name of the interface where it was seen; None where a file doesn't say it."""
+        """The name of the capturing interface; None if a file does not record it."""
     @property
     def interface_index(self) -> int:
-        """The index of the interface; in a file its number in the file, from 1."""
+        """The index of the interface; for a packet from a file, its number in the file, counted from 1."""
     @property
     def direction(self) -> Literal["to-us", "broadcast", "multicast", "to-others", "outgoing", "unknown"]:
-        """Which way it went, and whom its link-layer address means: "to-us", "broadcast", "multicast",
-        "to-others", "outgoing", or "unknown" where a file doesn't say it.
+        """Its direction and kind of link-layer destination: "to-us", "broadcast", "multicast", "to-others",
+        "outgoing", or "unknown" if a file does not record it.
         """
     @property
     def time_ns(self) -> int:
-        """When it was seen, in nanoseconds since 1970 as time.time_ns()."""
+        """When it was captured, in nanoseconds since 1970, as time.time_ns()."""
     @property
     def time(self) -> float:
         """The same in seconds, as time.time()."""
     @property
     def cut(self) -> bool:
-        """Whether the kernel carried this datagram as part of a larger packet (GSO, GRO), from which it
-        was cut.
-        """
+        """Whether the kernel carried this datagram as a segment of a larger packet (GSO, GRO)."""
     @property
     def ethernet_source(self) -> str | None:
-        """The Ethernet address it came from: "02:00:00:00:00:01"."""
+        """The source Ethernet address: "02:00:00:00:00:01"."""
     @property
     def ethernet_destination(self) -> str | None:
-        """The Ethernet address it was sent to."""
+        """The destination Ethernet address."""
     @property
     def vlans(self) -> list[int]:
-        """The numbers of its VLANs, the outermost first."""
+        """Its VLAN ids, the outermost first."""
     @property
     def source(self) -> IPv4Address | IPv6Address | None:
-        """Who sent it by its IP header: an ipaddress.IPv4Address or IPv6Address."""
+        """The source address of its IP header: an ipaddress.IPv4Address or IPv6Address."""
     @property
     def destination(self) -> IPv4Address | IPv6Address | None:
-        """Whom it is for by its IP header."""
+        """The destination address of its IP header."""
     @property
     def group(self) -> Group | None:
-        """The group it is for, if it is for one."""
+        """The destination group, if the destination is one."""
     @property
     def hop_limit(self) -> int | None:
         """The hop limit (IPv4: TTL)."""
@@ -844,33 +829,29 @@ class Packet:
         """The differentiated services code point (RFC 2474)."""
     @property
     def protocol(self) -> int | None:
-        """The number of the protocol that IP carries: 17 for UDP, 2 for IGMP."""
+        """The IP protocol number: 17 for UDP, 2 for IGMP."""
     @property
     def fragment(self) -> tuple[int, int, bool] | None:
-        """Of a fragment: the number that all pieces of its datagram have, where it belongs in it in
-        bytes, and whether more follow.
-        """
+        """Of a fragment: its identification, its offset in bytes, and whether more fragments follow."""
     @property
     def kind(self) -> Literal["udp", "igmp", "mld", "pim", "arp", "fragment", "other"]:
-        """What it carries: "udp", "igmp", "mld", "pim", "arp", "fragment" (a later piece of a datagram)
-        or "other".
-        """
+        """Its kind: "udp", "igmp", "mld", "pim", "arp", "fragment" (other than the first) or "other"."""
     @property
     def source_port(self) -> int | None:
-        """The UDP port it was sent from."""
+        """The source UDP port."""
     @property
     def port(self) -> int | None:
-        """The UDP port it was sent to."""
+        """The destination UDP port."""
     @property
     def payload(self) -> builtins.bytes | None:
-        """What UDP carries, as much of it as is here."""
+        """The UDP payload, as far as it was captured."""
     @property
     def control(self) -> ControlMessage | None:
-        """What IGMP or MLD says, if it is a message of theirs."""
+        """The IGMP or MLD message, if it is one."""
     @property
     def checksum(self) -> Literal["valid", "invalid", "absent", "not-computed", "not-computable"] | None:
         """The checksum of UDP, IGMP, MLD or PIM: "valid", "invalid", "absent", "not-computed" (left to the
-        device) or "not-computable" (not all is here).
+        device) or "not-computable" (truncated).
         """
     @property
     def malformed(self) -> str | None:
@@ -881,35 +862,33 @@ class Packet:
 
 @final
 class ControlMessage:
-    """A message of IGMP or MLD; str() says it in words."""
+    """An IGMP or MLD message; str() describes it."""
     @property
     def protocol(self) -> Literal["igmp", "mld"]:
         """"igmp" or "mld"."""
     @property
     def version(self) -> int:
-        """The version of the protocol that has this message: 1 to 3 for IGMP, 1 or 2 for MLD; 0 for
-        router discovery.
-        """
+        """The protocol version that defines this message: 1 to 3 for IGMP, 1 or 2 for MLD; 0 for router discovery."""
     @property
     def kind(self) -> Literal["query", "report", "leave", "router-discovery"]:
         """"query", "report", "leave" or "router-discovery"."""
     @property
     def group(self) -> IPv4Address | IPv6Address | None:
-        """The group that it is about; None for a general query, and where the records say it."""
+        """Its group; None for a general query, and for a report with records."""
     @property
     def sources(self) -> list[IPv4Address | IPv6Address]:
-        """The sources that a query asks for."""
+        """The sources of a group-and-source-specific query."""
     @property
     def records(self) -> list[ControlRecord]:
-        """What a report of IGMPv3 or MLDv2 says of each group."""
+        """The group records of an IGMPv3 or MLDv2 report."""
     @property
     def max_response_time(self) -> float | None:
-        """Of a query: how long hosts may take to answer, in seconds."""
+        """Of a query: the maximum response time in seconds."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class ControlRecord:
-    """What a report says of a group."""
+    """A group record of an IGMPv3 or MLDv2 report."""
     @property
     def kind(self) -> Literal[
         "mode-is-include",
@@ -934,36 +913,34 @@ class ControlRecord:
 
 @final
 class CaptureStatistics:
-    """What a capture has seen since it was made."""
+    """Statistics of a capture."""
     @property
     def packets(self) -> int:
-        """Packets handed out."""
+        """Packets delivered."""
     @property
     def dropped(self) -> int:
-        """Packets that the kernel dropped because the buffer was full. One may stand for several
-        datagrams.
-        """
+        """Packets that the kernel dropped because the buffer was full. One packet can hold several datagrams (GSO)."""
     @property
     def unreadable(self) -> int:
-        """Packets that the kernel had but could not hand over: UDP with GSO on Linux before 6.2."""
+        """Packets that the kernel could not deliver: UDP with GSO on Linux before 6.2."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Capture:
     """Captures what interfaces receive and send: `for packet in pymcast.Capture("eth0")`.
 
-    Packets are kept from the moment it is made; use it in a `with` statement, or close it. It joins
-    no group, so a switch that forwards groups to members only may hold them back. Linux; needs the
-    right to capture (CAP_NET_RAW).
+    It buffers packets from the moment it is created; use it in a `with` statement, or close it. It does not join
+    groups, so a snooping switch may not forward them to this host. Linux only; requires the right to capture
+    (CAP_NET_RAW).
 
     interfaces: names, indexes, addresses or Interface objects, one or more.
-    filter: what is wanted: "all", "multicast" (IP packets to groups), "group-addressed" (and whatever
-        else goes to many, such as ARP), "control" (IGMP, MLD, PIM, router discovery), or a UDP port.
-    outgoing: whether what this machine sends is captured, too.
-    promiscuous: whether interfaces take in frames that are addressed to others.
-    all_multicast: whether they take in the frames of all groups, joined or not.
-    groups: groups whose frames they take in, without joining them by IGMP or MLD.
-    buffer_size: bytes to ask the system for, for each interface. Default: 8 MiB.
+    filter: "all", "multicast" (IP packets to groups), "group-addressed" (all frames to group addresses, including
+        broadcasts such as ARP), "control" (IGMP, MLD, PIM, router discovery), or a UDP port.
+    outgoing: also capture packets that this machine sends.
+    promiscuous: also receive frames addressed to other machines.
+    all_multicast: receive the frames of all groups, joined or not.
+    groups: groups whose frames to receive, without joining them by IGMP or MLD.
+    buffer_size: the size of each interface's buffer to request, in bytes. Default: 8 MiB.
 
     Raises pymcast.PermissionDeniedError without the right, NoSuchInterfaceError, UnsupportedError.
     """
@@ -978,19 +955,19 @@ class Capture:
         buffer_size: int | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Packet:
-        """Waits for the next packet. Raises TimeoutError when none came in `timeout` seconds, and
-        pymcast.InterfaceDownError once when an interface goes down: a later call goes on.
+        """Waits for the next packet. Raises TimeoutError if there is none within `timeout` seconds, and
+        pymcast.InterfaceDownError once if an interface goes down; later calls continue.
         """
     def _descriptor(self) -> int:
-        """For pymcast.aio: what becomes readable when there is a packet."""
+        """For pymcast.aio: the descriptor that becomes readable when there is a packet."""
     @property
     def statistics(self) -> CaptureStatistics:
-        """What was seen and lost since it was made."""
+        """Its statistics."""
     @property
     def interfaces(self) -> list[str]:
-        """The names of the interfaces that are captured on."""
+        """The names of its interfaces."""
     def close(self) -> None:
-        """Ends the capture. Loops over it just end. Closing twice does nothing."""
+        """Ends the capture; loops over it end. Closing twice has no effect."""
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
@@ -1001,133 +978,129 @@ class Capture:
 
 @final
 class FileInterface:
-    """An interface whose packets are in a file."""
+    """An interface described in a capture file."""
     @property
     def name(self) -> str | None:
-        """What the system that captured called it; None where the file doesn't say."""
+        """Its name on the capturing system; None if the file does not record it."""
     @property
     def link(self) -> int:
         """The number of its link type (tcpdump.org/linktypes.html)."""
     @property
     def filter(self) -> str | None:
-        """With what filter was captured, in the words of whoever did."""
+        """The capture filter, as the capturing program wrote it."""
     @property
     def dropped(self) -> int | None:
-        """How many packets the capture lost, if the file says so."""
+        """How many packets the capture lost; None if the file does not record it."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class CaptureFile:
-    """Reads a capture file, pcap or pcapng, of any byte order and resolution of time:
+    """Reads a capture file, pcap or pcapng, in any byte order and time resolution:
     `for packet in pymcast.CaptureFile("a.pcapng")`.
 
-    `path` is text or a path. Raises pymcast.CaptureFileError, an OSError: when the file cannot be
-    opened or is none; and while reading, where it ends within a packet or contradicts itself, once
-    all packets before that place have been read.
+    `path` is text or a path. Raises pymcast.CaptureFileError, an OSError, if the file cannot be
+    opened or is not a capture file; and while reading, if it ends within a packet or is inconsistent, after all
+    packets before that point.
     """
     def __new__(cls, path: str | PathLike[str]) -> Self: ...
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
     @property
     def format(self) -> Literal["pcapng", "pcap", "pcap-nanoseconds"]:
-        """How it is written: "pcapng", "pcap" (times to the microsecond) or "pcap-nanoseconds"."""
+        """The file format: "pcapng", "pcap" (microsecond timestamps) or "pcap-nanoseconds"."""
     @property
     def interfaces(self) -> list[FileInterface]:
-        """The interfaces that the file told of so far, in its order; a packet's `interface_index` counts
-        them from 1.
-        """
+        """The interfaces described in the part of the file read so far; a packet's `interface_index` counts them from 1."""
     @property
     def passed_over(self) -> int:
-        """Packets that were passed over so far, because nothing here decodes their link type."""
+        """Packets skipped so far, because their link type is not supported."""
     @property
     def lost(self) -> int | None:
-        """How many packets the capture lost, as the file says it behind the packets; None if it doesn't."""
+        """How many packets the capture lost, which is recorded after the packets; None if it is not recorded."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> Packet: ...
 
 @final
 class CaptureWriter:
-    """Writes packets into a capture file, which is created, or emptied if it is there.
+    """Writes packets to a capture file, which is created or overwritten.
 
-    `format` is "pcapng", or "pcap" (times to the nanosecond) for one link type and the older of
-    programs. Use it in a `with` statement, or close it: packets are written together, those of the
-    last 100 ms at its end. A checksum that was left to the device is filled in.
+    `format` is "pcapng", or "pcap" (with nanosecond timestamps), which older programs read, but which allows only one
+    link type. Use it in a `with` statement, or close it: packets are buffered for up to 100 ms. Checksums that were
+    left to the device are filled in.
 
     Raises pymcast.CaptureFileError, an OSError.
     """
     def __new__(cls, path: str | PathLike[str], format: Literal["pcapng", "pcap"] = "pcapng") -> Self: ...
     @property
     def path(self) -> Path:
-        """Where the file is."""
+        """The path of the file."""
     def write(self, packet: Packet) -> None:
-        """Writes a packet. When the disk is full, it and those behind it wait in memory, and a later call
-        tries again.
-        """
+        """Writes a packet. If the disk is full, packets are kept in memory, and a later call tries again."""
     def flush(self) -> None:
-        """Hands what waits to the system."""
+        """Passes buffered packets to the system."""
     def close(self) -> None:
-        """Writes what waits, and closes the file. Closing twice does nothing."""
+        """Writes buffered packets and closes the file. Closing twice has no effect."""
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Keys:
-    """The secrets that seal and open streams: of a file, as `mcast publish --new-key FILE` writes one. Whoever
-    has them can read and write the group's streams.
+    """The keys that seal and open streams, read from a file such as `mcast publish --new-key FILE` writes. Anybody with
+    these keys can read the streams and publish to them.
 
-    A file has a line for each secret, `EPOCH ALGORITHM SECRET`; the greatest epoch seals, all open. Raises
-    OSError when it cannot be read, ValueError, with the number of the line, when it is no such file.
+    Each line of the file is a key, `EPOCH ALGORITHM SECRET`. The key with the greatest epoch seals; all of them open.
+    Raises OSError if the file cannot be read, and ValueError, with the line number, if it is not a key file.
     """
     def __new__(cls, path: str | PathLike[str]) -> Self: ...
     @classmethod
     def from_text(cls, text: str) -> Keys:
-        """The secrets of a file's text."""
+        """Parses the text of a key file."""
     @staticmethod
     def new_line(
         epoch: int = 1, algorithm: Literal["aes-128-gcm", "chacha20-poly1305"] = "aes-128-gcm"
     ) -> str:
-        """A line for a file, with a new secret of the system's randomness. To change secrets without a gap, give
-        everybody a file with the new line, of the next epoch, beside the old one, and the publisher last.
+        """Returns a line for a key file, with a new secret from the system's random number generator. To change keys
+        without interruption, add a line with the next epoch to every file, and update the publisher last.
         """
     @property
     def epoch(self) -> int:
-        """The epoch that seals: the greatest."""
+        """The epoch of the key that seals: the greatest."""
 
 @final
 class Message:
     """A message of a stream."""
     @property
     def payload(self) -> bytes:
-        """The bytes."""
+        """The payload."""
     @property
     def number(self) -> int:
-        """Its number, from 0 on, without gaps, in the life of its publisher."""
+        """Its number: consecutive from 0 within an incarnation of the publisher."""
     @property
     def key(self) -> int | None:
-        """What it is about, if its publisher told: an integer."""
+        """Its key, an integer, if the publisher gave one."""
 
 @final
 class StreamEvent:
-    """What happened to a stream, told between the messages between which it happened; str() says it in words."""
+    """An event of a stream, delivered in order with the messages; str() describes it."""
     @property
     def kind(self) -> str:
-        """"joined" (messages follow from `message` on), "lost" (those from `message` to before `end` will not
-        come, for `cause`), "lost-unknown" (an unknown number of messages from `message` on may be lost: the
-        publisher's former life did not end its stream), "snapshot-wanted" (one that has all messages before `message`), "restarted" (the
-        publisher, as `incarnation`: messages are numbered from 0 again), "ended" (after `message` messages),
-        "stalled" (a gap holds up everything), "path-silent", "path-back", "sender-silent", "sender-back",
-        "evicted" (the publisher no longer waits for this subscriber), "full" (it takes no more subscribers),
-        "rival" (another publisher of the stream is ignored; its life is `incarnation`), "key-missing" (the
-        secret of `epoch`), "key-wrong" (datagrams name the secret of `epoch` and were not sealed with it), or
-        "stale" (a publisher whose clock differs by minutes is not believed).
+        """"joined" (messages follow, starting with `message`), "lost" (messages from `message` up to but not including
+        `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
+        lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
+        needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
+        `incarnation`, and numbers messages from 0 again), "ended" (after `message` messages), "stalled" (delivery waits
+        for a gap), "path-silent", "path-back", "sender-silent", "sender-back", "evicted" (this subscriber was too slow
+        for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
+        the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
+        `epoch` but were not sealed with it), or "stale" (ignoring a publisher whose clock is off by minutes).
         """
     @property
     def message(self) -> int | None:
-        """The message that it is about, or how many there were."""
+        """The number of a message, or the number of messages."""
     @property
     def end(self) -> int | None:
-        """Of "lost": behind the last message."""
+        """Of "lost": the number after the last lost message."""
     @property
     def cause(self) -> str | None:
         """Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
@@ -1135,144 +1108,144 @@ class StreamEvent:
         """
     @property
     def incarnation(self) -> int | None:
-        """The life of the publisher."""
+        """The incarnation of the publisher."""
     @property
     def sender(self) -> str | None:
-        """Of "joined": where the publisher sends from, as "ADDRESS:PORT"."""
+        """Of "joined": the publisher's source address, as "ADDRESS:PORT"."""
     @property
     def path(self) -> int | None:
-        """Which path, from 0 on."""
+        """The path, counted from 0."""
     @property
     def epoch(self) -> int | None:
-        """Which secret is missing or wrong."""
+        """The epoch of the key that is missing or wrong."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class PublisherEvent:
-    """What happened to a publisher; str() says it in words."""
+    """An event of a publisher; str() describes it."""
     @property
     def kind(self) -> str:
-        """"joined", "left", "silent" (said nothing for too long), "evicted" (kept everybody waiting; it was
-        `count` datagrams behind), "returned" (caught up), "refused" (one too many), "unrecoverable" (lacks
-        `count` datagrams that are no longer kept), "slowed" (receivers lose so much that the rate is
-        lowered to `count` bytes a second), "recovered" (it is as configured again), "short" (has given up
-        `count` datagrams), "missed" (`count` events were not fetched in time), or "other".
+        """"joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
+        "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
+        left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because of loss),
+        "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
+        events were discarded because they were not fetched), or "other".
         """
     @property
     def receiver(self) -> int | None:
-        """The receiver that it is about."""
+        """The subscriber that it is about."""
     @property
     def address(self) -> str | None:
-        """Of "joined": where the receiver is, as "ADDRESS:PORT"."""
+        """Of "joined": the address of the subscriber, as "ADDRESS:PORT"."""
     @property
     def count(self) -> int | None:
-        """How many."""
+        """The number that `kind` describes."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class PublisherStatistics:
-    """What a publisher has sent so far."""
+    """Statistics of a publisher."""
     @property
     def messages(self) -> int:
-        """Messages."""
+        """Messages published."""
     @property
     def message_bytes(self) -> int:
         """Their bytes."""
     @property
     def datagrams(self) -> int:
-        """Datagrams of data, repairs not counted."""
+        """Data datagrams, not counting repairs."""
     @property
     def repairs(self) -> int:
-        """Datagrams that were sent again, to the group or to one receiver."""
+        """Datagrams retransmitted, to the group or to one subscriber."""
     @property
     def naks(self) -> int:
-        """Requests for repairs that came."""
+        """Repair requests (NAKs) received."""
     @property
     def unrecoverable(self) -> int:
-        """Datagrams that were asked for when they were gone."""
+        """Datagrams requested after they had left the retransmission buffer."""
     @property
     def refused(self) -> int:
-        """What came and was not sealed by the group, or was a copy."""
+        """Datagrams received that were not sealed with the group's keys, or were replayed."""
     @property
     def receivers(self) -> int:
-        """Receivers that are known."""
+        """Subscribers at present."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class SubscriberStatistics:
-    """What a subscriber has received so far."""
+    """Statistics of a subscriber."""
     @property
     def messages(self) -> int:
-        """Messages that were handed out."""
+        """Messages delivered."""
     @property
     def message_bytes(self) -> int:
         """Their bytes."""
     @property
     def lost_messages(self) -> int:
-        """Messages that were told to be lost."""
+        """Messages reported as lost."""
     @property
     def received(self) -> int:
-        """Datagrams of data that came, copies not counted."""
+        """Data datagrams received, not counting copies."""
     @property
     def repaired(self) -> int:
-        """Of those, repairs."""
+        """How many of those were repairs."""
     @property
     def copies(self) -> int:
-        """Copies, of several paths or of repairs for others."""
+        """Duplicates, from redundant paths or repairs for other subscribers."""
     @property
     def missed(self) -> int:
-        """Datagrams that were missing when something behind them came."""
+        """Datagrams that were missing when a later one arrived."""
     @property
     def foreign(self) -> int:
-        """What is no datagram of the protocol, or of another stream."""
+        """Datagrams that are not of the protocol, or belong to another stream."""
     @property
     def refused(self) -> int:
-        """What the group did not seal, or a copy of something other than data."""
+        """Datagrams that were not sealed with the group's keys, or were replayed."""
     @property
     def naks(self) -> int:
-        """Requests for repairs that were sent."""
+        """Repair requests (NAKs) sent."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Closing:
-    """How a publisher ended."""
+    """The result of closing a publisher."""
     @property
     def complete(self) -> int:
-        """Subscribers that have read everything."""
+        """Subscribers that have received and read everything."""
     @property
     def unread(self) -> int:
-        """Subscribers that have received everything and have not read all of it."""
+        """Subscribers that have received everything but not read all of it."""
     @property
     def behind(self) -> list[tuple[int, int]]:
-        """Those that are connected and have not confirmed everything, each with the number of datagrams it misses."""
+        """Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing."""
     @property
     def short(self) -> int:
-        """Subscribers that lost something for good. One that left afterwards is counted, too."""
+        """Subscribers with unrecoverable losses, including those that have left."""
     @property
     def unknown(self) -> int:
-        """Subscribers that fell silent before they confirmed everything. What they have is unknown."""
+        """Subscribers that became silent before they confirmed everything; what they received is unknown."""
     @property
     def unsent(self) -> int:
-        """Datagrams that were accepted and never sent: the rate, a subscriber or the system did not allow it in time."""
+        """Datagrams that were queued but not sent before the timeout."""
     @property
     def statistics(self) -> PublisherStatistics:
-        """What was sent in all."""
+        """The final statistics."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Snapshot:
-    """A state, and the messages that it has: all before number `message`."""
+    """A state that includes all messages before number `message`."""
     def __new__(cls, message: int, payload: PayloadLike) -> Self: ...
     @property
     def message(self) -> int:
-        """It has all messages before this one."""
+        """The first message that it does not include."""
     @property
     def payload(self) -> bytes:
         """The state."""
 
 @final
 class FoundStream:
-    """A stream that is announced: `pymcast.Subscriber(found)` receives it."""
+    """An announced stream: `pymcast.Subscriber(found)` subscribes to it."""
     @property
     def name(self) -> str:
         """Its name."""
@@ -1281,32 +1254,32 @@ class FoundStream:
         """Its identity."""
     @property
     def incarnation(self) -> int:
-        """The life of its publisher."""
+        """The incarnation of its publisher."""
     @property
     def memberships(self) -> list[Membership]:
-        """What to join to hear it: a path each."""
+        """The memberships to join, one for each path."""
     @property
     def snapshot(self) -> tuple[str, int] | None:
-        """Where snapshots are to be had, an address and port; None if nowhere."""
+        """The address and port of its snapshot server; None if it has none."""
     @property
     def rate(self) -> int | None:
-        """How fast it sends, in bytes a second; None: as fast as it goes."""
+        """Its rate limit in bytes per second; None without a limit."""
     @property
     def sealed(self) -> bool:
-        """Whether it is sealed."""
+        """Whether it is sealed (encrypted)."""
     @property
     def source(self) -> tuple[str, int]:
-        """Who announced it, an address and port."""
+        """The source of the announcement, an address and port."""
 
 @final
 class Announcements:
-    """Hears what streams are announced, each again every second: `for found in pymcast.Announcements()`.
+    """Receives announcements of streams, which are repeated every second: `for found in pymcast.Announcements()`.
 
-    interface: where to listen. Default: on every interface on which a Receiver joins.
+    interface: the interface to listen on. Default: every interface on which a Receiver joins.
     family: 4 or 6. Default: both.
-    keys: a Keys or the path of its file: streams that they seal, instead of those in clear.
+    keys: a Keys or the path of its file, to find streams sealed with them instead of unsealed ones.
 
-    `find_stream` and `discover` are made of it. Raises what Receiver does.
+    `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
     """
     def __new__(
         cls,
@@ -1316,9 +1289,9 @@ class Announcements:
         keys: KeysLike | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> FoundStream:
-        """Waits for the next announcement. Raises TimeoutError when none came in `timeout` seconds."""
+        """Waits for the next announcement. Raises TimeoutError if none arrives within `timeout` seconds."""
     def close(self) -> None:
-        """Stops listening. Loops just end. Closing twice does nothing."""
+        """Stops listening; loops over it end. Closing twice has no effect."""
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
@@ -1329,28 +1302,29 @@ class Announcements:
 
 @final
 class Publisher:
-    """Publishes a stream of messages that all arrive: what is lost is sent again, and who is slow is waited for.
+    """Publishes a reliable stream of messages: lost datagrams are retransmitted, and slow subscribers are waited for.
 
-    Each destination is text ("239.1.2.3%eth0:7000") or a pair of group and port; a stream to several, at most
-    four, is the same on each. Use it in a `with` statement, or close it.
+    Each destination is text ("239.1.2.3%eth0:7000") or a pair of group and port. With several, at most
+    four, the stream is sent to each (redundant paths). Use it in a `with` statement, or close it.
 
-    interface: by which a destination that names none is sent to: a name, index, address or Interface, or
-        several, which make a path each. Default: the route to the group.
-    name: what it is announced as; the stream's identity is made of it, so that subscribers go on with a
-        publisher that starts again.
-    rate: bytes a second. Default: as fast as it goes.
-    history: bytes that are kept for repairs. Default: 8 MiB.
-    flow: "slowest" waits for the slowest receiver, "none" for nobody.
-    eviction: a receiver that keeps others waiting must get on within so many seconds. Default: 2.
-    longest_message: bytes. Default: 16 MiB.
-    keys: a Keys or the path of its file: the stream is sealed. Default: it is not.
-    hop_limit: how many networks a datagram may cross.
-    loopback: whether receivers on this host hear it.
+    interface: the egress interface for destinations that name none: a name, index, address or Interface, or
+        several, one for each path. Default: the route to the group.
+    name: the name under which it is announced. The stream id is derived from it, so that subscribers continue
+        with a publisher that restarts.
+    rate: the rate limit in bytes per second. Default: none.
+    history: the size of the retransmission buffer in bytes. Default: 8 MiB.
+    flow: "slowest" waits for the slowest subscriber, "none" does not wait.
+    eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
+        Default: 2.
+    longest_message: the maximum length of a message in bytes. Default: 16 MiB.
+    keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
+    hop_limit: the hop limit of its datagrams (IPv4: TTL).
+    loopback: whether subscribers on this host receive it.
 
-    Raises pymcast.Error, or one of its kinds, and ValueError for settings that cannot be.
+    Raises a subclass of pymcast.Error, and ValueError for invalid settings.
 
-    Threads may share it. Threads of its own answer receivers, whatever Python does meanwhile. A process that
-    was forked has none of these: it must not use it, and raises pymcast.ClosedError where it tries to.
+    Threads may share it. It serves subscribers in threads of its own, whatever Python is doing. A forked process does
+    not have these threads: using it there raises pymcast.ClosedError.
     """
     def __new__(
         cls,
@@ -1369,81 +1343,85 @@ class Publisher:
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
     ) -> int:
-        """Publishes a message, sends it at once, and tells its number. Waits while there is no room: for a slow
-        receiver, or for its turn at the rate. `key`, an integer, names what the message is about, for
-        subscribers that only want the latest of each. Raises TimeoutError when there was no room in
-        `timeout` seconds, and then it is not published.
+        """Publishes a message, sends it immediately, and returns its number. Waits while the retransmission buffer is
+        full because of a slow subscriber or the rate limit. `key`, an integer, is the key of the message, for
+        subscribers that want only the latest message of each key. Raises TimeoutError if it cannot be published
+        within `timeout` seconds.
         """
     def try_publish(self, payload: PayloadLike, *, key: int | None = None) -> int | None:
-        """The same without waiting; None when there is no room."""
+        """As `publish`, but without waiting; returns None if the retransmission buffer is full."""
     def _try_queue(self, payload: PayloadLike, *, key: int | None = None) -> int | None:
-        """For pymcast.aio: queues a message without waiting; None when there is no room."""
+        """For pymcast.aio: as `queue`, but without waiting; returns None if the retransmission buffer is full."""
     def queue(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
     ) -> int:
-        """Publishes a message that may wait for others to share its datagram, until `flush`, or for a
-        millisecond: the way to publish many small ones fast. Otherwise as `publish`.
+        """As `publish`, but delays the message until `flush`, or for at most a millisecond, so that several messages can
+        share a datagram: the fastest way to publish many small messages.
         """
     def flush(self) -> None:
-        """Sends what was queued."""
+        """Sends the queued messages."""
     def events(self) -> list[PublisherEvent]:
-        """What happened since the last call, the oldest first: who joined, left, was evicted, and so on."""
+        """Returns the events since the last call, the oldest first: subscribers that joined, left, were evicted, and so
+        on.
+        """
     @property
     def statistics(self) -> PublisherStatistics:
-        """What was sent so far; also once it is closed."""
+        """Its statistics; also available once it is closed."""
     @property
     def stream(self) -> int:
-        """The stream's identity."""
+        """The stream id."""
     @property
     def next_message(self) -> int:
-        """The number of the next message: what a Snapshot has, that has all messages so far."""
+        """The number of the next message. A Snapshot that includes all messages so far has this number."""
     def wait_for(self, receivers: int, timeout: float | None = None) -> bool:
-        """Waits until so many receivers have joined; False when the time is over."""
+        """Waits until this many subscribers have joined; returns False after `timeout` seconds."""
     def wait_complete(self, timeout: float | None = None) -> bool:
-        """Waits until all that listen have everything that was published; False when the time is over."""
+        """Waits until all subscribers have received everything that was published; returns False after `timeout`
+        seconds.
+        """
     def set_keys(self, keys: KeysLike) -> None:
-        """Seals with the greatest epoch of these from now on."""
+        """Seals with the greatest epoch of these keys from now on."""
     def serve_snapshots(
         self, address: tuple[SourceLike, int], capture: Callable[[], Snapshot]
     ) -> tuple[str, int]:
-        """Serves snapshots over TCP at an address and port (0: any), sealed as the stream is, until it is
-        closed; returns where. `capture` is called by another thread whenever one is asked for, and returns a
-        Snapshot: the state after all messages before a number. What it raises goes to sys.unraisablehook, and
-        whoever asked is turned away.
+        """Serves snapshots over TCP at an address and port (0 for any port) until it is closed, sealed like the stream;
+        returns the address and port. `capture` is called in another thread for each request, and returns a Snapshot.
+        Its exceptions are passed to sys.unraisablehook, and the request is rejected.
         """
     def close(self, timeout: float = 5.0) -> Closing | None:
-        """Ends the stream, and waits for no longer than `timeout` seconds until all that listen have everything.
-        Tells who has not; None when it was closed before.
+        """Ends the stream, and waits up to `timeout` seconds until all subscribers have received everything. Returns the
+        result, or None if it was already closed.
         """
     @property
     def closed(self) -> bool:
-        """Whether it is closed; in a process that was forked, it is."""
+        """Whether it is closed; always true in a forked process."""
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Subscriber:
-    """Receives a stream of messages, in order, each once, and is told of everything that could not be had:
+    """Receives the messages of a stream in order, each once, and reports every loss:
     `for item in pymcast.Subscriber("239.1.2.3:7000")`.
 
-    Items are Message and StreamEvent objects. Each membership is a path by which the stream comes, at most
-    four; what comes first counts. Instead of memberships, what find_stream found. Use it in a `with` statement, or close it. It asks for repairs within its
-    calls: who does not call for two seconds is no longer waited for by the publisher.
+    Items are Message and StreamEvent objects. Each membership, at most four, is a path of the stream; the first copy of
+    a datagram counts. Instead of memberships, the result of find_stream may be given. Use it in a `with` statement, or
+    close it. It requests repairs during its calls: the publisher evicts a subscriber that makes no call for two
+    seconds.
 
-    interface: where memberships that name none are joined. Default: as Receiver.
-    start: "now", "oldest" (the oldest that can still be had), or "snapshot" (behind a snapshot, which is
-        asked for by an event, and answered by fetch_snapshot and resume).
-    policy: "reliable", "deadline" (waits for a repair no longer than `deadline` seconds), "best-effort" (asks
-        for nothing), or "latest" (of each key only the latest message).
-    on_loss: of the policy "reliable", what comes after a loss that nothing repairs: "continue" (the messages
-        behind it), "snapshot" (one is asked for again), or "stop" (nothing: it is as if the stream had
-        ended). Default: "snapshot" for who starts so, else "continue".
-    name: only the stream of this name. Default: the first that is heard.
-    keys: a Keys or the path of its file; what is not sealed with them is refused.
-    receive_buffer: bytes to ask the system for. Default: 4 MiB.
-    stay: whether it stays when the stream has ended, for its publisher's next life.
+    interface: where to join memberships that name no interface. Default: as for Receiver.
+    start: "now", "oldest" (the oldest message that the publisher still retains), or "snapshot" (after a snapshot: an
+        event requests one; call fetch_snapshot and resume).
+    policy: "reliable", "deadline" (waits at most `deadline` seconds for a repair), "best-effort" (requests no
+        repairs), or "latest" (only the latest message of each key).
+    on_loss: with the policy "reliable", what to do after an unrecoverable loss: "continue" with the next message,
+        "snapshot" (request another one), or "stop" (as if the stream had ended). Default: "snapshot" with
+        start="snapshot", else "continue".
+    name: the name of the stream. Default: the first stream received.
+    keys: a Keys or the path of its file; datagrams that are not sealed with them are rejected.
+    receive_buffer: the size of the socket buffer to request, in bytes. Default: 4 MiB.
+    stay: wait for the publisher's next incarnation after the stream has ended.
 
-    Raises what Receiver does. Threads may share it; each item goes to one of them.
+    Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
     """
     def __new__(
         cls,
@@ -1459,25 +1437,26 @@ class Subscriber:
         stay: bool = False,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Message | StreamEvent | None:
-        """Waits for the next item, a Message or a StreamEvent; None when the stream has ended. Raises
-        TimeoutError when there was none in `timeout` seconds.
+        """Waits for the next item, a Message or a StreamEvent; returns None if the stream has ended. Raises TimeoutError
+        if there is none within `timeout` seconds.
         """
     def try_next(self) -> Message | StreamEvent | None:
-        """The next item if one is there, else None."""
+        """Returns the next item if one is available, else None."""
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come: the stream has ended and all of it was handed out, or a loss has stopped it."""
+        """Whether there will be no more items: the stream has ended and all of it was delivered, or a loss stopped it."""
     def fetch_snapshot(
         self,
         address: tuple[SourceLike, int] | None = None,
         timeout: float = 10.0,
         max_size: int = 67108864,
     ) -> Snapshot:
-        """Fetches a snapshot from where the publisher serves them, an address and port: one that has all messages
-        before the one that the event "snapshot-wanted" told, or more. Go on behind it with resume. Who was made
-        of what find_stream found may leave the address away: it is the announced one, and for `timeout` seconds
-        another is tried with each announcement. The stream is followed meanwhile. Raises pymcast.Error when it
-        cannot be had or is larger than `max_size` bytes (anybody can announce snapshots of a stream in clear), pymcast.ClosedError when the subscriber is closed meanwhile, and ValueError before one is wanted.
+        """Fetches a snapshot from the publisher's snapshot server at an address and port. It includes at least all
+        messages before the one named by the event "snapshot-wanted". Call resume afterwards. A subscriber made from
+        the result of find_stream may omit the address: it uses the announced one, and tries again with each
+        announcement for `timeout` seconds. Meanwhile it keeps receiving the stream. Raises pymcast.Error if it cannot
+        be fetched or is larger than `max_size` bytes (anybody can announce snapshots of an unsealed stream),
+        pymcast.ClosedError if the subscriber is closed meanwhile, and ValueError if none is wanted.
         """
     def _fetch_snapshot(
         self,
@@ -1486,29 +1465,27 @@ class Subscriber:
         max_size: int,
         abandoned: Callable[[], bool],
     ) -> Snapshot:
-        """For pymcast.aio: the same, for as long as `abandoned` does not say True."""
+        """For pymcast.aio: as `fetch_snapshot`, until `abandoned()` is true."""
     def resume(self, message: int) -> None:
-        """Goes on behind a snapshot that has all messages before this number."""
+        """Continues after a snapshot that includes all messages before this number."""
     def set_keys(self, keys: KeysLike) -> None:
-        """Opens with these from now on."""
+        """Opens datagrams with these keys from now on."""
     @property
     def statistics(self) -> SubscriberStatistics:
-        """What was received so far; of nothing before the stream is heard; also once it is closed."""
+        """Its statistics, all zero until the stream is received; also available once it is closed."""
     @property
     def stream(self) -> int | None:
-        """The identity of the stream, once it is heard."""
+        """The stream id; None until the stream is received."""
     def _take(self, most: int) -> tuple[list[Message | StreamEvent], bool, float]:
-        """For pymcast.aio: items that are there, no more than these, whether the stream has ended, and after how
-        many seconds to look again at the latest.
+        """For pymcast.aio: returns at most `most` available items, whether the stream has ended, and after how many
+        seconds to call again at the latest.
         """
     def _descriptors(self) -> list[int]:
-        """For pymcast.aio: what becomes readable when there is something to do."""
+        """For pymcast.aio: the descriptors that become readable when there is something to do."""
     def _wait(self) -> None:
-        """For pymcast.aio: waits until there may be something to do, for a while."""
+        """For pymcast.aio: waits briefly until there may be something to do."""
     def close(self) -> None:
-        """Leaves the stream. Calls that wait end with pymcast.ClosedError, loops just end. Closing twice does
-        nothing.
-        """
+        """Leaves the stream. Waiting calls raise pymcast.ClosedError; loops end. Closing twice has no effect."""
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
@@ -1518,11 +1495,11 @@ class Subscriber:
     def __next__(self) -> Message | StreamEvent: ...
 
 def explain(group: GroupLike) -> Explanation:
-    """All that is known about a group: scope, kind, Ethernet address, names, and what to mind, each
-    with the document that says so.
+    """Explains a group: its scope, kind, Ethernet address, names, and advice, each with the document that supports
+    it.
 
-    `group` is text, an ipaddress object or a Group; str() of the result is a page to read.
-    Raises pymcast.ParseError (a ValueError) for what is no multicast address.
+    `group` is text, an ipaddress object or a Group; str() of the result is a report for people.
+    Raises pymcast.ParseError (a ValueError) for anything that is not a multicast address.
     """
 def pick(
     name: str,
@@ -1532,12 +1509,12 @@ def pick(
     source_specific: bool = False,
     in_use: Sequence[GroupLike] = (),
 ) -> Group:
-    """A group for this name: always the same one for the same name, on every machine, registered to
-    nobody and sharing no Ethernet address with a control group.
+    """Picks a group for a name. The same name gives the same group on every machine. The group is not registered to
+    anybody and does not share an Ethernet address with a control group.
 
-    `scope` is "local", "organization", "site", "global" and so on; by default as narrow as gets
-    past one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups
-    to pick from, or all are to be avoided.
+    `scope` is "local", "organization", "site", "global" and so on; the default is the narrowest scope wider than
+    one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups to pick from, or all of
+    them are in use.
     """
 def examine(
     membership: MembershipLike | None,
@@ -1546,13 +1523,13 @@ def examine(
     file: str | PathLike[str] | None,
     listen: float,
 ) -> str:
-    """For pymcast.doctor: the report as JSON."""
+    """For pymcast.doctor: returns the report as JSON."""
 def run_command(arguments: Sequence[str]) -> int:
-    """Runs the command `mcast` with these arguments, the name of the program first, and returns its
-    exit status. It writes to the process's own standard output and error, not to sys.stdout.
+    """Runs the command `mcast` with these arguments, of which the first is the name of the program, and returns its
+    exit status. It writes to the process's standard output and error, not to sys.stdout.
 
-    A lab may have to enter a user namespace, which only a process with a single thread can do:
-    call it before any thread is started.
+    Call it before any thread is started: a lab may have to enter a user namespace, which only a single-threaded
+    process can do.
     """
 
 # What is pickled is made again by these.
@@ -1567,7 +1544,7 @@ def _datagram(
     length: int,
     truncated: bool,
 ) -> Datagram:
-    """Makes a Datagram that was pickled."""
+    """Restores a pickled Datagram."""
 def _interface(
     index: int,
     name: str,
@@ -1577,7 +1554,7 @@ def _interface(
     addresses: Sequence[tuple[IPv4Address | IPv6Address, int, int]],
     port_of: int | None,
 ) -> Interface:
-    """Makes an Interface that was pickled."""
+    """Restores a pickled Interface."""
 def _packet(
     bytes: builtins.bytes,
     original_length: int,
@@ -1589,7 +1566,7 @@ def _packet(
     left_to_device: bool,
     cut: bool,
 ) -> Packet:
-    """Makes a Packet that was pickled."""
+    """Restores a pickled Packet."""
 def _statistics(
     received: int,
     truncated: int,
@@ -1599,4 +1576,4 @@ def _statistics(
     calls: int,
     merged: int,
 ) -> Statistics:
-    """Makes a Statistics that was pickled."""
+    """Restores a pickled Statistics."""

@@ -1,4 +1,4 @@
-"""Waiting for descriptors on any event loop."""
+"""Waiting for descriptors in any event loop."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 
 
 class Readiness:
-    """Wakes coroutines, one after the other, when something may be there to receive.
+    """Wakes coroutines, one at a time, when something may be available to receive.
 
-    Where the loop can watch descriptors (`add_reader`) it does, for as long as somebody waits. A loop
-    that can't (Windows' proactor) is helped by a thread that waits with `wait_blocking`.
+    If the event loop can watch descriptors (`add_reader`), it does so while a coroutine waits. Otherwise (Windows'
+    proactor), a thread waits with `wait_blocking`.
 
-    A coroutine that has taken what it wants calls `done`, and so wakes the next. Nothing is held
-    here, so that a wait that is cancelled loses nothing.
+    A coroutine that has received something calls `done`, which wakes the next one. Nothing is buffered here, so a
+    cancelled wait loses nothing.
     """
 
     def __init__(
@@ -24,18 +24,18 @@ class Readiness:
         descriptors: Callable[[], Iterable[int]],
         wait_blocking: Callable[[], object],
     ) -> None:
-        """Watches nothing yet. `wait_blocking` must end, by whatever exception, once all is closed."""
+        """Does not watch anything yet. `wait_blocking` must return or raise once everything is closed."""
         self._loop = loop
         self._descriptors = descriptors
         self._wait_blocking = wait_blocking
         self._watched: list[int] = []
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._requests: threading.Semaphore | None = None
-        self._asked = False
+        self._requested = False
         self._closed = False
 
     async def wait(self) -> None:
-        """Returns when something may be there, or when this is closed."""
+        """Returns when something may be available, or when this is closed."""
         if self._closed:
             return
         waiter = self._loop.create_future()
@@ -47,15 +47,14 @@ class Readiness:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             elif not waiter.cancelled():
-                # It had been woken, and will not take what is there.
+                # It was woken but will not receive, so pass the wake-up on.
                 self._wake()
             if not self._waiters:
                 self._unwatch()
             raise
 
     def done(self, more: bool) -> None:
-        """To be called by who has taken something, and may have been woken for it; `more`: something
-        is left for others."""
+        """Call this after receiving. `more` says whether something is left for other coroutines."""
         if not self._waiters:
             return
         if more:
@@ -71,7 +70,7 @@ class Readiness:
                 return
 
     def close(self) -> None:
-        """Wakes all that wait. To be called before the descriptors are closed."""
+        """Wakes all waiting coroutines. Call this before the descriptors are closed."""
         self._closed = True
         self._unwatch()
         while self._waiters:
@@ -80,7 +79,7 @@ class Readiness:
             self._requests.release()
 
     def _watch(self) -> None:
-        if self._watched or self._asked:
+        if self._watched or self._requested:
             return
         if self._requests is None:
             try:
@@ -89,10 +88,10 @@ class Readiness:
                     self._watched.append(descriptor)
                 return
             except (NotImplementedError, OSError):
-                # Not on this loop, or no descriptor on this system.
+                # This event loop cannot watch descriptors, or this system has none.
                 self._unwatch()
                 self._start_thread()
-        self._asked = True
+        self._requested = True
         if self._requests is not None:
             self._requests.release()
 
@@ -102,9 +101,9 @@ class Readiness:
         self._watched.clear()
 
     def _readable(self) -> None:
-        # Who is woken looks, and waits again or calls `done`: until then there is nothing to tell.
+        # The woken coroutine either waits again or calls `done`; until then, no more events are needed.
         self._unwatch()
-        self._asked = False
+        self._requested = False
         self._wake()
 
     def _start_thread(self) -> None:
@@ -118,7 +117,7 @@ class Readiness:
                 try:
                     self._wait_blocking()
                 except (OSError, ValueError):
-                    # Closed meanwhile, or so broken that whoever receives is told.
+                    # Closed meanwhile, or broken: then the receiving coroutine gets the error.
                     pass
                 try:
                     self._loop.call_soon_threadsafe(self._readable)

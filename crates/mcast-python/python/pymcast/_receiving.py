@@ -1,4 +1,4 @@
-"""What the classes of `pymcast.aio` that receive have in common: waiting, looping and closing."""
+"""The base class of the receiving classes in `pymcast.aio`: waiting, iteration and closing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pymcast._typing import Self
 
 Item = TypeVar("Item")
 
-# How many items a loop takes before others run: a batch may hold thousands, and take many milliseconds.
+# How many items a loop gets before other coroutines run: a batch can hold thousands, which take many milliseconds.
 _TURN = 128
 
 
 class Source(Protocol):
-    """What receives, blocking."""
+    """A blocking receiver of items."""
 
     def close(self) -> None:
         """Closes it."""
@@ -32,28 +32,28 @@ class Source(Protocol):
 
 
 class Receiving(ABC, Generic[Item]):
-    """Receives items for coroutines; up to a batch of them waits here, for the next calls."""
+    """Receives items for coroutines, and buffers up to one batch of them."""
 
     _what: str
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._pending: deque[Item] = deque()
-        self._left = _TURN
-        self._over = False
+        self._turn_left = _TURN
+        self._ended = False
         self._readiness: Readiness | None = None
 
     @abstractmethod
     def _take(self) -> tuple[Iterable[Item], float | None]:
-        """What is there now, and after how many seconds to look again although nothing came."""
+        """Returns the available items, and after how many seconds to call again even if nothing arrives."""
 
     @abstractmethod
     def _descriptors(self) -> Iterable[int]:
-        """What becomes readable when something is there."""
+        """Returns the descriptors that become readable when an item is available."""
 
     @abstractmethod
     def _wait(self) -> object:
-        """Waits until something may be there, blocking."""
+        """Blocks until an item may be available."""
 
     @property
     def closed(self) -> bool:
@@ -61,7 +61,7 @@ class Receiving(ABC, Generic[Item]):
         return self._source.closed
 
     def close(self) -> None:
-        """Closes it. Coroutines that wait get `pymcast.ClosedError`."""
+        """Closes it. Waiting coroutines get `pymcast.ClosedError`."""
         if self._readiness is not None:
             self._readiness.close()
             self._readiness = None
@@ -95,40 +95,40 @@ class Receiving(ABC, Generic[Item]):
         return f"<aio {self._source!r}>"
 
     async def _one(self) -> Item | None:
-        """The next item; None when no more will come."""
+        """Returns the next item, or None if there will be no more."""
         if not self._pending:
             await self._refill()
-        elif self._left <= 0:
+        elif self._turn_left <= 0:
             await self._pause()
         item = self._pending.popleft() if self._pending else None
-        self._left -= 1
+        self._turn_left -= 1
         self._done()
         return item
 
     async def _pause(self) -> None:
-        """Lets others run, and waits for items if these take them."""
-        self._left = _TURN
+        """Lets other coroutines run, and waits for items if they took those in the buffer."""
+        self._turn_left = _TURN
         await asyncio.sleep(0)
         if not self._pending:
             await self._refill()
 
     async def _refill(self) -> None:
-        """Returns when something is pending, or nothing more will come."""
-        # Who receives in a loop lets others run, once a turn.
-        self._left = _TURN
+        """Returns when an item is in the buffer, or there will be no more."""
+        # A receiving loop lets other coroutines run once per turn.
+        self._turn_left = _TURN
         await asyncio.sleep(0)
-        while not self._pending and not self._over:
+        while not self._pending and not self._ended:
             if self._source.closed:
                 raise closed(self._what)
             items, due = self._take()
             self._pending.extend(items)
-            if not self._pending and not self._over:
+            if not self._pending and not self._ended:
                 await self._wait_for_more(due)
 
     async def _wait_for_more(self, due: float | None) -> None:
         if self._readiness is None:
             self._readiness = Readiness(asyncio.get_running_loop(), self._descriptors, self._wait)
-        # Nothing is lost with a wait that is cut short: nothing is taken while waiting.
+        # Interrupting the wait loses nothing, because it does not take items.
         if due is None:
             await self._readiness.wait()
             return
@@ -139,4 +139,4 @@ class Receiving(ABC, Generic[Item]):
 
     def _done(self) -> None:
         if self._readiness is not None:
-            self._readiness.done(bool(self._pending) or self._over)
+            self._readiness.done(bool(self._pending) or self._ended)

@@ -1,4 +1,4 @@
-"""Dependable messages with asyncio: `pymcast.aio` has these classes."""
+"""Publishers and subscribers for asyncio; `pymcast.aio` exports them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 import pymcast
-from pymcast._discovery import newest, nobody
+from pymcast._discovery import newest, not_announced
 from pymcast._keywords import (
     AnnouncementKeywords,
     DestinationLike,
@@ -24,20 +24,20 @@ from pymcast._typing import Self, Unpack
 
 __all__ = ["Publisher", "Subscriber", "discover", "find_stream"]
 
-# How soon to look again for room, or for receivers, in seconds.
-_AGAIN = 0.001
-# How many messages are queued before other coroutines run.
+# How often to poll for space in the retransmission buffer, or for subscribers, in seconds.
+_POLL_INTERVAL = 0.001
+# How many messages are queued before other coroutines get to run.
 _TURN = 128
-# How many items are taken at once.
+# How many items are fetched at once.
 _BATCH = 256
-# How long a thread listens before it looks whether anybody still wants it, in seconds.
+# How often a listening thread checks whether it was cancelled, in seconds.
 _SLICE = 0.25
 
 
 class Publisher:
-    """Publishes a stream of messages that all arrive, for coroutines.
+    """Publishes a reliable stream of messages, for coroutines.
 
-    Raises what `pymcast.Publisher` does. A call that is cancelled has published all of its message, or
+    Raises the same exceptions as `pymcast.Publisher`. A cancelled call has published either the whole message or
     nothing.
     """
 
@@ -47,54 +47,55 @@ class Publisher:
         self._queued = 0
 
     async def publish(self, payload: PayloadLike, *, key: int | None = None) -> int:
-        """Publishes a message, sends it at once, and tells its number; waits while there is no room.
+        """Publishes a message, sends it immediately, and returns its number; waits while the retransmission buffer is full.
 
-        For a limit of time: `asyncio.wait_for(publisher.publish(...), seconds)`.
+        For a timeout, use `asyncio.wait_for(publisher.publish(...), seconds)`.
         """
         while (number := self._publisher.try_publish(payload, key=key)) is None:
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_POLL_INTERVAL)
         return number
 
     def try_publish(self, payload: PayloadLike, *, key: int | None = None) -> int | None:
-        """Publishes a message, sends it at once, and returns its number; None when there is no room."""
+        """As `publish`, but without waiting; returns None if the retransmission buffer is full."""
         return self._publisher.try_publish(payload, key=key)
 
     async def queue(self, payload: PayloadLike, *, key: int | None = None) -> int:
-        """Publishes a message that may wait for others to share its datagram, until `flush`, or for a millisecond.
+        """As `publish`, but delays the message until `flush`, or for at most a millisecond.
 
-        The way to publish many small messages fast; otherwise as `publish`. Other coroutines run now and then.
+        Several messages can then share a datagram: the fastest way to publish many small messages. Other coroutines
+        get to run from time to time.
         """
         self._queued += 1
         if self._queued % _TURN == 0:
             await asyncio.sleep(0)
         while (number := self._publisher._try_queue(payload, key=key)) is None:
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_POLL_INTERVAL)
         return number
 
     def flush(self) -> None:
-        """Sends what was queued."""
+        """Sends the queued messages."""
         self._publisher.flush()
 
     async def wait_for(self, receivers: int, timeout: float | None = None) -> bool:
-        """Waits until so many receivers have joined; False when the time is over."""
+        """Waits until this many subscribers have joined; returns False after `timeout` seconds."""
         return await self._until(lambda: self._publisher.wait_for(receivers, 0), timeout)
 
     async def wait_complete(self, timeout: float | None = None) -> bool:
-        """Waits until all that listen have everything that was published; False when the time is over."""
+        """Waits until all subscribers have received everything; returns False after `timeout` seconds."""
         return await self._until(lambda: self._publisher.wait_complete(0), timeout)
 
     def events(self) -> list[pymcast.PublisherEvent]:
-        """What happened since the last call, the oldest first."""
+        """Returns the events since the last call, the oldest first."""
         return self._publisher.events()
 
     def set_keys(self, keys: KeysLike) -> None:
-        """Seals with the greatest epoch of these from now on."""
+        """Seals with the greatest epoch of these keys from now on."""
         self._publisher.set_keys(keys)
 
     def serve_snapshots(
         self, address: tuple[SourceLike, int], capture: Callable[[], pymcast.Snapshot]
     ) -> tuple[str, int]:
-        """Serves snapshots, as `pymcast.Publisher.serve_snapshots`: `capture` is called by another thread."""
+        """Serves snapshots, as `pymcast.Publisher.serve_snapshots`: `capture` is called in another thread."""
         return self._publisher.serve_snapshots(address, capture)
 
     @property
@@ -104,12 +105,12 @@ class Publisher:
 
     @property
     def statistics(self) -> pymcast.PublisherStatistics:
-        """What was sent so far."""
+        """Its statistics."""
         return self._publisher.statistics
 
     @property
     def stream(self) -> int:
-        """The stream's identity."""
+        """The stream id."""
         return self._publisher.stream
 
     @property
@@ -118,7 +119,7 @@ class Publisher:
         return self._publisher.closed
 
     async def close(self, timeout: float = 5.0) -> pymcast.Closing | None:
-        """Ends the stream, and waits until all that listen have everything; tells who has not."""
+        """Ends the stream, and waits until all subscribers have received everything; returns the result."""
         return await asyncio.to_thread(self._publisher.close, timeout)
 
     async def __aenter__(self) -> Self:
@@ -141,15 +142,15 @@ class Publisher:
         while not done():
             if end is not None and loop.time() >= end:
                 return False
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_POLL_INTERVAL)
         return True
 
 
 class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
-    """Receives a stream of messages, in order, each once, for coroutines.
+    """Receives the messages of a stream in order, each once, for coroutines.
 
-    Up to a batch of items waits in it, for the next calls: one that is cancelled loses none. Repairs are
-    asked for within its calls: keep asking for the next. Raises what `pymcast.Subscriber` does.
+    It buffers up to one batch of items, and a cancelled call loses none. It requests repairs during its calls, so
+    keep calling `next`. Raises the same exceptions as `pymcast.Subscriber`.
     """
 
     _what = "subscriber"
@@ -162,10 +163,10 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
         super().__init__(self._subscriber)
 
     async def next(self) -> pymcast.Message | pymcast.StreamEvent | None:
-        """Waits for the next item, a message or an event; None when the stream has ended.
+        """Waits for the next item, a message or an event; returns None if the stream has ended.
 
-        For a limit of time: `asyncio.wait_for(subscriber.next(), seconds)`. Raises
-        `pymcast.ClosedError` when the subscriber is closed meanwhile.
+        For a timeout, use `asyncio.wait_for(subscriber.next(), seconds)`. Raises `pymcast.ClosedError` if the
+        subscriber is closed meanwhile.
         """
         return await self._one()
 
@@ -175,7 +176,7 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
         timeout: float = 10.0,
         max_size: int = 67108864,
     ) -> pymcast.Snapshot:
-        """Fetches a snapshot, as `pymcast.Subscriber.fetch_snapshot`; go on behind it with `resume`."""
+        """Fetches a snapshot, as `pymcast.Subscriber.fetch_snapshot`; call `resume` afterwards."""
         abandoned = threading.Event()
         try:
             return await asyncio.to_thread(
@@ -185,25 +186,25 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
             abandoned.set()
 
     def resume(self, message: int) -> None:
-        """Goes on behind a snapshot that has all messages before this number."""
+        """Continues after a snapshot that includes all messages before this number."""
         self._subscriber.resume(message)
 
     def set_keys(self, keys: KeysLike) -> None:
-        """Opens with these from now on."""
+        """Opens datagrams with these keys from now on."""
         self._subscriber.set_keys(keys)
 
     @property
     def statistics(self) -> pymcast.SubscriberStatistics:
-        """What was received so far."""
+        """Its statistics."""
         return self._subscriber.statistics
 
     @property
     def stream(self) -> int | None:
-        """The identity of the stream, once it is heard."""
+        """The stream id; None until the stream is received."""
         return self._subscriber.stream
 
     def _take(self) -> tuple[list[pymcast.Message | pymcast.StreamEvent], float]:
-        items, self._over, due = self._subscriber._take(_BATCH)
+        items, self._ended, due = self._subscriber._take(_BATCH)
         return items, due
 
     def _descriptors(self) -> list[int]:
@@ -214,27 +215,27 @@ class Subscriber(Receiving["pymcast.Message | pymcast.StreamEvent"]):
 
 
 async def find_stream(
-    name: str, timeout: float = 10.0, **where: Unpack[AnnouncementKeywords]
+    name: str, timeout: float = 10.0, **options: Unpack[AnnouncementKeywords]
 ) -> pymcast.FoundStream:
-    """Waits for the announcement of the stream of this name, as `pymcast.find_stream`."""
-    async for found in _announced(timeout, **where):
+    """Waits for the announcement of the stream with this name, as `pymcast.find_stream`."""
+    async for found in _announced(timeout, **options):
         if found.name == name:
             return found
-    raise nobody(name)
+    raise not_announced(name)
 
 
-async def discover(timeout: float = 1.5, **where: Unpack[AnnouncementKeywords]) -> list[pymcast.FoundStream]:
-    """The streams that are announced within this time, as `pymcast.discover`."""
-    return newest([found async for found in _announced(timeout, **where)])
+async def discover(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[pymcast.FoundStream]:
+    """Returns the streams that are announced within this time, as `pymcast.discover`."""
+    return newest([found async for found in _announced(timeout, **options)])
 
 
 async def _announced(
-    timeout: float, **where: Unpack[AnnouncementKeywords]
+    timeout: float, **options: Unpack[AnnouncementKeywords]
 ) -> AsyncIterator[pymcast.FoundStream]:
-    """What is announced within so many seconds. A thread listens, and looks often whether it still should."""
+    """Yields announcements for `timeout` seconds. A thread listens, and frequently checks whether to continue."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
-    announcements = pymcast.Announcements(**where)
+    announcements = pymcast.Announcements(**options)
     try:
         while (left := end - loop.time()) > 0:
             try:
@@ -242,5 +243,5 @@ async def _announced(
             except TimeoutError:
                 continue
     finally:
-        # It waits for the thread that listens, which the event loop must not.
+        # Closing waits for the listening thread, so it must not run in the event loop.
         loop.run_in_executor(None, announcements.close)

@@ -1,4 +1,4 @@
-"""What annotations name that not every version of Python has, so that `typing.get_type_hints` can resolve them."""
+"""Names in annotations that older versions of Python lack, so that `typing.get_type_hints` can resolve them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ else:
     try:
         from typing import Self, Unpack
     except ImportError:
-        # Python 3.10: as near as it comes.
+        # Python 3.10: the closest equivalents.
         Self, Unpack = Any, Optional
     try:
         from collections.abc import Buffer

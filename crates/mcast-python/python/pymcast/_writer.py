@@ -1,4 +1,4 @@
-"""A plain loop of sends that costs no more than batches."""
+"""Batching for loops of sends."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ from pymcast._typing import Self
 
 
 class Writer:
-    """Sends a sender's datagrams in batches: `Sender.writer` makes it.
+    """Sends a sender's datagrams in batches: `Sender.writer` creates it.
 
-    What is given to `send` waits here until there are as many as a batch takes, until `flush`, or until
-    the `with` statement ends: many times faster, and later. Where every datagram is to leave at once,
-    use `Sender.send`. Threads may share it. No datagram is sent twice, also where Ctrl-C ends a `flush`: what
-    had not gone by then waits still.
+    Datagrams given to `send` are buffered until the batch is full, until `flush`, or until the `with` statement
+    ends. This is many times faster, but delays datagrams; to send each one immediately, use `Sender.send`. Threads may
+    share it. No datagram is sent twice, even if Ctrl-C interrupts a `flush`: unsent datagrams stay in the buffer.
     """
 
     def __init__(self, sender: Sender, capacity: int = 64) -> None:
-        """`capacity`: how many datagrams wait before they are sent."""
+        """`capacity`: how many datagrams make a batch."""
         if capacity < 1:
-            raise ValueError("a writer takes one datagram or more")
+            raise ValueError("the capacity of a writer must be at least 1")
         self._sender = sender
         self._capacity = capacity
         self._pending: list[bytes | Outgoing] = []
         self._flushing = threading.Lock()
 
     def send(self, datagram: PayloadLike | Outgoing) -> None:
-        """Sends a datagram, bytes or an Outgoing, sooner or later; raises what `flush` does."""
+        """Adds a datagram, bytes or an Outgoing, to the batch; raises what `flush` does."""
         pending = self._pending
         if isinstance(datagram, (bytes, Outgoing)):
             pending.append(datagram)
         else:
-            # What may change until it is sent is copied.
+            # Copy a mutable buffer, which could change before it is sent.
             pending.append(Outgoing(datagram).payload)
         if len(pending) >= self._capacity:
             self.flush()
 
     def flush(self) -> None:
-        """Sends what waits.
+        """Sends the buffered datagrams.
 
-        Raises `pymcast.Error` for the first datagram that cannot be sent. That one is given up; those
-        behind it wait still. Where the sender is closed, all do.
+        Raises `pymcast.Error` for the first datagram that cannot be sent. That one is discarded; those after it
+        stay in the buffer. If the sender is closed, all of them stay.
         """
         with self._flushing:
             while self._pending:
@@ -52,7 +51,7 @@ class Writer:
 
     @property
     def pending(self) -> int:
-        """How many datagrams wait here."""
+        """The number of buffered datagrams."""
         return len(self._pending)
 
     def __enter__(self) -> Self:
@@ -64,7 +63,7 @@ class Writer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Who is interrupted does not wait for the rest.
+        # An interrupted program does not wait for the rest.
         if exc_type is None or issubclass(exc_type, Exception):
             self.flush()
 

@@ -4,11 +4,10 @@
 ...     async for datagram in receiver:
 ...         print(datagram.payload, datagram.source)
 
-Receivers and senders are made as the blocking ones are, with the same arguments; they open in the
-network namespace of the thread that makes them, and belong to the event loop that first waits.
-A call that is cancelled loses no datagram, and no two calls are given the same one. On loops that
-watch descriptors (asyncio's on Unix, uvloop, the selector loop on Windows) nothing else is needed;
-others (Windows' proactor) are helped by a thread.
+Receivers and senders take the same arguments as the blocking ones. They open in the network namespace of the
+thread that creates them, and belong to the event loop in which they first wait. A cancelled call does not lose a
+datagram, and each datagram is delivered to one call. Event loops that can watch descriptors (asyncio's on Unix,
+uvloop, the selector loop on Windows) are used directly; for others (Windows' proactor), a thread waits.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from pymcast._keywords import (
     InterfaceLike,
     MembershipLike,
     PayloadLike,
-    PlaceLike,
+    GroupAddressLike,
     ReceiverKeywords,
     SenderKeywords,
     SourceLike,
@@ -53,18 +52,18 @@ __all__ = [
 
 T = TypeVar("T")
 
-# How long a thread listens for answers before it looks whether anybody still wants one, in seconds.
+# How often a thread that waits for replies checks whether it was cancelled, in seconds.
 _SLICE = 0.25
-# How many packets are taken at once.
+# How many packets are fetched at once.
 _BATCH = 256
-# How long a thread sleeps where no descriptor tells of packets, in seconds.
-_GLANCE = 0.01
+# How often a thread polls for packets where a capture has no descriptor, in seconds.
+_POLL_INTERVAL = 0.01
 
 
 class Receiver(Receiving["pymcast.Datagram"]):
-    """Receives the datagrams of the groups that it joined, for coroutines.
+    """Receives the datagrams of its memberships, for coroutines.
 
-    Up to a batch of datagrams waits in it, for the next calls. Raises what `pymcast.Receiver` does.
+    It buffers up to one batch of datagrams. Raises the same exceptions as `pymcast.Receiver`.
     """
 
     _what = "receiver"
@@ -77,8 +76,8 @@ class Receiver(Receiving["pymcast.Datagram"]):
     async def recv(self) -> pymcast.Datagram:
         """Waits for a datagram.
 
-        For a limit of time: `asyncio.wait_for(receiver.recv(), seconds)`. Raises
-        `pymcast.ClosedError` when the receiver is closed meanwhile.
+        For a timeout, use `asyncio.wait_for(receiver.recv(), seconds)`. Raises `pymcast.ClosedError` if the
+        receiver is closed meanwhile.
         """
         datagram = await self._one()
         if datagram is None:
@@ -86,7 +85,7 @@ class Receiver(Receiving["pymcast.Datagram"]):
         return datagram
 
     async def recv_batch(self) -> list[pymcast.Datagram]:
-        """Waits for datagrams and returns all that wait here, or as many as one batch takes."""
+        """Waits for datagrams and returns those in the buffer, or a new batch."""
         if not self._pending:
             await self._refill()
         batch = list(self._pending)
@@ -95,21 +94,21 @@ class Receiver(Receiving["pymcast.Datagram"]):
         return batch
 
     def try_recv(self) -> pymcast.Datagram | None:
-        """A datagram if one is there, else None."""
+        """Returns a datagram if one is available, else None."""
         if not self._pending:
             self._pending.extend(self._receiver.try_recv_batch())
         return self._pending.popleft() if self._pending else None
 
     def reply(self, datagram: pymcast.Datagram, payload: PayloadLike) -> None:
-        """Answers a datagram's source: by the interface it came in by, from the port it was sent to."""
+        """Sends a reply to a datagram's source, as `pymcast.Receiver.reply`."""
         self._receiver.reply(datagram, payload)
 
     def join(self, membership: MembershipLike) -> None:
-        """Joins, while receiving."""
+        """Joins a membership."""
         self._receiver.join(membership)
 
     def leave(self, membership: MembershipLike) -> None:
-        """Leaves, while receiving. What was received before may still be handed out."""
+        """Leaves a membership. Datagrams that were received before may still be delivered."""
         self._receiver.leave(membership)
 
     def set_sources(
@@ -119,7 +118,7 @@ class Receiver(Receiving["pymcast.Datagram"]):
         *,
         exclude: Iterable[SourceLike] | None = None,
     ) -> None:
-        """Replaces the sources of a membership, at once."""
+        """Replaces the sources of a membership atomically."""
         self._receiver.set_sources(
             membership,
             None if sources is None else list(sources),
@@ -128,21 +127,21 @@ class Receiver(Receiving["pymcast.Datagram"]):
 
     @property
     def memberships(self) -> list[pymcast.MembershipStatus]:
-        """What became of each membership, on each of its interfaces."""
+        """The status of each membership on each of its interfaces."""
         return self._receiver.memberships
 
     @property
     def statistics(self) -> pymcast.Statistics:
-        """What was received, refused, cut off and dropped so far."""
+        """Its statistics."""
         return self._receiver.statistics
 
     @property
     def receive_buffer(self) -> int:
-        """Bytes of receive buffer that the system granted."""
+        """The size of the receive buffer, in bytes."""
         return self._receiver.receive_buffer
 
     def open(self) -> None:
-        """Opens it again, with the memberships that it was made with."""
+        """Reopens it with the memberships given to the constructor."""
         self._receiver.open()
 
     def _take(self) -> tuple[list[pymcast.Datagram], None]:
@@ -158,7 +157,7 @@ class Receiver(Receiving["pymcast.Datagram"]):
 class Capture(Receiving["pymcast.Packet"]):
     """Captures what interfaces receive and send, for coroutines: `async for packet in aio.Capture("eth0")`.
 
-    Packets are kept from the moment it is made. Raises what `pymcast.Capture` does.
+    It buffers packets from the moment it is created. Raises the same exceptions as `pymcast.Capture`.
     """
 
     _what = "capture"
@@ -171,8 +170,8 @@ class Capture(Receiving["pymcast.Packet"]):
     async def next(self) -> pymcast.Packet:
         """Waits for the next packet.
 
-        For a limit of time: `asyncio.wait_for(capture.next(), seconds)`. Raises `pymcast.ClosedError` when the
-        capture is closed meanwhile, and `pymcast.InterfaceDownError` once when an interface goes down.
+        For a timeout, use `asyncio.wait_for(capture.next(), seconds)`. Raises `pymcast.ClosedError` if the capture
+        is closed meanwhile, and `pymcast.InterfaceDownError` once if an interface goes down.
         """
         packet = await self._one()
         if packet is None:
@@ -181,12 +180,12 @@ class Capture(Receiving["pymcast.Packet"]):
 
     @property
     def statistics(self) -> pymcast.CaptureStatistics:
-        """What was seen and lost since it was made."""
+        """Its statistics."""
         return self._capture.statistics
 
     @property
     def interfaces(self) -> list[str]:
-        """The names of the interfaces that are captured on."""
+        """The names of its interfaces."""
         return self._capture.interfaces
 
     def _take(self) -> tuple[list[pymcast.Packet], None]:
@@ -197,7 +196,7 @@ class Capture(Receiving["pymcast.Packet"]):
             except TimeoutError:
                 break
             except pymcast.Error:
-                # What was captured is handed out first; the next call meets what still fails.
+                # Deliver the packets first; the next call raises the error if it persists.
                 if not packets:
                     raise
                 break
@@ -207,8 +206,8 @@ class Capture(Receiving["pymcast.Packet"]):
         return [self._capture._descriptor()]
 
     def _wait(self) -> None:
-        # Nothing waits for a packet without taking it: look again soon.
-        time.sleep(_GLANCE)
+        # There is no way to wait for a packet without taking it.
+        time.sleep(_POLL_INTERVAL)
 
 
 async def doctor(
@@ -219,9 +218,9 @@ async def doctor(
     file: str | PathLike[str] | None = None,
     listen: float = 5.0,
 ) -> pymcast.Report:
-    """Finds out why multicast does not arrive, as `pymcast.doctor`; a thread does it.
+    """Finds out why multicast does not arrive, as `pymcast.doctor`, in a thread.
 
-    A call that is cancelled leaves the thread to its end, after `listen` seconds.
+    If the call is cancelled, the thread still runs for up to `listen` seconds.
     """
     return await asyncio.to_thread(
         pymcast.doctor, membership, pid=pid, port=port, file=file, listen=listen
@@ -231,37 +230,37 @@ async def doctor(
 class Sender:
     """Sends datagrams to groups, for coroutines.
 
-    Raises what `pymcast.Sender` does.
+    Raises the same exceptions as `pymcast.Sender`.
     """
 
     def __init__(self, *destinations: DestinationLike, **settings: Unpack[SenderKeywords]) -> None:
         """The arguments are those of `pymcast.Sender`."""
         self._sender = pymcast.Sender(*destinations, **settings)
-        # What has to wait, waits there: one datagram after the other.
-        self._mouth_thread: ThreadPoolExecutor | None = None
-        self._ear_thread: ThreadPoolExecutor | None = None
-        self._listening: asyncio.Future[pymcast.Answer | None] | None = None
-        self._one_at_a_time = asyncio.Lock()
+        # Sends that have to wait run in this thread, one after another.
+        self._send_thread: ThreadPoolExecutor | None = None
+        self._reply_thread: ThreadPoolExecutor | None = None
+        self._pending_reply: asyncio.Future[pymcast.Answer | None] | None = None
+        self._reply_lock = asyncio.Lock()
 
     async def send(
         self,
         payload: PayloadLike,
         *,
-        to: PlaceLike | None = None,
+        to: GroupAddressLike | None = None,
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
     ) -> None:
         """Sends a datagram; the arguments are those of `pymcast.Sender.send`.
 
-        It waits only where the system's buffer is full, or the sender keeps a pace.
+        It waits only if the system's buffer is full, or for the rate limit.
         """
         sender = self._sender
 
-        def send_from(done: int, abandoned: Callable[[], bool] | None) -> int | None:
-            return sender._send_places(
+        def send_from(first: int, abandoned: Callable[[], bool] | None) -> int | None:
+            return sender._send_copies(
                 payload,
-                done,
+                first,
                 abandoned is not None,
                 abandoned,
                 to=to,
@@ -270,41 +269,41 @@ class Sender:
                 traffic_class=traffic_class,
             )
 
-        done = 0 if sender.paced else send_from(0, None)
-        if done is not None:
-            await self._in_thread(partial(send_from, done))
+        first = 0 if sender.paced else send_from(0, None)
+        if first is not None:
+            await self._in_thread(partial(send_from, first))
 
     async def send_batch(self, datagrams: Iterable[PayloadLike | pymcast.Outgoing]) -> int:
-        """Sends datagrams in order with as few system calls as there can be, and says how many went.
+        """Sends datagrams in order with as few system calls as possible, and returns how many were sent.
 
-        A thread does it, so that other coroutines run meanwhile. A call that is cancelled while the sender keeps a
-        rate has sent some of them. See `pymcast.Sender.send_batch`.
+        It runs in a thread, so that other coroutines are not blocked. A call that is cancelled while it waits for the
+        rate limit has sent some of the datagrams. See `pymcast.Sender.send_batch`.
         """
         return await self._in_thread(partial(self._sender._send_batch_while, list(datagrams)))
 
     async def recv_answer(self, timeout: float | None = None, *, family: int | None = None) -> pymcast.Answer:
-        """Waits for a unicast answer to what was sent, as `Receiver.reply` sends them.
+        """Waits for a unicast reply, as `Receiver.reply` sends them.
 
-        Raises TimeoutError when none came in `timeout` seconds, `pymcast.ClosedError` when the sender
-        is closed meanwhile. An answer that comes while the call is being cancelled is for the next.
+        Raises TimeoutError if none arrives within `timeout` seconds, and `pymcast.ClosedError` if the sender is closed
+        meanwhile. A reply that arrives while the call is cancelled is delivered to the next call.
         """
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
-        async with self._one_at_a_time:
+        async with self._reply_lock:
             while True:
                 left = _SLICE if end is None else max(0.0, min(_SLICE, end - loop.time()))
-                if self._listening is None:
-                    self._listening = loop.run_in_executor(self._ear(), self._listen, left, family)
-                answer = await asyncio.shield(self._listening)
-                self._listening = None
+                if self._pending_reply is None:
+                    self._pending_reply = loop.run_in_executor(self._reply_executor(), self._wait_for_reply, left, family)
+                answer = await asyncio.shield(self._pending_reply)
+                self._pending_reply = None
                 if answer is not None:
                     return answer
                 if end is not None and loop.time() >= end:
-                    raise TimeoutError("nothing came in time")
+                    raise TimeoutError("timed out: nothing was received")
 
     @property
     def statistics(self) -> pymcast.SendStatistics:
-        """What was sent so far, and in how many calls."""
+        """Its statistics."""
         return self._sender.statistics
 
     @property
@@ -313,20 +312,20 @@ class Sender:
         return self._sender.closed
 
     def local_address(self, *, family: int | None = None) -> tuple[str, int] | tuple[str, int, int, int]:
-        """The address that datagrams of a family are sent from, as far as it is fixed."""
+        """Returns the address that datagrams of a family are sent from, as `pymcast.Sender.local_address`."""
         return self._sender.local_address(family=family)
 
     def open(self) -> None:
-        """Opens it again as it was made."""
+        """Reopens it with the same settings."""
         self._sender.open()
 
     def close(self) -> None:
-        """Closes the sockets. What waits to be sent ends with `pymcast.ClosedError`."""
+        """Closes the sockets. Calls that wait raise `pymcast.ClosedError`."""
         self._sender.close()
-        for thread in (self._mouth_thread, self._ear_thread):
+        for thread in (self._send_thread, self._reply_thread):
             if thread is not None:
                 thread.shutdown(wait=False)
-        self._mouth_thread = self._ear_thread = None
+        self._send_thread = self._reply_thread = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -343,22 +342,22 @@ class Sender:
         return f"<aio {self._sender!r}>"
 
     async def _in_thread(self, work: Callable[[Callable[[], bool]], T]) -> T:
-        """Does it in a thread, where it is told whether it was cancelled meanwhile."""
-        if self._mouth_thread is None:
-            self._mouth_thread = ThreadPoolExecutor(1, "pymcast sender")
+        """Runs `work` in a thread, and passes it a function that returns whether the call was cancelled."""
+        if self._send_thread is None:
+            self._send_thread = ThreadPoolExecutor(1, "pymcast sender")
         abandoned = threading.Event()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._mouth_thread, work, abandoned.is_set)
+            return await loop.run_in_executor(self._send_thread, work, abandoned.is_set)
         finally:
             abandoned.set()
 
-    def _ear(self) -> ThreadPoolExecutor:
-        if self._ear_thread is None:
-            self._ear_thread = ThreadPoolExecutor(1, "pymcast answers")
-        return self._ear_thread
+    def _reply_executor(self) -> ThreadPoolExecutor:
+        if self._reply_thread is None:
+            self._reply_thread = ThreadPoolExecutor(1, "pymcast replies")
+        return self._reply_thread
 
-    def _listen(self, timeout: float, family: int | None) -> pymcast.Answer | None:
+    def _wait_for_reply(self, timeout: float, family: int | None) -> pymcast.Answer | None:
         try:
             return self._sender.recv_answer(timeout, family=family)
         except TimeoutError:

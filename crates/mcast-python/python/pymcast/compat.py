@@ -1,6 +1,6 @@
-"""Lets unchanged programs `import multicast_expert` and get pymcast's.
+"""Makes unchanged programs that `import multicast_expert` use pymcast instead.
 
-From the command line, with the program's own arguments after it:
+On the command line, followed by the program's own arguments:
 
     python -m pymcast.compat program.py
     python -m pymcast.compat -m module
@@ -22,10 +22,10 @@ _MODULES = ("async_rx_socket", "interfaces", "name_to_index", "os_multicast", "r
 
 
 def install() -> None:
-    """From now on `import multicast_expert` means pymcast's, with its submodules.
+    """Replaces the package multicast_expert and its submodules by pymcast's for later imports.
 
-    Where netifaces is not installed, `import netifaces` means what of it pymcast has, too. What was
-    imported before keeps what it has.
+    If netifaces is not installed, also replaces it by the part of it that pymcast implements. Modules that were
+    imported before are not affected.
     """
     sys.modules["multicast_expert"] = importlib.import_module(_PACKAGE)
     for name in _MODULES:
@@ -35,7 +35,7 @@ def install() -> None:
 
 
 def main() -> None:
-    """Runs a program, a module or a line of code as Python itself would."""
+    """Runs a program, a module or code, as Python itself would."""
     arguments = sys.argv[1:]
     if len(arguments) < 1 or (arguments[0] in ("-m", "-c") and len(arguments) < 2):
         sys.exit("usage: python -m pymcast.compat (PROGRAM.py | -m MODULE | -c CODE) [ARGUMENT...]")

@@ -1,40 +1,39 @@
-//! What IGMP and MLD say.
+//! IGMP and MLD messages.
 
 use std::net::IpAddr;
 
 use mcast_packet::gmp::{Address, Message, Query, Record, RecordKind};
 use pyo3::prelude::*;
 
-/// A message of IGMP or MLD; str() says it in words.
+/// An IGMP or MLD message; str() describes it.
 #[pyclass(frozen, eq, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ControlMessage {
     /// "igmp" or "mld".
     #[pyo3(get)]
     protocol: &'static str,
-    /// The version of the protocol that has this message: 1 to 3 for IGMP, 1 or 2 for MLD; 0 for
-    /// router discovery.
+    /// The protocol version that defines this message: 1 to 3 for IGMP, 1 or 2 for MLD; 0 for router discovery.
     #[pyo3(get)]
     version: u8,
     /// "query", "report", "leave" or "router-discovery".
     #[pyo3(get)]
     kind: &'static str,
-    /// The group that it is about; None for a general query, and where the records say it.
+    /// Its group; None for a general query, and for a report with records.
     #[pyo3(get)]
     group: Option<IpAddr>,
-    /// The sources that a query asks for.
+    /// The sources of a group-and-source-specific query.
     #[pyo3(get)]
     sources: Vec<IpAddr>,
-    /// What a report of IGMPv3 or MLDv2 says of each group.
+    /// The group records of an IGMPv3 or MLDv2 report.
     #[pyo3(get)]
     records: Vec<ControlRecord>,
-    /// Of a query: how long hosts may take to answer, in seconds.
+    /// Of a query: the maximum response time in seconds.
     #[pyo3(get)]
     max_response_time: Option<f64>,
     text: String,
 }
 
-/// What a report says of a group.
+/// A group record of an IGMPv3 or MLDv2 report.
 #[pyclass(frozen, eq, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControlRecord {

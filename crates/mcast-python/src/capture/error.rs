@@ -1,4 +1,4 @@
-//! Failures of captures and of capture files as Python's exceptions.
+//! Conversion of capture errors to Python exceptions.
 
 use std::error::Error as _;
 use std::io;
@@ -23,7 +23,7 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         remedy: error.remedy().map(str::to_owned),
         group: None,
         interface: Some(error.interface()),
-        errno: error.source().and_then(number),
+        errno: error.source().and_then(os_error_number),
     };
     failure.raise(py)
 }
@@ -43,11 +43,11 @@ pub(crate) fn raise_file(py: Python<'_>, error: &FileError) -> PyErr {
         remedy: error.remedy().map(str::to_owned),
         group: None,
         interface: None,
-        errno: error.source().and_then(number),
+        errno: error.source().and_then(os_error_number),
     };
     failure.raise(py)
 }
 
-fn number(source: &(dyn std::error::Error + 'static)) -> Option<i32> {
+fn os_error_number(source: &(dyn std::error::Error + 'static)) -> Option<i32> {
     source.downcast_ref::<io::Error>()?.raw_os_error()
 }

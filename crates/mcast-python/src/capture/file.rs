@@ -1,4 +1,4 @@
-//! Capture files, read.
+//! Reading capture files.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,18 +7,18 @@ use mcast_capture::{FileFormat, FileStatistics, FrameSource};
 use pyo3::prelude::*;
 
 use super::error::raise_file;
-use super::packet::{Packet, Taken};
+use super::packet::{OwnedFrame, Packet};
 
-/// Reads a capture file, pcap or pcapng, of any byte order and resolution of time:
+/// Reads a capture file, pcap or pcapng, in any byte order and time resolution:
 /// `for packet in pymcast.CaptureFile("a.pcapng")`.
 ///
-/// `path` is text or a path. Raises pymcast.CaptureFileError, an OSError: when the file cannot be
-/// opened or is none; and while reading, where it ends within a packet or contradicts itself, once
-/// all packets before that place have been read.
+/// `path` is text or a path. Raises pymcast.CaptureFileError, an OSError, if the file cannot be
+/// opened or is not a capture file; and while reading, if it ends within a packet or is inconsistent, after all
+/// packets before that point.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct CaptureFile {
-    /// Where the file is.
+    /// The path of the file.
     #[pyo3(get)]
     path: PathBuf,
     file: Mutex<mcast_capture::CaptureFile>,
@@ -33,7 +33,7 @@ impl CaptureFile {
         Ok(Self { path, file: Mutex::new(file) })
     }
 
-    /// How it is written: "pcapng", "pcap" (times to the microsecond) or "pcap-nanoseconds".
+    /// The file format: "pcapng", "pcap" (microsecond timestamps) or "pcap-nanoseconds".
     #[getter]
     fn format(&self, py: Python<'_>) -> &'static str {
         match py.detach(|| self.lock().format()) {
@@ -43,21 +43,20 @@ impl CaptureFile {
         }
     }
 
-    /// The interfaces that the file told of so far, in its order; a packet's `interface_index` counts
-    /// them from 1.
+    /// The interfaces described in the part of the file read so far; a packet's `interface_index` counts them from 1.
     #[getter]
     fn interfaces(&self, py: Python<'_>) -> Vec<FileInterface> {
         py.detach(|| self.lock().interfaces().iter().map(FileInterface::from).collect())
     }
 
-    /// Packets that were passed over so far, because nothing here decodes their link type.
+    /// Packets skipped so far, because their link type is not supported.
     #[getter]
     fn passed_over(&self, py: Python<'_>) -> u64 {
         let FileStatistics { skipped, .. } = py.detach(|| self.lock().statistics());
         skipped
     }
 
-    /// How many packets the capture lost, as the file says it behind the packets; None if it doesn't.
+    /// How many packets the capture lost, which is recorded after the packets; None if it is not recorded.
     #[getter]
     fn lost(&self, py: Python<'_>) -> Option<u64> {
         py.detach(|| self.lock().lost().ok().flatten())
@@ -68,15 +67,15 @@ impl CaptureFile {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Packet>> {
-        let taken = py.detach(|| {
+        let frame = py.detach(|| {
             let mut file = self.lock();
             let Some(frame) = file.next()? else { return Ok(None) };
-            let (taken, index) = (Taken::new(&frame, None), frame.interface);
+            let (owned, index) = (OwnedFrame::new(&frame, None), frame.interface);
             let name = file.interface(index).and_then(|interface| interface.name.as_deref()).map(Arc::from);
-            Ok(Some(taken.on(name)))
+            Ok(Some(owned.with_interface(name)))
         });
-        let taken = taken.map_err(|error| raise_file(py, &error))?;
-        Ok(taken.map(|taken| taken.packet(py)))
+        let frame = frame.map_err(|error| raise_file(py, &error))?;
+        Ok(frame.map(|frame| frame.into_packet(py)))
     }
 
     fn __repr__(&self) -> String {
@@ -85,23 +84,23 @@ impl CaptureFile {
 }
 
 impl CaptureFile {
-    /// Taken without Python's lock only: to read from a pipe may take long.
+    /// Lock it without the GIL only: reading from a pipe may take long.
     fn lock(&self) -> MutexGuard<'_, mcast_capture::CaptureFile> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An interface whose packets are in a file.
+/// An interface described in a capture file.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileInterface {
-    /// What the system that captured called it; None where the file doesn't say.
+    /// Its name on the capturing system; None if the file does not record it.
     name: Option<String>,
     /// The number of its link type (tcpdump.org/linktypes.html).
     link: u32,
-    /// With what filter was captured, in the words of whoever did.
+    /// The capture filter, as the capturing program wrote it.
     filter: Option<String>,
-    /// How many packets the capture lost, if the file says so.
+    /// How many packets the capture lost; None if the file does not record it.
     dropped: Option<u64>,
 }
 
@@ -114,12 +113,12 @@ impl FileInterface {
 }
 
 impl From<&mcast_capture::FileInterface> for FileInterface {
-    fn from(told: &mcast_capture::FileInterface) -> Self {
+    fn from(interface: &mcast_capture::FileInterface) -> Self {
         Self {
-            name: told.name.clone(),
-            link: told.link.0,
-            filter: told.filter.clone(),
-            dropped: told.dropped,
+            name: interface.name.clone(),
+            link: interface.link.0,
+            filter: interface.filter.clone(),
+            dropped: interface.dropped,
         }
     }
 }

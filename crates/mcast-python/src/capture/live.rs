@@ -1,4 +1,4 @@
-//! What interfaces receive and send, as it happens.
+//! Live capture.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,31 +10,31 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::error::raise;
-use super::packet::{Packet, Taken};
-use crate::error::{OrRaise, closed, refused, timed_out};
+use super::packet::{OwnedFrame, Packet};
+use crate::error::{OrRaise, closed_error, timeout_error, value_error};
 use crate::group::Group;
 use crate::interface::Selector;
 use crate::number::Bytes;
 use crate::receiver::Timeout;
 use crate::sys;
 
-/// How long to wait before looking whether it was closed meanwhile. Signals end a wait.
+/// How often a wait checks whether it was closed. Signals interrupt a wait immediately.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// Captures what interfaces receive and send: `for packet in pymcast.Capture("eth0")`.
 ///
-/// Packets are kept from the moment it is made; use it in a `with` statement, or close it. It joins
-/// no group, so a switch that forwards groups to members only may hold them back. Linux; needs the
-/// right to capture (CAP_NET_RAW).
+/// It buffers packets from the moment it is created; use it in a `with` statement, or close it. It does not join
+/// groups, so a snooping switch may not forward them to this host. Linux only; requires the right to capture
+/// (CAP_NET_RAW).
 ///
 /// interfaces: names, indexes, addresses or Interface objects, one or more.
-/// filter: what is wanted: "all", "multicast" (IP packets to groups), "group-addressed" (and whatever
-///     else goes to many, such as ARP), "control" (IGMP, MLD, PIM, router discovery), or a UDP port.
-/// outgoing: whether what this machine sends is captured, too.
-/// promiscuous: whether interfaces take in frames that are addressed to others.
-/// all_multicast: whether they take in the frames of all groups, joined or not.
-/// groups: groups whose frames they take in, without joining them by IGMP or MLD.
-/// buffer_size: bytes to ask the system for, for each interface. Default: 8 MiB.
+/// filter: "all", "multicast" (IP packets to groups), "group-addressed" (all frames to group addresses, including
+///     broadcasts such as ARP), "control" (IGMP, MLD, PIM, router discovery), or a UDP port.
+/// outgoing: also capture packets that this machine sends.
+/// promiscuous: also receive frames addressed to other machines.
+/// all_multicast: receive the frames of all groups, joined or not.
+/// groups: groups whose frames to receive, without joining them by IGMP or MLD.
+/// buffer_size: the size of each interface's buffer to request, in bytes. Default: 8 MiB.
 ///
 /// Raises pymcast.PermissionDeniedError without the right, NoSuchInterfaceError, UnsupportedError.
 #[pyclass(frozen, weakref, module = "pymcast")]
@@ -55,19 +55,19 @@ impl Capture {
         text_signature = "(*interfaces, filter='all', outgoing=True, promiscuous=False, \
                           all_multicast=False, groups=(), buffer_size=None)"
     )]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         interfaces: &Bound<'_, PyTuple>,
-        filter: Option<Wanted>,
+        filter: Option<FilterArgument>,
         outgoing: bool,
         promiscuous: bool,
         all_multicast: bool,
         groups: Vec<Group>,
         buffer_size: Option<Bytes>,
     ) -> PyResult<Self> {
-        let mut options = on_all(py, interfaces)?
-            .filter(filter.map_or(Filter::All, |wanted| wanted.0))
+        let mut options = options_for(py, interfaces)?
+            .filter(filter.map_or(Filter::All, |filter| filter.0))
             .outgoing(outgoing)
             .promiscuous(promiscuous)
             .all_multicast(all_multicast);
@@ -83,44 +83,44 @@ impl Capture {
         Ok(Self { open: Mutex::new(Some(opened)), names })
     }
 
-    /// Waits for the next packet. Raises TimeoutError when none came in `timeout` seconds, and
-    /// pymcast.InterfaceDownError once when an interface goes down: a later call goes on.
+    /// Waits for the next packet. Raises TimeoutError if there is none within `timeout` seconds, and
+    /// pymcast.InterfaceDownError once if an interface goes down; later calls continue.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Packet> {
         let deadline = Timeout::new(timeout)?.deadline();
         loop {
             let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if let Some(taken) = self.take(py, left.min(SLICE))? {
-                return Ok(taken.packet(py));
+            if let Some(frame) = self.next_frame(py, left.min(SLICE))? {
+                return Ok(frame.into_packet(py));
             }
             py.check_signals()?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(timed_out());
+                return Err(timeout_error());
             }
         }
     }
 
-    /// What was seen and lost since it was made.
+    /// Its statistics.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<CaptureStatistics> {
         let counted = py.detach(|| self.lock().as_mut().map(mcast_capture::Capture::statistics));
-        let counted = counted.ok_or_else(|| closed(py, "capture"))?;
+        let counted = counted.ok_or_else(|| closed_error(py, "capture"))?;
         counted.map(CaptureStatistics::from).map_err(|error| raise(py, &error))
     }
 
-    /// The names of the interfaces that are captured on.
+    /// The names of its interfaces.
     #[getter]
     fn interfaces(&self) -> Vec<String> {
         self.names.iter().map(|(_, name)| name.to_string()).collect()
     }
 
-    /// For pymcast.aio: what becomes readable when there is a packet.
+    /// For pymcast.aio: the descriptor that becomes readable when there is a packet.
     fn _descriptor(&self, py: Python<'_>) -> PyResult<i64> {
-        let told = py.detach(|| self.lock().as_ref().map(sys::capturing));
-        told.ok_or_else(|| closed(py, "capture"))?
+        let descriptor = py.detach(|| self.lock().as_ref().map(sys::capture_descriptor));
+        descriptor.ok_or_else(|| closed_error(py, "capture"))?
     }
 
-    /// Ends the capture. Loops over it just end. Closing twice does nothing.
+    /// Ends the capture; loops over it end. Closing twice has no effect.
     fn close(&self, py: Python<'_>) {
         py.detach(|| drop(self.lock().take()));
     }
@@ -165,24 +165,25 @@ impl Drop for Capture {
 }
 
 impl Capture {
-    /// Taken without Python's lock only, since whoever waits for a packet holds it.
+    /// Lock it without the GIL only: a thread that waits for a packet holds the lock.
     fn lock(&self) -> MutexGuard<'_, Option<mcast_capture::Capture>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<Taken>> {
+    fn next_frame(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<OwnedFrame>> {
         let name = |index| self.names.iter().find(|(each, _)| *each == index).map(|(_, name)| name.clone());
-        let taken = py.detach(|| {
+        let frame = py.detach(|| {
             let mut open = self.lock();
             let next = open.as_mut()?.next(Some(timeout));
-            Some(next.map(|frame| frame.map(|frame| Taken::new(&frame, name(frame.interface)))))
+            Some(next.map(|frame| frame.map(|frame| OwnedFrame::new(&frame, name(frame.interface)))))
         });
-        let taken = taken.ok_or_else(|| closed(py, "capture"))?;
-        taken.map_err(|error| raise(py, &error))
+        let frame = frame.ok_or_else(|| closed_error(py, "capture"))?;
+        frame.map_err(|error| raise(py, &error))
     }
 }
 
-fn on_all(py: Python<'_>, interfaces: &Bound<'_, PyTuple>) -> PyResult<CaptureOptions> {
+/// Returns the options for a capture on these interfaces.
+fn options_for(py: Python<'_>, interfaces: &Bound<'_, PyTuple>) -> PyResult<CaptureOptions> {
     let mut options: Option<CaptureOptions> = None;
     for each in interfaces {
         options = Some(match (options, each.extract::<Selector>()?.0) {
@@ -197,13 +198,13 @@ fn on_all(py: Python<'_>, interfaces: &Bound<'_, PyTuple>) -> PyResult<CaptureOp
             }
         });
     }
-    options.ok_or_else(|| PyTypeError::new_err("name an interface to capture on, or several"))
+    options.ok_or_else(|| PyTypeError::new_err("give one or more interfaces to capture on"))
 }
 
-/// Which packets are wanted.
-struct Wanted(Filter);
+/// A filter argument: a name or a UDP port.
+struct FilterArgument(Filter);
 
-impl<'py> FromPyObject<'_, 'py> for Wanted {
+impl<'py> FromPyObject<'_, 'py> for FilterArgument {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
@@ -217,24 +218,23 @@ impl<'py> FromPyObject<'_, 'py> for Wanted {
             return Ok(Self(Filter::UdpPort(port)));
         }
         let word = object.extract::<String>()?;
-        let known = WORDS.iter().find(|(name, _)| *name == word).map(|(_, filter)| Self(*filter));
-        known.ok_or_else(|| {
+        let filter = WORDS.iter().find(|(name, _)| *name == word).map(|(_, filter)| Self(*filter));
+        filter.ok_or_else(|| {
             let names = WORDS.map(|(name, _)| name).join(", ");
-            refused(format_args!("{word:?} is no filter: write one of {names}, or a UDP port"))
+            value_error(format_args!("{word:?} is not a filter: use one of {names}, or a UDP port"))
         })
     }
 }
 
-/// What a capture has seen since it was made.
+/// Statistics of a capture.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CaptureStatistics {
-    /// Packets handed out.
+    /// Packets delivered.
     packets: u64,
-    /// Packets that the kernel dropped because the buffer was full. One may stand for several
-    /// datagrams.
+    /// Packets that the kernel dropped because the buffer was full. One packet can hold several datagrams (GSO).
     dropped: u64,
-    /// Packets that the kernel had but could not hand over: UDP with GSO on Linux before 6.2.
+    /// Packets that the kernel could not deliver: UDP with GSO on Linux before 6.2.
     unreadable: u64,
 }
 

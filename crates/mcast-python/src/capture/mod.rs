@@ -1,4 +1,4 @@
-//! Frames as they are on the wire, and capture files, as Python has them.
+//! Live capture of frames, and capture files.
 
 mod control;
 mod error;

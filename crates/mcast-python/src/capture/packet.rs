@@ -1,4 +1,4 @@
-//! A captured packet: its bytes, how they were seen, and what they say.
+//! Captured packets: bytes, metadata, and decoded fields.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use pyo3::types::PyBytes;
 use super::control::ControlMessage;
 use crate::datagram::{nanoseconds, seconds};
 use crate::group::PyGroup;
-use crate::pickle::{Pickled, nanoseconds_of, pickled, time_of, unpickled};
+use crate::pickle::{Pickled, nanoseconds_of, pickled, time_of, unpickle_error};
 
-/// A captured packet, decoded as far as it can be; str() is a line about it.
+/// A captured packet, decoded as far as possible; str() summarizes it in one line.
 ///
-/// What a packet doesn't have is None: a source of something else than IP, a port of something else
-/// than UDP. What could not be decoded is told by `malformed`, and what came before it is there.
+/// Fields that a packet does not have are None, such as the source of a packet other than IP, or the port of one other
+/// than UDP. If decoding fails, `malformed` says where and why; the fields before that point are available.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Packet {
-    /// The frame as it was seen, from the first header on.
+    /// The captured frame, starting with its first header.
     #[pyo3(get)]
     bytes: Py<PyBytes>,
-    seen: Seen,
+    metadata: FrameMetadata,
 }
 
-/// How a frame was seen.
+/// The metadata of a captured frame.
 #[derive(Clone, Debug)]
-struct Seen {
+struct FrameMetadata {
     original_length: usize,
     link_type: LinkType,
     index: InterfaceIndex,
@@ -41,16 +41,16 @@ struct Seen {
     cut: bool,
 }
 
-/// A frame that was taken, before Python has it.
+/// An owned copy of a captured frame, made without the GIL.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct OwnedFrame {
     bytes: Vec<u8>,
-    seen: Seen,
+    metadata: FrameMetadata,
 }
 
-impl Taken {
+impl OwnedFrame {
     pub(super) fn new(frame: &Frame<'_>, interface: Option<Arc<str>>) -> Self {
-        let seen = Seen {
+        let metadata = FrameMetadata {
             original_length: frame.original_length,
             link_type: frame.link_type,
             index: frame.interface,
@@ -60,22 +60,23 @@ impl Taken {
             checksums: frame.checksums,
             cut: frame.resegmented,
         };
-        Self { bytes: frame.bytes.to_vec(), seen }
+        Self { bytes: frame.bytes.to_vec(), metadata }
     }
 
-    /// The same, on an interface of this name.
-    pub(super) fn on(self, interface: Option<Arc<str>>) -> Self {
-        Self { seen: Seen { interface, ..self.seen }, ..self }
+    /// Replaces the interface name.
+    pub(super) fn with_interface(self, interface: Option<Arc<str>>) -> Self {
+        Self { metadata: FrameMetadata { interface, ..self.metadata }, ..self }
     }
 
-    pub(super) fn packet(self, py: Python<'_>) -> Packet {
-        Packet { bytes: PyBytes::new(py, &self.bytes).unbind(), seen: self.seen }
+    pub(super) fn into_packet(self, py: Python<'_>) -> Packet {
+        Packet { bytes: PyBytes::new(py, &self.bytes).unbind(), metadata: self.metadata }
     }
 }
 
 impl Packet {
     pub(super) fn frame<'p>(&'p self, py: Python<'p>) -> Frame<'p> {
-        let Seen { original_length, link_type, index, direction, time, checksums, cut, .. } = self.seen;
+        let FrameMetadata { original_length, link_type, index, direction, time, checksums, cut, .. } =
+            self.metadata;
         let bytes = self.bytes.as_bytes(py);
         Frame {
             bytes,
@@ -89,9 +90,9 @@ impl Packet {
         }
     }
 
-    /// What its interface is called, where anybody says it.
+    /// Returns the name of its interface, if known.
     pub(super) fn interface_name(&self) -> Option<&str> {
-        self.seen.interface.as_deref()
+        self.metadata.interface.as_deref()
     }
 
     fn decoded<'p>(&'p self, py: Python<'p>) -> mcast_packet::Packet<'p> {
@@ -99,9 +100,9 @@ impl Packet {
     }
 }
 
-/// Makes a Packet that was pickled.
+/// Restores a pickled Packet.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "it has so many fields")]
+#[expect(clippy::too_many_arguments, reason = "one for each field")]
 pub(crate) fn _packet(
     bytes: Py<PyBytes>,
     original_length: usize,
@@ -113,19 +114,19 @@ pub(crate) fn _packet(
     left_to_device: bool,
     cut: bool,
 ) -> PyResult<Packet> {
-    let wrong = || unpickled("Packet");
-    let named = |text: &str, names: &[&str]| names.iter().position(|name| *name == text).ok_or_else(wrong);
-    let seen = Seen {
+    let invalid = || unpickle_error("Packet");
+    let named = |text: &str, names: &[&str]| names.iter().position(|name| *name == text).ok_or_else(invalid);
+    let metadata = FrameMetadata {
         original_length,
         link_type: LINK_TYPES[named(link_type, &LINK_TYPES.map(link_type_name))?],
-        index: InterfaceIndex::new(index).ok_or_else(wrong)?,
+        index: InterfaceIndex::new(index).ok_or_else(invalid)?,
         interface: interface.map(Into::into),
         direction: DIRECTIONS[named(direction, &DIRECTIONS.map(direction_name))?],
         time: time_of(time),
         checksums: if left_to_device { Checksums::LeftToDevice } else { Checksums::Computed },
         cut,
     };
-    Ok(Packet { bytes, seen })
+    Ok(Packet { bytes, metadata })
 }
 
 const LINK_TYPES: [LinkType; 5] =
@@ -166,99 +167,98 @@ impl Packet {
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
         let arguments = (
             self.bytes.clone_ref(py),
-            self.seen.original_length,
+            self.metadata.original_length,
             self.link_type(),
             self.interface_index(),
             self.interface(),
             self.direction(),
-            nanoseconds_of(self.seen.time),
-            self.seen.checksums == Checksums::LeftToDevice,
-            self.seen.cut,
+            nanoseconds_of(self.metadata.time),
+            self.metadata.checksums == Checksums::LeftToDevice,
+            self.metadata.cut,
         );
         pickled(py, "_packet", arguments)
     }
 
-    /// How long the frame was in bytes; more than `bytes` has when it was cut off.
+    /// The length of the frame on the wire, in bytes; greater than that of `bytes` if it was truncated.
     #[getter]
     fn original_length(&self) -> usize {
-        self.seen.original_length
+        self.metadata.original_length
     }
 
-    /// What `bytes` starts with: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback".
+    /// The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2" or "loopback".
     #[getter]
     fn link_type(&self) -> &'static str {
-        link_type_name(self.seen.link_type)
+        link_type_name(self.metadata.link_type)
     }
 
-    /// The name of the interface where it was seen; None where a file doesn't say it.
+    /// The name of the capturing interface; None if a file does not record it.
     #[getter]
     fn interface(&self) -> Option<&str> {
         self.interface_name()
     }
 
-    /// The index of the interface; in a file its number in the file, from 1.
+    /// The index of the interface; for a packet from a file, its number in the file, counted from 1.
     #[getter]
     fn interface_index(&self) -> u32 {
-        self.seen.index.number()
+        self.metadata.index.number()
     }
 
-    /// Which way it went, and whom its link-layer address means: "to-us", "broadcast", "multicast",
-    /// "to-others", "outgoing", or "unknown" where a file doesn't say it.
+    /// Its direction and kind of link-layer destination: "to-us", "broadcast", "multicast", "to-others",
+    /// "outgoing", or "unknown" if a file does not record it.
     #[getter]
     fn direction(&self) -> &'static str {
-        direction_name(self.seen.direction)
+        direction_name(self.metadata.direction)
     }
 
-    /// When it was seen, in nanoseconds since 1970 as time.time_ns().
+    /// When it was captured, in nanoseconds since 1970, as time.time_ns().
     #[getter]
     fn time_ns(&self) -> u128 {
-        nanoseconds(self.seen.time)
+        nanoseconds(self.metadata.time)
     }
 
     /// The same in seconds, as time.time().
     #[getter]
     fn time(&self) -> f64 {
-        seconds(self.seen.time)
+        seconds(self.metadata.time)
     }
 
-    /// Whether the kernel carried this datagram as part of a larger packet (GSO, GRO), from which it
-    /// was cut.
+    /// Whether the kernel carried this datagram as a segment of a larger packet (GSO, GRO).
     #[getter]
     fn cut(&self) -> bool {
-        self.seen.cut
+        self.metadata.cut
     }
 
-    /// The Ethernet address it came from: "02:00:00:00:00:01".
+    /// The source Ethernet address: "02:00:00:00:00:01".
     #[getter]
     fn ethernet_source(&self, py: Python<'_>) -> Option<String> {
         Some(self.decoded(py).ethernet?.source.to_string())
     }
 
-    /// The Ethernet address it was sent to.
+    /// The destination Ethernet address.
     #[getter]
     fn ethernet_destination(&self, py: Python<'_>) -> Option<String> {
         Some(self.decoded(py).ethernet?.destination.to_string())
     }
 
-    /// The numbers of its VLANs, the outermost first.
+    /// Its VLAN ids, the outermost first.
     #[getter]
     fn vlans(&self, py: Python<'_>) -> Vec<u16> {
         self.decoded(py).vlans().map(|vlan| vlan.id).collect()
     }
 
-    /// Who sent it by its IP header: an ipaddress.IPv4Address or IPv6Address.
+    /// The source address of its IP header: an ipaddress.IPv4Address or IPv6Address.
     #[getter]
     fn source(&self, py: Python<'_>) -> Option<IpAddr> {
         self.decoded(py).ip_layer().map(|ip| ip.source)
     }
 
-    /// Whom it is for by its IP header.
+    /// The destination address of its IP header.
     #[getter]
     fn destination(&self, py: Python<'_>) -> Option<IpAddr> {
         self.decoded(py).ip_layer().map(|ip| ip.destination)
     }
 
-    /// The group it is for, if it is for one.
+    /// The destination group, if the destination is one.
     #[getter]
     fn group(&self, py: Python<'_>) -> Option<PyGroup> {
         Group::new(self.destination(py)?).ok().map(PyGroup)
@@ -276,22 +276,20 @@ impl Packet {
         self.decoded(py).ip_layer().map(|ip| ip.dscp)
     }
 
-    /// The number of the protocol that IP carries: 17 for UDP, 2 for IGMP.
+    /// The IP protocol number: 17 for UDP, 2 for IGMP.
     #[getter]
     fn protocol(&self, py: Python<'_>) -> Option<u8> {
         self.decoded(py).ip_layer().map(|ip| ip.protocol)
     }
 
-    /// Of a fragment: the number that all pieces of its datagram have, where it belongs in it in
-    /// bytes, and whether more follow.
+    /// Of a fragment: its identification, its offset in bytes, and whether more fragments follow.
     #[getter]
     fn fragment(&self, py: Python<'_>) -> Option<(u32, usize, bool)> {
         let fragment = self.decoded(py).ip_layer()?.fragment?;
         Some((fragment.identification, fragment.offset, fragment.more))
     }
 
-    /// What it carries: "udp", "igmp", "mld", "pim", "arp", "fragment" (a later piece of a datagram)
-    /// or "other".
+    /// Its kind: "udp", "igmp", "mld", "pim", "arp", "fragment" (other than the first) or "other".
     #[getter]
     fn kind(&self, py: Python<'_>) -> &'static str {
         let packet = self.decoded(py);
@@ -306,25 +304,25 @@ impl Packet {
         }
     }
 
-    /// The UDP port it was sent from.
+    /// The source UDP port.
     #[getter]
     fn source_port(&self, py: Python<'_>) -> Option<u16> {
         self.decoded(py).udp().map(|udp| udp.source_port)
     }
 
-    /// The UDP port it was sent to.
+    /// The destination UDP port.
     #[getter]
     fn port(&self, py: Python<'_>) -> Option<u16> {
         self.decoded(py).udp().map(|udp| udp.destination_port)
     }
 
-    /// What UDP carries, as much of it as is here.
+    /// The UDP payload, as far as it was captured.
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.decoded(py).udp().map(|udp| PyBytes::new(py, udp.payload))
     }
 
-    /// What IGMP or MLD says, if it is a message of theirs.
+    /// The IGMP or MLD message, if it is one.
     #[getter]
     fn control(&self, py: Python<'_>) -> Option<ControlMessage> {
         match self.decoded(py).transport? {
@@ -335,7 +333,7 @@ impl Packet {
     }
 
     /// The checksum of UDP, IGMP, MLD or PIM: "valid", "invalid", "absent", "not-computed" (left to the
-    /// device) or "not-computable" (not all is here).
+    /// device) or "not-computable" (truncated).
     #[getter]
     fn checksum(&self, py: Python<'_>) -> Option<&'static str> {
         let status = match self.decoded(py).transport? {

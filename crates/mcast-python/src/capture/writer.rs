@@ -1,4 +1,4 @@
-//! Capture files, written.
+//! Writing capture files.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,19 +9,19 @@ use pyo3::types::PyTuple;
 
 use super::error::raise_file;
 use super::packet::Packet;
-use crate::error::{closed, refused};
+use crate::error::{closed_error, value_error};
 
-/// Writes packets into a capture file, which is created, or emptied if it is there.
+/// Writes packets to a capture file, which is created or overwritten.
 ///
-/// `format` is "pcapng", or "pcap" (times to the nanosecond) for one link type and the older of
-/// programs. Use it in a `with` statement, or close it: packets are written together, those of the
-/// last 100 ms at its end. A checksum that was left to the device is filled in.
+/// `format` is "pcapng", or "pcap" (with nanosecond timestamps), which older programs read, but which allows only one
+/// link type. Use it in a `with` statement, or close it: packets are buffered for up to 100 ms. Checksums that were
+/// left to the device are filled in.
 ///
 /// Raises pymcast.CaptureFileError, an OSError.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct CaptureWriter {
-    /// Where the file is.
+    /// The path of the file.
     #[pyo3(get)]
     path: PathBuf,
     open: Mutex<Option<mcast_capture::CaptureWriter>>,
@@ -35,15 +35,14 @@ impl CaptureWriter {
         let format = match format {
             "pcapng" => WriteFormat::PcapNg,
             "pcap" => WriteFormat::Pcap,
-            other => return Err(refused(format_args!("{other:?} is no format: write pcapng or pcap"))),
+            other => return Err(value_error(format_args!("{other:?} is not a format: use pcapng or pcap"))),
         };
         let writer = py.detach(|| mcast_capture::CaptureWriter::create(&path, format));
         let writer = writer.map_err(|error| raise_file(py, &error))?;
         Ok(Self { path, open: Mutex::new(Some(writer)) })
     }
 
-    /// Writes a packet. When the disk is full, it and those behind it wait in memory, and a later call
-    /// tries again.
+    /// Writes a packet. If the disk is full, packets are kept in memory, and a later call tries again.
     fn write(&self, py: Python<'_>, packet: &Packet) -> PyResult<()> {
         let (frame, name) = (packet.frame(py), packet.interface_name());
         self.with(py, |writer| {
@@ -54,12 +53,12 @@ impl CaptureWriter {
         })
     }
 
-    /// Hands what waits to the system.
+    /// Passes buffered packets to the system.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, mcast_capture::CaptureWriter::flush)
     }
 
-    /// Writes what waits, and closes the file. Closing twice does nothing.
+    /// Writes buffered packets and closes the file. Closing twice has no effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let ended = py.detach(|| self.lock().take().map_or(Ok(()), |mut writer| writer.flush()));
         ended.map_err(|error| raise_file(py, &error))
@@ -80,7 +79,7 @@ impl CaptureWriter {
 }
 
 impl CaptureWriter {
-    /// Taken without Python's lock only: to write to a disk may take long.
+    /// Lock it without the GIL only: writing to a disk may take long.
     fn lock(&self) -> MutexGuard<'_, Option<mcast_capture::CaptureWriter>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,6 +90,6 @@ impl CaptureWriter {
         work: impl FnOnce(&mut mcast_capture::CaptureWriter) -> Result<(), FileError> + Send,
     ) -> PyResult<()> {
         let done = py.detach(|| self.lock().as_mut().map(work));
-        done.ok_or_else(|| closed(py, "capture file"))?.map_err(|error| raise_file(py, &error))
+        done.ok_or_else(|| closed_error(py, "capture file"))?.map_err(|error| raise_file(py, &error))
     }
 }

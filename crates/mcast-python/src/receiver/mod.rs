@@ -1,4 +1,4 @@
-//! Receiving, as Python has it.
+//! Receiving datagrams.
 
 mod open;
 mod reader;
@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
 
 use crate::datagram::Datagram;
-use crate::error::{OrRaise, already_open, closed, refused, timed_out};
+use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::interface::Selectors;
 use crate::membership::{Address, Membership, set_of};
 use crate::number::Bytes;
@@ -23,38 +23,37 @@ use crate::sys;
 use open::Open;
 pub(crate) use reader::Reader;
 use settings::Settings;
-pub(crate) use settings::spread;
+pub(crate) use settings::expand;
 pub(crate) use status::{_statistics, MembershipStatus, Statistics};
 pub(crate) use wait::Timeout;
 
-/// Receives the datagrams of the groups that it joined: exactly those, each once, each with the
-/// group, interface and source it came by.
+/// Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
+/// source.
 ///
 /// Each membership is text ("239.1.2.3:7000", "10.0.0.7@232.1.2.3%eth1:7000"), a Membership, or a
-/// pair of group and port. It is open once it is made; use it in a `with` statement, or close it.
+/// pair of group and port. The constructor opens it; use it in a `with` statement, or close it.
 ///
-/// interface: where memberships that name none are joined: a name, index, address or Interface, or
-///     several. Default: all that are up, can multicast and are not loopback.
-/// receive_buffer: bytes to ask the system for, for each socket. Default: 4 MiB.
-/// loopback: whether datagrams of this host are received; on Unix this is the sender's choice.
-/// follow: whether memberships outlive interfaces that appear, vanish, flap or change address.
-/// allow_any_source: whether source-specific groups may be joined without a source.
-/// merging: whether runs of equal datagrams may come from the system as one buffer, which makes
-///     recv_batch many times faster (Linux).
-/// details: whether hop limit, traffic class, time and loss are told with each datagram. Without them,
-///     they are None, and receiving one datagram a call takes a third less time (Linux).
+/// interface: where to join memberships that name no interface: a name, index, address or Interface, or several.
+///     Default: all that are up, support multicast and are not loopback.
+/// receive_buffer: the size of each socket's buffer to request, in bytes. Default: 4 MiB.
+/// loopback: whether to receive datagrams sent by this host. On Unix the sender decides.
+/// follow: keep memberships joined when interfaces appear, disappear, flap or change addresses.
+/// allow_any_source: allow joining source-specific groups without a source.
+/// merging: let the kernel deliver consecutive datagrams of equal size in one buffer (GRO), which makes recv_batch
+///     many times faster (Linux).
+/// details: report hop limit, traffic class, time and loss for each datagram. Without it they are None, and receiving
+///     one datagram per call takes a third less time (Linux).
 ///
-/// Raises pymcast.Error, or one of its kinds, whose `remedy` says what to do: NoSuchInterfaceError,
-/// SourceNeededError, AddressInUseError and so on; pymcast.ParseError for text that cannot be
-/// understood.
+/// Raises a subclass of pymcast.Error, such as NoSuchInterfaceError or SourceNeededError, whose `remedy` says what to
+/// do; pymcast.ParseError for text that cannot be parsed.
 ///
-/// Threads may share it; each datagram goes to one of them.
+/// Threads may share it; each datagram is delivered to one of them.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Receiver {
     settings: Settings,
     open: Mutex<Option<Arc<Open>>>,
-    /// What it had counted when it was closed.
+    /// The final statistics, once it is closed.
     counted: Mutex<Option<Statistics>>,
 }
 
@@ -65,7 +64,7 @@ impl Receiver {
         *memberships, interface=None, receive_buffer=None, loopback=None, follow=false,
         allow_any_source=false, merging=true, details=true
     ))]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         memberships: &Bound<'_, PyTuple>,
@@ -81,7 +80,7 @@ impl Receiver {
             memberships.iter().map(|each| each.extract()).collect::<PyResult<_>>()?;
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let settings = Settings {
-            memberships: settings::spread(memberships, &interfaces),
+            memberships: settings::expand(memberships, &interfaces),
             interfaces,
             receive_buffer: receive_buffer.map(|bytes| bytes.0),
             loopback,
@@ -95,23 +94,22 @@ impl Receiver {
         Ok(receiver)
     }
 
-    /// Opens it again, with the memberships that it was made with. Raises pymcast.AlreadyOpenError if it is
-    /// open.
+    /// Reopens it with the memberships given to the constructor. Raises pymcast.AlreadyOpenError if it is open.
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         if !self.closed() {
-            return Err(already_open(py, "receiver"));
+            return Err(already_open_error(py, "receiver"));
         }
         let opened = py.detach(|| self.settings.open()).or_raise(py)?;
         let mut open = self.lock();
         if open.is_some() {
-            return Err(already_open(py, "receiver"));
+            return Err(already_open_error(py, "receiver"));
         }
         *open = Some(Arc::new(opened));
         Ok(())
     }
 
-    /// Leaves all groups and closes the sockets. Calls that wait end with pymcast.ClosedError,
-    /// loops over the receiver just end. Closing twice does nothing.
+    /// Leaves all groups and closes the sockets. Waiting calls raise pymcast.ClosedError; loops over the receiver
+    /// end. Closing twice has no effect.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let was_open = self.lock().take();
         match was_open {
@@ -130,21 +128,21 @@ impl Receiver {
         self.lock().is_none()
     }
 
-    /// Waits for a datagram. Raises TimeoutError when none came in `timeout` seconds.
+    /// Waits for a datagram. Raises TimeoutError if none arrives within `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Datagram>> {
         let open = self.opened(py)?;
-        wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timed_out)
+        wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timeout_error)
     }
 
-    /// A datagram if one is there, else None.
+    /// Returns a datagram if one is available, else None.
     fn try_recv(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         self.opened(py)?.try_datagram(py)
     }
 
-    /// Waits for a datagram, receives it into a writable buffer and says how many bytes that is.
-    /// What is longer than the buffer is cut off. A bytearray is written to directly, others by
-    /// way of a copy. Raises TimeoutError when none came in `timeout` seconds.
+    /// Waits for a datagram, receives it into a writable buffer and returns its length. A datagram longer than the
+    /// buffer is cut off. A bytearray is written to directly, other buffers through a copy. Raises TimeoutError if
+    /// none arrives within `timeout` seconds.
     #[pyo3(signature = (buffer, timeout=None))]
     fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<usize> {
         let open = self.opened(py)?;
@@ -152,14 +150,12 @@ impl Receiver {
         let received = match buffer.cast::<PyByteArray>() {
             Ok(bytes) => wait::until(py, &open, timeout, |py| {
                 let received = sys::with_bytes_mut(bytes, |bytes| open.try_bytes(bytes));
-                open.told(py, received)
+                open.or_raise(py, received)
             })?,
             Err(_) => {
                 let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
                 if view.getattr("readonly")?.is_truthy()? {
-                    return Err(PyTypeError::new_err(
-                        "a datagram is received into a buffer that can be written",
-                    ));
+                    return Err(PyTypeError::new_err("the buffer is read-only"));
                 }
                 let room = view.len()?;
                 let copied = |py: Python<'_>| open.try_copy(py, room);
@@ -167,39 +163,38 @@ impl Receiver {
                 payload.map(|payload| fill(&view, payload.bind(py))).transpose()?
             }
         };
-        received.ok_or_else(timed_out)
+        received.ok_or_else(timeout_error)
     }
 
-    /// Waits for datagrams and returns as many as are there, up to what a batch holds (32 buffers
-    /// of the kernel's, of which each may hold many small datagrams).
-    /// Raises TimeoutError when none came in `timeout` seconds.
+    /// Waits for datagrams and returns all that are available, up to one batch (32 kernel buffers, each of which can
+    /// hold many small datagrams). Raises TimeoutError if none arrives within `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn recv_batch<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let open = self.opened(py)?;
         let batch = wait::until(py, &open, Timeout::new(timeout)?, |py| open.try_batch(py))?;
-        PyList::new(py, batch.ok_or_else(timed_out)?)
+        PyList::new(py, batch.ok_or_else(timeout_error)?)
     }
 
-    /// The datagrams that are there, as recv_batch; an empty list when none is.
+    /// Returns the datagrams that are available, as recv_batch does; an empty list if there are none.
     fn try_recv_batch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, self.opened(py)?.try_batch(py)?.unwrap_or_default())
     }
 
-    /// A reader: a plain loop over datagrams, `for datagram in receiver.reader()`, that costs no more
-    /// than batches. Up to a batch waits inside it.
+    /// Returns a reader, which iterates over datagrams that it receives in batches:
+    /// `for datagram in receiver.reader()`. It buffers up to one batch.
     fn reader(&self, py: Python<'_>) -> PyResult<Reader> {
         self.opened(py).map(Reader::new)
     }
 
-    /// Waits until something may be there to receive; False when nothing was in `timeout` seconds.
-    /// True promises no datagram: another thread may be faster, or what came was not for this one.
+    /// Waits until a datagram may be available; returns False after `timeout` seconds. True does not guarantee one:
+    /// another thread may take it first, or it may belong to another receiver.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let open = self.opened(py)?;
-        wait::for_something(py, &open, Timeout::new(timeout)?)
+        wait::until_ready(py, &open, Timeout::new(timeout)?)
     }
 
-    /// Sends an answer to a datagram's source: by the interface it came in by, from the port it was
+    /// Sends a reply to a datagram's source, on the interface where the datagram was received, from the port it was
     /// sent to. Sender.recv_answer receives it.
     fn reply(&self, py: Python<'_>, datagram: &Datagram, payload: Payload<'_>) -> PyResult<()> {
         let open = self.opened(py)?;
@@ -207,22 +202,21 @@ impl Receiver {
         py.detach(|| open.receiver.reply(&arrival, bytes)).or_raise(py)
     }
 
-    /// Joins, while receiving; takes what the constructor takes. Raises pymcast.Error, and then
-    /// nothing has changed.
+    /// Joins a membership, in the same notation as in the constructor. If it raises pymcast.Error, nothing has changed.
     fn join(&self, py: Python<'_>, membership: Membership) -> PyResult<()> {
         let open = self.opened(py)?;
-        py.detach(|| open.join(settings::spread(vec![membership], &self.settings.interfaces))).or_raise(py)
+        py.detach(|| open.join(settings::expand(vec![membership], &self.settings.interfaces))).or_raise(py)
     }
 
-    /// Leaves, while receiving, what was joined in the same words. Once it returns, nothing of it is
-    /// received any more. Raises pymcast.NotJoinedError if it was not joined.
+    /// Leaves a membership, given in the same notation as when it was joined. Once it returns, its datagrams are no
+    /// longer received. Raises pymcast.NotJoinedError if it was not joined.
     fn leave(&self, py: Python<'_>, membership: Membership) -> PyResult<()> {
         let open = self.opened(py)?;
-        py.detach(|| open.leave(&settings::spread(vec![membership], &self.settings.interfaces))).or_raise(py)
+        py.detach(|| open.leave(&settings::expand(vec![membership], &self.settings.interfaces))).or_raise(py)
     }
 
-    /// Replaces the sources of a membership, at once: only `sources` are admitted, or all but
-    /// `exclude`. From then on it is known as the membership with the new sources.
+    /// Replaces the sources of a membership atomically: only `sources` are admitted, or all except `exclude`. To
+    /// leave it later, give the membership with the new sources.
     #[pyo3(signature = (membership, sources=None, *, exclude=None))]
     fn set_sources(
         &self,
@@ -234,15 +228,15 @@ impl Receiver {
         let filter = match (sources, exclude) {
             (Some(sources), None) => SourceFilter::Include(set_of(sources)),
             (None, excluded) => SourceFilter::Exclude(set_of(excluded.unwrap_or_default())),
-            (Some(_), Some(_)) => return Err(refused("sources are admitted or excluded, not both")),
+            (Some(_), Some(_)) => return Err(value_error("give sources or exclude, not both")),
         };
         let open = self.opened(py)?;
-        let memberships = settings::spread(vec![membership], &self.settings.interfaces);
+        let memberships = settings::expand(vec![membership], &self.settings.interfaces);
         let set = |each| open.receiver.set_sources(each, filter.clone());
         py.detach(|| memberships.iter().try_for_each(set)).or_raise(py)
     }
 
-    /// What became of each membership, on each of its interfaces.
+    /// The status of each membership on each of its interfaces.
     #[getter]
     fn memberships(&self, py: Python<'_>) -> PyResult<Vec<MembershipStatus>> {
         let open = self.opened(py)?;
@@ -250,7 +244,7 @@ impl Receiver {
         Ok(statuses.iter().map(MembershipStatus::from).collect())
     }
 
-    /// What was received, refused, cut off and dropped so far; also once it is closed.
+    /// Its statistics; also available once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<Statistics> {
         let open = self.lock().clone();
@@ -258,26 +252,26 @@ impl Receiver {
             Some(open) => Ok(py.detach(|| open.receiver.statistics()).into()),
             None => {
                 let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                counted.ok_or_else(|| closed(py, "receiver"))
+                counted.ok_or_else(|| closed_error(py, "receiver"))
             }
         }
     }
 
-    /// Bytes of receive buffer that the system granted: less than was asked for where a limit is in
-    /// the way (Linux: net.core.rmem_max).
+    /// The size of the receive buffer in bytes: less than requested if a system limit applies (Linux:
+    /// net.core.rmem_max).
     #[getter]
     fn receive_buffer(&self, py: Python<'_>) -> PyResult<usize> {
         let open = self.opened(py)?;
         Ok(py.detach(|| open.receiver.receive_buffer()))
     }
 
-    /// One descriptor for all sockets, for select and the like: readable when a receive would find
-    /// something to do. Unix only; elsewhere OSError.
+    /// Returns one descriptor for all sockets, for use with select: it is readable when a datagram may be available.
+    /// Raises OSError on systems other than Unix.
     fn fileno(&self, py: Python<'_>) -> PyResult<i64> {
-        sys::descriptor(&self.opened(py)?.receiver)
+        sys::receiver_descriptor(&self.opened(py)?.receiver)
     }
 
-    /// Opens it again if it is closed.
+    /// Reopens it if it is closed.
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         if slf.get().closed() {
             slf.get().open(slf.py())?;
@@ -294,7 +288,7 @@ impl Receiver {
         slf
     }
 
-    /// The next datagram; the loop ends when the receiver is closed.
+    /// Returns the next datagram; iteration ends when the receiver is closed.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         let Some(open) = self.lock().clone() else { return Ok(None) };
         match wait::until(py, &open, Timeout::NEVER, |py| open.try_datagram(py)) {
@@ -324,7 +318,7 @@ impl Receiver {
     }
 
     fn opened(&self, py: Python<'_>) -> PyResult<Arc<Open>> {
-        self.lock().clone().ok_or_else(|| closed(py, "receiver"))
+        self.lock().clone().ok_or_else(|| closed_error(py, "receiver"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A receiver while it is open, with the memory that it receives into.
+//! An open receiver and its buffers.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +9,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::datagram::{Datagram, InterfaceNames};
-use crate::error::{closed, raise};
+use crate::error::{closed_error, raise};
 
-/// Whatever UDP carries fits.
+/// Size of a buffer: larger than any UDP payload.
 const BYTES: usize = 65_536;
-/// Buffers of a batch: enough to make the system call cheap.
+/// Buffers in a batch: enough to amortize the system call.
 const BUFFERS: usize = 32;
 
-/// A receiver while it is open.
+/// An open receiver.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) receiver: mcast::Receiver,
@@ -33,22 +33,22 @@ impl Open {
         open
     }
 
-    /// Ends every wait. The sockets are closed when the last call has ended.
+    /// Interrupts all waiting calls. The sockets are closed when the last call has returned.
     pub(super) fn end(&self) -> mcast::Result<()> {
         self.ended.store(true, Ordering::Release);
         self.receiver.waker().wake()
     }
 
-    /// Whether it was closed while this was in use.
+    /// Whether the receiver was closed while this was in use.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Joins all of these, or none.
+    /// Joins all of the memberships, or none.
     pub(super) fn join(&self, memberships: Vec<Membership>) -> mcast::Result<()> {
         for (position, membership) in memberships.iter().enumerate() {
             if let Err(error) = self.receiver.join(membership.clone()) {
-                // What failed is what the caller is told.
+                // The caller needs the error of the join, not of the clean-up.
                 memberships[..position].iter().for_each(|joined| _ = self.receiver.leave(joined));
                 return Err(error);
             }
@@ -57,41 +57,41 @@ impl Open {
         Ok(())
     }
 
-    /// Leaves all of these; tells the first failure.
+    /// Leaves all of the memberships; returns the first error.
     pub(super) fn leave(&self, memberships: &[Membership]) -> mcast::Result<()> {
         let results: Vec<mcast::Result<()>> =
             memberships.iter().map(|each| self.receiver.leave(each)).collect();
         results.into_iter().collect()
     }
 
-    /// A datagram, if one is there.
+    /// Returns a datagram if one is available.
     pub(super) fn try_datagram(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         let received = with_buffer(|buffer| {
             let received = self.receiver.try_recv(buffer)?;
             Ok(received.map(|each| Datagram::new(py, &each, &self.names)))
         });
-        self.told(py, received)?.transpose()
+        self.or_raise(py, received)?.transpose()
     }
 
-    /// The bytes of a datagram, no more than these.
-    pub(super) fn try_copy(&self, py: Python<'_>, most: usize) -> PyResult<Option<Py<PyBytes>>> {
+    /// Returns a copy of the payload of a datagram, of at most `max` bytes.
+    pub(super) fn try_copy(&self, py: Python<'_>, max: usize) -> PyResult<Option<Py<PyBytes>>> {
         let payload = with_buffer(|buffer| {
-            let received = self.receiver.try_recv(&mut buffer[..most.min(BYTES)])?;
+            let received = self.receiver.try_recv(&mut buffer[..max.min(BYTES)])?;
             Ok(received.map(|each| PyBytes::new(py, each.payload()).unbind()))
         });
-        self.told(py, payload)
+        self.or_raise(py, payload)
     }
 
-    /// Receives a datagram into these bytes; says how many it has. Calls nothing of Python's.
+    /// Receives a datagram into `bytes`; returns its length. Does not call into Python.
     pub(super) fn try_bytes(&self, bytes: &mut [u8]) -> mcast::Result<Option<usize>> {
         Ok(self.receiver.try_recv(bytes)?.map(|received| received.payload().len()))
     }
 
-    /// The datagrams that are there, if any.
+    /// Returns the datagrams that are available, if any.
     pub(super) fn try_batch(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<Datagram>>>> {
         let mut batch = self.batches.take(|| Batch::new(BUFFERS, BYTES));
         let received = py.detach(|| self.receiver.try_recv_batch(&mut batch));
-        let received = self.told(py, received.map(|count| (count > 0).then_some(count)));
+        let received = self.or_raise(py, received.map(|count| (count > 0).then_some(count)));
         let datagrams = received.and_then(|count| match count {
             None => Ok(None),
             Some(count) => {
@@ -102,17 +102,21 @@ impl Open {
                 Ok(Some(datagrams))
             }
         });
-        self.batches.give(batch);
+        self.batches.put_back(batch);
         datagrams
     }
 
-    /// A result as Python is told: the waker that closes is no failure unless this is closed.
-    pub(super) fn told<T>(&self, py: Python<'_>, result: mcast::Result<Option<T>>) -> PyResult<Option<T>> {
+    /// Converts a result. Being woken is an error only if the receiver was closed.
+    pub(super) fn or_raise<T>(
+        &self,
+        py: Python<'_>,
+        result: mcast::Result<Option<T>>,
+    ) -> PyResult<Option<T>> {
         result.or_else(|error| match error.kind() {
             ErrorKind::Woken if self.has_ended() => {
-                // A wake-up ends one call; others may wait.
+                // A wake-up ends only one call; pass it on to others that wait.
                 self.receiver.waker().wake().map_err(|error| raise(py, &error))?;
-                Err(closed(py, "receiver"))
+                Err(closed_error(py, "receiver"))
             }
             ErrorKind::Woken => Ok(None),
             _ => Err(raise(py, &error)),
@@ -126,7 +130,7 @@ impl Open {
     }
 }
 
-/// Lends this thread's buffer, which holds whatever UDP carries.
+/// Lends this thread's buffer of [`BYTES`] bytes.
 fn with_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
     thread_local!(static BUFFER: Cell<Box<[u8]>> = Cell::default());
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
@@ -134,12 +138,12 @@ fn with_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
         buffer = vec![0; BYTES].into();
     }
     let result = receive(&mut buffer);
-    // A thread that is about to end keeps none.
-    let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    // This fails only in a thread that is about to exit, which does not need the buffer.
+    let _ = BUFFER.try_with(|cell| cell.set(buffer));
     result
 }
 
-/// Memory that is used again. No lock is held while it is in use, nor while waiting for Python's.
+/// A pool of reusable buffers. The lock is not held while a buffer is in use, nor while waiting for the GIL.
 #[derive(Debug)]
 struct Pool<T>(Mutex<Vec<T>>);
 
@@ -151,11 +155,11 @@ impl<T> Default for Pool<T> {
 
 impl<T> Pool<T> {
     fn take(&self, make: impl FnOnce() -> T) -> T {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        taken.unwrap_or_else(make)
+        let item = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        item.unwrap_or_else(make)
     }
 
-    fn give(&self, item: T) {
+    fn put_back(&self, item: T) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
     }
 }

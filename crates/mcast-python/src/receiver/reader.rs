@@ -1,4 +1,4 @@
-//! A plain loop over datagrams that costs no more than batches.
+//! Iteration over datagrams that are received in batches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use super::open::Open;
 use super::wait::{self, Timeout};
 use crate::datagram::Datagram;
 
-/// Reads a receiver's datagrams one after the other, from batches: `for datagram in reader`.
+/// Receives datagrams in batches and returns them one by one: `for datagram in reader`.
 ///
-/// It takes what is there and waits only when nothing is; the loop ends when the receiver is
-/// closed. Up to a batch of datagrams waits inside it, so one reader, or direct calls, but not
-/// both, see them all in order. Leaving a loop loses nothing while the reader is kept.
+/// It waits only when no datagram is available; iteration ends when the receiver is closed. It buffers up to one
+/// batch, so use either one reader or direct calls to see all datagrams in order. Leaving a loop loses nothing as
+/// long as the reader exists.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -31,8 +31,8 @@ impl Reader {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// Keeps all but the first, which it returns.
-    fn keep(&self, batch: Vec<Py<Datagram>>) -> Option<Py<Datagram>> {
+    /// Buffers all but the first datagram, which it returns.
+    fn buffer(&self, batch: Vec<Py<Datagram>>) -> Option<Py<Datagram>> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.extend(batch);
         pending.pop_front()
@@ -50,14 +50,14 @@ impl Drop for Reader {
 
 #[pymethods]
 impl Reader {
-    /// The next datagram. Raises TimeoutError when none came in `timeout` seconds, and
-    /// pymcast.ClosedError when the receiver is closed.
+    /// Returns the next datagram. Raises TimeoutError if none arrives within `timeout` seconds, and
+    /// pymcast.ClosedError if the receiver is closed.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Datagram>> {
-        self.next_before(py, Timeout::new(timeout)?)?.ok_or_else(crate::error::timed_out)
+        self.next_before(py, Timeout::new(timeout)?)?.ok_or_else(crate::error::timeout_error)
     }
 
-    /// The datagrams that wait inside it.
+    /// The datagrams in its buffer.
     #[getter]
     fn pending<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let pending: Vec<_> = {
@@ -91,6 +91,6 @@ impl Reader {
             return Ok(Some(datagram));
         }
         let batch = wait::until(py, &self.open, timeout, |py| self.open.try_batch(py))?;
-        Ok(batch.and_then(|batch| self.keep(batch)))
+        Ok(batch.and_then(|batch| self.buffer(batch)))
     }
 }

@@ -1,15 +1,15 @@
-//! What a receiver is made with.
+//! The settings of a receiver.
 
 use mcast::InterfaceSelector;
 
 use super::open::Open;
 use crate::membership::Membership;
 
-/// What a receiver is made with, kept to open it again.
+/// The settings of a receiver, kept so that it can be reopened.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) memberships: Vec<mcast::Membership>,
-    /// Where memberships that name no interface are joined.
+    /// The interfaces on which to join memberships that name none.
     pub(super) interfaces: Vec<InterfaceSelector>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) loopback: Option<bool>,
@@ -37,16 +37,16 @@ impl Settings {
     }
 }
 
-/// Memberships that name no interface, each on all of these.
-pub(crate) fn spread(
+/// Expands memberships that name no interface to one for each of `interfaces`.
+pub(crate) fn expand(
     memberships: Vec<Membership>,
     interfaces: &[InterfaceSelector],
 ) -> Vec<mcast::Membership> {
-    let spread = |Membership(membership)| match membership.interface {
+    let expand = |Membership(membership)| match membership.interface {
         None if !interfaces.is_empty() => {
             interfaces.iter().map(|each| membership.clone().on(each.clone())).collect()
         }
         _ => vec![membership],
     };
-    memberships.into_iter().flat_map(spread).collect()
+    memberships.into_iter().flat_map(expand).collect()
 }

@@ -1,4 +1,4 @@
-//! What became of memberships, and what was counted.
+//! The status of memberships, and statistics.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use mcast::Drops;
 use pyo3::prelude::*;
 
 use crate::membership::PyMembership;
-use crate::pickle::{Pickled, pickled, unpickled};
+use crate::pickle::{Pickled, pickled, unpickle_error};
 
-/// A membership of a receiver, and what became of it on each interface that it means.
+/// The status of a membership on each of its interfaces.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Clone, Debug)]
 pub(crate) struct MembershipStatus {
-    /// What was asked for.
+    /// The membership as it was requested.
     #[pyo3(get)]
     membership: PyMembership,
     /// The names of the interfaces on which it is joined.
     #[pyo3(get)]
     joined: Vec<String>,
-    /// Why it is not joined on others: their names, and the reasons.
+    /// The names of the interfaces on which joining failed, with the reasons.
     #[pyo3(get)]
     failed: BTreeMap<String, String>,
-    /// Why it means no interface now, if so; a receiver that follows waits for one.
+    /// Why no interface matches at present, if so; with `follow`, the receiver waits for one.
     #[pyo3(get)]
     waiting: Option<String>,
     text: String,
@@ -53,7 +53,7 @@ impl From<&mcast::MembershipStatus> for MembershipStatus {
     }
 }
 
-/// Makes a Statistics that was pickled.
+/// Restores a pickled Statistics.
 #[pyfunction]
 pub(crate) fn _statistics(
     received: u64,
@@ -66,25 +66,25 @@ pub(crate) fn _statistics(
 ) -> PyResult<Statistics> {
     let known = ["exactly", "at least", "at most", "about", "unknown"];
     let dropped_is = known.into_iter().find(|each| *each == dropped_is);
-    let dropped_is = dropped_is.ok_or_else(|| unpickled("Statistics"))?;
+    let dropped_is = dropped_is.ok_or_else(|| unpickle_error("Statistics"))?;
     Ok(Statistics { received, truncated, refused, dropped, dropped_is, calls, merged })
 }
 
-/// What a receiver has seen so far.
+/// Statistics of a receiver.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statistics {
-    /// Datagrams handed out.
+    /// Datagrams delivered.
     received: u64,
-    /// Of these, how many were cut off.
+    /// How many of those were truncated.
     truncated: u64,
-    /// Datagrams that reached a socket and were none of this receiver's. Not loss.
+    /// Datagrams that reached a socket but did not match any membership. These are not losses.
     refused: u64,
-    /// Datagrams that the system dropped for want of buffer; None where it doesn't count.
+    /// Datagrams that the system dropped because a buffer was full; None where it does not count them.
     dropped: Option<u64>,
     /// How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown".
     dropped_is: &'static str,
-    /// System calls that received something.
+    /// System calls that received at least one datagram.
     calls: u64,
     /// Buffers that held more than one datagram.
     merged: u64,

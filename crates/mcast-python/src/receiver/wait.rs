@@ -1,46 +1,46 @@
-//! Waiting without Python's lock, and with an ear for Ctrl-C.
+//! Waiting without the GIL while checking for signals.
 
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
 use super::open::Open;
-use crate::error::{OrRaise, refused};
+use crate::error::{OrRaise, value_error};
 
-/// How long to wait before looking for signals where none ends the wait by itself: on Windows,
-/// and where the system handed the signal to another thread.
+/// How often to check for signals that do not interrupt the wait: on Windows, and where another thread received the
+/// signal.
 const SLICE: Duration = Duration::from_millis(if cfg!(windows) { 50 } else { 500 });
 
-/// How long to wait: for ever, or so long. The clock is read only once there is nothing to receive.
+/// A timeout, or none. The deadline is computed only once nothing is available, to save reading the clock.
 #[derive(Clone, Copy)]
 pub(crate) struct Timeout(Option<Duration>);
 
 impl Timeout {
-    /// For ever.
+    /// No timeout.
     pub(super) const NEVER: Self = Self(None);
 
-    /// From seconds, or none.
+    /// Converts seconds, or None for no timeout.
     pub(crate) fn new(seconds: Option<f64>) -> PyResult<Self> {
         let Some(seconds) = seconds else { return Ok(Self(None)) };
         if seconds.is_nan() || seconds < 0.0 {
-            return Err(refused("a timeout is a number of seconds, zero or more, or None"));
+            return Err(value_error("a timeout must be zero or a positive number of seconds, or None"));
         }
-        // What is too long for the clock is for ever.
+        // Wait without a timeout if it is too long for the clock.
         Ok(Self(Duration::try_from_secs_f64(seconds).ok()))
     }
 
-    /// How long it is; `None` for ever.
+    /// Returns the duration, or `None` without a timeout.
     pub(crate) fn duration(self) -> Option<Duration> {
         self.0
     }
 
-    /// When it is over, if it begins now.
+    /// Returns the deadline for a wait that starts now.
     pub(crate) fn deadline(self) -> Option<Instant> {
         Instant::now().checked_add(self.0?)
     }
 }
 
-/// Tries until there is something; `None` when the time is over.
+/// Repeats `attempt` until it returns a value; returns `None` after the timeout.
 pub(super) fn until<T>(
     py: Python<'_>,
     open: &Open,
@@ -52,7 +52,7 @@ pub(super) fn until<T>(
     }
     let deadline = timeout.deadline();
     loop {
-        let is_last = !slice(py, open, deadline)? && is_over(deadline);
+        let is_last = !wait_slice(py, open, deadline)? && is_over(deadline);
         let result = attempt(py)?;
         if is_last || result.is_some() {
             return Ok(result);
@@ -60,11 +60,11 @@ pub(super) fn until<T>(
     }
 }
 
-/// Waits until something may be there; `false` when the time is over.
-pub(super) fn for_something(py: Python<'_>, open: &Open, timeout: Timeout) -> PyResult<bool> {
+/// Waits until a datagram may be available; returns `false` after the timeout.
+pub(super) fn until_ready(py: Python<'_>, open: &Open, timeout: Timeout) -> PyResult<bool> {
     let deadline = timeout.deadline();
     loop {
-        if slice(py, open, deadline)? {
+        if wait_slice(py, open, deadline)? {
             return Ok(true);
         }
         if is_over(deadline) {
@@ -73,7 +73,8 @@ pub(super) fn for_something(py: Python<'_>, open: &Open, timeout: Timeout) -> Py
     }
 }
 
-fn slice(py: Python<'_>, open: &Open, deadline: Option<Instant>) -> PyResult<bool> {
+/// Waits until a datagram may be available, the deadline, or the next check for signals.
+fn wait_slice(py: Python<'_>, open: &Open, deadline: Option<Instant>) -> PyResult<bool> {
     let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()));
     let ready = py.detach(|| open.receiver.wait(Some(left.min(SLICE)))).or_raise(py)?;
     py.check_signals()?;

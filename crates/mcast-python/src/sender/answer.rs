@@ -1,4 +1,4 @@
-//! What comes back to a sender, and what it counts.
+//! Replies that a sender receives, and its statistics.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -8,22 +8,22 @@ use pyo3::types::PyBytes;
 
 use crate::datagram::{InterfaceNames, nanoseconds, seconds, socket_address, source_address};
 
-/// A unicast datagram that came to a sender's port: an answer to what it sent.
+/// A unicast datagram received on a sender's port, in reply to what it sent.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// The bytes.
+    /// The payload.
     #[pyo3(get)]
     payload: Py<PyBytes>,
     source: SocketAddr,
-    /// The index of the interface that it came in by, where the system tells.
+    /// The index of the receiving interface; None where the system does not report it.
     #[pyo3(get)]
     interface_index: Option<u32>,
-    /// The hop limit that was left, where the system tells.
+    /// The remaining hop limit; None where the system does not report it.
     #[pyo3(get)]
     hop_limit: Option<u8>,
     time: Option<SystemTime>,
-    /// Whether it was longer than UDP allows and the rest is gone.
+    /// Whether the payload was cut off because it was longer than the buffer.
     #[pyo3(get)]
     truncated: bool,
 }
@@ -43,8 +43,8 @@ impl Answer {
 
 #[pymethods]
 impl Answer {
-    /// Who sent it: an ipaddress.IPv4Address or IPv6Address, a link-local one with its scope. A claim of the
-    /// sender's.
+    /// The source address: an ipaddress.IPv4Address or IPv6Address, with its scope if it is link-local. It is not
+    /// authenticated: a sender can forge it.
     #[getter]
     fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         source_address(py, self.source, || {
@@ -53,19 +53,19 @@ impl Answer {
         })
     }
 
-    /// The UDP port that it was sent from.
+    /// The source UDP port.
     #[getter]
     fn source_port(&self) -> u16 {
         self.source.port()
     }
 
-    /// The source as the socket module has it.
+    /// The source in the format of the socket module.
     #[getter]
     fn address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         socket_address(py, self.source)
     }
 
-    /// When the kernel received it, in nanoseconds since 1970; None where it doesn't tell.
+    /// When the kernel received it, in nanoseconds since 1970; None where it does not report that.
     #[getter]
     fn time_ns(&self) -> Option<u128> {
         self.time.map(nanoseconds)
@@ -82,15 +82,15 @@ impl Answer {
     }
 }
 
-/// What a sender has sent so far.
+/// Statistics of a sender.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendStatistics {
-    /// Datagrams that the system took.
+    /// Datagrams sent.
     datagrams: u64,
-    /// System calls that took them.
+    /// System calls that sent them.
     calls: u64,
-    /// Runs of more than one that left as one, to be cut apart by the system (Linux).
+    /// Buffers of several datagrams that the system split into segments (GSO, Linux).
     trains: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Sending, as Python has it.
+//! Sending datagrams.
 
 mod answer;
 mod settings;
@@ -12,46 +12,45 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::datagram::socket_address;
-use crate::error::{OrRaise, already_open, closed, refused, timed_out};
+use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::interface::{Selector, Selectors};
 use crate::membership::{Address, Target};
 use crate::number::{Bytes, HopLimit, Port, TrafficClass};
-use crate::outgoing::{Item, Manner};
+use crate::outgoing::{Item, SendOptions};
 use crate::payload::Payload;
 use crate::receiver::Timeout;
 pub(crate) use answer::{Answer, SendStatistics};
 use settings::Settings;
 
-/// How long to wait for answers before looking for Ctrl-C.
+/// How often a wait for replies checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// Sends datagrams to groups.
 ///
 /// Each destination is text ("239.1.2.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
-/// without any, each datagram names its own. It is open once it is made; use it in a `with`
-/// statement, or close it.
+/// without any, each datagram names its own. The constructor opens it; use it in a `with` statement, or
+/// close it.
 ///
-/// interface: to leave by, where a destination names none: a name, index, address or Interface, or
-///     several, and then a datagram goes out by each. Default: by the route to the group.
-/// hop_limit: how many networks a datagram may cross (IPv4: TTL). 1 stays in the local network, 0
-///     on this host.
-/// loopback: whether receivers on this host get what is sent. (Windows: the receiver's choice.)
+/// interface: the egress interface for destinations that name none: a name, index, address or Interface, or
+///     several, and then each datagram is sent on each. Default: the route to the group.
+/// hop_limit: the hop limit (IPv4: TTL). 1 keeps datagrams in the local network, 0 on this host.
+/// loopback: whether receivers on this host also receive the datagrams. On Windows the receiver decides.
 /// traffic_class: DSCP in the upper six bits, ECN in the lower two.
-/// source_port, source_address: to send from. Default: what the system chooses.
-/// send_buffer: bytes to ask the system for.
-/// dont_fragment: refuse datagrams larger than the MTU instead of sending fragments.
-/// segmentation: let send_batch hand over runs of equal datagrams as one (Linux).
-/// rate, bit_rate: send no faster than so many datagrams, or bits of payload, a second, evenly.
-/// follow: look up an interface that vanished, or isn't there yet, again when sending.
+/// source_port, source_address: the port and address to send from. Default: chosen by the system.
+/// send_buffer: the size of the socket buffer to request, in bytes.
+/// dont_fragment: reject datagrams larger than the MTU instead of fragmenting them.
+/// segmentation: let send_batch pass consecutive datagrams of equal size to the kernel in one buffer (GSO, Linux).
+/// rate, bit_rate: limit to N datagrams, or N bits of payload, per second, evenly spaced.
+/// follow: when sending, look up again an interface that disappeared or does not exist yet.
 ///
-/// Raises pymcast.Error, or one of its kinds, whose `remedy` says what to do: NoRouteError,
-/// NoSuchInterfaceError and so on; pymcast.ParseError for text that cannot be understood.
+/// Raises a subclass of pymcast.Error, such as NoRouteError or NoSuchInterfaceError, whose `remedy` says what to do;
+/// pymcast.ParseError for text that cannot be parsed.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Sender {
     settings: Settings,
     open: Mutex<Option<Arc<mcast::Sender>>>,
-    /// What it had counted when it was closed.
+    /// The final statistics, once it is closed.
     counted: Mutex<Option<SendStatistics>>,
 }
 
@@ -66,8 +65,8 @@ impl Sender {
     ), text_signature = "(*destinations, interface=None, hop_limit=1, loopback=True, traffic_class=None, \
         source_port=0, source_address=None, send_buffer=None, dont_fragment=False, segmentation=True, \
         rate=None, bit_rate=None, follow=False)")]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
-    #[expect(clippy::fn_params_excessive_bools, reason = "they are keywords")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+    #[expect(clippy::fn_params_excessive_bools, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         destinations: &Bound<'_, PyTuple>,
@@ -104,22 +103,21 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Opens it again as it was made. Raises pymcast.AlreadyOpenError if it is open.
+    /// Reopens it with the same settings. Raises pymcast.AlreadyOpenError if it is open.
     fn open(&self, py: Python<'_>) -> PyResult<()> {
         if !self.closed() {
-            return Err(already_open(py, "sender"));
+            return Err(already_open_error(py, "sender"));
         }
         let opened = py.detach(|| self.settings.open()).or_raise(py)?;
         let mut open = self.lock();
         if open.is_some() {
-            return Err(already_open(py, "sender"));
+            return Err(already_open_error(py, "sender"));
         }
         *open = Some(Arc::new(opened));
         Ok(())
     }
 
-    /// Closes the sockets. What waits for its turn at the rate ends with pymcast.ClosedError. Closing twice does
-    /// nothing.
+    /// Closes the sockets. Calls that wait for the rate limit raise pymcast.ClosedError. Closing twice has no effect.
     fn close(&self) {
         let was_open = self.lock().take();
         if let Some(sender) = was_open {
@@ -133,11 +131,11 @@ impl Sender {
         self.lock().is_none()
     }
 
-    /// Sends a datagram: any bytes, to every destination of the sender, or to the group and port
-    /// `to`. The other keywords say what differs from the sender's settings.
+    /// Sends a datagram to every destination of the sender, or to the group and port `to`. The other keywords
+    /// override the sender's settings.
     ///
     /// Raises pymcast.Error when the system cannot send it: TooLargeError, NoRouteError,
-    /// QueueFullError and so on. Ctrl-C ends the wait for its turn at a rate; then it was not sent.
+    /// QueueFullError and so on. Ctrl-C interrupts the wait for the rate limit; then it was not sent.
     #[pyo3(signature = (payload, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
     fn send(
         &self,
@@ -149,23 +147,23 @@ impl Sender {
         traffic_class: Option<TrafficClass>,
     ) -> PyResult<()> {
         let sender = self.opened(py)?;
-        let manner = Manner::new(py, to, interface, hop_limit, traffic_class)?;
-        let outgoing = manner.of(payload.bytes());
-        let mut pause = Pause::new(self, None);
-        py.detach(|| sender.send_one_while(&outgoing, || pause.goes_on())).or_raise(py)?;
-        pause.end()
+        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class)?;
+        let outgoing = options.outgoing(payload.bytes());
+        let mut pace_wait = PaceWait::new(self, None);
+        py.detach(|| sender.send_one_while(&outgoing, || pace_wait.may_continue())).or_raise(py)?;
+        pace_wait.result()
     }
 
-    /// For pymcast.aio: sends to a datagram's places, from the place of number `done` on, and where
-    /// one would have to be waited for, waits or returns its number. None when it went to all. What
-    /// does not wait keeps no pace. What waits ends when `abandoned()` is true.
-    #[pyo3(signature = (payload, done, wait, abandoned=None, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
-    fn _send_places(
+    /// For pymcast.aio: sends the copies of a datagram, one for each destination and interface, starting at copy
+    /// number `first`. If sending would block, waits until `abandoned()` is true, or, without `wait`, returns the
+    /// number of the copy. Returns None when all copies are sent. The rate limit applies only with `wait`.
+    #[pyo3(signature = (payload, first, wait, abandoned=None, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+    fn _send_copies(
         &self,
         py: Python<'_>,
         payload: Payload<'_>,
-        done: usize,
+        first: usize,
         wait: bool,
         abandoned: Option<Py<PyAny>>,
         to: Option<Target>,
@@ -174,36 +172,36 @@ impl Sender {
         traffic_class: Option<TrafficClass>,
     ) -> PyResult<Option<usize>> {
         let sender = self.opened(py)?;
-        let manner = Manner::new(py, to, interface, hop_limit, traffic_class)?;
-        let outgoing = manner.of(payload.bytes());
-        let places = sender.expand(&outgoing).or_raise(py)?;
-        if places.is_empty() {
-            // It has nowhere to go, and says so.
+        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class)?;
+        let outgoing = options.outgoing(payload.bytes());
+        let copies = sender.expand(&outgoing).or_raise(py)?;
+        if copies.is_empty() {
+            // Without a destination, this returns the error that says so.
             return sender.send_one(&outgoing).or_raise(py).map(|()| None);
         }
-        for (number, place) in places.iter().enumerate().skip(done) {
+        for (number, copy) in copies.iter().enumerate().skip(first) {
             if wait {
-                let mut pause = Pause::new(self, abandoned.as_ref());
-                py.detach(|| sender.send_one_while(place, || pause.goes_on())).or_raise(py)?;
-                pause.end()?;
-            } else if !sender.try_send_one(place).or_raise(py)? {
+                let mut pace_wait = PaceWait::new(self, abandoned.as_ref());
+                py.detach(|| sender.send_one_while(copy, || pace_wait.may_continue())).or_raise(py)?;
+                pace_wait.result()?;
+            } else if !sender.try_send_one(copy).or_raise(py)? {
                 return Ok(Some(number));
             }
         }
         Ok(None)
     }
 
-    /// Sends datagrams in order with as few system calls as there can be, and says how many went.
-    /// Each is bytes, or an Outgoing with settings of its own.
+    /// Sends datagrams in order with as few system calls as possible, and returns how many were sent. Each is
+    /// bytes, or an Outgoing with settings of its own.
     ///
-    /// Fewer than all went when the system refused one after the first: sending the rest again
-    /// tells why. Raises pymcast.Error when the first cannot be sent. The exception of a Ctrl-C that ends
-    /// the wait for a rate has the attribute `sent`: how many went before.
+    /// Returns fewer if the system rejected one after the first; sending the rest again raises the reason. Raises
+    /// pymcast.Error if the first cannot be sent. If Ctrl-C interrupts the wait for the rate limit, the exception
+    /// has an attribute `sent`: how many were sent before.
     fn send_batch(&self, py: Python<'_>, datagrams: &Bound<'_, PyAny>) -> PyResult<usize> {
         self.send_batch_while(py, datagrams, None)
     }
 
-    /// For pymcast.aio: the same, for as long as `abandoned()` is not true.
+    /// For pymcast.aio: as `send_batch`, until `abandoned()` is true.
     fn _send_batch_while(
         &self,
         py: Python<'_>,
@@ -213,29 +211,29 @@ impl Sender {
         self.send_batch_while(py, datagrams, Some(&abandoned))
     }
 
-    /// For pymcast.Writer: sends what is at the head of the list `pending`, and takes from it what went, or the
-    /// first if it cannot be sent; both at once, so that no exception comes between.
+    /// For pymcast.Writer: sends the datagrams in the list `pending` and removes those that were sent, or the first if
+    /// it cannot be sent. Doing both in one call ensures that no exception can occur in between.
     fn _send_pending(&self, py: Python<'_>, pending: &Bound<'_, PyList>) -> PyResult<()> {
         let items: Vec<Item<'_>> = pending.iter().map(|each| each.extract()).collect::<PyResult<_>>()?;
-        let (sent, pause) = self.send_items(py, &items, None)?;
-        let gone = sent.as_ref().map_or(1, |sent| *sent);
-        pending.del_slice(0, gone)?;
+        let (sent, pace_wait) = self.send_items(py, &items, None)?;
+        let done = sent.as_ref().map_or(1, |sent| *sent);
+        pending.del_slice(0, done)?;
         sent.or_raise(py)?;
-        pause.end()
+        pace_wait.result()
     }
 
-    /// A writer: a plain loop of sends that costs no more than batches, `with sender.writer() as
-    /// writer`. Up to `capacity` datagrams wait inside it to be sent together.
+    /// Returns a writer, which batches the datagrams of a loop of sends: `with sender.writer() as writer`. It
+    /// buffers up to `capacity` datagrams.
     #[pyo3(signature = (capacity=64))]
     fn writer(slf: Bound<'_, Self>, capacity: isize) -> PyResult<Bound<'_, PyAny>> {
         static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         CLASS.import(slf.py(), "pymcast._writer", "Writer")?.call1((slf.clone(), capacity))
     }
 
-    /// Waits for a unicast answer to what was sent, as Receiver.reply sends them.
+    /// Waits for a unicast reply, as Receiver.reply sends them.
     ///
-    /// `family` is 4 or 6; by default that of the first destination. Raises TimeoutError when none
-    /// came in `timeout` seconds.
+    /// `family` is 4 or 6; by default that of the first destination. Raises TimeoutError if none arrives within
+    /// `timeout` seconds.
     #[pyo3(signature = (timeout=None, *, family=None))]
     fn recv_answer(&self, py: Python<'_>, timeout: Option<f64>, family: Option<u8>) -> PyResult<Answer> {
         let sender = self.opened(py)?;
@@ -250,16 +248,16 @@ impl Sender {
             }
             py.check_signals()?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(timed_out());
+                return Err(timeout_error());
             }
             if self.closed() {
-                return Err(closed(py, "sender"));
+                return Err(closed_error(py, "sender"));
             }
         }
     }
 
-    /// The address that datagrams of a family (4 or 6, by default that of the first destination)
-    /// are sent from, as socket.getsockname: unspecified where the system chooses for each.
+    /// Returns the address that datagrams of a family (4 or 6, by default that of the first destination) are sent
+    /// from, as socket.getsockname does: unspecified if the system chooses one for each datagram.
     #[pyo3(signature = (*, family=None))]
     fn local_address<'py>(&self, py: Python<'py>, family: Option<u8>) -> PyResult<Bound<'py, PyAny>> {
         let sender = self.opened(py)?;
@@ -267,13 +265,13 @@ impl Sender {
         socket_address(py, sender.local_address(family).or_raise(py)?)
     }
 
-    /// Whether it was told to send no faster than at some rate.
+    /// Whether it has a rate limit.
     #[getter]
     fn paced(&self) -> bool {
         self.settings.pace.is_some()
     }
 
-    /// What was sent so far, and in how many calls; also once it is closed.
+    /// Its statistics; also available once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<SendStatistics> {
         let open = self.lock().clone();
@@ -281,12 +279,12 @@ impl Sender {
             Some(sender) => Ok(sender.statistics().into()),
             None => {
                 let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-                counted.ok_or_else(|| closed(py, "sender"))
+                counted.ok_or_else(|| closed_error(py, "sender"))
             }
         }
     }
 
-    /// Opens it again if it is closed.
+    /// Reopens it if it is closed.
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         if slf.get().closed() {
             slf.get().open(slf.py())?;
@@ -323,24 +321,24 @@ impl Sender {
     ) -> PyResult<usize> {
         let items: Vec<Item<'_>> =
             datagrams.try_iter()?.map(|each| each?.extract()).collect::<PyResult<_>>()?;
-        let (sent, pause) = self.send_items(py, &items, abandoned)?;
+        let (sent, pace_wait) = self.send_items(py, &items, abandoned)?;
         let sent = sent.or_raise(py)?;
-        pause.end().inspect_err(|error| _ = error.value(py).setattr("sent", sent))?;
+        pace_wait.result().inspect_err(|error| _ = error.value(py).setattr("sent", sent))?;
         Ok(sent)
     }
 
-    /// Sends these; returns how many went, and what ended the wait for a rate.
+    /// Sends the items. Returns how many were sent, and whether the wait for the rate limit was interrupted.
     fn send_items<'a>(
         &'a self,
         py: Python<'_>,
         items: &[Item<'_>],
         abandoned: Option<&'a Py<PyAny>>,
-    ) -> PyResult<(mcast::Result<usize>, Pause<'a>)> {
+    ) -> PyResult<(mcast::Result<usize>, PaceWait<'a>)> {
         let sender = self.opened(py)?;
         let outgoing: Vec<mcast::Outgoing<'_>> = items.iter().map(Item::outgoing).collect();
-        let mut pause = Pause::new(self, abandoned);
-        let sent = py.detach(|| sender.send_batch_while(&outgoing, || pause.goes_on()));
-        Ok((sent, pause))
+        let mut pace_wait = PaceWait::new(self, abandoned);
+        let sent = py.detach(|| sender.send_batch_while(&outgoing, || pace_wait.may_continue()));
+        Ok((sent, pace_wait))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<mcast::Sender>>> {
@@ -348,7 +346,7 @@ impl Sender {
     }
 
     fn opened(&self, py: Python<'_>) -> PyResult<Arc<mcast::Sender>> {
-        self.lock().clone().ok_or_else(|| closed(py, "sender"))
+        self.lock().clone().ok_or_else(|| closed_error(py, "sender"))
     }
 
     fn family(&self, number: Option<u8>) -> PyResult<Family> {
@@ -356,48 +354,51 @@ impl Sender {
             (Some(4), _) => Ok(Family::V4),
             (Some(6), _) => Ok(Family::V6),
             (None, Some(first)) => Ok(first.address.group.family()),
-            (None, None) => Err(refused("the sender has no destination: name the family, 4 or 6")),
-            (Some(other), _) => Err(refused(format_args!("{other} is no address family: write 4 or 6"))),
+            (None, None) => Err(value_error("the sender has no destination: give a family, 4 or 6")),
+            (Some(other), _) => {
+                Err(value_error(format_args!("{other} is not an address family: use 4 or 6")))
+            }
         }
     }
 }
 
-/// Looks, while a sender keeps its pace, whether it is to go on.
-struct Pause<'a> {
+/// Checks whether a sender that waits for its rate limit should continue.
+struct PaceWait<'a> {
     sender: &'a Sender,
-    /// Whether nobody wants it any more.
+    /// Returns true once the caller is no longer interested.
     abandoned: Option<&'a Py<PyAny>>,
-    /// What ended it.
-    ended: Option<PyErr>,
+    /// Why the wait was interrupted.
+    interrupted: Option<PyErr>,
 }
 
-impl<'a> Pause<'a> {
+impl<'a> PaceWait<'a> {
     fn new(sender: &'a Sender, abandoned: Option<&'a Py<PyAny>>) -> Self {
-        Self { sender, abandoned, ended: None }
+        Self { sender, abandoned, interrupted: None }
     }
 
-    /// Whether it goes on: no signal has come, and the sender is open.
-    fn goes_on(&mut self) -> bool {
-        let looked = Python::attach(|py| {
+    /// Returns whether to keep waiting: no signal is pending, and the sender is open and not abandoned.
+    fn may_continue(&mut self) -> bool {
+        let checked = Python::attach(|py| {
             py.check_signals()?;
             let abandoned = self.abandoned.map(|abandoned| abandoned.call0(py)?.is_truthy(py)).transpose()?;
             match self.sender.closed() || abandoned == Some(true) {
-                true => Err(closed(py, "sender")),
+                true => Err(closed_error(py, "sender")),
                 false => Ok(()),
             }
         });
-        self.ended = looked.err();
-        self.ended.is_none()
+        self.interrupted = checked.err();
+        self.interrupted.is_none()
     }
 
-    fn end(self) -> PyResult<()> {
-        self.ended.map_or(Ok(()), Err)
+    /// Returns the exception that interrupted the wait, if one did.
+    fn result(self) -> PyResult<()> {
+        self.interrupted.map_or(Ok(()), Err)
     }
 }
 
 fn pace(rate: Option<f64>, bit_rate: Option<f64>) -> PyResult<Option<Rate>> {
     let pace = match (rate, bit_rate) {
-        (Some(_), Some(_)) => return Err(refused("a sender keeps a rate or a bit rate, not both")),
+        (Some(_), Some(_)) => return Err(value_error("give rate or bit_rate, not both")),
         (Some(rate), None) => Rate::Datagrams(rate),
         (None, Some(rate)) => Rate::Bits(rate),
         (None, None) => return Ok(None),
@@ -405,6 +406,6 @@ fn pace(rate: Option<f64>, bit_rate: Option<f64>) -> PyResult<Option<Rate>> {
     let (Rate::Datagrams(number) | Rate::Bits(number)) = pace;
     match number > 0.0 {
         true => Ok(Some(pace)),
-        false => Err(refused("a rate is more than zero")),
+        false => Err(value_error("a rate must be greater than zero")),
     }
 }

@@ -1,10 +1,10 @@
-//! What a sender is made with.
+//! The settings of a sender.
 
 use std::net::IpAddr;
 
 use mcast::{Destination, InterfaceSelector, Rate};
 
-/// What a sender is made with, kept to open it again.
+/// The settings of a sender, kept so that it can be reopened.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) destinations: Vec<Destination>,

@@ -1,25 +1,25 @@
-//! What a publisher tells: who listens, and how it ended.
+//! What a publisher reports about its subscribers, while it runs and when it closes.
 
 use mcast_stream::sender::SenderEvent;
 use pyo3::prelude::*;
 
 use super::statistics::PublisherStatistics;
 
-/// What happened to a publisher; str() says it in words.
+/// An event of a publisher; str() describes it.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublisherEvent {
-    /// "joined", "left", "silent" (said nothing for too long), "evicted" (kept everybody waiting; it was
-    /// `count` datagrams behind), "returned" (caught up), "refused" (one too many), "unrecoverable" (lacks
-    /// `count` datagrams that are no longer kept), "slowed" (receivers lose so much that the rate is
-    /// lowered to `count` bytes a second), "recovered" (it is as configured again), "short" (has given up
-    /// `count` datagrams), "missed" (`count` events were not fetched in time), or "other".
+    /// "joined", "left", "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
+    /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
+    /// left the retransmission buffer), "slowed" (the rate was lowered to `count` bytes per second because of loss),
+    /// "recovered" (the rate is as configured again), "short" (has given up `count` datagrams), "missed" (`count`
+    /// events were discarded because they were not fetched), or "other".
     kind: &'static str,
-    /// The receiver that it is about.
+    /// The subscriber that it is about.
     receiver: Option<u64>,
-    /// Of "joined": where the receiver is, as "ADDRESS:PORT".
+    /// Of "joined": the address of the subscriber, as "ADDRESS:PORT".
     address: Option<String>,
-    /// How many.
+    /// The number that `kind` describes.
     count: Option<u64>,
 }
 
@@ -74,23 +74,23 @@ impl PublisherEvent {
     }
 }
 
-/// How a publisher ended.
+/// The result of closing a publisher.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
-    /// Subscribers that have read everything.
+    /// Subscribers that have received and read everything.
     complete: usize,
-    /// Subscribers that have received everything and have not read all of it.
+    /// Subscribers that have received everything but not read all of it.
     unread: u64,
-    /// Those that are connected and have not confirmed everything, each with the number of datagrams it misses.
+    /// Connected subscribers that have not confirmed everything, each with the number of datagrams it is missing.
     behind: Vec<(u64, u64)>,
-    /// Subscribers that lost something for good. One that left afterwards is counted, too.
+    /// Subscribers with unrecoverable losses, including those that have left.
     short: u64,
-    /// Subscribers that fell silent before they confirmed everything. What they have is unknown.
+    /// Subscribers that became silent before they confirmed everything; what they received is unknown.
     unknown: u64,
-    /// Datagrams that were accepted and never sent: the rate, a subscriber or the system did not allow it in time.
+    /// Datagrams that were queued but not sent before the timeout.
     unsent: u64,
-    /// What was sent in all.
+    /// The final statistics.
     statistics: PublisherStatistics,
 }
 

@@ -1,4 +1,4 @@
-//! Streams by name, as Python has them.
+//! Discovery of announced streams.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use pyo3::types::PyTuple;
 use super::error::raise_stream;
 use super::keys::Secrets;
 use super::snapshot::pair;
-use crate::error::{closed, refused, timed_out};
-use crate::fork::Maker;
+use crate::error::{closed_error, timeout_error, value_error};
+use crate::fork::OwnerProcess;
 use crate::interface::Selector;
 use crate::membership::PyMembership;
 use crate::receiver::Timeout;
 
-/// How long to wait before looking for signals.
+/// How often a wait checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// A stream that is announced: `pymcast.Subscriber(found)` receives it.
+/// An announced stream: `pymcast.Subscriber(found)` subscribes to it.
 #[pyclass(frozen, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct FoundStream {
@@ -42,37 +42,37 @@ impl FoundStream {
         self.found.stream.0
     }
 
-    /// The life of its publisher.
+    /// The incarnation of its publisher.
     #[getter]
     fn incarnation(&self) -> u32 {
         self.found.incarnation.0
     }
 
-    /// What to join to hear it: a path each.
+    /// The memberships to join, one for each path.
     #[getter]
     fn memberships(&self) -> Vec<PyMembership> {
         self.memberships.clone()
     }
 
-    /// Where snapshots are to be had, an address and port; None if nowhere.
+    /// The address and port of its snapshot server; None if it has none.
     #[getter]
     fn snapshot(&self) -> Option<(String, u16)> {
         self.found.snapshot.map(pair)
     }
 
-    /// How fast it sends, in bytes a second; None: as fast as it goes.
+    /// Its rate limit in bytes per second; None without a limit.
     #[getter]
     fn rate(&self) -> Option<u64> {
         (self.found.rate > 0).then_some(self.found.rate)
     }
 
-    /// Whether it is sealed.
+    /// Whether it is sealed (encrypted).
     #[getter]
     fn sealed(&self) -> bool {
         self.found.sealed
     }
 
-    /// Who announced it, an address and port.
+    /// The source of the announcement, an address and port.
     #[getter]
     fn source(&self) -> (String, u16) {
         pair(self.found.source)
@@ -90,23 +90,23 @@ impl FoundStream {
         Ok(Self { memberships: memberships.into_iter().map(PyMembership).collect(), found })
     }
 
-    pub(super) fn joined(&self) -> Vec<mcast::Membership> {
+    pub(super) fn to_join(&self) -> Vec<mcast::Membership> {
         self.memberships.iter().map(|membership| membership.0.clone()).collect()
     }
 }
 
-/// Hears what streams are announced, each again every second: `for found in pymcast.Announcements()`.
+/// Receives announcements of streams, which are repeated every second: `for found in pymcast.Announcements()`.
 ///
-/// interface: where to listen. Default: on every interface on which a Receiver joins.
+/// interface: the interface to listen on. Default: every interface on which a Receiver joins.
 /// family: 4 or 6. Default: both.
-/// keys: a Keys or the path of its file: streams that they seal, instead of those in clear.
+/// keys: a Keys or the path of its file, to find streams sealed with them instead of unsealed ones.
 ///
-/// `find_stream` and `discover` are made of it. Raises what Receiver does.
+/// `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Announcements {
     open: Mutex<Option<mcast_stream::Announcements>>,
-    maker: Maker,
+    owner: OwnerProcess,
 }
 
 #[pymethods]
@@ -123,40 +123,43 @@ impl Announcements {
             None => None,
             Some(4) => Some(mcast::Family::V4),
             Some(6) => Some(mcast::Family::V6),
-            Some(other) => return Err(refused(format_args!("{other} is no family: write 4 or 6"))),
+            Some(other) => {
+                return Err(value_error(format_args!("{other} is not an address family: use 4 or 6")));
+            }
         };
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let interface = interface.map(|interface| interface.0);
         let joined = py.detach(|| mcast_stream::Announcements::join(family, interface, keys));
         let joined = joined.map_err(|error| raise_stream(py, &error))?;
-        Ok(Self { open: Mutex::new(Some(joined)), maker: Maker::here() })
+        Ok(Self { open: Mutex::new(Some(joined)), owner: OwnerProcess::current() })
     }
 
-    /// Waits for the next announcement. Raises TimeoutError when none came in `timeout` seconds.
+    /// Waits for the next announcement. Raises TimeoutError if none arrives within `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<FoundStream> {
         let deadline = Timeout::new(timeout)?.deadline();
-        if self.maker.is_elsewhere() {
-            return Err(self.maker.refuse(py, "listener"));
+        if self.owner.is_another_process() {
+            return Err(self.owner.error(py, "listener"));
         }
         loop {
             let left = deadline
                 .map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
-            let heard = py.detach(|| self.hear(left)).ok_or_else(|| closed(py, "listener"))?;
-            match heard.map_err(|error| raise_stream(py, &error))? {
-                // One that says no group leads nowhere.
+            let announced =
+                py.detach(|| self.next_announcement(left)).ok_or_else(|| closed_error(py, "listener"))?;
+            match announced.map_err(|error| raise_stream(py, &error))? {
+                // Without a group there is nothing to subscribe to.
                 Some(found) if found.paths.is_empty() => {}
                 Some(found) => return FoundStream::new(py, found),
-                None if left.is_zero() => return Err(timed_out()),
+                None if left.is_zero() => return Err(timeout_error()),
                 None => {}
             }
             py.check_signals()?;
         }
     }
 
-    /// Stops listening. Loops just end. Closing twice does nothing.
+    /// Stops listening; loops over it end. Closing twice has no effect.
     fn close(&self, py: Python<'_>) {
-        if self.maker.is_elsewhere() {
+        if self.owner.is_another_process() {
             return;
         }
         py.detach(|| drop(self.open.lock().unwrap_or_else(PoisonError::into_inner).take()));
@@ -165,7 +168,7 @@ impl Announcements {
     /// Whether it is closed.
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
-        self.maker.is_elsewhere()
+        self.owner.is_another_process()
             || py.detach(|| self.open.lock().unwrap_or_else(PoisonError::into_inner).is_none())
     }
 
@@ -192,13 +195,14 @@ impl Announcements {
 
 impl Drop for Announcements {
     fn drop(&mut self) {
-        self.maker.end(self.open.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.owner.release(self.open.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 impl Announcements {
-    /// Without Python's lock: whoever waits holds this one. `None` when it is closed.
-    fn hear(&self, time: Duration) -> Option<Result<Option<Found>, StreamError>> {
+    /// Waits for an announcement; returns `None` if it is closed. Call it without the GIL: a waiting thread holds the
+    /// lock.
+    fn next_announcement(&self, time: Duration) -> Option<Result<Option<Found>, StreamError>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Some(open.as_mut()?.next_timeout(time))
     }

@@ -1,10 +1,10 @@
-//! Failures of streams as Python's exceptions.
+//! Conversion of stream errors to Python exceptions.
 
 use mcast_stream::StreamError;
 use mcast_stream::sender::Refusal;
 use pyo3::prelude::*;
 
-use crate::error::{Failure, closed, raise, refused};
+use crate::error::{Failure, closed_error, raise, value_error};
 
 pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
     let (operation, source) = match error {
@@ -14,9 +14,9 @@ pub(super) fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         | StreamError::NoDestination
         | StreamError::TooManyPaths(_)
         | StreamError::MixedFamilies => {
-            return refused(error);
+            return value_error(error);
         }
-        StreamError::Refused(Refusal::Closed) => return closed(py, "publisher"),
+        StreamError::Refused(Refusal::Closed) => return closed_error(py, "publisher"),
         StreamError::Refused(Refusal::TooLong { .. }) => {
             return failure("TooLarge", "publish", error).raise(py);
         }

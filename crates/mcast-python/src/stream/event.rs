@@ -1,4 +1,4 @@
-//! What a subscriber hands out: messages, and what happened between them.
+//! The items that a subscriber returns: messages and events.
 
 use mcast_stream::receiver::{Event, Item};
 use pyo3::IntoPyObjectExt;
@@ -9,11 +9,11 @@ use pyo3::types::PyBytes;
 #[pyclass(frozen, get_all, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Message {
-    /// The bytes.
+    /// The payload.
     payload: Py<PyBytes>,
-    /// Its number, from 0 on, without gaps, in the life of its publisher.
+    /// Its number: consecutive from 0 within an incarnation of the publisher.
     number: u64,
-    /// What it is about, if its publisher told: an integer.
+    /// Its key, an integer, if the publisher gave one.
     key: Option<u64>,
 }
 
@@ -24,34 +24,34 @@ impl Message {
     }
 }
 
-/// What happened to a stream, told between the messages between which it happened; str() says it in words.
+/// An event of a stream, delivered in order with the messages; str() describes it.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamEvent {
-    /// "joined" (messages follow from `message` on), "lost" (those from `message` to before `end` will not
-    /// come, for `cause`), "lost-unknown" (an unknown number of messages from `message` on may be lost: the
-    /// publisher's former life did not end its stream), "snapshot-wanted" (one that has all messages before `message`), "restarted" (the
-    /// publisher, as `incarnation`: messages are numbered from 0 again), "ended" (after `message` messages),
-    /// "stalled" (a gap holds up everything), "path-silent", "path-back", "sender-silent", "sender-back",
-    /// "evicted" (the publisher no longer waits for this subscriber), "full" (it takes no more subscribers),
-    /// "rival" (another publisher of the stream is ignored; its life is `incarnation`), "key-missing" (the
-    /// secret of `epoch`), "key-wrong" (datagrams name the secret of `epoch` and were not sealed with it), or
-    /// "stale" (a publisher whose clock differs by minutes is not believed).
+    /// "joined" (messages follow, starting with `message`), "lost" (messages from `message` up to but not including
+    /// `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
+    /// lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
+    /// needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
+    /// `incarnation`, and numbers messages from 0 again), "ended" (after `message` messages), "stalled" (delivery waits
+    /// for a gap), "path-silent", "path-back", "sender-silent", "sender-back", "evicted" (this subscriber was too slow
+    /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
+    /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
+    /// `epoch` but were not sealed with it), or "stale" (ignoring a publisher whose clock is off by minutes).
     kind: &'static str,
-    /// The message that it is about, or how many there were.
+    /// The number of a message, or the number of messages.
     message: Option<u64>,
-    /// Of "lost": behind the last message.
+    /// Of "lost": the number after the last lost message.
     end: Option<u64>,
     /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned" or
     /// "sender-gone".
     cause: Option<&'static str>,
-    /// The life of the publisher.
+    /// The incarnation of the publisher.
     incarnation: Option<u32>,
-    /// Of "joined": where the publisher sends from, as "ADDRESS:PORT".
+    /// Of "joined": the publisher's source address, as "ADDRESS:PORT".
     sender: Option<String>,
-    /// Which path, from 0 on.
+    /// The path, counted from 0.
     path: Option<u8>,
-    /// Which secret is missing or wrong.
+    /// The epoch of the key that is missing or wrong.
     epoch: Option<u16>,
 }
 
@@ -81,7 +81,7 @@ impl StreamEvent {
 
 impl From<&Event> for StreamEvent {
     fn from(event: &Event) -> Self {
-        let told = Self {
+        let plain = Self {
             kind: event.name(),
             message: None,
             end: None,
@@ -96,25 +96,25 @@ impl From<&Event> for StreamEvent {
                 message: Some(message),
                 incarnation: Some(incarnation.0),
                 sender: Some(sender.to_string()),
-                ..told
+                ..plain
             },
             Event::Lost { first, end, cause } => {
-                Self { message: Some(first), end: Some(end), cause: Some(cause.name()), ..told }
+                Self { message: Some(first), end: Some(end), cause: Some(cause.name()), ..plain }
             }
-            Event::SnapshotWanted { message } => Self { message: Some(message), ..told },
-            Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..told },
-            Event::Ended { messages } => Self { message: Some(messages), ..told },
-            Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..told },
-            Event::LostUnknown { first } => Self { message: Some(first), ..told },
-            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..told },
-            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..told },
-            _ => told,
+            Event::SnapshotWanted { message } => Self { message: Some(message), ..plain },
+            Event::Restarted { to, .. } => Self { incarnation: Some(to.0), ..plain },
+            Event::Ended { messages } => Self { message: Some(messages), ..plain },
+            Event::PathSilent(path) | Event::PathBack(path) => Self { path: Some(path), ..plain },
+            Event::LostUnknown { first } => Self { message: Some(first), ..plain },
+            Event::Rival { ignored, .. } => Self { incarnation: Some(ignored.0), ..plain },
+            Event::KeyMissing(epoch) | Event::KeyWrong(epoch) => Self { epoch: Some(epoch.0), ..plain },
+            _ => plain,
         }
     }
 }
 
-/// An item as Python gets it: a `Message` or a `StreamEvent`.
-pub(super) fn handed_out(py: Python<'_>, item: &Item<'_>) -> PyResult<Py<PyAny>> {
+/// Converts an item to a `Message` or a `StreamEvent`.
+pub(super) fn item_to_python(py: Python<'_>, item: &Item<'_>) -> PyResult<Py<PyAny>> {
     match item {
         Item::Message(message) => {
             let payload = PyBytes::new(py, message.bytes).unbind();

@@ -1,4 +1,4 @@
-//! The secrets of a group, as Python has them.
+//! The keys of sealed streams.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::sealing;
-use crate::error::refused;
+use crate::error::value_error;
 
-/// The secrets that seal and open streams: of a file, as `mcast publish --new-key FILE` writes one. Whoever
-/// has them can read and write the group's streams.
+/// The keys that seal and open streams, read from a file such as `mcast publish --new-key FILE` writes. Anybody with
+/// these keys can read the streams and publish to them.
 ///
-/// A file has a line for each secret, `EPOCH ALGORITHM SECRET`; the greatest epoch seals, all open. Raises
-/// OSError when it cannot be read, ValueError, with the number of the line, when it is no such file.
+/// Each line of the file is a key, `EPOCH ALGORITHM SECRET`. The key with the greatest epoch seals; all of them open.
+/// Raises OSError if the file cannot be read, and ValueError, with the line number, if it is not a key file.
 #[pyclass(frozen, module = "pymcast", name = "Keys")]
 pub(crate) struct PyKeys {
     pub(super) keys: mcast_stream::seal::Keys,
@@ -24,28 +24,29 @@ impl PyKeys {
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let text = py.detach(|| std::fs::read_to_string(&path))?;
         let keys = sealing::read(&text);
-        let keys = keys.map_err(|error| refused(format_args!("{}: {}", path.display(), error.value(py))))?;
+        let keys =
+            keys.map_err(|error| value_error(format_args!("{}: {}", path.display(), error.value(py))))?;
         Ok(Self { keys })
     }
 
-    /// The secrets of a file's text.
+    /// Parses the text of a key file.
     #[classmethod]
     fn from_text(_class: &Bound<'_, PyType>, text: &str) -> PyResult<Self> {
         Ok(Self { keys: sealing::read(text)? })
     }
 
-    /// A line for a file, with a new secret of the system's randomness. To change secrets without a gap, give
-    /// everybody a file with the new line, of the next epoch, beside the old one, and the publisher last.
+    /// Returns a line for a key file, with a new secret from the system's random number generator. To change keys
+    /// without interruption, add a line with the next epoch to every file, and update the publisher last.
     #[staticmethod]
     #[pyo3(signature = (epoch=1, algorithm="aes-128-gcm"))]
     fn new_line(epoch: u16, algorithm: &str) -> PyResult<String> {
         match epoch {
-            0 => Err(refused("an epoch is a number of 1 to 65535")),
+            0 => Err(value_error("an epoch is a number from 1 to 65535")),
             _ => sealing::new_line(epoch, algorithm),
         }
     }
 
-    /// The epoch that seals: the greatest.
+    /// The epoch of the key that seals: the greatest.
     #[getter]
     fn epoch(&self) -> u16 {
         self.keys.latest().0
@@ -56,7 +57,7 @@ impl PyKeys {
     }
 }
 
-/// Secrets as people name them: a `Keys`, or the path of a file.
+/// A keys argument: a `Keys`, or the path of a key file.
 pub(super) struct Secrets(pub(super) mcast_stream::seal::Keys);
 
 impl<'py> FromPyObject<'_, 'py> for Secrets {

@@ -1,4 +1,4 @@
-//! Dependable messages, as Python has them.
+//! Streams of messages: publishers and subscribers.
 
 mod audience;
 mod discovery;

@@ -1,4 +1,4 @@
-//! Secrets, in a build without ciphers: there are none.
+//! Keys, in a build without ciphers: using them raises an error.
 
 use mcast_stream::seal::Keys;
 use pyo3::exceptions::PyNotImplementedError;

@@ -1,4 +1,4 @@
-//! Publishing, as Python has it.
+//! Publishing a stream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,53 +13,54 @@ use super::audience::{Closing, PublisherEvent};
 use super::error::raise_stream;
 use super::keys::Secrets;
 use super::settings;
-use super::snapshot::{self, Place};
+use super::snapshot::{self, SocketAddress};
 use super::statistics::PublisherStatistics;
-use crate::error::{closed, no_room, refused};
-use crate::fork::Maker;
+use crate::error::{closed_error, no_room_error, value_error};
+use crate::fork::OwnerProcess;
 use crate::interface::Selectors;
 use crate::membership::Target;
-use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, Receivers};
+use crate::number::{ByteRate, Bytes, HopLimit, MessageKey, Subscribers};
 use crate::payload::Payload;
 use crate::receiver::Timeout;
 
-/// While it waits for room, it looks again so often.
-const AGAIN: Duration = Duration::from_millis(10);
-/// While it waits for receivers, it looks for signals so often.
+/// How often a wait for space in the retransmission buffer tries again.
+const ROOM_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a wait for subscribers checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
-/// How long the end of a `with` statement waits for receivers.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the end of a `with` statement waits for subscribers.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Publishes a stream of messages that all arrive: what is lost is sent again, and who is slow is waited for.
+/// Publishes a reliable stream of messages: lost datagrams are retransmitted, and slow subscribers are waited for.
 ///
-/// Each destination is text ("239.1.2.3%eth0:7000") or a pair of group and port; a stream to several, at most
-/// four, is the same on each. Use it in a `with` statement, or close it.
+/// Each destination is text ("239.1.2.3%eth0:7000") or a pair of group and port. With several, at most
+/// four, the stream is sent to each (redundant paths). Use it in a `with` statement, or close it.
 ///
-/// interface: by which a destination that names none is sent to: a name, index, address or Interface, or
-///     several, which make a path each. Default: the route to the group.
-/// name: what it is announced as; the stream's identity is made of it, so that subscribers go on with a
-///     publisher that starts again.
-/// rate: bytes a second. Default: as fast as it goes.
-/// history: bytes that are kept for repairs. Default: 8 MiB.
-/// flow: "slowest" waits for the slowest receiver, "none" for nobody.
-/// eviction: a receiver that keeps others waiting must get on within so many seconds. Default: 2.
-/// longest_message: bytes. Default: 16 MiB.
-/// keys: a Keys or the path of its file: the stream is sealed. Default: it is not.
-/// hop_limit: how many networks a datagram may cross.
-/// loopback: whether receivers on this host hear it.
+/// interface: the egress interface for destinations that name none: a name, index, address or Interface, or
+///     several, one for each path. Default: the route to the group.
+/// name: the name under which it is announced. The stream id is derived from it, so that subscribers continue
+///     with a publisher that restarts.
+/// rate: the rate limit in bytes per second. Default: none.
+/// history: the size of the retransmission buffer in bytes. Default: 8 MiB.
+/// flow: "slowest" waits for the slowest subscriber, "none" does not wait.
+/// eviction: a subscriber that holds up the others and makes no progress for this many seconds is evicted.
+///     Default: 2.
+/// longest_message: the maximum length of a message in bytes. Default: 16 MiB.
+/// keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
+/// hop_limit: the hop limit of its datagrams (IPv4: TTL).
+/// loopback: whether subscribers on this host receive it.
 ///
-/// Raises pymcast.Error, or one of its kinds, and ValueError for settings that cannot be.
+/// Raises a subclass of pymcast.Error, and ValueError for invalid settings.
 ///
-/// Threads may share it. Threads of its own answer receivers, whatever Python does meanwhile. A process that
-/// was forked has none of these: it must not use it, and raises pymcast.ClosedError where it tries to.
+/// Threads may share it. It serves subscribers in threads of its own, whatever Python is doing. A forked process does
+/// not have these threads: using it there raises pymcast.ClosedError.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Publisher {
     open: Mutex<Option<Arc<mcast_stream::Publisher>>>,
     snapshots: Mutex<Vec<SnapshotServer>>,
     stream: u64,
-    maker: Maker,
-    /// What it had counted when it was closed.
+    owner: OwnerProcess,
+    /// The final statistics, once it is closed.
     counted: Mutex<Option<PublisherStatistics>>,
 }
 
@@ -71,7 +72,7 @@ impl Publisher {
         longest_message=None, keys=None, hop_limit=HopLimit(1), loopback=true
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hop_limit=1, loopback=True)")]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         destinations: &Bound<'_, PyTuple>,
@@ -126,15 +127,15 @@ impl Publisher {
             open: Mutex::new(Some(Arc::new(publisher))),
             snapshots: Mutex::default(),
             stream,
-            maker: Maker::here(),
+            owner: OwnerProcess::current(),
             counted: Mutex::default(),
         })
     }
 
-    /// Publishes a message, sends it at once, and tells its number. Waits while there is no room: for a slow
-    /// receiver, or for its turn at the rate. `key`, an integer, names what the message is about, for
-    /// subscribers that only want the latest of each. Raises TimeoutError when there was no room in
-    /// `timeout` seconds, and then it is not published.
+    /// Publishes a message, sends it immediately, and returns its number. Waits while the retransmission buffer is
+    /// full because of a slow subscriber or the rate limit. `key`, an integer, is the key of the message, for
+    /// subscribers that want only the latest message of each key. Raises TimeoutError if it cannot be published
+    /// within `timeout` seconds.
     #[pyo3(signature = (payload, *, key=None, timeout=None))]
     fn publish(
         &self,
@@ -148,7 +149,7 @@ impl Publisher {
         Ok(number)
     }
 
-    /// The same without waiting; None when there is no room.
+    /// As `publish`, but without waiting; returns None if the retransmission buffer is full.
     #[pyo3(signature = (payload, *, key=None))]
     fn try_publish(
         &self,
@@ -156,17 +157,12 @@ impl Publisher {
         payload: Payload<'_>,
         key: Option<MessageKey>,
     ) -> PyResult<Option<u64>> {
-        let publisher = self.opened(py)?;
-        let bytes = payload.bytes();
-        let tried = py.detach(|| {
-            let tried = attempt(&publisher, bytes, key);
-            publisher.flush();
-            tried
-        });
-        tried.map_err(|error| raise_stream(py, &error))
+        let number = self._try_queue(py, payload, key)?;
+        self.flush(py)?;
+        Ok(number)
     }
 
-    /// For pymcast.aio: queues a message without waiting; None when there is no room.
+    /// For pymcast.aio: as `queue`, but without waiting; returns None if the retransmission buffer is full.
     #[pyo3(signature = (payload, *, key=None))]
     fn _try_queue(
         &self,
@@ -176,11 +172,11 @@ impl Publisher {
     ) -> PyResult<Option<u64>> {
         let publisher = self.opened(py)?;
         let bytes = payload.bytes();
-        py.detach(|| attempt(&publisher, bytes, key)).map_err(|error| raise_stream(py, &error))
+        py.detach(|| try_queue(&publisher, bytes, key)).map_err(|error| raise_stream(py, &error))
     }
 
-    /// Publishes a message that may wait for others to share its datagram, until `flush`, or for a
-    /// millisecond: the way to publish many small ones fast. Otherwise as `publish`.
+    /// As `publish`, but delays the message until `flush`, or for at most a millisecond, so that several messages can
+    /// share a datagram: the fastest way to publish many small messages.
     #[pyo3(signature = (payload, *, key=None, timeout=None))]
     fn queue(
         &self,
@@ -193,38 +189,39 @@ impl Publisher {
         let mut deadline = None;
         loop {
             let publisher = self.opened(py)?;
-            let tried = py.detach(|| attempt(&publisher, bytes, key));
-            if let Some(number) = tried.map_err(|error| raise_stream(py, &error))? {
+            let queued = py.detach(|| try_queue(&publisher, bytes, key));
+            if let Some(number) = queued.map_err(|error| raise_stream(py, &error))? {
                 return Ok(number);
             }
-            let left = left(*deadline.get_or_insert_with(|| timeout.deadline()), AGAIN);
+            let left = time_left(*deadline.get_or_insert_with(|| timeout.deadline()), ROOM_CHECK_INTERVAL);
             if left.is_zero() {
-                return Err(no_room());
+                return Err(no_room_error());
             }
             py.detach(|| publisher.wait_for_room(left));
             py.check_signals()?;
         }
     }
 
-    /// Sends what was queued.
+    /// Sends the queued messages.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let publisher = self.opened(py)?;
         py.detach(|| publisher.flush());
         Ok(())
     }
 
-    /// What happened since the last call, the oldest first: who joined, left, was evicted, and so on.
+    /// Returns the events since the last call, the oldest first: subscribers that joined, left, were evicted, and so
+    /// on.
     fn events(&self, py: Python<'_>) -> PyResult<Vec<PublisherEvent>> {
         let publisher = self.opened(py)?;
         Ok(py.detach(|| std::iter::from_fn(|| publisher.event()).map(PublisherEvent::from).collect()))
     }
 
-    /// What was sent so far; also once it is closed.
+    /// Its statistics; also available once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<PublisherStatistics> {
         match self.opened(py) {
             Ok(publisher) => Ok(py.detach(|| publisher.statistics()).into()),
-            Err(error) if self.maker.is_elsewhere() => Err(error),
+            Err(error) if self.owner.is_another_process() => Err(error),
             Err(error) => {
                 let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 counted.ok_or(error)
@@ -232,50 +229,50 @@ impl Publisher {
         }
     }
 
-    /// The stream's identity.
+    /// The stream id.
     #[getter]
     fn stream(&self) -> u64 {
         self.stream
     }
 
-    /// The number of the next message: what a Snapshot has, that has all messages so far.
+    /// The number of the next message. A Snapshot that includes all messages so far has this number.
     #[getter]
     fn next_message(&self, py: Python<'_>) -> PyResult<u64> {
         let publisher = self.opened(py)?;
         Ok(py.detach(|| publisher.next_message()))
     }
 
-    /// Waits until so many receivers have joined; False when the time is over.
+    /// Waits until this many subscribers have joined; returns False after `timeout` seconds.
     #[pyo3(signature = (receivers, timeout=None))]
-    fn wait_for(&self, py: Python<'_>, receivers: Receivers, timeout: Option<f64>) -> PyResult<bool> {
+    fn wait_for(&self, py: Python<'_>, receivers: Subscribers, timeout: Option<f64>) -> PyResult<bool> {
         self.wait(py, Timeout::new(timeout)?, |publisher, slice| publisher.wait_for(receivers.0, slice))
     }
 
-    /// Waits until all that listen have everything that was published; False when the time is over.
+    /// Waits until all subscribers have received everything that was published; returns False after `timeout`
+    /// seconds.
     #[pyo3(signature = (timeout=None))]
     fn wait_complete(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         self.wait(py, Timeout::new(timeout)?, mcast_stream::Publisher::wait_complete)
     }
 
-    /// Seals with the greatest epoch of these from now on.
+    /// Seals with the greatest epoch of these keys from now on.
     fn set_keys(&self, py: Python<'_>, keys: Secrets) -> PyResult<()> {
         let publisher = self.opened(py)?;
         py.detach(|| publisher.set_keys(keys.0));
         Ok(())
     }
 
-    /// Serves snapshots over TCP at an address and port (0: any), sealed as the stream is, until it is
-    /// closed; returns where. `capture` is called by another thread whenever one is asked for, and returns a
-    /// Snapshot: the state after all messages before a number. What it raises goes to sys.unraisablehook, and
-    /// whoever asked is turned away.
+    /// Serves snapshots over TCP at an address and port (0 for any port) until it is closed, sealed like the stream;
+    /// returns the address and port. `capture` is called in another thread for each request, and returns a Snapshot.
+    /// Its exceptions are passed to sys.unraisablehook, and the request is rejected.
     fn serve_snapshots(
         &self,
         py: Python<'_>,
-        address: Place,
+        address: SocketAddress,
         capture: Bound<'_, PyAny>,
     ) -> PyResult<(String, u16)> {
         if !capture.is_callable() {
-            return Err(refused("snapshots are made by a function that returns a pymcast.Snapshot"));
+            return Err(value_error("capture must be a function that returns a pymcast.Snapshot"));
         }
         let publisher = self.opened(py)?;
         let capture = capture.unbind();
@@ -286,18 +283,18 @@ impl Publisher {
         Ok(address)
     }
 
-    /// Ends the stream, and waits for no longer than `timeout` seconds until all that listen have everything.
-    /// Tells who has not; None when it was closed before.
+    /// Ends the stream, and waits up to `timeout` seconds until all subscribers have received everything. Returns the
+    /// result, or None if it was already closed.
     #[pyo3(signature = (timeout=5.0))]
     fn close(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Closing>> {
         let timeout = settings::time(timeout)?;
         self.end(py, timeout)
     }
 
-    /// Whether it is closed; in a process that was forked, it is.
+    /// Whether it is closed; always true in a forked process.
     #[getter]
     fn closed(&self) -> bool {
-        self.maker.is_elsewhere() || self.lock().is_none()
+        self.owner.is_another_process() || self.lock().is_none()
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -306,7 +303,7 @@ impl Publisher {
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.end(py, FAREWELL).map(drop)
+        self.end(py, EXIT_TIMEOUT).map(drop)
     }
 
     fn __repr__(&self) -> String {
@@ -315,8 +312,8 @@ impl Publisher {
     }
 }
 
-/// What was accepted has so long to go out when a publisher is dropped and not closed.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How long a publisher that is dropped without being closed may take to send what is queued.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Drop for Publisher {
     fn drop(&mut self) {
@@ -324,12 +321,12 @@ impl Drop for Publisher {
             crate::unclosed::warn(&self.__repr__());
         }
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(publisher) = open.as_ref().filter(|_| !self.maker.is_elsewhere()) {
-            // A program that ends, by Ctrl-C perhaps, is not held up for as long as a slow rate takes.
-            let _ = publisher.close(LAST_MOMENT);
+        if let Some(publisher) = open.as_ref().filter(|_| !self.owner.is_another_process()) {
+            // A program that exits, because of Ctrl-C for instance, is not delayed further by a slow rate.
+            let _ = publisher.close(DROP_TIMEOUT);
         }
-        self.maker.end(open);
-        self.maker.end(self.snapshots.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.owner.release(open);
+        self.owner.release(self.snapshots.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -339,11 +336,11 @@ impl Publisher {
     }
 
     fn opened(&self, py: Python<'_>) -> PyResult<Arc<mcast_stream::Publisher>> {
-        // First: a lock that was held when the process was forked is held for ever.
-        if self.maker.is_elsewhere() {
-            return Err(self.maker.refuse(py, "publisher"));
+        // Check this first: a lock that was held during the fork is never released in the child.
+        if self.owner.is_another_process() {
+            return Err(self.owner.error(py, "publisher"));
         }
-        self.lock().clone().ok_or_else(|| closed(py, "publisher"))
+        self.lock().clone().ok_or_else(|| closed_error(py, "publisher"))
     }
 
     fn wait(
@@ -355,7 +352,7 @@ impl Publisher {
         let deadline = timeout.deadline();
         loop {
             let publisher = self.opened(py)?;
-            let left = left(deadline, SLICE);
+            let left = time_left(deadline, SLICE);
             if py.detach(|| done(&publisher, left)) {
                 return Ok(true);
             }
@@ -366,7 +363,8 @@ impl Publisher {
         }
     }
 
-    /// Waits with an ear for signals, which leave it open; then ends it, and waits likewise until that is known.
+    /// Waits for the subscribers, ends the stream, and waits until they know that it ended. A signal interrupts either
+    /// wait; before the end of the stream, it leaves the publisher open.
     fn end(&self, py: Python<'_>, timeout: Duration) -> PyResult<Option<Closing>> {
         let deadline = Instant::now().checked_add(timeout);
         self.wait_until(py, deadline)?;
@@ -374,7 +372,7 @@ impl Publisher {
             py.detach(|| publisher.end());
         }
         self.wait_until(py, deadline)?;
-        if self.maker.is_elsewhere() {
+        if self.owner.is_another_process() {
             return Ok(None);
         }
         let Some(publisher) = self.lock().take() else { return Ok(None) };
@@ -387,10 +385,10 @@ impl Publisher {
         Ok(Some(closing.into()))
     }
 
-    /// Waits until all that listen have everything, the time is over, or it is closed.
+    /// Waits until all subscribers have received everything, until the deadline, or until it is closed.
     fn wait_until(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<()> {
         while let Ok(publisher) = self.opened(py) {
-            let left = left(deadline, SLICE);
+            let left = time_left(deadline, SLICE);
             if py.detach(|| publisher.wait_complete(left)) || left.is_zero() {
                 break;
             }
@@ -400,23 +398,23 @@ impl Publisher {
     }
 }
 
-/// A try: the number, or none while there is no room.
-fn attempt(
+/// Queues a message and returns its number; returns `None` if the retransmission buffer is full.
+fn try_queue(
     publisher: &mcast_stream::Publisher,
     bytes: &[u8],
     key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
-    let tried = match key {
+    let result = match key {
         Some(MessageKey(key)) => publisher.try_queue_keyed(key, bytes),
         None => publisher.try_queue(bytes),
     };
-    match tried {
+    match result {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
-        tried => tried.map(Some),
+        result => result.map(Some),
     }
 }
 
-/// What is left until then, but no more than a slice.
-fn left(deadline: Option<Instant>, slice: Duration) -> Duration {
+/// Returns the time until the deadline, but at most `slice`.
+fn time_left(deadline: Option<Instant>, slice: Duration) -> Duration {
     deadline.map_or(slice, |deadline| deadline.saturating_duration_since(Instant::now()).min(slice))
 }

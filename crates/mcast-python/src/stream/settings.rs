@@ -1,4 +1,4 @@
-//! Settings of streams, as Python writes them.
+//! Parsing of stream settings.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use mcast_stream::receiver::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
 use pyo3::prelude::*;
 
-use crate::error::refused;
+use crate::error::value_error;
 
-/// How long what comes out of order is waited for where nothing is asked for: 1 ms.
-const REORDERING: u64 = 1_000_000;
+/// How long the best-effort policy waits for datagrams that arrive out of order, in nanoseconds.
+const REORDERING_WINDOW: u64 = 1_000_000;
 
 pub(super) fn start(word: &str) -> PyResult<Start> {
     match word {
         "now" => Ok(Start::Now),
         "oldest" => Ok(Start::Oldest),
         "snapshot" => Ok(Start::Snapshot),
-        _ => Err(refused(format_args!("{word:?} is no start: write now, oldest or snapshot"))),
+        _ => Err(value_error(format_args!("{word:?} is not a start: use now, oldest or snapshot"))),
     }
 }
 
-/// What comes after a loss that nothing repairs. Who starts from a snapshot gets another one, unless told otherwise.
+/// Parses what to do after an unrecoverable loss. The default is `continue`, or `snapshot` when starting from one.
 fn on_loss(word: Option<&str>, start: Start) -> PyResult<OnLoss> {
     match word {
         None if start == Start::Snapshot => Ok(OnLoss::Snapshot),
         None | Some("continue") => Ok(OnLoss::Continue),
         Some("snapshot") => Ok(OnLoss::Snapshot),
         Some("stop") => Ok(OnLoss::Stop),
-        Some(other) => Err(refused(format_args!(
-            "{other:?} is nothing to do on a loss: write continue, snapshot or stop"
+        Some(other) => Err(value_error(format_args!(
+            "{other:?} is not a value of on_loss: use continue, snapshot or stop"
         ))),
     }
 }
 
-/// What is done about gaps.
+/// Parses the policy for gaps.
 pub(super) fn policy(
     word: &str,
     deadline: Option<f64>,
@@ -42,19 +42,23 @@ pub(super) fn policy(
 ) -> PyResult<Policy> {
     let on_loss = on_loss(on_loss_word, start)?;
     if on_loss_word.is_some() && word != "reliable" {
-        return Err(refused("on_loss goes with the policy reliable: the others go on behind what is lost"));
+        return Err(value_error(
+            "on_loss requires policy=\"reliable\": other policies always continue after a loss",
+        ));
     }
     match (word, deadline) {
         ("reliable", None) => Ok(Policy::Reliable(on_loss)),
-        ("best-effort", None) => Ok(Policy::BestEffort(REORDERING)),
+        ("best-effort", None) => Ok(Policy::BestEffort(REORDERING_WINDOW)),
         ("latest", None) => Ok(Policy::Latest),
         ("deadline", Some(seconds)) => Ok(Policy::Deadline(nanoseconds(seconds)?)),
-        ("deadline", None) => Err(refused("the policy is deadline: say of how many seconds, deadline=0.05")),
-        ("reliable" | "best-effort" | "latest", Some(_)) => {
-            Err(refused("a deadline belongs to the policy deadline"))
+        ("deadline", None) => {
+            Err(value_error("policy=\"deadline\" requires a deadline in seconds, such as deadline=0.05"))
         }
-        _ => Err(refused(format_args!(
-            "{word:?} is no policy: write reliable, deadline, best-effort or latest"
+        ("reliable" | "best-effort" | "latest", Some(_)) => {
+            Err(value_error("deadline requires policy=\"deadline\""))
+        }
+        _ => Err(value_error(format_args!(
+            "{word:?} is not a policy: use reliable, deadline, best-effort or latest"
         ))),
     }
 }
@@ -63,14 +67,14 @@ pub(super) fn flow(word: &str) -> PyResult<FlowControl> {
     match word {
         "slowest" => Ok(FlowControl::Slowest),
         "none" => Ok(FlowControl::None),
-        _ => Err(refused(format_args!("{word:?} is no flow control: write slowest or none"))),
+        _ => Err(value_error(format_args!("{word:?} is not a flow control: use slowest or none"))),
     }
 }
 
-/// A time in seconds.
+/// Converts seconds to a duration.
 pub(super) fn time(seconds: f64) -> PyResult<Duration> {
     let time = Duration::try_from_secs_f64(seconds);
-    time.map_err(|_| refused("a time is a number of seconds, zero or more"))
+    time.map_err(|_| value_error("a time must be zero or a positive number of seconds"))
 }
 
 fn nanoseconds(seconds: f64) -> PyResult<u64> {

@@ -1,4 +1,4 @@
-//! Snapshots, as Python has them: made by a function of Python's, and fetched.
+//! Snapshots: made by a Python function, and fetched.
 
 use std::net::SocketAddr;
 
@@ -9,11 +9,11 @@ use crate::membership::Address;
 use crate::number::{MessageNumber, Port};
 use crate::payload::Payload;
 
-/// A state, and the messages that it has: all before number `message`.
+/// A state that includes all messages before number `message`.
 #[pyclass(frozen, get_all, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// It has all messages before this one.
+    /// The first message that it does not include.
     message: u64,
     /// The state.
     payload: Py<PyBytes>,
@@ -37,23 +37,23 @@ impl Snapshot {
     }
 }
 
-/// Calls what makes snapshots. What it raises is told as Python tells what nobody catches.
+/// Calls the Python function that makes snapshots. Its exceptions are reported to sys.unraisablehook.
 pub(super) fn capture(make: &Py<PyAny>) -> Option<mcast_stream::Snapshot> {
-    let made = Python::try_attach(|py| {
-        let made = make.call0(py).and_then(|made| {
-            let made = made.bind(py).cast::<Snapshot>().map_err(PyErr::from)?.get();
-            let bytes = made.payload.as_bytes(py).to_vec();
-            Ok(mcast_stream::Snapshot { message: made.message, bytes })
+    let snapshot = Python::try_attach(|py| {
+        let snapshot = make.call0(py).and_then(|object| {
+            let snapshot = object.bind(py).cast::<Snapshot>().map_err(PyErr::from)?.get();
+            let bytes = snapshot.payload.as_bytes(py).to_vec();
+            Ok(mcast_stream::Snapshot { message: snapshot.message, bytes })
         });
-        made.map_err(|error| error.write_unraisable(py, Some(make.bind(py)))).ok()
+        snapshot.map_err(|error| error.write_unraisable(py, Some(make.bind(py)))).ok()
     });
-    made.flatten()
+    snapshot.flatten()
 }
 
-/// An address and a port, as sockets have them.
-pub(super) struct Place(pub(super) SocketAddr);
+/// An argument that is a pair of address and port.
+pub(super) struct SocketAddress(pub(super) SocketAddr);
 
-impl<'py> FromPyObject<'_, 'py> for Place {
+impl<'py> FromPyObject<'_, 'py> for SocketAddress {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
@@ -62,7 +62,7 @@ impl<'py> FromPyObject<'_, 'py> for Place {
     }
 }
 
-/// The same for Python.
+/// Converts an address to a pair for Python.
 pub(super) fn pair(address: SocketAddr) -> (String, u16) {
     (address.ip().to_string(), address.port())
 }

@@ -1,28 +1,28 @@
-//! What was published and received so far.
+//! Statistics of publishers and subscribers.
 
 use mcast_stream::receiver::ReceiverStatistics;
 use mcast_stream::sender::SenderStatistics;
 use pyo3::prelude::*;
 
-/// What a publisher has sent so far.
+/// Statistics of a publisher.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublisherStatistics {
-    /// Messages.
+    /// Messages published.
     messages: u64,
     /// Their bytes.
     message_bytes: u64,
-    /// Datagrams of data, repairs not counted.
+    /// Data datagrams, not counting repairs.
     datagrams: u64,
-    /// Datagrams that were sent again, to the group or to one receiver.
+    /// Datagrams retransmitted, to the group or to one subscriber.
     repairs: u64,
-    /// Requests for repairs that came.
+    /// Repair requests (NAKs) received.
     naks: u64,
-    /// Datagrams that were asked for when they were gone.
+    /// Datagrams requested after they had left the retransmission buffer.
     unrecoverable: u64,
-    /// What came and was not sealed by the group, or was a copy.
+    /// Datagrams received that were not sealed with the group's keys, or were replayed.
     refused: u64,
-    /// Receivers that are known.
+    /// Subscribers at present.
     receivers: u64,
 }
 
@@ -52,29 +52,29 @@ impl PublisherStatistics {
     }
 }
 
-/// What a subscriber has received so far.
+/// Statistics of a subscriber.
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SubscriberStatistics {
-    /// Messages that were handed out.
+    /// Messages delivered.
     messages: u64,
     /// Their bytes.
     message_bytes: u64,
-    /// Messages that were told to be lost.
+    /// Messages reported as lost.
     lost_messages: u64,
-    /// Datagrams of data that came, copies not counted.
+    /// Data datagrams received, not counting copies.
     received: u64,
-    /// Of those, repairs.
+    /// How many of those were repairs.
     repaired: u64,
-    /// Copies, of several paths or of repairs for others.
+    /// Duplicates, from redundant paths or repairs for other subscribers.
     copies: u64,
-    /// Datagrams that were missing when something behind them came.
+    /// Datagrams that were missing when a later one arrived.
     missed: u64,
-    /// What is no datagram of the protocol, or of another stream.
+    /// Datagrams that are not of the protocol, or belong to another stream.
     foreign: u64,
-    /// What the group did not seal, or a copy of something other than data.
+    /// Datagrams that were not sealed with the group's keys, or were replayed.
     refused: u64,
-    /// Requests for repairs that were sent.
+    /// Repair requests (NAKs) sent.
     naks: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Subscribing, as Python has it.
+//! Subscribing to a stream.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,71 +16,73 @@ use pyo3::types::PyTuple;
 
 use super::discovery::FoundStream;
 use super::error::raise_stream;
-use super::event::handed_out;
+use super::event::item_to_python;
 use super::keys::Secrets;
 use super::settings;
-use super::snapshot::{Place, Snapshot};
+use super::snapshot::{Snapshot, SocketAddress};
 use super::statistics::SubscriberStatistics;
-use crate::error::{closed, refused, timed_out};
+use crate::error::{closed_error, timeout_error, value_error};
 use crate::interface::Selectors;
 use crate::membership::Membership;
 use crate::number::{Bytes, MessageNumber};
-use crate::receiver::{Timeout, spread};
+use crate::receiver::{Timeout, expand};
 use crate::sys;
 
-/// How long to wait before looking for signals.
+/// How often a wait checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Receives a stream of messages, in order, each once, and is told of everything that could not be had:
+/// Receives the messages of a stream in order, each once, and reports every loss:
 /// `for item in pymcast.Subscriber("239.1.2.3:7000")`.
 ///
-/// Items are Message and StreamEvent objects. Each membership is a path by which the stream comes, at most
-/// four; what comes first counts. Instead of memberships, what find_stream found. Use it in a `with` statement, or close it. It asks for repairs within its
-/// calls: who does not call for two seconds is no longer waited for by the publisher.
+/// Items are Message and StreamEvent objects. Each membership, at most four, is a path of the stream; the first copy of
+/// a datagram counts. Instead of memberships, the result of find_stream may be given. Use it in a `with` statement, or
+/// close it. It requests repairs during its calls: the publisher evicts a subscriber that makes no call for two
+/// seconds.
 ///
-/// interface: where memberships that name none are joined. Default: as Receiver.
-/// start: "now", "oldest" (the oldest that can still be had), or "snapshot" (behind a snapshot, which is
-///     asked for by an event, and answered by fetch_snapshot and resume).
-/// policy: "reliable", "deadline" (waits for a repair no longer than `deadline` seconds), "best-effort" (asks
-///     for nothing), or "latest" (of each key only the latest message).
-/// on_loss: of the policy "reliable", what comes after a loss that nothing repairs: "continue" (the messages
-///     behind it), "snapshot" (one is asked for again), or "stop" (nothing: it is as if the stream had
-///     ended). Default: "snapshot" for who starts so, else "continue".
-/// name: only the stream of this name. Default: the first that is heard.
-/// keys: a Keys or the path of its file; what is not sealed with them is refused.
-/// receive_buffer: bytes to ask the system for. Default: 4 MiB.
-/// stay: whether it stays when the stream has ended, for its publisher's next life.
+/// interface: where to join memberships that name no interface. Default: as for Receiver.
+/// start: "now", "oldest" (the oldest message that the publisher still retains), or "snapshot" (after a snapshot: an
+///     event requests one; call fetch_snapshot and resume).
+/// policy: "reliable", "deadline" (waits at most `deadline` seconds for a repair), "best-effort" (requests no
+///     repairs), or "latest" (only the latest message of each key).
+/// on_loss: with the policy "reliable", what to do after an unrecoverable loss: "continue" with the next message,
+///     "snapshot" (request another one), or "stop" (as if the stream had ended). Default: "snapshot" with
+///     start="snapshot", else "continue".
+/// name: the name of the stream. Default: the first stream received.
+/// keys: a Keys or the path of its file; datagrams that are not sealed with them are rejected.
+/// receive_buffer: the size of the socket buffer to request, in bytes. Default: 4 MiB.
+/// stay: wait for the publisher's next incarnation after the stream has ended.
 ///
-/// Raises what Receiver does. Threads may share it; each item goes to one of them.
+/// Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Subscriber {
-    open: Mutex<Option<Listening>>,
-    ends: AtomicBool,
-    /// What it had counted when it was closed.
+    open: Mutex<Option<OpenSubscriber>>,
+    closed: AtomicBool,
+    /// The final statistics, once it is closed.
     counted: Mutex<Option<SubscriberStatistics>>,
     waker: Waker,
     memberships: Vec<mcast::Membership>,
-    /// As it was announced, if it was found so.
+    /// The announcement, if it was made from one.
     found: Option<Found>,
 }
 
+/// The state of a subscriber while it is open.
 #[derive(Debug)]
-struct Listening {
+struct OpenSubscriber {
     subscriber: mcast_stream::Subscriber,
     keys: Keys,
     incarnation: Option<Incarnation>,
-    /// The first message that a snapshot need not have.
-    wanted: Option<u64>,
-    /// What happened while a snapshot was fetched.
+    /// Set while a snapshot is wanted: it must include all messages before this one.
+    snapshot_wanted: Option<u64>,
+    /// Items received while a snapshot was fetched.
     pending: VecDeque<Py<PyAny>>,
 }
 
-/// What a look came to.
-enum Look {
+/// The result of polling for an item.
+enum Poll {
     Item(Py<PyAny>),
-    Nothing,
-    Over,
+    Pending,
+    Ended,
 }
 
 #[pymethods]
@@ -90,7 +92,7 @@ impl Subscriber {
         *memberships, interface=None, start="now", policy="reliable", deadline=None, on_loss=None, name=None,
         keys=None, receive_buffer=None, stay=false
     ))]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         memberships: &Bound<'_, PyTuple>,
@@ -104,8 +106,8 @@ impl Subscriber {
         receive_buffer: Option<Bytes>,
         stay: bool,
     ) -> PyResult<Self> {
-        let (memberships, found) = places(memberships)?;
-        let memberships = spread(memberships, &interface.map_or_else(Vec::new, |interfaces| interfaces.0));
+        let (memberships, found) = paths(memberships)?;
+        let memberships = expand(memberships, &interface.map_or_else(Vec::new, |interfaces| interfaces.0));
         let start = settings::start(start)?;
         let keys = keys.map_or_else(Keys::none, |keys| keys.0);
         let mut builder = mcast_stream::Subscriber::builder()
@@ -125,68 +127,76 @@ impl Subscriber {
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let waker = subscriber.waker();
         let pending = VecDeque::new();
-        let listening = Listening { subscriber, keys, incarnation: None, wanted: None, pending };
-        let open = Mutex::new(Some(listening));
-        Ok(Self { open, ends: AtomicBool::new(false), counted: Mutex::default(), waker, memberships, found })
+        let open = OpenSubscriber { subscriber, keys, incarnation: None, snapshot_wanted: None, pending };
+        let open = Mutex::new(Some(open));
+        Ok(Self {
+            open,
+            closed: AtomicBool::new(false),
+            counted: Mutex::default(),
+            waker,
+            memberships,
+            found,
+        })
     }
 
-    /// Waits for the next item, a Message or a StreamEvent; None when the stream has ended. Raises
-    /// TimeoutError when there was none in `timeout` seconds.
+    /// Waits for the next item, a Message or a StreamEvent; returns None if the stream has ended. Raises TimeoutError
+    /// if there is none within `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         let timeout = Timeout::new(timeout)?;
         let mut deadline = None;
         loop {
-            match self.look(py)? {
-                Look::Item(item) => return Ok(Some(item)),
-                Look::Over => return Ok(None),
-                Look::Nothing => {}
+            match self.poll(py)? {
+                Poll::Item(item) => return Ok(Some(item)),
+                Poll::Ended => return Ok(None),
+                Poll::Pending => {}
             }
             let deadline: Option<Instant> = *deadline.get_or_insert_with(|| timeout.deadline());
             let left = deadline
                 .map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
             if left.is_zero() {
-                return Err(timed_out());
+                return Err(timeout_error());
             }
             self.wait(py, left)?;
         }
     }
 
-    /// The next item if one is there, else None.
+    /// Returns the next item if one is available, else None.
     fn try_next(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match self.look(py)? {
-            Look::Item(item) => Ok(Some(item)),
-            Look::Over | Look::Nothing => Ok(None),
+        match self.poll(py)? {
+            Poll::Item(item) => Ok(Some(item)),
+            Poll::Ended | Poll::Pending => Ok(None),
         }
     }
 
-    /// Whether nothing more will come: the stream has ended and all of it was handed out, or a loss has stopped it.
+    /// Whether there will be no more items: the stream has ended and all of it was delivered, or a loss stopped it.
     #[getter]
     fn ended(&self, py: Python<'_>) -> PyResult<bool> {
-        self.with(py, |listening| listening.pending.is_empty() && listening.subscriber.is_over())
+        self.with(py, |open| open.pending.is_empty() && open.subscriber.is_over())
     }
 
-    /// Fetches a snapshot from where the publisher serves them, an address and port: one that has all messages
-    /// before the one that the event "snapshot-wanted" told, or more. Go on behind it with resume. Who was made
-    /// of what find_stream found may leave the address away: it is the announced one, and for `timeout` seconds
-    /// another is tried with each announcement. The stream is followed meanwhile. Raises pymcast.Error when it
-    /// cannot be had or is larger than `max_size` bytes (anybody can announce snapshots of a stream in clear), pymcast.ClosedError when the subscriber is closed meanwhile, and ValueError before one is wanted.
+    /// Fetches a snapshot from the publisher's snapshot server at an address and port. It includes at least all
+    /// messages before the one named by the event "snapshot-wanted". Call resume afterwards. A subscriber made from
+    /// the result of find_stream may omit the address: it uses the announced one, and tries again with each
+    /// announcement for `timeout` seconds. Meanwhile it keeps receiving the stream. Raises pymcast.Error if it cannot
+    /// be fetched or is larger than `max_size` bytes (anybody can announce snapshots of an unsealed stream),
+    /// pymcast.ClosedError if the subscriber is closed meanwhile, and ValueError if none is wanted.
     #[pyo3(signature = (address=None, timeout=10.0, max_size=67_108_864))]
     fn fetch_snapshot(
         &self,
         py: Python<'_>,
-        address: Option<Place>,
+        address: Option<SocketAddress>,
         timeout: f64,
         max_size: u64,
     ) -> PyResult<Snapshot> {
         self.fetch(py, address, timeout, max_size, None)
     }
 
-    /// For pymcast.aio: the same, for as long as `abandoned` does not say True.
+    /// For pymcast.aio: as `fetch_snapshot`, until `abandoned()` is true.
     fn _fetch_snapshot(
         &self,
         py: Python<'_>,
-        address: Option<Place>,
+        address: Option<SocketAddress>,
         timeout: f64,
         max_size: u64,
         abandoned: Bound<'_, PyAny>,
@@ -194,78 +204,77 @@ impl Subscriber {
         self.fetch(py, address, timeout, max_size, Some(abandoned.unbind()))
     }
 
-    /// Goes on behind a snapshot that has all messages before this number.
+    /// Continues after a snapshot that includes all messages before this number.
     fn resume(&self, py: Python<'_>, message: MessageNumber) -> PyResult<()> {
-        self.with(py, |listening| {
-            listening.wanted = None;
-            listening.subscriber.resume(message.0);
+        self.with(py, |open| {
+            open.snapshot_wanted = None;
+            open.subscriber.resume(message.0);
         })
     }
 
-    /// Opens with these from now on.
+    /// Opens datagrams with these keys from now on.
     fn set_keys(&self, py: Python<'_>, keys: Secrets) -> PyResult<()> {
-        self.with(py, |listening| {
-            listening.keys = keys.0.clone();
-            listening.subscriber.set_keys(keys.0);
+        self.with(py, |open| {
+            open.keys = keys.0.clone();
+            open.subscriber.set_keys(keys.0);
         })
     }
 
-    /// What was received so far; of nothing before the stream is heard; also once it is closed.
+    /// Its statistics, all zero until the stream is received; also available once it is closed.
     #[getter]
     fn statistics(&self, py: Python<'_>) -> PyResult<SubscriberStatistics> {
-        let counted = self.with(py, |listening| listening.subscriber.statistics().into());
+        let counted = self.with(py, |open| open.subscriber.statistics().into());
         counted.or_else(|error| {
             let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
             counted.ok_or(error)
         })
     }
 
-    /// The identity of the stream, once it is heard.
+    /// The stream id; None until the stream is received.
     #[getter]
     fn stream(&self, py: Python<'_>) -> PyResult<Option<u64>> {
-        self.with(py, |listening| listening.subscriber.stream().map(|stream| stream.0))
+        self.with(py, |open| open.subscriber.stream().map(|stream| stream.0))
     }
 
-    /// For pymcast.aio: items that are there, no more than these, whether the stream has ended, and after how
-    /// many seconds to look again at the latest.
+    /// For pymcast.aio: returns at most `most` available items, whether the stream has ended, and after how many
+    /// seconds to call again at the latest.
     fn _take(&self, py: Python<'_>, most: usize) -> PyResult<(Vec<Py<PyAny>>, bool, f64)> {
         let mut items = Vec::new();
-        let mut over = false;
-        while items.len() < most && !over {
-            match self.look(py) {
-                Ok(Look::Item(item)) => items.push(item),
-                Ok(Look::Nothing) => break,
-                Ok(Look::Over) => over = true,
+        let mut ended = false;
+        while items.len() < most && !ended {
+            match self.poll(py) {
+                Ok(Poll::Item(item)) => items.push(item),
+                Ok(Poll::Pending) => break,
+                Ok(Poll::Ended) => ended = true,
                 Err(error) if items.is_empty() => return Err(error),
-                // What was taken is handed out first; the next call meets what still fails.
+                // Deliver the items first; the next call returns the error if it persists.
                 Err(_) => break,
             }
         }
-        let due = self.with(py, |listening| listening.subscriber.due()).unwrap_or_default();
-        Ok((items, over, due.as_secs_f64()))
+        let due = self.with(py, |open| open.subscriber.due()).unwrap_or_default();
+        Ok((items, ended, due.as_secs_f64()))
     }
 
-    /// For pymcast.aio: what becomes readable when there is something to do.
+    /// For pymcast.aio: the descriptors that become readable when there is something to do.
     fn _descriptors(&self, py: Python<'_>) -> PyResult<Vec<i64>> {
-        self.with(py, |listening| sys::descriptors(&listening.subscriber))?
+        self.with(py, |open| sys::subscriber_descriptors(&open.subscriber))?
     }
 
-    /// For pymcast.aio: waits until there may be something to do, for a while.
+    /// For pymcast.aio: waits briefly until there may be something to do.
     fn _wait(&self, py: Python<'_>) -> PyResult<()> {
         self.wait(py, SLICE)
     }
 
-    /// Leaves the stream. Calls that wait end with pymcast.ClosedError, loops just end. Closing twice does
-    /// nothing.
+    /// Leaves the stream. Waiting calls raise pymcast.ClosedError; loops end. Closing twice has no effect.
     fn close(&self, py: Python<'_>) {
-        if self.ends.swap(true, Ordering::AcqRel) {
+        if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        // Who waits looks after a slice, if it cannot be woken.
+        // If waking fails, a waiting call notices after a slice.
         let _ = self.waker.wake();
         py.detach(|| {
             let was_open = self.lock().take();
-            let counted = was_open.map(|listening| listening.subscriber.statistics().into());
+            let counted = was_open.map(|open| open.subscriber.statistics().into());
             *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
         });
     }
@@ -273,7 +282,7 @@ impl Subscriber {
     /// Whether it is closed.
     #[getter]
     fn closed(&self) -> bool {
-        self.ends.load(Ordering::Acquire)
+        self.closed.load(Ordering::Acquire)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -289,7 +298,7 @@ impl Subscriber {
         slf
     }
 
-    /// The next item; the loop ends when the stream does, or the subscriber is closed.
+    /// Returns the next item; iteration ends when the stream does, or when the subscriber is closed.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self.next(py, None) {
             Err(error)
@@ -308,19 +317,19 @@ impl Subscriber {
     }
 }
 
-/// What to join: memberships, or what was found.
-fn places(given: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<Found>)> {
-    if given.is_empty() {
-        return Err(PyTypeError::new_err("name a group and port to subscribe to"));
+/// Returns the memberships to join, given as such or as an announcement.
+fn paths(arguments: &Bound<'_, PyTuple>) -> PyResult<(Vec<Membership>, Option<Found>)> {
+    if arguments.is_empty() {
+        return Err(PyTypeError::new_err("give a group and port to subscribe to"));
     }
-    if let Ok(found) = given.get_item(0)?.cast::<FoundStream>() {
-        if given.len() > 1 {
-            return Err(refused("what was found says by itself what to join: leave the rest away"));
+    if let Ok(found) = arguments.get_item(0)?.cast::<FoundStream>() {
+        if arguments.len() > 1 {
+            return Err(value_error("a FoundStream already has its memberships: omit the other arguments"));
         }
         let found = found.get();
-        return Ok((found.joined().into_iter().map(Membership).collect(), Some(found.found.clone())));
+        return Ok((found.to_join().into_iter().map(Membership).collect(), Some(found.found.clone())));
     }
-    Ok((given.iter().map(|each| each.extract()).collect::<PyResult<_>>()?, None))
+    Ok((arguments.iter().map(|each| each.extract()).collect::<PyResult<_>>()?, None))
 }
 
 impl Drop for Subscriber {
@@ -332,16 +341,16 @@ impl Drop for Subscriber {
 }
 
 impl Subscriber {
-    fn lock(&self) -> MutexGuard<'_, Option<Listening>> {
+    fn lock(&self) -> MutexGuard<'_, Option<OpenSubscriber>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something that does not wait. Whoever waits holds the lock without Python's, so that nobody may
-    /// wait for it with Python's.
-    fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Listening) -> T) -> PyResult<T> {
+    /// Runs `work`, which must not wait. A waiting thread holds the lock without the GIL, so no thread may wait for
+    /// the lock while it holds the GIL.
+    fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut OpenSubscriber) -> T) -> PyResult<T> {
         loop {
             if self.closed() {
-                return Err(closed(py, "subscriber"));
+                return Err(closed_error(py, "subscriber"));
             }
             let mut open = match self.open.try_lock() {
                 Ok(open) => open,
@@ -351,46 +360,59 @@ impl Subscriber {
                     continue;
                 }
             };
-            return open.as_mut().map(work).ok_or_else(|| closed(py, "subscriber"));
+            return open.as_mut().map(work).ok_or_else(|| closed_error(py, "subscriber"));
         }
     }
 
-    fn look(&self, py: Python<'_>) -> PyResult<Look> {
-        self.with(py, |listening| listening.look(py))?
+    fn poll(&self, py: Python<'_>) -> PyResult<Poll> {
+        self.with(py, |open| open.poll(py))?
     }
 
-    /// Fetches a snapshot with an ear for signals, for who closes it, and for the stream.
+    /// Fetches a snapshot while checking for signals, for being closed, and for items of the stream.
     fn fetch(
         &self,
         py: Python<'_>,
-        address: Option<Place>,
+        address: Option<SocketAddress>,
         timeout: f64,
         max_size: u64,
         abandoned: Option<Py<PyAny>>,
     ) -> PyResult<Snapshot> {
-        let patience = settings::time(timeout)?;
-        let wanted = self.with(py, |listening| {
-            let stream = listening.subscriber.stream()?;
-            Some((stream, listening.incarnation?, listening.wanted?, listening.keys.clone()))
+        let timeout = settings::time(timeout)?;
+        let wanted = self.with(py, |open| {
+            let stream = open.subscriber.stream()?;
+            Some((stream, open.incarnation?, open.snapshot_wanted?, open.keys.clone()))
         })?;
         let Some((stream, incarnation, message, keys)) = wanted else {
-            return Err(refused("no snapshot is wanted: the event snapshot-wanted tells when"));
+            return Err(value_error("no snapshot is wanted: wait for the event snapshot-wanted"));
         };
         let mut raised = None;
-        let mut go_on = || {
-            let attended = Python::try_attach(|py| self.attend(py, abandoned.as_ref()));
-            let goes_on = matches!(attended, Some(Ok(())));
-            raised = attended.and_then(Result::err);
-            goes_on
+        let mut keep_going = || {
+            let result = Python::try_attach(|py| self.keep_alive(py, abandoned.as_ref()));
+            let succeeded = matches!(result, Some(Ok(())));
+            raised = result.and_then(Result::err);
+            succeeded
         };
         let fetch = || match (address, &self.found) {
-            (Some(Place(address)), _) => {
-                Ok(fetch_snapshot_while(address, stream, incarnation, &keys, message, max_size, &mut go_on))
-            }
-            (None, Some(found)) => {
-                Ok(found.fetch_snapshot_while(incarnation, message, &keys, max_size, patience, &mut go_on))
-            }
-            (None, None) => Err(refused("say where from: only a stream that was found announces that")),
+            (Some(SocketAddress(address)), _) => Ok(fetch_snapshot_while(
+                address,
+                stream,
+                incarnation,
+                &keys,
+                message,
+                max_size,
+                &mut keep_going,
+            )),
+            (None, Some(found)) => Ok(found.fetch_snapshot_while(
+                incarnation,
+                message,
+                &keys,
+                max_size,
+                timeout,
+                &mut keep_going,
+            )),
+            (None, None) => Err(value_error(
+                "give an address: only a subscriber made from a FoundStream knows the announced one",
+            )),
         };
         let fetched = py.detach(fetch)?;
         match raised {
@@ -399,41 +421,41 @@ impl Subscriber {
         }
     }
 
-    /// Looks after all else while a snapshot is fetched.
-    fn attend(&self, py: Python<'_>, abandoned: Option<&Py<PyAny>>) -> PyResult<()> {
+    /// Checks for signals and receives items while a snapshot is fetched.
+    fn keep_alive(&self, py: Python<'_>, abandoned: Option<&Py<PyAny>>) -> PyResult<()> {
         py.check_signals()?;
         if let Some(abandoned) = abandoned
             && abandoned.call0(py)?.is_truthy(py)?
         {
-            return Err(closed(py, "subscriber"));
+            return Err(closed_error(py, "subscriber"));
         }
-        self.with(py, |listening| listening.follow(py))?
+        self.with(py, |open| open.follow(py))?
     }
 
     fn wait(&self, py: Python<'_>, time: Duration) -> PyResult<()> {
-        let waited = py.detach(|| self.lock().as_ref().map(|listening| listening.subscriber.wait(time)));
+        let waited = py.detach(|| self.lock().as_ref().map(|open| open.subscriber.wait(time)));
         py.check_signals()?;
-        waited.ok_or_else(|| closed(py, "subscriber"))?.map_err(|error| raise_stream(py, &error))
+        waited.ok_or_else(|| closed_error(py, "subscriber"))?.map_err(|error| raise_stream(py, &error))
     }
 }
 
-impl Listening {
-    /// What is there, without waiting.
-    fn look(&mut self, py: Python<'_>) -> PyResult<Look> {
+impl OpenSubscriber {
+    /// Returns an item if one is available.
+    fn poll(&mut self, py: Python<'_>) -> PyResult<Poll> {
         if let Some(item) = self.pending.pop_front() {
-            return Ok(Look::Item(item));
+            return Ok(Poll::Item(item));
         }
         match self.take(py)? {
-            Some((item, _)) => Ok(Look::Item(item)),
-            None if self.subscriber.is_over() => Ok(Look::Over),
-            None => Ok(Look::Nothing),
+            Some((item, _)) => Ok(Poll::Item(item)),
+            None if self.subscriber.is_over() => Ok(Poll::Ended),
+            None => Ok(Poll::Pending),
         }
     }
 
-    /// Takes what comes while a snapshot is wanted, and answers the publisher: messages wait for the snapshot,
-    /// events for the next call.
+    /// Keeps the subscriber alive while a snapshot is wanted. Events are buffered for the next call, and so is a
+    /// message, after which it stops, because messages have to wait for the snapshot.
     fn follow(&mut self, py: Python<'_>) -> PyResult<()> {
-        while self.wanted.is_some()
+        while self.snapshot_wanted.is_some()
             && let Some((item, is_message)) = self.take(py)?
         {
             self.pending.push_back(item);
@@ -444,7 +466,7 @@ impl Listening {
         Ok(())
     }
 
-    /// The next item of the stream that is there, and whether it is a message.
+    /// Returns the next available item of the stream, and whether it is a message.
     fn take(&mut self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, bool)>> {
         let item = self.subscriber.next_timeout(Duration::ZERO).map_err(|error| raise_stream(py, &error))?;
         let Some(item) = item else { return Ok(None) };
@@ -452,9 +474,9 @@ impl Listening {
             Item::Event(Event::Joined { incarnation, .. } | Event::Restarted { to: incarnation, .. }) => {
                 self.incarnation = Some(incarnation);
             }
-            Item::Event(Event::SnapshotWanted { message }) => self.wanted = Some(message),
+            Item::Event(Event::SnapshotWanted { message }) => self.snapshot_wanted = Some(message),
             _ => {}
         }
-        Ok(Some((handed_out(py, &item)?, matches!(item, Item::Message(_)))))
+        Ok(Some((item_to_python(py, &item)?, matches!(item, Item::Message(_)))))
     }
 }

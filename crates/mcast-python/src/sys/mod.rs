@@ -1,7 +1,7 @@
-//! What Python's objects and the systems ask care for: all of this crate's `unsafe`.
+//! All of this crate's `unsafe` code and its platform differences.
 //!
-//! Each platform module offers `descriptor(receiver)`: its one pollable descriptor, and
-//! `descriptors(subscriber)`: those of a subscriber, and `capturing(capture)`: that of a capture; or an OSError.
+//! Each platform module has `receiver_descriptor`, `subscriber_descriptors` and `capture_descriptor`, which return the
+//! pollable descriptors of an object, or raise OSError.
 
 #[cfg(not(unix))]
 #[path = "no_descriptor.rs"]
@@ -14,22 +14,22 @@ use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::PyByteArray;
 
-pub(crate) use platform::{capturing, descriptor, descriptors};
+pub(crate) use platform::{capture_descriptor, receiver_descriptor, subscriber_descriptors};
 
-/// Lends the bytes of a bytearray, to be written by what calls nothing of Python's.
+/// Lends the bytes of a bytearray to `write`, which must not call into Python.
 pub(crate) fn with_bytes_mut<T>(array: &Bound<'_, PyByteArray>, write: impl FnOnce(&mut [u8]) -> T) -> T {
     with_critical_section(array, || {
-        // SAFETY: whoever would resize or use the array needs Python's lock, or in builds without
-        // one the array's own, and this thread has it until `write` returns.
+        // SAFETY: resizing or using the array requires the GIL or, in free-threaded builds, the array's own lock.
+        // This thread holds it until `write` returns.
         write(unsafe { array.as_bytes_mut() })
     })
 }
 
-/// Takes an object out of what Python's collector of cycles visits, which costs more than to make
-/// it. For objects that refer to nothing that could refer back.
-pub(crate) fn uncollected<T>(object: Bound<'_, T>) -> Bound<'_, T> {
-    // SAFETY: it is a whole object of a collected type, as all classes of pyo3's are, and nobody
-    // else has it yet. To be taken out twice, as its end does once more, is allowed.
+/// Removes an object from the cycle collector's lists, because visiting it costs more than creating it. For objects
+/// that cannot be part of a reference cycle.
+pub(crate) fn untracked<T>(object: Bound<'_, T>) -> Bound<'_, T> {
+    // SAFETY: it is a complete object of a collected type, as all pyo3 classes are, and there is no other reference to
+    // it yet. Untracking it again, as its deallocation does, is allowed.
     unsafe { pyo3::ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
     object
 }

@@ -1,4 +1,4 @@
-//! What became of each test that the machine was to run.
+//! Evaluates the results of the tests in the machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use serde_json::Value;
 use crate::step::{Count, Outcome, Verdict};
 
 /// A test, as nextest names it: `mcast::contract exact::v4::ignores_other_interfaces`.
-pub(super) type Listed = String;
+pub(super) type TestName = String;
 
-/// How often a test may be named as failed in the note.
-const NAMED: usize = 5;
+/// How many failed tests the note names at most.
+const MAX_NAMED: usize = 5;
 
 /// Reads the tests that are to be run from nextest's list.
-pub(super) fn listed(list: &str) -> Result<Vec<Listed>> {
+pub(super) fn listed(list: &str) -> Result<Vec<TestName>> {
     let list: Value = serde_json::from_str(list).context("reading nextest's list of tests")?;
     let suites = list["rust-suites"].as_object().context("nextest lists no suites")?;
     let tests = suites.iter().flat_map(|(binary, suite)| {
@@ -27,11 +27,11 @@ pub(super) fn listed(list: &str) -> Result<Vec<Listed>> {
     Ok(tests.collect())
 }
 
-/// Compares what was to run with what the machine wrote.
-pub(super) fn judge(listed: &[Listed], exchange: &Path, console: &Option<String>) -> Outcome {
+/// Compares the tests to run with the results that the machine wrote.
+pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<String>) -> Outcome {
     let read = |file: &str| fs::read_to_string(exchange.join(file)).unwrap_or_default();
     let (log, release, ended) = (read("log"), read("release"), read("ended"));
-    let console = console.as_deref().unwrap_or("it was stopped because it took too long");
+    let console = console.as_deref().unwrap_or("stopped after the time limit");
     if release.is_empty() {
         return Outcome::failed("the machine did not start the tests", format!("{console}\n"));
     }
@@ -60,12 +60,12 @@ pub(super) fn judge(listed: &[Listed], exchange: &Path, console: &Option<String>
 }
 
 fn some(names: &[String]) -> String {
-    let more = if names.len() > NAMED { ", and more" } else { "" };
-    names[..names.len().min(NAMED)].join(", ") + more
+    let more = if names.len() > MAX_NAMED { ", and more" } else { "" };
+    names[..names.len().min(MAX_NAMED)].join(", ") + more
 }
 
-/// The last result of each test, from nextest's lines such as `PASS [   1.2s] mcast::contract exact::v4::this`. Only what
-/// begins with a result counts: tests print lines of their own, indented deeper.
+/// Returns the last result of each test, from nextest's lines such as `PASS [   1.2s] mcast::contract exact::v4::this`.
+/// Ignores other lines, which tests print.
 fn results(log: &str) -> BTreeMap<&str, Verdict> {
     log.lines().filter_map(result).collect()
 }
@@ -73,7 +73,7 @@ fn results(log: &str) -> BTreeMap<&str, Verdict> {
 fn result(line: &str) -> Option<(&str, Verdict)> {
     let (word, rest) = line.trim_start().split_once(" [")?;
     let (_, name) = rest.split_once("s] ")?;
-    // A counter may stand before the name: `( 3/12)`.
+    // A counter such as `( 3/12)` may precede the name.
     let name = name.strip_prefix('(').and_then(|name| name.split_once(") ")).map_or(name, |(_, name)| name);
     let verdict = match word {
         "PASS" => Verdict::Passed,
@@ -84,7 +84,7 @@ fn result(line: &str) -> Option<(&str, Verdict)> {
     Some((name.trim(), verdict))
 }
 
-/// Behind each summary stands what the tests that passed printed, up to the next suite.
+/// Removes the output of tests that passed, which follows each summary.
 fn up_to_summary(log: &str) -> String {
     let mut shown = true;
     let lines = log.lines().filter(|line| {
@@ -115,7 +115,7 @@ mod checks {
     }
 
     #[test]
-    fn a_test_that_is_missing_from_the_results_has_failed() {
+    fn a_test_without_a_result_has_failed() {
         let outcome = judged(&["a::b one", "a::b two", "a::b three"], "6.1\n");
 
         assert_eq!(outcome.verdict, Verdict::Failed);
@@ -125,7 +125,7 @@ mod checks {
     }
 
     #[test]
-    fn skips_are_told_and_counted() {
+    fn skips_are_reported_and_counted() {
         let outcome = judged(&["a::b one"], "6.1\n");
 
         assert_eq!(outcome.skips, ["no socat"]);
@@ -138,7 +138,7 @@ mod checks {
     }
 
     #[test]
-    fn the_tests_to_run_are_those_that_the_filter_chose() {
+    fn the_tests_to_run_are_those_that_match_the_filter() {
         let list = r#"{"rust-suites": {"a::b": {"testcases": {
             "one": {"filter-match": {"status": "matches"}},
             "two": {"filter-match": {"status": "mismatch", "reason": "expression"}}}}}}"#;

@@ -7,14 +7,14 @@ use anyhow::Result;
 
 use super::system::System;
 use crate::command::{finish_within, program};
-use crate::step::Manner;
+use crate::step::RunOptions;
 
-/// How long all tests may take there: a machine with two free processors needs a third of it.
+/// Time limit for all tests; they take a third of it with two idle processors.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// Boots the system and waits until it has run the tests; returns what it wrote to its console, or `None` if it took too
-/// long. The machine reads the files of this one, and writes only to `exchange`.
-pub(super) fn run(system: &System, exchange: &Path, manner: &Manner) -> Result<Option<String>> {
+/// Boots the system and waits until it has run the tests. Returns its console output, or `None` if it took too long. The
+/// machine can read the files of this one, but writes only to `exchange`.
+pub(super) fn run(system: &System, exchange: &Path, options: &RunOptions) -> Result<Option<String>> {
     let folder = |path: &Path, tag: &str, more: &str| {
         format!("local,path={},mount_tag={tag},security_model=none{more}", path.display())
     };
@@ -24,13 +24,13 @@ pub(super) fn run(system: &System, exchange: &Path, manner: &Manner) -> Result<O
         .arg("-kernel")
         .arg(system.kernel())
         .arg("-initrd")
-        .arg(system.first_files())
+        .arg(system.initramfs())
         .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
         .args(["-virtfs", &folder(Path::new("/"), "outside", ",readonly=on,multidevs=remap")])
         .args(["-virtfs", &folder(exchange, "exchange", "")])
         .args(["-device", "virtio-rng-pci"]);
     let finished = finish_within(machine, LIMIT)?;
-    if manner.verbose
+    if options.verbose
         && let Some(finished) = &finished
     {
         anstream::print!("{}", finished.output);

@@ -1,4 +1,4 @@
-//! Debian's kernel, and the first files that it sees.
+//! Debian's kernel and its initial RAM file system.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{must, runners, shell};
+use super::{run_checked, runners, shell};
 use crate::command::{finish, program};
-use crate::step::Manner;
+use crate::step::RunOptions;
 
-/// Depends on the package of the newest kernel.
+/// A metapackage that depends on the newest kernel.
 const KERNEL: &str = "linux-image-amd64";
 const BUSYBOX: &str = "busybox-static";
 
-/// What the first files need to reach those of the machine outside. The kernel loads everything else by itself.
+/// Modules that the initial file system needs to mount the files of the host. The kernel loads all others on its own.
 const MODULES: [&str; 5] = ["virtio_pci", "virtio_rng", "9pnet_virtio", "9p", "overlay"];
 
-/// What is booted.
+/// The system to boot.
 #[derive(Debug)]
 pub(super) struct System {
-    /// Where the packages are unpacked.
+    /// The folder in which the packages are unpacked.
     root: PathBuf,
     release: String,
 }
@@ -34,13 +34,13 @@ impl System {
         self.root.join("lib/modules")
     }
 
-    pub(super) fn first_files(&self) -> PathBuf {
+    pub(super) fn initramfs(&self) -> PathBuf {
         self.root.join("first-files.cpio")
     }
 }
 
-/// Fetches and unpacks what is not there yet; or says why that can't be.
-pub(super) fn prepare(home: &Path, manner: &Manner) -> Result<Result<System, String>> {
+/// Downloads and unpacks the packages unless they exist; or returns why that is not possible.
+pub(super) fn prepare(home: &Path, options: &RunOptions) -> Result<Result<System, String>> {
     let depends = finish(program("apt-cache", ["depends", "--important", KERNEL]), false)?;
     let Some(package) = depends.output.lines().find_map(|line| line.trim().strip_prefix("Depends: ")) else {
         return Ok(Err(format!("apt knows no package {KERNEL} (run apt-get update)")));
@@ -57,7 +57,7 @@ pub(super) fn prepare(home: &Path, manner: &Manner) -> Result<Result<System, Str
                 fetch.current_dir(&system.root);
                 fetch
             },
-            manner.verbose,
+            options.verbose,
         )?;
         if !fetched.success {
             return Ok(Err(format!(
@@ -65,19 +65,19 @@ pub(super) fn prepare(home: &Path, manner: &Manner) -> Result<Result<System, Str
                 fetched.output.trim()
             )));
         }
-        must(
+        run_checked(
             shell(&system.root, "for each in *.deb; do dpkg-deb --extract \"$each\" .; rm \"$each\"; done"),
-            manner,
+            options,
         )?;
-        must(shell(&system.root, &format!("bin/busybox depmod -b . {}", system.release)), manner)?;
+        run_checked(shell(&system.root, &format!("bin/busybox depmod -b . {}", system.release)), options)?;
         fs::write(&complete, "").with_context(|| format!("writing {}", complete.display()))?;
     }
-    pack_first_files(&system, manner)?;
+    pack_initramfs(&system, options)?;
     Ok(Ok(system))
 }
 
 /// Packs `init`, BusyBox and the modules of [`MODULES`].
-fn pack_first_files(system: &System, manner: &Manner) -> Result<()> {
+fn pack_initramfs(system: &System, options: &RunOptions) -> Result<()> {
     let folder = system.root.join("first-files");
     let _ = fs::remove_dir_all(&folder);
     for each in ["bin", "modules"] {
@@ -95,13 +95,13 @@ fn pack_first_files(system: &System, manner: &Manner) -> Result<()> {
     fs::write(folder.join("modules/order"), names)?;
     fs::copy(system.root.join("bin/busybox"), folder.join("bin/busybox")).context("copying BusyBox")?;
     fs::copy(runners().join("init"), folder.join("init")).context("copying init")?;
-    must(
+    run_checked(
         shell(&folder, "chmod +x init; find . | ../bin/busybox cpio -o -H newc >../first-files.cpio"),
-        manner,
+        options,
     )
 }
 
-/// The files of [`MODULES`], each after those that it needs, by what depmod wrote.
+/// Returns the files of [`MODULES`] in load order, according to the output of depmod.
 fn load_order(dependencies: &str) -> Result<Vec<String>> {
     let needs: BTreeMap<&str, Vec<&str>> = dependencies
         .lines()
@@ -109,10 +109,10 @@ fn load_order(dependencies: &str) -> Result<Vec<String>> {
         .map(|(module, needs)| (module, needs.split_whitespace().collect()))
         .collect();
     let mut order = Vec::new();
-    for wanted in MODULES {
-        let path = needs.keys().find(|path| module_name(path) == wanted);
-        let path = path.with_context(|| format!("the kernel has no module {wanted}"))?;
-        // depmod lists what a module needs directly and indirectly, what is to be loaded first at the end.
+    for module in MODULES {
+        let path = needs.keys().find(|path| module_name(path) == module);
+        let path = path.with_context(|| format!("the kernel has no module {module}"))?;
+        // depmod lists direct and indirect dependencies in reverse load order.
         for each in needs[path].iter().rev().chain([path]).map(|path| (*path).to_owned()) {
             if !order.contains(&each) {
                 order.push(each);
@@ -122,7 +122,7 @@ fn load_order(dependencies: &str) -> Result<Vec<String>> {
     Ok(order)
 }
 
-/// What the kernel calls a module, which its file may spell with hyphens.
+/// Returns the kernel's name of a module; its file name may contain hyphens instead of underscores.
 fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or_default();
     file.split('.').next().unwrap_or_default().replace('-', "_")
@@ -133,7 +133,7 @@ mod checks {
     use super::*;
 
     #[test]
-    fn modules_are_loaded_after_those_that_they_need() {
+    fn modules_are_loaded_after_their_dependencies() {
         let dependencies = "a/virtio_pci.ko: a/virtio.ko a/ring.ko\na/virtio.ko: a/ring.ko\na/ring.ko:\n\
                             a/virtio-rng.ko.xz: a/virtio.ko a/ring.ko\nn/9pnet.ko:\nn/9pnet_virtio.ko: n/9pnet.ko\n\
                             f/9p.ko: n/9pnet.ko\nf/overlay.ko:\n";

@@ -1,4 +1,4 @@
-//! A Debian system that has nothing but its base, Python, systemd and `ip`.
+//! A clean Debian system: the base, Python, systemd and `ip`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::command::{finish, program, succeeds};
-use crate::step::Manner;
+use crate::step::RunOptions;
 use crate::verify::ordinary_user;
 
-/// What is added to the base.
+/// Packages in addition to the base.
 const INCLUDED: &str = "python3,python3-venv,systemd,iproute2";
 
-/// A copy of it, which goes when this does.
+/// A copy of the system, which is deleted when this is dropped.
 #[derive(Debug)]
 pub(super) struct CleanSystem {
     root: PathBuf,
 }
 
 impl CleanSystem {
-    /// With these files in its folder `/given`; or why it can't be had here.
-    pub(super) fn with(given: &[&Path], manner: &Manner) -> Result<Result<Self, String>> {
-        let base = match base(manner)? {
+    /// Copies the system and adds files to its folder `/given`; or returns why that is not possible.
+    pub(super) fn with(given: &[&Path], options: &RunOptions) -> Result<Result<Self, String>> {
+        let base = match base(options)? {
             Ok(base) => base,
             Err(why) => return Ok(Err(why)),
         };
@@ -49,10 +49,10 @@ impl Drop for CleanSystem {
     }
 }
 
-/// Made once, from the archive that this machine installs from.
-fn base(manner: &Manner) -> Result<Result<PathBuf, String>> {
+/// Creates the base, unless it exists, from the Debian archive of this machine.
+fn base(options: &RunOptions) -> Result<Result<PathBuf, String>> {
     if !ordinary_user::is_root()? {
-        return Ok(Err("only root can make a system and change into it".to_owned()));
+        return Ok(Err("only root can create a system and chroot into it".to_owned()));
     }
     let base = crate::root().join("target/clean-root/base");
     let complete = base.with_file_name("complete");
@@ -69,13 +69,13 @@ fn base(manner: &Manner) -> Result<Result<PathBuf, String>> {
     let _ = fs::remove_dir_all(&base);
     let mut make = program("debootstrap", ["--variant=minbase", &format!("--include={INCLUDED}"), &name]);
     make.arg(&base).arg(archive);
-    let finished = finish(make, manner.verbose)?;
+    let finished = finish(make, options.verbose)?;
     anyhow::ensure!(finished.success, "debootstrap failed:\n{}", finished.output);
     fs::write(&complete, INCLUDED).with_context(|| format!("writing {}", complete.display()))?;
     Ok(Ok(base))
 }
 
-/// Where this system's packages come from, and which Debian it is.
+/// Returns the Debian archive of this machine and its codename.
 fn archive() -> Result<Option<(String, String)>> {
     let format = ["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"];
     let Ok(finished) = finish(program("apt-get", format), false) else { return Ok(None) };

@@ -1,5 +1,4 @@
-//! A control group of its own for a system that is started in namespaces: all that its processes can see of the
-//! machine's.
+//! A control group for a system in namespaces; its processes see no other control groups.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// How long processes that were killed may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long killed processes may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Empty at first; it goes, with all groups in it, when this does.
+/// A control group, which is removed with all its descendants when this is dropped.
 #[derive(Debug)]
 pub(super) struct ControlGroup {
     folder: PathBuf,
 }
 
 impl ControlGroup {
-    /// Under the group of this process; or why there is none to be had.
+    /// Creates a group below that of this process; or returns why that is not possible.
     pub(super) fn new() -> Result<Result<Self, String>> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -44,7 +43,7 @@ impl ControlGroup {
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + EXIT_TIMEOUT;
         while !self.is_empty() && Instant::now() < end {
             thread::sleep(Duration::from_millis(20));
         }
@@ -52,21 +51,21 @@ impl Drop for ControlGroup {
     }
 }
 
-/// The innermost first: only those without any within can be removed.
+/// Removes descendants first, because only groups without children can be removed.
 fn remove(folder: &Path) {
     let within = fs::read_dir(folder).into_iter().flatten().flatten();
     within.map(|entry| entry.path()).filter(|path| path.is_dir()).for_each(|path| remove(&path));
     let _ = fs::remove_dir(folder);
 }
 
-/// Where the hierarchy of version 2 is mounted.
+/// Returns the mount point of the version 2 hierarchy.
 fn hierarchy(mounts: &str) -> Option<&Path> {
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let mut found = fields.filter(|fields| fields.get(2) == Some(&"cgroup2"));
     found.find_map(|fields| fields.get(1).copied()).map(Path::new)
 }
 
-/// The group of this process in that hierarchy, below its top.
+/// Returns the path of this process's group in that hierarchy.
 fn path(own: &str) -> Option<&str> {
     own.lines().find_map(|line| line.strip_prefix("0::/"))
 }

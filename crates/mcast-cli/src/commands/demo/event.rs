@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{Arrival, GroupAddr};
 use serde::{Serialize, Serializer};
 
-/// Something that happened at a host. Two are equal when they are the same fact.
+/// Something that happened at a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the loopback interface shows less"))]
 pub(super) enum Event {
-    /// A receiver joined; by which interfaces.
+    /// A receiver joined on these interfaces.
     Joined {
         #[serde(flatten)]
         group: Endpoint,
@@ -29,7 +29,7 @@ pub(super) enum Event {
         interface: String,
         text: String,
     },
-    /// A receiver was given a datagram.
+    /// A receiver received a datagram.
     Received {
         #[serde(flatten)]
         group: Endpoint,
@@ -39,12 +39,12 @@ pub(super) enum Event {
         ttl: Option<u8>,
         text: String,
     },
-    /// A receiver was given nothing, or nothing more, and still waits.
+    /// A receiver received nothing, or nothing more, until the timeout.
     ReceivedNothing {
         #[serde(flatten)]
         group: Endpoint,
     },
-    /// A capture saw a packet. Its bytes are there if they are to be shown.
+    /// A capture saw a packet. `bytes` is empty if they are not shown.
     Captured {
         interface: String,
         summary: String,
@@ -53,14 +53,14 @@ pub(super) enum Event {
     },
     /// A capture saw no such frame.
     CapturedNothing { interface: String, what: String },
-    /// A captured frame was laid beside the tutorial's; what differs.
+    /// A captured frame was compared with the tutorial's; these fields differ.
     Compared { differences: Vec<&'static str> },
-    /// A switch knows which hosts want a group.
+    /// A switch has learned which hosts are members of a group.
     Learned { group: IpAddr, hosts: Vec<String> },
 }
 
 impl Event {
-    /// What a receiver was given.
+    /// Returns the event of a received datagram.
     pub(super) fn received(arrival: &Arrival, payload: &[u8], interface: String) -> Self {
         Self::Received {
             group: arrival.group.into(),
@@ -71,7 +71,7 @@ impl Event {
         }
     }
 
-    /// The verb of the sentence whose subject is the host.
+    /// Returns the verb of the sentence whose subject is the host.
     pub(super) fn verb(&self) -> &'static str {
         match self {
             Self::Joined { .. } | Self::JoinedAnywhere { .. } => "joined",
@@ -83,7 +83,7 @@ impl Event {
         }
     }
 
-    /// The frame to be shown under the sentence; empty where there is none to show.
+    /// Returns the frame to show below the sentence; empty if there is none.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Captured { bytes, .. } => bytes,
@@ -92,7 +92,7 @@ impl Event {
     }
 }
 
-/// The rest of the sentence.
+/// Writes the rest of the sentence.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,7 +121,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// A group and a port, as they are written in JSON.
+/// A group and a port in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Endpoint {
     group: IpAddr,

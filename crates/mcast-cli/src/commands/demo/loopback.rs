@@ -8,8 +8,8 @@ use mcast::{
 };
 
 use super::event::Event;
-use super::hearing::{PATIENCE, SILENCE, joined, left};
 use super::narrator::Narrator;
+use super::receiving::{PATIENCE, SILENCE, joined, left};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
@@ -42,13 +42,21 @@ pub(super) fn play(mut narrator: Narrator, console: &Console) -> anyhow::Result<
     narrator.act("loopback", "One port, two groups")?;
     let trio = Trio::open(first, second, &mut narrator)?;
     trio.send(first, "Hello, World!", &mut narrator)?;
-    narrator.fact("alice", &trio.hear(&trio.alice, first, PATIENCE)?, &trio.given(first, "Hello, World!"))?;
+    narrator.check(
+        "alice",
+        &trio.receive(&trio.alice, first, PATIENCE)?,
+        &trio.expected_arrival(first, "Hello, World!"),
+    )?;
     trio.send(second, "Hello, bob!", &mut narrator)?;
-    narrator.fact("bob", &trio.hear(&trio.bob, second, PATIENCE)?, &trio.given(second, "Hello, bob!"))?;
+    narrator.check(
+        "bob",
+        &trio.receive(&trio.bob, second, PATIENCE)?,
+        &trio.expected_arrival(second, "Hello, bob!"),
+    )?;
     let quiet_until = Instant::now() + SILENCE;
     for (host, receiver, group) in [("alice", &trio.alice, first), ("bob", &trio.bob, second)] {
         let silence = Event::ReceivedNothing { group: group.into() };
-        narrator.fact(host, &trio.hear(receiver, group, left(quiet_until))?, &silence)?;
+        narrator.check(host, &trio.receive(receiver, group, left(quiet_until))?, &silence)?;
     }
     narrator.explain(
         "Both receivers use the same port, and each receives only what was sent to the group that it joined: \
@@ -69,7 +77,7 @@ impl Trio {
         let (alice, bob) = (join(first)?, join(second)?);
         for (host, receiver, group) in [("alice", &alice, first), ("bob", &bob, second)] {
             let expected = Event::Joined { group: group.into(), interfaces: vec![interface.name.clone()] };
-            narrator.fact(host, &joined(receiver, group), &expected)?;
+            narrator.check(host, &joined(receiver, group), &expected)?;
         }
         let to = |address| Destination { address, interface: Some(selector.clone()) };
         // Otherwise the system may choose an address of another interface to send from.
@@ -81,14 +89,15 @@ impl Trio {
     fn send(&self, group: GroupAddr, text: &str, narrator: &mut Narrator) -> anyhow::Result<()> {
         self.carol.send_to(text.as_bytes(), group)?;
         let (interface, text) = (self.interface.name.clone(), text.to_owned());
-        narrator.tell("carol", &Event::Sent { group: group.into(), interface, text })?;
+        narrator.report("carol", &Event::Sent { group: group.into(), interface, text })?;
         Ok(())
     }
 
-    /// What a receiver is given from carol. Others on this machine may play the same piece.
-    fn hear(&self, receiver: &Receiver, group: GroupAddr, patience: Duration) -> anyhow::Result<Event> {
+    /// Returns what a receiver receives from carol. It ignores other senders, because the demonstration may run several
+    /// times on this machine.
+    fn receive(&self, receiver: &Receiver, group: GroupAddr, timeout: Duration) -> anyhow::Result<Event> {
         let carol = self.carol.local_address(group.group.family())?.port();
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         let mut buffer = [0; 2048];
         while let Some(datagram) = receiver.recv_timeout(&mut buffer, left(until))? {
             if datagram.source.port() == carol {
@@ -101,13 +110,13 @@ impl Trio {
     fn event(&self, datagram: &Datagram<'_>) -> Event {
         let here = datagram.interface() == self.interface.index;
         let name = if here { self.interface.name.clone() } else { datagram.interface().to_string() };
-        // Not every system tells the TTL.
+        // Not every system reports the TTL.
         let mut arrival = *datagram.arrival();
         arrival.hop_limit = None;
         Event::received(&arrival, datagram.payload(), name)
     }
 
-    fn given(&self, group: GroupAddr, text: &str) -> Event {
+    fn expected_arrival(&self, group: GroupAddr, text: &str) -> Event {
         let interface = self.interface.name.clone();
         Event::Received { group: group.into(), interface, source: self.own, ttl: None, text: text.to_owned() }
     }
@@ -115,8 +124,8 @@ impl Trio {
 
 fn loopback() -> anyhow::Result<Interface> {
     let interfaces = mcast::interfaces()?;
-    let found = interfaces.into_iter().find(|interface| interface.loopback && interface.up);
-    found.ok_or_else(|| {
+    let loopback = interfaces.into_iter().find(|interface| interface.loopback && interface.up);
+    loopback.ok_or_else(|| {
         Failure::environment("no loopback interface is up")
             .remedy("bring it up, on Linux: `ip link set lo up`")
             .into()

@@ -1,9 +1,9 @@
-//! `mcast demo`: what multicast does, shown on real packets and checked at every step.
+//! `mcast demo`: shows how multicast works on real packets, and checks every step.
 
 mod event;
-mod hearing;
 mod loopback;
 mod narrator;
+mod receiving;
 #[cfg(target_os = "linux")]
 mod stage;
 #[cfg(not(target_os = "linux"))]
@@ -43,7 +43,7 @@ const EXAMPLES: &str = "Examples:
   mcast demo --plain | less
   mcast demo --json";
 
-/// Why there can be no lab here, and what would help.
+/// Why no lab can be created here, and the remedy.
 #[derive(Debug)]
 struct Refusal {
     why: String,

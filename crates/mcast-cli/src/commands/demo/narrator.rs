@@ -1,4 +1,4 @@
-//! Prints what happens, and counts failed checks.
+//! Prints events, and counts failed checks.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -13,26 +13,26 @@ use crate::output::{Palette, text_width, wrap, write_json};
 
 /// The widest line of text.
 const MOST_WIDTH: usize = 84;
-/// Where the rest of a sentence begins: behind the mark, the host and the verb.
+/// The column of the rest of a sentence, after the mark, the host and the verb.
 const REST: usize = 22;
 
 /// The output format of the demonstration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// For people.
+    /// Text with line drawing.
     Text,
-    /// For people with nothing but ASCII.
+    /// ASCII text.
     Ascii,
-    /// For machines: an object a line.
+    /// JSON Lines.
     Json,
 }
 
-/// Columns for text.
+/// Returns the width of text.
 fn width() -> usize {
     text_width().min(MOST_WIDTH)
 }
 
-/// Tells the demonstration, line by line, as it happens.
+/// Prints the demonstration line by line.
 pub(super) struct Narrator {
     form: Form,
     output: Output,
@@ -41,12 +41,12 @@ pub(super) struct Narrator {
     act: &'static str,
     facts: usize,
     wrong: usize,
-    /// Whether the next line is to stand apart from the last.
+    /// Whether an empty line precedes the next one.
     apart: bool,
     begun: Instant,
 }
 
-/// One fact for machines.
+/// A check as JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     act: &'a str,
@@ -58,7 +58,7 @@ struct Line<'a> {
     expected: Option<&'a Event>,
 }
 
-/// The last line for machines.
+/// The result as JSON.
 #[derive(Serialize)]
 struct Verdict {
     event: &'static str,
@@ -68,7 +68,7 @@ struct Verdict {
 }
 
 impl Narrator {
-    /// `cast` are the hosts that appear: each has its colour.
+    /// Creates a narrator. Each host of `cast` has its own colour.
     pub(super) fn new(console: &Console, form: Form, cast: &'static [&'static str]) -> Self {
         Self {
             form,
@@ -83,13 +83,13 @@ impl Narrator {
         }
     }
 
-    /// What all of it is about.
+    /// Prints the title of the demonstration.
     pub(super) fn title(&mut self, title: &str, about: &str) -> io::Result<()> {
         let heading = self.palette.heading;
         self.line(&format!("{heading}{title}{heading:#}  {about}"))
     }
 
-    /// Begins an act. `name` is for machines.
+    /// Begins an act. `name` identifies it in JSON.
     pub(super) fn act(&mut self, name: &'static str, title: &str) -> io::Result<()> {
         self.act = name;
         let heading = self.palette.heading;
@@ -102,23 +102,23 @@ impl Narrator {
         self.paragraph(&picture)
     }
 
-    /// Explains, for people only.
+    /// Prints an explanation, in text output only.
     pub(super) fn explain(&mut self, text: &str) -> io::Result<()> {
         let text: Vec<String> = wrap(text, width() - 2).iter().map(|line| format!("  {line}")).collect();
         let text = self.paint(&text.join("\n"));
         self.paragraph(&text)
     }
 
-    /// Tells what was done at a host, which cannot be otherwise: failing to do it ends the demonstration.
-    pub(super) fn tell(&mut self, host: &str, event: &Event) -> io::Result<()> {
+    /// Prints an action at a host. A failed action ends the demonstration, so there is nothing to check.
+    pub(super) fn report(&mut self, host: &str, event: &Event) -> io::Result<()> {
         match self.form {
             Form::Json => self.object(host, event, None),
             _ => self.sentence(" ", Style::new(), host, event),
         }
     }
 
-    /// Tells what happened at a host, beside what should have.
-    pub(super) fn fact(&mut self, host: &str, event: &Event, expected: &Event) -> io::Result<()> {
+    /// Compares an event at a host with the expected one, and prints the result.
+    pub(super) fn check(&mut self, host: &str, event: &Event, expected: &Event) -> io::Result<()> {
         let right = event == expected;
         self.facts += 1;
         self.wrong += usize::from(!right);
@@ -133,7 +133,7 @@ impl Narrator {
         self.line(&format!("    {bad}should have {}{bad:#} {expected}", expected.verb()))
     }
 
-    /// Tells how it ended, and where it was played; whether all was as it should be.
+    /// Prints the result, and returns whether all checks passed.
     pub(super) fn end(mut self, place: &'static str, advice: &str, console: &Console) -> io::Result<bool> {
         let (facts, wrong) = (self.facts, self.wrong);
         self.apart = true;
@@ -169,7 +169,7 @@ impl Narrator {
         dump.lines().try_for_each(|line| self.line(&format!("    {dim}{line}{dim:#}")))
     }
 
-    /// Text that stands apart from what is before and behind it.
+    /// Prints text with an empty line before and after it.
     fn paragraph(&mut self, text: &str) -> io::Result<()> {
         self.apart = true;
         self.line(text)?;
@@ -177,7 +177,7 @@ impl Narrator {
         Ok(())
     }
 
-    /// A line for people, shown at once.
+    /// Prints a line, and flushes it.
     fn line(&mut self, text: &str) -> io::Result<()> {
         let gap = if std::mem::take(&mut self.apart) { "\n" } else { "" };
         match self.form {
@@ -193,7 +193,7 @@ impl Narrator {
         number.map_or(self.palette.heading, |number| self.palette.of_number(number))
     }
 
-    /// The text with each host's name in its colour.
+    /// Colours the names of hosts.
     fn paint(&self, text: &str) -> String {
         let paint = |text: String, host: &&str| {
             let colour = self.colour(host);
@@ -213,7 +213,7 @@ impl Form {
     }
 }
 
-/// The text with lines drawn in ASCII.
+/// Replaces line-drawing characters with ASCII.
 fn ascii(text: &str) -> String {
     let plain = |character| match character {
         '─' => '-',
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_can_be_had_in_ascii() {
+    fn pictures_have_an_ascii_form() {
         assert_eq!(ascii("┌─┐│└┬┘"), "+-+|+++");
     }
 }

@@ -9,7 +9,7 @@ use crate::exit::Outcome;
 
 pub(super) const CAST: &[&str] = &[];
 
-/// The stage that cannot be.
+/// Never exists.
 pub(super) struct Stage(Infallible);
 
 pub(super) fn open() -> anyhow::Result<Result<Stage, Refusal>> {

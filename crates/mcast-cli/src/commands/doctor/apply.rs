@@ -1,4 +1,4 @@
-//! `mcast doctor --apply`: one remedy, after asking; then looks again.
+//! `mcast doctor --apply`: applies one remedy after asking, then examines again.
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +12,7 @@ use super::{Doctor, tools};
 use crate::exit::{Failure, Outcome};
 
 pub(super) fn run(doctor: &Doctor<'_>, report: &Report, id: Id, is_agreed: bool) -> anyhow::Result<Outcome> {
-    doctor.tell(report, false)?;
+    doctor.print(report, false)?;
     if let Some(outcome) = doctor.interrupt.outcome() {
         return Ok(outcome);
     }
@@ -22,7 +22,7 @@ pub(super) fn run(doctor: &Doctor<'_>, report: &Report, id: Id, is_agreed: bool)
     };
     let remedy = applicable(finding)?;
     let command = remedy.command().unwrap_or_default();
-    if !is_agreed && !is_wanted(&command, doctor)? {
+    if !is_agreed && !confirm(&command, doctor)? {
         doctor.console.note("nothing was applied");
         return Ok(Outcome::No);
     }
@@ -34,23 +34,23 @@ pub(super) fn run(doctor: &Doctor<'_>, report: &Report, id: Id, is_agreed: bool)
     }
     let effect = RemedyEffect::of(id, &after, doctor.subject.is_listened_to());
     if effect == RemedyEffect::StillSilent {
-        doctor.tell(&after, false)?;
+        doctor.print(&after, false)?;
     }
     doctor.console.note(format_args!("{id} {}", effect.text()));
     Ok(Outcome::of(matches!(effect, RemedyEffect::Arrives | RemedyEffect::SettingChanged)))
 }
 
-/// What a remedy has changed. That a finding is not found again proves little: only datagrams do.
+/// The effect of a remedy. A finding that disappears proves little; only arriving datagrams prove success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RemedyEffect {
     StillThere,
     /// The finding is gone, and datagrams arrive.
     Arrives,
-    /// It is not found any more, and nothing arrives all the same.
+    /// The finding is gone, and still nothing arrives.
     StillSilent,
-    /// It is not found any more, and nobody asked for datagrams.
+    /// The finding is gone, and no datagrams were requested.
     SettingChanged,
-    /// It is not found any more, and what the program receives cannot be seen.
+    /// The finding is gone, and it is unknown what the program receives.
     NotObserved,
 }
 
@@ -82,7 +82,7 @@ impl RemedyEffect {
     }
 }
 
-/// The best remedy that a command is.
+/// Returns the best remedy that is a command.
 fn applicable(finding: &Finding) -> anyhow::Result<&Remedy> {
     let remedies = tools::for_here(&finding.remedies);
     remedies.into_iter().find(|remedy| tools::is_applicable(remedy)).ok_or_else(|| {
@@ -92,7 +92,7 @@ fn applicable(finding: &Finding) -> anyhow::Result<&Remedy> {
     })
 }
 
-fn is_wanted(command: &str, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
+fn confirm(command: &str, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("cannot ask: standard input is not a terminal")
             .remedy("give --yes to apply the remedy without asking")
@@ -107,7 +107,7 @@ fn is_wanted(command: &str, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Takes each step, without a shell.
+/// Runs each action, without a shell.
 fn apply(remedy: &Remedy) -> anyhow::Result<()> {
     remedy.actions().iter().try_for_each(|step| match step {
         Action::Run { program, args } => run_program(remedy, program, args),
@@ -117,7 +117,7 @@ fn apply(remedy: &Remedy) -> anyhow::Result<()> {
 
 fn run_program(remedy: &Remedy, program: &str, args: &[String]) -> anyhow::Result<()> {
     let mut command = Command::new(program);
-    // Standard output is for what is found.
+    // Standard output is for findings.
     command.args(args).stdout(io::stderr());
     let status = command.status().with_context(|| format!("cannot start {program}"))?;
     if status.success() {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_datagrams_prove_that_a_remedy_has_helped() {
+    fn only_datagrams_prove_that_a_remedy_works() {
         let effect = |arrival, is_about_traffic| {
             let mut report = Report::default();
             report.arrival = arrival;

@@ -1,4 +1,4 @@
-//! Figures of `--watch` for Prometheus: what the latest look has found.
+//! Prometheus metrics of `--watch`: the findings of the latest examination.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,32 +8,32 @@ use mcast_doctor::{Finding, Report, Severity};
 
 use crate::metrics::{Bound, Exporter, Exposition, Kind};
 
-/// What was found so far, as those see it who ask for figures.
+/// The examinations so far, shared with the metrics server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Looks(Arc<Mutex<Known>>);
+pub(super) struct Examinations(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     number: u64,
     failed: u64,
-    latest: Option<Look>,
+    latest: Option<Examination>,
 }
 
-/// One look.
+/// A completed examination.
 #[derive(Debug)]
-struct Look {
+struct Examination {
     end: SystemTime,
     took: Duration,
     findings: Vec<Finding>,
     unknown: usize,
 }
 
-impl Looks {
-    /// A look has come to its end.
+impl Examinations {
+    /// Records a completed examination.
     pub(super) fn add(&self, report: &Report, took: Duration) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.number += 1;
-        known.latest = Some(Look {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.number += 1;
+        state.latest = Some(Examination {
             end: SystemTime::now(),
             took,
             findings: report.findings.clone(),
@@ -41,36 +41,38 @@ impl Looks {
         });
     }
 
-    /// A look was not possible.
+    /// Records a failed examination.
     pub(super) fn fail(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).failed += 1;
     }
 
-    /// Whether a look has come to its end.
-    pub(super) fn is_begun(&self) -> bool {
+    /// Returns whether an examination has completed.
+    pub(super) fn has_completed(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).latest.is_some()
     }
 
-    /// Begins to hand out figures of all that is added.
-    pub(super) fn hand_out(&self, bound: Bound) -> anyhow::Result<Exporter> {
-        let looks = self.clone();
-        Exporter::start(bound, move || figures(&looks.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    /// Starts to serve metrics.
+    pub(super) fn serve(&self, bound: Bound) -> anyhow::Result<Exporter> {
+        let examinations = self.clone();
+        Exporter::start(bound, move || {
+            figures(&examinations.0.lock().unwrap_or_else(PoisonError::into_inner))
+        })
     }
 }
 
-fn figures(known: &Known) -> Exposition {
+fn figures(state: &State) -> Exposition {
     let mut out = Exposition::default();
     out.family("mcast_doctor_looks_total", Kind::Counter, "Completed examinations.")
-        .sample(&[], known.number);
+        .sample(&[], state.number);
     out.family(
         "mcast_doctor_look_failures_total",
         Kind::Counter,
         "Failed examinations, for example because the interface is gone.",
     )
-    .sample(&[], known.failed);
-    if let Some(look) = &known.latest {
-        of_findings(&mut out, &look.findings);
-        of_look(&mut out, look);
+    .sample(&[], state.failed);
+    if let Some(examination) = &state.latest {
+        of_findings(&mut out, &examination.findings);
+        of_examination(&mut out, examination);
     }
     out
 }
@@ -83,7 +85,7 @@ fn of_findings(out: &mut Exposition, findings: &[Finding]) {
             examination and its subject.",
     );
     for (place, finding) in findings.iter().enumerate() {
-        // What differs in its evidence alone would be the same sample twice.
+        // Findings that differ only in their evidence would be the same sample twice.
         if !super::watch::holds(&findings[..place], finding) {
             with_labels(finding, |labels| family.sample(labels, 1));
         }
@@ -110,16 +112,16 @@ fn with_labels(finding: &Finding, then: impl FnOnce(&[(&str, &dyn Display)])) {
     ]);
 }
 
-fn of_look(out: &mut Exposition, look: &Look) {
-    let end = look.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+fn of_examination(out: &mut Exposition, examination: &Examination) {
+    let end = examination.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     out.family(
         "mcast_doctor_unknown",
         Kind::Gauge,
         "Questions that the latest examination could not answer.",
     )
-    .sample(&[], look.unknown);
+    .sample(&[], examination.unknown);
     out.family("mcast_doctor_look_seconds", Kind::Gauge, "Duration of the latest examination.")
-        .sample(&[], look.took.as_secs_f64());
+        .sample(&[], examination.took.as_secs_f64());
     out.family(
         "mcast_doctor_look_end_seconds",
         Kind::Gauge,
@@ -136,14 +138,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_is_a_sample_once_whatever_its_evidence() {
-        let looks = Looks::default();
+    fn findings_that_differ_only_in_evidence_are_one_sample() {
+        let examinations = Examinations::default();
         let fault = |cause: &str| Finding::new(Id::NoRoute, Severity::Fault, cause).on_interface("eth0");
         let mut report = Report::default();
         report.findings.extend([fault("one"), fault("two")]);
 
-        looks.add(&report, Duration::from_millis(1500));
-        let text = figures(&looks.0.lock().unwrap()).into_text();
+        examinations.add(&report, Duration::from_millis(1500));
+        let text = figures(&examinations.0.lock().unwrap()).into_text();
 
         let finding = "mcast_doctor_finding{finding=\"no-route\",severity=\"fault\",interface=\"eth0\",group=\"\",\
                        source=\"\",program=\"\"} 1\n";
@@ -154,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_look_nothing_is_claimed() {
-        let text = figures(&Known::default()).into_text();
+    fn before_the_first_examination_there_are_no_findings() {
+        let text = figures(&State::default()).into_text();
 
         assert!(text.contains("mcast_doctor_looks_total 0\n") && !text.contains("findings"), "{text}");
     }

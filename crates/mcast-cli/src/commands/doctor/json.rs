@@ -1,4 +1,4 @@
-//! A report for programs: an object a finding, an open question, a thing seen, and a verdict.
+//! A report as JSON: findings, observations, open questions, and a verdict.
 
 use std::io;
 use std::time::SystemTime;
@@ -16,12 +16,12 @@ enum Object<'a> {
     Finding(&'a Finding),
     Seen(&'a LayerObservation),
     Unknown(&'a OpenQuestion),
-    Verdict(Closing),
+    Verdict(VerdictRecord),
 }
 
 #[derive(Serialize)]
-struct Closing {
-    /// Of one among many looks: when it was.
+struct VerdictRecord {
+    /// The time of the examination, with `--watch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
     verdict: Verdict,
@@ -41,18 +41,18 @@ pub(super) fn write(report: &Report, out: &mut Output) -> io::Result<()> {
     for unknown in &report.unknown {
         write_json(out, &Object::Unknown(unknown))?;
     }
-    write_json(out, &Object::Verdict(Closing::of(report, None)))
+    write_json(out, &Object::Verdict(VerdictRecord::of(report, None)))
 }
 
-/// Writes the verdict of one look among many, after the questions that keep it unknown.
+/// Writes the verdict of one examination of `--watch`, after the questions that keep it unknown.
 pub(super) fn write_verdict(report: &Report, out: &mut Output) -> io::Result<()> {
     for unknown in report.undecided() {
         write_json(out, &Object::Unknown(unknown))?;
     }
-    write_json(out, &Object::Verdict(Closing::of(report, Some(rfc3339(SystemTime::now())))))
+    write_json(out, &Object::Verdict(VerdictRecord::of(report, Some(rfc3339(SystemTime::now())))))
 }
 
-impl Closing {
+impl VerdictRecord {
     fn of(report: &Report, time: Option<String>) -> Self {
         let number = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
         Self {
@@ -66,7 +66,7 @@ impl Closing {
     }
 }
 
-/// A finding that came or went: `schemas/doctor-change.json`.
+/// A finding that appeared or disappeared: `schemas/doctor-change.json`.
 #[derive(Serialize)]
 pub(super) struct Change<'a> {
     event: &'static str,

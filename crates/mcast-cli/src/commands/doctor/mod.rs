@@ -1,4 +1,4 @@
-//! `mcast doctor`: why multicast does not arrive, and what helps.
+//! `mcast doctor`: finds out why multicast does not arrive, and suggests remedies.
 
 mod apply;
 mod export;
@@ -7,7 +7,7 @@ mod path;
 mod program;
 mod progress;
 mod subject;
-mod tell;
+mod text;
 mod tools;
 mod watch;
 
@@ -55,22 +55,22 @@ pub(crate) struct Arguments {
     families: Families,
 
     #[command(flatten)]
-    other: Other,
+    other: OtherSubject,
 
     #[command(flatten)]
     path: PathOptions,
 
     #[command(flatten)]
-    tempo: Tempo,
+    timing: TimingOptions,
 
     #[command(flatten)]
-    demand: Demand,
+    results: ResultOptions,
 }
 
-/// What else can be looked at.
+/// Other subjects than memberships.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Examine something else")]
-struct Other {
+struct OtherSubject {
     /// Examine the sockets of this process
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
@@ -106,10 +106,10 @@ struct PathOptions {
     count: u16,
 }
 
-/// How long.
+/// Durations.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
-struct Tempo {
+struct TimingOptions {
     /// Listen for TIME [default: 5s; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
@@ -131,10 +131,10 @@ struct Tempo {
     metrics: Option<Listen>,
 }
 
-/// What is done with what is found.
+/// What to do with the findings.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to do with it")]
-struct Demand {
+struct ResultOptions {
     /// Exit status 1 also for warnings
     #[arg(long)]
     strict: bool,
@@ -173,7 +173,8 @@ Examples:
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
 
-/// What an examination needs, each time: to see the wire, firewalls, and whose sockets are whose.
+/// The capabilities for repeated examinations: to capture, to read firewall rules, and to find the processes of
+/// sockets.
 const RIGHTS: [Capability; 4] =
     [Capability::NetRaw, Capability::NetAdmin, Capability::SysPtrace, Capability::DacReadSearch];
 
@@ -182,23 +183,23 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return path::run(end, arguments, console);
     }
     let subject = Subject::of(arguments, console)?;
-    let bound = arguments.tempo.metrics.as_ref().map(Listen::bind).transpose()?;
-    if arguments.demand.apply.is_none() {
+    let bound = arguments.timing.metrics.as_ref().map(Listen::bind).transpose()?;
+    if arguments.results.apply.is_none() {
         rights::keep(&RIGHTS)?;
     }
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
     let options = arguments.options();
     let doctor = Doctor { subject, options, interrupt, service, console, is_repeating: Cell::new(false) };
-    if arguments.tempo.watch {
-        return watch::run(&doctor, arguments.tempo.every, bound, arguments.demand.json);
+    if arguments.timing.watch {
+        return watch::run(&doctor, arguments.timing.every, bound, arguments.results.json);
     }
     let report = doctor.examine()?;
-    if let Some(id) = arguments.demand.apply {
-        return apply::run(&doctor, &report, id, arguments.demand.yes);
+    if let Some(id) = arguments.results.apply {
+        return apply::run(&doctor, &report, id, arguments.results.yes);
     }
-    doctor.tell(&report, arguments.demand.json)?;
-    Ok(doctor.interrupt.outcome().unwrap_or_else(|| arguments.demand.outcome(&report)))
+    doctor.print(&report, arguments.results.json)?;
+    Ok(doctor.interrupt.outcome().unwrap_or_else(|| arguments.results.outcome(&report)))
 }
 
 impl PathOptions {
@@ -213,23 +214,24 @@ impl PathOptions {
 
 impl Arguments {
     fn options(&self) -> Options {
-        let options = match self.tempo.timeout {
+        let options = match self.timing.timeout {
             Some(timeout) => Options::default().listening(timeout),
             None => Options::default(),
         };
-        if self.tempo.soak { options.soaking() } else { options }
+        if self.timing.soak { options.soaking() } else { options }
     }
 }
 
-impl Demand {
-    /// From which severity on the answer is no.
-    fn worst_allowed(&self) -> Severity {
+impl ResultOptions {
+    /// Returns the lowest severity that fails the command.
+    fn failing_severity(&self) -> Severity {
         if self.strict { Severity::Warning } else { Severity::Fault }
     }
 
-    /// An answer that is not known is no yes: 3 where only a right is missing, else 1.
+    /// Returns the outcome for a report. An unknown answer fails the command: with exit status 3 if only a permission is
+    /// missing, otherwise 1.
     fn outcome(&self, report: &Report) -> Outcome {
-        if report.worst() >= Some(self.worst_allowed()) {
+        if report.worst() >= Some(self.failing_severity()) {
             return Outcome::No;
         }
         match report.verdict() {
@@ -242,14 +244,14 @@ impl Demand {
     }
 }
 
-/// Who examines what, and how.
+/// An examination of a subject, and its environment.
 struct Doctor<'a> {
     subject: Subject,
     options: Options,
     interrupt: Interrupt,
     service: Service,
     console: &'a Console,
-    /// Whether the same was examined before, and will be again.
+    /// Whether this is a repeated examination.
     is_repeating: Cell<bool>,
 }
 
@@ -259,12 +261,12 @@ impl Doctor<'_> {
         self.subject.examine(&self.options, &mut progress)
     }
 
-    fn tell(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {
+    fn print(&self, report: &Report, is_json: bool) -> anyhow::Result<()> {
         let mut out = self.console.output();
         if is_json {
             json::write(report, &mut out)?;
         } else {
-            tell::write(report, self.subject.is_listened_to(), self.console, &mut out)?;
+            text::write(report, self.subject.is_listened_to(), self.console, &mut out)?;
         }
         out.flush()?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Somebody's program, started to be examined.
+//! A program that is started to be examined.
 
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
@@ -15,16 +15,16 @@ use super::progress::Progress;
 use crate::exit::Failure;
 use crate::sys;
 
-/// How long it may take until it has opened a UDP socket.
+/// How long to wait until the program opens a UDP socket.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it may take to end when it is asked to.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// It has joined what it joins when that has been the same for so long.
+/// How long to wait for the program to end before it is killed.
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
+/// How long the joined groups must stay the same before they count as complete.
 const SETTLING: Duration = Duration::from_secs(1);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+/// The time between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A program that runs as long as it is examined.
+/// A program that runs during the examination.
 #[derive(Debug)]
 pub(super) struct Program {
     name: String,
@@ -35,16 +35,16 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn start(program: &OsStr, arguments: &[OsString]) -> anyhow::Result<Self> {
         let name = program.to_string_lossy().into_owned();
-        // Standard output is for what is found.
+        // Standard output is for findings.
         let mut command = Command::new(program);
         command.args(arguments).stdout(std::io::stderr()).stdin(Stdio::null());
-        // So that what it starts can be ended with it.
+        // In a group of its own, so that the processes that it starts end with it.
         sys::lead_group(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, child, is_ended: false })
     }
 
-    /// Waits until it has opened its sockets and joined what it joins.
+    /// Waits until the program has opened its sockets and joined its groups.
     pub(super) fn ready(&mut self, progress: &Progress<'_>) -> anyhow::Result<Target> {
         let target = Target::Process(self.child.id());
         let deadline = Instant::now() + PATIENCE;
@@ -65,21 +65,21 @@ impl Program {
             match settled {
                 Some(time) if now >= time => return Ok(target),
                 None if now >= deadline || progress.is_interrupted() => return Err(self.silent().into()),
-                _ => thread::sleep(LOOK),
+                _ => thread::sleep(POLL_INTERVAL),
             }
         }
     }
 
-    /// The groups that it has joined, and where.
+    /// Returns the groups that the program has joined, and the interfaces.
     fn joins(&self) -> mcast::Result<Vec<(Group, InterfaceIndex)>> {
         let family = process_family(self.child.id());
-        let is_held = |holding: &Holding| match &holding.holder {
+        let is_own = |holding: &Holding| match &holding.holder {
             Holder::Socket(holder) => {
                 holder.socket.processes.iter().any(|process| family.contains(&process.pid))
             }
             _ => false,
         };
-        let holdings = joined::memberships()?.holdings.into_iter().filter(is_held);
+        let holdings = joined::memberships()?.holdings.into_iter().filter(is_own);
         Ok(holdings.map(|holding| (holding.group, holding.interface)).collect())
     }
 
@@ -103,22 +103,22 @@ impl Program {
         sys::end_processes(family, force);
     }
 
-    /// Ends it and everything that it has started: asks first, then kills. It is waited for last, as its id
-    /// stands for the group until then.
+    /// Ends the program and all processes that it has started: asks first, then kills. The program is reaped last,
+    /// because its id identifies the group until then.
     fn end(&mut self) {
         let mut family = process_family(self.child.id());
         self.signal(&family, false);
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + GRACE_PERIOD;
         while Instant::now() < deadline {
-            // What has left the group and lost its parent is still known from before.
+            // Processes that have left the group and lost their parent are known from before.
             family = family.into_iter().chain([self.child.id()]).flat_map(process_family).collect();
             if family.is_empty() && sys::has_ended(&mut self.child).unwrap_or(true) {
                 break;
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         self.signal(&family, true);
-        // Where waiting fails, nothing is left to wait for.
+        // If waiting fails, there is no process to wait for.
         let _ = self.child.wait();
         self.is_ended = true;
     }
@@ -133,7 +133,7 @@ fn has_sockets(target: Target) -> anyhow::Result<bool> {
     }
 }
 
-/// It ends with us.
+/// Ends the program.
 impl Drop for Program {
     fn drop(&mut self) {
         if !self.is_ended {

@@ -1,4 +1,4 @@
-//! What is said while it is listened: a line that renews itself on a terminal, a note elsewhere.
+//! Progress of an examination: a line that is updated on a terminal, otherwise a note.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{count, seconds};
 use crate::service::Service;
 
-/// Tells how far listening has come, and ends it at an interrupt.
+/// Shows the progress of listening, and ends it at an interrupt.
 pub(super) struct Progress<'a> {
     console: &'a Console,
     service: &'a Service,
@@ -33,7 +33,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Listening to this begins; whoever looks again and again need not be told each time.
+    /// Announces that listening begins, except for repeated examinations.
     pub(super) fn begin(&self, what: &str, options: &Options) {
         let line = format!("examining {what}: listening for {}", seconds(options.duration()));
         if self.is_repeating {
@@ -44,12 +44,12 @@ impl<'a> Progress<'a> {
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
-        self.interrupt.has_come()
+        self.interrupt.has_arrived()
     }
 
-    /// So far it has come.
+    /// Updates the progress.
     pub(super) fn show(&mut self, step: Step) -> ControlFlow<()> {
-        if self.interrupt.has_come() {
+        if self.interrupt.has_arrived() {
             return ControlFlow::Break(());
         }
         self.service.alive();
@@ -62,7 +62,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// The line goes when all is said.
+/// Clears the line.
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if !self.shown.is_empty() {
@@ -79,6 +79,6 @@ fn line(step: &Step) -> String {
 
 fn write(text: &str) {
     let mut stderr = io::stderr();
-    // Where standard error is gone nobody can be told.
+    // If standard error is closed, progress cannot be shown.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

@@ -1,4 +1,4 @@
-//! What is examined.
+//! The subject of an examination.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use mcast_doctor::{examine_program, explain_capture};
 use super::program::Program;
 use super::progress::Progress;
 use super::{Arguments, path};
-use crate::arguments::{Families, chosen_memberships};
+use crate::arguments::{Families, select_memberships};
 use crate::console::Console;
 use crate::exit::Failure;
 
-/// What is examined.
+/// The subject of an examination.
 #[derive(Debug)]
 pub(super) enum Subject {
     Machine,
     Memberships(Vec<Membership>),
     Program(Target),
-    /// A program of our own, which ends with us.
+    /// A program that this command has started, and ends.
     Started(RefCell<Program>),
     Capture(PathBuf),
 }
@@ -53,44 +53,44 @@ impl Subject {
         for text in memberships {
             for family in families_of(text, *families)? {
                 let chosen =
-                    chosen_memberships(std::slice::from_ref(text), interfaces, sources, family, console)?;
+                    select_memberships(std::slice::from_ref(text), interfaces, sources, family, console)?;
                 all.extend(chosen.items);
             }
         }
         Ok(Self::Memberships(all))
     }
 
-    /// Whether what is examined is traffic, which comes so far or not.
+    /// Returns whether the subject is traffic, which can arrive or not.
     pub(super) const fn is_listened_to(&self) -> bool {
         !matches!(self, Self::Machine)
     }
 
-    /// Whether it can be again what it was once it is gone: a process cannot.
+    /// Returns whether the subject can come back after it is gone. A process cannot.
     pub(super) const fn may_come_back(&self) -> bool {
         !matches!(self, Self::Program(Target::Process(_)))
     }
 
     pub(super) fn examine(&self, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
         match self {
-            Self::Machine => examine_machine().map_err(told),
+            Self::Machine => examine_machine().map_err(failure),
             Self::Memberships(memberships) => examine_each(memberships, options, progress),
             Self::Program(target) => {
                 progress.begin(&format_of(*target), options);
-                examine_program(*target, options, &mut |step| progress.show(step)).map_err(told)
+                examine_program(*target, options, &mut |step| progress.show(step)).map_err(failure)
             }
             Self::Started(program) => {
                 let mut program = program.borrow_mut();
                 let target = program.ready(progress)?;
                 progress.begin(&format_of(target), options);
-                examine_program(target, options, &mut |step| progress.show(step)).map_err(told)
+                examine_program(target, options, &mut |step| progress.show(step)).map_err(failure)
             }
-            Self::Capture(file) => explain_capture(file).map_err(told),
+            Self::Capture(file) => explain_capture(file).map_err(failure),
         }
     }
 }
 
-/// The families in which a text is examined: a name such as `mdns` in each that it has a group of and this
-/// machine has addresses of.
+/// Returns the families in which a text is examined. A name such as `mdns` is examined in all families for which it
+/// has a group and this machine has addresses.
 fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
     let named = WellKnown::named(text);
     let both = || [Family::V4, Family::V6].into_iter();
@@ -108,7 +108,8 @@ fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
     Ok(if here.is_empty() { vec![chosen] } else { here })
 }
 
-/// One after the other, as each is about the same counters; what holds for the machine is told once.
+/// Examines one membership after the other, because all read the same counters. Findings about the machine are
+/// reported once.
 fn examine_each(
     memberships: &[Membership],
     options: &Options,
@@ -119,7 +120,7 @@ fn examine_each(
     for membership in memberships {
         progress.begin(&membership.to_string(), options);
         let report =
-            examine_membership(membership, options, &mut |step| progress.show(step)).map_err(told)?;
+            examine_membership(membership, options, &mut |step| progress.show(step)).map_err(failure)?;
         all_arrive &= report.arrival == ArrivalStatus::Arrives;
         whole.findings.extend(without(&whole.findings, report.findings));
         whole.unknown.extend(without(&whole.unknown, report.unknown));
@@ -150,8 +151,8 @@ fn format_of(target: Target) -> String {
     }
 }
 
-/// The failure in words that the command knows: with its exit status and remedy.
-fn told(error: Error) -> anyhow::Error {
+/// Converts an error to a failure with its exit status and remedy.
+fn failure(error: Error) -> anyhow::Error {
     let remedy = error.remedy();
     match error {
         Error::Multicast(error) => error.into(),

@@ -1,11 +1,11 @@
-//! Which remedies can be had here: those whose program is there.
+//! Selects the remedies whose programs are installed on this machine.
 
 use std::env;
 use std::path::Path;
 
 use mcast_doctor::{Persistence, Remedy, Tool};
 
-/// The remedies for this machine: those of programs that it has, or all of a kind where it has none.
+/// Returns the remedies for this machine: those whose programs are installed, or all of a kind if none is.
 pub(super) fn for_here(remedies: &[Remedy]) -> Vec<&Remedy> {
     let mut chosen = Vec::new();
     for lasts in [Persistence::Now, Persistence::ForGood] {
@@ -18,7 +18,7 @@ pub(super) fn for_here(remedies: &[Remedy]) -> Vec<&Remedy> {
     chosen
 }
 
-/// Whether a command can change this machine by itself, and its program is there.
+/// Returns whether a remedy is a command that changes this machine, and its program is installed.
 pub(super) fn is_applicable(remedy: &Remedy) -> bool {
     let changes_this_machine =
         !matches!(remedy.tool, Tool::Mcast | Tool::Program | Tool::Network | Tool::Container);
@@ -34,7 +34,7 @@ fn is_here(tool: Tool) -> bool {
 }
 
 fn is_installed(program: &str) -> bool {
-    // Where ordinary users look and where they don't: what helps is run by root.
+    // Also in folders that are not in the PATH of ordinary users: root runs the remedies.
     let folders = env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(Path::new);
     env::split_paths(&folders).any(|folder| folder.join(program).is_file())
@@ -45,9 +45,9 @@ fn is_installed(program: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What the doctor suggests of this program, in both families, is what this program accepts.
+    /// This program accepts its own commands that the doctor suggests, in both families.
     #[test]
-    fn every_command_of_our_own_that_is_suggested_is_accepted() {
+    fn suggested_commands_of_mcast_are_accepted() {
         for (to, source) in [("239.1.2.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
             let sources = [source.parse().unwrap(), source.parse().unwrap()];
             for words in mcast_doctor::suggestions(to.parse().unwrap(), &sources, "eth0") {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_installed_is_left_out_unless_nothing_is() {
+    fn remedies_of_missing_programs_are_omitted_unless_all_are_missing() {
         let now = |tool| Remedy::now(tool, ["x"]);
         let (missing, there) = (now(Tool::Netsh), now(Tool::Container));
         let advice = Remedy::advice(Tool::Network, "y");

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast_doctor::{Finding, Id, Report, Severity, Subject, Verdict};
 
-use super::export::Looks;
+use super::export::Examinations;
 use super::json::{self, Change};
-use super::{Doctor, tell};
+use super::{Doctor, text};
 use crate::console::{Level, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Hangup;
 use crate::metrics::Bound;
 use crate::output::{clock_time, write_json};
 
-/// How often a wait gives a sign of life, and looks whether it is to begin anew.
-const GLANCE: Duration = Duration::from_millis(500);
+/// The interval of keep-alives and of checks for hang-ups during a wait.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) fn run(
     doctor: &Doctor<'_>,
@@ -25,42 +25,42 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let (console, service) = (doctor.console, &doctor.service);
     let hangup = service.hangups()?;
-    let looks = Looks::default();
+    let examinations = Examinations::default();
     if let Some(bound) = bound {
-        let exporter = looks.hand_out(bound)?;
+        let exporter = examinations.serve(bound)?;
         console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
     }
-    let mut told =
-        Told { doctor, out: console.output(), is_json, known: Vec::new(), verdict: None, failure: None };
+    let mut reporter =
+        Reporter { doctor, out: console.output(), is_json, known: Vec::new(), verdict: None, failure: None };
     console.note("repeating the examination until Ctrl-C");
     let status = format!("Examines every {} s", every.as_secs_f64());
     service.ready(&status);
     let outcome = loop {
         let start = Instant::now();
-        let looked = doctor.examine();
+        let examined = doctor.examine();
         doctor.is_repeating.set(true);
         if let Some(outcome) = doctor.interrupt.outcome() {
-            // What was not looked at to the end is not gone.
+            // After an interrupted examination, missing findings are not gone.
             break outcome;
         }
-        match looked {
+        match examined {
             Ok(report) => {
-                looks.add(&report, start.elapsed());
-                told.tell(report)?;
+                examinations.add(&report, start.elapsed());
+                reporter.report(report)?;
             }
-            // What worked before may work again, as when the interface is back.
-            Err(error) if looks.is_begun() && doctor.subject.may_come_back() => {
-                looks.fail();
-                told.tell_of_failure(&error);
+            // The examination worked before and may work again, for example when the interface is back.
+            Err(error) if examinations.has_completed() && doctor.subject.may_come_back() => {
+                examinations.fail();
+                reporter.report_failure(&error);
             }
             Err(error) => return Err(error),
         }
         match wait(doctor, hangup.as_ref(), start, every) {
-            Next::Look => {}
-            Next::BeginAnew => {
+            Next::Examine => {}
+            Next::Reload => {
                 console.note("received SIGHUP: examining now and reporting all findings");
                 service.reloading();
-                told.forget();
+                reporter.forget();
                 service.ready(&status);
             }
             Next::End => break doctor.interrupt.outcome().unwrap_or(Outcome::Yes),
@@ -70,20 +70,20 @@ pub(super) fn run(
     Ok(outcome)
 }
 
-/// What was told already.
-struct Told<'a> {
+/// Reports changes since the last examination.
+struct Reporter<'a> {
     doctor: &'a Doctor<'a>,
     out: Output,
     is_json: bool,
     known: Vec<Finding>,
     verdict: Option<Verdict>,
-    /// Why the last look failed, if it did.
+    /// Why the last examination failed, if it did.
     failure: Option<String>,
 }
 
-impl Told<'_> {
-    /// Reports what is new and what is gone, and the verdict if it is another than before.
-    fn tell(&mut self, report: Report) -> io::Result<()> {
+impl Reporter<'_> {
+    /// Reports new findings, findings that are gone, and the verdict if it has changed.
+    fn report(&mut self, report: Report) -> io::Result<()> {
         let findings = &report.findings;
         for finding in findings.iter().filter(|finding| !holds(&self.known, finding)) {
             write(self.doctor, &mut self.out, "found", finding, self.is_json)?;
@@ -92,7 +92,7 @@ impl Told<'_> {
             write(self.doctor, &mut self.out, "gone", finding, self.is_json)?;
         }
         if self.verdict.replace(report.verdict()) != Some(report.verdict()) {
-            self.tell_of_verdict(&report)?;
+            self.report_verdict(&report)?;
         }
         self.known = report.findings;
         if self.failure.take().is_some() {
@@ -101,7 +101,7 @@ impl Told<'_> {
         self.out.flush()
     }
 
-    fn tell_of_verdict(&mut self, report: &Report) -> io::Result<()> {
+    fn report_verdict(&mut self, report: &Report) -> io::Result<()> {
         if self.is_json {
             return json::write_verdict(report, &mut self.out);
         }
@@ -115,19 +115,19 @@ impl Told<'_> {
             "{}{dim}{}{dim:#} verdict {}",
             self.doctor.console.mark(level),
             clock_time(SystemTime::now()),
-            tell::safe(&tell::verdict(report)),
+            text::safe(&text::verdict(report)),
         )
     }
 
-    /// All will be told again.
+    /// Forgets what was reported, so that all findings are reported again.
     fn forget(&mut self) {
         self.known.clear();
         self.verdict = None;
         self.failure = None;
     }
 
-    /// Tells once why nothing can be seen.
-    fn tell_of_failure(&mut self, error: &anyhow::Error) {
+    /// Reports a failed examination, unless the last one failed for the same reason.
+    fn report_failure(&mut self, error: &anyhow::Error) {
         let failure = format!("{error:#}");
         if self.failure.as_ref() != Some(&failure) {
             self.doctor.console.warn(format_args!("cannot examine: {failure}; trying again"));
@@ -136,31 +136,32 @@ impl Told<'_> {
     }
 }
 
-/// What ended a wait.
+/// What to do after a wait.
 enum Next {
-    Look,
-    BeginAnew,
+    Examine,
+    /// Report all findings again.
+    Reload,
     End,
 }
 
-/// Waits until the time after `start` is over, or something else is to be done.
+/// Waits until `every` has passed since `start`, or until an interrupt or a hang-up.
 fn wait(doctor: &Doctor<'_>, hangup: Option<&Hangup>, start: Instant, every: Duration) -> Next {
     loop {
         let left = every.saturating_sub(start.elapsed());
-        if doctor.interrupt.sleep(left.min(GLANCE)) {
+        if doctor.interrupt.sleep(left.min(POLL_INTERVAL)) {
             return Next::End;
         }
         doctor.service.alive();
-        if hangup.is_some_and(Hangup::has_come) {
-            return Next::BeginAnew;
+        if hangup.is_some_and(Hangup::has_arrived) {
+            return Next::Reload;
         }
-        if left <= GLANCE {
-            return Next::Look;
+        if left <= POLL_INTERVAL {
+            return Next::Examine;
         }
     }
 }
 
-/// Whether one like it is among them: evidence changes from look to look.
+/// Returns whether the findings contain one like this. Evidence is ignored, because it changes with each examination.
 pub(super) fn holds(findings: &[Finding], finding: &Finding) -> bool {
     fn key(finding: &Finding) -> (Id, Severity, &Subject) {
         (finding.id, finding.severity, &finding.subject)
@@ -179,7 +180,7 @@ fn write(
         return write_json(out, &Change::new(event, finding));
     }
     let palette = doctor.console.palette();
-    let (dim, style, group) = (palette.dim, tell::style_of(finding.severity, palette), palette.group);
+    let (dim, style, group) = (palette.dim, text::style_of(finding.severity, palette), palette.group);
     writeln!(
         out,
         "{}{dim}{}{dim:#} {event:<5} {style}{}{style:#} {group}{}{group:#}{}: {}",
@@ -187,12 +188,12 @@ fn write(
         clock_time(SystemTime::now()),
         finding.severity,
         finding.id,
-        tell::about(finding),
-        tell::safe(&finding.cause),
+        text::about(finding),
+        text::safe(&finding.cause),
     )
 }
 
-/// How much it matters to whoever reads the journal.
+/// Returns the level of a line in the journal.
 fn level(event: &str, severity: Severity) -> Level {
     match (event, severity) {
         ("found", Severity::Fault) => Level::Error,

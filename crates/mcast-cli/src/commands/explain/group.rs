@@ -15,7 +15,7 @@ use crate::output::{Palette, as_text, wrap, write_record};
 /// Ethernet aliases that are shown without `-v`.
 const ALIASES_SHOWN: usize = 3;
 
-/// The groups that a text means.
+/// Returns the groups that a text names.
 pub(super) fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Group>> {
     let named = WellKnown::named(text);
     if !named.is_empty() {
@@ -28,7 +28,7 @@ pub(super) fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Gro
     let address = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     match address.parse::<Group>() {
         Ok(group) => Ok(vec![group]),
-        // With a port it may be a membership; without one the plain complaint is the better.
+        // With a port the text may be a membership; otherwise the error about an address is clearer.
         Err(error) => match Expand::default().memberships(text) {
             Ok(expansion) => {
                 let groups: BTreeSet<Group> = expansion.items.iter().map(|each| each.address.group).collect();
@@ -40,17 +40,17 @@ pub(super) fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Gro
     }
 }
 
-/// Writes it for a person.
+/// Writes an explanation as text.
 pub(super) fn write_text(explanation: &Explanation, console: &Console, out: &mut Output) -> io::Result<()> {
     Page { out, palette: console.palette(), is_verbose: console.is_verbose() }.write(explanation)
 }
 
-/// Writes it for a program.
+/// Writes an explanation as JSON.
 pub(super) fn write_object(explanation: &Explanation, out: &mut Output) -> io::Result<()> {
-    write_record(out, "explanation", &Explained::new(explanation))
+    write_record(out, "explanation", &ExplanationRecord::new(explanation))
 }
 
-/// An explanation on its way to a person.
+/// Writes the parts of an explanation.
 struct Page<'a> {
     out: &'a mut Output,
     palette: &'a Palette,
@@ -85,7 +85,7 @@ impl Page<'_> {
         self.titled(title, self.palette.heading, &text.to_string(), &references.join(", "))
     }
 
-    /// A title at the left, and beside it a text with its references.
+    /// Writes a title, and beside it a text with its references.
     fn titled(&mut self, title: &str, style: Style, text: &str, references: &str) -> io::Result<()> {
         let dim = self.palette.dim;
         let references = match references.is_empty() {
@@ -124,12 +124,12 @@ impl Page<'_> {
     fn name(&mut self, assignment: &Assignment) -> io::Result<()> {
         let Assignment { name, standing, addresses, ports, references } = assignment;
         let range = if addresses.count() > 1 { format!(" ({addresses})") } else { String::new() };
-        self.fact("name", format_args!("{name}{range}, {standing}{}", told_ports(ports)), references)
+        self.fact("name", format_args!("{name}{range}, {standing}{}", port_list(ports)), references)
     }
 
     fn short_name(&mut self, known: &WellKnown) -> io::Result<()> {
         let hops = known.hop_limit.map(|hops| format!(", hop limit {hops}")).unwrap_or_default();
-        let text = format_args!("{}{}{hops}", known.name, told_ports(known.ports));
+        let text = format_args!("{}{}{hops}", known.name, port_list(known.ports));
         self.fact("short", text, &[known.reference])
     }
 
@@ -144,7 +144,7 @@ impl Page<'_> {
     }
 }
 
-fn told_ports(ports: &[u16]) -> String {
+fn port_list(ports: &[u16]) -> String {
     let numbers: Vec<String> = ports.iter().map(ToString::to_string).collect();
     match ports.len() {
         0 => String::new(),
@@ -155,32 +155,32 @@ fn told_ports(ports: &[u16]) -> String {
 
 /// An explanation as JSON: `schemas/explanation.json`.
 #[derive(Serialize)]
-struct Explained<'a> {
+struct ExplanationRecord<'a> {
     #[serde(serialize_with = "as_text")]
     group: Group,
     family: &'static str,
-    scope: Stated,
-    kind: Stated,
-    flags: Option<Stated>,
-    relative: Option<Stated>,
-    ethernet: Stated,
+    scope: StatementRecord,
+    kind: StatementRecord,
+    flags: Option<StatementRecord>,
+    relative: Option<StatementRecord>,
+    ethernet: StatementRecord,
     ethernet_aliases: Vec<String>,
-    control_alias: Option<Stated>,
-    names: Vec<Name<'a>>,
-    short_names: Vec<ShortName<'a>>,
+    control_alias: Option<StatementRecord>,
+    names: Vec<NameRecord<'a>>,
+    short_names: Vec<ShortNameRecord<'a>>,
     registry_date: &'static str,
-    advice: Vec<ExplanationRecord>,
+    advice: Vec<AdviceRecord>,
 }
 
-/// A statement and what it rests on.
+/// A statement and its reference.
 #[derive(Serialize)]
-struct Stated {
+struct StatementRecord {
     value: String,
     reference: String,
 }
 
 #[derive(Serialize)]
-struct Name<'a> {
+struct NameRecord<'a> {
     name: &'a str,
     registered: bool,
     standing: String,
@@ -190,7 +190,7 @@ struct Name<'a> {
 }
 
 #[derive(Serialize)]
-struct ShortName<'a> {
+struct ShortNameRecord<'a> {
     name: &'a str,
     ports: &'a [u16],
     hop_limit: Option<u8>,
@@ -198,21 +198,21 @@ struct ShortName<'a> {
 }
 
 #[derive(Serialize)]
-struct ExplanationRecord {
+struct AdviceRecord {
     severity: String,
     text: String,
     reference: String,
 }
 
-impl Stated {
+impl StatementRecord {
     fn new<T: ToString>(cited: mcast::group::WithReference<T>) -> Self {
         Self { value: cited.value.to_string(), reference: cited.reference.to_string() }
     }
 }
 
-impl<'a> Explained<'a> {
+impl<'a> ExplanationRecord<'a> {
     fn new(explanation: &'a Explanation) -> Self {
-        let names = explanation.assignments.iter().map(|assignment| Name {
+        let names = explanation.assignments.iter().map(|assignment| NameRecord {
             name: assignment.name,
             registered: assignment.standing.is_registered(),
             standing: assignment.standing.to_string(),
@@ -220,13 +220,13 @@ impl<'a> Explained<'a> {
             ports: assignment.ports,
             references: assignment.references.iter().map(ToString::to_string).collect(),
         });
-        let short_names = explanation.well_known.iter().map(|known| ShortName {
+        let short_names = explanation.well_known.iter().map(|known| ShortNameRecord {
             name: known.name,
             ports: known.ports,
             hop_limit: known.hop_limit,
             reference: known.reference.to_string(),
         });
-        let advice = explanation.advice.iter().map(|advice| ExplanationRecord {
+        let advice = explanation.advice.iter().map(|advice| AdviceRecord {
             severity: advice.severity.to_string(),
             text: advice.statement.to_string(),
             reference: advice.reference.to_string(),
@@ -237,13 +237,13 @@ impl<'a> Explained<'a> {
                 mcast::Family::V4 => "IPv4",
                 mcast::Family::V6 => "IPv6",
             },
-            scope: Stated::new(explanation.scope),
-            kind: Stated::new(explanation.kind),
-            flags: explanation.flags.map(Stated::new),
-            relative: explanation.relative.map(Stated::new),
-            ethernet: Stated::new(explanation.ethernet),
+            scope: StatementRecord::new(explanation.scope),
+            kind: StatementRecord::new(explanation.kind),
+            flags: explanation.flags.map(StatementRecord::new),
+            relative: explanation.relative.map(StatementRecord::new),
+            ethernet: StatementRecord::new(explanation.ethernet),
             ethernet_aliases: explanation.ethernet_aliases.iter().map(ToString::to_string).collect(),
-            control_alias: explanation.control_alias.map(Stated::new),
+            control_alias: explanation.control_alias.map(StatementRecord::new),
             names: names.collect(),
             short_names: short_names.collect(),
             registry_date: explanation.registry_date,

@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::Yes)
 }
 
-/// What is to be explained.
+/// The subject of an explanation.
 #[derive(Clone, Copy, Debug)]
 enum Subject {
     Group(Group),
@@ -89,7 +89,7 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
     if let Ok(id) = text.parse() {
         return Ok(vec![Subject::Finding(id)]);
     }
-    // Names of findings have hyphens, those of groups rarely have.
+    // Names of findings contain hyphens, those of groups rarely do.
     let is_name = !WellKnown::named(text).is_empty();
     if !is_name
         && text.contains('-')

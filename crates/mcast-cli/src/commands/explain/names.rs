@@ -9,10 +9,12 @@ use serde::Serialize;
 use crate::console::{Console, Output};
 use crate::output::{Cell, Table, as_text, write_record};
 
-/// Lists the names, a row or object for each group.
+/// Lists the names, one row or object per group.
 pub(super) fn list(json: bool, console: &Console, out: &mut Output) -> io::Result<()> {
     if json {
-        return WellKnown::all().iter().try_for_each(|known| write_record(out, "name", &Named::new(known)));
+        return WellKnown::all()
+            .iter()
+            .try_for_each(|known| write_record(out, "name", &NameRecord::new(known)));
     }
     let palette = console.palette();
     let mut table = Table::new(&["name", "group", "ports", "reference"], palette.heading);
@@ -30,7 +32,7 @@ pub(super) fn list(json: bool, console: &Console, out: &mut Output) -> io::Resul
 
 /// A group and its name as JSON: `schemas/name.json`.
 #[derive(Serialize)]
-struct Named {
+struct NameRecord {
     name: &'static str,
     #[serde(serialize_with = "as_text")]
     group: Group,
@@ -39,7 +41,7 @@ struct Named {
     reference: String,
 }
 
-impl Named {
+impl NameRecord {
     fn new(known: &WellKnown) -> Self {
         let WellKnown { name, group, ports, hop_limit, reference, .. } = *known;
         Self { name, group, ports, hop_limit, reference: reference.to_string() }

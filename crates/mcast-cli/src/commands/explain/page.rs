@@ -1,4 +1,4 @@
-//! The page of a finding, which is also part of the guide.
+//! The page of a finding, which is part of the guide as well.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::console::{Console, Output};
 use crate::output::{Cell, Palette, Table, text_width, wrap, write_record};
 
-/// Writes a page for a person.
+/// Writes a page as text.
 pub(super) fn write_text(page: Page, palette: &Palette, out: &mut Output) -> io::Result<()> {
     let mut last_is_point = false;
     for (number, block) in page.blocks().iter().enumerate() {
@@ -54,7 +54,7 @@ fn write_table(rows: &[Vec<String>], palette: &Palette, out: &mut Output) -> io:
     let Some((titles, rows)) = rows.split_first() else { return Ok(()) };
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let mut table = Table::new(&titles, palette.heading);
-    // The last column takes what the others leave.
+    // The last column gets the remaining width.
     let length =
         |row: &Vec<String>| row.iter().rev().skip(1).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let first = rows.iter().map(length).max().unwrap_or(0);
@@ -65,7 +65,7 @@ fn write_table(rows: &[Vec<String>], palette: &Palette, out: &mut Output) -> io:
     table.write(out)
 }
 
-/// For what the commands are: `Linux, nft, IPv4, now`. What runs anywhere needs no label.
+/// Returns the label of commands: `Linux, nft, IPv4, now`; `None` for commands that run everywhere.
 fn label(tags: &Tags) -> Option<String> {
     let words: Vec<&str> = tags.words.iter().filter_map(|word| spelled(word)).collect();
     (!words.is_empty()).then(|| words.join(", "))
@@ -87,7 +87,7 @@ fn spelled(word: &str) -> Option<&str> {
     })
 }
 
-/// The findings, a row or object each.
+/// Lists the findings, one row or object each.
 pub(super) fn list(json: bool, console: &Console, out: &mut Output) -> io::Result<()> {
     let mut pages = Id::ALL.iter().copied().map(Page::of);
     if json {
@@ -104,16 +104,16 @@ pub(super) fn list(json: bool, console: &Console, out: &mut Output) -> io::Resul
 
 /// A page as JSON: `schemas/finding-page.json`.
 #[derive(Serialize)]
-struct Written {
+struct PageRecord {
     finding: Id,
     summary: String,
     references: &'static [&'static str],
     text: &'static str,
 }
 
-/// Writes a page for a program.
+/// Writes a page as JSON.
 pub(super) fn write_object(page: Page, out: &mut Output) -> io::Result<()> {
     let (finding, text) = (page.id(), page.text());
-    let object = Written { finding, summary: page.summary(), references: finding.references(), text };
+    let object = PageRecord { finding, summary: page.summary(), references: finding.references(), text };
     write_record(out, "page", &object)
 }

@@ -1,4 +1,4 @@
-//! Memberships for programs: `schemas/membership.json`.
+//! Memberships as JSON: `schemas/membership.json`.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -8,12 +8,12 @@ use mcast::SourceFilter;
 use mcast::joined::{Holder, Holding, SocketHolder, SocketKind};
 use serde::Serialize;
 
-use super::words::name;
+use super::text::name;
 use crate::output::{protocol_name, rfc3339};
 
-/// A membership and who holds it.
+/// A membership and its holder.
 #[derive(Serialize)]
-pub(super) struct Described<'a> {
+pub(super) struct MembershipRecord<'a> {
     group: IpAddr,
     name: Option<&'static str>,
     interface: &'a str,
@@ -21,13 +21,13 @@ pub(super) struct Described<'a> {
     version: Option<String>,
     /// `socket`, `kernel` or `unseen`.
     holder: &'static str,
-    /// How many sockets hold it; `null` where the system does not count.
+    /// The number of sockets that hold it; `null` if the system does not count them.
     sockets: Option<u32>,
     #[serde(flatten)]
-    held: SocketRecord<'a>,
+    holder_record: SocketRecord<'a>,
 }
 
-/// What is known of the socket: all `null` or empty where no socket was seen.
+/// The socket: all fields are `null` or empty if no socket was seen.
 #[derive(Default, Serialize)]
 struct SocketRecord<'a> {
     mode: Option<&'static str>,
@@ -45,21 +45,21 @@ struct SocketRecord<'a> {
     multicast_all: Option<bool>,
     loopback: Option<bool>,
     inode: Option<u64>,
-    processes: Vec<OpenIn<'a>>,
+    processes: Vec<ProcessRecord<'a>>,
 }
 
 /// A process that has the socket open.
 #[derive(Serialize)]
-struct OpenIn<'a> {
+struct ProcessRecord<'a> {
     pid: u32,
     process: &'a str,
     descriptor: i32,
 }
 
-impl<'a> Described<'a> {
+impl<'a> MembershipRecord<'a> {
     pub(super) fn new(holding: &'a Holding) -> Self {
-        let (holder, sockets, held) = match &holding.holder {
-            Holder::Socket(held) => ("socket", Some(1), SocketRecord::new(held)),
+        let (holder, sockets, holder_record) = match &holding.holder {
+            Holder::Socket(holder_record) => ("socket", Some(1), SocketRecord::new(holder_record)),
             Holder::Kernel => ("kernel", Some(0), SocketRecord::default()),
             Holder::Unseen { sockets } => ("unseen", *sockets, SocketRecord::default()),
             _ => ("unseen", None, SocketRecord::default()),
@@ -72,31 +72,31 @@ impl<'a> Described<'a> {
             version: holding.version.map(|version| version.to_string()),
             holder,
             sockets,
-            held,
+            holder_record,
         }
     }
 }
 
 impl<'a> SocketRecord<'a> {
-    fn new(held: &'a SocketHolder) -> Self {
-        let socket = &held.socket;
+    fn new(holder_record: &'a SocketHolder) -> Self {
+        let socket = &holder_record.socket;
         let first = socket.processes.first();
         let (kind, protocol) = match socket.kind {
             SocketKind::Udp => ("udp", Some(Cow::Borrowed("udp"))),
             SocketKind::Raw { protocol } => ("raw", Some(protocol_name(protocol))),
             _ => ("other", None),
         };
-        let processes = socket.processes.iter().map(|process| OpenIn {
+        let processes = socket.processes.iter().map(|process| ProcessRecord {
             pid: process.pid,
             process: &process.name,
             descriptor: process.descriptor,
         });
         Self {
-            mode: Some(match held.filter {
+            mode: Some(match holder_record.filter {
                 SourceFilter::Include(_) => "include",
                 SourceFilter::Exclude(_) => "exclude",
             }),
-            sources: held.filter.sources().collect(),
+            sources: holder_record.filter.sources().collect(),
             pid: first.map(|process| process.pid),
             process: first.map(|process| process.name.as_str()),
             port: socket.port(),
@@ -107,26 +107,26 @@ impl<'a> SocketRecord<'a> {
             local: socket.local,
             peer: socket.peer,
             bound_index: socket.bound_interface.map(mcast::InterfaceIndex::number),
-            multicast_all: held.multicast_all,
-            loopback: held.loopback,
+            multicast_all: holder_record.multicast_all,
+            loopback: holder_record.loopback,
             inode: Some(socket.inode),
             processes: processes.collect(),
         }
     }
 }
 
-/// The same with what happened to it: `schemas/membership-event.json`.
+/// A change of a membership: `schemas/membership-event.json`.
 #[derive(Serialize)]
-pub(super) struct Noticed<'a> {
+pub(super) struct MembershipEventRecord<'a> {
     time: String,
     /// `present`, `joined`, `left` or `changed`.
     event: &'static str,
     #[serde(flatten)]
-    holding: Described<'a>,
+    holding: MembershipRecord<'a>,
 }
 
-impl<'a> Noticed<'a> {
+impl<'a> MembershipEventRecord<'a> {
     pub(super) fn new(time: SystemTime, event: &'static str, holding: &'a Holding) -> Self {
-        Self { time: rfc3339(time), event, holding: Described::new(holding) }
+        Self { time: rfc3339(time), event, holding: MembershipRecord::new(holding) }
     }
 }

@@ -2,8 +2,8 @@
 
 mod json;
 mod table;
+mod text;
 mod watch;
-mod words;
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ use crate::console::Console;
 use crate::exit::Outcome;
 use crate::output::{count_of, write_record};
 use crate::rights;
-use json::Described;
+use json::MembershipRecord;
 
 /// Show which processes on this machine have joined which groups
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let selection = Selection::new(arguments)?;
-    rights::keep(&rights::TO_LOOK_INTO_PROCESSES)?;
+    rights::keep(&rights::INSPECT_PROCESSES)?;
     if arguments.watch {
         return watch::run(arguments.json, selection, console);
     }
@@ -66,19 +66,19 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.json {
         holdings
             .iter()
-            .try_for_each(|holding| write_record(&mut out, "present", &Described::new(holding)))?;
+            .try_for_each(|holding| write_record(&mut out, "present", &MembershipRecord::new(holding)))?;
     } else if !holdings.is_empty() {
         table::table(&holdings, console).write(&mut out)?;
     }
     out.flush()?;
-    tell(&snapshot, &selection, console);
+    print_notes(&snapshot, &selection, console);
     Ok(Outcome::of(selection.all_are_joined(&holdings)))
 }
 
-/// What is to be shown.
+/// The memberships to show.
 struct Selection {
     groups: Vec<Pattern>,
-    /// The names of the interfaces; empty: all.
+    /// The names of the interfaces; empty means all.
     interfaces: Vec<String>,
     all: bool,
 }
@@ -95,17 +95,17 @@ impl Selection {
     }
 
     fn admits(&self, holding: &Holding) -> bool {
-        self.is_meant(holding) && (self.shows_kernel() || holding.holder != Holder::Kernel)
+        self.matches(holding) && (self.shows_kernel() || holding.holder != Holder::Kernel)
     }
 
-    /// Whether it is one of the groups and interfaces that were named.
-    fn is_meant(&self, holding: &Holding) -> bool {
+    /// Returns whether the group and the interface are selected.
+    fn matches(&self, holding: &Holding) -> bool {
         let of_groups = || self.groups.iter().any(|pattern| pattern.contains(holding.group));
         (self.groups.is_empty() || of_groups())
             && (self.interfaces.is_empty() || self.interfaces.contains(&holding.interface_name))
     }
 
-    /// A group that is named includes the memberships of the kernel.
+    /// Returns whether memberships of the kernel are shown. They are if groups are named.
     fn shows_kernel(&self) -> bool {
         self.all || !self.groups.is_empty()
     }
@@ -116,8 +116,8 @@ impl Selection {
     }
 }
 
-/// Says what is not shown, and what could not be seen.
-fn tell(snapshot: &Snapshot, selection: &Selection, console: &Console) {
+/// Notes which memberships are hidden, and which could not be examined.
+fn print_notes(snapshot: &Snapshot, selection: &Selection, console: &Console) {
     let shown: Vec<_> = selection.of(snapshot).collect();
     for pattern in &selection.groups {
         if !shown.iter().any(|holding| pattern.contains(holding.group)) {
@@ -127,16 +127,16 @@ fn tell(snapshot: &Snapshot, selection: &Selection, console: &Console) {
     if shown.is_empty() && selection.groups.is_empty() {
         console.note("no process has joined a group");
     }
-    let meant = snapshot.holdings.iter().filter(|holding| selection.is_meant(holding));
-    let hidden = meant.count() - shown.len();
+    let selected = snapshot.holdings.iter().filter(|holding| selection.matches(holding));
+    let hidden = selected.count() - shown.len();
     if hidden > 0 {
         let memberships = count_of(hidden as u64, "membership");
         console.note(format_args!("{memberships} of the kernel itself not shown (`-a` shows them)"));
     }
-    tell_unseen(&shown, &snapshot.visibility, console);
+    note_unseen(&shown, &snapshot.visibility, console);
 }
 
-fn tell_unseen(shown: &[&Holding], visibility: &Visibility, console: &Console) {
+fn note_unseen(shown: &[&Holding], visibility: &Visibility, console: &Console) {
     let sockets = shown.iter().map(|holding| match holding.holder {
         Holder::Unseen { sockets } => u64::from(sockets.unwrap_or(1)),
         _ => 0,

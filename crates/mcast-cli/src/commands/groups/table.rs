@@ -2,11 +2,11 @@
 
 use mcast::joined::{Holder, Holding, SocketHolder};
 
-use super::words::{name, other_holder, processes, remarks, sources};
+use super::text::{name, other_holder, processes, remarks, sources};
 use crate::console::Console;
 use crate::output::{Cell, Palette, Table, count};
 
-/// Longer names are cut unless more is wanted.
+/// Longer names are cut without `-v`.
 const NAME_WIDTH: usize = 24;
 
 pub(super) fn table(holdings: &[&Holding], console: &Console) -> Table {

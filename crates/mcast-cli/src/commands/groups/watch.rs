@@ -7,15 +7,15 @@ use std::time::SystemTime;
 use anyhow::Context;
 use mcast::joined::{Change, Holder, Holding, Snapshot, Watcher};
 
-use super::json::Noticed;
-use super::words::{other_holder, processes, remarks, sources};
-use super::{Selection, table, tell};
+use super::json::MembershipEventRecord;
+use super::text::{other_holder, processes, remarks, sources};
+use super::{Selection, print_notes, table};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{Palette, clock_time, write_json};
 
-/// What ends a wait.
+/// An event that ends a wait.
 enum Event {
     Begun(Snapshot),
     Changes(Vec<Change>),
@@ -24,19 +24,19 @@ enum Event {
 }
 
 pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow::Result<Outcome> {
-    let (tells, told) = mpsc::channel();
-    let interrupted = tells.clone();
+    let (event_sender, events) = mpsc::channel();
+    let interrupted = event_sender.clone();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
-    // A watcher stays on its thread, which begins in the network namespace of this one.
+    // A watcher stays on its thread, which starts in the network namespace of this one.
     let follow = move || {
-        if let Err(error) = watch(&tells) {
-            drop(tells.send(Event::Failed(error)));
+        if let Err(error) = watch(&event_sender) {
+            drop(event_sender.send(Event::Failed(error)));
         }
     };
     std::thread::Builder::new().name("watch".into()).spawn(follow).context("cannot start a thread")?;
-    let mut show = Show { json, selection, console, out: console.output() };
+    let mut show = ChangePrinter { json, selection, console, out: console.output() };
     loop {
-        match told.recv() {
+        match events.recv() {
             Ok(Event::Begun(snapshot)) => show.snapshot(&snapshot)?,
             Ok(Event::Changes(changes)) => show.changes(&changes)?,
             Ok(Event::Failed(error)) => return Err(error.into()),
@@ -48,39 +48,39 @@ pub(super) fn run(json: bool, selection: Selection, console: &Console) -> anyhow
     }
 }
 
-/// Tells what changes until nobody listens any more.
-fn watch(tells: &mpsc::Sender<Event>) -> mcast::Result<()> {
+/// Sends changes until the receiver is dropped.
+fn watch(event_sender: &mpsc::Sender<Event>) -> mcast::Result<()> {
     let mut watcher = Watcher::new()?;
-    let mut heard = tells.send(Event::Begun(watcher.known().clone())).is_ok();
-    while heard {
+    let mut has_receiver = event_sender.send(Event::Begun(watcher.known().clone())).is_ok();
+    while has_receiver {
         let Some(changes) = watcher.wait(None)? else { break };
-        heard = tells.send(Event::Changes(changes)).is_ok();
+        has_receiver = event_sender.send(Event::Changes(changes)).is_ok();
     }
     Ok(())
 }
 
 /// Prints the changes.
-struct Show<'a> {
+struct ChangePrinter<'a> {
     json: bool,
     selection: Selection,
     console: &'a Console,
     out: Output,
 }
 
-impl Show<'_> {
+impl ChangePrinter<'_> {
     fn snapshot(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         let holdings: Vec<_> = self.selection.of(snapshot).collect();
         if self.json {
             let now = SystemTime::now();
             for holding in &holdings {
-                write_json(&mut self.out, &Noticed::new(now, "present", holding))?;
+                write_json(&mut self.out, &MembershipEventRecord::new(now, "present", holding))?;
             }
         } else if !holdings.is_empty() {
             table::table(&holdings, self.console).write(&mut self.out)?;
             writeln!(self.out)?;
         }
         self.out.flush()?;
-        tell(snapshot, &self.selection, self.console);
+        print_notes(snapshot, &self.selection, self.console);
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Show<'_> {
                 continue;
             }
             if self.json {
-                write_json(&mut self.out, &Noticed::new(now, event, holding))?;
+                write_json(&mut self.out, &MembershipEventRecord::new(now, event, holding))?;
             } else {
                 self.line(now, event, holding, change)?;
             }
@@ -139,28 +139,28 @@ fn details(holding: &Holding) -> Vec<String> {
     details
 }
 
-/// What is different, in words.
+/// Returns the differences as text.
 fn differences(before: &Holding, now: &Holding) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut tell = |what: &str, old: String, new: String| {
+    let mut differences = Vec::new();
+    let mut compare = |what: &str, old: String, new: String| {
         if old != new {
-            told.push(format!("{what} {old} -> {new}"));
+            differences.push(format!("{what} {old} -> {new}"));
         }
     };
     let version = |holding: &Holding| holding.version.map_or_else(unknown, |version| version.to_string());
-    tell("version", version(before), version(now));
+    compare("version", version(before), version(now));
     match (&before.holder, &now.holder) {
         (Holder::Socket(old), Holder::Socket(new)) => {
-            tell("sources", sources(&old.filter).join(" "), sources(&new.filter).join(" "));
-            tell("port", number(old.socket.port()), number(new.socket.port()));
-            tell("drops", number(old.socket.drops), number(new.socket.drops));
-            tell("processes", processes(&old.socket).join(" "), processes(&new.socket).join(" "));
-            tell("buffer", old.socket.receive_buffer.to_string(), new.socket.receive_buffer.to_string());
-            tell("remarks", remarks(before, old, true).join("; "), remarks(now, new, true).join("; "));
+            compare("sources", sources(&old.filter).join(" "), sources(&new.filter).join(" "));
+            compare("port", number(old.socket.port()), number(new.socket.port()));
+            compare("drops", number(old.socket.drops), number(new.socket.drops));
+            compare("processes", processes(&old.socket).join(" "), processes(&new.socket).join(" "));
+            compare("buffer", old.socket.receive_buffer.to_string(), new.socket.receive_buffer.to_string());
+            compare("remarks", remarks(before, old, true).join("; "), remarks(now, new, true).join("; "));
         }
-        (old, new) => tell("held by", other_holder(old), other_holder(new)),
+        (old, new) => compare("held by", other_holder(old), other_holder(new)),
     }
-    told
+    differences
 }
 
 fn number(number: Option<impl ToString>) -> String {

@@ -1,30 +1,30 @@
 //! Systems without network namespaces have no labs.
 
-use super::{List, On, Run, Shell, Show};
+use super::{ListArguments, OnArguments, RunArguments, ShellArguments, ShowArguments};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-pub(super) fn run(run: &Run, _console: &Console) -> anyhow::Result<Outcome> {
-    let Run { topology, timeout: _, json: _ } = run;
+pub(super) fn run(run: &RunArguments, _console: &Console) -> anyhow::Result<Outcome> {
+    let RunArguments { topology, timeout: _, json: _ } = run;
     Err(needs_linux(topology))
 }
 
-pub(super) fn shell(shell: &Shell, _console: &Console) -> anyhow::Result<Outcome> {
-    let Shell { topology, host: _, command: _ } = shell;
+pub(super) fn shell(shell: &ShellArguments, _console: &Console) -> anyhow::Result<Outcome> {
+    let ShellArguments { topology, host: _, command: _ } = shell;
     Err(needs_linux(topology))
 }
 
-pub(super) fn on(on: &On, _console: &Console) -> anyhow::Result<Outcome> {
-    let On { host, command: _ } = on;
+pub(super) fn on(on: &OnArguments, _console: &Console) -> anyhow::Result<Outcome> {
+    let OnArguments { host, command: _ } = on;
     Err(needs_linux(host))
 }
 
-pub(super) fn show(show: &Show, _console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn show(show: &ShowArguments, _console: &Console) -> anyhow::Result<Outcome> {
     Err(needs_linux(&show.name))
 }
 
-pub(super) fn list(list: &List, _console: &Console) -> anyhow::Result<Outcome> {
-    let List { json: _ } = list;
+pub(super) fn list(list: &ListArguments, _console: &Console) -> anyhow::Result<Outcome> {
+    let ListArguments { json: _ } = list;
     Err(needs_linux("networks"))
 }
 

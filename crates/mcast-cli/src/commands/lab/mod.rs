@@ -40,11 +40,11 @@ Examples:
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    Run(Run),
-    Shell(Shell),
-    On(On),
-    Show(Show),
-    List(List),
+    Run(RunArguments),
+    Shell(ShellArguments),
+    On(OnArguments),
+    Show(ShowArguments),
+    List(ListArguments),
 }
 
 /// Start a network and run the programs that its file lists for each host
@@ -54,7 +54,7 @@ enum Action {
 /// `mcast` in a command is this program. Ctrl-C stops all of them and removes the network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
-pub(crate) struct Run {
+pub(crate) struct RunArguments {
     /// A topology file, or the name of a network that comes with mcast
     #[arg(value_name = "FILE|NAME")]
     topology: String,
@@ -120,7 +120,7 @@ A topology file:
 /// another host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHELL_EXAMPLES)]
-pub(crate) struct Shell {
+pub(crate) struct ShellArguments {
     /// A topology file, or the name of a network that comes with mcast
     #[arg(value_name = "FILE|NAME")]
     topology: String,
@@ -146,7 +146,7 @@ In the shell:
 /// Its exit status is returned.
 #[derive(Debug, clap::Args)]
 #[command(after_help = ON_EXAMPLES)]
-pub(crate) struct On {
+pub(crate) struct OnArguments {
     /// The host to run it on
     host: String,
 
@@ -162,14 +162,14 @@ Examples, in the shell that `mcast lab shell four-hosts eastny` opens:
 
 /// Print the file of a network that comes with mcast, as a start for your own
 #[derive(Debug, clap::Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArguments {
     /// The name of the network
     name: String,
 }
 
 /// List the networks that come with mcast
 #[derive(Debug, clap::Args)]
-pub(crate) struct List {
+pub(crate) struct ListArguments {
     /// Print one JSON object per network
     #[arg(long)]
     json: bool,
@@ -185,7 +185,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
 }
 
-/// The names of the networks that come with mcast.
+/// Returns the names of the built-in networks.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     platform::names()
 }

@@ -5,24 +5,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use mcast_probe::wire::UnixNanos;
 
-/// The time by this machine's clock.
+/// Returns the time of this machine's clock.
 pub(in crate::commands) fn unix_now() -> UnixNanos {
     unix_of(SystemTime::now())
 }
 
-/// A time by this machine's clock. What is before 1970 is 1970.
+/// Converts a time of this machine's clock. Times before 1970 become 1970.
 pub(in crate::commands) fn unix_of(time: SystemTime) -> UnixNanos {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// A number that is as good as nobody else's.
+/// Returns a random number, which is unique in practice.
 pub(in crate::commands) fn random_number() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A number for the clock of this machine: programs that find the same one have the same clock,
-/// whichever container they run in. 0 where the system doesn't tell.
+/// Returns an identifier of this machine's clock. Programs with the same identifier share a clock, even in different
+/// containers. 0 means that the identifier is unknown.
 pub(super) fn machine_clock() -> u64 {
     match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(id) => fnv1a(id.trim().as_bytes()),
@@ -30,7 +30,7 @@ pub(super) fn machine_clock() -> u64 {
     }
 }
 
-/// The hash FNV-1a, which is the same in every build.
+/// Returns the FNV-1a hash, which is the same in every build.
 fn fnv1a(bytes: &[u8]) -> u64 {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_published_one() {
+    fn the_hash_is_fnv_1a() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }

@@ -1,5 +1,4 @@
-//! The counts of a receiver, as numbers for programs and as lines for people: the same on both
-//! sides.
+//! The counts of a receiver as JSON and as text, the same on both sides.
 
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ struct DropFigure {
 }
 
 impl Figures {
-    /// Of a report, and of what the sender said of itself.
+    /// Creates the figures of a report and the settings that the sender announced.
     pub(super) fn new(report: &ReceiverReport, settings: Option<&Settings>) -> Self {
         let drops =
             report.drops.nonzero().map(|(place, count)| DropFigure { counter: place.counter(), count });
@@ -69,8 +68,8 @@ impl Figures {
             unheard: report.before_first,
             closed: report.closed,
             jitter_us: micros(report.jitter),
-            clocks: clocks_word(report.clocks),
-            datagrams_per_call: a_call(report.received + report.duplicated, report.receive_calls),
+            clocks: clock_relation_name(report.clocks),
+            datagrams_per_call: per_call(report.received + report.duplicated, report.receive_calls),
             drops: drops.collect(),
         }
     }
@@ -88,17 +87,17 @@ pub(super) fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e3
 }
 
-/// `None` where no time went by.
+/// Returns a rate; `None` if `time` is zero.
 pub(super) fn per_second(number: u64, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| number as f64 / time.as_secs_f64())
 }
 
-/// How many datagrams a call; `None` without calls.
-pub(super) fn a_call(datagrams: u64, calls: u64) -> Option<f64> {
+/// Returns the datagrams per system call; `None` without calls.
+pub(super) fn per_call(datagrams: u64, calls: u64) -> Option<f64> {
     (calls > 0).then(|| datagrams as f64 / calls as f64)
 }
 
-fn clocks_word(clocks: ClockRelation) -> &'static str {
+fn clock_relation_name(clocks: ClockRelation) -> &'static str {
     match clocks {
         ClockRelation::Same => "same",
         ClockRelation::Unknown => "unknown",
@@ -114,18 +113,23 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     format!("{} ({:.3}%)", count(part), part as f64 * 100.0 / whole as f64)
 }
 
-/// `199,900 datagrams/s, 2.24 Gbit/s`; nothing where no time went by.
+/// `199,900 datagrams/s, 2.24 Gbit/s`; empty if `time` is zero.
 pub(super) fn rates(datagrams: u64, bytes: u64, time: Duration) -> String {
     let rates = [datagrams_per_second(datagrams, time), bits_per_second(bytes, time)];
     rates.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// `3.2 µs`, `45 µs`, `1.23 ms`: finer than [`seconds`] where times are short.
+/// `199,900 messages/s, 2.24 Gbit/s`; empty if `time` is zero.
+pub(super) fn message_rates(messages: u64, bytes: u64, time: Duration) -> String {
+    rates(messages, bytes, time).replacen("datagrams/s", "messages/s", 1)
+}
+
+/// `3.2 µs`, `45 µs`, `1.23 ms`: more precise than [`seconds`] for short times.
 pub(super) fn short_time(time: Duration) -> String {
     if time < Duration::from_micros(100) { format!("{:.1} µs", micros(time)) } else { seconds(time) }
 }
 
-/// Returns the figures as lines for people.
+/// Returns the figures as lines of text.
 pub(super) fn lines(report: &ReceiverReport, settings: Option<&Settings>, palette: &Palette) -> Vec<String> {
     let Palette { good, bad, dim, .. } = *palette;
     let style = if report.lost == 0 { good } else { bad };
@@ -138,7 +142,7 @@ pub(super) fn lines(report: &ReceiverReport, settings: Option<&Settings>, palett
             count(report.reordered)
         ),
         format!("delay       {}; jitter {}", delays(report), short_time(report.jitter)),
-        format!("batching    {}", at_work(report, settings)),
+        format!("batching    {}", offload_and_calls(report, settings)),
     ];
     for (place, number) in report.drops.nonzero() {
         lines.push(format!(
@@ -192,9 +196,9 @@ pub(super) fn percentiles(times: Percentiles) -> String {
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 
-fn at_work(report: &ReceiverReport, settings: Option<&Settings>) -> String {
-    let a_call = a_call(report.received + report.duplicated, report.receive_calls);
-    let calls = a_call.map(|number| format!("{number:.1} datagrams per call, "));
+fn offload_and_calls(report: &ReceiverReport, settings: Option<&Settings>) -> String {
+    let per_call = per_call(report.received + report.duplicated, report.receive_calls);
+    let calls = per_call.map(|number| format!("{number:.1} datagrams per call, "));
     let gso = match settings.map(|settings| settings.gso) {
         None => "GSO at the sender unknown",
         Some(true) => "GSO at the sender",
@@ -212,7 +216,7 @@ pub(super) fn bars(times: &Histogram, palette: &Palette) -> Vec<String> {
     let bars = times.bars(BARS);
     let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
     let bar_line = |bar: &HistogramBar| {
-        // What is there at all shows.
+        // Rounded up, so that every nonempty bar is visible.
         let length = (bar.count as f64 * WIDTH / highest as f64).ceil() as usize;
         let style = palette.group;
         format!(
@@ -263,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_the_report() {
+    fn json_has_the_numbers_of_the_report() {
         let figures = Figures::new(&report(), Some(&Settings { gso: true, ..Settings::default() }));
         let json = serde_json::to_value(figures).unwrap();
         assert_eq!(json["lost"], 10);
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_where_it_was_lost() {
+    fn text_shows_where_datagrams_were_lost() {
         let plain = Palette::new(false);
         let text = lines(&report(), None, &plain).join("\n");
         assert!(text.contains("lost        10 (1.000%)"), "{text}");
@@ -287,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_bar_is_that_of_most() {
+    fn the_longest_bar_has_the_highest_count() {
         let mut times = Histogram::new();
         (0..100).for_each(|_| times.record(1_000));
         times.record(50_000);

@@ -1,8 +1,8 @@
-//! `mcast ping`: which hosts answer, their distance and delay, and whether multicast or unicast fails.
+//! `mcast ping`: shows which hosts answer, their distance and delay, and whether multicast or unicast fails.
 
+mod output;
 mod probe;
 mod reply;
-mod tell;
 mod unicast;
 
 use std::time::Duration;
@@ -55,16 +55,16 @@ pub(crate) struct Arguments {
     json: bool,
 
     #[command(flatten)]
-    tempo: Tempo,
+    timing: TimingOptions,
 
     #[command(flatten)]
-    demand: Demand,
+    criteria: SuccessCriteria,
 }
 
-/// How often, and when to end.
+/// The interval of probes, and limits.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How often, and when to stop")]
-struct Tempo {
+struct TimingOptions {
     /// Stop after N probes [default: until Ctrl-C]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -82,10 +82,10 @@ struct Tempo {
     wait: Duration,
 }
 
-/// What is success.
+/// The criteria of success.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What is success")]
-struct Demand {
+struct SuccessCriteria {
     /// Exit status 1 if fewer than N answer [default: 1]
     #[arg(long, value_name = "N")]
     expect: Option<usize>,
@@ -108,22 +108,22 @@ Examples:
   mcast ping 239.255.1.2:5000 -c 10 --expect 3 --max-loss 0    for scripts
   mcast ping 239.255.1.2:5000 -c 5 --json             for programs";
 
-/// Faster than this is flooding, and more than responders answer.
-const FASTEST: Duration = Duration::from_millis(10);
-/// What UDP carries over IPv6; the system says where less fits.
-const LONGEST: usize = 65_527;
+/// The minimum interval; responders do not answer faster probes.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+/// The largest UDP payload over IPv6; the system reports errors for smaller limits.
+const MAX_LENGTH: usize = 65_527;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.reply {
         return reply::run(arguments, console);
     }
-    if !(PROBE_LENGTH..=LONGEST).contains(&arguments.size) {
-        let remedy = format!("use a size from {PROBE_LENGTH} to {LONGEST}: an answer must fit in");
+    if !(PROBE_LENGTH..=MAX_LENGTH).contains(&arguments.size) {
+        let remedy = format!("use a size from {PROBE_LENGTH} to {MAX_LENGTH}: an answer must fit in");
         return Err(Failure::usage(format!("a probe of {} bytes cannot be sent", arguments.size))
             .remedy(remedy)
             .into());
     }
-    if arguments.tempo.every < FASTEST {
+    if arguments.timing.every < MIN_INTERVAL {
         return Err(Failure::usage("this is faster than responders answer")
             .remedy("use at least 10ms; `mcast perf send` sends faster")
             .into());

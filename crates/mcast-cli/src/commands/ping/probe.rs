@@ -10,56 +10,56 @@ use mcast_probe::Pings;
 use mcast_probe::wire::{Header, Kind, Message, Probe, SessionId, UnixNanos};
 
 use super::unicast::Unicast;
-use super::{Arguments, tell};
-use crate::arguments::chosen_destinations;
+use super::{Arguments, output};
+use crate::arguments::select_destinations;
 use crate::commands::perf::random_number;
 use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 
-/// An interrupt is noticed after this time at the latest.
-const LOOK: Duration = Duration::from_millis(50);
-/// Streams: to the group, and to single hosts.
+/// The longest wait before checking for an interrupt.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Stream numbers: probes to the group, and to single hosts.
 const TO_GROUP: u16 = 0;
 const TO_ONE: u16 = 1;
 
-/// What was asked and answered, by whichever thread.
+/// The probes and answers, shared by the threads.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct SharedState {
     session: SessionId,
     start: Instant,
-    books: Mutex<Books>,
-    /// Whether each answer is shown as it comes.
-    live: Option<tell::Live>,
+    state: Mutex<PingState>,
+    /// Shows answers when they arrive, unless they are not to be shown.
+    live: Option<output::AnswerPrinter>,
 }
 
 #[derive(Debug)]
-pub(super) struct Books {
+pub(super) struct PingState {
     pub(super) pings: Pings,
-    /// Where each responder's answers come from, with the scope that its address may have.
+    /// The source of each responder's answers, including the scope of its address.
     sources: Vec<SocketAddr>,
     pub(super) foreign: u64,
 }
 
-impl Table {
-    fn new(patience: Duration, live: Option<tell::Live>) -> Self {
-        let books = Books { pings: Pings::new(patience), sources: Vec::new(), foreign: 0 };
-        Self { session: SessionId(random_number()), start: Instant::now(), books: Mutex::new(books), live }
+impl SharedState {
+    fn new(patience: Duration, live: Option<output::AnswerPrinter>) -> Self {
+        let state = PingState { pings: Pings::new(patience), sources: Vec::new(), foreign: 0 };
+        Self { session: SessionId(random_number()), start: Instant::now(), state: Mutex::new(state), live }
     }
 
-    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> MutexGuard<'_, PingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// A datagram came.
-    pub(super) fn take(&self, message: &[u8], source: SocketAddr, by_unicast: bool) {
+    /// Records a received message.
+    pub(super) fn record(&self, message: &[u8], source: SocketAddr, by_unicast: bool) {
         let now = self.now();
-        let mut books = self.books();
+        let mut state = self.state();
         let (header, answer) = match Message::decode(message) {
             Ok((header, Message::Reply(answer)))
                 if header.session == self.session && answer.by_unicast == by_unicast =>
@@ -67,17 +67,17 @@ impl Table {
                 (header, answer)
             }
             _ => {
-                books.foreign += 1;
+                state.foreign += 1;
                 return;
             }
         };
-        // The probe's own time comes back: nanoseconds since the start.
+        // The answer contains the time of the probe, in nanoseconds since the start.
         let Some(round_trip) = now.checked_sub(Duration::from_nanos(header.time.0)) else {
-            books.foreign += 1;
+            state.foreign += 1;
             return;
         };
         let address = source.ip();
-        let Books { pings, sources, .. } = &mut *books;
+        let PingState { pings, sources, .. } = &mut *state;
         if let Some((responder, is_new)) = pings.record_reply(address, header.sequence, &answer, round_trip) {
             if let Some(live) = &self.live {
                 live.show(responder, is_new, header.sequence, &answer, round_trip);
@@ -95,7 +95,7 @@ impl Table {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let chosen = chosen_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
+    let chosen = select_destinations(std::slice::from_ref(&arguments.group), arguments.families, console)?;
     let [destination] = chosen.items.as_slice() else {
         return Err(Failure::usage(format!("\"{}\" is more than one group and port", arguments.group))
             .remedy("ping one at a time")
@@ -110,23 +110,24 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let sender = builder.build()?;
     let interrupt = Interrupt::catch(|| {})?;
     targets::tell(&targets, hop_limit, arguments.ttl.is_none() && chosen.hop_limit.is_none(), console);
-    let live = (!arguments.json && !console.is_quiet()).then(|| tell::Live::new(console));
-    let table = Arc::new(Table::new(arguments.tempo.wait, live));
+    let live = (!arguments.json && !console.is_quiet()).then(|| output::AnswerPrinter::new(console));
+    let shared = Arc::new(SharedState::new(arguments.timing.wait, live));
     let family = destination.address.group.family();
     let unicast =
-        Unicast::open(family, Arc::clone(&table)).context("cannot open a socket for unicast probes")?;
-    let prober = Prober { arguments, table: &table, sender, targets, unicast, family, hop_limit, interrupt };
+        Unicast::open(family, Arc::clone(&shared)).context("cannot open a socket for unicast probes")?;
+    let prober =
+        Prober { arguments, shared: &shared, sender, targets, unicast, family, hop_limit, interrupt };
     prober.run()?;
-    let books = table.books();
-    tell::summary(&books, table.now(), arguments.json, console)?;
-    let outcome = judge(arguments, &books, table.now(), console);
+    let state = shared.state();
+    output::summary(&state, shared.now(), arguments.json, console)?;
+    let outcome = judge(arguments, &state, shared.now(), console);
     Ok(prober.interrupt.outcome().unwrap_or(outcome))
 }
 
-/// What asks.
+/// Sends probes and receives answers.
 struct Prober<'a> {
     arguments: &'a Arguments,
-    table: &'a Table,
+    shared: &'a SharedState,
     sender: Sender,
     targets: Vec<Target>,
     unicast: Unicast,
@@ -137,38 +138,38 @@ struct Prober<'a> {
 
 impl Prober<'_> {
     fn run(&self) -> anyhow::Result<()> {
-        let tempo = &self.arguments.tempo;
-        let end = tempo.timeout.unwrap_or(Duration::MAX);
+        let timing = &self.arguments.timing;
+        let end = timing.timeout.unwrap_or(Duration::MAX);
         let mut next = Duration::ZERO;
-        let mut asked = 0;
-        while tempo.count.is_none_or(|count| asked < count) {
-            if self.listen_until(next.min(end), false)? || self.table.now() >= end {
+        let mut sent = 0;
+        while timing.count.is_none_or(|count| sent < count) {
+            if self.listen_until(next.min(end), false)? || self.shared.now() >= end {
                 return Ok(());
             }
-            self.ask()?;
-            asked += 1;
-            // Who was held up asks on from now, not several at once.
-            next = (next + tempo.every).max(self.table.now());
+            self.send_probes()?;
+            sent += 1;
+            // After a delay, continue from now instead of sending several probes at once.
+            next = (next + timing.every).max(self.shared.now());
         }
-        let last = self.table.now().saturating_add(tempo.wait);
+        let last = self.shared.now().saturating_add(timing.wait);
         self.listen_until(last.min(end), true)?;
         Ok(())
     }
 
-    /// A probe to the group by each interface, and one to each responder alone.
-    fn ask(&self) -> anyhow::Result<()> {
+    /// Sends a probe to the group on each interface, and one to each responder by unicast.
+    fn send_probes(&self) -> anyhow::Result<()> {
         let length = self.arguments.size;
-        let number = self.table.books().pings.record_probe(self.table.now());
+        let number = self.shared.state().pings.record_probe(self.shared.now());
         for target in &self.targets {
             let probe = Probe { hop_limit: self.hop_limit, by_unicast: false };
-            let message = probe.encode(self.table.header(TO_GROUP, number), length);
+            let message = probe.encode(self.shared.header(TO_GROUP, number), length);
             self.sender.send_one(&target.outgoing(&message))?;
         }
         for (place, to) in self.unicast_addresses() {
-            let now = self.table.now();
+            let now = self.shared.now();
             let Some(number) = self
-                .table
-                .books()
+                .shared
+                .state()
                 .pings
                 .responders_mut()
                 .get_mut(place)
@@ -177,15 +178,15 @@ impl Prober<'_> {
                 continue;
             };
             let probe = Probe { hop_limit: 0, by_unicast: true };
-            self.unicast.send(&probe.encode(self.table.header(TO_ONE, number), length), to);
+            self.unicast.send(&probe.encode(self.shared.header(TO_ONE, number), length), to);
         }
         Ok(())
     }
 
-    /// Which responders answer probes to them alone, and where.
+    /// Returns the responders that answer unicast probes, with their addresses.
     fn unicast_addresses(&self) -> Vec<(usize, SocketAddr)> {
-        let books = self.table.books();
-        let responders = books.pings.responders().iter().zip(&books.sources).enumerate();
+        let state = self.shared.state();
+        let responders = state.pings.responders().iter().zip(&state.sources).enumerate();
         let with_port = responders.filter(|(_, (responder, _))| responder.unicast_port != 0);
         with_port
             .map(|(place, (responder, source))| {
@@ -196,43 +197,44 @@ impl Prober<'_> {
             .collect()
     }
 
-    /// Takes in answers until then, or, at the end, until everything is answered; says whether an
-    /// interrupt came.
+    /// Receives answers until `until`, or at the end until everything is answered. Returns whether an interrupt arrived.
     fn listen_until(&self, until: Duration, is_end: bool) -> anyhow::Result<bool> {
         let mut buffer = vec![0; 65_536];
         loop {
-            if self.interrupt.has_come() {
+            if self.interrupt.has_arrived() {
                 return Ok(true);
             }
-            let left = until.saturating_sub(self.table.now());
-            if left.is_zero() || (is_end && self.is_enough()) {
+            let left = until.saturating_sub(self.shared.now());
+            if left.is_zero() || (is_end && self.is_complete()) {
                 return Ok(false);
             }
-            if let Some(answer) = self.sender.recv_answer(self.family, &mut buffer, left.min(LOOK))? {
-                self.table.take(answer.payload, answer.source, false);
+            if let Some(answer) =
+                self.sender.recv_answer(self.family, &mut buffer, left.min(POLL_INTERVAL))?
+            {
+                self.shared.record(answer.payload, answer.source, false);
             }
         }
     }
 
-    /// Whether nothing is waited for any more: everybody has answered, and as many as are expected.
-    fn is_enough(&self) -> bool {
-        let books = self.table.books();
+    /// Returns whether all probes are answered, by as many responders as expected.
+    fn is_complete(&self) -> bool {
+        let state = self.shared.state();
         let expected =
-            self.arguments.demand.expect.is_some_and(|expect| books.pings.responders().len() >= expect);
-        expected && books.pings.all_answered()
+            self.arguments.criteria.expect.is_some_and(|expect| state.pings.responders().len() >= expect);
+        expected && state.pings.all_answered()
     }
 }
 
-fn judge(arguments: &Arguments, books: &Books, now: Duration, console: &Console) -> Outcome {
-    let (answering, wanted) = (books.pings.responders().len(), arguments.demand.expect.unwrap_or(1));
-    if answering < wanted {
-        console.note(format_args!("{answering} answered, expected at least {wanted}"));
+fn judge(arguments: &Arguments, state: &PingState, now: Duration, console: &Console) -> Outcome {
+    let (answering, required) = (state.pings.responders().len(), arguments.criteria.expect.unwrap_or(1));
+    if answering < required {
+        console.note(format_args!("{answering} answered, expected at least {required}"));
         return Outcome::No;
     }
-    let Some(most) = arguments.demand.max_loss else { return Outcome::Yes };
-    let worst = books.pings.responders().iter().map(|responder| {
-        let sent = books.pings.sent_to_group(responder, now);
-        tell::lost_percent(sent, responder.multicast().received())
+    let Some(most) = arguments.criteria.max_loss else { return Outcome::Yes };
+    let worst = state.pings.responders().iter().map(|responder| {
+        let sent = state.pings.sent_to_group(responder, now);
+        output::lost_percent(sent, responder.multicast().received())
     });
     let worst = worst.fold(0.0, f64::max);
     if worst > most {

@@ -11,29 +11,29 @@ use mcast_probe::wire::{Message, ProbeReply};
 use mcast_probe::{Limiter, Quota};
 
 use super::Arguments;
-use crate::arguments::chosen_memberships;
+use crate::arguments::select_memberships;
 use crate::commands::perf::random_number;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
 
-/// The fastest that `mcast ping` asks, by multicast and by unicast, and some to spare.
+/// The maximum rate of `mcast ping`, by multicast and by unicast, with a margin.
 const EACH: Quota = Quota { per_second: 250.0, burst: 50.0 };
 const ALL: Quota = Quota { per_second: 2_000.0, burst: 400.0 };
-const LONGEST: usize = 65_536;
+const BUFFER: usize = 65_536;
 
-/// What answers have in common.
+/// State shared by the threads.
 #[derive(Debug)]
 struct Responder {
     id: u64,
     joined: Instant,
     unicast_port: u16,
-    books: Mutex<Books>,
+    state: Mutex<ReplyState>,
 }
 
 #[derive(Debug)]
-struct Books {
+struct ReplyState {
     limiter: Limiter,
     answered: u64,
     foreign: u64,
@@ -43,7 +43,7 @@ struct Books {
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let group = std::slice::from_ref(&arguments.group);
     let Arguments { interfaces, sources, families, .. } = arguments;
-    let chosen = chosen_memberships(group, interfaces, sources, *families, console)?;
+    let chosen = select_memberships(group, interfaces, sources, *families, console)?;
     let Some(family) = single_family(&chosen.items) else {
         return Err(Failure::usage(format!("\"{}\" is both IPv4 and IPv6", arguments.group))
             .remedy("choose with -4 or -6")
@@ -57,21 +57,23 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         // Without a waker the wait ends with the next datagram.
         let _ = waker.wake();
     })?;
-    let books = Books { limiter: Limiter::new(EACH, ALL), answered: 0, foreign: 0, failed: 0 };
+    let state = ReplyState { limiter: Limiter::new(EACH, ALL), answered: 0, foreign: 0, failed: 0 };
     let responder = Arc::new(Responder {
         id: random_number(),
         joined: Instant::now(),
         unicast_port,
-        books: Mutex::new(books),
+        state: Mutex::new(state),
     });
     receiver.memberships().iter().for_each(|status| console.note(status));
     console.note(format_args!("answering pings until Ctrl-C, unicast pings at port {unicast_port}"));
-    let alone = Arc::clone(&responder);
-    // It ends with the process.
-    thread::Builder::new().name("unicast".into()).spawn(move || alone.answer_unicast(&unicast))?;
-    let end = arguments.tempo.timeout.and_then(|timeout| responder.joined.checked_add(timeout));
+    let unicast_responder = Arc::clone(&responder);
+    // The thread ends with the process.
+    thread::Builder::new()
+        .name("unicast".into())
+        .spawn(move || unicast_responder.answer_unicast(&unicast))?;
+    let end = arguments.timing.timeout.and_then(|timeout| responder.joined.checked_add(timeout));
     responder.answer_group(&receiver, end, &interrupt)?;
-    responder.tell(console);
+    responder.print_summary(console);
     Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
 }
 
@@ -96,11 +98,11 @@ impl Responder {
         end: Option<Instant>,
         interrupt: &Interrupt,
     ) -> anyhow::Result<()> {
-        /// Where nothing ends it before.
+        /// The longest wait without a deadline.
         const LONG: Duration = Duration::from_secs(3_600);
 
-        let mut buffer = vec![0; LONGEST];
-        while !interrupt.has_come() {
+        let mut buffer = vec![0; BUFFER];
+        while !interrupt.has_arrived() {
             let left = end.map_or(LONG, |end| end.saturating_duration_since(Instant::now()));
             match receiver.recv_timeout(&mut buffer, left) {
                 Ok(Some(datagram)) => self.answer(receiver, &datagram),
@@ -117,24 +119,24 @@ impl Responder {
         let source = datagram.arrival().source;
         if let Some(answer) = self.answer_to(datagram.payload(), source.ip(), datagram.hop_limit, false) {
             let sent = receiver.reply(datagram.arrival(), &answer).is_ok();
-            self.note(sent);
+            self.record(sent);
         }
     }
 
     fn answer_unicast(&self, socket: &UdpSocket) {
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; BUFFER];
         loop {
-            // The error belongs to an earlier answer, whose recipient has gone.
+            // The error belongs to an earlier answer to a host that has gone.
             let Ok((length, source)) = socket.recv_from(&mut buffer) else { continue };
             if let Some(answer) = self.answer_to(&buffer[..length], source.ip(), None, true) {
                 let sent = socket.send_to(&answer, source).is_ok();
-                self.note(sent);
+                self.record(sent);
             }
         }
     }
 
-    /// The answer to a message, if it is a probe and its sender may be answered now: as long as
-    /// the probe.
+    /// Returns the answer to a message, if it is a probe and the rate limit allows one. The answer has the length of the
+    /// probe.
     fn answer_to(
         &self,
         message: &[u8],
@@ -143,7 +145,7 @@ impl Responder {
         by_unicast: bool,
     ) -> Option<Vec<u8>> {
         let joined = self.joined.elapsed();
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match Message::decode(message) {
             Ok((header, Message::Probe(probe))) if probe.by_unicast == by_unicast => {
                 let answer = ProbeReply {
@@ -154,31 +156,31 @@ impl Responder {
                     unicast_port: self.unicast_port,
                     joined,
                 };
-                books.limiter.allows(source, joined).then(|| answer.encode(header, message.len()))
+                state.limiter.allows(source, joined).then(|| answer.encode(header, message.len()))
             }
             _ => {
-                books.foreign += 1;
+                state.foreign += 1;
                 None
             }
         }
     }
 
-    fn note(&self, sent: bool) {
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        books.answered += u64::from(sent);
-        books.failed += u64::from(!sent);
+    fn record(&self, sent: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.answered += u64::from(sent);
+        state.failed += u64::from(!sent);
     }
 
-    fn tell(&self, console: &Console) {
-        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+    fn print_summary(&self, console: &Console) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let others = [
-            (books.limiter.refused(), "not answered (rate limit)"),
-            (books.foreign, "not from mcast ping"),
-            (books.failed, "could not be answered"),
+            (state.limiter.refused(), "not answered (rate limit)"),
+            (state.foreign, "not from mcast ping"),
+            (state.failed, "could not be answered"),
         ];
         let others = others.iter().filter(|(number, _)| *number > 0);
         let others: String = others.map(|(number, what)| format!("; {} {what}", count(*number))).collect();
-        console.note(format_args!("answered {}{others}", count_of(books.answered, "probe")));
+        console.note(format_args!("answered {}{others}", count_of(state.answered, "probe")));
     }
 }
 
@@ -189,8 +191,8 @@ mod tests {
     use super::*;
 
     fn responder() -> Responder {
-        let books = Books { limiter: Limiter::new(EACH, ALL), answered: 0, foreign: 0, failed: 0 };
-        Responder { id: 1, joined: Instant::now(), unicast_port: 9, books: Mutex::new(books) }
+        let state = ReplyState { limiter: Limiter::new(EACH, ALL), answered: 0, foreign: 0, failed: 0 };
+        Responder { id: 1, joined: Instant::now(), unicast_port: 9, state: Mutex::new(state) }
     }
 
     fn probe(length: usize, by_unicast: bool) -> Vec<u8> {
@@ -219,11 +221,11 @@ mod tests {
         let itself = answer(&responder, &probe(64, false)).unwrap();
         assert_eq!(answer(&responder, &itself), None);
         assert_eq!(answer(&responder, &probe(64, true)), None);
-        assert_eq!(responder.books.lock().unwrap().foreign, 4);
+        assert_eq!(responder.state.lock().unwrap().foreign, 4);
     }
 
     #[test]
-    fn nobody_is_flooded() {
+    fn answers_are_limited_in_rate() {
         let responder = responder();
         let answers = (0..1_000).filter(|_| answer(&responder, &probe(64, false)).is_some()).count();
         assert!((50..300).contains(&answers), "{answers}");

@@ -6,7 +6,7 @@ use super::entry::{Entry, Plan};
 use super::finding::{Finding, Severity};
 use super::{groups, pairs};
 
-/// What can be found, so that a finding that is allowed is one that there is.
+/// The ids of all findings, to check `allow=`.
 const IDS: &[&str] = &[
     "unreadable",
     "name-twice",
@@ -35,7 +35,7 @@ const IDS: &[&str] = &[
     "shared-port",
 ];
 
-/// What is found, by file and line, without what the lines allow.
+/// Returns the findings by file and line, without those that the lines allow.
 pub(super) fn findings(plan: &mut Plan) -> Vec<Finding> {
     let mut findings = std::mem::take(&mut plan.unreadable);
     let entries = &plan.entries;
@@ -62,7 +62,8 @@ fn unknown_allowances(entries: &[Entry], findings: &mut Vec<Finding>) {
     for entry in entries {
         for id in entry.allowed.iter().filter(|id| !IDS.contains(&id.as_str())) {
             let message = format!("there is no finding \"{id}\" to allow");
-            findings.push(Finding::new(&entry.place, Severity::Fault, "unreadable", message).of(&entry.name));
+            findings
+                .push(Finding::new(&entry.place, Severity::Fault, "unreadable", message).named(&entry.name));
         }
     }
 }
@@ -75,7 +76,7 @@ fn names(entries: &[Entry], findings: &mut Vec<Finding>) {
             Some(place) => {
                 let message = format!("the name \"{}\" is already used ({place})", entry.name);
                 let finding = Finding::new(&entry.place, Severity::Fault, "name-twice", message);
-                findings.push(finding.of(&entry.name));
+                findings.push(finding.named(&entry.name));
             }
         }
     }
@@ -85,8 +86,8 @@ fn names(entries: &[Entry], findings: &mut Vec<Finding>) {
 mod tests {
     use super::*;
 
-    /// Without notes.
-    fn found(text: &str) -> Vec<(usize, &'static str)> {
+    /// Returns the findings except notes.
+    fn findings_of(text: &str) -> Vec<(usize, &'static str)> {
         all(text).into_iter().filter(|(_, id)| *id != "shared-port").collect()
     }
 
@@ -97,26 +98,26 @@ mod tests {
     }
 
     #[test]
-    fn a_good_plan_has_nothing_to_be_found() {
+    fn a_good_plan_has_no_findings() {
         let text = "\u{feff}# two feeds\n\
                     prices-a 10.0.0.7@232.1.2.3%eth1:5000 pair=prices ttl=8\n\n\
                     prices-b 10.9.0.7@232.9.2.4%eth2:5001 pair=prices ttl=8 # the other\n\
                     video 239.192.1.0/28:5004\n\
                     discovery mdns\n";
-        assert_eq!(found(text), []);
+        assert_eq!(findings_of(text), []);
     }
 
     #[test]
-    fn lines_that_cannot_be_read_are_faults_and_the_others_are_checked() {
+    fn invalid_lines_are_faults_and_the_others_are_checked() {
         let text = "alone\n239.192.1.1:5000\nx 10.0.0.1:5\nx 239.192.1.1:5000 ttl=many\n\
                     y 239.192.1.1:5000 colour=red\nz 225.1.1.1:5000 allow=nonsense";
         let unreadable = [1, 2, 3, 4, 5].map(|line| (line, "unreadable"));
-        assert_eq!(found(text), [&unreadable[..], &[(6, "unreadable"), (6, "reserved")]].concat());
-        assert_eq!(found("239.192.1.1:5000 video"), [(1, "unreadable")]);
+        assert_eq!(findings_of(text), [&unreadable[..], &[(6, "unreadable"), (6, "reserved")]].concat());
+        assert_eq!(findings_of("239.192.1.1:5000 video"), [(1, "unreadable")]);
     }
 
     #[test]
-    fn each_group_is_judged_by_the_registries() {
+    fn each_group_is_checked_against_the_registries() {
         for (membership, id) in [
             ("225.1.1.1:5000", "reserved"),
             ("224.0.0.3:5000", "unassigned"),
@@ -132,41 +133,41 @@ mod tests {
             ("[ff3e::8000:1]:5000", "ssm-without-source"),
             ("224.0.0.251:5353 ttl=8", "scope-too-small"),
         ] {
-            let found = found(&format!("x {membership}"));
-            assert!(found.contains(&(1, id)), "{membership}: {found:?}");
+            let findings = findings_of(&format!("x {membership}"));
+            assert!(findings.contains(&(1, id)), "{membership}: {findings:?}");
         }
-        assert_eq!(found("x 239.255.255.250:5000 allow=in-use,scope-top,registered"), []);
+        assert_eq!(findings_of("x 239.255.255.250:5000 allow=in-use,scope-top,registered"), []);
     }
 
     #[test]
-    fn groups_that_get_in_each_others_way_are_found() {
-        assert_eq!(found("a 239.192.1.1:5000\nb 239.192.1.1:5000\n"), [(2, "overlap")]);
-        assert_eq!(found("a 239.192.1.0/30:5000\nb 239.192.1.2+9:5000\n"), [(2, "overlap")]);
-        assert_eq!(found("a 239.192.1.1%eth0:5000\nb 239.192.1.1%eth1:5000\n"), []);
-        assert_eq!(found("a 239.192.1.1:5000\nb 239.192.1.1:5001\n"), [(2, "same-group")]);
-        // Of different sources: the networks keep them apart.
-        assert_eq!(found("a 10.0.0.1@232.1.1.1:5000\nb 10.0.0.2@232.1.1.1:5000\n"), []);
+    fn conflicting_groups_are_found() {
+        assert_eq!(findings_of("a 239.192.1.1:5000\nb 239.192.1.1:5000\n"), [(2, "overlap")]);
+        assert_eq!(findings_of("a 239.192.1.0/30:5000\nb 239.192.1.2+9:5000\n"), [(2, "overlap")]);
+        assert_eq!(findings_of("a 239.192.1.1%eth0:5000\nb 239.192.1.1%eth1:5000\n"), []);
+        assert_eq!(findings_of("a 239.192.1.1:5000\nb 239.192.1.1:5001\n"), [(2, "same-group")]);
+        // With different sources the network separates them.
+        assert_eq!(findings_of("a 10.0.0.1@232.1.1.1:5000\nb 10.0.0.2@232.1.1.1:5000\n"), []);
         assert_eq!(
-            found("a 10.0.0.1@232.1.1.1:5000\nb 10.0.0.1,10.0.0.2@232.1.1.1:5000\n"),
+            findings_of("a 10.0.0.1@232.1.1.1:5000\nb 10.0.0.1,10.0.0.2@232.1.1.1:5000\n"),
             [(2, "overlap")]
         );
         // 239.64.1.1 and 239.192.1.1 have the same lower 23 bits.
-        assert_eq!(found("a 239.192.1.1:5000\nb 239.64.1.1:5001 allow=kept\n"), [(2, "mac-alias")]);
+        assert_eq!(findings_of("a 239.192.1.1:5000\nb 239.64.1.1:5001 allow=kept\n"), [(2, "mac-alias")]);
         assert_eq!(all("a 239.192.1.1:5000\nb 239.192.1.2:5000\n"), [(2, "shared-port")]);
-        assert_eq!(found("a 239.192.1.1:5000\na 239.192.1.2:5001\n"), [(2, "name-twice")]);
+        assert_eq!(findings_of("a 239.192.1.1:5000\na 239.192.1.2:5001\n"), [(2, "name-twice")]);
     }
 
     #[test]
-    fn large_ranges_are_compared_in_no_time() {
+    fn large_ranges_are_compared_quickly() {
         let start = std::time::Instant::now();
-        assert_eq!(found("a 239.193.0.0/16:5000\nb 239.193.0.0/16:5000\n"), [(2, "overlap")]);
+        assert_eq!(findings_of("a 239.193.0.0/16:5000\nb 239.193.0.0/16:5000\n"), [(2, "overlap")]);
         assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
     }
 
     #[test]
     fn redundant_feeds_must_differ() {
-        let pair = |a: &str, b: &str| found(&format!("a {a} pair=x\nb {b} pair=x\n"));
-        assert_eq!(found("a 239.192.1.1:5000 pair=x\n"), [(1, "pair-alone")]);
+        let pair = |a: &str, b: &str| findings_of(&format!("a {a} pair=x\nb {b} pair=x\n"));
+        assert_eq!(findings_of("a 239.192.1.1:5000 pair=x\n"), [(1, "pair-alone")]);
         assert_eq!(pair("239.192.1.1%eth0:5000", "239.192.2.1%eth1:5001"), []);
         assert!(pair("239.192.1.1%eth0:5000", "239.192.1.1%eth1:5001").contains(&(2, "pair-same-group")));
         assert_eq!(pair("239.192.1.1%eth0:5000", "239.192.2.1%eth1:5000"), [(2, "pair-same-port")]);
@@ -185,7 +186,7 @@ mod tests {
         let text = "v=0\no=- 1 1 IN IP4 10.0.0.1\ns=x\nt=0 0\na=group:DUP a b\n\
                     m=video 5000 RTP/AVP 33\nc=IN IP4 239.192.1.1/8\na=mid:a\n\
                     m=video 5000 RTP/AVP 33\nc=IN IP4 239.192.1.1/8\na=mid:b\n";
-        let found = found(text);
+        let found = findings_of(text);
         assert!(found.contains(&(9, "pair-same-group")), "{found:?}");
         let broken = text.replace("IN IP4 239.192.1.1/8", "nowhere");
         let mut plan = Plan::default();

@@ -1,11 +1,11 @@
-//! The list: each line has a name, a membership and options.
+//! The entries of a plan: each line has a name, a membership and options.
 
 use mcast::group::{Expand, SessionDescription, WellKnown};
 use mcast::{Membership, ParseError};
 
 use super::finding::{FileLine, Finding, Severity};
 
-/// Everything that is planned, and the lines that could not be read.
+/// All planned entries, and findings about invalid lines.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) entries: Vec<Entry>,
@@ -18,12 +18,12 @@ pub(super) struct Entry {
     pub(super) place: FileLine,
     pub(super) name: String,
     pub(super) memberships: Vec<Membership>,
-    /// What redundant feeds have in common.
+    /// The name that redundant feeds have in common.
     pub(super) pair: Option<String>,
     pub(super) hop_limit: Option<u8>,
-    /// Findings that are known and meant.
+    /// The ids of findings that are intended.
     pub(super) allowed: Vec<String>,
-    /// Whether the group was called by the name that it is registered with.
+    /// Whether the group is given by its registered name.
     pub(super) is_by_name: bool,
 }
 
@@ -32,7 +32,7 @@ impl Plan {
         self.entries.iter().map(|entry| entry.memberships.len()).sum()
     }
 
-    /// Takes what a file says: a list, or a session description.
+    /// Adds the entries of a file: a list, or a session description.
     pub(super) fn read(&mut self, file: &str, text: &str) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.starts_with("v=0") {
@@ -53,7 +53,8 @@ impl Plan {
         }
     }
 
-    /// A medium is a line; its name is its own within the file, or its kind and line.
+    /// Adds one entry per medium of a session description. Its name is its own if that is unique in the file, otherwise
+    /// its kind and line.
     fn read_description(&mut self, file: &str, text: &str) {
         let description = match text.parse::<SessionDescription>() {
             Ok(description) => description,

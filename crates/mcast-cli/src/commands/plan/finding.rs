@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Something found: `schemas/plan-finding.json`.
+/// A finding: `schemas/plan-finding.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     #[serde(flatten)]
@@ -14,7 +14,7 @@ pub(super) struct Finding {
     /// The name of the line.
     pub(super) name: Option<String>,
     pub(super) message: String,
-    /// The document that says so.
+    /// The document that supports the finding.
     pub(super) reference: Option<String>,
 }
 
@@ -38,11 +38,11 @@ impl Finding {
         Self { place: place.clone(), severity, id, name: None, message, reference: None }
     }
 
-    pub(super) fn of(self, name: &str) -> Self {
+    pub(super) fn named(self, name: &str) -> Self {
         Self { name: Some(name.to_owned()), ..self }
     }
 
-    pub(super) fn says(self, reference: impl fmt::Display) -> Self {
+    pub(super) fn with_reference(self, reference: impl fmt::Display) -> Self {
         Self { reference: Some(reference.to_string()), ..self }
     }
 }

@@ -8,34 +8,34 @@ use mcast::{Group, GroupAddr, Membership, SourceFilter};
 use super::entry::Entry;
 use super::finding::{Finding, Severity};
 
-/// What the registries and the documents say of an entry's groups. A range says each thing once.
+/// Checks an entry's groups against the registries and RFCs. Reports each problem of a range once.
 pub(super) fn own(entry: &Entry, findings: &mut Vec<Finding>) {
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     for membership in &entry.memberships {
         let group = membership.address.group;
         for advice in group.advice() {
             let Some((severity, id)) = judge(&advice.statement, advice.severity, entry, membership) else {
                 continue;
             };
-            if told.insert(id) {
+            if reported.insert(id) {
                 let message = format!("{group}: {}", advice.statement);
                 let finding = Finding::new(&entry.place, severity, id, message);
-                findings.push(finding.of(&entry.name).says(advice.reference));
+                findings.push(finding.named(&entry.name).with_reference(advice.reference));
             }
         }
         if entry.hop_limit.is_some_and(|limit| limit > 1)
             && group.scope().stays_on_link()
             && !entry.is_by_name
-            && told.insert("scope-too-small")
+            && reported.insert("scope-too-small")
         {
             let message = format!("{group} never leaves its network, but its TTL asks for more than 1 hop");
             let finding = Finding::new(&entry.place, Severity::Fault, "scope-too-small", message);
-            findings.push(finding.of(&entry.name));
+            findings.push(finding.named(&entry.name));
         }
     }
 }
 
-/// How bad it is, and its id; `None` for what a plan need not mind.
+/// Returns the severity and id of a statement; `None` if it does not concern a plan.
 fn judge(
     statement: &Statement,
     concern: Concern,
@@ -62,13 +62,13 @@ fn judge(
         Statement::NeedsSource if !matches!(membership.sources, SourceFilter::Include(_)) => {
             (Fault, "ssm-without-source")
         }
-        // What may be said some day, and is to be avoided.
+        // The enum is non-exhaustive: future statements are treated as warnings.
         _ if concern == Concern::Avoid && !entry.is_by_name && !is_settled(statement) => (Fault, "reserved"),
         _ => return None,
     })
 }
 
-/// What [`judge`] has decided to be none of a plan's business.
+/// Returns whether [`judge`] ignores a statement.
 const fn is_settled(statement: &Statement) -> bool {
     matches!(
         statement,
@@ -86,16 +86,16 @@ const fn is_settled(statement: &Statement) -> bool {
 
 /// Checks what later entries have in common with the first one of a group, a port or an Ethernet address.
 pub(super) fn together(entries: &[Entry], findings: &mut Vec<Finding>) {
-    let mut seen = EarlierEntries::default();
+    let mut earlier = EarlierEntries::default();
     for entry in entries {
         // Each earlier entry is reported once, by its most severe conflict.
-        let mut told: HashSet<usize> = HashSet::new();
+        let mut reported: HashSet<usize> = HashSet::new();
         let mut same_port = None;
         for membership in &entry.memberships {
-            for (id, other) in seen.conflicts(entries, entry, membership) {
+            for (id, other) in earlier.conflicts(entries, entry, membership) {
                 if id == "shared-port" {
                     same_port.get_or_insert((membership.address.port, other));
-                } else if told.insert(other)
+                } else if reported.insert(other)
                     && let Some(other) = entries.get(other)
                 {
                     findings.push(conflict(id, entry, membership, other));
@@ -103,12 +103,12 @@ pub(super) fn together(entries: &[Entry], findings: &mut Vec<Finding>) {
             }
         }
         if let Some((port, other)) = same_port
-            && told.is_empty()
+            && reported.is_empty()
             && let Some(other) = entries.get(other)
         {
             findings.push(shared_port(entry, port, other));
         }
-        seen.take(entry);
+        earlier.add(entry);
     }
 }
 
@@ -136,8 +136,12 @@ fn conflict(id: &'static str, entry: &Entry, membership: &Membership, other: &En
             ),
         ),
     };
-    let finding = Finding::new(&entry.place, severity, id, message).of(&entry.name);
-    if id == "mac-alias" { finding.says("RFC 1112 section 6.4, RFC 2464 section 7") } else { finding }
+    let finding = Finding::new(&entry.place, severity, id, message).named(&entry.name);
+    if id == "mac-alias" {
+        finding.with_reference("RFC 1112 section 6.4, RFC 2464 section 7")
+    } else {
+        finding
+    }
 }
 
 fn shared_port(entry: &Entry, port: u16, other: &Entry) -> Finding {
@@ -146,21 +150,21 @@ fn shared_port(entry: &Entry, port: u16, other: &Entry) -> Finding {
          may receive both",
         other.name, other.place
     );
-    Finding::new(&entry.place, Severity::Note, "shared-port", message).of(&entry.name)
+    Finding::new(&entry.place, Severity::Note, "shared-port", message).named(&entry.name)
 }
 
-/// What earlier entries have, by the number of the entry.
+/// The groups, Ethernet addresses and ports of earlier entries, with the numbers of the entries.
 #[derive(Default)]
 struct EarlierEntries {
     entries: usize,
-    /// With the place of the membership in its entry: a range may have very many.
+    /// With the index of the membership in its entry, because a range may have very many.
     groups: HashMap<Group, Vec<(usize, usize)>>,
     ethernet: HashMap<EthernetAddress, Vec<(Group, usize)>>,
     ports: HashMap<u16, usize>,
 }
 
 impl EarlierEntries {
-    fn take(&mut self, entry: &Entry) {
+    fn add(&mut self, entry: &Entry) {
         let number = self.entries;
         self.entries += 1;
         let groups: BTreeSet<Group> = entry.memberships.iter().map(|each| each.address.group).collect();
@@ -173,7 +177,7 @@ impl EarlierEntries {
         }
     }
 
-    /// What a membership has in common with earlier entries, the worst first.
+    /// Returns the conflicts of a membership with earlier entries, the most severe first.
     fn conflicts(
         &self,
         entries: &[Entry],
@@ -188,7 +192,7 @@ impl EarlierEntries {
         let same = self.groups.get(&group).into_iter().flatten();
         for (number, place) in same.copied().filter(|(number, _)| !is_pair(*number)) {
             let other = entries.get(number).and_then(|other| other.memberships.get(place));
-            if let Some(other) = other.filter(|other| meets(other, membership)) {
+            if let Some(other) = other.filter(|other| overlaps(other, membership)) {
                 conflicts.push((if other.address.port == port { "overlap" } else { "same-group" }, number));
             }
         }
@@ -203,9 +207,9 @@ impl EarlierEntries {
     }
 }
 
-/// Whether two memberships of one group would get the same packets: on the same interface, as far as they
-/// say, and from a source that both admit.
-fn meets(a: &Membership, b: &Membership) -> bool {
+/// Returns whether two memberships can receive the same packets: for the same group, on the same interface if both
+/// name one, and from a source that both admit.
+fn overlaps(a: &Membership, b: &Membership) -> bool {
     if a.address.group != b.address.group {
         return false;
     }

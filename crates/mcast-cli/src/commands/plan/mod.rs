@@ -63,7 +63,7 @@ Examples:
   mcast plan a.sdp b.sdp --json        for programs";
 
 /// The maximum length of a plan.
-const LONGEST: u64 = 8 << 20;
+const MAX_LENGTH: u64 = 8 << 20;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let mut plan = Plan::default();
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         if arguments.json {
             write_record(&mut out, "finding", &finding)?;
         } else if finding.severity > Severity::Note || console.is_verbose() {
-            tell(&mut out, finding, console.palette())?;
+            print(&mut out, finding, console.palette())?;
         }
     }
     out.flush()?;
@@ -102,15 +102,15 @@ fn text_of(path: &Path) -> anyhow::Result<String> {
     };
     let mut bytes = Vec::new();
     let failed = || format!("cannot read {}", path.display());
-    reader.take(LONGEST + 1).read_to_end(&mut bytes).with_context(failed)?;
-    if bytes.len() as u64 > LONGEST {
+    reader.take(MAX_LENGTH + 1).read_to_end(&mut bytes).with_context(failed)?;
+    if bytes.len() as u64 > MAX_LENGTH {
         return Err(Failure::usage(format!("{} is too long for a plan", path.display())).into());
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// As compilers tell, so that editors and CI find the line.
-fn tell(out: &mut Output, finding: &Finding, palette: &Palette) -> io::Result<()> {
+/// Prints a finding in the format of compilers, so that editors and CI find the line.
+fn print(out: &mut Output, finding: &Finding, palette: &Palette) -> io::Result<()> {
     let style = match finding.severity {
         Severity::Fault => palette.bad,
         Severity::Warning => palette.warning,
@@ -118,7 +118,7 @@ fn tell(out: &mut Output, finding: &Finding, palette: &Palette) -> io::Result<()
     };
     let Palette { dim, .. } = *palette;
     let (severity, id) = (finding.severity, finding.id);
-    // What is wrong is quoted, and may hold anything.
+    // The message quotes the file, so it is escaped.
     let message = SafeText::new(finding.message.as_bytes());
     write!(out, "{}: {style}{severity}{style:#}: {message} {dim}[{id}]{dim:#}", finding.place)?;
     match &finding.reference {

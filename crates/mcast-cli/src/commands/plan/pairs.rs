@@ -1,4 +1,4 @@
-//! Redundant feeds: they must not have a point of failure in common.
+//! Checks that redundant feeds have no point of failure in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,8 @@ pub(super) fn check(entries: &[Entry], findings: &mut Vec<Finding>) {
     for (pair, feeds) in sets {
         if let [alone] = feeds[..] {
             let message = format!("\"{}\" is the only feed of pair \"{pair}\"", alone.name);
-            findings.push(Finding::new(&alone.place, Severity::Fault, "pair-alone", message).of(&alone.name));
+            findings
+                .push(Finding::new(&alone.place, Severity::Fault, "pair-alone", message).named(&alone.name));
         }
         for (number, feed) in feeds.iter().enumerate() {
             for other in feeds.iter().take(number) {
@@ -27,35 +28,35 @@ pub(super) fn check(entries: &[Entry], findings: &mut Vec<Finding>) {
     }
 }
 
-/// What a feed has in common with an earlier one of its pair, so that one fault may hit both.
+/// Reports what a feed has in common with an earlier one of its pair, so that one fault could affect both.
 fn compare(feed: &Entry, other: &Entry, findings: &mut Vec<Finding>) {
-    let mut found = |severity, id, what: &str| {
+    let mut add = |severity, id, what: &str| {
         let message =
             format!("it has {what} \"{}\" ({}), the other feed of its pair", other.name, other.place);
-        findings.push(Finding::new(&feed.place, severity, id, message).of(&feed.name));
+        findings.push(Finding::new(&feed.place, severity, id, message).named(&feed.name));
     };
     let groups = |entry: &Entry| -> BTreeSet<_> { all(entry, |each| each.address.group) };
     let ethernet =
         |entry: &Entry| -> BTreeSet<_> { all(entry, |each| each.address.group.ethernet_address().octets()) };
     if !groups(feed).is_disjoint(&groups(other)) {
-        found(Severity::Fault, "pair-same-group", "the same group as");
+        add(Severity::Fault, "pair-same-group", "the same group as");
     } else if !ethernet(feed).is_disjoint(&ethernet(other)) {
-        found(Severity::Fault, "pair-alias", "a group with the same Ethernet address as");
+        add(Severity::Fault, "pair-alias", "a group with the same Ethernet address as");
     }
     if !all(feed, |each| each.address.port).is_disjoint(&all(other, |each| each.address.port)) {
-        found(Severity::Warning, "pair-same-port", "the same port as");
+        add(Severity::Warning, "pair-same-port", "the same port as");
     }
     match (interfaces(feed), interfaces(other)) {
         (Some(own), Some(others)) if own.is_disjoint(&others) => {}
-        (Some(_), Some(_)) => found(Severity::Warning, "pair-same-interface", "the same interface as"),
-        // Where nothing is said of interfaces, as in a session description, nothing is known.
+        (Some(_), Some(_)) => add(Severity::Warning, "pair-same-interface", "the same interface as"),
+        // Without interfaces, as in a session description, they cannot be compared.
         _ => {}
     }
     if !sources(feed).is_disjoint(&sources(other)) {
-        found(Severity::Warning, "pair-same-source", "the same source as");
+        add(Severity::Warning, "pair-same-source", "the same source as");
     }
     if all(feed, |each| each.address.group.scope()) != all(other, |each| each.address.group.scope()) {
-        found(Severity::Warning, "pair-scopes", "a different scope than");
+        add(Severity::Warning, "pair-scopes", "a different scope than");
     }
 }
 
@@ -63,7 +64,7 @@ fn all<T: Ord>(entry: &Entry, of: impl Fn(&mcast::Membership) -> T) -> BTreeSet<
     entry.memberships.iter().map(of).collect()
 }
 
-/// `None` where one of the memberships names none.
+/// Returns the interfaces; `None` if a membership names none.
 fn interfaces(entry: &Entry) -> Option<BTreeSet<InterfaceSelector>> {
     entry.memberships.iter().map(|each| each.interface.clone()).collect()
 }

@@ -1,4 +1,4 @@
-//! Who listens, and what becomes of them, as it happens. What they have at the end the publisher itself reports.
+//! Reports subscribers that join, leave or are evicted. The final state of subscribers is in the closing report.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use mcast_stream::wire::ReceiverId;
 use crate::console::Console;
 use crate::output::count_of;
 
-/// Addresses that are remembered, to call receivers by them: twice as many as a stream has at a time.
-const MOST: usize = 8192;
+/// The maximum number of remembered addresses: twice the number of subscribers that a stream can have at a time.
+const MAX_ADDRESSES: usize = 8192;
 
-/// Everybody who ever listened, by address.
+/// The addresses of all subscribers, including former ones.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     addresses: BTreeMap<ReceiverId, SocketAddr>,
@@ -69,9 +69,9 @@ impl Audience {
         }
     }
 
-    /// Anybody can make up receivers that come and go, so that not all are remembered.
+    /// Remembers an address. The number is limited, because receivers can be forged.
     fn add(&mut self, receiver: ReceiverId, address: SocketAddr) {
-        if self.addresses.len() >= MOST {
+        if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.pop_first();
         }
         self.addresses.insert(receiver, address);
@@ -90,11 +90,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn receivers_that_come_and_go_take_no_more_memory_than_there_is() {
+    fn the_number_of_remembered_addresses_is_bounded() {
         let mut audience = Audience::default();
-        for number in 0..3 * MOST as u64 {
+        for number in 0..3 * MAX_ADDRESSES as u64 {
             audience.add(ReceiverId(number), SocketAddr::from(([10, 0, 0, 1], 1)));
         }
-        assert_eq!(audience.addresses.len(), MOST);
+        assert_eq!(audience.addresses.len(), MAX_ADDRESSES);
     }
 }

@@ -1,4 +1,4 @@
-//! Where messages come from.
+//! Sources of messages.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -10,23 +10,23 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Content;
-use super::read_ahead::{Look, Reader, read_ahead};
+use super::read_ahead::{Poll, Reader, read_ahead};
 use crate::exit::Failure;
 
-/// The longest record: what a stream takes unless told otherwise.
-const LONGEST: u32 = 16 << 20;
+/// The maximum length of a message: the default limit of a stream.
+const MAX_LENGTH: u32 = 16 << 20;
 
-/// A supply of messages.
+/// A source of messages.
 pub(super) enum Messages {
-    /// These.
+    /// The arguments.
     Words(VecDeque<Vec<u8>>),
     /// The contents of these files.
     Files(VecDeque<OsString>),
-    /// What a thread reads from standard input.
+    /// Messages that a thread reads from standard input.
     Input(Reader),
 }
 
-/// What came.
+/// The result of a request for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Some,
@@ -51,7 +51,7 @@ impl Messages {
         }
     }
 
-    /// Puts what is there into `into`, at most so many; waits for the first for so long.
+    /// Appends available messages to `into`, at most `count`; waits up to `wait` for the first one.
     pub(super) fn next(
         &mut self,
         wait: Duration,
@@ -71,12 +71,12 @@ impl Messages {
             }
             Self::Input(input) => {
                 match input.take(wait) {
-                    Look::Some(message) => into.push_back(message.context("cannot read standard input")?),
-                    Look::NoneYet => return Ok(Next::NoneYet),
-                    Look::End => return Ok(Next::End),
+                    Poll::Some(message) => into.push_back(message.context("cannot read standard input")?),
+                    Poll::NoneYet => return Ok(Next::NoneYet),
+                    Poll::End => return Ok(Next::End),
                 }
                 while into.len() < most
-                    && let Look::Some(message) = input.take(Duration::ZERO)
+                    && let Poll::Some(message) = input.take(Duration::ZERO)
                 {
                     into.push_back(message.context("cannot read standard input")?);
                 }
@@ -86,11 +86,11 @@ impl Messages {
     }
 }
 
-/// A file, which may be one that never ends.
+/// Reads a file up to the maximum length, because it may have no end.
 fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(name)?.take(u64::from(LONGEST) + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > LONGEST as usize {
+    File::open(name)?.take(u64::from(MAX_LENGTH) + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_LENGTH as usize {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "a message has at most 16 MiB, and this file is longer",
@@ -99,7 +99,7 @@ fn read_file(name: &OsStr) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads on a thread of its own, so that Ctrl-C need not wait for input.
+/// Reads on a separate thread, so that Ctrl-C does not wait for input.
 fn read_input(records: bool) -> anyhow::Result<Reader> {
     let (to, messages) = read_ahead();
     let read = move || {
@@ -107,8 +107,8 @@ fn read_input(records: bool) -> anyhow::Result<Reader> {
         loop {
             let message = if records { read_record(&mut input) } else { read_line(&mut input) };
             let Some(message) = message.transpose() else { return };
-            let goes_on = message.is_ok();
-            if !to.put(message) || !goes_on {
+            let is_message = message.is_ok();
+            if !to.put(message) || !is_message {
                 return;
             }
         }
@@ -117,10 +117,10 @@ fn read_input(records: bool) -> anyhow::Result<Reader> {
     Ok(messages)
 }
 
-/// A line without its end; a last one need have none.
+/// Reads a line, and returns it without its end, which the last line may lack.
 fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    let longest = u64::from(LONGEST) + 2;
+    let longest = u64::from(MAX_LENGTH) + 2;
     if input.take(longest).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
@@ -136,7 +136,7 @@ fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(line))
 }
 
-/// A record; nothing at the end of the input.
+/// Reads a record; returns `None` at the end of the input.
 fn read_record(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     if input.fill_buf()?.is_empty() {
         return Ok(None);
@@ -144,7 +144,7 @@ fn read_record(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     input.read_exact(&mut length).map_err(cut_off)?;
     let length = u32::from_be_bytes(length);
-    if length > LONGEST {
+    if length > MAX_LENGTH {
         let text = format!("a record of {length} bytes is too long: the limit is 16 MiB");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
@@ -160,8 +160,19 @@ fn cut_off(error: io::Error) -> io::Error {
     }
 }
 
+/// Returns the key of a message for `--keyed`: the 64-bit FNV-1a hash of its first word. Stream ids are derived from
+/// names in the same way.
+pub(super) fn key_of(message: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut words = message.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let word = words.next().unwrap_or_default();
+    word.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
 #[cfg(test)]
 mod tests {
+    use mcast_stream::wire::StreamId;
+
     use super::*;
 
     fn all<'b>(
@@ -172,21 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn lines_lose_their_ends_and_nothing_else() {
+    fn only_the_ends_of_lines_are_removed() {
         let lines = all(b"a\n\nb \r\n\xffc", read_line);
         assert_eq!(lines, [b"a".to_vec(), b"".to_vec(), b"b ".to_vec(), b"\xffc".to_vec()]);
     }
 
     #[test]
     #[cfg(unix)]
-    fn a_file_without_an_end_is_no_message() {
+    fn a_file_without_an_end_is_refused() {
         let error = read_file(OsStr::new("/dev/zero")).unwrap_err();
         assert!(error.to_string().contains("16 MiB"), "{error}");
         assert_eq!(read_file(OsStr::new("/dev/null")).unwrap(), b"");
     }
 
     #[test]
-    fn records_may_hold_anything_and_must_be_whole() {
+    fn records_may_contain_any_bytes_and_must_be_complete() {
         let records = all(b"\0\0\0\x02\n\n\0\0\0\0", read_record);
         assert_eq!(records, [b"\n\n".to_vec(), b"".to_vec()]);
 
@@ -196,5 +207,13 @@ mod tests {
         }
         let mut long = &b"\xff\0\0\0"[..];
         assert!(read_record(&mut long).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn the_key_is_the_hash_of_the_first_word() {
+        assert_eq!(key_of(b"apples 5"), StreamId::named("apples").0);
+        assert_eq!(key_of(b"  apples\t7"), key_of(b"apples"));
+        assert_ne!(key_of(b"\xff 1"), key_of(b"\xfe 1"));
+        assert_eq!(key_of(b""), key_of(b" \n"));
     }
 }

@@ -1,7 +1,6 @@
-//! `mcast publish`: messages that all must arrive.
+//! `mcast publish`: publishes messages with repair of losses.
 
 mod audience;
-mod keyed;
 mod messages;
 mod read_ahead;
 mod report;
@@ -19,8 +18,8 @@ use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, StreamError};
 
 use crate::arguments::{
-    Families, KeyFile, add_next_key, chosen_destinations, parse_duration, parse_rate, parse_size,
-    parse_stream_name, read_keys, write_new_key,
+    Families, KeyFile, add_next_key, parse_duration, parse_rate, parse_size, parse_stream_name, read_keys,
+    select_destinations, write_new_key,
 };
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -70,14 +69,14 @@ pub(crate) struct Arguments {
     keyed: bool,
 
     #[command(flatten)]
-    stream: Stream,
+    stream: StreamOptions,
 
     /// Print the closing report as a JSON object on standard output
     #[arg(long)]
     json: bool,
 }
 
-/// What is a message.
+/// What the messages are.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to publish")]
 #[group(multiple = false)]
@@ -95,10 +94,10 @@ struct Content {
     files: bool,
 }
 
-/// How.
+/// Options of the stream.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How")]
-struct Stream {
+struct StreamOptions {
     /// Name of the stream, which a restarted publisher continues [default: a new stream]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -163,17 +162,17 @@ struct Stream {
     linger: Duration,
 }
 
-/// A history that there may be memory for: it is taken at once.
+/// Parses a buffer size. The memory is allocated at once, so it checks that there is enough.
 fn parse_history(text: &str) -> Result<usize, String> {
     let bytes = parse_size(text)?;
-    match bytes <= MOST_HISTORY && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() {
+    match bytes <= MAX_HISTORY && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() {
         true => Ok(bytes),
         false => Err("must be at most 16G and fit into memory".into()),
     }
 }
 
-impl Stream {
-    /// What the stream's identity is made of.
+impl StreamOptions {
+    /// Returns the name from which the stream id is derived.
     fn own_name(&self) -> Option<&str> {
         self.name.as_deref().or(self.announce.as_deref())
     }
@@ -189,9 +188,9 @@ enum CongestionControl {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Flow {
-    /// For the slowest receiver, as long as it gets on
+    /// Wait for the slowest subscriber, as long as it makes progress
     Slowest,
-    /// For nobody
+    /// Wait for no subscriber
     None,
 }
 
@@ -235,10 +234,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     let interrupt = Interrupt::catch(|| {})?;
     let audience = Audience::default();
-    Publishing { arguments, console, publisher, snapshots, interrupt, key_file, audience }.run(messages)
+    PublishLoop { arguments, console, publisher, snapshots, interrupt, key_file, audience }.run(messages)
 }
 
-/// A publisher, and the first of its destinations.
+/// Opens a publisher; returns also the first of its destinations.
 fn open(
     arguments: &Arguments,
     destination: &str,
@@ -248,7 +247,7 @@ fn open(
         .chain(arguments.paths.iter().map(String::as_str))
         .map(Into::into)
         .collect();
-    let chosen = chosen_destinations(&texts, arguments.families, console)?;
+    let chosen = select_destinations(&texts, arguments.families, console)?;
     if chosen.items.len() > texts.len() {
         return Err(Failure::usage("a stream is published to single groups, not to ranges")
             .remedy("name each group with --path, at most four in total")
@@ -304,7 +303,7 @@ fn open(
         builder = builder.keys(read_keys(path, console)?);
     }
     let publisher = builder.build()?;
-    // It has sent its first heartbeat. Without a way out there is no point in starting.
+    // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
     if !publisher.is_any_path_up()
         && let Some(error) = publisher.failure()
     {
@@ -327,7 +326,7 @@ fn open(
     Ok((publisher, first))
 }
 
-struct Publishing<'a> {
+struct PublishLoop<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
     publisher: Arc<Publisher>,
@@ -337,31 +336,31 @@ struct Publishing<'a> {
     audience: Audience,
 }
 
-/// Longer ones hold no more datagrams.
-const MOST_HISTORY: usize = 1 << 34;
-/// How long to wait before looking around.
-const GLANCE: Duration = Duration::from_millis(50);
-/// No two messages are farther apart: no clock would tell when the next is due.
-const SLOWEST: Duration = Duration::from_secs(365 * 86_400);
-/// Messages that are published before looking around.
+/// Larger buffers would not hold more datagrams.
+const MAX_HISTORY: usize = 1 << 34;
+/// The longest wait before checking for events.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The maximum interval of messages, so that the time of the next one can be represented.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
+/// Messages published before checking for events.
 const AT_ONCE: usize = 256;
 
-impl Publishing<'_> {
+impl PublishLoop<'_> {
     fn run(mut self, messages: Messages) -> anyhow::Result<Outcome> {
         self.wait_for_receivers();
         let begun = Instant::now();
         let failed = self.publish(messages).err();
         let complete = self.linger(begun);
-        self.look_around();
+        self.handle_events();
         let statistics_time = begun.elapsed();
         let Self { arguments, console, publisher, snapshots, interrupt, .. } = self;
         drop(snapshots);
         let stream = publisher.stream();
-        // All who listen have everything, or the time is over: the last word needs little.
+        // All subscribers have everything, so the closing messages need little time; or the time is over.
         let rest = if complete { Duration::from_secs(2) } else { Duration::ZERO };
         let closing = publisher.close(rest);
         let report = Report::new(stream, &closing, statistics_time);
-        report.tell(arguments.json, console)?;
+        report.print(arguments.json, console)?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -371,21 +370,21 @@ impl Publishing<'_> {
     fn wait_for_receivers(&mut self) {
         let Some(wanted) = self.arguments.stream.wait_for else { return };
         self.console.note(format_args!("waiting for {} to join", count_of(u64::from(wanted), "subscriber")));
-        while !self.interrupt.has_come() && !self.publisher.wait_for(wanted as usize, GLANCE) {
-            self.look_around();
+        while !self.interrupt.has_arrived() && !self.publisher.wait_for(wanted as usize, POLL_INTERVAL) {
+            self.handle_events();
         }
     }
 
     fn publish(&mut self, mut messages: Messages) -> anyhow::Result<()> {
         let mut waiting = VecDeque::new();
         let interrupt = self.interrupt.clone();
-        let mut due = Due::new(self.arguments.stream.rate);
+        let mut due = MessagePacer::new(self.arguments.stream.rate);
         loop {
-            self.look_around();
-            if self.interrupt.has_come() {
+            self.handle_events();
+            if self.interrupt.has_arrived() {
                 return Ok(());
             }
-            match messages.next(GLANCE, AT_ONCE, &mut waiting)? {
+            match messages.next(POLL_INTERVAL, AT_ONCE, &mut waiting)? {
                 Next::Some => {}
                 Next::NoneYet => continue,
                 Next::End => return Ok(()),
@@ -393,7 +392,7 @@ impl Publishing<'_> {
             while let Some(message) = waiting.pop_front() {
                 let meanwhile = || {
                     self.publisher.flush();
-                    self.look_around();
+                    self.handle_events();
                 };
                 if !due.wait(&interrupt, meanwhile) {
                     return Ok(());
@@ -404,20 +403,20 @@ impl Publishing<'_> {
         }
     }
 
-    /// Queues a message; a wait for receivers ends by an interrupt, too.
+    /// Queues a message. An interrupt ends a wait for subscribers.
     fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
         loop {
             let queued = match self.arguments.keyed {
-                true => self.publisher.try_queue_keyed(keyed::key_of(message), message),
+                true => self.publisher.try_queue_keyed(messages::key_of(message), message),
                 false => self.publisher.try_queue(message),
             };
             match queued {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    self.look_around();
-                    if self.interrupt.has_come() {
+                    self.handle_events();
+                    if self.interrupt.has_arrived() {
                         return Ok(());
                     }
-                    self.publisher.wait_for_room(GLANCE);
+                    self.publisher.wait_for_room(POLL_INTERVAL);
                 }
                 Err(error) => return Err(error.into()),
                 Ok(_) => return Ok(()),
@@ -425,9 +424,9 @@ impl Publishing<'_> {
         }
     }
 
-    /// A life is numbered by the quarter of a second that it began in: the next one of the same name must
-    /// not begin in the same.
-    fn outlive_its_number(&self, begun: Instant) {
+    /// Waits until the next incarnation has another number: incarnations are numbered by the quarter of a second in which
+    /// they start.
+    fn outlast_incarnation_number(&self, begun: Instant) {
         if self.arguments.stream.own_name().is_some() {
             self.interrupt.sleep(Duration::from_millis(250).saturating_sub(begun.elapsed()));
         }
@@ -439,18 +438,18 @@ impl Publishing<'_> {
         let mut sent = 0;
         let mut deadline = None;
         let is_complete = self.wait_until(|publishing| {
-            // At a low rate, sending may take longer than subscribers are waited for afterwards.
+            // The deadline starts after the last datagram, because at a low rate sending may take longer than `--linger`.
             let datagrams = publishing.publisher.statistics().datagrams;
             if deadline.is_none() || datagrams != sent {
                 sent = datagrams;
                 deadline = Some(Instant::now().checked_add(publishing.arguments.stream.linger));
             }
-            (deadline.flatten(), publishing.publisher.wait_complete(GLANCE))
+            (deadline.flatten(), publishing.publisher.wait_complete(POLL_INTERVAL))
         });
-        self.outlive_its_number(begun);
+        self.outlast_incarnation_number(begun);
         if is_complete {
             self.publisher.end();
-            self.wait_until(|publishing| (deadline.flatten(), publishing.publisher.wait_read(GLANCE)));
+            self.wait_until(|publishing| (deadline.flatten(), publishing.publisher.wait_read(POLL_INTERVAL)));
         }
         is_complete
     }
@@ -462,17 +461,17 @@ impl Publishing<'_> {
             if is_done {
                 return true;
             }
-            // A second Ctrl-C ends the process; the first ends the publishing, and the waiting.
-            self.look_around();
+            // The first Ctrl-C ends publishing and waiting; a second one ends the process.
+            self.handle_events();
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if is_over || self.interrupt.has_come() {
+            if is_over || self.interrupt.has_arrived() {
                 return false;
             }
         }
     }
 
-    /// Tells what has happened, and takes new secrets.
-    fn look_around(&mut self) {
+    /// Reports events, and rereads the keys after SIGHUP.
+    fn handle_events(&mut self) {
         while let Some(event) = self.publisher.event() {
             self.audience.note(&event, self.console);
         }
@@ -489,35 +488,35 @@ impl Publishing<'_> {
     }
 }
 
-/// When the next message is due, where messages are paced.
-pub(super) struct Due {
+/// Paces messages.
+pub(super) struct MessagePacer {
     each: Option<Duration>,
     next: Instant,
 }
 
-impl Due {
+impl MessagePacer {
     pub(super) fn new(rate: Option<Rate>) -> Self {
         let each = match rate {
             Some(Rate::Datagrams(rate)) => {
-                Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(SLOWEST).min(SLOWEST))
+                Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(MAX_INTERVAL).min(MAX_INTERVAL))
             }
             _ => None,
         };
         Self { each, next: Instant::now() }
     }
 
-    /// Waits until then, and does this before and again and again meanwhile; `false` after an interrupt.
+    /// Waits until the next message is due, and calls `meanwhile` repeatedly. Returns `false` after an interrupt.
     pub(super) fn wait(&mut self, interrupt: &Interrupt, mut meanwhile: impl FnMut()) -> bool {
         let Some(each) = self.each else { return true };
         let now = Instant::now();
         while let Some(left) = self.next.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
         {
             meanwhile();
-            if interrupt.sleep(left.min(GLANCE)) {
+            if interrupt.sleep(left.min(POLL_INTERVAL)) {
                 return false;
             }
         }
-        // Who was held up does not make up for it in a burst.
+        // A delay is not made up for by a burst.
         self.next = self.next.max(now.checked_sub(Duration::from_millis(100)).unwrap_or(now)) + each;
         true
     }
@@ -528,9 +527,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_of_next_to_nothing_is_no_rate_that_clocks_cannot_tell() {
+    fn tiny_rates_do_not_overflow_the_clock() {
         for rate in [f64::MIN_POSITIVE, 1e-30, 1e-10] {
-            let mut due = Due::new(Some(Rate::Datagrams(rate)));
+            let mut due = MessagePacer::new(Some(Rate::Datagrams(rate)));
             let interrupt = Interrupt::catch(|| {}).unwrap();
             assert!(due.wait(&interrupt, || {}));
             assert!(due.next > Instant::now());

@@ -1,22 +1,22 @@
-//! What was read and waits to be published: bounded by its bytes.
+//! A queue of messages that were read and wait to be published, bounded in bytes.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What comes of reading: a message, or why there is none.
+/// The result of reading a message.
 pub(super) type Read = io::Result<Vec<u8>>;
 
-/// Bytes that wait at most, beside one message.
-const MOST_BYTES: usize = 8 << 20;
-/// Empty messages take memory, too.
-const EACH: usize = 64;
+/// The maximum number of bytes in the queue, not counting one message.
+const MAX_BYTES: usize = 8 << 20;
+/// The memory of an empty message.
+const OVERHEAD: usize = 64;
 
-/// Whoever reads.
+/// The end for the thread that reads messages.
 pub(super) struct Writer(Arc<Queue>);
 
-/// Whoever publishes.
+/// The end for the thread that publishes messages.
 pub(super) struct Reader(Arc<Queue>);
 
 #[derive(Default)]
@@ -29,15 +29,15 @@ struct Queue {
 struct State {
     waiting: VecDeque<Read>,
     bytes: usize,
-    /// Nothing more comes.
+    /// The writer was dropped.
     ended: bool,
-    /// Nobody wants more.
-    unwanted: bool,
+    /// The reader was dropped.
+    abandoned: bool,
 }
 
-/// What a look came to.
+/// The result of a wait for a message.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum Poll {
     Some(Read),
     NoneYet,
     End,
@@ -49,12 +49,12 @@ pub(super) fn read_ahead() -> (Writer, Reader) {
 }
 
 impl Writer {
-    /// Waits for room; `false` if nobody wants it.
+    /// Waits for room, and queues a message; returns `false` if the reader was dropped.
     pub(super) fn put(&self, read: Read) -> bool {
         let state = self.0.lock();
-        let full = |state: &mut State| !state.unwanted && state.bytes >= MOST_BYTES;
+        let full = |state: &mut State| !state.abandoned && state.bytes >= MAX_BYTES;
         let mut state = self.0.changed.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
-        if state.unwanted {
+        if state.abandoned {
             return false;
         }
         state.bytes += size(&read);
@@ -65,8 +65,8 @@ impl Writer {
 }
 
 impl Reader {
-    /// What waits, or comes within this time.
-    pub(super) fn take(&self, wait: Duration) -> Look {
+    /// Returns the next message, waiting up to `wait` for one.
+    pub(super) fn take(&self, wait: Duration) -> Poll {
         let state = self.0.lock();
         let empty = |state: &mut State| state.waiting.is_empty() && !state.ended;
         let waited = self.0.changed.wait_timeout_while(state, wait, empty);
@@ -75,10 +75,10 @@ impl Reader {
             Some(read) => {
                 state.bytes -= size(&read);
                 self.0.changed.notify_all();
-                Look::Some(read)
+                Poll::Some(read)
             }
-            None if state.ended => Look::End,
-            None => Look::NoneYet,
+            None if state.ended => Poll::End,
+            None => Poll::NoneYet,
         }
     }
 }
@@ -92,7 +92,7 @@ impl Drop for Writer {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.lock().unwanted = true;
+        self.0.lock().abandoned = true;
         self.0.changed.notify_all();
     }
 }
@@ -104,7 +104,7 @@ impl Queue {
 }
 
 fn size(read: &Read) -> usize {
-    EACH + read.as_ref().map_or(0, Vec::len)
+    OVERHEAD + read.as_ref().map_or(0, Vec::len)
 }
 
 #[cfg(test)]
@@ -116,24 +116,24 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     #[test]
-    fn no_more_bytes_wait_than_there_is_room_for() {
+    fn the_queue_is_bounded_in_bytes() {
         const LENGTH: usize = 1 << 20;
         let (writer, reader) = read_ahead();
         let work = move || (0..100).take_while(|_| writer.put(Ok(vec![0; LENGTH]))).count();
         let reading = thread::spawn(work);
         let deadline = std::time::Instant::now() + SOON;
-        while reader.0.lock().bytes < MOST_BYTES {
+        while reader.0.lock().bytes < MAX_BYTES {
             assert!(std::time::Instant::now() < deadline, "nothing is read ahead");
             thread::yield_now();
         }
         let mut most = 0;
         for _ in 0..100 {
             most = most.max(reader.0.lock().bytes);
-            assert!(matches!(reader.take(SOON), Look::Some(Ok(message)) if message.len() == LENGTH));
+            assert!(matches!(reader.take(SOON), Poll::Some(Ok(message)) if message.len() == LENGTH));
         }
-        assert!(most < MOST_BYTES + LENGTH + EACH, "{most}");
+        assert!(most < MAX_BYTES + LENGTH + OVERHEAD, "{most}");
         assert_eq!(reading.join().unwrap(), 100);
-        assert!(matches!(reader.take(SOON), Look::End));
+        assert!(matches!(reader.take(SOON), Poll::End));
     }
 
     #[test]
@@ -142,21 +142,21 @@ mod tests {
         let reading =
             thread::spawn(move || (0..1_000_000).take_while(|_| writer.put(Ok(Vec::new()))).count());
         let deadline = std::time::Instant::now() + SOON;
-        while reader.0.lock().bytes < MOST_BYTES {
+        while reader.0.lock().bytes < MAX_BYTES {
             assert!(std::time::Instant::now() < deadline, "nothing is read ahead");
             thread::yield_now();
         }
         drop(reader);
-        assert!(reading.join().unwrap() <= MOST_BYTES / EACH);
+        assert!(reading.join().unwrap() <= MAX_BYTES / OVERHEAD);
     }
 
     #[test]
-    fn a_reader_does_not_wait_for_ever() {
+    fn a_wait_for_a_message_has_a_limit() {
         let (writer, reader) = read_ahead();
-        assert!(matches!(reader.take(Duration::ZERO), Look::NoneYet));
+        assert!(matches!(reader.take(Duration::ZERO), Poll::NoneYet));
         assert!(writer.put(Err(io::ErrorKind::InvalidData.into())));
         drop(writer);
-        assert!(matches!(reader.take(SOON), Look::Some(Err(_))));
-        assert!(matches!(reader.take(SOON), Look::End));
+        assert!(matches!(reader.take(SOON), Poll::Some(Err(_))));
+        assert!(matches!(reader.take(SOON), Poll::End));
     }
 }

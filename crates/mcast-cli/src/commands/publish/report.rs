@@ -1,4 +1,4 @@
-//! The closing report: what was published, what had to be repaired, who has it.
+//! The closing report: messages, repairs, and the state of subscribers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::console::Console;
 use crate::message_layer::Repairs;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
 
-/// Nothing came back, which has several causes.
+/// The possible causes if no subscriber sent feedback.
 const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
                            datagrams that they send to this machine";
 
-/// Says that a path went down, or works again.
+/// Reports that a path went down, or works again.
 pub(super) fn path_change(change: &PathChange, console: &Console) {
     match change {
         PathChange::Down { path, error } => console
@@ -42,7 +42,7 @@ pub(super) struct Report {
     time: Duration,
 }
 
-/// How many subscribers stand where, of all that there ever were.
+/// The number of subscribers in each state, including former ones.
 #[derive(Debug, Serialize)]
 struct Subscribers {
     complete: u64,
@@ -75,8 +75,8 @@ impl Member {
         Self { receiver: receiver.to_string(), address: address.to_string(), state, missing, lost_messages }
     }
 
-    /// What is said of those that do not have everything.
-    fn words(&self) -> Option<String> {
+    /// Returns a description; `None` for a subscriber that has everything.
+    fn description(&self) -> Option<String> {
         let Self { state, missing, lost_messages, .. } = self;
         Some(match *state {
             "complete" => return None,
@@ -115,13 +115,13 @@ impl Report {
         }
     }
 
-    /// Whether everything was sent, and every subscriber has read it that did not leave on its own.
+    /// Returns whether everything was sent, and read by every subscriber that did not leave on its own.
     pub(super) fn is_complete(&self) -> bool {
         let Subscribers { unread, behind, short, unknown, .. } = self.subscribers;
         self.unsent_datagrams == 0 && unread == 0 && behind == 0 && short == 0 && unknown == 0
     }
 
-    pub(super) fn tell(&self, json: bool, console: &Console) -> anyhow::Result<()> {
+    pub(super) fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
         use std::io::Write;
 
         if json {
@@ -155,8 +155,8 @@ impl Report {
             )),
         }
         for member in &self.receivers {
-            if let Some(words) = member.words() {
-                console.note(format_args!("  {}  {words}", member.address));
+            if let Some(description) = member.description() {
+                console.note(format_args!("  {}  {description}", member.address));
             }
         }
         Ok(())

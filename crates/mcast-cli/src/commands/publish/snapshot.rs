@@ -1,4 +1,4 @@
-//! `--snapshot`: the state, for those who come late.
+//! `--snapshot`: serves the state to late joiners.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -16,13 +16,13 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::sys;
 
-/// Where the state comes from: it is the content of this file, where there is one at the time, else what this shell
-/// command prints.
+/// The source of the state: the content of this file if it exists at the time, otherwise the output of this shell
+/// command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct State(String);
+struct StateSource(String);
 
-/// How long a command may take: who asked waits no longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command may take; subscribers wait no longer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn parse(text: &str) -> Result<String, String> {
     match text.trim().is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<String, String> {
     }
 }
 
-/// Hands out the state as it is whenever somebody asks, until it is dropped.
+/// Serves the current state on request, until dropped.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     _server: SnapshotServer,
@@ -46,18 +46,18 @@ impl Snapshots {
         port: u16,
         console: &Console,
     ) -> anyhow::Result<Self> {
-        let state = State(text.to_owned());
-        let (tell, failures) = channel();
-        let what = state.words();
+        let state = StateSource(text.to_owned());
+        let (failure_sender, failures) = channel();
+        let what = state.description();
         let weak = Arc::downgrade(publisher);
         let capture = move || {
-            // The number first: what is published meanwhile may be in the state, and comes again.
+            // The number is read first: messages published meanwhile may be in the state, and are delivered again.
             let message = weak.upgrade()?.next_message();
             match state.capture() {
                 Ok(bytes) => Some(Snapshot { message, bytes }),
                 Err(error) => {
-                    // Whoever would read it has ended.
-                    let _ = tell.send(format!("no snapshot: {}: {error}", state.words()));
+                    // An error means that the command is ending.
+                    let _ = failure_sender.send(format!("no snapshot: {}: {error}", state.description()));
                     None
                 }
             }
@@ -70,18 +70,18 @@ impl Snapshots {
         Ok(Self { _server: server, failures })
     }
 
-    /// Why somebody did not get one.
+    /// Returns why a request for a snapshot failed, if one did since the last call.
     pub(super) fn failure(&self) -> Option<String> {
         self.failures.try_recv().ok()
     }
 }
 
-impl State {
+impl StateSource {
     fn is_file(&self) -> bool {
         Path::new(&self.0).is_file()
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         match self.is_file() {
             true => format!("the content of {}", self.0),
             false => format!("the output of `{}`", self.0),
@@ -96,18 +96,18 @@ impl State {
     }
 }
 
-/// What a shell command prints, if it succeeds, and in time.
+/// Returns the output of a shell command, if it succeeds in time.
 fn output_of(command: &str) -> io::Result<Vec<u8>> {
     let mut child = sys::shell(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let Some(mut output) = child.stdout.take() else { return Ok(Vec::new()) };
-    let (tell, told) = channel();
+    let (output_sender, result) = channel();
     let read = move || {
         let mut bytes = Vec::new();
-        // Nobody waits any longer where the time is over.
-        let _ = tell.send(output.read_to_end(&mut bytes).map(|_| bytes));
+        // After the timeout nobody receives the output.
+        let _ = output_sender.send(output.read_to_end(&mut bytes).map(|_| bytes));
     };
     std::thread::Builder::new().name("snapshot".into()).spawn(read)?;
-    let Ok(bytes) = told.recv_timeout(PATIENCE) else {
+    let Ok(bytes) = result.recv_timeout(TIMEOUT) else {
         child.kill()?;
         child.wait()?;
         return Err(io::Error::new(io::ErrorKind::TimedOut, "it was still running after 10 s"));
@@ -118,7 +118,8 @@ fn output_of(command: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Where to listen: on the network that the stream goes to, and no other.
+/// Returns the address to listen on: that of the interface on which the stream is sent, so that other networks have
+/// no access.
 fn address(destination: &Destination) -> anyhow::Result<IpAddr> {
     let family = destination.address.group.family();
     let interface = match &destination.interface {
@@ -134,7 +135,7 @@ fn address(destination: &Destination) -> anyhow::Result<IpAddr> {
     })?)
 }
 
-/// Such an address says nothing without an interface, and that is another one on each host.
+/// Returns whether an address is only valid with an interface, which differs between hosts.
 const fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }

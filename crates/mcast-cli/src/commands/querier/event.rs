@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::interfaces::QuerierInterface;
-use super::queriers::{ActiveQuerier, Question};
+use super::queriers::{ActiveQuerier, ReceivedQuery};
 use crate::console::{Console, Output};
 use crate::output::{clock_time, rfc3339, write_json};
 
-/// What happened: `schemas/querier-event.json`. Fields that an event has nothing to say about are null.
+/// An event as JSON: `schemas/querier-event.json`. Fields that do not apply to an event are null.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Event {
     pub(super) event: &'static str,
@@ -30,12 +30,12 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) fn new(event: &'static str, place: &QuerierInterface) -> Self {
+    pub(super) fn new(event: &'static str, target: &QuerierInterface) -> Self {
         Self {
             event,
             time: rfc3339(SystemTime::now()),
-            interface: place.name.clone(),
-            protocol: place.protocol().to_ascii_lowercase(),
+            interface: target.name.clone(),
+            protocol: target.protocol().to_ascii_lowercase(),
             address: None,
             version: None,
             group: None,
@@ -48,50 +48,50 @@ impl Event {
         }
     }
 
-    /// A query that was heard at this time.
-    pub(super) fn heard(place: &QuerierInterface, question: &Question, time: SystemTime) -> Self {
-        Self { time: rfc3339(time), ..Self::new("heard", place).asked(question) }
+    /// Creates the event of a received query.
+    pub(super) fn query(target: &QuerierInterface, query: &ReceivedQuery, time: SystemTime) -> Self {
+        Self { time: rfc3339(time), ..Self::new("heard", target).with_query(query) }
     }
 
-    /// One who asks, at the end.
-    pub(super) fn known(place: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> Self {
+    /// Creates the event of a known querier.
+    pub(super) fn known(target: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> Self {
         Self {
             queries: Some(known.queries),
             observed_interval_seconds: known.observed_interval().map(|interval| interval.as_secs_f64()),
             expires_seconds: Some(expires.as_secs_f64()),
-            ..Self::new("querier", place).asked(&known.question)
+            ..Self::new("querier", target).with_query(&known.query)
         }
     }
 
-    fn asked(self, question: &Question) -> Self {
+    fn with_query(self, query: &ReceivedQuery) -> Self {
         Self {
-            address: Some(question.source),
-            version: Some(question.version),
-            group: question.group,
-            interval_seconds: question.interval.map(|interval| interval.as_secs_f64()),
-            robustness: question.robustness,
-            max_response_seconds: Some(question.max_response.as_secs_f64()),
+            address: Some(query.source),
+            version: Some(query.version),
+            group: query.group,
+            interval_seconds: query.interval.map(|interval| interval.as_secs_f64()),
+            robustness: query.robustness,
+            max_response_seconds: Some(query.max_response.as_secs_f64()),
             ..self
         }
     }
 }
 
-/// Tells events, as lines for people or as objects.
-pub(super) struct Teller<'a> {
+/// Prints events, as lines of text or as JSON.
+pub(super) struct EventPrinter<'a> {
     pub(super) console: &'a Console,
     pub(super) json: bool,
     out: Output,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> EventPrinter<'a> {
     pub(super) fn new(json: bool, console: &'a Console) -> Self {
         Self { console, json, out: console.output() }
     }
 
-    /// An event: the object, or else the words behind the time and the interface.
-    pub(super) fn tell(&mut self, event: &Event, time: SystemTime, words: &str) -> anyhow::Result<()> {
+    /// Prints an event: as JSON, or as `words` after the time and the interface.
+    pub(super) fn print(&mut self, event: &Event, time: SystemTime, words: &str) -> anyhow::Result<()> {
         if self.json {
-            return self.object(event);
+            return self.print_json(event);
         }
         let palette = self.console.palette();
         let (dim, interface) = (palette.dim, palette.interface);
@@ -100,8 +100,8 @@ impl<'a> Teller<'a> {
         Ok(self.out.flush()?)
     }
 
-    /// An object, for those who want them.
-    pub(super) fn object(&mut self, event: &Event) -> anyhow::Result<()> {
+    /// Prints an event if the output is JSON.
+    pub(super) fn print_json(&mut self, event: &Event) -> anyhow::Result<()> {
         if self.json {
             write_json(&mut self.out, event)?;
             self.out.flush()?;
@@ -109,7 +109,7 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    /// Where data is written.
+    /// Returns the output.
     pub(super) fn out(&mut self) -> &mut Output {
         &mut self.out
     }

@@ -15,7 +15,7 @@ pub(super) struct QuerierInterface {
     pub(super) family: Family,
     /// The bridge or bond that the interface is a port of.
     pub(super) port_of: Option<InterfaceIndex>,
-    /// Whether hosts of this family are there: this one is.
+    /// Whether this host has an address of this family, so that there are hosts that need a querier.
     pub(super) is_used: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn protocol(family: Family) -> &'static str {
     }
 }
 
-/// The places that are meant.
+/// Returns the selected interfaces and families.
 pub(super) fn find(
     selectors: &[InterfaceSelector],
     families: Families,
@@ -48,14 +48,14 @@ pub(super) fn find(
             .into());
     }
     let both = [Family::V4, Family::V6];
-    let wanted = both.into_iter().filter(|family| families.only().is_none_or(|only| only == *family));
-    let wanted: Vec<_> = wanted.collect();
-    let places =
-        interfaces.iter().flat_map(|interface| wanted.iter().map(|family| place(interface, *family)));
-    Ok(places.collect())
+    let families = both.into_iter().filter(|family| families.only().is_none_or(|only| only == *family));
+    let families: Vec<_> = families.collect();
+    let targets =
+        interfaces.iter().flat_map(|interface| families.iter().map(|family| target(interface, *family)));
+    Ok(targets.collect())
 }
 
-fn place(interface: &Interface, family: Family) -> QuerierInterface {
+fn target(interface: &Interface, family: Family) -> QuerierInterface {
     QuerierInterface {
         interface: interface.index,
         name: interface.name.clone(),
@@ -68,7 +68,7 @@ fn place(interface: &Interface, family: Family) -> QuerierInterface {
     }
 }
 
-/// The address that IGMP queries come from.
+/// Returns the source address of IGMP queries.
 pub(super) fn own_v4(interface: &Interface) -> Option<Ipv4Addr> {
     interface.usable_addresses().find_map(|entry| match entry.address {
         IpAddr::V4(address) => Some(address),
@@ -76,7 +76,7 @@ pub(super) fn own_v4(interface: &Interface) -> Option<Ipv4Addr> {
     })
 }
 
-/// The address that MLD queries come from, which must be link-local (RFC 3810 section 5.1.14).
+/// Returns the source address of MLD queries, which must be link-local (RFC 3810 section 5.1.14).
 pub(super) fn own_v6(interface: &Interface) -> Option<Ipv6Addr> {
     interface.usable_addresses().find_map(|entry| match entry.address {
         IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),

@@ -5,7 +5,7 @@ use mcast::{Bridge, BridgeQuerier, ErrorKind, Family};
 use super::interfaces::QuerierInterface;
 use crate::console::Console;
 
-/// The bridges of this machine; none where the system has no such thing.
+/// Returns the bridges of this machine; none if the system does not support bridges.
 pub(super) fn bridges(console: &Console) -> Vec<Bridge> {
     match mcast::bridges() {
         Ok(bridges) => bridges,
@@ -17,12 +17,12 @@ pub(super) fn bridges(console: &Console) -> Vec<Bridge> {
     }
 }
 
-/// The bridge that a place is, or is a port of.
-pub(super) fn bridge_of<'a>(bridges: &'a [Bridge], place: &QuerierInterface) -> Option<&'a Bridge> {
-    bridges.iter().find(|bridge| bridge.index == place.interface || Some(bridge.index) == place.port_of)
+/// Returns the bridge that an interface is, or is a port of.
+pub(super) fn bridge_of<'a>(bridges: &'a [Bridge], target: &QuerierInterface) -> Option<&'a Bridge> {
+    bridges.iter().find(|bridge| bridge.index == target.interface || Some(bridge.index) == target.port_of)
 }
 
-/// Who the bridge believes to be the querier of a family.
+/// Returns the querier of a family that the bridge knows.
 pub(super) fn querier(bridge: &Bridge, family: Family) -> Option<&BridgeQuerier> {
     bridge.queriers.iter().find(|querier| Family::of(querier.address) == family)
 }

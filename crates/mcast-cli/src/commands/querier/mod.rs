@@ -1,11 +1,11 @@
-//! `mcast querier`: shows queriers, or is one.
+//! `mcast querier`: shows queriers, or acts as one.
 
-mod asking;
-mod become_one;
+mod active;
 mod event;
+mod interface_querier;
 mod interfaces;
 mod kernel;
-mod listening;
+mod listen;
 mod provoke;
 mod queriers;
 mod table;
@@ -49,13 +49,13 @@ pub(crate) struct Arguments {
     json: bool,
 
     #[command(flatten)]
-    be: Become,
+    be: QuerierOptions,
 }
 
-/// How to be the querier.
+/// Options for acting as the querier.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Be the querier")]
-struct Become {
+struct QuerierOptions {
     /// Send queries unless a querier with a lower address does; needs -i and CAP_NET_RAW
     #[arg(long = "become", requires = "interfaces")]
     be: bool,
@@ -97,14 +97,14 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let settings = arguments.be.settings()?;
-    let places = interfaces::find(&arguments.interfaces, arguments.families)?;
+    let targets = interfaces::find(&arguments.interfaces, arguments.families)?;
     match arguments.be.be {
-        true => become_one::run(arguments, settings, places, console),
-        false => listening::run(arguments, &places, console),
+        true => active::run(arguments, settings, targets, console),
+        false => listen::run(arguments, &targets, console),
     }
 }
 
-impl Become {
+impl QuerierOptions {
     fn settings(&self) -> anyhow::Result<Settings> {
         let settings = Settings::default()
             .with_robustness(self.robustness)

@@ -5,63 +5,63 @@ use std::time::{Duration, Instant};
 
 use mcast::{Bridge, BridgeQuerier};
 
-use super::event::{Event, Teller};
+use super::event::{Event, EventPrinter};
 use super::interfaces::QuerierInterface;
 use super::kernel;
 use super::queriers::{ActiveQuerier, QuerierTable};
 use crate::output::{Cell, Table, seconds};
 
-/// Tells who asks at each place; says whether one is known wherever one is needed.
-pub(super) fn tell(
-    places: &[QuerierInterface],
-    heard: &QuerierTable,
+/// Prints the queriers of each interface. Returns whether one is known wherever one is needed.
+pub(super) fn print(
+    targets: &[QuerierInterface],
+    queriers: &QuerierTable,
     bridges: &[Bridge],
     listened: Option<Duration>,
-    teller: &mut Teller<'_>,
+    printer: &mut EventPrinter<'_>,
 ) -> anyhow::Result<bool> {
-    let palette = *teller.console.palette();
+    let palette = *printer.console.palette();
     let titles = ["interface", "protocol", "querier", "version", "interval", "expires in", "known from"];
     let mut table = Table::new(&titles, palette.heading);
     let mut is_known_everywhere = true;
     let mut silent = Vec::new();
-    for place in places {
-        let known = heard.at(place.interface, place.family);
+    for target in targets {
+        let known = queriers.at(target.interface, target.family);
         let now = Instant::now();
         for known in &known {
             let expires = known.expires_in(now);
-            teller.object(&Event::known(place, known, expires))?;
-            table.row(row(place, known, expires));
+            printer.print_json(&Event::known(target, known, expires))?;
+            table.row(row(target, known, expires));
         }
-        let bridge = kernel::bridge_of(bridges, place);
-        let by_bridge = bridge.and_then(|bridge| Some((bridge, kernel::querier(bridge, place.family)?)));
+        let bridge = kernel::bridge_of(bridges, target);
+        let by_bridge = bridge.and_then(|bridge| Some((bridge, kernel::querier(bridge, target.family)?)));
         if let Some((bridge, querier)) = by_bridge {
-            teller.object(&of_bridge(place, querier))?;
-            table.row(row_of_bridge(place, bridge, querier));
+            printer.print_json(&of_bridge(target, querier))?;
+            table.row(row_of_bridge(target, bridge, querier));
         }
         if known.is_empty() && by_bridge.is_none() {
-            teller.object(&Event::new("silent", place))?;
-            let none = if place.is_used { "none known" } else { "none known, none needed: no address" };
+            printer.print_json(&Event::new("silent", target))?;
+            let none = if target.is_used { "none known" } else { "none known, none needed: no address" };
             table.row([
-                Cell::new(&place.name).style(palette.interface),
-                Cell::new(place.protocol()),
-                Cell::new(none).style(if place.is_used { palette.warning } else { palette.dim }),
+                Cell::new(&target.name).style(palette.interface),
+                Cell::new(target.protocol()),
+                Cell::new(none).style(if target.is_used { palette.warning } else { palette.dim }),
             ]);
-            is_known_everywhere &= !place.is_used;
-            silent.extend(place.is_used.then_some(place));
+            is_known_everywhere &= !target.is_used;
+            silent.extend(target.is_used.then_some(target));
         }
     }
-    if !teller.json {
-        table.write(teller.out())?;
-        teller.out().flush()?;
+    if !printer.json {
+        table.write(printer.out())?;
+        printer.out().flush()?;
     }
     if !silent.is_empty() {
-        explain(&silent, listened, teller);
+        explain(&silent, listened, printer);
     }
     Ok(is_known_everywhere)
 }
 
-fn row(place: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> [Cell; 7] {
-    let every = match (known.observed_interval(), known.question.interval) {
+fn row(target: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> [Cell; 7] {
+    let every = match (known.observed_interval(), known.query.interval) {
         (Some(seen), Some(told)) => format!("{} (announced: {})", seconds(seen), whole(told)),
         (Some(seen), None) => seconds(seen),
         (None, Some(told)) => format!("{} (announced)", whole(told)),
@@ -72,31 +72,31 @@ fn row(place: &QuerierInterface, known: &ActiveQuerier, expires: Duration) -> [C
         false => known.source.to_string(),
     };
     [
-        Cell::new(&place.name),
-        Cell::new(place.protocol()),
+        Cell::new(&target.name),
+        Cell::new(target.protocol()),
         Cell::new(querier),
-        Cell::new(format!("{}v{}", place.protocol(), known.question.version)),
+        Cell::new(format!("{}v{}", target.protocol(), known.query.version)),
         Cell::new(every),
         Cell::new(if expires.is_zero() { "gone".into() } else { whole(expires) }),
         Cell::new("heard"),
     ]
 }
 
-fn row_of_bridge(place: &QuerierInterface, bridge: &Bridge, querier: &BridgeQuerier) -> [Cell; 7] {
+fn row_of_bridge(target: &QuerierInterface, bridge: &Bridge, querier: &BridgeQuerier) -> [Cell; 7] {
     let is_itself = querier.expires.is_none();
-    let version = match place.family {
+    let version = match target.family {
         mcast::Family::V4 => bridge.igmp_version,
         mcast::Family::V6 => bridge.mld_version,
     };
     [
-        Cell::new(&place.name),
-        Cell::new(place.protocol()),
+        Cell::new(&target.name),
+        Cell::new(target.protocol()),
         Cell::new(match is_itself {
             true => format!("{} (the bridge itself)", querier.address),
             false => querier.address.to_string(),
         }),
         Cell::new(match version.filter(|_| is_itself) {
-            Some(version) => format!("{}v{version}", place.protocol()),
+            Some(version) => format!("{}v{version}", target.protocol()),
             None => "?".into(),
         }),
         Cell::new(bridge.query_interval.filter(|_| is_itself).map_or_else(|| "?".into(), whole)),
@@ -105,21 +105,21 @@ fn row_of_bridge(place: &QuerierInterface, bridge: &Bridge, querier: &BridgeQuer
     ]
 }
 
-fn of_bridge(place: &QuerierInterface, querier: &BridgeQuerier) -> Event {
+fn of_bridge(target: &QuerierInterface, querier: &BridgeQuerier) -> Event {
     Event {
         address: Some(querier.address),
         expires_seconds: querier.expires.map(|expires| expires.as_secs_f64()),
-        ..Event::new("bridge", place)
+        ..Event::new("bridge", target)
     }
 }
 
-/// What silence says, and what it does not.
-fn explain(silent: &[&QuerierInterface], listened: Option<Duration>, teller: &Teller<'_>) {
+/// Explains what the absence of queries means.
+fn explain(silent: &[&QuerierInterface], listened: Option<Duration>, printer: &EventPrinter<'_>) {
     const BETWEEN_QUERIES: Duration = Duration::from_secs(125);
     const GONE: Duration = Duration::from_secs(255);
-    let console = teller.console;
+    let console = printer.console;
     let names: Vec<_> =
-        silent.iter().map(|place| format!("{} on {}", place.protocol(), place.name)).collect();
+        silent.iter().map(|target| format!("{} on {}", target.protocol(), target.name)).collect();
     let names = names.join(", ");
     match listened {
         None => console.note(format_args!("{names}: only the kernel's bridges could be examined")),

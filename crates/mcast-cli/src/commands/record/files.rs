@@ -1,4 +1,4 @@
-//! The files of a recording, one after the other.
+//! The capture files of a recording.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,10 +16,10 @@ use super::rotation::Rotation;
 use crate::exit::Failure;
 use crate::sys;
 
-/// The file at hand, and what is needed for the next.
+/// The current file, and the settings for the next one.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// Where the next ones go, if there are to be several.
+    /// The names of the next files, if there are several.
     series: Option<Series>,
     rotation: Rotation,
     keep: Option<u32>,
@@ -33,7 +33,7 @@ struct Current {
     writer: CaptureWriter,
     begun: Instant,
     begin: SystemTime,
-    /// How many it has been told of.
+    /// The number of interface descriptions in the file.
     interfaces: u64,
 }
 
@@ -41,18 +41,18 @@ struct Current {
 #[derive(Debug)]
 pub(super) struct Complete {
     pub(super) path: PathBuf,
-    /// Frames in it.
+    /// Frames in the file.
     pub(super) frames: u64,
     pub(super) bytes: u64,
     pub(super) begin: SystemTime,
-    /// Frames that were taken, but are not in the file, as there was no room.
+    /// Frames that were accepted but could not be written to the file.
     pub(super) unwritten: u64,
-    /// Why they are not.
+    /// Why they could not be written.
     pub(super) failure: Option<FileError>,
 }
 
 impl Files {
-    /// Opens the first file; `comment` is said in each.
+    /// Opens the first file. Each file contains `comment`.
     pub(super) fn open(output: &Output, rotation: Rotation, comment: &str) -> anyhow::Result<Self> {
         if output.is_standard_output() && rotation.is_on() {
             return Err(Failure::usage("standard output cannot be rotated")
@@ -67,11 +67,10 @@ impl Files {
         Ok(Self { series, rotation, keep: output.keep, comment: comment.to_owned(), current })
     }
 
-    /// Goes on with another file; what the complete one was is returned, and what went wrong besides.
-    /// Without one, everything goes on in the file at hand.
+    /// Starts the next file, and returns the completed one and warnings. Does nothing if there is only one file.
     ///
     /// # Errors
-    /// When the file at hand cannot be completed, or the next not be begun: nothing has changed then.
+    /// If the next file cannot be started. The current file is continued then.
     pub(super) fn rotate(
         &mut self,
         lost: &[(InterfaceIndex, Statistics)],
@@ -84,12 +83,12 @@ impl Files {
         Ok(Some((complete, warnings)))
     }
 
-    /// Whether another file is due before a frame of this length: this one is too large, or too old. One
-    /// without frames goes on.
+    /// Returns whether a new file must be started before a frame of this length, because the current one is too large or
+    /// too old. A file without frames is continued.
     pub(super) fn is_due(&self, frame: usize) -> bool {
-        /// What pcapng puts around a frame, and filling up.
+        /// The overhead of pcapng per frame, with padding.
         const AROUND: u64 = 48;
-        /// The statistics of an interface at the end of a file.
+        /// The size of the statistics of an interface at the end of a file.
         const STATISTICS: u64 = 64;
         let Current { writer, begun, interfaces, .. } = &self.current;
         let more = frame as u64 + AROUND + STATISTICS * interfaces;
@@ -98,17 +97,17 @@ impl Files {
                 || self.rotation.is_full(writer.length_when_written(), more))
     }
 
-    /// Whether there are several files, one after the other.
+    /// Returns whether there are several files.
     pub(super) fn is_series(&self) -> bool {
         self.series.is_some()
     }
 
-    /// The path of the file at hand.
+    /// Returns the path of the current file.
     pub(super) fn path(&self) -> &Path {
         self.current.writer.path()
     }
 
-    /// Tells the file at hand of an interface.
+    /// Describes an interface in the current file.
     pub(super) fn describe(
         &mut self,
         interface: InterfaceIndex,
@@ -119,26 +118,26 @@ impl Files {
         self.current.writer.describe(interface, name, link_type)
     }
 
-    /// Takes a frame into the file at hand; says whether it was taken, and what is wrong with the file.
+    /// Writes a frame to the current file. Returns whether the frame was accepted, and the result of writing.
     pub(super) fn write(&mut self, frame: &Frame<'_>) -> (bool, Result<(), FileError>) {
         let before = self.current.writer.frames();
         let result = self.current.writer.write(frame);
         (self.current.writer.frames() > before, result)
     }
 
-    /// Writes what waits.
+    /// Writes buffered data.
     pub(super) fn flush(&mut self) -> Result<(), FileError> {
         self.current.writer.flush()
     }
 
-    /// Frames and interface descriptions that wait for room.
+    /// Returns the number of buffered frames and interface descriptions.
     pub(super) fn waiting(&self) -> usize {
         self.current.writer.pending()
     }
 
     /// Ends the last file.
     pub(super) fn end(self, lost: &[(InterfaceIndex, Statistics)]) -> Complete {
-        // A pipe, for example, cannot be synchronized to a disk.
+        // Pipes, for example, cannot be synchronized to a disk.
         let is_file = fs::metadata(self.current.writer.path()).is_ok_and(|found| found.is_file());
         self.current.end(lost, is_file)
     }
@@ -181,8 +180,8 @@ impl Current {
         Ok(Self { writer, begun: Instant::now(), begin, interfaces: 0 })
     }
 
-    /// Writes what waits and what was lost on each interface. Bringing it all to the disk takes its time, in
-    /// which frames that come could be lost, so that only the last file is.
+    /// Writes buffered data and the losses of each interface. Only the last file is synchronized to the disk, because
+    /// frames could be lost during that time.
     fn end(mut self, lost: &[(InterfaceIndex, Statistics)], sync: bool) -> Complete {
         let result = self.writer.flush();
         let unwritten = (self.writer.pending() as u64).min(self.writer.frames());

@@ -3,15 +3,15 @@
 mod files;
 mod name;
 mod recorder;
+mod report;
 mod rotation;
 mod source;
 mod stream;
-mod tell;
-mod writing;
+mod writer;
 
 use std::path::PathBuf;
 
-use crate::arguments::{Joining, Limits, parse_size};
+use crate::arguments::{Limits, MembershipArguments, parse_size};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -26,7 +26,7 @@ use source::Source;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    joining: Joining,
+    joining: MembershipArguments,
 
     /// Follow interfaces that appear, vanish or change; wait for missing ones
     #[arg(long)]
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Where datagrams are taken.
+/// Where datagrams are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Via {
     /// From the wire where that is allowed, else from sockets
@@ -62,7 +62,7 @@ enum Via {
     Sockets,
 }
 
-/// Into which files.
+/// Options for files.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Files")]
 struct Output {
@@ -110,18 +110,18 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             .remedy("write the capture to a file")
             .into());
     }
-    let chosen = arguments.joining.chosen(console)?;
+    let chosen = arguments.joining.selected(console)?;
     let source = Source::open(arguments, chosen.items, console)?;
     let rotation = Rotation::of(&output.rotate);
     let files = Files::open(output, rotation, source.comment())?;
-    give_up_rights(arguments)?;
+    drop_capabilities(arguments)?;
     let interrupt = Interrupt::catch(|| {})?;
     Recorder::new(arguments, source, files, interrupt, console)?.run()
 }
 
-/// What comes from the network is looked at without the rights that opening the sockets took. Where
-/// interfaces are followed new sockets will be opened, where files are rotated new files will be.
-fn give_up_rights(arguments: &Arguments) -> anyhow::Result<()> {
+/// Drops the capabilities that opening sockets and files required, except those that new sockets (`--follow`) or new
+/// files (`--rotate`) will need.
+fn drop_capabilities(arguments: &Arguments) -> anyhow::Result<()> {
     let mut kept = Vec::new();
     kept.extend(arguments.follow.then_some(Capability::NetRaw));
     kept.extend((!arguments.output.rotate.is_empty()).then_some(Capability::DacOverride));

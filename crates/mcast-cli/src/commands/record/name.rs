@@ -20,7 +20,7 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// The files that are called after this one, behind those that are there.
+    /// Creates a series with names based on `path`, whose numbers follow those of existing files.
     pub(super) fn after(path: &Path) -> anyhow::Result<Self> {
         let mut series = Self::of(path);
         let existing = series
@@ -30,7 +30,7 @@ impl Series {
         Ok(series)
     }
 
-    /// Creates the next file, which begins at this time.
+    /// Creates the next file, with this start time in its name.
     pub(super) fn create(&mut self, begin: SystemTime) -> anyhow::Result<(PathBuf, File)> {
         let path = self.path(self.next, begin);
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
@@ -39,7 +39,7 @@ impl Series {
         Ok((path, file))
     }
 
-    /// Deletes the oldest files beyond the limit; returns what went wrong.
+    /// Deletes the oldest files beyond the limit; returns warnings about failures.
     pub(super) fn delete_all_but(&self, keep: u32) -> Vec<String> {
         let existing = match self.existing() {
             Ok(existing) => existing,
@@ -65,7 +65,7 @@ impl Series {
         }
     }
 
-    /// What the file of this number is called that begins at this time.
+    /// Returns the path of a file with this number and start time.
     fn path(&self, number: u64, begin: SystemTime) -> PathBuf {
         let digits: String = rfc3339(begin).chars().filter(char::is_ascii_digit).take(14).collect();
         let mut name = self.stem.clone();
@@ -74,7 +74,7 @@ impl Series {
         self.folder.join(name)
     }
 
-    /// The files that are there, also those of earlier recordings, with their numbers, the oldest first.
+    /// Returns the existing files, including those of earlier recordings, with their numbers, the oldest first.
     fn existing(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut found = Vec::new();
         let here = self.folder.as_os_str().is_empty();
@@ -88,7 +88,7 @@ impl Series {
         Ok(found)
     }
 
-    /// The number of the file that is called so; `None` if it is none of these.
+    /// Returns the number in a file name; `None` if the file is not in the series.
     fn number(&self, name: &OsStr) -> Option<u64> {
         let name = name.as_encoded_bytes();
         let rest = name.strip_prefix(self.stem.as_encoded_bytes())?.strip_prefix(b"_")?;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_its_number_and_its_time_and_is_recognized() {
+    fn names_contain_number_and_time_and_are_recognized() {
         let series = Series::of(Path::new("/data/day.pcapng"));
         let path = series.path(7, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         assert_eq!(path, Path::new("/data/day_00007_20231114221320.pcapng"));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_others_are_none_of_the_series() {
+    fn other_files_are_not_in_the_series() {
         let series = Series::of(Path::new("day.pcapng"));
         for name in [
             "day.pcapng",

@@ -1,37 +1,37 @@
-//! The main loop: records frames, and takes care of files and interfaces in between.
+//! The main loop: records frames, and maintains files and interfaces in between.
 
 use std::time::{Duration, Instant};
 
 use super::Arguments;
 use super::files::Files;
 use super::source::{Next, Source};
-use super::writing::Writing;
+use super::writer::FrameWriter;
 use crate::arguments::Goal;
-use crate::commands::recv::deaf::DeafInterfaces;
+use crate::commands::recv::unreachable_interfaces::UnreachableInterfaces;
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt};
 use crate::output::{count, count_of};
 use crate::service::Service;
 
-/// After such a silence what waits is written.
-const PAUSE: Duration = Duration::from_millis(5);
-/// How often a wait looks whether it is to end.
-const GLANCE: Duration = Duration::from_millis(100);
-/// How often it is looked whether interfaces have changed, and what was lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The silence after which buffered frames are written.
+const FLUSH_AFTER: Duration = Duration::from_millis(5);
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The interval of checks for changed interfaces and losses.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything that a run of `mcast record` holds.
+/// The state of `mcast record`.
 pub(super) struct Recorder<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
     source: Source,
-    writing: Writing<'a>,
+    writer: FrameWriter<'a>,
     interrupt: Interrupt,
     hangup: Hangup,
     goal: Goal<'a>,
     start: Instant,
-    last_look: Instant,
+    last_check: Instant,
     service: Service,
 }
 
@@ -56,39 +56,39 @@ impl<'a> Recorder<'a> {
         let start = Instant::now();
         Ok(Self {
             goal: Goal::new(&arguments.limits, start),
-            writing: Writing::new(files, arguments.json, console),
+            writer: FrameWriter::new(files, arguments.json, console),
             arguments,
             console,
             source,
             interrupt,
             hangup: Hangup::catch()?,
             start,
-            last_look: start,
+            last_check: start,
             service: Service::begin(),
         })
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let mut deaf = DeafInterfaces::default();
-        deaf.tell(&self.source.memberships(), self.console);
-        self.tell_start()?;
-        self.writing.describe(&self.source.interfaces());
+        let mut unreachable_interfaces = UnreachableInterfaces::default();
+        unreachable_interfaces.warn(&self.source.memberships(), self.console);
+        self.print_start()?;
+        self.writer.describe(&self.source.interfaces());
         self.service.ready(&self.status());
         let end = self.record();
         self.service.stopping();
-        // Also after a failure: earlier frames are written.
+        // Even after a failure, so that earlier frames are written.
         let lost = self.source.take_statistics();
-        self.writing.owe(lost.unwrap_or_default());
+        self.writer.add_statistics(lost.unwrap_or_default());
         let time = self.start.elapsed();
-        let written = self.writing.end();
+        let written = self.writer.end();
         let end = end?;
         let summary = written?;
         let dropped = self.source.dropped()?;
         let unreadable = self.source.unreadable()?;
         let misses = self.goal.misses(summary.datagrams(), dropped);
         let is_complete = summary.unwritten() == 0 && unreadable == 0;
-        summary.tell(dropped, unreadable, time, self.source.name())?;
-        deaf.tell(&self.source.memberships(), self.console);
+        summary.print(dropped, unreadable, time, self.source.name())?;
+        unreachable_interfaces.warn(&self.source.memberships(), self.console);
         match end {
             End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
             End::ReaderGone => Ok(Outcome::Yes),
@@ -100,69 +100,69 @@ impl<'a> Recorder<'a> {
     }
 
     fn record(&mut self) -> anyhow::Result<End> {
-        let mut patience = PAUSE;
+        let mut max_wait = FLUSH_AFTER;
         loop {
-            if self.interrupt.has_come() {
+            if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
-            if self.writing.is_reader_gone() {
+            if self.writer.is_reader_gone() {
                 return Ok(End::ReaderGone);
             }
-            if self.goal.is_time_over() {
+            if self.goal.is_past_deadline() {
                 return Ok(End::TimeOver);
             }
             let left = self.goal.time_left();
-            match self.source.next(left.map_or(patience, |left| left.min(patience)))? {
+            match self.source.next(left.map_or(max_wait, |left| left.min(max_wait)))? {
                 Next::Frame(found) => {
-                    self.writing.take(&found);
-                    self.goal.heard();
-                    patience = PAUSE;
-                    if self.goal.is_reached(self.writing.datagrams()) {
+                    self.writer.take(&found);
+                    self.goal.record_arrival();
+                    max_wait = FLUSH_AFTER;
+                    if self.goal.is_reached(self.writer.datagrams()) {
                         return Ok(End::Enough);
                     }
                 }
-                // What is not wanted does not keep it for ever.
-                Next::Passed if self.goal.is_overdue(LOOK_AGAIN) => return Ok(End::TimeOver),
-                Next::Passed => patience = PAUSE,
+                // Frames that are not recorded must not prevent `--idle` from ending the recording.
+                Next::Passed if self.goal.is_overdue(CHECK_INTERVAL) => return Ok(End::TimeOver),
+                Next::Passed => max_wait = FLUSH_AFTER,
                 Next::Nothing if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
                 Next::Nothing => {
-                    self.writing.flush();
-                    patience = GLANCE;
+                    self.writer.flush();
+                    max_wait = POLL_INTERVAL;
                 }
             }
-            self.look_after()?;
+            self.maintain()?;
         }
     }
 
-    fn look_after(&mut self) -> anyhow::Result<()> {
-        if self.hangup.has_come() {
+    fn maintain(&mut self) -> anyhow::Result<()> {
+        if self.hangup.has_arrived() {
             self.console.note("received SIGHUP: starting another file");
             self.service.reloading();
-            self.writing.rotate();
+            self.writer.rotate();
             self.service.ready(&self.status());
         }
         self.service.alive();
-        if self.last_look.elapsed() < LOOK_AGAIN {
+        if self.last_check.elapsed() < CHECK_INTERVAL {
             return Ok(());
         }
-        self.last_look = Instant::now();
+        self.last_check = Instant::now();
         let lost = self.source.take_statistics()?;
-        self.writing.owe(lost);
-        if self.source.look_again()? {
+        self.writer.add_statistics(lost);
+        if self.source.refresh()? {
             self.source.memberships().iter().for_each(|status| self.console.note(status));
-            self.writing.describe(&self.source.interfaces());
+            self.writer.describe(&self.source.interfaces());
         }
-        self.writing.rotate_if_old();
+        self.writer.rotate_if_old();
         Ok(())
     }
 
     /// The status for the service manager.
     fn status(&self) -> String {
-        format!("Recording from {} into {}", self.source.words(), self.writing.path().display())
+        format!("Recording from {} into {}", self.source.description(), self.writer.path().display())
     }
 
     /// Says once what was joined where, into which file it goes, and what was not granted.
-    fn tell_start(&self) -> anyhow::Result<()> {
+    fn print_start(&self) -> anyhow::Result<()> {
         const TOLD_SINGLY: usize = 8;
         let statuses = self.source.memberships();
         let is_few = statuses.len() <= TOLD_SINGLY || self.console.is_verbose();
@@ -185,8 +185,8 @@ impl<'a> Recorder<'a> {
         }
         self.console.note(format_args!(
             "recording from {} into {}",
-            self.source.words(),
-            self.writing.path().display()
+            self.source.description(),
+            self.writer.path().display()
         ));
         Ok(())
     }

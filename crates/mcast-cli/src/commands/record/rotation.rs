@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::arguments::{parse_duration, parse_size};
 
-/// What a file may not outgrow.
+/// A limit of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Limit {
     Bytes(u64),
     Age(Duration),
 }
 
-/// What files may not outgrow, whichever comes first.
+/// The limits of files; the first one reached counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rotation {
     bytes: Option<u64>,
@@ -19,7 +19,7 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// The smallest of each kind.
+    /// Keeps the smallest limit of each kind.
     pub(super) fn of(limits: &[Limit]) -> Self {
         let bytes = limits.iter().filter_map(|limit| match limit {
             Limit::Bytes(bytes) => Some(*bytes),
@@ -41,29 +41,29 @@ impl Rotation {
         self.bytes.is_some_and(|limit| length.saturating_add(more) > limit)
     }
 
-    /// Whether a file of this age is complete.
+    /// Returns whether a file of this age must be completed.
     pub(super) fn is_old(self, age: Duration) -> bool {
         self.age.is_some_and(|limit| age >= limit)
     }
 }
 
-/// Less than this would be a file for every few frames, and thousands a second.
-const SMALLEST: u64 = 64 << 10;
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The smallest limits, so that files contain more than a few frames.
+const MIN_SIZE: u64 = 64 << 10;
+const MIN_AGE: Duration = Duration::from_secs(1);
 
-/// A size such as `100MB` or `512k` (k is 1,024), or an age such as `60s`, `10min`, `1h`.
+/// Parses a size such as `100MB` or `512k` (k is 1,024), or an age such as `60s`, `10min`, `1h`.
 pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
-    let refused = || "write a size such as 100MB or 512k, or an age such as 60s, 10min or 1h".to_owned();
+    let error = || "write a size such as 100MB or 512k, or an age such as 60s, 10min or 1h".to_owned();
     let is_age = text.ends_with(['s', 'h', 'n']) || text.ends_with('m');
     if is_age {
-        return match parse_duration(text).map_err(|_| refused())? {
-            age if age < SHORTEST => Err("the shortest age is 1s".into()),
+        return match parse_duration(text).map_err(|_| error())? {
+            age if age < MIN_AGE => Err("the shortest age is 1s".into()),
             age => Ok(Limit::Age(age)),
         };
     }
     let size = text.strip_suffix('B').filter(|size| !size.ends_with('i')).unwrap_or(text);
-    match parse_size(size).map_err(|_| refused())? as u64 {
-        bytes if bytes < SMALLEST => Err("the smallest size is 64k".into()),
+    match parse_size(size).map_err(|_| error())? as u64 {
+        bytes if bytes < MIN_SIZE => Err("the smallest size is 64k".into()),
         bytes => Ok(Limit::Bytes(bytes)),
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_ages_are_told_apart_by_their_unit() {
+    fn the_unit_distinguishes_sizes_and_ages() {
         let age = |seconds| Ok(Limit::Age(Duration::from_secs(seconds)));
         assert_eq!(["60s", "2m", "2min", "1h"].map(parse_limit), [age(60), age(120), age(120), age(3_600)]);
         let size = |bytes| Ok(Limit::Bytes(bytes));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_or_too_little_is_refused() {
+    fn invalid_and_too_small_limits_are_refused() {
         for text in ["", "B", "MB", "-1s", "10", "1kB", "10ms", "0s", "1x", "nan", "infs"] {
             parse_limit(text).unwrap_err();
         }

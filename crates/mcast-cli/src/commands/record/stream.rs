@@ -9,38 +9,38 @@ use mcast_packet::Packet;
 /// The memberships by group and interface.
 #[derive(Debug, Default)]
 pub(super) struct MembershipIndex {
-    places: HashMap<(Group, InterfaceIndex), Vec<(u16, SourceFilter)>>,
+    filters: HashMap<(Group, InterfaceIndex), Vec<(u16, SourceFilter)>>,
 }
 
-/// What a frame that is wanted is.
+/// The kind of a selected frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
     /// A datagram, or the first fragment of one, which has the header.
     Datagram(Arrival),
-    /// A later fragment, which belongs to one that may be wanted.
+    /// A later fragment, whose datagram may be selected.
     Fragment,
 }
 
 impl MembershipIndex {
-    /// What these memberships admit where they are joined.
+    /// Creates an index of the joined memberships.
     pub(super) fn of(statuses: &[MembershipStatus]) -> Self {
-        let mut wanted = Self::default();
+        let mut index = Self::default();
         for status in statuses {
             let GroupAddr { group, port } = status.membership.address;
             let joined = status.interfaces.iter().filter(|interface| interface.failure.is_none());
             for interface in joined {
-                let filters = wanted.places.entry((group, interface.index)).or_default();
+                let filters = index.filters.entry((group, interface.index)).or_default();
                 filters.push((port, status.membership.sources.clone()));
             }
         }
-        wanted
+        index
     }
 
-    /// What the packet is, if it is wanted.
+    /// Returns the kind of a packet, if it is selected.
     pub(super) fn admit(&self, packet: &Packet<'_>, interface: InterfaceIndex) -> Option<FrameKind> {
         let ip = packet.ip_layer()?;
         let group = Group::new(ip.destination).ok()?;
-        let filters = self.places.get(&(group, interface))?;
+        let filters = self.filters.get(&(group, interface))?;
         let admits = |wanted: Option<u16>, source: IpAddr| {
             let of_port = filters.iter().filter(|(port, _)| wanted.is_none_or(|wanted| wanted == *port));
             of_port.into_iter().any(|(_, filter)| filter.admits(source))

@@ -106,7 +106,8 @@ impl Executor {
     }
 
     fn take_slot(&self, deadline: Option<Instant>, interrupt: &Interrupt) -> Option<Slot> {
-        let is_over = || interrupt.has_come() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let is_over =
+            || interrupt.has_arrived() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut counts = self.state.counts();
         while counts.running >= self.limit {
             if is_over() {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use mcast::{Batch, Datagram, Drops, ErrorKind, Receiver};
 
 use super::Arguments;
-use super::deaf::DeafInterfaces;
 use super::execute::Executor;
 use super::format::Printer;
 use super::tally::Tally;
+use super::unreachable_interfaces::UnreachableInterfaces;
 use crate::arguments::Goal;
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
@@ -73,8 +73,8 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let mut deaf = DeafInterfaces::default();
-        deaf.tell(&self.receiver.memberships(), self.console);
+        let mut unreachable_interfaces = UnreachableInterfaces::default();
+        unreachable_interfaces.warn(&self.receiver.memberships(), self.console);
         let end = self.listen();
         let time = self.start.elapsed();
         // Also after a failure: earlier data is printed.
@@ -85,7 +85,7 @@ impl<'a> Listener<'a> {
         let end = end?;
         printed?;
         self.summarize(time)?;
-        deaf.tell(&self.receiver.memberships(), self.console);
+        unreachable_interfaces.warn(&self.receiver.memberships(), self.console);
         if end == End::Interrupted {
             return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
         }
@@ -95,14 +95,14 @@ impl<'a> Listener<'a> {
     fn listen(&mut self) -> anyhow::Result<End> {
         let mut batch = Batch::new(BUFFERS, BUFFER);
         loop {
-            if self.interrupt.has_come() {
+            if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
             match self.fill(&mut batch) {
                 Err(error) if is_woken(&error) => continue,
                 Err(error) => return Err(error),
                 Ok(0) => return Ok(End::TimeOver),
-                Ok(_) => self.goal.heard(),
+                Ok(_) => self.goal.record_arrival(),
             }
             let mut datagrams = batch.iter();
             while let Some(datagram) = datagrams.next() {
@@ -120,7 +120,7 @@ impl<'a> Listener<'a> {
 
     /// Receives what is there, or waits for something; 0 when the time is over.
     fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
-        if self.goal.is_time_over() {
+        if self.goal.is_past_deadline() {
             return Ok(0);
         }
         let left = self.goal.time_left();

@@ -1,14 +1,14 @@
 //! `mcast recv`: receives the datagrams of groups.
 
-pub(super) mod deaf;
 mod execute;
 mod format;
 mod listen;
 pub(super) mod tally;
+pub(super) mod unreachable_interfaces;
 
 use mcast::Receiver;
 
-use crate::arguments::{Joining, Limits, parse_size};
+use crate::arguments::{Limits, MembershipArguments, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -21,7 +21,7 @@ use listen::Listener;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    joining: Joining,
+    joining: MembershipArguments,
 
     /// Follow interfaces that appear, vanish or change; wait for missing ones
     #[arg(long)]
@@ -112,7 +112,7 @@ impl Arguments {
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
-    let chosen = arguments.joining.chosen(console)?;
+    let chosen = arguments.joining.selected(console)?;
     let builder = Receiver::builder()
         .join_all(chosen.items)
         .follow(arguments.follow)
@@ -122,7 +122,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
         Some(bytes) => builder.receive_buffer(bytes),
         None => builder,
     };
-    Ok(crate::receiving::build(builder)?)
+    Ok(crate::arguments::build_receiver(builder)?)
 }
 
 /// Says once what was joined where, and what was not granted.

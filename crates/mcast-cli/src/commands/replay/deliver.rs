@@ -116,7 +116,7 @@ impl<'a> Delivery<'a> {
         begin: Instant,
     ) -> anyhow::Result<()> {
         let deadline = self.deadline(begin);
-        while !self.interrupt.has_come() {
+        while !self.interrupt.has_arrived() {
             // Interrupts are checked between waits: the reading thread may block on a pipe forever.
             let event = match events.recv_timeout(Duration::from_millis(50)) {
                 Ok(event) => event,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mcast::{InterfaceSelector, Rate, Sender};
 
-use crate::arguments::{Families, chosen_memberships, parse_duration, parse_rate};
+use crate::arguments::{Families, parse_duration, parse_rate, select_memberships};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -131,7 +131,7 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let families = Families::default();
-    let only = chosen_memberships(&arguments.only, &[], &[], families, console)?;
+    let only = select_memberships(&arguments.only, &[], &[], families, console)?;
     let selection = Selection::new(arguments, only.items)?;
     let clock = match arguments.tempo.txtime {
         true => Some(tempo::launch_clock(&arguments.interfaces)?),

@@ -21,7 +21,7 @@ const SPARE: Duration = Duration::from_millis(2);
 pub(super) fn wait_until(due: Instant, deadline: Option<Instant>, interrupt: &Interrupt) -> bool {
     loop {
         let now = Instant::now();
-        if interrupt.has_come() || deadline.is_some_and(|deadline| now >= deadline) {
+        if interrupt.has_arrived() || deadline.is_some_and(|deadline| now >= deadline) {
             return false;
         }
         let left = due.saturating_duration_since(now);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mcast::{InterfaceSelector, Rate, Sender};
 
-use crate::arguments::{Families, chosen_destinations, parse_dscp, parse_duration, parse_rate, parse_size};
+use crate::arguments::{Families, parse_dscp, parse_duration, parse_rate, parse_size, select_destinations};
 use crate::console::Console;
 use crate::exit::Outcome;
 use deliver::Delivery;
@@ -142,7 +142,7 @@ Examples:
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let words = words::sort(&arguments.words, &arguments.messages, arguments.families.only())?;
-    let chosen = chosen_destinations(&words.groups, arguments.families, console)?;
+    let chosen = select_destinations(&words.groups, arguments.families, console)?;
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
     let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
     let payloads = Payloads::choose(&words.messages, &arguments.content, &arguments.tempo)?;

@@ -51,7 +51,7 @@ impl Pace {
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.interrupt.has_come() || self.deadline.is_some_and(|deadline| now >= deadline)
+        self.interrupt.has_arrived() || self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     /// Waits for this time, to within microseconds; an interrupt or the deadline may end it early.

@@ -50,7 +50,7 @@ impl Held {
             .receive_buffer(SMALL)
             // Routers may ignore it, but a switch in between hears it.
             .allow_any_source(true);
-        let receiver = crate::receiving::build(builder)?;
+        let receiver = crate::arguments::build_receiver(builder)?;
         let statuses = receiver.memberships();
         statuses.iter().take(TOLD).for_each(|status| console.note(told(status)));
         let mut heard = HashMap::new();

@@ -17,7 +17,7 @@ use super::output::Printer;
 use super::source::{Source, is_among};
 use super::streams::Streams;
 use super::tally::{Ending, Tally};
-use crate::arguments::{Goal, Sight, Wanted, read_keys};
+use crate::arguments::{Goal, PacketContext, PacketFilter, read_keys};
 use crate::console::{Console, Output};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -45,7 +45,7 @@ pub(super) struct Sniffer<'a> {
 /// What becomes of a packet.
 struct Desk<'a> {
     arguments: &'a Arguments,
-    wanted: Wanted,
+    wanted: PacketFilter,
     known: HashMap<InterfaceIndex, Known>,
     fragments: Fragments,
     streams: Streams,
@@ -88,7 +88,7 @@ impl<'a> Sniffer<'a> {
     pub(super) fn new(
         arguments: &'a Arguments,
         source: Source,
-        wanted: Wanted,
+        wanted: PacketFilter,
         held: Option<Held>,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
@@ -144,10 +144,10 @@ impl<'a> Sniffer<'a> {
 
     fn listen(&mut self, interrupt: &Interrupt) -> anyhow::Result<End> {
         loop {
-            if interrupt.has_come() {
+            if interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
-            if self.goal.is_time_over() {
+            if self.goal.is_past_deadline() {
                 return Ok(End::TimeOver);
             }
             let left = self.goal.time_left();
@@ -188,7 +188,7 @@ impl<'a> Sniffer<'a> {
                 return Ok(turn);
             }
         }
-        self.goal.heard();
+        self.goal.record_arrival();
         Ok(Turn::Busy)
     }
 
@@ -203,7 +203,7 @@ impl<'a> Sniffer<'a> {
         match self.step(time)? {
             Some(Turn::Over(end)) => return Ok(Some(end)),
             Some(_) => {}
-            None => self.goal.heard(),
+            None => self.goal.record_arrival(),
         }
         Ok(None)
     }
@@ -299,7 +299,7 @@ impl Desk<'_> {
             held.see(frame, &packet);
         }
         let port = self.fragments.port_of(&packet, frame.interface);
-        let sight = Sight { interface: frame.interface, interface_name: name, port };
+        let sight = PacketContext { interface: frame.interface, interface_name: name, port };
         let is_wanted = if self.arguments.control {
             is_control(&packet) && self.wanted.admits_control(&packet, &sight)
         } else if self.arguments.streams {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use mcast::InterfaceSelector;
 
-use crate::arguments::{Families, Join, Limits, Narrowing, Wanted, parse_size, read_targets};
+use crate::arguments::{Families, FilterOptions, JoinOption, Limits, PacketFilter, parse_size, read_targets};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     sources: Vec<String>,
 
     #[command(flatten)]
-    narrowing: Narrowing,
+    narrowing: FilterOptions,
 
     #[command(flatten)]
     families: Families,
@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     key: Option<PathBuf>,
 
     #[command(flatten)]
-    join: Join,
+    join: JoinOption,
 
     /// Do not put interfaces into promiscuous mode: only groups joined by this machine may be seen
     #[arg(long, conflicts_with = "read")]
@@ -128,14 +128,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     check(arguments)?;
     let targets = read_targets(&arguments.targets, arguments.families, console)?;
     let source = Source::open(arguments, &targets, console)?;
-    let wanted = Wanted::new(
+    let wanted = PacketFilter::new(
         &targets,
         &arguments.narrowing,
         &arguments.sources,
         arguments.families,
         |selector, group| source.places(selector, group),
     )?;
-    let held = if arguments.join.is_wanted() { Some(Held::join(arguments, console)?) } else { None };
+    let held = if arguments.join.is_given() { Some(Held::join(arguments, console)?) } else { None };
     let sniffer = Sniffer::new(arguments, source, wanted, held, console)?;
     // Packets come from anybody: they are looked at without the rights that the capture took.
     rights::keep(&[])?;

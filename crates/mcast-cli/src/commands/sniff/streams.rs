@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use mcast_packet::Packet;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{Sight, Wanted};
+use crate::arguments::{PacketContext, PacketFilter};
 use crate::message_layer::StreamDatagram;
 
 /// The streams that were seen on the groups that are wanted.
@@ -21,12 +21,17 @@ impl Streams {
     /// Streams that are remembered; anybody can make some up.
     const MOST: usize = 4_096;
 
-    pub(super) fn admit(&mut self, packet: &Packet<'_>, wanted: &Wanted, sight: &Sight<'_>) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        packet: &Packet<'_>,
+        wanted: &PacketFilter,
+        sight: &PacketContext<'_>,
+    ) -> bool {
         let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return false };
         let Some(datagram) = StreamDatagram::recognize(udp.payload, None) else { return false };
         let stream = datagram.header().map(|header| header.stream);
         if !ip.destination.is_multicast() {
-            return wanted.is_anything() || stream.is_some_and(|stream| self.known.contains(&stream));
+            return wanted.is_unrestricted() || stream.is_some_and(|stream| self.known.contains(&stream));
         }
         let is_wanted = wanted.admits(packet, sight);
         if let Some(stream) = stream.filter(|_| is_wanted && self.known.len() < Self::MOST) {

@@ -143,7 +143,7 @@ impl<'a> Listener<'a> {
     fn listen(&mut self) -> anyhow::Result<End> {
         let mut wait = Duration::ZERO;
         loop {
-            if self.interrupt.has_come() {
+            if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
             if let Some(error) = self.outlet.error() {
@@ -175,7 +175,7 @@ impl<'a> Listener<'a> {
             wait = Duration::ZERO;
             match item {
                 Item::Message(message) => {
-                    self.goal.heard();
+                    self.goal.record_arrival();
                     let stream = stream.unwrap_or(StreamId(0));
                     let out = self.outlet.buffer();
                     self.printer.message(out, stream, self.tally.incarnation, &message)?;
@@ -222,7 +222,7 @@ impl<'a> Listener<'a> {
 
     /// Delivers the snapshot, and continues with the messages after it.
     fn begin_with(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
-        self.goal.heard();
+        self.goal.record_arrival();
         self.printer.snapshot(self.outlet.buffer(), &snapshot)?;
         self.console.note(format_args!(
             "received a snapshot of {}; continuing with message {}",
@@ -265,7 +265,7 @@ impl<'a> Listener<'a> {
 
     /// Whether it must end whatever is there still to do.
     fn must_end(&self) -> bool {
-        self.interrupt.has_come() || self.goal.is_time_over()
+        self.interrupt.has_arrived() || self.goal.is_past_deadline()
     }
 
     /// Writes the rest and waits for the command; once it must end, not for long. Returns what was left.
@@ -340,7 +340,7 @@ impl<'a> Listener<'a> {
     /// Repeats to the publisher that everything was read until it confirms that: a single status may be lost.
     fn confirm_the_end(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + CONFIRMATION;
-        while !self.subscriber.is_over() && !self.interrupt.has_come() && Instant::now() < until {
+        while !self.subscriber.is_over() && !self.interrupt.has_arrived() && Instant::now() < until {
             self.subscriber.attend(GLANCE)?;
         }
         Ok(())

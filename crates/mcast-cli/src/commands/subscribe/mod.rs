@@ -18,7 +18,7 @@ use mcast_stream::receiver::Start;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 
-use crate::arguments::{Families, KeyFile, Limits, chosen_memberships, is_stream_name, parse_size};
+use crate::arguments::{Families, KeyFile, Limits, is_stream_name, parse_size, select_memberships};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -236,7 +236,7 @@ fn no_name() -> Failure {
 fn memberships(arguments: &Arguments, console: &Console) -> anyhow::Result<Vec<Membership>> {
     let Arguments { place, paths, interface, sources, families, .. } = arguments;
     let texts: Vec<String> = std::iter::once(place).chain(paths).cloned().collect();
-    let chosen = chosen_memberships(&texts, interface.as_slice(), sources, *families, console)?;
+    let chosen = select_memberships(&texts, interface.as_slice(), sources, *families, console)?;
     if chosen.items.len() > 4 {
         return Err(Failure::usage(format!("a stream has at most four paths, not {}", chosen.items.len()))
             .remedy("name single groups, each on one interface")

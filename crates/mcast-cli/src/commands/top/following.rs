@@ -121,12 +121,12 @@ impl Following {
             };
             // That an interface of it is gone may be why it leaves.
             let shown = show_next(leaving, Duration::ZERO, names, is_before, showing);
-            let has_come = matches!(shown, Ok(true));
-            if overlap.is_over() && (is_past || !has_come) {
+            let has_frame = matches!(shown, Ok(true));
+            if overlap.is_over() && (is_past || !has_frame) {
                 self.lost_before += leaving.lost().ok().flatten().unwrap_or(0);
                 self.leaving = None;
             }
-            if has_come {
+            if has_frame {
                 return Ok(true);
             }
         }

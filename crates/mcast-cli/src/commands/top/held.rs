@@ -33,7 +33,7 @@ impl Held {
         let memberships =
             memberships.into_iter().flat_map(|membership| on_each(membership, &arguments.interfaces));
         let builder = Receiver::builder().join_all(memberships).allow_any_source(true).follow(true);
-        let receiver = Arc::new(crate::receiving::build(builder)?);
+        let receiver = Arc::new(crate::arguments::build_receiver(builder)?);
         receiver.memberships().iter().for_each(|status| console.detail(status));
         Ok(Some(Self { receiver }))
     }

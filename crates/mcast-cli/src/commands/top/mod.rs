@@ -24,7 +24,7 @@ use std::time::Duration;
 use mcast::InterfaceSelector;
 use mcast_packet::sequence::SequenceField;
 
-use crate::arguments::{Families, Join, parse_duration, read_keys};
+use crate::arguments::{Families, JoinOption, parse_duration, read_keys};
 use crate::console::{self, Console};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
     seq: Option<SequenceField>,
 
     #[command(flatten)]
-    join: Join,
+    join: JoinOption,
 
     /// Also join the groups on which `mcast publish --announce` announces streams
     #[arg(long, conflicts_with = "read")]
@@ -163,7 +163,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // Frames come from anybody: they are looked at without the rights that the capture took, and by another
     // thread than the one that looks into processes.
     let kept: &[Capability] = if wants_screen { &RIGHTS_TO_RECORD } else { &[] };
-    rights::keep(&[&rights::TO_LOOK_INTO_PROCESSES, kept].concat())?;
+    rights::keep(&[&rights::INSPECT_PROCESSES, kept].concat())?;
     let joiners = arguments.read.is_none().then(Joiners::start);
     rights::keep(kept)?;
     let interrupt = Interrupt::catch(|| {})?;

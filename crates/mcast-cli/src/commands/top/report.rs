@@ -33,7 +33,7 @@ pub(super) fn run(
     let mut printer =
         Printer { arguments, monitor, console, out: console.output(), told: 0, has_explained: false };
     if arguments.read.is_some() {
-        while !monitor.wait_for_end(LOOK) && !interrupt.has_come() {}
+        while !monitor.wait_for_end(LOOK) && !interrupt.has_arrived() {}
         printer.print(SystemTime::now())?;
         return fail_if_it_has(monitor);
     }
@@ -84,7 +84,7 @@ pub(super) fn wait(
         }
         // The monitor has answered, so that whoever captures has not got stuck.
         service.alive();
-        if hangup.as_ref().is_some_and(Hangup::has_come) {
+        if hangup.as_ref().is_some_and(Hangup::has_arrived) {
             service.reloading();
             monitor.clear();
             service.ready(&status);

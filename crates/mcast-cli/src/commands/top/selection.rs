@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mcast::{Family, Group, InterfaceSelector, Membership, SourceFilter};
 
 use super::Arguments;
-use crate::arguments::{Families, Pattern, chosen_memberships};
+use crate::arguments::{Families, Pattern, select_memberships};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -90,7 +90,7 @@ fn memberships(
     is_file: bool,
     console: &Console,
 ) -> anyhow::Result<Vec<Wanted>> {
-    let chosen = chosen_memberships(&[text.to_owned()], &[], &[], families, console)?;
+    let chosen = select_memberships(&[text.to_owned()], &[], &[], families, console)?;
     let wanted = |membership: Membership| {
         let selector = membership.interface.as_ref();
         let interface = selector.map(|selector| name(selector, is_file)).transpose()?;

@@ -1,7 +1,7 @@
-"""multicast_expert 1.6.0, as pymcast does it: every name, without a compiler and without its faults.
+"""A replacement for multicast_expert 1.6.0: the same names, without a compiler and without its bugs.
 
 `from pymcast import multicast_expert`, or run an unchanged program with
-`python -m pymcast.compat program.py`. What is done otherwise, and why, is in the guide: "Coming from
+`python -m pymcast.compat program.py`. The differences are described in the guide: "Coming from
 multicast_expert".
 """
 

@@ -1,4 +1,4 @@
-"""Receiving with asyncio."""
+"""Receiving sockets for asyncio."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from pymcast.multicast_expert.rx_socket import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Whatever UDP carries.
+# Larger than any UDP payload.
 _BUFSIZE = 65_536
-# How long a thread waits before it looks whether the sockets are closed, in seconds.
+# How often a waiting thread checks whether the sockets are closed, in seconds.
 _SLICE = 0.1
 
 
 class AsyncMcastRxSocket(BaseMcastRxSocket):
-    """Receives from multicast groups, for coroutines. To be used in a `with` statement."""
+    """Receives from multicast groups, for coroutines. Use it in a `with` statement."""
 
     def __enter__(self) -> Self:
-        """Opens it for the running event loop. Raises RuntimeError if none runs."""
+        """Opens it for the running event loop. Raises RuntimeError if there is none."""
         loop = asyncio.get_running_loop()
         super().__enter__()
         for each in self.sockets:
@@ -47,10 +47,10 @@ class AsyncMcastRxSocket(BaseMcastRxSocket):
         super().__exit__(exc_type, exc, traceback)
 
     async def recvfrom(self) -> PacketAndSenderAddress:
-        """Receives a datagram, whole: its bytes, and the address it came from.
+        """Receives a complete datagram; returns its bytes and source address.
 
-        Raises asyncio.TimeoutError when the time that was set is over; with 0, when nothing is there.
-        Every datagram goes to one call, and none is lost when a call is cancelled.
+        Raises asyncio.TimeoutError after the timeout; with a timeout of 0, if none is available. Each datagram is
+        delivered to one call, and a cancelled call loses none.
         """
         if self.timeout is None:
             return await self._receive()
@@ -58,7 +58,7 @@ class AsyncMcastRxSocket(BaseMcastRxSocket):
         if received is not None:
             return received
         if self.timeout <= 0:
-            # What the loop has to do, it may do first.
+            # Let the event loop run its pending callbacks first.
             await asyncio.sleep(0)
             received = self._try()
             if received is None:
@@ -67,7 +67,7 @@ class AsyncMcastRxSocket(BaseMcastRxSocket):
         return await self._receive_before(self.timeout)
 
     async def recv(self) -> bytes:
-        """Receives a datagram's bytes; otherwise as recvfrom."""
+        """Receives a datagram as recvfrom does; returns only its bytes."""
         return (await self.recvfrom())[0]
 
     async def _receive(self) -> PacketAndSenderAddress:
@@ -94,7 +94,7 @@ class AsyncMcastRxSocket(BaseMcastRxSocket):
                 raise asyncio.TimeoutError
 
     def _try(self) -> PacketAndSenderAddress | None:
-        """A datagram of the next socket that has one."""
+        """Returns a datagram of the next socket that has one."""
         count = len(self.sockets)
         for turn in range(count):
             position = (self._next + turn) % count

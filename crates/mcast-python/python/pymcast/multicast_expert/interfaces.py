@@ -19,12 +19,12 @@ _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 @dataclass(frozen=True)
 class IfaceInfo:
-    """What is known of an interface."""
+    """A network interface."""
 
     machine_name: str
     """Its name: "eth0"; on Windows the friendly name."""
     index: int
-    """The system's number for it."""
+    """Its index."""
     link_layer_address: str | None
     """Its hardware address as text, or None."""
     ip4_addrs: Sequence[IPv4Interface]
@@ -40,25 +40,25 @@ class IfaceInfo:
         )
 
     def ip_addrs(self, family: int) -> Sequence[IPv4Interface] | Sequence[IPv6Interface]:
-        """Its addresses of a family, socket.AF_INET or AF_INET6. Raises KeyError for others."""
+        """Returns its addresses of a family, socket.AF_INET or AF_INET6. Raises KeyError for other families."""
         if family == socket.AF_INET:
             return self.ip4_addrs
         if family == socket.AF_INET6:
             return self.ip6_addrs
-        raise KeyError(f"{family} is no address family of IP")
+        raise KeyError(f"{family} is not an IP address family")
 
 
 IfaceSpecifier = Union[str, IPv4Address, IPv6Address, IfaceInfo]
-"""What names an interface: an address (text or object, IPv6 with or without scope), a name, or an
+"""An argument that selects interfaces: an address (text or object, IPv6 with or without scope), a name, or an
 IfaceInfo."""
 
 
 def scan_interfaces() -> list[IfaceInfo]:
-    """All interfaces of this machine, also those that are down or have no address."""
-    return [_look_at(name) for name in netifaces.interfaces()]
+    """Returns all interfaces of this machine, including those that are down or have no address."""
+    return [_interface_info(name) for name in netifaces.interfaces()]
 
 
-def _look_at(name: str) -> IfaceInfo:
+def _interface_info(name: str) -> IfaceInfo:
     families = netifaces.ifaddresses(name)
     link = families.get(netifaces.AF_LINK)
     return IfaceInfo(
@@ -78,16 +78,16 @@ def _look_at(name: str) -> IfaceInfo:
 def find_interfaces(
     specifiers: Iterable[IfaceSpecifier], *, ifaces: Sequence[IfaceInfo] | None = None
 ) -> list[IfaceInfo]:
-    """The interfaces that these name, each once; an address may name several.
+    """Returns the interfaces that match the specifiers, each once; an address may match several.
 
-    Looks only at `ifaces` if given, else at those of this machine. Raises MulticastExpertError when
-    one of them names nothing. Given only IfaceInfo objects, it returns them and looks at nothing.
+    Searches `ifaces` if given, else the interfaces of this machine. Raises MulticastExpertError if a specifier matches
+    none. If all specifiers are IfaceInfo objects, returns them without searching.
     """
-    wanted = list(specifiers)
-    if all(isinstance(each, IfaceInfo) for each in wanted):
-        return cast("list[IfaceInfo]", wanted)
-    among = scan_interfaces() if ifaces is None else ifaces
-    found = [iface for each in wanted for iface in _find_interfaces_for_specifier(each, among)]
+    all_specifiers = list(specifiers)
+    if all(isinstance(each, IfaceInfo) for each in all_specifiers):
+        return cast("list[IfaceInfo]", all_specifiers)
+    candidates = scan_interfaces() if ifaces is None else ifaces
+    found = [iface for each in all_specifiers for iface in _find_interfaces_for_specifier(each, candidates)]
     return list({iface.index: iface for iface in found}.values())
 
 
@@ -123,9 +123,9 @@ def _has(iface: IfaceInfo, address: IPv4Address | IPv6Address) -> bool:
 
 
 def get_interface_ips(include_ipv4: bool = True, include_ipv6: bool = True) -> list[str]:
-    """The addresses of all interfaces, each once, in no order.
+    """Returns the addresses of all interfaces, each once, in no particular order.
 
-    Warns of an address that two interfaces have. scan_interfaces() tells such interfaces apart.
+    Warns about an address that two interfaces share; scan_interfaces() distinguishes them.
     """
     seen: set[str] = set()
     for iface in scan_interfaces():
@@ -137,8 +137,8 @@ def get_interface_ips(include_ipv4: bool = True, include_ipv6: bool = True) -> l
         for text in map(ip_interface_to_ip_string, addresses):
             if text in seen:
                 warnings.warn(
-                    f"{iface.machine_name} has the address {text}, which another interface has too: to"
-                    " name one of them, take it from scan_interfaces()",
+                    f"{iface.machine_name} has the address {text}, which another interface also has: to select"
+                    " one of them, use scan_interfaces()",
                     stacklevel=2,
                 )
             seen.add(text)
@@ -148,7 +148,7 @@ def get_interface_ips(include_ipv4: bool = True, include_ipv6: bool = True) -> l
 def get_default_gateway_iface(
     addr_family: int, *, ifaces: list[IfaceInfo] | None = None
 ) -> IfaceInfo | None:
-    """The interface that leads to the default gateway of a family; None where there is none."""
+    """Returns the interface of a family's default route, or None if there is none."""
     try:
         gateways = netifaces.gateways()
     except OSError:
@@ -157,12 +157,12 @@ def get_default_gateway_iface(
     if addr_family not in default:
         return None
     name = default[addr_family][1]
-    among = scan_interfaces() if ifaces is None else ifaces
-    return next((iface for iface in among if iface.machine_name == name), None)
+    candidates = scan_interfaces() if ifaces is None else ifaces
+    return next((iface for iface in candidates if iface.machine_name == name), None)
 
 
 def get_default_gateway_iface_ip(addr_family: int, *, ifaces: list[IfaceInfo] | None = None) -> str | None:
-    """The first address of the family on the interface that leads to the default gateway, if any."""
+    """Returns the first address of the family on the interface of the default route, if any."""
     iface = get_default_gateway_iface(addr_family, ifaces=ifaces)
     if iface is None or addr_family not in (socket.AF_INET, socket.AF_INET6):
         return None
@@ -171,10 +171,10 @@ def get_default_gateway_iface_ip(addr_family: int, *, ifaces: list[IfaceInfo] | 
 
 
 def get_default_gateway_iface_ip_v6(*, ifaces: list[IfaceInfo] | None = None) -> str | None:
-    """get_default_gateway_iface_ip for IPv6."""
+    """Calls get_default_gateway_iface_ip for IPv6."""
     return get_default_gateway_iface_ip(netifaces.AF_INET6, ifaces=ifaces)
 
 
 def get_default_gateway_iface_ip_v4(*, ifaces: list[IfaceInfo] | None = None) -> str | None:
-    """get_default_gateway_iface_ip for IPv4."""
+    """Calls get_default_gateway_iface_ip for IPv4."""
     return get_default_gateway_iface_ip(netifaces.AF_INET, ifaces=ifaces)

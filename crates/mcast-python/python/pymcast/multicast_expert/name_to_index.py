@@ -1,4 +1,4 @@
-"""From the name of an interface to its index."""
+"""Conversion of an interface name to its index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pymcast
 
 
 def iface_name_to_index(iface_name: str) -> int:
-    """The index of the interface of this name. Raises OSError when there is none."""
-    # Between quotes everything is a name, also what looks like a number or an address.
+    """Returns the index of the interface with this name. Raises OSError if there is none."""
+    # In quotes, any text is a name, even one that looks like a number or an address.
     quoted = iface_name.replace("\\", "\\\\").replace('"', '\\"')
     return pymcast.find_interface(f'"{quoted}"').index

@@ -1,8 +1,8 @@
-"""What programs know of the package netifaces, made from pymcast's interfaces.
+"""The commonly used part of the package netifaces, based on pymcast's interfaces.
 
-`multicast_expert.interfaces` reads the interfaces through this module, so that a test that patches
-`interfaces.netifaces.interfaces` or `ifaddresses` is served as before. So is one that patches those of the real
-netifaces, where it is installed: a function that somebody has put in its place is called instead of pymcast's.
+`multicast_expert.interfaces` reads the interfaces through this module, so that tests that patch
+`interfaces.netifaces.interfaces` or `ifaddresses` still work. So do tests that patch the real netifaces, where it is
+installed: a function that replaced one of its functions is called instead of pymcast's.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ AF_LINK: int = int(getattr(socket, "AF_PACKET", getattr(socket, "AF_LINK", -1000
 
 address_families = {AF_INET: "AF_INET", AF_INET6: "AF_INET6", AF_LINK: "AF_LINK"}
 
-# Addresses that only the route to the Internet leads to: root name servers. Nothing is sent there.
+# Addresses that are reached only through the default route: root name servers. Nothing is sent to them.
 _FAR_AWAY = {AF_INET: "198.41.0.4", AF_INET6: "2001:503:ba3e::2:30"}
 
 
 def interfaces() -> list[str]:
-    """The names of all interfaces."""
+    """Returns the names of all interfaces."""
     if (patched := _patched("interfaces")) is not None:
         names: list[str] = patched()
         return names
@@ -34,9 +34,9 @@ def interfaces() -> list[str]:
 
 
 def ifaddresses(name: str) -> dict[int, list[dict[str, str]]]:
-    """The addresses of an interface by family, each with `addr` and `netmask`.
+    """Returns the addresses of an interface by family, each with `addr` and `netmask`.
 
-    Raises ValueError when there is none of this name.
+    Raises ValueError if there is no interface with this name.
     """
     if (patched := _patched("ifaddresses")) is not None:
         addresses: dict[int, list[dict[str, str]]] = patched(name)
@@ -48,11 +48,10 @@ def ifaddresses(name: str) -> dict[int, list[dict[str, str]]]:
 
 
 def gateways() -> dict[int | str, object]:
-    """The default gateways: under "default" for each family a pair of address and interface.
+    """Returns the default gateways: under "default", a pair of address and interface for each family.
 
-    The interface is the one that the system takes to the Internet, whatever rules and metrics say;
-    the address is known on Linux, and unspecified ("0.0.0.0", "::") elsewhere and where the route
-    needs no gateway.
+    The interface is the one that the system selects for the Internet, taking rules and metrics into account. The
+    address is known only on Linux; it is unspecified ("0.0.0.0", "::") elsewhere, and if the route has no gateway.
     """
     default: dict[int, tuple[str, str]] = {}
     found: dict[int | str, object] = {"default": default}
@@ -67,7 +66,7 @@ def gateways() -> dict[int | str, object]:
 
 
 def _patched(name: str) -> Callable[..., Any] | None:
-    """What somebody has put in the place of a function of the installed netifaces, which is native code."""
+    """Returns the function that replaced one of the installed netifaces, whose own functions are native code."""
     installed = sys.modules.get("netifaces")
     if installed is None or installed is sys.modules[__name__]:
         return None

@@ -1,4 +1,4 @@
-"""Socket options as each system wants them. What the standard library lacks has its number here."""
+"""Socket options of each system, with the numbers of those that the standard library lacks."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def _by_system(*, windows: int, linux: int, mac: int, bsd: int) -> int:
 # RFC 3678 section 5.
 MCAST_JOIN_SOURCE_GROUP = _by_system(windows=45, linux=46, mac=82, bsd=82)
 
-# Python before 3.12 has no name for these.
+# Python before 3.12 has no names for these.
 _ADD_SOURCE = _by_system(windows=15, linux=39, mac=70, bsd=70)
 _DROP_SOURCE = _by_system(windows=16, linux=40, mac=71, bsd=71)
 
-# Where a sockaddr begins with its length.
+# Whether a sockaddr begins with its length.
 _HAS_LENGTH = not is_windows and sys.platform != "linux"
 
 
 def name_missing_options() -> None:
-    """Gives the socket module the two options that Python before 3.12 does not name."""
+    """Adds to the socket module the two options that it lacks before Python 3.12."""
     for name, number in (
         ("IP_ADD_SOURCE_MEMBERSHIP", _ADD_SOURCE),
         ("IP_DROP_SOURCE_MEMBERSHIP", _DROP_SOURCE),
@@ -52,19 +52,19 @@ def name_missing_options() -> None:
 
 
 def make_ip_mreqn_struct(mcast_addr: Address, iface_info: IfaceInfo) -> bytes:
-    """struct ip_mreqn: the group and the index of the interface, which needs no address."""
+    """Packs struct ip_mreqn: the group and the index of the interface, which does not need an address."""
     return struct.pack("@4s4si", mcast_addr.packed, _first_ipv4(iface_info), iface_info.index)
 
 
 def make_ipv6_mreq_struct(mcast_ip: Address, iface_info: IfaceInfo) -> bytes:
-    """struct ipv6_mreq: the group and the index of the interface."""
+    """Packs struct ipv6_mreq: the group and the index of the interface."""
     return struct.pack("@16sI", mcast_ip.packed, iface_info.index)
 
 
 def make_group_source_req_struct(mcast_ip: Address, source_ip: Address, iface_info: IfaceInfo) -> bytes:
-    """struct group_source_req (RFC 3678 section 5.1): interface, group, source."""
+    """Packs struct group_source_req (RFC 3678 section 5.1): interface, group, source."""
     head = struct.pack("@I", iface_info.index)
-    # A sockaddr_storage is aligned as a pointer is.
+    # A sockaddr_storage has the alignment of a pointer.
     head += bytes(struct.calcsize("@P") - len(head))
     return head + _sockaddr_storage(mcast_ip) + _sockaddr_storage(source_ip)
 
@@ -85,16 +85,16 @@ def _first_ipv4(iface_info: IfaceInfo) -> bytes:
 def set_multicast_if(
     mcast_socket: socket.socket, mcast_ips: list[Address], iface_info: IfaceInfo, addr_family: int
 ) -> None:
-    """Has the socket send multicast by this interface."""
+    """Makes the socket send multicast on this interface."""
     if addr_family == socket.AF_INET6:
         index = struct.pack("@I", iface_info.index)
         mcast_socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
     elif is_windows:
-        # In network order: an address of 0.0.0.0/8 is taken for an index.
+        # In network byte order: Windows interprets an address in 0.0.0.0/8 as an index.
         index = struct.pack("!I", iface_info.index)
         mcast_socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, index)
     else:
-        # The group in it means nothing: the option is the socket's.
+        # The group is ignored: the option applies to the whole socket.
         group = mcast_ips[0] if mcast_ips else IPv4Address(0)
         request = make_ip_mreqn_struct(group, iface_info)
         mcast_socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, request)
@@ -103,7 +103,7 @@ def set_multicast_if(
 def add_memberships(
     mcast_socket: socket.socket, mcast_ips: list[Address], iface_info: IfaceInfo, addr_family: int
 ) -> None:
-    """Joins these groups, for any source."""
+    """Joins the groups for any source."""
     for mcast_ip in mcast_ips:
         if addr_family == socket.AF_INET6:
             request = make_ipv6_mreq_struct(mcast_ip, iface_info)
@@ -122,7 +122,7 @@ def add_source_specific_memberships(
     source_ips: list[Address],
     iface_info: IfaceInfo,
 ) -> None:
-    """Joins these groups, for these sources: by index, for both families."""
+    """Joins the groups for the sources, with the interface index, for both families."""
     for mcast_ip in mcast_ips:
         level = socket.IPPROTO_IP if mcast_ip.version == 4 else socket.IPPROTO_IPV6
         for source_ip in source_ips:
@@ -131,7 +131,7 @@ def add_source_specific_memberships(
 
 
 def receive_only_own_groups(mcast_socket: socket.socket, addr_family: int) -> None:
-    """Linux: what other sockets have joined does not reach this one."""
+    """On Linux, stops datagrams of groups that only other sockets have joined."""
     if sys.platform != "linux":
         return
     if addr_family == socket.AF_INET:
@@ -140,13 +140,13 @@ def receive_only_own_groups(mcast_socket: socket.socket, addr_family: int) -> No
     try:
         mcast_socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0)
     except OSError as error:
-        # Before Linux 4.20. The socket is bound to its group and interface in any case.
+        # Before Linux 4.20. The socket is bound to its group and interface anyway.
         if error.errno != errno.ENOPROTOOPT:
             raise
 
 
 def receive_only_by(mcast_socket: socket.socket, iface_info: IfaceInfo) -> None:
-    """Has an IPv6 socket receive what comes in by this interface and nothing else."""
+    """Makes an IPv6 socket receive on this interface only."""
     if sys.platform == "linux":
         try:
             mcast_socket.setsockopt(
@@ -154,9 +154,9 @@ def receive_only_by(mcast_socket: socket.socket, iface_info: IfaceInfo) -> None:
             )
         except PermissionError:
             warnings.warn(
-                "before Linux 5.7 only a process with CAP_NET_RAW can tie a socket to an interface:"
-                f" what others have joined on other interfaces than {iface_info.machine_name} is"
-                " received, too",
+                "before Linux 5.7, binding a socket to an interface requires CAP_NET_RAW: groups that other"
+                f" programs have joined on interfaces other than {iface_info.machine_name} are also"
+                " received",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -1,4 +1,4 @@
-"""Receiving."""
+"""Receiving sockets."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 PacketAndSenderAddress = tuple[bytes, IPv4Or6Address]
 DEFAULT_RX_BUFSIZE = 4096
 
-# Windows has no such flag: there the sockets are asked first.
+# Windows has no such flag: there, select is called first.
 _DONT_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class BaseMcastRxSocket:
-    """Opens and joins; what derives from it receives."""
+    """Opens sockets and joins groups; derived classes receive."""
 
     def __init__(
         self,
@@ -57,21 +57,21 @@ class BaseMcastRxSocket:
         iface_ip: str | None = None,
         iface_ips: Sequence[str] | None = None,
     ):
-        """Says what to receive; `with` opens it.
+        """Stores the settings; a `with` statement opens it.
 
         addr_family: socket.AF_INET or AF_INET6.
         mcast_ips: the groups.
         port: the UDP port.
-        iface, ifaces: the interface, or interfaces, to receive by: an address, a name or an IfaceInfo
-            each. Default: all that have an address of the family, but loopback.
+        iface, ifaces: the interface, or interfaces, to receive on: each an address, a name or an IfaceInfo.
+            Default: all that have an address of the family, except loopback.
         source_ips: the only sources to receive from.
         timeout: see settimeout.
         blocking: True for a timeout of None, False for one of 0.
-        enable_external_loopback: whether to receive what this machine sends (Windows; elsewhere the
-            sender decides).
+        enable_external_loopback: whether to receive datagrams that this machine sends (Windows; elsewhere
+            the sender decides).
         iface_ip, iface_ips: the former names of iface and ifaces.
 
-        Raises MulticastExpertError for what makes no sense or isn't there.
+        Raises MulticastExpertError for invalid arguments and missing interfaces.
         """
         self.addr_family = addr_family
         self.mcast_ips = distinct_addresses([ipaddress.ip_address(each) for each in mcast_ips])
@@ -82,7 +82,7 @@ class BaseMcastRxSocket:
         self.timeout: float | None = timeout
         if blocking is not None:
             self.timeout = None if blocking else 0.0
-        self._iface_infos = _chosen(addr_family, iface, ifaces, iface_ip, iface_ips)
+        self._iface_infos = _select_interfaces(addr_family, iface, ifaces, iface_ip, iface_ips)
         if not self.mcast_ips:
             raise MulticastExpertError("mcast_ips is empty: there is no group to receive from")
         for each in self.mcast_ips:
@@ -113,20 +113,20 @@ class BaseMcastRxSocket:
         self.is_opened = False
 
     def filenos(self) -> list[int]:
-        """The descriptors of the sockets, to wait for with `select` and the like."""
+        """Returns the descriptors of the sockets, for use with `select`."""
         return [each.fileno() for each in self.sockets]
 
     def settimeout(self, timeout: float | None) -> None:
-        """How long to wait for a datagram: seconds, 0 for not at all, None for ever (the default)."""
+        """Sets the timeout in seconds: 0 does not wait, None (the default) waits without limit."""
         self.timeout = timeout
 
     @property
     def network_interfaces(self) -> list[IfaceInfo]:
-        """The interfaces that it receives by."""
+        """The interfaces that it receives on."""
         return self._iface_infos
 
     def _open(self) -> None:
-        # Given twice, an interface is joined on once.
+        # Ignore duplicate interfaces.
         interfaces = list({iface.index: iface for iface in self._iface_infos}.values())
         if is_windows:
             for iface in interfaces:
@@ -156,7 +156,7 @@ class BaseMcastRxSocket:
         self._note_port(opened)
 
     def _open_for_one(self, mcast_ip: os_multicast.Address, iface: IfaceInfo) -> None:
-        """IPv6: a socket that is bound to its group and tied to its interface."""
+        """IPv6: opens a socket for one group and interface, bound to both."""
         opened = self._new_socket()
         os_multicast.receive_only_own_groups(opened, socket.AF_INET6)
         os_multicast.receive_only_by(opened, iface)
@@ -170,11 +170,11 @@ class BaseMcastRxSocket:
             self.sockets.remove(opened)
             opened.close()
             raise MulticastExpertError(
-                "the system's limit of sources for a group is reached: raise net.ipv6.mld_max_msf"
+                "the system's limit on sources per group was reached: increase net.ipv6.mld_max_msf"
             ) from error
 
     def _open_for_all(self, interfaces: list[IfaceInfo]) -> None:
-        """IPv4: a socket for all groups; another whenever the system lets one join no more."""
+        """IPv4: opens one socket for all groups, and another one whenever a socket reaches a system limit."""
         opened = self._open_ipv4()
         for iface in interfaces:
             for mcast_ip in self.mcast_ips:
@@ -206,7 +206,7 @@ class BaseMcastRxSocket:
         return self.port
 
     def _note_port(self, opened: socket.socket) -> None:
-        """Port 0 is any port, but the same for all sockets."""
+        """Port 0 stands for any port, but all sockets must use the same one."""
         self.port = opened.getsockname()[1]
 
     def _join(
@@ -229,9 +229,9 @@ class BaseMcastRxSocket:
 
 
 class McastRxSocket(BaseMcastRxSocket):
-    """Receives from multicast groups. To be used in a `with` statement."""
+    """Receives from multicast groups. Use it in a `with` statement."""
 
-    # The socket, where there is but one, and it can be asked without waiting.
+    # The socket, if there is only one and it supports non-blocking receives.
     _only: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -241,9 +241,9 @@ class McastRxSocket(BaseMcastRxSocket):
         return self
 
     def recvfrom(self, bufsize: int = 4096, flags: int = 0) -> PacketAndSenderAddress | None:
-        """Receives a datagram: its bytes, and the address it came from. None when the time is over.
+        """Receives a datagram; returns its bytes and source address, or None after the timeout.
 
-        What is longer than `bufsize` is cut off. `flags` are those of socket.recv.
+        Datagrams longer than `bufsize` are cut off. `flags` are those of socket.recv.
         """
         timeout = self.timeout
         if timeout is not None and timeout < 0:
@@ -256,26 +256,26 @@ class McastRxSocket(BaseMcastRxSocket):
         return self._receive(bufsize, flags, timeout)
 
     def recv(self, bufsize: int = 4096, flags: int = 0) -> bytes | None:
-        """Receives a datagram's bytes; otherwise as recvfrom."""
+        """Receives a datagram as recvfrom does; returns only its bytes."""
         received = self.recvfrom(bufsize, flags)
         return None if received is None else received[0]
 
     def _receive(self, bufsize: int, flags: int, timeout: float | None) -> PacketAndSenderAddress | None:
-        """The next that there is, of whichever socket."""
+        """Receives the next datagram of any socket."""
         self._check_open()
         deadline = None
         while True:
-            # Threads may share this: each takes a socket out of `_ready` while it asks it.
-            while (one := self._next_ready()) is not None:
-                received = self._try(one, bufsize, flags)
+            # Threads may share this: each removes a socket from `_ready` while it uses it.
+            while (ready := self._next_ready()) is not None:
+                received = self._try(ready, bufsize, flags)
                 if received is not None:
                     return received
             if timeout is not None and deadline is None:
                 deadline = time.monotonic() + timeout
-            ready = self._wait(deadline)
-            if not ready:
+            readable = self._wait(deadline)
+            if not readable:
                 return None
-            self._ready.extend(ready)
+            self._ready.extend(readable)
 
     def _next_ready(self) -> socket.socket | None:
         try:
@@ -292,26 +292,26 @@ class McastRxSocket(BaseMcastRxSocket):
         if self.sockets and self.sockets[0].fileno() < 0:
             raise ValueError("the McastRxSocket is closed")
 
-    def _try(self, one: socket.socket, bufsize: int, flags: int) -> PacketAndSenderAddress | None:
+    def _try(self, ready: socket.socket, bufsize: int, flags: int) -> PacketAndSenderAddress | None:
         try:
-            received: PacketAndSenderAddress = one.recvfrom(bufsize, flags | _DONT_WAIT)
+            received: PacketAndSenderAddress = ready.recvfrom(bufsize, flags | _DONT_WAIT)
         except (BlockingIOError, TimeoutError):
             return None
-        if _DONT_WAIT and one not in self._ready:
-            # It may have more. But for a look ahead, which finds the same again, the others have their turn first.
+        if _DONT_WAIT and ready not in self._ready:
+            # It may have more. The other sockets get their turn first, except after peeking, which finds the same datagram.
             if flags & socket.MSG_PEEK:
-                self._ready.appendleft(one)
+                self._ready.appendleft(ready)
             else:
-                self._ready.append(one)
-        # Elsewhere it might wait if it were asked once more.
+                self._ready.append(ready)
+        # Without the flag, another receive could block.
         return received
 
     def _wait(self, deadline: float | None) -> list[socket.socket]:
-        """The sockets that have something, as soon as one has; none when the time is over."""
+        """Waits until at least one socket is readable; returns the readable sockets, none after the deadline."""
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if is_windows:
             return select.select(self.sockets, [], [], left)[0]
-        # Not select: it knows no descriptors from 1,024 on.
+        # Not select, which is limited to descriptors below 1,024.
         poll = select.poll()
         by_descriptor = {each.fileno(): each for each in self.sockets}
         for descriptor in by_descriptor:
@@ -320,14 +320,14 @@ class McastRxSocket(BaseMcastRxSocket):
         return [by_descriptor[descriptor] for descriptor, _ in events]
 
 
-def _chosen(
+def _select_interfaces(
     addr_family: int,
     iface: IfaceSpecifier | None,
     ifaces: Sequence[IfaceSpecifier] | None,
     iface_ip: str | None,
     iface_ips: Sequence[str] | None,
 ) -> list[IfaceInfo]:
-    """The interfaces that the arguments name, of which only one may."""
+    """Returns the interfaces for the arguments, of which at most one may be given."""
     given: dict[str, Sequence[IfaceSpecifier]] = {
         "ifaces": list(ifaces or ()),
         "iface": [] if iface is None else [iface],
@@ -349,4 +349,4 @@ def _check_sources(sources: list[os_multicast.Address], addr_family: int) -> Non
     version = 4 if addr_family == socket.AF_INET else 6
     for source in sources:
         if source.version != version:
-            raise MulticastExpertError(f"the source {source} is not of the socket's address family")
+            raise MulticastExpertError(f"the source {source} does not have the socket's address family")

@@ -1,4 +1,4 @@
-"""Sending."""
+"""Sending sockets."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # Windows' WSAENETUNREACH: nobody listens on the loopback interface.
-_NOBODY_LISTENS = 10051
+_WSAENETUNREACH = 10051
 
 
 class McastTxSocket:
-    """Sends to multicast groups, by one interface. To be used in a `with` statement."""
+    """Sends to multicast groups on one interface. Use it in a `with` statement."""
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class McastTxSocket:
         enable_external_loopback: bool = False,
         iface_ip: IfaceSpecifier | None = None,
     ):
-        """Says what to send to and how; `with` opens it.
+        """Stores the settings; a `with` statement opens it.
 
         addr_family: socket.AF_INET or AF_INET6.
         mcast_ips: all groups that it may send to.
-        iface: the interface to send by: an address, a name or an IfaceInfo. Default: the one that
-            leads to the default gateway.
-        ttl: how many networks a datagram may cross.
-        enable_external_loopback: whether this machine receives what it sends.
+        iface: the interface to send on: an address, a name or an IfaceInfo. Default: the interface of the
+            default route.
+        ttl: the hop limit.
+        enable_external_loopback: whether this machine also receives what it sends.
         iface_ip: the former name of iface.
 
-        Raises MulticastExpertError for what makes no sense or isn't there.
+        Raises MulticastExpertError for invalid arguments and missing interfaces.
         """
         self.addr_family = addr_family
         self.mcast_ips = distinct_addresses([ipaddress.ip_address(each) for each in mcast_ips])
@@ -65,7 +65,7 @@ class McastTxSocket:
         self.enable_external_loopback = enable_external_loopback
         if iface is not None and iface_ip is not None:
             raise MulticastExpertError("iface and iface_ip may not both be specified")
-        self._iface_info = _the_one(iface if iface is not None else iface_ip, addr_family)
+        self._iface_info = _select_interface(iface if iface is not None else iface_ip, addr_family)
         if not self.mcast_ips:
             raise MulticastExpertError("mcast_ips is empty: there is no group to send to")
         for each in self.mcast_ips:
@@ -98,36 +98,36 @@ class McastTxSocket:
         self.is_opened = False
 
     def sendto(self, tx_bytes: bytes, address: IPv4Or6Address) -> None:
-        """Sends a datagram to a group that was named when this was made, and a port.
+        """Sends a datagram to one of the groups given to the constructor, and a port.
 
-        Raises MulticastExpertError for another group, and the system's OSError.
+        Raises MulticastExpertError for any other group, and OSError if the system cannot send it.
         """
         if address[0] not in self.mcast_ips_set:
             address = self._canonical(address)
         try:
             self.socket.sendto(tx_bytes, address)
         except OSError as error:
-            if getattr(error, "winerror", None) != _NOBODY_LISTENS:
+            if getattr(error, "winerror", None) != _WSAENETUNREACH:
                 raise
 
     def fileno(self) -> int:
-        """The descriptor of the socket."""
+        """Returns the descriptor of the socket."""
         return self.socket.fileno()
 
     def getsockname(self) -> tuple[str, int]:
-        """The address and port that the socket sends from."""
+        """Returns the address and port that the socket sends from."""
         return cast("tuple[str, int]", self.socket.getsockname())
 
     @property
     def network_interface(self) -> IfaceInfo:
-        """The interface that it sends by."""
+        """The interface that it sends on."""
         return self._iface_info
 
     def _set_up(self, address: str) -> None:
         scoped = self.addr_family == socket.AF_INET6 and not is_windows
         self.socket.bind((address, 0, 0, self._iface_info.index) if scoped else (address, 0))
         os_multicast.set_multicast_if(self.socket, self.mcast_ips, self._iface_info, self.addr_family)
-        # On Windows the receiver decides what of this machine it hears.
+        # On Windows, the receiver decides whether it receives datagrams of this machine.
         loop = self.enable_external_loopback or (is_mac and self._iface_info.is_localhost())
         if self.addr_family == socket.AF_INET:
             self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self.ttl)
@@ -139,7 +139,7 @@ class McastTxSocket:
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, loop)
 
     def _canonical(self, address: IPv4Or6Address) -> IPv4Or6Address:
-        """The same address in the words of `mcast_ips_set`: it may be written otherwise, or be an object."""
+        """Returns the address as it is written in `mcast_ips_set`; it may be written differently, or be an object."""
         try:
             text = str(ipaddress.ip_address(address[0]))
         except ValueError:
@@ -152,7 +152,7 @@ class McastTxSocket:
         return cast("IPv4Or6Address", (text, *address[1:]))
 
 
-def _the_one(specifier: IfaceSpecifier | None, addr_family: int) -> IfaceInfo:
+def _select_interface(specifier: IfaceSpecifier | None, addr_family: int) -> IfaceInfo:
     if specifier is None:
         iface = get_default_gateway_iface(addr_family)
         if iface is None or not iface.ip_addrs(addr_family):
@@ -164,7 +164,7 @@ def _the_one(specifier: IfaceSpecifier | None, addr_family: int) -> IfaceInfo:
     if others:
         names = ", ".join(each.machine_name for each in (first, *others))
         raise MulticastExpertError(
-            f"Interface specifier {specifier} matches multiple interfaces ({names}): take one of them from"
+            f"Interface specifier {specifier} matches multiple interfaces ({names}): select one from"
             " scan_interfaces() or find_interfaces()"
         )
     return first

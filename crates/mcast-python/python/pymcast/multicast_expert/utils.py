@@ -1,4 +1,4 @@
-"""Types, the exception, and checks of addresses."""
+"""Types, the exception, and validation of addresses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MulticastAddress = Union[str, ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 class MulticastExpertError(RuntimeError):
-    """What this package refuses. What the system refuses is an OSError."""
+    """An invalid argument or use. Errors of the system are OSErrors."""
 
 
 def validate_mcast_ip(mcast_ip: MulticastAddress, addr_family: int) -> None:
     """Raises MulticastExpertError unless this is a multicast address of the family.
 
-    Raises ValueError for text that is no IP address at all.
+    Raises ValueError for text that is not an IP address.
     """
     address = ipaddress.ip_address(mcast_ip)
     if not address.is_multicast:
@@ -36,7 +36,7 @@ def validate_mcast_ip(mcast_ip: MulticastAddress, addr_family: int) -> None:
 
 
 def ip_interface_to_ip_string(ip_interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> str:
-    """The address without its prefix, but with its scope, as sockets take it."""
+    """Returns the address without its prefix but with its scope, as sockets need it."""
     text, _, _ = str(ip_interface).partition("/")
     return text
 
@@ -44,5 +44,5 @@ def ip_interface_to_ip_string(ip_interface: ipaddress.IPv4Interface | ipaddress.
 def distinct_addresses(
     addresses: list[ipaddress.IPv4Address | ipaddress.IPv6Address],
 ) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """Each address once, in the order given."""
+    """Removes duplicates; keeps the order."""
     return list(dict.fromkeys(addresses))

@@ -6,8 +6,8 @@ use mcast::{GroupAddr, Receiver};
 use mcast_lab::SwitchOptions;
 
 use super::super::event::Event;
-use super::super::hearing::{PATIENCE, SILENCE, joined, left};
 use super::super::narrator::Narrator;
+use super::super::receiving::{PATIENCE, SILENCE, joined, left};
 use super::network::{Network, SOURCE_PORT, Station};
 use super::tutorial::{DIFFERENCES, PORT, TEXT, differences, first_group, second_group};
 
@@ -40,22 +40,22 @@ pub(super) fn play(narrator: &mut Narrator) -> anyhow::Result<()> {
     let mut wire = network.bushwick.capture(PORT)?;
     let [eastny, flatbush, bushwick] = &listeners(&network, narrator)?;
     send(&network.midwood, TEXT, first, narrator)?;
-    eastny.is_given(TEXT, &network.midwood, narrator)?;
-    flatbush.is_given(TEXT, &network.midwood, narrator)?;
-    bushwick.is_given_nothing(Instant::now() + SILENCE, narrator)?;
+    eastny.check_received(TEXT, &network.midwood, narrator)?;
+    flatbush.check_received(TEXT, &network.midwood, narrator)?;
+    bushwick.check_silence(Instant::now() + SILENCE, narrator)?;
     let captured = wire.frame(PATIENCE)?;
-    narrator.fact("bushwick", &captured, &expected_frame(&network, first, &captured))?;
+    narrator.check("bushwick", &captured, &expected_frame(&network, first, &captured))?;
     compare(&captured, narrator)?;
     narrator.explain(WHY)?;
 
     send(&network.midwood, "Hello, bushwick!", second, narrator)?;
-    bushwick.is_given("Hello, bushwick!", &network.midwood, narrator)?;
+    bushwick.check_received("Hello, bushwick!", &network.midwood, narrator)?;
     let quiet_until = Instant::now() + SILENCE;
-    eastny.is_given_nothing(quiet_until, narrator)?;
-    flatbush.is_given_nothing(quiet_until, narrator)
+    eastny.check_silence(quiet_until, narrator)?;
+    flatbush.check_silence(quiet_until, narrator)
 }
 
-/// Joins on the three hosts that receive, and tells so.
+/// Joins on the three receiving hosts, and reports it.
 pub(super) fn listeners<'a>(
     network: &'a Network,
     narrator: &mut Narrator,
@@ -69,7 +69,7 @@ pub(super) fn listeners<'a>(
     ])
 }
 
-/// Sends, and tells so.
+/// Sends a datagram, and reports it.
 pub(super) fn send(
     station: &Station,
     text: &str,
@@ -78,11 +78,11 @@ pub(super) fn send(
 ) -> anyhow::Result<()> {
     station.send(text, to)?;
     let sent = Event::Sent { group: to.into(), interface: station.interface(), text: text.to_owned() };
-    narrator.tell(station.host.name(), &sent)?;
+    narrator.report(station.host.name(), &sent)?;
     Ok(())
 }
 
-/// What the capture should have seen. The bytes are judged by [`compare`].
+/// Returns the expected event of the capture. Its bytes are those captured, which [`compare`] checks.
 fn expected_frame(network: &Network, to: GroupAddr, captured: &Event) -> Event {
     let source = network.midwood.address();
     Event::Captured {
@@ -94,7 +94,7 @@ fn expected_frame(network: &Network, to: GroupAddr, captured: &Event) -> Event {
 
 fn compare(captured: &Event, narrator: &mut Narrator) -> anyhow::Result<()> {
     let observed = Event::Compared { differences: differences(captured.bytes()) };
-    narrator.fact("bushwick", &observed, &Event::Compared { differences: DIFFERENCES.to_vec() })?;
+    narrator.check("bushwick", &observed, &Event::Compared { differences: DIFFERENCES.to_vec() })?;
     Ok(())
 }
 
@@ -102,12 +102,17 @@ impl<'a> Listener<'a> {
     fn new(station: &'a Station, group: GroupAddr, narrator: &mut Narrator) -> anyhow::Result<Self> {
         let receiver = station.receiver(group.into())?;
         let expected = Event::Joined { group: group.into(), interfaces: vec![station.interface()] };
-        narrator.fact(station.host.name(), &joined(&receiver, group), &expected)?;
+        narrator.check(station.host.name(), &joined(&receiver, group), &expected)?;
         Ok(Self { station, receiver, group })
     }
 
-    /// Tells what it is given beside what it should be: this text from that host.
-    pub(super) fn is_given(&self, text: &str, from: &Station, narrator: &mut Narrator) -> anyhow::Result<()> {
+    /// Checks that the receiver receives this text from that host.
+    pub(super) fn check_received(
+        &self,
+        text: &str,
+        from: &Station,
+        narrator: &mut Narrator,
+    ) -> anyhow::Result<()> {
         let expected = Event::Received {
             group: self.group.into(),
             interface: self.station.interface(),
@@ -115,16 +120,16 @@ impl<'a> Listener<'a> {
             ttl: Some(1),
             text: text.to_owned(),
         };
-        let observed = self.station.hear(&self.receiver, self.group, PATIENCE)?;
-        narrator.fact(self.station.host.name(), &observed, &expected)?;
+        let observed = self.station.receive(&self.receiver, self.group, PATIENCE)?;
+        narrator.check(self.station.host.name(), &observed, &expected)?;
         Ok(())
     }
 
-    /// Tells what it is given although it should be given nothing.
-    pub(super) fn is_given_nothing(&self, until: Instant, narrator: &mut Narrator) -> anyhow::Result<()> {
-        let observed = self.station.hear(&self.receiver, self.group, left(until))?;
+    /// Checks that the receiver receives nothing.
+    pub(super) fn check_silence(&self, until: Instant, narrator: &mut Narrator) -> anyhow::Result<()> {
+        let observed = self.station.receive(&self.receiver, self.group, left(until))?;
         let expected = Event::ReceivedNothing { group: self.group.into() };
-        narrator.fact(self.station.host.name(), &observed, &expected)?;
+        narrator.check(self.station.host.name(), &observed, &expected)?;
         Ok(())
     }
 }

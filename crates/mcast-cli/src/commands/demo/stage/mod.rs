@@ -1,7 +1,6 @@
 //! The whole demonstration: three acts on virtual hosts.
 
 mod flooding;
-mod hear;
 mod network;
 mod snooping;
 mod tutorial;
@@ -19,10 +18,10 @@ pub(super) const CAST: &[&str] = &["eastny", "midwood", "flatbush", "bushwick"];
 
 const ADVICE: &str = "Try it yourself: mcast lab shell four-hosts eastny";
 
-/// Where virtual hosts can be had.
+/// Exists where virtual hosts can be created.
 pub(super) struct Stage;
 
-/// Finds out whether virtual hosts can be had here.
+/// Checks whether virtual hosts can be created.
 pub(super) fn open() -> anyhow::Result<Result<Stage, Refusal>> {
     match Lab::new() {
         Ok(_) => Ok(Ok(Stage)),

@@ -8,10 +8,9 @@ use mcast_capture::Filter;
 use mcast_lab::{Host, HostInterface, Lab, Offload, Switch, SwitchOptions};
 
 use super::super::event::Event;
-use super::hear::hear;
 use super::wire::Wire;
 
-/// The port that midwood sends from: that of the tutorial's captured packet.
+/// The source port of midwood, the same as in the tutorial's captured packet.
 pub(super) const SOURCE_PORT: u16 = 52582;
 
 /// A host on one network, and its interface there.
@@ -29,7 +28,7 @@ pub(super) struct Network {
     pub(super) flatbush: Station,
     pub(super) bushwick: Station,
     pub(super) switch: Switch,
-    /// Goes last: with it everything ends.
+    /// The last field, because dropping it removes all hosts.
     _lab: Lab,
 }
 
@@ -70,17 +69,17 @@ impl Station {
         self.port.ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED).into()
     }
 
-    /// A receiver on this host.
+    /// Opens a receiver on this host.
     pub(super) fn receiver(&self, membership: Membership) -> anyhow::Result<Receiver> {
         Ok(self.host.run(|| Receiver::join_one(membership))??)
     }
 
-    /// A capture of the datagrams to and from this UDP port on this host's interface.
+    /// Captures the datagrams to and from this UDP port on this host's interface.
     pub(super) fn capture(&self, port: u16) -> anyhow::Result<Wire> {
         Wire::tap(&self.host, &self.port, Filter::UdpPort(port))
     }
 
-    /// Sends by this host's interface, as the tutorial's sender did: from the same port, forbidding fragments.
+    /// Sends on this host's interface like the tutorial's sender: from the same port, with "don't fragment" set.
     pub(super) fn send(&self, text: &str, to: GroupAddr) -> anyhow::Result<()> {
         let interface = InterfaceSelector::Name(self.interface());
         let sender = Sender::builder().interface(interface).source_port(SOURCE_PORT).dont_fragment(true);
@@ -88,23 +87,23 @@ impl Station {
         Ok(())
     }
 
-    /// What a capture on an interface should see of a datagram that this host sends.
-    pub(super) fn seen_on(&self, port: &HostInterface, to: GroupAddr) -> Event {
+    /// Returns the expected event of a capture that sees a datagram from this host.
+    pub(super) fn expected_on(&self, port: &HostInterface, to: GroupAddr) -> Event {
         let summary = format!("UDP {}:{SOURCE_PORT} > {to}", self.address());
         Event::Captured { interface: port.name.clone(), summary, bytes: Vec::new() }
     }
 
-    /// Waits for a datagram at a receiver on this host, within this time.
-    pub(super) fn hear(
+    /// Waits up to `timeout` for a datagram at a receiver on this host.
+    pub(super) fn receive(
         &self,
         receiver: &Receiver,
         group: GroupAddr,
-        patience: Duration,
+        timeout: Duration,
     ) -> anyhow::Result<Event> {
-        Ok(hear(receiver, group, patience, |index| self.name_of(index))?)
+        Ok(receive(receiver, group, timeout, |index| self.name_of(index))?)
     }
 
-    /// The name of the interface with this index on this host.
+    /// Returns the name of the interface with this index on this host.
     fn name_of(&self, index: InterfaceIndex) -> String {
         if index.number() == self.port.index { self.interface() } else { format!("interface {index}") }
     }
@@ -120,4 +119,19 @@ pub(super) fn connect(
     let port = host.connect(interface, switch, &[address])?;
     host.offload(interface, Offload::none())?;
     Ok(port)
+}
+
+/// Waits up to `timeout` for a datagram, and returns its arrival or its absence as an event.
+pub(super) fn receive(
+    receiver: &Receiver,
+    group: GroupAddr,
+    timeout: Duration,
+    name: impl Fn(InterfaceIndex) -> String,
+) -> mcast::Result<Event> {
+    let mut buffer = [0; 2048];
+    let datagram = receiver.recv_timeout(&mut buffer, timeout)?;
+    Ok(match datagram {
+        Some(datagram) => Event::received(datagram.arrival(), datagram.payload(), name(datagram.interface())),
+        None => Event::ReceivedNothing { group: group.into() },
+    })
 }

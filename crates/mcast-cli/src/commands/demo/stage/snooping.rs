@@ -6,8 +6,8 @@ use std::time::Instant;
 use mcast_lab::SwitchOptions;
 
 use super::super::event::Event;
-use super::super::hearing::{PATIENCE, SILENCE, left};
 use super::super::narrator::Narrator;
+use super::super::receiving::{PATIENCE, SILENCE, left};
 use super::flooding::{Listener, listeners, send};
 use super::network::Network;
 use super::tutorial::{PORT, TEXT, first_group, second_group};
@@ -25,23 +25,23 @@ pub(super) fn play(narrator: &mut Narrator) -> anyhow::Result<()> {
     let mut wire = network.bushwick.capture(PORT)?;
     let hosts = listeners(&network, narrator)?;
     wait_for_reports(&network, &hosts)?;
-    tell_table(&network, first.group.addr(), &["eastny", "flatbush"], narrator)?;
-    tell_table(&network, second.group.addr(), &["bushwick"], narrator)?;
+    check_table(&network, first.group.addr(), &["eastny", "flatbush"], narrator)?;
+    check_table(&network, second.group.addr(), &["bushwick"], narrator)?;
 
     let [eastny, flatbush, bushwick] = &hosts;
     send(&network.midwood, TEXT, first, narrator)?;
-    eastny.is_given(TEXT, &network.midwood, narrator)?;
-    flatbush.is_given(TEXT, &network.midwood, narrator)?;
+    eastny.check_received(TEXT, &network.midwood, narrator)?;
+    flatbush.check_received(TEXT, &network.midwood, narrator)?;
     let quiet_until = Instant::now() + SILENCE;
-    bushwick.is_given_nothing(quiet_until, narrator)?;
+    bushwick.check_silence(quiet_until, narrator)?;
     let interface = network.bushwick.interface();
     let nothing = Event::CapturedNothing { interface, what: DATAGRAM.to_owned() };
-    narrator.fact("bushwick", &wire.datagram(left(quiet_until))?, &nothing)?;
+    narrator.check("bushwick", &wire.datagram(left(quiet_until))?, &nothing)?;
 
     send(&network.midwood, "Hello, bushwick!", second, narrator)?;
-    bushwick.is_given("Hello, bushwick!", &network.midwood, narrator)?;
-    let expected = network.midwood.seen_on(&network.bushwick.port, second);
-    narrator.fact("bushwick", &wire.datagram(PATIENCE)?, &expected)?;
+    bushwick.check_received("Hello, bushwick!", &network.midwood, narrator)?;
+    let expected = network.midwood.expected_on(&network.bushwick.port, second);
+    narrator.check("bushwick", &wire.datagram(PATIENCE)?, &expected)?;
     narrator.explain(WHY)?;
     Ok(())
 }
@@ -54,8 +54,8 @@ fn wait_for_reports(network: &Network, hosts: &[Listener<'_>]) -> anyhow::Result
     Ok(())
 }
 
-/// Tells for which hosts the switch forwards a group, beside those for which it should.
-fn tell_table(
+/// Checks for which hosts the switch forwards a group.
+fn check_table(
     network: &Network,
     group: IpAddr,
     expected: &[&str],
@@ -65,6 +65,6 @@ fn tell_table(
     let mut hosts: Vec<String> = members.map(|member| member.host).collect();
     hosts.sort();
     let expected = expected.iter().map(ToString::to_string).collect();
-    narrator.fact("switch", &Event::Learned { group, hosts }, &Event::Learned { group, hosts: expected })?;
+    narrator.check("switch", &Event::Learned { group, hosts }, &Event::Learned { group, hosts: expected })?;
     Ok(())
 }

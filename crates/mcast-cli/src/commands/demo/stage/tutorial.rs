@@ -1,4 +1,4 @@
-//! The tutorial's demonstration that this one follows: its groups, and the packet that it captured.
+//! The groups of the tutorial that this demonstration follows, and the packet that the tutorial captured.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ pub(super) const PORT: u16 = 50001;
 /// What midwood sends.
 pub(super) const TEXT: &str = "Hello, World!";
 
-/// The frame that the tutorial's bushwick captured, with the bytes that fill it up to Ethernet's 60.
+/// The frame that the tutorial's bushwick captured, with padding to Ethernet's minimum of 60 bytes.
 const FRAME: &[u8] = &[
     0x01, 0x00, 0x5e, 0x01, 0x01, 0x05, 0x08, 0x00, 0x27, 0xa1, 0x33, 0xb4, 0x08, 0x00, 0x45, 0x00, //
     0x00, 0x29, 0x0d, 0xc7, 0x40, 0x00, 0x01, 0x11, 0x91, 0xe7, 0xc0, 0xa8, 0x38, 0x67, 0xe0, 0x01, //
@@ -39,7 +39,7 @@ const OTHER_IDENTIFICATION: &str = "IP identification";
 const OTHER_HEADER_CHECKSUM: &str = "IP checksum";
 const NO_PADDING: &str = "padding";
 
-/// What must differ: another card, another count of packets, and cables without a shortest frame.
+/// The fields that must differ: another network card, another packet count, and virtual links that do not pad.
 pub(super) const DIFFERENCES: &[&str] =
     &[OTHER_CARD, OTHER_IDENTIFICATION, OTHER_HEADER_CHECKSUM, NO_PADDING];
 
@@ -53,7 +53,7 @@ pub(super) fn second_group() -> Result<GroupAddr, ParseError> {
     "234.3.2.1:50001".parse()
 }
 
-/// In which fields a frame differs from the tutorial's.
+/// Returns the fields in which a frame differs from the tutorial's.
 pub(super) fn differences(frame: &[u8]) -> Vec<&'static str> {
     let differs = |range: &Range<usize>| frame.get(range.clone()) != FRAME.get(range.clone());
     FIELDS.iter().filter(|(range, _)| differs(range)).map(|(_, name)| *name).collect()

@@ -1,4 +1,4 @@
-//! Act three: the tutorial's exercise. A host with two interfaces joins, and the question is on which.
+//! Act three: the tutorial's exercise. On which interface does a host with two interfaces join?
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -8,11 +8,10 @@ use mcast_capture::Filter;
 use mcast_lab::{Host, HostInterface, Lab};
 
 use super::super::event::Event;
-use super::super::hearing::{PATIENCE, SILENCE, joined};
 use super::super::narrator::Narrator;
+use super::super::receiving::{PATIENCE, SILENCE, joined};
 use super::flooding::send;
-use super::hear::hear;
-use super::network::{Station, connect};
+use super::network::{Station, connect, receive};
 use super::tutorial::{PORT, TEXT, first_group};
 use super::wire::{Wire, report_for};
 
@@ -40,7 +39,7 @@ struct TwoNetworks {
     eth0: HostInterface,
     eth1: HostInterface,
     midwood: Station,
-    /// Goes last: with it everything ends.
+    /// The last field, because dropping it removes all hosts.
     _lab: Lab,
 }
 
@@ -69,15 +68,15 @@ fn leave_it_to_the_kernel(narrator: &mut Narrator) -> anyhow::Result<()> {
     let network = TwoNetworks::new()?;
     let mut wires = network.tap()?;
     let socket = network.flatbush.run(|| join_anywhere(group))??;
-    narrator.tell("flatbush", &Event::JoinedAnywhere { group: group.into() })?;
-    network.tell_reports(&mut wires, &["eth0"], narrator)?;
+    narrator.report("flatbush", &Event::JoinedAnywhere { group: group.into() })?;
+    network.check_reports(&mut wires, &["eth0"], narrator)?;
     network.send(&mut wires, narrator)?;
-    let observed = hear_plainly(&socket, group)?;
-    narrator.fact("flatbush", &observed, &Event::ReceivedNothing { group: group.into() })?;
+    let observed = receive_plainly(&socket, group)?;
+    narrator.check("flatbush", &observed, &Event::ReceivedNothing { group: group.into() })?;
     Ok(())
 }
 
-/// Joins with the library, which must have it joined on these interfaces and be given the datagram by eth1.
+/// Joins with the library, and checks that it joins on these interfaces and receives the datagram on eth1.
 fn join(membership: Membership, interfaces: &[&str], narrator: &mut Narrator) -> anyhow::Result<()> {
     let group = membership.address;
     let network = TwoNetworks::new()?;
@@ -85,10 +84,10 @@ fn join(membership: Membership, interfaces: &[&str], narrator: &mut Narrator) ->
     let receiver = network.flatbush.run(|| Receiver::join_one(membership))??;
     let names = interfaces.iter().map(ToString::to_string).collect();
     let expected = Event::Joined { group: group.into(), interfaces: names };
-    narrator.fact("flatbush", &joined(&receiver, group), &expected)?;
-    network.tell_reports(&mut wires, interfaces, narrator)?;
+    narrator.check("flatbush", &joined(&receiver, group), &expected)?;
+    network.check_reports(&mut wires, interfaces, narrator)?;
     network.send(&mut wires, narrator)?;
-    let observed = hear(&receiver, group, PATIENCE, |index| network.name_of(index))?;
+    let observed = receive(&receiver, group, PATIENCE, |index| network.name_of(index))?;
     let expected = Event::Received {
         group: group.into(),
         interface: network.eth1.name.clone(),
@@ -96,7 +95,7 @@ fn join(membership: Membership, interfaces: &[&str], narrator: &mut Narrator) ->
         ttl: Some(1),
         text: TEXT.to_owned(),
     };
-    narrator.fact("flatbush", &observed, &expected)?;
+    narrator.check("flatbush", &observed, &expected)?;
     Ok(())
 }
 
@@ -110,7 +109,7 @@ fn join_anywhere(group: GroupAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn hear_plainly(socket: &UdpSocket, group: GroupAddr) -> io::Result<Event> {
+fn receive_plainly(socket: &UdpSocket, group: GroupAddr) -> io::Result<Event> {
     let mut buffer = [0; 2048];
     match socket.recv_from(&mut buffer) {
         Ok((length, source)) => Ok(Event::Received {
@@ -145,8 +144,8 @@ impl TwoNetworks {
         Ok(Wires { reports, datagrams: tap(&self.eth1, Filter::UdpPort(PORT))? })
     }
 
-    /// Tells on which interfaces flatbush asks for the group, beside those on which it should.
-    fn tell_reports(
+    /// Checks on which interfaces flatbush reports its membership.
+    fn check_reports(
         &self,
         wires: &mut Wires,
         expected_on: &[&str],
@@ -157,17 +156,17 @@ impl TwoNetworks {
             let is_expected = expected_on.contains(&port.name.as_str());
             let observed = wire.join_report(group, if is_expected { PATIENCE } else { SILENCE })?;
             let expected = if is_expected { report(port, group) } else { no_report(port, group) };
-            narrator.fact("flatbush", &observed, &expected)?;
+            narrator.check("flatbush", &observed, &expected)?;
         }
         Ok(())
     }
 
-    /// Sends from midwood, and tells that the datagram came in at flatbush.
+    /// Sends from midwood, and checks that the datagram reaches flatbush.
     fn send(&self, wires: &mut Wires, narrator: &mut Narrator) -> anyhow::Result<()> {
         let group = first_group()?;
         send(&self.midwood, TEXT, group, narrator)?;
         let observed = wires.datagrams.datagram(PATIENCE)?;
-        narrator.fact("flatbush", &observed, &self.midwood.seen_on(&self.eth1, group))?;
+        narrator.check("flatbush", &observed, &self.midwood.expected_on(&self.eth1, group))?;
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use mcast_packet::igmp::Message;
 use mcast_packet::{Control, Packet, Transport};
 
 use super::super::event::Event;
-use super::super::hearing::left;
+use super::super::receiving::left;
 use crate::exit::Failure;
 
 /// A capture on an interface of a host.
@@ -30,30 +30,30 @@ impl Wire {
     }
 
     /// The next frame with all of its bytes.
-    pub(super) fn frame(&mut self, patience: Duration) -> anyhow::Result<Event> {
-        self.find(DATAGRAM, patience, |frame| Some((frame.packet().to_string(), frame.bytes.to_vec())))
+    pub(super) fn frame(&mut self, timeout: Duration) -> anyhow::Result<Event> {
+        self.find(DATAGRAM, timeout, |frame| Some((frame.packet().to_string(), frame.bytes.to_vec())))
     }
 
-    /// The next datagram in a few words.
-    pub(super) fn datagram(&mut self, patience: Duration) -> anyhow::Result<Event> {
-        self.find(DATAGRAM, patience, |frame| Some((datagram(&frame.packet())?, Vec::new())))
+    /// The next datagram as a summary.
+    pub(super) fn datagram(&mut self, timeout: Duration) -> anyhow::Result<Event> {
+        self.find(DATAGRAM, timeout, |frame| Some((datagram(&frame.packet())?, Vec::new())))
     }
 
     /// The next IGMP report that joins this group.
-    pub(super) fn join_report(&mut self, group: Ipv4Addr, patience: Duration) -> anyhow::Result<Event> {
+    pub(super) fn join_report(&mut self, group: Ipv4Addr, timeout: Duration) -> anyhow::Result<Event> {
         let what = report_for(group);
-        self.find(&what, patience, |frame| Some((join_report(&frame.packet(), group)?, Vec::new())))
+        self.find(&what, timeout, |frame| Some((join_report(&frame.packet(), group)?, Vec::new())))
     }
 
-    /// The next frame of which `describe` makes a summary and the bytes to be shown; `what` it is that may
-    /// not come.
+    /// The next frame for which `describe` returns a summary and the bytes to show. `what` names it in the event of its
+    /// absence.
     fn find(
         &mut self,
         what: &str,
-        patience: Duration,
+        timeout: Duration,
         describe: impl Fn(&Frame<'_>) -> Option<(String, Vec<u8>)>,
     ) -> anyhow::Result<Event> {
-        let (until, interface) = (Instant::now() + patience, self.interface.clone());
+        let (until, interface) = (Instant::now() + timeout, self.interface.clone());
         loop {
             let left = left(until);
             match self.capture.next(Some(left))?.map(|frame| describe(&frame)) {
@@ -67,10 +67,10 @@ impl Wire {
     }
 }
 
-/// What is missing where no datagram was seen.
+/// The name of a datagram in the event of its absence.
 pub(super) const DATAGRAM: &str = "datagram";
 
-/// What is missing where no report for this group was seen.
+/// Returns the name of a report in the event of its absence.
 pub(super) fn report_for(group: Ipv4Addr) -> String {
     format!("report for {group}")
 }
@@ -81,14 +81,14 @@ fn datagram(packet: &Packet<'_>) -> Option<String> {
     Some(format!("UDP {from} > {}", SocketAddr::new(ip.destination, udp.destination_port)))
 }
 
-/// The message, if it says that from now on its sender wants this group from every source.
-fn join_report(packet: &Packet<'_>, wanted: Ipv4Addr) -> Option<String> {
+/// Returns the message if it joins this group for all sources.
+fn join_report(packet: &Packet<'_>, group: Ipv4Addr) -> Option<String> {
     let Some(Transport::Igmp(Control { message, .. })) = packet.transport else { return None };
-    let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == wanted;
-    let wants = match message {
+    let joins = |record: Record<'_, _>| record.kind == RecordKind::ChangeToExclude && record.group == group;
+    let is_join = match message {
         Message::V3Report(records) => records.iter().any(joins),
-        Message::Report { group } | Message::V1Report { group } => group == wanted,
+        Message::Report { group } | Message::V1Report { group } => group == group,
         _ => false,
     };
-    wants.then(|| message.to_string())
+    is_join.then(|| message.to_string())
 }

@@ -1,16 +1,16 @@
-//! What the answers to probes say about the path.
+//! Derives findings about a path from the replies to probes.
 
 use mcast::{Destination, ErrorKind};
 use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 use mcast_probe::{Listener, SizeLimit};
 
 use super::family_of;
-use super::probe::Probed;
+use super::probe::ProbeResult;
 use crate::output::count_of;
 
-/// The findings of one group. Where nobody named it, and the other family has answered, silence is
-/// no fault.
-pub(super) fn findings(probed: &Probed, is_optional: bool) -> Vec<Finding> {
+/// Returns the findings of one group. If the group is a default one and the other family has answered, silence is
+/// not a fault.
+pub(super) fn findings(probed: &ProbeResult, is_optional: bool) -> Vec<Finding> {
     let listeners = probed.path.listeners();
     if listeners.is_empty() {
         return silence(probed, is_optional).into_iter().collect();
@@ -21,7 +21,7 @@ pub(super) fn findings(probed: &Probed, is_optional: bool) -> Vec<Finding> {
     each.flatten().collect()
 }
 
-/// That no route says by which interface probes to this group would leave, if that is why none did.
+/// Returns the finding of a missing route, if that is why no probes were sent to this group.
 pub(super) fn no_route(destination: &Destination, failure: &anyhow::Error) -> Option<Finding> {
     let error = failure.downcast_ref::<mcast::Error>().filter(|error| error.kind() == ErrorKind::NoRoute)?;
     let family = family_of(destination);
@@ -32,9 +32,9 @@ pub(super) fn no_route(destination: &Destination, failure: &anyhow::Error) -> Op
     Some(finding.for_group(destination.address))
 }
 
-fn silence(probed: &Probed, is_optional: bool) -> Option<Finding> {
-    let asked: u64 = (0..probed.path.cases().len()).map(|case| probed.path.sent(case)).sum();
-    if asked == 0 {
+fn silence(probed: &ProbeResult, is_optional: bool) -> Option<Finding> {
+    let sent: u64 = (0..probed.path.cases().len()).map(|case| probed.path.sent(case)).sum();
+    if sent == 0 {
         return None;
     }
     let severity = if is_optional { Severity::Warning } else { Severity::Fault };
@@ -52,13 +52,13 @@ fn silence(probed: &Probed, is_optional: bool) -> Option<Finding> {
         .with_evidence(Evidence::new(
             EvidenceKind::Packet,
             "probes sent, answers received",
-            format!("{asked}, 0"),
+            format!("{sent}, 0"),
         ))
         .with_remedies([Remedy::advice(Tool::Network, advice)]);
     Some(about(finding, probed))
 }
 
-fn size(probed: &Probed, listener: &Listener) -> Option<Finding> {
+fn size(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
     let SizeLimit::Between { passes, lost } = probed.path.size_limit(listener, probed.highest) else {
         return None;
     };
@@ -89,21 +89,21 @@ fn size(probed: &Probed, listener: &Listener) -> Option<Finding> {
     Some(about(finding, probed))
 }
 
-fn of_size(probed: &Probed, listener: &Listener, size: usize) -> Evidence {
+fn of_size(probed: &ProbeResult, listener: &Listener, size: usize) -> Evidence {
     let cases = probed.path.cases();
     let case = cases.iter().position(|case| case.size == size && case.hop_limit == probed.highest);
-    let (received, asked) = case.map_or((0, 0), |case| (listener.received(case), probed.path.sent(case)));
+    let (received, sent) = case.map_or((0, 0), |case| (listener.received(case), probed.path.sent(case)));
     Evidence::new(
         EvidenceKind::Packet,
         format!("probes of {size} bytes that arrived"),
-        format!("{received} of {asked}"),
+        format!("{received} of {sent}"),
     )
 }
 
-fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
+fn hop_limit(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
     let least = probed.path.min_hop_limit(listener).filter(|least| *least > 1)?;
     let hops = listener.hops.map_or(0, |(fewest, _)| fewest);
-    // Hop limits are tried in doubles: what lies between the last one that failed and this may do.
+    // Hop limits are doubled: a value between the last one that failed and this one may suffice.
     let needed = hops.saturating_add(1);
     if least / 2 >= needed {
         let cause = format!(
@@ -135,12 +135,12 @@ fn hop_limit(probed: &Probed, listener: &Listener) -> Option<Finding> {
     Some(about(finding, probed))
 }
 
-fn duplicates(probed: &Probed, listener: &Listener) -> Option<Finding> {
+fn duplicates(probed: &ProbeResult, listener: &Listener) -> Option<Finding> {
     let cases = 0..probed.path.cases().len();
     let (received, again) = cases.fold((0, 0), |(received, again), case| {
         (received + listener.received(case), again + listener.duplicated(case))
     });
-    // One that is sent again by chance proves nothing.
+    // A few duplicates by chance prove nothing.
     if again * 2 < received {
         return None;
     }
@@ -172,7 +172,7 @@ fn duplicates(probed: &Probed, listener: &Listener) -> Option<Finding> {
     Some(about(finding, probed))
 }
 
-fn about(finding: Finding, probed: &Probed) -> Finding {
+fn about(finding: Finding, probed: &ProbeResult) -> Finding {
     let finding = finding.for_group(probed.destination.address);
     match &probed.interface {
         Some(interface) => finding.on_interface(interface),
@@ -192,8 +192,8 @@ mod tests {
 
     const FRAME: usize = 1_472;
 
-    /// What is found where these sizes and hop limits arrive, over so many routers, so often.
-    fn found(
+    /// Returns the findings if these sizes and hop limits arrive, over `hops` routers, `times` times each.
+    fn findings_of(
         highest: u8,
         arrives: impl Fn(usize, u8) -> bool,
         hops: u8,
@@ -202,7 +202,7 @@ mod tests {
     ) -> Vec<Id> {
         let mut path = PathTest::new(plan::cases(FRAME, highest));
         for (number, case) in path.cases().to_vec().into_iter().enumerate() {
-            let asked = path.record_probe(number as u16);
+            let sent = path.record_probe(number as u16);
             for time in 0..times * u64::from(arrives(case.size, case.hop_limit)) {
                 let answer = PathReply {
                     responder: 1,
@@ -211,42 +211,42 @@ mod tests {
                     hop_limit: case.hop_limit,
                     arrival_hop_limit: Some(case.hop_limit.saturating_sub(hops)),
                 };
-                path.record_reply([10, 0, 0, 2].into(), number as u16, asked, &answer, Duration::ZERO);
+                path.record_reply([10, 0, 0, 2].into(), number as u16, sent, &answer, Duration::ZERO);
             }
         }
         let destination = "239.1.2.3:5000".parse().unwrap();
-        let probed = Probed { destination, interface: None, frame: FRAME, highest, path };
+        let probed = ProbeResult { destination, interface: None, frame: FRAME, highest, path };
         findings(&probed, false).iter().map(|finding| finding.id).collect()
     }
 
     #[test]
     fn a_good_path_has_no_findings() {
-        assert_eq!(found(1, |_, _| true, 0, 1, 1), []);
-        assert_eq!(found(64, |_, _| true, 0, 1, 1), []);
+        assert_eq!(findings_of(1, |_, _| true, 0, 1, 1), []);
+        assert_eq!(findings_of(64, |_, _| true, 0, 1, 1), []);
     }
 
     #[test]
     fn sizes_within_and_beyond_a_frame_have_different_causes() {
-        assert_eq!(found(1, |size, _| size <= FRAME, 0, 1, 1), [Id::FragmentsLost]);
-        assert_eq!(found(1, |size, _| size < FRAME, 0, 1, 1), [Id::MtuTooSmall]);
-        assert_eq!(found(1, |size, _| size != 1_200, 0, 1, 1), []);
+        assert_eq!(findings_of(1, |size, _| size <= FRAME, 0, 1, 1), [Id::FragmentsLost]);
+        assert_eq!(findings_of(1, |size, _| size < FRAME, 0, 1, 1), [Id::MtuTooSmall]);
+        assert_eq!(findings_of(1, |size, _| size != 1_200, 0, 1, 1), []);
     }
 
     #[test]
-    fn a_router_takes_one_hop_and_a_threshold_more() {
-        assert_eq!(found(16, |_, hops| hops > 1, 1, 1, 1), [Id::TtlTooSmall]);
-        assert_eq!(found(16, |_, hops| hops > 2, 2, 1, 1), [Id::TtlTooSmall]);
-        assert_eq!(found(64, |_, hops| hops > 16, 1, 1, 1), [Id::TtlThreshold]);
+    fn a_router_needs_one_hop_and_a_threshold_more() {
+        assert_eq!(findings_of(16, |_, hops| hops > 1, 1, 1, 1), [Id::TtlTooSmall]);
+        assert_eq!(findings_of(16, |_, hops| hops > 2, 2, 1, 1), [Id::TtlTooSmall]);
+        assert_eq!(findings_of(64, |_, hops| hops > 16, 1, 1, 1), [Id::TtlThreshold]);
     }
 
     #[test]
-    fn copies_are_told_by_the_interfaces_they_come_by() {
-        assert_eq!(found(1, |_, _| true, 0, 2, 1), [Id::DuplicatePath]);
-        assert_eq!(found(1, |_, _| true, 0, 2, 2), [Id::DuplicateInterfaces]);
+    fn the_cause_of_duplicates_depends_on_the_number_of_interfaces() {
+        assert_eq!(findings_of(1, |_, _| true, 0, 2, 1), [Id::DuplicatePath]);
+        assert_eq!(findings_of(1, |_, _| true, 0, 2, 2), [Id::DuplicateInterfaces]);
     }
 
     #[test]
     fn silence_is_a_fault() {
-        assert_eq!(found(1, |_, _| false, 0, 1, 1), [Id::NothingArrives]);
+        assert_eq!(findings_of(1, |_, _| false, 0, 1, 1), [Id::NothingArrives]);
     }
 }

@@ -1,4 +1,4 @@
-//! `mcast doctor --listen`: hears probes, and says how they arrived.
+//! `mcast doctor --listen`: receives probes, and replies how they arrived.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use mcast_probe::wire::{Message, PathProbe, PathReply};
 use mcast_probe::{Limiter, Quota};
 
 use super::super::Arguments;
-use crate::arguments::chosen_memberships;
+use crate::arguments::select_memberships;
 use crate::commands::perf::random_number;
 use crate::console::Console;
 use crate::exit::Outcome;
@@ -17,16 +17,16 @@ use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
 use crate::rights;
 
-/// The fastest that `--probe` asks, for both families, and some to spare.
+/// The maximum rate of `--probe` for both families, with a margin.
 const EACH: Quota = Quota { per_second: 250.0, burst: 50.0 };
 const ALL: Quota = Quota { per_second: 2_000.0, burst: 400.0 };
-const LONGEST: usize = 65_536;
-/// Probers that are named when they first ask.
+const BUFFER: usize = 65_536;
+/// The maximum number of probers that are reported by name.
 const MOST_NAMED: usize = 64;
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { interfaces, sources, families, .. } = arguments;
-    let chosen = chosen_memberships(&super::groups(arguments)?, interfaces, sources, *families, console)?;
+    let chosen = select_memberships(&super::groups(arguments)?, interfaces, sources, *families, console)?;
     let receiver = Receiver::builder().join_all(chosen.items).gro(false).build()?;
     rights::keep(&[])?;
     let waker = receiver.waker();
@@ -37,9 +37,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     receiver.memberships().iter().for_each(|status| console.note(status));
     console.note("answering `mcast doctor --probe` until Ctrl-C");
     let mut listener = Listener::new(console);
-    let end = arguments.tempo.timeout.and_then(|timeout| listener.start.checked_add(timeout));
+    let end = arguments.timing.timeout.and_then(|timeout| listener.start.checked_add(timeout));
     listener.answer_until(end, &receiver, &interrupt)?;
-    listener.tell();
+    listener.print_summary();
     Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
 }
 
@@ -74,11 +74,11 @@ impl<'a> Listener<'a> {
         receiver: &Receiver,
         interrupt: &Interrupt,
     ) -> anyhow::Result<()> {
-        /// Where nothing ends it before.
+        /// The longest wait without a deadline.
         const LONG: Duration = Duration::from_secs(3_600);
 
-        let mut buffer = vec![0; LONGEST];
-        while !interrupt.has_come() {
+        let mut buffer = vec![0; BUFFER];
+        while !interrupt.has_arrived() {
             let left = end.map_or(LONG, |end| end.saturating_duration_since(Instant::now()));
             match receiver.recv_timeout(&mut buffer, left) {
                 Ok(Some(datagram)) => self.answer(&datagram, receiver),
@@ -100,7 +100,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// The answer to a message, if it is a probe and its sender may be answered now.
+    /// Returns the reply to a message, if it is a probe and the rate limit allows one.
     fn answer_to(&mut self, message: &[u8], arrival: &mcast::Arrival) -> Option<Vec<u8>> {
         let Ok((header, Message::PathProbe(PathProbe { hop_limit }))) = Message::decode(message) else {
             self.foreign += 1;
@@ -120,7 +120,7 @@ impl<'a> Listener<'a> {
         self.limiter.allows(source, self.start.elapsed()).then(|| answer.encode(header))
     }
 
-    fn tell(&self) {
+    fn print_summary(&self) {
         let others = [
             (self.limiter.refused(), "not answered (rate limit)"),
             (self.foreign, "not from mcast doctor"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_never_longer_than_its_probe_and_tells_what_arrived() {
+    fn a_reply_is_never_longer_than_its_probe_and_describes_its_arrival() {
         let console = Console::new(true, false);
         for length in [0, 64, 1_400, 60_000] {
             let probe = probe(length);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn only_probes_are_answered_and_nobody_is_flooded() {
+    fn only_probes_are_answered_at_a_limited_rate() {
         let console = Console::new(true, false);
         let mut listener = Listener::new(&console);
         let answer = listener.answer_to(&probe(64), &arrival()).unwrap();

@@ -1,11 +1,11 @@
-//! `mcast doctor --listen` and `--probe`: what passes between two machines, by size, hop limit and
+//! `mcast doctor --listen` and `--probe`: tests which datagrams pass between two machines, by size, hop limit and
 //! family.
 
 mod judge;
 mod listen;
 mod plan;
 mod probe;
-mod tell;
+mod report;
 
 use mcast::group::{PickOptions, pick};
 use mcast::{Destination, Family, Interface};
@@ -14,16 +14,16 @@ use super::Arguments;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-/// What the default groups are picked for.
+/// The name from which the default groups are picked.
 const NAME: &str = "mcast doctor";
 const PORT: u16 = 24_787;
 
-/// Which end of the path.
+/// One end of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Hears and answers.
+    /// Receives probes and replies.
     Listen,
-    /// Asks and judges.
+    /// Sends probes and evaluates the replies.
     Probe,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn run(end: End, arguments: &Arguments, console: &Console) -> anyhow:
     }
 }
 
-/// The groups that are named, or one of each family that is picked by name: the same on every machine.
+/// Returns the groups in the arguments, or by default one per family, which are the same on every machine.
 fn groups(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     if !arguments.memberships.is_empty() {
         return Ok(arguments.memberships.clone());
@@ -60,7 +60,7 @@ fn family_of(destination: &Destination) -> Family {
     destination.address.group.family()
 }
 
-/// Whether an interface that groups can leave by has an address of this family.
+/// Returns whether a multicast interface has an address of this family.
 pub(super) fn is_here(family: Family) -> anyhow::Result<bool> {
     let has = |interface: &Interface| {
         interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()

@@ -1,28 +1,29 @@
-//! What is tried: sizes around what one frame takes, and hop limits up to the highest that is allowed.
+//! The probes to send: sizes around the payload of one frame, and hop limits up to the highest allowed.
 
 use mcast::{Family, Interface};
 use mcast_probe::PathCase;
 
-/// The smallest probe, and the one that hop limits are tried with.
+/// The smallest probe, with which hop limits are tested.
 const SMALLEST: usize = 64;
-/// Sizes that everything should carry.
+/// Sizes that every network should carry.
 const SMALL: [usize; 2] = [512, 1_200];
-/// Some fragments, and many.
+/// Sizes of a few fragments, and of many.
 const LARGE: [usize; 2] = [4_000, 16_000];
-/// Where nothing tells the largest frame.
-const USUAL_MTU: u32 = 1_500;
+/// Used if the MTU is unknown.
+const DEFAULT_MTU: u32 = 1_500;
 
-/// The payload that one frame of this interface takes.
+/// Returns the largest payload that fits in one frame of this interface.
 pub(super) fn payload_of_frame(interface: Option<&Interface>, family: Family) -> usize {
     let headers = match family {
         Family::V4 => 20 + 8,
         Family::V6 => 40 + 8,
     };
-    let mtu = interface.map_or(USUAL_MTU, |interface| interface.mtu);
+    let mtu = interface.map_or(DEFAULT_MTU, |interface| interface.mtu);
     usize::try_from(mtu).unwrap_or(usize::MAX).saturating_sub(headers).clamp(SMALLEST, 65_000)
 }
 
-/// Every size with the highest hop limit, and the smallest with each hop limit below, doubling.
+/// Returns every size with the highest hop limit, and the smallest size with lower hop limits, each twice the one
+/// before.
 pub(super) fn cases(frame: usize, highest: u8) -> Vec<PathCase> {
     let mut sizes = vec![SMALLEST];
     sizes.extend(SMALL.into_iter().filter(|size| *size < frame));
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_lie_around_one_frame() {
+    fn sizes_are_around_one_frame() {
         let sizes = |frame| cases(frame, 1).iter().map(|case| case.size).collect::<Vec<_>>();
         assert_eq!(sizes(1_472), [64, 512, 1_200, 1_472, 1_473, 4_000, 16_000]);
         assert_eq!(sizes(8_972), [64, 512, 1_200, 8_972, 8_973, 16_000]);

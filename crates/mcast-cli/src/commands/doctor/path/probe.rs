@@ -1,4 +1,4 @@
-//! `mcast doctor --probe`: asks, and judges what came.
+//! `mcast doctor --probe`: sends probes, and evaluates the replies.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use mcast_doctor::Report;
 use mcast_probe::PathTest;
 use mcast_probe::wire::{Header, Kind, Message, PathProbe, SessionId, UnixNanos};
 
-use super::super::{Arguments, json, tell as findings};
-use super::{family_of, is_here, judge, plan, tell};
-use crate::arguments::chosen_destinations;
+use super::super::{Arguments, json, text as findings};
+use super::{family_of, is_here, judge, plan, report};
+use crate::arguments::select_destinations;
 use crate::commands::perf::random_number;
 use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
@@ -18,27 +18,27 @@ use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::rights;
 
-/// Between two probes: half of what listeners answer.
+/// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);
-/// How long the last answers are waited for.
+/// How long to wait for the last replies.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// An interrupt is seen after so long at the latest.
-const LOOK: Duration = Duration::from_millis(50);
+/// The longest wait before checking for an interrupt.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What was found of one group.
+/// The results for one group.
 #[derive(Debug)]
-pub(super) struct Probed {
+pub(super) struct ProbeResult {
     pub(super) destination: Destination,
-    /// By which interface it was sent, where that is known.
+    /// The interface on which probes were sent, if it is known.
     pub(super) interface: Option<String>,
-    /// The payload that one frame of that interface takes.
+    /// The largest payload that fits in one frame of that interface.
     pub(super) frame: usize,
     pub(super) highest: u8,
     pub(super) path: PathTest,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let chosen = chosen_destinations(&super::groups(arguments)?, arguments.families, console)?;
+    let chosen = select_destinations(&super::groups(arguments)?, arguments.families, console)?;
     let highest = arguments.path.ttl.or(chosen.hop_limit).unwrap_or(1);
     let sender = Sender::builder().build()?;
     rights::keep(&[])?;
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             Err(error) if is_default && chosen.items.len() > 1 => {
                 let family = family_of(destination);
                 console.note(format_args!("{family}: not probed: {error}"));
-                // Of the two groups that nobody named, one may be of a family that is not here.
+                // This machine may lack the family of one of the two default groups.
                 if is_here(family)? {
                     report.findings.extend(judge::no_route(destination, &error));
                 }
@@ -74,23 +74,23 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let (true, true, Some(failure)) = (probed.is_empty(), report.findings.is_empty(), failure) {
         return Err(failure);
     }
-    let is_worth = probed.iter().any(|one| !one.path.listeners().is_empty());
-    report.findings.extend(probed.iter().flat_map(|one| judge::findings(one, is_default && is_worth)));
+    let has_answers = probed.iter().any(|one| !one.path.listeners().is_empty());
+    report.findings.extend(probed.iter().flat_map(|one| judge::findings(one, is_default && has_answers)));
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let mut out = console.output();
-    if arguments.demand.json {
-        probed.iter().try_for_each(|one| tell::objects(one, &mut out))?;
+    if arguments.results.json {
+        probed.iter().try_for_each(|one| report::objects(one, &mut out))?;
         json::write(&report, &mut out)?;
     } else {
-        tell::table(&probed, console.palette(), &mut out)?;
+        report::table(&probed, console.palette(), &mut out)?;
         findings::write(&report, false, console, &mut out)?;
     }
     out.flush()?;
-    let is_well = !probed.is_empty() && report.worst() < Some(arguments.demand.worst_allowed());
-    Ok(prober.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_well)))
+    let is_success = !probed.is_empty() && report.worst() < Some(arguments.results.failing_severity());
+    Ok(prober.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_success)))
 }
 
-/// What asks.
+/// Sends probes and receives replies.
 struct Prober<'a> {
     arguments: &'a Arguments,
     highest: u8,
@@ -102,13 +102,13 @@ struct Prober<'a> {
 }
 
 impl Prober<'_> {
-    fn probe(&self, destination: &Destination) -> anyhow::Result<Probed> {
+    fn probe(&self, destination: &Destination) -> anyhow::Result<ProbeResult> {
         let targets = targets::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
         let family = family_of(destination);
         let frame = plan::payload_of_frame(interface.as_ref(), family);
         let path = PathTest::new(plan::cases(frame, self.highest));
-        let mut probed = Probed {
+        let mut probed = ProbeResult {
             destination: destination.clone(),
             interface: interface.map(|interface| interface.name),
             frame,
@@ -118,10 +118,10 @@ impl Prober<'_> {
         targets::tell(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);
         for _ in 0..self.arguments.path.count {
             for case in 0..probed.path.cases().len() {
-                if self.interrupt.has_come() {
+                if self.interrupt.has_arrived() {
                     return Ok(probed);
                 }
-                self.ask(&mut probed.path, case, &targets)?;
+                self.send(&mut probed.path, case, &targets)?;
                 self.listen(&mut probed.path, family, PACE, false)?;
             }
         }
@@ -129,8 +129,8 @@ impl Prober<'_> {
         Ok(probed)
     }
 
-    /// A probe of this case by each interface. What the system finds too large counts as not asked.
-    fn ask(&self, path: &mut PathTest, case: usize, targets: &[Target]) -> anyhow::Result<()> {
+    /// Sends a probe of this case on each interface. A probe that is too large for the system counts as not sent.
+    fn send(&self, path: &mut PathTest, case: usize, targets: &[Target]) -> anyhow::Result<()> {
         let (Some(tried), Ok(stream)) = (path.cases().get(case).copied(), u16::try_from(case)) else {
             return Ok(());
         };
@@ -138,23 +138,23 @@ impl Prober<'_> {
         let time = UnixNanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let header = Header { kind: Kind::PathProbe, stream, session: self.session, sequence, time };
         let message = PathProbe { hop_limit: tried.hop_limit }.encode(header, tried.size);
-        let mut is_asked = false;
+        let mut is_sent = false;
         for target in targets {
             match self.sender.send_one(&target.outgoing(&message).hop_limit(tried.hop_limit)) {
-                Ok(()) => is_asked = true,
-                // Dropped on the way, as it were: that is what is to be found out.
-                Err(error) if error.kind() == ErrorKind::QueueFull => is_asked = true,
+                Ok(()) => is_sent = true,
+                // As if the probe were dropped on the way, which is what this command tests.
+                Err(error) if error.kind() == ErrorKind::QueueFull => is_sent = true,
                 Err(error) if error.kind() == ErrorKind::TooLarge => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        if is_asked {
+        if is_sent {
             path.record_probe(stream);
         }
         Ok(())
     }
 
-    /// Takes in answers for so long; at the end only until everything is answered.
+    /// Receives replies for `time`. After the last probe it returns early once everything is answered.
     fn listen(
         &self,
         path: &mut PathTest,
@@ -166,17 +166,17 @@ impl Prober<'_> {
         let mut buffer = [0; 2_048];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.interrupt.has_come() || (is_end && path.all_answered()) {
+            if left.is_zero() || self.interrupt.has_arrived() || (is_end && path.all_answered()) {
                 return Ok(());
             }
-            if let Some(answer) = self.sender.recv_answer(family, &mut buffer, left.min(LOOK))? {
-                self.take(path, answer.payload, answer.source.ip());
+            if let Some(answer) = self.sender.recv_answer(family, &mut buffer, left.min(POLL_INTERVAL))? {
+                self.record(path, answer.payload, answer.source.ip());
             }
         }
     }
 
-    /// What is no answer to us is left aside: anybody may send anything.
-    fn take(&self, path: &mut PathTest, message: &[u8], source: std::net::IpAddr) {
+    /// Records a reply, and ignores other messages.
+    fn record(&self, path: &mut PathTest, message: &[u8], source: std::net::IpAddr) {
         let Ok((header, Message::PathReply(answer))) = Message::decode(message) else { return };
         let round_trip = self.start.elapsed().checked_sub(Duration::from_nanos(header.time.0));
         if let (true, Some(round_trip)) = (header.session == self.session, round_trip) {
@@ -185,7 +185,7 @@ impl Prober<'_> {
     }
 }
 
-/// The one interface by which it leaves; `None` where there are several.
+/// Returns the interface on which probes are sent; `None` if there are several.
 fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
     let [target] = targets else { return Ok(None) };
     match target.interface_name() {

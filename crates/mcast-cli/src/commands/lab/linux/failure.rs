@@ -1,12 +1,12 @@
-//! Errors of a lab, as errors of the command.
+//! Converts errors of a lab to failures of the command.
 
 use mcast_lab::{LabError, LabErrorKind};
 
 use crate::exit::Failure;
 
-/// A lab's error with the exit status that belongs to it.
+/// Converts an error to a failure with its exit status.
 pub(super) fn failed(error: LabError) -> anyhow::Error {
-    let message = told(&error);
+    let message = message(&error);
     match error.kind() {
         LabErrorKind::Refused { why, remedy } => {
             let why = error.cause().map_or_else(|| why.clone(), |cause| format!("{why} ({cause})"));
@@ -20,7 +20,7 @@ pub(super) fn failed(error: LabError) -> anyhow::Error {
     }
 }
 
-/// The error as a sentence: a lab's errors begin with what was being done.
-pub(super) fn told(error: &LabError) -> String {
+/// Returns the error as a sentence. A lab's errors start with the action that failed.
+pub(super) fn message(error: &LabError) -> String {
     format!("cannot {error}")
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{List, On, Run, Shell, Show};
+use super::{ListArguments, OnArguments, RunArguments, ShellArguments, ShowArguments};
 
 pub(super) use list::{list, show};
 pub(super) use on::on;
@@ -22,7 +22,7 @@ pub(super) use run::run;
 pub(super) use shell::shell;
 pub(super) use source::names;
 
-/// `PATH` for programs in a lab: there `mcast` is this very program.
+/// Returns `PATH` for programs in a lab, where `mcast` is this program.
 fn path() -> anyhow::Result<OsString> {
     let program = env::current_exe().context("cannot determine the path of this program")?;
     let own = program.parent().map(PathBuf::from).into_iter();

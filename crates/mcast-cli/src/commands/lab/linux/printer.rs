@@ -13,18 +13,18 @@ use serde::Serialize;
 use crate::console::{Console, Output};
 use crate::output::{Palette, Payload, count_of, rfc3339, seconds, write_json};
 
-/// Prints what happens in a network.
+/// Prints the events of a network.
 pub(super) struct Printer<'a> {
     console: &'a Console,
     output: Output,
     programs: &'a [Program],
     description: &'a str,
-    /// The hosts in their order, which gives them their colours.
+    /// The hosts in order, which decides their colours.
     hosts: Vec<&'a str>,
     width: usize,
     json: bool,
     begun: Instant,
-    /// Whether everything has been asked to end.
+    /// Whether all programs have been asked to end.
     stopping: bool,
     ends: Vec<End>,
 }
@@ -32,8 +32,8 @@ pub(super) struct Printer<'a> {
 /// How a program ended.
 #[derive(Clone, Copy)]
 enum End {
-    /// It has not ended yet.
-    Open,
+    /// The program still runs.
+    Running,
     Ended {
         status: ExitStatus,
         as_expected: bool,
@@ -45,7 +45,7 @@ enum End {
     Skipped,
 }
 
-/// An event for machines.
+/// An event as JSON.
 #[derive(Serialize)]
 struct Object<'a> {
     time: String,
@@ -58,7 +58,7 @@ struct Object<'a> {
     detail: Detail<'a>,
 }
 
-/// What an event has besides.
+/// The fields of specific events.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Detail<'a> {
@@ -91,11 +91,11 @@ impl<'a> Printer<'a> {
             json,
             begun: Instant::now(),
             stopping: false,
-            ends: vec![End::Open; topology.programs().len()],
+            ends: vec![End::Running; topology.programs().len()],
         }
     }
 
-    /// Says what is run.
+    /// Announces the network.
     pub(super) fn begin(&mut self, name: &str) -> io::Result<()> {
         let heading = self.console.palette_for_notes().heading;
         let separator = if self.description.is_empty() { "" } else { "  " };
@@ -110,15 +110,15 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Everything has been asked to end: that it does is nobody's fault from now on.
+    /// Records that all programs have been asked to end, so that their end is not a failure.
     pub(super) fn stopping(&mut self) {
         self.stopping = true;
     }
 
-    /// Tells an event.
-    pub(super) fn tell(&mut self, event: &ProgramEvent) -> io::Result<()> {
+    /// Prints an event.
+    pub(super) fn print(&mut self, event: &ProgramEvent) -> io::Result<()> {
         self.remember(event);
-        if self.json { self.tell_machines(event) } else { self.tell_people(event) }
+        if self.json { self.write_json(event) } else { self.write_text(event) }
     }
 
     fn remember(&mut self, event: &ProgramEvent) {
@@ -136,7 +136,7 @@ impl<'a> Printer<'a> {
         self.ends[program] = end;
     }
 
-    fn tell_people(&mut self, event: &ProgramEvent) -> io::Result<()> {
+    fn write_text(&mut self, event: &ProgramEvent) -> io::Result<()> {
         match event {
             ProgramEvent::Started { program } => {
                 let palette = self.console.palette_for_notes();
@@ -152,7 +152,7 @@ impl<'a> Printer<'a> {
             }
             ProgramEvent::Line { program, stream: OutputStream::Stderr, line } => {
                 let prefix = self.prefix(*program, self.console.palette_for_notes());
-                // In one piece, so that nobody else's line comes in between.
+                // In one call, so that no other line is written in between.
                 let line = [prefix.as_bytes(), line, b"\n"].concat();
                 io::stderr().lock().write_all(&line)?;
             }
@@ -164,7 +164,7 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    fn tell_machines(&mut self, event: &ProgramEvent) -> io::Result<()> {
+    fn write_json(&mut self, event: &ProgramEvent) -> io::Result<()> {
         let (name, program, detail) = match event {
             ProgramEvent::Started { program } => {
                 let command = &self.programs[*program].command;
@@ -202,7 +202,7 @@ impl<'a> Printer<'a> {
         }
         let palette = self.console.palette_for_notes();
         for (number, end) in self.ends.iter().enumerate() {
-            let (style, mark, what) = end.in_words(&self.programs[number], palette);
+            let (style, mark, what) = end.describe(&self.programs[number], palette);
             let (prefix, dim) = (self.prefix(number, palette), palette.dim);
             let command = &self.programs[number].command;
             self.console.note(format_args!("{prefix}{style}{mark} {what}{style:#}  {dim}{command}{dim:#}"));
@@ -220,8 +220,8 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Whether the bad links lost nothing but what they were told to lose; says so if not.
-    pub(super) fn links_kept_up(&self, links: &[BadLink]) -> bool {
+    /// Returns whether the bad links lost only what was configured; prints a warning if not.
+    pub(super) fn check_links(&self, links: &[BadLink]) -> bool {
         let overruns: u64 = links.iter().map(|link| link.statistics().overruns).sum();
         if overruns > 0 {
             let frames = count_of(overruns, "frame");
@@ -234,7 +234,7 @@ impl<'a> Printer<'a> {
         overruns == 0
     }
 
-    /// The name of a program's host, to begin a line with.
+    /// Returns the start of a line: the name of the program's host.
     fn prefix(&self, program: usize, palette: &Palette) -> String {
         let host = self.programs[program].host.as_str();
         let number = self.hosts.iter().position(|name| *name == host).unwrap_or(0);
@@ -244,12 +244,12 @@ impl<'a> Printer<'a> {
 }
 
 impl End {
-    /// A mark, and how it ended.
-    fn in_words(self, program: &Program, palette: &Palette) -> (Style, &'static str, String) {
+    /// Returns a style, a mark, and how the program ended.
+    fn describe(self, program: &Program, palette: &Palette) -> (Style, &'static str, String) {
         let (good, bad) = ((palette.good, "✓"), (palette.bad, "✗"));
         let ((style, mark), words) = match self {
             Self::Stopped { after } => ((palette.warning, "-"), format!("stopped after {}", seconds(after))),
-            Self::Open => (bad, "did not end".to_owned()),
+            Self::Running => (bad, "did not end".to_owned()),
             Self::Skipped => (bad, "not started: a program that it waits for was not ready".to_owned()),
             Self::Ended { status, as_expected, after } => {
                 let after = seconds(after);

@@ -7,35 +7,35 @@ use mcast_lab::{Command, LabNetwork, Program};
 
 use super::failure::failed;
 use super::printer::Printer;
-use super::{Run, path, source};
+use super::{RunArguments, path, source};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 
-/// How long at most until Ctrl-C is noticed.
-const LOOK: Duration = Duration::from_millis(50);
+/// The longest wait before checking for Ctrl-C.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-pub(in super::super) fn run(run: &Run, console: &Console) -> anyhow::Result<Outcome> {
+pub(in super::super) fn run(run: &RunArguments, console: &Console) -> anyhow::Result<Outcome> {
     let topology = source::topology(&run.topology)?;
     let network = topology.build().map_err(failed)?;
     let interrupt = Interrupt::catch(|| ())?;
     let mut printer = Printer::new(&topology, run.json, console);
     printer.begin(&run.topology)?;
-    let as_expected = Playing::new(&network, run.timeout, &interrupt)?.play(&mut printer)?;
+    let as_expected = Runner::new(&network, run.timeout, &interrupt)?.run_to_end(&mut printer)?;
     printer.end(network.bad_links())?;
-    let links_kept_up = printer.links_kept_up(network.bad_links());
+    let links_kept_up = printer.check_links(network.bad_links());
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(as_expected && links_kept_up)))
 }
 
 /// The programs while they run.
-struct Playing<'a> {
+struct Runner<'a> {
     run: mcast_lab::topology::ProgramRun<'a>,
     interrupt: &'a Interrupt,
     deadline: Option<Instant>,
     stopping: bool,
 }
 
-impl<'a> Playing<'a> {
+impl<'a> Runner<'a> {
     fn new(
         network: &'a LabNetwork,
         timeout: Option<Duration>,
@@ -49,31 +49,31 @@ impl<'a> Playing<'a> {
         Ok(Self { run: network.run(prepare), interrupt, deadline, stopping: false })
     }
 
-    /// Plays until all is over. Whether everything ended as it should.
-    fn play(mut self, printer: &mut Printer<'_>) -> anyhow::Result<bool> {
+    /// Runs all programs to their end. Returns whether all ended as expected.
+    fn run_to_end(mut self, printer: &mut Printer<'_>) -> anyhow::Result<bool> {
         let mut as_expected = true;
         while !self.run.is_over() {
             self.stop_in_time(printer)?;
-            let Some(event) = self.run.next(LOOK).map_err(failed)? else { continue };
+            let Some(event) = self.run.next(POLL_INTERVAL).map_err(failed)? else { continue };
             as_expected &= is_expected(&event);
             if event == ProgramEvent::TimeLimit {
                 printer.stopping();
             }
-            printer.tell(&event)?;
+            printer.print(&event)?;
         }
         Ok(as_expected)
     }
 
-    /// Asks everything to end when Ctrl-C came or the time is over.
+    /// Asks all programs to end after Ctrl-C or the time limit.
     fn stop_in_time(&mut self, printer: &mut Printer<'_>) -> anyhow::Result<()> {
         let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
-        if self.stopping || !(is_late || self.interrupt.has_come()) {
+        if self.stopping || !(is_late || self.interrupt.has_arrived()) {
             return Ok(());
         }
         self.stopping = true;
         printer.stopping();
         if is_late {
-            printer.tell(&ProgramEvent::TimeLimit)?;
+            printer.print(&ProgramEvent::TimeLimit)?;
         }
         self.run.stop(libc::SIGINT).map_err(failed)
     }

@@ -11,11 +11,11 @@ use mcast_lab::{Command, Host, Topology};
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::failure::failed;
-use super::{Shell, path, source};
+use super::{ShellArguments, path, source};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
-pub(in super::super) fn shell(shell: &Shell, console: &Console) -> anyhow::Result<Outcome> {
+pub(in super::super) fn shell(shell: &ShellArguments, console: &Console) -> anyhow::Result<Outcome> {
     let topology = source::topology(&shell.topology)?;
     check_host(&topology, shell)?;
     let network = topology.build().map_err(failed)?;
@@ -28,10 +28,10 @@ pub(in super::super) fn shell(shell: &Shell, console: &Console) -> anyhow::Resul
         greet(&topology, host, console);
     }
     let status = command.status().map_err(failed)?;
-    Ok(Outcome::Handed(status_byte(status)))
+    Ok(Outcome::Delegated(status_byte(status)))
 }
 
-fn check_host(topology: &Topology, shell: &Shell) -> anyhow::Result<()> {
+fn check_host(topology: &Topology, shell: &ShellArguments) -> anyhow::Result<()> {
     let hosts: Vec<&str> = topology.hosts().collect();
     if hosts.contains(&shell.host.as_str()) {
         return Ok(());
@@ -40,7 +40,7 @@ fn check_host(topology: &Topology, shell: &Shell) -> anyhow::Result<()> {
     Err(unknown.remedy(format!("its hosts are {}", hosts.join(", "))).into())
 }
 
-fn command(host: &Host, shell: &Shell) -> anyhow::Result<Command> {
+fn command(host: &Host, shell: &ShellArguments) -> anyhow::Result<Command> {
     if let Some((program, arguments)) = shell.command.split_first() {
         let mut command = host.command(program).map_err(failed)?;
         command.args(arguments);
@@ -48,15 +48,15 @@ fn command(host: &Host, shell: &Shell) -> anyhow::Result<Command> {
     }
     let program = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
     let mut command = host.command(program).map_err(failed)?;
-    // Plain shells take the prompt from the environment; bash overwrites it in its start files, but runs this
-    // once they are through.
+    // Plain shells take the prompt from the environment. The start files of bash overwrite it, but bash runs this
+    // command after them.
     command.env("PS1", format!("(lab) {}$ ", shell.host));
     command.env("PROMPT_COMMAND", "PS1=\"(lab) ${PS1-}\"; unset PROMPT_COMMAND");
     Ok(command)
 }
 
-/// Ctrl-C and Ctrl-\ are for what runs on the host, which stands in this process's group; this process waits
-/// for it. They are caught and not ignored, because programs inherit what is ignored.
+/// Leaves Ctrl-C and Ctrl-\ to the program on the host, which is in this process's group; this process waits for it.
+/// The signals are caught and not ignored, because programs inherit ignored signals.
 fn leave_interrupts_to_the_command() -> anyhow::Result<()> {
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
@@ -76,7 +76,7 @@ fn greet(topology: &Topology, host: &Host, console: &Console) {
     }
 }
 
-/// The status as shells give it: 128 and the number of the signal that killed.
+/// Returns the status as shells do: 128 plus the number of the signal that killed the program.
 fn status_byte(status: ExitStatus) -> u8 {
     let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)

@@ -10,7 +10,7 @@ use super::failure::failed;
 use crate::exit::Failure;
 use crate::suggestion::closest;
 
-/// The topology of this name, or in this file.
+/// Returns the built-in topology of this name, or the topology in this file.
 pub(super) fn topology(name: &str) -> anyhow::Result<Topology> {
     let text = match shipped(name) {
         Some(text) => text.to_owned(),
@@ -19,28 +19,28 @@ pub(super) fn topology(name: &str) -> anyhow::Result<Topology> {
     Topology::parse(&text).map_err(|error| wrong(name, &text, error))
 }
 
-/// The text of a network that comes with mcast.
+/// Returns the text of a built-in network.
 pub(super) fn shipped(name: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text)
 }
 
-/// The names of those.
+/// Returns the names of the built-in networks.
 pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
-/// The names of those, in a sentence.
+/// Returns the names of the built-in networks as a list in a sentence.
 pub(super) fn names_listed() -> String {
     names().collect::<Vec<_>>().join(", ")
 }
 
-/// No topology is longer. What is, such as a device that never ends, is not read in.
-const LONGEST: u64 = 1 << 20;
+/// The maximum length of a topology, so that a device without an end is not read.
+const MAX_LENGTH: u64 = 1 << 20;
 
 fn read(path: &str) -> anyhow::Result<String> {
     let read = || {
         let mut text = String::new();
-        File::open(path)?.take(LONGEST + 1).read_to_string(&mut text).map(|_| text)
+        File::open(path)?.take(MAX_LENGTH + 1).read_to_string(&mut text).map(|_| text)
     };
     let text = read().map_err(|error| {
         let failure = Failure::environment(format!("cannot read \"{path}\": {error}"));
@@ -54,13 +54,13 @@ fn read(path: &str) -> anyhow::Result<String> {
             _ => failure,
         }
     })?;
-    if text.len() as u64 > LONGEST {
+    if text.len() as u64 > MAX_LENGTH {
         return Err(Failure::usage(format!("\"{path}\" is longer than a topology may be, 1 MiB")).into());
     }
     Ok(text)
 }
 
-/// What is wrong in a file, with the line, as compilers tell it.
+/// Returns an error in a topology with its line, in the format of compilers.
 fn wrong(name: &str, text: &str, error: LabError) -> anyhow::Error {
     let LabErrorKind::Topology { line, problem } = error.kind() else { return failed(error) };
     let shown = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim_end();

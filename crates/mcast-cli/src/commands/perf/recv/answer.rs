@@ -8,12 +8,12 @@ use mcast::{Arrival, Receiver};
 use mcast_probe::wire::{Header, Kind, PING_LENGTH, ReceiverReport, SessionId};
 use mcast_probe::{Limiter, Quota};
 
-/// A sender repeats its closing some ten times; several may do so at once.
+/// A sender repeats its closing message about ten times; several senders may do so at once.
 const EACH: Quota = Quota { per_second: 20.0, burst: 10.0 };
 const ALL: Quota = Quota { per_second: 200.0, burst: 50.0 };
 
-/// Answers senders. Reports and tokens are limited in rate. A pong goes only to whoever knows its
-/// token, and so has proved to be where its address says: it cannot be made to hit anybody else.
+/// Answers senders. Reports and tokens are limited in rate. A pong is sent only to a sender that knows its token and
+/// so has proved its address: forged source addresses cannot direct pongs to other hosts.
 #[derive(Debug)]
 pub(super) struct Answerer<'a> {
     receiver: &'a Receiver,
@@ -34,7 +34,7 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    /// Whether a report to this source may go now.
+    /// Returns whether the rate limit allows a report to this source.
     pub(super) fn may_report(&mut self, source: IpAddr, now: Duration) -> bool {
         self.limiter.allows(source, now)
     }
@@ -43,7 +43,7 @@ impl<'a> Answerer<'a> {
         self.send(to, &report.encode(header));
     }
 
-    /// Answers a call with the token that pings are to carry.
+    /// Answers a call with the token that pings must carry.
     pub(super) fn token(&mut self, to: &Arrival, header: Header, now: Duration) {
         if self.limiter.allows(to.source.ip(), now) {
             let mut message = header.with_kind(Kind::Token).encode().to_vec();
@@ -52,8 +52,7 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    /// Answers a ping, which goes back as it came, if it carries the right token; says whether
-    /// it does.
+    /// Answers a ping by returning it, if it carries the right token; returns whether it does.
     pub(super) fn pong(&mut self, to: &Arrival, header: Header, token: u64, ping: &[u8]) -> bool {
         if ping.len() < PING_LENGTH || token != self.token_for(to, header.session) {
             return false;
@@ -72,11 +71,11 @@ impl<'a> Answerer<'a> {
     }
 
     fn send(&mut self, to: &Arrival, message: &[u8]) {
-        // Who cannot be reached asks again, or does without.
+        // A sender that the answer does not reach asks again.
         self.unsent += u64::from(self.receiver.reply(to, message).is_err());
     }
 
-    /// Answers that were asked for too often, and those that the system would not send.
+    /// Returns the number of requests over the rate limit, and of answers that the system refused to send.
     pub(super) fn withheld(&self) -> (u64, u64) {
         (self.limiter.refused(), self.unsent)
     }

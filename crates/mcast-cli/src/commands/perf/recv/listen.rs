@@ -1,4 +1,4 @@
-//! The main loop: receives, answers, and prints interim figures.
+//! The main loop: receives, answers, and prints interim results.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use mcast_probe::wire::{Header, Kind, Message, ReceiverReport, UnixNanos};
 use mcast_probe::{ClockRelation, DropCounts, Session, SessionKey, SessionTotals, Sessions};
 
 use super::answer::Answerer;
-use super::tell::Teller;
+use super::printer::RunPrinter;
 use super::{Arguments, Limits};
 use crate::commands::perf::clock::{machine_clock, random_number, unix_now, unix_of};
 use crate::commands::perf::counters::drops_with;
@@ -17,37 +17,37 @@ use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, too_few};
 
-/// Buffers of a batch, each as large as what the system merges.
+/// Buffers of a batch, each large enough for coalesced datagrams.
 const BUFFERS: usize = 32;
 const BUFFER: usize = 65_536;
 /// The time between checks for sessions that have ended.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 /// A sweep whose next step does not start within this time has ended.
 const BETWEEN_STEPS: Duration = Duration::from_secs(10);
 
-/// Everything that a run of `mcast perf recv` holds.
+/// The state of `mcast perf recv`.
 pub(super) struct Listener<'a> {
     arguments: &'a Arguments,
     receiver: &'a Receiver,
     interrupt: Interrupt,
-    teller: Teller<'a>,
+    printer: RunPrinter<'a>,
     answerer: Answerer<'a>,
     sessions: Sessions,
     watches: HashMap<SessionKey, Watch>,
     id: u64,
     start: Instant,
-    next_look: Duration,
+    next_check: Duration,
     next_line: Duration,
     last_line: UnixNanos,
-    /// Receive calls that brought something.
+    /// Receive calls that returned datagrams.
     calls: u64,
     /// The system's counters before the run.
-    idle: Snapshot,
+    idle: CounterSnapshot,
     tally: Tally,
 }
 
-/// What the runs that have ended came to.
+/// The results of the runs that have ended.
 #[derive(Debug, Default)]
 struct Tally {
     runs: u64,
@@ -58,26 +58,26 @@ struct Tally {
     foreign: u64,
 }
 
-/// What the system had counted at some time.
+/// The system's counters at some time.
 #[derive(Clone, Copy, Debug, Default)]
-struct Snapshot {
+struct CounterSnapshot {
     drops: DropCounts,
     calls: u64,
     merged: u64,
 }
 
-/// What belongs to a session beside what it heard.
+/// The state of a session besides its counts.
 #[derive(Debug)]
 struct Watch {
-    begin: Snapshot,
+    begin: CounterSnapshot,
     reports: u32,
-    told: SessionTotals,
+    reported: SessionTotals,
 }
 
-/// What has been counted so far, with this many calls that brought something.
-fn snapshot_of(receiver: &Receiver, calls: u64) -> Snapshot {
+/// Reads the system's counters, for this number of receive calls that returned datagrams.
+fn snapshot_of(receiver: &Receiver, calls: u64) -> CounterSnapshot {
     let statistics = receiver.statistics();
-    Snapshot { drops: drops_with(statistics.dropped), calls, merged: statistics.merged }
+    CounterSnapshot { drops: drops_with(statistics.dropped), calls, merged: statistics.merged }
 }
 
 impl<'a> Listener<'a> {
@@ -91,13 +91,13 @@ impl<'a> Listener<'a> {
             arguments,
             receiver,
             interrupt,
-            teller: Teller::new(console, arguments.json),
+            printer: RunPrinter::new(console, arguments.json),
             answerer: Answerer::new(receiver),
             sessions: Sessions::new(machine_clock()),
             watches: HashMap::new(),
             id: random_number(),
             start: Instant::now(),
-            next_look: LOOK,
+            next_check: CHECK_INTERVAL,
             next_line: SECOND,
             last_line: unix_now(),
             calls: 0,
@@ -113,15 +113,15 @@ impl<'a> Listener<'a> {
         }
         let rest = self.sessions.take_all();
         self.end(rest, self.start.elapsed())?;
-        self.teller.strays(self.tally.foreign, self.sessions.rejected(), self.answerer.withheld());
+        self.printer.strays(self.tally.foreign, self.sessions.rejected(), self.answerer.withheld());
         Ok(self.interrupt.outcome().unwrap_or_else(|| self.judge()))
     }
 
-    /// As fast as it goes.
+    /// Receives batches, for the highest rate.
     fn receive_batches(&mut self) -> anyhow::Result<()> {
         let mut batch = Batch::new(BUFFERS, BUFFER);
         loop {
-            match self.receiver.recv_batch_timeout(&mut batch, self.patience()) {
+            match self.receiver.recv_batch_timeout(&mut batch, self.wait_time()) {
                 Err(error) if error.kind() != ErrorKind::Woken => return Err(error.into()),
                 _ => {}
             }
@@ -129,17 +129,17 @@ impl<'a> Listener<'a> {
             self.calls += u64::from(!batch.is_empty());
             batch.iter().for_each(|datagram| self.handle(&datagram, now));
             batch.clear();
-            if self.is_over_after_a_look(now)? {
+            if self.check_sessions(now)? {
                 return Ok(());
             }
         }
     }
 
-    /// As soon as it goes.
+    /// Receives single datagrams, for the shortest delay.
     fn receive_singly(&mut self) -> anyhow::Result<()> {
         let mut buffer = vec![0; BUFFER];
         loop {
-            let received = match self.receiver.recv_timeout(&mut buffer, self.patience()) {
+            let received = match self.receiver.recv_timeout(&mut buffer, self.wait_time()) {
                 Err(error) if error.kind() == ErrorKind::Woken => None,
                 received => received?,
             };
@@ -148,15 +148,15 @@ impl<'a> Listener<'a> {
                 self.calls += 1;
                 self.handle(&datagram, now);
             }
-            if self.is_over_after_a_look(now)? {
+            if self.check_sessions(now)? {
                 return Ok(());
             }
         }
     }
 
-    /// How long to wait until the next look around.
-    fn patience(&self) -> Duration {
-        self.next_look.saturating_sub(self.start.elapsed())
+    /// Returns how long to wait until the next check.
+    fn wait_time(&self) -> Duration {
+        self.next_check.saturating_sub(self.start.elapsed())
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, now: Duration) {
@@ -192,7 +192,7 @@ impl<'a> Listener<'a> {
             }
             Message::Call if self.arguments.reply => self.answerer.token(arrival, header, now),
             Message::Ping(token) => {
-                // Answer first: the sender is measuring the delay.
+                // Answer first, because the sender measures the delay.
                 if self.arguments.reply {
                     self.answerer.pong(arrival, header, token, datagram.payload());
                 }
@@ -207,7 +207,7 @@ impl<'a> Listener<'a> {
     }
 
     fn report(&mut self, datagram: &Datagram<'_>, header: Header, origin: SessionKey) {
-        self.watch_begun();
+        self.watch_new_sessions();
         let now = self.snapshot();
         let id = self.id;
         let session = self.sessions.iter().find(|(other, _)| *other == origin);
@@ -218,28 +218,28 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Remembers of sessions that are new what the system had counted before them.
-    fn watch_begun(&mut self) {
+    /// Records the system's counters at the start of new sessions.
+    fn watch_new_sessions(&mut self) {
         for origin in self.sessions.take_started() {
             self.tally.between_steps = None;
             self.watches
-                .insert(origin, Watch { begin: self.idle, reports: 0, told: SessionTotals::default() });
+                .insert(origin, Watch { begin: self.idle, reports: 0, reported: SessionTotals::default() });
         }
     }
 
     /// Prints interim figures and ends sessions that are over; returns whether that was the last one.
-    fn is_over_after_a_look(&mut self, now: Duration) -> anyhow::Result<bool> {
-        if self.interrupt.has_come() {
+    fn check_sessions(&mut self, now: Duration) -> anyhow::Result<bool> {
+        if self.interrupt.has_arrived() {
             return Ok(true);
         }
-        if now < self.next_look {
+        if now < self.next_check {
             return Ok(false);
         }
-        self.next_look = now + LOOK;
-        self.watch_begun();
+        self.next_check = now + CHECK_INTERVAL;
+        self.watch_new_sessions();
         if now >= self.next_line {
             self.next_line += SECOND * (1 + (now - self.next_line).as_secs() as u32);
-            self.tell_progress(now)?;
+            self.print_progress(now)?;
         }
         let ended = self.sessions.take_ended(now, self.arguments.limits.idle);
         self.end(ended, now)?;
@@ -249,7 +249,7 @@ impl<'a> Listener<'a> {
         Ok(is_enough || timeout.is_some_and(|timeout| now >= timeout))
     }
 
-    fn tell_progress(&mut self, now: Duration) -> anyhow::Result<()> {
+    fn print_progress(&mut self, now: Duration) -> anyhow::Result<()> {
         if self.sessions.is_empty() {
             self.idle = self.snapshot();
         }
@@ -258,16 +258,16 @@ impl<'a> Listener<'a> {
             if let Some(watch) = self.watches.get_mut(origin) {
                 let totals = session.totals();
                 let time = session.active(self.last_line, unix_time);
-                self.teller.line(now, time, origin, session, &totals, &watch.told)?;
-                watch.told = totals;
+                self.printer.line(now, time, origin, session, &totals, &watch.reported)?;
+                watch.reported = totals;
             }
         }
         self.last_line = unix_time;
-        Ok(self.teller.flush()?)
+        Ok(self.printer.flush()?)
     }
 
     fn end(&mut self, ended: Vec<(SessionKey, Session)>, now: Duration) -> anyhow::Result<()> {
-        self.watch_begun();
+        self.watch_new_sessions();
         if ended.is_empty() {
             return Ok(());
         }
@@ -275,49 +275,49 @@ impl<'a> Listener<'a> {
         for (origin, session) in ended {
             let Some(watch) = self.watches.remove(&origin) else { continue };
             let report = ReceiverReport { receiver: self.id, ..report_of(&session, &watch, &snapshot) };
-            self.teller.summary(&origin, &session, &report)?;
+            self.printer.summary(&origin, &session, &report)?;
             self.tally.add(&session, &report, now);
         }
         self.idle = snapshot;
-        Ok(self.teller.flush()?)
+        Ok(self.printer.flush()?)
     }
 
     fn end_abandoned_sweep(&mut self, now: Duration) {
-        let patience = BETWEEN_STEPS.max(self.arguments.limits.idle);
-        if self.tally.between_steps.is_some_and(|since| now >= since + patience) {
+        let sweep_timeout = BETWEEN_STEPS.max(self.arguments.limits.idle);
+        if self.tally.between_steps.is_some_and(|since| now >= since + sweep_timeout) {
             self.tally.between_steps = None;
             self.tally.runs += 1;
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> CounterSnapshot {
         snapshot_of(self.receiver, self.calls)
     }
 
     fn judge(&self) -> Outcome {
         let limits = &self.arguments.limits;
-        let wanted = limits.expect.unwrap_or(0);
-        let is_enough = self.tally.datagrams >= wanted;
+        let required = limits.expect.unwrap_or(0);
+        let is_enough = self.tally.datagrams >= required;
         if !is_enough {
-            self.teller.note(&too_few(&count(self.tally.datagrams), wanted));
+            self.printer.note(&too_few(&count(self.tally.datagrams), required));
         }
-        let is_bearable = limits.max_loss.is_none_or(|most| self.tally.worst_loss <= most);
-        if let (Some(most), false) = (limits.max_loss, is_bearable) {
-            self.teller.note(&format!("lost {:.3}%, more than the allowed {most}%", self.tally.worst_loss));
+        let is_loss_allowed = limits.max_loss.is_none_or(|most| self.tally.worst_loss <= most);
+        if let (Some(most), false) = (limits.max_loss, is_loss_allowed) {
+            self.printer.note(&format!("lost {:.3}%, more than the allowed {most}%", self.tally.worst_loss));
         }
         let has_ended = self.tally.runs > 0;
         if !has_ended {
-            self.teller.note("no run has ended");
+            self.printer.note("no run has ended");
         }
-        Outcome::of(is_enough && is_bearable && has_ended)
+        Outcome::of(is_enough && is_loss_allowed && has_ended)
     }
 }
 
 impl Tally {
     fn add(&mut self, session: &Session, report: &ReceiverReport, now: Duration) {
-        let goes_on = session.settings().is_some_and(|settings| settings.more_follows);
-        self.between_steps = goes_on.then_some(now);
-        self.runs += u64::from(!goes_on);
+        let has_successor = session.settings().is_some_and(|settings| settings.more_follows);
+        self.between_steps = has_successor.then_some(now);
+        self.runs += u64::from(!has_successor);
         self.datagrams += report.received;
         if report.sent > 0 {
             self.worst_loss = self.worst_loss.max(report.lost as f64 * 100.0 / report.sent as f64);
@@ -325,7 +325,7 @@ impl Tally {
     }
 }
 
-fn report_of(session: &Session, watch: &Watch, now: &Snapshot) -> ReceiverReport {
+fn report_of(session: &Session, watch: &Watch, now: &CounterSnapshot) -> ReceiverReport {
     let totals = session.totals();
     ReceiverReport {
         receiver: 0,
@@ -356,7 +356,7 @@ fn origin(datagram: &Datagram<'_>, header: &Header) -> SessionKey {
     }
 }
 
-/// When it came, by the kernel's word where there is one.
+/// Returns the kernel's time of the arrival, or the current time if there is none.
 fn arrival_time(datagram: &Datagram<'_>) -> UnixNanos {
     datagram.time.map_or_else(unix_now, unix_of)
 }

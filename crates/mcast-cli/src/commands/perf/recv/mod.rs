@@ -1,15 +1,15 @@
-//! `mcast perf recv`: counts and reports what `mcast perf send` sends.
+//! `mcast perf recv`: counts the datagrams of `mcast perf send`, and reports the counts.
 
 mod answer;
 mod listen;
+mod printer;
 mod stream;
-mod tell;
 
 use std::time::Duration;
 
 use mcast::Receiver;
 
-use crate::arguments::{Joining, parse_duration, parse_percent, parse_size};
+use crate::arguments::{MembershipArguments, parse_duration, parse_percent, parse_size};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -21,7 +21,7 @@ use listen::Listener;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    joining: Joining,
+    joining: MembershipArguments,
 
     /// Request SIZE of receive buffer per socket [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     limits: Limits,
 
     #[command(flatten)]
-    messages: stream::Messages,
+    messages: stream::StreamOptions,
 }
 
 /// Limits on time and count, and the conditions of success.
@@ -100,11 +100,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let receiver = open(arguments, console)?;
     let waker = receiver.waker();
     let interrupt = Interrupt::catch(move || {
-        // Without a waker the wait ends with the next look around.
+        // If the waker fails, the wait ends with the next check.
         let _ = waker.wake();
     })?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
-    // It takes down what the system has counted so far, so it comes before anybody is told to send.
+    // Created before the note that invites senders, because it reads the system's counters.
     let listener = Listener::new(arguments, &receiver, interrupt, console);
     console.note(format_args!(
         "waiting for mcast perf send on {} (receive buffer: {})",
@@ -115,16 +115,16 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Receiver> {
-    /// Longer than any wait between two looks around.
+    /// Longer than any wait between two checks.
     const AWAKE: Duration = Duration::from_secs(1);
 
-    let chosen = arguments.joining.chosen(console)?;
+    let selected = arguments.joining.selected(console)?;
     let mut builder = Receiver::builder()
-        .join_all(chosen.items)
+        .join_all(selected.items)
         .allow_any_source(arguments.joining.any_source)
-        // Pings come one at a time: there is nothing to merge.
+        // Pings arrive one at a time, so there is nothing to coalesce.
         .gro(!arguments.no_gro && !arguments.reply)
-        // What the kernel tells of each costs a ping-pong more time than it is worth there.
+        // Metadata from the kernel would lengthen the measured round trips.
         .details(!arguments.reply);
     if let Some(bytes) = arguments.buffer {
         builder = builder.receive_buffer(bytes);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mcast_probe::{Histogram, Jitter, Percentiles};
+use mcast_probe::{Histogram, Jitter};
 use mcast_stream::receiver::{Event, Item, Message, ReceiverStatistics};
 use mcast_stream::seal::Keys;
 use mcast_stream::{Subscriber, SubscriberBuilder};
@@ -14,17 +14,19 @@ use serde::Serialize;
 use super::Arguments;
 use crate::arguments::read_keys;
 use crate::commands::perf::clock::{machine_clock, unix_now};
-use crate::commands::perf::figures::{Micros, micros, per_second, rates, share, short_time};
+use crate::commands::perf::figures::{
+    Micros, message_rates, micros, per_second, percentiles, share, short_time,
+};
 use crate::commands::perf::message;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of, seconds, write_record};
 
-/// Through the message layer.
+/// Options for the message layer.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Message layer")]
-pub(super) struct Messages {
+pub(super) struct StreamOptions {
     /// Receive the messages of `mcast perf send --stream`, and check each
     #[arg(long, conflicts_with_all = ["reply", "spin", "no_gro"])]
     pub(super) stream: bool,
@@ -34,21 +36,21 @@ pub(super) struct Messages {
     key: Option<PathBuf>,
 }
 
-/// The longest wait before looking around.
-const GLANCE: Duration = Duration::from_millis(50);
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let key = arguments.messages.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
-    let chosen = arguments.joining.chosen(console)?;
-    if chosen.items.len() > 4 {
+    let selected = arguments.joining.selected(console)?;
+    if selected.items.len() > 4 {
         return Err(Failure::usage("a stream has at most four paths")
             .remedy("name single groups, each on one interface")
             .into());
     }
     let open = || {
         let builder: SubscriberBuilder = Subscriber::builder();
-        let builder = chosen.items.iter().cloned().fold(builder, SubscriberBuilder::path);
+        let builder = selected.items.iter().cloned().fold(builder, SubscriberBuilder::path);
         let builder = match arguments.buffer {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,
@@ -58,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut subscriber = open()?;
     let waker = subscriber.waker();
     let interrupt = Interrupt::catch(move || {
-        // Without a waker the wait ends with the next look around.
+        // If the waker fails, the wait ends with the next check.
         let _ = waker.wake();
     })?;
     console.note(format_args!(
@@ -71,27 +73,27 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let mut run = StreamRun::new(&keys);
         let ended = run.listen(&mut subscriber, arguments, deadline, &interrupt, console)?;
         if run.joined.is_some() {
-            run.tell(&subscriber.statistics(), arguments, console)?;
+            run.print(&subscriber.statistics(), arguments, console)?;
             let misses = run.misses(&arguments.limits);
             misses.iter().for_each(|miss| console.note(miss));
             is_good &= misses.is_empty();
             runs += 1;
         }
         if !ended || (!arguments.limits.keep && runs >= arguments.limits.count) {
-            let wanted = if arguments.limits.keep { 1 } else { arguments.limits.count };
-            if runs < wanted && !interrupt.has_come() {
-                console.note(too_few(runs, wanted));
+            let required = if arguments.limits.keep { 1 } else { arguments.limits.count };
+            if runs < required && !interrupt.has_arrived() {
+                console.note(too_few(runs, required));
             }
-            return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && runs >= wanted)));
+            return Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_good && runs >= required)));
         }
         subscriber = open()?;
     }
 }
 
-fn too_few(runs: u64, wanted: u64) -> String {
+fn too_few(runs: u64, required: u64) -> String {
     match runs {
         0 => "no run ended".into(),
-        _ => crate::output::too_few(&count_of(runs, "run"), wanted),
+        _ => crate::output::too_few(&count_of(runs, "run"), required),
     }
 }
 
@@ -99,27 +101,28 @@ fn too_few(runs: u64, wanted: u64) -> String {
 struct StreamRun {
     is_sealed: bool,
     own_clock: u64,
-    /// Who publishes, the life of it, and the first message that is ours.
+    /// The publisher, its incarnation, and the first message received.
     joined: Option<(SocketAddr, u32, u64)>,
     stream: String,
     size: Option<usize>,
-    /// How many messages there were in all, once that is known.
+    /// The number of the message after the last, once it is known.
     ended: Option<u64>,
     messages: u64,
     bytes: u64,
     lost: u64,
-    /// Not what was published under the number.
+    /// Messages that differ from those published.
     wrong: u64,
     stalls: u64,
-    /// The publisher says nothing any more.
+    /// Whether the publisher has fallen silent.
     is_silent: bool,
     first: Option<Instant>,
     last: Option<Instant>,
     jitter: Jitter,
     delays: Histogram,
-    /// Whether all messages so far were stamped by this machine's clock.
+    /// Whether all messages so far have timestamps of this machine's clock.
     has_same_clock: bool,
-    told: (Instant, u64, u64),
+    /// The time, messages and bytes at the last interim line.
+    last_line: (Instant, u64, u64),
 }
 
 impl StreamRun {
@@ -142,11 +145,11 @@ impl StreamRun {
             jitter: Jitter::default(),
             delays: Histogram::new(),
             has_same_clock: true,
-            told: (Instant::now(), 0, 0),
+            last_line: (Instant::now(), 0, 0),
         }
     }
 
-    /// Listens until the stream has ended; `false` if something else ended it.
+    /// Listens until the stream has ended; returns `false` if something else ended the wait.
     fn listen(
         &mut self,
         subscriber: &mut Subscriber,
@@ -157,18 +160,18 @@ impl StreamRun {
     ) -> anyhow::Result<bool> {
         let mut quiet_since = Instant::now();
         loop {
-            if interrupt.has_come() {
+            if interrupt.has_arrived() {
                 return Ok(false);
             }
             let now = Instant::now();
-            let left = deadline.map_or(GLANCE, |deadline| deadline.saturating_duration_since(now));
+            let left = deadline.map_or(POLL_INTERVAL, |deadline| deadline.saturating_duration_since(now));
             if left.is_zero() {
                 return Ok(false);
             }
             if let Some(stream) = subscriber.stream().filter(|_| self.stream.is_empty()) {
                 self.stream = stream.to_string();
             }
-            let has_come = match subscriber.next_timeout(left.min(GLANCE))? {
+            let has_arrived = match subscriber.next_timeout(left.min(POLL_INTERVAL))? {
                 Some(Item::Message(message)) => {
                     self.take(&message);
                     true
@@ -179,7 +182,7 @@ impl StreamRun {
                 }
                 None => false,
             };
-            if has_come {
+            if has_arrived {
                 quiet_since = now;
             } else if subscriber.has_ended()
                 || (self.is_silent && quiet_since.elapsed() > arguments.limits.idle)
@@ -196,14 +199,14 @@ impl StreamRun {
         self.bytes += message.bytes.len() as u64;
         self.first.get_or_insert(now);
         self.last = Some(now);
-        let Some(said) = message::read(message.bytes, message.number) else {
+        let Some(metadata) = message::read(message.bytes, message.number) else {
             self.wrong += 1;
             return;
         };
         self.size.get_or_insert(message.bytes.len());
-        let transit = time.0.wrapping_sub(said.time.0).cast_signed();
+        let transit = time.0.wrapping_sub(metadata.time.0).cast_signed();
         self.jitter.record(transit);
-        self.has_same_clock &= said.clock == self.own_clock && self.own_clock != 0;
+        self.has_same_clock &= metadata.clock == self.own_clock && self.own_clock != 0;
         if self.has_same_clock {
             self.delays.record(u64::try_from(transit).unwrap_or(0));
         }
@@ -230,35 +233,34 @@ impl StreamRun {
         }
     }
 
-    /// A line a second.
+    /// Prints an interim line every second.
     fn line(&mut self, arguments: &Arguments, console: &Console) {
         const EACH: Duration = Duration::from_secs(1);
 
-        let (before, messages, bytes) = self.told;
+        let (before, messages, bytes) = self.last_line;
         let since = before.elapsed();
         if since < EACH {
             return;
         }
         if self.messages > messages && !arguments.json {
-            let rates = rates_of(self.messages - messages, self.bytes - bytes, since);
+            let rates = message_rates(self.messages - messages, self.bytes - bytes, since);
             let jitter = short_time(self.jitter.value());
             console.note(format_args!("{rates}  lost {}  jitter {jitter}", count(self.lost)));
         }
-        self.told = (Instant::now(), self.messages, self.bytes);
+        self.last_line = (Instant::now(), self.messages, self.bytes);
     }
 
     fn time(&self) -> Duration {
         self.first.zip(self.last).map_or(Duration::ZERO, |(first, last)| last - first)
     }
 
-    /// How many messages were published from the first on that was ours; `None` while the end is not known.
+    /// Returns the number of messages published since the first one received; `None` while the end is unknown.
     fn sent(&self) -> Option<u64> {
         let (.., first) = self.joined?;
         Some(self.ended?.saturating_sub(first))
     }
 
-    /// What is wrong with what came, in words; nothing if every message came as it was published, or as many as
-    /// were asked for.
+    /// Returns the unmet conditions of success; empty if all messages, or as many as required, arrived as published.
     fn misses(&self, limits: &super::Limits) -> Vec<String> {
         let mut misses = Vec::new();
         if self.ended.is_none() {
@@ -278,13 +280,13 @@ impl StreamRun {
             None if self.lost > 0 => misses.push(format!("{} lost", count_of(self.lost, "message"))),
             _ => {}
         }
-        if let Some(wanted) = limits.expect.filter(|wanted| self.messages < *wanted) {
-            misses.push(crate::output::too_few(&count(self.messages), wanted));
+        if let Some(required) = limits.expect.filter(|required| self.messages < *required) {
+            misses.push(crate::output::too_few(&count(self.messages), required));
         }
         misses
     }
 
-    fn tell(
+    fn print(
         &self,
         statistics: &ReceiverStatistics,
         arguments: &Arguments,
@@ -310,7 +312,7 @@ impl StreamRun {
             "  received    {} of {of} in {}: {}",
             count_of(self.messages, "message"),
             seconds(self.time()),
-            rates_of(self.messages, self.bytes, self.time())
+            message_rates(self.messages, self.bytes, self.time())
         )?;
         writeln!(
             out,
@@ -328,22 +330,11 @@ impl StreamRun {
             count_of(self.stalls, "time")
         )?;
         let delays = match self.delays.percentiles().filter(|_| self.has_same_clock) {
-            Some(times) => told(&times),
+            Some(times) => percentiles(times),
             None => "unknown: the clocks differ".into(),
         };
         writeln!(out, "  delay       {delays}; jitter {}", short_time(self.jitter.value()))
     }
-}
-
-fn told(times: &Percentiles) -> String {
-    let Percentiles { p50, p90, p99, p999, max } = *times;
-    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(short_time);
-    format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
-}
-
-/// `199,900 messages/s, 2.24 Gbit/s`.
-fn rates_of(messages: u64, bytes: u64, time: Duration) -> String {
-    rates(messages, bytes, time).replacen("datagrams/s", "messages/s", 1)
 }
 
 /// `schemas/perf-stream-recv.json`.
@@ -412,7 +403,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_that_did_not_come_are_told_in_numbers() {
+    fn missing_runs_are_reported_as_numbers() {
         assert_eq!(too_few(0, 1), "no run ended");
         assert_eq!(too_few(0, 3), "no run ended");
         assert_eq!(too_few(1, 2), "received 1 run, expected at least 2");

@@ -19,15 +19,15 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count_of, seconds, write_record};
 
-/// A receiver that does not answer a call within this time is not there.
+/// The number of calls without an answer after which there is no receiver.
 const CALLS: u32 = 30;
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
-/// A pong that takes longer is lost.
+/// A pong that takes longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Looks for a pong between two looks at the clock.
-const LOOKS: u32 = 16;
+/// Receive attempts between two checks of the clock.
+const ATTEMPTS: u32 = 16;
 /// The number of opening and closing messages.
-const REPEATED: u32 = 5;
+const REPEATS: u32 = 5;
 const BETWEEN_REPEATS: Duration = Duration::from_millis(2);
 const DURATION: Duration = Duration::from_secs(10);
 
@@ -44,29 +44,29 @@ pub(super) fn run(
             .remedy("name one group, and at most one --interface")
             .into());
     };
-    let mut game = Game::new(arguments, target, size, sender, interrupt);
-    game.announce(Kind::Opening)?;
-    let Some(partner) = game.call()? else {
-        if !interrupt.has_come() {
+    let mut ping_pong = PingPong::new(arguments, target, size, sender, interrupt);
+    ping_pong.announce(Kind::Opening)?;
+    let Some(partner) = ping_pong.call()? else {
+        if !interrupt.has_arrived() {
             console.error("nobody answers: --latency needs `mcast perf recv --reply` on another host");
         }
         return Ok(interrupt.outcome().unwrap_or(Outcome::No));
     };
     console.note(format_args!("ping-pong with {partner}, {} a datagram", bytes(size as u64)));
-    let elapsed = game.play()?;
-    game.announce(Kind::Closing)?;
-    let trips = &game.trips;
+    let elapsed = ping_pong.run()?;
+    ping_pong.announce(Kind::Closing)?;
+    let trips = &ping_pong.trips;
     match arguments.json {
-        true => tell_json(arguments, partner, size, elapsed, trips, console)?,
-        false => tell(partner, elapsed, trips, console)?,
+        true => write_json(arguments, partner, size, elapsed, trips, console)?,
+        false => write_text(partner, elapsed, trips, console)?,
     }
     let lost = trips.lost() as f64 * 100.0 / trips.sent().max(1) as f64;
-    let is_bearable = arguments.demand.max_loss.is_none_or(|most| lost <= most);
-    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(trips.times().count() > 0 && is_bearable)))
+    let is_loss_allowed = arguments.criteria.max_loss.is_none_or(|most| lost <= most);
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(trips.times().count() > 0 && is_loss_allowed)))
 }
 
-/// A ping-pong under way.
-struct Game<'a> {
+/// A running ping-pong.
+struct PingPong<'a> {
     arguments: &'a Arguments,
     target: &'a Target,
     sender: &'a Sender,
@@ -80,7 +80,7 @@ struct Game<'a> {
     trips: RoundTrips,
 }
 
-impl<'a> Game<'a> {
+impl<'a> PingPong<'a> {
     fn new(
         arguments: &'a Arguments,
         target: &'a Target,
@@ -123,20 +123,19 @@ impl<'a> Game<'a> {
             Kind::Closing => self.settings.closing(header),
             _ => self.settings.opening(header),
         };
-        for _ in 0..REPEATED {
+        for _ in 0..REPEATS {
             self.sender.send_one(&self.target.outgoing(&message))?;
             thread::sleep(BETWEEN_REPEATS);
         }
         Ok(())
     }
 
-    /// Finds somebody who plays; the first who answers it is. From then on pings carry the token
-    /// that only this one gave.
+    /// Finds a partner: the first receiver that answers. From then on pings carry the token from its answer.
     fn call(&mut self) -> anyhow::Result<Option<IpAddr>> {
         let mut call = self.header.with_kind(Kind::Call).encode().to_vec();
         call.resize(PING_LENGTH, 0);
         for _ in 0..CALLS {
-            if self.interrupt.has_come() {
+            if self.interrupt.has_arrived() {
                 break;
             }
             self.sender.send_one(&self.target.outgoing(&call))?;
@@ -166,15 +165,15 @@ impl<'a> Game<'a> {
         }
     }
 
-    /// One ping after the other; says how long it took in all.
-    fn play(&mut self) -> anyhow::Result<Duration> {
+    /// Sends one ping after the other, and returns the total time.
+    fn run(&mut self) -> anyhow::Result<Duration> {
         self.start = Instant::now();
         let (duration, most) = match self.arguments.count {
             Some(count) => (None, count),
             None => (Some(self.arguments.duration.unwrap_or(DURATION)), u64::MAX),
         };
         let mut pacer = self.arguments.rate.map(Pacer::new);
-        while self.trips.sent() < most && !self.interrupt.has_come() {
+        while self.trips.sent() < most && !self.interrupt.has_arrived() {
             if duration.is_some_and(|duration| self.start.elapsed() >= duration) {
                 break;
             }
@@ -204,18 +203,19 @@ impl<'a> Game<'a> {
             if pong.is_some_and(|pong| self.trips.pong(pong.sequence, now)) {
                 return Ok(());
             }
-            if left.is_zero() || self.interrupt.has_come() {
+            if left.is_zero() || self.interrupt.has_arrived() {
                 self.trips.give_up();
                 return Ok(());
             }
         }
     }
 
-    /// The header of what is answered next.
+    /// Returns the header of the next answer.
     fn next_answer(&mut self, left: Duration) -> anyhow::Result<Option<Header>> {
-        // Awake: look again and again, without a wait, and at the clock now and then.
-        let (looks, wait) = if self.arguments.measure.spin { (LOOKS, Duration::ZERO) } else { (1, left) };
-        for _ in 0..looks {
+        // With `--spin`, receive repeatedly without a wait, and check the clock only now and then.
+        let (attempts, wait) =
+            if self.arguments.measure.spin { (ATTEMPTS, Duration::ZERO) } else { (1, left) };
+        for _ in 0..attempts {
             if let Some(answer) = self.sender.recv_answer(self.family, &mut self.buffer, wait)? {
                 return Ok(Header::decode(answer.payload));
             }
@@ -224,7 +224,7 @@ impl<'a> Game<'a> {
     }
 }
 
-fn tell(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &Console) -> io::Result<()> {
+fn write_text(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &Console) -> io::Result<()> {
     let palette = *console.palette();
     let (heading, address) = (palette.heading, palette.address);
     let mut out = console.output();
@@ -249,7 +249,7 @@ fn tell(partner: IpAddr, elapsed: Duration, trips: &RoundTrips, console: &Consol
     out.flush()
 }
 
-/// One way, if both take as long.
+/// Returns half the round trips: the one-way delays if both directions are equal.
 fn half(times: mcast_probe::Percentiles) -> mcast_probe::Percentiles {
     let mcast_probe::Percentiles { p50, p90, p99, p999, max } = times;
     let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(|time| time / 2);
@@ -275,7 +275,7 @@ struct Summary {
     histogram: Vec<BarFigure>,
 }
 
-fn tell_json(
+fn write_json(
     arguments: &Arguments,
     partner: IpAddr,
     size: usize,

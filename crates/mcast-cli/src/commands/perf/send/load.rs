@@ -6,45 +6,45 @@ use mcast_probe::wire::{Header, Kind, SessionId, UnixNanos};
 use crate::commands::send::targets::Target;
 
 /// The maximum buffer size: it should stay in the processor's cache.
-const MOST_BYTES: usize = 768 << 10;
-/// Datagrams of a round at most.
-const MOST: usize = 1_024;
+const MAX_BYTES: usize = 768 << 10;
+/// The maximum number of datagrams per round.
+const MAX_DATAGRAMS: usize = 1_024;
 
-/// A stream, and how many of it have been sent.
+/// A stream, with its counts of datagrams.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) number: u16,
     pub(super) target: Target,
     pub(super) sent: u64,
-    /// How many are still to be sent.
+    /// The number of datagrams still to send.
     pub(super) left: u64,
 }
 
-/// Datagrams of one size, in memory of their own.
+/// Datagrams of one size in one buffer.
 #[derive(Debug)]
 pub(super) struct Load {
     bytes: Vec<u8>,
     size: usize,
-    /// The stream whose turn it is, and how many more of it go before it is the next one's.
+    /// The current stream, and the number of its datagrams before the next stream's turn.
     turn: usize,
     left: usize,
 }
 
 impl Load {
-    /// The size of each datagram in bytes.
+    /// Allocates datagrams of `size` bytes.
     pub(super) fn new(size: usize) -> Self {
-        let places = (MOST_BYTES / size).clamp(1, MOST);
-        // Something else than zeroes, which some links squeeze.
+        let places = (MAX_BYTES / size).clamp(1, MAX_DATAGRAMS);
+        // Not zeroes, which some links compress.
         let bytes = (0..places * size).map(|index| (index % 251) as u8).collect();
         Self { bytes, size, turn: 0, left: 0 }
     }
 
-    /// How many datagrams there is room for.
-    pub(super) fn places(&self) -> usize {
+    /// Returns the number of datagrams in the buffer.
+    pub(super) fn capacity(&self) -> usize {
         self.bytes.len() / self.size
     }
 
-    /// Begins a session: all datagrams get its header, with the number of the first stream.
+    /// Begins a session: writes its header, with the number of the first stream, to all datagrams.
     pub(super) fn begin(&mut self, session: SessionId, streams: &[Stream]) {
         let stream = streams.first().map_or(0, |stream| stream.number);
         let header = Header { kind: Kind::Data, stream, session, sequence: 0, time: UnixNanos::default() };
@@ -83,13 +83,13 @@ impl Load {
     }
 }
 
-/// The next stream of which something is to be sent.
+/// Returns the next stream with datagrams to send.
 fn next_turn(streams: &[Stream], turn: usize) -> usize {
     let mut following = (1..=streams.len()).map(|step| (turn + step) % streams.len());
     following.find(|next| streams[*next].left > 0).unwrap_or(turn)
 }
 
-/// The same list, empty, its memory kept, for datagrams that live elsewhere.
+/// Empties a list but keeps its memory, for datagrams with another lifetime.
 pub(super) fn emptied<'b>(mut list: Vec<Outgoing<'_>>) -> Vec<Outgoing<'b>> {
     list.clear();
     list.into_iter().map(|_| Outgoing::new(&[])).collect()
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_load_has_room_for_any_size() {
-        for (size, places) in [(32, MOST), (1_400, 561), (65_527, 12)] {
-            assert_eq!(Load::new(size).places(), places);
+        for (size, places) in [(32, MAX_DATAGRAMS), (1_400, 561), (65_527, 12)] {
+            assert_eq!(Load::new(size).capacity(), places);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `mcast perf send`: sends numbered datagrams, and prints what receivers report.
 
-mod course;
 mod latency;
 mod load;
 mod outcome;
+mod session;
 mod stream;
 mod sweep;
 mod worker;
@@ -13,14 +13,14 @@ use std::time::Duration;
 use mcast::{InterfaceSelector, Rate, Sender, SenderBuilder};
 
 use crate::arguments::{
-    Families, chosen_destinations, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size,
+    Families, parse_dscp, parse_duration, parse_percent, parse_rate, parse_size, select_destinations,
 };
 use crate::commands::send::targets::{self, Target};
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use course::{Course, Plan};
 use mcast_probe::wire::{HEADER_LENGTH, PING_LENGTH};
+use session::{Plan, SendSession};
 
 /// Send numbered datagrams, and print what receivers report
 #[derive(Debug, clap::Args)]
@@ -84,13 +84,13 @@ pub(super) struct Arguments {
     measure: Measure,
 
     #[command(flatten)]
-    demand: Demand,
+    criteria: SuccessCriteria,
 
     #[command(flatten)]
-    messages: stream::Messages,
+    messages: stream::StreamOptions,
 }
 
-/// What else to find out than what arrives.
+/// Other measurements.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to find out")]
 struct Measure {
@@ -107,10 +107,10 @@ struct Measure {
     spin: bool,
 }
 
-/// What is success.
+/// The criteria of success.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What is success")]
-struct Demand {
+struct SuccessCriteria {
     /// Exit status 1 if fewer than N receivers report; with --stream start when N have joined [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "latency")]
     expect: Option<u64>,
@@ -138,7 +138,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         return stream::run(arguments, &Interrupt::catch(|| {})?, console);
     }
     let size = checked_size(arguments)?;
-    let chosen = chosen_destinations(&arguments.groups, arguments.families, console)?;
+    let chosen = select_destinations(&arguments.groups, arguments.families, console)?;
     let targets = targets::resolve(&chosen.items, &arguments.interfaces)?;
     let hop_limit = arguments.ttl.or(chosen.hop_limit).unwrap_or(1);
     check_streams(&targets, arguments.streams)?;
@@ -148,9 +148,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.measure.latency {
         return latency::run(arguments, &targets, size, &open()?, &interrupt, console);
     }
-    let course = Course::new(targets, arguments.streams, size, open)?;
+    let session = SendSession::new(targets, arguments.streams, size, open)?;
     if arguments.measure.sweep {
-        return sweep::run(arguments, course, size, &interrupt, console);
+        return sweep::run(arguments, session, size, &interrupt, console);
     }
     let plan = Plan {
         rate: arguments.rate,
@@ -158,7 +158,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         count: arguments.count,
         progress: !arguments.json,
     };
-    outcome::run(arguments, course, &plan, &interrupt, console)
+    outcome::run(arguments, session, &plan, &interrupt, console)
 }
 
 fn sender(arguments: &Arguments, hop_limit: u8) -> SenderBuilder {
@@ -166,7 +166,7 @@ fn sender(arguments: &Arguments, hop_limit: u8) -> SenderBuilder {
         .hop_limit(hop_limit)
         .loopback(!arguments.no_loopback)
         .segmentation(!arguments.no_gso)
-        // Of an answer to a load nothing but its words is read; a ping-pong would wait for more.
+        // Reports need no metadata from the kernel, which would slow down a ping-pong.
         .details(false);
     match arguments.dscp {
         Some(dscp) => builder.traffic_class(dscp << 2),
@@ -175,7 +175,7 @@ fn sender(arguments: &Arguments, hop_limit: u8) -> SenderBuilder {
 }
 
 fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
-    /// What UDP carries over IPv6; the system says where less fits.
+    /// The largest UDP payload over IPv6; the system reports errors for smaller limits.
     const MOST: usize = 65_527;
 
     let (least, default) = match arguments.measure.latency {
@@ -189,7 +189,7 @@ fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
     }
 }
 
-/// Each target has a number for each of its streams.
+/// Checks that the numbers of all streams fit.
 fn check_streams(targets: &[Target], streams: u16) -> Result<(), Failure> {
     const MOST: usize = 20_000;
 

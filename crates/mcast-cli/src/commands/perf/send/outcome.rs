@@ -1,4 +1,4 @@
-//! A plain run and its output: one line per second, a table of the receivers, or JSON.
+//! A single session and its output: one line per second, a table of the receivers, or JSON.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -9,10 +9,10 @@ use mcast_probe::wire::Settings;
 use mcast_probe::{ClockRelation, ReceiverReports};
 use serde::Serialize;
 
-use super::course::{Course, Finding, Plan};
+use super::session::{Plan, SendSession, SessionResult};
 use super::worker::Progress;
-use super::{Arguments, Demand};
-use crate::commands::perf::figures::{Figures, a_call, per_second, rates, share, short_time};
+use super::{Arguments, SuccessCriteria};
+use crate::commands::perf::figures::{Figures, per_call, per_second, rates, share, short_time};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -22,36 +22,36 @@ const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     arguments: &Arguments,
-    mut course: Course,
+    mut session: SendSession,
     plan: &Plan,
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let finding = course.run(plan, false, interrupt, console)?;
+    let result = session.run(plan, false, interrupt, console)?;
     if arguments.json {
-        tell_json(&finding, console)?;
+        write_json(&result, console)?;
     } else {
-        tell(&finding, console)?;
+        write_text(&result, console)?;
     }
-    if finding.foreign > 0 {
+    if result.foreign > 0 {
         console.note(format_args!(
             "ignored {} to the sender's port that were not reports",
-            count_of(finding.foreign, "datagram")
+            count_of(result.foreign, "datagram")
         ));
     }
-    let outcome = judge(&arguments.demand, &finding.reports, console);
+    let outcome = judge(&arguments.criteria, &result.reports, console);
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
-fn judge(demand: &Demand, reports: &ReceiverReports, console: &Console) -> Outcome {
-    let wanted = demand.expect.unwrap_or_else(|| u64::from(demand.max_loss.is_some()));
+fn judge(criteria: &SuccessCriteria, reports: &ReceiverReports, console: &Console) -> Outcome {
+    let required = criteria.expect.unwrap_or_else(|| u64::from(criteria.max_loss.is_some()));
     let reported = reports.len() as u64;
-    if reported < wanted {
-        console.note(format_args!("{reported} reported, expected at least {wanted}"));
+    if reported < required {
+        console.note(format_args!("{reported} reported, expected at least {required}"));
         return Outcome::No;
     }
     let worst = reports.worst_loss().unwrap_or(0.0) * 100.0;
-    match demand.max_loss {
+    match criteria.max_loss {
         Some(most) if worst > most => {
             console.note(format_args!("lost {worst:.3}%, more than the allowed {most}%"));
             Outcome::No
@@ -60,18 +60,19 @@ fn judge(demand: &Demand, reports: &ReceiverReports, console: &Console) -> Outco
     }
 }
 
-/// A line a second while it sends.
+/// Prints one line per second while sending.
 pub(super) struct Meter<'a> {
     console: &'a Console,
     start: Instant,
     size: u64,
     next: Duration,
-    told: u64,
+    /// The count at the last line.
+    last_sent: u64,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(start: Instant, size: u64, console: &'a Console) -> Self {
-        Self { console, start, size, next: SECOND, told: 0 }
+        Self { console, start, size, next: SECOND, last_sent: 0 }
     }
 
     pub(super) fn until_next_line(&mut self) -> Duration {
@@ -83,14 +84,14 @@ impl<'a> Meter<'a> {
     }
 
     /// Prints a line if one is due.
-    pub(super) fn look(&mut self, progress: &Progress) -> io::Result<()> {
+    pub(super) fn print_if_due(&mut self, progress: &Progress) -> io::Result<()> {
         let now = self.start.elapsed();
         if now < self.next {
             return Ok(());
         }
         let sent = progress.sent.load(Ordering::Relaxed);
-        let new = sent - self.told;
-        self.told = sent;
+        let new = sent - self.last_sent;
+        self.last_sent = sent;
         let refused = progress.refused.load(Ordering::Relaxed);
         let refused = if refused > 0 { format!("  refused {}", count(refused)) } else { String::new() };
         let mut out = self.console.output();
@@ -99,14 +100,15 @@ impl<'a> Meter<'a> {
     }
 }
 
-fn tell(finding: &Finding, console: &Console) -> io::Result<()> {
-    let Finding { settings, sent, refused, elapsed, calls, reports, drops, .. } = finding;
+fn write_text(result: &SessionResult, console: &Console) -> io::Result<()> {
+    let SessionResult { settings, sent, refused, elapsed, calls, reports, drops, .. } = result;
     let mut out = console.output();
-    let a_call = a_call(*sent, *calls).map(|number| format!(", {number:.1} per call")).unwrap_or_default();
+    let per_call =
+        per_call(*sent, *calls).map(|number| format!(", {number:.1} per call")).unwrap_or_default();
     let gso = if settings.gso { "GSO" } else { "no GSO" };
     writeln!(
         out,
-        "sent {} of {} in {} ({}){a_call}, {gso}",
+        "sent {} of {} in {} ({}){per_call}, {gso}",
         count_of(*sent, "datagram"),
         bytes(settings.size.into()),
         seconds(*elapsed),
@@ -153,7 +155,7 @@ fn table(reports: &ReceiverReports, palette: &Palette) -> Table {
     table
 }
 
-/// What the table has no room for.
+/// Prints what does not fit in the table.
 fn explain(reports: &ReceiverReports, out: &mut impl Write) -> io::Result<()> {
     for receiver in reports.sorted() {
         let (address, report) = (receiver.address, &receiver.report);
@@ -185,8 +187,8 @@ fn explain(reports: &ReceiverReports, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A run as JSON: `schemas/perf-send.json`. What one receiver counts is that of the one that lost
-/// most; null where none reported.
+/// A session as JSON: `schemas/perf-send.json`. The receiver's counts are those of the one with the highest loss, or
+/// null if none reported.
 #[derive(Serialize)]
 struct Summary {
     sent: u64,
@@ -215,8 +217,8 @@ struct ReceiverFigures {
     figures: Figures,
 }
 
-fn tell_json(finding: &Finding, console: &Console) -> io::Result<()> {
-    let Finding { settings, sent, elapsed, reports, .. } = finding;
+fn write_json(result: &SessionResult, console: &Console) -> io::Result<()> {
+    let SessionResult { settings, sent, elapsed, reports, .. } = result;
     let worst = reports.worst().map(|receiver| &receiver.report);
     let summary = Summary {
         sent: *sent,
@@ -232,8 +234,8 @@ fn tell_json(finding: &Finding, console: &Console) -> io::Result<()> {
         gro: worst.map(|report| report.gro),
         size: settings.size,
         streams: settings.streams,
-        refused: finding.refused,
-        datagrams_per_call: a_call(*sent, finding.calls),
+        refused: result.refused,
+        datagrams_per_call: per_call(*sent, result.calls),
         receivers: receivers(reports, settings),
     };
     let mut out = console.output();

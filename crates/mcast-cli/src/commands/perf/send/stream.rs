@@ -10,21 +10,21 @@ use mcast_stream::{Closing, Publisher, StreamError};
 use serde::Serialize;
 
 use super::Arguments;
-use crate::arguments::{chosen_destinations, parse_size, read_keys};
+use crate::arguments::{parse_size, read_keys, select_destinations};
 use crate::commands::perf::clock::{machine_clock, random_number, unix_now};
-use crate::commands::perf::figures::{per_second, rates, share};
-use crate::commands::perf::message::{self, MessageHeader, SHORTEST};
-use crate::commands::publish::Due;
+use crate::commands::perf::figures::{message_rates, per_second, share};
+use crate::commands::perf::message::{self, MIN_LENGTH, MessageMetadata};
+use crate::commands::publish::MessagePacer;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
 use crate::output::{count, count_of, seconds, write_record};
 
-/// Through the message layer.
+/// Options for the message layer.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Message layer")]
-pub(super) struct Messages {
+pub(super) struct StreamOptions {
     /// Publish messages, with repair, to `mcast perf recv --stream`
     #[arg(long, conflicts_with_all = ["sweep", "latency", "streams", "dscp", "no_gso", "max_loss"])]
     pub(super) stream: bool,
@@ -38,11 +38,11 @@ pub(super) struct Messages {
     history: Option<usize>,
 }
 
-/// How long to wait before looking around.
-const GLANCE: Duration = Duration::from_millis(50);
-/// How long to wait at the end until all that listen have everything.
+/// The longest wait before checking for events.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long to wait at the end until all subscribers have everything.
 const LINGER: Duration = Duration::from_secs(10);
-/// Messages between two looks at the clock.
+/// Messages between two checks of the clock.
 const AT_ONCE: u64 = 64;
 
 pub(super) fn run(
@@ -52,50 +52,50 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let size = checked_size(arguments)?;
     let publisher = open(arguments, console)?;
-    let wanted = arguments.demand.expect.unwrap_or(1);
-    console.note(format_args!("waiting for {} with --stream", count_of(wanted, "receiver")));
-    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-    while !publisher.wait_for(wanted, GLANCE) {
-        if interrupt.has_come() {
+    let required = arguments.criteria.expect.unwrap_or(1);
+    console.note(format_args!("waiting for {} with --stream", count_of(required, "receiver")));
+    let required = usize::try_from(required).unwrap_or(usize::MAX);
+    while !publisher.wait_for(required, POLL_INTERVAL) {
+        if interrupt.has_arrived() {
             return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
         }
     }
-    let said =
-        MessageHeader { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
-    let course = Course {
+    let metadata =
+        MessageMetadata { session: SessionId(random_number()), time: unix_now(), clock: machine_clock() };
+    let publish_loop = PublishLoop {
         arguments,
         console,
         interrupt,
         publisher: &publisher,
         buffer: vec![0; size],
-        said,
-        held: BackPressureCounter::default(),
+        metadata,
+        back_pressure: BackPressureCounter::default(),
         published: 0,
     };
-    let (held, time) = course.run()?;
+    let (back_pressure, time) = publish_loop.run()?;
     let end = Instant::now() + LINGER;
-    while !publisher.wait_complete(GLANCE) && Instant::now() < end && !interrupt.has_come() {}
+    while !publisher.wait_complete(POLL_INTERVAL) && Instant::now() < end && !interrupt.has_arrived() {}
     let whole_time = time.begun.elapsed();
-    let mut report = Report::new(&publisher, size, &held, time.publishing, whole_time);
+    let mut report = Report::new(&publisher, size, &back_pressure, time.publishing, whole_time);
     report.sealed = arguments.messages.key.is_some();
     let closing = publisher.close(Duration::from_secs(2));
     let report = report.close(&closing);
-    report.tell(arguments.json, console)?;
-    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= wanted)))
+    report.print(arguments.json, console)?;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= required)))
 }
 
 fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
     const MOST: usize = 16 << 20;
 
     match arguments.size.unwrap_or(1_344) {
-        size if (SHORTEST..=MOST).contains(&size) => Ok(size),
+        size if (MIN_LENGTH..=MOST).contains(&size) => Ok(size),
         size => Err(Failure::usage(format!("a message of {size} bytes cannot be measured"))
-            .remedy(format!("use a size from {SHORTEST} (room for number, time and clock) to {MOST}"))),
+            .remedy(format!("use a size from {MIN_LENGTH} (room for number, time and clock) to {MOST}"))),
     }
 }
 
 fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
-    let chosen = chosen_destinations(&arguments.groups, arguments.families, console)?;
+    let chosen = select_destinations(&arguments.groups, arguments.families, console)?;
     let [destination] = &chosen.items[..] else {
         return Err(Failure::usage("--stream sends to one group").remedy("name one, without a range").into());
     };
@@ -118,7 +118,7 @@ fn open(arguments: &Arguments, console: &Console) -> anyhow::Result<Publisher> {
     Ok(publisher)
 }
 
-/// Back-pressure: how often and how long there was no room for a message, and why.
+/// Back-pressure: how often and how long messages waited for room, and why.
 #[derive(Debug, Default)]
 struct BackPressureCounter {
     by_receivers: u64,
@@ -126,24 +126,24 @@ struct BackPressureCounter {
     time: Duration,
 }
 
-/// When it was, and for how long messages were published.
+/// The start, and the time for which messages were published.
 struct Times {
     begun: Instant,
     publishing: Duration,
 }
 
-struct Course<'a> {
+struct PublishLoop<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
     interrupt: &'a Interrupt,
     publisher: &'a Publisher,
     buffer: Vec<u8>,
-    said: MessageHeader,
-    held: BackPressureCounter,
+    metadata: MessageMetadata,
+    back_pressure: BackPressureCounter,
     published: u64,
 }
 
-impl Course<'_> {
+impl PublishLoop<'_> {
     fn run(mut self) -> anyhow::Result<(BackPressureCounter, Times)> {
         let begun = Instant::now();
         let end = match self.arguments.count {
@@ -151,15 +151,15 @@ impl Course<'_> {
             None => begun.checked_add(self.arguments.duration.unwrap_or(Duration::from_secs(10))),
         };
         let most = self.arguments.count.unwrap_or(u64::MAX);
-        let mut due = Due::new(self.rate());
-        let mut told = (begun, self.publisher.statistics());
-        while self.published < most && !self.interrupt.has_come() {
+        let mut due = MessagePacer::new(self.rate());
+        let mut last_line = (begun, self.publisher.statistics());
+        while self.published < most && !self.interrupt.has_arrived() {
             if self.published.is_multiple_of(AT_ONCE) || self.is_paced() {
                 let now = Instant::now();
                 if end.is_some_and(|end| now >= end) {
                     break;
                 }
-                self.look_around(begun, now, &mut told);
+                self.report_progress(begun, now, &mut last_line);
             }
             if !due.wait(self.interrupt, || self.publisher.flush()) {
                 break;
@@ -167,40 +167,40 @@ impl Course<'_> {
             self.publish()?;
         }
         self.publisher.flush();
-        Ok((self.held, Times { begun, publishing: begun.elapsed() }))
+        Ok((self.back_pressure, Times { begun, publishing: begun.elapsed() }))
     }
 
-    /// Publishes the next message, and waits for room if there is none.
+    /// Publishes the next message, and waits for room if necessary.
     fn publish(&mut self) -> anyhow::Result<()> {
         let mut waiting: Option<Instant> = None;
         loop {
-            // A wait for room is part of what a message takes: it is stamped when it was first offered.
+            // The timestamp is that of the first attempt, so that a wait for room is part of the delay.
             if waiting.is_none() {
-                self.said.time = unix_now();
-                message::write(&mut self.buffer, self.published, &self.said);
+                self.metadata.time = unix_now();
+                message::write(&mut self.buffer, self.published, &self.metadata);
             }
             match self.publisher.try_queue(&self.buffer) {
                 Ok(_) => break,
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     if waiting.is_none() {
-                        self.held.count(refusal);
+                        self.back_pressure.count(refusal);
                     }
                     waiting.get_or_insert_with(Instant::now);
-                    if self.interrupt.has_come() {
+                    if self.interrupt.has_arrived() {
                         return Ok(());
                     }
-                    self.publisher.wait_for_room(GLANCE);
+                    self.publisher.wait_for_room(POLL_INTERVAL);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        self.held.time += waiting.map_or(Duration::ZERO, |since| since.elapsed());
+        self.back_pressure.time += waiting.map_or(Duration::ZERO, |since| since.elapsed());
         self.published += 1;
         Ok(())
     }
 
-    /// Tells what has happened, and each second how far it is.
-    fn look_around(&self, begun: Instant, now: Instant, told: &mut (Instant, SenderStatistics)) {
+    /// Reports events, and prints an interim line every second.
+    fn report_progress(&self, begun: Instant, now: Instant, last_line: &mut (Instant, SenderStatistics)) {
         const LINE: Duration = Duration::from_secs(1);
 
         while let Some(event) = self.publisher.event() {
@@ -214,24 +214,24 @@ impl Course<'_> {
                 _ => {}
             }
         }
-        if now - told.0 < LINE || self.arguments.json {
+        if now - last_line.0 < LINE || self.arguments.json {
             return;
         }
-        let (statistics, before) = (self.publisher.statistics(), told.1);
-        let rates = rates_of(
+        let (statistics, before) = (self.publisher.statistics(), last_line.1);
+        let message_rates = message_rates(
             statistics.messages - before.messages,
             statistics.message_bytes - before.message_bytes,
-            now - told.0,
+            now - last_line.0,
         );
         self.console.note(format_args!(
-            "{:>6.1} s  {rates}  repaired {}",
+            "{:>6.1} s  {message_rates}  repaired {}",
             (now - begun).as_secs_f64(),
             count(repairs(&statistics) - repairs(&before)),
         ));
-        *told = (now, statistics);
+        *last_line = (now, statistics);
     }
 
-    /// Messages a second, whichever way the rate was told.
+    /// Returns the rate in messages per second, whatever its unit in the arguments.
     fn rate(&self) -> Option<Rate> {
         self.arguments.rate.map(|rate| match rate {
             Rate::Bits(bits) => Rate::Datagrams(bits / 8.0 / self.buffer.len() as f64),
@@ -257,11 +257,6 @@ const fn repairs(statistics: &SenderStatistics) -> u64 {
     statistics.group_repairs + statistics.single_repairs
 }
 
-/// `199,900 messages/s, 2.24 Gbit/s`.
-fn rates_of(messages: u64, bytes: u64, time: Duration) -> String {
-    rates(messages, bytes, time).replacen("datagrams/s", "messages/s", 1)
-}
-
 /// `schemas/perf-stream-send.json`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -284,7 +279,7 @@ struct Report {
     whole_time: Duration,
 }
 
-/// Counts how often messages had to wait, for how long in total, and why.
+/// How often messages had to wait, for how long in total, and why.
 #[derive(Debug, Serialize)]
 struct BackPressure {
     for_receivers: u64,
@@ -296,7 +291,7 @@ impl Report {
     fn new(
         publisher: &Publisher,
         size: usize,
-        held: &BackPressureCounter,
+        counter: &BackPressureCounter,
         time: Duration,
         whole_time: Duration,
     ) -> Self {
@@ -312,9 +307,9 @@ impl Report {
             datagrams: 0,
             repairs: Repairs::default(),
             back_pressure: BackPressure {
-                for_receivers: held.by_receivers,
-                for_sending: held.by_sending,
-                seconds: held.time.as_secs_f64(),
+                for_receivers: counter.by_receivers,
+                for_sending: counter.by_sending,
+                seconds: counter.time.as_secs_f64(),
             },
             complete: 0,
             behind: 0,
@@ -323,7 +318,7 @@ impl Report {
         }
     }
 
-    /// With what is known once it has ended.
+    /// Adds the final counts.
     fn close(self, closing: &Closing) -> Self {
         let statistics = &closing.statistics;
         Self {
@@ -339,7 +334,7 @@ impl Report {
         }
     }
 
-    fn tell(&self, json: bool, console: &Console) -> anyhow::Result<()> {
+    fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
         use std::io::Write;
 
         let mut out = console.output();
@@ -355,7 +350,7 @@ impl Report {
             count_of(self.messages, "message"),
             count(self.size as u64),
             seconds(self.time),
-            rates_of(self.messages, self.bytes, self.time)
+            message_rates(self.messages, self.bytes, self.time)
         )?;
         writeln!(
             out,

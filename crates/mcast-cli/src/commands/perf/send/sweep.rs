@@ -9,83 +9,83 @@ use mcast_probe::{Knee, Sweep, SweepStep};
 use serde::Serialize;
 
 use super::Arguments;
-use super::course::{Course, Finding, Plan};
+use super::session::{Plan, SendSession, SessionResult};
 use crate::commands::perf::figures::{per_second, rates, share};
 use crate::console::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{Palette, bits_per_second, count, write_record};
 
-/// Where it begins unless told.
+/// The default first rate.
 const START: f64 = 1_000.0;
-/// No sender reaches this.
-const MOST: f64 = 1e8;
+/// More than any sender reaches.
+const MAX_RATE: f64 = 1e8;
 const EACH: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     arguments: &Arguments,
-    mut course: Course,
+    mut session: SendSession,
     size: usize,
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let start = arguments.rate.map_or(START, |rate| 1.0 / rate.time_for(size).as_secs_f64());
-    let allowed = arguments.demand.max_loss.unwrap_or(0.0) / 100.0;
-    let mut sweep = Sweep::new(start, MOST, allowed);
-    let mut culprits = Culprits::default();
-    let mut heard = 0;
-    while let (Some(rate), false) = (sweep.next_rate(), interrupt.has_come()) {
+    let allowed = arguments.criteria.max_loss.unwrap_or(0.0) / 100.0;
+    let mut sweep = Sweep::new(start, MAX_RATE, allowed);
+    let mut counters = LossCounters::default();
+    let mut receivers = 0;
+    while let (Some(rate), false) = (sweep.next_rate(), interrupt.has_arrived()) {
         let plan = Plan {
             rate: Some(Rate::Datagrams(rate)),
             duration: Some(arguments.duration.unwrap_or(EACH)),
             count: None,
             progress: false,
         };
-        let finding = course.run(&plan, true, interrupt, console)?;
-        if interrupt.has_come() {
+        let result = session.run(&plan, true, interrupt, console)?;
+        if interrupt.has_arrived() {
             break;
         }
-        heard = finding.reports.len();
-        let Some(step) = step(rate, &finding) else {
+        receivers = result.reports.len();
+        let Some(step) = step(rate, &result) else {
             console.error("no receiver reports: a sweep needs one (`mcast perf recv` on another host)");
-            course.finish()?;
+            session.finish()?;
             return Ok(Outcome::No);
         };
         if step.lost > allowed {
-            culprits = Culprits::of(&finding);
+            counters = LossCounters::of(&result);
         }
         sweep.record(step);
         if !arguments.json {
-            tell_step(&finding, &step, console)?;
+            print_step(&result, &step, console)?;
         }
     }
-    course.finish()?;
+    session.finish()?;
     match arguments.json {
-        true => tell_json(&sweep, &culprits, size, heard, console)?,
-        false => tell(&sweep, &culprits, size, console)?,
+        true => write_json(&sweep, &counters, size, receivers, console)?,
+        false => write_text(&sweep, &counters, size, console)?,
     }
-    let wanted = arguments.demand.expect.unwrap_or(0);
-    let outcome = Outcome::of(sweep.knee() != Knee::Unknown && heard as u64 >= wanted);
+    let required = arguments.criteria.expect.unwrap_or(0);
+    let outcome = Outcome::of(sweep.knee() != Knee::Unknown && receivers as u64 >= required);
     Ok(interrupt.outcome().unwrap_or(outcome))
 }
 
-/// Judges a rate by the loss of the worst receiver and by datagrams that were not sent.
-fn step(asked: f64, finding: &Finding) -> Option<SweepStep> {
-    let lost = finding.reports.worst_loss()?;
-    let achieved = per_second(finding.sent + finding.refused, finding.elapsed).unwrap_or(0.0);
-    Some(SweepStep { requested: asked, achieved, lost })
+/// Evaluates a rate by the loss of the worst receiver and by datagrams that were not sent.
+fn step(requested: f64, result: &SessionResult) -> Option<SweepStep> {
+    let lost = result.reports.worst_loss()?;
+    let achieved = per_second(result.sent + result.refused, result.elapsed).unwrap_or(0.0);
+    Some(SweepStep { requested, achieved, lost })
 }
 
-/// Which counters showed the loss when it last showed.
+/// The counters that showed the latest loss.
 #[derive(Debug, Default)]
-struct Culprits {
-    counters: Vec<Culprit>,
-    /// Whether one of them counts nothing but this traffic.
+struct LossCounters {
+    counters: Vec<LossCounter>,
+    /// Whether one of them counts only this traffic.
     explain_loss: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Culprit {
+struct LossCounter {
     /// The receiver that counts it; `None` for the sender.
     host: Option<IpAddr>,
     counter: &'static str,
@@ -94,33 +94,33 @@ struct Culprit {
     remedy: &'static str,
 }
 
-impl Culprits {
-    fn of(finding: &Finding) -> Self {
-        let lossy = || finding.reports.sorted().into_iter().filter(|receiver| receiver.report.lost > 0);
-        let explain_loss = finding.refused > 0
-            || finding.drops.explain_loss()
+impl LossCounters {
+    fn of(result: &SessionResult) -> Self {
+        let lossy = || result.reports.sorted().into_iter().filter(|receiver| receiver.report.lost > 0);
+        let explain_loss = result.refused > 0
+            || result.drops.explain_loss()
             || lossy().any(|receiver| receiver.report.drops.explain_loss());
         let mut counters = Vec::new();
         for receiver in lossy() {
-            counters.extend(receiver.report.drops.nonzero().map(|(place, count)| Culprit {
+            counters.extend(receiver.report.drops.nonzero().map(|(place, count)| LossCounter {
                 host: Some(receiver.address),
                 counter: place.counter(),
                 count,
                 remedy: place.remedy(),
             }));
         }
-        counters.extend(finding.drops.nonzero().map(|(place, count)| Culprit {
+        counters.extend(result.drops.nonzero().map(|(place, count)| LossCounter {
             host: None,
             counter: place.counter(),
             count,
             remedy: place.remedy(),
         }));
-        if finding.refused > 0 {
+        if result.refused > 0 {
             let remedy = "the interface's queue was full: it cannot send faster";
-            counters.push(Culprit {
+            counters.push(LossCounter {
                 host: None,
                 counter: "refused by the queue",
-                count: finding.refused,
+                count: result.refused,
                 remedy,
             });
         }
@@ -128,33 +128,33 @@ impl Culprits {
     }
 }
 
-fn tell_step(finding: &Finding, step: &SweepStep, console: &Console) -> io::Result<()> {
+fn print_step(result: &SessionResult, step: &SweepStep, console: &Console) -> io::Result<()> {
     let Palette { good, bad, dim, .. } = *console.palette();
-    let worst = finding.reports.worst().map(|receiver| &receiver.report);
+    let worst = result.reports.worst().map(|receiver| &receiver.report);
     let (lost, sent) = worst.map_or((0, 0), |report| (report.lost, report.sent));
     let style = if lost == 0 { good } else { bad };
-    let size = u64::from(finding.settings.size);
+    let size = u64::from(result.settings.size);
     let mut out = console.output();
     writeln!(
         out,
         "  {}  {style}lost {}{style:#}  {dim}(target {} per second){dim:#}",
-        rates(finding.sent, finding.sent * size, finding.elapsed),
+        rates(result.sent, result.sent * size, result.elapsed),
         share(lost, sent),
         count(step.requested as u64),
     )?;
     out.flush()
 }
 
-fn tell(sweep: &Sweep, culprits: &Culprits, size: usize, console: &Console) -> io::Result<()> {
+fn write_text(sweep: &Sweep, counters: &LossCounters, size: usize, console: &Console) -> io::Result<()> {
     let Palette { heading, .. } = *console.palette();
     let mut out = console.output();
     writeln!(out, "{heading}knee{heading:#}  {}", describe(sweep.knee(), size))?;
     if matches!(sweep.knee(), Knee::Between { .. }) {
-        for culprit in &culprits.counters {
-            let host = culprit.host.map_or_else(|| "this host".into(), |host| host.to_string());
-            writeln!(out, "      {host}: {} {}: {}", culprit.counter, count(culprit.count), culprit.remedy)?;
+        for counter in &counters.counters {
+            let host = counter.host.map_or_else(|| "this host".into(), |host| host.to_string());
+            writeln!(out, "      {host}: {} {}: {}", counter.counter, count(counter.count), counter.remedy)?;
         }
-        if !culprits.explain_loss {
+        if !counters.explain_loss {
             writeln!(
                 out,
                 "      no counter of the sender or a receiver shows it: the loss happened between them"
@@ -192,7 +192,7 @@ struct Summary<'a> {
     sender_limit: bool,
     size: usize,
     receivers: usize,
-    counters: &'a [Culprit],
+    counters: &'a [LossCounter],
     steps: Vec<StepFigures>,
 }
 
@@ -203,9 +203,9 @@ struct StepFigures {
     lost_percent: f64,
 }
 
-fn tell_json(
+fn write_json(
     sweep: &Sweep,
-    culprits: &Culprits,
+    counters: &LossCounters,
     size: usize,
     receivers: usize,
     console: &Console,
@@ -229,7 +229,7 @@ fn tell_json(
         sender_limit,
         size,
         receivers,
-        counters: if lossy.is_some() { &culprits.counters } else { &[] },
+        counters: if lossy.is_some() { &counters.counters } else { &[] },
         steps: sweep.steps().iter().map(figures).collect(),
     };
     let mut out = console.output();

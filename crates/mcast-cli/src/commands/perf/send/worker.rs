@@ -11,19 +11,19 @@ use super::load::{Load, Stream, emptied};
 use crate::commands::perf::unix_now;
 use crate::interrupt::Interrupt;
 
-/// Trains handed to the system at once.
-const TRAINS: usize = 8;
-/// Datagrams handed to the system at once where there are no trains.
-const SINGLES: usize = 64;
-/// Bytes that a train holds at most.
-const TRAIN_BYTES: usize = 65_000;
-/// A sleep may last longer than requested by about this time, so the rest is waited for awake.
+/// Segmented buffers per call.
+const BUFFERS_PER_CALL: usize = 8;
+/// Datagrams per call without segmentation offload.
+const DATAGRAMS_PER_CALL: usize = 64;
+/// The maximum number of bytes in a segmented buffer.
+const BUFFER_BYTES: usize = 65_000;
+/// How much longer a sleep may last than requested. The last part of a wait is therefore spent spinning.
 const SLEEP_ERROR: Duration =
     if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
-/// An interrupt is noticed after this time at the latest.
-const LONGEST_SLEEP: Duration = Duration::from_millis(20);
+/// The longest sleep before checking for an interrupt.
+const MAX_SLEEP: Duration = Duration::from_millis(20);
 
-/// What all workers have sent so far.
+/// The counts of all workers so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) sent: AtomicU64,
@@ -38,7 +38,7 @@ impl Progress {
     }
 }
 
-/// What a worker is to do.
+/// The task of a worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
     pub(super) session: SessionId,
@@ -70,7 +70,7 @@ impl Worker {
         &self.sender
     }
 
-    /// Sends until the task is done or an interrupt comes.
+    /// Sends until the task is done or an interrupt arrives.
     pub(super) fn run(
         &mut self,
         task: &Task,
@@ -81,7 +81,7 @@ impl Worker {
         for stream in &mut self.streams {
             (stream.sent, stream.left) = (0, task.count.unwrap_or(u64::MAX));
         }
-        let (at_once, train) = self.portions()?;
+        let (at_once, segments) = self.portions()?;
         let mut left = task.count.map_or(u64::MAX, |count| count.saturating_mul(self.streams.len() as u64));
         let mut pacer = task.rate.map(Pacer::new);
         let mut list = Vec::with_capacity(at_once);
@@ -91,8 +91,8 @@ impl Worker {
             if due == 0 {
                 continue;
             }
-            // Where there is a pace, streams take turns as often as they can.
-            let at_a_time = if pacer.is_some() { train.min(due / self.streams.len()) } else { train };
+            // With a rate, streams take turns as often as possible.
+            let at_a_time = if pacer.is_some() { segments.min(due / self.streams.len()) } else { segments };
             let mut round = emptied(list);
             let now = unix_now();
             self.load.fill(&mut self.streams, task.session, due, at_a_time, now, &mut round);
@@ -105,21 +105,21 @@ impl Worker {
         Ok(())
     }
 
-    /// How many datagrams to hand over at once, and how many of a stream at a time: whole trains
-    /// where the system takes them.
+    /// Returns the number of datagrams per call, and the number from one stream in a row: whole segmented buffers if the
+    /// system supports segmentation offload.
     fn portions(&self) -> mcast::Result<(usize, usize)> {
-        let mut train = usize::MAX;
+        let mut segments = usize::MAX;
         for stream in &self.streams {
             let family = stream.target.address().group.family();
-            train = train.min(self.sender.segments_at_once(family)?);
+            segments = segments.min(self.sender.segments_at_once(family)?);
         }
-        let train = train.min(TRAIN_BYTES / self.size).max(1);
-        let at_once = if train > 1 { train * TRAINS } else { SINGLES };
-        Ok((at_once.min(self.load.places()), train))
+        let segments = segments.min(BUFFER_BYTES / self.size).max(1);
+        let at_once = if segments > 1 { segments * BUFFERS_PER_CALL } else { DATAGRAMS_PER_CALL };
+        Ok((at_once.min(self.load.capacity()), segments))
     }
 }
 
-/// Hands all over; says how many the interface's queue refused.
+/// Sends all datagrams, and returns how many the interface's queue refused.
 fn send(sender: &Sender, round: &[Outgoing<'_>]) -> mcast::Result<u64> {
     let (mut rest, mut refused) = (round, 0);
     while !rest.is_empty() {
@@ -136,12 +136,12 @@ fn send(sender: &Sender, round: &[Outgoing<'_>]) -> mcast::Result<u64> {
 }
 
 fn is_over(task: &Task, progress: &Progress, interrupt: &Interrupt) -> bool {
-    interrupt.has_come()
+    interrupt.has_arrived()
         || progress.stopped.load(Ordering::Relaxed)
         || task.deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// How many may go now; if none, after a wait.
+/// Returns how many datagrams may be sent now; if none, waits first.
 fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Instant>) -> usize {
     let Some(pacer) = pacer else { return most };
     let now = Instant::now();
@@ -155,10 +155,10 @@ fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Ins
     }
 }
 
-/// Waits for this time, to within microseconds, or for the first part of a longer wait.
+/// Waits for this time with a precision of microseconds, or for the first part of a longer time.
 fn rest(time: Duration) {
     if time > SLEEP_ERROR {
-        thread::sleep((time - SLEEP_ERROR).min(LONGEST_SLEEP));
+        thread::sleep((time - SLEEP_ERROR).min(MAX_SLEEP));
     } else {
         std::hint::spin_loop();
     }

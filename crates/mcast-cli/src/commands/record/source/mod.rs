@@ -16,14 +16,14 @@ use crate::exit;
 use sockets::Sockets;
 use wire::Wire;
 
-/// Where the datagrams come from.
+/// The source of datagrams.
 #[derive(Debug)]
 pub(super) enum Source {
     Wire(Box<Wire>),
     Sockets(Box<Sockets>),
 }
 
-/// A frame to be recorded, and what it is.
+/// A frame to record, with its kind.
 #[derive(Debug)]
 pub(super) struct RecordedFrame<'a> {
     pub(super) frame: Frame<'a>,
@@ -34,15 +34,15 @@ pub(super) struct RecordedFrame<'a> {
 #[derive(Debug)]
 pub(super) enum Next<'a> {
     Frame(RecordedFrame<'a>),
-    /// Something that is not wanted; more may be there.
+    /// A frame that is not recorded; more may be waiting.
     Passed,
-    /// Nothing, in the time that was given.
+    /// No frame within the timeout.
     Nothing,
 }
 
 /// The description of an interface in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Described {
+pub(super) struct CapturedInterface {
     pub(super) index: InterfaceIndex,
     pub(super) name: String,
     pub(super) link_type: LinkType,
@@ -74,7 +74,7 @@ impl Source {
         Ok(Self::Sockets(Box::new(Sockets::open(arguments, memberships)?)))
     }
 
-    /// What the file says about itself.
+    /// Returns the comment for the file.
     pub(super) const fn comment(&self) -> &'static str {
         match self {
             Self::Wire(_) => {
@@ -96,17 +96,17 @@ impl Source {
         }
     }
 
-    /// Looks whether interfaces have come or gone, where they are followed; says whether the interfaces are
-    /// others now.
-    pub(super) fn look_again(&mut self) -> anyhow::Result<bool> {
+    /// With `--follow`, adapts to interfaces that have appeared or vanished. Returns whether the captured interfaces have
+    /// changed.
+    pub(super) fn refresh(&mut self) -> anyhow::Result<bool> {
         match self {
-            Self::Wire(wire) => wire.look_again(),
+            Self::Wire(wire) => wire.refresh(),
             Self::Sockets(_) => Ok(false),
         }
     }
 
-    /// The interfaces that frames come from, as far as they are known beforehand.
-    pub(super) fn interfaces(&self) -> Vec<Described> {
+    /// Returns the captured interfaces, as far as they are known in advance.
+    pub(super) fn interfaces(&self) -> Vec<CapturedInterface> {
         match self {
             Self::Wire(wire) => wire.interfaces(),
             Self::Sockets(_) => Vec::new(),
@@ -120,7 +120,7 @@ impl Source {
         }
     }
 
-    /// What this machine lost so far for want of buffer.
+    /// Returns what this machine has dropped so far for lack of buffer space.
     pub(super) fn dropped(&mut self) -> anyhow::Result<Drops> {
         match self {
             Self::Wire(wire) => wire.dropped(),
@@ -128,15 +128,15 @@ impl Source {
         }
     }
 
-    /// Where it is, in words.
-    pub(super) const fn words(&self) -> &'static str {
+    /// Returns a description for text.
+    pub(super) const fn description(&self) -> &'static str {
         match self {
             Self::Wire(_) => "the wire",
             Self::Sockets(_) => "sockets",
         }
     }
 
-    /// The same for programs.
+    /// Returns the name in JSON.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Wire(_) => "wire",
@@ -144,7 +144,7 @@ impl Source {
         }
     }
 
-    /// Datagrams that came and could not be taken.
+    /// Returns the number of datagrams that arrived but could not be recorded.
     pub(super) fn unreadable(&mut self) -> anyhow::Result<u64> {
         match self {
             Self::Wire(wire) => wire.unreadable(),
@@ -152,7 +152,7 @@ impl Source {
         }
     }
 
-    /// What was seen and lost on each interface since the last call, for the file.
+    /// Returns the statistics of each interface since the last call.
     pub(super) fn take_statistics(&mut self) -> anyhow::Result<Vec<(InterfaceIndex, Statistics)>> {
         match self {
             Self::Wire(wire) => wire.take_statistics(),
@@ -160,7 +160,7 @@ impl Source {
         }
     }
 
-    /// How large a receive buffer was granted, in bytes.
+    /// Returns the size of the receive buffer in bytes.
     pub(super) fn buffer(&self) -> anyhow::Result<usize> {
         match self {
             Self::Wire(wire) => wire.buffer(),
@@ -169,7 +169,7 @@ impl Source {
     }
 }
 
-/// Whether the wire cannot be looked at, where sockets may do.
+/// Returns whether capturing is denied, in which case sockets may be used.
 fn is_denied(error: &anyhow::Error) -> bool {
     let kind = error.downcast_ref::<mcast_capture::Error>().map(mcast_capture::Error::kind);
     matches!(kind, Some(ErrorKind::Permission | ErrorKind::Unsupported(_) | ErrorKind::LinkType(_)))

@@ -11,18 +11,18 @@ use super::super::Arguments;
 use super::super::stream::FrameKind;
 use super::{Next, RecordedFrame};
 
-/// Datagrams in a batch, each in a buffer as large as a datagram can be.
+/// Datagrams in a batch, each in a buffer for the largest datagram.
 const BUFFERS: usize = 32;
 const BUFFER: usize = 65_536;
-/// What a datagram needs with its headers.
+/// The size of the largest datagram with its headers.
 const LONGEST_PACKET: usize = BUFFER + 48;
 
-/// A receiver, and what it gave last.
+/// A receiver, and its last batch.
 #[derive(Debug)]
 pub(in super::super) struct Sockets {
     receiver: Receiver,
     batch: Batch,
-    /// How many of the batch have been taken.
+    /// The number of datagrams of the batch already returned.
     taken: usize,
     filled: usize,
     packet: Vec<u8>,
@@ -31,7 +31,7 @@ pub(in super::super) struct Sockets {
 
 impl Sockets {
     pub(super) fn open(arguments: &Arguments, memberships: Vec<Membership>) -> anyhow::Result<Self> {
-        // Merged datagrams would share one time.
+        // Without GRO, because coalesced datagrams would share one timestamp.
         let builder = Receiver::builder()
             .join_all(memberships)
             .follow(arguments.follow)
@@ -42,7 +42,7 @@ impl Sockets {
             None => builder,
         };
         Ok(Self {
-            receiver: crate::receiving::build(builder)?,
+            receiver: crate::arguments::build_receiver(builder)?,
             batch: Batch::new(BUFFERS, BUFFER),
             taken: 0,
             filled: 0,
@@ -61,7 +61,7 @@ impl Sockets {
         self.taken += 1;
         let arrival = *datagram.arrival();
         let Ok(length) = packet(&arrival, datagram.payload()).emit(&mut self.packet) else {
-            // An IPv6 datagram that is longer than its header can say.
+            // An IPv6 datagram that is longer than its header can express.
             self.unreadable += 1;
             return Ok(Next::Passed);
         };
@@ -96,7 +96,7 @@ impl Sockets {
     }
 }
 
-/// The datagram with headers as its sender may have made them. A hop limit that is not told is zero.
+/// Reconstructs the headers of a datagram. An unknown hop limit becomes zero.
 fn packet<'a>(arrival: &Arrival, payload: &'a [u8]) -> UdpPacket<'a> {
     UdpPacket {
         source: SocketAddr::new(arrival.source.ip(), arrival.source.port()),

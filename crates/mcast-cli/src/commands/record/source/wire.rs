@@ -10,25 +10,25 @@ use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter, Statistics};
 
 use super::super::Arguments;
 use super::super::stream::MembershipIndex;
-use super::{Described, Next, RecordedFrame};
+use super::{CapturedInterface, Next, RecordedFrame};
 
 /// Memberships, and a capture where they are joined.
 #[derive(Debug)]
 pub(in super::super) struct Wire {
-    /// Holds the groups. It is bound to another port, so that datagrams do not fill its buffers.
+    /// Holds the memberships. It is bound to another port, so that datagrams do not fill its buffers.
     holder: Receiver,
-    /// The ports that were asked for, for each membership of the holder.
+    /// The requested ports of each membership of the holder.
     ports: Vec<Vec<u16>>,
     follow: bool,
     buffer: Option<usize>,
-    wanted: MembershipIndex,
+    index: MembershipIndex,
     capture: Option<Capture>,
-    /// What this host sends by these comes in again by them, and would be there twice.
+    /// Loopback interfaces. Captures see their frames twice, as sent and as received.
     loopback: HashSet<InterfaceIndex>,
-    /// Of captures before this one.
-    before: Statistics,
-    /// What files have been told.
-    told: BTreeMap<InterfaceIndex, Statistics>,
+    /// The statistics of earlier captures.
+    earlier: Statistics,
+    /// The statistics already returned by `take_statistics`.
+    reported: BTreeMap<InterfaceIndex, Statistics>,
 }
 
 impl Wire {
@@ -38,25 +38,25 @@ impl Wire {
             .join_all(held)
             .follow(arguments.follow)
             .allow_any_source(arguments.joining.any_source);
-        let holder = crate::receiving::build(builder)?;
+        let holder = crate::arguments::build_receiver(builder)?;
         let mut wire = Self {
             holder,
             ports,
             follow: arguments.follow,
             buffer: arguments.buffer,
-            wanted: MembershipIndex::default(),
+            index: MembershipIndex::default(),
             capture: None,
             loopback: HashSet::new(),
-            before: Statistics::default(),
-            told: BTreeMap::new(),
+            earlier: Statistics::default(),
+            reported: BTreeMap::new(),
         };
         wire.tap()?;
         Ok(wire)
     }
 
-    /// Captures where the groups are joined now.
+    /// Opens a capture on the interfaces where the groups are joined now.
     fn tap(&mut self) -> anyhow::Result<()> {
-        self.wanted = MembershipIndex::of(&self.memberships());
+        self.index = MembershipIndex::of(&self.memberships());
         let known = mcast::interfaces()?;
         let is_loopback = known.iter().filter(|interface| interface.loopback);
         self.loopback = is_loopback.map(|interface| interface.index).collect();
@@ -76,7 +76,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The interfaces on which something is joined, each once.
+    /// Returns the interfaces on which groups are joined, without duplicates.
     fn joined(&self) -> BTreeMap<InterfaceIndex, String> {
         let statuses = self.holder.memberships();
         let interfaces = statuses.into_iter().flat_map(|status| status.interfaces);
@@ -92,21 +92,21 @@ impl Wire {
         let frame = match capture.next(Some(timeout)) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(Next::Nothing),
-            // The capture continues when the interface is up again or was replaced.
+            // Continues when the interface is up again or was replaced.
             Err(error) if error.kind() == ErrorKind::InterfaceDown => return Ok(Next::Nothing),
             Err(error) => return Err(error.into()),
         };
         if frame.direction.is_outgoing() && self.loopback.contains(&frame.interface) {
             return Ok(Next::Passed);
         }
-        let piece = self.wanted.admit(&frame.packet(), frame.interface);
+        let piece = self.index.admit(&frame.packet(), frame.interface);
         Ok(piece.map_or(Next::Passed, |piece| Next::Frame(RecordedFrame { frame, piece })))
     }
 
-    pub(super) fn look_again(&mut self) -> anyhow::Result<bool> {
-        // It follows its interfaces only when it is asked for datagrams, of which it has none.
+    pub(super) fn refresh(&mut self) -> anyhow::Result<bool> {
+        // A receiver follows its interfaces only while it receives, and this one gets no datagrams.
         while self.follow && self.holder.try_recv(&mut [0; 1])?.is_some() {}
-        let is_captured = |(captured, joined): (Described, InterfaceIndex)| captured.index == joined;
+        let is_captured = |(captured, joined): (CapturedInterface, InterfaceIndex)| captured.index == joined;
         let joined = self.joined();
         let captured = self.interfaces();
         if !self.follow
@@ -114,16 +114,16 @@ impl Wire {
         {
             return Ok(false);
         }
-        self.before = self.statistics()?;
-        self.told.clear();
+        self.earlier = self.statistics()?;
+        self.reported.clear();
         self.tap().context("cannot continue after interfaces have changed")?;
         Ok(true)
     }
 
-    pub(super) fn interfaces(&self) -> Vec<Described> {
+    pub(super) fn interfaces(&self) -> Vec<CapturedInterface> {
         let captured = self.capture.iter().flat_map(Capture::interfaces);
         let mut interfaces: Vec<_> = captured
-            .map(|interface| Described {
+            .map(|interface| CapturedInterface {
                 index: interface.index,
                 name: interface.name.to_owned(),
                 link_type: interface.link_type,
@@ -157,10 +157,10 @@ impl Wire {
         let interfaces = self.interfaces();
         let Some(capture) = &mut self.capture else { return Ok(Vec::new()) };
         let mut since = Vec::new();
-        for Described { index, .. } in interfaces {
+        for CapturedInterface { index, .. } in interfaces {
             let Some(now) = capture.interface_statistics(index)? else { continue };
-            let before = self.told.insert(index, now).unwrap_or_default();
-            since.push((index, difference(now, before)));
+            let earlier = self.reported.insert(index, now).unwrap_or_default();
+            since.push((index, difference(now, earlier)));
         }
         Ok(since)
     }
@@ -175,14 +175,14 @@ impl Wire {
             None => Statistics::default(),
         };
         Ok(Statistics {
-            frames: self.before.frames + now.frames,
-            dropped: self.before.dropped + now.dropped,
-            unreadable: self.before.unreadable + now.unreadable,
+            frames: self.earlier.frames + now.frames,
+            dropped: self.earlier.dropped + now.dropped,
+            unreadable: self.earlier.unreadable + now.unreadable,
         })
     }
 }
 
-/// The memberships at another port, each once, and the ports that they had.
+/// Returns the memberships with another port, without duplicates, and their original ports.
 fn at_port(port: u16, memberships: &[Membership]) -> (Vec<Membership>, Vec<Vec<u16>>) {
     let mut places = HashMap::new();
     let (mut held, mut ports) = (Vec::new(), Vec::<Vec<u16>>::new());
@@ -199,17 +199,17 @@ fn at_port(port: u16, memberships: &[Membership]) -> (Vec<Membership>, Vec<Vec<u
     (held, ports)
 }
 
-/// A port that nobody uses now.
+/// Returns a port that is currently unused.
 fn unused_port() -> anyhow::Result<u16> {
     let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
     let socket = UdpSocket::bind(&any[..]).context("cannot find an unused port")?;
     Ok(socket.local_addr()?.port())
 }
 
-fn difference(now: Statistics, before: Statistics) -> Statistics {
+fn difference(now: Statistics, earlier: Statistics) -> Statistics {
     Statistics {
-        frames: now.frames - before.frames,
-        dropped: now.dropped - before.dropped,
-        unreadable: now.unreadable - before.unreadable,
+        frames: now.frames - earlier.frames,
+        dropped: now.dropped - earlier.dropped,
+        unreadable: now.unreadable - earlier.unreadable,
     }
 }

@@ -82,7 +82,7 @@ fn show(
             screen.draw(|frame| draw(frame, state)).context("cannot draw on the terminal")?;
         }
         let is_over = arguments.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
-        if interrupt.has_come() || is_over || state.source_has_failed() {
+        if interrupt.has_arrived() || is_over || state.source_has_failed() {
             return Ok(None);
         }
         let wait = due.saturating_duration_since(Instant::now()).min(WAIT);

@@ -1,4 +1,4 @@
-//! Groups, interfaces and sources: the selection that `recv`, `send` and `ask` share.
+//! Selection of groups, interfaces and sources.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -45,30 +45,29 @@ impl Families {
     }
 }
 
-/// What was chosen, and what else the texts said.
+/// The items that arguments select, and the hop limit that they imply.
 #[derive(Debug)]
-pub(crate) struct Chosen<T> {
+pub(crate) struct Selected<T> {
     pub(crate) items: Vec<T>,
-    /// The hop limit that a URL or the protocol of a name asks for; the highest.
+    /// The highest hop limit that a URL or the protocol of a name requests.
     pub(crate) hop_limit: Option<u8>,
 }
 
-/// The memberships that are meant by these texts, on these interfaces where they name none, from
-/// these sources where they name none.
-pub(crate) fn chosen_memberships(
+/// Returns the memberships that these texts name. `interfaces` and `sources` apply to texts that name none.
+pub(crate) fn select_memberships(
     texts: &[String],
     interfaces: &[InterfaceSelector],
     sources: &[String],
     families: Families,
     console: &Console,
-) -> anyhow::Result<Chosen<Membership>> {
+) -> anyhow::Result<Selected<Membership>> {
     let expand = Expand { family: families.only(), ..Expand::default() };
     let sources = join_sources(sources)?;
-    let mut chosen = Chosen::default();
+    let mut selected = Selected::default();
     for text in texts {
         let memberships = match read_description(text, families, console)? {
             Some(memberships) => memberships,
-            None => chosen.take(text, expand.memberships(text)?, console),
+            None => selected.expand(text, expand.memberships(text)?, console),
         };
         for membership in memberships {
             families.check(text, membership.address.group.family())?;
@@ -76,38 +75,38 @@ pub(crate) fn chosen_memberships(
                 Some(sources) if membership.sources.is_any() => format!("{sources}@{membership}").parse()?,
                 _ => membership,
             };
-            chosen.items.extend(on_each(membership, interfaces));
+            selected.items.extend(on_each(membership, interfaces));
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 /// Returns the destinations that these texts name.
-pub(crate) fn chosen_destinations(
+pub(crate) fn select_destinations(
     texts: &[String],
     families: Families,
     console: &Console,
-) -> anyhow::Result<Chosen<Destination>> {
+) -> anyhow::Result<Selected<Destination>> {
     let expand = Expand { family: families.only(), ..Expand::default() };
-    let mut chosen = Chosen::default();
+    let mut selected = Selected::default();
     for text in texts {
         let expansion = expand.destinations(text)?;
-        for destination in chosen.take(text, expansion, console) {
+        for destination in selected.expand(text, expansion, console) {
             families.check(text, destination.address.group.family())?;
-            chosen.items.push(destination);
+            selected.items.push(destination);
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
-impl<T> Default for Chosen<T> {
+impl<T> Default for Selected<T> {
     fn default() -> Self {
         Self { items: Vec::new(), hop_limit: None }
     }
 }
 
-impl<T> Chosen<T> {
-    pub(super) fn take(&mut self, text: &str, expansion: Expansion<T>, console: &Console) -> Vec<T> {
+impl<T> Selected<T> {
+    pub(super) fn expand(&mut self, text: &str, expansion: Expansion<T>, console: &Console) -> Vec<T> {
         let Hints { hop_limit, ignored, .. } = expansion.hints;
         self.hop_limit = self.hop_limit.max(hop_limit);
         if !ignored.is_empty() {
@@ -117,7 +116,7 @@ impl<T> Chosen<T> {
     }
 }
 
-/// One membership an interface, where it names none itself.
+/// Returns one membership per interface, unless the membership names an interface itself.
 fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) -> Vec<Membership> {
     if membership.interface.is_some() || interfaces.is_empty() {
         return vec![membership];
@@ -125,7 +124,7 @@ fn on_each(membership: Membership, interfaces: &[InterfaceSelector]) -> Vec<Memb
     interfaces.iter().map(|interface| membership.clone().on(interface.clone())).collect()
 }
 
-/// `-s A -s B`, `-s '!A'` as a filter.
+/// Parses `-s A -s B` or `-s '!A'` as a filter.
 pub(super) fn filter_of_sources(sources: &[String]) -> anyhow::Result<SourceFilter> {
     let Some(joined) = join_sources(sources)? else { return Ok(SourceFilter::ANY) };
     let (exclude, list) = match joined.strip_prefix('!') {
@@ -140,7 +139,7 @@ pub(super) fn filter_of_sources(sources: &[String]) -> anyhow::Result<SourceFilt
     Ok(if exclude { SourceFilter::Exclude(sources) } else { SourceFilter::Include(sources) })
 }
 
-/// `-s A -s B` as the `A,B` of a membership; `-s '!A'` excludes.
+/// Joins `-s A -s B` as `A,B`, the form that sources have in a membership; `-s '!A'` excludes.
 fn join_sources(sources: &[String]) -> Result<Option<String>, Failure> {
     let excluded = sources.iter().filter(|source| source.starts_with('!')).count();
     match (sources.len(), excluded) {
@@ -165,12 +164,12 @@ mod tests {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let interfaces: Vec<_> = interfaces.iter().map(|text| text.parse().unwrap()).collect();
         let console = Console::new(true, false);
-        let chosen = chosen_memberships(&owned(texts), &interfaces, &owned(sources), BOTH, &console)?;
-        Ok(chosen.items.iter().map(ToString::to_string).collect())
+        let selected = select_memberships(&owned(texts), &interfaces, &owned(sources), BOTH, &console)?;
+        Ok(selected.items.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn each_interface_is_a_membership() {
+    fn a_group_is_joined_on_each_interface() {
         assert_eq!(
             memberships(&["239.1.2.3:5000", "239.1.2.4%lo:5000"], &["eth0", "eth1"], &[]).unwrap(),
             ["239.1.2.3%eth0:5000", "239.1.2.3%eth1:5000", "239.1.2.4%lo:5000"]
@@ -194,10 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn the_other_family_is_refused() {
+    fn a_group_of_the_other_family_is_refused() {
         let console = Console::new(true, false);
         let only = Families { v4: true, v6: false };
-        let refused = chosen_destinations(&["[ff15::1]:5000".into()], only, &console).unwrap_err();
+        let refused = select_destinations(&["[ff15::1]:5000".into()], only, &console).unwrap_err();
         assert_eq!(refused.to_string(), "\"[ff15::1]:5000\" is not an IPv4 group");
     }
 }

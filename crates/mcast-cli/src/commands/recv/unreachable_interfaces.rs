@@ -1,5 +1,5 @@
-//! Interfaces by which nothing can come, although a group was joined there: Linux lets one join on
-//! an interface that is down or has no IPv6, and says nothing when one vanishes.
+//! Warnings about interfaces on which nothing can arrive, although a group was joined there: Linux allows joining on
+//! an interface that is down or has no IPv6, and does not report when one vanishes.
 
 use std::collections::BTreeSet;
 
@@ -9,29 +9,29 @@ use crate::console::Console;
 
 /// Warns of each reason once.
 #[derive(Debug, Default)]
-pub(in crate::commands) struct DeafInterfaces {
-    told: BTreeSet<String>,
+pub(in crate::commands) struct UnreachableInterfaces {
+    warned: BTreeSet<String>,
 }
 
-impl DeafInterfaces {
-    pub(in crate::commands) fn tell(&mut self, statuses: &[MembershipStatus], console: &Console) {
+impl UnreachableInterfaces {
+    pub(in crate::commands) fn warn(&mut self, statuses: &[MembershipStatus], console: &Console) {
         if console.is_quiet() {
             return;
         }
-        // Where they cannot be listed nothing is known to be wrong with them.
+        // If interfaces cannot be listed, no problem with them is known.
         let Ok(interfaces) = mcast::interfaces() else { return };
         let joined: BTreeSet<(&str, bool)> = statuses.iter().flat_map(joined_by).collect();
         for (name, is_v6) in joined {
             let found = interfaces.iter().find(|interface| interface.name == name);
             let reason = found.map_or_else(|| Some(format!("{name} is gone")), |found| why(found, is_v6));
-            if let Some(reason) = reason.filter(|reason| self.told.insert(reason.clone())) {
+            if let Some(reason) = reason.filter(|reason| self.warned.insert(reason.clone())) {
                 console.warn(reason);
             }
         }
     }
 }
 
-/// The interfaces on which it was joined, those included that were deleted since, and whether for IPv6.
+/// Returns the interfaces on which a group was joined, including those deleted since, and whether it is an IPv6 group.
 fn joined_by(status: &MembershipStatus) -> impl Iterator<Item = (&str, bool)> {
     let is_v6 = status.membership.address.group.family() == Family::V6;
     let was_joined = |failure: &Error| failure.kind() == ErrorKind::NoSuchInterface;

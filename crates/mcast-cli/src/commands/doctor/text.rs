@@ -1,4 +1,4 @@
-//! A report for people.
+//! A report as text.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -10,14 +10,14 @@ use super::tools;
 use crate::console::{Console, Output};
 use crate::output::{Palette, SafeText, count_of, text_width, wrap};
 
-/// Columns of the words at the left of a finding, and the gap behind them.
+/// The width of the labels at the left of a finding.
 const LABEL: usize = 10;
 const INDENT: usize = 2;
 
-/// Writes findings, what was seen, and what is left open; then says how many.
+/// Writes findings, observations and open questions, then notes the verdict.
 pub(super) fn write(
     report: &Report,
-    shows_seen: bool,
+    shows_observations: bool,
     console: &Console,
     out: &mut Output,
 ) -> io::Result<()> {
@@ -26,7 +26,7 @@ pub(super) fn write(
         write_finding(finding, palette, out)?;
         writeln!(out)?;
     }
-    if shows_seen || console.is_verbose() {
+    if shows_observations || console.is_verbose() {
         for seen in &report.observations {
             labelled("seen", palette.dim, &format!("{}: {}", seen.depth, seen.what), 0, out)?;
         }
@@ -62,7 +62,7 @@ fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::
     writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{references}mcast explain {}", "", "see", finding.id)
 }
 
-/// What it is about: ` on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
+/// Returns the subject of a finding: ` on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
 pub(super) fn about(finding: &Finding) -> String {
     let subject = &finding.subject;
     let mut parts = Vec::new();
@@ -76,12 +76,12 @@ pub(super) fn about(finding: &Finding) -> String {
     }
 }
 
-/// Programs and files name themselves as they like; that is not to command a terminal.
+/// Escapes control characters, which names of programs and files may contain.
 pub(super) fn safe(text: &str) -> String {
     SafeText::new(text.as_bytes()).to_string()
 }
 
-/// `now`, `for good`, `advice`; `or` where it is another way to the same.
+/// Writes a remedy. Its label is its kind, or `or` for an alternative to the previous remedy of the same kind.
 fn write_remedy(
     remedy: &Remedy,
     last: Option<&'static str>,
@@ -93,7 +93,7 @@ fn write_remedy(
     if let Instructions::Advice(advice) = &remedy.instructions {
         return labelled(label, palette.good, advice, INDENT, out);
     }
-    // Whole, however long: it is to be pasted.
+    // On one line, however long, so that it can be pasted.
     let (good, command) = (palette.good, remedy.command().unwrap_or_default());
     writeln!(out, "{:INDENT$}{good}{label:<LABEL$}{good:#}{}", "", safe(&command))
 }
@@ -106,7 +106,7 @@ fn kind_of(remedy: &Remedy) -> &'static str {
     }
 }
 
-/// A word at the left, and text beside it in lines.
+/// Writes a label, and beside it text in lines.
 fn labelled(label: &str, style: Style, text: &str, indent: usize, out: &mut Output) -> io::Result<()> {
     let mut label = label;
     for line in wrap(&safe(text), text_width() - LABEL - indent) {
@@ -124,8 +124,8 @@ pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
     }
 }
 
-/// `1 fault, 2 warnings`; `unknown: …` while what was asked has no answer; `nothing wrong found`, perhaps with
-/// questions beside it left open.
+/// Returns the verdict: `1 fault, 2 warnings`; `unknown: …` if the question has no answer; or `nothing wrong found`,
+/// perhaps with open questions.
 pub(super) fn verdict(report: &Report) -> String {
     let mut text = String::new();
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_owns_to_what_could_not_be_looked_at() {
+    fn the_verdict_mentions_open_questions() {
         let unknown = |what: &str| OpenQuestion::new(what, "it needs root");
         let mut report = Report::default();
         report.unknown.push(unknown("the wire"));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_not_known_is_the_last_word() {
+    fn an_unknown_answer_is_the_end_of_the_verdict() {
         let mut report = Report::default();
         report
             .unknown
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_finding_is_about_stands_behind_its_name() {
+    fn the_subject_of_a_finding_follows_its_name() {
         let finding = Finding::new(Id::NoRoute, Severity::Fault, "x");
         assert_eq!(about(&finding), "");
         assert_eq!(about(&finding.on_interface("eth0").from_source("10.0.0.7")), "  on eth0, from 10.0.0.7");
     }
 
     #[test]
-    fn the_name_of_a_program_commands_no_terminal() {
+    fn the_name_of_a_program_is_escaped() {
         let finding = Finding::new(Id::BoundToUnicast, Severity::Fault, "x").in_program("\x1b[31mevil (7)");
         assert_eq!(about(&finding), "  \\x1b[31mevil (7)");
     }

@@ -1,4 +1,4 @@
-//! Which packets are wanted, of all that cross an interface: what `sniff` and its like show.
+//! The packet filter of `mcast sniff`: groups, memberships, sources, ports and protocols.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -10,14 +10,14 @@ use mcast::group::Expand;
 use mcast::{Family, Group, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 use mcast_packet::{Packet, Transport, protocol};
 
-use super::chosen::{Chosen, Families, filter_of_sources};
+use super::selected::{Families, Selected, filter_of_sources};
 use super::{Pattern, read_description};
 use crate::console::Console;
 use crate::exit::Failure;
 
-/// `--port` and `--protocol`, which narrow what is shown.
+/// `--port` and `--protocol`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Narrowing {
+pub(crate) struct FilterOptions {
     /// Only to this UDP port, or to these (`5000-5003`); repeatable
     #[arg(long = "port", value_name = "PORT", value_delimiter = ',')]
     pub(crate) ports: Vec<Ports>,
@@ -27,7 +27,7 @@ pub(crate) struct Narrowing {
     pub(crate) protocols: Vec<Protocol>,
 }
 
-/// A port, or several in a row.
+/// A range of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ports(RangeInclusive<u16>);
 
@@ -42,10 +42,10 @@ impl FromStr for Ports {
     }
 }
 
-/// What IP carries.
+/// A protocol carried by IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// A part of ICMPv6.
+    /// Multicast Listener Discovery, a part of ICMPv6.
     Mld,
     Number(u8),
 }
@@ -69,37 +69,37 @@ impl FromStr for Protocol {
     }
 }
 
-/// Which packets are wanted.
+/// Selects packets.
 #[derive(Debug)]
-pub(crate) struct Wanted {
-    /// By group; several where ports, sources or interfaces differ.
-    exact: HashMap<IpAddr, Vec<Place>>,
-    ranges: Vec<(Pattern, Place)>,
+pub(crate) struct PacketFilter {
+    /// By group; several if ports, sources or interfaces differ.
+    exact: HashMap<IpAddr, Vec<MembershipFilter>>,
+    ranges: Vec<(Pattern, MembershipFilter)>,
     sources: SourceFilter,
     ports: Vec<Ports>,
     protocols: Vec<Protocol>,
     family: Option<Family>,
 }
 
-/// Where packets to a group are wanted.
+/// Selects packets to a group.
 #[derive(Debug)]
-struct Place {
+struct MembershipFilter {
     port: Option<u16>,
     sources: SourceFilter,
-    /// A name or an index; `None`: everywhere.
+    /// A name or an index; `None` means every interface.
     interface: Option<InterfaceSelector>,
 }
 
-/// What is asked about a packet that its bytes do not say.
+/// Properties of a packet that its bytes do not contain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sight<'a> {
+pub(crate) struct PacketContext<'a> {
     pub(crate) interface: InterfaceIndex,
     pub(crate) interface_name: &'a str,
-    /// The UDP port it was sent to, also where the packet is a later fragment.
+    /// The destination UDP port, also of a fragment that does not contain it.
     pub(crate) port: Option<u16>,
 }
 
-/// A group, several, or memberships, as they were typed: what is wanted, and what joining it means.
+/// Groups or a membership, as typed: what to show, and what to join.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// Groups without a port.
@@ -107,8 +107,8 @@ pub(crate) enum Target {
     Membership(Membership),
 }
 
-/// What these texts mean: whatever `mcast recv` takes, and groups without a port (`239.1.2.3`,
-/// `239.1.2.0/24`, `mdns`).
+/// Parses targets: everything that `mcast recv` accepts, and groups without a port (`239.1.2.3`, `239.1.2.0/24`,
+/// `mdns`).
 pub(crate) fn read_targets(
     texts: &[String],
     families: Families,
@@ -125,7 +125,7 @@ pub(crate) fn read_targets(
             }
             (None, Err(_)) => {
                 let expansion = Expand { family: families.only(), ..Expand::default() }.memberships(text)?;
-                Chosen::default().take(text, expansion, console)
+                Selected::default().expand(text, expansion, console)
             }
         };
         for membership in &memberships {
@@ -136,46 +136,47 @@ pub(crate) fn read_targets(
     Ok(targets)
 }
 
-impl Wanted {
-    /// `places` says which interfaces, by name or index, a selector means for a group; none: all.
+impl PacketFilter {
+    /// Creates a filter. `resolve` returns the interfaces, by name or index, that a selector means for a group; an
+    /// empty list means all.
     pub(crate) fn new(
         targets: &[Target],
-        narrowing: &Narrowing,
+        options: &FilterOptions,
         sources: &[String],
         families: Families,
-        places: impl Fn(&InterfaceSelector, Group) -> anyhow::Result<Vec<InterfaceSelector>>,
+        resolve: impl Fn(&InterfaceSelector, Group) -> anyhow::Result<Vec<InterfaceSelector>>,
     ) -> anyhow::Result<Self> {
-        let mut wanted = Self {
+        let mut filter = Self {
             exact: HashMap::new(),
             ranges: Vec::new(),
             sources: filter_of_sources(sources)?,
-            ports: narrowing.ports.clone(),
-            protocols: narrowing.protocols.clone(),
+            ports: options.ports.clone(),
+            protocols: options.protocols.clone(),
             family: families.only(),
         };
         for target in targets {
             match target {
-                Target::Groups(_, pattern) => wanted.ranges.push((pattern.clone(), Place::everywhere())),
+                Target::Groups(_, pattern) => filter.ranges.push((pattern.clone(), MembershipFilter::any())),
                 Target::Membership(membership) => {
                     let group = membership.address.group;
-                    let places = Place::all_of(membership, |selector| places(selector, group))?;
-                    wanted.exact.entry(group.addr()).or_default().extend(places);
+                    let filters = MembershipFilter::all_of(membership, |selector| resolve(selector, group))?;
+                    filter.exact.entry(group.addr()).or_default().extend(filters);
                 }
             }
         }
-        Ok(wanted)
+        Ok(filter)
     }
 
-    /// Whether a packet to a group is wanted. One that is to no group never is.
-    pub(crate) fn admits(&self, packet: &Packet<'_>, sight: &Sight<'_>) -> bool {
+    /// Returns whether the filter selects a packet. Unicast packets are never selected.
+    pub(crate) fn admits(&self, packet: &Packet<'_>, context: &PacketContext<'_>) -> bool {
         let Some(ip) = packet.ip_layer() else { return false };
         ip.destination.is_multicast()
-            && self.admits_narrowly(packet, sight.port)
-            && self.is_meant(ip.destination, Some(ip.source), sight)
+            && self.matches_options(packet, context.port)
+            && self.matches_group(ip.destination, Some(ip.source), context)
     }
 
-    /// Whether nothing is named, and nothing narrows it.
-    pub(crate) fn is_anything(&self) -> bool {
+    /// Returns whether the filter selects all multicast packets.
+    pub(crate) fn is_unrestricted(&self) -> bool {
         self.exact.is_empty()
             && self.ranges.is_empty()
             && self.ports.is_empty()
@@ -184,16 +185,17 @@ impl Wanted {
             && self.sources == SourceFilter::ANY
     }
 
-    /// Whether a message of IGMP, MLD or PIM is wanted: whether it is about a group that is.
-    pub(crate) fn admits_control(&self, packet: &Packet<'_>, sight: &Sight<'_>) -> bool {
+    /// Returns whether the filter selects a message of IGMP, MLD or PIM: whether the message is about a selected group.
+    pub(crate) fn admits_control(&self, packet: &Packet<'_>, context: &PacketContext<'_>) -> bool {
         let has_message =
             matches!(packet.transport, Some(Transport::Igmp(_) | Transport::Mld(_) | Transport::Pim(_)));
-        // What is malformed may be about anything.
-        let is_about = !has_message || packet.is_control_about(|group| self.is_meant(group, None, sight));
-        is_about && self.admits_narrowly(packet, None)
+        // A malformed message may be about any group.
+        let is_about =
+            !has_message || packet.is_control_about(|group| self.matches_group(group, None, context));
+        is_about && self.matches_options(packet, None)
     }
 
-    fn admits_narrowly(&self, packet: &Packet<'_>, port: Option<u16>) -> bool {
+    fn matches_options(&self, packet: &Packet<'_>, port: Option<u16>) -> bool {
         let Some(ip) = packet.ip_layer() else { return false };
         self.family.is_none_or(|family| family == Family::of(ip.destination))
             && self.sources.admits(ip.source)
@@ -202,54 +204,54 @@ impl Wanted {
             && (self.protocols.is_empty() || self.protocols.iter().any(|each| each.is_in(packet)))
     }
 
-    /// Whether the group is meant there. A message about a group has neither its source nor its port.
-    fn is_meant(&self, group: IpAddr, source: Option<IpAddr>, sight: &Sight<'_>) -> bool {
+    /// Returns whether a group is selected. Messages about a group have neither a source nor a port.
+    fn matches_group(&self, group: IpAddr, source: Option<IpAddr>, context: &PacketContext<'_>) -> bool {
         if self.exact.is_empty() && self.ranges.is_empty() {
             return true;
         }
-        let fits = |place: &Place| {
-            place.is_on(sight)
+        let matches = |filter: &MembershipFilter| {
+            filter.is_on(context)
                 && source.is_none_or(|source| {
-                    place.sources.admits(source) && place.port.is_none_or(|port| sight.port == Some(port))
+                    filter.sources.admits(source) && filter.port.is_none_or(|port| context.port == Some(port))
                 })
         };
-        self.exact.get(&group).is_some_and(|places| places.iter().any(fits))
-            || self.ranges.iter().any(|(pattern, place)| {
-                fits(place) && Group::new(group).is_ok_and(|group| pattern.contains(group))
+        self.exact.get(&group).is_some_and(|filters| filters.iter().any(matches))
+            || self.ranges.iter().any(|(pattern, filter)| {
+                matches(filter) && Group::new(group).is_ok_and(|group| pattern.contains(group))
             })
     }
 }
 
-impl Place {
-    const fn everywhere() -> Self {
+impl MembershipFilter {
+    const fn any() -> Self {
         Self { port: None, sources: SourceFilter::ANY, interface: None }
     }
 
     fn all_of(
         membership: &Membership,
-        places: impl FnOnce(&InterfaceSelector) -> anyhow::Result<Vec<InterfaceSelector>>,
+        resolve: impl FnOnce(&InterfaceSelector) -> anyhow::Result<Vec<InterfaceSelector>>,
     ) -> anyhow::Result<Vec<Self>> {
-        let place = |interface| Self {
+        let filter = |interface| Self {
             port: Some(membership.address.port),
             sources: membership.sources.clone(),
             interface,
         };
-        let interfaces = membership.interface.as_ref().map(places).transpose()?.unwrap_or_default();
+        let interfaces = membership.interface.as_ref().map(resolve).transpose()?.unwrap_or_default();
         if interfaces.is_empty() {
-            return Ok(vec![place(None)]);
+            return Ok(vec![filter(None)]);
         }
-        Ok(interfaces.into_iter().map(|interface| place(Some(interface))).collect())
+        Ok(interfaces.into_iter().map(|interface| filter(Some(interface))).collect())
     }
 
-    fn is_on(&self, sight: &Sight<'_>) -> bool {
+    fn is_on(&self, context: &PacketContext<'_>) -> bool {
         match &self.interface {
             None => true,
-            Some(selector) => is_named(selector, sight.interface, sight.interface_name),
+            Some(selector) => is_named(selector, context.interface, context.interface_name),
         }
     }
 }
 
-/// Whether a selector is this interface's name or index.
+/// Returns whether a selector is this interface's name or index.
 pub(crate) fn is_named(selector: &InterfaceSelector, index: InterfaceIndex, name: &str) -> bool {
     match selector {
         InterfaceSelector::Name(own) => own == name,
@@ -268,22 +270,22 @@ impl Protocol {
 }
 
 impl Target {
-    /// The memberships that joining it takes. Groups without a port are joined on any: only that they are
-    /// counts then.
+    /// Returns the memberships to join. Groups without a port are joined on an arbitrary one, because only the
+    /// membership matters.
     pub(crate) fn memberships(&self) -> anyhow::Result<Vec<Membership>> {
-        /// More groups than any switch keeps.
-        const MOST: usize = 4_096;
+        /// More groups than switches keep.
+        const MAX: usize = 4_096;
 
         let (text, pattern) = match self {
             Self::Membership(membership) => return Ok(vec![membership.clone()]),
             Self::Groups(text, pattern) => (text, pattern),
         };
-        let groups: Vec<Group> = pattern.groups().take(MOST + 1).collect();
-        if groups.len() > MOST {
+        let groups: Vec<Group> = pattern.groups().take(MAX + 1).collect();
+        if groups.len() > MAX {
             let failure = Failure::usage(format!("{text} has too many groups to join all of them"));
-            return Err(failure.remedy(format!("name {MOST} at most")).into());
+            return Err(failure.remedy(format!("name at most {MAX}")).into());
         }
-        // One that nobody has; whoever takes it later may share it.
+        // A port that is free now. A program that binds it later can share it.
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot find a free port")?;
         let port = socket.local_addr().context("cannot find a free port")?.port();
         let membership = |group| Membership::new(mcast::GroupAddr::new(group, port));
@@ -297,21 +299,21 @@ mod tests {
 
     use super::*;
 
-    fn narrowing(ports: &[&str], protocols: &[&str]) -> Narrowing {
-        Narrowing {
+    fn options(ports: &[&str], protocols: &[&str]) -> FilterOptions {
+        FilterOptions {
             ports: ports.iter().map(|text| text.parse().unwrap()).collect(),
             protocols: protocols.iter().map(|text| text.parse().unwrap()).collect(),
         }
     }
 
-    fn wanted(texts: &[&str], narrowing: &Narrowing, sources: &[&str]) -> Wanted {
+    fn filter(texts: &[&str], options: &FilterOptions, sources: &[&str]) -> PacketFilter {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         let targets = read_targets(&owned(texts), Families::default(), &Console::new(true, false)).unwrap();
         let same = |selector: &InterfaceSelector, _| Ok(vec![selector.clone()]);
-        Wanted::new(&targets, narrowing, &owned(sources), Families::default(), same).unwrap()
+        PacketFilter::new(&targets, options, &owned(sources), Families::default(), same).unwrap()
     }
 
-    fn admits(wanted: &Wanted, source: &str, group: &str, port: u16) -> bool {
+    fn admits(filter: &PacketFilter, source: &str, group: &str, port: u16) -> bool {
         let frame = UdpFrame {
             mac: MacAddress([2, 0, 0, 0, 0, 1]),
             source: source.parse().unwrap(),
@@ -324,51 +326,51 @@ mod tests {
         let mut bytes = [0; 200];
         let length = frame.emit(&mut bytes).unwrap();
         let index = InterfaceIndex::new(7).unwrap();
-        let sight = Sight { interface: index, interface_name: "eth7", port: Some(port) };
-        wanted.admits(&Packet::ethernet(&bytes[..length]), &sight)
+        let context = PacketContext { interface: index, interface_name: "eth7", port: Some(port) };
+        filter.admits(&Packet::ethernet(&bytes[..length]), &context)
     }
 
     #[test]
-    fn without_a_wish_every_group_is_wanted() {
-        let all = wanted(&[], &narrowing(&[], &[]), &[]);
+    fn an_empty_filter_selects_every_group() {
+        let all = filter(&[], &options(&[], &[]), &[]);
         assert!(admits(&all, "10.0.0.1", "239.1.2.3", 5000) && admits(&all, "fd00::1", "ff15::1", 1));
     }
 
     #[test]
-    fn a_membership_is_wanted_with_its_port_source_and_interface() {
-        let none = narrowing(&[], &[]);
-        let one = wanted(&["10.0.0.1@239.1.2.3%eth7:5000"], &none, &[]);
+    fn a_membership_selects_by_port_source_and_interface() {
+        let none = options(&[], &[]);
+        let one = filter(&["10.0.0.1@239.1.2.3%eth7:5000"], &none, &[]);
         assert!(admits(&one, "10.0.0.1", "239.1.2.3", 5000));
         assert!(!admits(&one, "10.0.0.1", "239.1.2.3", 5001) && !admits(&one, "10.0.0.2", "239.1.2.3", 5000));
-        let elsewhere = wanted(&["239.1.2.3%eth0:5000", "239.1.2.4%7:5000"], &none, &[]);
+        let elsewhere = filter(&["239.1.2.3%eth0:5000", "239.1.2.4%7:5000"], &none, &[]);
         assert!(!admits(&elsewhere, "10.0.0.1", "239.1.2.3", 5000));
         assert!(admits(&elsewhere, "10.0.0.1", "239.1.2.4", 5000));
     }
 
     #[test]
     fn groups_ranges_and_names_need_no_port() {
-        let some = wanted(&["239.1.2.0/24", "mdns", "ff15::1"], &narrowing(&[], &[]), &[]);
+        let some = filter(&["239.1.2.0/24", "mdns", "ff15::1"], &options(&[], &[]), &[]);
         assert!(admits(&some, "10.0.0.1", "239.1.2.3", 1) && admits(&some, "10.0.0.1", "224.0.0.251", 5353));
         assert!(admits(&some, "fd00::1", "ff02::fb", 5353) && admits(&some, "fd00::1", "ff15::1", 9));
         assert!(!admits(&some, "10.0.0.1", "239.1.3.3", 1));
     }
 
     #[test]
-    fn ports_protocols_and_sources_narrow_it() {
-        let ports = wanted(&[], &narrowing(&["5000-5003", "6000"], &["udp"]), &["!10.0.0.9"]);
+    fn ports_protocols_and_sources_are_filtered() {
+        let ports = filter(&[], &options(&["5000-5003", "6000"], &["udp"]), &["!10.0.0.9"]);
         assert!(
             admits(&ports, "10.0.0.1", "239.1.2.3", 5003) && admits(&ports, "10.0.0.1", "239.1.2.3", 6000)
         );
         assert!(!admits(&ports, "10.0.0.1", "239.1.2.3", 5004));
         assert!(!admits(&ports, "10.0.0.9", "239.1.2.3", 5000));
-        let control = wanted(&[], &narrowing(&[], &["igmp", "mld", "103"]), &[]);
+        let control = filter(&[], &options(&[], &["igmp", "mld", "103"]), &[]);
         assert!(!admits(&control, "10.0.0.1", "239.1.2.3", 5000));
         "5003-5000".parse::<Ports>().unwrap_err();
         "carrier pigeon".parse::<Protocol>().unwrap_err();
     }
 
     #[test]
-    fn groups_without_a_port_are_joined_on_any() {
+    fn groups_without_a_port_can_be_joined() {
         let joined = |text: &str| {
             let targets =
                 read_targets(&[text.into()], Families::default(), &Console::new(true, false)).unwrap();

@@ -1,4 +1,4 @@
-//! `--join`, as the commands that capture have it: memberships that are held so that switches forward the groups.
+//! `--join` of the commands that capture: memberships that make switches forward the groups.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use crate::exit::Failure;
 
 /// Groups to join while capturing.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Join {
+pub(crate) struct JoinOption {
     /// Also join the groups given, or with `=` this membership, so that switches forward them; repeatable
     #[arg(
         long,
@@ -21,48 +21,48 @@ pub(crate) struct Join {
         default_missing_value = "",
         conflicts_with = "read"
     )]
-    join: Vec<Wish>,
+    join: Vec<JoinTarget>,
 }
 
 #[derive(Clone, Debug)]
-enum Wish {
-    /// What the command was given to look at.
-    Given,
+enum JoinTarget {
+    /// `--join` alone: the groups that the command shows.
+    Shown,
     Membership(String),
 }
 
-fn parse(text: &str) -> Result<Wish, Infallible> {
-    Ok(if text.is_empty() { Wish::Given } else { Wish::Membership(text.into()) })
+fn parse(text: &str) -> Result<JoinTarget, Infallible> {
+    Ok(if text.is_empty() { JoinTarget::Shown } else { JoinTarget::Membership(text.into()) })
 }
 
-impl Join {
-    pub(crate) fn is_wanted(&self) -> bool {
+impl JoinOption {
+    pub(crate) fn is_given(&self) -> bool {
         !self.join.is_empty()
     }
 
-    /// What to join, each once; `given` is what the command was given to look at.
+    /// Returns what to join, without duplicates. `shown` are the groups that the command shows.
     pub(crate) fn memberships(
         &self,
-        given: &[String],
+        shown: &[String],
         families: Families,
         console: &Console,
     ) -> anyhow::Result<Vec<Membership>> {
         let mut texts = Vec::new();
-        for wish in &self.join {
-            match wish {
-                Wish::Given if given.is_empty() => {
+        for target in &self.join {
+            match target {
+                JoinTarget::Shown if shown.is_empty() => {
                     return Err(Failure::usage("--join needs a group to join")
                         .remedy("name groups or memberships, or write --join=MEMBERSHIP")
                         .into());
                 }
-                Wish::Given => texts.extend_from_slice(given),
-                Wish::Membership(text) => texts.push(text.clone()),
+                JoinTarget::Shown => texts.extend_from_slice(shown),
+                JoinTarget::Membership(text) => texts.push(text.clone()),
             }
         }
         let mut memberships: Vec<Membership> = Vec::new();
         for target in read_targets(&texts, families, console)? {
             for membership in target.memberships()? {
-                // Whatever the port: switches do not know it.
+                // Ports do not matter: switches do not know them.
                 let key =
                     |each: &Membership| (each.address.group, each.interface.clone(), each.sources.clone());
                 if !memberships.iter().any(|known| key(known) == key(&membership)) {

@@ -1,5 +1,4 @@
-//! The pieces of the hot path. Sender and receiver are on one host, so that one thread does both:
-//! what is measured is one side, and the other happens outside.
+//! The cases of the hot path. Sender and receiver are on one host and in one thread; only one side is measured.
 
 use std::hint::black_box;
 
@@ -8,8 +7,8 @@ use mcast::{Batch, GroupAddr, InterfaceSelector, Membership, Outgoing, Receiver,
 
 use crate::network::INTERFACE;
 
-/// A piece, and how many datagrams one exercise of it has.
-pub(super) struct Piece {
+/// A case, with the number of datagrams per run.
+pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) datagrams: u32,
     pub(super) exercise: fn(u32) -> Result<()>,
@@ -17,43 +16,43 @@ pub(super) struct Piece {
 
 /// Bytes of payload.
 const SIZE: usize = 64;
-/// Datagrams at once where trains are used: eight trains of 128.
+/// Datagrams per batch with segmentation offload: eight buffers of 128 segments.
 const TRAINS: u32 = 1024;
-/// Datagrams at once elsewhere.
+/// Datagrams per batch otherwise.
 const SINGLES: u32 = 64;
-/// More groups than get a socket each, so that the receiver looks datagrams up in its table.
+/// Too many groups for a socket each, so that the receiver looks up datagrams in its table.
 const GROUPS: u8 = 200;
 
-pub(super) const PIECES: &[Piece] = &[
-    piece("send", 1, |times| send(times, 1, true, to_one)),
-    piece("send-trains", TRAINS, |times| send(times, TRAINS, true, to_one)),
-    piece("send-singles", SINGLES, |times| send(times, SINGLES, false, to_one)),
-    piece("send-mixed", SINGLES, |times| send(times, SINGLES, true, to_many)),
-    piece("recv", SINGLES, |times| receive(times, SINGLES, Manner::Single)),
-    piece("batch-merged", TRAINS, |times| receive(times, TRAINS, Manner::Batch)),
-    piece("reader-merged", TRAINS, |times| receive(times, TRAINS, Manner::Reader)),
-    piece("batch-singles", SINGLES, |times| receive(times, SINGLES, Manner::BatchOfSingles)),
-    piece("batch-held", SINGLES, |times| receive(times, SINGLES, Manner::Held)),
+pub(super) const CASES: &[Case] = &[
+    case("send", 1, |times| send(times, 1, true, to_one)),
+    case("send-trains", TRAINS, |times| send(times, TRAINS, true, to_one)),
+    case("send-singles", SINGLES, |times| send(times, SINGLES, false, to_one)),
+    case("send-mixed", SINGLES, |times| send(times, SINGLES, true, to_many)),
+    case("recv", SINGLES, |times| receive(times, SINGLES, ReceiveMode::Single)),
+    case("batch-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::Batch)),
+    case("reader-merged", TRAINS, |times| receive(times, TRAINS, ReceiveMode::Reader)),
+    case("batch-singles", SINGLES, |times| receive(times, SINGLES, ReceiveMode::BatchOfSingles)),
+    case("batch-held", SINGLES, |times| receive(times, SINGLES, ReceiveMode::ManyGroups)),
 ];
 
-const fn piece(name: &'static str, datagrams: u32, exercise: fn(u32) -> Result<()>) -> Piece {
-    Piece { name, datagrams, exercise }
+const fn case(name: &'static str, datagrams: u32, exercise: fn(u32) -> Result<()>) -> Case {
+    Case { name, datagrams, exercise }
 }
 
-/// The function that callgrind counts in, whatever it calls included.
+/// Callgrind counts instructions in this function and the functions that it calls.
 #[inline(never)]
-fn measured_piece(work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+fn measured_case(work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     work()
 }
 
 /// How a receiver is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum ReceiveMode {
     Single,
     Batch,
     Reader,
     BatchOfSingles,
-    Held,
+    ManyGroups,
 }
 
 fn group(number: u32) -> Result<GroupAddr> {
@@ -79,10 +78,10 @@ fn send(times: u32, count: u32, trains: bool, to: fn(u32) -> Result<GroupAddr>) 
     let outgoing: Vec<_> = outgoing
         .map(|(number, payload)| Ok(Outgoing::new(payload).to(to(number)?)))
         .collect::<Result<_>>()?;
-    // The first looks up what later ones know.
+    // The first batch fills caches.
     sender.send_batch(&outgoing)?;
     for _ in 0..times {
-        measured_piece(&mut || {
+        measured_case(&mut || {
             match &outgoing[..] {
                 [one] => sender.send_one(one)?,
                 all => drop(black_box(sender.send_batch(all)?)),
@@ -93,12 +92,12 @@ fn send(times: u32, count: u32, trains: bool, to: fn(u32) -> Result<GroupAddr>) 
     Ok(())
 }
 
-fn receive(times: u32, count: u32, manner: Manner) -> Result<()> {
-    let many = manner == Manner::Held;
+fn receive(times: u32, count: u32, mode: ReceiveMode) -> Result<()> {
+    let many = mode == ReceiveMode::ManyGroups;
     let groups = if many { GROUPS } else { 1 };
     let memberships = (0..groups).map(|number| Ok(Membership::new(group(number.into())?).on(interface())));
     let memberships = memberships.collect::<Result<Vec<_>>>()?;
-    let trains = matches!(manner, Manner::Batch | Manner::Reader);
+    let trains = matches!(mode, ReceiveMode::Batch | ReceiveMode::Reader);
     let receiver = Receiver::builder().join_all(memberships).gro(trains).build()?;
     let sender = Sender::builder().interface(interface()).segmentation(trains).build()?;
     let payloads = vec![0; SIZE * count as usize];
@@ -107,20 +106,20 @@ fn receive(times: u32, count: u32, manner: Manner) -> Result<()> {
     let outgoing: Vec<_> = outgoing
         .map(|(number, payload)| Ok(Outgoing::new(payload).to(to(number)?)))
         .collect::<Result<_>>()?;
-    let mut receiving = Receiving::new(&receiver, manner, count);
-    // The first round makes ready what later ones use.
+    let mut receiving = Receiving::new(&receiver, mode, count);
+    // The first round fills caches.
     for round in 0..=times {
         let sent = sender.send_batch(&outgoing)?;
         ensure!(sent == outgoing.len(), "{sent} of {} were sent", outgoing.len());
         match round {
             0 => receiving.all()?,
-            _ => measured_piece(&mut || receiving.all())?,
+            _ => measured_case(&mut || receiving.all())?,
         }
     }
     Ok(())
 }
 
-/// A receiver, and the memory that it is used with.
+/// A receiver and its buffers.
 struct Receiving<'r> {
     receiver: &'r Receiver,
     reader: Option<mcast::Reader<'r>>,
@@ -130,17 +129,17 @@ struct Receiving<'r> {
 }
 
 impl<'r> Receiving<'r> {
-    fn new(receiver: &'r Receiver, manner: Manner, count: u32) -> Self {
+    fn new(receiver: &'r Receiver, mode: ReceiveMode, count: u32) -> Self {
         Self {
             receiver,
-            reader: (manner == Manner::Reader).then(|| receiver.reader()),
-            batch: Batch::new(if manner == Manner::Single { 1 } else { 64 }, 65_536),
-            buffer: if manner == Manner::Single { vec![0; 2048] } else { Vec::new() },
+            reader: (mode == ReceiveMode::Reader).then(|| receiver.reader()),
+            batch: Batch::new(if mode == ReceiveMode::Single { 1 } else { 64 }, 65_536),
+            buffer: if mode == ReceiveMode::Single { vec![0; 2048] } else { Vec::new() },
             count,
         }
     }
 
-    /// Receives as many as were sent, and looks at each.
+    /// Receives all datagrams that were sent.
     fn all(&mut self) -> Result<()> {
         let mut left = self.count;
         while left > 0 {

@@ -1,4 +1,4 @@
-//! Timeouts for expected and unexpected datagrams, and the receivers of the demonstration.
+//! Timeouts for expected and unexpected datagrams, and the joins of a receiver.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use mcast::{GroupAddr, Receiver};
 
 use super::event::Event;
 
-/// How long what should come may take. It takes less than a millisecond.
+/// The timeout for an expected datagram, which normally takes less than a millisecond.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long nothing must come before it is called silence.
+/// How long to wait before concluding that no datagram arrives.
 pub(super) const SILENCE: Duration = Duration::from_millis(150);
 
-/// Where the receiver's only membership was joined.
+/// Returns the interfaces on which the receiver's only membership was joined, as an event.
 pub(super) fn joined(receiver: &Receiver, group: GroupAddr) -> Event {
     let statuses = receiver.memberships();
     let interfaces = statuses.iter().flat_map(|status| &status.interfaces);
@@ -23,7 +23,7 @@ pub(super) fn joined(receiver: &Receiver, group: GroupAddr) -> Event {
     }
 }
 
-/// What is left of the time in which there should be silence.
+/// Returns the time left until `until`.
 pub(super) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }

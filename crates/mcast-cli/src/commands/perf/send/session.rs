@@ -19,11 +19,11 @@ use crate::commands::send::targets::Target;
 use crate::console::Console;
 use crate::interrupt::Interrupt;
 
-/// The number of opening messages: hardly any receiver misses all of them.
+/// The number of opening messages, so that hardly any receiver misses all of them.
 const OPENINGS: u32 = 5;
 const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
-/// After how many milliseconds each the closing is sent again. Receivers take a run as ended half
-/// a second after the last one.
+/// The pauses in milliseconds after which the closing message is repeated. Receivers end a run half a second after
+/// the last one.
 const CLOSINGS: [u64; 12] = [10, 20, 30, 40, 100, 200, 300, 300, 300, 300, 300, 300];
 /// After this many rounds without a new report, all receivers have reported.
 const QUIET_ROUNDS: u32 = 3;
@@ -34,13 +34,13 @@ pub(super) struct Plan {
     pub(super) rate: Option<Rate>,
     pub(super) duration: Option<Duration>,
     pub(super) count: Option<u64>,
-    /// Whether to say each second how it goes.
+    /// Whether to print an interim line every second.
     pub(super) progress: bool,
 }
 
 /// The results of a session.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(super) struct SessionResult {
     pub(super) settings: Settings,
     pub(super) sent: u64,
     pub(super) refused: u64,
@@ -48,18 +48,18 @@ pub(super) struct Finding {
     pub(super) calls: u64,
     pub(super) reports: ReceiverReports,
     pub(super) drops: DropCounts,
-    /// Datagrams to the sender's port that were no reports.
+    /// Datagrams to the sender's port that were not reports.
     pub(super) foreign: u64,
 }
 
-/// What the system was asked to do.
+/// The calls to the system, and the segmented buffers among them.
 #[derive(Clone, Copy, Debug)]
 struct SystemWork {
     calls: u64,
-    trains: u64,
+    segmented: u64,
 }
 
-/// Says that a worker is done when it is dropped, also where the worker panicked.
+/// Reports the end of a worker when dropped, even if the worker panicked.
 #[derive(Debug)]
 struct WorkerEnd<'a> {
     running: &'a AtomicUsize,
@@ -73,9 +73,9 @@ impl Drop for WorkerEnd<'_> {
     }
 }
 
-/// Sockets and streams for one session after another.
+/// Sockets and streams, with which sessions run one after another.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct SendSession {
     control: Sender,
     workers: Vec<Worker>,
     families: Vec<Family>,
@@ -83,7 +83,7 @@ pub(super) struct Course {
     session: SessionId,
 }
 
-impl Course {
+impl SendSession {
     pub(super) fn new(
         targets: Vec<Target>,
         streams: u16,
@@ -98,7 +98,7 @@ impl Course {
         for worker in 0..streams {
             let first = usize::from(worker) * targets.len();
             let streams = targets.iter().enumerate().map(|(index, target)| Stream {
-                // `check_streams` has seen to it that the numbers suffice.
+                // `check_streams` ensures that the numbers suffice.
                 number: u16::try_from(first + index).unwrap_or(u16::MAX),
                 target: target.clone(),
                 sent: 0,
@@ -119,18 +119,18 @@ impl Course {
         self.settings.size.into()
     }
 
-    /// One session. Errors are those of sending; without receivers there are just no reports.
+    /// Runs a session. Errors are those of sending; without receivers there are no reports.
     pub(super) fn run(
         &mut self,
         plan: &Plan,
         more_follows: bool,
         interrupt: &Interrupt,
         console: &Console,
-    ) -> anyhow::Result<Finding> {
+    ) -> anyhow::Result<SessionResult> {
         self.session = SessionId(random_number());
         self.settings = Settings {
             rate: plan.rate.map(|rate| 1.0 / rate.time_for(self.settings.size as usize).as_secs_f64()),
-            gso: self.takes_trains()?,
+            gso: self.uses_gso()?,
             more_follows,
             ..self.settings
         };
@@ -141,9 +141,9 @@ impl Course {
         self.send(plan, start, &progress, interrupt, console)?;
         let elapsed = start.elapsed();
         let after = self.system_work();
-        self.settings.gso = after.trains > before.trains;
+        self.settings.gso = after.segmented > before.segmented;
         let (reports, foreign) = self.close_streams()?;
-        Ok(Finding {
+        Ok(SessionResult {
             settings: self.settings,
             sent: progress.sent.load(Ordering::Relaxed),
             refused: progress.refused.load(Ordering::Relaxed),
@@ -155,7 +155,7 @@ impl Course {
         })
     }
 
-    fn takes_trains(&self) -> mcast::Result<bool> {
+    fn uses_gso(&self) -> mcast::Result<bool> {
         let mut takes = true;
         for family in &self.families {
             takes &= self.workers[0].sender().segments_at_once(*family)? > 1;
@@ -167,7 +167,7 @@ impl Course {
         let each = || self.workers.iter().map(|worker| worker.sender().statistics());
         SystemWork {
             calls: each().map(|statistics| statistics.calls).sum(),
-            trains: each().map(|statistics| statistics.trains).sum(),
+            segmented: each().map(|statistics| statistics.trains).sum(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Course {
         let workers = self.workers.len();
         let task = Task {
             session: self.session,
-            rate: plan.rate.map(|rate| part_of(rate, workers)),
+            rate: plan.rate.map(|rate| rate_per_worker(rate, workers)),
             deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
             count: plan.count,
         };
@@ -230,7 +230,7 @@ impl Course {
             while running.load(Ordering::Acquire) > 0 {
                 thread::park_timeout(meter.until_next_line());
                 if plan.progress {
-                    meter.look(progress).inspect_err(|_| progress.stop())?;
+                    meter.print_if_due(progress).inspect_err(|_| progress.stop())?;
                 }
             }
             threads.into_iter().try_for_each(|thread| match thread.join() {
@@ -240,7 +240,7 @@ impl Course {
         })
     }
 
-    /// Says how much was sent until the receivers have reported.
+    /// Repeats the closing message until the receivers have reported.
     fn close_streams(&self) -> anyhow::Result<(ReceiverReports, u64)> {
         let (mut reports, mut foreign) = (ReceiverReports::new(), 0);
         let (mut quiet, mut known) = (0, (0, 0));
@@ -258,7 +258,7 @@ impl Course {
         Ok((reports, foreign))
     }
 
-    /// Says that no more follows after all: a sweep is at its end.
+    /// Announces that no further session follows: a sweep has ended.
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
         self.settings.more_follows = false;
         for _ in 0..OPENINGS {
@@ -301,8 +301,8 @@ impl Course {
     }
 }
 
-/// What each of several workers has to send.
-fn part_of(rate: Rate, workers: usize) -> Rate {
+/// Returns the share of a rate for each of several workers.
+fn rate_per_worker(rate: Rate, workers: usize) -> Rate {
     let workers = workers as f64;
     match rate {
         Rate::Datagrams(rate) => Rate::Datagrams(rate / workers),

@@ -9,18 +9,18 @@ use mcast::InterfaceIndex;
 use mcast_capture::{FileError, FileErrorKind, Frame, Statistics};
 
 use super::files::{Complete, Files};
-use super::source::{Described, RecordedFrame};
+use super::report::{FileRecord, Summary, Totals};
+use super::source::{CapturedInterface, RecordedFrame};
 use super::stream::FrameKind;
-use super::tell::{FileRecord, Summary, Totals};
 use crate::commands::recv::tally::Tally;
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count_of, write_json};
 
-/// How long after a file could not be begun it is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The time between attempts to start the next file.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The files, and the count of what is in them.
-pub(super) struct Writing<'a> {
+/// The files, and the counts of their content.
+pub(super) struct FrameWriter<'a> {
     files: Files,
     json: bool,
     console: &'a Console,
@@ -28,27 +28,27 @@ pub(super) struct Writing<'a> {
     tally: Tally,
     totals: Totals,
     names: InterfaceNames,
-    interfaces: Vec<Described>,
-    /// Interfaces that the file at hand has been told of.
+    interfaces: Vec<CapturedInterface>,
+    /// The interfaces described in the current file.
     described: HashSet<InterfaceIndex>,
-    /// What was seen and lost, which no file has been told yet.
-    owed: BTreeMap<InterfaceIndex, Statistics>,
+    /// Statistics that are not in a file yet.
+    pending_statistics: BTreeMap<InterfaceIndex, Statistics>,
     progress: Progress,
-    /// The next file could not be begun.
+    /// When to try again to start the next file, after a failure.
     not_before: Option<Instant>,
 }
 
-/// Whether what is written gets to where it is to go.
+/// Whether writing succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Flowing,
     /// Writing fails for now.
     Stuck,
-    /// Nobody reads the pipe any more.
+    /// The reader of the pipe has closed it.
     ReaderGone,
 }
 
-impl<'a> Writing<'a> {
+impl<'a> FrameWriter<'a> {
     pub(super) fn new(files: Files, json: bool, console: &'a Console) -> Self {
         Self {
             files,
@@ -60,14 +60,14 @@ impl<'a> Writing<'a> {
             names: InterfaceNames::new(),
             interfaces: Vec::new(),
             described: HashSet::new(),
-            owed: BTreeMap::new(),
+            pending_statistics: BTreeMap::new(),
             progress: Progress::Flowing,
             not_before: None,
         }
     }
 
-    /// Frames come from these interfaces from now on.
-    pub(super) fn describe(&mut self, interfaces: &[Described]) {
+    /// Adds interfaces whose frames will be written.
+    pub(super) fn describe(&mut self, interfaces: &[CapturedInterface]) {
         self.interfaces = interfaces.to_vec();
         self.described.clear();
         for interface in interfaces {
@@ -96,7 +96,7 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Writes what waits.
+    /// Writes buffered data.
     pub(super) fn flush(&mut self) {
         if self.files.waiting() > 0 {
             let result = self.files.flush();
@@ -104,10 +104,10 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Has the next file told what was seen and lost.
-    pub(super) fn owe(&mut self, lost: Vec<(InterfaceIndex, Statistics)>) {
+    /// Adds statistics, which are written at the end of the file.
+    pub(super) fn add_statistics(&mut self, lost: Vec<(InterfaceIndex, Statistics)>) {
         for (interface, more) in lost {
-            let sum = self.owed.entry(interface).or_default();
+            let sum = self.pending_statistics.entry(interface).or_default();
             sum.frames += more.frames;
             sum.dropped += more.dropped;
             sum.unreadable += more.unreadable;
@@ -129,12 +129,13 @@ impl<'a> Writing<'a> {
         if self.not_before.is_some_and(|moment| Instant::now() < moment) {
             return;
         }
-        let owed: Vec<_> = self.owed.iter().map(|(interface, lost)| (*interface, *lost)).collect();
-        match self.files.rotate(&owed) {
+        let pending_statistics: Vec<_> =
+            self.pending_statistics.iter().map(|(interface, lost)| (*interface, *lost)).collect();
+        match self.files.rotate(&pending_statistics) {
             Ok(None) => {}
             Ok(Some((complete, warnings))) => {
                 self.not_before = None;
-                self.owed.clear();
+                self.pending_statistics.clear();
                 self.complete(&complete);
                 warnings.iter().for_each(|warning| self.console.warn(warning));
                 let interfaces = std::mem::take(&mut self.interfaces);
@@ -145,17 +146,17 @@ impl<'a> Writing<'a> {
                     self.console
                         .warn(format_args!("{error:#}; continuing in {}", self.files.path().display()));
                 }
-                self.not_before = Instant::now().checked_add(TRY_AGAIN);
+                self.not_before = Instant::now().checked_add(RETRY_INTERVAL);
             }
         }
     }
 
-    /// Whether nothing more can be written, because nobody reads the pipe any more.
+    /// Returns whether the reader has closed the pipe, so that nothing more can be written.
     pub(super) fn is_reader_gone(&self) -> bool {
         self.progress == Progress::ReaderGone
     }
 
-    /// Datagrams that were taken.
+    /// Returns the number of recorded datagrams.
     pub(super) fn datagrams(&self) -> u64 {
         self.tally.datagrams()
     }
@@ -166,21 +167,21 @@ impl<'a> Writing<'a> {
 
     /// Ends the last file.
     pub(super) fn end(self) -> anyhow::Result<Summary<'a>> {
-        let Self { files, owed, mut totals, tally, names, console, json, mut out, .. } = self;
-        let owed: Vec<_> = owed.into_iter().collect();
-        let complete = files.end(&owed);
-        let told = tell_complete(&complete, &mut totals, json, &mut out, console);
-        told?;
+        let Self { files, pending_statistics, mut totals, tally, names, console, json, mut out, .. } = self;
+        let pending_statistics: Vec<_> = pending_statistics.into_iter().collect();
+        let complete = files.end(&pending_statistics);
+        let reported = report_complete(&complete, &mut totals, json, &mut out, console);
+        reported?;
         Ok(Summary { totals, tally, names, console, json, out })
     }
 
     /// Counts and reports a complete file.
     fn complete(&mut self, complete: &Complete) {
-        // An error means that the reader of the objects is gone; the recording continues.
-        let _ = tell_complete(complete, &mut self.totals, self.json, &mut self.out, self.console);
+        // An error means that the reader of standard output is gone; the recording continues.
+        let _ = report_complete(complete, &mut self.totals, self.json, &mut self.out, self.console);
     }
 
-    /// With sockets, an interface is known only with its first datagram.
+    /// Describes an interface when its first frame arrives. With sockets it is not known before.
     fn describe_one(&mut self, frame: &Frame<'_>) {
         if self.described.insert(frame.interface) {
             let name = self.names.of(frame.interface);
@@ -189,7 +190,7 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Says once that writing fails, and once that it works again.
+    /// Reports once that writing fails, and once that it works again.
     fn note_result(&mut self, result: Result<(), FileError>) {
         match result {
             Err(error) if error.kind() == FileErrorKind::BrokenPipe => self.progress = Progress::ReaderGone,
@@ -209,7 +210,7 @@ impl<'a> Writing<'a> {
     }
 }
 
-fn tell_complete(
+fn report_complete(
     complete: &Complete,
     totals: &mut Totals,
     json: bool,

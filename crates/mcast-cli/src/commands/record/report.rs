@@ -11,15 +11,15 @@ use crate::commands::recv::tally::{FlowSummary, Tally, certainty, told};
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count, count_of, rfc3339, seconds, write_json};
 
-/// What was written, and what was not.
+/// Counts of frames and files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) frames: u64,
-    /// Of these, fragments behind the first of a datagram.
+    /// The fragments among them, except first ones.
     pub(super) fragments: u64,
     pub(super) files: u64,
     pub(super) file_bytes: u64,
-    /// Frames that came and for which there was no room.
+    /// Frames that could not be written.
     pub(super) unwritten: u64,
 }
 
@@ -42,7 +42,7 @@ impl Summary<'_> {
         self.totals.unwritten
     }
 
-    pub(super) fn tell(
+    pub(super) fn print(
         mut self,
         dropped: Drops,
         unreadable: u64,
@@ -111,7 +111,7 @@ impl Summary<'_> {
     }
 }
 
-/// A file that is complete, as JSON: `schemas/record-file.json`.
+/// A complete file as JSON: `schemas/record-file.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct FileRecord {
     event: &'static str,

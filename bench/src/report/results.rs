@@ -1,4 +1,4 @@
-//! The figures that the document is made of: one JSON file a table, beside the code.
+//! The stored figures that the document is generated from: one JSON file per table, next to the code.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,22 +9,22 @@ use anyhow::{Context, Result};
 use super::figures::Figures;
 use crate::tables::Bench;
 
-/// Figures by table, and where they and their document lie.
+/// Figures by table, and the paths of their files and of the document.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Results {
     figures: BTreeMap<String, Figures>,
     results: PathBuf,
-    /// Where the document goes.
+    /// The path of the document.
     pub(super) document: PathBuf,
-    /// Whether this is a look rather than a measurement.
+    /// Whether this is a quick run.
     pub(super) quick: bool,
 }
 
-impl Kept {
-    /// What was kept before. A quick look keeps to itself, and begins with nothing.
+impl Results {
+    /// Loads the stored figures. A quick run starts empty, and uses its own folder.
     ///
     /// # Errors
-    /// When a file is there and cannot be read.
+    /// If a file cannot be read.
     pub(crate) fn load(bench: &Bench) -> Result<Self> {
         if !bench.options.quick {
             return Self::load_from(results(), document());
@@ -52,10 +52,10 @@ impl Kept {
         Ok(Self { figures, results, document, quick: false })
     }
 
-    /// Keeps a table's figures.
+    /// Stores the figures of a table.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn put(&mut self, figures: Figures) -> Result<()> {
         let path = self.results.join(format!("{}.json", figures.table));
         let text = serde_json::to_string_pretty(&rounded(&figures)?)?;
@@ -64,25 +64,25 @@ impl Kept {
         Ok(())
     }
 
-    /// A table's figures.
+    /// Returns the figures of a table.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Figures> {
         self.figures.get(name)
     }
 
-    /// Those tables of which there are figures, in the order of the document.
+    /// Returns the tables with figures, in the order of the document.
     pub fn tables(&self) -> impl Iterator<Item = &Figures> {
         crate::tables::names().into_iter().filter_map(|name| self.figures.get(&name))
     }
 }
 
-/// Writes the document again from what is kept.
+/// Regenerates the document from the stored figures.
 ///
 /// # Errors
-/// When files cannot be read or written.
-pub fn render_kept() -> Result<()> {
-    let kept = Kept::load_from(results(), document())?;
-    println!("written: {}", super::document::document(&kept)?.display());
+/// If files cannot be read or written.
+pub fn render() -> Result<()> {
+    let results = Results::load_from(results(), document())?;
+    println!("written: {}", super::document::document(&results)?.display());
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn read(path: &Path) -> Result<Figures> {
     serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-/// The figures with values to five digits: more would be noise, and a file too large to look at.
+/// Rounds values to five digits; more would be noise.
 fn rounded(figures: &Figures) -> Result<serde_json::Value> {
     let mut figures = figures.clone();
     let values = figures.rows.iter_mut().flat_map(|row| row.series.values_mut()).flatten().flatten();

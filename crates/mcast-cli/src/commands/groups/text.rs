@@ -5,8 +5,8 @@ use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, Socket
 
 use crate::output::{InterfaceNames, SafeText};
 
-/// The name of what uses the group at the port of the socket. Where no port is known: the short name of the group
-/// if it has one, else the registry's.
+/// Returns the name of the group's use at the port of the socket. Without a known port: the short name of the group
+/// if it has one, otherwise the name in the registry.
 pub(super) fn name(holding: &Holding) -> Option<&'static str> {
     let group = holding.group;
     if let Holder::Socket(held) = &holding.holder
@@ -17,7 +17,7 @@ pub(super) fn name(holding: &Holding) -> Option<&'static str> {
     group.well_known().map(|known| known.name).next().or_else(|| group.name())
 }
 
-/// The sources that are admitted, a line each.
+/// Returns the sources of a filter, one line each.
 pub(super) fn sources(filter: &SourceFilter) -> Vec<String> {
     let listed = filter.sources().map(|source| source.to_string());
     match filter {
@@ -27,7 +27,8 @@ pub(super) fn sources(filter: &SourceFilter) -> Vec<String> {
     }
 }
 
-/// The processes that have a socket open, a line each. Their names are their own choice.
+/// Returns the processes that have a socket open, one line each. Their names are escaped, because processes choose
+/// them.
 pub(super) fn processes(socket: &JoinedSocket) -> Vec<String> {
     socket.processes.iter().map(process).collect()
 }
@@ -46,8 +47,8 @@ pub(super) fn other_holder(holder: &Holder) -> String {
     }
 }
 
-/// What about a socket is surprising: why it may not receive what it has joined. With `more`, also
-/// what is merely of interest.
+/// Returns remarks about properties of a socket that may keep it from receiving what it has joined. With `more`, also
+/// other properties.
 pub(super) fn remarks(holding: &Holding, held: &SocketHolder, more: bool) -> Vec<String> {
     let socket = &held.socket;
     let mut remarks = Vec::new();
@@ -69,7 +70,7 @@ pub(super) fn remarks(holding: &Holding, held: &SocketHolder, more: bool) -> Vec
     remarks
 }
 
-/// The options that decide whose datagrams it gets, and who gets its own.
+/// Returns the options that decide which datagrams the socket receives, and which sockets receive its own.
 fn options(held: &SocketHolder) -> String {
     let shown =
         |name, option: Option<bool>| option.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
@@ -77,7 +78,7 @@ fn options(held: &SocketHolder) -> String {
     options.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// What a socket is bound to decides what it can hear at all.
+/// Returns a remark about the local address, which restricts what the socket can receive.
 fn binding(holding: &Holding, socket: &JoinedSocket) -> Option<String> {
     match (socket.kind, socket.local) {
         (SocketKind::Raw { protocol }, _) => Some(format!("raw, IP protocol {protocol}")),

@@ -18,7 +18,7 @@ impl Display for StreamDatagram<'_> {
         match self {
             Self::Whole(whole) => whole.fmt(f),
             Self::Broken { header: Some(header), why } => {
-                write!(f, "mcast stream {}, {}, broken: {why}", kind_name(header.kind), Who(header))
+                write!(f, "mcast stream {}, {}, broken: {why}", kind_name(header.kind), Origin(header))
             }
             Self::Broken { header: None, why } => write!(f, "mcast stream, broken: {why}"),
         }
@@ -28,7 +28,7 @@ impl Display for StreamDatagram<'_> {
 impl Display for Whole<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let header = &self.header;
-        write!(f, "mcast stream {}, {}", kind_name(header.kind), Who(header))?;
+        write!(f, "mcast stream {}, {}", kind_name(header.kind), Origin(header))?;
         if header.kind == Kind::Data {
             write!(f, ", number {}", header.sequence)?;
         }
@@ -45,12 +45,12 @@ impl Display for Whole<'_> {
         if header.epoch != KeyEpoch::CLEAR {
             write!(f, ", sealed with epoch {}", header.epoch)?;
         }
-        self.say(f)
+        self.fmt_body(f)
     }
 }
 
 impl Whole<'_> {
-    fn say(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn fmt_body(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let header = &self.header;
         match &self.body {
             Body::Messages(1) => write!(f, ", message {}", header.message),
@@ -65,14 +65,14 @@ impl Whole<'_> {
                     None => write!(f, ", {} bytes", self.length),
                 }
             }
-            Body::Heartbeat(heartbeat) => tell_heartbeat(f, heartbeat, header.flags),
-            Body::Nak(Nak { missing, .. }) => write!(f, ", missing {}", Listed(*missing)),
-            Body::Status(status) => tell_status(f, status),
-            Body::Confirmation(confirmation) => tell_confirmation(f, confirmation),
+            Body::Heartbeat(heartbeat) => fmt_heartbeat(f, heartbeat, header.flags),
+            Body::Nak(Nak { missing, .. }) => write!(f, ", missing {}", RangeList(*missing)),
+            Body::Status(status) => fmt_status(f, status),
+            Body::Confirmation(confirmation) => fmt_confirmation(f, confirmation),
             Body::Probe(_) => f.write_str(", proves its address"),
             Body::Echo(echo) => write!(f, ", to receiver {:016x}", echo.receiver),
-            Body::Announcement(announcement) => tell_announcement(f, announcement),
-            Body::Reset(reset) => tell_reset(f, reset),
+            Body::Announcement(announcement) => fmt_announcement(f, announcement),
+            Body::Reset(reset) => fmt_reset(f, reset),
             Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
             Body::Hidden => write!(f, ", {} bytes", self.length),
@@ -81,7 +81,7 @@ impl Whole<'_> {
     }
 }
 
-/// What the specification calls it.
+/// Returns the name of a kind in the protocol specification.
 pub(super) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Data => "data",
@@ -99,7 +99,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Which part of a message it is.
+/// Returns which part of a message a piece is.
 const fn piece_name(flags: Flags) -> &'static str {
     match (flags.has(Flags::BEGIN), flags.has(Flags::END)) {
         (true, true) => "whole",
@@ -125,19 +125,19 @@ pub(super) const fn reason_name(reason: ResetReason) -> &'static str {
     }
 }
 
-/// The life of a stream's sender.
-struct Who<'a>(&'a Header);
+/// A stream and the incarnation of its publisher.
+struct Origin<'a>(&'a Header);
 
-impl Display for Who<'_> {
+impl Display for Origin<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "stream {}, incarnation {}", self.0.stream, self.0.incarnation)
     }
 }
 
 /// `50, 52-53, 200-299 (103 datagrams)`.
-struct Listed<'a>(Ranges<'a>);
+struct RangeList<'a>(Ranges<'a>);
 
-impl Display for Listed<'_> {
+impl Display for RangeList<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (mut ranges, mut sum) = (0, 0_u64);
         for (first, count) in self.0 {
@@ -162,7 +162,7 @@ impl Display for Listed<'_> {
     }
 }
 
-fn tell_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) -> fmt::Result {
+fn fmt_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) -> fmt::Result {
     let Heartbeat { next, next_message, trail, group_size, round_trip, .. } = heartbeat;
     write!(f, ", next datagram {next}, next message {next_message}")?;
     if trail < next {
@@ -172,7 +172,7 @@ fn tell_heartbeat(f: &mut Formatter<'_>, heartbeat: &Heartbeat, flags: Flags) ->
     if flags.has(Flags::END_OF_STREAM) { f.write_str(", the stream ends") } else { Ok(()) }
 }
 
-fn tell_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
+fn fmt_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
     let Status { next, highest, window, missed, given_up, flags, .. } = status;
     write!(f, ", has all before {next}, knows of all before {highest}, room for {window}")?;
     write!(f, ", missed {missed}")?;
@@ -195,12 +195,12 @@ pub(super) const STATUS_FLAGS: [(u32, &str); 5] = [
     (Status::CATCHING_UP, "catching up"),
 ];
 
-fn tell_confirmation(f: &mut Formatter<'_>, confirmation: &Ncf<'_>) -> fmt::Result {
+fn fmt_confirmation(f: &mut Formatter<'_>, confirmation: &Ncf<'_>) -> fmt::Result {
     let Ncf { trail, coming, .. } = confirmation;
-    write!(f, ", repairable from {trail}, about to repair {}", Listed(*coming))
+    write!(f, ", repairable from {trail}, about to repair {}", RangeList(*coming))
 }
 
-fn tell_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::Result {
+fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::Result {
     let Announce { name, paths, snapshot, rate, key, .. } = announcement;
     write!(f, ", \"{}\"", SafeText::new(name.as_bytes()))?;
     for (index, Place { group, source }) in paths.iter().flatten().enumerate() {
@@ -219,6 +219,6 @@ fn tell_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt:
     if *key > 0 { write!(f, ", key {key:016x}") } else { Ok(()) }
 }
 
-fn tell_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
+fn fmt_reset(f: &mut Formatter<'_>, reset: &Reset) -> fmt::Result {
     write!(f, ", refuses receiver {:016x}: {}", reset.receiver, reason_name(reset.reason))
 }

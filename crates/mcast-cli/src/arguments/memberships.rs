@@ -1,13 +1,13 @@
-//! Memberships and sources: the arguments of every subcommand that receives.
+//! The memberships of subcommands that receive.
 
-use mcast::{InterfaceSelector, Membership};
+use mcast::{ErrorKind, InterfaceSelector, Membership, Receiver, ReceiverBuilder};
 
-use super::chosen::{Chosen, Families, chosen_memberships};
+use super::selected::{Families, Selected, select_memberships};
 use crate::console::Console;
 
 /// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Joining {
+pub(crate) struct MembershipArguments {
     /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
     /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
     /// (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`)
@@ -31,8 +31,19 @@ pub(crate) struct Joining {
     pub(crate) any_source: bool,
 }
 
-impl Joining {
-    pub(crate) fn chosen(&self, console: &Console) -> anyhow::Result<Chosen<Membership>> {
-        chosen_memberships(&self.memberships, &self.interfaces, &self.sources, self.families, console)
+impl MembershipArguments {
+    pub(crate) fn selected(&self, console: &Console) -> anyhow::Result<Selected<Membership>> {
+        select_memberships(&self.memberships, &self.interfaces, &self.sources, self.families, console)
+    }
+}
+
+/// Builds a receiver. If a limit is reached, raises the soft limit of file descriptors and tries again. That is
+/// safe because the command does not use `select(2)`.
+pub(crate) fn build_receiver(builder: ReceiverBuilder) -> mcast::Result<Receiver> {
+    match builder.clone().build() {
+        Err(error) if error.kind() == ErrorKind::LimitReached && mcast::raise_descriptor_limit() => {
+            builder.build()
+        }
+        result => result,
     }
 }

@@ -1,4 +1,4 @@
-//! What arrived, a row or object a listener and case.
+//! The results: one table row or JSON object per listener and case.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use mcast_probe::{Histogram, Listener};
 use serde::Serialize;
 
 use super::family_of;
-use super::probe::Probed;
+use super::probe::ProbeResult;
 use crate::console::Output;
 use crate::output::{Cell, Palette, Table, count, write_json};
 
-/// Writes a table of all groups, if anybody answered.
-pub(super) fn table(probed: &[Probed], palette: &Palette, out: &mut Output) -> io::Result<()> {
+/// Writes a table of all groups, if there were replies.
+pub(super) fn table(probed: &[ProbeResult], palette: &Palette, out: &mut Output) -> io::Result<()> {
     let titles = ["listener", "family", "distance", "size", "TTL", "arrived", "dup", "min", "mean"];
     let mut table = Table::new(&titles, palette.heading);
     let mut is_empty = true;
@@ -30,13 +30,13 @@ pub(super) fn table(probed: &[Probed], palette: &Palette, out: &mut Output) -> i
     writeln!(out)
 }
 
-fn row(one: &Probed, listener: &Listener, case: usize, palette: &Palette) -> Vec<Cell> {
-    let (received, asked) = (listener.received(case), one.path.sent(case));
-    let arrived = match asked {
+fn row(one: &ProbeResult, listener: &Listener, case: usize, palette: &Palette) -> Vec<Cell> {
+    let (received, sent) = (listener.received(case), one.path.sent(case));
+    let arrived = match sent {
         0 => Cell::new("not sent").style(palette.dim).right(),
         _ => {
-            let style = if received < asked { palette.bad } else { palette.good };
-            Cell::new(format!("{}/{}", count(received), count(asked))).style(style).right()
+            let style = if received < sent { palette.bad } else { palette.good };
+            Cell::new(format!("{}/{}", count(received), count(sent))).style(style).right()
         }
     };
     let [min, mean] = times(listener, case).map(|time| {
@@ -66,7 +66,7 @@ fn distance(listener: &Listener) -> String {
     }
 }
 
-/// The shortest time and the mean.
+/// Returns the shortest round trip and the mean.
 fn times(listener: &Listener, case: usize) -> [Option<Duration>; 2] {
     let times = listener.round_trips(case);
     [times.and_then(Histogram::min), times.and_then(Histogram::mean)]
@@ -76,7 +76,7 @@ fn millis(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e6
 }
 
-/// What arrived as JSON: `schemas/doctor-path.json`.
+/// A result as JSON: `schemas/doctor-path.json`.
 #[derive(Serialize)]
 struct Object {
     event: &'static str,
@@ -94,7 +94,7 @@ struct Object {
     rtt_mean_ms: Option<f64>,
 }
 
-pub(super) fn objects(one: &Probed, out: &mut Output) -> io::Result<()> {
+pub(super) fn objects(one: &ProbeResult, out: &mut Output) -> io::Result<()> {
     for listener in one.path.listeners() {
         for (case, tried) in one.path.cases().iter().enumerate() {
             let [rtt_min_ms, rtt_mean_ms] = times(listener, case).map(|time| time.map(millis));

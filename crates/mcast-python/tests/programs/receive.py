@@ -1,6 +1,6 @@
-"""Prints the first message to a group, as tutorials on multicast in Python do it.
+"""Prints the first message to a group, the way tutorials on multicast in Python do.
 
-python hear.py GROUP PORT ADDRESS OF THE INTERFACE; for 0.0.0.0 the system chooses one.
+python receive.py GROUP PORT INTERFACE_ADDRESS; with 0.0.0.0, the system chooses the interface.
 """
 
 import socket

@@ -1,4 +1,4 @@
-//! Output: one line per second and a summary per run, or one JSON object per run.
+//! Prints one line per second and a summary per run, or one JSON object per run.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -13,8 +13,8 @@ use crate::commands::perf::figures::{Figures, lines, rates, share, short_time};
 use crate::console::{Console, Output};
 use crate::output::{InterfaceNames, bytes, count, count_of, write_record};
 
-/// Says it on standard output.
-pub(super) struct Teller<'a> {
+/// Prints runs on standard output.
+pub(super) struct RunPrinter<'a> {
     console: &'a Console,
     out: Output,
     names: InterfaceNames,
@@ -34,13 +34,13 @@ struct Summary {
     too_late: u64,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> RunPrinter<'a> {
     pub(super) fn new(console: &'a Console, json: bool) -> Self {
         Self { console, out: console.output(), names: InterfaceNames::new(), json }
     }
 
-    /// What came since the line before, in this much of the time since then: a run begins and ends within a
-    /// second.
+    /// Prints the datagrams received since the last line. `time` is the part of the interval in which the run was
+    /// active.
     pub(super) fn line(
         &mut self,
         now: Duration,
@@ -50,7 +50,7 @@ impl<'a> Teller<'a> {
         totals: &SessionTotals,
         before: &SessionTotals,
     ) -> io::Result<()> {
-        /// In less a rate says nothing.
+        /// The shortest time for which a rate is meaningful.
         const SHORTEST: Duration = Duration::from_millis(50);
 
         let since = |now: u64, before: u64| now.saturating_sub(before);
@@ -58,7 +58,7 @@ impl<'a> Teller<'a> {
         if self.json || (received == 0 && session.is_closed()) {
             return Ok(());
         }
-        let came = match rates(received, since(totals.bytes, before.bytes), time) {
+        let arrivals = match rates(received, since(totals.bytes, before.bytes), time) {
             rates if time >= SHORTEST => rates,
             _ => count_of(received, "datagram"),
         };
@@ -69,7 +69,7 @@ impl<'a> Teller<'a> {
             "{:>6.1} s  {}  {}  lost {}  duplicated {}  reordered {}  jitter {}{delay}",
             now.as_secs_f64(),
             origin.source,
-            came,
+            arrivals,
             share(since(totals.lost, before.lost), sent),
             count(since(totals.duplicated, before.duplicated)),
             count(since(totals.reordered, before.reordered)),
@@ -77,7 +77,7 @@ impl<'a> Teller<'a> {
         )
     }
 
-    /// A run has ended.
+    /// Prints the summary of a run that has ended.
     pub(super) fn summary(
         &mut self,
         origin: &SessionKey,
@@ -115,15 +115,15 @@ impl<'a> Teller<'a> {
 
     /// Prints counts of datagrams that belong to no run.
     pub(super) fn strays(&self, foreign: u64, turned_away: u64, withheld: (u64, u64)) {
-        let tell = |number: u64, what: &str| {
+        let note = |number: u64, what: &str| {
             if number > 0 {
                 self.console.note(format_args!("{} {what}", count(number)));
             }
         };
-        tell(foreign, "ignored: not from mcast perf send");
-        tell(turned_away, "ignored: too many sessions or streams at once");
-        tell(withheld.0, "requests not answered (rate limit)");
-        tell(withheld.1, "answers could not be sent");
+        note(foreign, "ignored: not from mcast perf send");
+        note(turned_away, "ignored: too many sessions or streams at once");
+        note(withheld.0, "requests not answered (rate limit)");
+        note(withheld.1, "answers could not be sent");
     }
 
     pub(super) fn note(&self, text: &str) {
@@ -135,14 +135,14 @@ impl<'a> Teller<'a> {
     }
 }
 
-/// What the sender said it sends, as far as it was heard.
+/// Describes the streams that the sender announced and those received.
 fn describe(session: &Session) -> String {
-    let heard = session.streams() as u64;
-    let Some(settings) = session.settings() else { return count_of(heard, "stream") };
+    let received = session.streams() as u64;
+    let Some(settings) = session.settings() else { return count_of(received, "stream") };
     let kind = if settings.ping_pong { "pings" } else { "datagrams" };
     let streams = match u64::from(settings.streams) {
-        sent if sent == heard => count_of(sent, "stream"),
-        sent => format!("{} of {}", count(heard), count_of(sent, "stream")),
+        sent if sent == received => count_of(sent, "stream"),
+        sent => format!("{} of {}", count(received), count_of(sent, "stream")),
     };
     let rate = settings.rate.map(|rate| format!(", target {}/s", count(rate.round() as u64)));
     format!("{kind} of {}, {streams}{}", bytes(settings.size.into()), rate.unwrap_or_default())

@@ -1,0 +1,118 @@
+//! Listens for queries.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast::{Bridge, InterfaceIndex};
+use mcast_capture::{Capture, CaptureOptions, ErrorKind, Filter};
+
+use super::Arguments;
+use super::event::{Event, EventPrinter};
+use super::interfaces::QuerierInterface;
+use super::kernel;
+use super::provoke::Provocation;
+use super::queriers::{QuerierTable, ReceivedQuery, query};
+use super::table;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::rights;
+
+/// Longer than the time between two queries of a querier with default settings.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(130);
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+pub(super) fn run(
+    arguments: &Arguments,
+    targets: &[QuerierInterface],
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let mut printer = EventPrinter::new(arguments.json, console);
+    let bridges = kernel::bridges(console);
+    let mut queriers = QuerierTable::default();
+    let mut capture = match open(targets) {
+        Ok(capture) => capture,
+        Err(error) => {
+            // The state of the bridges is shown in any case.
+            table::print(targets, &queriers, &bridges, None, &mut printer)?;
+            return Err(error.into());
+        }
+    };
+    rights::keep(&[])?;
+    let interrupt = Interrupt::catch(|| {})?;
+    let start = Instant::now();
+    let mut provocation = arguments.ask.then(|| Provocation::begin(targets)).transpose()?;
+    let end = match (arguments.follow, arguments.timeout) {
+        (true, _) => None,
+        (_, timeout) => start.checked_add(timeout.unwrap_or(DEFAULT_TIMEOUT)),
+    };
+    let ends_when_known = !arguments.follow && arguments.timeout.is_none();
+    match end.map(|end| end.saturating_duration_since(start)) {
+        Some(most) => {
+            console.note(format_args!("listening for queries, for at most {} s", most.as_secs_f64().ceil()));
+        }
+        None => console.note("listening for queries until Ctrl-C"),
+    }
+    while !interrupt.has_arrived() {
+        let now = Instant::now();
+        if end.is_some_and(|end| now >= end) || ends_when_known && is_known(targets, &queriers, &bridges) {
+            break;
+        }
+        if provocation.as_ref().is_some_and(|provocation| provocation.is_over(now)) {
+            provocation = None;
+        }
+        let wait = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(now).min(POLL_INTERVAL));
+        let frame = match capture.next(Some(wait)) {
+            Ok(Some(frame)) if !frame.direction.is_outgoing() => frame,
+            Ok(_) => continue,
+            Err(error) if error.kind() == ErrorKind::InterfaceDown => {
+                console.warn(&error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (interface, time) = (frame.interface, frame.time);
+        let Some(query) = query(&frame.packet()) else { continue };
+        print_query(targets, interface, &query, time, &mut printer)?;
+        queriers.add(interface, query, now);
+    }
+    // Bridges may have learned of queriers meanwhile.
+    let bridges = kernel::bridges(console);
+    let is_known = table::print(targets, &queriers, &bridges, Some(start.elapsed()), &mut printer)?;
+    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_known)))
+}
+
+/// Captures control traffic on these interfaces.
+pub(super) fn open(targets: &[QuerierInterface]) -> mcast_capture::Result<Capture> {
+    let mut names = targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>();
+    names.dedup();
+    let mut names = names.into_iter();
+    let first = names.next().unwrap_or_default();
+    let options = names.fold(CaptureOptions::on_name(first), CaptureOptions::and_on_name);
+    // Reports are sent to groups of routers, which this host need not have joined.
+    Capture::open(options.filter(Filter::Control).all_multicast(true))
+}
+
+/// Returns whether a querier is known wherever one is needed.
+fn is_known(targets: &[QuerierInterface], queriers: &QuerierTable, bridges: &[Bridge]) -> bool {
+    targets.iter().filter(|target| target.is_used).all(|target| {
+        let bridge = kernel::bridge_of(bridges, target);
+        !queriers.at(target.interface, target.family).is_empty()
+            || bridge.is_some_and(|bridge| kernel::querier(bridge, target.family).is_some())
+    })
+}
+
+/// Prints a query, if its interface and family are selected.
+pub(super) fn print_query(
+    targets: &[QuerierInterface],
+    interface: InterfaceIndex,
+    query: &ReceivedQuery,
+    time: SystemTime,
+    printer: &mut EventPrinter<'_>,
+) -> anyhow::Result<()> {
+    let family = mcast::Family::of(query.source);
+    let target = targets.iter().find(|target| target.interface == interface && target.family == family);
+    let Some(target) = target else { return Ok(()) };
+    let words = format!("{} {}", query.source, query.text);
+    printer.print(&Event::query(target, query, time), time, &words)
+}

@@ -1,0 +1,36 @@
+//! What the standard library offers on systems other than Unix, which have neither hang-ups, file modes nor process
+//! groups.
+
+use std::io;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub(crate) fn catch_hangups(_arrived: Arc<AtomicBool>) -> io::Result<()> {
+    Ok(())
+}
+
+/// The rights of the folder decide who may read the file.
+#[cfg(feature = "seal")]
+pub(crate) fn create_private(path: &std::path::Path) -> io::Result<std::fs::File> {
+    std::fs::File::options().write(true).create_new(true).open(path)
+}
+
+/// Always `false`: the standard library does not show who may read a file.
+#[cfg(feature = "seal")]
+pub(crate) fn others_may_read(_path: &std::path::Path) -> bool {
+    false
+}
+
+pub(crate) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    child.try_wait().map(|status| status.is_some())
+}
+
+/// Does nothing: the standard library cannot end a process by its id.
+pub(crate) fn end_processes(_ids: &[u32], _force: bool) {}
+
+pub(crate) fn lead_group(_command: &mut Command) {}
+
+pub(crate) fn end_group(child: &mut Child, _force: bool) {
+    let _ = child.kill();
+}
