@@ -56,6 +56,26 @@ const FIGURES: &[(&str, &str)] = &[
     ("Benchmarks", "benchmarks.md"),
 ];
 
+/// The design decisions, in the order of `docs/design/index.md`.
+const DECISIONS: &[(&str, &str)] = &[
+    ("How groups are spread over sockets", "design/001-sockets-per-port.md"),
+    ("The membership table filters what the kernel lets through", "design/002-membership-table.md"),
+    ("Coalesced datagrams are enabled once and stay enabled", "design/003-segmentation-offload.md"),
+    ("Which counter a loss report comes from", "design/004-loss-counters.md"),
+    ("One socket is polled directly", "design/005-waiting.md"),
+    ("A sender refuses interfaces without an address", "design/006-sending-needs-an-address.md"),
+    ("Live captures and capture files are one thing", "design/007-captures.md"),
+    ("The querier uses raw sockets", "design/008-querier.md"),
+    ("A table that a hostile network cannot fill", "design/009-bounded-table.md"),
+    ("The doctor judges one observation", "design/010-doctor-observations.md"),
+    ("Privileges are dropped before threads start", "design/011-privileges.md"),
+    ("The message layer is two machines without sockets", "design/012-stream-machines.md"),
+    ("Congestion is tried, not assumed", "design/013-congestion.md"),
+    ("The Python package has no runtime of its own", "design/014-python.md"),
+    ("Packages are reproducible", "design/015-packages.md"),
+    ("Constants of other systems are written down twice", "design/016-foreign-headers.md"),
+];
+
 /// Returns the text of `SUMMARY.md` in mdBook's format.
 pub(super) fn text() -> String {
     let mut text = String::from("# Summary\n\n[mcast](index.md)\n");
@@ -71,7 +91,12 @@ pub(super) fn text() -> String {
     for id in Id::ALL {
         text += &format!("  - [{id}](findings/{id}.md)\n");
     }
-    text + &list(FIGURES)
+    text += &list(FIGURES);
+    text += "- [Design decisions](design/index.md)\n";
+    for line in list(DECISIONS).lines() {
+        text += &format!("  {line}\n");
+    }
+    text
 }
 
 fn list(pages: &[(&str, &str)]) -> String {
